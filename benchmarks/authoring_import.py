@@ -1,0 +1,41 @@
+"""What `from data_engine import Flow` costs over bare Python: time, memory, and what it pulls in."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from benchmarks.figures import finish, report
+
+RUNS = 31
+# An installed package has its bytecode; so must the one measured here.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+HEAVY = ("polars", "duckdb", "pyarrow", "IPython", "nbformat")
+HEAVY_LOADED = f"from data_engine import Flow; import sys; print(sum(name in sys.modules for name in {HEAVY!r}))"
+
+
+def run(code: str) -> tuple[float, int]:
+    """Wall seconds of a fresh interpreter running `code`, and the number it prints."""
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    return time.perf_counter() - started, int(done.stdout)
+
+
+def main() -> None:
+    """Bare and importing interpreters in turn, so that both meet the same weather."""
+    run(f"from data_engine import Flow; {MEMORY}")
+    pairs = [(run(MEMORY), run(f"from data_engine import Flow; {MEMORY}")) for _ in range(RUNS)]
+    extra_ms = statistics.median((ours[0] - bare[0]) * 1000 for bare, ours in pairs)
+    extra_mb = statistics.median((ours[1] - bare[1]) / 1024 for bare, ours in pairs)
+    report("from data_engine import Flow, over bare python", extra_ms, 25, "ms")
+    report("from data_engine import Flow, over bare python, RSS", extra_mb, 16, "MB")
+    report(f"of {', '.join(HEAVY)} loaded", run(HEAVY_LOADED)[1], 0, "modules")
+    finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Data Engine: write a data flow in a JupyterLab notebook; run the same notebook in production.
+
+The floors of the package; imports only point down:
+
+    8  cli/  demo/            the command line; the demo's flows and data
+    7  client.py              Workspace: the Python face; recorded runs in the caller's process
+    4  engine/                candidates, runs, previews, executors, groups
+    3  ledger/                what ran, on this machine
+    2  notebook/              from notebooks to modules, and from errors to cells
+    1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
+    0  errors.py files.py duration.py
+
+Importing this package imports none of the data libraries; names are looked up when they are first used.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from data_engine.client import Workspace, discover_flows, load_flow
+    from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
+    from data_engine.flow.batch import Batch, FileRef, ItemError
+    from data_engine.flow.context import FlowContext
+    from data_engine.flow.flow import Flow
+    from data_engine.notebook.compile import compile_notebook
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "FileRef",
+    "Flow",
+    "FlowContext",
+    "FlowExecutionError",
+    "FlowStoppedError",
+    "FlowValidationError",
+    "ItemError",
+    "Workspace",
+    "compile_notebook",
+    "discover_flows",
+    "load_flow",
+]
+
+_HOMES = {
+    "Batch": "data_engine.flow.batch",
+    "FileRef": "data_engine.flow.batch",
+    "Flow": "data_engine.flow.flow",
+    "FlowContext": "data_engine.flow.context",
+    "FlowExecutionError": "data_engine.errors",
+    "FlowStoppedError": "data_engine.errors",
+    "FlowValidationError": "data_engine.errors",
+    "ItemError": "data_engine.flow.batch",
+    "Workspace": "data_engine.client",
+    "compile_notebook": "data_engine.notebook.compile",
+    "discover_flows": "data_engine.client",
+    "load_flow": "data_engine.client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'data_engine' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

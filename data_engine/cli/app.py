@@ -1,0 +1,94 @@
+"""The command `data-engine`: its commands, its exit codes, and how errors are told.
+
+0 done; 1 it ran and failed; 2 the request was wrong; 3 another workstation holds the lease; 130 interrupted. A Python
+traceback is shown only with `--debug` or DATA_ENGINE_DEBUG=1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, NoReturn
+
+from data_engine.cli.outcome import tell
+from data_engine.cli.output import lenient_streams, only_json, print_version
+
+if TYPE_CHECKING:
+    import typer
+
+def main() -> NoReturn:
+    """Run the command line with this process's arguments, and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what `arguments` ask, print what there is to say, and return the exit code."""
+    own = list(arguments[: list(arguments).index("--")] if "--" in arguments else arguments)
+    as_json = "--json" in own
+    with lenient_streams(), only_json() if as_json else nullcontext():
+        if own == ["--version"]:  # asked by scripts and installers: not worth the import of typer
+            print_version()
+            return 0
+        try:
+            return _invoke(list(arguments))
+        except BaseException as error:
+            if isinstance(error, SystemExit):
+                raise
+            if _wants_trace(own):
+                import traceback
+
+                traceback.print_exception(error)
+            return tell(error, as_json)
+        finally:
+            home = sys.modules.get("data_engine.engine.home")
+            if home is not None:
+                home.forget_homes()
+
+
+def _invoke(arguments: list[str]) -> int:
+    import typer
+    from typer.main import get_command
+
+    command = get_command(make_app())
+    try:
+        with command.make_context("data-engine", arguments) as ctx:
+            result = command.invoke(ctx)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except typer.Abort as leaving:
+        raise KeyboardInterrupt from leaving
+    return result if isinstance(result, int) else 0
+
+
+def make_app() -> typer.Typer:
+    """The application with all its commands."""
+    import typer
+
+    from data_engine.cli import compiling, demo, flows, history, lab, options, previewing, running, workspaces
+
+    app = typer.Typer(
+        help="Write a data flow in a JupyterLab notebook; run the same notebook in production.",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(options.global_options)
+    app.command("demo")(demo.demo)
+    app.command("lab", context_settings=lab.PASS_ON)(lab.lab)
+    app.add_typer(workspaces.make_app(), name="workspace")
+    app.command("list")(flows.list_flows)
+    app.command("show")(flows.show)
+    app.command("compile")(compiling.compile_flows)
+    app.command("preview")(previewing.preview)
+    app.command("run")(running.run)
+    app.command("runs")(history.runs)
+    app.command("log")(history.log)
+    app.command("reset")(history.reset)
+    return app
+
+
+def _wants_trace(own: list[str]) -> bool:
+    return "--debug" in own or os.environ.get("DATA_ENGINE_DEBUG", "").strip() not in ("", "0")

@@ -1,0 +1,162 @@
+"""What several commands take: the workspace they are about, `--json`, `--param`, and a source named in the shell."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from data_engine.cli.outcome import Failed
+from data_engine.cli.output import print_version
+from data_engine.errors import FlowValidationError
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.notebook.load import LoadedModule
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print_version()
+        raise typer.Exit
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FlowName = Annotated[str, typer.Argument(metavar="NAME", help="The flow: its file's name without the ending.")]
+SomeFlowName = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="The flow: its file's name without the ending.")
+]
+SourcePath = Annotated[
+    str | None, typer.Option("--source", metavar="PATH", help="Only this file, such as the one that failed.")
+]
+Params = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "--params",
+        metavar="KEY=VALUE",
+        help="A value for context.params, or a JSON object of them. May be repeated.",
+    ),
+]
+
+
+def global_options(
+    workspace: Annotated[
+        str | None, typer.Option("--workspace", metavar="PATH", help="The workspace; without it, the one you are in.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show Python's traceback with an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Write a data flow in a JupyterLab notebook; run the same notebook in production."""
+
+
+def chosen_workspace(ctx: typer.Context) -> Workspace:
+    """The workspace that is meant: the one of `--workspace`, else as `select_workspace` finds it.
+
+    Raises:
+        WorkspaceError: none is named, or what is named is none.
+    """
+    from data_engine.client import Workspace
+    from data_engine.workspace.select import select_workspace
+
+    named = ctx.find_root().params.get("workspace")
+    return Workspace(select_workspace(named).root)
+
+
+@contextmanager
+def in_flow_modules(ws: Workspace) -> Iterator[None]:
+    """Inside, the working directory is the authored folder, as for every run that is not in the caller's own process."""
+    try:
+        going = chdir(ws.layout.flow_modules_dir)
+        going.__enter__()
+    except OSError as error:
+        raise FlowValidationError(
+            f"the flow_modules folder cannot be entered: {error.strerror}",
+            where=str(ws.layout.flow_modules_dir),
+            mend="check its permissions and whether its drive is connected",
+        ) from error
+    try:
+        yield
+    finally:
+        going.__exit__(None, None, None)
+
+
+def load_module(ws: Workspace, name: str) -> LoadedModule:
+    """The flow module `name`, executed and built.
+
+    Raises:
+        FlowValidationError: there is no such module.
+        Failed: it is there and broken.
+    """
+    from data_engine.notebook.catalog import find_module
+
+    modules = ws.home.modules()
+    path = find_module(modules, name)
+    try:
+        return modules.load(path)
+    except FlowValidationError as error:
+        raise Failed(error) from error
+
+
+def source_from_shell(source: str | None) -> str | None:
+    """`source` as a whole path where it exists, seen from the shell; else as it is, for the source folder to find it."""
+    if source is None:
+        return None
+    path = os.path.abspath(os.path.expanduser(source))
+    return path if source.strip() and os.path.exists(path) else source
+
+
+def read_params(texts: Sequence[str] | None) -> dict[str, Any]:
+    """The values of `--param`: `key=value`, whose value is JSON where it can be read so and else a text, or an object.
+
+    Raises:
+        FlowValidationError: a text that is neither.
+
+    Example:
+        >>> read_params(["minutes=15", "day=2013-01-05", '{"all": true}'])
+        {'minutes': 15, 'day': '2013-01-05', 'all': True}
+    """
+    params: dict[str, Any] = {}
+    for text in texts or ():
+        if text.lstrip().startswith("{"):
+            params |= _object(text)
+            continue
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise _wrong_param(text, "it is not key=value")
+        params[key.strip()] = _value(value)
+    return params
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _wrong_param(text, f"it is not JSON: {error}") from error
+    assert isinstance(value, dict)
+    return value
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)  # "NaN" and "Infinity" are no JSON; as words they stay texts
+
+
+def _wrong_param(text: str, reason: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"{text!r} gives no parameter: {reason}",
+        where="--param",
+        mend="""write --param late_minutes=120, or --param '{"late_minutes": 120}'""",
+    )

@@ -1,0 +1,191 @@
+"""What a command prints: lines and tables for people, or one JSON document for programs.
+
+Neither a closed pipe nor a terminal that lacks our letters ends a command: what cannot be shown is left out, and the
+work goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from datetime import date, datetime, time
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+_WIDE = 10_000
+_STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
+
+_answer: BinaryIO | None = None
+
+
+def say(*things: RenderableType, style: str | None = None) -> None:
+    """Print to standard output, coloured on terminals only. Texts are taken as they are: brackets mean nothing."""
+    _console().print(*things, style=style, soft_wrap=all(isinstance(thing, str) for thing in things))
+
+
+def complain(*texts: str, style: str | None = None) -> None:
+    """Print to standard error."""
+    _console(stderr=True).print(*texts, style=style, soft_wrap=True)
+
+
+def print_version() -> None:
+    """Print the program's name and version."""
+    from data_engine import __version__
+
+    print(f"data-engine {__version__}")
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table with these columns, those in `right` aligned so; add rows of texts and `say` it."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def status_style(status: str) -> str:
+    """The colour of a run's status; the word is always shown with it."""
+    return _STATUS_STYLES.get(status, "")
+
+
+def seconds(elapsed_s: float | None) -> str:
+    """A duration for people.
+
+    Example:
+        >>> seconds(0.1234), seconds(75), seconds(3700), seconds(None)
+        ('0.12 s', '1 min 15 s', '1 h 1 min', '')
+    """
+    if elapsed_s is None:
+        return ""
+    if elapsed_s < 59.995:
+        return f"{elapsed_s:.2f} s"
+    minutes, rest = divmod(round(elapsed_s), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(number: int, one: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> count(1, "run"), count(2, "run"), count(0, "failure")
+        ('1 run', '2 runs', '0 failures')
+    """
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
+def local_time(utc: str | None) -> str:
+    """A stored UTC time as this machine's clock shows it, to the second; "" for None."""
+    return "" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def print_json(value: object) -> None:
+    """Print `value` as one JSON document in UTF-8, whatever the terminal's encoding."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    data = text.encode("utf-8", "backslashreplace")  # a file name that is no Unicode: \udcff, as JSON writes it
+    try:
+        if _answer is not None:
+            _answer.write(data)
+            _answer.flush()
+        else:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _let_go(sys.stdout)
+
+
+def plain(value: object) -> Any:
+    """`value` in JSON's own types: times as ISO-8601, what is not finite as null, anything unknown as its text.
+
+    Example:
+        >>> plain({"day": date(2013, 1, 5), "mean": float("nan"), 1: (True, None)})
+        {'day': '2013-01-05', 'mean': None, '1': [True, None]}
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    return str(value)
+
+
+@contextmanager
+def only_json() -> Iterator[None]:
+    """Inside, whatever flows and libraries print goes to standard error; standard output is kept for `print_json`."""
+    global _answer
+    kept = _keep_descriptor()
+    before = _answer
+    _answer = kept or getattr(sys.stdout, "buffer", None)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _answer = before
+        if kept is not None:
+            os.dup2(kept.fileno(), 1)
+            with suppress(OSError):  # a closed pipe
+                kept.close()
+
+
+@contextmanager
+def lenient_streams() -> Iterator[None]:
+    """Inside, letters the terminal lacks become "?"; at the end everything is written, or nobody reads it any more."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        for stream in streams:
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                _let_go(stream)
+
+
+def _keep_descriptor() -> BinaryIO | None:
+    # Child processes and native libraries write to descriptor 1, not to sys.stdout.
+    try:
+        if sys.stdout.fileno() != 1:
+            return None
+        sys.stdout.flush()
+        kept = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return kept
+
+
+def _let_go(stream: TextIO) -> None:
+    # Otherwise Python complains when it flushes the stream at its end.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    class Lenient(Console):
+        def on_broken_pipe(self) -> None:
+            _let_go(self.file if isinstance(self.file, type(sys.stdout)) else sys.stdout)
+
+    console = Lenient(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _WIDE  # a file or a program gets whole lines
+    return console

@@ -1,0 +1,196 @@
+"""The sources a run is for: one file, the whole folder, or none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.flow import Flow
+from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.paths import base_folder, portable_text
+from data_engine.flow.scan import walk
+from data_engine.model import SeenSource, Signature, SourceKey
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What one run is for. `path` is a concrete file, or None for a batch or a flow without source."""
+
+    root: Path | None = None
+    path: Path | None = None
+    key: SourceKey | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The absolute path people see: the file, else the root, else None."""
+        shown = self.path or self.root
+        return None if shown is None else str(shown)
+
+    @property
+    def file_hash(self) -> str | None:
+        """SHA-1 of the source as authored and the path inside it, equal on every workstation; None without a file."""
+        if self.path is None or self.key is None:
+            return None
+        text = f"{self.key.root}/{self.key.path}" if self.key.path else self.key.root
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    def context(self) -> SourceContext | None:
+        """The `context.source` of the run."""
+        if self.root is None:
+            return None
+        return SourceContext(self.root, self.path, self._relative())
+
+    def mirror(self, flow: Flow) -> MirrorContext | None:
+        """The `context.mirror` of the run, when the flow has a mirror."""
+        if flow.mirror_spec is None:
+            return None
+        extensions = None if flow.trigger is None else flow.trigger.extensions
+        if self.key is not None and not self.key.path:
+            return MirrorContext(flow.mirror_spec.root, None, self._relative())  # a single file has no siblings
+        return MirrorContext(flow.mirror_spec.root, self.path, self._relative(), extensions)
+
+    def _relative(self) -> Path | None:
+        return None if self.path is None or self.root is None else self.path.relative_to(self.root)
+
+
+def startup_sources(flow: Flow) -> tuple[Source, ...]:
+    """Every source a run by hand takes, in sort order; empty for a folder without candidates.
+
+    A source that does not exist gives one `Source` whose run fails and is recorded, so that it is seen.
+
+    Raises:
+        FlowValidationError: the folder cannot be read, or the mirror root is the source root itself.
+    """
+    trigger = flow.trigger
+    if trigger is None or trigger.source is None:
+        return (Source(),)
+    authored = trigger.source_as_authored or ""
+    root = trigger.source
+    try:
+        mode = os.stat(root).st_mode
+    except OSError:
+        return (Source(root, None, SourceKey(authored, "")),)
+    if not stat.S_ISDIR(mode):
+        return (Source(root.parent, root, SourceKey(authored, "")),)
+    refuse_loop(flow)
+    if trigger.run_as == "batch":
+        return (Source(root, None, SourceKey(authored, "")),)
+    return tuple(Source(root, root / name, SourceKey(authored, _nfc(name))) for name, _ in candidates(flow))
+
+
+def candidates(flow: Flow) -> list[tuple[str, os.DirEntry[str]]]:
+    """The candidate files of the flow's source folder: path inside it and entry, in sort order.
+
+    Raises:
+        FlowValidationError: the folder cannot be read.
+    """
+    trigger = flow.trigger
+    assert trigger is not None
+    assert trigger.source is not None
+    mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
+    try:
+        return sorted(walk(trigger.source, trigger.extensions, skip=mirror), key=_first)
+    except OSError as error:
+        raise FlowValidationError(
+            f"the source folder cannot be read: {error.filename or trigger.source} ({error.strerror})",
+            where="Flow.watch(source=...)",
+            mend="check the permissions of the folder and whether its drive is connected",
+        ) from error
+
+
+def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
+    """The one source `choice` names: a path, or a path inside the source root.
+
+    Raises:
+        FlowValidationError: the flow has no source, the file does not exist, or it lies outside the source root.
+    """
+    where = "source=..."
+    trigger = flow.trigger
+    if trigger is None or trigger.source is None:
+        raise FlowValidationError(
+            f"source={str(choice)!r} was given, but the flow has no source",
+            where=where,
+            mend="add source= to watch(...), or leave source= out here",
+        )
+    if not isinstance(choice, (str, os.PathLike)) or not str(choice).strip():
+        raise FlowValidationError(
+            f"source={choice!r} is no path", where=where, mend="name one file of the source folder"
+        )
+    root = trigger.source
+    authored = trigger.source_as_authored or ""
+    path = Path(choice).expanduser()
+    tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
+    found = next((other for other in tried if other.is_file()), None)
+    if found is None:
+        raise FlowValidationError(
+            f"Source file not found: {tried[0]}", where=where, mend=f"name a file under {root}, such as one it lists"
+        )
+    found = Path(os.path.abspath(found))
+    if found == root or (root.is_file() and found.resolve() == root):
+        return Source(root.parent, root, SourceKey(authored, ""))
+    for inside in (found, found.resolve()):
+        if inside.is_relative_to(root):
+            name = portable_text(inside.relative_to(root))
+            return Source(root, inside, SourceKey(authored, name))
+    raise FlowValidationError(
+        f"{found} is not under the flow's source {root}", where=where, mend=f"name a file under {root}"
+    )
+
+
+def refuse_loop(flow: Flow) -> None:
+    """Refuse a mirror root that is the source root: the flow would feed on what it writes.
+
+    Raises:
+        FlowValidationError: the two are one folder.
+    """
+    if flow.mirror_spec is not None and flow.trigger is not None and flow.mirror_spec.root == flow.trigger.source:
+        raise FlowValidationError(
+            f"the mirror root {flow.mirror_spec.root} is the source folder itself",
+            where="Flow.mirror(root=...)",
+            mend="mirror into another folder; one inside the source folder is skipped when watching",
+        )
+
+
+def seen_now(flow: Flow, source: Source) -> tuple[SeenSource, ...]:
+    """The signatures a run for `source` settles when it ends: its file, or every candidate of a batch's folder."""
+    if source.key is None or source.root is None:
+        return ()
+    if source.path is not None:
+        signature = signature_of(source.path)
+        return () if signature is None else (SeenSource(source.key, signature),)
+    if not source.root.is_dir():
+        return ()
+    authored = source.key.root
+    return tuple(
+        SeenSource(SourceKey(authored, _nfc(name)), Signature(facts.st_size, facts.st_mtime_ns))
+        for name, entry in candidates(flow)
+        if (facts := _stat(entry)) is not None
+    )
+
+
+def signature_of(path: Path) -> Signature | None:
+    """Size and modification time of the file, None when it is gone."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return Signature(facts.st_size, facts.st_mtime_ns)
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat()
+    except OSError:
+        return None
+
+
+def _first(pair: tuple[str, os.DirEntry[str]]) -> str:
+    return pair[0]
+
+
+def _nfc(name: str) -> str:
+    return name if name.isascii() else portable_text(name)

@@ -1,0 +1,123 @@
+"""What a run prints and logs becomes lines of its log, and is still seen where it was printed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TextIO
+
+from data_engine.flow.control import StepControl
+from data_engine.model import LogLine
+
+_MAX_LINE = 10_000
+
+
+class _Lines:
+    """Collects one run's printed text and emits whole lines."""
+
+    def __init__(self, control: StepControl) -> None:
+        self.control = control
+        self.partial = {"INFO": "", "ERROR": ""}
+        self.lock = threading.Lock()
+
+    def feed(self, text: str, level: str) -> None:
+        with self.lock:
+            text = self.partial[level] + text
+            *lines, rest = text.split("\n")
+            if len(rest) > _MAX_LINE:
+                lines.append(rest)
+                rest = ""
+            self.partial[level] = rest
+        for line in lines:
+            self.emit(line, level)
+
+    def emit(self, line: str, level: str) -> None:
+        shown = line.rsplit("\r", 1)[-1].rstrip()  # a progress bar rewrites its line; the last state counts
+        if shown:
+            control = self.control
+            control.emit(LogLine(control.run_id, control.flow, control.label, level, shown[:_MAX_LINE], time.time()))
+
+    def close(self) -> None:
+        for level, rest in self.partial.items():
+            self.emit(rest, level)
+
+
+_lines: ContextVar[_Lines | None] = ContextVar("captured_lines", default=None)
+
+
+class _Tee:
+    """A text stream that writes through and feeds the run that writes; everything else is the original's."""
+
+    def __init__(self, original: TextIO, level: str) -> None:
+        self.original = original
+        self._level = level
+
+    def write(self, text: str) -> int:
+        lines = _lines.get()
+        if lines is not None and isinstance(text, str):
+            lines.feed(text, self._level)
+        return self.original.write(text)
+
+    def writelines(self, texts: Any) -> None:
+        for text in texts:
+            self.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)
+
+
+class _LogHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = _lines.get()
+        if lines is not None:
+            lines.emit(self.format(record), record.levelname)
+        if logging.root.handlers == [self] and logging.lastResort and record.levelno >= logging.lastResort.level:
+            stream = sys.stderr
+            original = stream.original if isinstance(stream, _Tee) else stream
+            original.write(self.format(record) + "\n")
+
+
+_handler = _LogHandler()
+_users = 0
+_lock = threading.Lock()
+
+
+@contextmanager
+def captured(control: StepControl) -> Iterator[None]:
+    """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s."""
+    lines = _Lines(control)
+    token = _lines.set(lines)
+    _install()
+    try:
+        yield
+    finally:
+        _uninstall()
+        _lines.reset(token)
+        lines.close()
+
+
+def _install() -> None:
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            sys.stdout = _Tee(sys.stdout, "INFO")
+            sys.stderr = _Tee(sys.stderr, "ERROR")
+            logging.root.addHandler(_handler)
+
+
+def _uninstall() -> None:
+    global _users
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            if isinstance(sys.stdout, _Tee):
+                sys.stdout = sys.stdout.original
+            if isinstance(sys.stderr, _Tee):
+                sys.stderr = sys.stderr.original
+            logging.root.removeHandler(_handler)

@@ -1,0 +1,70 @@
+"""Flows of one group run one at a time on a machine, whoever starts them; who waits is told for whom."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from data_engine.engine.home import Home
+from data_engine.errors import GroupBusyError
+from data_engine.flow.flow import Flow
+from data_engine.ledger.locks import GroupLock
+
+_held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", default=frozenset())
+
+
+@contextmanager
+def holding_group(flow: Flow, home: Home | None) -> Iterator[None]:
+    """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
+
+    Raises:
+        GroupBusyError: the group is running further up in this call, or in a process that started this one.
+    """
+    if home is None:
+        yield
+        return
+    key = (home.local.locks_dir, flow.group)
+    if key in _held.get():
+        raise GroupBusyError(
+            f'flow "{flow.name}" was started inside a run of its own group "{flow.group}" and would wait for it for ever',
+            where=f'group "{flow.group}"',
+            mend="put the flow in another group, or call its functions directly",
+        )
+    lock = GroupLock(home.local.locks_dir, flow.group)
+    if not lock.try_acquire():
+        _tell_whom_we_wait_for(flow, home)
+        lock.acquire()
+    token = _held.set(_held.get() | {key})
+    try:
+        yield
+    finally:
+        _held.reset(token)
+        lock.release()
+
+
+def _tell_whom_we_wait_for(flow: Flow, home: Home) -> None:
+    running = home.ledger().running_with_pids(flow.group)
+    ancestors = _ancestors()
+    for run, pid in running:
+        if pid in ancestors:
+            raise GroupBusyError(
+                f'flow "{flow.name}" was started by a process that a run of its own group "{flow.group}" waits for '
+                f'(flow "{run.flow}", run {run.run_id[:8]}, pid {pid})',
+                where=f'group "{flow.group}"',
+                mend="put the flow in another group, or start it after that run",
+            )
+    whom = "; ".join(f'flow "{run.flow}" (run {run.run_id[:8]}, pid {pid})' for run, pid in running) or "another run"
+    print(f'waiting for group "{flow.group}": {whom}', file=sys.stderr)
+
+
+def _ancestors() -> set[int]:
+    import psutil
+
+    try:
+        return {parent.pid for parent in psutil.Process(os.getpid()).parents()}
+    except psutil.Error:
+        return set()

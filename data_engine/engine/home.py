@@ -1,0 +1,132 @@
+"""Where a flow belongs: its workspace, on this machine, with its settings and its ledger."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.flow import Flow
+from data_engine.flow.paths import loading_module_folder
+from data_engine.ledger.ledger import Ledger
+from data_engine.notebook.load import FlowModules
+from data_engine.workspace.here import FLOW_MODULES, here
+from data_engine.workspace.identity import local_layout
+from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+from data_engine.workspace.settings import WorkspaceSettings, load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """One workspace as this machine sees it."""
+
+    layout: WorkspaceLayout
+    local: LocalLayout
+
+    def settings(self) -> WorkspaceSettings:
+        """The workspace's settings, read again when their file changed.
+
+        Raises:
+            SettingsError: the file holds something it cannot mean.
+        """
+        path = self.layout.settings_path
+        try:
+            facts = os.stat(path)
+            signature: tuple[int, int] | None = (facts.st_mtime_ns, facts.st_size)
+        except OSError:
+            signature = None
+        known = _settings.get(self.layout.root)
+        if known is None or known[0] != signature:
+            known = _settings[self.layout.root] = (signature, load_settings(self.layout))
+        return known[1]
+
+    def ledger(self) -> Ledger:
+        """The workspace's ledger on this machine, opened once in this process.
+
+        Raises:
+            LedgerError: it cannot be opened.
+        """
+        with _lock:
+            key = (self.local.ledger_path, os.getpid())
+            ledger = _ledgers.get(key)
+            if ledger is None:
+                ledger = Ledger.open(self.local.ledger_path)
+                ledger.recover()
+                _ledgers[key] = ledger
+            return ledger
+
+    def modules(self) -> FlowModules:
+        """The workspace's flow modules."""
+        return FlowModules(self.layout.flow_modules_dir, cache_dir=self.local.compiled_flow_modules_dir)
+
+
+_lock = threading.Lock()
+_homes: dict[Path, Home] = {}
+_settings: dict[Path, tuple[tuple[int, int] | None, WorkspaceSettings]] = {}
+_ledgers: dict[tuple[Path, int], Ledger] = {}
+
+
+def home(root: Path) -> Home:
+    """The workspace at `root`.
+
+    Raises:
+        WorkspaceError: its state on this machine cannot be used.
+    """
+    with _lock:
+        known = _homes.get(root)
+        if known is None or not root.is_dir():
+            layout = WorkspaceLayout(root)
+            known = _homes[root] = Home(layout, local_layout(layout))
+        return known
+
+
+def forget_homes() -> None:
+    """Close every ledger of this process and read identities anew; for tests and after a fork of a workspace."""
+    with _lock:
+        for ledger in _ledgers.values():
+            ledger.close()
+        _ledgers.clear()
+        _homes.clear()
+        _settings.clear()
+
+
+def settle_flow(flow: Flow) -> Flow:
+    """`flow` with its name and workspace: those of its module, else of this kernel's notebook or this script.
+
+    A flow that belongs to no workspace and has no name is called by its notebook or "flow".
+
+    Raises:
+        FlowValidationError: a module is being loaded, the notebook is not the one it seems, or the name is not its stem.
+    """
+    if loading_module_folder() is not None:
+        raise FlowValidationError(
+            "preview(), show(), run_once() and run() are not available inside compiled flow modules",
+            where="a flow module while it loads",
+            mend="call them in a notebook cell of their own, outside build() and what it needs",
+        )
+    if flow._workspace_root is not None and flow.name is not None:
+        return flow
+    place = here()
+    if place is None or place.path.parent.name != FLOW_MODULES:
+        return flow if flow.name is not None else replace(flow, name="flow" if place is None else place.path.stem)
+    if place.problem is not None:
+        raise FlowValidationError(
+            place.problem,
+            where=str(place.path),
+            mend="restart the kernel, or set DATA_ENGINE_NOTEBOOK to the notebook's path",
+        )
+    name = place.path.stem
+    if flow.name is not None and flow.name != name:
+        raise FlowValidationError(
+            f"the flow's name {flow.name!r} must not override the module-defined flow name {name!r}",
+            where="Flow(name=...)",
+            mend=f"leave name= out, or rename the file to {flow.name}{place.path.suffix}",
+        )
+    return replace(flow, name=name, _workspace_root=place.path.parent.parent)
+
+
+def home_of(flow: Flow) -> Home | None:
+    """The workspace a settled flow belongs to, None for a flow that belongs to none."""
+    return None if flow._workspace_root is None else home(flow._workspace_root)

@@ -1,0 +1,88 @@
+"""Look at one object of a flow, made by the same code and with the same paths as in production."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from data_engine.engine.candidates import Source, pick_source, startup_sources
+from data_engine.engine.executor import spread
+from data_engine.engine.home import home_of, settle_flow
+from data_engine.engine.progress import ProgressLine
+from data_engine.engine.run import check_params, make_context, outcome_of, require_source
+from data_engine.errors import FlowValidationError
+from data_engine.flow.control import StepControl
+from data_engine.flow.flow import Flow
+from data_engine.flow.steps import run_steps
+
+
+def preview(
+    flow: Flow,
+    *,
+    use: str | None = None,
+    source: str | os.PathLike[str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+    force: bool = False,
+) -> Any:
+    """The object saved as `use`, or the last step's result; steps after the one that makes it are not run.
+
+    Raises:
+        FlowValidationError: no such object, or no source to preview.
+        FlowExecutionError: a step raised; placed in its notebook cell.
+    """
+    flow = settle_flow(flow)
+    stop = steps_until(flow, use)
+    given = check_params(params)
+    chosen = pick_source(flow, source) if source is not None else _first_source(flow)
+    home = home_of(flow)
+    line = ProgressLine()
+    control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
+    context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
+    try:
+        require_source(flow, chosen)
+        for event in run_steps(flow, context, control=control, stop=stop):
+            line(event)
+    except BaseException as raised:
+        error = outcome_of(raised)[2]
+        if error is raised:
+            raise
+        raise error from raised.__cause__
+    finally:
+        line.close()
+    return context.current
+
+
+def steps_until(flow: Flow, use: str | None) -> int:
+    """How many steps to run until the object `use` has its last value; all of them for None and "current".
+
+    Raises:
+        FlowValidationError: no step saves such an object; lists those that are.
+    """
+    if use is None or use == "current":
+        return len(flow.steps)
+    numbers = [number for number, step in enumerate(flow.steps, start=1) if step.save_as == use]
+    if numbers:
+        return numbers[-1]
+    known = ", ".join(dict.fromkeys(step.save_as for step in flow.steps if step.save_as)) or "none"
+    raise FlowValidationError(
+        f"no step of flow {flow.name!r} saves an object {use!r}",
+        where="Flow.preview(use=...)",
+        mend=f"add save_as={use!r} to the step that makes it; saved objects: {known}",
+    )
+
+
+def _first_source(flow: Flow) -> Source:
+    sources = startup_sources(flow)
+    if sources:
+        return sources[0]
+    trigger = flow.trigger
+    assert trigger is not None
+    wanted = f" with extensions {', '.join(trigger.extensions)}" if trigger.extensions else ""
+    raise FlowValidationError(
+        f"there is no file to preview{wanted} in {trigger.source}",
+        where="Flow.preview",
+        mend="put a file there, or correct source= and extensions=",
+    )

@@ -1,0 +1,74 @@
+"""One progress line for work that takes longer than a second: sources of a run, items of a map."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from data_engine.model import Event, RunFinished, RunStarted, StepFinished, StepProgress
+
+_SHOW_AFTER_S = 1.0
+
+
+class ProgressLine:
+    """Draws itself (tqdm, in notebooks and terminals) from a run's events, once a second has passed.
+
+    Call it with each event; close it at the end. With several sources it counts them, else the items of the running step.
+    """
+
+    def __init__(self, total_sources: int = 1, *, clock: Any = time.monotonic, make_bar: Any = None) -> None:
+        self._total = total_sources
+        self._clock = clock
+        self._make_bar = make_bar or _make_bar
+        self._started_s: float | None = None
+        self._done = 0
+        self._bar: Any = None
+
+    def __call__(self, event: Event) -> None:
+        now_s = self._clock()
+        if self._started_s is None:
+            self._started_s = now_s
+        if isinstance(event, RunFinished):
+            self._done += 1
+        late = now_s - self._started_s >= _SHOW_AFTER_S
+        if not late:
+            return
+        if self._total > 1:
+            self._show_sources(event)
+        elif isinstance(event, StepProgress):
+            self._show(event.label, event.done, event.total)
+        elif isinstance(event, StepFinished):
+            self.close()
+
+    def close(self) -> None:
+        """Take the line away; what it said last stays in a notebook's output."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _show_sources(self, event: Event) -> None:
+        if isinstance(event, RunStarted) and event.source is not None:
+            self._show("sources", self._done, self._total)
+            self._bar.set_postfix_str(event.source.rpartition("/")[2], refresh=True)
+        elif isinstance(event, StepProgress):
+            self._show("sources", self._done, self._total)
+            self._bar.set_postfix_str(f"{event.label} {event.done}/{event.total or '?'}", refresh=True)
+        elif isinstance(event, RunFinished):
+            self._show("sources", self._done, self._total)
+
+    def _show(self, label: str, done: int, total: int | None) -> None:
+        if self._bar is not None and self._bar.desc.rstrip(": ") != label:
+            self.close()
+        if self._bar is None:
+            self._bar = self._make_bar(label, total)
+        self._bar.total = total
+        self._bar.n = done
+        self._bar.refresh()
+
+
+def _make_bar(label: str, total: int | None) -> Any:
+    from tqdm.auto import tqdm
+
+    in_kernel = "ipykernel" in sys.modules
+    return tqdm(desc=label, total=total, leave=in_kernel, disable=False if in_kernel else None)

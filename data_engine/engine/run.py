@@ -1,0 +1,186 @@
+"""One run of one flow for one source: context, steps, events, and the status they end in."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from data_engine.engine.candidates import Source, seen_now, signature_of
+from data_engine.engine.capture import captured
+from data_engine.engine.executor import spread
+from data_engine.engine.home import Home
+from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, LedgerError
+from data_engine.flow.context import FlowContext, WorkspaceConfigContext
+from data_engine.flow.control import RunInterrupted, StepControl
+from data_engine.flow.debug import FlowDebugContext
+from data_engine.flow.flow import Flow
+from data_engine.flow.steps import run_steps
+from data_engine.flow.trigger import Poll
+from data_engine.model import Event, LogLine, RunFinished, RunStarted, utc_text
+from data_engine.notebook.locate import annotate
+
+
+def run_source(
+    flow: Flow,
+    source: Source,
+    *,
+    home: Home | None,
+    sink: Callable[[Event], None],
+    params: Mapping[str, Any],
+    may_work: Callable[[], None] | None = None,
+) -> FlowContext:
+    """Run every step of `flow` for `source`; its context, whose `error` is set when the run did not succeed.
+
+    `sink` gets every event as it happens. The error is a `FlowExecutionError` (placed in its notebook cell) when the code
+    raised, a `FlowValidationError` when the input was wrong, a `FlowStoppedError` when it was stopped or out of time.
+
+    Raises:
+        LedgerError: the sink could not record the run.
+        KeyboardInterrupt: the run is recorded as stopped.
+    """
+    run_id = uuid.uuid4().hex
+    started_s = time.perf_counter()
+    started_at_s = time.time()
+    control = StepControl(
+        emit=sink, may_work=_permission(home, may_work, started_s), spread=spread, run_id=run_id, flow=flow.name or ""
+    )
+    context = make_context(flow, source, home=home, control=control, params=params, started_at_s=started_at_s)
+    seen = seen_now(flow, source) if isinstance(flow.trigger, Poll) else ()
+    sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen))
+
+    def finish(status: str, cause: str | None, error: str | None) -> None:
+        elapsed_s = time.perf_counter() - started_s
+        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, cause, seen))
+
+    def log(level: str, text: str) -> None:
+        sink(LogLine(run_id, flow.name or "", control.label, level, text, time.time()))
+
+    try:
+        require_source(flow, source)
+        with captured(control):
+            for event in run_steps(flow, context, control=control):
+                sink(event)
+    except BaseException as raised:
+        status, cause, error = outcome_of(raised)
+        if status == "failed":
+            log("ERROR", str(error))
+        finish(status, cause, str(error))
+        if not isinstance(error, (FlowValidationError, FlowStoppedError)) or isinstance(error, LedgerError):
+            raise
+        context.error = error
+    else:
+        if source.path is not None and seen and signature_of(source.path) != seen[0].signature:
+            log("WARNING", f"{source.path} changed while it was read; it is due again")
+        finish("success", None, None)
+    return context
+
+
+def make_context(
+    flow: Flow,
+    source: Source,
+    *,
+    home: Home | None,
+    control: StepControl,
+    params: Mapping[str, Any],
+    started_at_s: float,
+) -> FlowContext:
+    """The context of a run that is about to begin."""
+    metadata: dict[str, Any] = {
+        "started_at_utc": utc_text(started_at_s),
+        "run_id": control.run_id,
+        "step_outputs": {},
+    }
+    if source.path is not None:
+        metadata["file_hash"] = source.file_hash
+    root = None if home is None else home.layout.root
+    exists = source.root is not None and (source.path or source.root).exists()
+    return FlowContext(
+        flow_name=flow.name or "",
+        group=flow.group,
+        source=source.context() if exists else None,
+        mirror=source.mirror(flow),
+        metadata=metadata,
+        config=WorkspaceConfigContext(root),
+        debug=None if home is None else _debug(flow, source, home, control),
+        params=MappingProxyType(dict(params)),
+        workspace_root=root,
+        control=control,
+    )
+
+
+def require_source(flow: Flow, source: Source) -> None:
+    """Refuse to run for a source that is not there.
+
+    Raises:
+        FlowValidationError: names the path.
+    """
+    target = source.path or source.root
+    if target is not None and not target.exists():
+        raise FlowValidationError(
+            f"Source {'file' if source.path else 'path'} not found: {target}",
+            where=f'flow "{flow.name}", watch(source={(flow.trigger and flow.trigger.source_as_authored)!r})',
+            mend="create it, connect its drive, or correct source= (relative paths start at the flow_modules folder)",
+        )
+
+
+def outcome_of(raised: BaseException) -> tuple[str, str, BaseException]:
+    """The status, cause and error for callers of what ended a run."""
+    if isinstance(raised, RunInterrupted):
+        error = FlowStoppedError(raised.cause)
+        error.__cause__ = raised
+        return raised.status, raised.cause, error
+    if isinstance(raised, FlowStoppedError):
+        return "stopped", "stopped by the flow itself", raised
+    if isinstance(raised, FlowValidationError):
+        cause = "the code raised" if isinstance(raised, FlowExecutionError) else "the input was wrong"
+        return "failed", cause, annotate(raised)
+    if isinstance(raised, KeyboardInterrupt):
+        return "stopped", "interrupted", raised
+    return "failed", "the code raised", raised
+
+
+def _permission(home: Home | None, may_work: Callable[[], None] | None, started_s: float) -> Callable[[], None]:
+    limit_s = None if home is None else home.settings().limits.run_timeout_s
+    if limit_s is None:
+        return may_work or _always
+
+    def check() -> None:
+        if may_work is not None:
+            may_work()
+        if time.perf_counter() - started_s > limit_s:
+            raise RunInterrupted("killed", f"the time limit of {limit_s:g} s ([limits] run_timeout) was reached")
+
+    return check
+
+
+def _always() -> None:
+    """The permission of a run without limits."""
+
+
+def _debug(flow: Flow, source: Source, home: Home, control: StepControl) -> FlowDebugContext:
+    return FlowDebugContext(
+        home.local.debug_dir,
+        workspace_id=home.layout.workspace_id,
+        flow_name=flow.name or "",
+        run_id=control.run_id,
+        source_path=source.text,
+        control=control,
+    )
+
+
+def check_params(params: object) -> Mapping[str, Any]:
+    """`params` as a mapping of names to values; empty for None.
+
+    Raises:
+        FlowValidationError: not a mapping, or a key that is no text.
+    """
+    if params is None:
+        return {}
+    if isinstance(params, Mapping) and all(isinstance(key, str) for key in params):
+        return params
+    raise FlowValidationError(
+        f"params must be a mapping with text keys, not {params!r}", where="params=", mend='params={"threshold": 15}'
+    )

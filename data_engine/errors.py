@@ -1,0 +1,199 @@
+"""Every error a person can meet, in one tree. Each says what is wrong, where, and how to mend it.
+
+    ValueError
+    └── FlowValidationError            an authoring call, an input or a setting is wrong
+        ├── FlowExecutionError         the author's code raised: in a step, in build(), on import, in compilation
+        │   └── NotebookCompileError   a notebook cannot become a module; names the cell and the line
+        ├── WorkspaceError             a workspace folder or its state cannot be used
+        │   ├── SettingsError          a settings file holds a wrong value
+        │   └── InvalidWorkspaceIdError
+        ├── LedgerError                the run history on this machine cannot be read or written
+        ├── GroupBusyError             the flow's group is running and cannot be waited for
+        └── OwnedElsewhereError        another workstation owns the workspace
+    RuntimeError
+    └── FlowStoppedError               a run was stopped by request
+
+Errors pickle, because worker processes send them home.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class FlowValidationError(ValueError):
+    """A mistake with its mend: `what` is wrong, `where` it is, and the `mend`.
+
+    When `run_once()` raises it, `completed` holds the contexts of the sources that finished before.
+
+    Example:
+        >>> error = FlowValidationError("interval is -5 s", where="Flow.watch", mend="use interval='30s'")
+        >>> print(error)
+        interval is -5 s
+          where: Flow.watch
+          mend:  use interval='30s'
+        >>> error.mend
+        "use interval='30s'"
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.mend = mend
+        self.completed: list[Any] = []
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.mend:
+            lines.append(f"  mend:  {self.mend}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, str | None]:
+        """The three parts, as `--json` prints them under `error`."""
+        return {"what": self.what, "where": self.where, "mend": self.mend}
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"what": self.what, "where": self.where, "mend": self.mend}
+
+    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...], dict[str, Any]]:
+        return _rebuild, (type(self), self._arguments()), self.__dict__
+
+
+def _rebuild(kind: type[BaseException], arguments: dict[str, Any]) -> BaseException:
+    return kind(**arguments)
+
+
+class FlowExecutionError(FlowValidationError):
+    """The author's code raised; the original exception is `__cause__`.
+
+    `phase` is "step", "build", "import" or "compile"; `detail` is "<ExceptionClass>: <message>"; `cell` places the
+    failure in the notebook ("claims.ipynb, cell 4 (In [12]), line 3") and `source_line` is that line's text.
+
+    Example:
+        >>> error = FlowExecutionError(
+        ...     flow_name="claims", phase="step", detail="KeyError: 'amount'", step_label="Clean",
+        ...     function_name="clean", source_path="/in/a.csv",
+        ... )
+        >>> error.what
+        'Flow "claims" failed in step "Clean" (function clean) for source "/in/a.csv": KeyError: \\'amount\\''
+    """
+
+    def __init__(
+        self,
+        *,
+        flow_name: str,
+        phase: str,
+        detail: str,
+        step_label: str | None = None,
+        function_name: str | None = None,
+        source_path: object | None = None,
+        cell: str | None = None,
+        source_line: str | None = None,
+        mend: str | None = None,
+    ) -> None:
+        self.flow_name = flow_name
+        self.phase = phase
+        self.detail = detail
+        self.step_label = step_label
+        self.function_name = function_name
+        self.source_path = None if source_path is None else str(source_path)
+        self.cell = cell
+        self.source_line = source_line
+        super().__init__(self._sentence(), where=self._place(), mend=mend)
+
+    def _sentence(self) -> str:
+        if self.phase == "step":
+            text = f'Flow "{self.flow_name}" failed in step "{self.step_label}"'
+            if self.function_name:
+                text += f" (function {self.function_name})"
+            if self.source_path:
+                text += f' for source "{self.source_path}"'
+            return f"{text}: {self.detail}"
+        phases = {"build": "build()", "import": "import", "compile": "compilation"}
+        text = f'Flow module "{self.flow_name}" failed during {phases.get(self.phase, self.phase)}'
+        if self.phase == "build" and self.function_name and self.function_name != "build":
+            text += f" in {self.function_name}"
+        return f"{text}: {self.detail}"
+
+    def _place(self) -> str | None:
+        if self.cell and self.source_line:
+            return f"{self.cell}: {self.source_line.strip()}"
+        return self.cell
+
+    def _arguments(self) -> dict[str, Any]:
+        names = ("flow_name", "phase", "detail", "step_label", "function_name", "source_path", "cell", "source_line")
+        return {name: getattr(self, name) for name in names} | {"mend": self.mend}
+
+
+class NotebookCompileError(FlowExecutionError):
+    """A notebook cannot become a module. `cell` and `detail` name the place and the reason, `mend` the way out.
+
+    Example:
+        >>> print(NotebookCompileError(flow_name="claims", detail="`rate` exists only in your kernel's memory",
+        ...                            cell="claims.ipynb, cell 3, line 2", mend="define it in a cell"))
+        Flow module "claims" failed during compilation: `rate` exists only in your kernel's memory
+          where: claims.ipynb, cell 3, line 2
+          mend:  define it in a cell
+    """
+
+    def __init__(
+        self,
+        *,
+        flow_name: str,
+        detail: str,
+        cell: str | None = None,
+        source_line: str | None = None,
+        mend: str | None = None,
+    ) -> None:
+        super().__init__(
+            flow_name=flow_name, phase="compile", detail=detail, cell=cell, source_line=source_line, mend=mend
+        )
+
+    def _arguments(self) -> dict[str, Any]:
+        names = ("flow_name", "detail", "cell", "source_line", "mend")
+        return {name: getattr(self, name) for name in names}
+
+
+class WorkspaceError(FlowValidationError):
+    """A workspace folder, its settings or its machine-local state cannot be used."""
+
+
+class SettingsError(WorkspaceError):
+    """A settings file holds something it cannot mean; `where` names the file and the key."""
+
+
+class InvalidWorkspaceIdError(WorkspaceError):
+    """A workspace id that cannot be a folder name: blank, '.', '..' or with a separator in it."""
+
+
+class LedgerError(FlowValidationError):
+    """The run history on this machine cannot be read or written: disk full, read-only, damaged or too new."""
+
+
+class GroupBusyError(FlowValidationError):
+    """The flow's group is running elsewhere and waiting would never end (or was not wanted)."""
+
+
+class OwnedElsewhereError(FlowValidationError):
+    """Another workstation owns the workspace; the message names it. The command line exits with 3."""
+
+
+class FlowStoppedError(RuntimeError):
+    """A run ended early because somebody asked it to stop.
+
+    Example:
+        >>> FlowStoppedError("run 3f was stopped by request").args
+        ('run 3f was stopped by request',)
+    """
+
+    completed: list[Any]
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.completed = []

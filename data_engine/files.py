@@ -1,0 +1,138 @@
+"""Files another process may read: atomic replace, exclusive create, durable writes, bounded retries.
+
+Reference: POSIX rename(2) replaces its target atomically; on Windows `os.replace` fails with WinError 5, 32 or 33
+while anything has the target open, so it is tried again for a bounded time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_SHARING_VIOLATIONS = (5, 32, 33)
+_RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)
+
+
+@contextmanager
+def atomic_target(target: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A fresh path beside `target` to write to; on a clean exit it replaces `target`, on any error `target` stays.
+
+    The file gets the mode a plain `open` gives, so colleagues on a shared folder can read it. The name begins with a
+    dot and ends in `.tmp`, which watching and collecting skip.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; nothing is left behind.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with atomic_target(folder / "a.txt") as fresh:
+        ...     _ = fresh.write_text("whole")
+        >>> (folder / "a.txt").read_text(), sorted(p.name for p in folder.iterdir())
+        ('whole', ['a.txt'])
+    """
+    fresh = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
+    try:
+        yield fresh
+        if durable:
+            sync_file(fresh)
+        replace_file(fresh, target)
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+    if durable:
+        sync_folder(target.parent)
+
+
+def write_text_atomic(target: Path, text: str, *, durable: bool = True) -> None:
+    """Replace `target` by `text` (UTF-8, line ends as given), or leave it as it was."""
+    with atomic_target(target, durable=durable) as fresh:
+        fresh.write_text(text, encoding="utf-8", newline="")
+
+
+def write_bytes_atomic(target: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace `target` by `data`, or leave it as it was."""
+    with atomic_target(target, durable=durable) as fresh:
+        fresh.write_bytes(data)
+
+
+def create_exclusive(target: Path, text: str, *, mode: int = 0o666) -> bool:
+    """Create `target` with `text` unless it exists; whether it was created. What exists is never touched.
+
+    The content is complete whenever the name is visible on file systems with hard links; elsewhere the name comes
+    first (O_EXCL) and the content an instant later.
+    """
+    fresh = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(fresh, target)
+        except FileExistsError:
+            return False
+        except OSError:
+            return _create_without_link(target, text, mode)
+        return True
+    finally:
+        with suppress(OSError):
+            fresh.unlink()
+
+
+def _create_without_link(target: Path, text: str, mode: int) -> bool:
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            target.unlink()
+        raise
+    return True
+
+
+def replace_file(fresh: Path, target: Path) -> None:
+    """`os.replace`, tried again for up to 0.8 s while a reader on Windows has the target open."""
+    for delay_s in _RETRY_DELAYS_S:
+        try:
+            os.replace(fresh, target)
+        except OSError as error:
+            if getattr(error, "winerror", None) not in _SHARING_VIOLATIONS:
+                raise
+            time.sleep(delay_s)
+        else:
+            return
+    os.replace(fresh, target)
+
+
+def sync_file(path: Path) -> None:
+    """Ask the drive to keep the file's content through a power cut."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Ask the drive to keep the folder's names; does nothing where folders cannot be synced (Windows, some mounts)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,179 @@
+"""What `collect` and `map` hand from step to step: batches of files, values and item errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+from data_engine.errors import FlowValidationError
+
+T = TypeVar("T")
+
+
+class FileRef(os.PathLike[str]):
+    """A collected file: `open(ref)` and every library that takes paths accept it. Equal by absolute path; immutable.
+
+    Example:
+        >>> ref = FileRef("/in/claims.tar.gz")
+        >>> ref.name, ref.stem, ref.suffix, str(ref.parent)
+        ('claims.tar.gz', 'claims.tar', '.gz', '/in')
+    """
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise FlowValidationError(
+                f"FileRef cannot be made from {type(path).__name__} {path!r}", where="FileRef(path)", mend="give a path"
+            )
+        text = os.fspath(path)
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            raise FlowValidationError(
+                f"FileRef cannot be made from {text!r}", where="FileRef(path)", mend="name a file"
+            )
+        object.__setattr__(self, "_text", os.path.realpath(text))
+
+    @classmethod
+    def _resolved(cls, text: str) -> FileRef:
+        """A reference to a path that is absolute and resolved already; collecting 2,000 files must not stat them."""
+        ref = cls.__new__(cls)
+        object.__setattr__(ref, "_text", text)
+        return ref
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"FileRef is immutable; cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"FileRef is immutable; cannot delete {name!r}")
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return FileRef._resolved, (self._text,)
+
+    @property
+    def path(self) -> Path:
+        """The absolute path."""
+        return Path(self._text)
+
+    @property
+    def name(self) -> str:
+        """The file name with its extension."""
+        return os.path.basename(self._text)
+
+    @property
+    def stem(self) -> str:
+        """The file name without its last extension."""
+        return self.path.stem
+
+    @property
+    def suffix(self) -> str:
+        """The last extension with its dot, or ""."""
+        return self.path.suffix
+
+    @property
+    def parent(self) -> Path:
+        """The folder the file is in."""
+        return self.path.parent
+
+    def exists(self) -> bool:
+        """Whether the file is still there."""
+        return os.path.exists(self._text)
+
+    def __fspath__(self) -> str:
+        return self._text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"FileRef({self._text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return self._text == other._text if isinstance(other, FileRef) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """What `map(on_error="collect")` puts in the place of an item whose call raised."""
+
+    item: Any
+    error: BaseException
+
+    def __str__(self) -> str:
+        return f"{self.item}: {type(self.error).__name__}: {self.error}"
+
+
+@dataclass(frozen=True)
+class Batch(Generic[T]):
+    """An ordered tuple of items, as `collect` finds them and `map` returns them. An empty batch is falsy.
+
+    Example:
+        >>> batch = Batch((Path("/in/a.csv"), Path("/in/b.csv")))
+        >>> len(batch), batch.names(), batch[-1].name, batch[:1]
+        (2, ('a.csv', 'b.csv'), 'b.csv', (PosixPath('/in/a.csv'),))
+    """
+
+    items: tuple[T, ...]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        return self.items[index]
+
+    def names(self) -> tuple[str, ...]:
+        """Each item's `name` (called if it is a method).
+
+        Raises:
+            FlowValidationError: an item has no usable name.
+        """
+        return tuple(_item_name(item) for item in self.items)
+
+    def paths(self) -> tuple[Path, ...]:
+        """Each item's `path`, or the item itself when it is a path.
+
+        Raises:
+            FlowValidationError: an item has no usable path.
+        """
+        return tuple(_item_path(item) for item in self.items)
+
+    def ok(self) -> Batch[T]:
+        """The items that are not `ItemError`s, in order."""
+        return Batch(tuple(item for item in self.items if not isinstance(item, ItemError)))
+
+    def errors(self) -> Batch[ItemError]:
+        """The `ItemError`s, in order."""
+        return Batch(tuple(item for item in self.items if isinstance(item, ItemError)))
+
+
+def _item_name(item: object) -> str:
+    name = getattr(item, "name", None)
+    if callable(name):
+        name = name()
+    if not isinstance(name, str):
+        raise FlowValidationError(
+            f"{type(item).__name__} {item!r} has no usable name", where="Batch.names()", mend="batch files or paths"
+        )
+    return name
+
+
+def _item_path(item: object) -> Path:
+    path = item if isinstance(item, Path) else getattr(item, "path", None)
+    if not isinstance(path, Path):
+        raise FlowValidationError(
+            f"{type(item).__name__} {item!r} has no usable path", where="Batch.paths()", mend="batch files or paths"
+        )
+    return path

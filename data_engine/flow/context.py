@@ -1,0 +1,242 @@
+"""What a step receives: the active source, where to write, the objects of earlier steps, and the workspace's files."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.control import StepControl
+from data_engine.flow.debug import FlowDebugContext
+from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.paths import inside
+from data_engine.model import LogLine
+
+SETTINGS_STEM = "data_engine"
+"""`config/data_engine.toml` holds the workspace's settings and is not listed with the author's config files."""
+
+
+@dataclass
+class FlowContext:
+    """The active run, as each step sees it.
+
+    `current` is the previous step's result (None before the first step), `objects` what `save_as` named, `source` and
+    `mirror` the path tables, `metadata` the run's facts, `params` what a run by hand was given, `config` and
+    `database()` the workspace's files, `debug` a place for frames worth a look (None without a workspace). `error` is
+    the failure of this source after `run_once(on_error="continue")`.
+
+    Example:
+        >>> context = FlowContext(flow_name="claims", group="Claims")
+        >>> context.current is None, context.objects, context.params
+        (True, {}, {})
+    """
+
+    flow_name: str
+    group: str
+    source: SourceContext | None = None
+    mirror: MirrorContext | None = None
+    current: Any = None
+    objects: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    config: WorkspaceConfigContext = field(default_factory=lambda: WorkspaceConfigContext(None))
+    debug: FlowDebugContext | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    error: BaseException | None = None
+    workspace_root: Path | None = field(default=None, repr=False)
+    control: StepControl = field(default_factory=StepControl, repr=False, compare=False)
+
+    def database(self, name: str) -> Path:
+        """The path of `databases/<name>` in the workspace; its folder exists, the file may not.
+
+        Raises:
+            FlowValidationError: the flow belongs to no workspace, or the name is absolute or leaves the folder.
+        """
+        if self.workspace_root is None:
+            raise FlowValidationError(
+                f"database({name!r}) is only available for authored workspace flows",
+                where="context.database",
+                mend="keep the notebook in a workspace's flow_modules folder, or use a pathlib.Path",
+            )
+        path = inside(self.workspace_root / "databases", name, where="context.database")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FlowValidationError(
+                f"the folder {path.parent} cannot be created: {error.strerror}",
+                where="context.database",
+                mend="check that the workspace can be written",
+            ) from error
+        return path
+
+    def source_metadata(self) -> SourceMetadata | None:
+        """Size and modification time of the active file, None without one.
+
+        Raises:
+            FlowValidationError: the file is gone.
+        """
+        if self.source is None or self.source.path is None:
+            return None
+        try:
+            facts = self.source.path.stat()
+        except OSError as error:
+            raise FlowValidationError(
+                f"Source file not found: {self.source.path}", where="context.source_metadata", mend="put the file back"
+            ) from error
+        return SourceMetadata(
+            self.source.path, self.source.path.name, facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)
+        )
+
+    def log(self, message: object, *, level: str = "INFO") -> None:
+        """Add a line to the run's log; a run that was asked to stop ends here.
+
+        Raises:
+            FlowValidationError: `level` is not a word.
+        """
+        if not isinstance(level, str) or not level.strip():
+            raise FlowValidationError(
+                f"level={level!r} is not a word", where="context.log", mend='use "INFO", "WARNING" or "ERROR"'
+            )
+        control = self.control
+        control.may_work()
+        text = message if isinstance(message, str) else str(message)
+        control.emit(LogLine(control.run_id, self.flow_name, control.label, level.strip().upper(), text, time.time()))
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        """Say how far the step is (`done` of `total`); cheap to call often. A run that was asked to stop ends here.
+
+        Raises:
+            FlowValidationError: `done` or `total` is not a whole number of at least 0.
+        """
+        for name, value in (("done", done), ("total", total)):
+            if value is None and name == "total":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise FlowValidationError(
+                    f"{name}={value!r} must be a whole number of at least 0",
+                    where="context.progress",
+                    mend="context.progress(done=3, total=10)",
+                )
+        self.control.may_work()
+        self.control.progress(done, total)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMetadata:
+    """Facts of one source file; `modified_at_utc` is an aware UTC datetime."""
+
+    path: Path
+    name: str
+    size_bytes: int
+    modified_at_utc: datetime
+
+
+class WorkspaceConfigContext:
+    """The TOML files of `config/`, read when asked for and remembered for one run.
+
+    Example:
+        >>> WorkspaceConfigContext(None).names()
+        ()
+    """
+
+    def __init__(self, workspace_root: Path | None, *, on_read: Callable[[Path], None] | None = None) -> None:
+        self._root = workspace_root
+        self._read: dict[str, dict[str, Any] | None] = {}
+        self._on_read = on_read
+
+    @property
+    def config_dir(self) -> Path | None:
+        """The workspace's `config` folder; None for a flow that belongs to no workspace."""
+        return None if self._root is None else self._root / "config"
+
+    def names(self) -> tuple[str, ...]:
+        """The stems of the config files, sorted; the workspace's own settings file is not one of them.
+
+        Raises:
+            FlowValidationError: the folder cannot be read.
+        """
+        folder = self.config_dir
+        if folder is None:
+            return ()
+        if self._on_read is not None:
+            self._on_read(folder)
+        try:
+            found = [path for path in folder.iterdir() if path.suffix == ".toml" and path.is_file()]
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise FlowValidationError(
+                f"the folder {folder} cannot be read: {error.strerror}",
+                where="context.config",
+                mend="check that config is a readable folder",
+            ) from error
+        return tuple(sorted(p.stem for p in found if not p.name.startswith(".") and p.stem != SETTINGS_STEM))
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """The content of `config/<name>.toml` as a fresh dict, or None when there is no such file.
+
+        Raises:
+            FlowValidationError: a blank or escaping name, or a file that is not TOML; names the file and the line.
+        """
+        folder = self.config_dir
+        if not isinstance(name, str) or not name.strip():
+            raise FlowValidationError(
+                f"a config name cannot be {name!r}", where="context.config", mend='config.get("airlines")'
+            )
+        if folder is None:
+            return None
+        if name not in self._read:
+            self._read[name] = self._load(inside(folder, f"{name}.toml", where="context.config"))
+        return copy.deepcopy(self._read[name])
+
+    def require(self, name: str) -> dict[str, Any]:
+        """Like `get`, but a missing file is an error.
+
+        Raises:
+            FlowValidationError: no such file (lists those there are), or the flow belongs to no workspace.
+        """
+        value = self.get(name)
+        if value is not None:
+            return value
+        folder = self.config_dir
+        if folder is None:
+            raise FlowValidationError(
+                f"config {name!r} is only available for authored workspace flows",
+                where="context.config",
+                mend="keep the notebook in a workspace's flow_modules folder",
+            )
+        known = ", ".join(self.names()) or "none"
+        raise FlowValidationError(
+            f"Required config file was not found: {folder / name}.toml",
+            where="context.config",
+            mend=f"create it; config files there are: {known}",
+        )
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        """Every config file's content by name."""
+        return {name: self.require(name) for name in self.names()}
+
+    def _load(self, path: Path) -> dict[str, Any] | None:
+        import tomllib
+
+        if self._on_read is not None:
+            self._on_read(path)
+        try:
+            with path.open("rb") as file:
+                return tomllib.load(file)
+        except FileNotFoundError:
+            return None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FlowValidationError(
+                f"{path} is not TOML: {error}", where=str(path), mend="correct that line"
+            ) from error
+        except OSError as error:
+            raise FlowValidationError(
+                f"{path} cannot be read: {error.strerror}",
+                where="context.config",
+                mend="check that it is a readable file",
+            ) from error

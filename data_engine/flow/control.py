@@ -1,0 +1,91 @@
+"""What a runner hands the steps of a run: where events go, whether it may go on, and how a map spreads its items."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import FlowStoppedError
+from data_engine.flow.batch import ItemError
+from data_engine.model import Event, StepProgress
+
+PROGRESS_INTERVAL_S = 0.05
+
+
+def _ignore(event: Event) -> None:
+    """The event sink of a run nobody listens to."""
+
+
+def _always() -> None:
+    """The permission of a run nobody can stop."""
+
+
+def one_by_one(
+    call: Callable[[Any], Any], items: Sequence[Any], max_parallel: int, keep_errors: bool, step: StepControl
+) -> list[Any]:
+    """The results of `call` for each item in order; the first error raises `ItemFailed`, or its place holds an `ItemError`."""
+    results: list[Any] = []
+    append = results.append
+    may_work = step.may_work
+    total = len(items)
+    for item in items:
+        may_work()
+        try:
+            append(call(item))
+        except FlowStoppedError:
+            raise  # the author asked for a stop; that is no item's error
+        except Exception as error:
+            if not keep_errors:
+                raise ItemFailed(len(results), total, item, error) from error
+            append(ItemError(item, error))
+        step.progress(len(results), total)
+    return results
+
+
+class ItemFailed(Exception):
+    """One item's call raised; the step loop turns it into a `FlowExecutionError` that names the item."""
+
+    def __init__(self, index: int, total: int, item: object, error: BaseException) -> None:
+        super().__init__(index)
+        self.index = index
+        self.total = total
+        self.item = item
+        self.error = error
+
+
+@dataclass(slots=True)
+class StepControl:
+    """What the runner of a flow hands its steps.
+
+    `emit` takes what happens inside a step, live. `may_work` returns when the run may go on; it waits, or raises
+    `RunInterrupted`, when it may not. `spread` is how a map spreads its items.
+    """
+
+    emit: Callable[[Event], None] = _ignore
+    may_work: Callable[[], None] = _always
+    spread: Callable[[Callable[[Any], Any], Sequence[Any], int, bool, StepControl], list[Any]] = one_by_one
+    on_mirror: Callable[[Path], None] | None = None
+    run_id: str = ""
+    flow: str = ""
+    index: int = -1
+    label: str | None = None
+    last_progress_s: float = 0.0
+
+    def progress(self, done: int, total: int | None) -> None:
+        """Report progress at most twenty times a second, and always the last item."""
+        now_s = time.perf_counter()
+        if now_s - self.last_progress_s >= PROGRESS_INTERVAL_S or done == total:
+            self.last_progress_s = now_s
+            self.emit(StepProgress(self.run_id, self.index, self.label or "", done, total, time.time()))
+
+
+class RunInterrupted(BaseException):
+    """The run must end now: a stop, a time limit. A BaseException, so that an author's `except Exception` lets it pass."""
+
+    def __init__(self, status: str, cause: str) -> None:
+        super().__init__(cause)
+        self.status = status
+        self.cause = cause

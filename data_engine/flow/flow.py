@@ -1,0 +1,337 @@
+"""The flow: a frozen value that says when, from where, which steps, and to where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.paths import author_path
+from data_engine.flow.scan import parse_extensions
+from data_engine.flow.spec import (
+    Collect,
+    Map,
+    StepSpec,
+    check_step,
+    default_label,
+    function_name,
+    map_takes_context,
+    title_words,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from typing import Any, Literal, TypeAlias
+
+    from data_engine.flow.context import FlowContext
+    from data_engine.flow.trigger import Trigger
+
+    Duration: TypeAlias = str | timedelta
+    PathText: TypeAlias = str | PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorSpec:
+    """Where a flow's mirrored outputs go: the folder here, and the text its author wrote."""
+
+    root: Path
+    root_as_authored: str
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A flow: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
+
+    In a module the file's stem is the name. Flows of one group never run at the same time on one machine.
+
+    Raises:
+        FlowValidationError: a blank group, name or label, or any other type.
+
+    Example:
+        >>> def double(context):
+        ...     return context.current * 2
+        >>> base = Flow(group="Demo").step(lambda context: 21, label="Start")
+        >>> flow = base.step(double, save_as="answer")
+        >>> flow.mode, [step.label for step in flow.steps], len(base.steps)
+        ('manual', ['Start', 'Double'], 1)
+        >>> flow.preview(use="answer")
+        42
+    """
+
+    group: str
+    name: str | None = None
+    label: str | None = None
+    trigger: Trigger | None = None
+    mirror_spec: MirrorSpec | None = None
+    steps: tuple[StepSpec, ...] = ()
+    _workspace_root: Path | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for field_name in ("name", "label"):
+            value = getattr(self, field_name)
+            if value is not None and not (isinstance(value, str) and value.strip()):
+                raise FlowValidationError(
+                    f"the flow's {field_name}, when provided, must be a non-blank text, not {value!r}",
+                    where=f"Flow({field_name}=...)",
+                    mend=f"leave {field_name}= out, or give it some letters",
+                )
+        if not isinstance(self.group, str) or not self.group.strip():
+            raise FlowValidationError(
+                f"the flow's group must be a non-blank text, not {self.group!r}",
+                where="Flow(group=...)",
+                mend='Flow(group="Claims")',
+            )
+
+    @property
+    def mode(self) -> str:
+        """ "manual", "poll" or "schedule"."""
+        return "manual" if self.trigger is None else self.trigger.mode
+
+    @property
+    def title(self) -> str:
+        """What people read: the label, or the name in words."""
+        return self.label or title_words(self.name or "", "Flow")
+
+    # -- authoring -------------------------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        *,
+        mode: Literal["manual", "poll", "schedule"],
+        run_as: Literal["individual", "batch"] = "individual",
+        max_parallel: int = 1,
+        source: PathText | None = None,
+        interval: Duration | None = None,
+        time: str | list[str] | tuple[str, ...] | set[str] | None = None,
+        cron: str | None = None,
+        tz: str | None = None,
+        extensions: str | list[str] | tuple[str, ...] | set[str] | None = None,
+        settle: int | Duration = 1,
+        catch_up: Literal["latest", "all", "none"] = "latest",
+    ) -> Flow:
+        """The flow with this trigger.
+
+        Args:
+            mode: "manual"; "poll" (needs `source` and `interval`); "schedule" (exactly one of `interval`, `time`, `cron`).
+            run_as: "individual" runs once for each source file, "batch" once for the whole folder.
+            max_parallel: how many sources of this flow may run at once.
+            source: a file or a folder (searched with its subfolders); it need not exist yet.
+            interval: a positive duration: "10ms" "5s" "15m" "1.5h" "2d" "1w", or a timedelta.
+            time: "HH:MM" or several of them, wall-clock in `tz`.
+            cron: five fields, wall-clock in `tz`.
+            tz: an IANA zone; by default the workspace's `timezone`, else the machine's.
+            extensions: which files count; one text means one extension, compound ones (".csv.gz") work; case is ignored.
+            settle: poll only: how long (whole seconds, or a duration) a file must look the same before it is due.
+            catch_up: wall-clock only: slots missed while nothing ran are run for the "latest", "all" or "none" of them.
+
+        Raises:
+            FlowValidationError: an option is wrong, missing, or belongs to another mode.
+
+        Example:
+            >>> flow = Flow(group="Claims").watch(mode="poll", source="/in", interval="30s", extensions="xlsx")
+            >>> flow.trigger.interval_seconds, flow.trigger.extensions
+            (30.0, ('.xlsx',))
+        """
+        from data_engine.flow.trigger import make_trigger
+
+        trigger = make_trigger(
+            mode=mode,
+            run_as=run_as,
+            max_parallel=max_parallel,
+            source=source,
+            interval=interval,
+            time=time,
+            cron=cron,
+            tz=tz,
+            extensions=extensions,
+            settle=settle,
+            catch_up=catch_up,
+        )
+        return replace(self, trigger=trigger)
+
+    def mirror(self, *, root: PathText) -> Flow:
+        """The flow with `context.mirror` under `root`.
+
+        Raises:
+            FlowValidationError: `root` is no path.
+        """
+        authored = author_path(root, where="Flow.mirror(root=...)")
+        return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text))
+
+    def step(
+        self,
+        fn: Callable[[FlowContext], Any],
+        *,
+        use: str | None = None,
+        save_as: str | None = None,
+        label: str | None = None,
+    ) -> Flow:
+        """The flow with one more step: `fn(context)`, whose result becomes `context.current`.
+
+        `use` names an earlier object to make current first, `save_as` names the result. A returned `Path` that exists
+        (or a list, tuple or Batch of them) is recorded as the step's output.
+
+        Raises:
+            FlowValidationError: `fn` cannot be called with one context, or a blank name.
+        """
+        check_step(fn, "step")
+        return self._with(fn, use, save_as, label, default_label(fn), function_name(fn), "step")
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *,
+        use: str | None = None,
+        save_as: str | None = None,
+        label: str | None = None,
+        max_parallel: int | None = None,
+        on_error: Literal["raise", "collect"] = "raise",
+    ) -> Flow:
+        """The flow with a step that calls `fn(item)` or `fn(context, item)` for each item of the current batch.
+
+        The result is a `Batch` in input order. `max_parallel` runs so many items at once. With `on_error="collect"` a
+        failed item's place holds an `ItemError(item, error)` and the others go on; with "raise" the first error in input
+        order ends the step.
+
+        Raises:
+            FlowValidationError: `fn` fits neither call, or an option is wrong. At run time: no items, or none to iterate.
+
+        Example:
+            >>> flow = Flow(group="Demo").step(lambda context: [1, 0]).map(lambda item: 1 / item, on_error="collect")
+            >>> batch = flow.preview()
+            >>> batch.ok().items, len(batch.errors())
+            ((1.0,), 1)
+        """
+        takes_context = map_takes_context(fn)
+        if max_parallel is not None and (
+            not isinstance(max_parallel, int) or isinstance(max_parallel, bool) or max_parallel < 1
+        ):
+            raise FlowValidationError(
+                f"max_parallel={max_parallel!r} must be a whole number greater than or equal to one",
+                where="Flow.map",
+                mend="max_parallel=4, or leave it out",
+            )
+        if on_error not in ("raise", "collect"):
+            raise FlowValidationError(
+                f"on_error={on_error!r} is not possible", where="Flow.map", mend="use 'raise' or 'collect'"
+            )
+        call = Map(fn, takes_context, max_parallel, on_error == "collect")
+        return self._with(call, use, save_as, label, default_label(fn), function_name(fn), "map")
+
+    step_each = map
+
+    def collect(
+        self,
+        extensions: str | list[str] | tuple[str, ...] | set[str],
+        *,
+        root: PathText | None = None,
+        recursive: bool = False,
+        use: str | None = None,
+        save_as: str | None = None,
+        label: str | None = None,
+    ) -> Flow:
+        """The flow with a step that finds files and returns them as a `Batch` of `FileRef`, in path order.
+
+        It looks in `root`, or in the source's root without one, and skips hidden, temporary and lock files as watching
+        does.
+
+        Raises:
+            FlowValidationError: wrong extensions or root. At run time: a folder that does not exist.
+        """
+        where = "Flow.collect(extensions)"
+        wanted = parse_extensions(extensions, where=where)
+        if wanted is None:
+            raise FlowValidationError(
+                "At least one extension is required", where=where, mend='collect(".csv") or collect([".csv", ".xlsx"])'
+            )
+        if not isinstance(recursive, bool):
+            raise FlowValidationError(
+                f"recursive={recursive!r} must be True or False", where="Flow.collect", mend="recursive=True"
+            )
+        folder = None if root is None else author_path(root, where="Flow.collect(root=...)")
+        return self._with(
+            Collect(wanted, folder, recursive), use, save_as, label, "Collect Files", "collect", "collect"
+        )
+
+    def _with(
+        self,
+        fn: Callable[[FlowContext], Any],
+        use: object,
+        save_as: object,
+        label: object,
+        default: str,
+        name: str,
+        verb: str,
+    ) -> Flow:
+        saved = _object_name(save_as, "save_as", verb)
+        if saved == "current":
+            raise FlowValidationError(
+                "save_as cannot overwrite 'current'", where=f"Flow.{verb}", mend="choose another name, or leave it out"
+            )
+        step = StepSpec(fn, _object_name(use, "use", verb), saved, _object_name(label, "label", verb) or default, name)
+        return replace(self, steps=(*self.steps, step))
+
+    # -- running: doors into the engine and the client ------------------------------------------------------------
+
+    def preview(
+        self,
+        *,
+        use: str | None = None,
+        source: PathText | None = None,
+        params: Mapping[str, Any] | None = None,
+        fresh: bool = False,
+        force: bool = False,
+    ) -> Any:
+        """The object named `use` (the last result without it), made here and now by the same code as production.
+
+        Runs for one source: the one given, else the first in sort order.
+
+        Raises:
+            FlowValidationError: no such object, no source to preview, or called while a flow module loads.
+            FlowExecutionError: a step raised.
+        """
+        from data_engine.engine.preview import preview
+
+        return preview(self, use=use, source=source, params=params, fresh=fresh, force=force)
+
+    def run_once(
+        self,
+        *,
+        source: PathText | None = None,
+        params: Mapping[str, Any] | None = None,
+        on_error: Literal["raise", "continue"] = "raise",
+        force: bool = False,
+    ) -> list[FlowContext]:
+        """One finished context for each source, whatever its freshness; recorded when the flow belongs to a workspace.
+
+        Raises:
+            FlowExecutionError: a step raised (`on_error="raise"`); its `.completed` holds the finished contexts.
+            FlowValidationError: wrong input, or called while a flow module loads.
+        """
+        from data_engine.client import run_once
+
+        return run_once(self, source=source, params=params, on_error=on_error, force=force)
+
+    def show(self) -> Any:
+        """The final result of a flow with exactly one source, from a recorded run.
+
+        Raises:
+            FlowValidationError: more or less than one source.
+            FlowExecutionError: a step raised.
+        """
+        from data_engine.client import show
+
+        return show(self)
+
+
+def _object_name(value: object, option: str, verb: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise FlowValidationError(
+            f"{option} must be a non-blank text, not {value!r}", where=f"Flow.{verb}", mend=f"leave {option}= out"
+        )
+    return value.strip()

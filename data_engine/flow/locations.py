@@ -1,0 +1,213 @@
+"""Where a run reads and writes: the path tables of `context.source` and `context.mirror`.
+
+For a source root R, mirror root M and the file R/a/b.xlsx:
+
+    expression                 source           mirror (parent folders are created)
+    .root                      R                M
+    .path                      R/a/b.xlsx       -
+    .relative_path             a/b.xlsx         -
+    .dir                       R/a/b            M/a/b
+    .folder                    R/a              M/a
+    .with_suffix(".parquet")   R/a/b.parquet    M/a/b.parquet
+    .file("n.json")            R/a/n.json       M/a/n.json
+    .namespaced_file("n.json") R/a/b/n.json     M/a/b/n.json
+    .root_file("l.csv")        R/l.csv          M/l.csv
+
+Without a concrete file (a batch, or no source) `.dir` and `.folder` are the root; a single-file source has its parent
+folder as R.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.paths import inside
+from data_engine.flow.scan import is_candidate_name, parse_extensions
+
+
+@dataclass(frozen=True)
+class SourceContext:
+    """The active source: `root`, and for a concrete file its `path` and `relative_path` inside the root.
+
+    Nothing is created. Names never leave the root.
+
+    Example:
+        >>> source = SourceContext(Path("/in"), Path("/in/a/b.xlsx"), Path("a/b.xlsx"))
+        >>> source.with_suffix("json"), source.namespaced_file("n.json")
+        (PosixPath('/in/a/b.json'), PosixPath('/in/a/b/n.json'))
+    """
+
+    root: Path
+    path: Path | None = None
+    relative_path: Path | None = None
+
+    @property
+    def dir(self) -> Path:
+        """The folder named like the file without its last extension; the root without a file."""
+        return self.root if self.relative_path is None else self.root / self.relative_path.with_suffix("")
+
+    @property
+    def folder(self) -> Path:
+        """The folder the file is in; the root without a file."""
+        return self.root if self.relative_path is None else (self.root / self.relative_path).parent
+
+    def with_suffix(self, suffix: str) -> Path:
+        """The file's path with another last extension.
+
+        Raises:
+            FlowValidationError: no concrete file, or a blank extension.
+        """
+        return self.root / _swap_suffix(self.relative_path, suffix, "source.with_suffix")
+
+    with_extension = with_suffix
+
+    def file(self, name: str) -> Path:
+        """`name` beside the file."""
+        return inside(self.root, name, start=self.folder, where="source.file")
+
+    def namespaced_file(self, name: str) -> Path:
+        """`name` in the folder named like the file.
+
+        Raises:
+            FlowValidationError: no concrete file, or a name that leaves the root.
+        """
+        _need_file(self.relative_path, "source.namespaced_file")
+        return inside(self.root, name, start=self.dir, where="source.namespaced_file")
+
+    def root_file(self, name: str) -> Path:
+        """`name` directly in the root."""
+        return inside(self.root, name, where="source.root_file")
+
+
+@dataclass(frozen=True)
+class MirrorContext:
+    """Write-ready paths under the mirror root: parent folders exist when a path is handed out.
+
+    A target derived from the source's name is refused when an earlier candidate of the same folder has the same stem
+    (`a.csv` before `a.xlsx`), so that two sources never overwrite each other.
+    """
+
+    root: Path
+    source_path: Path | None = None
+    relative_path: Path | None = None
+    extensions: tuple[str, ...] | None = None
+    on_target: Callable[[Path], None] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def dir(self) -> Path:
+        """The folder named like the source file without its last extension, created; the root without a file."""
+        return self._folder(self.root if self.relative_path is None else self.root / self.relative_path.with_suffix(""))
+
+    @property
+    def folder(self) -> Path:
+        """The source file's folder mirrored, created; the root without a file."""
+        return self._folder(self.root if self.relative_path is None else (self.root / self.relative_path).parent)
+
+    def with_suffix(self, suffix: str) -> Path:
+        """The source file's place in the mirror with another last extension.
+
+        Raises:
+            FlowValidationError: no concrete file, a blank extension, or an earlier source with the same stem.
+        """
+        target = self.root / _swap_suffix(self.relative_path, suffix, "mirror.with_suffix")
+        self._refuse_shared_stem(target)
+        return self._file(target)
+
+    with_extension = with_suffix
+
+    def file(self, name: str) -> Path:
+        """`name` in the mirrored folder; a name the author chose may be shared between sources."""
+        folder = self.root if self.relative_path is None else (self.root / self.relative_path).parent
+        return self._file(inside(self.root, name, start=folder, where="mirror.file"))
+
+    def namespaced_file(self, name: str) -> Path:
+        """`name` in the folder named like the source file; in the root without a file.
+
+        Raises:
+            FlowValidationError: a name that leaves the root, or an earlier source with the same stem.
+        """
+        folder = self.root if self.relative_path is None else self.root / self.relative_path.with_suffix("")
+        target = inside(self.root, name, start=folder, where="mirror.namespaced_file")
+        if self.relative_path is not None:
+            self._refuse_shared_stem(target)
+        return self._file(target)
+
+    def root_file(self, name: str) -> Path:
+        """`name` directly in the mirror root."""
+        return self._file(inside(self.root, name, where="mirror.root_file"))
+
+    def _file(self, target: Path) -> Path:
+        self._folder(target.parent)
+        return target
+
+    def _folder(self, folder: Path) -> Path:
+        if self.on_target is not None:
+            self.on_target(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FlowValidationError(
+                f"the mirror folder {folder} cannot be created: {error.strerror}",
+                where="context.mirror",
+                mend="check the mirror root's permissions and that no file is in the way",
+            ) from error
+        return folder
+
+    def _refuse_shared_stem(self, target: Path) -> None:
+        if self.source_path is None:
+            return
+        folder, name = os.path.split(self.source_path)
+        earlier = next(
+            (other for other in _same_stem(folder, name) if other < name and self._is_candidate(other)), None
+        )
+        if earlier is not None:
+            raise FlowValidationError(
+                f"{earlier} and {name} in {folder} would both write {target}",
+                where="context.mirror",
+                mend=f"rename one of the two, restrict extensions=, or choose a name: mirror.file({name + target.suffix!r})",
+            )
+
+    def _is_candidate(self, name: str) -> bool:
+        if not is_candidate_name(name) or not (self.extensions is None or name.lower().endswith(self.extensions)):
+            return False
+        return self.source_path is not None and self.source_path.with_name(name).is_file()
+
+
+def _swap_suffix(relative_path: Path | None, suffix: str, where: str) -> Path:
+    extensions = parse_extensions([suffix], where=where)
+    assert extensions is not None
+    return _need_file(relative_path, where).with_suffix(extensions[0])
+
+
+def _need_file(relative_path: Path | None, where: str) -> Path:
+    if relative_path is None:
+        raise FlowValidationError(
+            "this run has no concrete source file", where=where, mend="use .root_file(name), or run_as='individual'"
+        )
+    return relative_path
+
+
+def _same_stem(folder: str, name: str) -> tuple[str, ...]:
+    try:
+        shared = _by_stem(folder, os.stat(folder).st_mtime_ns)
+    except OSError:
+        return ()
+    return tuple(other for other in shared.get(_stem(name), ()) if other != name)
+
+
+@lru_cache(maxsize=4)
+def _by_stem(folder: str, changed_ns: int) -> dict[str, tuple[str, ...]]:
+    """The names in `folder` by stem, only for stems shared by several; remembered while the folder does not change."""
+    groups: dict[str, list[str]] = {}
+    for other in os.listdir(folder):
+        groups.setdefault(_stem(other), []).append(other)
+    return {stem: tuple(sorted(names)) for stem, names in groups.items() if len(names) > 1}
+
+
+def _stem(name: str) -> str:
+    return os.path.normcase(os.path.splitext(name)[0])  # on Windows A.csv and a.xlsx write one file

@@ -1,0 +1,131 @@
+"""Where a relative path in `source=` or `root=` points, and how it is remembered.
+
+Relative means: relative to the authored `flow_modules` folder whenever the code belongs to a flow module (loaded, run as
+a script, or run in the kernel of a notebook that lives there), otherwise relative to the working directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.workspace import here
+
+_module_folder: ContextVar[Path | None] = ContextVar("module_folder", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoredPath:
+    """A path as the author wrote it (`text`: forward slashes, NFC, no trailing slash) and where it is here (`path`)."""
+
+    text: str
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@contextmanager
+def module_folder(folder: Path) -> Iterator[None]:
+    """Inside, relative paths are relative to `folder`: a flow module is being imported or its `build()` runs."""
+    token = _module_folder.set(folder)
+    try:
+        yield
+    finally:
+        _module_folder.reset(token)
+
+
+def loading_module_folder() -> Path | None:
+    """The `flow_modules` folder whose module is being imported or built right now, else None."""
+    return _module_folder.get()
+
+
+def base_folder() -> Path:
+    """The folder relative paths are relative to at this moment."""
+    return _module_folder.get() or here.authored_folder() or Path.cwd()
+
+
+def author_path(value: object, *, where: str) -> AuthoredPath:
+    """`value` as written and resolved (`~` expanded, links followed); it need not exist.
+
+    Raises:
+        FlowValidationError: not a text or path, blank, or with a NUL byte in it; names `where`.
+
+    Example:
+        >>> with module_folder(Path("/ws/flow_modules")):
+        ...     author_path("../in//", where="example")
+        AuthoredPath(text='../in', path=PosixPath('/ws/in'))
+    """
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(raw := os.fspath(value), str):
+        raise FlowValidationError(
+            f"a path cannot be {type(value).__name__} {value!r}", where=where, mend="give a text or a pathlib.Path"
+        )
+    if not raw.strip() or "\0" in raw:
+        raise FlowValidationError(f"the path {raw!r} is blank or impossible", where=where, mend="name a file or folder")
+    try:
+        path = Path(raw).expanduser()
+        resolved = (path if path.is_absolute() else base_folder() / path).resolve()
+    except (RuntimeError, OSError, UnicodeError) as error:
+        raise FlowValidationError(
+            f"the path {raw!r} cannot be resolved: {error}", where=where, mend="check the spelling and the links in it"
+        ) from error
+    return AuthoredPath(portable_text(raw), resolved)
+
+
+def portable_text(path: str | os.PathLike[str]) -> str:
+    """The text all workstations agree on: forward slashes, NFC, no doubled or trailing slash.
+
+    Example:
+        >>> portable_text("..\\\\in\\\\a.csv"), portable_text("in//x/"), portable_text("/")
+        ('../in/a.csv', 'in/x', '/')
+    """
+    text = os.fspath(path).replace("\\", "/")
+    if not text.isascii():
+        import unicodedata
+
+        text = unicodedata.normalize("NFC", text)
+    lead = "//" if text.startswith("//") else "/" if text.startswith("/") else ""
+    return (lead + "/".join(part for part in text.split("/") if part not in ("", "."))) or "."
+
+
+def inside(root: Path, name: object, *, where: str, start: Path | None = None) -> Path:
+    """`start/name` (`start` is `root` when not given), refused when `name` is absolute, blank, or leaves `root`.
+
+    `..` may climb from `start` up to `root`, never out of it, and neither may a link.
+
+    Raises:
+        FlowValidationError: names `where`, the name and the root.
+    """
+    if not isinstance(name, (str, os.PathLike)) or not isinstance(text := os.fspath(name), str):
+        raise FlowValidationError(
+            f"a file name cannot be {type(name).__name__} {name!r}", where=where, mend="give a relative file name"
+        )
+    if not text.strip() or "\0" in text:
+        raise FlowValidationError("the file name must be non-empty", where=where, mend="give a relative file name")
+    if os.path.isabs(text) or text.startswith(("/", "\\")) or Path(text).drive:
+        raise FlowValidationError(
+            f"the name must be relative, not {text!r}", where=where, mend=f"give a name inside {root}"
+        )
+    target = os.path.normpath(os.path.join(start or root, text))
+    base = os.path.normpath(root)
+    if target in (base, os.path.normpath(start or root)) or not _is_under(target, base) or _leads_out(target, base):
+        raise FlowValidationError(
+            f"the name {text!r} does not name a file inside its folder", where=where, mend=f"stay inside {root}"
+        )
+    return Path(target)
+
+
+def _leads_out(target: str, base: str) -> bool:
+    try:
+        return not _is_under(os.path.realpath(target), os.path.realpath(base))
+    except (OSError, UnicodeError):  # a name this machine cannot have
+        return True
+
+
+def _is_under(target: str, base: str) -> bool:
+    return target == base or target.startswith(base.rstrip(os.sep) + os.sep)

@@ -1,0 +1,99 @@
+"""Which files of a folder are candidates, and walking a folder for them.
+
+Candidates are regular files whose name is not hidden, temporary or a lock file, outside hidden folders. Watching and
+`collect` share this filter, so that what a batch sees is what a watcher would see.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+
+_PREFIXES = (".", "~$")
+_SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp")
+
+
+def is_candidate_name(name: str) -> bool:
+    """Whether a file of this name is somebody's finished work, judged by the name alone.
+
+    Example:
+        >>> [n for n in ("a.csv", ".a.csv", "~$a.xlsx", ".~lock.a.ods#", "a.csv.part", "a.csv~") if is_candidate_name(n)]
+        ['a.csv']
+    """
+    return not name.startswith(_PREFIXES) and not name.lower().endswith(_SUFFIXES)
+
+
+def parse_extensions(value: object, *, where: str) -> tuple[str, ...] | None:
+    """Lower-case extensions with their leading dot, in the order given, each once; None means no filter.
+
+    Raises:
+        FlowValidationError: an empty collection, a blank extension, or anything that is not text.
+
+    Example:
+        >>> parse_extensions("XLSX", where="example"), parse_extensions([".csv", "csv.gz"], where="example")
+        (('.xlsx',), ('.csv', '.csv.gz'))
+    """
+    if value is None:
+        return None
+    mend = 'give one extension such as ".csv", or a collection of them'
+    if isinstance(value, str):
+        items: list[object] = [value]
+    elif isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
+        items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else list(value)
+    else:
+        raise FlowValidationError(f"extensions cannot be {type(value).__name__} {value!r}", where=where, mend=mend)
+    if not items:
+        raise FlowValidationError("At least one extension is required", where=where, mend=mend)
+    return tuple(dict.fromkeys(_parse_extension(item, where, mend) for item in items))
+
+
+def _parse_extension(item: object, where: str, mend: str) -> str:
+    if not isinstance(item, str):
+        raise FlowValidationError(f"an extension cannot be {type(item).__name__} {item!r}", where=where, mend=mend)
+    text = item.strip().lower()
+    if not text.strip("."):
+        raise FlowValidationError(f"Empty extension {item!r}", where=where, mend=mend)
+    if "/" in text or "\\" in text or "*" in text:
+        raise FlowValidationError(f"{item!r} is a pattern or a path, not an extension", where=where, mend=mend)
+    return text if text.startswith(".") else f".{text}"
+
+
+def walk(
+    root: str | os.PathLike[str],
+    extensions: tuple[str, ...] | None,
+    *,
+    recursive: bool = True,
+    skip: Path | None = None,
+    on_error: Callable[[OSError], None] | None = None,
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The candidates under `root` as (path inside the root with forward slashes, entry), in no particular order.
+
+    Nothing under `skip` (a flow's own mirror) is visited. Linked folders are not followed, linked files count.
+
+    Raises:
+        OSError: `root` or a folder in it cannot be read, unless `on_error` takes it.
+    """
+    skipped = None if skip is None else os.path.normpath(skip)
+    folders = [("", os.path.normpath(root))]
+    while folders:
+        prefix, folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name.startswith(_PREFIXES):
+                        continue
+                    lowered = name.lower()
+                    is_wanted = extensions is None or lowered.endswith(extensions)
+                    if is_wanted and not lowered.endswith(_SUFFIXES) and entry.is_file():
+                        yield (prefix + name, entry)
+                        continue
+                    if recursive and entry.is_dir(follow_symlinks=False) and entry.path != skipped:
+                        folders.append((f"{prefix}{name}/", entry.path))
+        except OSError as error:
+            if on_error is None:
+                raise
+            on_error(error)

@@ -1,0 +1,120 @@
+"""The step loop: a run as a stream of events."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
+from data_engine.flow.batch import Batch
+from data_engine.flow.context import FlowContext
+from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
+from data_engine.flow.flow import Flow
+from data_engine.flow.spec import StepSpec
+from data_engine.model import Event, StepFinished, StepStarted
+
+
+def run_steps(flow: Flow, context: FlowContext, *, control: StepControl, stop: int | None = None) -> Iterator[Event]:
+    """Run the flow's first `stop` steps (all by default) on `context`, yielding what happens.
+
+    What happens inside a step (log lines, progress) goes to `control.emit` as it happens.
+
+    Raises:
+        FlowExecutionError: a step raised; the exception is its cause.
+        FlowValidationError: a step uses an object no earlier step saved.
+        FlowStoppedError: a step asked for a stop.
+        RunInterrupted: `control.may_work` ended the run.
+    """
+    context.control = control
+    may_work = control.may_work
+    run_id = control.run_id
+    clock = time.perf_counter
+    index = -1
+    for step in flow.steps[:stop]:
+        index += 1
+        may_work()
+        control.index = index
+        control.label = label = step.label
+        if step.use is not None and step.use != "current":
+            if step.use not in context.objects:
+                raise _missing_object(step, context.objects)
+            context.current = context.objects[step.use]
+        yield StepStarted(run_id, index, label, time.time())
+        started_s = clock()
+        try:
+            result = step.fn(context)
+        except BaseException as error:
+            elapsed_s = clock() - started_s
+            raised, status = _step_error(flow, step, context, error)
+            yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised))
+            if raised is error:
+                raise
+            raise raised from raised.__cause__
+        elapsed_s = clock() - started_s
+        context.current = result
+        if step.save_as is not None:
+            context.objects[step.save_as] = result
+        outputs = _outputs(result)
+        if outputs:
+            _note_outputs(context, label, result)
+        yield StepFinished(run_id, index, label, "success", time.time(), elapsed_s, None, outputs)
+    control.label = None
+
+
+def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseException) -> tuple[BaseException, str]:
+    """The error callers get for what a step raised, and the step's status."""
+    item_note = ""
+    cause = error
+    if isinstance(error, ItemFailed):
+        cause = error.error
+        item_note = f" (item {error.index + 1} of {error.total}: {_short(error.item)})"
+    if isinstance(cause, (RunInterrupted, FlowStoppedError, KeyboardInterrupt)):
+        return cause, "stopped"
+    if not isinstance(cause, (Exception, SystemExit)):  # sys.exit() in a step fails that step, not the program
+        return error, "failed"
+    source = context.source
+    raised = FlowExecutionError(
+        flow_name=context.flow_name,
+        phase="step",
+        detail=f"{type(cause).__name__}: {cause.what if isinstance(cause, FlowValidationError) else cause}{item_note}",
+        step_label=step.label,
+        function_name=step.function_name,
+        source_path=None if source is None else source.path,
+        mend=cause.mend if isinstance(cause, FlowValidationError) else None,
+    )
+    raised.__cause__ = cause
+    return raised, "failed"
+
+
+def _short(item: object) -> str:
+    text = str(item) if isinstance(item, (str, os.PathLike, int, float)) else repr(item)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _missing_object(step: StepSpec, objects: dict[str, Any]) -> FlowValidationError:
+    known = ", ".join(sorted(objects)) or "none"
+    return FlowValidationError(
+        f"Step '{step.label}' requested missing object '{step.use}'",
+        where=f"step {step.label!r} (use={step.use!r})",
+        mend=f"save it with save_as={step.use!r} in an earlier step; saved so far: {known}",
+    )
+
+
+def _outputs(result: object) -> tuple[str, ...]:
+    """The files a result names, when it is an existing Path or a list, tuple or Batch of such."""
+    if isinstance(result, Path):
+        return (str(result.absolute()),) if os.path.exists(result) else ()
+    if isinstance(result, (list, tuple, Batch)) and len(result) and all(isinstance(item, Path) for item in result):
+        return tuple(str(item.absolute()) for item in result if os.path.exists(item))
+    return ()
+
+
+def _note_outputs(context: FlowContext, label: str, result: object) -> None:
+    outputs = context.metadata.setdefault("step_outputs", {})
+    name, number = label, 2
+    while name in outputs:
+        name, number = f"{label} ({number})", number + 1
+    outputs[name] = result

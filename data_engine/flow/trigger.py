@@ -1,0 +1,272 @@
+"""When a flow runs: by hand, when source files change, or on a schedule. One frozen value for each.
+
+`make_trigger` chooses which to build; each value says what it needs and refuses what it cannot mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+from data_engine.duration import is_timedelta, parse_duration
+from data_engine.errors import FlowValidationError
+from data_engine.flow.paths import AuthoredPath, author_path
+from data_engine.flow.scan import parse_extensions
+
+CATCH_UPS = ("latest", "all", "none")
+_WHERE = "Flow.watch"
+_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trigger:
+    mode: ClassVar[str]
+    run_as: str = "individual"
+    max_parallel: int = 1
+    source: Path | None = None
+    source_as_authored: str | None = None
+    extensions: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manual(_Trigger):
+    """Run when somebody asks. With a `source` folder it runs once for each of its files."""
+
+    mode: ClassVar[str] = "manual"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poll(_Trigger):
+    """Run when a source file is new or changed since its last good run.
+
+    `interval` is the text, `interval_seconds` its seconds; `settle` is in seconds.
+    """
+
+    mode: ClassVar[str] = "poll"
+    interval: str = ""
+    interval_seconds: float = 0.0
+    settle: float = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(_Trigger):
+    """Run every `interval_seconds`, at wall-clock `times`, or as `cron` says, in zone `tz` (None: the workspace's).
+
+    `times` are "HH:MM" texts, sorted, each once; `time_slots` the same as (hour, minute).
+    """
+
+    mode: ClassVar[str] = "schedule"
+    interval: str | None = None
+    interval_seconds: float | None = None
+    times: tuple[str, ...] = ()
+    time_slots: tuple[tuple[int, int], ...] = ()
+    cron: str | None = None
+    tz: str | None = None
+    catch_up: str = "latest"
+
+    @property
+    def time(self) -> str | tuple[str, ...] | None:
+        """The one time as text, several as a tuple, None without."""
+        return (self.times[0] if len(self.times) == 1 else self.times) or None
+
+    @property
+    def cron_lines(self) -> tuple[str, ...]:
+        """The wall-clock slots as five-field cron lines: `time="08:15"` is "15 8 * * *"."""
+        if self.cron is not None:
+            return (self.cron,)
+        return tuple(f"{minute} {hour} * * *" for hour, minute in self.time_slots)
+
+
+Trigger: TypeAlias = Manual | Poll | Schedule
+
+
+def make_trigger(
+    *,
+    mode: object,
+    run_as: object,
+    max_parallel: object,
+    source: object,
+    interval: object,
+    time: object,
+    cron: object,
+    tz: object,
+    extensions: object,
+    settle: object,
+    catch_up: object,
+) -> Trigger:
+    """The trigger these options of `Flow.watch` mean.
+
+    Raises:
+        FlowValidationError: an option is wrong, missing, or does not belong to the mode; names it and the mend.
+    """
+    word = _choice(mode, ("manual", "poll", "schedule"), "mode")
+    shared: dict[str, Any] = {
+        "run_as": _choice(run_as, ("individual", "batch"), "run_as"),
+        "max_parallel": _count(max_parallel, "max_parallel"),
+    }
+    settle_s = _settle_seconds(settle)
+    authored: AuthoredPath | None = None if source is None else author_path(source, where=f"{_WHERE}(source=...)")
+    if authored is not None:
+        shared |= {"source": authored.path, "source_as_authored": authored.text}
+    shared["extensions"] = parse_extensions(extensions, where=f"{_WHERE}(extensions=...)")
+    catch_up_word = _choice(catch_up, CATCH_UPS, "catch_up")
+
+    if word != "poll" and settle_s != 1:
+        raise _misplaced("settle", word, "'poll'")
+    if word != "schedule":
+        for name, value in (("time", time), ("cron", cron), ("tz", tz)):
+            if value is not None:
+                raise _misplaced(name, word, "'schedule'")
+        if catch_up_word != "latest":
+            raise _misplaced("catch_up", word, "'schedule'")
+    if word == "manual":
+        if interval is not None:
+            raise _misplaced("interval", word, "'poll' or 'schedule'")
+        return Manual(**shared)
+    if word == "poll":
+        if authored is None or interval is None:
+            missing = "source" if authored is None else "interval"
+            raise FlowValidationError(
+                f'mode="poll" requires {missing}=', where=_WHERE, mend='for example source="../in", interval="30s"'
+            )
+        seconds = parse_duration(interval, where=f"{_WHERE}(interval=...)")
+        return Poll(**shared, interval=_duration_text(interval), interval_seconds=seconds, settle=settle_s)
+    return _make_schedule(shared, interval, time, cron, tz, catch_up_word)
+
+
+def _make_schedule(
+    shared: dict[str, Any], interval: object, time: object, cron: object, tz: object, catch_up: str
+) -> Schedule:
+    if sum(value is not None for value in (interval, time, cron)) != 1:
+        raise FlowValidationError(
+            'mode="schedule" takes exactly one of interval=, time= and cron=',
+            where=_WHERE,
+            mend='for example time="06:30", interval="15m" or cron="0 6 * * 1-5"',
+        )
+    zone = None if tz is None else check_zone(tz, where=f"{_WHERE}(tz=...)")
+    if interval is not None:
+        if zone is not None or catch_up != "latest":
+            name = "tz" if zone is not None else "catch_up"
+            raise FlowValidationError(
+                f"{name}= belongs to wall-clock schedules, not to interval=",
+                where=_WHERE,
+                mend=f"leave {name}= out, or use time= or cron= instead of interval=",
+            )
+        seconds = parse_duration(interval, where=f"{_WHERE}(interval=...)")
+        return Schedule(**shared, interval=_duration_text(interval), interval_seconds=seconds)
+    if time is not None:
+        times, slots = _parse_times(time)
+        return Schedule(**shared, times=times, time_slots=slots, tz=zone, catch_up=catch_up)
+    return Schedule(**shared, cron=_parse_cron(cron), tz=zone, catch_up=catch_up)
+
+
+def check_zone(value: object, *, where: str) -> str:
+    """`value` when it is the name of a time zone.
+
+    Raises:
+        FlowValidationError: it is not; offers the nearest names.
+    """
+    import zoneinfo
+
+    if isinstance(value, str):
+        try:
+            zoneinfo.ZoneInfo(value)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            pass
+        else:
+            return value
+    import difflib
+
+    near = difflib.get_close_matches(str(value), zoneinfo.available_timezones(), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else 'use an IANA name such as "Europe/Berlin"'
+    raise FlowValidationError(f"{value!r} is not a time zone", where=where, mend=hint)
+
+
+def _choice(value: object, allowed: tuple[str, ...], name: str) -> str:
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word not in allowed:
+        raise FlowValidationError(
+            f"{name}={value!r} is not possible", where=_WHERE, mend=f"use one of {', '.join(map(repr, allowed))}"
+        )
+    return word
+
+
+def _count(value: object, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise FlowValidationError(
+            f"{name}={value!r} must be a whole number greater than or equal to one", where=_WHERE, mend=f"{name}=1"
+        )
+    return value
+
+
+def _settle_seconds(value: object) -> float:
+    where = f"{_WHERE}(settle=...)"
+    if isinstance(value, str) or is_timedelta(value):
+        return parse_duration(value, where=where, allow_zero=True)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise FlowValidationError(
+            f"settle={value!r} must be whole seconds greater than or equal to zero, or a duration text",
+            where=where,
+            mend='settle=2 or settle="500ms"; settle=0 takes the first sighting',
+        )
+    return value
+
+
+def _duration_text(value: object) -> str:
+    if is_timedelta(value):
+        return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
+    return str(value).strip()
+
+
+def _parse_times(value: object) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+    where = f"{_WHERE}(time=...)"
+    mend = 'give "HH:MM" with two digits each, such as "08:15", or a list of them'
+    if isinstance(value, str):
+        texts: Collection[object] = (value,)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        texts = value
+    else:
+        raise FlowValidationError(f"a time cannot be {type(value).__name__} {value!r}", where=where, mend=mend)
+    if not texts:
+        raise FlowValidationError("time= must include at least one time", where=where, mend=mend)
+    slots = set()
+    for text in texts:
+        match = _TIME.fullmatch(text.strip()) if isinstance(text, str) else None
+        if match is None:
+            raise FlowValidationError(f"Invalid schedule time {text!r}", where=where, mend=mend)
+        slots.add((int(match[1]), int(match[2])))
+    ordered = tuple(sorted(slots))
+    return tuple(f"{hour:02}:{minute:02}" for hour, minute in ordered), ordered
+
+
+def _parse_cron(value: object) -> str:
+    """A five-field cron line that fires at least once.
+
+    Reference: cronsim follows Debian's cron, and its handling of daylight-saving changes.
+    """
+    where = f"{_WHERE}(cron=...)"
+    mend = 'give five fields: minute hour day-of-month month day-of-week, such as "0 6 * * 1-5"'
+    if not isinstance(value, str) or len(value.split()) != 5:
+        raise FlowValidationError(f"{value!r} is not a cron line of five fields", where=where, mend=mend)
+    from datetime import datetime
+
+    from cronsim import CronSim, CronSimError
+
+    line = " ".join(value.split())
+    try:
+        next(CronSim(line, datetime(2024, 1, 1)))
+    except (CronSimError, StopIteration) as error:
+        detail = f": {error}" if str(error) else ""
+        raise FlowValidationError(
+            f"the cron line {value!r} never fires or is wrong{detail}", where=where, mend=mend
+        ) from error
+    return line
+
+
+def _misplaced(name: str, mode: str, home: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"{name}= does not belong to mode={mode!r}", where=_WHERE, mend=f"leave {name}= out, or use mode={home}"
+    )

@@ -1,0 +1,81 @@
+"""SQLite as this house uses it: WAL, short transactions that carry a revision, and errors that say the mend."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data_engine.errors import LedgerError
+
+_CAUSES = (
+    ("SQLITE_FULL", "the disk is full", "free some space on that drive"),
+    ("SQLITE_READONLY", "the run history is read-only", "make the file and its folder writable for this user"),
+    ("SQLITE_CANTOPEN", "the run history cannot be opened", "make the file and its folder writable for this user"),
+    ("SQLITE_NOTADB", "the file is not a run history", "move the file away; a new history begins without it"),
+    ("SQLITE_CORRUPT", "the run history is damaged", "move the file away; a new history begins without it"),
+    ("SQLITE_BUSY", "another process keeps the run history locked", "let that process end its work, then try again"),
+    ("SQLITE_IOERR", "the drive of the run history fails", "look for a full, disconnected or broken drive"),
+)
+
+
+def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
+    """A connection in WAL mode, synchronous NORMAL, without implicit transactions; any thread may use it.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened, or is not a database.
+    """
+    connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+    try:
+        _enter_wal(connection, busy_timeout_s)
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _enter_wal(connection: sqlite3.Connection, patience_s: float) -> None:
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # Two processes that make a file WAL at once get "locked" without the busy timeout being waited for.
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= deadline_s:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[int]:
+    """A write transaction with the revision its rows are stamped with; whole or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        ((rev,),) = connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'rev' RETURNING value").fetchall()
+        yield rev
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def as_ledger_error(error: sqlite3.Error, path: Path) -> LedgerError:
+    """What SQLite met, as an error with its mend.
+
+    Example:
+        >>> print(as_ledger_error(sqlite3.Error("odd"), Path("a.sqlite")))
+        the run history cannot be used: odd
+          where: a.sqlite
+          mend:  run data-engine doctor
+    """
+    name = getattr(error, "sqlite_errorname", "")
+    for prefix, what, mend in _CAUSES:
+        if name.startswith(prefix):
+            return LedgerError(f"{what}: {error}", where=str(path), mend=mend)
+    return LedgerError(f"the run history cannot be used: {error}", where=str(path), mend="run data-engine doctor")

@@ -1,0 +1,409 @@
+"""The ledger: told what happens, asked what happened."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from data_engine.errors import LedgerError
+from data_engine.ledger.commit import GroupCommit
+from data_engine.ledger.connection import as_ledger_error, connect, transaction
+from data_engine.ledger.locks import RunnerLock, is_runner_gone
+from data_engine.ledger.migrations import migrate
+from data_engine.ledger.rows import (
+    LOG_COLUMNS,
+    RUN_COLUMNS,
+    STATE_COLUMNS,
+    STEP_COLUMNS,
+    restored,
+    source_state,
+    storable,
+)
+from data_engine.ledger.upkeep import abandon_runs_of, prune, reset
+from data_engine.ledger.writer import write_events
+from data_engine.model import (
+    RUN_STATUSES,
+    Event,
+    LogEntry,
+    Run,
+    RunFinished,
+    RunStarted,
+    SourceKey,
+    SourceState,
+    StepProgress,
+    StepRun,
+    utc_text,
+)
+
+_FLUSH_EVERY_S = 0.2
+
+# The newest run of each flow by one index seek per flow, however long the history is.
+_LAST_RUNS = f"""
+WITH RECURSIVE flows (name) AS (
+    SELECT MIN(flow_name) FROM runs
+    UNION ALL SELECT (SELECT MIN(flow_name) FROM runs WHERE flow_name > flows.name) FROM flows WHERE name IS NOT NULL
+)
+SELECT {RUN_COLUMNS} FROM flows JOIN runs ON runs.rowid = (
+    SELECT rowid FROM runs WHERE flow_name = flows.name ORDER BY started_at_utc DESC, rowid DESC LIMIT 1
+)
+"""
+
+
+class Ledger:
+    """What ran in one workspace on this machine. Any thread may use it; several processes may have the file open.
+
+    Answers hold what has been written: a run's start and end at once, its steps and log within 200 ms or after
+    `flush()`. Every method raises `LedgerError` when the file cannot be used, when the ledger is closed, and in a
+    forked child, which opens its own.
+
+    Example:
+        >>> import tempfile
+        >>> from data_engine.model import LogLine
+        >>> with Ledger.open(Path(tempfile.mkdtemp()) / "ledger.sqlite") as ledger:
+        ...     ledger.record(RunStarted("3fa2", "claims", "Claims", None, at_s=0.0))
+        ...     ledger.record(LogLine("3fa2", "claims", None, "INFO", "hello", at_s=0.5))
+        ...     ledger.record(RunFinished("3fa2", "success", at_s=1.0, elapsed_s=1.0))
+        ...     ledger.run("3f").status, [entry.message for entry in ledger.log("3fa2")]
+        ('success', ['hello'])
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._connection_lock = threading.Lock()
+        self._pid = os.getpid()
+        self._is_closed = False
+        self._runner: RunnerLock | None = None
+        self._runner_id: str | None = None
+        self._is_runner_stored = False
+        self._commit = GroupCommit(self._write, every_s=_FLUSH_EVERY_S)
+
+    @classmethod
+    def open(cls, path: Path, *, busy_timeout_s: float = 5.0) -> Ledger:
+        """The ledger in the file `path`, made or brought to the newest version first; close it when done.
+
+        `busy_timeout_s` is how long a write waits for another process's.
+
+        Raises:
+            LedgerError: disk full, read-only, not a ledger, or written by a newer Data Engine.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(
+                f"the folder of the run history cannot be made: {error.strerror or error}",
+                where=str(path.parent),
+                mend="make its parent folder writable for this user",
+            ) from error
+        try:
+            connection = connect(path, busy_timeout_s=busy_timeout_s)
+            try:
+                migrate(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise as_ledger_error(error, path) from error
+        return cls(path, connection)
+
+    @property
+    def runners_dir(self) -> Path:
+        """Where the lock of each process that records runs lies."""
+        return self.path.parent / "runners"
+
+    def record(self, event: Event) -> None:
+        """Store what happened: a run's start and end before this returns, all else within 200 ms. Progress is not stored.
+
+        The first end of a run decides; steps of a run that has ended or never began change nothing.
+
+        Raises:
+            LedgerError: this event, or an earlier one, cannot be written now. A run's start is then not stored, ever;
+                any other event is kept in memory and written as soon as the file can be.
+        """
+        self._require_usable()
+        kind = type(event)
+        if kind is RunStarted:
+            self._commit.add_and_flush(event, keep=False)
+        elif kind is RunFinished:
+            self._commit.add_and_flush(event, keep=True)
+        elif kind is not StepProgress:
+            self._commit.add(event)
+
+    def flush(self) -> None:
+        """Write all that was recorded; raises `LedgerError` when that fails, keeping it for the next time."""
+        self._require_usable()
+        self._commit.flush()
+
+    def close(self) -> None:
+        """Write all that was recorded and close the file. Runs that are still open count as abandoned from now on.
+
+        Raises:
+            LedgerError: the last events could not be written; the file is closed all the same.
+        """
+        if self._is_closed or self._pid != os.getpid():
+            return
+        self._is_closed = True
+        try:
+            self._commit.close()
+        finally:
+            with self._connection_lock:
+                self._connection.close()
+            if self._runner is not None:
+                self._runner.release()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def runs(
+        self, flow: str | None = None, limit: int = 100, *, status: str | None = None, source: str | None = None
+    ) -> list[Run]:
+        """The newest runs, newest first, of one flow, in one status, of one source (its absolute path as recorded).
+
+        Raises:
+            LedgerError: `status` is no status of a run, or `limit` is negative.
+        """
+        if status is not None and status not in RUN_STATUSES:
+            raise LedgerError(f"no run has the status {status!r}", where="status=", mend=f"use one of {RUN_STATUSES}")
+        if limit < 0:
+            raise LedgerError(f"the limit {limit} is negative", where="limit=", mend="give how many runs you want")
+        wanted = {"flow_name": flow, "status": status, "source_path": source}
+        given = {column: value for column, value in wanted.items() if value is not None}
+        where = " AND ".join(f"{column} = ?" for column in given) or "1"
+        rows = self._rows(
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE {where} ORDER BY started_at_utc DESC, rowid DESC LIMIT ?",
+            *given.values(),
+            limit,
+        )
+        return [_run(row) for row in rows]
+
+    def run(self, run_id: str) -> Run | None:
+        """The run with this id, or with the only id that begins so; None when there is none.
+
+        Raises:
+            LedgerError: several ids begin so; the message names them.
+        """
+        select = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id"
+        rows = self._rows(f"{select} = ?", run_id)
+        if not rows and run_id:
+            rows = self._rows(f"{select} > ? AND run_id < ? ORDER BY run_id LIMIT 4", run_id, run_id + chr(0x10FFFF))
+        if len(rows) > 1:
+            ids = ", ".join(row[0] for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
+            raise LedgerError(
+                f"several runs begin with {run_id!r}: {ids}", where="run id", mend="give more characters of the id"
+            )
+        return _run(rows[0]) if rows else None
+
+    def steps(self, run_id: str) -> list[StepRun]:
+        """The steps of a run, in their order."""
+        rows = self._rows(f"SELECT {STEP_COLUMNS} FROM step_runs WHERE run_id = ? ORDER BY step_index", run_id)
+        return [_step(row) for row in rows]
+
+    def log(self, run_id: str) -> list[LogEntry]:
+        """The log of a run, oldest line first."""
+        rows = self._rows(f"SELECT {LOG_COLUMNS} FROM logs WHERE run_id = ? ORDER BY line_no", run_id)
+        return [LogEntry(*row) for row in rows]
+
+    def last_runs(self) -> dict[str, Run]:
+        """The newest run of every flow that ever ran, by flow name."""
+        return {run.flow: run for run in map(_run, self._rows(_LAST_RUNS))}
+
+    def running(self, group: str | None = None) -> list[Run]:
+        """The runs that have begun and not ended, oldest first; `recover()` first takes out those whose process died."""
+        rows = self._rows(
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE status = 'started' AND (? IS NULL OR group_name = ?)"
+            " ORDER BY started_at_utc, rowid",
+            group,
+            group,
+        )
+        return [_run(row) for row in rows]
+
+    def running_with_pids(self, group: str | None = None) -> list[tuple[Run, int]]:
+        """Like `running`, with the process that records each; only runs of this machine."""
+        pids = dict(self._rows("SELECT run_id, pid FROM runs JOIN runners USING (runner_id) WHERE status = 'started'"))
+        return [(run, pids[run.run_id]) for run in self.running(group) if run.run_id in pids]
+
+    def source_states(self, flow: str) -> dict[SourceKey, SourceState]:
+        """What is known of each source of the flow that a run has settled."""
+        rows = self._rows(f"SELECT {STATE_COLUMNS} FROM file_state WHERE flow_name = ?", flow)
+        states = (source_state(flow, row) for row in rows)
+        return {state.key: state for state in states}
+
+    def outputs(self, flow: str) -> set[str]:
+        """Every file the flow's steps ever returned, as absolute paths; kept when their runs are pruned."""
+        return {restored(path) for (path,) in self._rows("SELECT output_path FROM outputs WHERE flow_name = ?", flow)}
+
+    def served_slots(self, flow: str, *, since_utc: str = "") -> set[str]:
+        """The schedule slots of the flow that a run has served, from `since_utc` on."""
+        rows = self._rows("SELECT slot_utc FROM schedule_slots WHERE flow_name = ? AND slot_utc >= ?", flow, since_utc)
+        return {slot for (slot,) in rows}
+
+    def serve_slot(self, flow: str, slot_utc: str, run_id: str) -> None:
+        """Remember that `run_id` served the slot; the first run that did stays its run."""
+        with self._transaction() as (connection, rev):
+            connection.execute(
+                "INSERT INTO schedule_slots (flow_name, slot_utc, run_id, rev) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                storable((flow, slot_utc, run_id, rev)),
+            )
+
+    def switches(self) -> dict[str, bool]:
+        """The flows somebody enabled or disabled; a flow that is not here is as its author left it."""
+        return {flow: bool(enabled) for flow, enabled in self._rows("SELECT flow_name, enabled FROM flow_switches")}
+
+    def set_switch(self, flow: str, enabled: bool) -> None:
+        """Remember that the flow is enabled or disabled."""
+        with self._transaction() as (connection, rev):
+            connection.execute(
+                "INSERT INTO flow_switches (flow_name, enabled, rev) VALUES (?, ?, ?)"
+                " ON CONFLICT (flow_name) DO UPDATE SET enabled = excluded.enabled, rev = excluded.rev",
+                storable((flow, int(enabled), rev)),
+            )
+
+    def setting(self, key: str) -> str | None:
+        """A small fact this machine keeps beside the history; None when it was never set."""
+        rows = self._rows("SELECT value FROM settings WHERE key = ?", key)
+        return str(rows[0][0]) if rows else None
+
+    def set_setting(self, key: str, value: str) -> None:
+        """Keep a small fact of this machine; it is not published."""
+        with self._transaction() as (connection, _):
+            connection.execute(
+                "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                storable((key, value)),
+            )
+
+    def recover(self, *, now_s: float | None = None) -> list[str]:
+        """Mark runs whose process is gone as `abandoned`, with their steps and sources; the ids of those runs.
+
+        A run of a living process, this one included, is never touched.
+        """
+        runners = [runner for (runner,) in self._rows("SELECT runner_id FROM runners")]
+        # What is gone stays gone, because no id is used twice: so this may be asked before the transaction.
+        gone = [runner for runner in runners if is_runner_gone(self.runners_dir, runner)]
+        if not gone:
+            return []
+        abandoned: list[str] = []
+        with self._transaction() as (connection, rev):
+            for runner in gone:
+                at_s = time.time() if now_s is None else now_s
+                abandoned += abandon_runs_of(connection, runner, now_s=at_s, rev=rev)
+        for runner in gone:
+            RunnerLock(self.runners_dir, runner).remove()
+        return abandoned
+
+    def prune(self, *, retention_days: float, now_s: float) -> int:
+        """Remove runs that ended earlier, with their steps and logs, and older logs of no run; how many runs went.
+
+        What is known of sources, outputs and slots stays.
+        """
+        with self._transaction() as (connection, _):
+            return prune(connection, retention_days=retention_days, now_s=now_s)
+
+    def reset_flow(self, flow: str) -> int:
+        """Forget the flow's runs and sources, so that every source is due again; how many runs went.
+
+        Raises:
+            LedgerError: a run of it is running.
+        """
+        return self._reset(flow)
+
+    def reset_all(self) -> int:
+        """Forget every flow's runs and sources; how many runs went. Switches, slots, outputs and settings stay.
+
+        Raises:
+            LedgerError: a run is running.
+        """
+        return self._reset(None)
+
+    def data_version(self) -> int:
+        """A number that changes when another connection, of this or another process, has written."""
+        return int(self._rows("PRAGMA data_version")[0][0])
+
+    def _reset(self, flow: str | None) -> int:
+        self.flush()
+        with self._transaction() as (connection, rev):
+            flow = storable(flow)
+            return reset(connection, flow, runners_dir=self.runners_dir, now_s=time.time(), rev=rev)
+
+    def _write(self, batch: list[Event]) -> None:
+        try:
+            self._write_rows(batch)
+        except UnicodeEncodeError:
+            self._write_rows([storable(event) for event in batch])
+
+    def _write_rows(self, batch: list[Event]) -> None:
+        with self._use() as connection:
+            if self._runner is None and any(type(event) is RunStarted for event in batch):
+                self._become_runner()
+            with transaction(connection) as rev:
+                if self._runner is not None and not self._is_runner_stored:
+                    _store_runner(connection, self._runner_id)
+                write_events(connection, batch, runner_id=self._runner_id, rev=rev)
+            self._is_runner_stored = self._runner is not None
+
+    def _become_runner(self) -> None:
+        runner_id = f"{os.getpid()}-{secrets.token_hex(8)}"
+        runner = RunnerLock(self.runners_dir, runner_id)
+        runner.try_acquire()
+        self._runner, self._runner_id = runner, runner_id
+
+    def _rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        self._require_usable()
+        with self._use() as connection:
+            return connection.execute(statement, storable(parameters)).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[sqlite3.Connection, int]]:
+        self._require_usable()
+        with self._use() as connection, transaction(connection) as rev:
+            yield connection, rev
+
+    @contextmanager
+    def _use(self) -> Iterator[sqlite3.Connection]:
+        with self._connection_lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise as_ledger_error(error, self.path) from error
+
+    def _require_usable(self) -> None:
+        if self._pid != os.getpid():
+            raise LedgerError(
+                "the run history was opened by the process this one was forked from",
+                where=str(self.path),
+                mend="open it here: Ledger.open(path)",
+            )
+        if self._is_closed:
+            raise LedgerError("the run history is closed", where=str(self.path), mend="open it again")
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    run_id, flow, group, source, *rest = row
+    return Run(run_id, flow, group, source and restored(source), *rest)
+
+
+def _step(row: tuple[Any, ...]) -> StepRun:
+    run_id, index, label, status, started, finished, elapsed_s, error, output = row
+    return StepRun(run_id, index, label, status, started, finished, elapsed_s, error, output and restored(output))
+
+
+def _store_runner(connection: sqlite3.Connection, runner_id: str | None) -> None:
+    import psutil
+
+    created_s = psutil.Process().create_time()
+    connection.execute(
+        "INSERT INTO runners (runner_id, pid, create_time, started_at_utc) VALUES (?, ?, ?, ?)",
+        (runner_id, os.getpid(), created_s, utc_text(time.time())),
+    )

@@ -1,0 +1,219 @@
+"""OS locks that end with their process, however it ends: one per runner, one per group.
+
+The files stay empty; only the lock on them means something. A lock is never shared with a forked child, so a step that
+forks cannot keep its run's group busy or its dead runner alive.
+
+Reference: flock(2), a lock belongs to the open file and so excludes threads of one process as well; LockFile on Windows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from data_engine.errors import GroupBusyError, LedgerError
+
+# Not the filelock library: only its newest releases let go in forked children, those install an audit hook that every
+# later event of the process pays for (Python 3.12 up), and its import costs 60 ms at a kernel's first run.
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+_LONGEST_PAUSE_S = 0.05
+
+
+class OsLock:
+    """A lock on the file `path`, free again when its holder lets go or its process ends.
+
+    Two objects exclude each other, also in one thread. Any thread may release.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.lock"
+        >>> one, two = OsLock(path), OsLock(path)
+        >>> one.try_acquire(), two.try_acquire()
+        (True, False)
+        >>> one.release()
+        >>> two.try_acquire()
+        True
+        >>> two.release()
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; whether this object holds it now. Creates the file and its folder.
+
+        Raises:
+            LedgerError: the lock file cannot be made.
+        """
+        return self._take(os.O_CREAT)
+
+    def release(self) -> None:
+        """Let go; does nothing when it is not held."""
+        with _gate:
+            descriptor, self._descriptor = self._descriptor, None
+            _held.discard(self)
+        if descriptor is not None:
+            # Unlocked by name, not just closed: a child forked this instant may not have closed its copy yet.
+            with suppress(OSError):
+                _unlock(descriptor)
+            os.close(descriptor)
+
+    def _take(self, flags: int) -> bool:
+        with _gate:
+            if self._descriptor is not None:
+                return False
+            try:
+                descriptor = self._open(flags)
+            except OSError as error:
+                raise LedgerError(
+                    f"the lock file cannot be opened: {error.strerror or error}",
+                    where=str(self.path),
+                    mend="make its folder writable for this user",
+                ) from error
+            try:
+                _lock(descriptor)
+            except OSError:
+                os.close(descriptor)
+                return False
+            self._descriptor = descriptor
+            _held.add(self)
+            return True
+
+    def _open(self, flags: int) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | flags)
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | flags)
+
+
+class RunnerLock(OsLock):
+    """Held for the life of one recorder of runs; whoever finds it free knows that the recorder is gone."""
+
+    def __init__(self, folder: Path, runner_id: str) -> None:
+        super().__init__(folder / f"{runner_id}.lock")
+
+    def release(self) -> None:
+        """Let go and remove the file; a runner's id is never used again."""
+        was_held = self.is_held
+        super().release()
+        if was_held:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the file of a runner that is gone."""
+        with suppress(OSError):
+            self.path.unlink()
+
+
+def is_runner_gone(folder: Path, runner_id: str) -> bool:
+    """Whether nobody holds the runner's lock any more. A missing file counts as gone; one that cannot be opened does not."""
+    lock = RunnerLock(folder, runner_id)
+    if not lock.path.exists():
+        return True
+    try:
+        is_free = lock._take(0)
+    except LedgerError:
+        return not lock.path.exists()
+    OsLock.release(lock)
+    return is_free
+
+
+class GroupLock(OsLock):
+    """Held while a flow of `group` runs, by one thread of one process of this machine at a time.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with GroupLock(folder, "Claims"):
+        ...     GroupLock(folder, "Claims").try_acquire(), GroupLock(folder, "Other").is_held
+        (False, False)
+    """
+
+    def __init__(self, folder: Path, group: str) -> None:
+        # Hashed, because a group's name may hold what a file's name cannot.
+        digest = hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        super().__init__(folder / f"group-{digest}.lock")
+        self.group = group
+
+    def acquire(self, waiting: Callable[[], None] | None = None, timeout_s: float | None = None) -> None:
+        """Take the lock, waiting until it is free; `waiting` is called before each pause and may raise to give up.
+
+        Raises:
+            GroupBusyError: it was not free within `timeout_s`.
+            LedgerError: the lock file cannot be made.
+        """
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        pause_s = 0.001
+        while not self.try_acquire():
+            if deadline_s is not None and time.monotonic() >= deadline_s:
+                raise GroupBusyError(
+                    f'group "{self.group}" is still running after {timeout_s:g} s',
+                    where=f'group "{self.group}"',
+                    mend="wait for its run to end, or stop it",
+                )
+            if waiting is not None:
+                waiting()
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def __enter__(self) -> GroupLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+_gate = threading.Lock()
+_held: weakref.WeakSet[OsLock] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    # Closing a child's copy leaves the parent's lock alone; keeping it would hold the lock after the parent's death.
+    for lock in list(_held):
+        descriptor, lock._descriptor = lock._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.close(descriptor)
+    _held.clear()
+    _gate.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_gate.acquire, after_in_parent=_gate.release, after_in_child=_let_go_in_child)

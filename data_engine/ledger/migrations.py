@@ -1,0 +1,147 @@
+"""The schema and its history: each script takes the file from one version to the next, in one transaction.
+
+Column names follow the older system where it had the column. `rev` is the revision of the row's last change; a
+publisher takes the rows newer than the last one it published, so every table that travels has it. A script that has
+been released is never edited; statements end with a semicolon and hold no other.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_engine.errors import LedgerError
+
+_FIRST = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('rev', 0);
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE runners (
+    runner_id TEXT PRIMARY KEY, pid INTEGER NOT NULL, create_time REAL NOT NULL, started_at_utc TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY NOT NULL,
+    flow_name TEXT NOT NULL,
+    group_name TEXT NOT NULL,
+    source_path TEXT,
+    source_root TEXT,
+    source_key TEXT,
+    status TEXT NOT NULL,
+    started_at_utc TEXT NOT NULL,
+    finished_at_utc TEXT,
+    elapsed_s REAL,
+    error_text TEXT,
+    cause TEXT,
+    runner_id TEXT,
+    started_seen TEXT,
+    rev INTEGER NOT NULL
+);
+CREATE INDEX runs_by_start ON runs (started_at_utc);
+CREATE INDEX runs_by_flow ON runs (flow_name, started_at_utc);
+CREATE INDEX runs_by_source ON runs (source_path, started_at_utc) WHERE source_path IS NOT NULL;
+CREATE INDEX runs_open ON runs (runner_id) WHERE status = 'started';
+CREATE INDEX runs_by_rev ON runs (rev);
+
+CREATE TABLE step_runs (
+    run_id TEXT NOT NULL,
+    step_index INTEGER NOT NULL,
+    flow_name TEXT NOT NULL,
+    step_label TEXT NOT NULL,
+    status TEXT NOT NULL,
+    started_at_utc TEXT NOT NULL,
+    finished_at_utc TEXT,
+    elapsed_s REAL,
+    error_text TEXT,
+    output_path TEXT,
+    rev INTEGER NOT NULL,
+    PRIMARY KEY (run_id, step_index)
+) WITHOUT ROWID;
+CREATE INDEX step_runs_by_rev ON step_runs (rev);
+
+CREATE TABLE logs (
+    id INTEGER PRIMARY KEY,
+    run_id TEXT,
+    line_no INTEGER,
+    run_bytes INTEGER,
+    flow_name TEXT,
+    step_label TEXT,
+    level TEXT NOT NULL,
+    message TEXT NOT NULL,
+    created_at_utc TEXT NOT NULL,
+    rev INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX logs_by_run ON logs (run_id, line_no);
+CREATE INDEX logs_by_time ON logs (created_at_utc);
+CREATE INDEX logs_by_rev ON logs (rev);
+
+CREATE TABLE file_state (
+    flow_name TEXT NOT NULL,
+    source_root TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    content_hash TEXT,
+    last_status TEXT NOT NULL,
+    last_error_text TEXT,
+    last_run_id TEXT,
+    last_at_utc TEXT,
+    success_size_bytes INTEGER,
+    success_mtime_ns INTEGER,
+    success_content_hash TEXT,
+    last_success_run_id TEXT,
+    last_success_at_utc TEXT,
+    abandoned_in_a_row INTEGER NOT NULL DEFAULT 0,
+    rev INTEGER NOT NULL,
+    PRIMARY KEY (flow_name, source_root, source_key)
+) WITHOUT ROWID;
+CREATE INDEX file_state_by_rev ON file_state (rev);
+
+CREATE TABLE outputs (
+    flow_name TEXT NOT NULL, output_path TEXT NOT NULL, rev INTEGER NOT NULL, PRIMARY KEY (flow_name, output_path)
+) WITHOUT ROWID;
+
+CREATE TABLE schedule_slots (
+    flow_name TEXT NOT NULL, slot_utc TEXT NOT NULL, run_id TEXT, rev INTEGER NOT NULL,
+    PRIMARY KEY (flow_name, slot_utc)
+) WITHOUT ROWID;
+CREATE TABLE flow_switches (flow_name TEXT PRIMARY KEY, enabled INTEGER NOT NULL, rev INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tombstones (flow_name TEXT PRIMARY KEY, reset_at_utc TEXT NOT NULL, rev INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+"""`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
+
+
+def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the file to the newest version; a crash in between leaves it at a whole earlier one.
+
+    Raises:
+        LedgerError: the file was written by a newer Data Engine.
+        sqlite3.Error: the file cannot be written.
+    """
+    while (version := _version(connection)) != len(migrations):
+        if version > len(migrations):
+            raise LedgerError(
+                f"the run history has version {version}, and this Data Engine knows versions up to {len(migrations)}",
+                where=str(path),
+                mend="update data-engine",
+            )
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Asked again, because another process may have migrated while this one waited for the lock.
+            if _version(connection) == version:
+                for statement in migrations[version].split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

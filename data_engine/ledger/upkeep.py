@@ -1,0 +1,88 @@
+"""What keeps the ledger true and small: abandoning lost runs, retention, reset. Each inside a transaction of the caller."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from data_engine.errors import LedgerError
+from data_engine.ledger.locks import is_runner_gone
+from data_engine.ledger.rows import seen_from_text, storable
+from data_engine.ledger.writer import end_run
+from data_engine.model import utc_text
+
+_DAY_S = 86_400
+
+_OLD_RUNS = "FROM runs WHERE started_at_utc < :before AND finished_at_utc < :before AND status != 'started'"
+
+
+def abandon_runs_of(connection: sqlite3.Connection, runner_id: str, *, now_s: float, rev: int) -> list[str]:
+    """Close what a runner that is gone left open, and forget the runner; the ids of its runs, oldest first.
+
+    Only this machine's runners are known here, so a run published by another machine is never touched.
+    """
+    for (pid,) in connection.execute("SELECT pid FROM runners WHERE runner_id = ?", (runner_id,)).fetchall():
+        lost = connection.execute(
+            "SELECT run_id, started_seen FROM runs WHERE runner_id = ? AND status = 'started'"
+            " ORDER BY started_at_utc, rowid",
+            (runner_id,),
+        ).fetchall()
+        for run_id, seen in lost:
+            end_run(
+                connection,
+                run_id,
+                "abandoned",
+                at_s=now_s,
+                elapsed_s=None,
+                error=None,
+                cause=f"its process died (pid {pid})",
+                seen=storable(seen_from_text(seen)),
+                rev=rev,
+            )
+        connection.execute("DELETE FROM runners WHERE runner_id = ?", (runner_id,))
+        return [run_id for run_id, _ in lost]
+    return []
+
+
+def prune(connection: sqlite3.Connection, *, retention_days: float, now_s: float) -> int:
+    """Remove ended runs older than that with their steps and logs, and older logs of no run; how many runs went."""
+    before = {"before": utc_text(now_s - retention_days * _DAY_S)}
+    connection.execute(f"DELETE FROM step_runs WHERE run_id IN (SELECT run_id {_OLD_RUNS})", before)
+    connection.execute(f"DELETE FROM logs WHERE run_id IN (SELECT run_id {_OLD_RUNS})", before)
+    connection.execute(
+        "DELETE FROM logs WHERE created_at_utc < :before"
+        " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_id = logs.run_id)",
+        before,
+    )
+    return connection.execute(f"DELETE {_OLD_RUNS}", before).rowcount
+
+
+def reset(connection: sqlite3.Connection, flow: str | None, *, runners_dir: Path, now_s: float, rev: int) -> int:
+    """Remove the runs, steps, logs and file state of `flow` (None: of every flow); how many runs went.
+
+    What the author chose or the schedule owes stays: switches, slots served, and which files are outputs. A tombstone
+    per flow tells the publisher.
+
+    Raises:
+        LedgerError: a run of it is running.
+    """
+    which = {"flow": flow}
+    mine = "(:flow IS NULL OR flow_name = :flow)"
+    started = f"SELECT run_id, flow_name, runner_id FROM runs WHERE status = 'started' AND {mine}"
+    for run_id, name, runner_id in connection.execute(started, which).fetchall():
+        if runner_id is not None and not is_runner_gone(runners_dir, runner_id):
+            raise LedgerError(
+                f'flow "{name}" is running (run {run_id}) and cannot be reset',
+                where=f'flow "{name}"',
+                mend="wait for the run to end, or stop it",
+            )
+    connection.execute(
+        "INSERT INTO tombstones (flow_name, reset_at_utc, rev)"
+        f" SELECT flow_name, :at, :rev FROM (SELECT flow_name FROM runs UNION SELECT flow_name FROM file_state) WHERE {mine}"
+        " ON CONFLICT (flow_name) DO UPDATE SET reset_at_utc = excluded.reset_at_utc, rev = excluded.rev",
+        which | {"at": utc_text(now_s), "rev": rev},
+    )
+    connection.execute(f"DELETE FROM logs WHERE {mine} OR run_id IN (SELECT run_id FROM runs WHERE {mine})", which)
+    connection.execute(f"DELETE FROM step_runs WHERE {mine}", which)
+    connection.execute(f"DELETE FROM file_state WHERE {mine}", which)
+    return connection.execute(f"DELETE FROM runs WHERE {mine}", which).rowcount

@@ -1,0 +1,210 @@
+"""A batch of events as rows, inside one transaction that the caller holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from data_engine.ledger.rows import seen_as_text
+from data_engine.model import (
+    Event,
+    LogLine,
+    RunFinished,
+    RunStarted,
+    SeenSource,
+    StepFinished,
+    StepStarted,
+    utc_text,
+)
+
+MAX_LOG_LINES = 10_000
+"""Lines kept of one run's log; one more says that the rest is missing."""
+
+MAX_LOG_BYTES = 5_000_000
+"""Bytes of text kept of one run's log."""
+
+_START_RUN = """
+INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, status, started_at_utc,
+    runner_id, started_seen, rev)
+VALUES (?, ?, ?, ?, ?, ?, 'started', ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+
+# A step of a run that has ended, or never began, finds no open run and so leaves no row that nobody would ever close.
+_PUT_STEP = """
+INSERT INTO step_runs (run_id, step_index, flow_name, step_label, status, started_at_utc, finished_at_utc, elapsed_s,
+    error_text, output_path, rev)
+SELECT ?, ?, flow_name, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE run_id = ? AND status = 'started'
+ON CONFLICT (run_id, step_index) DO UPDATE SET step_label = excluded.step_label, status = excluded.status,
+    started_at_utc = CASE WHEN ? THEN excluded.started_at_utc ELSE started_at_utc END,
+    finished_at_utc = excluded.finished_at_utc, elapsed_s = excluded.elapsed_s, error_text = excluded.error_text,
+    output_path = excluded.output_path, rev = excluded.rev
+"""
+
+_PUT_OUTPUT = """
+INSERT INTO outputs (flow_name, output_path, rev) SELECT flow_name, ?, ? FROM runs WHERE run_id = ?
+ON CONFLICT DO NOTHING
+"""
+
+_END_RUN = """
+UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, started_seen = NULL, rev = ?
+WHERE run_id = ? AND status = 'started'
+"""
+
+_END_STEPS = """
+UPDATE step_runs SET status = ?, finished_at_utc = ?, rev = ? WHERE run_id = ? AND status = 'started'
+"""
+
+_LAST_COLUMNS = (
+    "flow_name, source_root, source_key, size_bytes, mtime_ns, content_hash, last_status, last_error_text,"
+    " last_run_id, last_at_utc, abandoned_in_a_row, rev"
+)
+_SUCCESS_COLUMNS = (
+    "success_size_bytes, success_mtime_ns, success_content_hash, last_success_run_id, last_success_at_utc"
+)
+_KEEP_LAST = """
+ON CONFLICT (flow_name, source_root, source_key) DO UPDATE SET size_bytes = excluded.size_bytes,
+    mtime_ns = excluded.mtime_ns, content_hash = excluded.content_hash, last_status = excluded.last_status,
+    last_error_text = excluded.last_error_text, last_run_id = excluded.last_run_id, last_at_utc = excluded.last_at_utc,
+    abandoned_in_a_row = excluded.abandoned_in_a_row * (abandoned_in_a_row + 1), rev = excluded.rev
+"""
+_SETTLE = f"""
+INSERT INTO file_state ({_LAST_COLUMNS}) SELECT flow_name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE run_id = ?
+{_KEEP_LAST}
+"""
+_SETTLE_WELL = f"""
+INSERT INTO file_state ({_LAST_COLUMNS}, {_SUCCESS_COLUMNS})
+SELECT flow_name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE run_id = ?
+{_KEEP_LAST}, success_size_bytes = excluded.size_bytes, success_mtime_ns = excluded.mtime_ns,
+    success_content_hash = excluded.content_hash, last_success_run_id = excluded.last_run_id,
+    last_success_at_utc = excluded.last_at_utc
+"""
+
+_PUT_LINE = """
+INSERT INTO logs (run_id, line_no, run_bytes, flow_name, step_label, level, message, created_at_utc, rev)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_LAST_LINE = "SELECT line_no, run_bytes FROM logs WHERE run_id = ? ORDER BY line_no DESC LIMIT 1"
+
+
+def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, runner_id: str | None, rev: int) -> None:
+    """Write `events` in their order. The first `RunFinished` of a run decides; what comes after it changes nothing but the log.
+
+    Raises:
+        sqlite3.Error: the rows cannot be written.
+        UnicodeEncodeError: a text cannot be UTF-8; see `rows.storable`.
+    """
+    steps: dict[tuple[str, int], _Step] = {}
+    lines: list[LogLine] = []
+    for event in events:
+        if isinstance(event, StepStarted):
+            steps[event.run_id, event.index] = _begun(event)
+        elif isinstance(event, StepFinished):
+            key = event.run_id, event.index
+            steps[key] = _ended(event, steps.get(key))
+            if event.outputs:
+                connection.executemany(_PUT_OUTPUT, [(path, rev, event.run_id) for path in event.outputs])
+        elif isinstance(event, LogLine):
+            lines.append(event)
+        elif isinstance(event, (RunStarted, RunFinished)):
+            _write_steps(connection, steps, rev)
+            if isinstance(event, RunStarted):
+                _start_run(connection, event, runner_id, rev)
+            else:
+                end_run(
+                    connection,
+                    event.run_id,
+                    event.status,
+                    at_s=event.at_s,
+                    elapsed_s=event.elapsed_s,
+                    error=event.error,
+                    cause=event.cause,
+                    seen=event.seen,
+                    rev=rev,
+                )
+    _write_steps(connection, steps, rev)
+    if lines:
+        _write_lines(connection, lines, rev)
+
+
+def end_run(
+    connection: sqlite3.Connection,
+    run_id: str,
+    status: str,
+    *,
+    at_s: float,
+    elapsed_s: float | None,
+    error: str | None,
+    cause: str | None,
+    seen: Sequence[SeenSource],
+    rev: int,
+) -> None:
+    """Close the run with its open steps, and settle the sources it saw; does nothing when it is closed already."""
+    at_utc = utc_text(at_s)
+    if connection.execute(_END_RUN, (status, at_utc, elapsed_s, error, cause, rev, run_id)).rowcount == 0:
+        return
+    connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
+    if not seen:
+        return
+    if status == "success":
+        well = (
+            (*key, *mark, status, None, run_id, at_utc, 0, rev, *mark, run_id, at_utc, run_id) for key, mark in seen
+        )
+        connection.executemany(_SETTLE_WELL, well)
+    else:
+        reason = error or cause
+        count = int(status == "abandoned")
+        ill = ((*key, *mark, status, reason, run_id, at_utc, count, rev, run_id) for key, mark in seen)
+        connection.executemany(_SETTLE, ill)
+
+
+_Step = tuple[str, str, str, str | None, float | None, str | None, str | None, bool]
+"""label, status, started_at_utc, finished_at_utc, elapsed_s, error, first output, whether the start is known."""
+
+
+def _begun(event: StepStarted) -> _Step:
+    return event.label, "started", utc_text(event.at_s), None, None, None, None, True
+
+
+def _ended(event: StepFinished, begun: _Step | None) -> _Step:
+    started_at_utc = utc_text(event.at_s - event.elapsed_s) if begun is None else begun[2]
+    output = event.outputs[0] if event.outputs else None
+    is_start_known = begun is not None and begun[7]
+    at_utc = utc_text(event.at_s)
+    return event.label, event.status, started_at_utc, at_utc, event.elapsed_s, event.error, output, is_start_known
+
+
+def _write_steps(connection: sqlite3.Connection, steps: dict[tuple[str, int], _Step], rev: int) -> None:
+    if steps:
+        rows = [(run_id, index, *step[:7], rev, run_id, step[7]) for (run_id, index), step in steps.items()]
+        connection.executemany(_PUT_STEP, rows)
+        steps.clear()
+
+
+def _start_run(connection: sqlite3.Connection, event: RunStarted, runner_id: str | None, rev: int) -> None:
+    root, path = event.key or (None, None)
+    row = (event.run_id, event.flow, event.group, event.source, root, path, utc_text(event.at_s), runner_id)
+    connection.execute(_START_RUN, (*row, seen_as_text(event.seen), rev))
+
+
+def _write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine], rev: int) -> None:
+    ends: dict[str, tuple[int, int]] = {}
+    rows: list[tuple[Any, ...]] = []
+    for line in lines:
+        row = (line.flow or None, line.step, line.level, line.message, utc_text(line.at_s), rev)
+        if not line.run_id:
+            rows.append((None, None, None, *row))
+            continue
+        end = ends.get(line.run_id) or connection.execute(_LAST_LINE, (line.run_id,)).fetchone() or (0, 0)
+        number, size = end[0] + 1, end[1] + len(line.message.encode())
+        if end[1] > MAX_LOG_BYTES:
+            ends[line.run_id] = end
+            continue
+        if number > MAX_LOG_LINES or size > MAX_LOG_BYTES:
+            # A size above the bound marks the log as closed, also for a ledger that is opened later.
+            size = MAX_LOG_BYTES + 1
+            kept = f"log truncated: {MAX_LOG_LINES:,} lines or {MAX_LOG_BYTES:,} bytes of a run are kept"
+            row = (line.flow or None, line.step, "WARNING", kept, utc_text(line.at_s), rev)
+        ends[line.run_id] = number, size
+        rows.append((line.run_id, number, size, *row))
+    connection.executemany(_PUT_LINE, rows)

@@ -1,0 +1,149 @@
+"""Compiled notebooks kept by content: in this process, and as files other processes read."""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import os
+import sys
+import threading
+import types
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine.files import write_bytes_atomic
+from data_engine.notebook.compile import (
+    FORMAT,
+    Chunk,
+    CompiledCell,
+    CompiledNotebook,
+    CompiledStatement,
+    CompileWarning,
+    compile_with_codes,
+)
+from data_engine.notebook.read import read_cells
+
+_KEPT_IN_MEMORY = 64
+_PYTHON = f"{sys.implementation.cache_tag}-{sys.hexversion:x}"
+_DIGEST_BYTES = 32
+
+_memory: OrderedDict[str, Artifact] = OrderedDict()
+_memory_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A compiled notebook with its code objects, ready to execute in order; `content_hash` names its content."""
+
+    compiled: CompiledNotebook
+    codes: tuple[tuple[int, types.CodeType], ...]
+    content_hash: str
+
+
+def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifact:
+    """The artifact of the notebook at `path` with the content `data`; compiled only when nobody did so before.
+
+    `cache_dir` keeps one artifact file per notebook for other processes (None: only in memory). A damaged or unwritable
+    cache is no error.
+
+    Raises:
+        NotebookCompileError: the notebook cannot become a module.
+
+    Example:
+        >>> data = b'{"nbformat": 4, "cells": [{"cell_type": "code", "source": "def build(): return 1"}]}'
+        >>> artifact = load_artifact(Path("claims.ipynb"), data, cache_dir=None)
+        >>> [number for number, _ in artifact.codes], artifact.compiled.is_flow
+        ([1], True)
+    """
+    content_hash = _content_hash(path, data)
+    with _memory_lock:
+        artifact = _memory.get(content_hash)
+        if artifact is not None:
+            _memory.move_to_end(content_hash)
+    if artifact is None:
+        artifact = _read(path, content_hash, cache_dir) if cache_dir is not None else None
+        if artifact is None:
+            compiled, codes = compile_with_codes(read_cells(data, path=path), path)
+            artifact = Artifact(compiled, codes, content_hash)
+        with _memory_lock:
+            _memory[content_hash] = artifact
+            while len(_memory) > _KEPT_IN_MEMORY:
+                _memory.popitem(last=False)
+    if cache_dir is not None:
+        _write(artifact, cache_dir)
+    return artifact
+
+
+def _content_hash(path: Path, data: bytes) -> str:
+    digest = hashlib.sha256(f"{FORMAT}\0{_PYTHON}\0".encode())
+    digest.update(os.fsencode(path) + b"\0")
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _file(path: Path, content_hash: str, cache_dir: Path) -> Path:
+    return cache_dir / f"{_prefix(path)}{content_hash[:32]}.artifact"
+
+
+def _prefix(path: Path) -> str:
+    return f"{path.stem[:80]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}-"
+
+
+def _read(path: Path, content_hash: str, cache_dir: Path) -> Artifact | None:
+    try:
+        data = _file(path, content_hash, cache_dir).read_bytes()
+    except OSError:
+        return None
+    payload = data[_DIGEST_BYTES:]
+    # marshal trusts what it reads, so nothing damaged may reach it
+    if hashlib.sha256(payload + content_hash.encode()).digest() != data[:_DIGEST_BYTES]:
+        return None
+    compiled, codes = marshal.loads(payload)
+    return Artifact(_unpacked(path, compiled), codes, content_hash)
+
+
+def _write(artifact: Artifact, cache_dir: Path) -> None:
+    path = artifact.compiled.path
+    target = _file(path, artifact.content_hash, cache_dir)
+    with suppress(OSError):
+        if target.exists():
+            return
+        payload = marshal.dumps((_packed(artifact.compiled), artifact.codes))
+        digest = hashlib.sha256(payload + artifact.content_hash.encode()).digest()
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomic(target, digest + payload, durable=False)
+        prefix = _prefix(path)
+        for entry in list(os.scandir(cache_dir)):
+            if entry.name != target.name and entry.name.startswith(prefix) and entry.name.endswith(".artifact"):
+                os.unlink(entry.path)
+
+
+def _packed(compiled: CompiledNotebook) -> tuple[Any, ...]:
+    return (
+        compiled.source,
+        [(w.message, w.cell, w.line, w.mend, w.notebook) for w in compiled.warnings],
+        [(cell.number, cell.id, [(s.line, s.taken, s.why) for s in cell.statements]) for cell in compiled.cells],
+        [(chunk.cell, chunk.cell_id, chunk.text, chunk.original) for chunk in compiled.chunks],
+        compiled.future_flags,
+        compiled.is_flow,
+    )
+
+
+def _unpacked(path: Path, packed: tuple[Any, ...]) -> CompiledNotebook:
+    source, warnings, cells, chunks, future_flags, is_flow = packed
+    return CompiledNotebook(
+        path=path,
+        name=path.stem,
+        source=source,
+        warnings=tuple(CompileWarning(*warning) for warning in warnings),
+        cells=tuple(
+            CompiledCell(number, cell_id, tuple(CompiledStatement(*statement) for statement in statements))
+            for number, cell_id, statements in cells
+        ),
+        chunks=tuple(Chunk(*chunk) for chunk in chunks),
+        future_flags=future_flags,
+        is_flow=is_flow,
+    )

@@ -1,0 +1,273 @@
+"""The flow modules of a workspace: which files are flows, the good ones built and the broken ones explained."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.flow.flow import Flow
+from data_engine.flow.spec import title_words
+from data_engine.flow.trigger import Poll, Schedule
+from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.load import FlowModules
+
+_SCRATCH = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One flow module: its flow, or the error that keeps it from being one.
+
+    `source` and `mirror` are absolute paths or None, `trigger` is the schedule or interval as text ("-" without),
+    `steps` are the labels.
+    """
+
+    name: str
+    path: Path
+    title: str
+    group: str | None = None
+    mode: str = "manual"
+    description: str = ""
+    source: str | None = None
+    mirror: str | None = None
+    trigger: str = "-"
+    steps: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: FlowValidationError | None = None
+    flow: Flow | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The keys and values `data-engine list --json` prints."""
+        return {
+            "name": self.name,
+            "group": self.group,
+            "title": self.title,
+            "mode": self.mode,
+            "description": self.description,
+            "source": self.source,
+            "mirror": self.mirror,
+            "trigger": self.trigger,
+            "steps": list(self.steps),
+            "warnings": list(self.warnings),
+            "path": str(self.path),
+            "error": None if self.error is None else self.error.as_dict(),
+        }
+
+
+def module_files(folder: Path) -> dict[str, list[Path]]:
+    """The files that may be flow modules, by stem, sorted; two files of one stem are both there.
+
+    Raises:
+        FlowValidationError: the folder does not exist or cannot be read.
+    """
+    found: dict[str, list[Path]] = {}
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise FlowValidationError(
+            f"the flow_modules folder cannot be read: {folder} ({error.strerror})",
+            where=str(folder),
+            mend="create a workspace with `data-engine workspace create PATH`, or choose another one",
+        ) from error
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if suffix in (".py", ".ipynb") and not name.startswith(".") and not _SCRATCH.fullmatch(stem):
+            found.setdefault(stem, []).append(folder / name)
+    return found
+
+
+def read_catalog(modules: FlowModules) -> tuple[CatalogEntry, ...]:
+    """Every flow module of the folder, sorted by name. A broken module costs only its own entry.
+
+    Modules are executed once for one content of theirs and of the helpers; what did not change is remembered in this
+    process.
+
+    Raises:
+        FlowValidationError: the folder does not exist or cannot be read.
+    """
+    files = module_files(modules.folder)
+    helpers = modules.refresh()
+    remembered = _remembered.setdefault(modules.package, {})
+    entries: dict[str, tuple[str, CatalogEntry | None]] = {}
+    for name, paths in files.items():
+        key, datas = _content_key(helpers, paths)
+        known = remembered.get(name)
+        if known is not None and known[0] == key:
+            entries[name] = known
+        else:
+            entries[name] = (key, _read_entry(modules, name, paths, datas))
+    _remembered[modules.package] = entries
+    return _with_mirror_warnings([entry for _, entry in entries.values() if entry is not None])
+
+
+def find_module(modules: FlowModules, name: str) -> Path:
+    """The file of the flow module `name`.
+
+    Raises:
+        FlowValidationError: there is none (lists those there are), or two files share the name.
+    """
+    files = module_files(modules.folder)
+    paths = [path for path in files.get(name, []) if _is_flow_file(modules, path)]
+    if len(paths) == 1:
+        return paths[0]
+    if paths:
+        raise _two_files(name, paths)
+    known = ", ".join(stem for stem, found in files.items() if any(_is_flow_file(modules, path) for path in found))
+    available = f" Available flow modules: {known}." if known else ""
+    raise FlowValidationError(
+        f"Flow module '{name}' is not available in {modules.folder}.{available}",
+        where=str(modules.folder),
+        mend="check the spelling; a flow is a notebook or .py file there that defines build()",
+    )
+
+
+_remembered: dict[str, dict[str, tuple[str, CatalogEntry | None]]] = {}
+
+
+def _content_key(helpers: str, paths: list[Path]) -> tuple[str, list[bytes | OSError]]:
+    digest = hashlib.sha256(helpers.encode())
+    datas: list[bytes | OSError] = []
+    for path in paths:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            datas.append(error)
+            digest.update(f"{path} {error.errno}".encode())
+        else:
+            datas.append(data)
+            digest.update(os.fsencode(path) + b"\0" + hashlib.sha256(data).digest())
+    return digest.hexdigest(), datas
+
+
+def _read_entry(
+    modules: FlowModules, name: str, paths: list[Path], datas: list[bytes | OSError]
+) -> CatalogEntry | None:
+    try:
+        flow_files = []
+        for path, data in zip(paths, datas, strict=True):
+            if isinstance(data, OSError):
+                raise FlowValidationError(
+                    f"{path} cannot be read: {data.strerror}", where=str(path), mend="check that the file is readable"
+                )
+            if _is_flow_content(modules, path, data):
+                flow_files.append((path, data))
+        if not flow_files:
+            return None
+        if len(flow_files) > 1:
+            raise _two_files(name, [path for path, _ in flow_files])
+        path, data = flow_files[0]
+        loaded = modules.load_content(path, data)
+    except FlowValidationError as error:
+        return CatalogEntry(name, paths[0], title_words(name, "Flow"), error=error)
+    return describe(loaded.flow, path, loaded.description, loaded.warnings)
+
+
+def describe(flow: Flow, path: Path, description: str = "", warnings: tuple[str, ...] = ()) -> CatalogEntry:
+    """The catalog entry of a good flow."""
+    trigger = flow.trigger
+    return CatalogEntry(
+        name=flow.name or path.stem,
+        path=path,
+        title=flow.title,
+        group=flow.group,
+        mode=flow.mode,
+        description=description,
+        source=None if trigger is None or trigger.source is None else str(trigger.source),
+        mirror=None if flow.mirror_spec is None else str(flow.mirror_spec.root),
+        trigger=trigger_text(flow),
+        steps=tuple(step.label for step in flow.steps),
+        warnings=warnings,
+        flow=flow,
+    )
+
+
+def trigger_text(flow: Flow) -> str:
+    """When the flow runs, in a few words.
+
+    Example:
+        >>> trigger_text(Flow(group="A").watch(mode="schedule", time=["06:30", "18:00"], tz="Europe/Berlin"))
+        'at 06:30, 18:00 Europe/Berlin'
+    """
+    trigger = flow.trigger
+    if isinstance(trigger, Poll):
+        return f"every {trigger.interval} when files change"
+    if isinstance(trigger, Schedule):
+        zone = f" {trigger.tz}" if trigger.tz else ""
+        if trigger.interval is not None:
+            return f"every {trigger.interval}"
+        return f"cron {trigger.cron}{zone}" if trigger.cron else f"at {', '.join(trigger.times)}{zone}"
+    return "-"
+
+
+def _is_flow_file(modules: FlowModules, path: Path) -> bool:
+    try:
+        return _is_flow_content(modules, path, path.read_bytes())
+    except FlowValidationError:
+        return True  # a broken module is still the one meant
+    except OSError:
+        return False
+
+
+def _is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
+    if path.suffix == ".ipynb":
+        return load_artifact(path, data, cache_dir=modules.cache_dir).compiled.is_flow
+    if b"build" not in data:
+        return False
+    try:
+        tree = ast.parse(data)
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise FlowExecutionError(
+            flow_name=path.stem,
+            phase="import",
+            detail=f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}",
+            cell=f"{path.name}{line}",
+            source_line=error.text if isinstance(error, SyntaxError) else None,
+        ) from error
+    return any(_binds_build(node) for node in tree.body)
+
+
+def _binds_build(node: ast.stmt) -> bool:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return node.name == "build"
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return any((alias.asname or alias.name) == "build" for alias in node.names)
+    if isinstance(node, ast.Assign):
+        return any(isinstance(name, ast.Name) and name.id == "build" for target in node.targets for name in ast.walk(target))
+    if isinstance(node, ast.AnnAssign):
+        return isinstance(node.target, ast.Name) and node.target.id == "build"
+    bodies = [getattr(node, part, []) for part in ("body", "orelse", "finalbody")]
+    bodies += [handler.body for handler in getattr(node, "handlers", [])]
+    return not isinstance(node, ast.ClassDef) and any(_binds_build(child) for body in bodies for child in body)
+
+
+def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
+    both = " and ".join(path.name for path in paths)
+    return FlowValidationError(
+        f"Flow module '{name}' exists twice: there is a conflict between .ipynb and .py files: {both}",
+        where=str(paths[0].parent),
+        mend="keep one of the two, or rename one",
+    )
+
+
+def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ...]:
+    from dataclasses import replace
+
+    by_root: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.mirror is not None:
+            by_root.setdefault(entry.mirror, []).append(entry.name)
+    result = []
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        others = [name for name in by_root.get(entry.mirror or "", []) if name != entry.name]
+        if others:
+            text = f"the mirror root {entry.mirror} is shared by {', '.join(sorted([entry.name, *others]))}"
+            entry = replace(entry, warnings=(*entry.warnings, text))
+        result.append(entry)
+    return tuple(result)

@@ -1,0 +1,305 @@
+"""A notebook as the module production runs: the statements `build()` needs, cut out of the cells as they were written."""
+
+from __future__ import annotations
+
+import __future__
+
+import ast
+import os
+import re
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError, NotebookCompileError
+from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
+from data_engine.notebook.read import NotebookCell, read_cells
+from data_engine.notebook.slice import Remark, Slice, slice_cells
+
+FORMAT = 1
+"""Raised with every change of what the compiler makes of the same notebook."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompileWarning:
+    """Something the author should know about a line of a cell, and its mend.
+
+    Example:
+        >>> print(CompileWarning("pl.read_csv() reads data", cell=4, line=3, mend="read it in a step", notebook="a.ipynb"))
+        a.ipynb, cell 4, line 3: pl.read_csv() reads data (read it in a step)
+    """
+
+    message: str
+    cell: int
+    line: int
+    mend: str | None
+    notebook: str
+
+    def __str__(self) -> str:
+        mend = f" ({self.mend})" if self.mend else ""
+        return f"{self.notebook}, cell {self.cell}, line {self.line}: {self.message}{mend}"
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledStatement:
+    """What became of one top-level statement; `line` counts in its cell."""
+
+    line: int
+    taken: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCell:
+    """What became of one code cell. `number` counts the notebook's code cells from 1."""
+
+    number: int
+    id: str
+    statements: tuple[CompiledStatement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one cell gives to the module: `text` has the cell's line numbers, all that is left out is blank.
+
+    `original` is the cell as written, for tracebacks.
+    """
+
+    cell: int
+    cell_id: str
+    text: str
+    original: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledNotebook:
+    """A notebook as a module. `source` is the whole module text; `cells` say of each statement whether and why.
+
+    `is_flow` is False for a notebook without `build` ("scratch"), which gives an empty module. `future_flags` are the
+    compiler flags of the notebook's `from __future__` imports, which hold for every chunk.
+    """
+
+    path: Path
+    name: str
+    source: str
+    warnings: tuple[CompileWarning, ...]
+    cells: tuple[CompiledCell, ...]
+    chunks: tuple[Chunk, ...]
+    future_flags: int
+    is_flow: bool
+
+
+def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
+    """The part of a notebook that its `build()` needs, as a module. Nothing in the notebook is executed.
+
+    Equal notebooks give equal results, whatever their outputs and execution counts.
+
+    Raises:
+        NotebookCompileError: the file cannot be read, is no notebook, or needs what production cannot give; it names the
+            cell, the line and the mend.
+        FlowValidationError: `path` is no path.
+
+    Example:
+        >>> import json, tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "claims.ipynb"
+        >>> cells = ["rate = 0.2", "rate * 100", "def build():\\n    return rate"]
+        >>> _ = path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
+        ...     {"cell_type": "code", "source": text, "metadata": {}, "outputs": []} for text in cells]}))
+        >>> print(compile_notebook(path).source)
+        # What build() needs of claims.ipynb, compiled by Data Engine. Edit the notebook, not this text.
+        <BLANKLINE>
+        # %% claims.ipynb, cell 1
+        rate = 0.2
+        <BLANKLINE>
+        # %% claims.ipynb, cell 3
+        def build():
+            return rate
+        <BLANKLINE>
+    """
+    file = _checked_path(path)
+    try:
+        data = file.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise NotebookCompileError(
+            flow_name=file.stem, detail=f"the file cannot be read: {reason}", cell=str(file), mend="check its path and rights"
+        ) from error  # fmt: skip
+    return compile_cells(read_cells(data, path=file), file)
+
+
+def compile_cells(cells: Sequence[NotebookCell], path: Path) -> CompiledNotebook:
+    """`compile_notebook` over cells that have been read.
+
+    Raises:
+        NotebookCompileError: as `compile_notebook`.
+    """
+    return compile_with_codes(cells, path)[0]
+
+
+def compile_with_codes(
+    cells: Sequence[NotebookCell], path: Path
+) -> tuple[CompiledNotebook, tuple[tuple[int, types.CodeType], ...]]:
+    """The compiled notebook and, per chunk, its cell's number and code. A code's file name is `<path>, cell <number>`.
+
+    Raises:
+        NotebookCompileError: as `compile_notebook`.
+    """
+    with quiet_syntax():
+        parsed = [parse_cell(cell) for cell in cells]
+        sliced = slice_cells(parsed)
+        if sliced.problem is not None:
+            raise _error(sliced.problem, cells, path)
+        flags = 0
+        for name in sliced.future:
+            flags |= getattr(__future__, name).compiler_flag
+        chunks: list[Chunk] = []
+        codes: list[tuple[int, types.CodeType]] = []
+        parts: list[str] = []
+        for cell, decisions in zip(parsed, sliced.decisions, strict=True):
+            kept = _kept(cell, [decision.taken for decision in decisions])
+            if not kept:
+                continue
+            number = cell.cell.number
+            codes.append((number, _code(kept, cell, path, flags)))
+            pieces = [_Piece(node, cell.lines) for node in kept]
+            chunks.append(Chunk(number, cell.cell.id, _blanked(pieces), cell.cell.text))
+            parts.append(f"# %% {path.name}, cell {number}\n{_joined(pieces)}\n")
+    compiled = CompiledNotebook(
+        path=path,
+        name=path.stem,
+        source=_module_text(path, sliced, parts),
+        warnings=tuple(
+            CompileWarning(warning.message, warning.cell, warning.line, warning.mend, path.name)
+            for warning in sliced.warnings
+        ),
+        cells=tuple(
+            CompiledCell(cell.number, cell.id, tuple(CompiledStatement(d.line, d.taken, d.why) for d in decisions))
+            for cell, decisions in zip(cells, sliced.decisions, strict=True)
+        ),
+        chunks=tuple(chunks),
+        future_flags=flags,
+        is_flow=sliced.is_flow,
+    )
+    return compiled, tuple(codes)
+
+
+def _checked_path(path: object) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise FlowValidationError(
+            f"a notebook is given by its path, not by {type(path).__name__} {path!r:.80}",
+            where="compile_notebook(path)",
+            mend='give a path such as "flow_modules/claims.ipynb"',
+        )
+    file = Path(os.path.abspath(Path(path).expanduser()))
+    if file.suffix == ".py":
+        raise NotebookCompileError(
+            flow_name=file.stem, detail="it is a Python module, which runs whole", cell=str(file), mend="load it as it is"
+        )  # fmt: skip
+    return file
+
+
+def _kept(cell: ParsedCell, taken: Sequence[bool]) -> list[ast.stmt]:
+    return [
+        statement.node
+        for statement, is_taken in zip(cell.statements, taken, strict=False)
+        if is_taken and not statement.names.future
+    ]
+
+
+def _code(kept: list[ast.stmt], cell: ParsedCell, path: Path, flags: int) -> types.CodeType:
+    """The code of a cell's kept statements, compiled from the nodes so that columns stay those of the cell."""
+    number = cell.cell.number
+    try:
+        module = ast.Module(body=kept, type_ignores=[])
+        return compile(module, f"{path}, cell {number}", "exec", flags=flags, dont_inherit=True)
+    except SyntaxError as error:
+        line, problem = error.lineno or 1, str(error.msg)
+    except (RecursionError, MemoryError):
+        line, problem = kept[0].lineno, "it is nested too deeply"
+    except (ValueError, OverflowError, TypeError) as error:
+        line, problem = kept[0].lineno, str(error)
+    raise _error(Remark(f"the cell does not compile: {problem}", number, line, "mend the cell"), [cell.cell], path)
+
+
+def _error(remark: Remark, cells: Sequence[NotebookCell], path: Path) -> NotebookCompileError:
+    cell = next((cell for cell in cells if cell.number == remark.cell), None)
+    lines = cell.text.split("\n") if cell else []
+    text = lines[remark.line - 1] if 0 < remark.line <= len(lines) else ""
+    return NotebookCompileError(
+        flow_name=path.stem,
+        detail=remark.message,
+        cell=f"{path.name}, cell {remark.cell}, line {remark.line}",
+        source_line=text.encode("utf-8", "replace").decode() or None,
+        mend=remark.mend,
+    )
+
+
+_COMMENT_REST = re.compile(r"\s*(?:#.*)?")
+
+
+class _Piece:
+    """The text of one kept statement, with the comments that stand directly above and behind it.
+
+    `line` is its first line in the cell; `lead` is how many of its lines are comments above.
+    """
+
+    __slots__ = ("end", "line", "text")
+
+    def __init__(self, node: ast.stmt, lines: tuple[str, ...]) -> None:
+        first = first_line(node, lines)
+        last = node.end_lineno or first
+        decorated = first < node.lineno or bool(getattr(node, "decorator_list", None))
+        start = 0 if decorated else _column(lines[first - 1], node.col_offset)
+        end = _column(lines[last - 1], node.end_col_offset or 0)
+        rest = lines[last - 1][end:]
+        if _COMMENT_REST.fullmatch(rest):
+            end += len(rest.rstrip())
+        if first == last:
+            body = [lines[first - 1][start:end]]
+        else:
+            body = [lines[first - 1][start:], *lines[first : last - 1], lines[last - 1][:end]]
+        above = first - 1
+        if not lines[first - 1][:start].strip():
+            while above > 0 and _is_comment(lines[above - 1]):
+                above -= 1
+        self.line = above + 1
+        self.end = last
+        self.text = "\n".join([*lines[above : first - 1], *body])
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#") and re.match(r"#\s*\|", line) is None
+
+
+def _column(line: str, offset: int) -> int:
+    """A column in characters from one in UTF-8 bytes."""
+    return offset if line.isascii() else len(line.encode()[:offset].decode())
+
+
+def _blanked(pieces: Sequence[_Piece]) -> str:
+    text = ""
+    line = 1
+    for piece in pieces:
+        if piece.line < line or (text and piece.line == line and not text.endswith("\n")):
+            text += "; " + piece.text
+        else:
+            text += "\n" * (piece.line - line) + piece.text
+        line = piece.end
+    return text + "\n"
+
+
+def _joined(pieces: Sequence[_Piece]) -> str:
+    text = pieces[0].text
+    for before, piece in zip(pieces, pieces[1:], strict=False):
+        text += ("\n\n" if piece.line > before.end + 1 else "\n") + piece.text
+    return text
+
+
+def _module_text(path: Path, sliced: Slice, parts: Sequence[str]) -> str:
+    if not sliced.is_flow:
+        return ""
+    head = f"# What build() needs of {path.name}, compiled by Data Engine. Edit the notebook, not this text.\n"
+    if sliced.future:
+        head += f"from __future__ import {', '.join(sliced.future)}\n"
+    return "\n".join([head, *parts])

@@ -1,0 +1,160 @@
+"""What calls and assignments at module level do beside giving a value, told by their dotted names.
+
+A dotted name is an access path with its root resolved through the notebook's imports: `log.setLevel(10)` after
+`log = logging.getLogger()` is "logging.getLogger().setLevel()"; an assignment to `os.environ["A"]` is "os.environ[] =".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_SETUP = re.compile(
+    r"""
+      os\.environ(\[\])?\ =  |  os\.environ\.(update|setdefault|pop|popitem|clear)\(\)  |  os\.(putenv|unsetenv|umask)\(\)
+    | (.+\.)?load_dotenv\(\)  |  site\.addsitedir\(\)
+    | sys\.path(\[\])?\ =  |  sys\.path\.(append|insert|extend|remove|clear|pop|sort|reverse)\(\)
+    | sys\.(setrecursionlimit|setswitchinterval|set_int_max_str_digits)\(\)
+    | sys\.(dont_write_bytecode|excepthook|tracebacklimit|modules\[\])\ =
+    | locale\.setlocale\(\)  |  time\.tzset\(\)
+    | decimal\.(getcontext\(\)|DefaultContext|BasicContext|ExtendedContext)[.\w\[\]]*\ =
+    | decimal\.setcontext\(\)  |  decimal\.getcontext\(\)\.(clear_flags|clear_traps)\(\)
+    | warnings\.(filterwarnings|simplefilter|resetwarnings)\(\)
+    | warnings\.(filters|showwarning|formatwarning)(\[\])?\ =  |  warnings\.filters\.\w+\(\)
+    | logging\.(basicConfig|captureWarnings|disable|addLevelName|setLoggerClass|setLogRecordFactory|config\.\w+)\(\)
+    | logging\.(root|getLogger\(\))\.(setLevel|(add|remove)(Handler|Filter)|(handlers|filters)\.\w+)\(\)
+    | logging\.(root|getLogger\(\))\.(level|propagate|disabled|handlers|filters)(\[\])?\ =
+    | logging\.(handlers\.)?\w*Handler\(\)\.(setFormatter|setLevel|addFilter)\(\)
+    | structlog\.configure\w*\(\)  |  loguru\.logger\.(add|remove|configure|level|enable|disable)\(\)
+    | polars\.Config(\(\))?(\.\w+)?(\(\)|\ =)  |  polars\.(enable_string_cache|disable_string_cache|set_random_seed)\(\)
+    | random\.(seed|setstate)\(\)  |  numpy\.random\.(seed|set_state)\(\)
+    | numpy\.(seterr|set_printoptions)\(\)  |  torch\.(cuda\.)?manual_seed(_all)?\(\)  |  tensorflow\.random\.set_seed\(\)
+    | torch\.(set_num_threads|set_default_dtype|use_deterministic_algorithms)\(\)
+    | pandas\.(set_option|reset_option)\(\)  |  pandas\.options(\.\w+)+\ =  |  pyarrow\.set_\w+\(\)
+    | csv\.(field_size_limit|register_dialect)\(\)  |  mimetypes\.(init|add_type)\(\)  |  codecs\.register\w*\(\)
+    | sqlite3\.register_\w+\(\)  |  copyreg\.\w+\(\)  |  socket\.setdefaulttimeout\(\)
+    | multiprocessing\.set_start_method\(\)  |  ssl\._create_default_https_context\ =
+    | gc\.(enable|disable|freeze|set_threshold)\(\)  |  faulthandler\.enable\(\)  |  (.+\.)?urllib3\.disable_warnings\(\)
+    | truststore\.inject_into_ssl\(\)  |  tqdm(\.\w+)*\.pandas\(\)
+    """,
+    re.VERBOSE,
+)
+_RUNS_A_FLOW = re.compile(
+    r"(.*\.)?(preview|run_once)\(\)|(build\(\)|data_engine\.(Flow|load_flow)\(\)).*\.(show|run)\(\)|data_engine\.run\(\)"
+)
+_READS_DATA = re.compile(
+    r"""
+      (.*\.)?(read|scan)_(?!text\(|bytes\()\w+\(\)  |  (.*\.)?(load_workbook|loadtxt|genfromtxt|open_dataset)\(\)  |  numpy\.load\(\)
+    | duckdb\.(sql|query|execute|table|view|from_\w+)\(\)  |  (duckdb|sqlite3)\.connect\(\)\.(.+\.)?(sql|query|execute|table)\(\)
+    """,
+    re.VERBOSE,
+)
+_READS_OR_WRITES = re.compile(
+    r"""
+      (io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open\(\)  |  (.*\.)?(read|write)_(text|bytes)\(\)  |  pathlib\.Path\(\).*\.open\(\)
+    | (.*\.)?(write|sink)_\w+\(\)  |  (.*\.)?to_(csv|parquet|excel|sql|feather|pickle)\(\)
+    | (requests|httpx)\.\w+\(\)  |  urllib\.request\.\w+\(\)  |  (.*\.)?(urlopen|urlretrieve)\(\)
+    | subprocess\.\w+\(\)  |  os\.(system|popen|listdir|scandir|walk|mkdir|makedirs|remove|unlink|rename|replace|rmdir)\(\)
+    | glob\.i?glob\(\)  |  (.*\.)?(glob|rglob|iterdir|mkdir|unlink|rmdir)\(\)  |  shutil\.\w+\(\)
+    | (duckdb|sqlite3|psycopg2?|pymysql|pyodbc|oracledb|socket)\.(connect|create_connection)\(\)
+    | input\(\)  |  getpass\.getpass\(\)
+    """,
+    re.VERBOSE,
+)
+_READERS = frozenset(
+    """
+    head tail describe show plot info sample glimpse preview collect fetch explain display print print_schema limit
+    filter select with_columns group_by groupby agg sort sort_values join merge unique value_counts n_unique null_count
+    count sum min max mean median std var quantile corr len slice get_column get_columns item row rows iter_rows pipe
+    drop rename cast equals estimated_size is_empty is_null is_duplicated to_pandas to_dict to_dicts to_string to_numpy
+    to_list to_arrow to_frame to_html pl df arrow fetchall fetchone fetchdf fetchmany fetchnumpy lazy hist boxplot
+    collect_schema schema dtypes columns keys values items get copy index startswith endswith join format upper lower
+    exists is_file is_dir stat resolve as_posix iterdir glob rglob read_text read_bytes names paths ok errors summarize
+    debug info warning error exception critical log isEnabledFor getEffectiveLevel most_common elements isoformat
+    strftime timestamp
+    """.split()
+)
+_LOOKING_SQL = re.compile(r"\s*(select|from|with|describe|show|summarize|pragma|explain|values|table)\b", re.IGNORECASE)
+_SETUP_VERB = re.compile(
+    r"(set|setup|init|initiali[sz]e|config|configure|install|register|enable|disable|patch|use|login|connect|activate|load_extension)"
+    r"(_.*|$)|execute$|executemany$"
+)
+_PLAIN_MODULES = frozenset(
+    "functools dataclasses contextlib typing typing_extensions abc enum collections attr attrs IPython ipywidgets unittest"
+    " builtins exceptions numbers".split()
+)
+
+
+def dotted(parts: Iterable[str]) -> str:
+    """The dotted name of an access path.
+
+    Example:
+        >>> dotted(("os", "environ", "[]", "strip", "()"))
+        'os.environ[].strip()'
+    """
+    text = ""
+    for part in parts:
+        text += part if part in ("()", "[]", " =") or not text else "." + part
+    return text
+
+
+def is_setup(name: str) -> bool:
+    """Whether it sets up the whole process: environment, import path, locale, filters, logging, seeds and their like.
+
+    Example:
+        >>> is_setup("os.environ[] ="), is_setup("logging.getLogger().setLevel()"), is_setup("logging.info()")
+        (True, True, False)
+    """
+    return _SETUP.fullmatch(name) is not None
+
+
+def runs_a_flow(name: str) -> bool:
+    """Whether the call runs a flow: `preview`, `run_once`, or `show` and `run` of what `build()` gave."""
+    return _RUNS_A_FLOW.fullmatch(name) is not None
+
+
+def reads_data(name: str) -> bool:
+    """Whether the call reads a frame or a table.
+
+    Example:
+        >>> reads_data("polars.read_csv()"), reads_data("pathlib.Path().read_text()")
+        (True, False)
+    """
+    return _READS_DATA.fullmatch(name) is not None
+
+
+def reads_or_writes(name: str) -> bool:
+    """Whether the call is other input or output: files, network, processes, folders, a person's answer."""
+    return _READS_OR_WRITES.fullmatch(name) is not None
+
+
+def only_looks(method: str, text: str) -> bool:
+    """Whether a method called for itself only shows something; `text` is its first text argument.
+
+    Example:
+        >>> only_looks("head", ""), only_looks("execute", "create table t(x int)"), only_looks("sql", "select 1")
+        (True, False, True)
+    """
+    if method in ("sql", "query", "execute"):
+        return _LOOKING_SQL.match(text) is not None
+    return method in _READERS or method.startswith(("is_", "read_", "scan_", "plot_", "get_"))
+
+
+def sounds_like_setup(function: str) -> bool:
+    """Whether an imported function called for itself probably sets something up.
+
+    Example:
+        >>> sounds_like_setup("configure_logging"), sounds_like_setup("settle")
+        (True, False)
+    """
+    return _SETUP_VERB.match(function) is not None
+
+
+def may_register(name: str) -> bool:
+    """Whether a decorator, base or metaclass of this dotted name may record the definition somewhere.
+
+    Example:
+        >>> may_register("flow_helpers.registry.reader()"), may_register("dataclasses.dataclass()")
+        (True, False)
+    """
+    return name.partition(".")[0].removesuffix("()") not in _PLAIN_MODULES

@@ -1,0 +1,372 @@
+"""From a module file to a registered, importable module and its flow.
+
+Modules get names of their own for each workspace in `sys.modules` (`data_engine_flows.w<hash>.<name>`), so two workspaces
+with equally named helpers never mix and step functions pickle. The author's text is never rewritten: each module has its
+own `__builtins__` whose `__import__` looks in the workspace first, also for imports inside functions.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import threading
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.flow.flow import Flow
+from data_engine.flow.paths import module_folder
+from data_engine.flow.spec import title_words
+from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.locate import annotate, place_of, show_cells
+
+ROOT_PACKAGE = "data_engine_flows"
+_FOLDER_KEY = "__data_engine_flow_modules__"
+_loading = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModule:
+    """A flow module, executed: its name, file, description and built flow, and the warnings of its compilation."""
+
+    name: str
+    path: Path
+    description: str
+    flow: Flow
+    warnings: tuple[str, ...] = ()
+
+
+class FlowModules:
+    """The modules of one authored `flow_modules` folder, imported under names of their own.
+
+    `cache_dir` keeps compiled notebooks for other processes (None: only in memory).
+    """
+
+    def __init__(self, folder: Path, *, cache_dir: Path | None = None) -> None:
+        self.folder = Path(os.path.abspath(folder))
+        self.cache_dir = cache_dir
+        self.package = f"{ROOT_PACKAGE}.w{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]}"
+
+    def load(self, path: Path) -> LoadedModule:
+        """Execute the module at `path` afresh and build its flow; helpers are imported again when any of them changed.
+
+        Raises: as `load_content`.
+        """
+        with _loading:
+            self.refresh()
+            try:
+                return self.load_content(path, path.read_bytes())
+            except OSError as error:
+                raise _unreadable(path, error) from error
+
+    def load_content(self, path: Path, data: bytes) -> LoadedModule:
+        """Execute the module at `path`, whose content is `data`, and build its flow, with helpers as imported already.
+
+        Raises:
+            NotebookCompileError: the notebook cannot become a module.
+            FlowExecutionError: the module or its `build()` raised.
+            FlowValidationError: no `build()`, one with parameters, one that returns no flow, or a wrong authoring call.
+        """
+        with _loading:
+            name = path.stem
+            full_name = f"{self.package}.{name}"
+            sys.modules.pop(full_name, None)
+            try:
+                with module_folder(self.folder):
+                    module = self._execute(full_name, path, data)
+            except FlowValidationError as error:
+                raise annotate(error)  # noqa: B904 - the same error, placed
+            except (Exception, SystemExit) as error:
+                place = place_of(error)
+                raise FlowExecutionError(
+                    flow_name=name,
+                    phase="import",
+                    detail=f"{type(error).__name__}: {error}",
+                    source_path=path,
+                    cell=None if place is None else str(place),
+                    source_line=None if place is None else place.text,
+                ) from error
+            description = _description(module, name)
+            flow = self._build(module, name)
+            warnings = getattr(module, "__data_engine_warnings__", ())
+            return LoadedModule(name, path, description, flow, warnings)
+
+    def refresh(self) -> str:
+        """Forget imported helpers and sibling modules when the content of any changed on disk; a digest of them all."""
+        digest = self._helpers_digest()
+        _register_package(self)
+        package = sys.modules[self.package]
+        if package.__dict__.get("__data_engine_digest__") != digest:
+            for name in [name for name in sys.modules if name.startswith(self.package + ".")]:
+                del sys.modules[name]
+            for name in [name for name, value in vars(package).items() if isinstance(value, types.ModuleType)]:
+                delattr(package, name)
+            package.__dict__["__data_engine_digest__"] = digest
+        return digest
+
+    def _helpers_digest(self) -> str:
+        digest = hashlib.sha256()
+        for name, path in _helper_files(self.folder):
+            digest.update(name.encode() + b"\0")
+            try:
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+            except OSError:
+                digest.update(b"unreadable")
+        return digest.hexdigest()
+
+    def find_file(self, dotted: str) -> tuple[Path, bool] | None:
+        """The file of a module inside the folder and whether it is a package; folders without `__init__` count."""
+        base = self.folder.joinpath(*dotted.split("."))
+        if (base / "__init__.py").is_file():
+            return base / "__init__.py", True
+        for suffix in (".py", ".ipynb"):
+            path = base.with_name(base.name + suffix)
+            if path.is_file() and (suffix == ".py" or "." not in dotted):
+                return path, False
+        return (base, True) if base.is_dir() and dotted.split(".")[0] == "flow_helpers" else None
+
+    def _execute(self, full_name: str, path: Path, data: bytes) -> types.ModuleType:
+        module = types.ModuleType(full_name)
+        loader = _Loader(self, path, is_package=False)
+        module.__spec__ = importlib.machinery.ModuleSpec(full_name, loader, origin=str(path))
+        module.__file__ = str(path)
+        module.__loader__ = loader
+        module.__package__ = self.package
+        sys.modules[full_name] = module
+        try:
+            self.run_code(module, path, data)
+        except BaseException:
+            sys.modules.pop(full_name, None)
+            raise
+        setattr(sys.modules[self.package], path.stem, module)
+        return module
+
+    def run_code(self, module: types.ModuleType, path: Path, data: bytes) -> None:
+        """Execute a module's code in its namespace, with imports that look in the workspace first."""
+        namespace = module.__dict__
+        namespace["__builtins__"] = _builtins_for(self)
+        if path.suffix == ".ipynb":
+            artifact = load_artifact(path, data, cache_dir=self.cache_dir)
+            show_cells(artifact.compiled)
+            module.__dict__["__data_engine_warnings__"] = tuple(str(warning) for warning in artifact.compiled.warnings)
+            if not artifact.compiled.is_flow:
+                return
+            for _, code in artifact.codes:
+                exec(code, namespace)
+        else:
+            exec(compile(data, str(path), "exec", dont_inherit=True), namespace)
+
+    def _build(self, module: types.ModuleType, name: str) -> Flow:
+        build = getattr(module, "build", None)
+        if not callable(build):
+            raise FlowValidationError(
+                f"Flow module '{name}' does not export a callable build",
+                where=str(module.__file__),
+                mend="define build() and let it return a Flow",
+            )
+        if _required_parameters(build):
+            raise FlowValidationError(
+                f"Flow module '{name}': build must not accept any parameters",
+                where=str(module.__file__),
+                mend="write it as def build() -> Flow: ...; take values from context.config or context.params",
+            )
+        try:
+            with module_folder(self.folder):
+                flow = build()
+        except FlowValidationError as error:
+            raise annotate(error)  # noqa: B904 - the same error, placed
+        except (Exception, SystemExit) as error:
+            place = place_of(error)
+            raise FlowExecutionError(
+                flow_name=name,
+                phase="build",
+                detail=f"{type(error).__name__}: {error}",
+                function_name="build",
+                source_path=module.__file__,
+                cell=None if place is None else str(place),
+                source_line=None if place is None else place.text,
+            ) from error
+        if not isinstance(flow, Flow):
+            raise FlowValidationError(
+                f"Flow module '{name}': build did not return a Flow but {type(flow).__name__}",
+                where=str(module.__file__),
+                mend="end build() with return Flow(group=...).step(...)",
+            )
+        if flow.name is not None and flow.name != name:
+            raise FlowValidationError(
+                f"Flow module '{name}' must not override the module-defined flow name with {flow.name!r}",
+                where=str(module.__file__),
+                mend=f"leave name= out of Flow(...), or rename the file to {flow.name}{Path(str(module.__file__)).suffix}",
+            )
+        return replace(
+            flow, name=name, label=flow.label or title_words(name, "Flow"), _workspace_root=self.folder.parent
+        )
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds `data_engine_flows.<workspace>.<module>`; everything else is left to Python."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if not fullname.startswith(ROOT_PACKAGE + "."):
+            return None
+        package, _, dotted = fullname.removeprefix(ROOT_PACKAGE + ".").partition(".")
+        modules = _folders.get(f"{ROOT_PACKAGE}.{package}")
+        if modules is None or not dotted:
+            return None
+        found = modules.find_file(dotted)
+        if found is None:
+            return None
+        file, is_package = found
+        loader = _Loader(modules, file, is_package=is_package)
+        spec = importlib.machinery.ModuleSpec(fullname, loader, origin=str(file), is_package=is_package)
+        if is_package:
+            spec.submodule_search_locations = []
+        return spec
+
+
+class _Loader(importlib.abc.InspectLoader):
+    def __init__(self, modules: FlowModules, path: Path, *, is_package: bool) -> None:
+        self._modules = modules
+        self._path = path
+        self._is_package = is_package
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        return None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__file__ = str(self._path)
+        if self._path.is_dir():
+            return  # a folder of helpers without __init__.py
+        with module_folder(self._modules.folder):
+            self._modules.run_code(module, self._path, self._path.read_bytes())
+
+    def is_package(self, fullname: str) -> bool:
+        return self._is_package
+
+    def get_source(self, fullname: str) -> str | None:
+        """The text that tracebacks and `inspect.getsource` show; a notebook's cells have entries of their own."""
+        if self._path.suffix != ".py":
+            return None
+        return importlib.util.decode_source(self._path.read_bytes())
+
+
+_finder = _Finder()
+_folders: dict[str, FlowModules] = {}
+
+
+def _register_package(modules: FlowModules) -> None:
+    _folders[modules.package] = modules
+    if modules.package in sys.modules:
+        return
+    if not any(finder is _finder for finder in sys.meta_path):
+        sys.meta_path.insert(0, _finder)
+        importlib.import_module = _import_module
+    for name in (ROOT_PACKAGE, modules.package):
+        if name not in sys.modules:
+            package = types.ModuleType(name)
+            package.__path__ = []
+            sys.modules[name] = package
+
+
+_python_import = builtins.__import__
+_python_import_module = importlib.import_module
+
+
+def _import_module(name: str, package: str | None = None) -> types.ModuleType:
+    """`importlib.import_module` for everybody; called from a flow module it finds the workspace's modules too."""
+    caller = sys._getframe(1).f_globals.get("__builtins__")
+    modules = caller.get(_FOLDER_KEY) if isinstance(caller, dict) else None
+    if isinstance(modules, FlowModules) and not name.startswith(".") and _is_ours(modules, name):
+        return _python_import_module(f"{modules.package}.{name}")
+    return _python_import_module(name, package)
+
+
+def _builtins_for(modules: FlowModules) -> dict[str, Any]:
+    namespace = dict(vars(builtins))
+
+    def import_here(
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> types.ModuleType:
+        if level == 0 and _is_ours(modules, name):
+            module = _python_import_module(f"{modules.package}.{name}")
+            if not fromlist:
+                return sys.modules[f"{modules.package}.{name.partition('.')[0]}"]
+            for part in fromlist:
+                if part != "*" and hasattr(module, "__path__") and not hasattr(module, part):
+                    full_name = f"{module.__name__}.{part}"
+                    if importlib.util.find_spec(full_name) is not None:
+                        _python_import_module(full_name)
+            return module
+        return builtins.__import__(name, globals, locals, fromlist or (), level)
+
+    namespace["__import__"] = import_here
+    namespace[_FOLDER_KEY] = modules
+    namespace.setdefault("display", _display)
+    return namespace
+
+
+def _is_ours(modules: FlowModules, name: str) -> bool:
+    top = name.partition(".")[0]
+    return f"{modules.package}.{top}" in sys.modules or modules.find_file(top) is not None
+
+
+def _display(*objects: object, **_: object) -> None:
+    """What `display` means in production: the objects' text, on standard output and so in the run's log."""
+    for item in objects:
+        print(item)
+
+
+def _helper_files(folder: Path) -> list[tuple[str, Path]]:
+    found: list[tuple[str, Path]] = []
+    helpers = folder / "flow_helpers"
+    for parent, folders, names in os.walk(helpers):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
+        found += [(os.path.relpath(path, folder), path) for name in names if (path := Path(parent, name)).suffix == ".py"]
+    try:
+        with os.scandir(folder) as entries:
+            found += [(entry.name, Path(entry.path)) for entry in entries if entry.name.endswith(".py")]
+    except OSError:
+        pass
+    return sorted(found)
+
+
+def _required_parameters(build: object) -> bool:
+    import inspect
+
+    try:
+        parameters = inspect.signature(build).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return bool(parameters)
+
+
+def _description(module: types.ModuleType, name: str) -> str:
+    description = getattr(module, "DESCRIPTION", "")
+    if not isinstance(description, str):
+        raise FlowValidationError(
+            f"Flow module '{name}': DESCRIPTION must be a string, not {type(description).__name__}",
+            where=str(module.__file__),
+            mend='write DESCRIPTION = "What this flow is for"',
+        )
+    return description
+
+
+def _unreadable(path: Path, error: OSError) -> FlowValidationError:
+    return FlowValidationError(
+        f"{path} cannot be read: {error.strerror}", where=str(path), mend="check that the file is there and readable"
+    )

@@ -1,0 +1,163 @@
+"""The code cells of a notebook file, whatever nbformat version wrote it and whatever damaged it since."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import NotebookCompileError
+
+_CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_OPEN_AND_SAVE = "open the file in JupyterLab and save it again, or restore an earlier version"
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookCell:
+    """One code cell. `number` counts the notebook's code cells from 1; line ends in `text` are `\\n`.
+
+    `id` is the file's own cell id; a cell without one (nbformat before 4.5) is called `cell-<number>`.
+    """
+
+    number: int
+    id: str
+    text: str
+    tags: frozenset[str] = frozenset()
+    execution_count: int | None = None
+
+
+def read_cells(data: bytes, *, path: Path) -> tuple[NotebookCell, ...]:
+    """The code cells of the notebook file content `data`, in order; `path` only names it in errors.
+
+    nbformat 4 is read directly; older files are upgraded in memory with the nbformat library.
+
+    Raises:
+        NotebookCompileError: not JSON, not a notebook, or a cell is damaged (named by its number).
+
+    Example:
+        >>> cells = read_cells(b'{"nbformat": 4, "cells": [{"cell_type": "code", "source": ["x = 1"]}]}', path=Path("a.ipynb"))
+        >>> cells[0].number, cells[0].id, cells[0].text
+        (1, 'cell-1', 'x = 1')
+    """
+    notebook = _parse_json(data, path)
+    entries = _cell_entries(notebook, data, path)
+    cells: list[NotebookCell] = []
+    ids: set[str] = set()
+    for position, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict):
+            raise _damaged(path, f"entry {position} of its list of cells is {_kind(entry)}, not a cell")
+        if entry.get("cell_type") != "code":
+            continue
+        number = len(cells) + 1
+        cell_id = entry.get("id")
+        if not isinstance(cell_id, str) or not _CELL_ID.fullmatch(cell_id) or cell_id in ids:
+            cell_id = _free_id(f"cell-{number}", ids)
+        ids.add(cell_id)
+        count = entry.get("execution_count")
+        cells.append(
+            NotebookCell(
+                number=number,
+                id=cell_id,
+                text=_text(entry.get("source"), number, path),
+                tags=_tags(entry.get("metadata")),
+                execution_count=count if isinstance(count, int) and not isinstance(count, bool) else None,
+            )
+        )
+    return tuple(cells)
+
+
+def _parse_json(data: bytes, path: Path) -> dict[str, Any]:
+    if not data.strip():
+        raise _damaged(path, "the file is empty", "write a cell and save the notebook, or delete the file")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _damaged(path, f"the file is not UTF-8 text (byte {error.start})") from error
+    try:
+        try:
+            notebook = json.loads(text)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # an integer with more digits than Python converts, say in an output
+            notebook = json.loads(text, parse_int=_small_int)
+    except json.JSONDecodeError as error:
+        if "<<<<<<< " in text and ">>>>>>> " in text:
+            mend = "resolve the conflict in Git (keep one side), then open the notebook in JupyterLab and save it"
+            raise _damaged(path, "the file holds Git conflict markers", mend) from error
+        raise _damaged(path, f"the file is not JSON: {error.msg} (line {error.lineno} of the file)") from error
+    except (RecursionError, MemoryError) as error:
+        raise _damaged(path, "the file is nested too deeply") from error
+    if not isinstance(notebook, dict):
+        raise _damaged(path, f"the file holds {_kind(notebook)}, not a notebook")
+    return notebook
+
+
+def _small_int(digits: str) -> int | str:
+    return int(digits) if len(digits) < 30 else digits
+
+
+def _cell_entries(notebook: dict[str, Any], data: bytes, path: Path) -> list[Any]:
+    version = notebook.get("nbformat", 3 if "worksheets" in notebook else 4)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise _damaged(path, f"its nbformat is {version!r:.40}, not a version number")
+    if version > 4:
+        raise _damaged(
+            path, f"it is written in nbformat {version}, which is not known here", "save it as nbformat 4, or update"
+        )
+    if version < 4:
+        notebook = _upgrade(data, path, version)
+    entries = notebook.get("cells")
+    if not isinstance(entries, list):
+        problem = "it has no list of cells" if entries is None else f"its cells are {_kind(entries)}, not a list"
+        raise _damaged(path, problem)
+    return entries
+
+
+def _upgrade(data: bytes, path: Path, version: int) -> dict[str, Any]:
+    import nbformat
+
+    try:
+        upgraded = nbformat.convert(nbformat.reader.reads(data.decode("utf-8-sig")), 4)
+    except Exception as error:  # the library raises what its upgrade happens to meet
+        raise _damaged(path, f"its nbformat {version} content cannot be upgraded ({error!r:.200})") from error
+    for cell in upgraded.cells:
+        if isinstance(cell, dict):
+            cell.pop("id", None)  # made up at random by the upgrade
+    return dict(upgraded)
+
+
+def _text(source: object, number: int, path: Path) -> str:
+    if isinstance(source, list):
+        for line in source:
+            if not isinstance(line, str):
+                raise _damaged(path, f"the source of the cell holds {_kind(line)} among its lines", cell=number)
+        source = "".join(source)
+    if not isinstance(source, str):
+        problem = "the cell has no source" if source is None else f"the source of the cell is {_kind(source)}, not text"
+        raise _damaged(path, problem, cell=number)
+    return source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
+
+
+def _tags(metadata: object) -> frozenset[str]:
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
+
+
+def _free_id(wanted: str, taken: set[str]) -> str:
+    while wanted in taken:
+        wanted += "-"
+    return wanted
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number"}
+    return names.get(type(value), "a number")
+
+
+def _damaged(path: Path, problem: str, mend: str = _OPEN_AND_SAVE, *, cell: int | None = None) -> NotebookCompileError:
+    place = path.name if cell is None else f"{path.name}, cell {cell}"
+    return NotebookCompileError(flow_name=path.stem, detail=problem, cell=place, mend=mend)

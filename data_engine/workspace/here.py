@@ -1,0 +1,118 @@
+"""Which notebook or script is asking: the one this kernel belongs to, or the one Python was started with.
+
+Asked by every relative path in a flow, so nothing is imported and at most one file is looked at.
+
+Reference: jupyter_server puts the notebook a kernel was started for into JPY_SESSION_NAME, as
+`<folder>/<name>` or as the path below the server's root, and never updates it
+(jupyter_server/services/sessions/sessionmanager.py, `get_kernel_env`). VS Code sets the global `__vsc_ipynb_file__`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+FLOW_MODULES = "flow_modules"
+NOTEBOOK_VARIABLE = "DATA_ENGINE_NOTEBOOK"
+
+
+@dataclass(frozen=True)
+class Here:
+    """The notebook of this kernel or the script of this process; `path` is absolute, links are not followed.
+
+    `problem` says, in a sentence with its mend, why the notebook is not to be trusted (it was renamed or moved since
+    the kernel started); None when the file is there.
+    """
+
+    path: Path
+    kind: Literal["notebook", "script"]
+    problem: str | None = None
+
+
+def here() -> Here | None:
+    """The notebook of this kernel, or the running script when it lies in a `flow_modules` folder; None for neither.
+
+    In a kernel, DATA_ENGINE_NOTEBOOK goes before VS Code's `__vsc_ipynb_file__`, and that before JPY_SESSION_NAME.
+    """
+    shell = _kernel_shell()
+    if shell is not None:
+        return notebook_here(shell.user_ns, os.environ, _starting_dir(shell))
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not isinstance(file, str) or FLOW_MODULES not in file:
+        return None
+    script = Path(os.path.abspath(file))
+    return Here(script, "script") if _flow_modules_above(script) else None
+
+
+def authored_folder() -> Path | None:
+    """The `flow_modules` folder of `here()`, also from deeper inside it; None when it is in none.
+
+    A renamed notebook still stands for the folder its kernel was started in; `here().problem` tells of the renaming.
+    """
+    found = here()
+    return _flow_modules_above(found.path) if found else None
+
+
+def notebook_here(user_ns: Mapping[str, Any], environ: Mapping[str, str], starting_dir: str) -> Here | None:
+    """The notebook these globals and variables speak of; `starting_dir` is where the kernel was started."""
+    if named := environ.get(NOTEBOOK_VARIABLE, "").strip():
+        path = os.path.normpath(os.path.join(starting_dir, os.path.expanduser(named)))
+        return _found(path, f"{NOTEBOOK_VARIABLE} names {path}, which does not exist: correct it or unset it")
+    code = user_ns.get("__vsc_ipynb_file__")
+    if isinstance(code, str) and code.endswith(".ipynb"):
+        path = os.path.normpath(os.path.join(starting_dir, code))
+    else:
+        session = environ.get("JPY_SESSION_NAME", "")
+        if not session.endswith(".ipynb"):  # a console or a test: its kernel has no notebook
+            return None
+        path = _session_path(session, starting_dir)
+    return _found(
+        path,
+        f"notebook {path} no longer exists: it was renamed or moved since the kernel started; "
+        f"restart the kernel or set {NOTEBOOK_VARIABLE}",
+    )
+
+
+def _found(path: str, otherwise: str) -> Here:
+    return Here(Path(path), "notebook", None if os.path.isfile(path) else otherwise)
+
+
+def _session_path(session: str, starting_dir: str) -> str:
+    # A relative name counts from the server's root, which a kernel does not know; but Jupyter starts a kernel in its
+    # notebook's folder, so when that folder's end is the name's folder, the name ends here.
+    folder, name = os.path.split(os.path.normpath(session))
+    if folder and not os.path.isabs(folder) and _ends_with(starting_dir, folder):
+        return os.path.join(starting_dir, name)
+    return os.path.normpath(os.path.join(starting_dir, session))
+
+
+def _ends_with(path: str, tail: str) -> bool:
+    parts = Path(tail).parts
+    return Path(path).parts[-len(parts) :] == parts
+
+
+def _flow_modules_above(path: Path) -> Path | None:
+    for folder in path.parents:
+        if folder.name == FLOW_MODULES:
+            return folder
+    return None
+
+
+def _kernel_shell() -> Any:
+    # Only a kernel's shell has the attribute `kernel`; the terminal's IPython has no notebook.
+    ipython = sys.modules.get("IPython")
+    get_ipython = getattr(ipython, "get_ipython", None)
+    shell = get_ipython() if get_ipython is not None else None
+    return shell if getattr(shell, "kernel", None) is not None else None
+
+
+def _starting_dir(shell: Any) -> str:
+    starting_dir = getattr(shell, "starting_dir", None)
+    return starting_dir if isinstance(starting_dir, str) else os.getcwd()

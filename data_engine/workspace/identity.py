@@ -1,0 +1,309 @@
+"""Who a workspace is: an identity kept in the shared folder, so that a move keeps its history and a copy starts anew.
+
+`.workspace_state/identity.json` holds the identity and the inode of the folder it was made in. Each machine remembers
+under its state root where it has seen which identity. When an identity turns up in a second place while the first is
+still there, a probe file tells one folder seen twice (two mounts) from a copy. Of two different folders the copy is the
+one that is not in the inode the identity was made in or, where that tells nothing, the one seen later.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_engine.errors import WorkspaceError
+from data_engine.files import create_exclusive, write_text_atomic
+from data_engine.workspace.layout import LocalLayout, WorkspaceLayout, is_workspace
+from data_engine.workspace.machine import absolute_folder, refuse_network_drive, state_root
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_LOOK_AGAIN_S = (0.0, 0.1, 0.2)  # a network drive may show a new name a moment later
+_FILLED_WITHIN_S = (0.0, 0.05, 0.1, 0.2, 0.4)
+_LOCK_TIMEOUT_S = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+def local_layout(layout: WorkspaceLayout) -> LocalLayout:
+    """This machine's folder for the workspace, with DATA_ENGINE_RUNTIME_ROOT and DATA_ENGINE_RUNTIME_DB_PATH applied.
+
+    Raises:
+        WorkspaceError: as `workspace_identity`; or an override is no absolute path, or lies on a network drive.
+    """
+    return LocalLayout(
+        state_root=state_root(),
+        identity=workspace_identity(layout),
+        workspace_id=layout.workspace_id,
+        artifacts_override=_local_override("DATA_ENGINE_RUNTIME_ROOT"),
+        ledger_override=_local_override("DATA_ENGINE_RUNTIME_DB_PATH"),
+    )
+
+
+def workspace_identity(layout: WorkspaceLayout) -> str:
+    """The workspace's lasting identity, made at the first call; a copy of a workspace that is still there gets its own.
+
+    A workspace that cannot be written and has no identity of its own gets one from its path, and nothing is written.
+
+    Raises:
+        WorkspaceError: no workspace is there, its identity file is damaged, or this machine's state cannot be kept.
+    """
+    _refuse_no_workspace(layout)
+    places = state_root() / "workspaces"
+    root = os.path.realpath(layout.root)
+    record = _read(layout) or _make(layout)
+    if record is None:
+        return _path_identity(root)
+    if root in _known_roots(places, record.identity):
+        return record.identity
+    with _locked(places):
+        return _settle(layout, root, places)
+
+
+def fork_identity(layout: WorkspaceLayout) -> str:
+    """A new identity for the workspace, which then starts without history.
+
+    What the workstations shared under the old identity is set aside in `.workspace_state/before_<new identity>/`. The
+    caller sees to it that nobody owns the workspace.
+
+    Raises:
+        WorkspaceError: no workspace is there, or it cannot be written.
+    """
+    _refuse_no_workspace(layout)
+    places = state_root() / "workspaces"
+    with _locked(places):
+        return _fork(layout, os.path.realpath(layout.root), places)
+
+
+@dataclass(frozen=True)
+class _Record:
+    identity: str
+    folder: int
+
+
+def _settle(layout: WorkspaceLayout, root: str, places: Path) -> str:
+    record = _read(layout)  # again, now that no other process of this machine is deciding
+    if record is None:
+        raise WorkspaceError(
+            "the workspace's identity vanished while it was looked at", where=str(layout.root), mend="try again"
+        )
+    others = [
+        WorkspaceLayout(Path(known)) for known in _known_roots(places, record.identity) if _still_at(known, record)
+    ]
+    same = [other for other in others if _is_one_folder(layout.workspace_state_dir, other.workspace_state_dir)]
+    if others and not same and (not _was_made_in(layout, record) or any(_was_made_in(o, record) for o in others)):
+        try:
+            identity = _fork(layout, root, places)
+        except WorkspaceError:
+            return _path_identity(root)
+        _log.warning(
+            "%s is a copy of %s: it has its own identity now and starts without history", layout.root, others[0].root
+        )
+        return identity
+    _remember(places, record.identity, [root, *(str(other.root) for other in same)])
+    return record.identity
+
+
+def _still_at(root: str, record: _Record) -> bool:
+    try:
+        found = _read(WorkspaceLayout(Path(root)))
+    except WorkspaceError:
+        return False
+    return found is not None and found.identity == record.identity
+
+
+def _was_made_in(layout: WorkspaceLayout, record: _Record) -> bool:
+    try:
+        return os.stat(layout.workspace_state_dir).st_ino == record.folder
+    except OSError:
+        return False
+
+
+def _is_one_folder(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        if os.path.samefile(one, other):
+            return True
+    for written, watched in ((one, other), (other, one)):
+        probe = written / f".probe-{secrets.token_hex(6)}.tmp"
+        try:
+            probe.touch(exist_ok=False)
+        except OSError:
+            continue
+        try:
+            return any(_appears(watched / probe.name, delay_s) for delay_s in _LOOK_AGAIN_S)
+        finally:
+            with suppress(OSError):
+                probe.unlink()
+    return False
+
+
+def _appears(path: Path, delay_s: float) -> bool:
+    time.sleep(delay_s)
+    return os.path.exists(path)
+
+
+def _fork(layout: WorkspaceLayout, root: str, places: Path) -> str:
+    old = None
+    with suppress(WorkspaceError):  # a damaged file is a reason to fork
+        old = _read(layout)
+    identity = _new_identity()
+    folder = layout.workspace_state_dir
+    try:
+        folder.mkdir(exist_ok=True)
+        # First set aside, then renamed: interrupted between the two, it is noticed again and nothing is mixed up.
+        moved = [entry for entry in folder.iterdir() if entry != layout.identity_path and not _is_aside(entry)]
+        aside = folder / f"before_{identity}"
+        if moved:
+            aside.mkdir()
+        for entry in moved:
+            entry.rename(aside / entry.name)
+        record = {"identity": identity, "folder": folder.stat().st_ino, "forked_from": old and old.identity}
+        write_text_atomic(layout.identity_path, json.dumps(record) + "\n")
+    except OSError as error:
+        raise WorkspaceError(
+            f"the workspace's identity cannot be written: {error}",
+            where=str(folder),
+            mend="make the workspace writable",
+        ) from error
+    if old is not None:
+        _remember(places, old.identity, [known for known in _known_roots(places, old.identity) if known != root])
+    _remember(places, identity, [root])
+    return identity
+
+
+def _is_aside(entry: Path) -> bool:
+    return entry.name.startswith(("before_", ".probe-"))
+
+
+def _make(layout: WorkspaceLayout) -> _Record | None:
+    folder = layout.workspace_state_dir
+    made = False
+    try:
+        made = not folder.exists()
+        folder.mkdir(exist_ok=True)
+        record = {"identity": _new_identity(), "folder": folder.stat().st_ino}
+        create_exclusive(layout.identity_path, json.dumps(record) + "\n")
+    except OSError as error:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        if error.errno in _READ_ONLY:
+            return None
+        raise WorkspaceError(
+            f"the workspace's identity cannot be written: {error}",
+            where=str(layout.identity_path),
+            mend="make room on that drive, or take away what is in the way",
+        ) from error
+    return _read(layout)
+
+
+def _read(layout: WorkspaceLayout) -> _Record | None:
+    path = layout.identity_path
+    try:
+        text = _filled_text(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(error)) from error
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    identity = content.get("identity") if isinstance(content, dict) else None
+    if not isinstance(identity, str) or not re.fullmatch(r"[0-9a-zA-Z-]{8,64}", identity):
+        raise _damaged(path, "it holds no identity")
+    folder = content.get("folder")
+    return _Record(identity, folder if isinstance(folder, int) else -1)
+
+
+def _filled_text(path: Path) -> str:
+    # On drives without hard links another workstation's new file is empty for an instant.
+    text = ""
+    for delay_s in _FILLED_WITHIN_S:
+        time.sleep(delay_s)
+        text = path.read_text(encoding="utf-8")
+        if text.strip():
+            break
+    return text
+
+
+def _damaged(path: Path, reason: str) -> WorkspaceError:
+    return WorkspaceError(
+        f"the workspace's identity cannot be read: {reason}",
+        where=str(path),
+        mend="restore that file from a backup, or start without history: `data-engine workspace fork PATH`",
+    )
+
+
+def _new_identity() -> str:
+    return secrets.token_hex(10)
+
+
+def _path_identity(root: str) -> str:
+    return "path-" + hashlib.sha1(os.path.normcase(root).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def _known_roots(places: Path, identity: str) -> list[str]:
+    try:
+        roots = json.loads((places / f"{identity}.json").read_text(encoding="utf-8"))["roots"]
+        return [root for root in roots if isinstance(root, str)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # nothing remembered, or nothing readable: as good as a new machine
+
+
+def _remember(places: Path, identity: str, roots: list[str]) -> None:
+    try:
+        write_text_atomic(places / f"{identity}.json", json.dumps({"roots": roots}) + "\n")
+    except OSError as error:
+        raise _unkept(places, error) from error
+
+
+@contextmanager
+def _locked(places: Path) -> Iterator[None]:
+    import filelock
+
+    lock = filelock.FileLock(places / ".lock", timeout=_LOCK_TIMEOUT_S)
+    try:
+        places.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, filelock.Timeout) as error:
+        raise _unkept(places, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _unkept(places: Path, error: Exception) -> WorkspaceError:
+    return WorkspaceError(
+        f"this machine cannot remember its workspaces: {error}",
+        where=str(places),
+        mend="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
+    )
+
+
+def _local_override(variable: str) -> Path | None:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    path = absolute_folder(text, where=variable)
+    refuse_network_drive(path, where=variable)
+    return path
+
+
+def _refuse_no_workspace(layout: WorkspaceLayout) -> None:
+    if not is_workspace(layout.root):
+        raise WorkspaceError(
+            f"{layout.root} is not a workspace: it has no flow_modules folder, or cannot be reached",
+            where=str(layout.root),
+            mend="name a workspace, or make one with `data-engine workspace create PATH`",
+        )

@@ -1,0 +1,247 @@
+"""This machine: where it keeps its state, what it is called, and its settings file.
+
+Example of `settings.toml` in the machine's config folder:
+
+    collection_root = "/mnt/team/workspaces"   # the folder whose children are workspaces
+    default_workspace = "claims"               # its name in that folder
+    state_root = "/var/lib/data_engine"        # on a local drive
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from data_engine.errors import SettingsError, WorkspaceError
+from data_engine.files import create_exclusive, write_text_atomic
+from data_engine.workspace.toml import changed_toml, parse_toml, read_toml_text, unknown_key
+
+_NETWORK_FILE_SYSTEM = re.compile(
+    r"nfs\d?|cifs|smb[23]?|smbfs|afpfs|webdav|davfs|afs|ncpfs|lustre|ceph|glusterfs|gpfs|beegfs"
+    r"|(fuse|osxfuse|macfuse)\.(sshfs|glusterfs|ceph|davfs|s3fs|rclone|smbnetfs)"
+)
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """`settings.toml` of this machine. What is not set is None; `warnings` name keys nobody reads."""
+
+    collection_root: Path | None = None
+    default_workspace: str | None = None
+    state_root: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+
+_KEYS = tuple(field.name for field in fields(MachineSettings) if field.name != "warnings")
+_FOLDER_KEYS = ("collection_root", "state_root")
+
+
+def state_root() -> Path:
+    """This machine's own folder: DATA_ENGINE_STATE_ROOT, else `state_root` in settings.toml, else the platform's place
+    for such things, and in it a folder per host name. Nothing is made.
+
+    Raises:
+        WorkspaceError: it lies on a network drive, or is a relative path.
+
+    Reference: SQLite needs file locks that network drives do not keep, https://www.sqlite.org/faq.html#q5
+    """
+    if named := os.environ.get("DATA_ENGINE_STATE_ROOT", "").strip():
+        base, where = absolute_folder(named, where="DATA_ENGINE_STATE_ROOT"), "DATA_ENGINE_STATE_ROOT"
+    elif stored := load_machine_settings().state_root:
+        base, where = stored, f"{machine_settings_path()}: state_root"
+    else:
+        base, where = _platform_state_root(), "the platform's folder for application state"
+    refuse_network_drive(base, where=where)
+    return base / host_folder_name(socket.gethostname())
+
+
+def machine_id() -> str:
+    """DATA_ENGINE_MACHINE_ID, else a name made once per state root: a new state root is a new machine.
+
+    Raises:
+        WorkspaceError: the name cannot be kept, or what was kept is not a name.
+    """
+    if named := os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip():
+        return _checked_machine_id(named, where="DATA_ENGINE_MACHINE_ID")
+    path = state_root() / "machine_id"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            create_exclusive(path, f"{path.parent.name}-{secrets.token_hex(6)}\n")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkspaceError(
+            f"this machine's name cannot be kept: {error}",
+            where=str(path),
+            mend="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
+        ) from error
+    return _checked_machine_id(text.strip(), where=str(path))
+
+
+def load_machine_settings() -> MachineSettings:
+    """What this machine's settings.toml says; all None without the file.
+
+    Raises:
+        SettingsError: not TOML, a value that is no text, or a folder that is no absolute path.
+    """
+    path = machine_settings_path()
+    text = read_toml_text(path)
+    return MachineSettings() if text is None else _parsed(text, str(path))
+
+
+def save_machine_settings(**changes: Path | str | None) -> MachineSettings:
+    """settings.toml with these keys changed, its comments and order kept; None takes a key out.
+
+    Raises:
+        SettingsError: an unknown key or a wrong value; the file stays as it was.
+    """
+    path = machine_settings_path()
+    text = read_toml_text(path) or ""
+    for key, value in changes.items():
+        if key not in _KEYS:
+            raise SettingsError(unknown_key(key, _KEYS), where=str(path), mend=f"use one of {', '.join(_KEYS)}")
+        text = changed_toml(text, key, value if value is None else str(value), where=str(path))
+    settings = _parsed(text, str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(path, text)
+    except OSError as error:
+        raise SettingsError(
+            f"the machine's settings cannot be written: {error}", where=str(path), mend="make that folder writable"
+        ) from error
+    return settings
+
+
+def machine_settings_path() -> Path:
+    """Where this machine's settings.toml is or would be."""
+    import platformdirs
+
+    return platformdirs.user_config_path("data_engine", appauthor=False) / "settings.toml"
+
+
+def absolute_folder(text: str | Path, *, where: str) -> Path:
+    """`text` with `~` expanded.
+
+    Raises:
+        WorkspaceError: a relative path would mean another folder to every process.
+    """
+    path = Path(os.path.expanduser(text))
+    if not path.is_absolute() or "\0" in str(path):
+        raise WorkspaceError(f"{str(text)!r} is not an absolute path", where=where, mend="give the full path")
+    return path
+
+
+def refuse_network_drive(path: Path, *, where: str) -> None:
+    """Nothing for a path on a local drive, existing or not.
+
+    Raises:
+        WorkspaceError: the path lies on a network drive.
+    """
+    kind = _network_drive(path)
+    if kind is not None:
+        raise WorkspaceError(
+            f"{path} lies on a network drive ({kind}), where the run history would be damaged",
+            where=where,
+            mend="set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml, to a folder on a local drive",
+        )
+
+
+def network_file_system(path: Path, mounts: Iterable[tuple[str, str]]) -> str | None:
+    """The network file system that holds `path`, by the mount table's (folder, type); None for a local one.
+
+    The deepest mount decides, of two on one folder the later.
+
+    Example:
+        >>> network_file_system(Path("/home/ann/state"), [("/", "ext4"), ("/home", "nfs4")])
+        'nfs4'
+        >>> network_file_system(Path("/homes"), [("/", "ext4"), ("/home", "nfs4")]) is None
+        True
+    """
+    holding, kind = -1, ""
+    for folder, type_name in mounts:
+        depth = len(Path(folder).parts)
+        if depth >= holding and path.is_relative_to(folder):
+            holding, kind = depth, type_name.lower()
+    return kind if _NETWORK_FILE_SYSTEM.fullmatch(kind) else None
+
+
+def host_folder_name(host: str) -> str:
+    """The host's name as a folder name: lower case, without what some drive refuses.
+
+    Example:
+        >>> host_folder_name("Ann's Mac.local"), host_folder_name("")
+        ('ann-s-mac.local', 'host')
+    """
+    kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in host.strip().lower())
+    return kept.strip(".-") or "host"
+
+
+def _network_drive(path: Path) -> str | None:
+    resolved = path.resolve()
+    if sys.platform == "win32":
+        import ctypes
+
+        drive_remote = 4  # GetDriveTypeW: also for \\server\share\
+        remote = ctypes.windll.kernel32.GetDriveTypeW(resolved.anchor) == drive_remote
+        return "network drive" if remote else None
+    import psutil
+
+    return network_file_system(resolved, ((part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)))
+
+
+def _platform_state_root() -> Path:
+    import platformdirs
+
+    if os.environ.get("XDG_STATE_HOME", "").strip():
+        return platformdirs.user_state_path("data_engine", appauthor=False)
+    return platformdirs.user_data_path("data_engine", appauthor=False)
+
+
+def _checked_machine_id(text: str, *, where: str) -> str:
+    if (
+        not text
+        or len(text) > 100
+        or text in (".", "..")
+        or any(c in '/\\:*?"<>|' or not c.isprintable() for c in text)
+    ):
+        raise WorkspaceError(
+            f"{text!r} cannot be a machine's name",
+            where=where,
+            mend=f"use 1 to 100 letters, digits, spaces, '-', '_' or '.'{_remake(where)}",
+        )
+    return text
+
+
+def _remake(where: str) -> str:
+    return "" if where == "DATA_ENGINE_MACHINE_ID" else ", or delete that file to get a new name"
+
+
+def _parsed(text: str, where: str) -> MachineSettings:
+    found = parse_toml(text, where=where)
+    values: dict[str, str] = {}
+    for key in _KEYS:
+        value = found.get(key, "")
+        if not isinstance(value, str):
+            raise SettingsError(
+                f"{key} is {value!r}, which is no text", where=f"{where}: {key}", mend=f'write {key} = "..."'
+            )
+        if value.strip():
+            values[key] = value.strip()
+    folders = {key: Path(os.path.expanduser(values[key])) for key in _FOLDER_KEYS if key in values}
+    for key, folder in folders.items():
+        if not folder.is_absolute():
+            raise SettingsError(
+                f"{values[key]!r} is not an absolute path", where=f"{where}: {key}", mend="give the full path"
+            )
+    return MachineSettings(
+        collection_root=folders.get("collection_root"),
+        default_workspace=values.get("default_workspace"),
+        state_root=folders.get("state_root"),
+        warnings=tuple(f"{where}: {unknown_key(key, _KEYS)}" for key in found if key not in _KEYS),
+    )

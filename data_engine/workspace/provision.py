@@ -1,0 +1,255 @@
+"""Make a workspace, or add what one lacks; what exists stays byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import WorkspaceError
+from data_engine.files import create_exclusive
+from data_engine.workspace.layout import WorkspaceLayout
+from data_engine.workspace.select import check_workspace_id
+from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
+
+GITIGNORE_TEXT = """\
+# What Data Engine and Jupyter keep for themselves.
+.workspace_state/
+.ipynb_checkpoints/
+__pycache__/
+"""
+
+_HELPERS_TEXT = '"""Code shared by the flows of this workspace: `from flow_helpers.dates import month_end`."""\n'
+
+_EXAMPLE_CELLS: tuple[tuple[str, str, str], ...] = (
+    (
+        "markdown",
+        "about",
+        "# A first flow\n"
+        "\n"
+        "`build()` says what runs; the cells below it only look. This notebook is the flow `example`: rename it, change\n"
+        "it, or delete it.",
+    ),
+    (
+        "code",
+        "steps",
+        "import polars as pl\n"
+        "\n"
+        "from data_engine import Flow\n"
+        "\n"
+        'DESCRIPTION = "Totals by product, from a small table made here"\n'
+        "\n"
+        "\n"
+        "def make_sales(context):\n"
+        '    return pl.DataFrame({"product": ["tea", "coffee", "tea"], "amount": [3.0, 4.5, 2.5]})\n'
+        "\n"
+        "\n"
+        "def add_up(context):\n"
+        '    return context.current.group_by("product").agg(pl.col("amount").sum()).sort("product")',
+    ),
+    (
+        "code",
+        "build",
+        "def build():\n"
+        "    return (\n"
+        '        Flow(group="Examples")\n'
+        '        .watch(mode="manual")\n'
+        '        .step(make_sales, save_as="sales")\n'
+        '        .step(add_up, use="sales", save_as="totals")\n'
+        "    )",
+    ),
+    ("code", "preview", 'build().preview(use="totals")'),
+)
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """What was made and what was there already, both in the order of the tree; `skipped` could not be made and is not
+    needed: editor settings beside a workspace whose parent folder is read-only.
+    """
+
+    root: Path
+    created: tuple[Path, ...]
+    preserved: tuple[Path, ...]
+    skipped: tuple[Path, ...] = ()
+
+
+def provision_workspace(root: Path | str, *, example: bool = True) -> Provisioned:
+    """A workspace at `root`, with what it lacked added: folders, settings, `.gitignore`, VS Code settings here and in
+    the parent folder, and one example notebook (with `example`, when no module is there).
+
+    Nothing that exists is changed. When something is in the way, nothing is made; when making fails half-way, what
+    this call made is taken away again.
+
+    Raises:
+        WorkspaceError: a file where a folder belongs or the reverse, or a folder that cannot be written.
+        InvalidWorkspaceIdError: the folder's name cannot be a workspace's id.
+
+    Example:
+        >>> import tempfile
+        >>> made = provision_workspace(Path(tempfile.mkdtemp()) / "claims")
+        >>> sorted(path.name for path in (made.root / "flow_modules").iterdir())
+        ['example.ipynb', 'flow_helpers']
+        >>> provision_workspace(made.root).created
+        ()
+    """
+    text = os.fspath(root)
+    if not text.strip() or "\0" in text:
+        raise WorkspaceError(f"{text!r} is not a path", where="workspace create", mend="give a folder's path")
+    layout = WorkspaceLayout(Path(os.path.abspath(os.path.expanduser(text))))
+    check_workspace_id(layout.workspace_id)
+    folders, files = _wanted(layout, example=example)
+    optional = _optional(layout)
+    for folder in folders:
+        _refuse_in_the_way(folder, is_folder=True)
+    for file in files:
+        _refuse_in_the_way(file, is_folder=False)
+
+    created: list[Path] = []
+    preserved: list[Path] = []
+    skipped: list[Path] = []
+    try:
+        for folder in folders:
+            if os.path.isdir(folder):
+                preserved.append(folder)
+            elif folder in optional:
+                skipped.append(folder)
+            else:
+                folder.mkdir()
+                created.append(folder)
+        for file, content in files.items():
+            if os.path.isfile(file):
+                preserved.append(file)
+            elif file in optional:
+                skipped.append(file)
+            else:
+                (created if create_exclusive(file, content) else preserved).append(file)
+    except OSError as error:
+        _take_away(created)
+        raise WorkspaceError(
+            f"the workspace cannot be made: {error}",
+            where=str(layout.root),
+            mend="choose a folder you may write to, with room on its drive",
+        ) from error
+    return Provisioned(layout.root, tuple(created), tuple(preserved), tuple(skipped))
+
+
+def example_notebook() -> str:
+    """The example as notebook text (nbformat 4.5)."""
+    cells: list[dict[str, Any]] = []
+    for kind, name, source in _EXAMPLE_CELLS:
+        cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": {}}
+        if kind == "code":
+            cell |= {"execution_count": None, "outputs": []}
+        cells.append(cell | {"source": source.splitlines(keepends=True)})
+    notebook = {
+        "cells": cells,
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict[Path, str]]:
+    beside = _beside(layout)
+    missing_parents = [folder for folder in layout.root.parents if not os.path.isdir(folder)]
+    folders = [
+        *reversed(missing_parents),
+        layout.root,
+        layout.flow_modules_dir,
+        layout.flow_helpers_dir,
+        layout.config_dir,
+        layout.databases_dir,
+        layout.vscode_settings_path.parent,
+        beside.parent,
+    ]
+    files = {
+        layout.gitignore_path: GITIGNORE_TEXT,
+        layout.settings_path: DEFAULT_SETTINGS_TEXT,
+        layout.flow_helpers_dir / "__init__.py": _HELPERS_TEXT,
+        layout.vscode_settings_path: _vscode_settings(layout),
+        beside: _collection_vscode_settings(),
+    }
+    if example and not _has_module(layout):
+        files[layout.flow_modules_dir / "example.ipynb"] = example_notebook()
+    return folders, files
+
+
+def _beside(layout: WorkspaceLayout) -> Path:
+    return layout.root.parent / ".vscode" / "settings.json"
+
+
+def _optional(layout: WorkspaceLayout) -> tuple[Path, ...]:
+    # A workspace folder of one's own in an administrator's read-only folder is usual on a share.
+    beside = _beside(layout)
+    if not os.path.isdir(layout.root):
+        return ()
+    if os.path.isdir(beside.parent):
+        return () if os.access(beside.parent, os.W_OK) else (beside,)
+    return () if os.access(layout.root.parent, os.W_OK) else (beside.parent, beside)
+
+
+def _has_module(layout: WorkspaceLayout) -> bool:
+    try:
+        names = os.listdir(layout.flow_modules_dir)
+    except OSError:
+        return False
+    return any(name.endswith((".ipynb", ".py")) for name in names)
+
+
+def _refuse_in_the_way(path: Path, *, is_folder: bool) -> None:
+    if not os.path.lexists(path) or (os.path.isdir(path) if is_folder else os.path.isfile(path)):
+        return
+    there = "a link to nothing" if not os.path.exists(path) else "a folder" if os.path.isdir(path) else "a file"
+    raise WorkspaceError(
+        f"{path} is {there}, where a {'folder' if is_folder else 'file'} belongs",
+        where=str(path),
+        mend="move it away or choose another folder; nothing was made",
+    )
+
+
+def _take_away(created: list[Path]) -> None:
+    for path in reversed(created):
+        with suppress(OSError):
+            path.rmdir() if os.path.isdir(path) else path.unlink()
+
+
+def _vscode_settings(layout: WorkspaceLayout) -> str:
+    # ${workspaceFolder}: on a colleague's machine the share is mounted elsewhere.
+    environment = {
+        "DATA_ENGINE_WORKSPACE_ROOT": "${workspaceFolder}",
+        "DATA_ENGINE_WORKSPACE_ID": layout.workspace_id,
+    }
+    settings = _editor_settings(".workspace_state", environment)
+    return _json(settings | {"python.analysis.extraPaths": ["${workspaceFolder}/flow_modules"]})
+
+
+def _collection_vscode_settings() -> str:
+    environment = {"DATA_ENGINE_WORKSPACE_COLLECTION_ROOT": "${workspaceFolder}"}
+    return _json(_editor_settings("**/.workspace_state", environment))
+
+
+def _editor_settings(hidden: str, environment: dict[str, str]) -> dict[str, Any]:
+    return {
+        "python.defaultInterpreterPath": _interpreter(),
+        "files.exclude": {hidden: True},
+        "search.exclude": {hidden: True},
+        **{f"terminal.integrated.env.{system}": environment for system in ("linux", "osx", "windows")},
+    }
+
+
+def _interpreter() -> str:
+    path = Path(sys.executable)
+    return str(path.with_name(path.name.replace("pythonw", "python")))
+
+
+def _json(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, indent=2) + "\n"

@@ -1,0 +1,353 @@
+"""What a workspace's `config/data_engine.toml` says, checked; and edits that keep its comments.
+
+    timezone, freshness
+    [deploy] mode, quiet           [executor] kind, scheduler, workers     [retry] retries, delay
+    [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
+    [daemon] idle_exit             [preview] cache
+
+Durations are texts such as "30s" (`data_engine.duration`), sizes such as "1GiB".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_engine.duration import parse_duration
+from data_engine.errors import FlowValidationError, SettingsError, WorkspaceError
+from data_engine.files import write_text_atomic
+from data_engine.workspace.layout import WorkspaceLayout, is_workspace
+from data_engine.workspace.toml import changed_toml, parse_toml, read_toml_text, unknown_key
+
+DEFAULT_SETTINGS_TEXT = """\
+# How Data Engine treats this workspace. Every line shows its default or an example: take the "# " away to set it.
+# Durations: "10ms" "5s" "15m" "1.5h" "2d" "1w".
+
+# timezone = "Europe/Berlin"      # for time= and cron=; default: the machine's
+# freshness = "signature"         # or "content": a touched file with equal content is not run again
+
+# [deploy]
+# mode = "auto"                   # or "ask": an edit waits for `data-engine deploy`
+# quiet = "30s"                   # an edit is deployed after this long without another one
+
+# [executor]                      # for map(max_parallel=...)
+# kind = "threads"                # "threads" | "processes" | "dask"
+# scheduler = "tcp://host:8786"   # dask only
+# workers = 2                     # default: cores; caps the daemon's runs too
+
+# [retry]
+# retries = 0
+# delay = "30s"                   # doubled each time
+
+# [limits]
+# run_timeout = "2h"              # default: none
+
+# [history]
+# retention_days = 30
+
+# [lease]
+# heartbeat = "30s"
+# stale_after = "90s"             # at least 3 heartbeats
+# takeover = "ask"                # or "auto": claim a lease that has gone stale without being asked
+
+# [daemon]
+# idle_exit = "10m"
+
+# [preview]
+# cache = "1GiB"
+"""
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    mode: str = "auto"
+    quiet_s: float = 30.0
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class ExecutorSettings:
+    kind: str = "threads"
+    scheduler: str | None = None
+    workers: int = field(default_factory=_cores)
+
+
+@dataclass(frozen=True)
+class RetrySettings:
+    retries: int = 0
+    delay_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class LimitSettings:
+    run_timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class HistorySettings:
+    retention_days: int = 30
+
+
+@dataclass(frozen=True)
+class LeaseSettings:
+    heartbeat_s: float = 30.0
+    stale_after_s: float = 90.0
+    takeover: str = "ask"
+
+
+@dataclass(frozen=True)
+class DaemonSettings:
+    idle_exit_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class PreviewSettings:
+    cache_bytes: int = 1024**3
+
+
+@dataclass(frozen=True)
+class WorkspaceSettings:
+    """The whole file with its defaults. `timezone` None is the machine's zone; `warnings` name keys nobody reads.
+
+    Example:
+        >>> WorkspaceSettings().lease
+        LeaseSettings(heartbeat_s=30.0, stale_after_s=90.0, takeover='ask')
+    """
+
+    timezone: str | None = None
+    freshness: str = "signature"
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
+    daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    preview: PreviewSettings = field(default_factory=PreviewSettings)
+    warnings: tuple[str, ...] = ()
+
+
+def load_settings(layout: WorkspaceLayout) -> WorkspaceSettings:
+    """What the workspace's settings file says now; the defaults without one.
+
+    Raises:
+        SettingsError: not TOML, or a wrong type or value; names the file, the key and the mend.
+    """
+    text = read_toml_text(layout.settings_path)
+    return WorkspaceSettings() if text is None else parse_settings(text, where=str(layout.settings_path))
+
+
+def edit_setting(layout: WorkspaceLayout, dotted_key: str, value: str | int | None) -> WorkspaceSettings:
+    """The settings after setting one key, such as `("lease.heartbeat", "10s")`; None gives the default back.
+
+    Comments and order stay. The file is made when it is missing.
+
+    Raises:
+        SettingsError: an unknown key, or the file would hold a wrong value; it stays as it was.
+        WorkspaceError: the folder is no workspace.
+    """
+    path = layout.settings_path
+    if not is_workspace(layout.root):
+        raise WorkspaceError(
+            f"{layout.root} is not a workspace: it has no flow_modules folder",
+            where=str(layout.root),
+            mend="name a workspace, or make one with `data-engine workspace create PATH`",
+        )
+    if dotted_key not in _READERS:
+        raise SettingsError(
+            unknown_key(dotted_key, _READERS), where=str(path), mend=f"use one of {', '.join(_READERS)}"
+        )
+    if value is not None:
+        _READERS[dotted_key](value, f"{path}: {dotted_key}")
+    text = read_toml_text(path)
+    text = changed_toml(DEFAULT_SETTINGS_TEXT if text is None else text, dotted_key, value, where=str(path))
+    settings = parse_settings(text, where=str(path))
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_text_atomic(path.resolve(), text)
+    except OSError as error:
+        raise SettingsError(
+            f"the settings cannot be written: {error}", where=str(path), mend="make the workspace writable"
+        ) from error
+    return settings
+
+
+def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
+    """The settings in `text`; `where` names the file in messages.
+
+    Raises:
+        SettingsError: as `load_settings`.
+
+    Example:
+        >>> parse_settings('[deploy]\\nquiet = "2m"', where="data_engine.toml").deploy
+        DeploySettings(mode='auto', quiet_s=120.0)
+    """
+    written, unknown = _flat(parse_toml(text, where=where), where)
+    values = {key: _READERS[key](value, f"{where}: {key}") for key, value in written.items()}
+    settings = WorkspaceSettings(
+        **_arguments(values, ""),
+        deploy=DeploySettings(**_arguments(values, "deploy")),
+        executor=ExecutorSettings(**_arguments(values, "executor")),
+        retry=RetrySettings(**_arguments(values, "retry")),
+        limits=LimitSettings(**_arguments(values, "limits")),
+        history=HistorySettings(**_arguments(values, "history")),
+        lease=LeaseSettings(**_arguments(values, "lease")),
+        daemon=DaemonSettings(**_arguments(values, "daemon")),
+        preview=PreviewSettings(**_arguments(values, "preview")),
+        warnings=tuple(f"{where}: {unknown_key(key, _READERS)}" for key in unknown),
+    )
+    _check_together(settings, where)
+    return settings
+
+
+def parse_size(value: object, *, where: str) -> int:
+    """Bytes meant by a text such as "512MiB", "1.5 GB" or "0B".
+
+    Raises:
+        SettingsError: any other type or form.
+
+    Example:
+        >>> parse_size("1GiB", where="example"), parse_size("1.5 kB", where="example")
+        (1073741824, 1500)
+    """
+    matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B", value.strip().upper()) if isinstance(value, str) else None
+    if matched is None:
+        raise _wrong(value, where, 'a size such as "512MiB" or "1GiB"')
+    amount, unit = float(matched[1]), matched[2] or ""
+    size = amount * (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " ")
+    if not math.isfinite(size):
+        raise _wrong(value, where, 'a size such as "512MiB" or "1GiB"')
+    return int(size)
+
+
+_Reader = Callable[[Any, str], Any]
+
+
+def _duration(*, allow_zero: bool = False) -> _Reader:
+    def read(value: object, where: str) -> float:
+        try:
+            if not isinstance(value, str):
+                raise _wrong(value, where, 'a duration such as "30s" or "1.5h"')
+            return parse_duration(value, where=where, allow_zero=allow_zero)
+        except SettingsError:
+            raise
+        except FlowValidationError as error:
+            raise SettingsError(error.what, where=where, mend='write a duration such as "30s" or "1.5h"') from None
+
+    return read
+
+
+def _one_of(*words: str) -> _Reader:
+    def read(value: object, where: str) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise _wrong(value, where, " or ".join(f'"{word}"' for word in words))
+        return value
+
+    return read
+
+
+def _whole(least: int, most: int) -> _Reader:
+    def read(value: object, where: str) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise _wrong(value, where, f"a whole number from {least} to {most}")
+        return value
+
+    return read
+
+
+def _timezone(value: object, where: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    if not isinstance(value, str):
+        raise _wrong(value, where, 'the name of a time zone such as "Europe/Berlin"')
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # unknown; not a name; a folder of zones such as "Europe"
+        raise _wrong(value, where, f'the name of a time zone such as "{_nearest_zone(value)}"') from None
+    return value
+
+
+def _nearest_zone(text: str) -> str:
+    from difflib import get_close_matches
+    from zoneinfo import available_timezones
+
+    return next(iter(get_close_matches(text, sorted(available_timezones()), n=1)), "Europe/Berlin")
+
+
+def _address(value: object, where: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z]+://\S+", value):
+        raise _wrong(value, where, 'the address of a Dask scheduler such as "tcp://host:8786"')
+    return value
+
+
+_READERS: Mapping[str, _Reader] = {
+    "timezone": _timezone,
+    "freshness": _one_of("signature", "content"),
+    "deploy.mode": _one_of("auto", "ask"),
+    "deploy.quiet": _duration(allow_zero=True),
+    "executor.kind": _one_of("threads", "processes", "dask"),
+    "executor.scheduler": _address,
+    "executor.workers": _whole(1, 10_000),
+    "retry.retries": _whole(0, 100),
+    "retry.delay": _duration(allow_zero=True),
+    "limits.run_timeout": _duration(),
+    "history.retention_days": _whole(1, 36_500),
+    "lease.heartbeat": _duration(),
+    "lease.stale_after": _duration(),
+    "lease.takeover": _one_of("ask", "auto"),
+    "daemon.idle_exit": _duration(),
+    "preview.cache": lambda value, where: parse_size(value, where=where),
+}
+_SECTIONS = frozenset(key.partition(".")[0] for key in _READERS if "." in key)
+_FIELD_UNITS = {"quiet": "_s", "delay": "_s", "run_timeout": "_s", "heartbeat": "_s", "stale_after": "_s"} | {
+    "idle_exit": "_s",
+    "cache": "_bytes",
+}
+
+
+def _arguments(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    split = ((key.rpartition("."), value) for key, value in values.items())
+    return {name + _FIELD_UNITS.get(name, ""): value for (of, _, name), value in split if of == section}
+
+
+def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+    known: dict[str, Any] = {}
+    unknown: list[str] = []
+    for name, value in document.items():
+        if name in _SECTIONS and not isinstance(value, dict):
+            raise _wrong(value, f"{where}: {name}", f"a table: a line [{name}] and its settings below it")
+        entries = {f"{name}.{key}": inner for key, inner in value.items()} if name in _SECTIONS else {name: value}
+        for key, inner in entries.items():
+            if key in _READERS:
+                known[key] = inner
+            else:
+                unknown.append(key)
+    return known, unknown
+
+
+def _check_together(settings: WorkspaceSettings, where: str) -> None:
+    lease, executor = settings.lease, settings.executor
+    if lease.stale_after_s < 3 * lease.heartbeat_s * (1 - 1e-9):
+        raise SettingsError(
+            f"stale_after ({lease.stale_after_s:g} s) is less than 3 heartbeats of {lease.heartbeat_s:g} s",
+            where=f"{where}: lease.stale_after",
+            mend=f'write stale_after = "{3 * lease.heartbeat_s:g}s" or more, or a shorter heartbeat',
+        )
+    if executor.kind == "dask" and executor.scheduler is None:
+        raise SettingsError(
+            'kind = "dask" needs the address of a scheduler',
+            where=f"{where}: executor.scheduler",
+            mend='write scheduler = "tcp://host:8786" below [executor]',
+        )
+
+
+def _wrong(value: object, where: str, wanted: str) -> SettingsError:
+    key = where.rpartition(": ")[2].rpartition(".")[2]
+    return SettingsError(f"{key} cannot be {value!r}", where=where, mend=f"write {wanted}")

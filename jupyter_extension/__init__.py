@@ -1,0 +1,1 @@
+"""What JupyterLab sees of Data Engine."""

@@ -1,0 +1,1 @@
+"""The tests, arranged by behaviour; `python -m tests` runs every check."""

@@ -1,0 +1,91 @@
+"""`preview`: the object named, made by the production code, and nothing more than needed."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow
+from tests.support import WorkspaceFiles
+
+
+def test_the_last_result_without_a_name() -> None:
+    assert Flow(group="G").step(lambda context: 20).step(lambda context: context.current + 1).preview() == 21
+
+
+def test_steps_after_the_named_object_do_not_run() -> None:
+    ran = []
+    flow = (
+        Flow(group="G")
+        .step(lambda context: 1, save_as="first")
+        .step(lambda context: context.current + 1, save_as="second")
+        .step(lambda context: ran.append(1))
+    )
+
+    assert flow.preview(use="second") == 2
+    assert flow.preview(use="first") == 1
+    assert ran == []
+
+
+def test_a_name_saved_twice_means_its_last_value() -> None:
+    flow = Flow(group="G").step(lambda context: 1, save_as="x").step(lambda context: 2, save_as="x")
+
+    assert flow.preview(use="x") == 2
+
+
+def test_an_unknown_name_lists_those_there_are() -> None:
+    flow = Flow(group="G").step(lambda context: 1, save_as="raw").step(lambda context: 2, save_as="clean")
+
+    with pytest.raises(FlowValidationError, match="saved objects: raw, clean"):
+        flow.preview(use="claen")
+
+
+def test_the_first_source_in_sort_order_or_the_one_asked_for(ws: WorkspaceFiles) -> None:
+    for name in ("b.txt", "a.txt"):
+        ws.source(f"in/{name}", name)
+    flow = (
+        Flow(group="G")
+        .watch(mode="poll", source=ws.root / "in", interval="1s")
+        .step(lambda context: context.source.path.name)
+    )
+
+    assert flow.preview() == "a.txt"
+    assert flow.preview(source="b.txt") == "b.txt"
+
+
+def test_a_folder_without_candidates_says_so(ws: WorkspaceFiles) -> None:
+    (ws.root / "in").mkdir()
+    flow = Flow(group="G").watch(mode="manual", source=ws.root / "in", extensions=".csv")
+
+    with pytest.raises(FlowValidationError, match=r"no file to preview with extensions \.csv"):
+        flow.preview()
+
+
+def test_a_preview_is_not_recorded_and_knows_its_workspace(ws: WorkspaceFiles) -> None:
+    ws.source("config/rates.toml", "rate = 7")
+    ws.notebook(
+        "claims",
+        """
+        from data_engine import Flow
+        def read(context):
+            return context.config.require("rates")["rate"], context.database("a.duckdb"), context.metadata["run_id"]
+        def build():
+            return Flow(group="G").step(read, save_as="x")
+        """,
+    )
+
+    assert load_flow("claims", data_root=ws.root).preview(use="x") == (7, ws.root / "databases/a.duckdb", "preview")
+    assert Workspace(ws.root).runs() == []
+
+
+def test_a_failing_step_is_placed(ws: WorkspaceFiles) -> None:
+    ws.notebook(
+        "claims",
+        """
+        from data_engine import Flow
+        def build():
+            return Flow(group="G").step(lambda context: 1 / 0)
+        """,
+    )
+
+    with pytest.raises(FlowExecutionError, match=r"claims.ipynb, cell 1, line 3"):
+        load_flow("claims", data_root=ws.root).preview()

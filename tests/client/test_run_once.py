@@ -1,0 +1,335 @@
+"""`run_once`: every source, recorded where the flow belongs, nothing lost on an error."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from data_engine import Flow, FlowExecutionError, FlowStoppedError, FlowValidationError, Workspace, load_flow
+from tests.support import WorkspaceFiles
+
+READ = """
+    from data_engine import Flow
+
+    def read(context):
+        text = context.source.path.read_text()
+        if text == "bad":
+            raise KeyError("amount")
+        return text
+
+    def build():
+        return Flow(group="G").watch(mode="manual", source="../in", extensions=".txt").step(read, save_as="text")
+"""
+
+
+def filled(ws: WorkspaceFiles, *texts: str) -> None:
+    for number, text in enumerate(texts):
+        ws.source(f"in/{number}.txt", text)
+    ws.notebook("claims", READ)
+
+
+def test_one_context_for_each_source_in_sort_order(ws: WorkspaceFiles) -> None:
+    filled(ws, "a", "b", "c")
+
+    contexts = load_flow("claims", data_root=ws.root).run_once()
+
+    assert [context.objects for context in contexts] == [{"text": "a"}, {"text": "b"}, {"text": "c"}]
+    assert [context.error for context in contexts] == [None, None, None]
+
+
+def test_an_empty_folder_gives_no_context(ws: WorkspaceFiles) -> None:
+    filled(ws)
+    (ws.root / "in").mkdir()
+
+    assert load_flow("claims", data_root=ws.root).run_once() == []
+
+
+def test_the_first_failure_is_raised_with_what_finished_before(ws: WorkspaceFiles) -> None:
+    filled(ws, "a", "bad", "c")
+
+    with pytest.raises(FlowExecutionError) as caught:
+        load_flow("claims", data_root=ws.root).run_once()
+
+    assert [context.current for context in caught.value.completed] == ["a"]
+    assert caught.value.step_label == "Read"
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert [run.status for run in Workspace(ws.root).runs()] == ["failed", "success"]
+
+
+def test_continue_tries_every_source_and_keeps_the_error(ws: WorkspaceFiles) -> None:
+    filled(ws, "a", "bad", "c")
+
+    contexts = load_flow("claims", data_root=ws.root).run_once(on_error="continue")
+
+    assert [context.current for context in contexts] == ["a", None, "c"]
+    assert isinstance(contexts[1].error, FlowExecutionError)
+    assert [run.status for run in Workspace(ws.root).runs()] == ["success", "failed", "success"]
+
+
+def test_source_picks_one_file_by_its_path_inside_the_root(ws: WorkspaceFiles) -> None:
+    filled(ws, "a", "b")
+
+    assert [c.current for c in load_flow("claims", data_root=ws.root).run_once(source="1.txt")] == ["b"]
+    assert [c.current for c in load_flow("claims", data_root=ws.root).run_once(source=ws.root / "in/0.txt")] == ["a"]
+
+
+@pytest.mark.parametrize("choice", ["none.txt", "", 5])
+def test_a_source_that_is_none_of_the_flows_is_refused(ws: WorkspaceFiles, choice: object) -> None:
+    filled(ws, "a")
+
+    with pytest.raises(FlowValidationError) as caught:
+        load_flow("claims", data_root=ws.root).run_once(source=choice)  # type: ignore[arg-type]
+
+    assert caught.value.mend
+    assert Workspace(ws.root).runs() == []
+
+
+def test_a_source_outside_the_root_is_refused(ws: WorkspaceFiles) -> None:
+    filled(ws, "a")
+    other = ws.source("other/a.txt")
+
+    with pytest.raises(FlowValidationError, match="not under the flow's source"):
+        load_flow("claims", data_root=ws.root).run_once(source=other)
+
+
+def test_a_missing_source_is_a_recorded_failure_that_names_it(ws: WorkspaceFiles) -> None:
+    ws.notebook("claims", READ)
+
+    with pytest.raises(FlowValidationError, match="Source path not found"):
+        load_flow("claims", data_root=ws.root).run_once()
+
+    (run,) = Workspace(ws.root).runs()
+    assert (run.status, run.source) == ("failed", str(ws.root / "in"))
+    assert "Source path not found" in (run.error or "")
+
+
+def test_the_run_is_in_the_ledger_of_its_own_workspace(tmp_path: Path, ws: WorkspaceFiles) -> None:
+    """Rows never go to the ledger of whatever workspace happens to be current."""
+    filled(ws, "a")
+    other = WorkspaceFiles(tmp_path / "other")
+    other.notebook("claims", READ)
+
+    load_flow("claims", data_root=ws.root).run_once()
+
+    (run,) = Workspace(ws.root).runs()
+    assert (run.flow, run.group, run.status, run.source) == ("claims", "G", "success", str(ws.root / "in/0.txt"))
+    assert Workspace(other.root).runs() == []
+
+
+def test_a_flow_that_belongs_to_no_workspace_leaves_nothing_behind(tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+
+    (context,) = Flow(group="G").step(lambda context: context.debug).run_once()
+
+    assert context.current is None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_steps_with_their_outputs_and_printed_lines_are_recorded(ws: WorkspaceFiles) -> None:
+    ws.notebook(
+        "claims",
+        """
+        import logging
+        import sys
+        from data_engine import Flow
+
+        def write(context):
+            print("to stdout")
+            print("to stderr", file=sys.stderr)
+            logging.getLogger("mine").warning("logged")
+            context.log("by hand")
+            target = context.mirror.root_file("out.txt")
+            target.write_text("x")
+            return target
+
+        def build():
+            return Flow(group="G").mirror(root="../out").step(write)
+        """,
+    )
+
+    load_flow("claims", data_root=ws.root).run_once()
+
+    workspace = Workspace(ws.root)
+    (run,) = workspace.runs()
+    (step,) = workspace.steps(run.run_id)
+    assert (step.label, step.status, step.output_path) == ("Write", "success", str(ws.root / "out/out.txt"))
+    assert [(line.level, line.step, line.message) for line in workspace.log(run.run_id)] == [
+        ("INFO", "Write", "to stdout"),
+        ("ERROR", "Write", "to stderr"),
+        ("WARNING", "Write", "logged"),
+        ("INFO", "Write", "by hand"),
+    ]
+
+
+def test_a_run_by_hand_of_a_poll_flow_settles_its_file(ws: WorkspaceFiles) -> None:
+    source = ws.source("in/a.txt", "a")
+    ws.notebook(
+        "claims",
+        """
+        from data_engine import Flow
+        def build():
+            return Flow(group="G").watch(mode="poll", source="../in", interval="1s").step(lambda context: 1)
+        """,
+    )
+
+    load_flow("claims", data_root=ws.root).run_once()
+
+    (state,) = Workspace(ws.root).home.ledger().source_states("claims").values()
+    facts = source.stat()
+    assert (state.key.root, state.key.path, state.status) == ("../in", "a.txt", "success")
+    assert state.success is not None
+    assert (state.success.size_bytes, state.success.mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+
+
+def test_a_file_that_changed_while_it_was_read_is_not_done(ws: WorkspaceFiles) -> None:
+    """The signature kept is the one before the run, so the changed file differs from it and is due again."""
+    source = ws.source("in/a.txt", "a")
+    ws.notebook(
+        "claims",
+        """
+        from data_engine import Flow
+        def build():
+            return (
+                Flow(group="G").watch(mode="poll", source="../in", interval="1s")
+                .step(lambda context: context.source.path.write_text("longer"))
+            )
+        """,
+    )
+
+    load_flow("claims", data_root=ws.root).run_once()
+
+    workspace = Workspace(ws.root)
+    (state,) = workspace.home.ledger().source_states("claims").values()
+    assert state.success is not None
+    assert state.success.size_bytes == 1 != source.stat().st_size
+    (run,) = workspace.runs()
+    assert "changed while it was read" in workspace.log(run.run_id)[-1].message
+
+
+def test_metadata_is_seeded(ws: WorkspaceFiles) -> None:
+    filled(ws, "a")
+
+    (context,) = load_flow("claims", data_root=ws.root).run_once()
+
+    assert context.metadata["file_hash"] == hashlib.sha1(b"../in/0.txt").hexdigest()
+    assert context.metadata["started_at_utc"].endswith("+00:00")
+    assert context.metadata["run_id"] == Workspace(ws.root).runs()[0].run_id
+    assert context.metadata["step_outputs"] == {}
+
+
+def test_params_reach_the_steps_and_cannot_be_changed_there() -> None:
+    flow = Flow(group="G").step(lambda context: context.params["days"])
+
+    assert flow.run_once(params={"days": 3})[0].current == 3
+    with pytest.raises(FlowExecutionError, match="mappingproxy"):
+        Flow(group="G").step(lambda context: context.params.update(x=1)).run_once(params={})
+
+
+@pytest.mark.parametrize("params", [[1], "x", {1: 2}])
+def test_params_that_are_no_mapping_of_names_are_refused(params: object) -> None:
+    with pytest.raises(FlowValidationError, match="params"):
+        Flow(group="G").run_once(params=params)  # type: ignore[arg-type]
+
+
+def test_a_step_that_stops_the_flow_is_a_stopped_run(ws: WorkspaceFiles) -> None:
+    ws.notebook(
+        "claims",
+        """
+        from data_engine import Flow, FlowStoppedError
+        def stop(context):
+            raise FlowStoppedError("enough")
+        def build():
+            return Flow(group="G").step(stop)
+        """,
+    )
+
+    with pytest.raises(FlowStoppedError, match="enough"):
+        load_flow("claims", data_root=ws.root).run_once()
+
+    (run,) = Workspace(ws.root).runs()
+    assert (run.status, run.cause) == ("stopped", "stopped by the flow itself")
+
+
+def test_the_time_limit_acts_at_the_next_step(ws: WorkspaceFiles) -> None:
+    ws.source("config/data_engine.toml", '[limits]\nrun_timeout = "10ms"\n')
+    ws.notebook(
+        "claims",
+        """
+        import time
+        from data_engine import Flow
+        def build():
+            return Flow(group="G").step(lambda context: time.sleep(0.05)).step(lambda context: 1, label="Never")
+        """,
+    )
+
+    with pytest.raises(FlowStoppedError, match="time limit"):
+        load_flow("claims", data_root=ws.root).run_once()
+
+    (run,) = Workspace(ws.root).runs()
+    assert run.status == "killed"
+    assert [step.label for step in Workspace(ws.root).steps(run.run_id)] == ["Lambda"]
+
+
+def test_show_needs_exactly_one_source(ws: WorkspaceFiles) -> None:
+    filled(ws, "a")
+    assert load_flow("claims", data_root=ws.root).show() == "a"
+
+    ws.source("in/9.txt", "b")
+    with pytest.raises(FlowValidationError, match="exactly one result"):
+        load_flow("claims", data_root=ws.root).show()
+
+
+def test_a_run_inside_a_run_of_its_own_group_is_refused_not_deadlocked(ws: WorkspaceFiles) -> None:
+    ws.notebook(
+        "outer",
+        f"""
+        from data_engine import Flow, load_flow
+        def build():
+            return Flow(group="G").step(lambda context: load_flow("inner", data_root={str(ws.root)!r}).run_once())
+        """,
+    )
+    ws.notebook(
+        "inner",
+        """
+        from data_engine import Flow
+        def build():
+            return Flow(group="G").step(lambda context: 1)
+        """,
+    )
+
+    with pytest.raises(FlowExecutionError, match="its own group"):
+        load_flow("outer", data_root=ws.root).run_once()
+
+
+def test_a_mirror_into_the_source_folder_itself_is_refused(ws: WorkspaceFiles) -> None:
+    ws.source("in/a.txt")
+    ws.notebook(
+        "claims",
+        """
+        from data_engine import Flow
+        def build():
+            return Flow(group="G").watch(mode="poll", source="../in", interval="1s").mirror(root="../in")
+        """,
+    )
+
+    with pytest.raises(FlowValidationError, match="source folder itself"):
+        load_flow("claims", data_root=ws.root).run_once()
+
+
+def test_what_a_flow_mirrors_into_its_source_folder_is_no_source(ws: WorkspaceFiles) -> None:
+    ws.source("in/a.txt")
+    ws.source("in/done/a.txt")
+    ws.notebook(
+        "claims",
+        """
+        from data_engine import Flow
+        def build():
+            return Flow(group="G").watch(mode="poll", source="../in", interval="1s").mirror(root="../in/done")
+        """,
+    )
+
+    contexts = load_flow("claims", data_root=ws.root).run_once()
+
+    assert [context.source.path for context in contexts if context.source] == [ws.root / "in/a.txt"]

@@ -1,0 +1,33 @@
+"""Every test has machine folders of its own, and no environment of the person who runs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import WorkspaceFiles
+
+
+@pytest.fixture(autouse=True)
+def private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith(("DATA_ENGINE_", "JPY_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(tmp_path / "machine" / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "machine" / "config"))
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    yield
+    home = sys.modules.get("data_engine.engine.home")
+    if home is not None:
+        home.forget_homes()
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> WorkspaceFiles:
+    """An empty workspace folder with helpers to fill it."""
+    return WorkspaceFiles(tmp_path / "ws")

@@ -1,0 +1,106 @@
+"""A file of an older version opens as the newest, one of a newer version is refused, and a crash leaves a whole version."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from data_engine.errors import LedgerError
+from data_engine.ledger.connection import connect
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.migrations import MIGRATIONS, migrate
+from tests.ledger.events import start
+
+NEXT = "CREATE TABLE more (a); ALTER TABLE runs ADD COLUMN extra TEXT;"
+BROKEN = "CREATE TABLE more (a); ALTER TABLE missing ADD COLUMN extra TEXT;"
+
+
+def version(path: Path) -> int:
+    connection = sqlite3.connect(path)
+    try:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def migrate_file(path: Path, scripts: tuple[str, ...]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    connection = connect(path, busy_timeout_s=5)
+    try:
+        migrate(connection, path, scripts)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("known", range(1, len(MIGRATIONS) + 1))
+def test_a_file_of_any_earlier_version_opens_with_its_rows(path: Path, known: int) -> None:
+    """Whatever version wrote it."""
+    migrate_file(path, MIGRATIONS[:known])
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "INSERT INTO runs (run_id, flow_name, group_name, status, started_at_utc, rev)"
+        " VALUES ('r1', 'claims', 'G', 'success', '2026', 1)"
+    )
+    connection.commit()
+    connection.close()
+
+    with Ledger.open(path) as ledger:
+        assert [run.run_id for run in ledger.runs()] == ["r1"]
+    assert version(path) == len(MIGRATIONS)
+
+
+def test_a_later_script_is_applied_once(path: Path) -> None:
+    """To a file that has rows; opening again changes nothing."""
+    with Ledger.open(path) as ledger:
+        ledger.record(start("r1"))
+    for _ in range(2):
+        migrate_file(path, (*MIGRATIONS, NEXT))
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT run_id, extra FROM runs").fetchall()
+    connection.close()
+
+    assert (rows, version(path)) == ([("r1", None)], len(MIGRATIONS) + 1)
+
+
+def test_a_file_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    """The mend is to update."""
+    migrate_file(path, (*MIGRATIONS, NEXT))
+    with pytest.raises(LedgerError, match="version") as caught:
+        Ledger.open(path)
+
+    assert (caught.value.mend, caught.value.where) == ("update data-engine", str(path))
+    assert version(path) == len(MIGRATIONS) + 1
+
+
+def test_a_script_that_breaks_off_leaves_the_version_before(path: Path) -> None:
+    """Whole, with none of the script's statements."""
+    with pytest.raises(sqlite3.OperationalError, match="missing"):
+        migrate_file(path, (*MIGRATIONS, BROKEN))
+
+    assert version(path) == len(MIGRATIONS)
+    with Ledger.open(path) as ledger:
+        assert ledger._rows("SELECT name FROM sqlite_schema WHERE name = 'more'") == []
+
+
+def test_many_may_open_a_new_file_at_once(path: Path) -> None:
+    """Each finds the newest version; the scripts run once."""
+    gate = threading.Barrier(8)
+    failures: list[BaseException] = []
+
+    def open_it() -> None:
+        gate.wait()
+        try:
+            Ledger.open(path).close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (failures, version(path)) == ([], len(MIGRATIONS))

@@ -1,0 +1,127 @@
+"""The guides and the demo's notebooks are run as a reader runs them: top to bottom, in a kernel of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine import Workspace, load_flow
+from data_engine.demo.content import FLOWS, lay_out
+from data_engine.engine.home import forget_homes
+
+REPOSITORY = Path(__file__).parents[2]
+GUIDES = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture
+def run_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a notebook in a fresh kernel of this interpreter, in a folder of its own; its cells by id."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])))
+    monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(tmp_path / "state"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for name in ("JPY_SESSION_NAME", "DATA_ENGINE_NOTEBOOK"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(path: Path, folder: Path = tmp_path) -> dict[str, Any]:
+        import nbformat
+        from nbclient import NotebookClient
+
+        notebook = nbformat.read(path, as_version=4)
+        resources = {"metadata": {"path": str(folder)}}
+        NotebookClient(notebook, timeout=60, kernel_name="python3", resources=resources).execute()
+        return {cell.id: cell for cell in notebook.cells if cell.cell_type == "code"}
+
+    return run
+
+
+def _printed(cell: Any) -> str:
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    return "".join(texts)
+
+
+def _raised(cell: Any) -> tuple[str, str]:
+    error = next(output for output in cell.outputs if output.output_type == "error")
+    return error.ename, error.evalue
+
+
+def test_a_first_flow_shows_what_its_text_says(run_guide: Any) -> None:
+    """Previews, runs and errors of the first guide give the results its text promises."""
+    cells = run_guide(REPOSITORY / "notebooks" / "01_first_flow.ipynb")
+
+    assert "shape: (3, 2)" in _printed(cells["preview-raw"])
+    assert "310" in _printed(cells["preview-clean"])
+    assert _printed(cells["nothing-written"]) == "False"
+    assert "2024-01.csv -> clean/2024-01.parquet\n2024-02.csv -> clean/2024-02.parquet\n" in _printed(cells["run"])
+    assert "shape: (4, 2)" in _printed(cells["result"])
+    assert "shape: (2, 2)" in _printed(cells["show"])
+    assert "2024-02.csv done\n2024-03.csv failed\n" in _printed(cells["continue"])
+    errors = {name: _raised(cells[name]) for name in ("error-option", "error-name", "error-step")}
+    assert [kind for kind, _ in errors.values()] == ["FlowValidationError", "FlowValidationError", "FlowExecutionError"]
+    assert all("mend:" in text for kind, text in errors.values() if kind == "FlowValidationError")
+    assert "saved objects: raw_df, clean_df" in errors["error-name"][1]
+    assert 'step "Drop Empty"' in errors["error-step"][1]
+    assert "2024-03.csv" in errors["error-step"][1]
+
+
+def test_batch_and_mirror_shows_what_its_text_says(run_guide: Any) -> None:
+    """Batches, item errors, parallel maps and the mirror's paths come out as the second guide promises."""
+    cells = run_guide(REPOSITORY / "notebooks" / "02_batch_and_mirror.ipynb")
+
+    assert "3 ('february.csv', 'january.csv', 'january.csv')\nnorth february True\n" in _printed(cells["collect"])
+    assert "shape: (4, 3)" in _printed(cells["map"])
+    kind, text = _raised(cells["error-raise"])
+    assert kind == "FlowExecutionError"
+    assert "item 3 of 4" in text
+    assert "march.csv" in text
+    assert "left out: march.csv - ComputeError" in _printed(cells["item-error"])
+    assert "4 items: 3 good, 1 failed\nmarch.csv\n" in _printed(cells["frames"])
+    assert _printed(cells["parallel"]).count("(0, 1, 4, 9, 16, 25, 36, 49)") == 2
+    assert "out/north/january/notes.json" in _printed(cells["mirror"])
+    assert "does not name a file inside its folder" in _raised(cells["error-escape"])[1]
+    text = _raised(cells["error-collision"])[1]
+    assert "january.csv" in text
+    assert "january.txt" in text
+    assert "region,pieces\nnorth,17\nsouth,9\n" in _printed(cells["batch"])
+
+
+def test_the_demos_notebooks_run_in_a_kernel_after_their_flows_ran(
+    run_guide: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened in JupyterLab, every cell of the demo's notebooks works, with the paths, config and database of production."""
+    monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(tmp_path / "state"))
+    root = Workspace.create(tmp_path / "data-engine-demo").root
+    lay_out(root)
+    cells = {}
+    for name in FLOWS:
+        load_flow(name, data_root=root).run_once()
+        notebook = root / "flow_modules" / f"{name}.ipynb"
+        monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", str(notebook))
+        cells[name] = run_guide(notebook, notebook.parent)
+    forget_homes()
+
+    assert "shape: (842, 19)" in _printed(cells["daily_flights"]["preview-raw"])
+    assert "shape: (720, 14)" in _printed(cells["daily_flights"]["preview-weekend"])
+    assert "2013-01-14.parquet" in _printed(cells["carrier_summary"]["preview-files"])
+    assert "shape: (3, 6)" in _printed(cells["delay_report"]["preview-airports"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*GUIDES, *sorted((REPOSITORY / "data_engine" / "demo" / "flow_modules").glob("*.ipynb"))],
+    ids=lambda path: path.name,
+)
+def test_shipped_notebooks_are_valid_and_hold_no_results(path: Path) -> None:
+    """A shipped notebook is valid, names a kernel, and holds neither outputs nor counts, so that diffs show only text."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert [cell.id for cell in code if cell.outputs or cell.execution_count is not None] == []

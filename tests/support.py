@@ -1,0 +1,57 @@
+"""What the tests build with: notebooks from cell texts, and workspaces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from textwrap import dedent
+
+
+def notebook_bytes(*cells: str, counts: bool = False) -> bytes:
+    """A version 4.5 notebook whose code cells have these texts; with `counts` they were run in order."""
+    content = {
+        "cells": [
+            {
+                "cell_type": "code",
+                "execution_count": number if counts else None,
+                "id": f"cell-{number}",
+                "metadata": {},
+                "outputs": [],
+                "source": dedent(text).strip("\n").splitlines(keepends=True),
+            }
+            for number, text in enumerate(cells, start=1)
+        ],
+        "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(content, indent=1).encode()
+
+
+class WorkspaceFiles:
+    """A workspace folder under construction."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.modules = root / "flow_modules"
+        self.modules.mkdir(parents=True)
+
+    def notebook(self, name: str, *cells: str, counts: bool = False) -> Path:
+        path = self.modules / f"{name}.ipynb"
+        path.write_bytes(notebook_bytes(*cells, counts=counts))
+        return path
+
+    def module(self, name: str, text: str) -> Path:
+        path = self.modules / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text).lstrip("\n"), encoding="utf-8")
+        return path
+
+    def helper(self, name: str, text: str) -> Path:
+        return self.module(f"flow_helpers/{name}", text)
+
+    def source(self, name: str, text: str = "x") -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path

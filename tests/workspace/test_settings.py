@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import tomlkit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_engine.errors import SettingsError, WorkspaceError
+from data_engine.workspace.layout import WorkspaceLayout
+from data_engine.workspace.settings import (
+    DEFAULT_SETTINGS_TEXT,
+    DeploySettings,
+    ExecutorSettings,
+    LeaseSettings,
+    LimitSettings,
+    RetrySettings,
+    WorkspaceSettings,
+    edit_setting,
+    load_settings,
+    parse_settings,
+)
+
+WHOLE = """\
+timezone = "Europe/Berlin"
+freshness = "content"
+[deploy]
+mode = "ask"
+quiet = "0s"
+[executor]
+kind = "dask"
+scheduler = "tcp://host:8786"
+workers = 2
+[retry]
+retries = 3
+delay = "1m"
+[limits]
+run_timeout = "2h"
+[history]
+retention_days = 7
+[lease]
+heartbeat = "10s"
+stale_after = "30s"
+takeover = "auto"
+[daemon]
+idle_exit = "1.5h"
+[preview]
+cache = "512MiB"
+"""
+KEYS = [
+    (name, *inner)
+    for name, value in tomllib.loads(WHOLE).items()
+    for inner in ([(key,) for key in value] + [()] if isinstance(value, dict) else [()])
+]
+
+
+@pytest.fixture
+def layout(workspace_at: Callable[[str], WorkspaceLayout]) -> WorkspaceLayout:
+    made = workspace_at("claims")
+    made.config_dir.mkdir()
+    return made
+
+
+class TestReading:
+    def test_without_a_file_every_setting_has_its_default(self, layout: WorkspaceLayout) -> None:
+        """The defaults are the contract's."""
+        assert load_settings(layout) == WorkspaceSettings()
+        assert WorkspaceSettings().executor == ExecutorSettings("threads", None, os.cpu_count() or 1)
+        assert WorkspaceSettings().limits == LimitSettings(None)
+
+    def test_every_setting_is_read(self, layout: WorkspaceLayout) -> None:
+        """Durations become seconds and the size bytes."""
+        layout.settings_path.write_text(WHOLE)
+
+        read = load_settings(layout)
+        assert (read.timezone, read.freshness, read.warnings) == ("Europe/Berlin", "content", ())
+        assert read.deploy == DeploySettings("ask", 0.0)
+        assert read.executor == ExecutorSettings("dask", "tcp://host:8786", 2)
+        assert read.retry == RetrySettings(3, 60.0)
+        assert read.limits.run_timeout_s == 7200
+        assert read.history.retention_days == 7
+        assert read.lease == LeaseSettings(10.0, 30.0, "auto")
+        assert read.daemon.idle_exit_s == 5400
+        assert read.preview.cache_bytes == 512 * 1024**2
+
+    def test_the_provisioned_file_sets_nothing_and_its_lines_are_good_once_uncommented(self) -> None:
+        """Every line is commented out; taking the comment sign away gives the defaults or valid examples."""
+        assert tomllib.loads(DEFAULT_SETTINGS_TEXT) == {}
+        uncommented = re.sub(r"^# (?=\[|\w+ = )", "", DEFAULT_SETTINGS_TEXT, flags=re.MULTILINE)
+        read = parse_settings(uncommented, where="x")
+
+        assert read.warnings == ()
+        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 16
+        examples = {"timezone": None, "executor": ExecutorSettings(), "limits": LimitSettings()}
+        assert WorkspaceSettings(**{**vars(read), **examples}) == WorkspaceSettings()
+
+    def test_a_file_saved_by_a_windows_editor_is_read(self, layout: WorkspaceLayout) -> None:
+        """Byte order mark and CRLF."""
+        layout.settings_path.write_bytes(b'\xef\xbb\xbffreshness = "content"\r\n')
+
+        assert load_settings(layout).freshness == "content"
+
+    def test_an_unknown_key_is_a_warning_with_the_nearest_known_one(self, layout: WorkspaceLayout) -> None:
+        """It may come from a newer version, so it is no error; unknown tables and misplaced keys count too."""
+        layout.settings_path.write_text('heartbeat = "5s"\n[deploy]\nquite = "1s"\n[retires]\nretries = 2\n')
+
+        assert [warning.removeprefix(f"{layout.settings_path}: ") for warning in load_settings(layout).warnings] == [
+            'unknown setting "heartbeat"; the nearest known one is "lease.heartbeat"',
+            'unknown setting "deploy.quite"; the nearest known one is "deploy.quiet"',
+            'unknown setting "retires"; the nearest known one is "retry.retries"',
+        ]
+        assert load_settings(layout) == WorkspaceSettings(warnings=load_settings(layout).warnings)
+
+
+WRONG = [
+    ("timezone", '"Europe/Berlim"', '"Europe/Berlin"'),
+    ("timezone", '"Europe"', "time zone"),
+    ("timezone", '""', "time zone"),
+    ("timezone", '"../UTC"', "time zone"),
+    ("timezone", "1", "time zone"),
+    ("freshness", '"hash"', '"signature" or "content"'),
+    ("freshness", "true", '"signature" or "content"'),
+    ("deploy", '"auto"', "[deploy]"),
+    ("deploy.mode", '"manual"', '"auto" or "ask"'),
+    ("deploy.quiet", "30", '"30s"'),
+    ("deploy.quiet", '"30 parsecs"', '"30s"'),
+    ("deploy.quiet", '"-1s"', '"30s"'),
+    ("deploy.quiet", '"infs"', '"30s"'),
+    ("executor.kind", '"ray"', '"threads" or "processes" or "dask"'),
+    ("executor.kind", '"dask"', "scheduler ="),
+    ("executor.scheduler", '"host"', "tcp://host:8786"),
+    ("executor.scheduler", "8786", "tcp://host:8786"),
+    ("executor.workers", "0", "whole number from 1"),
+    ("executor.workers", "true", "whole number"),
+    ("executor.workers", "2.0", "whole number"),
+    ("executor.workers", '"2"', "whole number"),
+    ("retry.retries", "-1", "whole number from 0"),
+    ("retry.delay", "[]", '"30s"'),
+    ("limits.run_timeout", '"0s"', '"30s"'),
+    ("limits.run_timeout", "2024-01-01", '"30s"'),
+    ("history.retention_days", "0", "whole number from 1"),
+    ("history.retention_days", '"30d"', "whole number"),
+    ("lease.heartbeat", '"0s"', '"30s"'),
+    ("lease.heartbeat", '"31s"', 'stale_after = "93s"'),
+    ("lease.stale_after", '"89s"', 'stale_after = "90s"'),
+    ("lease.takeover", '"never"', '"ask" or "auto"'),
+    ("daemon.idle_exit", '"0s"', '"30s"'),
+    ("preview.cache", "1024", '"1GiB"'),
+    ("preview.cache", '"1 gig"', '"1GiB"'),
+    ("preview.cache", '"-1GiB"', '"1GiB"'),
+    ("preview.cache", '"' + "9" * 400 + 'TB"', '"1GiB"'),
+]
+
+
+class TestWrongValues:
+    @pytest.mark.parametrize(("key", "value", "mend"), WRONG, ids=[f"{key}={value[:12]}" for key, value, _ in WRONG])
+    def test_each_names_file_key_and_mend(self, key: str, value: str, mend: str, layout: WorkspaceLayout) -> None:
+        """A person reads the message and knows the line to write."""
+        section, _, name = key.rpartition(".")
+        layout.settings_path.write_text(f"[{section}]\n{name} = {value}\n" if section else f"{name} = {value}\n")
+
+        with pytest.raises(SettingsError) as caught:
+            load_settings(layout)
+        where = str(caught.value.where)
+        assert where.startswith(f"{layout.settings_path}: ")
+        assert where.endswith(key) or key in ("executor.kind", "lease.heartbeat")  # those name the setting they miss
+        assert mend in str(caught.value.mend)
+
+    @pytest.mark.parametrize("heartbeat", ["0.1s", "10ms", "7s", "1.1h"])
+    def test_exactly_three_heartbeats_are_enough(self, heartbeat: str) -> None:
+        """The mend's own proposal must be accepted, whatever rounding does."""
+        with pytest.raises(SettingsError) as caught:
+            parse_settings(f'[lease]\nheartbeat = "{heartbeat}"\nstale_after = "1ms"', where="x")
+        proposal = re.search(r'"(.*?)"', str(caught.value.mend))
+
+        assert proposal is not None
+        parse_settings(f'[lease]\nheartbeat = "{heartbeat}"\nstale_after = "{proposal[1]}"', where="x")
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"mode = ask", "not a TOML file.*line 1"),
+            (b"[deploy]\n[deploy]\n", "not a TOML file"),
+            (b"timezone = '\xff'", "not UTF-8"),
+            (b"a = " + b"[" * 5000, "nested too deeply"),
+        ],
+    )
+    def test_a_file_that_is_no_toml_is_named(self, content: bytes, said: str, layout: WorkspaceLayout) -> None:
+        """No decoder's own exception reaches the caller, and an edit leaves the file alone."""
+        layout.settings_path.write_bytes(content)
+
+        with pytest.raises(SettingsError, match=said) as caught:
+            load_settings(layout)
+        assert caught.value.where == str(layout.settings_path)
+        with pytest.raises(SettingsError):
+            edit_setting(layout, "freshness", "content")
+        assert layout.settings_path.read_bytes() == content
+
+    def test_a_folder_in_the_files_place_is_named(self, layout: WorkspaceLayout) -> None:
+        """No raw IsADirectoryError."""
+        layout.settings_path.mkdir()
+
+        with pytest.raises(SettingsError, match="cannot be read"):
+            load_settings(layout)
+
+    @settings(deadline=None)
+    @given(
+        st.recursive(
+            st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=20) | st.datetimes(),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+            max_leaves=4,
+        ),
+        st.sampled_from(KEYS),
+    )
+    def test_no_value_of_any_type_leaks_an_exception_of_another_kind(self, value: Any, key: tuple[str, ...]) -> None:
+        """Whatever stands behind a key, the answer is settings or a SettingsError."""
+        written = value
+        for name in reversed(key):
+            written = {name: written}
+        with suppress(SettingsError):
+            parse_settings(tomlkit.dumps(written), where="x.toml")
+
+
+class TestEditing:
+    def test_comments_order_and_line_ends_stay(self, layout: WorkspaceLayout) -> None:
+        """Only the value of the one line changes."""
+        text = '# top\r\n\r\n[lease]   # who owns\r\nstale_after="2m" # long\r\nheartbeat = "10s"\r\n# end\r\n'
+        layout.settings_path.write_bytes(text.encode())
+
+        edit_setting(layout, "lease.stale_after", "3m")
+        assert layout.settings_path.read_bytes().decode() == text.replace('"2m"', '"3m"')
+
+    def test_edits_of_the_provisioned_file_keep_every_line_of_it(self, layout: WorkspaceLayout) -> None:
+        """New keys join it, in their tables; taking one away gives the default back."""
+        for key, value in (
+            ("deploy.mode", "ask"),
+            ("timezone", "UTC"),
+            ("executor.workers", 3),
+            ("deploy.quiet", "0s"),
+        ):
+            read = edit_setting(layout, key, value)
+
+        text = layout.settings_path.read_text()
+        assert [line for line in text.splitlines() if line.startswith("#")] == [
+            line for line in DEFAULT_SETTINGS_TEXT.splitlines() if line
+        ]
+        assert read == load_settings(layout)
+        assert read == WorkspaceSettings(
+            timezone="UTC", deploy=DeploySettings("ask", 0.0), executor=ExecutorSettings(workers=3)
+        )
+        assert edit_setting(layout, "deploy.mode", None).deploy == DeploySettings("auto", 0.0)
+        assert edit_setting(layout, "limits.run_timeout", None) == load_settings(layout)
+
+    def test_the_first_edit_makes_folder_and_file(self, workspace_at: Callable[[str], WorkspaceLayout]) -> None:
+        """With the explaining lines in it."""
+        bare = workspace_at("bare")
+        edit_setting(bare, "freshness", "content")
+
+        assert load_settings(bare).freshness == "content"
+        assert "# heartbeat" in bare.settings_path.read_text()
+
+    @pytest.mark.parametrize(
+        ("key", "value", "said"),
+        [
+            ("deploy.mode", "later", "mode cannot be 'later'"),
+            ("deploy.quite", "1s", '"deploy.quiet"'),
+            ("deploy", "ask", '"deploy.mode"'),
+            ("", "x", "unknown setting"),
+            ("executor.workers", True, "workers cannot be True"),
+            ("executor.workers", 1.5, "workers cannot be 1.5"),
+            ("timezone", object(), "timezone cannot be"),
+            ("lease.heartbeat", "1h", "less than 3 heartbeats"),
+            ("executor.kind", "dask", "needs the address"),
+        ],
+    )
+    def test_a_wrong_edit_changes_nothing(self, key: str, value: Any, said: str, layout: WorkspaceLayout) -> None:
+        """Checked as a whole before a byte is written."""
+        layout.settings_path.write_text(WHOLE.replace('"dask"', '"threads"').replace("scheduler", "# scheduler"))
+        before = layout.settings_path.read_bytes()
+
+        with pytest.raises(SettingsError, match=said) as caught:
+            edit_setting(layout, key, value)
+        assert str(layout.settings_path) in str(caught.value.where)
+        assert caught.value.mend
+        assert layout.settings_path.read_bytes() == before
+        assert list(layout.config_dir.iterdir()) == [layout.settings_path]
+
+    def test_an_edit_can_mend_the_wrong_value(self, layout: WorkspaceLayout) -> None:
+        """The file is judged as it would be, not as it was."""
+        layout.settings_path.write_text('freshness = "hash"  # ?\n')
+
+        edit_setting(layout, "freshness", "content")
+        assert layout.settings_path.read_text() == 'freshness = "content"  # ?\n'
+
+    def test_a_link_stays_a_link(self, layout: WorkspaceLayout) -> None:
+        """Teams link one settings file into several workspaces."""
+        shared = layout.root.parent / "shared.toml"
+        shared.write_text("")
+        layout.settings_path.symlink_to(shared)
+        edit_setting(layout, "freshness", "content")
+
+        assert layout.settings_path.is_symlink()
+        assert 'freshness = "content"' in shared.read_text()
+
+    def test_a_folder_that_is_no_workspace_gets_nothing(self, layout: WorkspaceLayout) -> None:
+        """An edit never makes half a workspace."""
+        with pytest.raises(WorkspaceError, match="is not a workspace"):
+            edit_setting(WorkspaceLayout(layout.root.parent / "typo"), "freshness", "content")
+        assert not (layout.root.parent / "typo").exists()
