@@ -18,6 +18,7 @@ from data_engine.cli.output import lenient_streams, only_json, print_version
 if TYPE_CHECKING:
     import typer
 
+
 def main() -> NoReturn:
     """Run the command line with this process's arguments, and end the process with its exit code."""
     sys.exit(run(sys.argv[1:]))
@@ -32,10 +33,8 @@ def run(arguments: Sequence[str]) -> int:
             print_version()
             return 0
         try:
-            return _invoke(list(arguments))
-        except BaseException as error:
-            if isinstance(error, SystemExit):
-                raise
+            return _invoke(list(arguments) or ["--help"])
+        except (Exception, KeyboardInterrupt) as error:
             if _wants_trace(own):
                 import traceback
 
@@ -71,7 +70,6 @@ def make_app() -> typer.Typer:
     app = typer.Typer(
         help="Write a data flow in a JupyterLab notebook; run the same notebook in production.",
         add_completion=False,
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )

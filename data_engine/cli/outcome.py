@@ -13,7 +13,11 @@ from data_engine.errors import (
     OwnedElsewhereError,
 )
 
-_GLOBAL_OPTIONS = ("--workspace", "--debug", "--version")
+_GLOBAL_OPTIONS = {
+    "--workspace": "data-engine --workspace PATH COMMAND",
+    "--debug": "data-engine --debug COMMAND",
+    "--version": "data-engine --version",
+}
 
 
 class Failed(Exception):
@@ -37,6 +41,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def tell(error: BaseException, as_json: bool) -> int:
+    """Print what went wrong, where, and the mend; the exit code."""
     facts = _facts(error)
     if as_json:
         print_json({"error": facts})
@@ -70,11 +75,12 @@ def _facts(error: BaseException) -> dict[str, str | None]:
 
 
 def _usage_facts(error: Any) -> dict[str, str | None]:
-    what = error.format_message() or "no command was named"
+    what = error.format_message()
     path = error.ctx.command_path if error.ctx is not None else "data-engine"
     mend = f"see `{path} --help`"
-    if any(f"No such option: {option}" in what for option in _GLOBAL_OPTIONS):
-        mend = f"write it before the command: data-engine --workspace PATH list"
+    misplaced = next((option for option in _GLOBAL_OPTIONS if what.startswith(f"No such option: {option}")), None)
+    if misplaced is not None:
+        mend = f"write it before the command: {_GLOBAL_OPTIONS[misplaced]}"
     return {"what": what, "where": path, "mend": mend}
 
 

@@ -1,10 +1,10 @@
 """A notebook as the module production runs: the statements `build()` needs, cut out of the cells as they were written."""
 
 from __future__ import annotations
-
 import __future__
 
 import ast
+import itertools
 import os
 import re
 import types
@@ -212,13 +212,15 @@ def _code(kept: list[ast.stmt], cell: ParsedCell, path: Path, flags: int) -> typ
     number = cell.cell.number
     try:
         module = ast.Module(body=kept, type_ignores=[])
-        return compile(module, f"{path}, cell {number}", "exec", flags=flags, dont_inherit=True)
+        code: types.CodeType = compile(module, f"{path}, cell {number}", "exec", flags=flags, dont_inherit=True)
     except SyntaxError as error:
         line, problem = error.lineno or 1, str(error.msg)
     except (RecursionError, MemoryError):
         line, problem = kept[0].lineno, "it is nested too deeply"
     except (ValueError, OverflowError, TypeError) as error:
         line, problem = kept[0].lineno, str(error)
+    else:
+        return code
     raise _error(Remark(f"the cell does not compile: {problem}", number, line, "mend the cell"), [cell.cell], path)
 
 
@@ -291,7 +293,7 @@ def _blanked(pieces: Sequence[_Piece]) -> str:
 
 def _joined(pieces: Sequence[_Piece]) -> str:
     text = pieces[0].text
-    for before, piece in zip(pieces, pieces[1:], strict=False):
+    for before, piece in itertools.pairwise(pieces):
         text += ("\n\n" if piece.line > before.end + 1 else "\n") + piece.text
     return text
 

@@ -62,17 +62,7 @@ _READS_OR_WRITES = re.compile(
     re.VERBOSE,
 )
 _READERS = frozenset(
-    """
-    head tail describe show plot info sample glimpse preview collect fetch explain display print print_schema limit
-    filter select with_columns group_by groupby agg sort sort_values join merge unique value_counts n_unique null_count
-    count sum min max mean median std var quantile corr len slice get_column get_columns item row rows iter_rows pipe
-    drop rename cast equals estimated_size is_empty is_null is_duplicated to_pandas to_dict to_dicts to_string to_numpy
-    to_list to_arrow to_frame to_html pl df arrow fetchall fetchone fetchdf fetchmany fetchnumpy lazy hist boxplot
-    collect_schema schema dtypes columns keys values items get copy index startswith endswith join format upper lower
-    exists is_file is_dir stat resolve as_posix iterdir glob rglob read_text read_bytes names paths ok errors summarize
-    debug info warning error exception critical log isEnabledFor getEffectiveLevel most_common elements isoformat
-    strftime timestamp
-    """.split()
+    ["head", "tail", "describe", "show", "plot", "info", "sample", "glimpse", "preview", "collect", "fetch", "explain", "display", "print", "print_schema", "limit", "filter", "select", "with_columns", "group_by", "groupby", "agg", "sort", "sort_values", "join", "merge", "unique", "value_counts", "n_unique", "null_count", "count", "sum", "min", "max", "mean", "median", "std", "var", "quantile", "corr", "len", "slice", "get_column", "get_columns", "item", "row", "rows", "iter_rows", "pipe", "drop", "rename", "cast", "equals", "estimated_size", "is_empty", "is_null", "is_duplicated", "to_pandas", "to_dict", "to_dicts", "to_string", "to_numpy", "to_list", "to_arrow", "to_frame", "to_html", "pl", "df", "arrow", "fetchall", "fetchone", "fetchdf", "fetchmany", "fetchnumpy", "lazy", "hist", "boxplot", "collect_schema", "schema", "dtypes", "columns", "keys", "values", "items", "get", "copy", "index", "startswith", "endswith", "join", "format", "upper", "lower", "exists", "is_file", "is_dir", "stat", "resolve", "as_posix", "iterdir", "glob", "rglob", "read_text", "read_bytes", "names", "paths", "ok", "errors", "summarize", "debug", "info", "warning", "error", "exception", "critical", "log", "isEnabledFor", "getEffectiveLevel", "most_common", "elements", "isoformat", "strftime", "timestamp"]
 )
 _LOOKING_SQL = re.compile(r"\s*(select|from|with|describe|show|summarize|pragma|explain|values|table)\b", re.IGNORECASE)
 _SETUP_VERB = re.compile(
@@ -80,8 +70,7 @@ _SETUP_VERB = re.compile(
     r"(_.*|$)|execute$|executemany$"
 )
 _PLAIN_MODULES = frozenset(
-    "functools dataclasses contextlib typing typing_extensions abc enum collections attr attrs IPython ipywidgets unittest"
-    " builtins exceptions numbers".split()
+    ["functools", "dataclasses", "contextlib", "typing", "typing_extensions", "abc", "enum", "collections", "attr", "attrs", "IPython", "ipywidgets", "unittest", "builtins", "exceptions", "numbers"]
 )
 
 

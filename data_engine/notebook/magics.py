@@ -5,7 +5,6 @@ cell's line numbers here.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -15,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from data_engine.notebook.names import Names, analyse
 from data_engine.notebook.read import NotebookCell
@@ -212,7 +211,7 @@ def _transform(text: str) -> tuple[str, dict[int, str]]:
     """The text with IPython's line syntax as Python calls, same line numbers, and the raw text of each such line."""
     from IPython.core.inputtransformer2 import TransformerManager, leading_empty_lines
 
-    manager = TransformerManager()
+    manager: Any = TransformerManager()  # type: ignore[no-untyped-call]
     lines = [line + "\n" for line in text.split("\n")]
     magic_lines: dict[int, str] = {}
     try:

@@ -32,14 +32,12 @@ Path: TypeAlias = tuple[str, ...]
 """An access path: `logging.getLogger("x").setLevel` is ("logging", "getLogger", "()", "setLevel")."""
 
 MUTATORS = frozenset(
-    "append appendleft extend extendleft insert remove pop popleft popitem clear sort reverse rotate update setdefault"
-    " add discard difference_update intersection_update symmetric_difference_update subtract move_to_end"
-    " __setitem__ __delitem__".split()
+    ["append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort", "reverse", "rotate", "update", "setdefault", "add", "discard", "difference_update", "intersection_update", "symmetric_difference_update", "subtract", "move_to_end", "__setitem__", "__delitem__"]
 )
 _ARGUMENT_MUTATORS = frozenset({"shuffle", "heappush", "heappop", "heapify", "heapreplace", "insort", "insort_left"})
 _SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
 _LATER_CALLS = frozenset(
-    "preview run_once show open input urlopen read_text read_bytes write_text write_bytes sql execute table".split()
+    ["preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes", "sql", "execute", "table"]
 )
 _WORD = re.compile(r"[^\W\d]\w*")
 _TABLE = re.compile(r"\b(?:from|join)\s+\"?([^\W\d]\w*)", re.IGNORECASE)
@@ -256,7 +254,7 @@ class _Walk:
         if flags & LOAD and (self.guards or (scope.kind == _MODULE and name in self.out.binds)):
             flags = flags & ~LOAD | HINT
         known = scope.uses.get(name, 0)
-        if flags & LOAD and not known & LOAD or not known:
+        if (flags & LOAD and not known & LOAD) or not known:
             scope.lines[name] = line
         scope.uses[name] = known | flags
 
@@ -323,7 +321,7 @@ class _Walk:
             elif name in scope.bound or any(name in shadow for shadow in outer.shadows):
                 continue
             known = into.get(name, 0)
-            if flags & LOAD and not known & LOAD or not known:
+            if (flags & LOAD and not known & LOAD) or not known:
                 into_lines[name] = scope.lines[name]
             into[name] = known | flags
 
@@ -510,7 +508,7 @@ class _Walk:
             self.visit_all(node.body)
             self.guards -= guarded
             if len(node.orelse) == 1 and node.orelse[0].__class__ is ast.If:
-                node = node.orelse[0]  # type: ignore[assignment]
+                node = node.orelse[0]
                 continue
             self.visit_all(node.orelse)
             return
@@ -635,7 +633,7 @@ class _Walk:
             self.visit(generator.iter)
             for part in ast.walk(generator.target):
                 if part.__class__ is ast.Name:
-                    shadow.add(part.id)  # type: ignore[attr-defined]
+                    shadow.add(part.id)
             self.visit_all(generator.ifs)
         if node.__class__ is ast.DictComp:
             self.visit(node.key)
@@ -659,7 +657,7 @@ class _Walk:
         flag = HINT if self.scope.kind == _FUNCTION else NOTE
         for part in ast.walk(node):
             if part.__class__ is ast.Name:
-                self.use(part.id, flag, part.lineno)  # type: ignore[attr-defined]
+                self.use(part.id, flag, part.lineno)
             elif isinstance(part, ast.Constant) and isinstance(part.value, str):
                 for word in _WORD.findall(part.value):
                     self.use(word, HINT, part.lineno)
@@ -696,7 +694,7 @@ def _catches_name_error(handler: ast.ExceptHandler) -> bool:
 
 
 _CONTAINER_NODES = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
-_CONTAINER_CALLS = frozenset("list dict set deque defaultdict OrderedDict Counter sorted fromkeys split".split())
+_CONTAINER_CALLS = frozenset(["list", "dict", "set", "deque", "defaultdict", "OrderedDict", "Counter", "sorted", "fromkeys", "split"])
 
 
 def _is_container(value: ast.expr) -> bool:

@@ -118,8 +118,9 @@ def _cell_entries(notebook: dict[str, Any], data: bytes, path: Path) -> list[Any
 def _upgrade(data: bytes, path: Path, version: int) -> dict[str, Any]:
     import nbformat
 
+    library: Any = nbformat  # untyped
     try:
-        upgraded = nbformat.convert(nbformat.reader.reads(data.decode("utf-8-sig")), 4)
+        upgraded = library.convert(library.reader.reads(data.decode("utf-8-sig")), 4)
     except Exception as error:  # the library raises what its upgrade happens to meet
         raise _damaged(path, f"its nbformat {version} content cannot be upgraded ({error!r:.200})") from error
     for cell in upgraded.cells:

@@ -41,9 +41,7 @@ _GIVEN = frozenset(dir(builtins)) | {
     "__dict__", "__class__", "display",
 }  # fmt: skip
 _KEEP = "put `#| keep` at the top of the cell if production needs it"
-_COMPOUND = {ast.If, ast.Try, ast.With, ast.AsyncWith, ast.For, ast.AsyncFor, ast.While, ast.Match}
-if sys.version_info >= (3, 11):
-    _COMPOUND.add(ast.TryStar)
+_COMPOUND = {ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.For, ast.AsyncFor, ast.While, ast.Match}
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -798,7 +796,7 @@ class _Slicer:
         for name in self.ended:
             events = [unit for unit in self.events.get(name, ()) if name not in unit.names.targets]
             strong = self.reaching(name, _END)[0]
-            if not strong or strong[0] is not (events or [None])[-1]:
+            if not strong or strong[0] is not events[-1]:
                 continue
             last = strong[0]
             earlier = [unit for unit in events[:-1] if unit.number != last.number]

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from data_engine.errors import WorkspaceError
@@ -270,6 +272,20 @@ class TestReadOnly:
         assert workspace_identity(snapshot).startswith("path-")
         assert workspace_identity(layout) == identity
 
+    def test_two_read_only_mounts_of_one_folder_are_one_workspace(
+        self, workspace_at: MakeWorkspace, tmp_path: Path, mount: Mount
+    ) -> None:
+        """No probe can be written there; device and inode tell."""
+        layout = workspace_at("claims")
+        identity = workspace_identity(layout)
+        second = tmp_path / "second"
+        second.mkdir()
+        for point in (layout.root, second):
+            mount("--bind", layout.root, point)
+            mount("-o", "remount,ro,bind", point)
+
+        assert workspace_identity(WorkspaceLayout(second)) == identity
+
 
 class TestLocalLayout:
     def test_it_is_below_the_state_root_by_identity(self, workspace_at: MakeWorkspace) -> None:
@@ -303,6 +319,22 @@ class TestLocalLayout:
         with pytest.raises(WorkspaceError, match="not an absolute path") as caught:
             local_layout(workspace_at("claims"))
         assert caught.value.where == variable
+
+    @pytest.mark.parametrize(
+        "variable", ["DATA_ENGINE_STATE_ROOT", "DATA_ENGINE_RUNTIME_ROOT", "DATA_ENGINE_RUNTIME_DB_PATH"]
+    )
+    def test_a_network_drive_is_refused(
+        self, variable: str, workspace_at: MakeWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """SQLite on a share loses data; the error names the variable and the way out. The mount table is made up."""
+        share = SimpleNamespace(mountpoint=str(tmp_path / "share"), fstype="nfs4")
+        monkeypatch.setattr(psutil, "disk_partitions", lambda all: [share])
+        monkeypatch.setenv(variable, str(tmp_path / "share" / "state"))
+
+        with pytest.raises(WorkspaceError, match=r"on a network drive \(nfs4\)") as caught:
+            local_layout(workspace_at("claims"))
+        assert caught.value.where == variable
+        assert "local drive" in str(caught.value.mend)
 
     def test_an_unusable_state_root_is_an_error_with_its_mend(self, workspace_at: MakeWorkspace, machine: Path) -> None:
         """A file is in the way of it."""

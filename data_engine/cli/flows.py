@@ -1,0 +1,111 @@
+"""`list` and `show`: what flows there are, and everything about one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from data_engine.cli.options import AsJson, FlowName, chosen_workspace, in_flow_modules, load_module
+from data_engine.cli.output import complain, local_time, print_json, say, seconds, status_style, table
+
+if TYPE_CHECKING:
+    from data_engine.model import Run
+    from data_engine.notebook.catalog import CatalogEntry
+
+
+def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """The flows, and what is wrong with broken modules."""
+    ws = chosen_workspace(ctx)
+    with in_flow_modules(ws):
+        entries = ws.catalog()
+    if as_json:
+        print_json([entry.as_dict() for entry in entries])
+        return 0
+    if not entries:
+        say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
+        return 0
+    flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE")
+    for entry in entries:
+        if entry.error is None:
+            source = short_path(entry.source, ws.root)
+            flows.add_row(entry.name, entry.title, entry.group, entry.mode, entry.trigger, source)
+        else:
+            flows.add_row(entry.name, entry.title, "", "broken", "", "", style="red")
+    say(flows)
+    for entry in entries:
+        if entry.error is not None:
+            complain()
+            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
+    return 0
+
+
+def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
+    """One flow: its trigger, paths, steps and last run."""
+    from data_engine.notebook.catalog import describe
+
+    ws = chosen_workspace(ctx)
+    with in_flow_modules(ws):
+        module = load_module(ws, name)
+    entry = describe(module.flow, module.path, module.description, module.warnings)
+    ledger = ws.home.ledger()
+    ledger.recover()
+    last = ledger.last_runs().get(entry.name)
+    steps = [
+        {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
+        for step in module.flow.steps
+    ]
+    if as_json:
+        print_json(entry.as_dict() | {"steps": steps, "last_run": None if last is None else last.as_dict()})
+    else:
+        _say_flow(entry, steps, last, ws.root)
+    return 0
+
+
+def short_path(path: str | None, root: Path) -> str:
+    """`path` as seen from the workspace's root when it lies in it; "-" for none.
+
+    Example:
+        >>> short_path("/team/claims/data/in", Path("/team/claims")), short_path(None, Path("/team/claims"))
+        ('data/in', '-')
+    """
+    if path is None:
+        return "-"
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
+
+
+def _say_flow(entry: CatalogEntry, steps: list[dict[str, Any]], last: Run | None, root: Path) -> None:
+    say(entry.title, style="bold")
+    if entry.description:
+        say(entry.description)
+    say("")
+    facts = {
+        "name": entry.name,
+        "file": short_path(str(entry.path), root),
+        "group": entry.group,
+        "mode": entry.mode,
+        "trigger": entry.trigger,
+        "source": short_path(entry.source, root),
+        "mirror": short_path(entry.mirror, root),
+        "last run": _last_run(last),
+    }
+    for name, value in facts.items():
+        say(f"{name:10}{value}")
+    say("")
+    shown = table("STEP", "FUNCTION", "USES", "SAVES AS")
+    for step in steps:
+        shown.add_row(step["label"], step["function"], step["use"] or "", step["save_as"] or "")
+    say(shown)
+    for warning in entry.warnings:
+        say("")
+        say(f"warning: {warning}", style="yellow")
+    if last is not None and last.error:
+        say("")
+        say(f"the last run's error: {last.error}", style=status_style(last.status))
+
+
+def _last_run(last: Run | None) -> str:
+    if last is None:
+        return "never on this machine"
+    return f"{last.status}, {local_time(last.started_at_utc)}, {seconds(last.elapsed_s)}, run {last.run_id[:8]}"

@@ -1,0 +1,143 @@
+"""`runs`, `log` and `reset`: what ran on this machine, what it said, and forgetting it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
+from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
+from data_engine.errors import FlowValidationError
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.model import Run
+
+_ID_LENGTH = 8
+
+
+def runs(
+    ctx: typer.Context,
+    name: SomeFlowName = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
+    status: Annotated[
+        Literal["started", "success", "failed", "stopped", "killed", "abandoned"] | None,
+        typer.Option("--status", help="Only runs in this status."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """What ran on this machine, newest first."""
+    ws = chosen_workspace(ctx)
+    ledger = ws.home.ledger()
+    ledger.recover()
+    found = ledger.runs(name, limit, status=status)
+    if name is not None and not found:
+        _require_known(ws, name)
+    if as_json:
+        print_json([run.as_dict() for run in found])
+    elif not found:
+        say("No such runs on this machine.")
+    else:
+        shown = table("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR", right=("TIME",))
+        for run in found:
+            shown.add_row(*_row(run), style=status_style(run.status) if run.status != "success" else "")
+        say(shown)
+    return 0
+
+
+def log(
+    ctx: typer.Context,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")],
+    as_json: AsJson = False,
+) -> int:
+    """What one run did, printed and logged."""
+    ws = chosen_workspace(ctx)
+    ws.home.ledger().recover()
+    run = ws.run_record(run_id)
+    steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
+    if as_json:
+        print_json(
+            {
+                "run": run.as_dict(),
+                "steps": [step.as_dict() for step in steps],
+                "log": [line.as_dict() for line in lines],
+            }
+        )
+        return 0
+    say(f"run {run.run_id}  {run.flow}  {run.source or ''}".rstrip())
+    cause = f" ({run.cause})" if run.cause else ""
+    say(
+        f"{run.status}{cause}, started {local_time(run.started_at_utc)}, {seconds(run.elapsed_s)}",
+        style=status_style(run.status),
+    )
+    say("")
+    shown = table("STEP", "STATUS", "TIME", "OUTPUT", right=("TIME",))
+    for step in steps:
+        shown.add_row(step.label, step.status, seconds(step.elapsed_s), step.output_path or "")
+    say(shown)
+    if lines:
+        say("")
+    for line in lines:
+        say(f"{local_time(line.created_at_utc)}  {line.level:7}  {line.step or '-'}: {line.message}")
+    return 0
+
+
+def reset(
+    ctx: typer.Context,
+    flow: Annotated[str | None, typer.Argument(metavar="[FLOW]", help="The flow whose history goes.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every flow of the workspace.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Forget history, so that every source is due again. On this machine; no file is touched."""
+    if (flow is None) == (not every):
+        raise FlowValidationError(
+            "reset needs either a flow or --all",
+            where="data-engine reset",
+            mend="data-engine reset FLOW, or data-engine reset --all",
+        )
+    ws = chosen_workspace(ctx)
+    if flow is not None and not ws.runs(flow, 1):
+        _require_known(ws, flow)
+    what = f'flow "{flow}"' if flow is not None else f"every flow of {ws.workspace_id}"
+    if not yes and not _confirmed(f"Forget the history of {what} on this machine, so that every source is due again?"):
+        say("Nothing was forgotten.")
+        return 1
+    gone = ws.reset(flow)
+    if as_json:
+        print_json({"flow": flow, "runs": gone})
+    else:
+        say(f"Forgot {count(gone, 'run')} of {what}; every source is due again.")
+    return 0
+
+
+def _confirmed(question: str) -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise FlowValidationError(
+            "reset forgets history and there is no terminal to ask on",
+            where="data-engine reset",
+            mend="add --yes when that is meant",
+        )
+    return typer.confirm(question, err=True)
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    return (
+        run.run_id[:_ID_LENGTH],
+        run.flow,
+        "" if run.source is None else Path(run.source).name,
+        run.status,
+        local_time(run.started_at_utc),
+        seconds(run.elapsed_s),
+        next(iter((run.error or run.cause or "").splitlines()), ""),
+    )
+
+
+def _require_known(ws: Workspace, name: str) -> None:
+    """Refuse a name that is neither in the history nor a module's."""
+    from data_engine.notebook.catalog import find_module
+
+    find_module(ws.home.modules(), name)

@@ -1,0 +1,65 @@
+"""`lab`: JupyterLab on the workspace."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from data_engine.cli.options import chosen_workspace
+from data_engine.workspace.layout import WorkspaceLayout
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def lab(ctx: typer.Context) -> int:
+    """Open JupyterLab on the workspace. What follows is JupyterLab's own, such as `--no-browser --port 8899`."""
+    layout = chosen_workspace(ctx).layout
+    command = lab_command(layout, ctx.args)
+    environment = os.environ | {"DATA_ENGINE_WORKSPACE_ROOT": str(layout.root)}
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execve(command[0], command, environment)
+    return _run_as_child(command, environment)
+
+
+def lab_command(layout: WorkspaceLayout, extra: Sequence[str] = ()) -> list[str]:
+    """The command that starts JupyterLab with the workspace as its files and the first notebook open."""
+    first = _first_notebook(layout.flow_modules_dir)
+    page = f"/lab/tree/flow_modules/{first}" if first else "/lab/tree/flow_modules"
+    return [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        f"--ServerApp.root_dir={layout.root}",
+        f"--LabApp.default_url={page}",
+        *extra,
+    ]
+
+
+def lab_hint(root: Path) -> str:
+    """What to type to open the workspace at `root` from the working directory, as a shell takes it."""
+    near = os.path.relpath(root)
+    shown = str(root) if near.startswith(os.pardir) else near
+    return f"data-engine --workspace {shlex.quote(shown)} lab"
+
+
+def _first_notebook(folder: Path) -> str | None:
+    from urllib.parse import quote
+
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".ipynb") and not name.startswith((".", "_")))
+    return quote(names[0]) if names else None
+
+
+def _run_as_child(command: list[str], environment: dict[str, str]) -> int:
+    import signal
+    import subprocess
+
+    child = subprocess.Popen(command, env=environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # JupyterLab asks before it ends; this process only waits
+    return child.wait()

@@ -1,0 +1,88 @@
+"""`preview`: one object of a flow, made for one source by the code that runs in production."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from data_engine.cli.options import (
+    AsJson,
+    FlowName,
+    Params,
+    SourcePath,
+    chosen_workspace,
+    in_flow_modules,
+    load_module,
+    read_params,
+    source_from_shell,
+)
+from data_engine.cli.outcome import Failed
+from data_engine.cli.output import plain, print_json, say
+from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
+
+_ROWS = 20
+
+Use = Annotated[
+    str | None, typer.Option("--use", metavar="OBJECT", help="The object to look at; else the last result.")
+]
+
+
+def preview(
+    ctx: typer.Context,
+    name: FlowName,
+    use: Use = None,
+    source: SourcePath = None,
+    param: Params = None,
+    as_json: AsJson = False,
+) -> int:
+    """Look at one object of a flow, for its first source or another. Nothing is recorded."""
+    from data_engine.engine.candidates import pick_source
+    from data_engine.engine.preview import steps_until
+
+    ws = chosen_workspace(ctx)
+    params = read_params(param)
+    source = source_from_shell(source)
+    with in_flow_modules(ws):
+        flow = load_module(ws, name).flow
+        steps_until(flow, use)
+        if source is not None:
+            pick_source(flow, source)
+        try:
+            value = flow.preview(use=use, source=source, params=params)
+        except (WorkspaceError, OwnedElsewhereError):
+            raise
+        except FlowValidationError as error:
+            raise Failed(error) from error
+        if as_json:
+            print_json(object_facts(value))
+        else:
+            say(str(_first_rows(value)))
+    return 0
+
+
+def object_facts(value: object) -> dict[str, Any]:
+    """What `--json` prints of an object: a frame's columns, first rows and height, anything else's type and value.
+
+    `height` is None for a lazy frame, which nobody has counted.
+
+    Example:
+        >>> object_facts([1, None])
+        {'type': 'list', 'value': [1, None]}
+    """
+    polars: Any = sys.modules.get("polars")
+    if polars is None or not isinstance(value, (polars.DataFrame, polars.LazyFrame)):
+        return {"type": type(value).__name__, "value": plain(value)}
+    frame = _first_rows(value).head(_ROWS)
+    return {
+        "columns": frame.columns,
+        "rows": [list(row) for row in frame.rows()],
+        "height": value.height if isinstance(value, polars.DataFrame) else None,
+    }
+
+
+def _first_rows(value: Any) -> Any:
+    polars: Any = sys.modules.get("polars")
+    is_lazy = polars is not None and isinstance(value, polars.LazyFrame)
+    return value.head(_ROWS).collect() if is_lazy else value

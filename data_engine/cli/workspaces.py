@@ -1,0 +1,138 @@
+"""`workspace create|list|use|fork`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data_engine.cli.options import AsJson
+from data_engine.cli.output import print_json, say, table
+from data_engine.errors import WorkspaceError
+
+if TYPE_CHECKING:
+    from data_engine.workspace.layout import WorkspaceLayout
+
+FolderPath = Annotated[str, typer.Argument(metavar="PATH", help="The workspace's folder.")]
+
+
+def make_app() -> typer.Typer:
+    """The commands below `data-engine workspace`."""
+    app = typer.Typer(
+        help="Make, choose and list workspaces.",
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.command("create")(create)
+    app.command("list")(list_workspaces)
+    app.command("use")(use)
+    app.command("fork")(fork)
+    return app
+
+
+def create(path: FolderPath, as_json: AsJson = False) -> int:
+    """Make and select a workspace, or add what one lacks. Nothing that exists is changed."""
+    from data_engine.workspace.provision import provision_workspace
+    from data_engine.workspace.select import use_workspace
+
+    made = provision_workspace(path)
+    selected = use_workspace(made.root)
+    if as_json:
+        print_json(
+            {
+                "workspace_id": selected.workspace_id,
+                "workspace_root": made.root,
+                "created": made.created,
+                "preserved": made.preserved,
+                "skipped": made.skipped,
+            }
+        )
+        return 0
+    say(f"Created workspace: {made.root}" if made.created else f"Workspace is complete already: {made.root}")
+    for item in made.created:
+        say(f"  + {os.path.relpath(item, made.root)}")
+    for item in made.skipped:
+        say(f"  - {os.path.relpath(item, made.root)} (its folder is read-only)")
+    say(f"Selected default workspace: {selected.workspace_id}")
+    say("Next: data-engine lab")
+    return 0
+
+
+def list_workspaces(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """The workspaces there are; the one that is meant here has a mark."""
+    from data_engine.workspace.machine import load_machine_settings
+    from data_engine.workspace.select import discover_workspaces
+
+    named = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT", "").strip()
+    collection = named or load_machine_settings().collection_root
+    found = discover_workspaces(collection) if collection else ()
+    selected = _selected(ctx.find_root().params.get("workspace"))
+    if selected is not None and selected not in found:
+        found = (*found, selected)
+    if as_json:
+        print_json(
+            {
+                "collection_root": collection or None,
+                "workspaces": [
+                    {
+                        "workspace_id": layout.workspace_id,
+                        "workspace_root": layout.root,
+                        "selected": layout == selected,
+                    }
+                    for layout in found
+                ],
+            }
+        )
+        return 0
+    if not found:
+        say("There is no workspace yet: data-engine workspace create PATH, or data-engine demo")
+        return 0
+    shown = table("", "WORKSPACE", "FOLDER")
+    for layout in found:
+        is_selected = layout == selected
+        shown.add_row("*" if is_selected else "", layout.workspace_id, str(layout.root), style="bold" * is_selected)
+    say(shown)
+    return 0
+
+
+def _selected(named: str | None) -> WorkspaceLayout | None:
+    from data_engine.workspace.select import select_workspace
+
+    try:
+        return select_workspace(named)
+    except WorkspaceError:
+        if named is not None:
+            raise
+        return None
+
+
+def use(
+    which: Annotated[
+        str, typer.Argument(metavar="PATH|ID", help="A workspace's folder, or its name in the collection.")
+    ],
+    as_json: AsJson = False,
+) -> int:
+    """Select the workspace for every command that is not given one and is not in one."""
+    from data_engine.workspace.select import use_workspace
+
+    layout = use_workspace(which)
+    if as_json:
+        print_json({"workspace_id": layout.workspace_id, "workspace_root": layout.root})
+    else:
+        say(f"Selected default workspace: {layout.workspace_id} ({layout.root})")
+    return 0
+
+
+def fork(path: FolderPath, as_json: AsJson = False) -> int:
+    """Let a copy start without history. It gets an identity of its own."""
+    from data_engine.workspace.identity import fork_identity
+    from data_engine.workspace.select import select_workspace
+
+    layout = select_workspace(path)
+    identity = fork_identity(layout)
+    if as_json:
+        print_json({"workspace_id": layout.workspace_id, "workspace_root": layout.root, "identity": identity})
+    else:
+        say(f"{layout.root} has its own identity now ({identity}) and starts without history.")
+    return 0
