@@ -8,7 +8,7 @@ The floors of the package; imports only point down:
     3  ledger/                what ran, on this machine
     2  notebook/              from notebooks to modules, and from errors to cells
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
-    0  errors.py files.py duration.py
+    0  errors.py files.py locks.py duration.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """

@@ -52,10 +52,10 @@ class RunStarted(NamedTuple):
 
 
 class StepStarted(NamedTuple):
-    """Step number `index` (from 0) begins."""
+    """Step number `step_index` (from 0) begins."""
 
     run_id: str
-    index: int
+    step_index: int
     label: str
     at_s: float
 
@@ -64,7 +64,7 @@ class StepProgress(NamedTuple):
     """A step says how far it is; `total` is None when it cannot know."""
 
     run_id: str
-    index: int
+    step_index: int
     label: str
     done: int
     total: int | None
@@ -75,7 +75,7 @@ class StepFinished(NamedTuple):
     """A step ended with `status` "success", "failed" or "stopped"; `outputs` are the files it returned, as absolute paths."""
 
     run_id: str
-    index: int
+    step_index: int
     label: str
     status: str
     at_s: float

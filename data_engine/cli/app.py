@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 from data_engine.cli.outcome import tell
-from data_engine.cli.output import lenient_streams, only_json, print_version
+from data_engine.cli.output import complain, lenient_streams, only_json, print_version
 
 if TYPE_CHECKING:
     import typer
@@ -27,23 +26,35 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Do what `arguments` ask, print what there is to say, and return the exit code."""
     own = list(arguments[: list(arguments).index("--")] if "--" in arguments else arguments)
-    as_json = "--json" in own
-    with lenient_streams(), only_json() if as_json else nullcontext():
+    with lenient_streams() as lost:
         if own == ["--version"]:  # asked by scripts and installers: not worth the import of typer
             print_version()
-            return 0
-        try:
-            return _invoke(list(arguments) or ["--help"])
-        except (Exception, KeyboardInterrupt) as error:
-            if _wants_trace(own):
-                import traceback
+            code = 0
+        elif "--json" in own:
+            with only_json(lost):
+                code = _run(arguments, own)
+        else:
+            code = _run(arguments, own)
+        sys.stdout.flush()
+        if lost and code == 0:
+            complain(f"error: the output could not be written: {lost[0].strerror}")
+            code = 1
+    return code
 
-                traceback.print_exception(error)
-            return tell(error, as_json)
-        finally:
-            home = sys.modules.get("data_engine.engine.home")
-            if home is not None:
-                home.forget_homes()
+
+def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
+    try:
+        return _invoke(list(arguments) or ["--help"])
+    except (Exception, KeyboardInterrupt) as error:
+        if _wants_trace(own):
+            import traceback
+
+            traceback.print_exception(error)
+        return tell(error, as_json="--json" in own)
+    finally:
+        home = sys.modules.get("data_engine.engine.home")
+        if home is not None:
+            home.forget_homes()
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -88,5 +99,5 @@ def make_app() -> typer.Typer:
     return app
 
 
-def _wants_trace(own: list[str]) -> bool:
+def _wants_trace(own: Sequence[str]) -> bool:
     return "--debug" in own or os.environ.get("DATA_ENGINE_DEBUG", "").strip() not in ("", "0")

@@ -36,7 +36,7 @@ class DemoRun:
 
 
 def demo(
-    path: Annotated[str, typer.Argument(metavar="[PATH]", help="Where to put the workspace.")] = "data-engine-demo",
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Where to put the workspace.")] = "data-engine-demo",
     as_json: AsJson = False,
 ) -> int:
     """Make a workspace with real data and run it. Whatever is in the folder already stays as it is."""

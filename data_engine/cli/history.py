@@ -87,7 +87,7 @@ def log(
 
 def reset(
     ctx: typer.Context,
-    flow: Annotated[str | None, typer.Argument(metavar="[FLOW]", help="The flow whose history goes.")] = None,
+    flow: Annotated[str | None, typer.Argument(metavar="FLOW", help="The flow whose history goes.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every flow of the workspace.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,

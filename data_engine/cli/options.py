@@ -28,7 +28,7 @@ def _show_version(wanted: bool) -> None:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FlowName = Annotated[str, typer.Argument(metavar="NAME", help="The flow: its file's name without the ending.")]
 SomeFlowName = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="The flow: its file's name without the ending.")
+    str | None, typer.Argument(metavar="NAME", help="The flow: its file's name without the ending.")
 ]
 SourcePath = Annotated[
     str | None, typer.Option("--source", metavar="PATH", help="Only this file, such as the one that failed.")

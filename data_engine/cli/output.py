@@ -6,12 +6,14 @@ work goes on.
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _WIDE = 10_000
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
+
+_NO_READER = (errno.EPIPE, errno.EINVAL)  # on Windows a closed pipe is EINVAL
 
 _answer: BinaryIO | None = None
 
@@ -92,16 +96,9 @@ def print_json(value: object) -> None:
     """Print `value` as one JSON document in UTF-8, whatever the terminal's encoding."""
     text = json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     data = text.encode("utf-8", "backslashreplace")  # a file name that is no Unicode: \udcff, as JSON writes it
-    try:
-        if _answer is not None:
-            _answer.write(data)
-            _answer.flush()
-        else:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(data)
-            sys.stdout.flush()
-    except BrokenPipeError:
-        _let_go(sys.stdout)
+    answer = _answer or sys.stdout.buffer
+    answer.write(data)
+    answer.flush()
 
 
 def plain(value: object) -> Any:
@@ -125,12 +122,15 @@ def plain(value: object) -> Any:
 
 
 @contextmanager
-def only_json() -> Iterator[None]:
-    """Inside, whatever flows and libraries print goes to standard error; standard output is kept for `print_json`."""
+def only_json(lost: list[OSError]) -> Iterator[None]:
+    """Inside, whatever flows and libraries print goes to standard error; standard output is kept for `print_json`.
+
+    `lost` is that of `lenient_streams`.
+    """
     global _answer
-    kept = _keep_descriptor()
+    kept = _keep_descriptor(lost)
     before = _answer
-    _answer = kept or getattr(sys.stdout, "buffer", None)
+    _answer = kept or sys.stdout.buffer
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -138,54 +138,81 @@ def only_json() -> Iterator[None]:
         _answer = before
         if kept is not None:
             os.dup2(kept.fileno(), 1)
-            with suppress(OSError):  # a closed pipe
-                kept.close()
+            kept.close()
 
 
 @contextmanager
-def lenient_streams() -> Iterator[None]:
-    """Inside, letters the terminal lacks become "?"; at the end everything is written, or nobody reads it any more."""
-    streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
-    for stream in streams:
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+def lenient_streams() -> Iterator[list[OSError]]:
+    """Inside, nothing that prints fails: letters the terminal lacks become "?", what nobody can take is dropped.
+
+    What could not be written is collected (a full disk); a reader that went away is not worth a word.
+    """
+    before = sys.stdout, sys.stderr
+    lost: list[OSError] = []
+    sys.stdout, sys.stderr = (_lenient(stream, lost) for stream in before)
     try:
-        yield
+        yield lost
     finally:
-        for stream in streams:
-            try:
-                stream.flush()
-            except BrokenPipeError:
-                _let_go(stream)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = before
 
 
-def _keep_descriptor() -> BinaryIO | None:
+class _OpenEnd(io.FileIO):
+    """A descriptor that takes everything, and keeps the reason when it could not pass it on."""
+
+    def __init__(self, descriptor: int, lost: list[OSError], *, closefd: bool) -> None:
+        super().__init__(descriptor, "w", closefd=closefd)
+        self._lost = lost
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in _NO_READER:
+                self._lost.append(error)
+            return memoryview(data).nbytes
+
+
+def _lenient(stream: TextIO | None, lost: list[OSError]) -> TextIO:
+    if stream is None:  # started without that stream
+        return open(os.devnull, "w", encoding="utf-8")
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    stream.reconfigure(errors="replace")
+    try:
+        descriptor, is_terminal = stream.fileno(), stream.isatty()
+    except (OSError, ValueError):
+        return stream  # a test's
+    if is_terminal:
+        return stream
+    # Otherwise `data-engine run --once | head` would fail the runs whose steps print.
+    return io.TextIOWrapper(
+        io.BufferedWriter(_OpenEnd(descriptor, lost, closefd=False)),
+        encoding=stream.encoding,
+        errors="replace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _keep_descriptor(lost: list[OSError]) -> BinaryIO | None:
     # Child processes and native libraries write to descriptor 1, not to sys.stdout.
     try:
         if sys.stdout.fileno() != 1:
             return None
-        sys.stdout.flush()
-        kept = os.fdopen(os.dup(1), "wb")
-        os.dup2(2, 1)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
         return None
+    sys.stdout.flush()
+    kept = io.BufferedWriter(_OpenEnd(os.dup(1), lost, closefd=True))
+    os.dup2(2, 1)
     return kept
-
-
-def _let_go(stream: TextIO) -> None:
-    # Otherwise Python complains when it flushes the stream at its end.
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    class Lenient(Console):
-        def on_broken_pipe(self) -> None:
-            _let_go(self.file if isinstance(self.file, type(sys.stdout)) else sys.stdout)
-
-    console = Lenient(stderr=stderr, markup=False, highlight=False, emoji=False)
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _WIDE  # a file or a program gets whole lines
     return console

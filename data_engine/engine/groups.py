@@ -12,7 +12,7 @@ from pathlib import Path
 from data_engine.engine.home import Home
 from data_engine.errors import GroupBusyError
 from data_engine.flow.flow import Flow
-from data_engine.ledger.locks import GroupLock
+from data_engine.locks import GroupLock
 
 _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", default=frozenset())
 

@@ -16,7 +16,7 @@ from typing import Any
 from data_engine.errors import LedgerError
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
-from data_engine.ledger.locks import RunnerLock, is_runner_gone
+from data_engine.locks import RunnerLock, is_runner_gone
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import (
     LOG_COLUMNS,
@@ -83,6 +83,7 @@ class Ledger:
         self._is_closed = False
         self._runner: RunnerLock | None = None
         self._runner_id: str | None = None
+        self._created_s = 0.0
         self._is_runner_stored = False
         self._commit = GroupCommit(self._write, every_s=_FLUSH_EVERY_S)
 
@@ -349,14 +350,20 @@ class Ledger:
                 self._become_runner()
             with transaction(connection) as rev:
                 if self._runner is not None and not self._is_runner_stored:
-                    _store_runner(connection, self._runner_id)
+                    connection.execute(
+                        "INSERT INTO runners (runner_id, pid, create_time, started_at_utc) VALUES (?, ?, ?, ?)",
+                        (self._runner_id, self._pid, self._created_s, utc_text(time.time())),
+                    )
                 write_events(connection, batch, runner_id=self._runner_id, rev=rev)
             self._is_runner_stored = self._runner is not None
 
     def _become_runner(self) -> None:
-        runner_id = f"{os.getpid()}-{secrets.token_hex(8)}"
+        import psutil
+
+        runner_id = f"{self._pid}-{secrets.token_hex(8)}"
         runner = RunnerLock(self.runners_dir, runner_id)
         runner.try_acquire()
+        self._created_s = psutil.Process().create_time()
         self._runner, self._runner_id = runner, runner_id
 
     def _rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -397,13 +404,3 @@ def _run(row: tuple[Any, ...]) -> Run:
 def _step(row: tuple[Any, ...]) -> StepRun:
     run_id, index, label, status, started, finished, elapsed_s, error, output = row
     return StepRun(run_id, index, label, status, started, finished, elapsed_s, error, output and restored(output))
-
-
-def _store_runner(connection: sqlite3.Connection, runner_id: str | None) -> None:
-    import psutil
-
-    created_s = psutil.Process().create_time()
-    connection.execute(
-        "INSERT INTO runners (runner_id, pid, create_time, started_at_utc) VALUES (?, ?, ?, ?)",
-        (runner_id, os.getpid(), created_s, utc_text(time.time())),
-    )

@@ -98,9 +98,9 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
     lines: list[LogLine] = []
     for event in events:
         if isinstance(event, StepStarted):
-            steps[event.run_id, event.index] = _begun(event)
+            steps[event.run_id, event.step_index] = _begun(event)
         elif isinstance(event, StepFinished):
-            key = event.run_id, event.index
+            key = event.run_id, event.step_index
             steps[key] = _ended(event, steps.get(key))
             if event.outputs:
                 connection.executemany(_PUT_OUTPUT, [(path, rev, event.run_id) for path in event.outputs])

@@ -41,6 +41,7 @@ class Statement:
     names: Names
     line: int
     magic: str = ""
+    magic_line: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +135,12 @@ def _parse(text: str) -> tuple[ast.Module | None, str, int]:
 
 def _statement(node: ast.stmt, lines: tuple[str, ...], magic_lines: dict[int, str]) -> Statement:
     line = first_line(node, lines)
-    magic = ""
-    if magic_lines:
-        span = range(line, (node.end_lineno or line) + 1)
-        magic = next((magic_lines[number] for number in span if number in magic_lines), "")
     names = analyse(node)
-    if magic:
-        _bind_timed(magic, names)
-    return Statement(node, names, line, _describe(magic) if magic else "")
+    for number in range(line, (node.end_lineno or line) + 1) if magic_lines else ():
+        if number in magic_lines:
+            _bind_timed(magic_lines[number], names)
+            return Statement(node, names, line, _describe(magic_lines[number]), number)
+    return Statement(node, names, line)
 
 
 def first_line(node: ast.stmt, lines: tuple[str, ...]) -> int:

@@ -32,13 +32,17 @@ Path: TypeAlias = tuple[str, ...]
 """An access path: `logging.getLogger("x").setLevel` is ("logging", "getLogger", "()", "setLevel")."""
 
 MUTATORS = frozenset(
-    ["append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort", "reverse", "rotate", "update", "setdefault", "add", "discard", "difference_update", "intersection_update", "symmetric_difference_update", "subtract", "move_to_end", "__setitem__", "__delitem__"]
-)
+    {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
+     "reverse", "rotate", "update", "setdefault", "add", "discard", "difference_update", "intersection_update",
+     "symmetric_difference_update", "subtract", "move_to_end", "__setitem__", "__delitem__"}
+)  # fmt: skip
 _ARGUMENT_MUTATORS = frozenset({"shuffle", "heappush", "heappop", "heapify", "heapreplace", "insort", "insort_left"})
 _SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
 _LATER_CALLS = frozenset(
-    ["preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes", "sql", "execute", "table"]
-)
+    {"preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes",
+     "sql", "execute", "table", "basicConfig", "setLevel", "addHandler", "dictConfig", "fileConfig", "setlocale",
+     "filterwarnings", "simplefilter", "load_dotenv", "seed", "set_option", "putenv", "setcontext", "set_tbl_rows"}
+)  # fmt: skip
 _WORD = re.compile(r"[^\W\d]\w*")
 _TABLE = re.compile(r"\b(?:from|join)\s+\"?([^\W\d]\w*)", re.IGNORECASE)
 
@@ -91,8 +95,10 @@ class Names:
         self.containers: set[str] = set()  # bound to a list, dict, set or the like as written
         self.aliases: dict[str, Path] = {}  # bound to what this path gives
         self.calls: list[tuple[Path, int, bool]] = []  # made now: path, line, inside a with that undoes it
-        self.later_calls: list[tuple[Path, int]] = []  # made in function bodies; only the interesting ones
-        self.bare: list[tuple[Path, int, str]] = []  # calls that stand alone: path, line, first text argument
+        self.later_calls: list[Path] = []  # made in function bodies, also writes; only the interesting ones
+        self.bare: list[
+            tuple[Path, int, str]
+        ] = []  # calls that stand alone: path, line, first text argument or "inplace"
         self.writes: list[tuple[Path, int, bool]] = []  # attributes and elements assigned or deleted now
 
 
@@ -216,7 +222,7 @@ class _Walk:
         self.scope.uses, self.scope.lines = self.out.now, self.out.now_lines
         self.functions = 0
         self.guards = 0
-        self.loops_and_withs = 0
+        self.blocks: list[set[str]] = [set()]  # at module level: what is surely bound by now, block by block
         self.undoing = 0
 
     def visit(self, node: Any) -> None:
@@ -251,8 +257,12 @@ class _Walk:
             if name in scope.bound:
                 return
             scope = scope.parent  # type: ignore[assignment]
-        if flags & LOAD and (self.guards or (scope.kind == _MODULE and name in self.out.binds)):
-            flags = flags & ~LOAD | HINT
+        if scope.kind == _MODULE and name in self.out.binds:
+            if any(name in block for block in self.blocks):
+                return
+            flags = (flags & ~LOAD) | (HINT if flags & LOAD else 0)
+        elif flags & LOAD and self.guards:
+            flags = (flags & ~LOAD) | HINT
         known = scope.uses.get(name, 0)
         if (flags & LOAD and not known & LOAD) or not known:
             scope.lines[name] = line
@@ -275,6 +285,14 @@ class _Walk:
         elif not is_target:
             self.out.targets.discard(name)
         binds.setdefault(name, line)
+        self.blocks[-1].add(name)
+
+    def visit_block(self, statements: Iterable[ast.AST], *first: ast.AST | None) -> None:
+        """Visit what may run or not: what it binds is not sure afterwards."""
+        self.blocks.append(set())
+        self.visit_all(first)
+        self.visit_all(statements)
+        self.blocks.pop()
 
     def bind_target(self, target: ast.AST, *, is_target: bool = False) -> None:
         kind = target.__class__
@@ -292,7 +310,9 @@ class _Walk:
         path = path_of(target)
         if path[0]:
             self.use(path[0], CHANGE, target.lineno)
-        if not self.functions:
+        if self.functions:
+            self.out.later_calls.append((*path, " ="))
+        else:
             self.out.writes.append((path, target.lineno, bool(self.undoing)))
         self.visit(target.value)
         if target.__class__ is ast.Subscript:
@@ -420,6 +440,8 @@ class _Walk:
             self.bind_target(node.target)
             if self.scope.kind == _MODULE:
                 self.note_value(node.target, node.value)
+                if path_of(node.annotation)[-1] == "TypeAlias":
+                    self.annotation(node.value)
         elif self.scope.kind == _FUNCTION and isinstance(node.target, ast.Name):
             self.bind(node.target.id, node.lineno)
 
@@ -440,7 +462,10 @@ class _Walk:
             self.note_value(node.target, node.value)
 
     def note_value(self, target: ast.AST, value: ast.expr) -> None:
+        """Remember what a name is bound to: a container, the same as another path, or a type."""
         if isinstance(target, ast.Name):
+            if isinstance(value, ast.Subscript) and path_of(value.value)[-1] in _GENERICS:
+                self.annotation(value)
             if _is_container(value):
                 self.out.containers.add(target.id)
             elif (path := path_of(value))[0]:
@@ -471,6 +496,8 @@ class _Walk:
         if not self.functions and isinstance(call, ast.Call):
             first = call.args[0] if call.args else None
             text = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+            if any(keyword.arg == "inplace" for keyword in call.keywords):
+                text = "inplace"
             self.out.bare.append((path_of(call), node.lineno, text))
         self.visit(value)
 
@@ -478,9 +505,16 @@ class _Walk:
         if node.__class__ is ast.AsyncFor:
             self.note_await(node.lineno)
         self.visit(node.iter)
+        self.blocks.append(set())
         self.bind_target(node.target, is_target=True)
         self.visit_all(node.body)
-        self.visit_all(node.orelse)
+        self.blocks.pop()
+        self.visit_block(node.orelse)
+
+    def visit_while(self, node: ast.While) -> None:
+        self.visit(node.test)
+        self.visit_block(node.body)
+        self.visit_block(node.orelse)
 
     def visit_with(self, node: Any) -> None:
         if node.__class__ is ast.AsyncWith:
@@ -505,18 +539,18 @@ class _Walk:
             )
             self.guards += guarded
             self.visit(node.test)
-            self.visit_all(node.body)
+            self.visit_block(node.body)
             self.guards -= guarded
             if len(node.orelse) == 1 and node.orelse[0].__class__ is ast.If:
                 node = node.orelse[0]
                 continue
-            self.visit_all(node.orelse)
+            self.visit_block(node.orelse)
             return
 
     def visit_try(self, node: Any) -> None:
         guarded = any(_catches_name_error(handler) for handler in node.handlers)
         self.guards += guarded
-        self.visit_all(node.body)
+        self.visit_block(node.body)
         self.guards -= guarded
         for handler in node.handlers:
             if handler.type is not None:
@@ -525,10 +559,15 @@ class _Walk:
                 self.scope.bound.add(handler.name)
             shadow = {handler.name} if handler.name else set()
             self.scope.shadows.append(shadow)
-            self.visit_all(handler.body)
+            self.visit_block(handler.body)
             self.scope.shadows.pop()
-        self.visit_all(node.orelse)
+        self.visit_block(node.orelse)
         self.visit_all(node.finalbody)
+
+    def visit_match(self, node: ast.Match) -> None:
+        self.visit(node.subject)
+        for case in node.cases:
+            self.visit_block(case.body, case.pattern, case.guard)
 
     def visit_match_as(self, node: Any) -> None:
         if node.pattern is not None:
@@ -597,7 +636,7 @@ class _Walk:
             if not self.functions:
                 self.out.calls.append((path_of(node), node.lineno, bool(self.undoing)))
             elif name in _LATER_CALLS or name.startswith(("read_", "scan_")):
-                self.out.later_calls.append((path_of(node), node.lineno))
+                self.out.later_calls.append(path_of(node))
             for argument in node.args:
                 self.visit(argument)
             for keyword in node.keywords:
@@ -671,6 +710,9 @@ def _add_sql(scope: _Scope, text: str) -> None:
 
 
 _UNDOING_WITHS = frozenset({"catch_warnings", "localcontext", "Config", "StringCache", "option_context", "errstate"})
+_GENERICS = frozenset(
+    {"list", "dict", "tuple", "set", "frozenset", "type", "Sequence", "Mapping", "Callable", "Optional"}
+)
 _NAME_PROBES = frozenset({"globals", "locals", "dir", "vars"})
 
 
@@ -694,7 +736,9 @@ def _catches_name_error(handler: ast.ExceptHandler) -> bool:
 
 
 _CONTAINER_NODES = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
-_CONTAINER_CALLS = frozenset(["list", "dict", "set", "deque", "defaultdict", "OrderedDict", "Counter", "sorted", "fromkeys", "split"])
+_CONTAINER_CALLS = frozenset(
+    ["list", "dict", "set", "deque", "defaultdict", "OrderedDict", "Counter", "sorted", "fromkeys", "split"]
+)
 
 
 def _is_container(value: ast.expr) -> bool:
@@ -742,6 +786,8 @@ _HANDLERS: dict[type, Callable[[_Walk, Any], None]] = {
     ast.AsyncWith: _Walk.visit_with,
     ast.If: _Walk.visit_if,
     ast.Try: _Walk.visit_try,
+    ast.While: _Walk.visit_while,
+    ast.Match: _Walk.visit_match,
     ast.MatchAs: _Walk.visit_match_as,
     ast.MatchStar: _Walk.visit_match_star,
     ast.MatchMapping: _Walk.visit_match_mapping,

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from data_engine.notebook import effects
 from data_engine.notebook.magics import ParsedCell, Statement
@@ -42,6 +43,8 @@ _GIVEN = frozenset(dir(builtins)) | {
 }  # fmt: skip
 _KEEP = "put `#| keep` at the top of the cell if production needs it"
 _COMPOUND = {ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.For, ast.AsyncFor, ast.While, ast.Match}
+_SETS_UP = "sets up the process"
+_MARKED_KEEP = "its cell is marked keep"
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -99,7 +102,19 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
 class _Unit:
     """One top-level statement in its place."""
 
-    __slots__ = ("cell", "definite", "index", "is_main", "is_skipped", "line", "magic", "names", "node", "number")
+    __slots__ = (
+        "cell",
+        "definite",
+        "index",
+        "is_main",
+        "is_skipped",
+        "line",
+        "magic",
+        "magic_line",
+        "names",
+        "node",
+        "number",
+    )
 
     def __init__(self, index: int, cell: ParsedCell, statement: Statement) -> None:
         self.index = index
@@ -109,6 +124,7 @@ class _Unit:
         self.names: Names = statement.names
         self.line = statement.line
         self.magic = statement.magic
+        self.magic_line = statement.magic_line
         self.is_skipped = cell.verdict == "skip"
         self.is_main = isinstance(self.node, ast.If) and _is_main_test(self.node.test)
         self.definite: frozenset[str] | None = None  # None: all it binds
@@ -123,6 +139,9 @@ class _Unit:
     @property
     def place(self) -> str:
         return f"cell {self.number}, line {self.line}"
+
+
+_Wanted: TypeAlias = tuple[str, _Unit | None, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +185,7 @@ class _Slicer:
         self.stars: list[_Unit] = []
 
         self.taken: dict[int, str] = {}
-        self.wanted: dict[int, tuple[str, _Unit | None, int]] = {}
+        self.wanted: dict[int, _Wanted] = {}
         self.ended: dict[str, None] = {}
         self.early: dict[tuple[int, int], None] = {}
         self.open: list[_Open] = []
@@ -286,7 +305,7 @@ class _Slicer:
 
     # following names
 
-    def take(self, unit: _Unit, why: str, wanted: tuple[str, _Unit | None, int] | None = None) -> None:
+    def take(self, unit: _Unit, why: str, wanted: _Wanted | None = None) -> None:
         if unit.index in self.taken:
             return
         self.taken[unit.index] = why
@@ -316,9 +335,14 @@ class _Slicer:
                     self.soft.append(_Soft(name, _END, unit, line, bool(flags & TABLE)))
                 if flags & SQL:
                     self._soft_texts(name, _END, unit, line)
-            for name in names.binds:
-                for change in self.attached.get((unit.index, name), ()):
-                    self.take(change, f"changes `{name}` in place")
+            if not isinstance(unit.node, _DEFINITIONS) and names.later:
+                self._take_early(unit, unit.index)  # `sorted(rows, key=lambda row: RANK[row])`
+
+    def supply(self, owner: _Unit, name: str, why: str, wanted: _Wanted) -> None:
+        """Take the unit that binds `name`, and what changes that object in place."""
+        self.take(owner, why, wanted)
+        for change in self.attached.get((owner.index, name), ()):
+            self.take(change, f"changes `{name}` in place")
 
     def _soft_texts(self, name: str, at: int, user: _Unit, line: int) -> None:
         """The names in an SQL text that reaches `sql()` by a module-level name."""
@@ -341,7 +365,7 @@ class _Slicer:
                 self.shadowed.append(_Open(name, at, user, line, weak[0]))
             why = f"`{name}` is used by {user.label}" if user else f"the flow's `{name}`"
             for owner in strong:
-                self.take(owner, why, (name, user, line))
+                self.supply(owner, name, why, (name, user, line))
                 if at != _END:
                     self._take_early(owner, at)
         elif weak:
@@ -361,7 +385,7 @@ class _Slicer:
             for name, flags in unit.names.later.items():
                 if flags & LOAD:
                     for found in self.reaching(name, at)[0]:
-                        self.take(found, f"`{name}` is used by {unit.label}", (name, unit, unit.line))
+                        self.supply(found, name, f"`{name}` is used by {unit.label}", (name, unit, unit.line))
                         stack.append(found)
             for name, flags in unit.names.now.items():
                 if flags & LOAD:
@@ -374,9 +398,8 @@ class _Slicer:
         user = f"; {wanted[1].label} needs `{wanted[0]}` from it" if wanted and wanted[1] else ""
         if unit.magic:
             self._problem(
-                f"production cannot run {unit.magic}{user}", unit, unit.line, "write it in plain Python, without IPython's"
-                " syntax, or mark a cell that production does not need `#| skip`",
-            )  # fmt: skip
+                f"production cannot run {unit.magic}{user}", unit, unit.magic_line, "write it in plain Python"
+            )
         if names.await_line:
             self._problem(
                 f"`await` at the top of a cell does not work in a module{user}",
@@ -423,7 +446,7 @@ class _Slicer:
         for owner in self.reaching(function, at)[0]:
             if not isinstance(owner.node, _FUNCTIONS) or owner.index in seen:
                 continue
-            for path, _ in owner.names.later_calls:
+            for path in owner.names.later_calls:
                 done |= _kinds(self.resolve(path, owner))
             for name, flags in owner.names.later.items():
                 if flags & CALL:
@@ -435,10 +458,13 @@ class _Slicer:
 
     # trying what is only probably meant
 
-    def attempt(self, unit: _Unit, why: str) -> Remark | None:
+    def attempt(self, unit: _Unit, why: str, wanted: _Wanted | None = None) -> Remark | None:
         """Take `unit` and all it needs, or nothing; the problem that prevents it."""
         marks = self._marks()
-        self.take(unit, why)
+        if wanted is None:
+            self.take(unit, why)
+        else:
+            self.supply(unit, wanted[0], why, wanted)
         self.follow()
         problems = self.problems[marks[-1] :] or list(self._open_problems(self.open[marks[4] :]))
         if not problems:
@@ -451,9 +477,7 @@ class _Slicer:
         return tuple(len(part) for part in parts)
 
     def _forget(self, marks: tuple[int, ...]) -> None:
-        tables: list[
-            dict[int, str] | dict[int, tuple[str, _Unit | None, int]] | dict[str, None] | dict[tuple[int, int], None]
-        ]
+        tables: list[dict[int, str] | dict[int, _Wanted] | dict[str, None] | dict[tuple[int, int], None]]
         tables = [self.taken, self.wanted, self.ended, self.early]
         for table, size in zip(tables, marks, strict=False):
             while len(table) > size:
@@ -489,7 +513,7 @@ class _Slicer:
         for unit in self.units:
             if unit.index in self.taken or unit.is_skipped or not isinstance(unit.node, _FUNCTIONS):
                 continue
-            if "build" in unit.names.later or any(not _LOOKS.isdisjoint(path) for path, _ in unit.names.later_calls):
+            if "build" in unit.names.later or any(not _LOOKS.isdisjoint(path) for path in unit.names.later_calls):
                 continue
             for name, flags in unit.names.later.items():
                 owners = self.reaching(name, _END)[0]
@@ -545,13 +569,11 @@ class _Slicer:
             if weak and soft.is_table and weak[0].index not in self.taken:
                 self.problems += self._open_problems([_Open(soft.name, soft.at, soft.user, soft.line, weak[0])])
             return
-        if soft.at == _END:
-            self.ended.setdefault(soft.name)
         for owner in strong:
             if owner.index in self.taken:
                 continue
-            self.wanted[owner.index] = (soft.name, soft.user, soft.line)
-            problem = self.attempt(owner, f"`{soft.name}` is named by {soft.user.label}")
+            wanted = (soft.name, soft.user, soft.line)
+            problem = self.attempt(owner, f"`{soft.name}` is named by {soft.user.label}", wanted)
             if problem and soft.is_table:
                 self.problems.append(problem)
 
@@ -700,15 +722,17 @@ class _Slicer:
                 continue
             if names.future:
                 self.take(unit, "holds for the whole module")
-            elif unit.cell.verdict == "keep" and (not unit.magic or names.binds):
-                self.take(unit, "its cell is marked keep")
+            elif (
+                unit.cell.verdict == "keep" and not isinstance(unit.node, ast.Pass) and (not unit.magic or names.binds)
+            ):
+                self.take(unit, _MARKED_KEEP)
             elif names.star is not None:
                 if names.relative_line is None:
                     self.take(unit, "`*` may bring any name")
             elif self._is_effect_import(unit, used):
                 self.take(unit, "imported for its effect: nothing uses its name")
             elif self.is_setup(unit):
-                self.take(unit, "sets up the process")
+                self.take(unit, _SETS_UP)
         self.need("build", _END, None, 1)
         if "DESCRIPTION" in self.events:
             self.need("DESCRIPTION", _END, None, 1)
@@ -831,7 +855,7 @@ class _Slicer:
                 )
 
     def _warn_of_input(self, unit: _Unit) -> None:
-        if self.taken[unit.index] == "sets up the process":
+        if self.taken[unit.index] in (_SETS_UP, _MARKED_KEEP):
             return
         for path, line, _ in unit.names.calls:
             kinds = _kinds(self.resolve(path, unit))
@@ -840,7 +864,7 @@ class _Slicer:
             shown = effects.dotted(path)
             if "read" in kinds:
                 self.warn(
-                    f"{shown} reads data while the module is loaded, and the value stays the same in every run",
+                    f"{shown} reads data when the module is loaded, outside every step",
                     unit,
                     line,
                     "did you mean `context.current`? Read the data inside a step",
@@ -848,7 +872,7 @@ class _Slicer:
                 return
             if "io" in kinds:
                 self.warn(
-                    f"{shown} does input or output while the module is loaded",
+                    f"{shown} does input or output when the module is loaded, outside every step",
                     unit,
                     line,
                     "move it into a step or use `context.config`",
@@ -879,7 +903,10 @@ class _Slicer:
                 "write the full name, such as `from flow_helpers.tables import lookup`",
             )
         for path, line, text in unit.names.bare:
-            if self._is_lost_call(path, text, unit):
+            if self.resolve(path, unit) == "os.chdir()":
+                mend = "write paths relative to the flow_modules folder: every run starts there"
+                self.warn("`os.chdir(...)` is left out", unit, line, mend)
+            elif self._is_lost_call(path, text, unit):
                 self.warn(
                     f"`{effects.dotted(path).removesuffix('()')}(...)` is left out: production runs no calls that stand alone",
                     unit,
@@ -889,9 +916,6 @@ class _Slicer:
 
     def _is_lost_call(self, path: Path, text: str, unit: _Unit) -> bool:
         """Whether leaving out a call that stands alone may be missed in production."""
-        called = self.resolve(path, unit)
-        if called in ("os.chdir()", "os.fchdir()"):
-            return True
         owners = self.reaching(path[0], unit.index)[0]
         if not owners:
             return False
@@ -902,6 +926,9 @@ class _Slicer:
                 return effects.sounds_like_setup(owner.names.imports[path[0]].rpartition(".")[2])
             is_known = not effects.only_looks(method, text) and effects.sounds_like_setup(method)
             return owner.index in self.taken and is_known
+        if len(path) == 2 and owner.index not in self.taken:
+            done = self._done_by(path[0], unit.index)
+            return "setup" in done and "flow" not in done
         if owner.index not in self.taken or len(path) == 2 or isinstance(owner.node, _FUNCTIONS):
             return False
         return not effects.only_looks(method, text)
@@ -909,6 +936,8 @@ class _Slicer:
 
 def _kinds(called: str) -> set[str]:
     kinds = set()
+    if effects.is_setup(called):
+        kinds.add("setup")
     if effects.runs_a_flow(called):
         kinds.add("flow")
     if effects.reads_data(called):

@@ -21,8 +21,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_engine.errors import WorkspaceError
+from data_engine.errors import LedgerError, WorkspaceError
 from data_engine.files import create_exclusive, write_text_atomic
+from data_engine.locks import OsLock
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout, is_workspace
 from data_engine.workspace.machine import absolute_folder, refuse_network_drive, state_root
 
@@ -269,14 +270,13 @@ def _remember(places: Path, identity: str, roots: list[str]) -> None:
 
 @contextmanager
 def _locked(places: Path) -> Iterator[None]:
-    import filelock
-
-    lock = filelock.FileLock(places / ".lock", timeout=_LOCK_TIMEOUT_S)
+    lock = OsLock(places / ".lock")
     try:
-        places.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (OSError, filelock.Timeout) as error:
+        is_held = lock.wait(timeout_s=_LOCK_TIMEOUT_S)
+    except LedgerError as error:
         raise _unkept(places, error) from error
+    if not is_held:
+        raise _unkept(places, TimeoutError(f"another process has held {lock.path} for {_LOCK_TIMEOUT_S:g} s"))
     try:
         yield
     finally:

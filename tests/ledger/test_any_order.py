@@ -105,14 +105,14 @@ class Model:
     def _change(self, run: Run, event: Event) -> None:
         at_utc = utc_text(event.at_s)
         if isinstance(event, StepStarted):
-            key = run.run_id, event.index
-            self.steps[key] = StepRun(run.run_id, event.index, as_utf8(event.label), "started", at_utc)
+            key = run.run_id, event.step_index
+            self.steps[key] = StepRun(run.run_id, event.step_index, as_utf8(event.label), "started", at_utc)
         elif isinstance(event, StepFinished):
-            key = run.run_id, event.index
+            key = run.run_id, event.step_index
             known = self.steps.get(key)
             self.steps[key] = StepRun(
                 run_id=run.run_id,
-                index=event.index,
+                index=event.step_index,
                 label=as_utf8(event.label),
                 status=event.status,
                 started_at_utc=known.started_at_utc if known else utc_text(event.at_s - event.elapsed_s),

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import GroupBusyError, LedgerError
-from data_engine.ledger.locks import GroupLock, OsLock, RunnerLock, is_runner_gone
+from data_engine.locks import GroupLock, OsLock, RunnerLock, is_runner_gone
 
 HOLD = """
 import sys
 from pathlib import Path
-from data_engine.ledger.locks import GroupLock, RunnerLock
+from data_engine.locks import GroupLock, RunnerLock
 lock = {make}
 assert lock.try_acquire()
 print("held", flush=True)
@@ -169,6 +169,37 @@ def test_a_forked_child_holds_nothing(tmp_path: Path) -> None:
     assert not is_runner_gone(tmp_path, "r")
     second.release()
     runner.release()
+
+
+FORK = """
+import os, sys
+from pathlib import Path
+from data_engine.locks import GroupLock
+lock = GroupLock(Path(sys.argv[1]), "G")
+assert lock.try_acquire()
+if os.fork() == 0:
+    print("forked", flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_fork
+def test_a_killed_process_holds_nothing_through_its_forked_child(tmp_path: Path) -> None:
+    """A child that a step left behind does not keep the group busy."""
+    command = [sys.executable, "-c", FORK, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], text=True, **pipes)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "forked\n"
+    lock = GroupLock(tmp_path, "G")
+    held = lock.try_acquire()
+    process.kill()
+    process.wait()
+    is_free = lock.try_acquire()
+    process.communicate()
+
+    assert (held, is_free) == (False, True)
+    lock.release()
 
 
 def test_children_that_are_started_anew_hold_nothing(tmp_path: Path) -> None:

@@ -38,13 +38,15 @@ def test_runs_older_than_the_retention_go_with_steps_and_logs(ledger: Ledger) ->
 
 
 def test_a_run_that_ended_lately_or_not_at_all_stays(ledger: Ledger) -> None:
-    """Its age counts from its end."""
+    """Its age counts from its end, and its log stays whole."""
     ledger.record(start("long", at=0.0))
+    ledger.record(line("long", "early", at=0.0))
     ledger.record(finish("long", at=39 * DAY_S))
     ledger.record(start("open", at=0.0))
 
     assert ledger.prune(retention_days=30, now_s=40 * DAY_S) == 0
     assert len(ledger.runs()) == 2
+    assert [entry.message for entry in ledger.log("long")] == ["early"]
 
 
 def test_log_lines_of_no_run_go_too(ledger: Ledger) -> None:

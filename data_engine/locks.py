@@ -78,6 +78,25 @@ class OsLock:
         """
         return self._take(os.O_CREAT)
 
+    def wait(self, waiting: Callable[[], None] | None = None, timeout_s: float | None = None) -> bool:
+        """Take the lock, waiting until it is free; False when it was not within `timeout_s`.
+
+        `waiting` is called before each pause and may raise to give up.
+
+        Raises:
+            LedgerError: the lock file cannot be made.
+        """
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        pause_s = 0.001
+        while not self.try_acquire():
+            if deadline_s is not None and time.monotonic() >= deadline_s:
+                return False
+            if waiting is not None:
+                waiting()
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        return True
+
     def release(self) -> None:
         """Let go; does nothing when it is not held."""
         with _gate:
@@ -176,19 +195,12 @@ class GroupLock(OsLock):
             GroupBusyError: it was not free within `timeout_s`.
             LedgerError: the lock file cannot be made.
         """
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        pause_s = 0.001
-        while not self.try_acquire():
-            if deadline_s is not None and time.monotonic() >= deadline_s:
-                raise GroupBusyError(
-                    f'group "{self.group}" is still running after {timeout_s:g} s',
-                    where=f'group "{self.group}"',
-                    mend="wait for its run to end, or stop it",
-                )
-            if waiting is not None:
-                waiting()
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        if not self.wait(waiting, timeout_s):
+            raise GroupBusyError(
+                f'group "{self.group}" is still running after {timeout_s:g} s',
+                where=f'group "{self.group}"',
+                mend="wait for its run to end, or stop it",
+            )
 
     def __enter__(self) -> GroupLock:
         self.acquire()

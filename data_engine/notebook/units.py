@@ -1,0 +1,235 @@
+"""The top-level statements of a notebook in their order, and which of them may have bound a name last."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+from data_engine.notebook import effects
+from data_engine.notebook.magics import ParsedCell, Statement
+from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path
+from data_engine.notebook.walk import analyse, surely_bound
+
+END = sys.maxsize
+"""The place after the last statement: what functions see when a flow runs."""
+
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+IMPORTS = (ast.Import, ast.ImportFrom)
+LOOKS = frozenset({"preview", "run_once", "show", "display", "plot"})
+"""Calls that say a statement is there to be looked at."""
+
+_COMPOUND = {ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.For, ast.AsyncFor, ast.While, ast.Match}
+_DEEPEST_ALIAS = 20
+
+
+class Unit:
+    """One top-level statement in its place; `index` counts the notebook's statements, `number` its code cells.
+
+    `definite` are the names it binds whatever happens (None: all it binds). `is_main` marks what runs only under
+    `if __name__ == "__main__"`.
+    """
+
+    __slots__ = (
+        "cell",
+        "definite",
+        "index",
+        "is_main",
+        "is_skipped",
+        "line",
+        "magic",
+        "magic_line",
+        "names",
+        "node",
+        "number",
+    )
+
+    def __init__(self, index: int, cell: ParsedCell, statement: Statement) -> None:
+        self.index = index
+        self.cell = cell
+        self.number = cell.cell.number
+        self.node = statement.node
+        self.names: Names = statement.names
+        self.line = statement.line
+        self.magic = statement.magic
+        self.magic_line = statement.magic_line
+        self.is_skipped = cell.verdict == "skip"
+        self.is_main = isinstance(self.node, ast.If) and _is_main_test(self.node.test)
+        self.definite: frozenset[str] | None = None
+        if type(self.node) in _COMPOUND and self.names.binds:
+            sure = None if self.is_main else surely_bound([self.node], lambda node: analyse(node).binds)
+            self.definite = frozenset(sure or ())
+
+    @property
+    def label(self) -> str:
+        """How messages call it: by what it defines, or by its place."""
+        first = next(iter(self.names.binds), None)
+        return f"`{first}` in cell {self.number}" if first else self.place
+
+    @property
+    def place(self) -> str:
+        """Its cell and line."""
+        return f"cell {self.number}, line {self.line}"
+
+
+class Units:
+    """All statements of a notebook. `events` are the units that bind a name, in order, without skipped cells.
+
+    `repeats` maps an import that was made before to the cell that made it; `changes` maps a unit and a name it binds to
+    the units that change that object in place; `epochs` numbers the stretches in which functions see the same bindings.
+    """
+
+    def __init__(self, cells: Sequence[ParsedCell]) -> None:
+        self.cells = cells
+        self.all: list[Unit] = []
+        for cell in cells:
+            for statement in cell.statements:
+                self.all.append(Unit(len(self.all), cell, statement))
+        live = [unit for unit in self.all if not unit.is_skipped]
+        self.future = tuple(sorted({name for unit in live for name in unit.names.future}))
+        self.lazy_annotations = "annotations" in self.future or sys.version_info >= (3, 14)
+        self.events: dict[str, list[Unit]] = {}
+        self.repeats: dict[int, int] = {}
+        self._collect_events(live)
+        self.epochs = self._count_epochs()
+        self.changes: dict[tuple[int, str], list[Unit]] = {}
+        self._attach_changes(live)
+
+    def reaching(self, name: str, at: int) -> tuple[list[Unit], list[Unit]]:
+        """The units that may have bound `name` last before unit `at`, latest first, and those it was only a target of.
+
+        Several may have: all behind the last one that is sure to.
+        """
+        strong: list[Unit] = []
+        weak: list[Unit] = []
+        events = self.events.get(name)
+        if events is None:
+            return strong, weak
+        place = len(events) if at == END else bisect_left(events, at, key=_index)
+        while place:
+            place -= 1
+            unit = events[place]
+            if name in unit.names.targets:
+                weak.append(unit)
+                continue
+            strong.append(unit)
+            is_sure = unit.definite is None or name in unit.definite
+            if is_sure and name not in unit.names.additive:
+                break
+        return strong, weak
+
+    def resolve(self, path: Path, unit: Unit, depth: int = 0) -> str:
+        """The dotted name of an access path in `unit`; its root is "?" when it is an object made in the notebook."""
+        root = path[0]
+        found, _ = self.reaching(root, unit.index)
+        owner = found[0] if found else unit
+        if found and root in owner.names.imports:
+            return effects.dotted((owner.names.imports[root], *path[1:]))
+        if not found and root not in unit.names.binds:
+            return effects.dotted((root or "?", *path[1:]))
+        alias = owner.names.aliases.get(root)
+        if alias and alias[0] != root and depth < _DEEPEST_ALIAS:
+            return effects.dotted((self.resolve(alias, owner, depth + 1), *path[1:]))
+        return effects.dotted((root if root == "build" else "?", *path[1:]))
+
+    def is_container(self, name: str, at: int, depth: int = 0) -> bool:
+        """Whether `name` is a list, dict, set or deque as the notebook wrote it."""
+        for owner in self.reaching(name, at)[0]:
+            if name in owner.names.containers:
+                return True
+            alias = owner.names.aliases.get(name)
+            is_same = alias and (_is_same_object(alias) or alias[1:] == ("copy", "()"))
+            if alias and is_same and depth < _DEEPEST_ALIAS and self.is_container(alias[0], owner.index, depth + 1):
+                return True
+        return False
+
+    def is_setup(self, unit: Unit) -> bool:
+        """Whether the unit sets up the whole process, beyond a `with` that undoes it."""
+        names = unit.names
+        if unit.is_main or unit.magic or isinstance(unit.node, DEFINITIONS):
+            return False
+        marks = [(path, undoing) for path, _, undoing in names.calls]
+        marks += [((*path, " ="), undoing) for path, _, undoing in names.writes]
+        if type(unit.node) in _COMPOUND and any(not LOOKS.isdisjoint(path) for path, _ in marks):
+            return False
+        return any(
+            path[0] and not undoing and effects.is_setup(self.resolve(path, unit)) for path, undoing in marks
+        )
+
+    def done_by(self, function: str, at: int, seen: frozenset[int] = frozenset()) -> set[str]:
+        """What calling a function of the notebook does, of `effects.kinds`."""
+        done: set[str] = set()
+        for owner in self.reaching(function, at)[0]:
+            if not isinstance(owner.node, FUNCTIONS) or owner.index in seen:
+                continue
+            for path in owner.names.later_calls:
+                done |= effects.kinds(self.resolve(path, owner))
+            for name, flags in owner.names.later.items():
+                if flags & CALL:
+                    done |= self.done_by(name, at, seen | {owner.index})
+        return done
+
+    def _collect_events(self, live: Iterable[Unit]) -> None:
+        for unit in live:
+            is_import = isinstance(unit.node, IMPORTS)
+            repeated = 0
+            for name in unit.names.binds:
+                events = self.events.setdefault(name, [])
+                if is_import and events and name not in unit.names.additive:
+                    last = events[-1]
+                    if isinstance(last.node, IMPORTS) and last.names.imports[name] == unit.names.imports[name]:
+                        repeated += 1
+                        self.repeats[unit.index] = last.number
+                        continue
+                events.append(unit)
+            if repeated != len(unit.names.binds):
+                self.repeats.pop(unit.index, None)
+
+    def _count_epochs(self) -> list[int]:
+        read_later = {name for unit in self.all for name in unit.names.later}
+        moves = {
+            unit.index
+            for name, events in self.events.items()
+            if len(events) > 1 and name in read_later
+            for unit in events
+        }
+        epochs, epoch = [], 0
+        for index in range(len(self.all) + 1):
+            epochs.append(epoch)
+            epoch += index in moves
+        return epochs
+
+    def _attach_changes(self, live: Iterable[Unit]) -> None:
+        for unit in live:
+            if unit.is_main:
+                continue
+            for name, flags in unit.names.now.items():
+                if flags & CHANGE or (flags & MUTATE and self.is_container(name, unit.index)):
+                    self._attach(unit, name, unit.index, 0)
+
+    def _attach(self, change: Unit, name: str, at: int, depth: int) -> None:
+        for owner in self.reaching(name, at)[0]:
+            changes = self.changes.setdefault((owner.index, name), [])
+            if (changes and changes[-1] is change) or depth > _DEEPEST_ALIAS:
+                continue
+            changes.append(change)
+            alias = owner.names.aliases.get(name)
+            if alias and _is_same_object(alias):
+                self._attach(change, alias[0], owner.index, depth + 1)
+
+
+def _index(unit: Unit) -> int:
+    return unit.index
+
+
+def _is_same_object(alias: Path) -> bool:
+    """Whether what the path gives is its root or a part of it, so that changing the one changes the other."""
+    return all(part != "()" or alias[i - 1] in ("get", "setdefault") for i, part in enumerate(alias))
+
+
+def _is_main_test(test: ast.expr) -> bool:
+    return isinstance(test, ast.Compare) and any(
+        isinstance(part, ast.Name) and part.id == "__name__" for part in (test.left, *test.comparators)
+    )
