@@ -44,17 +44,18 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
     try:
-        return _invoke(list(arguments) or ["--help"])
+        try:
+            return _invoke(list(arguments) or ["--help"])
+        finally:
+            home = sys.modules.get("data_engine.engine.home")
+            if home is not None:
+                home.forget_homes()
     except (Exception, KeyboardInterrupt) as error:
         if _wants_trace(own):
             import traceback
 
             traceback.print_exception(error)
         return tell(error, as_json="--json" in own)
-    finally:
-        home = sys.modules.get("data_engine.engine.home")
-        if home is not None:
-            home.forget_homes()
 
 
 def _invoke(arguments: list[str]) -> int:

@@ -1,0 +1,89 @@
+"""`demo` and `lab`: from nothing to results, and to JupyterLab."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from data_engine.cli.lab import lab_command, lab_hint
+from data_engine.workspace.layout import WorkspaceLayout
+from tests.cli.conftest import Cli
+
+
+def test_the_demo_runs_its_flows_and_says_how_to_open_it(cli: Cli) -> None:
+    """Rows are counted in frames and in Parquet files; a second time gives the same."""
+    for _ in range(2):
+        answer = cli("demo")
+
+        assert answer.code == 0
+        assert f"Demo workspace: {Path.cwd() / 'data-engine-demo'}" in answer.out
+        rows = [line.split() for line in answer.out.splitlines() if "output/" in line]
+        assert [(row[0], row[2], row[3]) for row in rows] == [
+            ("Daily", "14", "12,208"),
+            ("Carrier", "1", "206"),
+            ("Delay", "1", "3"),
+        ]
+        assert answer.out.splitlines()[-1].strip() == "data-engine --workspace data-engine-demo lab"
+
+
+def test_the_demo_as_json(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("demo", tmp_path / "my demo", "--json")
+
+    assert answer.code == 0
+    assert answer.json["workspace_root"] == str(tmp_path / "my demo")
+    assert [(flow["flow"], flow["sources"]) for flow in answer.json["flows"]] == [
+        ("daily_flights", 14),
+        ("carrier_summary", 1),
+        ("delay_report", 1),
+    ]
+    outputs = [Path(path) for flow in answer.json["flows"] for path in flow["outputs"]]
+    assert all(path.is_file() for path in outputs)
+    assert answer.json["open_with"] == f"data-engine --workspace '{tmp_path / 'my demo'}' lab"
+
+
+def test_what_is_in_the_folder_stays(cli: Cli, tmp_path: Path) -> None:
+    """A folder that is not ours is added to; a file of the same name is kept, and the demo runs with it or fails."""
+    mine = tmp_path / "mine"
+    kept = {
+        "notes.txt": "mine",
+        "data/airlines.csv": "carrier,name\nUA,My airline\n",
+        "config/data_engine.toml": "# mine\n",
+    }
+    for name, text in kept.items():
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_text(text)
+
+    answer = cli("demo", mine)
+
+    assert answer.code == 0
+    assert {name: (mine / name).read_text() for name in kept} == kept
+
+
+def test_a_demo_flow_that_fails_is_told_with_its_cell(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    (tmp_path / "mine" / "data" / "airlines.csv").write_text("code,name\nUA,x\n")
+
+    answer = cli("demo", tmp_path / "mine")
+
+    assert answer.code == 1
+    assert "daily_flights.ipynb, cell 4" in answer.err
+
+
+def test_lab_serves_the_workspace_and_opens_its_first_notebook(tmp_path: Path) -> None:
+    """Options for JupyterLab go last, so that they win."""
+    layout = WorkspaceLayout(tmp_path / "claims")
+    layout.flow_modules_dir.mkdir(parents=True)
+    for name in ("_scratch.ipynb", "b.ipynb", "a claim.ipynb", "c.py"):
+        (layout.flow_modules_dir / name).touch()
+
+    assert lab_command(layout, ["--no-browser"]) == [
+        *(sys.executable, "-m", "jupyter", "lab"),
+        f"--ServerApp.root_dir={tmp_path / 'claims'}",
+        "--LabApp.default_url=/lab/tree/flow_modules/a%20claim.ipynb",
+        "--no-browser",
+    ]
+
+
+def test_the_hint_is_short_inside_and_whole_outside(tmp_path: Path) -> None:
+    assert lab_hint(Path.cwd() / "demo") == "data-engine --workspace demo lab"
+    assert lab_hint(tmp_path / "demo") == f"data-engine --workspace {tmp_path / 'demo'} lab"

@@ -1,0 +1,164 @@
+"""`list`, `show` and `compile`: the flows as they are, broken ones with their reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.support import WorkspaceFiles
+
+CLAIMS = [
+    "import polars as pl\nfrom data_engine import Flow\nDESCRIPTION = 'All [red]claims[/red]'",
+    "def read(context):\n    return 1",
+    "read(None)\n1 + 1",
+    """
+    def build():
+        return (
+            Flow(group="Claims").watch(mode="poll", source="../in", interval="30s").mirror(root="../out")
+            .step(read, save_as="raw").step(read, use="raw")
+        )
+    """,
+]
+
+
+@pytest.fixture(autouse=True)
+def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    ws.notebook("claims", *CLAIMS)
+    monkeypatch.chdir(ws.root)
+
+
+def test_list_shows_every_flow_and_reports_broken_ones(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A broken module is listed, its error is told, and the command itself did what it was asked: 0."""
+    ws.module("broken", "def build(:")
+
+    answer = cli("list")
+
+    assert answer.code == 0
+    rows = [line.split() for line in answer.out.splitlines()]
+    assert ["broken", "Broken", "broken"] in rows
+    assert ["claims", "Claims", "Claims", "poll", "every", "30s", "when", "files", "change", "in"] in rows
+    assert "broken.py, line 1" in answer.err
+
+
+def test_list_of_an_empty_workspace_says_so(cli: Cli, ws: WorkspaceFiles) -> None:
+    (ws.modules / "claims.ipynb").unlink()
+
+    assert "no flows" in cli("list").out
+    assert cli("list", "--json").json == []
+
+
+def test_list_json_has_the_keys_of_status_and_the_error(cli: Cli, ws: WorkspaceFiles) -> None:
+    ws.module("broken", "def build(:")
+
+    broken, claims = cli("list", "--json").json
+
+    assert {key: claims[key] for key in ("name", "group", "title", "mode", "error")} == {
+        "name": "claims",
+        "group": "Claims",
+        "title": "Claims",
+        "mode": "poll",
+        "error": None,
+    }
+    assert (broken["name"], set(broken["error"])) == ("broken", {"what", "where", "mend"})
+
+
+def test_show_tells_everything_about_a_flow(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Texts are the author's, brackets and all; the last run is told after one."""
+    ws.source("in/a.csv")
+
+    before = cli("show", "claims")
+    cli("run", "--once", "claims")
+    after = cli("show", "claims")
+
+    assert before.code == 0
+    assert "All [red]claims[/red]" in before.out
+    assert "last run  never on this machine" in before.out
+    assert "last run  success" in after.out
+    assert [line.split() for line in before.out.splitlines()[-2:]] == [["Read", "read", "raw"], ["Read", "read", "raw"]]
+
+
+def test_show_json_has_steps_and_last_run(cli: Cli) -> None:
+    shown = cli("show", "claims", "--json").json
+
+    assert shown["steps"] == [
+        {"label": "Read", "function": "read", "use": None, "save_as": "raw"},
+        {"label": "Read", "function": "read", "use": "raw", "save_as": None},
+    ]
+    assert shown["last_run"] is None
+
+
+def test_show_of_a_broken_module_fails_with_its_reason(cli: Cli, ws: WorkspaceFiles) -> None:
+    ws.module("broken", "def build(:")
+
+    answer = cli("show", "broken")
+
+    assert answer.code == 1
+    assert "broken.py, line 1" in answer.err
+
+
+def test_compile_says_of_each_statement_whether_and_why(cli: Cli) -> None:
+    """Nothing is executed: `read(None)` in a cell and the build are only read."""
+    answer = cli("compile", "claims")
+
+    assert answer.code == 0
+    rows = [line.split()[:4] for line in answer.out.splitlines()]
+    assert ["2", "1", "taken", "def"] in rows
+    assert ["3", "2", "left", "1"] in rows
+
+
+def test_compile_json_has_source_warnings_and_cells(cli: Cli) -> None:
+    compiled = cli("compile", "claims", "--json").json
+
+    assert set(compiled) == {"name", "path", "source", "warnings", "cells"}
+    assert "def read(context):" in compiled["source"]
+    assert "1 + 1" not in compiled["source"]
+    assert [
+        (cell["number"], [statement["taken"] for statement in cell["statements"]]) for cell in compiled["cells"]
+    ] == [
+        (1, [True, True, True]) if compiled["cells"][0]["statements"][0]["taken"] else (1, [False, True, True]),
+        (2, [True]),
+        (3, [False, False]),
+        (4, [True]),
+    ]
+
+
+def test_compile_of_a_python_module_says_that_it_runs_whole(cli: Cli, ws: WorkspaceFiles) -> None:
+    ws.module("plain", "from data_engine import Flow\ndef build():\n    return Flow(group='G')")
+
+    assert "the whole of it" in cli("compile", "plain").out
+    assert "def build()" in cli("compile", "plain", "--json").json["source"]
+
+
+def test_compile_fails_on_what_production_cannot_have(cli: Cli, ws: WorkspaceFiles) -> None:
+    ws.notebook("forgot", "def build():\n    return rate")
+
+    answer = cli("compile", "forgot")
+
+    assert answer.code == 1
+    assert "`rate`" in answer.err
+    assert "mend:" in answer.err
+
+
+@pytest.mark.parametrize("options", [[], ["--check"], ["--json"], ["--check", "--json"]])
+def test_compile_without_a_name_fails_when_any_module_is_broken(
+    cli: Cli, ws: WorkspaceFiles, options: list[str]
+) -> None:
+    """Good alone: 0. A module that compiles and does not build counts as broken."""
+    assert cli("compile", *options).code == 0
+    ws.notebook("raises", "def build():\n    raise KeyError('x')")
+
+    answer = cli("compile", *options)
+
+    assert answer.code == 1
+    assert "raises" in answer.out + answer.err
+
+
+def test_check_says_only_what_is_wrong(cli: Cli, ws: WorkspaceFiles) -> None:
+    ws.notebook("raises", "def build():\n    raise KeyError('x')")
+
+    assert "good    claims.ipynb" in cli("compile").out
+    checked = cli("compile", "--check")
+    assert checked.out == "2 modules, 1 broken, 0 with warnings\n"
+    assert "raises.ipynb, cell 1, line 2" in checked.err
+    assert cli("compile", "--check", "claims").code == 0
+    assert cli("compile", "--check", "raises").code == 1

@@ -1,0 +1,98 @@
+"""`runs`, `log` and `reset`: what ran on this machine."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.support import WorkspaceFiles
+
+CLAIMS = """
+    from data_engine import Flow
+
+    def read(context):
+        print("reading")
+        context.log("half way")
+        if context.source.path.read_text() == "bad":
+            raise KeyError("amount")
+
+    def build():
+        return Flow(group="G").watch(mode="manual", source="../in").step(read)
+"""
+
+
+@pytest.fixture(autouse=True)
+def ran(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    monkeypatch.chdir(ws.root)
+    ws.notebook("claims", CLAIMS)
+    ws.notebook(
+        "other", "from data_engine import Flow", 'def build():\n    return Flow(group="G").step(lambda context: 1)'
+    )
+    ws.source("in/a.csv", "good")
+    ws.source("in/b.csv", "bad")
+    cli("run", "--once")
+
+
+def test_runs_are_listed_newest_first(cli: Cli) -> None:
+    rows = [line.split()[1:4] for line in cli("runs").out.splitlines()[2:]]
+
+    assert [row[0] for row in rows] == ["other", "claims", "claims"]
+    assert [row[2] for row in rows[1:]] == ["failed", "success"]
+
+
+def test_runs_of_a_flow_a_status_and_a_number(cli: Cli) -> None:
+    def sources(*options: object) -> list[str]:
+        return [run["source"][-5:] for run in cli("runs", "claims", "--json", *options).json]
+
+    assert sources() == ["b.csv", "a.csv"]
+    assert sources("--limit", 1) == ["b.csv"]
+    assert sources("--status", "success") == ["a.csv"]
+    assert sources("--status", "killed") == []
+    assert "No such runs" in cli("runs", "claims", "--status", "killed").out
+
+
+def test_runs_of_a_flow_that_is_gone_are_still_there(cli: Cli, ws: WorkspaceFiles) -> None:
+    (ws.modules / "claims.ipynb").unlink()
+
+    assert len(cli("runs", "claims", "--json").json) == 2
+    assert cli("reset", "claims", "--yes").code == 0
+    assert cli("runs", "claims").code == 2
+
+
+def test_the_log_of_a_run_by_the_beginning_of_its_id(cli: Cli) -> None:
+    (run,) = cli("runs", "claims", "--status", "failed", "--json").json
+
+    told = cli("log", run["run_id"][:9])
+    facts = cli("log", run["run_id"][:9], "--json").json
+
+    assert told.code == 0
+    assert "half way" in told.out
+    assert "KeyError: 'amount'" in told.out
+    assert facts["run"] == run
+    assert [(step["label"], step["status"]) for step in facts["steps"]] == [("Read", "failed")]
+    assert [line["message"] for line in facts["log"]][:2] == ["reading", "half way"]
+
+
+def test_reset_forgets_one_flow_or_all(cli: Cli) -> None:
+    assert cli("reset", "claims", "--yes", "--json").json == {"flow": "claims", "runs": 2}
+    assert [run["flow"] for run in cli("runs", "--json").json] == ["other"]
+    assert "Forgot 1 run of every flow" in cli("reset", "--all", "--yes").out
+    assert cli("runs", "--json").json == []
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("typed", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 3), ("\n", 1, 3), ("", 130, 3)])
+def test_on_a_terminal_reset_asks(cli: Cli, monkeypatch: pytest.MonkeyPatch, typed: str, code: int, left: int) -> None:
+    """Only a yes forgets; an end of input is as good as Ctrl-C."""
+    monkeypatch.setattr("sys.stdin", _Terminal(typed))
+
+    answer = cli("reset", "--all")
+
+    assert (answer.code, len(cli("runs", "--json").json)) == (code, left)
+    assert "every source is due again?" in answer.err

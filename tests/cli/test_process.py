@@ -1,0 +1,182 @@
+"""What only a process of its own can show: pipes, encodings, signals, and a quick start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from data_engine import Workspace
+from tests.cli.conftest import Cli
+from tests.support import WorkspaceFiles
+
+Process = Callable[..., "subprocess.Popen[bytes]"]
+
+NOISY = """
+    import subprocess
+    from data_engine import Flow
+
+    def read(context):
+        print("from the step", flush=True)
+        subprocess.run(["echo", "from its child"], check=False)
+
+    def build():
+        return Flow(group="G", label="Größe ✓").watch(mode="manual", source="../in").step(read)
+"""
+
+
+@pytest.fixture(autouse=True)
+def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ws.root)
+    ws.notebook("noisy", NOISY)
+    ws.source("in/a.csv")
+    ws.source("in/b.csv")
+
+
+def test_a_reader_that_goes_away_changes_no_run(process: Process, ws: WorkspaceFiles) -> None:
+    """`data-engine run --once | head -1`: the steps that print, and all later runs, end as they would."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    run = process("run", "--once", stdout=writing)
+    os.close(writing)
+
+    assert (run.communicate()[1], run.returncode) == (b"", 0)
+    assert [run.status for run in Workspace(ws.root).runs()] == ["success", "success"]
+
+
+def test_json_is_alone_on_standard_output(process: Process) -> None:
+    """Whatever steps and their children print goes to standard error."""
+    run = process("run", "--once", "--json")
+    out, err = run.communicate()
+
+    assert [item["status"] for item in json.loads(out)["runs"]] == ["success", "success"]
+    assert err.count(b"from the step") == err.count(b"from its child") == 2
+
+
+def test_a_terminal_without_our_letters_shows_what_it_can(process: Process) -> None:
+    """In JSON they are UTF-8 all the same."""
+    table = process("list", env={"PYTHONIOENCODING": "ascii"})
+    document = process("list", "--json", env={"PYTHONIOENCODING": "ascii"})
+
+    out, err = table.communicate()
+    assert (table.returncode, err) == (0, b"")
+    assert b"Gr??e ?" in out
+    assert json.loads(document.communicate()[0].decode())[0]["title"] == "Größe ✓"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_an_error(process: Process) -> None:
+    with open("/dev/full", "wb") as full:
+        run = process("list", stdout=full)
+
+    assert run.communicate()[1] == b"error: the output could not be written: No space left on device\n"
+    assert run.returncode == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_ctrl_c_ends_with_130_and_the_run_is_recorded(process: Process, ws: WorkspaceFiles, options: list[str]) -> None:
+    ws.module(
+        "slow",
+        """
+        import sys, time
+        from data_engine import Flow
+
+        def nap(context):
+            print("begun", file=sys.stderr, flush=True)
+            time.sleep(60)
+
+        def build():
+            return Flow(group="S").step(nap)
+        """,
+    )
+    run = process("run", "--once", "slow", *options)
+    assert run.stderr is not None
+    assert run.stderr.readline() == b"begun\n"
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate()
+
+    assert run.returncode == 130
+    assert b"Traceback" not in out + err
+    assert "interrupted" in (json.loads(out)["error"]["what"] if options else err.decode())
+    assert [run.status for run in Workspace(ws.root).runs("slow")] == ["stopped"]
+
+
+def test_no_colour_but_on_terminals(process: Process) -> None:
+    assert b"\x1b" not in b"".join(process("list").communicate())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [(["--version"], ("typer", "rich", "polars", "asyncio")), (["--help"], ("polars", "rich", "sqlite3", "nbformat"))],
+)
+def test_version_and_help_import_next_to_nothing(arguments: list[str], unwanted: tuple[str, ...]) -> None:
+    code = f"""
+import sys
+from data_engine.cli.app import run
+assert run({arguments}) == 0
+print([name for name in {unwanted} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": _ROOT},
+    )
+
+    assert done.stderr == "[]\n"
+    assert "data-engine" in done.stdout
+
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+BROKEN = {
+    "--debug": (["--debug"], {}),
+    "DATA_ENGINE_DEBUG": ([], {"DATA_ENGINE_DEBUG": "1"}),
+}
+
+
+def test_the_unexpected_is_one_line_and_how_to_see_more(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours ends with 1 and without a traceback."""
+
+    def explode(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("data_engine.client.read_catalog", explode)
+
+    answer = cli("list")
+
+    assert answer.code == 1
+    assert answer.err.splitlines()[0] == "error: unexpected RuntimeError: boom"
+    assert "--debug" in answer.err
+    assert "Traceback" not in answer.err
+    assert cli("list", "--json").json["error"]["what"] == "unexpected RuntimeError: boom"
+
+
+@pytest.mark.parametrize(("options", "variables"), BROKEN.values(), ids=BROKEN)
+def test_debug_shows_the_traceback(
+    cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, options: list[str], variables: dict[str, str]
+) -> None:
+    """Of any error, with the author's own exception; the answer is the same otherwise."""
+    ws.module("broken", "def build():\n    return 1 / 0")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    answer = cli(*options, "show", "broken")
+
+    assert answer.code == 1
+    assert answer.err.startswith("Traceback")
+    assert "ZeroDivisionError: division by zero" in answer.err
+
+
+def test_help_is_what_nothing_asks_for(cli: Cli) -> None:
+    answer = cli()
+
+    assert answer.code == 0
+    assert answer.out.startswith("Usage: data-engine")

@@ -1,0 +1,184 @@
+"""`run --once`: every source is tried, every run has its line and its record, and the exit code tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_engine import Workspace
+from tests.cli.conftest import Cli
+from tests.support import WorkspaceFiles
+
+READ = """
+    from data_engine import Flow
+
+    def read(context):
+        text = context.source.path.read_text()
+        if text == "bad":
+            raise KeyError("amount")
+        return text
+
+    def build():
+        return Flow(group="G").watch(mode="manual", source="../in", extensions=".txt").step(read, save_as="text")
+"""
+
+LOOK = """
+    import os
+    from data_engine import Flow
+
+    LOADED_IN = os.getcwd()
+
+    def look(context):
+        context.log(f"loaded in {LOADED_IN}, runs in {os.getcwd()} with {dict(context.params)}")
+
+    def build():
+        return Flow(group="G").step(look)
+"""
+
+
+@pytest.fixture(autouse=True)
+def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ws.root)
+
+
+def filled(ws: WorkspaceFiles, *texts: str) -> None:
+    for number, text in enumerate(texts):
+        ws.source(f"in/{number}.txt", text)
+    ws.notebook("claims", READ)
+
+
+def test_every_source_has_its_line_and_its_record(cli: Cli, ws: WorkspaceFiles) -> None:
+    filled(ws, "a", "b")
+
+    answer = cli("run", "--once", "claims")
+
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [["success", "claims", "0.txt"], ["success", "claims", "1.txt"]]
+    assert lines[2].startswith("2 runs: 2 success, 0 failed")
+    assert [run.status for run in Workspace(ws.root).runs()] == ["success", "success"]
+
+
+def test_a_failure_is_placed_in_its_cell_and_the_others_run(cli: Cli, ws: WorkspaceFiles) -> None:
+    """The error stands under its run's line, with cell and line; the exit code is 1."""
+    filled(ws, "a", "bad", "c")
+
+    answer = cli("run", "--once", "claims")
+
+    assert answer.code == 1
+    assert [line.split()[0] for line in answer.out.splitlines() if "claims  " in line] == [
+        "success",
+        "failed",
+        "success",
+    ]
+    assert "KeyError: 'amount'" in answer.out
+    assert 'claims.ipynb, cell 1, line 6: raise KeyError("amount")' in answer.out
+    assert "3 runs: 2 success, 1 failed" in answer.out
+
+
+def test_on_error_raise_leaves_the_rest(cli: Cli, ws: WorkspaceFiles) -> None:
+    """The failure is told once."""
+    filled(ws, "a", "bad", "c")
+
+    answer = cli("run", "--once", "claims", "--on-error", "raise")
+
+    assert answer.code == 1
+    assert answer.out.count("KeyError: 'amount'") == 1
+    assert answer.err == ""
+    assert "2 runs: 1 success, 1 failed" in answer.out
+
+
+def test_without_a_name_every_flow_runs_whatever_the_others_do(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A module that does not import and a flow that fails are told; the rest runs; the exit code is 1."""
+    filled(ws, "bad")
+    ws.module("broken", "def build(:")
+    ws.notebook("look", LOOK)
+
+    answer = cli("run", "--once")
+
+    assert answer.code == 1
+    assert [line.split()[:2] for line in answer.out.splitlines() if line[0] != " "][:3] == [
+        ["broken", "broken"],
+        ["failed", "claims"],
+        ["success", "look"],
+    ]
+    assert "2 runs: 1 success, 1 failed, 1 flow could not run" in answer.out
+
+
+def test_a_broken_module_alone_fails(cli: Cli, ws: WorkspaceFiles) -> None:
+    """The request was right, the flow was not: 1, with the line."""
+    ws.module("broken", "import json\n1 / 0\ndef build(): ...")
+
+    answer = cli("run", "--once", "broken")
+
+    assert answer.code == 1
+    assert "ZeroDivisionError" in answer.err
+    assert "broken.py, line 2" in answer.err
+
+
+def test_a_flow_that_cannot_begin_fails(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A mirror into its own source is found before the first run."""
+    ws.source("in/a.txt")
+    ws.module(
+        "loop",
+        """
+        from data_engine import Flow
+
+        def build():
+            return Flow(group="G").watch(mode="manual", source="../in").mirror(root="../in").step(lambda context: 1)
+        """,
+    )
+
+    answer = cli("run", "--once", "loop")
+
+    assert answer.code == 1
+    assert "is the source folder itself" in answer.out
+
+
+def test_an_empty_source_folder_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
+    filled(ws)
+    (ws.root / "in").mkdir()
+
+    answer = cli("run", "--once", "claims")
+
+    assert answer.code == 0
+    assert f"no files to run for in {ws.root / 'in'}" in answer.out
+
+
+def test_modules_load_and_run_in_the_authored_folder(cli: Cli, ws: WorkspaceFiles) -> None:
+    """As in JupyterLab; and the shell's own folder is as it was."""
+    ws.notebook("look", LOOK)
+
+    cli("run", "--once", "look", "--param", "minutes=15", "--param", "day=2013-01-05", "--params", '{"all": true}')
+
+    (entry,) = Workspace(ws.root).log(Workspace(ws.root).runs()[0].run_id)
+    modules = ws.root / "flow_modules"
+    params = {"minutes": 15, "day": "2013-01-05", "all": True}
+    assert entry.message == f"loaded in {modules}, runs in {modules} with {params}"
+    assert Path.cwd() == ws.root
+
+
+@pytest.mark.parametrize("source", ["in/1.txt", "1.txt", "./in/../in/1.txt"])
+def test_a_source_is_named_as_the_shell_or_its_folder_sees_it(cli: Cli, ws: WorkspaceFiles, source: str) -> None:
+    filled(ws, "a", "b")
+
+    answer = cli("run", "--once", "claims", "--source", source)
+
+    assert answer.code == 0
+    assert [run.source for run in Workspace(ws.root).runs()] == [str(ws.root / "in" / "1.txt")]
+
+
+def test_json_gives_the_runs_and_what_could_not_run(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Runs as `runs --json` shows them, in the order they ran; the error of a module has its three parts."""
+    filled(ws, "a", "bad")
+    ws.module("broken", "def build(:")
+
+    answer = cli("run", "--once", "--json")
+
+    assert answer.code == 1
+    assert answer.json["runs"] == list(reversed(cli("runs", "--json").json))
+    assert [run["status"] for run in answer.json["runs"]] == ["success", "failed"]
+    assert [(item["flow"], set(item["error"])) for item in answer.json["broken"]] == [
+        ("broken", {"what", "where", "mend"})
+    ]

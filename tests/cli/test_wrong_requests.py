@@ -1,0 +1,136 @@
+"""A wrong request ends with 2, says the mend on standard error, and changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_engine.cli.outcome import Failed, exit_code
+from data_engine.errors import (
+    FlowExecutionError,
+    FlowStoppedError,
+    FlowValidationError,
+    GroupBusyError,
+    LedgerError,
+    OwnedElsewhereError,
+    SettingsError,
+)
+from tests.cli.conftest import Cli
+from tests.support import WorkspaceFiles
+
+FLOW = """
+    from data_engine import Flow
+
+    def build():
+        return Flow(group="G").watch(mode="manual", source="../in").step(lambda context: 1, save_as="one")
+"""
+
+WRONG = {
+    "no such command": (["frob"], "No such command", "data-engine --help"),
+    "no such option": (["list", "--frob"], "No such option", "data-engine list --help"),
+    "a command of workspace is missing": (["workspace"], "Missing command", "data-engine workspace --help"),
+    "an argument is missing": (["show"], "Missing argument", "data-engine show --help"),
+    "a global option after the command": (["list", "--workspace", "x"], "--workspace", "before the command"),
+    "no workspace there": (["--workspace", "nowhere", "list"], "does not exist", "workspace create"),
+    "an unknown flow to show": (["show", "clams"], "'clams' is not available", "check the spelling"),
+    "an unknown flow to preview": (["preview", "clams"], "'clams' is not available", "check the spelling"),
+    "an unknown flow to compile": (["compile", "clams"], "'clams' is not available", "check the spelling"),
+    "an unknown flow to check": (["compile", "clams", "--check"], "'clams' is not available", "check the spelling"),
+    "an unknown flow to run": (["run", "--once", "clams"], "'clams' is not available", "check the spelling"),
+    "an unknown flow's runs": (["runs", "clams"], "'clams' is not available", "check the spelling"),
+    "an unknown flow to reset": (["reset", "clams", "--yes"], "'clams' is not available", "check the spelling"),
+    "an unknown object": (["preview", "claims", "--use", "two"], "saves an object 'two'", "saved objects: one"),
+    "an unknown file to preview": (["preview", "claims", "--source", "x.csv"], "Source file not found", "name a file"),
+    "an unknown file to run": (["run", "--once", "claims", "--source", "x.csv"], "not found", "name a file"),
+    "a file without its flow": (["run", "--once", "--source", "x.csv"], "not of which flow", "--once NAME"),
+    "a run in the background": (["run", "claims"], "background", "data-engine run --once claims"),
+    "a parameter without a value": (["preview", "claims", "--param", "x"], "'x' gives no", "--param late_minutes=120"),
+    "parameters that are not JSON": (["preview", "claims", "--params", "{x"], "it is not JSON", "late_minutes"),
+    "an unknown word after a failure": (["run", "--once", "--on-error", "x"], "'x' is not one of", "run --help"),
+    "an unknown run": (["log", "3f"], "there is no run '3f'", "data-engine runs"),
+    "an unknown status": (["runs", "--status", "lost"], "'lost' is not one of", "data-engine runs --help"),
+    "a limit of nothing": (["runs", "--limit", "0"], "--limit", "data-engine runs --help"),
+    "reset of nothing": (["reset"], "either a flow or --all", "data-engine reset FLOW"),
+    "reset of one and all": (["reset", "claims", "--all"], "either a flow or --all", "data-engine reset FLOW"),
+    "reset off a terminal": (["reset", "claims"], "no terminal to ask on", "add --yes"),
+    "use of no workspace": (["workspace", "use", "nowhere"], "does not exist", "workspace create"),
+    "fork of no workspace": (["workspace", "fork", "nowhere"], "does not exist", "workspace create"),
+    "a workspace that is a file": (["workspace", "create", "flow_modules/claims.ipynb"], "is a file", "move it away"),
+    "a demo in a file": (["demo", "flow_modules/claims.ipynb"], "is a file", "move it away"),
+}
+
+
+@pytest.fixture(autouse=True)
+def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    ws.notebook("claims", FLOW)
+    ws.source("in/a.csv")
+    monkeypatch.chdir(ws.root)
+
+
+@pytest.mark.parametrize(("arguments", "what", "mend"), WRONG.values(), ids=WRONG)
+def test_a_wrong_request_ends_with_2_and_its_mend(
+    cli: Cli, ws: WorkspaceFiles, arguments: list[str], what: str, mend: str
+) -> None:
+    """Nothing is on standard output, the error and its mend are on standard error, and no run was recorded."""
+    answer = cli(*arguments)
+
+    assert (answer.code, answer.out) == (2, "")
+    assert what in answer.err.splitlines()[0]
+    assert mend in answer.err.partition("mend:")[2]
+    assert "Traceback" not in answer.err
+    assert cli("runs", "--json").json == []
+
+
+@pytest.mark.parametrize("name", ["no such option", "an unknown flow to run", "a run in the background"])
+def test_with_json_the_error_is_a_document_on_standard_output(cli: Cli, name: str) -> None:
+    """`{error: {what, where, mend}}`, with the same exit code, whoever found the mistake."""
+    arguments, what, mend = WRONG[name]
+
+    answer = cli(*arguments, "--json")
+
+    assert (answer.code, answer.err) == (2, "")
+    assert set(answer.json) == {"error"}
+    assert set(answer.json["error"]) == {"what", "where", "mend"}
+    assert what in answer.json["error"]["what"]
+    assert mend in answer.json["error"]["mend"]
+
+
+def test_wrong_settings_are_a_wrong_request(cli: Cli, ws: WorkspaceFiles) -> None:
+    """The file and the key are named, and nothing runs."""
+    ws.source("config/data_engine.toml", '[limits]\nrun_timeout = "soon"')
+
+    answer = cli("run", "--once")
+
+    assert answer.code == 2
+    assert "data_engine.toml: limits.run_timeout" in answer.err
+
+
+def test_outside_of_any_workspace_the_ways_to_one_are_told(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path / "here")
+
+    answer = cli("list")
+
+    assert answer.code == 2
+    assert "data-engine workspace use PATH" in answer.err
+
+
+def test_exit_codes() -> None:
+    """The word for each: 1 it failed, 2 wrong, 3 owned elsewhere, 130 interrupted; wrapping a failure hides no owner."""
+    step = FlowExecutionError(flow_name="a", phase="step", detail="KeyError: 'x'")
+    codes = {
+        1: [
+            step,
+            GroupBusyError("busy"),
+            FlowStoppedError("stopped"),
+            Failed(FlowValidationError("x")),
+            RuntimeError(),
+        ],
+        2: [FlowValidationError("x"), SettingsError("x"), LedgerError("x")],
+        3: [OwnedElsewhereError("anna's"), Failed(OwnedElsewhereError("anna's"))],
+        130: [KeyboardInterrupt()],
+    }
+
+    assert {code: {exit_code(error) for error in errors} for code, errors in codes.items()} == {c: {c} for c in codes}
