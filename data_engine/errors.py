@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 class FlowValidationError(ValueError):
     """A mistake with its mend: `what` is wrong, `where` it is, and the `mend`.
 
-    When `run_once()` raises it, `completed` holds the contexts of the sources that finished before.
+    When `run_once()` raises it, `completed` holds the contexts of the sources that finished before. `trace` is the
+    author's part of the traceback as text, once the error was placed in its notebook; a notebook shows that and the
+    message in place of every frame.
 
     Example:
         >>> error = FlowValidationError("interval is -5 s", where="Flow.watch", mend="use interval='30s'")
@@ -44,6 +46,7 @@ class FlowValidationError(ValueError):
         self.what = what
         self.where = where
         self.mend = mend
+        self.trace: tuple[str, ...] = ()
         self.completed: list[Any] = []
 
     def __str__(self) -> str:
@@ -53,6 +56,15 @@ class FlowValidationError(ValueError):
         if self.mend:
             lines.append(f"  mend:  {self.mend}")
         return "\n".join(lines)
+
+    def __getattr__(self, name: str) -> Any:
+        # IPython shows what `_render_traceback_` returns in place of all frames, when an exception has it.
+        if name == "_render_traceback_" and self.__dict__.get("trace"):
+            return self._lines_for_notebook
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _lines_for_notebook(self) -> list[str]:
+        return [*self.trace, "", f"{type(self).__name__}: {self}"]
 
     def as_dict(self) -> dict[str, str | None]:
         """The three parts, as `--json` prints them under `error`."""
@@ -105,7 +117,7 @@ class FlowExecutionError(FlowValidationError):
         self.source_path = None if source_path is None else str(source_path)
         self.cell = cell
         self.source_line = source_line
-        super().__init__(self._sentence(), where=self._place(), mend=mend)
+        super().__init__(self._sentence(), where=self._place() or None, mend=mend)
 
     def _sentence(self) -> str:
         if self.phase == "step":
@@ -121,10 +133,14 @@ class FlowExecutionError(FlowValidationError):
             text += f" in {self.function_name}"
         return f"{text}: {self.detail}"
 
-    def _place(self) -> str | None:
-        if self.cell and self.source_line:
-            return f"{self.cell}: {self.source_line.strip()}"
-        return self.cell
+    def set_place(self, cell: str, source_line: str | None, note: str | None = None) -> None:
+        """Say which line of which cell raised; `note` is added in brackets."""
+        self.cell, self.source_line = cell, source_line
+        self.where = self._place() + (f" ({note})" if note else "")
+
+    def _place(self) -> str:
+        line = (self.source_line or "").strip()
+        return f"{self.cell}: {line}" if line else self.cell or ""
 
     def _arguments(self) -> dict[str, Any]:
         names = ("flow_name", "phase", "detail", "step_label", "function_name", "source_path", "cell", "source_line")

@@ -100,7 +100,12 @@ class FileRef(os.PathLike[str]):
 
 @dataclass(frozen=True, slots=True)
 class ItemError:
-    """What `map(on_error="collect")` puts in the place of an item whose call raised."""
+    """What `map(on_error="collect")` puts in the place of an item whose call raised.
+
+    Example:
+        >>> print(ItemError("b.csv", ValueError("no rows")))
+        b.csv: ValueError: no rows
+    """
 
     item: Any
     error: BaseException

@@ -15,7 +15,8 @@ from pathlib import Path
 from data_engine.errors import FlowValidationError, NotebookCompileError
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, read_cells
-from data_engine.notebook.slice import Remark, Slice, slice_cells
+from data_engine.notebook.remarks import Remark
+from data_engine.notebook.slice import Slice, slice_cells
 
 FORMAT = 1
 """Raised with every change of what the compiler makes of the same notebook."""

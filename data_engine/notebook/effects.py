@@ -62,157 +62,27 @@ _READS_OR_WRITES = re.compile(
     re.VERBOSE,
 )
 _READERS = frozenset(
-    [
-        "head",
-        "tail",
-        "describe",
-        "show",
-        "plot",
-        "info",
-        "sample",
-        "glimpse",
-        "preview",
-        "collect",
-        "fetch",
-        "explain",
-        "display",
-        "print",
-        "print_schema",
-        "limit",
-        "filter",
-        "select",
-        "with_columns",
-        "group_by",
-        "groupby",
-        "agg",
-        "sort",
-        "sort_values",
-        "join",
-        "merge",
-        "unique",
-        "value_counts",
-        "n_unique",
-        "null_count",
-        "count",
-        "sum",
-        "min",
-        "max",
-        "mean",
-        "median",
-        "std",
-        "var",
-        "quantile",
-        "corr",
-        "len",
-        "slice",
-        "get_column",
-        "get_columns",
-        "item",
-        "row",
-        "rows",
-        "iter_rows",
-        "pipe",
-        "drop",
-        "rename",
-        "cast",
-        "equals",
-        "estimated_size",
-        "is_empty",
-        "is_null",
-        "is_duplicated",
-        "to_pandas",
-        "to_dict",
-        "to_dicts",
-        "to_string",
-        "to_numpy",
-        "to_list",
-        "to_arrow",
-        "to_frame",
-        "to_html",
-        "pl",
-        "df",
-        "arrow",
-        "fetchall",
-        "fetchone",
-        "fetchdf",
-        "fetchmany",
-        "fetchnumpy",
-        "lazy",
-        "hist",
-        "boxplot",
-        "collect_schema",
-        "schema",
-        "dtypes",
-        "columns",
-        "keys",
-        "values",
-        "items",
-        "get",
-        "copy",
-        "index",
-        "startswith",
-        "endswith",
-        "join",
-        "format",
-        "upper",
-        "lower",
-        "exists",
-        "is_file",
-        "is_dir",
-        "stat",
-        "resolve",
-        "as_posix",
-        "iterdir",
-        "glob",
-        "rglob",
-        "read_text",
-        "read_bytes",
-        "names",
-        "paths",
-        "ok",
-        "errors",
-        "summarize",
-        "debug",
-        "info",
-        "warning",
-        "error",
-        "exception",
-        "critical",
-        "log",
-        "isEnabledFor",
-        "getEffectiveLevel",
-        "most_common",
-        "elements",
-        "isoformat",
-        "strftime",
-        "timestamp",
-    ]
-)
+    {"head", "tail", "describe", "show", "plot", "info", "sample", "glimpse", "preview", "collect", "fetch",
+     "explain", "display", "print", "print_schema", "limit", "filter", "select", "with_columns", "group_by",
+     "groupby", "agg", "sort", "sort_values", "join", "merge", "unique", "value_counts", "n_unique",
+     "null_count", "count", "sum", "min", "max", "mean", "median", "std", "var", "quantile", "corr", "len",
+     "slice", "get_column", "get_columns", "item", "row", "rows", "iter_rows", "pipe", "drop", "rename", "cast",
+     "equals", "estimated_size", "is_empty", "is_null", "is_duplicated", "to_pandas", "to_dict", "to_dicts",
+     "to_string", "to_numpy", "to_list", "to_arrow", "to_frame", "to_html", "pl", "df", "arrow", "fetchall",
+     "fetchone", "fetchdf", "fetchmany", "fetchnumpy", "lazy", "hist", "boxplot", "collect_schema", "schema",
+     "dtypes", "columns", "keys", "values", "items", "get", "copy", "index", "startswith", "endswith", "format", "upper", "lower", "exists", "is_file", "is_dir", "stat", "resolve", "as_posix", "iterdir",
+     "glob", "rglob", "read_text", "read_bytes", "names", "paths", "ok", "errors", "summarize", "debug", "warning", "error", "exception", "critical", "log", "isEnabledFor", "getEffectiveLevel", "most_common",
+     "elements", "isoformat", "strftime", "timestamp"}
+)  # fmt: skip
 _LOOKING_SQL = re.compile(r"\s*(select|from|with|describe|show|summarize|pragma|explain|values|table)\b", re.IGNORECASE)
 _SETUP_VERB = re.compile(
     r"(set|setup|init|initiali[sz]e|config|configure|install|register|enable|disable|patch|use|login|connect|activate|load_extension)"
     r"(_.*|$)|execute$|executemany$"
 )
 _PLAIN_MODULES = frozenset(
-    [
-        "functools",
-        "dataclasses",
-        "contextlib",
-        "typing",
-        "typing_extensions",
-        "abc",
-        "enum",
-        "collections",
-        "attr",
-        "attrs",
-        "IPython",
-        "ipywidgets",
-        "unittest",
-        "builtins",
-        "exceptions",
-        "numbers",
-    ]
-)
+    {"functools", "dataclasses", "contextlib", "typing", "typing_extensions", "abc", "enum", "collections",
+     "attr", "attrs", "IPython", "ipywidgets", "unittest", "builtins", "exceptions", "numbers"}
+)  # fmt: skip
 
 
 def dotted(parts: Iterable[str]) -> str:
@@ -238,24 +108,23 @@ def is_setup(name: str) -> bool:
     return _SETUP.fullmatch(name) is not None
 
 
-def runs_a_flow(name: str) -> bool:
-    """Whether the call runs a flow: `preview`, `run_once`, or `show` and `run` of what `build()` gave."""
-    return _RUNS_A_FLOW.fullmatch(name) is not None
-
-
-def reads_data(name: str) -> bool:
-    """Whether the call reads a frame or a table.
+def kinds(name: str) -> set[str]:
+    """What a call does, of "setup", "flow" (it runs one), "read" (data) and "io" (other input or output).
 
     Example:
-        >>> reads_data("polars.read_csv()"), reads_data("pathlib.Path().read_text()")
-        (True, False)
+        >>> kinds("polars.read_csv()"), kinds("build().preview()"), kinds("math.sqrt()")
+        ({'read'}, {'flow'}, set())
     """
-    return _READS_DATA.fullmatch(name) is not None
-
-
-def reads_or_writes(name: str) -> bool:
-    """Whether the call is other input or output: files, network, processes, folders, a person's answer."""
-    return _READS_OR_WRITES.fullmatch(name) is not None
+    found = set()
+    if _SETUP.fullmatch(name):
+        found.add("setup")
+    if _RUNS_A_FLOW.fullmatch(name):
+        found.add("flow")
+    if _READS_DATA.fullmatch(name):
+        found.add("read")
+    elif _READS_OR_WRITES.fullmatch(name):
+        found.add("io")
+    return found
 
 
 def only_looks(method: str, text: str) -> bool:

@@ -1,19 +1,26 @@
-"""From an exception to the notebook cell (or helper line) it came from."""
+"""From an exception to the notebook cells (or helper lines) it came through.
+
+Code of a flow module is compiled with file names such as `claims.ipynb, cell 4`; code that runs in a kernel has IPython's
+file names, which are traced back to `In [12]` and from there to the cell of the notebook file.
+"""
 
 from __future__ import annotations
 
 import linecache
 import os
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.notebook.compile import CompiledNotebook
+from data_engine.notebook.read import NotebookCell, read_cells
+from data_engine.workspace.here import here
 
 _CELL_FILE = re.compile(r"(?P<path>.+\.ipynb), cell (?P<cell>\d+)")
 _OWN_FOLDER = str(Path(__file__).parent.parent) + os.sep
@@ -23,70 +30,115 @@ ErrorT = TypeVar("ErrorT", bound=FlowValidationError)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of an author's code. `cell` counts the code cells from 1 (None in a `.py` file); `text` is the line.
+    """A line of an author's code.
+
+    `cell` counts the notebook's code cells from 1; it is None in a `.py` file, and for kernel code whose cell the
+    notebook file does not hold. `note` says when the notebook is not what it was when the code was read.
 
     Example:
         >>> print(Place(Path("/ws/flow_modules/claims.ipynb"), 3, "raise", cell=4, execution_count=12))
         claims.ipynb, cell 4 (In [12]), line 3
     """
 
-    path: Path
+    path: Path | None
     line: int
     text: str
     cell: int | None = None
     execution_count: int | None = None
+    note: str | None = None
 
     def __str__(self) -> str:
-        if self.cell is None:
+        parts = []
+        if self.path is not None:
             parent = self.path.parent.name
-            name = f"{parent}/{self.path.name}" if parent not in ("", "flow_modules") else self.path.name
-            return f"{name}, line {self.line}"
-        count = f" (In [{self.execution_count}])" if self.execution_count is not None else ""
-        return f"{self.path.name}, cell {self.cell}{count}, line {self.line}"
+            is_helper = self.path.suffix == ".py" and parent not in ("", "flow_modules")
+            parts.append(f"{parent}/{self.path.name}" if is_helper else self.path.name)
+        count = "" if self.execution_count is None else f"In [{self.execution_count}]"
+        if self.cell is not None:
+            parts.append(f"cell {self.cell} ({count})" if count else f"cell {self.cell}")
+        elif count:
+            parts.append(count)
+        return ", ".join([*parts, f"line {self.line}"])
 
 
 def show_cells(compiled: CompiledNotebook) -> None:
     """Let Python's own tracebacks and pdb show the cells' text."""
     for chunk in compiled.chunks:
-        name = cell_file(compiled.path, chunk.cell)
-        lines = chunk.original.splitlines(keepends=True)
-        linecache.cache[name] = (len(chunk.original), None, lines, name)
-
-
-def cell_file(path: Path, cell: int) -> str:
-    """The file name the code of a cell is compiled with."""
-    return f"{path}, cell {cell}"
+        name = f"{compiled.path}, cell {chunk.cell}"
+        linecache.cache[name] = (len(chunk.original), None, chunk.original.splitlines(keepends=True), name)
 
 
 def place_of(error: BaseException) -> Place | None:
     """The innermost line of an author's code in the error's traceback; None when there is none."""
     if isinstance(error, SyntaxError) and error.filename and _is_authored_file(error.filename):
         return _place(error.filename, error.lineno or 1)
-    places = [_place(name, line) for name, line in _author_frames(error.__traceback__)]
-    return places[-1] if places else None
+    frames = list(_author_frames(error.__traceback__))
+    return _place(*frames[-1]) if frames else None
 
 
 def annotate(error: ErrorT) -> ErrorT:
-    """`error` with the cell and line it came from in its `where`, when its traceback knows them."""
-    if isinstance(error, FlowExecutionError):
-        if error.cell is None and (place := place_of(error.__cause__ or error)) is not None:
-            error.cell, error.source_line = str(place), place.text
-            error.where = error._place()
+    """`error` with the cell and line it came from, and the author's part of its traceback as text.
+
+    An error that knows its place already keeps it.
+    """
+    if error.trace:
         return error
-    place = place_of(error)
-    if place is not None and str(place) not in (error.where or ""):
-        spot = f"{place}: {place.text.strip()}" if place.text.strip() else str(place)
-        error.where = f"{spot} ({error.where})" if error.where else spot
+    if isinstance(error, FlowExecutionError):
+        place = place_of(error.__cause__ or error)
+        if error.cell is None and place is not None:
+            error.set_place(str(place), place.text, place.note)
+    else:
+        place = place_of(error)
+        if place is not None and str(place) not in (error.where or ""):
+            text = place.text.strip()
+            spot = f"{place}: {text}" if text else str(place)
+            error.where = f"{spot} ({error.where})" if error.where else spot
+    error.trace = tuple(_trace_lines(error))
     return error
+
+
+def _trace_lines(error: BaseException) -> Iterator[str]:
+    """The author's frames of an error and of what led to it, oldest first, as text; other frames are folded away."""
+    seen: set[int] = set()
+    chain: list[tuple[BaseException, str]] = []
+    current: BaseException | None = error.__cause__ if isinstance(error, FlowExecutionError) else error
+    link = ""
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        chain.append((current, link))
+        if current.__cause__ is not None:
+            current, link = current.__cause__, "which was the direct cause of:"
+        elif current.__context__ is not None and not current.__suppress_context__:
+            current, link = current.__context__, "and while that was handled:"
+        else:
+            current = None
+    for number, (one, _) in enumerate(reversed(chain)):
+        if number:
+            yield chain[len(chain) - number][1]
+        yield from _frame_lines(one)
+        if one is not error:
+            yield from "".join(traceback.format_exception_only(one)).rstrip("\n").split("\n")
+
+
+def _frame_lines(error: BaseException) -> Iterator[str]:
+    for file_name, line in _author_frames(error.__traceback__):
+        place = _place(file_name, line)
+        yield f"{place}" + (f" ({place.note})" if place.note else "")
+        if place.text.strip():
+            yield f"    {place.text.strip()}"
 
 
 def _author_frames(trace: TracebackType | None) -> Iterator[tuple[str, int]]:
     for frame, line in traceback.walk_tb(trace):
-        name = frame.f_code.co_filename
-        module = frame.f_globals.get("__name__", "")
-        is_author = module == "__main__" or module.startswith("data_engine_flows.")
-        if is_author and not name.startswith(("<", _OWN_FOLDER)):
-            yield name, line
+        if _is_author(frame):
+            yield frame.f_code.co_filename, line
+
+
+def _is_author(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__") or ""
+    name = frame.f_code.co_filename
+    is_theirs = module == "__main__" or module.startswith("data_engine_flows.") or _is_authored_file(name)
+    return is_theirs and not name.startswith(_OWN_FOLDER) and (not name.startswith("<") or name.startswith("<ipython-"))
 
 
 def _is_authored_file(name: str) -> bool:
@@ -96,21 +148,63 @@ def _is_authored_file(name: str) -> bool:
 def _place(file_name: str, line: int) -> Place:
     text = linecache.getline(file_name, line).rstrip("\r\n")
     match = _CELL_FILE.fullmatch(file_name)
-    if match is None:
-        return Place(Path(file_name), line, text)
-    path, cell = Path(match["path"]), int(match["cell"])
-    return Place(path, line, text, cell, _execution_count(path, cell, file_name))
+    if match is not None:
+        path, cell = Path(match["path"]), int(match["cell"])
+        count, note = _module_cell(path, cell, "".join(linecache.getlines(file_name)))
+        return Place(path, line, text, cell, count, note)
+    number = _kernel_count(file_name)
+    if number is not None:
+        return _kernel_place(number, line, text)
+    return Place(Path(file_name), line, text)
 
 
-def _execution_count(path: Path, cell: int, file_name: str) -> int | None:
-    """The In [n] of the cell, when the notebook file holds one and the cell's text is still the one that ran."""
-    from data_engine.notebook.read import read_cells
+def _module_cell(path: Path, cell: int, ran: str) -> tuple[int | None, str | None]:
+    """The In [n] of a module's cell and a note, by what the notebook file holds now."""
+    cells = _cells_now(path)
+    if cells is None:
+        return None, "the notebook is no longer there or cannot be read"
+    if cell <= len(cells) and _same(cells[cell - 1].text, ran):
+        return cells[cell - 1].execution_count, None
+    return None, f"cell {cell} was edited, moved or removed since it was loaded"
 
+
+def _kernel_count(file_name: str) -> int | None:
+    """The n of In [n] for the file name IPython compiled a cell with."""
+    shell = _shell()
+    names: Any = getattr(getattr(shell, "compile", None), "_filename_map", {})
+    number = names.get(file_name)
+    return number if isinstance(number, int) else None
+
+
+def _kernel_place(number: int, line: int, text: str) -> Place:
+    found = here()
+    if found is None or found.kind != "notebook":
+        return Place(None, line, text, None, number)
+    if found.problem is not None:
+        return Place(found.path, line, text, None, number, found.problem)
+    raw = getattr(getattr(_shell(), "history_manager", None), "input_hist_raw", [])
+    ran = raw[number] if number < len(raw) else ""
+    cells = _cells_now(found.path) or ()
+    same = [cell for cell in cells if _same(cell.text, ran)]
+    exact = [cell for cell in same if cell.execution_count == number] or same
+    if len(exact) == 1:
+        return Place(found.path, line, text, exact[0].number, number)
+    note = "several cells have this text" if same else "the saved notebook does not hold this cell as it ran"
+    return Place(found.path, line, text, None, number, note)
+
+
+def _cells_now(path: Path) -> tuple[NotebookCell, ...] | None:
     try:
-        cells = read_cells(path.read_bytes(), path=path)
+        return read_cells(path.read_bytes(), path=path)
     except (OSError, FlowValidationError):
         return None
-    ran = "".join(linecache.getlines(file_name)).rstrip("\n")
-    if cell <= len(cells) and cells[cell - 1].text.rstrip("\n") == ran:
-        return cells[cell - 1].execution_count
-    return None
+
+
+def _same(text: str, other: str) -> bool:
+    return text.rstrip() == other.rstrip()
+
+
+def _shell() -> Any:
+    ipython = sys.modules.get("IPython")
+    get_ipython = getattr(ipython, "get_ipython", None)
+    return None if get_ipython is None else get_ipython()

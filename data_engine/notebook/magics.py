@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data_engine.notebook.names import Names, analyse
+from data_engine.notebook.names import Names
 from data_engine.notebook.read import NotebookCell
+from data_engine.notebook.walk import analyse
 
 Verdict = Literal["keep", "skip", "both"]
 
@@ -123,14 +124,19 @@ def quiet_syntax() -> Iterator[None]:
 def _parse(text: str) -> tuple[ast.Module | None, str, int]:
     try:
         return ast.parse(text), "", 1
-    except SyntaxError as error:
-        return None, str(error.msg), error.lineno or 1
-    except UnicodeEncodeError as error:
-        return None, "it holds half of a character (a lone surrogate)", text.count("\n", 0, error.start) + 1
     except (RecursionError, MemoryError):
         return None, "it is nested too deeply", 1
-    except ValueError:
-        return None, "it holds a NUL character", text.count("\n", 0, max(text.find("\0"), 0)) + 1
+    except UnicodeEncodeError as error:
+        return None, "it holds half of a character (a lone surrogate)", _line_of(text, error.start)
+    except (SyntaxError, ValueError) as error:
+        if "\0" in text:  # one or the other, as the Python version has it
+            return None, "it holds a NUL character", _line_of(text, text.index("\0"))
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        return None, str(getattr(error, "msg", error)), line or 1
+
+
+def _line_of(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
 
 
 def _statement(node: ast.stmt, lines: tuple[str, ...], magic_lines: dict[int, str]) -> Statement:

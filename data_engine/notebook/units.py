@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from data_engine.notebook import effects
 from data_engine.notebook.magics import ParsedCell, Statement
 from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path
-from data_engine.notebook.walk import analyse, surely_bound
+from data_engine.notebook.walk import analyse
 
 END = sys.maxsize
 """The place after the last statement: what functions see when a flow runs."""
@@ -59,7 +59,7 @@ class Unit:
         self.is_main = isinstance(self.node, ast.If) and _is_main_test(self.node.test)
         self.definite: frozenset[str] | None = None
         if type(self.node) in _COMPOUND and self.names.binds:
-            sure = None if self.is_main else surely_bound([self.node], lambda node: analyse(node).binds)
+            sure = None if self.is_main else _surely_bound([self.node])
             self.definite = frozenset(sure or ())
 
     @property
@@ -154,9 +154,7 @@ class Units:
         marks += [((*path, " ="), undoing) for path, _, undoing in names.writes]
         if type(unit.node) in _COMPOUND and any(not LOOKS.isdisjoint(path) for path, _ in marks):
             return False
-        return any(
-            path[0] and not undoing and effects.is_setup(self.resolve(path, unit)) for path, undoing in marks
-        )
+        return any(path[0] and not undoing and effects.is_setup(self.resolve(path, unit)) for path, undoing in marks)
 
     def done_by(self, function: str, at: int, seen: frozenset[int] = frozenset()) -> set[str]:
         """What calling a function of the notebook does, of `effects.kinds`."""
@@ -233,3 +231,38 @@ def _is_main_test(test: ast.expr) -> bool:
     return isinstance(test, ast.Compare) and any(
         isinstance(part, ast.Name) and part.id == "__name__" for part in (test.left, *test.comparators)
     )
+
+
+def _surely_bound(statements: Iterable[ast.stmt]) -> set[str] | None:
+    """The names that running `statements` to their end always binds; None when they never come to their end."""
+    bound: set[str] = set()
+    for statement in statements:
+        kind = type(statement)
+        if kind in (ast.Return, ast.Raise, ast.Continue, ast.Break):
+            return None
+        if isinstance(statement, ast.If):
+            branches = [_surely_bound(statement.body), _surely_bound(statement.orelse)]
+        elif isinstance(statement, ast.Try) or kind.__name__ == "TryStar":
+            branches = [_surely_bound([*statement.body, *statement.orelse])]  # type: ignore[attr-defined]
+            branches += [_surely_bound(handler.body) for handler in statement.handlers]  # type: ignore[attr-defined]
+            bound |= _surely_bound(statement.finalbody) or set()  # type: ignore[attr-defined]
+        elif isinstance(statement, (ast.With, ast.AsyncWith)):
+            branches = [_surely_bound(statement.body)]
+        elif isinstance(statement, ast.Match):
+            branches = [_surely_bound(case.body) for case in statement.cases]
+            if not any(_matches_all(case) for case in statement.cases):
+                branches.append(set())
+        elif isinstance(statement, (ast.For, ast.AsyncFor, ast.While)):
+            continue
+        else:
+            bound.update(analyse(statement).binds)
+            continue
+        ends = [branch for branch in branches if branch is not None]
+        if not ends:
+            return None
+        bound |= set.intersection(*ends)
+    return bound
+
+
+def _matches_all(case: ast.match_case) -> bool:
+    return case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None

@@ -48,11 +48,10 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 def process() -> Callable[..., subprocess.Popen[bytes]]:
     """Start the command line as a process with pipes."""
 
-    def start(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "data_engine", *map(str, arguments)],
-            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})},
-        )
+    def start(*arguments: object, env: dict[str, str] | None = None, **streams: Any) -> subprocess.Popen[bytes]:
+        all_streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE) | streams
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})}
+        command = [sys.executable, "-m", "data_engine", *map(str, arguments)]
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, text=False, **all_streams)
 
     return start

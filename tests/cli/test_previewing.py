@@ -92,6 +92,17 @@ def test_a_step_that_raises_fails_with_its_cell_and_leaves_no_run(cli: Cli) -> N
     assert cli("runs", "--json").json == []
 
 
+def test_a_folder_without_files_fails(cli: Cli, ws: WorkspaceFiles) -> None:
+    """The request was right; there is nothing to look at yet."""
+    for path in (ws.root / "in").iterdir():
+        path.unlink()
+
+    answer = cli("preview", "frames")
+
+    assert answer.code == 1
+    assert "there is no file to preview" in answer.err
+
+
 def test_a_module_that_does_not_compile_fails(cli: Cli, ws: WorkspaceFiles) -> None:
     ws.notebook("forgot", "def build():\n    return rate")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from data_engine import Workspace
-from tests.cli.conftest import Cli
+from tests.cli.conftest import REPOSITORY, Cli
 from tests.support import WorkspaceFiles
 
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -107,8 +107,41 @@ def test_ctrl_c_ends_with_130_and_the_run_is_recorded(process: Process, ws: Work
     assert [run.status for run in Workspace(ws.root).runs("slow")] == ["stopped"]
 
 
-def test_no_colour_but_on_terminals(process: Process) -> None:
-    assert b"\x1b" not in b"".join(process("list").communicate())
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(
+    ("variables", "is_coloured"),
+    [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_terminals_get_colour_unless_they_refuse_it(
+    process: Process, ws: WorkspaceFiles, variables: dict[str, str], is_coloured: bool
+) -> None:
+    """Whatever its encoding, the terminal is shown what it can show."""
+    ws.module("broken", "def build(:")
+    variables = {"COLUMNS": "200", "PYTHONIOENCODING": "ascii", **variables}
+
+    shown = _on_a_terminal(process, "list", env=variables)
+
+    assert "Gr??e ?" in shown
+    assert ("\x1b[31m" in shown) is is_coloured
+
+
+def test_no_colour_off_terminals(process: Process) -> None:
+    assert b"\x1b" not in b"".join(process("list", env={"TERM": "xterm"}).communicate())
+
+
+def _on_a_terminal(process: Process, *arguments: str, env: dict[str, str]) -> str:
+    reading, terminal = os.openpty()
+    run = process(*arguments, stdout=terminal, stderr=terminal, env=env)
+    os.close(terminal)
+    shown = b""
+    try:
+        while part := os.read(reading, 65536):
+            shown += part
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(reading)
+    assert run.wait() == 0
+    return shown.decode()
 
 
 @pytest.mark.parametrize(
@@ -127,19 +160,11 @@ print([name for name in {unwanted} if name in sys.modules], file=sys.stderr)
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": _ROOT},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
 
     assert done.stderr == "[]\n"
     assert "data-engine" in done.stdout
-
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-BROKEN = {
-    "--debug": (["--debug"], {}),
-    "DATA_ENGINE_DEBUG": ([], {"DATA_ENGINE_DEBUG": "1"}),
-}
 
 
 def test_the_unexpected_is_one_line_and_how_to_see_more(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +184,11 @@ def test_the_unexpected_is_one_line_and_how_to_see_more(cli: Cli, monkeypatch: p
     assert cli("list", "--json").json["error"]["what"] == "unexpected RuntimeError: boom"
 
 
-@pytest.mark.parametrize(("options", "variables"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [(["--debug"], {}), ([], {"DATA_ENGINE_DEBUG": "1"})],
+    ids=["--debug", "DATA_ENGINE_DEBUG"],
+)
 def test_debug_shows_the_traceback(
     cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, options: list[str], variables: dict[str, str]
 ) -> None:

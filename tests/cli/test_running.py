@@ -117,6 +117,16 @@ def test_a_broken_module_alone_fails(cli: Cli, ws: WorkspaceFiles) -> None:
     assert "broken.py, line 2" in answer.err
 
 
+def test_a_module_that_gives_no_flow_fails(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Nothing raised in it, but it is not what a flow module must be; the request was right all the same."""
+    ws.module("eager", "def build(day): ...")
+
+    answer = cli("run", "--once", "eager")
+
+    assert answer.code == 1
+    assert "must not accept any parameters" in answer.err
+
+
 def test_a_flow_that_cannot_begin_fails(cli: Cli, ws: WorkspaceFiles) -> None:
     """A mirror into its own source is found before the first run."""
     ws.source("in/a.txt")

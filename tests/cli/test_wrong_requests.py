@@ -120,7 +120,7 @@ def test_outside_of_any_workspace_the_ways_to_one_are_told(
 def test_exit_codes() -> None:
     """The word for each: 1 it failed, 2 wrong, 3 owned elsewhere, 130 interrupted; wrapping a failure hides no owner."""
     step = FlowExecutionError(flow_name="a", phase="step", detail="KeyError: 'x'")
-    codes = {
+    codes: dict[int, list[BaseException]] = {
         1: [
             step,
             GroupBusyError("busy"),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted, StepControl
@@ -20,7 +22,7 @@ def run(flow: Flow, **context: Any) -> FlowContext:
 
 
 def events_of(flow: Flow, *, control: StepControl | None = None, **context: Any) -> tuple[FlowContext, list[Event]]:
-    """The context after all steps, and the events; they hold those of the inside of steps in their place."""
+    """The context after all steps, and the events, those from inside the steps in their place."""
     seen: list[Event] = []
     control = control or StepControl(run_id="r1")
     control.emit = seen.append
@@ -37,13 +39,11 @@ def current(flow: Flow, **context: Any) -> Any:
 
 def failing(call: Callable[[], object]) -> FlowValidationError:
     """The error `call` raises; it has a mend and names a place, as every error of an author's call."""
-    try:
-        result = call()
-    except FlowValidationError as error:
-        assert error.mend, f"no mend: {error}"
-        assert error.where, f"no place: {error}"
-        return error
-    raise AssertionError(f"accepted: {result!r}")
+    with pytest.raises(FlowValidationError) as caught:
+        call()
+    assert caught.value.mend, f"no mend: {caught.value}"
+    assert caught.value.where, f"no place: {caught.value}"
+    return caught.value
 
 
 def stop_after(calls: int) -> Callable[[], None]:

@@ -18,7 +18,7 @@ def read(context: Any) -> int:
     return 1
 
 
-def write(context: Any) -> int:
+def write(context: Any) -> Any:
     return context.current
 
 

@@ -115,7 +115,9 @@ def test_only_the_last_extension_is_replaced() -> None:
     assert source.dir == Path("/R/c.tar")
 
 
-@pytest.mark.parametrize(("suffix", "words"), [("", "Empty extension"), (".", "Empty extension"), (None, "an extension")])
+@pytest.mark.parametrize(
+    ("suffix", "words"), [("", "Empty extension"), (".", "Empty extension"), (None, "an extension")]
+)
 def test_a_blank_extension_is_refused(tmp_path: Path, suffix: Any, words: str) -> None:
     """In source and mirror."""
     root = files_in(tmp_path / "R", "a/b.xlsx")
@@ -266,7 +268,9 @@ def test_a_folder_that_is_gone_is_no_collision(tmp_path: Path) -> None:
     assert mirror_for(tmp_path / "gone", "a.xlsx").with_suffix("parquet") == tmp_path / "M/a.parquet"
 
 
-@given(st.sets(st.sampled_from(["a.csv", "a.xlsx", "a.txt", "a", "b.csv", "b.txt", "a.csv.gz", "a.csv.zip"]), min_size=1))
+@given(
+    st.sets(st.sampled_from(["a.csv", "a.xlsx", "a.txt", "a", "b.csv", "b.txt", "a.csv.gz", "a.csv.zip"]), min_size=1)
+)
 def test_no_two_candidates_ever_get_one_derived_target(
     tmp_path_factory: pytest.TempPathFactory, names: set[str]
 ) -> None:

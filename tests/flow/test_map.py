@@ -53,7 +53,8 @@ def numbers() -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    "items", [[1, 2, 3], (1, 2, 3), Batch((1, 2, 3)), {1, 2, 3}, frozenset({1, 2, 3}), range(1, 4), {1: 0, 2: 0, 3: 0}.keys()]
+    "items",
+    [[1, 2, 3], (1, 2, 3), Batch((1, 2, 3)), {1, 2, 3}, frozenset({1, 2, 3}), range(1, 4), {1: 0, 2: 0, 3: 0}.keys()],
 )
 def test_anything_that_iterates_is_a_batch(way: Any, items: Any) -> None:
     """Lists, sets, ranges, views."""
@@ -253,7 +254,7 @@ def test_progress_ends_with_all_items(way: Any) -> None:
 
     counts = [event for event in events if isinstance(event, StepProgress)]
     assert counts
-    assert (counts[-1].run_id, counts[-1].index, counts[-1].label) == ("r1", 1, "Each")
+    assert (counts[-1].run_id, counts[-1].step_index, counts[-1].label) == ("r1", 1, "Each")
     assert (counts[-1].done, counts[-1].total) == (30, 30)
     assert [event.done for event in counts] == sorted({event.done for event in counts})
 

@@ -43,10 +43,15 @@ def test_relative_means_the_module_folder_while_a_module_loads(tmp_path: Path) -
 
 def test_the_module_folder_ends_with_its_block_also_on_an_error(tmp_path: Path) -> None:
     """Nested loads give the outer folder back."""
-    with module_folder(tmp_path / "a"):
-        with pytest.raises(ZeroDivisionError), module_folder(tmp_path / "b"):
+
+    def load_and_fail() -> None:
+        with module_folder(tmp_path / "b"):
             assert loading_module_folder() == tmp_path / "b"
-            _ = 1 / 0
+            raise ZeroDivisionError
+
+    with module_folder(tmp_path / "a"):
+        with pytest.raises(ZeroDivisionError):
+            load_and_fail()
         assert loading_module_folder() == tmp_path / "a"
     assert loading_module_folder() is None
 

@@ -204,7 +204,8 @@ def test_the_text_of_a_timedelta_means_the_timedelta(value: timedelta) -> None:
 
 
 @given(
-    st.integers(1, 9999), st.sampled_from([("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400), ("w", 604800)])
+    st.integers(1, 9999),
+    st.sampled_from([("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400), ("w", 604800)]),
 )
 def test_a_duration_is_its_number_times_its_unit(number: int, unit: tuple[str, float]) -> None:
     """For every unit up to a century, with or without blanks and capitals."""
@@ -334,7 +335,19 @@ def test_cron_lines_have_five_fields(line: str, kept: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "* * * *", "* * * * * *", "@daily", "60 * * * *", "0 24 * * *", "0 0 31 2 *", "*/0 * * * *", "a b c d e", 5, None],
+    [
+        "",
+        "* * * *",
+        "* * * * * *",
+        "@daily",
+        "60 * * * *",
+        "0 24 * * *",
+        "0 0 31 2 *",
+        "*/0 * * * *",
+        "a b c d e",
+        5,
+        None,
+    ],
 )
 def test_cron_lines_that_cannot_fire_are_refused(line: Any) -> None:
     """Wrong fields, too few or too many, dates that never come: told when the flow is written, not in the night."""

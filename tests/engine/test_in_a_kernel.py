@@ -1,0 +1,129 @@
+"""In the kernel of a notebook in `flow_modules`, a bare `build()` is the production flow, and errors speak of cells."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import WorkspaceFiles
+
+
+def run_in_kernel(path: Path, monkeypatch: pytest.MonkeyPatch, cwd: Path | None = None) -> list[str]:
+    """Each code cell's output (or error) text after the notebook ran in a kernel of its own."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("JPY_SESSION_NAME", str(path))
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(cwd or path.parent)}}
+    client = NotebookClient(notebook, timeout=60, allow_errors=True, resources=resources, kernel_name="python3")
+    client.execute()
+    return [text_of(cell) for cell in notebook.cells]
+
+
+def text_of(cell: Any) -> str:
+    parts = []
+    for output in cell.outputs:
+        if output.output_type == "error":
+            parts.append("\n".join(output.traceback))
+        elif output.output_type == "stream":
+            parts.append(output.text)
+        else:
+            parts.append(output.data["text/plain"])
+    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(parts))
+
+
+CELLS = (
+    """
+    from data_engine import Flow
+    from flow_helpers.parse import number
+    """,
+    "scratch = 1",
+    """
+    def read(context):
+        # the file's text
+        text = context.source.path.read_text()
+        return number(text)
+    """,
+    """
+    def double(context):
+        return context.current * context.config.require("rates")["rate"]
+
+    def build():
+        flow = Flow(group="G").watch(mode="manual", source="../in", extensions=".txt").mirror(root="../out")
+        return flow.step(read, save_as="number").step(double)
+    """,
+)
+
+
+@pytest.fixture
+def claims(ws: WorkspaceFiles) -> WorkspaceFiles:
+    ws.source("in/a.txt", "21")
+    ws.source("in/b.txt", "no number")
+    ws.source("config/rates.toml", "rate = 2")
+    ws.helper("parse", "def number(text):\n    return int(text)\n")
+    return ws
+
+
+def test_a_bare_preview_has_the_name_paths_and_config_of_production(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = claims.notebook(
+        "claims",
+        *CELLS,
+        "build().preview(use='number')",
+        "build().preview()",
+        "[(c.flow_name, c.current, str(c.mirror.root)) for c in build().run_once(source='a.txt')]",
+        "build().trigger.source",
+    )
+
+    texts = run_in_kernel(path, monkeypatch)
+
+    assert texts[4].splitlines()[0] == "21"
+    assert texts[5].splitlines()[0] == "42"
+    assert f"('claims', 42, '{claims.root / 'out'}')" in texts[6]
+    assert str(claims.root / "in") in texts[7]
+
+
+def test_a_failing_step_shows_its_cells_and_nothing_else(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = claims.notebook("claims", *CELLS, "build().preview(source='b.txt')", "build().run_once(on_error='raise')")
+
+    texts = run_in_kernel(path, monkeypatch)
+
+    for number in (4, 5):
+        lines = texts[number].splitlines()
+        assert "claims.ipynb, cell 3 (In [3]), line 4" in lines
+        assert "    return number(text)" in lines
+        assert "flow_helpers/parse.py, line 2" in lines
+        assert lines[-2].startswith(
+            'FlowExecutionError: Flow "claims" failed in step "Read" (function read) for source'
+        )
+        assert "data_engine/" not in texts[number].replace(str(claims.root), "")
+
+
+def test_an_import_of_another_flows_code_names_that_notebook(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`load_flow(...).run_once()` in a cell speaks of the loaded notebook's cells, not of the running one's."""
+    claims.notebook("claims", *CELLS)
+    path = claims.notebook("other", "from data_engine import load_flow", "load_flow('claims').run_once(source='b.txt')")
+
+    text = run_in_kernel(path, monkeypatch)[1]
+
+    assert "claims.ipynb, cell 3, line 4" in text
+    assert "other.ipynb" not in text
+
+
+def test_a_renamed_notebook_is_said_not_guessed(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = claims.notebook(
+        "claims", *CELLS, "import os; os.rename('claims.ipynb', 'renamed.ipynb')", "build().preview()"
+    )
+
+    text = run_in_kernel(path, monkeypatch)[5]
+
+    assert "no longer exists: it was renamed or moved since the kernel started" in text

@@ -1,0 +1,89 @@
+"""Every example in a docstring runs, and every public name has one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import data_engine
+
+WITHOUT_EXAMPLE = {"discover_flows", "load_flow"}
+"""Public names whose example would only repeat that of `Workspace`; kept short."""
+
+
+def module_names() -> list[str]:
+    """Every module of the package; `__main__` would start the command line."""
+    found = pkgutil.walk_packages(data_engine.__path__, "data_engine.", onerror=lambda name: None)
+    return ["data_engine", *(info.name for info in found if not info.name.endswith("__main__"))]
+
+
+def examples() -> Iterator[Any]:
+    """The doctests of every object of every module; a module that cannot be imported is one failing test."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for name in module_names():
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            yield pytest.param(error, id=name)
+            continue
+        for found in finder.find(module, name):
+            if found.examples:
+                yield pytest.param(found, id=found.name)
+
+
+@pytest.mark.parametrize("example", list(examples()))
+def test_the_example_gives_what_it_shows(example: doctest.DocTest | ImportError) -> None:
+    """Read by people as the truth about the name above it; runs in an empty folder."""
+    if isinstance(example, ImportError):
+        raise example
+    report: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(example, out=report.append)
+
+    assert "".join(report) == ""
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_there_are_examples() -> None:
+    """The collector finds modules, functions, classes and methods; an empty list would pass every test above."""
+    names = {str(parameter.id) for parameter in examples()}
+
+    assert {
+        "data_engine.duration.parse_duration",
+        "data_engine.errors.FlowValidationError",
+        "data_engine.flow.flow.Flow.watch",
+    } <= names
+
+
+@pytest.mark.parametrize("name", data_engine.__all__)
+def test_a_public_name_says_what_it_is_with_an_example(name: str) -> None:
+    """A class may show it at one of its methods."""
+    value = getattr(data_engine, name)
+    texts = [inspect.getdoc(value) or ""]
+    if inspect.isclass(value):
+        texts += [inspect.getdoc(member) or "" for key, member in vars(value).items() if not key.startswith("_")]
+
+    assert texts[0].strip()
+    if inspect.isclass(value):
+        assert texts[0] != inspect.getdoc(value.__mro__[1]), "only inherited"
+    assert (any(">>>" in text for text in texts)) is (name not in WITHOUT_EXAMPLE)
+
+
+@pytest.mark.parametrize("name", ["Batch", "FileRef", "Flow", "FlowContext", "Workspace"])
+def test_every_public_method_says_what_it_gives(name: str) -> None:
+    """Methods and properties alike; `help()` is read in a notebook."""
+    value = getattr(data_engine, name)
+    undocumented = [
+        key
+        for key, member in vars(value).items()
+        if not key.startswith("_") and (callable(member) or isinstance(member, (property, classmethod, staticmethod)))
+        if not (inspect.getdoc(member) or "").strip()
+    ]
+
+    assert undocumented == []
