@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,25 +14,36 @@ import typer
 from data_engine.cli.lab import lab_hint
 from data_engine.cli.options import AsJson, in_flow_modules, load_module
 from data_engine.cli.outcome import Failed
-from data_engine.cli.output import print_json, say, seconds, table
+from data_engine.cli.output import count, print_json, say, seconds, table
 from data_engine.errors import FlowValidationError
+from data_engine.flow.batch import Batch
 from data_engine.model import Event, StepFinished
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.flow.context import FlowContext
+    from data_engine.flow.spec import StepSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DemoStep:
+    """What one step did over all sources: its `rows` (None where there is no frame to count), seconds and files."""
+
+    label: str
+    rows: int | None
+    elapsed_s: float
+    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DemoRun:
-    """What one of the demo's flows did; `rows` of its last frames, None when there was none to count."""
+    """What one of the demo's flows did."""
 
     flow: str
     title: str
     sources: int
-    rows: int | None
     elapsed_s: float
-    outputs: tuple[str, ...]
+    steps: tuple[DemoStep, ...]
 
 
 def demo(
@@ -66,11 +77,11 @@ def _run(ws: Workspace, name: str) -> DemoRun:
     from data_engine.client import run_once
 
     flow = load_module(ws, name).flow
-    outputs: list[str] = []
+    ended: dict[int, list[StepFinished]] = {}
 
     def listen(event: Event) -> None:
         if isinstance(event, StepFinished):
-            outputs.extend(event.outputs)
+            ended.setdefault(event.step_index, []).append(event)
 
     started_s = time.perf_counter()
     try:
@@ -78,22 +89,20 @@ def _run(ws: Workspace, name: str) -> DemoRun:
     except FlowValidationError as error:
         raise Failed(error) from error
     elapsed_s = time.perf_counter() - started_s
-    counted = [rows for context in contexts if (rows := last_rows(context)) is not None]
-    made = tuple(dict.fromkeys(outputs))
-    return DemoRun(name, flow.title, len(contexts), sum(counted) if counted else None, elapsed_s, made)
+    steps = tuple(_step(step, ended.get(index, []), contexts) for index, step in enumerate(flow.steps))
+    return DemoRun(name, flow.title, len(contexts), elapsed_s, steps)
 
 
-def last_rows(context: FlowContext) -> int | None:
-    """The rows of the run's last frame: of its result, of a Parquet file that is its result, or of a saved object."""
-    for value in (context.current, *reversed(context.objects.values())):
-        for item in value if isinstance(value, (list, tuple)) else [value]:
-            rows = _rows(item)
-            if rows is not None:
-                return rows
-    return None
+def _step(step: StepSpec, events: Sequence[StepFinished], contexts: Sequence[FlowContext]) -> DemoStep:
+    outputs = tuple(dict.fromkeys(path for event in events for path in event.outputs))
+    made: list[object] = [context.objects[step.save_as] for context in contexts] if step.save_as else []
+    made += [Path(path) for path in outputs]
+    counted = [rows for value in made if (rows := count_rows(value)) is not None]
+    return DemoStep(step.label, sum(counted) if counted else None, sum(event.elapsed_s for event in events), outputs)
 
 
-def _rows(value: object) -> int | None:
+def count_rows(value: object) -> int | None:
+    """The rows of a frame or a Parquet file, added up over a batch of them; None for anything else."""
     polars: Any = sys.modules.get("polars")
     if polars is None:
         return None
@@ -101,24 +110,29 @@ def _rows(value: object) -> int | None:
         return int(value.height)
     if isinstance(value, Path) and value.suffix == ".parquet":
         return int(polars.scan_parquet(value).select(polars.len()).collect().item())
+    if isinstance(value, Batch):
+        counted = [rows for item in value if (rows := count_rows(item)) is not None]
+        return sum(counted) if counted else None
     return None
 
 
 def _say_done(done: Sequence[DemoRun], root: Path) -> None:
-    shown = table("FLOW", "SOURCES", "ROWS", "TIME", "OUTPUT", right=("SOURCES", "ROWS", "TIME"))
     for run in done:
-        rows = "" if run.rows is None else f"{run.rows:,}"
-        shown.add_row(run.title, str(run.sources), rows, seconds(run.elapsed_s), _where(run.outputs, root))
-    say(shown)
-    say("")
+        say(f"{run.title} ({count(run.sources, 'run')}, {seconds(run.elapsed_s)})", style="bold")
+        shown = table("STEP", "ROWS", "TIME", "OUTPUT", right=("ROWS", "TIME"))
+        for step in run.steps:
+            rows = "" if step.rows is None else f"{step.rows:,}"
+            shown.add_row(step.label, rows, seconds(step.elapsed_s), _where(step.outputs, root))
+        say(shown)
+        say("")
     say("Open it in JupyterLab:")
     say(f"  {lab_hint(root)}", style="bold")
 
 
-def _where(outputs: Iterable[str], root: Path) -> str:
-    """The files when they are few, else their folder."""
-    inside = [Path(path) for path in outputs if Path(path).is_relative_to(root / "output")]
+def _where(outputs: Sequence[str], root: Path) -> str:
+    """The file when it is one, else their number and folder."""
+    inside = [Path(path).relative_to(root) for path in outputs]
     if len(inside) == 1:
-        return inside[0].relative_to(root).as_posix()
-    folders = dict.fromkeys(path.parent.relative_to(root).as_posix() + "/" for path in inside)
-    return ", ".join(folders)
+        return inside[0].as_posix()
+    folders = dict.fromkeys(path.parent.as_posix() + "/" for path in inside)
+    return f"{len(inside)} files in {', '.join(folders)}" if inside else ""

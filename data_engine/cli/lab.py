@@ -44,9 +44,24 @@ def lab_command(layout: WorkspaceLayout, extra: Sequence[str] = ()) -> list[str]
 
 def lab_hint(root: Path) -> str:
     """What to type to open the workspace at `root` from the working directory, as a shell takes it."""
-    near = os.path.relpath(root)
-    shown = str(root) if near.startswith(os.pardir) else near
-    return f"data-engine --workspace {shlex.quote(shown)} lab"
+    return f"{shlex.quote(_program())} --workspace {shlex.quote(_near(root))} lab"
+
+
+def _program() -> str:
+    """`data-engine`, or the path it was called by when the shell would not find it by its name."""
+    import shutil
+
+    called = Path(sys.argv[0])
+    is_ours = called.stem == "data-engine" and called.is_file()
+    found = shutil.which("data-engine")
+    if not is_ours or (found is not None and os.path.samefile(found, called)):
+        return "data-engine"
+    return _near(called)
+
+
+def _near(path: Path) -> str:
+    near = os.path.relpath(path)
+    return os.path.abspath(path) if near.startswith(os.pardir) else near
 
 
 def _first_notebook(folder: Path) -> str | None:

@@ -59,21 +59,25 @@ def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifac
         ([1], True)
     """
     content_hash = _content_hash(path, data)
+    file = None if cache_dir is None else _file(path, content_hash, cache_dir)
     with _memory_lock:
         artifact = _memory.get(content_hash)
         if artifact is not None:
             _memory.move_to_end(content_hash)
+    is_on_file = artifact is not None and file is not None and file.exists()
+    if artifact is None and file is not None:
+        artifact = _read(file, path, content_hash)
+        is_on_file = artifact is not None
     if artifact is None:
-        artifact = _read(path, content_hash, cache_dir) if cache_dir is not None else None
-        if artifact is None:
-            compiled, codes = compile_with_codes(read_cells(data, path=path), path)
-            artifact = Artifact(compiled, codes, content_hash)
-        with _memory_lock:
-            _memory[content_hash] = artifact
-            while len(_memory) > _KEPT_IN_MEMORY:
-                _memory.popitem(last=False)
-    if cache_dir is not None:
-        _write(artifact, cache_dir)
+        compiled, codes = compile_with_codes(read_cells(data, path=path), path)
+        artifact = Artifact(compiled, codes, content_hash)
+    with _memory_lock:
+        _memory[content_hash] = artifact
+        while len(_memory) > _KEPT_IN_MEMORY:
+            _memory.popitem(last=False)
+    if file is not None and not is_on_file:
+        with suppress(OSError):
+            _write(artifact, file)
     return artifact
 
 
@@ -92,33 +96,31 @@ def _prefix(path: Path) -> str:
     return f"{path.stem[:80]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}-"
 
 
-def _read(path: Path, content_hash: str, cache_dir: Path) -> Artifact | None:
+def _read(file: Path, path: Path, content_hash: str) -> Artifact | None:
     try:
-        data = _file(path, content_hash, cache_dir).read_bytes()
+        data = file.read_bytes()
     except OSError:
         return None
     payload = data[_DIGEST_BYTES:]
     # marshal trusts what it reads, so nothing damaged may reach it
-    if hashlib.sha256(payload + content_hash.encode()).digest() != data[:_DIGEST_BYTES]:
+    if _digest(payload, content_hash) != data[:_DIGEST_BYTES]:
         return None
     compiled, codes = marshal.loads(payload)
     return Artifact(_unpacked(path, compiled), codes, content_hash)
 
 
-def _write(artifact: Artifact, cache_dir: Path) -> None:
-    path = artifact.compiled.path
-    target = _file(path, artifact.content_hash, cache_dir)
-    with suppress(OSError):
-        if target.exists():
-            return
-        payload = marshal.dumps((_packed(artifact.compiled), artifact.codes))
-        digest = hashlib.sha256(payload + artifact.content_hash.encode()).digest()
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomic(target, digest + payload, durable=False)
-        prefix = _prefix(path)
-        for entry in list(os.scandir(cache_dir)):
-            if entry.name != target.name and entry.name.startswith(prefix) and entry.name.endswith(".artifact"):
-                os.unlink(entry.path)
+def _write(artifact: Artifact, file: Path) -> None:
+    payload = marshal.dumps((_packed(artifact.compiled), artifact.codes))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(file, _digest(payload, artifact.content_hash) + payload, durable=False)
+    prefix = _prefix(artifact.compiled.path)
+    for entry in list(os.scandir(file.parent)):
+        if entry.name != file.name and entry.name.startswith(prefix) and entry.name.endswith(".artifact"):
+            os.unlink(entry.path)
+
+
+def _digest(payload: bytes, content_hash: str) -> bytes:
+    return hashlib.sha256(payload + content_hash.encode()).digest()
 
 
 def _packed(compiled: CompiledNotebook) -> tuple[Any, ...]:

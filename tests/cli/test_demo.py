@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -17,12 +18,14 @@ def test_the_demo_runs_its_flows_and_says_how_to_open_it(cli: Cli) -> None:
 
         assert answer.code == 0
         assert f"Demo workspace: {Path.cwd() / 'data-engine-demo'}" in answer.out
-        rows = [line.split() for line in answer.out.splitlines() if "output/" in line]
-        assert [(row[0], row[2], row[3]) for row in rows] == [
-            ("Daily", "14", "12,208"),
-            ("Carrier", "1", "206"),
-            ("Delay", "1", "3"),
-        ]
+        steps = [re.split(r"  +", line.rstrip()) for line in answer.out.splitlines()]
+        shown = {step[0]: (step[1], step[-1]) for step in steps if len(step) > 2}
+        assert shown["Read Flights"][0] == shown["Clean Flights"][0] == shown["Read Day"][0] == "12,208"
+        assert shown["Write Parquet"] == ("12,208", "14 files in output/daily_flights/")
+        assert shown["Load Database"][-1] == "databases/flights.duckdb"
+        assert shown["Write Summary"] == ("206", "2 files in output/carrier_summary/")
+        assert shown["Find Late Flights"][0] == "569"
+        assert shown["Write Report"][-1] == "output/delay_report/delay_report.xlsx"
         assert answer.out.splitlines()[-1].strip() == "data-engine --workspace data-engine-demo lab"
 
 
@@ -36,7 +39,8 @@ def test_the_demo_as_json(cli: Cli, tmp_path: Path) -> None:
         ("carrier_summary", 1),
         ("delay_report", 1),
     ]
-    outputs = [Path(path) for flow in answer.json["flows"] for path in flow["outputs"]]
+    outputs = [Path(path) for flow in answer.json["flows"] for step in flow["steps"] for path in step["outputs"]]
+    assert len(outputs) == 18
     assert all(path.is_file() for path in outputs)
     assert answer.json["open_with"] == f"data-engine --workspace '{tmp_path / 'my demo'}' lab"
 
