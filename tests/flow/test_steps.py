@@ -422,7 +422,10 @@ def test_a_step_that_stops_itself_or_is_interrupted_is_stopped_not_failed(except
     ],
 )
 def test_errors_survive_the_way_home_from_a_worker(error: FlowValidationError) -> None:
-    """Pickled and back: the same class, text, parts and attributes."""
+    """Pickled and back: the same class, text, parts and attributes, and what was noted on the way."""
+    error.add_note("on worker 3")
+    error.completed = ["a context"]
+
     back = pickle.loads(pickle.dumps(error))
 
     assert type(back) is type(error)
