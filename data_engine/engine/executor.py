@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any
 
+from data_engine.errors import FlowStoppedError
 from data_engine.flow.batch import ItemError
 from data_engine.flow.control import ItemFailed, StepControl, one_by_one
 
@@ -23,6 +24,7 @@ def spread(
 
     Raises:
         ItemFailed: an item's call raised and errors are not kept.
+        FlowStoppedError: an item asked for a stop.
         RunInterrupted: the run may not go on.
     """
     if max_parallel <= 1 or len(items) <= 1:
@@ -30,7 +32,7 @@ def spread(
     total = len(items)
     results: list[Any] = [None] * total
     running: dict[Future[Any], int] = {}
-    failed: dict[int, Exception] = {}
+    failed: dict[int, BaseException] = {}
     started = done = 0
 
     def guarded(item: Any) -> Any:
@@ -49,13 +51,10 @@ def spread(
                 error = future.exception()
                 if error is None:
                     results[index] = future.result()
-                elif isinstance(error, Exception):
-                    if keep_errors:
-                        results[index] = ItemError(items[index], error)
-                    else:
-                        failed[index] = error
+                elif keep_errors and isinstance(error, Exception) and not isinstance(error, FlowStoppedError):
+                    results[index] = ItemError(items[index], error)
                 else:
-                    raise error
+                    failed[index] = error
                 done += 1
             if ended:
                 step.progress(done, total)
@@ -63,5 +62,8 @@ def spread(
                 step.may_work()
     if failed:
         index = min(failed)
-        raise ItemFailed(index, total, items[index], failed[index]) from failed[index]
+        error = failed[index]
+        if isinstance(error, FlowStoppedError) or not isinstance(error, Exception):
+            raise error
+        raise ItemFailed(index, total, items[index], error) from error
     return results

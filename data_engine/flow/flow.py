@@ -84,6 +84,10 @@ class Flow:
                 where="Flow(group=...)",
                 mend='Flow(group="Claims")',
             )
+        if self.trigger is not None and not hasattr(self.trigger, "mode"):
+            raise FlowValidationError(
+                f"the flow's trigger cannot be {self.trigger!r}", where="Flow(trigger=...)", mend="use .watch(mode=...)"
+            )
 
     @property
     def mode(self) -> str:

@@ -6,5 +6,4 @@ writer.py       a batch of events as rows, inside one transaction
 rows.py         rows as records
 connection.py   SQLite as this house uses it: WAL, transactions with a revision, errors with a mend
 migrations.py   the schema and its history
-locks.py        OS locks that end with their process: runners and groups
 """

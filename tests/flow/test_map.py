@@ -226,10 +226,10 @@ def test_an_item_may_ask_for_a_stop(way: Any) -> None:
         mapped(way, [1, 2], stop_here)
 
 
-def test_an_item_may_ask_for_a_stop_also_where_errors_are_kept() -> None:
+def test_an_item_may_ask_for_a_stop_also_where_errors_are_kept(way: Any) -> None:
     """It is not an item error."""
     with pytest.raises(FlowStoppedError, match="enough"):
-        mapped(WAYS["a plain loop"], [1, 2], stop_here, on_error="collect")
+        mapped(way, [1, 2], stop_here, on_error="collect")
 
 
 def test_an_interrupt_ends_the_map(way: Any) -> None:
