@@ -91,7 +91,7 @@ def read_catalog(modules: FlowModules) -> tuple[CatalogEntry, ...]:
     Raises:
         FlowValidationError: the folder does not exist or cannot be read.
     """
-    files = module_files(modules.folder)
+    files = module_files(modules.content)
     helpers = modules.refresh()
     remembered = _remembered.setdefault(modules.package, {})
     entries: dict[str, tuple[str, CatalogEntry | None]] = {}
@@ -112,7 +112,7 @@ def find_module(modules: FlowModules, name: str) -> Path:
     Raises:
         FlowValidationError: there is none (lists those there are), or two files share the name.
     """
-    files = module_files(modules.folder)
+    files = module_files(modules.content)
     paths = [path for path in files.get(name, []) if _is_flow_file(modules, path)]
     if len(paths) == 1:
         return paths[0]
@@ -164,8 +164,8 @@ def _read_entry(
         path, data = flow_files[0]
         loaded = modules.load_content(path, data)
     except FlowValidationError as error:
-        return CatalogEntry(name, paths[0], title_words(name, "Flow"), error=error)
-    return describe(loaded.flow, path, loaded.description, loaded.warnings)
+        return CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=error)
+    return describe(loaded.flow, loaded.path, loaded.description, loaded.warnings)
 
 
 def describe(flow: Flow, path: Path, description: str = "", warnings: tuple[str, ...] = ()) -> CatalogEntry:
@@ -216,7 +216,7 @@ def _is_flow_file(modules: FlowModules, path: Path) -> bool:
 
 def _is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
     if path.suffix == ".ipynb":
-        return load_artifact(path, data, cache_dir=modules.cache_dir).compiled.is_flow
+        return load_artifact(modules.authored(path), data, cache_dir=modules.cache_dir).compiled.is_flow
     if b"build" not in data:
         return False
     try:

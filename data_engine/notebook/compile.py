@@ -158,12 +158,11 @@ def compile_with_codes(
         codes: list[tuple[int, types.CodeType]] = []
         parts: list[str] = []
         for cell, decisions in zip(parsed, sliced.decisions, strict=True):
-            kept = _kept(cell, [decision.taken for decision in decisions])
-            if not kept:
+            pieces = _pieces(cell, [decision.taken for decision in decisions])
+            if not pieces:
                 continue
             number = cell.cell.number
-            codes.append((number, _code(kept, cell, path, flags)))
-            pieces = [_Piece(node, cell.lines) for node in kept]
+            codes.append((number, _code([piece.node for piece in pieces], cell, path, flags)))
             chunks.append(Chunk(number, cell.cell.id, _blanked(pieces), cell.cell.text))
             parts.append(f"# %% {path.name}, cell {number}\n{_joined(pieces)}\n")
     compiled = CompiledNotebook(
@@ -200,12 +199,14 @@ def _checked_path(path: object) -> Path:
     return file
 
 
-def _kept(cell: ParsedCell, taken: Sequence[bool]) -> list[ast.stmt]:
-    return [
-        statement.node
-        for statement, is_taken in zip(cell.statements, taken, strict=False)
-        if is_taken and not statement.names.future
-    ]
+def _pieces(cell: ParsedCell, taken: Sequence[bool]) -> list[_Piece]:
+    pieces = []
+    floor = 0
+    for statement, is_taken in zip(cell.statements, taken, strict=False):
+        if is_taken and not statement.names.future:
+            pieces.append(_Piece(statement.node, cell.lines, floor))
+        floor = statement.node.end_lineno or floor
+    return pieces
 
 
 def _code(kept: list[ast.stmt], cell: ParsedCell, path: Path, flags: int) -> types.CodeType:
@@ -244,12 +245,14 @@ _COMMENT_REST = re.compile(r"\s*(?:#.*)?")
 class _Piece:
     """The text of one kept statement, with the comments that stand directly above and behind it.
 
-    `line` is its first line in the cell; `lead` is how many of its lines are comments above.
+    `line` is its first line in the cell, comments included, and `end` its last; `floor` is where the statement before
+    it ends.
     """
 
-    __slots__ = ("end", "line", "text")
+    __slots__ = ("end", "line", "node", "text")
 
-    def __init__(self, node: ast.stmt, lines: tuple[str, ...]) -> None:
+    def __init__(self, node: ast.stmt, lines: tuple[str, ...], floor: int) -> None:
+        self.node = node
         first = first_line(node, lines)
         last = node.end_lineno or first
         decorated = first < node.lineno or bool(getattr(node, "decorator_list", None))
@@ -264,7 +267,7 @@ class _Piece:
             body = [lines[first - 1][start:], *lines[first : last - 1], lines[last - 1][:end]]
         above = first - 1
         if not lines[first - 1][:start].strip():
-            while above > 0 and _is_comment(lines[above - 1]):
+            while above > floor and _is_comment(lines[above - 1]):
                 above -= 1
         self.line = above + 1
         self.end = last

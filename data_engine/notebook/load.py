@@ -27,7 +27,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
 from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.locate import annotate, place_of, show_cells
+from data_engine.notebook.locate import annotate, show_cells, show_file
 
 ROOT_PACKAGE = "data_engine_flows"
 _FOLDER_KEY = "__data_engine_flow_modules__"
@@ -48,16 +48,24 @@ class LoadedModule:
 class FlowModules:
     """The modules of one authored `flow_modules` folder, imported under names of their own.
 
-    `cache_dir` keeps compiled notebooks for other processes (None: only in memory).
+    `cache_dir` keeps compiled notebooks for other processes (None: only in memory). `content` is where the files are read
+    from, when that is not the authored folder: a deployment keeps copies, but paths, names and errors stay the authored
+    ones.
     """
 
-    def __init__(self, folder: Path, *, cache_dir: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, cache_dir: Path | None = None, content: Path | None = None) -> None:
         self.folder = Path(os.path.abspath(folder))
+        self.content = self.folder if content is None else Path(os.path.abspath(content))
         self.cache_dir = cache_dir
-        self.package = f"{ROOT_PACKAGE}.w{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]}"
+        digest = hashlib.sha256(os.fsencode(self.folder) + b"\0" + os.fsencode(self.content)).hexdigest()
+        self.package = f"{ROOT_PACKAGE}.w{digest[:12]}"
+
+    def authored(self, path: Path) -> Path:
+        """The authored file a file of `content` stands for."""
+        return path if self.content == self.folder else self.folder / path.relative_to(self.content)
 
     def load(self, path: Path) -> LoadedModule:
-        """Execute the module at `path` afresh and build its flow; helpers are imported again when any of them changed.
+        """Execute the module at `path` (in `content`) afresh and build its flow; helpers are imported again when any of them changed.
 
         Raises: as `load_content`.
         """
@@ -77,24 +85,15 @@ class FlowModules:
             FlowValidationError: no `build()`, one with parameters, one that returns no flow, or a wrong authoring call.
         """
         with _loading:
+            path = self.authored(path)
             name = path.stem
             full_name = f"{self.package}.{name}"
             sys.modules.pop(full_name, None)
             try:
                 with module_folder(self.folder):
                     module = self._execute(full_name, path, data)
-            except FlowValidationError as error:
-                raise annotate(error)  # noqa: B904 - the same error, placed
             except (Exception, SystemExit) as error:
-                place = place_of(error)
-                raise FlowExecutionError(
-                    flow_name=name,
-                    phase="import",
-                    detail=f"{type(error).__name__}: {error}",
-                    source_path=path,
-                    cell=None if place is None else str(place),
-                    source_line=None if place is None else place.text,
-                ) from error
+                raise _placed(error, name, "import", path)  # noqa: B904 - it has its cause
             description = _description(module, name)
             flow = self._build(module, name)
             warnings = getattr(module, "__data_engine_warnings__", ())
@@ -115,7 +114,7 @@ class FlowModules:
 
     def _helpers_digest(self) -> str:
         digest = hashlib.sha256()
-        for name, path in _helper_files(self.folder):
+        for name, path in _helper_files(self.content):
             digest.update(name.encode() + b"\0")
             try:
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -125,7 +124,7 @@ class FlowModules:
 
     def find_file(self, dotted: str) -> tuple[Path, bool] | None:
         """The file of a module inside the folder and whether it is a package; folders without `__init__` count."""
-        base = self.folder.joinpath(*dotted.split("."))
+        base = self.content.joinpath(*dotted.split("."))
         if (base / "__init__.py").is_file():
             return base / "__init__.py", True
         for suffix in (".py", ".ipynb"):
@@ -163,6 +162,8 @@ class FlowModules:
             for _, code in artifact.codes:
                 exec(code, namespace)
         else:
+            if self.content != self.folder:
+                show_file(path, data)
             exec(compile(data, str(path), "exec", dont_inherit=True), namespace)
 
     def _build(self, module: types.ModuleType, name: str) -> Flow:
@@ -182,19 +183,8 @@ class FlowModules:
         try:
             with module_folder(self.folder):
                 flow = build()
-        except FlowValidationError as error:
-            raise annotate(error)  # noqa: B904 - the same error, placed
         except (Exception, SystemExit) as error:
-            place = place_of(error)
-            raise FlowExecutionError(
-                flow_name=name,
-                phase="build",
-                detail=f"{type(error).__name__}: {error}",
-                function_name="build",
-                source_path=module.__file__,
-                cell=None if place is None else str(place),
-                source_line=None if place is None else place.text,
-            ) from error
+            raise _placed(error, name, "build", Path(str(module.__file__)))  # noqa: B904 - it has its cause
         if not isinstance(flow, Flow):
             raise FlowValidationError(
                 f"Flow module '{name}': build did not return a Flow but {type(flow).__name__}",
@@ -245,11 +235,12 @@ class _Loader(importlib.abc.InspectLoader):
         return None
 
     def exec_module(self, module: types.ModuleType) -> None:
-        module.__file__ = str(self._path)
+        path = self._modules.authored(self._path)
+        module.__file__ = str(path)
         if self._path.is_dir():
             return  # a folder of helpers without __init__.py
         with module_folder(self._modules.folder):
-            self._modules.run_code(module, self._path, self._path.read_bytes())
+            self._modules.run_code(module, path, self._path.read_bytes())
 
     def is_package(self, fullname: str) -> bool:
         return self._is_package
@@ -343,6 +334,21 @@ def _helper_files(folder: Path) -> list[tuple[str, Path]]:
     except OSError:
         pass
     return sorted(found)
+
+
+def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowValidationError:
+    """The error callers get for what importing or building a module raised, with its cell."""
+    if isinstance(error, FlowValidationError):
+        return annotate(error)
+    raised = FlowExecutionError(
+        flow_name=name,
+        phase=phase,
+        detail=f"{type(error).__name__}: {error}",
+        function_name="build" if phase == "build" else None,
+        source_path=path,
+    )
+    raised.__cause__ = error
+    return annotate(raised)
 
 
 def _required_parameters(build: object) -> bool:

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import decode_source
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
@@ -66,6 +67,12 @@ def show_cells(compiled: CompiledNotebook) -> None:
     for chunk in compiled.chunks:
         name = f"{compiled.path}, cell {chunk.cell}"
         linecache.cache[name] = (len(chunk.original), None, chunk.original.splitlines(keepends=True), name)
+
+
+def show_file(path: Path, data: bytes) -> None:
+    """Let tracebacks show this text for a `.py` file, whatever the file holds by then."""
+    text = decode_source(data)
+    linecache.cache[str(path)] = (len(text), None, text.splitlines(keepends=True), str(path))
 
 
 def place_of(error: BaseException) -> Place | None:

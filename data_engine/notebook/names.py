@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 LOAD = 1
 """The name must exist."""
@@ -34,6 +34,18 @@ _WORD = re.compile(r"[^\W\d]\w*")
 _FROM = re.compile(r"\b(?:from|join)\s+\"?([^\W\d]\w*)", re.IGNORECASE)
 
 
+class Bare(NamedTuple):
+    """A call that stands alone. `text` is its first text argument, or "inplace" for a call with `inplace=`.
+
+    `given` are the names its arguments begin with, "" for others.
+    """
+
+    path: Path
+    line: int
+    text: str
+    given: tuple[str, ...]
+
+
 class Names:
     """What one statement does with names. Lines are lines of the cell; flags are the constants above."""
 
@@ -45,6 +57,7 @@ class Names:
         "binds",
         "bound_globals",
         "calls",
+        "changes_parameters",
         "comprehension_targets",
         "containers",
         "deletes",
@@ -77,13 +90,12 @@ class Names:
         self.future: tuple[str, ...] = ()
         self.relative_line: int | None = None
         self.await_line: int | None = None
+        self.changes_parameters = False  # a function that changes what it is given
         self.containers: set[str] = set()  # bound to a list, dict, set or the like as written
         self.aliases: dict[str, Path] = {}  # bound to what this path gives
         self.calls: list[tuple[Path, int, bool]] = []  # made now: path, line, inside a with that undoes it
         self.later_calls: list[Path] = []  # made in function bodies, also writes; only the interesting ones
-        self.bare: list[
-            tuple[Path, int, str]
-        ] = []  # calls that stand alone: path, line, first text argument or "inplace"
+        self.bare: list[Bare] = []  # calls that stand alone
         self.writes: list[tuple[Path, int, bool]] = []  # attributes and elements assigned or deleted now
 
 

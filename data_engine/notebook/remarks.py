@@ -282,7 +282,7 @@ def _about_left_out(units: Units, unit: Unit, outcome: Outcome) -> Iterator[Rema
     if unit.names.relative_line and not isinstance(unit.node, DEFINITIONS):
         what = "a notebook has no package to import from relatively; the import is left out"
         yield Remark(what, number, unit.names.relative_line, _FULL_NAME)
-    for path, line, text in unit.names.bare:
+    for path, line, text, _ in unit.names.bare:
         if units.resolve(path, unit) == "os.chdir()":
             mend = "write paths relative to the flow_modules folder: every run starts there"
             yield Remark("`os.chdir(...)` is left out", number, line, mend)
@@ -305,8 +305,9 @@ def _may_be_missed(units: Units, unit: Unit, path: Path, text: str, taken: Mappi
     if path[0] in owner.names.imports:
         if len(path) == 2:
             return effects.sounds_like_setup(owner.names.imports[path[0]].rpartition(".")[2])
-        only_looks = effects.only_looks(method, text)
-        return owner.index in taken and not only_looks and effects.sounds_like_setup(method)
+        package = units.packages[owner.names.imports[path[0]].partition(".")[0]]
+        is_needed = any(importer.index in taken for importer, _ in package)
+        return is_needed and not effects.only_looks(method, text) and effects.sounds_like_setup(method)
     if len(path) == 2:
         done = set() if owner.index in taken else units.done_by(path[0], unit.index)
         return "setup" in done and "flow" not in done

@@ -149,6 +149,7 @@ class _Following:
         self.problems: list[Remark] = []
         self.work: list[Unit] = []
         self.registrars: set[int] = set()
+        self.changers: set[int] = set()
 
     def take_roots(self) -> None:
         """Take what production runs whatever build() needs, then build, DESCRIPTION and all they need."""
@@ -316,7 +317,7 @@ class _Following:
 
     def try_the_probable(self) -> list[Remark]:
         """Take registrations and softly meant names as long as that brings new ones; warnings for what was refused."""
-        self.registrars = self._find_registrars()
+        self._find_registrars()
         refused: dict[int, tuple[str, Remark]] = {}
         tried = 0
         before = -1
@@ -372,31 +373,40 @@ class _Following:
                 return True
         return False
 
-    def _find_registrars(self) -> set[int]:
-        """Functions build() does not name that change a needed object when they are called: `register("a")`."""
-        found = set()
+    def _find_registrars(self) -> None:
+        """Functions build() does not name that change a needed object, or what they are given: `register("a")`."""
         for unit in self.units.all:
             names = unit.names
             if unit.index in self.taken or unit.is_skipped or not isinstance(unit.node, FUNCTIONS):
                 continue
             if "build" in names.later or any(not LOOKS.isdisjoint(path) for path in names.later_calls):
                 continue
+            if names.changes_parameters:
+                self.changers.add(unit.index)
             for name, flags in names.later.items():
                 owners = self.units.reaching(name, END)[0]
                 is_change = flags & CHANGE or (flags & MUTATE and self.units.is_container(name, END))
                 if is_change and any(owner.index in self.taken for owner in owners):
-                    found.add(unit.index)
-        return found
+                    self.registrars.add(unit.index)
 
     def _registering_calls(self) -> Iterator[tuple[Unit, str]]:
         for unit in self.units.all:
             if unit.is_skipped or unit.index in self.taken or unit.is_main or unit.magic:
                 continue
-            for path, _, _ in unit.names.bare:
+            for path, _, _, given in unit.names.bare:
                 owners = self.units.reaching(path[0], unit.index)[0] if len(path) == 2 else []
-                if any(owner.index in self.registrars for owner in owners):
+                if any(owner.index in self.registrars for owner in owners) or (
+                    any(owner.index in self.changers for owner in owners) and self._is_needed_container(given, unit)
+                ):
                     yield unit, f"`{path[0]}` changes what build() needs"
                     break
+
+    def _is_needed_container(self, names: Iterable[str], unit: Unit) -> bool:
+        return any(
+            self.units.is_container(name, unit.index)
+            and any(owner.index in self.taken for owner in self.units.reaching(name, unit.index)[0])
+            for name in names
+        )
 
 
 def _used_names(units: Units) -> set[str]:

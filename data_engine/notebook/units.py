@@ -78,7 +78,8 @@ class Units:
     """All statements of a notebook. `events` are the units that bind a name, in order, without skipped cells.
 
     `repeats` maps an import that was made before to the cell that made it; `changes` maps a unit and a name it binds to
-    the units that change that object in place; `epochs` numbers the stretches in which functions see the same bindings.
+    the units that change that object in place; `epochs` numbers the stretches in which functions see the same bindings;
+    `packages` are the imports, with the name they bind, by top-level package.
     """
 
     def __init__(self, cells: Sequence[ParsedCell]) -> None:
@@ -94,6 +95,10 @@ class Units:
         self.repeats: dict[int, int] = {}
         self._collect_events(live)
         self.epochs = self._count_epochs()
+        self.packages: dict[str, list[tuple[Unit, str]]] = {}
+        for unit in live:
+            for name, imported in unit.names.imports.items():
+                self.packages.setdefault(imported.partition(".")[0], []).append((unit, name))
         self.changes: dict[tuple[int, str], list[Unit]] = {}
         self._attach_changes(live)
 
@@ -206,6 +211,16 @@ class Units:
             for name, flags in unit.names.now.items():
                 if flags & CHANGE or (flags & MUTATE and self.is_container(name, unit.index)):
                     self._attach(unit, name, unit.index, 0)
+                    self._attach_to_package(unit, name)
+
+    def _attach_to_package(self, change: Unit, name: str) -> None:
+        """A module that is changed is changed for whoever imports from its package."""
+        for owner in self.reaching(name, change.index)[0]:
+            if name in owner.names.imports:
+                for unit, other in self.packages[owner.names.imports[name].partition(".")[0]]:
+                    changes = self.changes.setdefault((unit.index, other), [])
+                    if change not in changes[-1:]:
+                        changes.append(change)
 
     def _attach(self, change: Unit, name: str, at: int, depth: int) -> None:
         for owner in self.reaching(name, at)[0]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from data_engine.notebook.names import (
@@ -15,6 +15,7 @@ from data_engine.notebook.names import (
     NOTE,
     SQL,
     TABLE,
+    Bare,
     Names,
     path_of,
     reads_tables,
@@ -81,7 +82,9 @@ class _Walk:
         self.scope = _Scope(_MODULE, None)
         self.scope.uses, self.scope.lines = self.out.now, self.out.now_lines
         self.functions = 0
-        self.guards = 0
+        self.guards = 0  # inside what may run without a name
+        self.import_guards = 0  # inside what may run without an import
+        self.elements: dict[str, tuple[str, ...]] = {}  # loop variables, and the names they are elements of
         self.blocks: list[set[str]] = [set()]  # at module level: what is surely bound by now, block by block
         self.undoing = 0
 
@@ -111,6 +114,9 @@ class _Walk:
     # names
 
     def use(self, name: str, flags: int, line: int) -> None:
+        if flags & (CHANGE | MUTATE) and name in self.elements:
+            for whole in self.elements[name]:
+                self.use(whole, flags & (CHANGE | MUTATE), line)
         scope = self.scope
         while True:
             for shadow in scope.shadows:
@@ -230,6 +236,10 @@ class _Walk:
         scope.bound.update(parameter.arg for parameter in parameters)
         for statement in node.body:
             self.visit(statement)
+        if self.functions == 1:
+            self.out.changes_parameters |= any(
+                scope.uses.get(parameter.arg, 0) & (CHANGE | MUTATE) for parameter in parameters
+            )
         self.close_function()
         if shadow:
             self.scope.shadows.pop()
@@ -275,7 +285,7 @@ class _Walk:
                     self.out.additive.add(name)
 
     def visit_import_from(self, node: ast.ImportFrom) -> None:
-        if node.level:
+        if node.level and not self.import_guards:
             self.out.relative_line = self.out.relative_line or node.lineno
         if node.module == "__future__" and not node.level and self.scope.kind == _MODULE:
             self.out.future = tuple(alias.name for alias in node.names)
@@ -362,7 +372,9 @@ class _Walk:
             text = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
             if any(keyword.arg == "inplace" for keyword in call.keywords):
                 text = "inplace"
-            self.out.bare.append((path_of(call), node.lineno, text))
+            given = (*call.args, *(keyword.value for keyword in call.keywords))
+            roots = tuple(path_of(value)[0] for value in given)
+            self.out.bare.append(Bare(path_of(call), node.lineno, text, roots))
         self.visit(value)
 
     def visit_for(self, node: Any) -> None:
@@ -371,7 +383,10 @@ class _Walk:
         self.visit(node.iter)
         self.blocks.append(set())
         self.bind_target(node.target, is_target=True)
+        known = self.elements
+        self.elements = known | _elements(node.target, node.iter)
         self.visit_all(node.body)
+        self.elements = known
         self.blocks.pop()
         self.visit_block(node.orelse)
 
@@ -385,8 +400,10 @@ class _Walk:
             self.note_await(node.lineno)
         undoes = False
         for item in node.items:
-            self.visit(item.context_expr)
             undoes = undoes or not _UNDOING_WITHS.isdisjoint(path_of(item.context_expr))
+            self.undoing += undoes
+            self.visit(item.context_expr)
+            self.undoing -= undoes
             if item.optional_vars is not None:
                 self.bind_target(item.optional_vars, is_target=True)
                 if self.scope.kind == _MODULE:
@@ -401,9 +418,12 @@ class _Walk:
                 isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in _NAME_PROBES
                 for part in ast.walk(node.test)
             )
+            only_types = path_of(node.test)[-1] == "TYPE_CHECKING"
             self.guards += guarded
+            self.import_guards += only_types
             self.visit(node.test)
             self.visit_block(node.body)
+            self.import_guards -= only_types
             self.guards -= guarded
             if len(node.orelse) == 1 and node.orelse[0].__class__ is ast.If:
                 node = node.orelse[0]
@@ -412,9 +432,12 @@ class _Walk:
             return
 
     def visit_try(self, node: Any) -> None:
-        guarded = any(_catches_name_error(handler) for handler in node.handlers)
+        guarded = any(_catches(handler, _NAME_ERRORS) for handler in node.handlers)
+        import_guarded = any(handler.type is None or _catches(handler, _IMPORT_ERRORS) for handler in node.handlers)
         self.guards += guarded
+        self.import_guards += import_guarded
         self.visit_block(node.body)
+        self.import_guards -= import_guarded
         self.guards -= guarded
         for handler in node.handlers:
             if handler.type is not None:
@@ -486,7 +509,8 @@ class _Walk:
                 if name in _MUTATORS:
                     path = path_of(function)
                     # `FRAMES["a"].sort()` is as likely a frame's sort, which changes nothing
-                    if path[0] and (len(path) == 2 or name not in ("sort", "reverse", "rotate", "subtract")):
+                    is_whole = len(path) == 2 and path[0] not in self.elements
+                    if path[0] and (is_whole or name not in ("sort", "reverse", "rotate", "subtract")):
                         self.use(path[0], MUTATE, node.lineno)
             elif function.__class__ is ast.Name:
                 name = function.id
@@ -530,6 +554,7 @@ class _Walk:
     def visit_comprehension(self, node: Any) -> None:
         shadow: set[str] = set()
         self.scope.shadows.append(shadow)
+        known = self.elements
         for generator in node.generators:
             if generator.is_async:
                 self.note_await(node.lineno)
@@ -537,12 +562,14 @@ class _Walk:
             for part in ast.walk(generator.target):
                 if part.__class__ is ast.Name:
                     shadow.add(part.id)
+            self.elements = self.elements | _elements(generator.target, generator.iter)
             self.visit_all(generator.ifs)
         if node.__class__ is ast.DictComp:
             self.visit(node.key)
             self.visit(node.value)
         else:
             self.visit(node.elt)
+        self.elements = known
         self.scope.shadows.pop()
         if not self.functions:
             self.out.comprehension_targets |= shadow
@@ -589,13 +616,36 @@ def _parameters(arguments: ast.arguments) -> list[ast.arg]:
     return found
 
 
+_PASSING_ON = frozenset({"enumerate", "zip", "reversed", "sorted", "list", "tuple"})
+
+
+def _elements(target: ast.expr, iterable: ast.expr) -> dict[str, tuple[str, ...]]:
+    """The variables of a loop, and the names of the containers whose elements they are."""
+    wholes = tuple(_wholes(iterable))
+    return {part.id: wholes for part in ast.walk(target) if isinstance(part, ast.Name) and part.id not in wholes}
+
+
+def _wholes(iterable: ast.expr) -> Iterator[str]:
+    if isinstance(iterable, ast.Call) and isinstance(iterable.func, ast.Name) and iterable.func.id in _PASSING_ON:
+        for argument in iterable.args:
+            yield from _wholes(argument)
+        return
+    path = path_of(iterable)
+    if path[0] and "()" not in path[:-1] and (path[-1] != "()" or path[-2] in ("values", "items")):
+        yield path[0]
+
+
 def _type_parameters(node: Any) -> set[str]:
     return {parameter.name for parameter in getattr(node, "type_params", ())}
 
 
-def _catches_name_error(handler: ast.ExceptHandler) -> bool:
+_NAME_ERRORS = frozenset({"NameError"})
+_IMPORT_ERRORS = frozenset({"ImportError", "Exception", "BaseException"})
+
+
+def _catches(handler: ast.ExceptHandler, errors: frozenset[str]) -> bool:
     return handler.type is not None and any(
-        isinstance(part, ast.Name) and part.id == "NameError" for part in ast.walk(handler.type)
+        isinstance(part, ast.Name) and part.id in errors for part in ast.walk(handler.type)
     )
 
 

@@ -47,7 +47,7 @@ PIECES = [
     "x?", "a = !ls", "await x", "return", "x = ((", "'''", "\\", "#| keep", "#| skip", "global x", "nonlocal x", "\0",
     "\ud800", "\f", "\u2028", "é = 'ü'; x = é", "  ", "\t", "build = 1", "def build(): return x, y, z, f",
     "build().preview()", "x = build().preview()", "duckdb.sql('select * from y')", "os.environ['a'] = x", "print(x);",
-    "x: 'C' = 1", "async def h(): await x", "x, *y = y", "y[0] = x", "f(x).b = 1", "raise", "DESCRIPTION = x",
+    "x: 'C' = 1", "async def h(): await x", "x, *y = y", "y[0] = x", "f(x).b = 1", "raise", "s = '''\n# c'''; t = s", "for s in y: s['a'] = x", "DESCRIPTION = x",
 ]  # fmt: skip
 
 messy_cells = st.lists(
