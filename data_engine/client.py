@@ -19,6 +19,8 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.model import Event, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
+from data_engine.notebook.deploy import module_digests, read_contents
+from data_engine.notebook.load import FlowModules
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import select_workspace
@@ -127,6 +129,44 @@ class Workspace:
         """
         modules = self.home.modules()
         return modules.load(find_module(modules, _checked_name(name))).flow
+
+    def deploy(self, name: str | None = None) -> tuple[CatalogEntry, ...]:
+        """Let production run the modules as they are now: the flow `name`, or every flow; their entries.
+
+        Only what compiles and builds is deployed; a broken module's entry has its `error`, and its flow stays on the last
+        good deployment.
+
+        Raises:
+            FlowValidationError: no such module, or the deployment cannot be stored.
+        """
+        modules = self.home.modules()
+        if name is not None:
+            find_module(modules, _checked_name(name))
+        deployments = self.home.deployments()
+        stored = deployments.store()
+        entries = read_catalog(FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder))
+        wanted = tuple(entry for entry in entries if name is None or entry.name == name)
+        deployments.deploy(stored, {entry.name for entry in wanted if entry.error is None})
+        if name is None:
+            deployments.withdraw(set(deployments.deployed()) - {entry.name for entry in entries})
+        return wanted
+
+    def deployment(self, name: str) -> str:
+        """How the flow's module stands to what production runs, in a few words.
+
+        "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
+        """
+        deployments = self.home.deployments()
+        pointer = deployments.deployed().get(name)
+        if pointer is None:
+            return "not deployed"
+        folder = self.layout.flow_modules_dir
+        if module_digests(read_contents(folder), folder).get(name) == pointer[1]:
+            return "as deployed"
+        cells = deployments.changed_cells(name)
+        if not cells:
+            return "edited, not deployed"
+        return f"edited, not deployed: cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}"
 
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first; of one flow when named.

@@ -92,6 +92,7 @@ def make_app() -> typer.Typer:
     app.command("list")(flows.list_flows)
     app.command("show")(flows.show)
     app.command("compile")(compiling.compile_flows)
+    app.command("deploy")(compiling.deploy)
     app.command("preview")(previewing.preview)
     app.command("run")(running.run)
     app.command("runs")(history.runs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,11 +22,12 @@ Check = Annotated[bool, typer.Option("--check", help="Also build the flows; say 
 
 
 def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = False, as_json: AsJson = False) -> int:
-    """What production takes of a notebook, cell by cell.
+    """What production takes of a notebook, cell by cell, and how that stands to what is deployed.
 
     Without NAME, one line for each module.
 
-    Ends with 1 when a module does not compile or, where it is built too (--check, or without NAME), does not build.
+    Ends with 1 when a module does not compile or, where it is built too (--check, or without NAME), does not build; with
+    --check also when a deployed one is not current.
     """
     ws = chosen_workspace(ctx)
     if name is not None and not check:
@@ -38,31 +39,55 @@ def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = 
 
         find_module(ws.home.modules(), name)
         entries = [entry for entry in entries if entry.name == name]
+    deployment = {entry.name: ws.deployment(entry.name) for entry in entries}
+    stale = [entry for entry in entries if deployment[entry.name].startswith("edited")]
     broken = [entry for entry in entries if entry.error is not None]
     if as_json:
-        print_json([_module_facts(entry) for entry in entries])
+        print_json([_module_facts(entry, deployment[entry.name]) for entry in entries])
     else:
-        _say_modules(broken if check else entries)
+        shown = [entry for entry in entries if entry in broken or entry in stale] if check else entries
+        _say_modules(shown, deployment)
         warned = sum(1 for entry in entries if entry.warnings)
-        say(f"{count(len(entries), 'module')}, {len(broken)} broken, {warned} with warnings")
+        say(f"{count(len(entries), 'module')}, {len(broken)} broken, {warned} with warnings, {len(stale)} edited")
+    return 1 if broken or (check and stale) else 0
+
+
+def deploy(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
+    """Let production run the modules as they are now.
+
+    Only what compiles and builds is deployed. Ends with 1 when a module is broken; its flow stays on the last good one.
+    """
+    ws = chosen_workspace(ctx)
+    with in_flow_modules(ws):
+        entries = ws.deploy(name)
+    broken = [entry for entry in entries if entry.error is not None]
+    if as_json:
+        print_json([_module_facts(entry, ws.deployment(entry.name)) for entry in entries])
+        return 1 if broken else 0
+    for entry in entries:
+        if entry.error is not None:
+            complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
+        else:
+            say(f"deployed      {entry.path.name}")
     return 1 if broken else 0
 
 
-def _module_facts(entry: CatalogEntry) -> dict[str, Any]:
+def _module_facts(entry: CatalogEntry, deployment: str) -> dict[str, Any]:
     return {
         "name": entry.name,
         "path": str(entry.path),
+        "deployment": deployment,
         "warnings": list(entry.warnings),
         "error": None if entry.error is None else entry.error.as_dict(),
     }
 
 
-def _say_modules(entries: Sequence[CatalogEntry]) -> None:
+def _say_modules(entries: Sequence[CatalogEntry], deployment: Mapping[str, str]) -> None:
     for entry in entries:
         if entry.error is not None:
-            complain(f"broken  {entry.path.name}: {entry.error}", style="red")
+            complain(f"broken  {entry.path.name} ({deployment[entry.name]}): {entry.error}", style="red")
             continue
-        say(f"good    {entry.path.name}")
+        say(f"good    {entry.path.name} ({deployment[entry.name]})")
         for warning in entry.warnings:
             say(f"        warning: {warning}", style="yellow")
 
@@ -78,10 +103,12 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
         compiled = compile_notebook(path)
     except FlowValidationError as error:
         raise Failed(error) from error
+    deployment = ws.deployment(name)
     if as_json:
-        print_json(_notebook_facts(compiled))
+        print_json(_notebook_facts(compiled) | {"deployment": deployment})
     else:
         _say_cells(compiled)
+        say(f"deployment: {deployment}")
     return 0
 
 

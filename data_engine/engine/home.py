@@ -11,6 +11,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import loading_module_folder
 from data_engine.ledger.ledger import Ledger
+from data_engine.notebook.deploy import Deployments
 from data_engine.notebook.load import FlowModules
 from data_engine.workspace.here import FLOW_MODULES, here
 from data_engine.workspace.identity import local_layout
@@ -60,6 +61,10 @@ class Home:
     def modules(self) -> FlowModules:
         """The workspace's flow modules."""
         return FlowModules(self.layout.flow_modules_dir, cache_dir=self.local.compiled_flow_modules_dir)
+
+    def deployments(self) -> Deployments:
+        """What of the workspace is deployed on this machine."""
+        return Deployments(self.modules(), self.local.runtime_dir / "deployments")
 
 
 _lock = threading.Lock()

@@ -16,7 +16,6 @@ from typing import Any
 from data_engine.errors import LedgerError
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
-from data_engine.locks import RunnerLock, is_runner_gone
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import (
     LOG_COLUMNS,
@@ -29,6 +28,7 @@ from data_engine.ledger.rows import (
 )
 from data_engine.ledger.upkeep import abandon_runs_of, prune, reset
 from data_engine.ledger.writer import write_events
+from data_engine.locks import RunnerLock, is_runner_gone
 from data_engine.model import (
     RUN_STATUSES,
     Event,

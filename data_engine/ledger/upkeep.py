@@ -6,9 +6,9 @@ import sqlite3
 from pathlib import Path
 
 from data_engine.errors import LedgerError
-from data_engine.locks import is_runner_gone
 from data_engine.ledger.rows import seen_from_text, storable
 from data_engine.ledger.writer import end_run
+from data_engine.locks import is_runner_gone
 from data_engine.model import utc_text
 
 _DAY_S = 86_400

@@ -239,7 +239,9 @@ def _binds_build(node: ast.stmt) -> bool:
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return any((alias.asname or alias.name) == "build" for alias in node.names)
     if isinstance(node, ast.Assign):
-        return any(isinstance(name, ast.Name) and name.id == "build" for target in node.targets for name in ast.walk(target))
+        return any(
+            isinstance(name, ast.Name) and name.id == "build" for target in node.targets for name in ast.walk(target)
+        )
     if isinstance(node, ast.AnnAssign):
         return isinstance(node.target, ast.Name) and node.target.id == "build"
     bodies = [getattr(node, part, []) for part in ("body", "orelse", "finalbody")]

@@ -127,10 +127,9 @@ class FlowModules:
         base = self.content.joinpath(*dotted.split("."))
         if (base / "__init__.py").is_file():
             return base / "__init__.py", True
-        for suffix in (".py", ".ipynb"):
-            path = base.with_name(base.name + suffix)
-            if path.is_file() and (suffix == ".py" or "." not in dotted):
-                return path, False
+        path = base.with_name(f"{base.name}.py")
+        if path.is_file():
+            return path, False
         return (base, True) if base.is_dir() and dotted.split(".")[0] == "flow_helpers" else None
 
     def _execute(self, full_name: str, path: Path, data: bytes) -> types.ModuleType:
@@ -327,7 +326,9 @@ def _helper_files(folder: Path) -> list[tuple[str, Path]]:
     helpers = folder / "flow_helpers"
     for parent, folders, names in os.walk(helpers):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
-        found += [(os.path.relpath(path, folder), path) for name in names if (path := Path(parent, name)).suffix == ".py"]
+        found += [
+            (os.path.relpath(path, folder), path) for name in names if (path := Path(parent, name)).suffix == ".py"
+        ]
     try:
         with os.scandir(folder) as entries:
             found += [(entry.name, Path(entry.path)) for entry in entries if entry.name.endswith(".py")]

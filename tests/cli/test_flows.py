@@ -109,7 +109,7 @@ def test_compile_says_of_each_statement_whether_and_why(cli: Cli) -> None:
 def test_compile_json_has_source_warnings_and_cells(cli: Cli) -> None:
     compiled = cli("compile", "claims", "--json").json
 
-    assert set(compiled) == {"name", "path", "source", "warnings", "cells"}
+    assert set(compiled) == {"name", "path", "source", "warnings", "cells", "deployment"}
     assert "def read(context):" in compiled["source"]
     assert "1 + 1" not in compiled["source"]
     assert [
@@ -158,7 +158,24 @@ def test_check_says_only_what_is_wrong(cli: Cli, ws: WorkspaceFiles) -> None:
 
     assert "good    claims.ipynb" in cli("compile").out
     checked = cli("compile", "--check")
-    assert checked.out == "2 modules, 1 broken, 0 with warnings\n"
+    assert checked.out == "2 modules, 1 broken, 0 with warnings, 0 edited\n"
     assert "raises.ipynb, cell 1, line 2" in checked.err
     assert cli("compile", "--check", "claims").code == 0
     assert cli("compile", "--check", "raises").code == 1
+
+
+def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A deployed module that is not current fails the check; a broken one is not deployed and ends with 1."""
+    assert "claims.ipynb (not deployed)" in cli("compile").out
+    assert (cli("deploy", "claims").code, cli("compile", "--check").code) == (0, 0)
+
+    ws.notebook("claims", "from data_engine import Flow", "def build():\n    return Flow(group='Other')")
+    checked = cli("compile", "--check")
+    assert checked.code == 1
+    assert "claims.ipynb (edited, not deployed: cell" in checked.out
+
+    ws.notebook("claims", "from data_engine import Flow", "def build():\n    return Flow(group=rate)")
+    refused = cli("deploy")
+    assert refused.code == 1
+    assert "not deployed  claims.ipynb" in refused.err
+    assert "`rate`" in refused.err

@@ -203,7 +203,9 @@ def test_running_while_a_module_loads_is_refused(ws: WorkspaceFiles) -> None:
 
 
 def test_relative_paths_start_at_the_flow_modules_folder(ws: WorkspaceFiles) -> None:
-    ws.notebook("claims", ONE.replace('group="G")', 'group="G").watch(mode="manual", source="../in").mirror(root="../out")'))
+    ws.notebook(
+        "claims", ONE.replace('group="G")', 'group="G").watch(mode="manual", source="../in").mirror(root="../out")')
+    )
 
     flow = load_flow("claims", data_root=ws.root)
 

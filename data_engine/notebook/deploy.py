@@ -1,0 +1,291 @@
+"""Deployments: immutable sets of modules and helpers, and the rule that decides when an edit goes into production.
+
+A set is a folder named by the hash of everything in it: each flow points to the set it was last deployed from, so a broken
+edit of one notebook keeps its flow on the last good set while the others move on, and a run keeps the set it began with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.files import write_text_atomic
+from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.compile import CompiledNotebook
+from data_engine.notebook.load import FlowModules
+
+HELPERS = "flow_helpers"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What is known of one module when its deployment is decided.
+
+    `current` and `deployed` are digests of the module with all helpers (None: not deployed yet); `error` is why the
+    current one is not good; `unchanged_for_s` is how long it has stayed as it is; `is_asked` that a person asked for it.
+    """
+
+    current: str
+    deployed: str | None
+    error: str | None = None
+    unchanged_for_s: float = 0.0
+    is_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpToDate:
+    """What runs is what is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """Deploy now; `why` in a few words."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """A good edit that must stay unchanged for another `left_s`, because editors save half an edit."""
+
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitsRequest:
+    """A good edit that waits for somebody to ask (`[deploy] mode = "ask"`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An edit that does not compile or build; the last good deployment goes on."""
+
+    error: str
+
+
+Move: TypeAlias = UpToDate | Deploy | Quiet | AwaitsRequest | Broken
+
+
+def next_move(seen: Sighting, *, mode: str, quiet_s: float, is_start: bool) -> Move:
+    """What to do about a module: only what is good is deployed; an edit when it is quiet or asked for.
+
+    `mode` is "auto" or "ask"; `is_start` says that the daemon or its engine is being started, which deploys all that is
+    good.
+
+    Example:
+        >>> next_move(Sighting("b", "a", unchanged_for_s=10), mode="auto", quiet_s=30, is_start=False)
+        Quiet(left_s=20)
+    """
+    if seen.current == seen.deployed:
+        return UpToDate()
+    if seen.error is not None:
+        return Broken(seen.error)
+    if seen.deployed is None:
+        return Deploy("new")
+    if seen.is_asked or is_start:
+        return Deploy("asked for" if seen.is_asked else "everything good is deployed at a start")
+    if mode == "ask":
+        return AwaitsRequest()
+    if seen.unchanged_for_s < quiet_s:
+        return Quiet(quiet_s - seen.unchanged_for_s)
+    return Deploy("the edit is good and quiet")
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSet:
+    """An immutable set of modules and helpers, stored in `folder`; `digests` has one for each module, with all helpers."""
+
+    id: str
+    folder: Path
+    digests: Mapping[str, str]
+
+
+class Deployments:
+    """The deployments of one workspace on this machine, in `root`; `modules` is the authored folder.
+
+    Raises:
+        WorkspaceError: they cannot be read or written.
+    """
+
+    def __init__(self, modules: FlowModules, root: Path) -> None:
+        self._modules = modules
+        self._root = root
+        self._pointer = root / "deployed.json"
+
+    def store(self) -> ModuleSet:
+        """The authored folder as it is now, stored as a set; nothing points to it yet."""
+        contents = read_contents(self._modules.content)
+        digest = hashlib.sha256()
+        for name, data in sorted(contents.items()):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+        set_id = digest.hexdigest()[:24]
+        folder = self._root / set_id
+        try:
+            if not folder.is_dir():
+                fresh = self._root / f".{set_id}.{os.urandom(6).hex()}.tmp"
+                for name, data in contents.items():
+                    target = fresh / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(data)
+                fresh.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.rename(fresh, folder)
+                except OSError:
+                    shutil.rmtree(fresh, ignore_errors=True)
+                    if not folder.is_dir():
+                        raise
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return ModuleSet(set_id, folder, module_digests(contents, self._modules.folder))
+
+    def deployed(self) -> dict[str, tuple[str, str]]:
+        """For each deployed flow the id of its set and its digest."""
+        try:
+            found = json.loads(self._pointer.read_text(encoding="utf-8"))
+            return {str(name): (str(value["set"]), str(value["digest"])) for name, value in found.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise WorkspaceError(
+                f"the list of deployments cannot be read: {error}",
+                where=str(self._pointer),
+                mend="remove the file and deploy again with `data-engine deploy`",
+            ) from error
+
+    def deploy(self, stored: ModuleSet, names: set[str]) -> None:
+        """Let these flows run from `stored` from now on; sets nobody points to any more are kept for running work."""
+        self._point(self.deployed() | {name: (stored.id, stored.digests[name]) for name in names})
+
+    def withdraw(self, names: set[str]) -> None:
+        """Forget these flows' deployments: their modules were removed."""
+        self._point({name: pointer for name, pointer in self.deployed().items() if name not in names})
+
+    def _point(self, pointers: Mapping[str, tuple[str, str]]) -> None:
+        value = {name: {"set": set_id, "digest": digest} for name, (set_id, digest) in pointers.items()}
+        try:
+            write_text_atomic(self._pointer, json.dumps(value, indent=1, sort_keys=True) + "\n")
+        except OSError as error:
+            raise _unwritable(self._pointer, error) from error
+
+    def collect(self, in_use: set[str]) -> None:
+        """Remove the sets no flow points to, but for those in `in_use` (ids that running work holds)."""
+        kept = in_use | {set_id for set_id, _ in self.deployed().values()}
+        try:
+            names = os.listdir(self._root)
+        except OSError:
+            return
+        for name in names:
+            if name not in kept and (self._root / name).is_dir():
+                shutil.rmtree(self._root / name, ignore_errors=True)
+
+    def modules_of(self, name: str) -> FlowModules | None:
+        """The modules flow `name` runs from, under their authored names; None when it is not deployed."""
+        pointer = self.deployed().get(name)
+        if pointer is None:
+            return None
+        return FlowModules(self._modules.folder, cache_dir=self._modules.cache_dir, content=self._root / pointer[0])
+
+    def changed_cells(self, name: str) -> tuple[int, ...] | None:
+        """The cells of notebook `name` whose part in production differs from what is deployed, in order.
+
+        A cell that is gone counts with its old number. Empty when the notebook is as deployed; None when it is not
+        deployed, is no notebook, or its deployment is gone.
+        """
+        deployed = self.modules_of(name)
+        if deployed is None:
+            return None
+        old, new = deployed.content / f"{name}.ipynb", self._modules.content / f"{name}.ipynb"
+        try:
+            was = load_artifact(self._modules.folder / old.name, old.read_bytes(), cache_dir=None).compiled
+            data = new.read_bytes()
+        except (OSError, FlowValidationError):
+            return None
+        return cells_that_differ(was, data, path=self._modules.folder / new.name)
+
+
+def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tuple[int, ...]:
+    """The cells of the notebook content `data` whose part in production is not that of `was`.
+
+    When `data` does not compile, whole cells are compared. Comparison goes by text, so a moved cell is no difference.
+    """
+    from data_engine.notebook.read import read_cells
+
+    try:
+        now = [(chunk.cell, chunk.text) for chunk in load_artifact(path, data, cache_dir=None).compiled.chunks]
+        before = [(chunk.cell, chunk.text) for chunk in was.chunks]
+    except FlowValidationError:
+        before = [(chunk.cell, chunk.original) for chunk in was.chunks]
+        try:
+            cells = read_cells(data, path=path)
+        except FlowValidationError:
+            return tuple(number for number, _ in before)
+        texts = {text.strip() for _, text in before}
+        taken = {number for number, _ in before}
+        now = [(cell.number, cell.text) for cell in cells if cell.text.strip() in texts or cell.number in taken]
+    old_texts = {text.strip() for _, text in before}
+    new_texts = {text.strip() for _, text in now}
+    changed = {number for number, text in now if text.strip() not in old_texts}
+    gone = {number for number, text in before if text.strip() not in new_texts}
+    return tuple(sorted(changed or gone))
+
+
+def read_contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a set: the modules at the top of `folder` and everything under its helpers, by path inside it.
+
+    Raises:
+        WorkspaceError: a file cannot be read.
+    """
+    contents: dict[str, bytes] = {}
+    paths = [path for name in sorted(os.listdir(folder)) if (path := folder / name).suffix in (".py", ".ipynb")]
+    for parent, folders, names in os.walk(folder / HELPERS):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
+        paths += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+    for path in paths:
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        try:
+            contents[path.relative_to(folder).as_posix()] = path.read_bytes()
+        except OSError as error:
+            raise WorkspaceError(
+                f"{path} cannot be read: {error.strerror}", where=str(path), mend="check that the file is readable"
+            ) from error
+    return contents
+
+
+def module_digests(contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
+    """For each module of a set a digest of what it runs with: its own code and every `.py` file beside and below it.
+
+    A notebook counts by what production takes of it, so a saved output is no edit; one that does not compile by its bytes.
+    """
+    shared = hashlib.sha256()
+    for name in sorted(contents):
+        if name.endswith(".py"):
+            shared.update(name.encode() + b"\0" + hashlib.sha256(contents[name]).digest())
+    digests = {}
+    for name, data in contents.items():
+        if "/" not in name:
+            digest = shared.copy()
+            digest.update(name.encode() + b"\0" + hashlib.sha256(_own_code(folder / name, data)).digest())
+            digests[Path(name).stem] = digest.hexdigest()
+    return digests
+
+
+def _own_code(path: Path, data: bytes) -> bytes:
+    if path.suffix == ".ipynb":
+        with suppress(FlowValidationError):
+            return load_artifact(path, data, cache_dir=None).compiled.source.encode()
+    return data
+
+
+def _unwritable(path: Path, error: OSError) -> WorkspaceError:
+    return WorkspaceError(
+        f"a deployment cannot be stored: {error.strerror}", where=str(path), mend="free some space on this machine"
+    )
