@@ -1,19 +1,17 @@
-"""How long compiling a notebook takes, beside its limits: `python benchmarks/compile.py`.
+"""How long compiling a notebook takes, beside its limits: `python -m benchmarks.compile`.
 
 The notebooks are made here: imports, constants, steps, a class, SQL, and as much scratch as code for production.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
-import shutil
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.figures import finish, median_s, report
 from data_engine.notebook import artifacts
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.compile import compile_cells
@@ -97,42 +95,31 @@ def notebook(cell_count: int) -> bytes:
     return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}).encode()
 
 
-def median_ms(work: Callable[[], object], times: int) -> float:
-    """The median of that many runs, after one to warm up."""
-    work()
-    durations = []
-    for _ in range(times):
-        began = time.perf_counter()
-        work()
-        durations.append(time.perf_counter() - began)
-    return statistics.median(durations) * 1000
-
-
 def main() -> None:
-    """Print each figure beside its limit."""
+    """Print each figure beside its limit; jupytext, where it is installed, stands beside the first."""
     path = Path("/ws/flow_modules/claims.ipynb")
     small, large = notebook(20), notebook(300)
-    folder = Path(tempfile.mkdtemp())
-    load_artifact(path, small, cache_dir=folder)
 
-    def load_from_disk() -> None:
-        artifacts._memory.clear()
+    def compiled(data: bytes) -> None:
+        compile_cells(read_cells(data, path=path), path)
+
+    peer = ""
+    if importlib.util.find_spec("jupytext"):
+        jupytext = importlib.import_module("jupytext")
+        took_s = median_s(lambda: jupytext.writes(jupytext.reads(small.decode(), fmt="ipynb"), fmt="py:percent"), 20)
+        peer = f"jupytext, which converts all cells: {took_s * 1000:.3f} ms"
+    report("compile a notebook of 20 cells", median_s(lambda: compiled(small), 100) * 1000, 3, "ms", peer)
+    report("compile a notebook of 300 cells", median_s(lambda: compiled(large), 20) * 1000, 60, "ms")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         load_artifact(path, small, cache_dir=folder)
 
-    figures = [
-        ("compile 20 cells", median_ms(lambda: compile_cells(read_cells(small, path=path), path), 100), 3.0),
-        ("compile 300 cells", median_ms(lambda: compile_cells(read_cells(large, path=path), path), 20), 60.0),
-        ("load 20 cells from disk", median_ms(load_from_disk, 100), 0.5),
-        ("load 20 cells from memory", median_ms(lambda: load_artifact(path, small, cache_dir=folder), 100), 0.5),
-    ]
-    shutil.rmtree(folder)
-    for name, took_ms, limit_ms in figures:
-        print(f"{name:28} {took_ms:8.3f} ms   limit {limit_ms:5.1f} ms   {'ok' if took_ms <= limit_ms else 'TOO SLOW'}")
-    if importlib.util.find_spec("jupytext"):
-        import jupytext
+        def load_from_disk() -> None:
+            artifacts._memory.clear()
+            load_artifact(path, small, cache_dir=folder)
 
-        took_ms = median_ms(lambda: jupytext.writes(jupytext.reads(small.decode(), fmt="ipynb"), fmt="py:percent"), 20)
-        print(f"{'jupytext, 20 cells':28} {took_ms:8.3f} ms   (converts all cells, chooses none)")
+        report("load the artifact of 20 cells from disk", median_s(load_from_disk, 100) * 1000, 0.5, "ms")
+    finish()
 
 
 if __name__ == "__main__":

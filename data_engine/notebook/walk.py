@@ -559,10 +559,9 @@ class _Walk:
             if generator.is_async:
                 self.note_await(node.lineno)
             self.visit(generator.iter)
-            for part in ast.walk(generator.target):
-                if part.__class__ is ast.Name:
-                    shadow.add(part.id)
-            self.elements = self.elements | _elements(generator.target, generator.iter)
+            elements = _elements(generator.target, generator.iter)
+            shadow.update(elements)
+            self.elements = self.elements | elements
             self.visit_all(generator.ifs)
         if node.__class__ is ast.DictComp:
             self.visit(node.key)
@@ -585,6 +584,9 @@ class _Walk:
     def annotation(self, node: ast.expr) -> None:
         """Names in annotations: never read in function bodies, else read now unless annotations are lazy."""
         flag = HINT if self.scope.kind == _FUNCTION else NOTE
+        if isinstance(node, ast.Name):  # nearly always
+            self.use(node.id, flag, node.lineno)
+            return
         for part in ast.walk(node):
             if part.__class__ is ast.Name:
                 self.use(part.id, flag, part.lineno)
@@ -622,7 +624,10 @@ _PASSING_ON = frozenset({"enumerate", "zip", "reversed", "sorted", "list", "tupl
 def _elements(target: ast.expr, iterable: ast.expr) -> dict[str, tuple[str, ...]]:
     """The variables of a loop, and the names of the containers whose elements they are."""
     wholes = tuple(_wholes(iterable))
-    return {part.id: wholes for part in ast.walk(target) if isinstance(part, ast.Name) and part.id not in wholes}
+    names = (
+        [target] if isinstance(target, ast.Name) else [part for part in ast.walk(target) if isinstance(part, ast.Name)]
+    )
+    return {name.id: tuple(whole for whole in wholes if whole != name.id) for name in names}
 
 
 def _wholes(iterable: ast.expr) -> Iterator[str]:

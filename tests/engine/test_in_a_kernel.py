@@ -84,7 +84,7 @@ def test_a_bare_preview_has_the_name_paths_and_config_of_production(
 
     assert texts[4].splitlines()[0] == "21"
     assert texts[5].splitlines()[0] == "42"
-    assert f"('claims', 42, '{claims.root / 'out'}')" in texts[6]
+    assert f"('claims', 42, '{claims.root / 'out'}')" in " ".join(texts[6].split())
     assert str(claims.root / "in") in texts[7]
 
 
@@ -127,3 +127,80 @@ def test_a_renamed_notebook_is_said_not_guessed(claims: WorkspaceFiles, monkeypa
     text = run_in_kernel(path, monkeypatch)[5]
 
     assert "no longer exists: it was renamed or moved since the kernel started" in text
+
+
+def test_a_helper_edited_since_its_import_is_told_with_the_cell_to_run_again(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel holds the old code; after its import cell ran again the new code is there and nothing is said."""
+    edit = "from pathlib import Path\nPath('flow_helpers/parse.py').write_text('def number(text):\\n    return -int(text)\\n')"
+    path = claims.notebook(
+        "claims",
+        *CELLS,
+        "build().preview(use='number')",
+        edit,
+        "build().preview(use='number')",
+        "from flow_helpers.parse import number",
+        "build().preview(use='number')",
+    )
+
+    texts = run_in_kernel(path, monkeypatch)
+
+    told = "flow_helpers/parse.py changed since this kernel imported it: run cell 1, 8 again to use it"
+    assert [told in text for text in (texts[4], texts[6], texts[8])] == [False, True, False]
+    assert "21" in texts[6].splitlines()
+    assert "-21" in texts[8].splitlines()
+
+
+def test_the_whole_chain_of_causes_is_shown_by_cells(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = claims.notebook(
+        "claims",
+        "from data_engine import Flow",
+        """
+        def parse(text):
+            return int(text)
+
+        def read(context):
+            try:
+                return parse("x")
+            except ValueError as error:
+                raise RuntimeError("the file is wrong") from error
+        """,
+        "def build():\n    return Flow(group='G').step(read)",
+        "build().preview()",
+    )
+
+    lines = run_in_kernel(path, monkeypatch)[3].splitlines()
+
+    first = lines.index("ValueError: invalid literal for int() with base 10: 'x'")
+    second = lines.index("RuntimeError: the file is wrong")
+    assert lines[first - 2 : first] == ["claims.ipynb, cell 2 (In [2]), line 2", "    return int(text)"]
+    assert lines[first + 1] == "which was the direct cause of:"
+    assert lines[second - 2 : second] == [
+        "claims.ipynb, cell 2 (In [2]), line 8",
+        '    raise RuntimeError("the file is wrong") from error',
+    ]
+
+
+def test_broken_helpers_are_named_by_file_and_line(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A syntax error, an import error and an error in build(), each found through load_flow."""
+    claims.helper("parse", "def number(text):\n    return (\n")
+    claims.notebook("claims", *CELLS)
+    claims.notebook(
+        "missing",
+        "from data_engine import Flow",
+        "import not_there",
+        "def build():\n    return Flow(group=not_there.G)",
+    )
+    claims.notebook("wrong", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(5)")
+    loads = [f"load_flow({name!r})" for name in ("claims", "missing", "wrong")]
+    path = claims.notebook("other", "from data_engine import load_flow", *loads)
+
+    texts = run_in_kernel(path, monkeypatch)
+
+    assert "flow_helpers/parse.py, line 2" in texts[1]
+    assert "SyntaxError: '(' was never closed" in texts[1]
+    assert "missing.ipynb, cell 2, line 1" in texts[2]
+    assert "No module named 'not_there'" in texts[2]
+    assert "wrong.ipynb, cell 2, line 2" in texts[3]
+    assert "a step must be callable" in texts[3]

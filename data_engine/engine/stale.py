@@ -1,0 +1,135 @@
+"""Helper code in a kernel that is older than its file: said, and forgotten, so that its import cell gets the new one."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+
+from data_engine.errors import FlowValidationError
+from data_engine.notebook.read import NotebookCell, read_cells
+from data_engine.workspace.here import authored_folder, here
+
+
+@dataclass(frozen=True, slots=True)
+class StaleHelper:
+    """A module of the workspace whose file changed since this kernel imported it, and the cells that import it."""
+
+    path: Path
+    cells: tuple[int, ...]
+
+    def __str__(self) -> str:
+        name = (
+            self.path.name if self.path.parent.name == "flow_modules" else f"{self.path.parent.name}/{self.path.name}"
+        )
+        which = f"cell {', '.join(map(str, self.cells))}" if self.cells else "the cell that imports it"
+        return f"{name} changed since this kernel imported it: run {which} again to use it"
+
+
+_seen: dict[tuple[str, int], str] = {}
+_told: dict[str, StaleHelper] = {}
+
+
+def stale_helpers() -> tuple[StaleHelper, ...]:
+    """The workspace's helpers that this kernel holds in an older form than their files.
+
+    Each is taken out of `sys.modules`, so that running its import again imports the file; it is told of until then.
+    """
+    folder = authored_folder()
+    if folder is None or "ipykernel" not in sys.modules:
+        return ()
+    changed = [module for module in _authored_modules(folder) if _is_stale(module)]
+    fresh = {str(module.__file__) for module in _authored_modules(folder)} - {
+        str(module.__file__) for module in changed
+    }
+    for path in fresh & set(_told):
+        del _told[path]
+    if changed:
+        cells = _cells()
+        for module in changed:
+            path = Path(str(module.__file__))
+            _told[str(path)] = StaleHelper(path, _importing(cells, module.__name__))
+        for module in _authored_modules(folder):  # also those that imported the changed one
+            sys.modules.pop(module.__name__, None)
+    return tuple(_told.values())
+
+
+def _authored_modules(folder: Path) -> list[ModuleType]:
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and not name.startswith(("data_engine", "__main__")):
+            path = Path(file)
+            if path.suffix == ".py" and path.is_relative_to(folder):
+                found.append(module)
+    return found
+
+
+def _is_stale(module: ModuleType) -> bool:
+    """Whether the file differs from when the module was first seen here, or from the functions the module holds."""
+    try:
+        data = Path(str(module.__file__)).read_bytes()
+    except OSError:
+        return True
+    digest = hashlib.sha256(data).hexdigest()
+    key = (str(module.__file__), id(module))
+    if key in _seen:
+        return _seen[key] != digest
+    _seen[key] = digest
+    try:
+        code = compile(data, str(module.__file__), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return True
+    return not set(_held(module)) <= set(_codes(code))
+
+
+def _held(module: ModuleType) -> Iterator[CodeType]:
+    for value in vars(module).values():
+        if (
+            isinstance(value, FunctionType)
+            and value.__module__ == module.__name__
+            and not hasattr(value, "__wrapped__")
+        ):
+            if value.__code__.co_filename == module.__file__:
+                yield value.__code__
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def _cells() -> tuple[NotebookCell, ...]:
+    found = here()
+    if found is None or found.kind != "notebook":
+        return ()
+    try:
+        return read_cells(found.path.read_bytes(), path=found.path)
+    except (OSError, FlowValidationError):
+        return ()
+
+
+def _importing(cells: tuple[NotebookCell, ...], name: str) -> tuple[int, ...]:
+    numbers = []
+    for cell in cells:
+        try:
+            tree = ast.parse(cell.text)
+        except (SyntaxError, ValueError):
+            continue
+        if any(_imports(node, name) for node in ast.walk(tree)):
+            numbers.append(cell.number)
+    return tuple(numbers)
+
+
+def _imports(node: ast.AST, name: str) -> bool:
+    if isinstance(node, ast.Import):
+        return any(alias.name == name or name.startswith(f"{alias.name}.") for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        return node.module == name or any(f"{node.module}.{alias.name}" == name for alias in node.names)
+    return False
