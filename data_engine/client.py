@@ -228,6 +228,13 @@ def load_flow(name: str, *, data_root: str | os.PathLike[str] | None = None) -> 
 
     Raises:
         FlowValidationError: no such module or workspace, or the module is broken.
+
+    Example:
+        >>> import tempfile
+        >>> ws = Workspace.create(tempfile.mkdtemp())
+        >>> flow = load_flow("example", data_root=ws.root)
+        >>> flow.name, flow.mode, [context.error for context in flow.run_once()]
+        ('example', 'manual', [None])
     """
     return _workspace(data_root).load_flow(name)
 
@@ -239,6 +246,12 @@ def discover_flows(*, data_root: str | os.PathLike[str] | None = None) -> tuple[
 
     Raises:
         FlowValidationError: no such workspace.
+
+    Example:
+        >>> import tempfile
+        >>> ws = Workspace.create(tempfile.mkdtemp())
+        >>> [flow.title for flow in discover_flows(data_root=ws.root)]
+        ['Example']
     """
     entries = _workspace(data_root).catalog()
     for entry in entries:

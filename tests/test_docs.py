@@ -14,9 +14,6 @@ import pytest
 
 import data_engine
 
-WITHOUT_EXAMPLE = {"discover_flows", "load_flow"}
-"""Public names whose example would only repeat that of `Workspace`; kept short."""
-
 
 def module_names() -> list[str]:
     """Every module of the package; `__main__` would start the command line."""
@@ -72,7 +69,7 @@ def test_a_public_name_says_what_it_is_with_an_example(name: str) -> None:
     assert texts[0].strip()
     if inspect.isclass(value):
         assert texts[0] != inspect.getdoc(value.__mro__[1]), "only inherited"
-    assert (any(">>>" in text for text in texts)) is (name not in WITHOUT_EXAMPLE)
+    assert any(">>>" in text for text in texts)
 
 
 @pytest.mark.parametrize("name", ["Batch", "FileRef", "Flow", "FlowContext", "Workspace"])
