@@ -4,6 +4,7 @@ The floors of the package; imports only point down:
 
     8  cli/  demo/            the command line; the demo's flows and data
     7  client.py              Workspace: the Python face; recorded runs in the caller's process
+    6  daemon/                the background process: its control channel, its workers
     4  engine/                candidates, runs, previews, executors, groups
     3  ledger/                what ran, on this machine
     2  notebook/              from notebooks to modules, and from errors to cells

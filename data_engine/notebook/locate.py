@@ -66,7 +66,7 @@ def show_cells(compiled: CompiledNotebook) -> None:
     """Let Python's own tracebacks and pdb show the cells' text."""
     for chunk in compiled.chunks:
         name = f"{compiled.path}, cell {chunk.cell}"
-        linecache.cache[name] = (len(chunk.original), None, chunk.original.splitlines(keepends=True), name)
+        linecache.cache[name] = (len(chunk.original), None, [f"{line}\n" for line in chunk.original.split("\n")], name)
 
 
 def show_file(path: Path, data: bytes) -> None:

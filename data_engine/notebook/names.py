@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 LOAD = 1
@@ -15,7 +12,7 @@ LOAD = 1
 TABLE = 2
 """SQL selects from the name; it may also be a table of the database."""
 HINT = 4
-"""The name is meant if it exists: other words of an SQL text, text annotations, guarded reads."""
+"""The name is meant if it exists: other words of an SQL text, guarded reads."""
 NOTE = 8
 """The name is in an annotation, read now unless annotations are lazy."""
 CHANGE = 16
@@ -24,14 +21,13 @@ MUTATE = 32
 """A method that changes lists, dicts, sets and deques in place is called on the name."""
 CALL = 64
 """The name itself is called."""
+TYPE = 256
+"""A text annotation or a bound of a type parameter names it: meant if it exists, wherever it is defined."""
 SQL = 128
 """The name's value is given to `sql`, `query`, `execute` or `eval`."""
 
 Path: TypeAlias = tuple[str, ...]
 """An access path: `logging.getLogger("x").setLevel` is ("logging", "getLogger", "()", "setLevel")."""
-
-_WORD = re.compile(r"[^\W\d]\w*")
-_FROM = re.compile(r"\b(?:from|join)\s+\"?([^\W\d]\w*)", re.IGNORECASE)
 
 
 class Bare(NamedTuple):
@@ -97,53 +93,3 @@ class Names:
         self.later_calls: list[Path] = []  # made in function bodies, also writes; only the interesting ones
         self.bare: list[Bare] = []  # calls that stand alone
         self.writes: list[tuple[Path, int, bool]] = []  # attributes and elements assigned or deleted now
-
-
-def path_of(node: ast.expr) -> Path:
-    """The access path an expression begins with; its first part is "" when that is no name.
-
-    Example:
-        >>> path_of(ast.parse("os.environ['A'].strip()", mode="eval").body)
-        ('os', 'environ', '[]', 'strip', '()')
-    """
-    parts: list[str] = []
-    while True:
-        kind = node.__class__
-        if kind is ast.Attribute:
-            parts.append(node.attr)  # type: ignore[attr-defined]
-            node = node.value  # type: ignore[attr-defined]
-        elif kind is ast.Call:
-            parts.append("()")
-            node = node.func  # type: ignore[attr-defined]
-        elif kind is ast.Subscript:
-            parts.append("[]")
-            node = node.value  # type: ignore[attr-defined]
-        elif kind is ast.Await:
-            node = node.value  # type: ignore[attr-defined]
-        else:
-            parts.append(node.id if kind is ast.Name else "")  # type: ignore[attr-defined]
-            parts.reverse()
-            return tuple(parts)
-
-
-def sql_words(text: str) -> tuple[set[str], set[str]]:
-    """The words an SQL text selects from, and all its words.
-
-    Example:
-        >>> tables, words = sql_words("select day from lookup")
-        >>> sorted(tables), sorted(words)
-        (['lookup'], ['day', 'from', 'lookup', 'select'])
-    """
-    return set(_FROM.findall(text)), set(_WORD.findall(text))
-
-
-def texts_in(node: ast.AST) -> Iterable[str]:
-    """Every string constant under `node`."""
-    for child in ast.walk(node):
-        if isinstance(child, ast.Constant) and isinstance(child.value, str):
-            yield child.value
-
-
-def reads_tables(text: str) -> bool:
-    """Whether a text looks like SQL that selects from something."""
-    return " " in text and _FROM.search(text) is not None

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.notebook import effects
-from data_engine.notebook.names import HINT, LOAD, Path, texts_in
+from data_engine.notebook.names import HINT, LOAD, Path
+from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.units import DEFINITIONS, FUNCTIONS, Unit, Units
 
 SETS_UP = "sets up the process"

@@ -17,7 +17,7 @@ from typing import Any
 
 from data_engine.notebook import effects
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.names import CHANGE, HINT, LOAD, MUTATE, NOTE, SQL, TABLE, path_of, sql_words, texts_in
+from data_engine.notebook.names import CHANGE, HINT, LOAD, MUTATE, NOTE, SQL, TABLE, TYPE
 from data_engine.notebook.remarks import (
     MARKED_KEEP,
     SETS_UP,
@@ -28,6 +28,7 @@ from data_engine.notebook.remarks import (
     unsupplied,
     warnings_of,
 )
+from data_engine.notebook.shapes import path_of, sql_words, texts_in
 from data_engine.notebook.units import DEFINITIONS, END, FUNCTIONS, IMPORTS, LOOKS, Unit, Units
 
 _GIVEN = frozenset(dir(builtins)) | {
@@ -215,7 +216,9 @@ class _Following:
     def _follow_name(self, want: Want, flags: int, is_read: bool) -> None:
         if is_read:
             self.need(want)
-        if flags & (HINT | TABLE | NOTE):
+        if flags & (NOTE | TYPE):
+            self.soft.append(_Soft(replace(want, at=END), is_table=False))
+        if flags & (HINT | TABLE):
             self.soft.append(_Soft(want, bool(flags & TABLE)))
         if flags & SQL:
             self._note_sql(want)
@@ -253,22 +256,19 @@ class _Following:
 
     def _take_early(self, owner: Unit, at: int) -> None:
         """What `owner`'s functions read if they are called at `at` already, before the end of the notebook."""
-        stack = [owner]
-        while stack:
-            unit = stack.pop()
-            key = (unit.index, self.units.epochs[at])
-            if key in self.early:
-                continue
-            self.early[key] = None
-            for name, flags in unit.names.later.items():
-                if flags & LOAD:
-                    want = Want(name, at, unit, unit.names.later_lines[name])
-                    for found in self.units.reaching(name, at)[0]:
-                        self.supply(found, want, f"`{name}` is used by {unit.label}")
-                        stack.append(found)
-            for name, flags in unit.names.now.items():
-                if flags & LOAD:
-                    stack.extend(self.units.reaching(name, unit.index)[0])
+        waiting = [owner]
+        while waiting:
+            for unit in self.units.functions_in(waiting.pop()):
+                key = (unit.index, self.units.epochs[at])
+                if key in self.early:
+                    continue
+                self.early[key] = None
+                for name, flags in unit.names.later.items():
+                    if flags & LOAD:
+                        want = Want(name, at, unit, unit.names.later_lines[name])
+                        for found in self.units.reaching(name, at)[0]:
+                            self.supply(found, want, f"`{name}` is used by {unit.label}")
+                            waiting.append(found)
 
     def open_problems(self, first: int = 0) -> list[Remark]:
         """Why the wants from number `first` on cannot be met by what is taken."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from data_engine.notebook import effects
 from data_engine.notebook.magics import ParsedCell, Statement
-from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path
+from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path
 from data_engine.notebook.walk import analyse
 
 END = sys.maxsize
@@ -94,12 +94,14 @@ class Units:
         self.events: dict[str, list[Unit]] = {}
         self.repeats: dict[int, int] = {}
         self._collect_events(live)
+        self._indexes = {name: [unit.index for unit in events] for name, events in self.events.items()}
         self.epochs = self._count_epochs()
         self.packages: dict[str, list[tuple[Unit, str]]] = {}
         for unit in live:
             for name, imported in unit.names.imports.items():
                 self.packages.setdefault(imported.partition(".")[0], []).append((unit, name))
         self.changes: dict[tuple[int, str], list[Unit]] = {}
+        self._functions: list[frozenset[int]] = []
         self._attach_changes(live)
 
     def reaching(self, name: str, at: int) -> tuple[list[Unit], list[Unit]]:
@@ -112,7 +114,7 @@ class Units:
         events = self.events.get(name)
         if events is None:
             return strong, weak
-        place = len(events) if at == END else bisect_left(events, at, key=_index)
+        place = len(events) if at == END else bisect_left(self._indexes[name], at)
         while place:
             place -= 1
             unit = events[place]
@@ -161,18 +163,33 @@ class Units:
             return False
         return any(path[0] and not undoing and effects.is_setup(self.resolve(path, unit)) for path, undoing in marks)
 
-    def done_by(self, function: str, at: int, seen: frozenset[int] = frozenset()) -> set[str]:
-        """What calling a function of the notebook does, of `effects.kinds`."""
+    def done_by(self, function: str, at: int) -> set[str]:
+        """What calling a function of the notebook does, itself and through others, of `effects.kinds`."""
         done: set[str] = set()
-        for owner in self.reaching(function, at)[0]:
-            if not isinstance(owner.node, FUNCTIONS) or owner.index in seen:
-                continue
-            for path in owner.names.later_calls:
-                done |= effects.kinds(self.resolve(path, owner))
-            for name, flags in owner.names.later.items():
-                if flags & CALL:
-                    done |= self.done_by(name, at, seen | {owner.index})
+        seen: set[int] = set()
+        names = [function]
+        while names:
+            for owner in self.reaching(names.pop(), at)[0]:
+                if owner.index in seen or not isinstance(owner.node, FUNCTIONS):
+                    continue
+                seen.add(owner.index)
+                for path in owner.names.later_calls:
+                    done |= effects.kinds(self.resolve(path, owner))
+                names += [name for name, flags in owner.names.later.items() if flags & CALL]
         return done
+
+    def functions_in(self, unit: Unit) -> list[Unit]:
+        """The units whose functions may be called through what `unit` binds: itself, and those it is made from."""
+        while len(self._functions) <= unit.index:
+            other = self.all[len(self._functions)]
+            found = frozenset({other.index} if other.names.later else ())
+            for name, flags in other.names.now.items():
+                if flags & LOAD:
+                    for maker in self.reaching(name, other.index)[0]:
+                        if not self._functions[maker.index] <= found:
+                            found |= self._functions[maker.index]
+            self._functions.append(found)
+        return [self.all[index] for index in sorted(self._functions[unit.index])]
 
     def _collect_events(self, live: Iterable[Unit]) -> None:
         for unit in live:
@@ -231,10 +248,6 @@ class Units:
             alias = owner.names.aliases.get(name)
             if alias and _is_same_object(alias):
                 self._attach(change, alias[0], owner.index, depth + 1)
-
-
-def _index(unit: Unit) -> int:
-    return unit.index
 
 
 def _is_same_object(alias: Path) -> bool:

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from data_engine.notebook.names import (
-    CALL,
-    CHANGE,
-    HINT,
-    LOAD,
-    MUTATE,
-    NOTE,
-    SQL,
-    TABLE,
-    Bare,
-    Names,
-    path_of,
-    reads_tables,
-    sql_words,
-    texts_in,
-)
+from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, NOTE, SQL, TABLE, TYPE, Bare, Names
+from data_engine.notebook.shapes import elements, is_container, path_of, reads_tables, sql_words, texts_in
 
 _MUTATORS = frozenset(
     {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
@@ -223,7 +209,7 @@ class _Walk:
         self.visit_all(arguments.defaults)
         self.visit_all(arguments.kw_defaults)
         self.bind(node.name, node.lineno)
-        shadow = _type_parameters(node)
+        shadow = self.type_parameters(node)
         if shadow:
             self.scope.shadows.append(shadow)
         parameters = _parameters(arguments)
@@ -244,6 +230,16 @@ class _Walk:
         if shadow:
             self.scope.shadows.pop()
 
+    def type_parameters(self, node: Any) -> set[str]:
+        """The names of `[T: Base]`; what bounds them is only looked up when somebody asks."""
+        parameters = getattr(node, "type_params", ())
+        names = {parameter.name for parameter in parameters}
+        for parameter in parameters:
+            for part in ast.walk(parameter):
+                if isinstance(part, ast.Name) and part.id not in names:
+                    self.use(part.id, TYPE, part.lineno)
+        return names
+
     def visit_lambda(self, node: ast.Lambda) -> None:
         self.visit_all(node.args.defaults)
         self.visit_all(node.args.kw_defaults)
@@ -254,7 +250,7 @@ class _Walk:
 
     def visit_class(self, node: Any) -> None:
         self.visit_all(node.decorator_list)
-        shadow = _type_parameters(node)
+        shadow = self.type_parameters(node)
         if shadow:
             self.scope.shadows.append(shadow)
         self.visit_all(node.bases)
@@ -271,7 +267,7 @@ class _Walk:
     def visit_type_alias(self, node: Any) -> None:
         self.bind(node.name.id, node.lineno)
         scope = self.open_function()  # the value is evaluated when somebody asks for it
-        scope.bound.update(_type_parameters(node))
+        scope.bound.update(self.type_parameters(node))
         self.visit(node.value)
         self.close_function()
 
@@ -340,7 +336,7 @@ class _Walk:
         if isinstance(target, ast.Name):
             if isinstance(value, ast.Subscript) and path_of(value.value)[-1] in _GENERICS:
                 self.annotation(value)
-            if _is_container(value):
+            if is_container(value):
                 self.out.containers.add(target.id)
             elif (path := path_of(value))[0]:
                 self.out.aliases[target.id] = path
@@ -384,7 +380,7 @@ class _Walk:
         self.blocks.append(set())
         self.bind_target(node.target, is_target=True)
         known = self.elements
-        self.elements = known | _elements(node.target, node.iter)
+        self.elements = known | elements(node.target, node.iter)
         self.visit_all(node.body)
         self.elements = known
         self.blocks.pop()
@@ -559,9 +555,9 @@ class _Walk:
             if generator.is_async:
                 self.note_await(node.lineno)
             self.visit(generator.iter)
-            elements = _elements(generator.target, generator.iter)
-            shadow.update(elements)
-            self.elements = self.elements | elements
+            variables = elements(generator.target, generator.iter)
+            shadow.update(variables)
+            self.elements = self.elements | variables
             self.visit_all(generator.ifs)
         if node.__class__ is ast.DictComp:
             self.visit(node.key)
@@ -592,7 +588,7 @@ class _Walk:
                 self.use(part.id, flag, part.lineno)
             elif isinstance(part, ast.Constant) and isinstance(part.value, str):
                 for word in sorted(sql_words(part.value)[1]):
-                    self.use(word, HINT, part.lineno)
+                    self.use(word, TYPE, part.lineno)
 
 
 def _add_sql(scope: _Scope, text: str) -> None:
@@ -607,6 +603,8 @@ _GENERICS = frozenset(
     {"list", "dict", "tuple", "set", "frozenset", "type", "Sequence", "Mapping", "Callable", "Optional"}
 )
 _NAME_PROBES = frozenset({"globals", "locals", "dir", "vars"})
+_NAME_ERRORS = frozenset({"NameError"})
+_IMPORT_ERRORS = frozenset({"ImportError", "Exception", "BaseException"})
 
 
 def _parameters(arguments: ast.arguments) -> list[ast.arg]:
@@ -618,62 +616,10 @@ def _parameters(arguments: ast.arguments) -> list[ast.arg]:
     return found
 
 
-_PASSING_ON = frozenset({"enumerate", "zip", "reversed", "sorted", "list", "tuple"})
-
-
-def _elements(target: ast.expr, iterable: ast.expr) -> dict[str, tuple[str, ...]]:
-    """The variables of a loop, and the names of the containers whose elements they are."""
-    wholes = tuple(_wholes(iterable))
-    names = (
-        [target] if isinstance(target, ast.Name) else [part for part in ast.walk(target) if isinstance(part, ast.Name)]
-    )
-    return {name.id: tuple(whole for whole in wholes if whole != name.id) for name in names}
-
-
-def _wholes(iterable: ast.expr) -> Iterator[str]:
-    if isinstance(iterable, ast.Call) and isinstance(iterable.func, ast.Name) and iterable.func.id in _PASSING_ON:
-        for argument in iterable.args:
-            yield from _wholes(argument)
-        return
-    path = path_of(iterable)
-    if path[0] and "()" not in path[:-1] and (path[-1] != "()" or path[-2] in ("values", "items")):
-        yield path[0]
-
-
-def _type_parameters(node: Any) -> set[str]:
-    return {parameter.name for parameter in getattr(node, "type_params", ())}
-
-
-_NAME_ERRORS = frozenset({"NameError"})
-_IMPORT_ERRORS = frozenset({"ImportError", "Exception", "BaseException"})
-
-
 def _catches(handler: ast.ExceptHandler, errors: frozenset[str]) -> bool:
     return handler.type is not None and any(
         isinstance(part, ast.Name) and part.id in errors for part in ast.walk(handler.type)
     )
-
-
-_CONTAINER_NODES = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
-_CONTAINER_CALLS = frozenset(
-    {"list", "dict", "set", "deque", "defaultdict", "OrderedDict", "Counter", "sorted", "fromkeys", "split"}
-)
-
-
-def _is_container(value: ast.expr) -> bool:
-    while isinstance(value, ast.BinOp):
-        if _is_container(value.right):
-            return True
-        value = value.left
-    if isinstance(value, _CONTAINER_NODES):
-        return True
-    if isinstance(value, ast.Call):
-        function = value.func
-        name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-        return name in _CONTAINER_CALLS
-    if isinstance(value, ast.IfExp):
-        return _is_container(value.body) or _is_container(value.orelse)
-    return False
 
 
 _HANDLERS: dict[type, Callable[[_Walk, Any], None]] = {

@@ -1,0 +1,105 @@
+"""How this machine's daemon of a workspace is found: a private file that says which process listens where."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data_engine.errors import WorkspaceError
+from data_engine.files import write_text_atomic
+from data_engine.workspace.layout import LocalLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A daemon that listens on 127.0.0.1:`port`. `create_time` tells its process from a later one of the same `pid`."""
+
+    pid: int
+    create_time: float
+    port: int
+    version: str
+    daemon_id: str
+    workspace_root: str
+
+    def is_alive(self) -> bool:
+        """Whether that very process runs, as this user.
+
+        Reference: a zombie still answers `os.kill(pid, 0)`, and a pid is used again; so status and start time decide.
+        """
+        import psutil
+
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - self.create_time) > 0.5:
+                return False
+            return not hasattr(os, "getuid") or process.uids().real == os.getuid()
+        except psutil.Error:
+            return False
+
+
+def write_endpoint(local: LocalLayout, endpoint: Endpoint, token: str) -> None:
+    """Say where the daemon listens; both files are readable by this user alone.
+
+    Raises:
+        WorkspaceError: they cannot be written.
+    """
+    try:
+        _write_private(local.daemon_token_path, token)
+        _write_private(local.daemon_endpoint_path, json.dumps(asdict(endpoint)))
+    except OSError as error:
+        raise WorkspaceError(
+            f"the daemon cannot say where it listens: {error.strerror}",
+            where=str(local.runtime_dir),
+            mend="make the folder writable for this user",
+        ) from error
+
+
+def read_endpoint(local: LocalLayout) -> Endpoint | None:
+    """The endpoint last written, None without a usable one; its process may be gone."""
+    text = _read_private(local.daemon_endpoint_path)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+        return Endpoint(
+            int(found["pid"]),
+            float(found["create_time"]),
+            int(found["port"]),
+            str(found["version"]),
+            str(found["daemon_id"]),
+            str(found["workspace_root"]),
+        )
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def read_token(local: LocalLayout) -> str | None:
+    """The secret of the control channel; None when it is missing or somebody else could have written it."""
+    return _read_private(local.daemon_token_path)
+
+
+def new_token() -> str:
+    """A secret nobody can guess."""
+    return secrets.token_urlsafe(32)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    previous = os.umask(0o077)
+    try:
+        write_text_atomic(path, text)
+    finally:
+        os.umask(previous)
+
+
+def _read_private(path: Path) -> str | None:
+    try:
+        with path.open(encoding="utf-8") as file:
+            facts = os.fstat(file.fileno())
+            is_private = not hasattr(os, "getuid") or (facts.st_uid == os.getuid() and not facts.st_mode & 0o077)
+            return file.read() if is_private else None
+    except (OSError, UnicodeDecodeError):
+        return None

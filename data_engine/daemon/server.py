@@ -1,0 +1,154 @@
+"""The daemon's control channel: a small HTTP API on loopback, authenticated, that refuses what it does not know."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import tornado.httpserver
+import tornado.iostream
+import tornado.netutil
+import tornado.web
+
+from data_engine.daemon.control import API
+from data_engine.errors import FlowValidationError
+
+MAX_BODY_BYTES = 1_000_000
+IDLE_CONNECTION_S = 3600
+SLOW_BODY_S = 10
+
+log = logging.getLogger(__name__)
+
+Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Requests(Protocol):
+    """What a daemon answers: named requests, and a stream of its states."""
+
+    questions: dict[str, Answer]
+    commands: dict[str, Answer]
+
+    async def next_status(self, after: int) -> tuple[int, dict[str, Any]]:
+        """The status once its number is past `after`, and that number."""
+
+    def watcher(self, change: int) -> None:
+        """One more (+1) or one less (-1) client listens to the stream."""
+
+
+def make_application(requests: Requests, token: str) -> tornado.web.Application:
+    """The API over `requests`; every call needs the token and a loopback Host."""
+    shared = {"requests": requests, "token": token}
+    return tornado.web.Application(
+        [
+            (rf"{API}/events", _Events, shared),
+            (rf"{API}/([a-z-]+)", _Call, shared),
+            (r".*", _Unknown, shared),
+        ],
+        compress_response=True,
+        log_function=lambda handler: None,
+    )
+
+
+def listen(application: tornado.web.Application) -> tuple[tornado.httpserver.HTTPServer, int]:
+    """A server on a free loopback port, and the port."""
+    server = tornado.httpserver.HTTPServer(
+        application,
+        max_body_size=MAX_BODY_BYTES,
+        max_buffer_size=2 * MAX_BODY_BYTES,
+        idle_connection_timeout=IDLE_CONNECTION_S,
+        body_timeout=SLOW_BODY_S,
+    )
+    sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    return server, sockets[0].getsockname()[1]
+
+
+class _Authenticated(tornado.web.RequestHandler):
+    def initialize(self, requests: Requests, token: str) -> None:
+        self.requests = requests
+        self._token = token
+
+    def prepare(self) -> None:
+        host = self.request.host.rpartition(":")[0] or self.request.host
+        given = self.request.headers.get("Authorization", "")
+        if host not in ("127.0.0.1", "localhost"):
+            self._refuse(403, "this host name is not served", "call 127.0.0.1")
+        elif not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            self._refuse(401, "the token is missing or wrong", "send the token of the private file as a bearer token")
+
+    def _refuse(self, status: int, what: str, mend: str, kind: str = "FlowValidationError") -> None:
+        self._send(status, {"error": {"what": what, "where": self.request.path, "mend": mend}, "kind": kind})
+
+    def _send(self, status: int, value: dict[str, Any]) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps(value, allow_nan=False))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        self._refuse(status_code, f"the request was refused (HTTP {status_code})", "see the API's documentation")
+
+
+class _Call(_Authenticated):
+    async def get(self, name: str) -> None:
+        query = {key: self.get_query_argument(key) for key in self.request.query_arguments}
+        await self._answer(self.requests.questions, name, query)
+
+    async def post(self, name: str) -> None:
+        try:
+            body = json.loads(self.request.body or b"{}")
+        except (ValueError, RecursionError) as error:
+            self._refuse(400, f"the body is not JSON: {error}", "send a JSON object")
+            return
+        if not isinstance(body, dict):
+            self._refuse(400, "the body is not a JSON object", "send a JSON object")
+            return
+        await self._answer(self.requests.commands, name, body)
+
+    async def _answer(self, known: dict[str, Answer], name: str, given: dict[str, Any]) -> None:
+        answer = known.get(name)
+        if answer is None:
+            self._refuse(404, f"there is no request {name!r}", f"known requests: {', '.join(sorted(known))}")
+            return
+        try:
+            value = await answer(given)
+        except FlowValidationError as error:
+            self._send(422, {"error": error.as_dict(), "kind": type(error).__name__})
+        except Exception as error:
+            log.exception("request %s failed", name)
+            what = f"the daemon failed at {name!r}: {type(error).__name__}: {error}"
+            self._send(500, {"error": {"what": what, "where": None, "mend": "see the daemon's log"}, "kind": None})
+        else:
+            self._send(200, value)
+
+
+class _Events(_Authenticated):
+    """Server-sent events: the whole status first, then each new one."""
+
+    async def get(self) -> None:
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-store")
+        self.requests.watcher(+1)
+        number = -1
+        try:
+            while True:
+                number, status = await self.requests.next_status(number)
+                self.write(f"id: {number}\nevent: status\ndata: {json.dumps(status)}\n\n")
+                await self.flush()
+        except tornado.iostream.StreamClosedError:
+            pass
+        finally:
+            self.requests.watcher(-1)
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+
+
+class _Unknown(_Authenticated):
+    def prepare(self) -> None:
+        super().prepare()
+        if not self._finished:
+            self._refuse(404, f"there is no {self.request.path}", f"the API is under {API}/")

@@ -1,0 +1,378 @@
+"""What is due and why: pure decisions over frozen values. Clocks are arguments, nothing is read, nothing is kept.
+
+Two clocks: `now_s` is wall time, seconds since the epoch; `local_s` and the times of a `Candidate` are seconds of a clock
+that only goes forward. `watch.flow` is a name: whoever plans need not have loaded the flow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from data_engine.engine.reasons import (
+    Changed,
+    Disabled,
+    Done,
+    EngineOff,
+    Freed,
+    Held,
+    Interrupted,
+    NameFiltered,
+    NeedsHash,
+    New,
+    NoFiles,
+    NotListed,
+    NotYet,
+    OwnedElsewhere,
+    OwnOutput,
+    Retried,
+    RetryLater,
+    Settling,
+    Slot,
+    Tick,
+    WaitsForSettling,
+    WhyDue,
+    WhyNot,
+)
+from data_engine.engine.slots import newest_slot, next_slot
+from data_engine.flow.flow import Flow
+from data_engine.flow.scan import is_candidate_name
+from data_engine.flow.trigger import Manual, Poll, Schedule, Trigger
+from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+
+HELD_STATUSES = ("failed", "stopped", "killed")
+"""A source whose last run ended so is held."""
+
+_SECOND_NS = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What planning needs to know of a flow: no code of its author, so it may come from another process."""
+
+    flow: str
+    group: str
+    trigger: Trigger
+    mirror: Path | None = None
+
+    @classmethod
+    def of(cls, flow: Flow) -> Watch:
+        """Of a flow with a name; one without a trigger is manual."""
+        mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
+        return cls(flow.name or "", flow.group, flow.trigger or Manual(), mirror)
+
+    def key(self, path: str) -> SourceKey:
+        """The identity of the source at `path` inside the root; "" is a single file, or a batch as a whole."""
+        return SourceKey(self.trigger.source_as_authored or "", path)
+
+
+class Candidate(NamedTuple):
+    """A source file as it was seen: unchanged from `since_s` to `last_s`, on this machine's forward clock."""
+
+    key: SourceKey
+    signature: Signature
+    since_s: float
+    last_s: float
+    is_output: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Run it. `seen` are the sources the run settles, as they were seen; `key` is None where there is no source."""
+
+    key: SourceKey | None
+    why: WhyDue
+    seen: tuple[SeenSource, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """Leave it, for this reason."""
+
+    key: SourceKey | None
+    why: WhyNot
+
+
+Verdict: TypeAlias = Due | NotDue
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What else decides about sources.
+
+    `freed` are the ids of runs whose bad end no longer holds their source (somebody retried, or started the engine);
+    `failures` counts the failures in a row of sources that `retries` may try again, after `retry_delay_s`, doubled each time.
+    """
+
+    by_content: bool = False
+    freed: Set[str] = frozenset()
+    failures: Mapping[SourceKey, int] = field(default_factory=dict)
+    retries: int = 0
+    retry_delay_s: float = 30.0
+
+
+def plan_sources(
+    watch: Watch,
+    candidates: Sequence[Candidate],
+    states: Mapping[SourceKey, SourceState],
+    rules: Rules,
+    *,
+    now_s: float,
+) -> list[Verdict]:
+    """A verdict for each candidate of a poll flow, in their order; for a batch the one of its folder.
+
+    Example:
+        >>> flow = Flow("Claims", "claims").watch(mode="poll", source="/in", interval="30s", settle=2)
+        >>> watch = Watch.of(flow)
+        >>> seen = Candidate(watch.key("a.csv"), Signature(5, 7), since_s=10.0, last_s=11.5)
+        >>> [verdict.why.text for verdict in plan_sources(watch, [seen], {}, Rules(), now_s=0.0)]
+        ['settling (0.5 s left)']
+        >>> [verdict.why.text for verdict in plan_sources(watch, [seen._replace(last_s=12.0)], {}, Rules(), now_s=0.0)]
+        ['due: new']
+    """
+    assert isinstance(watch.trigger, Poll)
+    settle_s = watch.trigger.settle
+    verdicts = [judge(one, states.get(one.key), rules, settle_s=settle_s, now_s=now_s) for one in candidates]
+    if watch.trigger.run_as != "batch":
+        return verdicts
+    seen = (SeenSource(one.key, one.signature) for one in candidates if not (one.is_output and one.key not in states))
+    return [judge_batch(watch.key(""), verdicts, seen)]
+
+
+def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, settle_s: float, now_s: float) -> Verdict:
+    """Whether one source file is due."""
+    key, signature, since_s, last_s, is_output = candidate
+    why: WhyDue
+    if state is None:
+        if is_output:
+            return NotDue(key, OwnOutput())
+        why = New()
+    else:
+        decided = _compare(candidate, state, rules, now_s)
+        if isinstance(decided, NotDue):
+            if isinstance(decided.why, NeedsHash) and last_s - since_s < settle_s:
+                return NotDue(key, Settling(settle_s - (last_s - since_s)))
+            return decided
+        why = decided
+    if last_s - since_s < settle_s:
+        return NotDue(key, Settling(settle_s - (last_s - since_s)))
+    if rules.by_content and signature.content_hash is None:
+        return NotDue(key, NeedsHash())
+    return Due(key, why, (SeenSource(key, signature),))
+
+
+def _compare(candidate: Candidate, state: SourceState, rules: Rules, now_s: float) -> WhyDue | NotDue:
+    key, signature = candidate.key, candidate.signature
+    if state.status != "success":
+        is_as_last = matches(signature, state.last, by_content=rules.by_content)
+        if is_as_last is None:
+            return NotDue(key, NeedsHash())
+        if is_as_last:
+            return _after_a_bad_end(key, state, rules, now_s)
+    if state.success is not None:
+        is_as_good = matches(signature, state.success, by_content=rules.by_content)
+        if is_as_good is None:
+            return NotDue(key, NeedsHash())
+        if is_as_good:
+            return NotDue(key, Done(state.success_run_id, state.success_at_utc))
+    return Changed()
+
+
+def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: float) -> WhyDue | NotDue:
+    if state.status == "abandoned" and state.abandoned_in_a_row < 2:
+        return Interrupted()
+    if state.last_run_id in rules.freed:
+        return Freed(state.status)
+    error = (state.error or "").partition("\n")[0] or None
+    failures = rules.failures.get(key, 0)
+    if 0 < failures <= rules.retries and state.last_at_utc is not None:
+        at_s = datetime.fromisoformat(state.last_at_utc).timestamp() + rules.retry_delay_s * 2 ** (failures - 1)
+        if now_s >= at_s:
+            return Retried(failures, rules.retries)
+        return NotDue(key, RetryLater(utc_text(at_s), failures, rules.retries, error))
+    return NotDue(key, Held(state.last_at_utc, state.status, error))
+
+
+def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[SeenSource]) -> Verdict:
+    """Whether a batch is due: one of its candidates is, and none settles. It settles all that is `seen`."""
+    settling: list[float] = []
+    first_due: Due | None = None
+    first_not: NotDue | None = None
+    needs_hash = False
+    for verdict in verdicts:
+        if isinstance(verdict, Due):
+            first_due = first_due or verdict
+        elif isinstance(verdict.why, Settling):
+            settling.append(verdict.why.left_s)
+        elif isinstance(verdict.why, NeedsHash):
+            needs_hash = True
+        elif not isinstance(verdict.why, OwnOutput) and (first_not is None or isinstance(first_not.why, Done)):
+            first_not = verdict
+    if settling:
+        return NotDue(key, WaitsForSettling(len(settling), max(settling)))
+    if needs_hash:
+        return NotDue(key, NeedsHash())
+    if first_due is not None:
+        return Due(key, first_due.why, tuple(seen))
+    return NotDue(key, NoFiles() if first_not is None else first_not.why)
+
+
+def matches(one: Signature, other: Signature, *, by_content: bool) -> bool | None:
+    """Whether two signatures are of the same content; None when only the hash of `one` could tell.
+
+    Times compare at the coarser granularity of the two, because file servers round them. With `by_content` a hash
+    decides where the times differ.
+
+    Example:
+        >>> local, server = Signature(5, 1_700_000_000_123_456_789), Signature(5, 1_700_000_000_000_000_000)
+        >>> matches(local, server, by_content=False), matches(server, Signature(6, server[1]), by_content=False)
+        (True, False)
+    """
+    if one.size_bytes != other.size_bytes:
+        return False
+    if is_same_time(one.mtime_ns, other.mtime_ns):
+        return True
+    if not by_content or other.content_hash is None:
+        return False
+    return None if one.content_hash is None else one.content_hash == other.content_hash
+
+
+def is_same_time(one_ns: int, other_ns: int) -> bool:
+    """Whether two modification times are one instant at the coarser granularity, which their zeros tell; at most a second."""
+    if one_ns == other_ns:
+        return True
+    apart_ns = abs(one_ns - other_ns)
+    return apart_ns < _SECOND_NS and apart_ns < max(_granularity_ns(one_ns), _granularity_ns(other_ns))
+
+
+def _granularity_ns(time_ns: int) -> int:
+    if time_ns % _SECOND_NS == 0:
+        return _SECOND_NS
+    granularity_ns = 1
+    while time_ns % (granularity_ns * 10) == 0:
+        granularity_ns *= 10
+    return granularity_ns
+
+
+def state_after(state: SourceState | None, flow: str, seen: SeenSource, end: RunFinished) -> SourceState:
+    """What is known of a source when a run that saw it has ended: as the ledger keeps it."""
+    known = state or SourceState(flow, seen.key, end.status, seen.signature)
+    at_utc = utc_text(end.at_s)
+    is_good = end.status == "success"
+    return SourceState(
+        flow=flow,
+        key=seen.key,
+        status=end.status,
+        last=seen.signature,
+        last_run_id=end.run_id,
+        last_at_utc=at_utc,
+        error=None if is_good else end.error or end.cause,
+        success=seen.signature if is_good else known.success,
+        success_run_id=end.run_id if is_good else known.success_run_id,
+        success_at_utc=at_utc if is_good else known.success_at_utc,
+        abandoned_in_a_row=known.abandoned_in_a_row + 1 if end.status == "abandoned" else 0,
+    )
+
+
+def is_retryable(end: RunFinished) -> bool:
+    """Whether `[retry]` counts this end: a failure, or a time limit; never what a person asked for."""
+    return end.status == "failed" or (end.status == "killed" and "time limit" in (end.cause or ""))
+
+
+def why_no_candidate(watch: Watch, path: str) -> NameFiltered | NotListed | OwnOutput | None:
+    """Why the file at `path` inside the source root can be no candidate, judged by its name; None when it can.
+
+    Example:
+        >>> watch = Watch.of(Flow("Claims", "claims").watch(mode="poll", source="/in", interval="30s", extensions=".csv"))
+        >>> [getattr(why_no_candidate(watch, path), "text", None) for path in ("a.csv", "a.txt", ".git/a.csv")]
+        [None, 'extension not listed: the flow takes .csv', "name filtered: '.git' is hidden, temporary or a lock file"]
+    """
+    *folders, name = path.split("/")
+    hidden = next((part for part in folders if part.startswith((".", "~$"))), None)
+    if hidden is not None or not is_candidate_name(name):
+        return NameFiltered(hidden or name)
+    source = watch.trigger.source
+    if watch.mirror is not None and source is not None and (source / path).is_relative_to(watch.mirror):
+        return OwnOutput()
+    extensions = watch.trigger.extensions
+    if extensions is not None and not name.lower().endswith(extensions):
+        return NotListed(extensions)
+    return None
+
+
+def plan_slots(
+    trigger: Schedule,
+    *,
+    zone: tzinfo,
+    served_until_s: float,
+    on_since_s: float,
+    now_s: float,
+    retention_s: float,
+) -> Due | NotDue:
+    """The wall-clock slot that is due at `now_s`, or when the next one is.
+
+    `served_until_s` is the newest slot a run has served, or the moment a flow was first seen: nothing before is owed.
+    `on_since_s` is since when somebody has been looking without a gap: slots before it were missed. With
+    `catch_up="all"` the oldest slot owed is due, at most `retention_s` back; otherwise the newest.
+    """
+    lines = trigger.cron_lines
+    floor_s = max(served_until_s, on_since_s) if trigger.catch_up == "none" else served_until_s
+    skipped_before_utc = None
+    if trigger.catch_up == "all":
+        oldest_s = now_s - retention_s
+        if floor_s < oldest_s and newest_slot(lines, zone, floor_s, oldest_s) is not None:
+            skipped_before_utc = utc_text(oldest_s)
+        slot_s = next_slot(lines, zone, max(floor_s, oldest_s))
+        owed = slot_s if slot_s is not None and slot_s <= now_s else None
+    else:
+        owed = newest_slot(lines, zone, floor_s, now_s)
+    if owed is not None:
+        return Due(None, Slot(utc_text(owed), owed <= on_since_s, skipped_before_utc))
+    coming = next_slot(lines, zone, max(now_s, served_until_s))
+    return NotDue(None, NotYet(None if coming is None else utc_text(coming)))
+
+
+def plan_interval(
+    trigger: Schedule, *, started_s: float, ticks_done: int, local_s: float, now_s: float
+) -> Due | NotDue:
+    """Whether an interval has passed since the last tick; intervals that were missed are one.
+
+    Ticks keep their distance to `started_s`, the engine's start on the forward clock, and do not drift.
+    """
+    every_s = trigger.interval_seconds
+    assert every_s is not None
+    number = math.floor((local_s - started_s) / every_s + 1e-9)
+    if number > ticks_done:
+        return Due(None, Tick(number))
+    next_s = started_s + (max(number, ticks_done) + 1) * every_s
+    return NotDue(None, NotYet(utc_text(now_s + next_s - local_s)))
+
+
+def why_blocked(
+    watch: Watch, *, switches: Mapping[str, bool], is_engine_on: bool = True, owner: str | None = None
+) -> Disabled | OwnedElsewhere | EngineOff | None:
+    """What keeps the whole flow from running, whatever is due; None when nothing does.
+
+    `owner` is the workstation that owns the workspace, when it is another one.
+    """
+    if not switches.get(watch.flow, True):
+        return Disabled()
+    if owner is not None:
+        return OwnedElsewhere(owner)
+    return None if is_engine_on else EngineOff()
+
+
+def next_in_group(waiting: Collection[str], turns: Mapping[str, int]) -> str | None:
+    """Which flow of a group runs next: the one whose last turn (numbered by `turns`) is longest ago.
+
+    A flow keeps the group for one source while others wait, so a busy folder starves no schedule.
+
+    Example:
+        >>> next_in_group(["busy", "nightly"], {"busy": 7})
+        'nightly'
+    """
+    return min(waiting, key=lambda flow: turns.get(flow, -1), default=None)

@@ -1,0 +1,346 @@
+"""Why something is due, or is not: one frozen value for each reason, with its words for people.
+
+The planner returns them, and so `explain`, the panel and the engine's own choice cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+# -- due ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """No run has settled this source yet."""
+
+    @property
+    def text(self) -> str:
+        return "due: new"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The source differs from what its last good run read (or from what its last run read, without a good one)."""
+
+    @property
+    def text(self) -> str:
+        return "due: changed since its last run"
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The last run was abandoned: its process or machine died."""
+
+    @property
+    def text(self) -> str:
+        return "due: its last run was abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """A held source that somebody freed: by `retry`, or by starting the engine."""
+
+    status: str
+
+    @property
+    def text(self) -> str:
+        return f"due: tried again, its last run was {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A held source that the workspace's `[retry]` settings try again; `attempt` counts from 1."""
+
+    attempt: int
+    of: int
+
+    @property
+    def text(self) -> str:
+        return f"due: retry {self.attempt} of {self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A wall-clock slot. `is_missed` when it passed while nothing ran; `skipped_before_utc` when older ones are too old."""
+
+    slot_utc: str
+    is_missed: bool = False
+    skipped_before_utc: str | None = None
+
+    @property
+    def text(self) -> str:
+        missed = ", missed while nothing ran" if self.is_missed else ""
+        skipped = (
+            "" if self.skipped_before_utc is None else f"; slots before {_shown(self.skipped_before_utc)} are skipped"
+        )
+        return f"due: the slot of {_shown(self.slot_utc)}{missed}{skipped}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """An interval has passed; `number` counts the intervals since the engine started."""
+
+    number: int
+
+    @property
+    def text(self) -> str:
+        return "due: its interval has passed"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody asked for it."""
+
+    @property
+    def text(self) -> str:
+        return "due: asked for"
+
+
+# -- not due ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last good run read the source as it is now."""
+
+    run_id: str | None
+    at_utc: str | None
+
+    @property
+    def text(self) -> str:
+        return f"done at {_shown(self.at_utc)} by run {(self.run_id or '?')[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """The source has not been seen unchanged for long enough; `left_s` seconds are left."""
+
+    left_s: float
+
+    @property
+    def text(self) -> str:
+        return f"settling ({self.left_s:.1f} s left)"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitsForSettling:
+    """A batch that is due, while `count` of its candidates settle."""
+
+    count: int
+    left_s: float
+
+    @property
+    def text(self) -> str:
+        return f"waiting until {self.count} of its files settle ({self.left_s:.1f} s left)"
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsHash:
+    """Size or time moved, and content decides: the planner needs the source's hash to go on."""
+
+    @property
+    def text(self) -> str:
+        return "comparing its content"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The last run did not end well, and nothing has changed since; `error` is the first line of why."""
+
+    since_utc: str | None
+    status: str
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        because = f": {self.error}" if self.error else ""
+        return f"held since {_shown(self.since_utc)}, {self.status}{because}"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """Like `Held`, and the `[retry]` settings try it again at `at_utc`."""
+
+    at_utc: str
+    attempt: int
+    of: int
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        because = f": {self.error}" if self.error else ""
+        return f"failed, retry {self.attempt} of {self.of} at {_shown(self.at_utc)}{because}"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A run for it is under way, or next in line."""
+
+    @property
+    def text(self) -> str:
+        return "running, or next in line"
+
+
+@dataclass(frozen=True, slots=True)
+class NameFiltered:
+    """The name is that of a hidden, temporary or lock file, or it lies in a hidden folder (`part`)."""
+
+    part: str
+
+    @property
+    def text(self) -> str:
+        return f"name filtered: {self.part!r} is hidden, temporary or a lock file"
+
+
+@dataclass(frozen=True, slots=True)
+class NotListed:
+    """The extension is none of the flow's."""
+
+    extensions: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return f"extension not listed: the flow takes {', '.join(self.extensions)}"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOutput:
+    """The flow wrote the file itself."""
+
+    @property
+    def text(self) -> str:
+        return "written by this flow itself"
+
+
+@dataclass(frozen=True, slots=True)
+class NotRegular:
+    """It is no regular file, or none that is there."""
+
+    @property
+    def text(self) -> str:
+        return "no regular file"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """It does not lie under the flow's source."""
+
+    root: str
+
+    @property
+    def text(self) -> str:
+        return f"not under the flow's source {self.root}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoFiles:
+    """The source has no candidates."""
+
+    @property
+    def text(self) -> str:
+        return "no files"
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """The next slot or tick is at `next_utc`; None when there is none."""
+
+    next_utc: str | None
+
+    @property
+    def text(self) -> str:
+        return "no slot is left" if self.next_utc is None else f"next at {_shown(self.next_utc)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """A manual flow runs when somebody asks."""
+
+    @property
+    def text(self) -> str:
+        return "runs when somebody asks"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The source cannot be read since then."""
+
+    since_utc: str
+    error: str
+
+    @property
+    def text(self) -> str:
+        return f"unreachable since {_shown(self.since_utc)}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """Somebody switched the flow off."""
+
+    @property
+    def text(self) -> str:
+        return "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedElsewhere:
+    """Another workstation owns the workspace."""
+
+    owner: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.owner} owns the workspace"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOff:
+    """Nobody has started the engine."""
+
+    @property
+    def text(self) -> str:
+        return "the engine is off"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingForGroup:
+    """Another flow of the group is running; `whom` says which."""
+
+    whom: str
+
+    @property
+    def text(self) -> str:
+        return f"waiting for its group: {self.whom}"
+
+
+WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
+WhyNot: TypeAlias = (
+    Done
+    | Settling
+    | WaitsForSettling
+    | NeedsHash
+    | Held
+    | RetryLater
+    | Running
+    | NameFiltered
+    | NotListed
+    | OwnOutput
+    | NotRegular
+    | Outside
+    | NoFiles
+    | NotYet
+    | ByHand
+    | Unreachable
+    | Disabled
+    | OwnedElsewhere
+    | EngineOff
+    | WaitingForGroup
+)
+Reason: TypeAlias = WhyDue | WhyNot
+
+
+def _shown(utc: str | None) -> str:
+    return "?" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,95 @@
+"""Wall-clock slots: when a schedule's `time` or `cron` fires, in its zone.
+
+A line with fixed minutes and hours fires once a day that has it: a local time that does not exist fires right after the
+gap, one that occurs twice fires the first time. A line whose minute or hour is `*` goes by elapsed time, so that a
+quarter-hourly flow neither stops for an hour in autumn nor fires twice in spring.
+
+Reference: cronsim follows Debian's cron, https://manpages.debian.org/cron.8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+
+_FIRST_WINDOW_S = 3600.0
+
+
+def zone_of(name: str | None) -> tzinfo:
+    """The zone with this IANA name; the machine's for None."""
+    if name is None:
+        return MachineZone()
+    import zoneinfo
+
+    return zoneinfo.ZoneInfo(name)
+
+
+class MachineZone(tzinfo):
+    """The machine's own zone with its daylight-saving rules, whatever its name.
+
+    `datetime.astimezone()` knows the rules but answers with a fixed offset, which would be wrong half a year later.
+    """
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        """The offset at that local time; `fold` counts."""
+        return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, dt: datetime | None) -> timedelta | None:
+        """Not known, and nobody asks."""
+        return None
+
+    def tzname(self, dt: datetime | None) -> str | None:
+        """The zone's abbreviation at that local time."""
+        return None if dt is None else dt.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, dt: datetime) -> datetime:
+        """The local time of a UTC time."""
+        there = dt.replace(tzinfo=UTC).astimezone()
+        local = there.replace(tzinfo=self, fold=0)
+        return local if self.utcoffset(local) == there.utcoffset() else local.replace(fold=1)
+
+
+def slots_between(lines: Sequence[str], zone: tzinfo, after_s: float, until_s: float) -> list[float]:
+    """Every slot of the cron `lines` after `after_s` and not after `until_s`, in order, each once; seconds since the epoch.
+
+    Example:
+        >>> berlin = zone_of("Europe/Berlin")
+        >>> day = datetime(2026, 3, 29, tzinfo=berlin).timestamp()
+        >>> [str(datetime.fromtimestamp(slot, berlin)) for slot in slots_between(["30 2 * * *"], berlin, day, day + 86400)]
+        ['2026-03-29 03:00:00+02:00']
+    """
+    found: set[float] = set()
+    for line in lines:
+        for slot_s in _fires(line, zone, after_s):
+            if slot_s > until_s:
+                break
+            if slot_s > after_s:
+                found.add(slot_s)
+    return sorted(found)
+
+
+def next_slot(lines: Sequence[str], zone: tzinfo, after_s: float) -> float | None:
+    """The first slot after `after_s`; None when there is none in fifty years."""
+    firsts = (next((slot_s for slot_s in _fires(line, zone, after_s) if slot_s > after_s), None) for line in lines)
+    return min((first for first in firsts if first is not None), default=None)
+
+
+def newest_slot(lines: Sequence[str], zone: tzinfo, after_s: float, until_s: float) -> float | None:
+    """The last slot after `after_s` and not after `until_s`; None when there is none."""
+    window_s = _FIRST_WINDOW_S
+    while after_s < until_s:
+        start_s = max(after_s, until_s - window_s)
+        if slots := slots_between(lines, zone, start_s, until_s):
+            return slots[-1]
+        if start_s == after_s:
+            break
+        window_s *= 8
+    return None
+
+
+def _fires(line: str, zone: tzinfo, after_s: float) -> Iterator[float]:
+    from cronsim import CronSim
+
+    # Where local times occur twice, cronsim starts from the first of them: some of what it gives may lie before.
+    for fires in CronSim(line, datetime.fromtimestamp(after_s, zone)):
+        yield fires.timestamp()
