@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import data_engine.errors
 from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token
-from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.errors import FlowExecutionError, FlowValidationError, WorkspaceError
 from data_engine.workspace.layout import LocalLayout
 
 API = "/v1"
@@ -47,10 +47,12 @@ class DaemonClient:
             return None
         client = cls(endpoint, token)
         try:
-            answer = client.get("/ping")
-        except DaemonGoneError:
-            return None
-        return client if answer.get("daemon_id") == endpoint.daemon_id else None
+            if client.get("/ping").get("daemon_id") == endpoint.daemon_id:
+                return client
+        except FlowValidationError:
+            pass  # gone, or somebody else who does not know this token
+        client.close()
+        return None
 
     def get(self, path: str, timeout_s: float = 5.0, **query: Any) -> dict[str, Any]:
         """The daemon's answer to a question."""
@@ -120,11 +122,12 @@ class DaemonClient:
 
 def _as_error(answer: Any) -> FlowValidationError:
     """The error a daemon sent, as the class it was there."""
-    parts = answer.get("error", {}) if isinstance(answer, dict) else {}
-    kind = getattr(data_engine.errors, str(answer.get("kind")), None) if isinstance(answer, dict) else None
-    is_simple = isinstance(kind, type) and issubclass(kind, FlowValidationError)
-    if not is_simple or issubclass(kind, data_engine.errors.FlowExecutionError):
-        kind = FlowValidationError
-    return kind(
+    found = answer if isinstance(answer, dict) else {}
+    parts = found.get("error", {})
+    kind = getattr(data_engine.errors, str(found.get("kind")), None)
+    if not (isinstance(kind, type) and issubclass(kind, FlowValidationError)) or issubclass(kind, FlowExecutionError):
+        kind = FlowValidationError  # those of a run need more than what, where and mend
+    error: FlowValidationError = kind(
         str(parts.get("what", "the daemon refused the request")), where=parts.get("where"), mend=parts.get("mend")
     )
+    return error

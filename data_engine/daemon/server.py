@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -19,6 +20,7 @@ from data_engine.errors import FlowValidationError
 MAX_BODY_BYTES = 1_000_000
 IDLE_CONNECTION_S = 3600
 SLOW_BODY_S = 10
+STREAM_SILENCE_S = 15
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,6 @@ def make_application(requests: Requests, token: str) -> tornado.web.Application:
             (rf"{API}/([a-z-]+)", _Call, shared),
             (r".*", _Unknown, shared),
         ],
-        compress_response=True,
         log_function=lambda handler: None,
     )
 
@@ -126,7 +127,7 @@ class _Call(_Authenticated):
 
 
 class _Events(_Authenticated):
-    """Server-sent events: the whole status first, then each new one."""
+    """Server-sent events: the whole status first, then each new one; a comment now and then shows who is still there."""
 
     async def get(self) -> None:
         self.set_header("Content-Type", "text/event-stream")
@@ -135,16 +136,17 @@ class _Events(_Authenticated):
         number = -1
         try:
             while True:
-                number, status = await self.requests.next_status(number)
-                self.write(f"id: {number}\nevent: status\ndata: {json.dumps(status)}\n\n")
+                try:
+                    number, status = await asyncio.wait_for(self.requests.next_status(number), STREAM_SILENCE_S)
+                except TimeoutError:
+                    self.write(": still here\n\n")
+                else:
+                    self.write(f"id: {number}\nevent: status\ndata: {json.dumps(status)}\n\n")
                 await self.flush()
         except tornado.iostream.StreamClosedError:
             pass
         finally:
             self.requests.watcher(-1)
-
-    def on_connection_close(self) -> None:
-        super().on_connection_close()
 
 
 class _Unknown(_Authenticated):

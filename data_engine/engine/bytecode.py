@@ -34,8 +34,8 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 class CodeFacts:
     """One code object with all code nested in it.
 
-    `globals` and `free` are chains that start at a global or a variable of an enclosing function; `imports` are the
-    modules imported inside, each with its level and the chains read from it; `mentions` every attribute name, `loose`
+    `globals` and `free` are chains that start at a global or a variable of an enclosing function; `imported` are the
+    modules imported inside with their levels, and `imports` what is used of them; `mentions` every attribute name, `loose`
     those read from something nobody knows before it runs; `strings` the text constants; `odd_metadata` whether
     `.metadata` is used in any other way than by a constant key that never changes.
     """
@@ -43,6 +43,7 @@ class CodeFacts:
     digest: bytes
     globals: frozenset[Chain]
     free: frozenset[Chain]
+    imported: frozenset[tuple[str, int]]
     imports: frozenset[tuple[str, int, Chain]]
     mentions: frozenset[str]
     loose: frozenset[str]
@@ -65,6 +66,7 @@ def code_facts(code: CodeType) -> CodeFacts:
         digest,
         frozenset(found.globals),
         frozenset(found.free),
+        frozenset(found.imported),
         frozenset(found.imports),
         frozenset(found.mentions),
         frozenset(found.loose),
@@ -97,6 +99,7 @@ def constant_bytes(value: object) -> bytes:
 class _Found:
     globals: set[Chain] = field(default_factory=set)
     free: set[Chain] = field(default_factory=set)
+    imported: set[tuple[str, int]] = field(default_factory=set)
     imports: set[tuple[str, int, Chain]] = field(default_factory=set)
     mentions: set[str] = field(default_factory=set)
     loose: set[str] = field(default_factory=set)
@@ -128,7 +131,7 @@ def _read(code: CodeType, found: _Found, outer_imports: dict[str, set[_Imported]
         elif one.opname == "LOAD_CONST" or one.opname == "RETURN_CONST":
             found.strings += _texts(one.argval)
         elif one.opname == "IMPORT_NAME":
-            found.imports.add((one.argval, _level(instructions, position), ()))
+            found.imported.add((one.argval, _level(instructions, position)))
         elif one.opname in _ATTRIBUTE:
             _loose_attribute(found, instructions, position)
         elif one.opname == "STORE_ATTR" or one.opname == "DELETE_ATTR":

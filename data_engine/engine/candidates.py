@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import base_folder, portable_text
 from data_engine.flow.scan import walk
-from data_engine.model import SeenSource, Signature, SourceKey
+from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,18 @@ class Source:
 
     def _relative(self) -> Path | None:
         return None if self.path is None or self.root is None else self.path.relative_to(self.root)
+
+
+def listed_source(flow: Flow, name: str) -> Source:
+    """The source whose path inside the flow's source folder is `name`; "" is a single file, or the folder as a batch."""
+    trigger = flow.trigger
+    assert trigger is not None
+    assert trigger.source is not None
+    root = trigger.source
+    key = SourceKey(trigger.source_as_authored or "", _nfc(name))
+    if name:
+        return Source(root, root / name, key)
+    return Source(root, None, key) if root.is_dir() else Source(root.parent, root, key)
 
 
 def startup_sources(flow: Flow) -> tuple[Source, ...]:
@@ -155,21 +168,30 @@ def refuse_loop(flow: Flow) -> None:
         )
 
 
-def seen_now(flow: Flow, source: Source) -> tuple[SeenSource, ...]:
-    """The signatures a run for `source` settles when it ends: its file, or every candidate of a batch's folder."""
+def seen_now(
+    flow: Flow, source: Source, *, states: Mapping[SourceKey, SourceState] | None = None
+) -> tuple[SeenSource, ...]:
+    """The signatures a run for `source` settles when it ends: its file, or every candidate of a batch's folder.
+
+    With `states`, what is known of the flow's sources, each has the hash of its content, which is taken only where size or
+    time differ from the last good run's.
+    """
     if source.key is None or source.root is None:
         return ()
     if source.path is not None:
         signature = signature_of(source.path)
-        return () if signature is None else (SeenSource(source.key, signature),)
-    if not source.root.is_dir():
-        return ()
-    authored = source.key.root
-    return tuple(
-        SeenSource(SourceKey(authored, _nfc(name)), Signature(facts.st_size, facts.st_mtime_ns))
-        for name, entry in candidates(flow)
-        if (facts := _stat(entry)) is not None
-    )
+        pairs = [] if signature is None else [(source.key, source.path, signature)]
+    elif source.root.is_dir():
+        pairs = [
+            (SourceKey(source.key.root, _nfc(name)), Path(entry.path), Signature(facts.st_size, facts.st_mtime_ns))
+            for name, entry in candidates(flow)
+            if (facts := _stat(entry)) is not None
+        ]
+    else:
+        pairs = []
+    if states is None:
+        return tuple(SeenSource(key, signature) for key, _, signature in pairs)
+    return tuple(SeenSource(key, _hashed(path, signature, states.get(key))) for key, path, signature in pairs)
 
 
 def signature_of(path: Path) -> Signature | None:
@@ -179,6 +201,28 @@ def signature_of(path: Path) -> Signature | None:
     except OSError:
         return None
     return Signature(facts.st_size, facts.st_mtime_ns)
+
+
+def is_unchanged(path: Path, seen: Signature) -> bool:
+    """Whether the file has the size and time it was seen with."""
+    now = signature_of(path)
+    return now is not None and now[:2] == seen[:2]
+
+
+def content_hash(path: str | os.PathLike[str]) -> str | None:
+    """The SHA-256 of the file's bytes; None when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _hashed(path: Path, signature: Signature, state: SourceState | None) -> Signature:
+    known = None if state is None else state.success
+    if known is not None and known[:2] == signature[:2] and known.content_hash is not None:
+        return known
+    return signature._replace(content_hash=content_hash(path))
 
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,8 +18,10 @@ _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", defau
 
 
 @contextmanager
-def holding_group(flow: Flow, home: Home | None) -> Iterator[None]:
+def holding_group(flow: Flow, home: Home | None, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
+
+    `waiting` is called again and again while it waits, and may raise to give up.
 
     Raises:
         GroupBusyError: the group is running further up in this call, or in a process that started this one.
@@ -37,7 +39,7 @@ def holding_group(flow: Flow, home: Home | None) -> Iterator[None]:
     lock = GroupLock(home.local.locks_dir, flow.group)
     if not lock.try_acquire():
         _tell_whom_we_wait_for(flow, home)
-        lock.acquire()
+        lock.acquire(waiting)
     token = _held.set(_held.get() | {key})
     try:
         yield

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from data_engine.engine.candidates import Source, seen_now, signature_of
+from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import spread
 from data_engine.engine.home import Home
@@ -19,7 +19,7 @@ from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Poll
-from data_engine.model import Event, LogLine, RunFinished, RunStarted, utc_text
+from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
 from data_engine.notebook.locate import annotate
 
 
@@ -31,10 +31,12 @@ def run_source(
     sink: Callable[[Event], None],
     params: Mapping[str, Any],
     may_work: Callable[[], None] | None = None,
+    seen: tuple[SeenSource, ...] | None = None,
 ) -> FlowContext:
     """Run every step of `flow` for `source`; its context, whose `error` is set when the run did not succeed.
 
-    `sink` gets every event as it happens. The error is a `FlowExecutionError` (placed in its notebook cell) when the code
+    `seen` are the sources the run settles, as they were seen when it was found due; without it a poll flow's are looked at
+    now. `sink` gets every event as it happens. The error is a `FlowExecutionError` (placed in its notebook cell) when the code
     raised, a `FlowValidationError` when the input was wrong, a `FlowStoppedError` when it was stopped or out of time.
 
     Raises:
@@ -48,7 +50,8 @@ def run_source(
         emit=sink, may_work=_permission(home, may_work, started_s), spread=spread, run_id=run_id, flow=flow.name or ""
     )
     context = make_context(flow, source, home=home, control=control, params=params, started_at_s=started_at_s)
-    seen = seen_now(flow, source) if isinstance(flow.trigger, Poll) else ()
+    if seen is None:
+        seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
     sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen))
 
     def finish(status: str, cause: str | None, error: str | None) -> None:
@@ -72,7 +75,7 @@ def run_source(
             raise
         context.error = error
     else:
-        if source.path is not None and seen and signature_of(source.path) != seen[0].signature:
+        if source.path is not None and seen and not is_unchanged(source.path, seen[0].signature):
             log("WARNING", f"{source.path} changed while it was read; it is due again")
         finish("success", None, None)
     return context
@@ -158,6 +161,13 @@ def _permission(home: Home | None, may_work: Callable[[], None] | None, started_
 
 def _always() -> None:
     """The permission of a run without limits."""
+
+
+def _states(flow: Flow, home: Home | None) -> dict[SourceKey, SourceState] | None:
+    """What is known of the flow's sources, where content decides whether one has changed."""
+    if home is None or home.settings().freshness != "content":
+        return None
+    return home.ledger().source_states(flow.name or "")
 
 
 def _debug(flow: Flow, source: Source, home: Home, control: StepControl) -> FlowDebugContext:

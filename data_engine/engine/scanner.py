@@ -6,7 +6,6 @@ nothing; a name is filtered once. It decides nothing, and forgets nothing it cou
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import sys
@@ -121,6 +120,13 @@ class Scanner:
             if prefix in self._folders:
                 self._folders[prefix].files[last] = signature
         return signature
+
+    def forget(self, name: str) -> None:
+        """The next look that sees the candidate takes it for new."""
+        if not name:
+            self._single = None
+        elif (folder := self._folders.get(_split(name)[0])) is not None:
+            folder.files.pop(_split(name)[1], None)
 
     def _look_at(self, path: str, found: Scan) -> None:
         name = path[len(self.root.rstrip(os.sep)) + 1 :].replace(os.sep, "/")
@@ -251,15 +257,6 @@ class _Folder:
         self.files: dict[str, Signature] = {}
         self.passed_over: set[str] = set()
         self.children: set[str] = set()
-
-
-def content_hash(path: str | os.PathLike[str]) -> str | None:
-    """The SHA-256 of the file's bytes; None when it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _split(path: str) -> tuple[str, str]:

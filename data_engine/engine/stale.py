@@ -46,8 +46,8 @@ def stale_helpers() -> tuple[StaleHelper, ...]:
     fresh = {str(module.__file__) for module in _authored_modules(folder)} - {
         str(module.__file__) for module in changed
     }
-    for path in fresh & set(_told):
-        del _told[path]
+    for name in fresh & set(_told):
+        del _told[name]
     if changed:
         cells = _cells()
         for module in changed:
@@ -93,9 +93,8 @@ def _held(module: ModuleType) -> Iterator[CodeType]:
             isinstance(value, FunctionType)
             and value.__module__ == module.__name__
             and not hasattr(value, "__wrapped__")
-        ):
-            if value.__code__.co_filename == module.__file__:
-                yield value.__code__
+        ) and value.__code__.co_filename == module.__file__:
+            yield value.__code__
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

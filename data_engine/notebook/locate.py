@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import decode_source
+from itertools import groupby
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
@@ -128,7 +129,7 @@ def _trace_lines(error: BaseException) -> Iterator[str]:
 
 
 def _frame_lines(error: BaseException) -> Iterator[str]:
-    for file_name, line in _author_frames(error.__traceback__):
+    for (file_name, line), _ in groupby(_author_frames(error.__traceback__)):  # before 3.12 a comprehension is a frame
         place = _place(file_name, line)
         yield f"{place}" + (f" ({place.note})" if place.note else "")
         if place.text.strip():

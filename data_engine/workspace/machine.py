@@ -143,13 +143,27 @@ def refuse_network_drive(path: Path, *, where: str) -> None:
     Raises:
         WorkspaceError: the path lies on a network drive.
     """
-    kind = _network_drive(path)
+    kind = network_drive(path)
     if kind is not None:
         raise WorkspaceError(
             f"{path} lies on a network drive ({kind}), where the run history would be damaged",
             where=where,
             mend="set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml, to a folder on a local drive",
         )
+
+
+def network_drive(path: Path) -> str | None:
+    """What kind of network drive holds `path`, existing or not; None for a local one."""
+    resolved = path.resolve()
+    if sys.platform == "win32":
+        import ctypes
+
+        drive_remote = 4  # GetDriveTypeW: also for \\server\share\
+        remote = ctypes.windll.kernel32.GetDriveTypeW(resolved.anchor) == drive_remote
+        return "network drive" if remote else None
+    import psutil
+
+    return network_file_system(resolved, ((part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)))
 
 
 def network_file_system(path: Path, mounts: Iterable[tuple[str, str]]) -> str | None:
@@ -180,19 +194,6 @@ def host_folder_name(host: str) -> str:
     """
     kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in host.strip().lower())
     return kept.strip(".-") or "host"
-
-
-def _network_drive(path: Path) -> str | None:
-    resolved = path.resolve()
-    if sys.platform == "win32":
-        import ctypes
-
-        drive_remote = 4  # GetDriveTypeW: also for \\server\share\
-        remote = ctypes.windll.kernel32.GetDriveTypeW(resolved.anchor) == drive_remote
-        return "network drive" if remote else None
-    import psutil
-
-    return network_file_system(resolved, ((part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)))
 
 
 def _platform_state_root() -> Path:

@@ -1,0 +1,327 @@
+"""Values a preview can keep: copied soundly and cheaply, weighed, and compared with what they were.
+
+A kept value shares nothing that can change with the value it was copied from. Frames and Arrow tables share their
+buffers, which nobody writes to while there are two owners.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import pathlib
+import re
+import sys
+import uuid
+import zoneinfo
+from collections import OrderedDict, deque
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from data_engine.flow.batch import Batch, FileRef
+
+MAX_PLAIN_BYTES = 50 * 1024 * 1024
+"""Beyond this, only frames and Arrow tables are kept: copying anything else would be slower than many steps."""
+
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), range})
+_SINGLE: frozenset[type] = PLAIN | {
+    decimal.Decimal,
+    fractions.Fraction,
+    datetime.date,
+    datetime.datetime,
+    datetime.time,
+    datetime.timedelta,
+    datetime.timezone,
+    zoneinfo.ZoneInfo,
+    uuid.UUID,
+    pathlib.PurePosixPath,
+    pathlib.PureWindowsPath,
+    pathlib.PosixPath,
+    pathlib.WindowsPath,
+    re.Pattern,
+    FileRef,
+}
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque, OrderedDict, Batch)
+_ARROW = frozenset({"Table", "RecordBatch", "ChunkedArray", "Schema", "DataType", "Field"})
+_LAZY = frozenset({"LazyFrame", "Expr", "LazyGroupBy", "DuckDBPyRelation"})
+
+
+class CannotKeep(Exception):
+    """The value has no sound cheap copy; the text says what it is."""
+
+
+def copy_of(value: Any) -> tuple[Any, int]:
+    """A copy that shares nothing changeable with `value`, and the bytes it takes.
+
+    What is shared inside `value` is shared inside the copy.
+
+    Raises:
+        CannotKeep: a handle, a generator, a lazy frame, an object of another class, or too large.
+
+    Example:
+        >>> inner = [1]
+        >>> copied, _ = copy_of({"a": inner, "b": inner})
+        >>> copied, copied["a"] is copied["b"], copied["a"] is inner
+        ({'a': [1], 'b': [1]}, True, False)
+    """
+    work = _Copy()
+    copied = work.copy(value)
+    return copied, work.frame_bytes + work.plain_bytes
+
+
+class _Copy:
+    def __init__(self) -> None:
+        self.frame_bytes = 0
+        self.plain_bytes = 0
+        self._done: dict[int, Any] = {}
+        self._depth = 0
+
+    def copy(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in _SINGLE or isinstance(value, enum.Enum):
+            self._weigh(sys.getsizeof(value))
+            return value
+        known = self._done.get(id(value))
+        if known is not None:
+            return known
+        self._depth += 1
+        if self._depth > 100:
+            raise CannotKeep("a value nested too deeply")
+        copied = self._container(value, kind) if _is_container(kind) else self._other(value, kind)
+        self._depth -= 1
+        self._done[id(value)] = copied
+        return copied
+
+    def _weigh(self, size_bytes: int) -> None:
+        self.plain_bytes += size_bytes
+        if self.plain_bytes > MAX_PLAIN_BYTES:
+            raise CannotKeep("over 50 MB")
+
+    def _container(self, value: Any, kind: type) -> Any:
+        self._weigh(sys.getsizeof(value))
+        if kind is list or kind is deque:
+            if len(value) > 100 and PLAIN.issuperset(map(type, value)):
+                self._weigh(_size_of_many(value))
+                return value.copy()
+            copied = self._done[id(value)] = [] if kind is list else deque(maxlen=value.maxlen)
+            copied.extend(map(self.copy, value))
+            return copied
+        if kind is dict or kind is OrderedDict:
+            mapping = self._done[id(value)] = kind()
+            for key, item in value.items():
+                mapping[self.copy(key)] = self.copy(item)
+            return mapping
+        if kind is Batch:
+            return Batch(tuple(map(self.copy, value.items)))
+        if kind in (tuple, set, frozenset):
+            return kind(map(self.copy, value))
+        return tuple.__new__(kind, map(self.copy, value))  # a named tuple
+
+    def _other(self, value: Any, kind: type) -> Any:
+        library, name = kind.__module__.partition(".")[0], kind.__name__
+        if library == "polars" and name in ("DataFrame", "Series") and kind is getattr(sys.modules["polars"], name):
+            return self._polars(value)
+        if library == "pyarrow" and (name in _ARROW or name.endswith(("Array", "Scalar", "Type"))):
+            self.frame_bytes += _nbytes(value)
+            return value
+        if library == "numpy":
+            return self._numpy(value, kind)
+        if library == "pandas" and name in ("DataFrame", "Series"):
+            return self._pandas(value)
+        if kind is bytearray:
+            self._weigh(len(value))
+            return bytearray(value)
+        if is_plain_dataclass(kind):
+            self._weigh(sys.getsizeof(value.__dict__))
+            copied = self._done[id(value)] = object.__new__(kind)
+            copied.__dict__.update({key: self.copy(item) for key, item in value.__dict__.items()})
+            return copied
+        raise CannotKeep(name)
+
+    def _polars(self, value: Any) -> Any:
+        dtypes = value.dtypes if hasattr(value, "dtypes") else [value.dtype]
+        if "Object" in repr(dtypes):
+            raise CannotKeep("a frame of Python objects")
+        self.frame_bytes += value.estimated_size()
+        return value.clone()
+
+    def _numpy(self, value: Any, kind: type) -> Any:
+        numpy = sys.modules["numpy"]
+        if isinstance(value, (numpy.generic, numpy.dtype)) and not isinstance(value, numpy.void):
+            self._weigh(64)
+            return value
+        if kind is not numpy.ndarray or value.dtype.hasobject:
+            raise CannotKeep(kind.__name__)
+        self._weigh(value.nbytes)
+        return value.copy(order="K")
+
+    def _pandas(self, value: Any) -> Any:
+        pandas = sys.modules["pandas"]
+        if type(value) not in (pandas.DataFrame, pandas.Series) or not _is_plain_pandas(value, pandas):
+            raise CannotKeep("a pandas object of Python objects")
+        used = value.memory_usage(deep=True, index=True)
+        self._weigh(int(used if isinstance(used, int) else used.sum()))
+        return value.copy(deep=True)
+
+
+def is_unchanged(now: Any, before: Any) -> bool:
+    """Whether `now`, of which `before` is an earlier copy, is still the same; False when that cannot be told.
+
+    Example:
+        >>> rows = [1, {"a": 2}]
+        >>> before, _ = copy_of(rows)
+        >>> rows[1]["a"] = 3
+        >>> is_unchanged(rows, before)
+        False
+    """
+    if now is before:
+        return True
+    kind = type(now)
+    if kind is not type(before):
+        return False
+    if kind in _SINGLE:
+        return repr(now) == repr(before) if kind in (float, complex) else bool(now == before)
+    if _is_container(kind):
+        return _same_container(now, before, kind)
+    library = kind.__module__.partition(".")[0]
+    if library == "polars":
+        return _same_polars(now, before)
+    if library == "numpy":
+        return bool(now.dtype == before.dtype and now.shape == before.shape and now.tobytes() == before.tobytes())
+    if library == "pandas":
+        return bool(now.equals(before)) and bool(now.index.equals(before.index)) and _labels(now) == _labels(before)
+    if kind is bytearray:
+        return bool(now == before)
+    if is_plain_dataclass(kind):
+        return _same_container(now.__dict__, before.__dict__, dict)
+    return False
+
+
+def changeable_ids(value: Any) -> set[int]:
+    """The identities of everything in `value` that could be changed in place, to see whether two values share any."""
+    found: set[int] = set()
+
+    def walk(item: Any) -> None:
+        kind = type(item)
+        if kind in _SINGLE or id(item) in found:
+            return
+        if kind in (tuple, frozenset, Batch) or (_is_container(kind) and issubclass(kind, tuple)):
+            if kind is tuple and PLAIN.issuperset(map(type, item)):
+                return
+            for inner in item:
+                walk(inner)
+            return
+        found.add(id(item))
+        if kind in (list, set, deque):
+            if not PLAIN.issuperset(map(type, item)):
+                for inner in item:
+                    walk(inner)
+        elif kind in (dict, OrderedDict):
+            for inner in item.values():
+                walk(inner)
+        elif is_plain_dataclass(kind):
+            for inner in item.__dict__.values():
+                walk(inner)
+
+    walk(value)
+    return found
+
+
+def is_lazy(value: Any) -> bool:
+    """Whether the value, though not kept, has no state of its own: a lazy frame, an expression, a relation."""
+    kind = type(value)
+    return kind.__name__ in _LAZY and kind.__module__.partition(".")[0] in ("polars", "duckdb", "_duckdb")
+
+
+def is_plain_dataclass(kind: type) -> bool:
+    """Whether objects of this dataclass are no more than the values in their `__dict__`."""
+    if not is_dataclass(kind) or hasattr(kind, "__del__") or kind.__module__.startswith("data_engine."):
+        return False
+    for base in kind.__mro__[:-1]:
+        members = vars(base)
+        if not is_dataclass(base) or "__slots__" in members or "__new__" in members or "__getattribute__" in members:
+            return False
+        if "__setstate__" in members or "__reduce__" in members or "__reduce_ex__" in members or "__copy__" in members:
+            return False
+    return True
+
+
+def paths_in(value: Any, limit: int = 100_000) -> list[str]:
+    """The files a result names: each Path and FileRef in it, at most `limit`."""
+    found: list[str] = []
+
+    def walk(item: Any, depth: int) -> None:
+        if len(found) >= limit or depth > 20:
+            return
+        if isinstance(item, (pathlib.Path, FileRef)):
+            found.append(str(item))
+        elif isinstance(item, dict):
+            for inner in item.values():
+                walk(inner, depth + 1)
+        elif isinstance(item, (list, tuple, set, frozenset, Batch)) and not PLAIN.issuperset(map(type, item)):
+            for inner in item:
+                walk(inner, depth + 1)
+        elif is_plain_dataclass(type(item)):
+            for field in fields(item):
+                walk(getattr(item, field.name, None), depth + 1)
+
+    walk(value, 0)
+    return found
+
+
+def _is_container(kind: type) -> bool:
+    if kind in _CONTAINERS:
+        return True
+    is_named_tuple = issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple)
+    return is_named_tuple and kind.__bases__ == (tuple,) and "__slots__" in vars(kind)
+
+
+def _same_container(now: Any, before: Any, kind: type) -> bool:
+    if kind is Batch:
+        return _same_container(now.items, before.items, tuple)
+    if len(now) != len(before):
+        return False
+    if kind in (set, frozenset):
+        return bool(now == before)
+    if kind in (dict, OrderedDict):
+        return all(
+            is_unchanged(one, other) and is_unchanged(now[one], before[other])
+            for one, other in zip(now, before, strict=True)
+        )
+    return all(is_unchanged(one, other) for one, other in zip(now, before, strict=True))
+
+
+def _same_polars(now: Any, before: Any) -> bool:
+    if hasattr(now, "schema"):
+        if list(now.schema.items()) != list(before.schema.items()) or now.height != before.height:
+            return False
+        if now.width == 0:
+            return True
+    elif now.name != before.name or now.dtype != before.dtype:
+        return False
+    return bool(now.equals(before))
+
+
+def _is_plain_pandas(value: Any, pandas: Any) -> bool:
+    columns = [value] if isinstance(value, pandas.Series) else [value.iloc[:, at] for at in range(value.shape[1])]
+    fine = ("string", "boolean", "integer", "floating", "empty", "date", "datetime", "decimal")
+    objects = [column for column in columns if column.dtype == object]
+    return not value.attrs and all(pandas.api.types.infer_dtype(column, skipna=True) in fine for column in objects)
+
+
+def _labels(value: Any) -> Any:
+    return list(value.columns) + list(value.dtypes) if hasattr(value, "columns") else [value.name, value.dtype]
+
+
+def _nbytes(value: Any) -> int:
+    size = getattr(value, "nbytes", 64)
+    return size if isinstance(size, int) else 64
+
+
+def _size_of_many(values: Any) -> int:
+    if len(values) <= 1000:
+        return sum(map(sys.getsizeof, values))
+    step = len(values) // 1000
+    seen = [values[at] for at in range(0, len(values), step)] if isinstance(values, list) else list(values)
+    return sum(map(sys.getsizeof, seen)) * len(values) // len(seen)

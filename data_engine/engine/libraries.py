@@ -1,0 +1,210 @@
+"""Which code is the author's, which libraries only compute, and what in them a preview cannot see through.
+
+A step is reused only when everything it reaches is the author's (and so part of its key), computes from its arguments, or
+reads through a door that `reads` watches. Whatever is on no list counts as unseen: that costs a re-run, never a stale result.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import sysconfig
+from functools import lru_cache
+from importlib import metadata
+from types import ModuleType
+
+_COMPUTING = frozenset(
+    """abc array ast base64 binascii bisect builtins bz2 calendar cmath codecs collections colorsys configparser
+    contextlib contextvars copy copyreg csv dataclasses datetime decimal difflib enum errno fnmatch fractions functools
+    genericpath glob graphlib gzip hashlib heapq hmac html io itertools json keyword linecache logging lzma math marshal
+    ntpath numbers opcode operator os pathlib pickle posixpath pprint quopri re reprlib shutil sqlite3 stat statistics
+    string stringprep struct sys tarfile textwrap token tokenize tomllib traceback types typing unicodedata uuid warnings
+    weakref xml zipfile zlib zoneinfo __future__ _bisect _collections _collections_abc _csv _datetime _decimal _functools
+    _heapq _io _json _operator _pickle _sqlite3 _sre _statistics _struct _weakref _pydecimal _weakrefset""".split()
+)
+_TRUSTED = frozenset(
+    """attr attrs data_engine dateutil duckdb _duckdb fastexcel numpy openpyxl pandas polars _polars_runtime_32 polars_runtime_32
+    pyarrow pytz tomlkit typing_extensions tzdata xlsxwriter yaml""".split()
+)
+_OS_FINE = frozenset(
+    """DirEntry F_OK PathLike R_OK W_OK X_OK access altsep curdir devnull extsep fsdecode fsencode fspath getcwd lstat linesep
+    link listdir makedirs mkdir name open close fdopen pardir path pathsep readlink remove removedirs rename renames replace rmdir
+    scandir sep stat strerror symlink unlink utime walk write chmod fsync truncate error""".split()
+)
+_SYS_FINE = frozenset("byteorder float_info hash_info int_info maxsize maxunicode platform stderr stdout version version_info intern".split())
+_DUCKDB_FINE = frozenset(
+    """connect sql query execute from_query read_csv read_parquet read_json from_parquet from_csv_auto from_df from_arrow
+    values col lit fn when coalesce star array_type decimal_type enum_type list_type map_type row_type sqltype string_type
+    struct_type union_type dtype type sqltypes typing functional""".split()
+)
+_DATA_ENGINE_FINE = ("data_engine.flow", "data_engine.errors", "data_engine.helpers", "data_engine.model", "data_engine.duration")
+
+_UNSEEN = {
+    "datetime.datetime.now": "the clock",
+    "datetime.datetime.utcnow": "the clock",
+    "datetime.datetime.today": "the clock",
+    "datetime.date.today": "the clock",
+    "time": "the clock",
+    "random": "random numbers",
+    "secrets": "random numbers",
+    "uuid.uuid1": "random numbers",
+    "uuid.uuid4": "random numbers",
+    "uuid.getnode": "this machine",
+    "os.environ": "the environment",
+    "os.environb": "the environment",
+    "os.getenv": "the environment",
+    "os.getenvb": "the environment",
+    "os.urandom": "random numbers",
+    "os.system": "a subprocess",
+    "os.popen": "a subprocess",
+    "subprocess": "a subprocess",
+    "multiprocessing": "a subprocess",
+    "socket": "the network",
+    "ssl": "the network",
+    "http": "the network",
+    "urllib.request": "the network",
+    "ftplib": "the network",
+    "smtplib": "the network",
+    "asyncio": "the network",
+    "numpy.random": "random numbers",
+    "numpy.lib.npyio": "numpy.lib.npyio",
+    "pandas.Timestamp.now": "the clock",
+    "pandas.Timestamp.today": "the clock",
+    "pandas.Timestamp.utcnow": "the clock",
+    "pandas.read_sql": "a database through pandas",
+    "pandas.read_sql_query": "a database through pandas",
+    "pandas.read_sql_table": "a database through pandas",
+    "pandas.read_gbq": "the network",
+    "pandas.read_clipboard": "the clipboard",
+    "polars.set_random_seed": "random numbers",
+    "polars.read_clipboard": "the clipboard",
+    "pyarrow.fs": "pyarrow.fs",
+    "pyarrow.flight": "the network",
+    "pyarrow.cuda": "pyarrow.cuda",
+    "pyarrow.OSFile": "pyarrow.OSFile",
+    "pyarrow.MemoryMappedFile": "pyarrow.MemoryMappedFile",
+    "_io.FileIO": "io.FileIO",
+    "io.FileIO": "io.FileIO",
+    "io.open_code": "io.open_code",
+    "builtins.eval": "code made while it runs (eval)",
+    "builtins.exec": "code made while it runs (exec)",
+    "builtins.compile": "code made while it runs (compile)",
+    "builtins.globals": "names looked up while it runs (globals)",
+    "builtins.locals": "names looked up while it runs (locals)",
+    "builtins.__import__": "modules named while it runs (__import__)",
+    "builtins.input": "the keyboard",
+    "builtins.id": "addresses in memory (id)",
+    "builtins.breakpoint": "the keyboard",
+    "marshal": "marshal",
+    "io.stdin": "the keyboard",
+    "weakref": "weakref",
+    "contextvars": "contextvars",
+    "logging.config": "logging.config",
+    "xml.sax": "xml.sax",
+    "data_engine.Workspace": "another flow's run",
+    "data_engine.load_flow": "another flow's run",
+    "data_engine.discover_flows": "another flow's run",
+    "data_engine.compile_notebook": "another flow's notebook",
+}
+LOOSE = {
+    "now": "the clock",
+    "utcnow": "the clock",
+    "today": "the clock",
+    "urlopen": "the network",
+    "getenv": "the environment",
+    "environ": "the environment",
+    "popen": "a subprocess",
+    "deserialize": "a path given to deserialize",
+    "f_globals": "names looked up while it runs (frames)",
+    "f_locals": "names looked up while it runs (frames)",
+    "__globals__": "names looked up while it runs (__globals__)",
+    "__builtins__": "names looked up while it runs (__builtins__)",
+    "__subclasses__": "classes looked up while it runs (__subclasses__)",
+    "register_io_source": "a reader of its own",
+}
+"""Attributes that mean no good wherever they are read from; a false alarm costs one re-run."""
+
+
+def is_authored(module: str) -> bool:
+    """Whether the module of this name holds the author's code: a cell, a flow module, a helper, a file beside them."""
+    top = module.partition(".")[0]
+    if top in ("__main__", "data_engine_flows"):
+        return True
+    if top in sys.stdlib_module_names or top in _TRUSTED:
+        return False
+    found = sys.modules.get(module) or sys.modules.get(top)
+    if found is None:
+        return _is_authored_on_disk(top)
+    return _is_authored_file(getattr(found, "__file__", None) or _first_folder(found), found.__name__)
+
+
+def why_unseen(dotted: str) -> str | None:
+    """What cannot be seen in a library's thing of this name ("datetime.datetime.now"); None when it can.
+
+    Example:
+        >>> why_unseen("datetime.datetime.now"), why_unseen("requests.get"), why_unseen("polars.read_csv")
+        ('the clock', 'requests', None)
+    """
+    parts = dotted.split(".")
+    for end in range(len(parts), 0, -1):
+        reason = _UNSEEN.get(".".join(parts[:end]))
+        if reason is not None:
+            return reason
+    top, second = parts[0], parts[1] if len(parts) > 1 else None
+    if top not in _TRUSTED and top not in _COMPUTING and dotted != "urllib.parse" and parts[:2] != ["urllib", "parse"]:
+        return top
+    if (top == "os" and second and second not in _OS_FINE) or (top == "sys" and second and second not in _SYS_FINE):
+        return f"{top}.{second}"
+    if top == "duckdb" and second and second not in _DUCKDB_FINE and not second[:1].isupper():
+        return f"duckdb.{second}"
+    if top == "data_engine" and second and second.islower() and not dotted.startswith(_DATA_ENGINE_FINE):
+        return dotted
+    return None
+
+
+@lru_cache(maxsize=256)
+def version_of(top: str) -> str:
+    """The version of a library by its top-level name; "" for one that tells none."""
+    if top in sys.stdlib_module_names:
+        return sys.version
+    version = getattr(sys.modules.get(top), "__version__", None)
+    if isinstance(version, str):
+        return version
+    try:
+        return metadata.version(top)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+@lru_cache(maxsize=1024)
+def _is_authored_file(file: str | None, name: str) -> bool:
+    if file is None:
+        return name not in sys.builtin_module_names  # made in memory: by a cell, a test, a loader
+    path = os.path.realpath(file)
+    return not path.startswith(_library_folders()) and not path.endswith((".so", ".pyd"))
+
+
+@lru_cache(maxsize=256)
+def _is_authored_on_disk(top: str) -> bool:
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return False
+    folders = list(spec.submodule_search_locations or ())
+    return _is_authored_file(spec.origin if spec.has_location else folders[0] if folders else None, top)
+
+
+def _first_folder(module: ModuleType) -> str | None:
+    paths = list(getattr(module, "__path__", ()))
+    return paths[0] if paths else None
+
+
+@lru_cache(maxsize=1)
+def _library_folders() -> tuple[str, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    found = {os.path.realpath(sysconfig.get_path(name)) for name in names}
+    found |= {os.path.realpath(path) for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
+    return tuple(f"{path}{os.sep}" for path in sorted(found))

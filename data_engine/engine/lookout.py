@@ -1,0 +1,472 @@
+"""Watching one poll flow: look, compare, and hand over what is due; told how the runs ended.
+
+It knows nothing of how runs are made. One thread calls `look`; `note`, `give_back`, `hint`, `reload` and `free` may be
+called from any, and take effect at the next look.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from data_engine.engine.candidates import content_hash
+from data_engine.engine.file_events import FileEvents
+from data_engine.engine.plan import (
+    HELD_STATUSES,
+    Candidate,
+    Due,
+    NotDue,
+    Rules,
+    Verdict,
+    Watch,
+    is_retryable,
+    judge,
+    judge_batch,
+    matches,
+    state_after,
+)
+from data_engine.engine.reasons import Done, NeedsHash, RetryLater, Running, Settling, Unreachable
+from data_engine.engine.scanner import Scan, Scanner
+from data_engine.flow.paths import portable_text
+from data_engine.flow.trigger import Poll
+from data_engine.model import (
+    Event,
+    RunFinished,
+    RunStarted,
+    SeenSource,
+    Signature,
+    SourceKey,
+    SourceState,
+    StepFinished,
+    utc_text,
+)
+
+_SHARE_OF_TIME = 10
+_SHARE_WITH_EVENTS = 100
+_LONGEST_STRETCH_S = 300.0
+_MOST_HINTS = 5000
+_WAITS = (Settling, RetryLater, NeedsHash)
+
+
+class Memory(NamedTuple):
+    """What is known of a flow's sources, and the files its steps returned, as absolute paths."""
+
+    states: Mapping[SourceKey, SourceState]
+    outputs: frozenset[str] | set[str] = frozenset()
+
+
+class Lookout:
+    """What of a poll flow's source is due.
+
+    `read` gives what earlier runs left, and is asked again after `reload()`; `rules` the workspace's settings. With
+    `frees_held` (a person started the engine) sources whose last run ended badly are tried again. `events` wakes it
+    between scans; `wake` is called when there is something to look at.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        *,
+        read: Callable[[], Memory],
+        rules: Rules | None = None,
+        frees_held: bool = True,
+        events: FileEvents | None = None,
+        wake: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        trigger = watch.trigger
+        assert isinstance(trigger, Poll)
+        assert trigger.source is not None
+        self.watch = watch
+        self.root: Path = trigger.source
+        self.unreachable: Unreachable | None = None
+        self.troubles: dict[str, str] = {}
+        self.cadence_s = trigger.interval_seconds
+        self.next_look_s = clock()
+        self._trigger = trigger
+        self._scanner = Scanner(trigger.source, trigger.extensions, skip=watch.mirror)
+        self._read = read
+        self._rules = rules or Rules()
+        self._clock, self._wall, self._wake = clock, wall, wake
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._hints: deque[str] = deque()
+        self._next_scan_s = self._may_scan_s = clock()
+        self._open: dict[str, _Sighting] = {}
+        self._handed: dict[SourceKey, Due] = {}
+        self._handed_names: dict[SourceKey, str] = {}
+        self._started_s: dict[str, float] = {}
+        self._failures: dict[SourceKey, int] = {}
+        self._freed: set[str] = set()
+        self._events = events
+        self._watched: tuple[Path, bool, tuple[int, int]] | None = None
+        self._has_hints_since_scan = False
+        self._is_first_scan = True
+        self._trusts_events = True
+        self._states: dict[SourceKey, SourceState] = {}
+        self._outputs: set[str] = set()
+        self._remember()
+        if frees_held:
+            self._free(None)
+
+    # -- any thread ------------------------------------------------------------------------------------------------
+
+    def note(self, event: Event) -> None:
+        """What happens in a run of this flow."""
+        if isinstance(event, (RunStarted, StepFinished, RunFinished)):
+            at_s = self._clock()
+            self._post(lambda: self._note(event, at_s))
+
+    def give_back(self, due: Due) -> None:
+        """What was due is not run: it has changed, or cannot be run now; it will be judged again."""
+        self._post(lambda: self._reopen(due))
+
+    def hint(self, path: str) -> None:
+        """Something may have happened at this path."""
+        self._hints.append(path)
+        self._wake()
+
+    def reload(self) -> None:
+        """Others have written what `read` gives: judge everything anew."""
+        self._post(self._reload)
+
+    def free(self, keys: frozenset[SourceKey] | None = None) -> None:
+        """Hold these sources (all without) no longer."""
+        self._post(lambda: self._free_and_judge(keys))
+
+    # -- the one thread --------------------------------------------------------------------------------------------
+
+    def look(self) -> list[Due]:
+        """Look where it is time to, and hand over what is due now; each only once until its run has ended."""
+        while self._inbox:
+            self._inbox.popleft()()
+        now_s = self._clock()
+        hints = {self._hints.popleft() for _ in range(len(self._hints))}
+        if hints:
+            self._has_hints_since_scan = self._trusts_events = True
+        if len(hints) > _MOST_HINTS:
+            self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
+            hints = set()
+        if now_s >= self._next_scan_s:
+            self._scan(now_s)
+        elif hints and self.unreachable is None:
+            self._take(self._scanner.look_at(hints))
+        due = [] if self.unreachable is not None else self._judge_open()
+        self.next_look_s = min([self._next_scan_s, *self._deadlines()])
+        return due
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Why each candidate is due or not, and for a batch its folder; as planned, from the last look."""
+        if self.unreachable is not None:
+            yield NotDue(self.watch.key(""), self.unreachable)
+            return
+        now_s = self._clock()
+        verdicts = [self._verdict(name, signature, now_s) for name, signature in self._scanner.files()]
+        yield from verdicts
+        if self._is_batch and self._scanner.signature("") is None:
+            key = self.watch.key("")
+            yield NotDue(key, Running()) if key in self._handed else judge_batch(key, verdicts, self._seen_of_all())
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._forget_events()
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def _scan(self, now_s: float) -> None:
+        has_events = self._tend_events()
+        found = self._scanner.scan()
+        took_s = self._clock() - now_s
+        if not self._is_first_scan and not self._has_hints_since_scan and (found.seen or found.gone):
+            self._trusts_events = False
+        self._is_first_scan = self._has_hints_since_scan = False
+        pause_s = took_s * (_SHARE_OF_TIME - 1)
+        self._may_scan_s = now_s + took_s + pause_s
+        pause_s = max(self._trigger.interval_seconds, pause_s)
+        if has_events and self._trusts_events:
+            pause_s = max(pause_s, min(took_s * (_SHARE_WITH_EVENTS - 1), _LONGEST_STRETCH_S))
+        self.cadence_s = took_s + pause_s
+        self._next_scan_s = now_s + self.cadence_s
+        self.troubles = found.troubles
+        if "" in found.troubles:
+            if self.unreachable is None:
+                self.unreachable = Unreachable(utc_text(self._wall()), found.troubles[""])
+            self._is_first_scan = True
+            return
+        self.unreachable = None
+        self._take(found)
+
+    def _take(self, found: Scan) -> None:
+        now_s = self._clock()
+        for name in found.gone:
+            self._open.pop(name, None)
+        for name, signature in found.seen.items():
+            known = self._open.get(name)
+            if (known is None or known.signature[:2] != signature[:2]) and not self._is_handed(name):
+                self._open[name] = _Sighting(signature, now_s, now_s)
+
+    def _is_handed(self, name: str) -> bool:
+        # A batch that runs has its own list; what changes meanwhile is judged when it has ended.
+        return bool(self._handed) and not self._is_batch and self._key(name) in self._handed
+
+    # -- judging ---------------------------------------------------------------------------------------------------
+
+    def _judge_open(self) -> list[Due]:
+        if self._is_batch and self._handed:
+            return []
+        now_s = self._clock()
+        verdicts: list[tuple[str, Verdict]] = []
+        for name in list(self._open):
+            self._see_again(name, now_s)
+            sighting = self._open.get(name)
+            if sighting is None:
+                continue
+            verdict = self._judge(name, sighting)
+            if isinstance(verdict.why, NeedsHash):
+                digest = content_hash(self._scanner.path(name))
+                if digest is None:
+                    self._lose(name)
+                    continue
+                signature = sighting.signature._replace(content_hash=digest)
+                self._open[name] = sighting = sighting._replace(signature=signature)
+                verdict = self._judge(name, sighting)
+            if isinstance(verdict, NotDue) and not isinstance(verdict.why, _WAITS):
+                del self._open[name]
+            verdicts.append((name, verdict))
+        if self._is_batch:
+            return self._hand_batch([verdict for _, verdict in verdicts])
+        handed = []
+        for name, verdict in verdicts:
+            if isinstance(verdict, Due) and verdict.key is not None:
+                del self._open[name]
+                self._handed[verdict.key] = verdict
+                self._handed_names[verdict.key] = name
+                handed.append(verdict)
+        return sorted(handed, key=lambda due: due.key or ())
+
+    def _hand_batch(self, verdicts: list[Verdict]) -> list[Due]:
+        verdict = judge_batch(self.watch.key(""), verdicts, ())
+        if not isinstance(verdict, Due) or verdict.key is None:
+            return []
+        due = replace(verdict, seen=tuple(self._seen_of_all()))
+        self._open.clear()
+        self._handed[verdict.key] = due
+        return [due]
+
+    def _seen_of_all(self) -> Iterator[SeenSource]:
+        for name, signature in self._scanner.files():
+            key = self._key(name)
+            state = self._states.get(key)
+            if state is None and self._is_output(name):
+                continue
+            if self._rules.by_content:
+                known = self._open.get(name)
+                if known is not None:
+                    signature = known.signature
+                elif state is not None and state.success and matches(signature, state.success, by_content=False):
+                    signature = signature._replace(content_hash=state.success.content_hash)
+            yield SeenSource(key, signature)
+
+    def _judge(self, name: str, sighting: _Sighting) -> Verdict:
+        key = self._key(name)
+        state = self._states.get(key)
+        is_output = state is None and self._is_output(name)
+        candidate = Candidate(key, *sighting, is_output)
+        return judge(candidate, state, self._rules, settle_s=self._trigger.settle, now_s=self._wall())
+
+    def _verdict(self, name: str, signature: Signature, now_s: float) -> Verdict:
+        key = self._key(name)
+        if key in self._handed:
+            return NotDue(key, Running())
+        sighting = self._open.get(name) or _Sighting(signature, now_s - self._trigger.settle, now_s)
+        verdict = self._judge(name, sighting)
+        if isinstance(verdict.why, NeedsHash) and name not in self._open and (state := self._states.get(key)):
+            # Judged before, and closed: its hash was that of the good run.
+            return NotDue(key, Done(state.success_run_id, state.success_at_utc))
+        return verdict
+
+    def _see_again(self, name: str, now_s: float) -> None:
+        """Take the second sighting of what has been quiet for long enough."""
+        signature, since_s, last_s = self._open[name]
+        settle_s = self._trigger.settle
+        if last_s - since_s >= settle_s or now_s - since_s < settle_s:
+            return
+        now = self._scanner.see_again(name)
+        if now is None:
+            self._lose(name)
+        elif now[:2] == signature[:2]:
+            self._open[name] = _Sighting(signature, since_s, now_s)
+        else:
+            self._open[name] = _Sighting(now, self._clock(), self._clock())
+
+    def _lose(self, name: str) -> None:
+        """It cannot be read: gone, or locked. The next scan that sees it takes it for new, and may come soon."""
+        self._open.pop(name, None)
+        self._scanner.forget(name)
+        soon_s = max(self._clock() + self._trigger.interval_seconds, self._may_scan_s)
+        self._next_scan_s = min(self._next_scan_s, soon_s)
+
+    def _deadlines(self) -> Iterator[float]:
+        if self.unreachable is not None or (self._is_batch and self._handed):
+            return
+        settle_s = self._trigger.settle
+        now_s, wall_s = self._clock(), self._wall()
+        for name, (_, since_s, last_s) in self._open.items():
+            if last_s - since_s < settle_s:
+                yield since_s + settle_s
+            elif (state := self._states.get(self._key(name))) is not None and state.last_at_utc is not None:
+                verdict = self._judge(name, self._open[name])
+                if isinstance(verdict.why, RetryLater):
+                    yield now_s + _seconds_until(verdict.why.at_utc, wall_s)
+
+    # -- what happens in runs --------------------------------------------------------------------------------------
+
+    def _note(self, event: RunStarted | StepFinished | RunFinished, at_s: float) -> None:
+        if isinstance(event, RunStarted):
+            self._started_s[event.run_id] = at_s
+        elif isinstance(event, StepFinished):
+            self._outputs.update(path for path in event.outputs if self._is_written(path, event.run_id))
+        else:
+            self._started_s.pop(event.run_id, None)
+            for seen in event.seen:
+                self._settle(seen, event)
+            for key in {seen.key for seen in event.seen} & self._handed.keys():
+                self._reopen(self._handed[key])
+            batch = self._handed.get(self.watch.key(""))
+            if batch is not None and self._is_batch:
+                self._reopen(batch)
+
+    def _settle(self, seen: SeenSource, end: RunFinished) -> None:
+        before = self._states.get(seen.key)
+        self._states[seen.key] = state_after(before, self.watch.flow, seen, end)
+        if is_retryable(end):
+            is_again = before is not None and before.last[:2] == seen.signature[:2]
+            self._failures[seen.key] = self._failures.get(seen.key, 0) + 1 if is_again else 1
+            self._rules = replace(self._rules, failures=self._failures)
+        else:
+            self._failures.pop(seen.key, None)
+
+    def _is_written(self, path: str, run_id: str) -> bool:
+        """Whether the run wrote the file it returned: steps also return the very source they were given."""
+        name = self._name(path)
+        if name is None:
+            return False
+        sighting = self._open.get(name)
+        if sighting is not None:
+            return sighting.since_s >= self._started_s.get(run_id, 0.0)
+        return self._scanner.signature(name) is None
+
+    def _reopen(self, due: Due) -> None:
+        if due.key is None:
+            return
+        self._handed.pop(due.key, None)
+        name = self._handed_names.pop(due.key, None)
+        now_s = self._clock()
+        if self._is_batch and name is None:
+            for other, signature in self._scanner.files():
+                self._open.setdefault(other, _Sighting(signature, now_s, now_s))
+        elif name is not None and self._scanner.signature(name) is not None:
+            known = self._scanner.see_again(name)
+            if known is None:
+                self._lose(name)
+            else:
+                self._open[name] = _Sighting(known, now_s, now_s)
+
+    def _remember(self) -> None:
+        memory = self._read()
+        self._states = dict(memory.states)
+        self._outputs |= {path for path in memory.outputs if self._name(path) is not None}
+
+    def _reload(self) -> None:
+        self._remember()
+        self._judge_all_again()
+
+    def _free_and_judge(self, keys: frozenset[SourceKey] | None) -> None:
+        self._free(keys)
+        self._judge_all_again()
+
+    def _free(self, keys: frozenset[SourceKey] | None) -> None:
+        held = (*HELD_STATUSES, "abandoned")
+        self._freed |= {
+            state.last_run_id
+            for state in self._states.values()
+            if state.status in held and state.last_run_id is not None and (keys is None or state.key in keys)
+        }
+        self._rules = replace(self._rules, freed=frozenset(self._freed))
+
+    def _judge_all_again(self) -> None:
+        now_s = self._clock()
+        for name, signature in self._scanner.files():
+            if name not in self._open and not self._is_handed(name):
+                self._open[name] = _Sighting(signature, now_s, now_s)
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _tend_events(self) -> bool:
+        """Watch the folder that is there now; whether events come."""
+        if self._events is None:
+            return False
+        try:
+            facts = os.stat(self.root)
+            folder, is_deep = (self.root, True) if stat.S_ISDIR(facts.st_mode) else (self.root.parent, False)
+            facts = os.stat(folder)
+        except OSError:
+            self._forget_events()
+            return False
+        place = (folder, is_deep, (facts.st_dev, facts.st_ino))
+        if self._watched != place:
+            self._forget_events()
+            if not self._events.watch(folder, self.hint, recursive=is_deep):
+                return False
+            self._watched = place
+        return True
+
+    def _forget_events(self) -> None:
+        if self._watched is not None and self._events is not None:
+            folder, is_deep, _ = self._watched
+            self._events.forget(folder, self.hint, recursive=is_deep)
+            self._watched = None
+
+    # -- names -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_batch(self) -> bool:
+        return self._trigger.run_as == "batch"
+
+    def _key(self, name: str) -> SourceKey:
+        return self.watch.key(name if name.isascii() else portable_text(name))
+
+    def _name(self, path: str) -> str | None:
+        """The name of a candidate at this absolute path; None when it lies elsewhere."""
+        root = self._scanner.root
+        if path == root:
+            return ""
+        lead = root.rstrip(os.sep) + os.sep
+        return path[len(lead) :].replace(os.sep, "/") if path.startswith(lead) else None
+
+    def _is_output(self, name: str) -> bool:
+        return bool(self._outputs) and self._scanner.path(name).replace("/", os.sep) in self._outputs
+
+    def _post(self, act: Callable[[], None]) -> None:
+        self._inbox.append(act)
+        self._wake()
+
+
+class _Sighting(NamedTuple):
+    """A file that was the same from `since_s` to `last_s`."""
+
+    signature: Signature
+    since_s: float
+    last_s: float
+
+
+def _seconds_until(at_utc: str, wall_s: float) -> float:
+    from datetime import datetime
+
+    return max(0.0, datetime.fromisoformat(at_utc).timestamp() - wall_s)
