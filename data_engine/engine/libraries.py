@@ -182,7 +182,7 @@ def _is_authored_file(file: str | None, name: str) -> bool:
     if file is None:
         return name not in sys.builtin_module_names  # made in memory: by a cell, a test, a loader
     path = os.path.realpath(file)
-    return not path.startswith(_library_folders()) and not path.endswith((".so", ".pyd"))
+    return not path.startswith(library_folders()) and not path.endswith((".so", ".pyd"))
 
 
 @lru_cache(maxsize=256)
@@ -203,7 +203,8 @@ def _first_folder(module: ModuleType) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _library_folders() -> tuple[str, ...]:
+def library_folders() -> tuple[str, ...]:
+    """Where Python and installed packages live, each with a separator at its end."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     found = {os.path.realpath(sysconfig.get_path(name)) for name in names}
     found |= {os.path.realpath(path) for path in sys.path if path.endswith(("site-packages", "dist-packages"))}

@@ -1,0 +1,138 @@
+"""Which work is handed out next: flows of one group one at a time, fairly, and never more than the workers can take.
+
+Nothing here runs anything; a desk is told what waits and what ended, and says what to start.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_engine.engine.plan import next_in_group
+
+MOST_AHEAD = 16
+_AHEAD_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One run that waits: of `flow`, in `group`, for the source `item` stands for (any value of the caller's).
+
+    Work with the same `batch` (one request by hand, one poll) may share a pass of its module.
+    """
+
+    flow: str
+    group: str
+    item: Any
+    batch: Hashable = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One flow's waiting and running work."""
+
+    waiting: deque[Work] = field(default_factory=deque)
+    jobs: int = 0
+    mean_s: float = _AHEAD_S
+
+
+class Desk:
+    """Hands out waiting work in jobs: lists of works of one flow and batch, for one worker one after the other.
+
+    Example:
+        >>> desk = Desk()
+        >>> for name in ("a.csv", "b.csv"):
+        ...     desk.add(Work("claims", "Claims", name))
+        >>> desk.add(Work("nightly", "Claims", None))
+        >>> [[work.item for work in job] for job in desk.take(free=4, max_parallel={}, may_start=lambda group: True)]
+        [['a.csv']]
+    """
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, _Lane] = {}
+        self._groups: dict[str, str] = {}
+        self._holders: dict[str, str] = {}
+        self._turns: dict[str, int] = {}
+        self._turn = 0
+
+    def add(self, work: Work, *, first: bool = False) -> None:
+        """Let `work` wait; `first` for what a person asked for."""
+        lane = self._lanes.setdefault(work.flow, _Lane())
+        self._groups[work.flow] = work.group
+        (lane.waiting.appendleft if first else lane.waiting.append)(work)
+
+    def take(self, *, free: int, max_parallel: Mapping[str, int], may_start: Callable[[str], bool]) -> list[list[Work]]:
+        """The jobs to start now, at most `free`. `may_start(group)` is asked before a group begins (its OS lock)."""
+        jobs: list[list[Work]] = []
+        while len(jobs) < free:
+            job = self._next(max_parallel, may_start)
+            if job is None:
+                break
+            jobs.append(job)
+        return jobs
+
+    def ended(self, flow: str, *, seconds: float | None = None, runs: int = 0) -> str | None:
+        """A job of `flow` has ended; the group when it is free now. `seconds` and `runs` teach how long its runs take."""
+        lane = self._lanes[flow]
+        lane.jobs -= 1
+        if seconds is not None and runs:
+            lane.mean_s = 0.5 * lane.mean_s + 0.5 * seconds / runs
+        group = self._groups[flow]
+        if lane.jobs == 0 and self._holders.get(group) == flow:
+            del self._holders[group]
+            return group
+        return None
+
+    def waiting(self, flow: str | None = None) -> list[Work]:
+        """What waits, of one flow or of all."""
+        lanes = self._lanes.values() if flow is None else filter(None, [self._lanes.get(flow)])
+        return [work for lane in lanes for work in lane.waiting]
+
+    def drop(self, flow: str | None = None) -> list[Work]:
+        """Let nothing (of `flow`) wait any more; what was dropped."""
+        dropped = self.waiting(flow)
+        for name, lane in self._lanes.items():
+            if flow in (None, name):
+                lane.waiting.clear()
+        return dropped
+
+    def holder(self, group: str) -> str | None:
+        """The flow that runs in the group."""
+        return self._holders.get(group)
+
+    def _next(self, max_parallel: Mapping[str, int], may_start: Callable[[str], bool]) -> list[Work] | None:
+        waiting: dict[str, list[str]] = {}
+        for name, lane in self._lanes.items():
+            if lane.waiting:
+                waiting.setdefault(self._groups[name], []).append(name)
+        for group in sorted(waiting, key=lambda group: min(self._turns.get(flow, -1) for flow in waiting[group])):
+            flow = self._flow_of(group, waiting[group], max_parallel)
+            if flow is None or (group not in self._holders and not may_start(group)):
+                continue
+            self._turn += 1
+            self._turns[flow] = self._turn
+            self._holders[group] = flow
+            return self._job(flow, is_alone=len(waiting[group]) == 1, slots=max_parallel.get(flow, 1))
+        return None
+
+    def _flow_of(self, group: str, waiting: list[str], max_parallel: Mapping[str, int]) -> str | None:
+        holder = self._holders.get(group)
+        if holder is None:
+            return next_in_group(waiting, self._turns)
+        if waiting != [holder]:
+            return None  # another flow's turn comes when the holder's running work has ended
+        return holder if self._lanes[holder].jobs < max_parallel.get(holder, 1) else None
+
+    def _job(self, flow: str, *, is_alone: bool, slots: int) -> list[Work]:
+        lane = self._lanes[flow]
+        most = 1
+        if is_alone:
+            share = -(-len(lane.waiting) // slots)
+            most = max(1, min(MOST_AHEAD, share, int(_AHEAD_S / max(lane.mean_s, 1e-6))))
+        job = [lane.waiting.popleft()]
+        while len(job) < most and lane.waiting and lane.waiting[0].batch == job[0].batch:
+            job.append(lane.waiting.popleft())
+        lane.jobs += 1
+        return job

@@ -1,0 +1,632 @@
+"""Seeing what a step reads: while a preview runs, the doors to files and databases note who goes through.
+
+Native readers (`polars.read_csv`, `duckdb.connect`, ...) raise no audit event, and an audit hook can never be taken out
+again; so their public entry points are replaced while a step of a preview runs, and put back after the last one. Who reads is
+told by a context variable, which map threads inherit. Foreign threads have none: what they read counts for every
+preview that runs at that moment.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+from data_engine.engine.bytecode import identifiers
+from data_engine.engine.libraries import library_folders
+from data_engine.engine.signatures import UNREADABLE, Kind, Look, look
+from data_engine.engine.sql import Statement, read_sql
+
+Namespace = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Sightings:
+    """What one step read and wrote while it ran. `unseen` is the first reason why there may be more."""
+
+    reads: dict[tuple[Kind, str], Look] = field(default_factory=dict)
+    frames: dict[tuple[int, str], Namespace] = field(default_factory=dict)
+    written: dict[str, None] = field(default_factory=dict)
+    unseen: str | None = None
+
+    def read(self, kind: Kind, path: str) -> None:
+        """Note a read, with what is there now, before it is read."""
+        key = (kind, path)
+        if key not in self.reads and path not in self.written and not path.startswith(library_folders()):
+            self.reads[key] = look(kind, path)
+
+    def wrote(self, path: str) -> None:
+        """Note that the step makes this file anew."""
+        self.written.setdefault(path)
+
+    def miss(self, reason: str) -> None:
+        """Note that something cannot be seen."""
+        if self.unseen is None:
+            self.unseen = reason
+
+
+_NOBODY = Sightings()
+_mine: ContextVar[Sightings | None] = ContextVar("preview_sightings", default=None)
+_running: list[Sightings] = []
+_lock = threading.RLock()
+
+
+@contextmanager
+def watching(sightings: Sightings, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
+    """Inside, what this context reads is noted; `captured` are names in the author's modules that hold a reader itself."""
+    places = [*_doors(), *((_Names(namespace), name) for namespace, name in captured)]
+    token = _mine.set(sightings)
+    with _lock:
+        _running.append(sightings)
+        opened = [place for place in places if _open_door(*place)]
+    try:
+        yield
+    finally:
+        with _lock:
+            for place in reversed(opened):
+                _close_door(*place)
+            _running.remove(sightings)
+        _mine.reset(token)
+
+
+def is_reader(value: object) -> bool:
+    """Whether `value` is one of the functions that are replaced while a preview runs."""
+    try:
+        return value in _wrapper_of() or getattr(value, "_notes_reads", False) is True
+    except TypeError:
+        return False
+
+
+def seen_through(fn: Any) -> Any:
+    """`fn`, or its noting double when it is a reader given as a step itself, such as `map(polars.read_csv)`."""
+    if isinstance(fn, partial):
+        return partial(seen_through(fn.func), *fn.args, **fn.keywords)
+    try:
+        return _wrapper_of().get(fn, fn)
+    except TypeError:
+        return fn
+
+
+# -- doors: where a reader is found, and its double there -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """A module's names, which can be set like attributes."""
+
+    namespace: Namespace
+
+    @property
+    def key(self) -> int:
+        return id(self.namespace)
+
+
+_Place = Any  # a module, a class, or _Names
+_opened: dict[tuple[int, str], list[Any]] = {}
+
+
+def _names(place: _Place) -> Any:
+    return place.namespace if isinstance(place, _Names) else vars(place)
+
+
+def _set(place: _Place, name: str, value: Any) -> None:
+    if isinstance(place, _Names):
+        place.namespace[name] = value
+    else:
+        setattr(place, name, value)
+
+
+def _open_door(place: _Place, name: str) -> bool:
+    key = (place.key if isinstance(place, _Names) else id(place), name)
+    known = _opened.get(key)
+    if known is not None:
+        known[0] += 1
+        return True
+    original = _names(place).get(name)
+    double = _double(place, name, original)
+    if double is None:
+        return False
+    try:
+        _set(place, name, double)
+    except (AttributeError, TypeError):
+        return False
+    _opened[key] = [1, original, double]
+    return True
+
+
+def _close_door(place: _Place, name: str) -> None:
+    key = (place.key if isinstance(place, _Names) else id(place), name)
+    known = _opened[key]
+    known[0] -= 1
+    if known[0] == 0:
+        del _opened[key]
+        if _names(place).get(name) is known[2]:
+            _set(place, name, known[1])
+
+
+_doubles: dict[tuple[str, str], tuple[Any, Any]] = {}
+"""The double of each reader by its place; made once, so that a copy somebody keeps stays recognisable."""
+
+
+def _double(place: _Place, name: str, original: Any) -> Any:
+    if original is None or getattr(original, "_notes_reads", False) is True:
+        return None
+    if isinstance(place, _Names):
+        return _wrapper_of().get(original)
+    label = (f"{place.__module__}.{place.__qualname__}" if isinstance(place, type) else place.__name__, name)
+    known = _doubles.get(label)
+    if known is not None and known[0] is original:
+        return known[1]
+    note = _notes(label, name)
+    double = _make_double(original, note)
+    _doubles[label] = (original, double)
+    return double
+
+
+def _make_double(original: Any, note: Callable[..., Any]) -> Any:
+    def double(*args: Any, **kwargs: Any) -> Any:
+        seers = _seers()
+        if not seers:
+            return original(*args, **kwargs)
+        return note(original, seers, args, kwargs)
+
+    try:
+        double = wraps(original)(double)
+    except (AttributeError, TypeError):
+        pass
+    double._notes_reads = True  # type: ignore[attr-defined]
+    return double
+
+
+def _seers() -> tuple[Sightings, ...]:
+    mine = _mine.get()
+    if mine is None:
+        return tuple(_running)
+    return () if mine is _NOBODY else (mine,)
+
+
+def _wrapper_of() -> dict[Any, Any]:
+    """Each reader that is a plain function, with its double."""
+    found: dict[Any, Any] = {}
+    for place, name in _doors():
+        if isinstance(place, type):
+            continue
+        value = vars(place).get(name)
+        if value is None:
+            continue
+        if getattr(value, "_notes_reads", False) is True:
+            known = next((pair for pair in list(_doubles.values()) if pair[1] is value), None)
+            if known is not None:
+                found[known[0]] = value
+            continue
+        double = _double(place, name, value)
+        if double is not None:
+            found[value] = double
+    return found
+
+
+# -- what each door notes ---------------------------------------------------------------------------------------------
+
+_PATH_WORDS = frozenset(
+    """source sources path paths file files io filepath filepath_or_buffer path_or_buf path_or_buffer path_or_file where filename
+    database name uri input_file path_or_paths fname path_or_glob file_glob""".split()
+)
+_Args = tuple[Any, ...]
+_Kwargs = dict[str, Any]
+
+
+def _reader(kind: Kind) -> Callable[..., Any]:
+    def note(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+        given = [*args[:1], *(value for word, value in kwargs.items() if word in _PATH_WORDS)]
+        _note_paths(given, kind, seers)
+        return original(*args, **kwargs)
+
+    return note
+
+
+def _method_reader(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    return _reader("content")(partial(original, args[0]), seers, args[1:], kwargs)
+
+
+def _note_open(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    file = args[0] if args else kwargs.get("file")
+    mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
+    if isinstance(file, int):
+        if file <= 2:
+            _miss(seers, "the keyboard or a pipe")
+        return original(*args, **kwargs)
+    if isinstance(mode, str):
+        reads = "r" in mode or "a" in mode or "+" in mode
+        writes = any(letter in mode for letter in "wxa+")
+        if reads and not ("w" in mode or "x" in mode):
+            _note_paths([file], "content", seers, native=False)
+        if writes:
+            _note_written(file, seers)
+    return original(*args, **kwargs)
+
+
+def _note_os_open(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    flags = args[1] if len(args) > 1 else kwargs.get("flags", 0)
+    path = args[0] if args else kwargs.get("path")
+    is_anew = bool(flags & os.O_TRUNC or flags & os.O_EXCL)
+    if kwargs.get("dir_fd") is not None:
+        _miss(seers, "a file relative to an open folder")
+    elif not is_anew:
+        _note_paths([path], "content", seers, native=False)
+    if flags & (os.O_WRONLY | os.O_RDWR):
+        _note_written(path, seers)
+    return original(*args, **kwargs)
+
+
+_WALKERS = frozenset({"os", "glob", "pathlib", "pathlib._local", "pathlib._abc", "pathlib._os", "shutil", "data_engine.flow.scan"})
+_LOOKERS = frozenset({"pathlib", "pathlib._local", "pathlib._abc", "genericpath", "posixpath", "ntpath", "zipfile", "shutil"})
+
+
+def _note_stat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    caller = sys._getframe(2)
+    if caller.f_globals.get("__name__") in _LOOKERS and caller.f_code.co_name == "stat" and caller.f_back is not None:
+        caller = caller.f_back
+    is_question = caller.f_globals.get("__name__") in _LOOKERS
+    path = args[0] if args else kwargs.get("path")
+    if kwargs.get("dir_fd") is not None:
+        _miss(seers, "a file relative to an open folder")
+    elif not isinstance(path, int):
+        follows = kwargs.get("follow_symlinks", True)
+        _note_paths([path], "kind" if is_question else "stat" if follows else "link", seers, native=False)
+        if not follows:
+            _note_paths([path], "kind", seers, native=False)
+    return original(*args, **kwargs)
+
+
+def _note_lstat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    path = args[0] if args else kwargs.get("path")
+    if not isinstance(path, int):
+        _note_paths([path], "kind", seers, native=False)
+        _note_paths([path], "stat", seers, native=False)
+    return original(*args, **kwargs)
+
+
+def _note_listing(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    path = args[0] if args else kwargs.get("path", ".")
+    is_scan = getattr(original, "__name__", "") == "scandir" and sys._getframe(2).f_globals.get("__name__") not in _WALKERS
+    if isinstance(path, int):
+        _miss(seers, "an open folder")
+    else:
+        _note_paths(["." if path is None else path], "entries" if is_scan else "names", seers, native=False)
+    return original(*args, **kwargs)
+
+
+def _note_question(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    name = getattr(original, "__name__", "")
+    kind: Kind = "stat" if name.startswith("get") or name == "samefile" else "link" if name == "realpath" else "kind"
+    _note_paths([value for value in args if not isinstance(value, (int, bool))], kind, seers, native=False)
+    token = _mine.set(_NOBODY)
+    try:
+        return original(*args, **kwargs)
+    finally:
+        _mine.reset(token)
+
+
+def _note_database(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    place = args[0] if args else kwargs.get("database", ":memory:")
+    text = place if isinstance(place, str) else None
+    if text is not None and text in (":default:",):
+        _miss(seers, "the default DuckDB connection")
+    elif text is not None and (text.startswith(("file:", "md:", "motherduck:")) or "?" in text):
+        _miss(seers, f"the database {text}")
+    elif place not in (":memory:", "") and not (text or "").startswith(":memory:"):
+        _note_paths([place], "database", seers, native=False)
+    if kwargs.get("config"):
+        _miss(seers, "a configured connection")
+    return original(*args, **kwargs)
+
+
+def _note_module_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    given = kwargs.get("connection")
+    duckdb: Any = sys.modules["duckdb"]
+    if given is None and _holds_tables(duckdb):
+        _miss(seers, "tables of the default DuckDB connection")
+    _note_sql(seers, args[0] if args else kwargs.get("query"), is_shared=given is None)
+    return _call_for_frames(original, args, kwargs)
+
+
+def _note_method_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    text = args[1] if len(args) > 1 else kwargs.get("query")
+    _note_sql(seers, text, is_shared=args[0] is _default_connection())
+    return _call_for_frames(original, args, kwargs)
+
+
+def _note_relation_query(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    _note_sql(seers, args[-1] if args else None, is_shared=False)
+    return _call_for_frames(original, args, kwargs)
+
+
+def _note_frames_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    texts = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
+    for text in texts or [None]:
+        _note_sql(seers, text, is_shared=False)
+    return original(*args, **kwargs)
+
+
+def _note_unseen(reason: str) -> Callable[..., Any]:
+    def note(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+        _miss(seers, reason)
+        return original(*args, **kwargs)
+
+    return note
+
+
+def _note_sample(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    if kwargs.get("seed") is None and kwargs.get("random_state") is None:
+        _miss(seers, f"random numbers ({getattr(original, '__name__', 'sample')} without a seed)")
+    return original(*args, **kwargs)
+
+
+def _note_writer(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    for value in (*args[1:2], *(value for word, value in kwargs.items() if word in _PATH_WORDS or word == "target")):
+        _note_written(value, seers)
+    return original(*args, **kwargs)
+
+
+def _miss(seers: tuple[Sightings, ...], reason: str) -> None:
+    for one in seers:
+        one.miss(reason)
+
+
+def _note_written(value: object, seers: tuple[Sightings, ...]) -> None:
+    for text in _texts_of(value) or ():
+        for one in seers:
+            one.wrote(os.path.abspath(text))
+
+
+def _note_paths(values: Iterable[object], kind: Kind, seers: tuple[Sightings, ...], *, native: bool = True) -> None:
+    """Note each path in `values`; native readers also take patterns, folders and addresses."""
+    token = _mine.set(_NOBODY)
+    try:
+        for value in values:
+            texts = _texts_of(value)
+            if texts is None:
+                _miss(seers, f"a reader given a {type(value).__name__}")
+                continue
+            for text in texts:
+                if native and "://" in text:
+                    _miss(seers, f"the address {text.partition('?')[0]}")
+                    continue
+                path = os.path.abspath(os.path.expanduser(text) if native else text)
+                is_pattern = native and any(letter in text for letter in "*?[") and not os.path.exists(path)
+                if path.startswith(("/proc/", "/sys/")) or (path.startswith("/dev/") and path != os.devnull):
+                    _miss(seers, path)
+                    continue
+                for one in seers:
+                    one.read("tree" if is_pattern else kind, path)
+    finally:
+        _mine.reset(token)
+
+
+def _texts_of(value: object) -> list[str] | None:
+    """The paths meant by an argument, [] for open files and other data, None when nobody can tell."""
+    if isinstance(value, (str, os.PathLike)):
+        return [os.fsdecode(value)]
+    if isinstance(value, bytes):
+        return [os.fsdecode(value)] if len(value) < 4096 and b"\n" not in value and b"\0" not in value else []
+    if value is None or isinstance(value, (int, io.IOBase, bytearray, memoryview)) or hasattr(value, "read"):
+        return []
+    if isinstance(value, (list, tuple, set, frozenset)):
+        found = [_texts_of(item) for item in value]
+        return None if None in found else [text for texts in found for text in texts or ()]
+    module = type(value).__module__.partition(".")[0]
+    return [] if module in ("pyarrow", "polars", "pandas", "numpy", "duckdb", "_duckdb", "_polars_runtime_32") else None
+
+
+def _note_sql(seers: tuple[Sightings, ...], text: object, *, is_shared: bool) -> None:
+    if not isinstance(text, str):
+        _miss(seers, "a query that is no text")
+        return
+    token = _mine.set(_NOBODY)
+    try:
+        statement: Statement = read_sql(text)
+    finally:
+        _mine.reset(token)
+    if statement.unseen is not None:
+        _miss(seers, statement.unseen)
+    if is_shared and statement.changes:
+        _miss(seers, "the default DuckDB connection, which it changes")
+    _note_paths(statement.files, "content", seers)
+    _note_paths(statement.databases, "database", seers, native=False)
+    _note_written(list(statement.targets), seers)
+    words = identifiers(text)
+    frame = sys._getframe(3)
+    seen: set[int] = set()
+    while frame is not None:
+        space = frame.f_globals
+        if id(space) not in seen:
+            seen.add(id(space))
+            for word in words:
+                if word in space and not word.startswith("__") and is_frame(space[word]):
+                    for one in seers:
+                        one.frames[id(space), word] = space
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def is_frame(value: object) -> bool:
+    """Whether SQL can read `value` by the name of its variable."""
+    return type(value).__module__.partition(".")[0] in ("polars", "pyarrow", "pandas", "numpy", "duckdb", "_duckdb")
+
+
+_CALL = compile("__data_engine_call__()", "<preview>", "eval")
+
+
+def _call_for_frames(original: Any, args: _Args, kwargs: _Kwargs) -> Any:
+    """Call DuckDB as if from the caller's own frame, where it looks for frames by name."""
+    caller = sys._getframe(3)
+    names = {**caller.f_locals, "__data_engine_call__": partial(original, *args, **kwargs)}
+    return eval(_CALL, caller.f_globals, names)
+
+
+def _default_connection() -> object:
+    duckdb: Any = sys.modules["duckdb"]
+    return duckdb.default_connection()
+
+
+def _holds_tables(duckdb: Any) -> bool:
+    token = _mine.set(_NOBODY)
+    try:
+        with duckdb.default_connection().cursor() as cursor:
+            query = "select (select count(*) from duckdb_tables()) + (select count(*) from duckdb_views() where not internal)"
+            row = cursor.execute(query).fetchone()
+        return bool(row[0])
+    finally:
+        _mine.reset(token)
+
+
+# -- which doors there are ----------------------------------------------------------------------------------------------
+
+_READ = _reader("content")
+_SQL_NAMES = ("sql", "query", "execute", "executemany", "from_query", "query_df")
+_DOORS: dict[str, dict[str, Callable[..., Any]]] = {
+    "builtins": {"open": _note_open},
+    "io": {"open": _note_open},
+    "bz2": {"_builtin_open": _note_open},
+    "tarfile": {"bltn_open": _note_open},
+    "tokenize": {"_builtin_open": _note_open},
+    "os": {
+        "open": _note_os_open,
+        "stat": _note_stat,
+        "lstat": _note_lstat,
+        "listdir": _note_listing,
+        "scandir": _note_listing,
+        "readlink": _reader("link"),
+        "access": _reader("stat"),
+    },
+    os.path.__name__: dict.fromkeys(
+        ("exists", "isfile", "isdir", "islink", "lexists", "ismount", "getsize", "getmtime", "getctime", "getatime", "samefile",
+         "realpath"),
+        _note_question,
+    ),
+    "sqlite3": {"connect": _note_database},
+    "duckdb": {"connect": _note_database, **dict.fromkeys(_SQL_NAMES, _note_module_sql)},
+    "duckdb.DuckDBPyConnection": {
+        **dict.fromkeys(_SQL_NAMES, _note_method_sql),
+        **dict.fromkeys(("read_csv", "read_parquet", "read_json", "from_parquet", "from_csv_auto"), _method_reader),
+        **dict.fromkeys(("table_function", "tf", "install_extension", "load_extension", "create_function", "query_appender",
+                         "register_filesystem"), _note_unseen("what a DuckDB connection was given")),
+    },
+    "duckdb.DuckDBPyRelation": {
+        "query": _note_relation_query,
+        "sample": _note_unseen("random numbers (a sampled relation)"),
+        **dict.fromkeys(("create", "create_view", "to_table", "to_view", "insert", "insert_into", "update"),
+                        _note_unseen("tables it makes in a DuckDB connection")),
+        **dict.fromkeys(("to_csv", "write_csv", "to_parquet", "write_parquet"), _note_writer),
+    },
+    "polars": {"sql": _note_frames_sql},
+    "polars.SQLContext": {"execute": _note_frames_sql},
+    "polars.DataFrame": {"sample": _note_sample},
+    "polars.Series": {"sample": _note_sample, "shuffle": _note_sample},
+    "polars.Expr": {"sample": _note_sample, "shuffle": _note_sample},
+    "polars.LazyFrame": {},
+    "pandas.DataFrame": {"sample": _note_sample},
+    "pandas.Series": {"sample": _note_sample},
+    "pandas": {},
+    "numpy": dict.fromkeys(("load", "fromfile", "memmap", "loadtxt", "genfromtxt"), _READ),
+    "fastexcel": {},
+    "pyarrow": {"memory_map": _READ, "input_stream": _READ},
+    "pyarrow.csv": {"read_csv": _READ, "open_csv": _READ},
+    "pyarrow.json": {"read_json": _READ, "open_json": _READ},
+    "pyarrow.parquet": dict.fromkeys(("read_table", "read_pandas", "read_schema", "read_metadata"), _READ),
+    "pyarrow.parquet.ParquetFile": {"__init__": _method_reader},
+    "pyarrow.parquet.ParquetDataset": {"__init__": _method_reader},
+    "pyarrow.dataset": {"dataset": _READ, "parquet_dataset": _READ},
+    "pyarrow.feather": {"read_table": _READ, "read_feather": _READ},
+    "pyarrow.feather.FeatherDataset": {"__init__": _method_reader},
+    "pyarrow.ipc": {"open_file": _READ, "open_stream": _READ},
+    "pyarrow.orc": {"read_table": _READ},
+    "pyarrow.orc.ORCFile": {"__init__": _method_reader},
+}  # fmt: skip
+_SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
+"""Every public `read_*` and `scan_*` of these is a door, whatever the version."""
+_NO_PATH = {
+    "read_clipboard": "the clipboard",
+    "read_database": "a database through polars",
+    "read_database_uri": "a database through polars",
+    "read_delta": "a Delta table",
+    "scan_delta": "a Delta table",
+    "scan_iceberg": "an Iceberg table",
+    "scan_lance": "a Lance table",
+    "scan_external_reader": "a reader of its own",
+    "read_sql": "a database through pandas",
+    "read_sql_query": "a database through pandas",
+    "read_sql_table": "a database through pandas",
+    "read_gbq": "the network",
+    "read_iceberg": "an Iceberg table",
+}
+_WRITERS = ("polars.DataFrame", "polars.LazyFrame", "pandas.DataFrame")
+
+
+def watched_libraries() -> frozenset[str]:
+    """The top-level names of the libraries with doors."""
+    return frozenset(label.partition(".")[0] for label in _DOORS)
+
+
+def _notes(label: tuple[str, str], name: str) -> Callable[..., Any]:
+    place = label[0]
+    place = {
+        "polars.dataframe.frame.DataFrame": "polars.DataFrame",
+        "polars.lazyframe.frame.LazyFrame": "polars.LazyFrame",
+        "polars.series.series.Series": "polars.Series",
+        "polars.expr.expr.Expr": "polars.Expr",
+        "polars.sql.context.SQLContext": "polars.SQLContext",
+    }.get(place, place)
+    for known, doors in _DOORS.items():
+        if name in doors and (known == place or known.rpartition(".")[2] == place.rpartition(".")[2]):
+            return doors[name]
+    if name.startswith(("write_", "sink_", "to_")):
+        return _note_writer
+    return _note_unseen(_NO_PATH[name]) if name in _NO_PATH else _READ
+
+
+_door_cache: tuple[frozenset[str], list[tuple[_Place, str]]] = (frozenset(), [])
+
+
+def _doors() -> list[tuple[_Place, str]]:
+    """Every door of the libraries imported so far; none is imported for it."""
+    global _door_cache
+    loaded = frozenset(label for label in _DOORS if label.partition(".")[0] in sys.modules and _find(label) is not None)
+    if loaded != _door_cache[0]:
+        found: list[tuple[_Place, str]] = []
+        for label in _DOORS:
+            place = _find(label) if label in loaded else None
+            if place is None:
+                continue
+            names = dict.fromkeys(_DOORS[label])
+            if label in _SEEN_LIBRARIES:
+                names |= dict.fromkeys(name for name in vars(place) if name.startswith(("read_", "scan_", "from_parquet", "from_csv")))
+            if label in _WRITERS:
+                prefixes = ("write_", "sink_", "to_csv", "to_parquet", "to_excel", "to_json", "to_feather", "to_pickle")
+                names |= dict.fromkeys(name for name in vars(place) if name.startswith(prefixes))
+            found += [(place, name) for name in names if callable(vars(place).get(name))]
+        _door_cache = (loaded, found)
+    return _door_cache[1]
+
+
+def _find(label: str) -> Any:
+    module = sys.modules.get(label)
+    if module is not None:
+        return module
+    owner, _, name = label.rpartition(".")
+    value = vars(sys.modules[owner]).get(name) if owner in sys.modules else None
+    return value if isinstance(value, type) else None
+
+
+# the context's own paths
+def note_target(sightings: Sightings, target: Path) -> None:
+    """Note a mirror path that was handed out: the file behind it must be as the step left it."""
+    sightings.wrote(str(target))

@@ -1,0 +1,106 @@
+"""What a piece of SQL reads and changes, judged by its words; what is not surely seen counts as unseen."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """`files` and `databases` are paths in its text, `targets` files it writes; `changes` when it is no mere question."""
+
+    files: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    changes: bool = False
+    unseen: str | None = None
+
+
+_TOKEN = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$\$.*?\$\$|[A-Za-z_]\w*|[^\s\w]|\d[\w.]*", re.DOTALL)
+_QUESTIONS = frozenset({"select", "from", "with", "values", "describe", "summarize", "show", "explain", "pivot", "unpivot", "("})
+_READERS = frozenset(
+    """read_csv read_csv_auto read_parquet parquet_scan read_json read_json_auto read_json_objects read_json_objects_auto
+    read_ndjson read_ndjson_auto read_ndjson_objects read_text read_blob glob sniff_csv parquet_metadata parquet_schema
+    parquet_file_metadata parquet_kv_metadata parquet_bloom_probe""".split()
+)
+_UNSEEN = {
+    **dict.fromkeys(("random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "setseed", "tablesample"), "random numbers in SQL"),
+    **dict.fromkeys(
+        ("now", "today", "current_date", "current_time", "current_timestamp", "get_current_timestamp", "get_current_time",
+         "localtime", "localtimestamp", "transaction_timestamp", "current_localtime", "current_localtimestamp"),
+        "the clock in SQL",
+    ),
+    **dict.fromkeys(("getenv", "getvariable", "current_setting"), "the environment in SQL"),
+    **dict.fromkeys(("nextval", "currval", "pragma", "install", "load", "import", "export", "use", "prepare", "deallocate"), "the state of a connection"),
+    **dict.fromkeys(("sqlite_scan", "sqlite_attach", "postgres_scan", "postgres_query", "mysql_scan", "mysql_query", "iceberg_scan",
+                     "delta_scan", "st_read", "read_xlsx", "query", "query_table", "duckdb_secrets"), "a table function in SQL"),
+}  # fmt: skip
+
+
+@lru_cache(maxsize=512)
+def read_sql(text: str) -> Statement:
+    """The files, databases and dangers in `text`.
+
+    Example:
+        >>> read_sql("select * from 'a.csv' join read_parquet(['b/*.parquet']) using (id)").files
+        ('a.csv', 'b/*.parquet')
+        >>> read_sql("create table t as select random()")
+        Statement(files=(), databases=(), targets=(), changes=True, unseen='random numbers in SQL')
+    """
+    tokens = [token for token in _TOKEN.findall(text) if not token.startswith(("--", "/*"))]
+    files: list[str] = []
+    databases: list[str] = []
+    targets: list[str] = []
+    changes = False
+    unseen: str | None = None
+    is_start = True
+    for at, token in enumerate(tokens):
+        word = token.lower()
+        before = tokens[at - 1].lower() if at else ""
+        after = tokens[at + 1] if at + 1 < len(tokens) else ""
+        if is_start and word not in _QUESTIONS:
+            changes = changes or word != ";"
+        is_start = token == ";"
+        if word in _UNSEEN and (after == "(" or word not in ("uuid", "query", "load", "use", "import", "export", "now", "today", "random")):
+            unseen = unseen or _UNSEEN[word]
+        if word == "sample" and before == "using":
+            unseen = unseen or "random numbers in SQL"
+        if word in _UNSEEN and before in ("", ";"):
+            unseen = unseen or _UNSEEN[word]
+        if word in _READERS and after == "(" and not _has_literal_path(tokens, at + 2):
+            unseen = unseen or "a path made in SQL"
+        if word in ("attach", "copy") and not any(one.startswith("'") for one in tokens[at:]):
+            unseen = unseen or "a path made in SQL"
+        if token.startswith("$$"):
+            unseen = unseen or "a dollar-quoted text in SQL"
+        if token[0] in "'\"":
+            path = token[1:-1].replace(token[0] * 2, token[0])
+            if before == "attach" or (before == "database" and at > 1 and tokens[at - 2].lower() == "attach"):
+                databases.append(path)
+            elif before == "to":
+                targets.append(path)
+            elif "://" in path:
+                unseen = unseen or f"the address {path.partition('?')[0]}"
+            elif token[0] == "'" or "." in path or "/" in path:
+                files.append(path)
+    return Statement(tuple(filter(_is_path, files)), tuple(databases), tuple(targets), changes, unseen)
+
+
+def _has_literal_path(tokens: list[str], at: int) -> bool:
+    """Whether the first argument is one text, or a list of texts."""
+    if at < len(tokens) and tokens[at].startswith("'"):
+        return at + 1 < len(tokens) and tokens[at + 1] in (",", ")")
+    if at >= len(tokens) or tokens[at] != "[":
+        return False
+    for token in tokens[at + 1 :]:
+        if token == "]":
+            return True
+        if token != "," and not token.startswith("'"):
+            return False
+    return False
+
+
+def _is_path(text: str) -> bool:
+    return 0 < len(text) < 1024 and "\n" not in text and ("." in text or "/" in text or "\\" in text or "*" in text)

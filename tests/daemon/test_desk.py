@@ -1,0 +1,145 @@
+"""The desk keeps groups in turn, spreads parallel flows, and looks ahead only over quick work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_engine.daemon.desk import MOST_AHEAD, Desk, Work
+
+
+def take(desk: Desk, free: int = 99, allowed: Any = None, **max_parallel: int) -> list[list[Any]]:
+    jobs = desk.take(free=free, max_parallel=max_parallel, may_start=lambda group: allowed is None or group in allowed)
+    return [[work.item for work in job] for job in jobs]
+
+
+def fill(desk: Desk, flow: str, group: str, *items: Any, batch: Any = None) -> None:
+    for item in items:
+        desk.add(Work(flow, group, item, batch))
+
+
+def test_groups_run_in_parallel_and_flows_of_one_group_in_turn() -> None:
+    desk = Desk()
+    fill(desk, "a", "G", 1)
+    fill(desk, "b", "G", 2)
+    fill(desk, "c", "H", 3)
+
+    assert take(desk) == [[1], [3]]
+    assert desk.holder("G") == "a"
+    assert desk.ended("a") == "G"
+    assert take(desk) == [[2]]
+
+
+def test_a_busy_flow_starves_no_other_of_its_group() -> None:
+    desk = Desk()
+    fill(desk, "busy", "G", *range(100))
+    assert take(desk) == [[0]]
+    fill(desk, "nightly", "G", "slot")
+
+    desk.ended("busy", seconds=0.001, runs=1)
+    assert take(desk) == [["slot"]]
+    desk.ended("nightly")
+    assert take(desk)[0][0] == 1
+
+
+def test_a_parallel_flow_gets_so_many_jobs_and_shares_its_work_among_them() -> None:
+    desk = Desk()
+    fill(desk, "a", "G", *range(5))
+
+    assert take(desk, a=3) == [[0], [1], [2]]
+    assert desk.ended("a") is None
+    assert take(desk, a=3) == [[3]]
+
+
+def test_quick_work_is_handed_ahead_and_slow_work_is_not() -> None:
+    desk = Desk()
+    fill(desk, "a", "G", *range(100))
+    for seconds in (0.0001, 0.0001, 0.0001, 0.0001, 0.0001, 0.0001):
+        take(desk)
+        desk.ended("a", seconds=seconds, runs=1)
+    assert len(take(desk)[0]) == MOST_AHEAD
+    desk.ended("a", seconds=100.0, runs=1)
+    assert len(take(desk)[0]) == 1
+
+
+def test_a_job_never_mixes_passes() -> None:
+    desk = Desk()
+    fill(desk, "a", "G", 1, batch="first")
+    fill(desk, "a", "G", 2, batch="second")
+
+    assert take(desk) == [[1]]
+
+
+def test_a_group_that_may_not_start_waits_and_the_others_go() -> None:
+    desk = Desk()
+    fill(desk, "a", "G", 1)
+    fill(desk, "b", "H", 2)
+
+    assert take(desk, allowed={"H"}) == [[2]]
+    assert take(desk, allowed={"G"}) == [[1]]
+
+
+def test_no_more_is_handed_out_than_there_are_workers_free() -> None:
+    desk = Desk()
+    for name in "abc":
+        fill(desk, name, name, name)
+
+    assert take(desk, free=2) == [["a"], ["b"]]
+    assert take(desk, free=0) == []
+
+
+def test_what_a_person_asks_for_goes_first() -> None:
+    desk = Desk()
+    fill(desk, "a", "G", 1, 2)
+    desk.add(Work("a", "G", "asked"), first=True)
+
+    assert take(desk) == [["asked"]]
+
+
+def test_dropped_work_does_not_run() -> None:
+    desk = Desk()
+    fill(desk, "a", "G", 1)
+    fill(desk, "b", "H", 2)
+
+    assert [work.item for work in desk.drop("a")] == [1]
+    assert take(desk) == [[2]]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=60), st.integers(1, 4))
+def test_everything_runs_once_and_no_group_twice_at_a_time(steps: list[tuple[str, int]], workers: int) -> None:
+    """Whatever comes and ends in whatever order, nothing is lost, doubled, or beside its group."""
+    groups = {"a": "G", "b": "G", "c": "H", "d": "H"}
+    limits = {"a": 2, "c": 3}
+    desk, running, done, added = Desk(), [], [], 0
+
+    def check() -> None:
+        for group in "GH":
+            flows = {flow for flow, _ in running if groups[flow] == group}
+            assert len(flows) <= 1
+        for flow in groups:
+            assert sum(one == flow for one, _ in running) <= limits.get(flow, 1)
+        assert len(running) <= workers
+
+    def start() -> None:
+        jobs = desk.take(free=workers - len(running), max_parallel=limits, may_start=lambda group: True)
+        running.extend((job[0].flow, [work.item for work in job]) for job in jobs)
+        check()
+
+    for flow, ending in steps:
+        desk.add(Work(flow, groups[flow], added))
+        added += 1
+        start()
+        if running and ending:
+            ended, items = running.pop(ending % len(running))
+            done.extend(items)
+            desk.ended(ended, seconds=0.001, runs=len(items))
+            start()
+    while running:
+        ended, items = running.pop(0)
+        done.extend(items)
+        desk.ended(ended)
+        start()
+
+    assert sorted(done) == list(range(added))
