@@ -60,8 +60,9 @@ class Clockwork:
             now_s=now_s,
             retention_s=self._retention_s,
         )
-        is_known = isinstance(verdict.why, NotYet) and verdict.why.next_utc is not None
-        self._next_s = _seconds(verdict.why.next_utc) if is_known else None  # type: ignore[union-attr, arg-type]
+        self._next_s = None
+        if isinstance(verdict.why, NotYet) and verdict.why.next_utc is not None:
+            self._next_s = _seconds(verdict.why.next_utc)
         self._asked_s = now_s
         return verdict
 

@@ -273,3 +273,69 @@ def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ..
             entry = replace(entry, warnings=(*entry.warnings, text))
         result.append(entry)
     return tuple(result)
+
+
+def entry_message(entry: CatalogEntry) -> dict[str, Any]:
+    """An entry as JSON, with all that planning needs of its flow; the step functions stay behind."""
+    from dataclasses import asdict
+
+    message = entry.as_dict()
+    if entry.flow is not None:
+        trigger, mirror = entry.flow.trigger, entry.flow.mirror_spec
+        message["flow"] = {
+            "label": entry.flow.label,
+            "trigger": None if trigger is None else {"mode": trigger.mode} | _texts(asdict(trigger)),
+            "mirror": None if mirror is None else _texts(asdict(mirror)),
+            "workspace_root": str(entry.flow._workspace_root),
+        }
+    return message
+
+
+def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
+    """The entry a message was made of; its flow has no steps."""
+    from data_engine.flow.flow import MirrorSpec
+    from data_engine.flow.trigger import Manual
+
+    kinds: dict[str, type[Manual | Poll | Schedule]] = {"manual": Manual, "poll": Poll, "schedule": Schedule}
+    facts, error = message.get("flow"), message["error"]
+    flow = None
+    if facts is not None:
+        trigger = None
+        if facts["trigger"] is not None:
+            options = {name: _tuples(value) for name, value in facts["trigger"].items() if name != "mode"}
+            options["source"] = None if options["source"] is None else Path(options["source"])
+            trigger = kinds[facts["trigger"]["mode"]](**options)
+        mirror = facts["mirror"]
+        flow = Flow(
+            message["group"],
+            message["name"],
+            facts["label"],
+            trigger,
+            None if mirror is None else MirrorSpec(Path(mirror["root"]), mirror["root_as_authored"]),
+            (),
+            Path(facts["workspace_root"]),
+        )
+    return CatalogEntry(
+        name=message["name"],
+        path=Path(message["path"]),
+        title=message["title"],
+        group=message["group"],
+        mode=message["mode"],
+        description=message["description"],
+        source=message["source"],
+        mirror=message["mirror"],
+        trigger=message["trigger"],
+        steps=tuple(message["steps"]),
+        warnings=tuple(message["warnings"]),
+        error=None if error is None else FlowValidationError(error["what"], where=error["where"], mend=error["mend"]),
+        flow=flow,
+    )
+
+
+def _texts(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
