@@ -43,7 +43,9 @@ def main() -> None:
                 samples.append(process.memory_info().rss / 1e6)
         first = statistics.median(samples[:20])
         last = statistics.median(samples[-20:])
-        report("memory of 10,000 runs: last 1,000 over first 1,000", last - first, 2, "MB", f"{first:.1f} -> {last:.1f}")
+        report(
+            "memory of 10,000 runs: last 1,000 over first 1,000", last - first, 2, "MB", f"{first:.1f} -> {last:.1f}"
+        )
     finish()
 
 

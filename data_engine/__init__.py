@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from data_engine.client import Workspace, discover_flows, load_flow
+    from data_engine.client import Workspace, discover_flows, load_flow, run
     from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
     from data_engine.flow.batch import Batch, FileRef, ItemError
     from data_engine.flow.context import FlowContext
@@ -42,6 +42,7 @@ __all__ = [
     "compile_notebook",
     "discover_flows",
     "load_flow",
+    "run",
 ]
 
 _HOMES = {
@@ -57,6 +58,7 @@ _HOMES = {
     "compile_notebook": "data_engine.notebook.compile",
     "discover_flows": "data_engine.client",
     "load_flow": "data_engine.client",
+    "run": "data_engine.client",
 }
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
-from data_engine.engine.candidates import pick_source, startup_sources
+from data_engine.daemon.control import DaemonClient, DaemonGoneError
+from data_engine.daemon.endpoint import read_endpoint
+from data_engine.engine.candidates import pick_source, refuse_loop, startup_sources
+from data_engine.engine.continuous import run_until_interrupted
 from data_engine.engine.groups import holding_group
 from data_engine.engine.home import Home, home, home_of, settle_flow
 from data_engine.engine.progress import ProgressLine
@@ -17,6 +22,7 @@ from data_engine.engine.run import check_params, run_source
 from data_engine.errors import FlowStoppedError, FlowValidationError, WorkspaceError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
+from data_engine.flow.scan import walk
 from data_engine.model import Event, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.deploy import module_digests, read_contents
@@ -27,6 +33,7 @@ from data_engine.workspace.select import select_workspace
 from data_engine.workspace.settings import WorkspaceSettings
 
 _PRUNE_EVERY_S = 3600.0
+_REREAD_EVERY_S = 2.0
 
 
 class Workspace:
@@ -222,6 +229,203 @@ class Workspace:
         ledger = self.home.ledger()
         return ledger.reset_all() if flow is None else ledger.reset_flow(_checked_name(flow))
 
+    # -- the daemon ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start this machine's daemon of the workspace, not yet its engine; does nothing when it runs.
+
+        Raises:
+            WorkspaceError: it cannot start; says why.
+        """
+        self._daemon(start=True)
+
+    def start_engine(self) -> None:
+        """Run polled and scheduled flows by themselves from now on, in the daemon (started if need be)."""
+        self._daemon(start=True).post("/engine", {"on": True}, timeout_s=_LONG_S)
+
+    def stop_engine(self) -> None:
+        """Let running work finish and start nothing more by itself; does nothing without a daemon."""
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):
+                daemon.post("/engine", {"on": False})
+
+    def shutdown(self) -> None:
+        """End the daemon when its running work is done; does nothing without one."""
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):
+                daemon.post("/shutdown")
+
+    def kill(self) -> bool:
+        """End the daemon and whatever it runs, now; whether there was one. Its runs become `abandoned`."""
+        from data_engine.daemon.start import kill_daemon
+
+        return kill_daemon(self.home)
+
+    def run(
+        self,
+        name: str,
+        wait: bool = True,
+        source: str | os.PathLike[str] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> list[Run] | list[str]:
+        """Let the daemon (started if need be) run the deployed flow `name`, once for each source: the ended runs in order.
+
+        A failed run is returned with its status and error, not raised. With `wait=False` the ids of the runs to come.
+
+        Raises:
+            FlowValidationError: no such flow or source, or the module is broken.
+        """
+        body = {"flow": _checked_name(name), "params": dict(check_params(params))}
+        if source is not None:
+            body["source"] = os.fspath(source)
+        daemon = self._daemon(start=True)
+        run_ids: list[str] = daemon.post("/run", body, timeout_s=_LONG_S)["run_ids"]
+        if not wait:
+            return run_ids
+        pending = run_ids
+        while pending:
+            pending = daemon.post("/wait", {"run_ids": pending, "timeout_s": 20}, timeout_s=_LONG_S)["pending"]
+        return [self.run_record(run_id) for run_id in run_ids]
+
+    def stop_run(self, run_id: str) -> None:
+        """Ask a run of the daemon to end at its next step, item, or log line.
+
+        Raises:
+            FlowValidationError: it is not running there.
+        """
+        self._running_daemon().post("/stop-run", {"run_id": run_id})
+
+    def kill_run(self, run_id: str) -> None:
+        """End the process of a run of the daemon, now.
+
+        Raises:
+            FlowValidationError: it is not running there.
+        """
+        self._running_daemon().post("/kill-run", {"run_id": run_id})
+
+    def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None) -> None:
+        """Hold failed sources no longer: those of `flow`, or only `source`, or all.
+
+        Raises:
+            FlowValidationError: no daemon runs, or no such flow or source.
+        """
+        body = {"flow": flow, "source": None if source is None else os.fspath(source)}
+        self._running_daemon().post("/retry", body)
+
+    def enable(self, name: str) -> None:
+        """Let the flow run by itself again.
+
+        Raises:
+            FlowValidationError: no such flow.
+        """
+        self._switch(name, True)
+
+    def disable(self, name: str) -> None:
+        """Let the flow run by hand only.
+
+        Raises:
+            FlowValidationError: no such flow.
+        """
+        self._switch(name, False)
+
+    def status(self) -> dict[str, Any]:
+        """The state of daemon, engine and flows, with the keys `data-engine status --json` prints.
+
+        Raises:
+            FlowValidationError: the flow_modules folder cannot be read.
+        """
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):  # it was just leaving
+                return daemon.get("/status")
+        ledger = self.home.ledger()
+        last, switches = ledger.last_runs(), ledger.switches()
+        return {
+            "workspace_id": self.workspace_id,
+            "workspace_root": str(self.root),
+            "daemon": {"running": False, "pid": None, "version": None},
+            "engine": {"on": False, "stopping": False},
+            "lease": {"state": "available", "owner": None, "token": 0, "heartbeat_age_s": None, "requested_by": None},
+            "flows": [
+                {
+                    "name": entry.name,
+                    "group": entry.group,
+                    "title": entry.title,
+                    "mode": entry.mode,
+                    "trigger": entry.trigger,
+                    "enabled": switches.get(entry.name, True),
+                    "state": "broken" if entry.error is not None else "manual" if entry.mode == "manual" else "engine off",
+                    "reason": None if entry.error is None else entry.error.what,
+                    "next_run_utc": None,
+                    "last_run": last[entry.name].as_dict() if entry.name in last else None,
+                    "error": None if entry.error is None else entry.error.as_dict(),
+                }
+                for entry in self.catalog()
+            ],
+            "active_runs": [
+                {"run_id": run.run_id, "flow": run.flow, "source": run.source, "step": None,
+                 "started_at_utc": run.started_at_utc}
+                for run in ledger.running()
+            ],
+        }  # fmt: skip
+
+    def explain(self, flow_or_path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+        """Why a flow, or a source file, does or does not run: `flow`, `source` and `reason` of each.
+
+        Raises:
+            FlowValidationError: no daemon runs, or neither a flow nor a source file.
+        """
+        subject = os.fspath(flow_or_path)
+        if os.sep in subject or Path(subject).exists():
+            subject = str(Path(subject).resolve())
+        reasons: list[dict[str, Any]] = self._running_daemon().get("/explain", subject=subject)["reasons"]
+        return reasons
+
+    def _switch(self, name: str, is_enabled: bool) -> None:
+        daemon = self._daemon()
+        if daemon is not None:
+            daemon.post("/enable", {"flow": name, "enabled": is_enabled})
+            return
+        find_module(self.home.modules(), _checked_name(name))
+        self.home.ledger().set_switch(name, is_enabled)
+
+    @overload
+    def _daemon(self, *, start: Literal[True]) -> DaemonClient: ...
+    @overload
+    def _daemon(self) -> DaemonClient | None: ...
+    def _daemon(self, *, start: bool = False) -> DaemonClient | None:
+        """The client of a daemon that runs; started if wanted. Kept while that daemon lives."""
+        known = _daemons.get(self.root)
+        if known is not None and read_endpoint(self.home.local) == known.endpoint and known.endpoint.is_alive():
+            return known
+        if known is not None:
+            _daemons.pop(self.root).close()
+        if start:
+            from data_engine.daemon.start import start_daemon
+
+            client: DaemonClient | None = start_daemon(self.home)
+        else:
+            client = DaemonClient.connect(self.home.local)
+        if client is not None:
+            _daemons[self.root] = client
+        return client
+
+    def _running_daemon(self) -> DaemonClient:
+        daemon = self._daemon()
+        if daemon is None:
+            raise WorkspaceError(
+                f"no daemon of {self.workspace_id} runs on this machine",
+                where=str(self.root),
+                mend="start it with `data-engine start`, or Workspace.start()",
+            )
+        return daemon
+
+
+_LONG_S = 60.0
+_daemons: dict[Path, DaemonClient] = {}
+
 
 def load_flow(name: str, *, data_root: str | os.PathLike[str] | None = None) -> Flow:
     """The flow of the module `name` in the workspace at `data_root` (the current one without), executed afresh.
@@ -313,6 +517,103 @@ def run_once(
     return finished
 
 
+def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
+    """Run `flows` here as they become due, until Ctrl-C; groups side by side, the flows of one group one at a time.
+
+    A poll flow runs for each source that is new or changed, a schedule at its times, a manual flow once at the start. Runs
+    are recorded when the flow belongs to a workspace; one that fails is told in a line and ends nothing. At Ctrl-C the
+    running steps end, their runs are recorded as stopped, and the answer is empty; a second Ctrl-C leaves at once.
+    When all flows are manual, it returns once they have run, with their contexts.
+
+    Raises:
+        FlowValidationError: no flow, something else, two of one name, or one that would feed on its own mirror.
+        FlowExecutionError: all flows are manual, and one failed; `.completed` holds the finished contexts.
+
+    Example:
+        >>> flow = Flow(group="Demo", name="answer").step(lambda context: 42)
+        >>> [context.current for context in run(flow)]
+        [42]
+    """
+    for flow in flows:
+        if not isinstance(flow, Flow):
+            raise FlowValidationError(
+                f"run() takes flows, not {flow!r}",
+                where="run(*flows)",
+                mend='give what build() or load_flow("name") returns',
+            )
+    if not flows:
+        raise FlowValidationError(
+            "run() was given no flow", where="run(*flows)", mend="run(flow, ...), such as run(*discover_flows())"
+        )
+    homes = {where.layout.root: where for flow in flows if (where := home_of(settle_flow(flow))) is not None}
+
+    def upkeep() -> None:
+        for where in homes.values():
+            _prune_when_due(where)
+
+    return run_until_interrupted(flows, upkeep=upkeep)
+
+
+def run_workspace(
+    ws: Workspace, names: Sequence[str] = (), *, listen: Callable[[Event], None], broken: Callable[[CatalogEntry], None]
+) -> None:
+    """Run the workspace's flows (those named, or all that are not manual) as they become due, until Ctrl-C.
+
+    Modules are read again when their files change; new ones join, and one that breaks goes on as it was last good. `broken`
+    is called with the entry of each that does not become a flow, again when its files change.
+
+    Raises:
+        FlowValidationError: a name that is no flow, or nothing to watch.
+    """
+    for name in names:
+        find_module(ws.home.modules(), _checked_name(name))
+    good: dict[str, Flow] = {}
+    seen: object = None
+    looked_s = float("-inf")
+    is_any_broken = False
+
+    def reread() -> list[Flow] | None:
+        nonlocal seen, looked_s, is_any_broken
+        if time.monotonic() - looked_s < _REREAD_EVERY_S:
+            return None
+        looked_s, before, seen = time.monotonic(), seen, _authored_files(ws.layout.flow_modules_dir)
+        if before == seen:
+            return None
+        there = set()
+        for entry in ws.catalog():
+            if names and entry.name not in names:
+                continue
+            there.add(entry.name)
+            if entry.flow is None:
+                is_any_broken = True
+                broken(entry)
+                continue
+            if entry.flow.mode == "manual" and not names:
+                good.pop(entry.name, None)
+                continue
+            try:
+                refuse_loop(entry.flow)
+            except FlowValidationError as error:
+                is_any_broken = True
+                broken(replace(entry, flow=None, error=error))
+            else:
+                good[entry.name] = entry.flow
+        for name in good.keys() - there:
+            del good[name]
+        return list(good.values())
+
+    flows = reread() or []
+    if not flows and not is_any_broken:
+        raise FlowValidationError(
+            "there is nothing to watch: no flow polls or has a schedule",
+            where=str(ws.layout.flow_modules_dir),
+            mend='give a flow .watch(mode="poll", ...) or .watch(mode="schedule", ...), or name the manual ones',
+        )
+    run_until_interrupted(
+        flows, load=ws.load_flow, reread=reread, listen=listen, upkeep=lambda: _prune_when_due(ws.home)
+    )
+
+
 def show(flow: Flow) -> Any:
     """The final result of a flow with exactly one source.
 
@@ -338,6 +639,20 @@ def _prune_when_due(where: Home) -> None:
     if last is None or now_s - float(last) > _PRUNE_EVERY_S or float(last) > now_s:
         ledger.set_setting("pruned_at_s", str(now_s))
         ledger.prune(retention_days=where.settings().history.retention_days, now_s=now_s)
+
+
+def _authored_files(folder: Path) -> list[tuple[str, int, int]]:
+    """Every module and helper with its time and size: equal while nobody edits."""
+    found = walk(folder, (".ipynb", ".py"), on_error=lambda _: None)
+    facts = ((name, _stat(entry)) for name, entry in found)
+    return sorted((name, fact.st_mtime_ns, fact.st_size) for name, fact in facts if fact is not None)
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat()
+    except OSError:
+        return None
 
 
 def _workspace(data_root: str | os.PathLike[str] | None) -> Workspace:

@@ -77,7 +77,7 @@ def make_app() -> typer.Typer:
     """The application with all its commands."""
     import typer
 
-    from data_engine.cli import compiling, demo, flows, history, lab, options, previewing, running, workspaces
+    from data_engine.cli import compiling, daemon, demo, flows, history, lab, options, previewing, running, workspaces
 
     app = typer.Typer(
         help="Write a data flow in a JupyterLab notebook; run the same notebook in production.",
@@ -95,8 +95,18 @@ def make_app() -> typer.Typer:
     app.command("deploy")(compiling.deploy)
     app.command("preview")(previewing.preview)
     app.command("run")(running.run)
+    app.command("start")(daemon.start)
+    app.command("stop")(daemon.stop)
+    app.command("status")(daemon.status)
+    app.command("explain")(daemon.explain)
     app.command("runs")(history.runs)
     app.command("log")(history.log)
+    app.command("retry")(daemon.retry)
+    app.command("enable")(daemon.enable)
+    app.command("disable")(daemon.disable)
+    app.command("stop-run")(daemon.stop_run)
+    app.command("kill-run")(daemon.kill_run)
+    app.command("kill")(daemon.kill)
     app.command("reset")(history.reset)
     return app
 

@@ -30,6 +30,9 @@ FlowName = Annotated[str, typer.Argument(metavar="NAME", help="The flow: its fil
 SomeFlowName = Annotated[
     str | None, typer.Argument(metavar="NAME", help="The flow: its file's name without the ending.")
 ]
+FlowNames = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="The flows: their files' names without the ending.")
+]
 SourcePath = Annotated[
     str | None, typer.Option("--source", metavar="PATH", help="Only this file, such as the one that failed.")
 ]

@@ -92,9 +92,9 @@ def local_time(utc: str | None) -> str:
     return "" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def print_json(value: object) -> None:
-    """Print `value` as one JSON document in UTF-8, whatever the terminal's encoding."""
-    text = json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+def print_json(value: object, *, indent: int | None = 2) -> None:
+    """Print `value` as one JSON document in UTF-8, whatever the terminal's encoding; on one line without `indent`."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
     data = text.encode("utf-8", "backslashreplace")  # a file name that is no Unicode: \udcff, as JSON writes it
     answer = _answer or sys.stdout.buffer
     answer.write(data)

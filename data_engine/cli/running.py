@@ -1,7 +1,9 @@
-"""`run --once`: a flow, or every flow, here and now, with a line for each run as it ends."""
+"""`run --once` and `run --watch`: flows here and now, or as they become due; with a line for each run as it ends."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,8 +11,8 @@ import typer
 
 from data_engine.cli.options import (
     AsJson,
+    FlowNames,
     Params,
-    SomeFlowName,
     SourcePath,
     chosen_workspace,
     in_flow_modules,
@@ -18,7 +20,7 @@ from data_engine.cli.options import (
     read_params,
     source_from_shell,
 )
-from data_engine.cli.output import count, print_json, say, seconds, status_style
+from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.model import Event, RunFinished, RunStarted
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
+    from data_engine.notebook.catalog import CatalogEntry
 
 OnError = Annotated[
     Literal["continue", "raise"],
@@ -36,23 +39,37 @@ OnError = Annotated[
 
 def run(
     ctx: typer.Context,
-    name: SomeFlowName = None,
+    names: FlowNames = None,
     once: Annotated[bool, typer.Option("--once", help="Run here and now, once for each source.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Run here as sources and slots become due, until Ctrl-C.")
+    ] = False,
     source: SourcePath = None,
     param: Params = None,
     on_error: OnError = "continue",
     as_json: AsJson = False,
 ) -> int:
-    """Run a flow once for each of its sources.
+    """Run a flow in the daemon, or here: once for each source, or as they become due.
 
-    Without NAME every flow of the workspace, one after the other. The runs are recorded. Ends with 1 when any of them failed.
+    Without an option the deployed flow NAME runs in the daemon, which is started if need be; ends with 1 when a run failed.
+    With --once one flow, or without NAME every flow of the workspace, one after the other; ends with 1 when any run failed.
+    With --watch the flows named, or all that are not manual, until Ctrl-C: running steps end first, a second Ctrl-C leaves at
+    once; ends with 130. The runs are recorded.
     """
-    if not once:
+    if watch:
+        _refuse_beside_watch(once=once, source=source, param=param, on_error=on_error)
+        return _watch(chosen_workspace(ctx), names or [], as_json)
+    if names and len(names) > 1:
         raise FlowValidationError(
-            "runs in the background are not in this version",
+            f"{len(names)} flows were named, and one can run at a time",
             where="data-engine run",
-            mend=f"run it here and now: data-engine run --once{'' if name is None else f' {name}'}",
+            mend="name one flow, or none for all of them",
         )
+    name = names[0] if names else None
+    if not once:
+        from data_engine.cli.daemon import run_in_daemon
+
+        return run_in_daemon(chosen_workspace(ctx), name, source_from_shell(source), read_params(param), as_json)
     if source is not None and name is None:
         raise FlowValidationError(
             "--source says which file, but not of which flow",
@@ -62,7 +79,7 @@ def run(
     ws = chosen_workspace(ctx)
     params = read_params(param)
     source = source_from_shell(source)
-    report = Report(quiet=as_json)
+    report = Report(quiet=as_json, keep_ids=True)
     with in_flow_modules(ws):
         if name is None:
             _run_all(ws, report, params, on_error)
@@ -85,26 +102,32 @@ def run(
 class Report:
     """Listens to runs and says a line for each as it ends; counts what went wrong.
 
-    `broken` are the flows that could not be run at all, with their errors.
+    `broken` are the flows that could not be run at all, with their errors. `run_ids` are those of all runs, where they are
+    kept.
     """
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, keep_ids: bool = False) -> None:
         self.run_ids: list[str] = []
+        self.started = 0
         self.failed = 0
         self.broken: list[dict[str, Any]] = []
         self._quiet = quiet
+        self._keeps_ids = keep_ids
         self._started: dict[str, RunStarted] = {}
         self._elapsed_s = 0.0
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
-            self.run_ids.append(event.run_id)
+            self.started += 1
+            if self._keeps_ids:
+                self.run_ids.append(event.run_id)
             self._started[event.run_id] = event
         elif isinstance(event, RunFinished):
             self.failed += event.status != "success"
             self._elapsed_s += event.elapsed_s
+            started = self._started.pop(event.run_id)
             if not self._quiet:
-                self._say_run(self._started.pop(event.run_id), event)
+                self._say_run(started, event)
 
     def say_broken(self, flow: str, error: FlowValidationError) -> None:
         """A flow could not be run."""
@@ -121,10 +144,8 @@ class Report:
     def say_sum(self) -> None:
         """The last line."""
         broken = f", {count(len(self.broken), 'flow')} could not run" if self.broken else ""
-        done = len(self.run_ids) - self.failed
-        say(
-            f"{count(len(self.run_ids), 'run')}: {done} success, {self.failed} failed{broken}, {seconds(self._elapsed_s)}"
-        )
+        done = self.started - self.failed
+        say(f"{count(self.started, 'run')}: {done} success, {self.failed} failed{broken}, {seconds(self._elapsed_s)}")
 
     def _say_run(self, started: RunStarted, finished: RunFinished) -> None:
         source = source_name(started)
@@ -138,6 +159,53 @@ class Report:
         say(f"{status:9} {line}", style=status_style(status) or "red")
         for text in error.splitlines():
             say(f"          {text}")
+
+
+def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | None, on_error: str) -> None:
+    given = {
+        "--once": once,
+        "--source": source is not None,
+        "--param": bool(param),
+        "--on-error": on_error != "continue",
+    }
+    wrong = [option for option, is_given in given.items() if is_given]
+    if wrong:
+        raise FlowValidationError(
+            f"{' and '.join(wrong)} cannot be combined with --watch",
+            where="data-engine run --watch",
+            mend="leave it out, or run once: data-engine run --once",
+        )
+
+
+def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
+    from data_engine.client import run_workspace
+    from data_engine.engine.home import forget_homes
+
+    report = Report(quiet=as_json)
+    ledger = ws.home.ledger()
+
+    def listen(event: Event) -> None:
+        report(event)
+        if as_json and isinstance(event, RunFinished) and (run := ledger.run(event.run_id)) is not None:
+            print_json(run.as_dict(), indent=None)
+
+    def broken(entry: CatalogEntry) -> None:
+        assert entry.error is not None
+        report.say_broken(entry.name, entry.error)
+        if as_json:
+            print_json(report.broken[-1], indent=None)
+
+    try:
+        with in_flow_modules(ws):
+            run_workspace(ws, names, listen=listen, broken=broken)
+    except KeyboardInterrupt:
+        forget_homes()
+        complain("interrupted", style="bold red")
+        sys.stdout.flush()
+        os._exit(130)  # not sys.exit: Python would wait for the threads of a step that is left behind
+    if not as_json:
+        report.say_sum()
+    return 130
 
 
 def source_name(started: RunStarted) -> str:
@@ -172,7 +240,7 @@ def _run_one(
     from data_engine.client import run_once
 
     failed = report.failed
-    runs = len(report.run_ids)
+    runs = report.started
     try:
         run_once(flow, source=source, params=params, on_error=on_error, listen=report)
     except (WorkspaceError, OwnedElsewhereError):
@@ -183,5 +251,5 @@ def _run_one(
                 raise
             report.say_broken(flow.name or "", error)
         return
-    if len(report.run_ids) == runs:
+    if report.started == runs:
         report.say_nothing_to_do(flow)

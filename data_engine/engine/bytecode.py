@@ -10,11 +10,9 @@ from __future__ import annotations
 import dis
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType
-from typing import Any
 
 Chain = tuple[str, ...]
 """A name and the attributes read from it: ("pl", "read_csv")."""
@@ -26,6 +24,8 @@ _SKIPPED = frozenset({"NOP", "CACHE", "EXTENDED_ARG"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"})
 _FREE = frozenset({"LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"})
+_CONSTANTS = frozenset({"LOAD_CONST", "RETURN_CONST", "KW_NAMES", "LOAD_SMALL_INT"})
+_JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
 _STORES = frozenset({"STORE_FAST", "STORE_DEREF", "STORE_NAME", "STORE_GLOBAL"})
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
@@ -88,6 +88,9 @@ def identifiers(text: str) -> frozenset[str]:
 
 def constant_bytes(value: object) -> bytes:
     """A constant with its type: 1, 1.0 and True differ, 0.0 and -0.0 too."""
+    kind = type(value)
+    if kind is str or kind is int:
+        return f"{kind.__name__}:{value!r}".encode("utf-8", "surrogatepass")
     if isinstance(value, tuple):
         return b"(" + b",".join(map(constant_bytes, value)) + b")"
     if isinstance(value, frozenset):
@@ -112,78 +115,67 @@ _Imported = tuple[str, int, Chain]
 
 def _read(code: CodeType, found: _Found, outer_imports: dict[str, set[_Imported]]) -> bytes:
     instructions = [one for one in dis.get_instructions(code) if one.opname not in _SKIPPED]
-    imported = dict(outer_imports)
-    for name, source in _import_stores(instructions):
-        imported[name] = imported.get(name, set()) | {source}
-    place = {one.offset: number for number, one in enumerate(instructions)}
-    offsets = [one.offset for one in instructions]
-    digest = hashlib.sha256()
+    imported = _import_stores(instructions, outer_imports)
     shape = (code.co_name, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    digest.update(repr((shape, code.co_varnames, code.co_freevars, code.co_cellvars)).encode())
-    digest.update(code.co_exceptiontable)
+    pieces: list[object] = [shape, code.co_varnames, code.co_freevars, code.co_cellvars, code.co_exceptiontable]
+    targets = {one.argval for one in instructions if one.opcode in _JUMPS}
+    places = _places(instructions, targets) if targets else {}
     inside: list[CodeType] = []
-    position = 0
-    while position < len(instructions):
-        one = instructions[position]
-        digest.update(_instruction_bytes(one, place, offsets))
-        if isinstance(one.argval, CodeType):
-            inside.append(one.argval)
-        elif one.opname == "LOAD_CONST" or one.opname == "RETURN_CONST":
-            found.strings += _texts(one.argval)
-        elif one.opname == "IMPORT_NAME":
-            found.imported.add((one.argval, _level(instructions, position)))
-        elif one.opname in _ATTRIBUTE:
-            _loose_attribute(found, instructions, position)
-        elif one.opname == "STORE_ATTR" or one.opname == "DELETE_ATTR":
-            found.mentions.add(one.argval)
-        for name, kind in _loaded(one):
-            attributes = _attributes_after(instructions, position) if name == _last(one) else ()
-            if kind == "global":
-                found.globals.add((name, *attributes))
-            elif name in imported:
-                found.imports |= {(module, level, (*lead, *attributes)) for module, level, lead in imported[name]}
-            elif kind == "free" and name in code.co_freevars:
-                found.free.add((name, *attributes))
+    told = 0  # attributes before this position belong to a chain
+    for position, one in enumerate(instructions):
+        name, value = one.opname, one.argval
+        if name in _CONSTANTS:
+            if isinstance(value, CodeType):
+                inside.append(value)
+                pieces.append(name)
             else:
-                continue
-            found.mentions.update(attributes)
-            if "metadata" in attributes:
+                found.strings += _texts(value)
+                pieces.append((name, constant_bytes(value)))
+            continue
+        if one.opcode in _JUMPS:
+            pieces.append((name, places[value]))
+            continue
+        pieces.append((name, value, (one.arg or 0) & 1) if isinstance(value, str) else (name, one.arg))
+        if name in _ATTRIBUTE:
+            found.mentions.add(value)
+            if position >= told:
+                found.loose.add(value)
+            if value == "metadata" and not _is_plain_metadata(instructions[position + 1 : position + 4]):
                 found.odd_metadata = True
-            for skipped in instructions[position + 1 : position + 1 + len(attributes)]:
-                digest.update(_instruction_bytes(skipped, place, offsets))
-            position += len(attributes)
-        position += 1
+        elif name in _GLOBAL:
+            attributes = _attributes_after(instructions, position)
+            told = position + 1 + len(attributes)
+            found.globals.add((value, *attributes))
+        elif name in _FREE or name.startswith("LOAD_FAST"):
+            local = value[-1] if isinstance(value, tuple) else value
+            if local in imported:
+                attributes = _attributes_after(instructions, position)
+                told = position + 1 + len(attributes)
+                found.imports |= {(module, level, (*lead, *attributes)) for module, level, lead in imported[local]}
+            elif name in _FREE and local in code.co_freevars:
+                attributes = _attributes_after(instructions, position)
+                told = position + 1 + len(attributes)
+                found.free.add((local, *attributes))
+            for other in value[:-1] if isinstance(value, tuple) else ():
+                found.imports |= imported.get(other, set())
+        elif name == "IMPORT_NAME":
+            found.imported.add((value, _level(instructions, position)))
+        elif name in ("STORE_ATTR", "DELETE_ATTR"):
+            found.mentions.add(value)
+    digest = hashlib.sha256(repr(pieces).encode("utf-8", "surrogatepass"))
     for nested in inside:
         digest.update(_read(nested, found, imported))
     return digest.digest()
 
 
-def _instruction_bytes(one: dis.Instruction, place: dict[int, int], offsets: list[int]) -> bytes:
-    value = one.argval
-    if isinstance(value, CodeType):
-        return b"code;"  # what is in it follows
-    if one.opname in ("LOAD_CONST", "RETURN_CONST", "KW_NAMES", "LOAD_SMALL_INT"):
-        return one.opname.encode() + b" " + constant_bytes(value) + b";"
-    if one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
-        target = next((place[offset] for offset in range(value, value + 64, 2) if offset in place), len(offsets))
-        return f"{one.opname} to {target};".encode()
-    if one.opcode in dis.hasname:
-        return f"{one.opname} {value} {(one.arg or 0) & 1};".encode("utf-8", "surrogatepass")
-    return f"{one.opname} {one.arg} {value if isinstance(value, str) else ''};".encode("utf-8", "surrogatepass")
-
-
-def _loaded(one: dis.Instruction) -> Iterator[tuple[str, str]]:
-    if one.opname in _GLOBAL:
-        yield one.argval, "global"
-    elif one.opname in _FREE:
-        yield one.argval, "free"
-    elif one.opname.startswith("LOAD_FAST") or one.opname == "STORE_FAST_LOAD_FAST":
-        for name in one.argval if isinstance(one.argval, tuple) else (one.argval,):
-            yield name, "local"
-
-
-def _last(one: dis.Instruction) -> Any:
-    return one.argval[-1] if isinstance(one.argval, tuple) else one.argval
+def _places(instructions: list[dis.Instruction], targets: set[int]) -> dict[int, int]:
+    """Where jumps lead, as the number of the next instruction that does something."""
+    places: dict[int, int] = {}
+    waiting = sorted(targets, reverse=True)
+    for number, one in enumerate(instructions):
+        while waiting and waiting[-1] <= one.offset:
+            places[waiting.pop()] = number
+    return places | dict.fromkeys(waiting, len(instructions))
 
 
 def _attributes_after(instructions: list[dis.Instruction], position: int) -> Chain:
@@ -193,48 +185,45 @@ def _attributes_after(instructions: list[dis.Instruction], position: int) -> Cha
     return tuple(one.argval for one in instructions[position + 1 : end])
 
 
-def _loose_attribute(found: _Found, instructions: list[dis.Instruction], position: int) -> None:
-    name = instructions[position].argval
-    found.mentions.add(name)
-    found.loose.add(name)
-    if name != "metadata":
-        return
-    after = instructions[position + 1 : position + 4]
-    if after and after[0].opname in _ATTRIBUTE and after[0].argval == "get":
-        key = after[1] if len(after) > 1 else None
-        is_plain = True
+def _is_plain_metadata(after: list[dis.Instruction]) -> bool:
+    """Whether `.metadata` is followed by `["key"]` or `.get("key"` with a key that never differs between runs."""
+    if len(after) < 2:
+        return False
+    if after[0].opname in _ATTRIBUTE and after[0].argval == "get":
+        key = after[1]
+    elif after[1].opname == "BINARY_SUBSCR" or after[1].argrepr == "[]":
+        key = after[0]
     else:
-        key = after[0] if after else None
-        is_plain = len(after) > 1 and (after[1].opname == "BINARY_SUBSCR" or after[1].argrepr == "[]")
-    is_plain = is_plain and key is not None and key.opname == "LOAD_CONST" and isinstance(key.argval, str)
-    if not is_plain or (key is not None and key.argval in CLOCK_KEYS):
-        found.odd_metadata = True
+        return False
+    return key.opname == "LOAD_CONST" and isinstance(key.argval, str) and key.argval not in CLOCK_KEYS
 
 
-def _import_stores(instructions: list[dis.Instruction]) -> Iterator[tuple[str, _Imported]]:
+def _import_stores(instructions: list[dis.Instruction], outer: dict[str, set[_Imported]]) -> dict[str, set[_Imported]]:
     """Names bound by imports: `import a.b` binds a, `import a.b as c` binds a.b, `from a import b` binds a's b."""
+    if not any(one.opname == "IMPORT_NAME" for one in instructions):
+        return outer
+    bound = dict(outer)
     module, level, part, is_from = "", 0, None, False
     for position, one in enumerate(instructions):
-        if one.opname == "IMPORT_NAME":
+        name = one.opname
+        if name == "IMPORT_NAME":
             module, level, part = one.argval, _level(instructions, position), None
             is_from = bool(instructions[position - 1].argval)
-        elif one.opname == "IMPORT_FROM":
+        elif not module:
+            continue
+        elif name == "IMPORT_FROM":
             part = one.argval
-        elif one.opname in _STORES and module:
+        elif name in _STORES:
             if is_from and part is not None:
-                yield one.argval, (module, level, (part,))
-            elif part is not None:
-                yield one.argval, (module, level, ())
-            elif not is_from:
-                yield one.argval, (module.partition(".")[0], level, ())
+                source: _Imported = (module, level, (part,))
+            else:
+                source = (module if part is not None else module.partition(".")[0], level, ())
+            bound[one.argval] = bound.get(one.argval, set()) | {source}
             part = None
-            if not is_from:
-                module = ""
-        elif one.opname in ("POP_TOP", "SWAP", "COPY", "ROT_TWO") and module:
-            if is_from and one.opname == "POP_TOP":
-                module = ""
-        elif one.opname not in ("LOAD_CONST", "LOAD_SMALL_INT"):
+            module = module if is_from else ""
+        elif (is_from and name == "POP_TOP") or name not in ("LOAD_CONST", "LOAD_SMALL_INT", "POP_TOP", "SWAP", "COPY"):
             module = ""
+    return bound
 
 
 def _level(instructions: list[dis.Instruction], position: int) -> int:

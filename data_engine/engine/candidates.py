@@ -14,6 +14,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import base_folder, portable_text
 from data_engine.flow.scan import walk
+from data_engine.flow.trigger import Trigger
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 
 
@@ -58,10 +59,8 @@ class Source:
         return None if self.path is None or self.root is None else self.path.relative_to(self.root)
 
 
-def listed_source(flow: Flow, name: str) -> Source:
-    """The source whose path inside the flow's source folder is `name`; "" is a single file, or the folder as a batch."""
-    trigger = flow.trigger
-    assert trigger is not None
+def listed_source(trigger: Trigger, name: str) -> Source:
+    """The source whose path inside the source folder is `name`; "" is a single file, or the folder as a batch."""
     assert trigger.source is not None
     root = trigger.source
     key = SourceKey(trigger.source_as_authored or "", _nfc(name))

@@ -101,6 +101,11 @@ def captured(control: StepControl) -> Iterator[None]:
         lines.close()
 
 
+def is_captured() -> bool:
+    """Whether what is printed here and now becomes lines of a run's log."""
+    return _lines.get() is not None
+
+
 def _install() -> None:
     global _users
     with _lock:

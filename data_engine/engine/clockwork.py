@@ -41,8 +41,7 @@ class Clockwork:
         self._next_s: float | None = None
         self._asked_s = now_s
         self._served_until_s = now_s
-        if trigger.interval_seconds is None and ledger is not None:
-            self._served_until_s = served_until(ledger, watch, now_s=now_s)
+        self.refresh(now_s=now_s)
 
     def look(self, *, now_s: float, local_s: float, on_since_s: float) -> Due | NotDue:
         """The slot or tick that is due now, or when the next one is."""
@@ -65,6 +64,16 @@ class Clockwork:
             self._next_s = _seconds(verdict.why.next_utc)
         self._asked_s = now_s
         return verdict
+
+    def refresh(self, *, now_s: float) -> None:
+        """See which slots others have served.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        if self._trigger.interval_seconds is None and self._ledger is not None:
+            self._served_until_s = served_until(self._ledger, self.watch, now_s=now_s)
+            self._next_s = None
 
     def begin(self, due: Due) -> None:
         """A tick's runs begin: the next interval counts from its place."""

@@ -104,9 +104,10 @@ class _Copy:
             if len(value) > 100 and PLAIN.issuperset(map(type, value)):
                 self._weigh(_size_of_many(value))
                 return value.copy()
-            copied = self._done[id(value)] = [] if kind is list else deque(maxlen=value.maxlen)
-            copied.extend(map(self.copy, value))
-            return copied
+            many: Any = [] if kind is list else deque(maxlen=value.maxlen)
+            self._done[id(value)] = many
+            many.extend(map(self.copy, value))
+            return many
         if kind is dict or kind is OrderedDict:
             mapping = self._done[id(value)] = kind()
             for key, item in value.items():
@@ -134,9 +135,10 @@ class _Copy:
             return bytearray(value)
         if is_plain_dataclass(kind):
             self._weigh(sys.getsizeof(value.__dict__))
-            copied = self._done[id(value)] = object.__new__(kind)
-            copied.__dict__.update({key: self.copy(item) for key, item in value.__dict__.items()})
-            return copied
+            twin: Any = object.__new__(kind)
+            self._done[id(value)] = twin
+            twin.__dict__.update({key: self.copy(item) for key, item in value.__dict__.items()})
+            return twin
         raise CannotKeep(name)
 
     def _polars(self, value: Any) -> Any:

@@ -29,16 +29,24 @@ _TRUSTED = frozenset(
 )
 _OS_FINE = frozenset(
     """DirEntry F_OK PathLike R_OK W_OK X_OK access altsep curdir devnull extsep fsdecode fsencode fspath getcwd lstat linesep
-    link listdir makedirs mkdir name open close fdopen pardir path pathsep readlink remove removedirs rename renames replace rmdir
+    link listdir makedirs mkdir name open close fdopen pardir path pathsep read readlink remove removedirs rename renames replace rmdir
     scandir sep stat strerror symlink unlink utime walk write chmod fsync truncate error""".split()
 )
-_SYS_FINE = frozenset("byteorder float_info hash_info int_info maxsize maxunicode platform stderr stdout version version_info intern".split())
+_SYS_FINE = frozenset(
+    "byteorder float_info hash_info int_info maxsize maxunicode platform stderr stdout version version_info intern".split()
+)
 _DUCKDB_FINE = frozenset(
     """connect sql query execute from_query read_csv read_parquet read_json from_parquet from_csv_auto from_df from_arrow
     values col lit fn when coalesce star array_type decimal_type enum_type list_type map_type row_type sqltype string_type
     struct_type union_type dtype type sqltypes typing functional""".split()
 )
-_DATA_ENGINE_FINE = ("data_engine.flow", "data_engine.errors", "data_engine.helpers", "data_engine.model", "data_engine.duration")
+_DATA_ENGINE_FINE = (
+    "data_engine.flow",
+    "data_engine.errors",
+    "data_engine.helpers",
+    "data_engine.model",
+    "data_engine.duration",
+)
 
 _UNSEEN = {
     "datetime.datetime.now": "the clock",
@@ -107,6 +115,9 @@ _UNSEEN = {
     "data_engine.discover_flows": "another flow's run",
     "data_engine.compile_notebook": "another flow's notebook",
 }
+_SEEN = frozenset(
+    {"time.sleep", "time.strptime", "time.struct_time", "uuid.UUID", "data_engine.notebook.load._display"}
+)
 LOOSE = {
     "now": "the clock",
     "utcnow": "the clock",
@@ -146,6 +157,8 @@ def why_unseen(dotted: str) -> str | None:
         >>> why_unseen("datetime.datetime.now"), why_unseen("requests.get"), why_unseen("polars.read_csv")
         ('the clock', 'requests', None)
     """
+    if dotted in _SEEN:
+        return None
     parts = dotted.split(".")
     for end in range(len(parts), 0, -1):
         reason = _UNSEEN.get(".".join(parts[:end]))
@@ -154,7 +167,9 @@ def why_unseen(dotted: str) -> str | None:
     top, second = parts[0], parts[1] if len(parts) > 1 else None
     if top not in _TRUSTED and top not in _COMPUTING and dotted != "urllib.parse" and parts[:2] != ["urllib", "parse"]:
         return top
-    if (top == "os" and second and second not in _OS_FINE) or (top == "sys" and second and second not in _SYS_FINE):
+    if (top == "os" and second and second not in _OS_FINE and not second.startswith("O_")) or (
+        top == "sys" and second and second not in _SYS_FINE
+    ):
         return f"{top}.{second}"
     if top == "duckdb" and second and second not in _DUCKDB_FINE and not second[:1].isupper():
         return f"duckdb.{second}"

@@ -111,6 +111,7 @@ class Lookout:
         self._trusts_events = True
         self._states: dict[SourceKey, SourceState] = {}
         self._outputs: set[str] = set()
+        self._only_read: set[str] = set()
         self._remember()
         if frees_held:
             self._free(None)
@@ -160,6 +161,10 @@ class Lookout:
         due = [] if self.unreachable is not None else self._judge_open()
         self.next_look_s = min([self._next_scan_s, *self._deadlines()])
         return due
+
+    def name_of(self, due: Due) -> str:
+        """The path inside the source root of what was handed over, as the drive spells it; "" is a batch or a single file."""
+        return "" if due.key is None else self._handed_names.get(due.key, due.key.path)
 
     def verdicts(self) -> Iterator[Verdict]:
         """Why each candidate is due or not, and for a batch its folder; as planned, from the last look."""
@@ -286,6 +291,8 @@ class Lookout:
             return NotDue(key, Running())
         sighting = self._open.get(name) or _Sighting(signature, now_s - self._trigger.settle, now_s)
         verdict = self._judge(name, sighting)
+        if isinstance(verdict.why, Settling):
+            return NotDue(key, Settling(max(sighting.since_s + self._trigger.settle - now_s, 0.0)))
         if isinstance(verdict.why, NeedsHash) and name not in self._open and (state := self._states.get(key)):
             # Judged before, and closed: its hash was that of the good run.
             return NotDue(key, Done(state.success_run_id, state.success_at_utc))
@@ -331,7 +338,8 @@ class Lookout:
         if isinstance(event, RunStarted):
             self._started_s[event.run_id] = at_s
         elif isinstance(event, StepFinished):
-            self._outputs.update(path for path in event.outputs if self._is_written(path, event.run_id))
+            for path in event.outputs:
+                (self._outputs if self._is_written(path, event.run_id) else self._only_read).add(path)
         else:
             self._started_s.pop(event.run_id, None)
             for seen in event.seen:
@@ -355,17 +363,17 @@ class Lookout:
     def _is_written(self, path: str, run_id: str) -> bool:
         """Whether the run wrote the file it returned: steps also return the very source they were given."""
         name = self._name(path)
-        if name is None:
-            return False
+        if name is None or path in self._outputs:
+            return name is not None
         sighting = self._open.get(name)
         if sighting is not None:
             return sighting.since_s >= self._started_s.get(run_id, 0.0)
         return self._scanner.signature(name) is None
 
     def _reopen(self, due: Due) -> None:
-        if due.key is None:
+        if due.key is None or self._handed.get(due.key) is not due:
             return
-        self._handed.pop(due.key, None)
+        del self._handed[due.key]
         name = self._handed_names.pop(due.key, None)
         now_s = self._clock()
         if self._is_batch and name is None:
@@ -381,7 +389,7 @@ class Lookout:
     def _remember(self) -> None:
         memory = self._read()
         self._states = dict(memory.states)
-        self._outputs |= {path for path in memory.outputs if self._name(path) is not None}
+        self._outputs |= {path for path in memory.outputs if self._name(path) is not None} - self._only_read
 
     def _reload(self) -> None:
         self._remember()

@@ -1,4 +1,7 @@
-"""Look at one object of a flow, made by the same code and with the same paths as in production."""
+"""Look at one object of a flow, made by the same code and with the same paths as in production.
+
+Steps that would give what they gave last time in this process are not run again (`reuse`); one line says which ran and why.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_engine.engine.candidates import Source, pick_source, startup_sources
+from data_engine.engine.caption import PreviewReport, caption, show_caption
 from data_engine.engine.executor import spread
 from data_engine.engine.home import home_of, settle_flow
 from data_engine.engine.progress import ProgressLine
+from data_engine.engine.reuse import DEFAULT_CACHE_BYTES, PreviewCache, Walk
 from data_engine.engine.run import check_params, make_context, outcome_of, require_source
 from data_engine.errors import FlowValidationError
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
-from data_engine.flow.steps import run_steps
+
+_cache = PreviewCache()
+_last: PreviewReport | None = None
 
 
 def preview(
@@ -29,10 +36,15 @@ def preview(
 ) -> Any:
     """The object saved as `use`, or the last step's result; steps after the one that makes it are not run.
 
+    Steps whose code, inputs and reads are as they were are not run again; `fresh=True` runs them all. What comes back is
+    the caller's own: changing it changes no later preview.
+
     Raises:
         FlowValidationError: no such object, or no source to preview.
         FlowExecutionError: a step raised; placed in its notebook cell.
     """
+    global _last
+    started_s = time.perf_counter()
     flow = settle_flow(flow)
     stop = steps_until(flow, use)
     given = check_params(params)
@@ -41,10 +53,11 @@ def preview(
     line = ProgressLine()
     control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
     context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
+    limit_bytes = DEFAULT_CACHE_BYTES if home is None else home.settings().preview.cache_bytes
+    walk = Walk(flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line)
     try:
         require_source(flow, chosen)
-        for event in run_steps(flow, context, control=control, stop=stop):
-            line(event)
+        value = walk.run(stop)
     except BaseException as raised:
         error = outcome_of(raised)[2]
         if error is raised:
@@ -52,7 +65,24 @@ def preview(
         raise error from raised.__cause__
     finally:
         line.close()
-    return context.current
+    steps = tuple(walk.reports[index] for index in sorted(walk.reports))
+    _last = PreviewReport(flow.name or "", steps, time.perf_counter() - started_s, tuple(walk.wrote))
+    show_caption(caption(_last))
+    return value
+
+
+def last_report() -> PreviewReport | None:
+    """What the last preview of this process did, None before the first."""
+    return _last
+
+
+def clear_preview_cache() -> None:
+    """Forget every result kept from previews of this process.
+
+    Example:
+        >>> clear_preview_cache()
+    """
+    _cache.clear()
 
 
 def steps_until(flow: Flow, use: str | None) -> int:

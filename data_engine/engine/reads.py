@@ -8,22 +8,21 @@ preview that runs at that moment.
 
 from __future__ import annotations
 
-import builtins
 import io
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from pathlib import Path
+from types import FrameType, FunctionType
 from typing import Any
 
 from data_engine.engine.bytecode import identifiers
 from data_engine.engine.libraries import library_folders
-from data_engine.engine.signatures import UNREADABLE, Kind, Look, look
+from data_engine.engine.signatures import Kind, Look, look
 from data_engine.engine.sql import Statement, read_sql
 
 Namespace = dict[str, Any]
@@ -31,11 +30,16 @@ Namespace = dict[str, Any]
 
 @dataclass(slots=True)
 class Sightings:
-    """What one step read and wrote while it ran. `unseen` is the first reason why there may be more."""
+    """What one step read and wrote while it ran.
 
+    `written` are files it made anew, `targets` mirror paths it was given; `unseen` is the first reason why there may be more.
+    """
+
+    digest_frame: Callable[[object], bytes | None]
     reads: dict[tuple[Kind, str], Look] = field(default_factory=dict)
-    frames: dict[tuple[int, str], Namespace] = field(default_factory=dict)
+    frames: dict[tuple[int, str], tuple[Namespace, bytes]] = field(default_factory=dict)
     written: dict[str, None] = field(default_factory=dict)
+    targets: dict[str, None] = field(default_factory=dict)
     unseen: str | None = None
 
     def read(self, kind: Kind, path: str) -> None:
@@ -53,47 +57,73 @@ class Sightings:
         if self.unseen is None:
             self.unseen = reason
 
+    def frame(self, space: Namespace, name: str) -> None:
+        """Note that a query read the author's frame of this name."""
+        key = (id(space), name)
+        if key not in self.frames:
+            digest = self.digest_frame(space[name])
+            if digest is None:
+                self.miss(f"{name}, which a query reads")
+            else:
+                self.frames[key] = (space, digest)
 
-_NOBODY = Sightings()
+
+_NOBODY = Sightings(lambda value: None)
 _mine: ContextVar[Sightings | None] = ContextVar("preview_sightings", default=None)
 _running: list[Sightings] = []
 _lock = threading.RLock()
 
 
-@contextmanager
-def watching(sightings: Sightings, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
-    """Inside, what this context reads is noted; `captured` are names in the author's modules that hold a reader itself."""
-    places = [*_doors(), *((_Names(namespace), name) for namespace, name in captured)]
-    token = _mine.set(sightings)
-    with _lock:
-        _running.append(sightings)
-        opened = [place for place in places if _open_door(*place)]
-    try:
-        yield
-    finally:
+class Doors:
+    """The replaced entry points of one preview: `with Doors() as doors`, and `doors.watch(...)` around each step."""
+
+    def __init__(self) -> None:
+        self._opened: dict[tuple[int, str], tuple[_Place, str]] = {}
+
+    def __enter__(self) -> Doors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         with _lock:
-            for place in reversed(opened):
-                _close_door(*place)
-            _running.remove(sightings)
-        _mine.reset(token)
+            for place, name in reversed(self._opened.values()):
+                _close_door(place, name)
+            self._opened.clear()
+
+    @contextmanager
+    def watch(self, sightings: Sightings, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
+        """Inside, what this context reads is noted; `captured` are names in the author's modules that hold a reader."""
+        for place, name in (*_doors(recheck=True), *((_Names(space), name) for space, name in captured)):
+            key = _door_key(place, name)
+            if key not in self._opened:
+                with _lock:
+                    if _open_door(place, name):
+                        self._opened[key] = (place, name)
+        token = _mine.set(sightings)
+        with _lock:
+            _running.append(sightings)
+        try:
+            yield
+        finally:
+            with _lock:
+                _running[:] = [one for one in _running if one is not sightings]
+            _mine.reset(token)
 
 
 def is_reader(value: object) -> bool:
     """Whether `value` is one of the functions that are replaced while a preview runs."""
-    try:
-        return value in _wrapper_of() or getattr(value, "_notes_reads", False) is True
-    except TypeError:
-        return False
+    return callable(value) and (_is_double(value) or id(value) in _readers())
 
 
 def seen_through(fn: Any) -> Any:
     """`fn`, or its noting double when it is a reader given as a step itself, such as `map(polars.read_csv)`."""
     if isinstance(fn, partial):
         return partial(seen_through(fn.func), *fn.args, **fn.keywords)
-    try:
-        return _wrapper_of().get(fn, fn)
-    except TypeError:
-        return fn
+    known = _readers().get(id(fn))
+    return fn if known is None else known[1]
+
+
+def _is_double(value: object) -> bool:
+    return type(value) is FunctionType and "_notes_reads" in value.__dict__
 
 
 # -- doors: where a reader is found, and its double there -----------------------------------------------------------
@@ -105,13 +135,13 @@ class _Names:
 
     namespace: Namespace
 
-    @property
-    def key(self) -> int:
-        return id(self.namespace)
-
 
 _Place = Any  # a module, a class, or _Names
 _opened: dict[tuple[int, str], list[Any]] = {}
+
+
+def _door_key(place: _Place, name: str) -> tuple[int, str]:
+    return (id(place.namespace) if isinstance(place, _Names) else id(place), name)
 
 
 def _names(place: _Place) -> Any:
@@ -126,7 +156,7 @@ def _set(place: _Place, name: str, value: Any) -> None:
 
 
 def _open_door(place: _Place, name: str) -> bool:
-    key = (place.key if isinstance(place, _Names) else id(place), name)
+    key = _door_key(place, name)
     known = _opened.get(key)
     if known is not None:
         known[0] += 1
@@ -144,7 +174,7 @@ def _open_door(place: _Place, name: str) -> bool:
 
 
 def _close_door(place: _Place, name: str) -> None:
-    key = (place.key if isinstance(place, _Names) else id(place), name)
+    key = _door_key(place, name)
     known = _opened[key]
     known[0] -= 1
     if known[0] == 0:
@@ -158,14 +188,15 @@ _doubles: dict[tuple[str, str], tuple[Any, Any]] = {}
 
 
 def _double(place: _Place, name: str, original: Any) -> Any:
-    if original is None or getattr(original, "_notes_reads", False) is True:
+    if original is None or _is_double(original):
         return None
     if isinstance(place, _Names):
-        return _wrapper_of().get(original)
+        known = _readers().get(id(original))
+        return None if known is None else known[1]
     label = (f"{place.__module__}.{place.__qualname__}" if isinstance(place, type) else place.__name__, name)
-    known = _doubles.get(label)
-    if known is not None and known[0] is original:
-        return known[1]
+    made = _doubles.get(label)
+    if made is not None and made[0] is original:
+        return made[1]
     note = _notes(label, name)
     double = _make_double(original, note)
     _doubles[label] = (original, double)
@@ -179,10 +210,8 @@ def _make_double(original: Any, note: Callable[..., Any]) -> Any:
             return original(*args, **kwargs)
         return note(original, seers, args, kwargs)
 
-    try:
+    with suppress(AttributeError, TypeError):
         double = wraps(original)(double)
-    except (AttributeError, TypeError):
-        pass
     double._notes_reads = True  # type: ignore[attr-defined]
     return double
 
@@ -194,24 +223,27 @@ def _seers() -> tuple[Sightings, ...]:
     return () if mine is _NOBODY else (mine,)
 
 
-def _wrapper_of() -> dict[Any, Any]:
-    """Each reader that is a plain function, with its double."""
-    found: dict[Any, Any] = {}
-    for place, name in _doors():
-        if isinstance(place, type):
-            continue
-        value = vars(place).get(name)
-        if value is None:
-            continue
-        if getattr(value, "_notes_reads", False) is True:
-            known = next((pair for pair in list(_doubles.values()) if pair[1] is value), None)
-            if known is not None:
-                found[known[0]] = value
-            continue
-        double = _double(place, name, value)
-        if double is not None:
-            found[value] = double
-    return found
+_known: tuple[object, dict[int, tuple[Any, Any]]] = (None, {})
+
+
+def _readers() -> dict[int, tuple[Any, Any]]:
+    """Each reader that is a plain function, by its identity, with its double."""
+    global _known
+    doors = _doors()
+    if _known[0] is not doors:
+        found: dict[int, tuple[Any, Any]] = {}
+        with _lock:
+            for place, name in doors:
+                if isinstance(place, type):
+                    continue
+                value = vars(place).get(name)
+                if _is_double(value):
+                    value = next(original for original, double in _doubles.values() if double is value)
+                double = _double(place, name, value)
+                if double is not None:
+                    found[id(value)] = (value, double)
+        _known = (doors, found)
+    return _known[1]
 
 
 # -- what each door notes ---------------------------------------------------------------------------------------------
@@ -267,8 +299,12 @@ def _note_os_open(original: Any, seers: tuple[Sightings, ...], args: _Args, kwar
     return original(*args, **kwargs)
 
 
-_WALKERS = frozenset({"os", "glob", "pathlib", "pathlib._local", "pathlib._abc", "pathlib._os", "shutil", "data_engine.flow.scan"})
-_LOOKERS = frozenset({"pathlib", "pathlib._local", "pathlib._abc", "genericpath", "posixpath", "ntpath", "zipfile", "shutil"})
+_WALKERS = frozenset(
+    {"os", "glob", "pathlib", "pathlib._local", "pathlib._abc", "pathlib._os", "shutil", "data_engine.flow.scan"}
+)
+_LOOKERS = frozenset(
+    {"pathlib", "pathlib._local", "pathlib._abc", "genericpath", "posixpath", "ntpath", "zipfile", "shutil"}
+)
 
 
 def _note_stat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
@@ -276,12 +312,13 @@ def _note_stat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs:
     if caller.f_globals.get("__name__") in _LOOKERS and caller.f_code.co_name == "stat" and caller.f_back is not None:
         caller = caller.f_back
     is_question = caller.f_globals.get("__name__") in _LOOKERS
+    question: Kind = "folder" if caller.f_code.co_name in ("is_dir", "isdir") else "kind"
     path = args[0] if args else kwargs.get("path")
     if kwargs.get("dir_fd") is not None:
         _miss(seers, "a file relative to an open folder")
     elif not isinstance(path, int):
         follows = kwargs.get("follow_symlinks", True)
-        _note_paths([path], "kind" if is_question else "stat" if follows else "link", seers, native=False)
+        _note_paths([path], question if is_question else "stat" if follows else "link", seers, native=False)
         if not follows:
             _note_paths([path], "kind", seers, native=False)
     return original(*args, **kwargs)
@@ -297,12 +334,21 @@ def _note_lstat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs
 
 def _note_listing(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
     path = args[0] if args else kwargs.get("path", ".")
-    is_scan = getattr(original, "__name__", "") == "scandir" and sys._getframe(2).f_globals.get("__name__") not in _WALKERS
+    is_scan = (
+        getattr(original, "__name__", "") == "scandir" and sys._getframe(2).f_globals.get("__name__") not in _WALKERS
+    )
     if isinstance(path, int):
         _miss(seers, "an open folder")
     else:
         _note_paths(["." if path is None else path], "entries" if is_scan else "names", seers, native=False)
     return original(*args, **kwargs)
+
+
+_QUESTIONS: dict[str, Kind] = {
+    **dict.fromkeys(("getsize", "getmtime", "getctime", "getatime", "samefile"), "stat"),
+    "realpath": "link",
+    "isdir": "folder",
+}
 
 
 def _note_question(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
@@ -352,7 +398,9 @@ def _note_relation_query(original: Any, seers: tuple[Sightings, ...], args: _Arg
 
 def _note_frames_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
     texts = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
-    for text in texts or [None]:
+    if not texts:
+        _miss(seers, "a query that is no text")
+    for text in texts:
         _note_sql(seers, text, is_shared=False)
     return original(*args, **kwargs)
 
@@ -444,17 +492,22 @@ def _note_sql(seers: tuple[Sightings, ...], text: object, *, is_shared: bool) ->
     _note_paths(statement.databases, "database", seers, native=False)
     _note_written(list(statement.targets), seers)
     words = identifiers(text)
-    frame = sys._getframe(3)
-    seen: set[int] = set()
+    frame: FrameType | None = sys._getframe(3)
+    is_outside = False
     while frame is not None:
         space = frame.f_globals
-        if id(space) not in seen:
-            seen.add(id(space))
-            for word in words:
-                if word in space and not word.startswith("__") and is_frame(space[word]):
+        if space.get("__name__", "").startswith("data_engine.engine"):
+            is_outside = True  # beyond the step: who called the preview
+        else:
+            for word in words & space.keys():
+                if is_frame(space[word]):
                     for one in seers:
-                        one.frames[id(space), word] = space
-        frame = frame.f_back  # type: ignore[assignment]
+                        one.frame(space, word)
+            if is_outside and frame.f_locals is not space:
+                found = next((word for word in words & frame.f_locals.keys() if is_frame(frame.f_locals[word])), None)
+                if found is not None:
+                    _miss(seers, f"{found}, a variable of whoever called the preview")
+        frame = frame.f_back
 
 
 def is_frame(value: object) -> bool:
@@ -594,11 +647,15 @@ def _notes(label: tuple[str, str], name: str) -> Callable[..., Any]:
 
 
 _door_cache: tuple[frozenset[str], list[tuple[_Place, str]]] = (frozenset(), [])
+_modules_then = -1
 
 
-def _doors() -> list[tuple[_Place, str]]:
+def _doors(*, recheck: bool = False) -> list[tuple[_Place, str]]:
     """Every door of the libraries imported so far; none is imported for it."""
-    global _door_cache
+    global _door_cache, _modules_then
+    if len(sys.modules) == _modules_then and not recheck:
+        return _door_cache[1]
+    _modules_then = len(sys.modules)
     loaded = frozenset(label for label in _DOORS if label.partition(".")[0] in sys.modules and _find(label) is not None)
     if loaded != _door_cache[0]:
         found: list[tuple[_Place, str]] = []
@@ -608,7 +665,9 @@ def _doors() -> list[tuple[_Place, str]]:
                 continue
             names = dict.fromkeys(_DOORS[label])
             if label in _SEEN_LIBRARIES:
-                names |= dict.fromkeys(name for name in vars(place) if name.startswith(("read_", "scan_", "from_parquet", "from_csv")))
+                names |= dict.fromkeys(
+                    name for name in vars(place) if name.startswith(("read_", "scan_", "from_parquet", "from_csv"))
+                )
             if label in _WRITERS:
                 prefixes = ("write_", "sink_", "to_csv", "to_parquet", "to_excel", "to_json", "to_feather", "to_pickle")
                 names |= dict.fromkeys(name for name in vars(place) if name.startswith(prefixes))
@@ -624,9 +683,3 @@ def _find(label: str) -> Any:
     owner, _, name = label.rpartition(".")
     value = vars(sys.modules[owner]).get(name) if owner in sys.modules else None
     return value if isinstance(value, type) else None
-
-
-# the context's own paths
-def note_target(sightings: Sightings, target: Path) -> None:
-    """Note a mirror path that was handed out: the file behind it must be as the step left it."""
-    sightings.wrote(str(target))

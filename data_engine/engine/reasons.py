@@ -111,7 +111,7 @@ class Done:
 
     @property
     def text(self) -> str:
-        return f"done at {_shown(self.at_utc)} by run {(self.run_id or '?')[:8]}"
+        return f"already done at {_shown(self.at_utc)} by run {(self.run_id or '?')[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +253,10 @@ class NotYet:
     @property
     def text(self) -> str:
         return "no slot is left" if self.next_utc is None else f"next at {_shown(self.next_utc)}"
+
+    def left_s(self, now_s: float) -> float:
+        """Seconds until then; none without a next one."""
+        return 0.0 if self.next_utc is None else datetime.fromisoformat(self.next_utc).timestamp() - now_s
 
 
 @dataclass(frozen=True, slots=True)

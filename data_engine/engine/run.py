@@ -32,6 +32,7 @@ def run_source(
     params: Mapping[str, Any],
     may_work: Callable[[], None] | None = None,
     seen: tuple[SeenSource, ...] | None = None,
+    run_id: str | None = None,
 ) -> FlowContext:
     """Run every step of `flow` for `source`; its context, whose `error` is set when the run did not succeed.
 
@@ -43,7 +44,7 @@ def run_source(
         LedgerError: the sink could not record the run.
         KeyboardInterrupt: the run is recorded as stopped.
     """
-    run_id = uuid.uuid4().hex
+    run_id = run_id or uuid.uuid4().hex
     started_s = time.perf_counter()
     started_at_s = time.time()
     control = StepControl(

@@ -18,8 +18,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["content", "stat", "kind", "names", "entries", "link", "database", "tree"]
-"""What of a path was read: its content; all its facts; whether it is a file or a folder; a folder's names, or its entries
+Kind = Literal["content", "stat", "kind", "folder", "names", "entries", "link", "database", "tree"]
+"""What of a path was read: its content; all its facts; what it is, or only whether it is a folder; a folder's names, or its entries
 with their facts; where its links lead; a database with its log; everything below it, or below where its pattern starts."""
 
 _RACY_NS = 2_000_000_000
@@ -28,7 +28,7 @@ _MAX_ENTRIES = 20_000
 
 # Kept from before any preview wraps them, so that looking at a signature is never taken for a read.
 _open, _stat, _lstat, _scandir, _listdir = io.open, os.stat, os.lstat, os.scandir, os.listdir
-_realpath, _exists, _islink = os.path.realpath, os.path.exists, os.path.islink
+_realpath, _exists, _islink, _isdir = os.path.realpath, os.path.exists, os.path.islink, os.path.isdir
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ def look(kind: Kind, path: str, now_ns: int | None = None) -> Look:
             return _look_at_tree(path, now_ns)
         if kind == "kind":
             return Look(_kind_of(path))
+        if kind == "folder":
+            return Look(_isdir(path))
         if kind == "stat":
             return _look_at_facts(path, now_ns)
         if kind == "names":

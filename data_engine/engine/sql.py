@@ -18,8 +18,12 @@ class Statement:
     unseen: str | None = None
 
 
-_TOKEN = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$\$.*?\$\$|[A-Za-z_]\w*|[^\s\w]|\d[\w.]*", re.DOTALL)
-_QUESTIONS = frozenset({"select", "from", "with", "values", "describe", "summarize", "show", "explain", "pivot", "unpivot", "("})
+_TOKEN = re.compile(
+    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$\$.*?\$\$|[A-Za-z_]\w*|[^\s\w]|\d[\w.]*", re.DOTALL
+)
+_QUESTIONS = frozenset(
+    {"select", "from", "with", "values", "describe", "summarize", "show", "explain", "pivot", "unpivot", "("}
+)
 _READERS = frozenset(
     """read_csv read_csv_auto read_parquet parquet_scan read_json read_json_auto read_json_objects read_json_objects_auto
     read_ndjson read_ndjson_auto read_ndjson_objects read_text read_blob glob sniff_csv parquet_metadata parquet_schema
@@ -63,7 +67,9 @@ def read_sql(text: str) -> Statement:
         if is_start and word not in _QUESTIONS:
             changes = changes or word != ";"
         is_start = token == ";"
-        if word in _UNSEEN and (after == "(" or word not in ("uuid", "query", "load", "use", "import", "export", "now", "today", "random")):
+        if word in _UNSEEN and (
+            after == "(" or word not in ("uuid", "query", "load", "use", "import", "export", "now", "today", "random")
+        ):
             unseen = unseen or _UNSEEN[word]
         if word == "sample" and before == "using":
             unseen = unseen or "random numbers in SQL"
@@ -83,7 +89,7 @@ def read_sql(text: str) -> Statement:
                 targets.append(path)
             elif "://" in path:
                 unseen = unseen or f"the address {path.partition('?')[0]}"
-            elif token[0] == "'" or "." in path or "/" in path:
+            else:
                 files.append(path)
     return Statement(tuple(filter(_is_path, files)), tuple(databases), tuple(targets), changes, unseen)
 
@@ -103,4 +109,4 @@ def _has_literal_path(tokens: list[str], at: int) -> bool:
 
 
 def _is_path(text: str) -> bool:
-    return 0 < len(text) < 1024 and "\n" not in text and ("." in text or "/" in text or "\\" in text or "*" in text)
+    return 0 < len(text) < 1024 and "\n" not in text and "\0" not in text

@@ -319,6 +319,19 @@ class Flow:
 
         return run_once(self, source=source, params=params, on_error=on_error, force=force)
 
+    def run(self, *, force: bool = False) -> list[FlowContext]:
+        """Run the flow here whenever it is due, until Ctrl-C; a manual flow once, with a context for each source.
+
+        Contexts of a flow that polls or has a schedule are not kept: the answer is empty.
+
+        Raises:
+            FlowValidationError: wrong input, or called while a flow module loads.
+            FlowExecutionError: the flow is manual and a step raised.
+        """
+        from data_engine.client import run
+
+        return run(self, force=force)
+
     def show(self) -> Any:
         """The final result of a flow with exactly one source, from a recorded run.
 

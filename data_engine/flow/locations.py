@@ -89,7 +89,8 @@ class MirrorContext:
     """Write-ready paths under the mirror root: parent folders exist when a path is handed out.
 
     A target derived from the source's name is refused when an earlier candidate of the same folder has the same stem
-    (`a.csv` before `a.xlsx`), so that two sources never overwrite each other.
+    (`a.csv` before `a.xlsx`), so that two sources never overwrite each other. `on_target` is told each path before its
+    folder is made.
     """
 
     root: Path
@@ -142,12 +143,16 @@ class MirrorContext:
         return self._file(inside(self.root, name, where="mirror.root_file"))
 
     def _file(self, target: Path) -> Path:
-        self._folder(target.parent)
+        self._create(target.parent, target)
         return target
 
     def _folder(self, folder: Path) -> Path:
+        self._create(folder, folder)
+        return folder
+
+    def _create(self, folder: Path, target: Path) -> None:
         if self.on_target is not None:
-            self.on_target(folder)
+            self.on_target(target)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -156,7 +161,6 @@ class MirrorContext:
                 where="context.mirror",
                 mend="check the mirror root's permissions and that no file is in the way",
             ) from error
-        return folder
 
     def _refuse_shared_stem(self, target: Path) -> None:
         if self.source_path is None:

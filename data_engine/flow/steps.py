@@ -57,9 +57,9 @@ def run_steps(flow: Flow, context: FlowContext, *, control: StepControl, stop: i
         context.current = result
         if step.save_as is not None:
             context.objects[step.save_as] = result
-        outputs = _outputs(result)
+        outputs = outputs_of(result)
         if outputs:
-            _note_outputs(context, label, result)
+            note_outputs(context, label, result)
         yield StepFinished(run_id, index, label, "success", time.time(), elapsed_s, None, outputs)
     control.label = None
 
@@ -103,7 +103,7 @@ def _missing_object(step: StepSpec, objects: dict[str, Any]) -> FlowValidationEr
     )
 
 
-def _outputs(result: object) -> tuple[str, ...]:
+def outputs_of(result: object) -> tuple[str, ...]:
     """The files a result names, when it is an existing Path or a list, tuple or Batch of such."""
     if isinstance(result, Path):
         return (str(result.absolute()),) if os.path.exists(result) else ()
@@ -112,7 +112,8 @@ def _outputs(result: object) -> tuple[str, ...]:
     return ()
 
 
-def _note_outputs(context: FlowContext, label: str, result: object) -> None:
+def note_outputs(context: FlowContext, label: str, result: object) -> None:
+    """Put a result that names files into the context's `step_outputs`."""
     outputs = context.metadata.setdefault("step_outputs", {})
     name, number = label, 2
     while name in outputs:

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import os
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,16 @@ def module_files(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def read_catalog(modules: FlowModules) -> tuple[CatalogEntry, ...]:
+def read_catalog(
+    modules: FlowModules,
+    *,
+    begin: Callable[[str], None] | None = None,
+    known_bad: Mapping[str, FlowValidationError] | None = None,
+) -> tuple[CatalogEntry, ...]:
     """Every flow module of the folder, sorted by name. A broken module costs only its own entry.
 
     Modules are executed once for one content of theirs and of the helpers; what did not change is remembered in this
-    process.
+    process. `begin` is told the name of each module before it is executed; `known_bad` ones are not, and have that error.
 
     Raises:
         FlowValidationError: the folder does not exist or cannot be read.
@@ -96,11 +102,17 @@ def read_catalog(modules: FlowModules) -> tuple[CatalogEntry, ...]:
     remembered = _remembered.setdefault(modules.package, {})
     entries: dict[str, tuple[str, CatalogEntry | None]] = {}
     for name, paths in files.items():
+        if known_bad is not None and name in known_bad:
+            entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=known_bad[name])
+            entries[name] = ("", entry)
+            continue
         key, datas = _content_key(helpers, paths)
         known = remembered.get(name)
         if known is not None and known[0] == key:
             entries[name] = known
         else:
+            if begin is not None:
+                begin(name)
             entries[name] = (key, _read_entry(modules, name, paths, datas))
     _remembered[modules.package] = entries
     return _with_mirror_warnings([entry for _, entry in entries.values() if entry is not None])

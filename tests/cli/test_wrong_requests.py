@@ -44,7 +44,6 @@ WRONG = {
     "an unknown file to preview": (["preview", "claims", "--source", "x.csv"], "Source file not found", "name a file"),
     "an unknown file to run": (["run", "--once", "claims", "--source", "x.csv"], "not found", "name a file"),
     "a file without its flow": (["run", "--once", "--source", "x.csv"], "not of which flow", "--once NAME"),
-    "a run in the background": (["run", "claims"], "background", "data-engine run --once claims"),
     "a parameter without a value": (["preview", "claims", "--param", "x"], "'x' gives no", "--param late_minutes=120"),
     "parameters that are not JSON": (["preview", "claims", "--params", "{x"], "it is not JSON", "late_minutes"),
     "an unknown word after a failure": (["run", "--once", "--on-error", "x"], "'x' is not one of", "run --help"),
@@ -82,7 +81,7 @@ def test_a_wrong_request_ends_with_2_and_its_mend(
     assert cli("runs", "--json").json == []
 
 
-@pytest.mark.parametrize("name", ["no such option", "an unknown flow to run", "a run in the background"])
+@pytest.mark.parametrize("name", ["no such option", "an unknown flow to run"])
 def test_with_json_the_error_is_a_document_on_standard_output(cli: Cli, name: str) -> None:
     """`{error: {what, where, mend}}`, with the same exit code, whoever found the mistake."""
     arguments, what, mend = WRONG[name]

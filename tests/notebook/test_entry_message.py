@@ -24,7 +24,9 @@ FLOWS = {
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_flow_comes_back_without_its_steps(name: str) -> None:
     flow = replace(FLOWS[name], _workspace_root=Path("/ws"))
-    entry = describe(flow.step(lambda context: 1, label="One"), Path("/ws/flow_modules/f.ipynb"), "What for", ("careful",))
+    entry = describe(
+        flow.step(lambda context: 1, label="One"), Path("/ws/flow_modules/f.ipynb"), "What for", ("careful",)
+    )
 
     found = entry_of_message(json.loads(json.dumps(entry_message(entry))))
 

@@ -1,0 +1,131 @@
+"""What keying costs a first preview, and how soon a second one is there after an edit of its last step."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import finish, median_s, report
+from data_engine.engine.preview import clear_preview_cache, last_report
+
+SLOW_THEN_CHEAP = """
+import time
+import polars as pl
+from data_engine import Flow
+
+def slow(context):
+    frame = pl.read_csv(context.source.path)
+    time.sleep(1)
+    return frame
+
+def clean(context):
+    return context.current.with_columns(total=pl.col("a") + pl.col("b")).filter(pl.col("total") >= 0)
+
+def totals(context):
+    return context.current.group_by("c").agg(pl.col("total").sum()).sort("c").head({rows})
+
+def build():
+    flow = Flow(group="Benchmark", name="slow").watch(mode="manual", source={folder!r})
+    return flow.step(slow, save_as="raw").step(clean, save_as="clean").step(totals, save_as="totals")
+"""
+
+TEN = """
+import polars as pl
+from data_engine import Flow
+
+RATES = {{"a": 1.0, "b": 2.0}}
+COLUMNS = ["a", "b", "c"]
+
+def rate(name):
+    return RATES[name]
+
+def tidy(frame):
+    return frame.select(COLUMNS).with_columns(pl.col("a") * rate("a"))
+
+def start(context):
+    return 1
+
+{steps}
+
+def build():
+    flow = Flow(group="Benchmark", name="ten").step(start)
+    for step in ({names}):
+        flow = flow.step(step, save_as=step.__name__)
+    return flow
+"""
+
+ONE_OF_TEN = """
+def step{number}(context):
+    names = [name for name in COLUMNS if name != "b"]
+    if len(names) > 5:
+        return tidy(pl.DataFrame({{name: [rate(name)] for name in names}}))
+    return sum(len(name) for name in names) + {number}
+"""
+
+
+def names_of(text: str) -> dict[str, Any]:
+    """The names a cell with this text defines."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(text, names)
+    return names
+
+
+def after_an_edit_ms(folder: Path) -> float:
+    """Milliseconds of a preview after the cheap last step was edited, behind a step of a second and 100k rows."""
+    import polars as pl
+
+    frame = pl.DataFrame(
+        {"a": range(100_000), "b": range(100_000), "c": [str(number % 97) for number in range(100_000)]}
+    )
+    frame.write_csv(folder / "a.csv")
+    times = []
+    for rows in range(5, 15):
+        names = names_of(SLOW_THEN_CHEAP.format(rows=rows, folder=str(folder)))
+        names["build"]().preview()
+        made = last_report()
+        assert made is not None
+        if rows > 5:
+            assert [step.name for step in made.steps if step.ran] == ["totals"], made
+            times.append(made.elapsed_s)
+    return sorted(times)[len(times) // 2] * 1000
+
+
+def first_of_ten_ms() -> tuple[float, float]:
+    """Milliseconds of a first preview of ten steps beyond the bare steps, and of a second one."""
+    from data_engine.engine.bytecode import code_facts
+    from data_engine.flow.context import FlowContext
+    from data_engine.flow.control import StepControl
+    from data_engine.flow.steps import run_steps
+
+    steps = "".join(ONE_OF_TEN.format(number=number) for number in range(9))
+    flow = names_of(TEN.format(steps=steps, names=", ".join(f"step{number}" for number in range(9))))["build"]()
+
+    def bare() -> None:
+        for _ in run_steps(flow, FlowContext("ten", "Benchmark"), control=StepControl()):
+            pass
+
+    def first() -> None:
+        code_facts.cache_clear()
+        clear_preview_cache()
+        flow.preview()
+
+    bare_s, first_s = median_s(bare, 50), median_s(first, 50)
+    return (first_s - bare_s) * 1000, median_s(flow.preview, 50) * 1000
+
+
+def main() -> None:
+    """Every figure; captions are not shown."""
+    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+        after_ms = after_an_edit_ms(Path(name))
+        first_ms, second_ms = first_of_ten_ms()
+    report("preview after an edit of the last step, 100k rows", after_ms, 10, "ms")
+    report("first preview of 10 steps, beyond the bare steps", first_ms, 5, "ms")
+    report("second preview of 10 steps", second_ms, 5, "ms")
+    finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The commands that speak to the daemon: start and stop it, see what it does, and act on its runs and flows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from data_engine.cli.options import AsJson, FlowName, SomeFlowName, chosen_workspace, source_from_shell
+from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
+from data_engine.errors import FlowValidationError
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")]
+
+
+def start(
+    ctx: typer.Context,
+    engine: Annotated[bool, typer.Option("--engine/--no-engine", help="Also run flows by themselves.")] = True,
+    as_json: AsJson = False,
+) -> int:
+    """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
+    ws = chosen_workspace(ctx)
+    ws.start()
+    if engine:
+        ws.start_engine()
+    return _tell_status(ws, as_json)
+
+
+def stop(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Stop the engine, and the daemon when its running work is done. Nothing running is nothing to do."""
+    ws = chosen_workspace(ctx)
+    was_running = ws.status()["daemon"]["running"]
+    ws.stop_engine()
+    ws.shutdown()
+    if as_json:
+        print_json({"was_running": was_running})
+    else:
+        say("The daemon ends when its running work is done." if was_running else "No daemon was running.")
+    return 0
+
+
+def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """End the daemon and whatever it runs, now. Its runs become abandoned."""
+    was_running = chosen_workspace(ctx).kill()
+    if as_json:
+        print_json({"was_running": was_running})
+    else:
+        say("Ended the daemon and its workers." if was_running else "No daemon was running.")
+    return 0
+
+
+def status(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """What the daemon, its engine and each flow do, and what runs now."""
+    return _tell_status(chosen_workspace(ctx), as_json)
+
+
+def explain(
+    ctx: typer.Context,
+    subject: Annotated[str, typer.Argument(metavar="FLOW_OR_FILE", help="A flow, or a file of a flow's source.")],
+    as_json: AsJson = False,
+) -> int:
+    """Why a flow, or a source file, does or does not run."""
+    reasons = chosen_workspace(ctx).explain(subject)
+    if as_json:
+        print_json(reasons)
+        return 0
+    shown = table("FLOW", "SOURCE", "REASON")
+    for one in reasons:
+        shown.add_row(one["flow"], one["source"] or "", one["reason"])
+    say(shown)
+    return 0
+
+
+def retry(
+    ctx: typer.Context,
+    name: SomeFlowName = None,
+    source: Annotated[str | None, typer.Option("--source", metavar="PATH", help="Only this file.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Try failed sources again: of one flow, of all, or one file."""
+    if source is not None and name is None:
+        raise FlowValidationError(
+            "--source says which file, but not of which flow",
+            where="data-engine retry --source",
+            mend="name the flow: data-engine retry FLOW --source PATH",
+        )
+    chosen_workspace(ctx).retry(name, source_from_shell(source))
+    _done({"flow": name, "source": source}, "What was held is due again.", as_json)
+    return 0
+
+
+def enable(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
+    """Let a flow run by itself again."""
+    chosen_workspace(ctx).enable(name)
+    _done({"flow": name, "enabled": True}, f"{name} runs by itself when the engine is on.", as_json)
+    return 0
+
+
+def disable(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
+    """Let a flow run by hand only."""
+    chosen_workspace(ctx).disable(name)
+    _done({"flow": name, "enabled": False}, f"{name} runs by hand only.", as_json)
+    return 0
+
+
+def stop_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
+    """Ask a run of the daemon to end at its next step, item, or log line."""
+    chosen_workspace(ctx).stop_run(run_id)
+    _done({"run_id": run_id}, "It ends at its next step, item, or log line.", as_json)
+    return 0
+
+
+def kill_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
+    """End the process of a run of the daemon, now."""
+    chosen_workspace(ctx).kill_run(run_id)
+    _done({"run_id": run_id}, "Its process was ended.", as_json)
+    return 0
+
+
+def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: Mapping[str, Any], as_json: bool) -> int:
+    """Let the daemon run the deployed flow, and wait for its runs; 1 when any failed."""
+    if name is None:
+        raise FlowValidationError(
+            "which flow?", where="data-engine run", mend="name it: data-engine run NAME; `data-engine list` shows them"
+        )
+    runs: list[Any] = ws.run(name, source=source, params=params)
+    failed = [run for run in runs if run.status != "success"]
+    if as_json:
+        print_json({"runs": [run.as_dict() for run in runs]})
+        return 1 if failed else 0
+    for run in runs:
+        say(
+            f"{run.status:<8} {run.flow}  {run.source or ''}  {seconds(run.elapsed_s)}  run {run.run_id[:8]}",
+            style=status_style(run.status),
+        )
+        if run.error:
+            say(f"  {run.error}")
+    say(f"{count(len(runs), 'run')}, {count(len(failed), 'failure')}")
+    return 1 if failed else 0
+
+
+def _done(facts: dict[str, Any], text: str, as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+    else:
+        say(text)
+
+
+def _tell_status(ws: Workspace, as_json: bool) -> int:
+    found = ws.status()
+    if as_json:
+        print_json(found)
+        return 0
+    daemon, engine = found["daemon"], found["engine"]
+    say(f"{found['workspace_id']}  {found['workspace_root']}")
+    say(f"daemon   {'running, pid ' + str(daemon['pid']) if daemon['running'] else 'not running'}")
+    say(f"engine   {'on' if engine['on'] else 'off'}")
+    say("")
+    shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "")
+    for flow in found["flows"]:
+        last = flow["last_run"]
+        ended = "" if last is None else f"{last['status']}, {local_time(last['started_at_utc'])}"
+        note = flow.get("edit") or (flow["reason"] if flow["state"] in ("broken", "disabled") else "") or ""
+        row = (flow["name"], flow["group"] or "", flow["state"], local_time(flow["next_run_utc"]), ended, note)
+        shown.add_row(*row, style="red" if flow["state"] == "broken" else "")
+    say(shown)
+    if found["active_runs"]:
+        say("")
+        active = table("RUN", "FLOW", "SOURCE", "STEP", "SINCE")
+        for run in found["active_runs"]:
+            since = local_time(run["started_at_utc"])
+            active.add_row(run["run_id"][:8], run["flow"], run["source"] or "", run["step"] or "", since)
+        say(active)
+    return 0

@@ -1,0 +1,162 @@
+"""`python -m data_engine.daemon WORKSPACE`: the background process of one workspace on this machine.
+
+Exactly one runs for a workspace and machine: it holds a lock for its life, and a second one leaves quietly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from data_engine import __version__
+from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
+from data_engine.daemon.loop import Daemon
+from data_engine.daemon.requests import DaemonRequests
+from data_engine.daemon.server import listen, make_application
+from data_engine.daemon.workers import Workers, end_orphans
+from data_engine.engine.home import Home, home
+from data_engine.files import write_text_atomic
+from data_engine.locks import OsLock
+
+LOG_BYTES = 1_000_000
+LOG_FILES = 3
+_IDLE_LOOK_S = 1.0
+
+log = logging.getLogger("data_engine.daemon")
+
+
+def main() -> int:
+    """Serve the workspace named by the first argument until there is nothing to do."""
+    where = home(Path(sys.argv[1]))
+    where.local.runtime_dir.mkdir(parents=True, exist_ok=True)
+    lock = OsLock(where.local.daemon_lock_path)
+    if not lock.try_acquire():
+        return 0
+    os.chdir(where.local.runtime_dir)
+    _log_to(where.local.daemon_log_path)
+    try:
+        asyncio.run(_serve(where))
+    except Exception:
+        log.exception("the daemon ended")
+        raise
+    finally:
+        lock.release()
+    return 0
+
+
+async def _serve(where: Home) -> None:
+    import psutil
+
+    pids = _Pids(where.local.runtime_dir / "workers.json")
+    for pid in end_orphans(pids.recorded()):
+        log.warning("ended worker %s of a daemon that is gone", pid)
+    pids.clear()
+    ledger = where.ledger()
+    for run_id in ledger.recover():
+        log.warning("run %s was abandoned: its process died", run_id)
+
+    def make_workers(**callbacks: Any) -> Workers:
+        return Workers(
+            workspace_root=where.layout.root,
+            local=where.local,
+            interpreter=sys.executable,
+            limit=where.settings().executor.workers,
+            remember=pids.remember,
+            forget=pids.forget,
+            **callbacks,
+        )
+
+    ending = asyncio.Event()
+    how = {"kill": False}
+
+    def shut_down(kill: bool) -> None:
+        how["kill"] = how["kill"] or kill
+        ending.set()
+
+    daemon = Daemon(where, make_workers)
+    daemon_id, token = uuid.uuid4().hex, new_token()
+    requests = DaemonRequests(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
+    server, port = listen(make_application(requests, token))
+    process = psutil.Process()
+    endpoint = Endpoint(process.pid, process.create_time(), port, __version__, daemon_id, str(where.layout.root))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            asyncio.get_running_loop().add_signal_handler(number, shut_down, False)
+        except NotImplementedError:
+            signal.signal(number, lambda *_: shut_down(False))
+    write_endpoint(where.local, endpoint, token)
+    log.info("daemon %s of %s listens on port %s", process.pid, where.layout.root, port)
+    try:
+        await daemon.start()
+        await _until_idle(daemon, requests, where, ending)
+        log.info("ending: %s", "at once" if how["kill"] else "when the running work is done")
+        await daemon.close(kill=how["kill"])
+    finally:
+        where.local.daemon_endpoint_path.unlink(missing_ok=True)
+        server.stop()
+        await server.close_all_connections()
+
+
+async def _until_idle(daemon: Daemon, requests: DaemonRequests, where: Home, ending: asyncio.Event) -> None:
+    """Return when somebody ends the daemon, the workspace is gone, or nobody has needed it for `[daemon] idle_exit`."""
+    busy_s = time.monotonic()
+    while not ending.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), _IDLE_LOOK_S)
+        now_s = time.monotonic()
+        if not daemon.is_idle or requests.watchers:
+            busy_s = now_s
+        if now_s - max(busy_s, requests.last_request_s) > where.settings().daemon.idle_exit_s:
+            return
+        if not where.layout.root.is_dir():
+            log.error("the workspace folder %s is gone", where.layout.root)
+            return
+
+
+class _Pids:
+    """The worker processes of this daemon, kept so that the next one can end what this one leaves behind."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pids: dict[int, float] = {}
+
+    def recorded(self) -> list[tuple[int, float]]:
+        try:
+            return [(int(pid), float(created)) for pid, created in json.loads(self._path.read_text()).items()]
+        except (OSError, ValueError, AttributeError):
+            return []
+
+    def remember(self, pid: int, create_time: float) -> None:
+        self._pids[pid] = create_time
+        self._write()
+
+    def forget(self, pid: int) -> None:
+        self._pids.pop(pid, None)
+        self._write()
+
+    def clear(self) -> None:
+        self._pids.clear()
+        self._write()
+
+    def _write(self) -> None:
+        write_text_atomic(self._path, json.dumps(self._pids), durable=False)
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,329 @@
+"""One worker process as the daemon holds it: its pipes, its channel, its end. Knows nothing of runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from data_engine.daemon.messages import MAX_LINE, Frames, Message, encode
+from data_engine.daemon.sessions import MARK, create_time_of, end_session
+from data_engine.daemon.worker import WHERE_SIGNAL
+from data_engine.errors import FlowValidationError
+
+log = logging.getLogger(__name__)
+
+_READ_BYTES = 65536
+_DRAIN_BYTES = 1024 * 1024
+_TAIL_BYTES = 65536
+_WAIT_AFTER_EOF_S = 0.2
+_WRITING_WHERE_S = 0.1
+_MACHINERY = re.compile(r'(Current t|T)hread 0x[0-9a-f]+ |  File "[^"]*", line \d+ in |Extension modules: ')
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+
+
+class Child:
+    """A worker process that runs as long as it is here. Everything is called on the thread of the running loop.
+
+    `on_messages` gets what it sends, `on_lines` the lines it or what it started wrote to a standard stream, with the level
+    of that stream; `on_end` its exit status once it is gone with its session.
+
+    Raises:
+        OSError: the interpreter cannot be started.
+    """
+
+    def __init__(
+        self,
+        interpreter: str,
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        on_messages: Callable[[Iterator[Message]], None],
+        on_lines: Callable[[str, list[bytes]], None],
+        on_end: Callable[[int], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_messages = on_messages
+        self._on_lines = on_lines
+        self._on_end = on_end
+        self._frames = Frames()
+        self._unsent = bytearray()
+        self._is_writing = False
+        self._is_ended = False
+        self._stderr_tail = b""
+        folder.mkdir(parents=True, exist_ok=True)
+        ours, theirs = socket.socketpair()
+        try:
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                [interpreter, "-P", "-m", "data_engine.daemon.worker", str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=(theirs.fileno(),),
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self.pid = self._process.pid
+        self.create_time = create_time_of(self.pid)
+        self._channel = ours
+        ours.setblocking(False)
+        self._loop.add_reader(ours, self._read_channel)
+        self._texts = [_Text(self._process.stdout, "INFO"), _Text(self._process.stderr, "ERROR")]
+        for text in self._texts:
+            self._loop.add_reader(text.descriptor, self._read_channel_and_text, text)
+        threading.Thread(target=self._wait_for_exit, name=f"worker {self.pid}", daemon=True).start()
+
+    def send(self, message: Message) -> None:
+        """Send a message; what the worker does not take at once is sent when it does."""
+        self.send_frame(encode(message))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send an encoded message likewise."""
+        self._unsent += frame
+        self._write()
+
+    def end(self) -> None:
+        """End it now, with everything it started."""
+        if not self._is_ended:
+            end_session(self.pid)
+
+    def end_after_telling_where(self) -> None:
+        """End it as soon as it had the time to write where it hangs; `place` then knows."""
+        with suppress(OSError):
+            os.kill(self.pid, WHERE_SIGNAL)
+        self._loop.call_later(_WRITING_WHERE_S, self.end)
+
+    def last_words(self) -> str | None:
+        """The last line it wrote to standard error."""
+        lines = self._stderr_tail.decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else None
+
+    def place(self, folder: Path) -> str | None:
+        """The innermost line of a file in `folder` that it was in when it wrote where it is; None when it never did."""
+        return place_in(self._stderr_tail.decode(errors="replace"), folder)
+
+    def read_texts(self) -> None:
+        """Take all that was written so far; called before what ends the writer's step or run is taken."""
+        for text in self._texts:
+            left = _DRAIN_BYTES
+            while left > 0 and (count := self._read_text(text)):
+                left -= count
+
+    def finish_lines(self) -> None:
+        """Take the beginnings of lines as lines."""
+        for text in self._texts:
+            if lines := text.rest():
+                self._on_lines(text.level, lines)
+
+    def _read_channel(self) -> None:
+        try:
+            data = self._channel.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            # It is ending, or its code closed all it could; the exit status is worth a moment's wait.
+            self._loop.remove_reader(self._channel)
+            self._loop.call_later(_WAIT_AFTER_EOF_S, self.end)
+            return
+        try:
+            self._on_messages(self._frames.feed(data))
+        except FlowValidationError:
+            log.exception("worker %d is ended for what it sent", self.pid)
+            self.end()
+
+    def _read_channel_and_text(self, text: _Text) -> None:
+        self._read_channel()  # what it reported before it wrote comes first
+        if not self._is_ended:
+            self._read_text(text)
+
+    def _read_text(self, text: _Text) -> int:
+        """Read a piece; how many bytes it had."""
+        try:
+            data = os.read(text.descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(text.descriptor)
+            return 0
+        if text.level == "ERROR":
+            self._stderr_tail = (self._stderr_tail + data)[-_TAIL_BYTES:]
+        if lines := text.feed(data):
+            self._on_lines(text.level, lines)
+        return len(data)
+
+    def _write(self) -> None:
+        try:
+            sent = self._channel.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            sent = len(self._unsent)  # it is gone, and its end will say so
+        del self._unsent[:sent]
+        if bool(self._unsent) != self._is_writing:
+            self._is_writing = not self._is_writing
+            if self._is_writing:
+                self._loop.add_writer(self._channel, self._write)
+            else:
+                self._loop.remove_writer(self._channel)
+
+    def _wait_for_exit(self) -> None:
+        """In a thread of its own: until the process has ended, leaving its status for later."""
+        if sys.platform == "darwin":
+            queue = select.kqueue()
+            exit_of = select.kevent(self.pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
+            with suppress(OSError):
+                queue.control([exit_of], 1)
+            queue.close()
+        elif sys.platform != "win32":
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(self._ended)
+
+    def _ended(self) -> None:
+        with suppress(FlowValidationError, OSError):
+            self._channel.setblocking(False)
+            while data := self._channel.recv(_READ_BYTES):
+                self._on_messages(self._frames.feed(data))
+        end_session(self.pid)
+        self._is_ended = True
+        status = self._process.wait()
+        self.read_texts()
+        for text in self._texts:
+            self._loop.remove_reader(text.descriptor)
+        self._loop.remove_reader(self._channel)
+        self._loop.remove_writer(self._channel)
+        self.finish_lines()
+        self._channel.close()
+        for text in self._texts:
+            text.file.close()
+        self._on_end(status)
+
+
+class _Text:
+    """One of a worker's standard streams, as lines."""
+
+    def __init__(self, file: IO[bytes], level: str) -> None:
+        self.file = file
+        self.descriptor = file.fileno()
+        self.level = level
+        self._partial = b""
+        os.set_blocking(self.descriptor, False)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        if len(self._partial) > MAX_LINE:
+            lines.append(self._partial)
+            self._partial = b""
+        return lines
+
+    def rest(self) -> list[bytes]:
+        rest, self._partial = self._partial, b""
+        return [rest] if rest else []
+
+
+def line_text(line: bytes) -> str:
+    """A written line as a log shows it: of a line that was rewritten, as progress bars do, the last state.
+
+    Example:
+        >>> line_text(b"10 %\\r20 %\\r")
+        '20 %'
+    """
+    return line.decode(errors="replace").rstrip("\r").rsplit("\r", 1)[-1].rstrip()
+
+
+def is_machinery(text: str, folder: Path) -> bool:
+    """Whether a line on standard error is one of `faulthandler`'s that tells an author nothing.
+
+    Example:
+        >>> is_machinery('  File "/lib/threading.py", line 982 in run', Path("/ws/flow_modules"))
+        True
+    """
+    return _MACHINERY.match(text) is not None and f'"{folder}{os.sep}' not in text
+
+
+def place_in(traceback: str, folder: Path) -> str | None:
+    """The first line of an author's file in the text `faulthandler` writes, innermost first.
+
+    Example:
+        >>> text = 'Current thread (most recent call first):\\n  File "/ws/flow_modules/a.ipynb, cell 4", line 2 in clean'
+        >>> place_in(text, Path("/ws/flow_modules"))
+        'a.ipynb, cell 4, line 2'
+    """
+    for found in _FRAME.finditer(traceback):
+        file = found["file"]
+        if file.startswith(f"{folder}{os.sep}"):
+            return f"{file[len(str(folder)) + 1 :]}, line {found['line']}"
+    return None
+
+
+def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
+    """What workers get of the daemon's environment: all but what a kernel has put there.
+
+    Example:
+        >>> sorted(environment_of_workers({"PATH": "/bin", "JPY_SESSION_NAME": "a.ipynb", "MPLBACKEND": "agg"}))
+        ['DATA_ENGINE_WORKER', 'MPLBACKEND', 'PATH']
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(("JPY_", "JUPYTER_", "IPYTHON", "PYDEVD_"))
+        and not (name == "MPLBACKEND" and value.startswith("module://"))
+        and name != "DATA_ENGINE_NOTEBOOK"
+    }
+    return kept | {MARK: "1"}
+
+
+def cause_of_death(status: int, *, lacked_memory: bool) -> str:
+    """What an exit status says; `lacked_memory` is whether the system has killed for lack of memory in the meantime.
+
+    Example:
+        >>> cause_of_death(-11, lacked_memory=False), cause_of_death(3, lacked_memory=False)
+        ('its process died: killed by signal 11 (SIGSEGV)', 'its process died: exit code 3')
+    """
+    if status >= 0:
+        return f"its process died: exit code {status}"
+    number = -status
+    if sys.platform != "win32" and number == signal.SIGKILL:
+        if lacked_memory:
+            return "its process died: the operating system killed it for lack of memory"
+        return (
+            "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating system, then probably for "
+            "lack of memory"
+        )
+    with suppress(ValueError):
+        return f"its process died: killed by signal {number} ({signal.Signals(number).name})"
+    return f"its process died: killed by signal {number}"
+
+
+def memory_kills() -> int:
+    """How many processes this machine has killed for lack of memory since it started; 0 where it does not say."""
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0

@@ -1,0 +1,147 @@
+"""Keeps the deployments current by the rule of `notebook.deploy`, without importing a line of the authors' code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_engine.engine.home import Home
+from data_engine.errors import FlowValidationError
+from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.deploy import (
+    HELPERS,
+    AwaitsRequest,
+    Broken,
+    Deploy,
+    ModuleSet,
+    Move,
+    Quiet,
+    Sighting,
+    next_move,
+)
+
+Describe = Callable[[Path], Awaitable[tuple[CatalogEntry, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A flow as production runs it: what it is, the set it runs from, and what of its edit is not deployed."""
+
+    entry: CatalogEntry
+    content: Path | None
+    edit: str | None = None
+
+
+@dataclass(slots=True)
+class Deployer:
+    """The deployed flows of one workspace. `describe` lets a worker tell of the modules in a folder.
+
+    `flows` holds every deployed flow, and every module that never was good with its error and no content.
+    """
+
+    home: Home
+    describe: Describe
+    flows: dict[str, Deployed] = field(default_factory=dict)
+    _files: tuple[tuple[str, int, int], ...] | None = None
+    _current: tuple[ModuleSet, dict[str, CatalogEntry]] | None = None
+    _first_seen_s: dict[str, float] = field(default_factory=dict)
+    _told: dict[str, dict[str, CatalogEntry]] = field(default_factory=dict)
+    trouble: FlowValidationError | None = None
+
+    async def refresh(self, *, is_start: bool = False, asked: frozenset[str] | None = frozenset()) -> bool:
+        """Look at the authored folder and deploy what the rule says; whether any flow changed. `asked` None asks for all."""
+        before = dict(self.flows)
+        try:
+            files = await asyncio.to_thread(_file_facts, self.home.layout.flow_modules_dir)
+            if files != self._files or is_start or asked or asked is None:
+                await self._look()
+                self._files = files
+            self.trouble = None
+            await self._decide(is_start, asked)
+        except FlowValidationError as error:
+            self.trouble = error
+        return before != self.flows
+
+    async def _look(self) -> None:
+        stored = await asyncio.to_thread(self.home.deployments().store)
+        if self._current is None or self._current[0].id != stored.id:
+            entries = {entry.name: entry for entry in await self.describe(stored.folder)}
+            self._current = (stored, entries)
+            self._told[stored.id] = entries
+
+    async def _decide(self, is_start: bool, asked: frozenset[str] | None) -> None:
+        if self._current is None:
+            return
+        stored, entries = self._current
+        deployments = self.home.deployments()
+        pointers = deployments.deployed()
+        settings = self.home.settings().deploy
+        now_s = time.monotonic()
+        moves: dict[str, Move] = {}
+        for name, entry in entries.items():
+            digest = stored.digests.get(name, "")
+            seen_s = self._first_seen_s.setdefault(f"{name} {digest}", now_s)
+            sighting = Sighting(
+                current=digest,
+                deployed=pointers[name][1] if name in pointers else None,
+                error=None if entry.error is None else str(entry.error),
+                unchanged_for_s=now_s - seen_s,
+                is_asked=asked is None or name in asked,
+            )
+            moves[name] = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s, is_start=is_start)
+        going = {name for name, move in moves.items() if isinstance(move, Deploy)}
+        gone = set(pointers) - set(entries)
+        if going:
+            deployments.deploy(stored, going)
+        if gone:
+            deployments.withdraw(gone)
+        await self._tell(moves)
+
+    async def _tell(self, moves: dict[str, Move]) -> None:
+        assert self._current is not None
+        entries = self._current[1]
+        deployments = self.home.deployments()
+        root = self.home.local.runtime_dir / "deployments"
+        flows: dict[str, Deployed] = {}
+        for name, (set_id, _) in deployments.deployed().items():
+            if set_id not in self._told:
+                self._told[set_id] = {entry.name: entry for entry in await self.describe(root / set_id)}
+            entry = self._told[set_id].get(name)
+            if entry is not None:
+                flows[name] = Deployed(entry, root / set_id, self._edit(name, moves.get(name)))
+        for name, entry in entries.items():
+            if name not in flows:
+                flows[name] = Deployed(entry, None)
+        self.flows = flows
+
+    def _edit(self, name: str, move: Move | None) -> str | None:
+        if not isinstance(move, (Quiet, AwaitsRequest, Broken)):
+            return None
+        cells = self.home.deployments().changed_cells(name)
+        where = f": cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}" if cells else ""
+        error = f"\n{move.error}" if isinstance(move, Broken) else ""
+        return f"edited, not deployed{where}{error}"
+
+
+def _file_facts(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of every file that could be part of a set, to notice that something changed."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        at_top = Path(parent) == folder
+        folders[:] = (
+            [name for name in folders if name == HELPERS] if at_top else [n for n in folders if n[0] not in "._"]
+        )
+        for name in names:
+            if at_top and not name.endswith((".py", ".ipynb")):
+                continue
+            path = os.path.join(parent, name)
+            try:
+                facts = os.stat(path)
+            except OSError:
+                continue
+            found.append((path, facts.st_size, facts.st_mtime_ns))
+    return tuple(sorted(found))

@@ -1,0 +1,273 @@
+"""What the daemon and its workers say to each other: frames of JSON over a private socket, never pickles.
+
+    frame   = size content            size: 4 bytes, big-endian; content: that many bytes of JSON, an object
+    daemon  = hello | job | go | refuse | stop | work_until | bye
+    worker  = ready | describing | described | loaded | event | done | idle
+
+Each object has its kind under "kind". An event is a list: its class's name and its fields in order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from data_engine.engine.candidates import Source
+from data_engine.errors import FlowValidationError
+from data_engine.model import (
+    Event,
+    LogLine,
+    RunFinished,
+    RunStarted,
+    SeenSource,
+    Signature,
+    SourceKey,
+    StepFinished,
+    StepProgress,
+    StepStarted,
+)
+
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+MAX_LOG_LINES = 10_000
+MAX_LOG_BYTES = 4 * 1024 * 1024
+MAX_LINE = 10_000
+MAX_ERROR = 100_000
+_SIZE_BYTES = 4
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class JobSource:
+    """One source of a job: `engine.candidates.Source` as text.
+
+    `run_id` is the id its run shall have (None: any), `seen` what the run settles (None: what the worker sees then).
+    """
+
+    root: str | None = None
+    path: str | None = None
+    key: SourceKey | None = None
+    run_id: str | None = None
+    seen: tuple[SeenSource, ...] | None = None
+
+    def as_source(self) -> Source:
+        """The source to run."""
+        return Source(
+            None if self.root is None else Path(self.root), None if self.path is None else Path(self.path), self.key
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one worker does in one go: runs of one flow, one source after the other, or the description of flows.
+
+    `content` is the folder of the deployed set to take modules from (None: the authored folder). `run_timeout_s` is for
+    each run. A description without `flow` is of every module.
+    """
+
+    job_id: str
+    kind: Literal["run", "describe"]
+    flow: str | None = None
+    content: str | None = None
+    sources: tuple[JobSource, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    run_timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended.
+
+    `status` is "done"; "refused" when no (further) run could begin; "crashed" or "killed" when its worker died.
+    `error` and `cause` say why the sources in `not_begun` have no run; both are None when nothing stands in their way but
+    that the worker died in the run before, whose own end says of what. `described` are the entries of a description,
+    each for `notebook.catalog.entry_of_message`.
+    """
+
+    status: Literal["done", "crashed", "killed", "refused"]
+    described: tuple[dict[str, Any], ...] | None = None
+    error: dict[str, Any] | None = None
+    cause: str | None = None
+    not_begun: tuple[JobSource, ...] = ()
+
+
+def encode(message: Message) -> bytes:
+    """The frame of a message.
+
+    Raises:
+        FlowValidationError: it is no JSON, or too large.
+
+    Example:
+        >>> encode({"kind": "bye"})
+        b'\\x00\\x00\\x00\\x0e{"kind":"bye"}'
+    """
+    try:
+        content = _to_json(message).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FlowValidationError(
+            f"a message of kind {message.get('kind')!r} cannot be sent: {error}",
+            where="between the daemon and a worker",
+            mend="give params of texts, numbers, lists and dicts only",
+        ) from error
+    if len(content) > MAX_FRAME_BYTES:
+        raise _refused(f"a message of kind {message.get('kind')!r} has {len(content):,} bytes")
+    return len(content).to_bytes(_SIZE_BYTES, "big") + content
+
+
+class Frames:
+    """Takes bytes as they come and gives whole messages.
+
+    Example:
+        >>> frames = Frames()
+        >>> frame = encode({"kind": "bye"})
+        >>> list(frames.feed(frame[:7])), list(frames.feed(frame[7:] + frame))
+        ([], [{'kind': 'bye'}, {'kind': 'bye'}])
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that are whole with `data`.
+
+        Raises:
+            FlowValidationError: what came is no frame of ours; nothing after it can be understood.
+        """
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        while len(buffer) - start >= _SIZE_BYTES:
+            content = start + _SIZE_BYTES
+            size = int.from_bytes(buffer[start:content], "big")
+            if size > MAX_FRAME_BYTES:
+                raise _refused(f"a frame says it has {size:,} bytes")
+            if len(buffer) - content < size:
+                break
+            start = content + size
+            yield _message(buffer[content:start])
+        del buffer[:start]
+
+
+def pack(event: Event) -> list[Any]:
+    """An event as JSON can hold it; texts nobody can read to the end are cut.
+
+    Example:
+        >>> unpack(pack(StepStarted("3f", 0, "Read", 1.5)))
+        StepStarted(run_id='3f', step_index=0, label='Read', at_s=1.5)
+    """
+    if isinstance(event, LogLine):
+        if len(event.message) > MAX_LINE:
+            event = event._replace(message=event.message[:MAX_LINE])
+    elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
+        event = event._replace(error=event.error[:MAX_ERROR])
+    return [type(event).__name__, *event]
+
+
+def unpack(packed: object) -> Event:
+    """The event that was packed.
+
+    Raises:
+        FlowValidationError: it is none.
+    """
+    try:
+        name, fields = packed[0], packed[1:]  # type: ignore[index]
+        if name == "RunStarted":
+            *others, key, seen = fields
+            fields = [*others, key and SourceKey(*key), _seen(seen)]
+        elif name == "RunFinished":
+            fields[-1] = _seen(fields[-1])
+        elif name == "StepFinished":
+            fields[-1] = tuple(fields[-1])
+        event: Event = _EVENTS[name](*fields)
+    except (TypeError, ValueError, LookupError) as error:
+        raise _refused(f"{str(packed)[:200]} is no event") from error
+    return event
+
+
+def pack_job(job: Job) -> Message:
+    """A job as JSON can hold it."""
+    sources = [[one.root, one.path, one.key, one.run_id, one.seen] for one in job.sources]
+    return {"kind": "job", "job": vars(job) | {"sources": sources}}
+
+
+def unpack_job(message: Message) -> Job:
+    """The job that was packed.
+
+    Raises:
+        FlowValidationError: it is none.
+    """
+    try:
+        fields = dict(message["job"])
+        sources = [
+            JobSource(root, path, key and SourceKey(*key), run_id, None if seen is None else _seen(seen))
+            for root, path, key, run_id, seen in fields.pop("sources")
+        ]
+        return Job(**fields, sources=tuple(sources))
+    except (TypeError, ValueError, KeyError) as error:
+        raise _refused(f"{str(message)[:200]} is no job") from error
+
+
+class LogLimit:
+    """How much of what one run prints is kept: so many lines, so many characters.
+
+    Example:
+        >>> limit = LogLimit(lines=1)
+        >>> limit.takes("kept"), limit.takes("not kept"), limit.left_out
+        (True, False, 1)
+    """
+
+    def __init__(self, lines: int = MAX_LOG_LINES, size: int = MAX_LOG_BYTES) -> None:
+        self._lines = lines
+        self._size = size
+        self.left_out = 0
+
+    def takes(self, text: str) -> bool:
+        """Whether there is room for this line; one that is not taken is counted."""
+        if self.is_full:
+            self.left_out += 1
+            return False
+        self._lines -= 1
+        self._size -= len(text)
+        return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no line is taken any more."""
+        return self._lines <= 0 or self._size <= 0
+
+    def summary(self) -> str | None:
+        """What to tell at the end of a log that is not whole; None when it is."""
+        if not self.left_out:
+            return None
+        return f"{self.left_out:,} more lines were printed and are not kept"
+
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_EVENTS: dict[str, Any] = {
+    kind.__name__: kind for kind in (RunStarted, StepStarted, StepProgress, StepFinished, LogLine, RunFinished)
+}
+
+
+def _seen(packed: Any) -> tuple[SeenSource, ...]:
+    return tuple(SeenSource(SourceKey(*key), Signature(*signature)) for key, signature in packed)
+
+
+def _message(content: bytearray) -> Message:
+    try:
+        message = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise _refused(f"a frame holds no JSON ({error})") from error
+    if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
+        raise _refused("a frame holds no message")
+    return message
+
+
+def _refused(what: str) -> FlowValidationError:
+    return FlowValidationError(
+        what,
+        where="between the daemon and a worker",
+        mend="stop the daemon with `data-engine kill` and start it again; if it comes back, both sides differ in version",
+    )

@@ -1,0 +1,357 @@
+"""What the daemon answers: each request checked, handed to the engine, and its answer as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from data_engine.daemon.loop import Daemon
+from data_engine.daemon.server import Answer
+from data_engine.engine.lookout import Lookout
+from data_engine.engine.plan import Verdict, why_blocked, why_no_candidate
+from data_engine.engine.reasons import ByHand, EngineOff
+from data_engine.errors import FlowValidationError
+from data_engine.model import Run, utc_text
+
+LONGEST_WAIT_S = 30.0
+MOST_VERDICTS = 1000
+
+
+class DaemonRequests:
+    """The requests of one daemon; `shut_down(kill)` ends its process."""
+
+    def __init__(self, daemon: Daemon, *, daemon_id: str, version: str, shut_down: Any) -> None:
+        self.daemon = daemon
+        self.last_request_s = time.monotonic()
+        self.watchers = 0
+        self._facts = {"daemon_id": daemon_id, "version": version, "pid": os.getpid()}
+        self._shut_down = shut_down
+        self.questions: dict[str, Answer] = {
+            "ping": self.ping,
+            "status": self.status,
+            "runs": self.runs,
+            "log": self.log,
+            "explain": self.explain,
+        }
+        self.commands: dict[str, Answer] = {
+            "engine": self.engine,
+            "run": self.run,
+            "wait": self.wait,
+            "stop-run": self.stop_run,
+            "kill-run": self.kill_run,
+            "retry": self.retry,
+            "enable": self.enable,
+            "deploy": self.deploy,
+            "reset": self.reset,
+            "shutdown": self.shutdown,
+        }
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    async def ping(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Who answers; it does not count as somebody being there."""
+        return self._facts | {"workspace_root": str(self.daemon.home.layout.root)}
+
+    async def status(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The whole state: daemon, engine, flows and active runs."""
+        self._noticed()
+        return self._status()
+
+    async def runs(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The newest runs, of one `flow` when given."""
+        self._noticed()
+        limit = _whole(given.get("limit", "100"), "limit")
+        return {"runs": [run.as_dict() for run in self.daemon.ledger.runs(given.get("flow"), limit)]}
+
+    async def log(self, given: dict[str, Any]) -> dict[str, Any]:
+        """A run with its steps and lines."""
+        self._noticed()
+        run = self._run(_text(given, "run_id"))
+        ledger = self.daemon.ledger
+        ledger.flush()
+        return {
+            "run": run.as_dict(),
+            "steps": [step.as_dict() for step in ledger.steps(run.run_id)],
+            "lines": [line.as_dict() for line in ledger.log(run.run_id)],
+        }
+
+    async def explain(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Why a flow, or each flow that could take a file, does or does not run."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        subject = _text(given, "subject")
+        daemon = self.daemon
+        if subject in daemon.deployer.flows:
+            return {"reasons": await asyncio.to_thread(self._explain_flow, subject)}
+        path = Path(subject)
+        found = []
+        for flow in sorted(daemon.deployer.flows):
+            watch = daemon.watch_of(flow)
+            if watch is not None and watch.trigger.source is not None and path.is_relative_to(watch.trigger.source):
+                inside = path.relative_to(watch.trigger.source).as_posix()
+                why = why_no_candidate(watch, inside)
+                if why is not None:
+                    found.append(_reason(flow, str(path), why.text))
+                    continue
+                reasons = await asyncio.to_thread(self._explain_flow, flow)
+                found += [one for one in reasons if one["source"] in (str(path), None)] or [
+                    _reason(flow, str(path), "no such file was seen")
+                ]
+        if not found:
+            known = ", ".join(sorted(daemon.deployer.flows)) or "none"
+            raise FlowValidationError(
+                f"{subject!r} is neither a flow nor a file of any flow's source",
+                where="explain",
+                mend=f"name a flow ({known}) or a path under a source folder",
+            )
+        return {"reasons": found}
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    async def engine(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Turn the engine on or off."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        if _flag(given, "on"):
+            await self.daemon.start_engine()
+        else:
+            await self.daemon.stop_engine()
+        return self._status()
+
+    async def run(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Run a flow by hand; the ids of its runs, which may still wait for their turn."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        params = given.get("params") or {}
+        if not isinstance(params, dict):
+            raise FlowValidationError(f"params must be an object, not {params!r}", where="run", mend='{"days": 3}')
+        source = given.get("source")
+        return {"run_ids": await self.daemon.run(_text(given, "flow"), None if source is None else str(source), params)}
+
+    async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Those of `run_ids` that have ended, at the latest after `timeout_s` (30 s at most)."""
+        self._noticed()
+        run_ids = given.get("run_ids")
+        if not isinstance(run_ids, list) or not all(isinstance(one, str) for one in run_ids):
+            raise FlowValidationError("run_ids must be a list of texts", where="wait", mend='{"run_ids": ["..."]}')
+        until_s = time.monotonic() + min(float(given.get("timeout_s", LONGEST_WAIT_S)), LONGEST_WAIT_S)
+        while True:
+            pending = [one for one in run_ids if self.daemon.is_waiting(one) or one in self.daemon.active]
+            left_s = until_s - time.monotonic()
+            if not pending or left_s <= 0:
+                ended = [run for one in run_ids if one not in pending and (run := self.daemon.ledger.run(one))]
+                return {"ended": [run.as_dict() for run in ended], "pending": pending}
+            await self.daemon.wait_for_change(left_s)
+
+    async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Ask a run to end at its next step or item."""
+        return self._end(given, self.daemon.stop_run)
+
+    async def kill_run(self, given: dict[str, Any]) -> dict[str, Any]:
+        """End a run's process now."""
+        return self._end(given, self.daemon.kill_run)
+
+    async def retry(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Hold failed sources no longer."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        self.daemon.retry(given.get("flow"), given.get("source"))
+        return {}
+
+    async def enable(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Let a flow run by itself, or not."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        self.daemon.set_enabled(_text(given, "flow"), _flag(given, "enabled"))
+        return self._status()
+
+    async def deploy(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Deploy a module, or all, as they are now."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        await self.daemon.deploy(given.get("flow"))
+        return self._status()
+
+    async def reset(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Forget a flow's (or every flow's) history and freshness; how many runs went."""
+        self._noticed()
+        flow = given.get("flow")
+        return {"count": self.daemon.ledger.reset_all() if flow is None else self.daemon.ledger.reset_flow(str(flow))}
+
+    async def shutdown(self, given: dict[str, Any]) -> dict[str, Any]:
+        """End the daemon: when its work is done, or now with `kill`."""
+        self._shut_down(bool(given.get("kill", False)))
+        return {}
+
+    # -- the stream ------------------------------------------------------------------------------------------------
+
+    async def next_status(self, after: int) -> tuple[int, dict[str, Any]]:
+        """The status once its number is past `after`."""
+        while self.daemon.number <= after:
+            await self.daemon.wait_for_change(LONGEST_WAIT_S)
+        return self.daemon.number, self._status()
+
+    def watcher(self, change: int) -> None:
+        """One more or one less client listens."""
+        self.watchers += change
+        self._noticed()
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _noticed(self) -> None:
+        self.last_request_s = time.monotonic()
+
+    def _status(self) -> dict[str, Any]:
+        daemon = self.daemon
+        layout = daemon.home.layout
+        last = daemon.ledger.last_runs()
+        switches = daemon.ledger.switches()
+        running = {run.flow for run in daemon.active.values()}
+        return {
+            "workspace_id": layout.workspace_id,
+            "workspace_root": str(layout.root),
+            "daemon": self._facts | {"running": True},
+            "engine": {
+                "on": daemon.is_engine_on,
+                "stopping": daemon.is_stopping,
+                "starting": not daemon.ready.is_set(),
+            },
+            "lease": {
+                "state": "mine" if daemon.is_engine_on or daemon.active else "available",
+                "owner": None,
+                "token": 0,
+                "heartbeat_age_s": None,
+                "requested_by": None,
+            },
+            "trouble": None if daemon.deployer.trouble is None else daemon.deployer.trouble.as_dict(),
+            "flows": [
+                self._flow(name, last.get(name), switches, name in running) for name in sorted(daemon.deployer.flows)
+            ],
+            "active_runs": [
+                {
+                    "run_id": run.run_id,
+                    "flow": run.flow,
+                    "source": run.source,
+                    "step": run.step,
+                    "done": run.done,
+                    "total": run.total,
+                    "started_at_utc": utc_text(run.started_at_s),
+                }
+                for run in daemon.active.values()
+            ],
+        }
+
+    def _flow(self, name: str, last: Run | None, switches: Mapping[str, bool], is_running: bool) -> dict[str, Any]:
+        daemon = self.daemon
+        deployed = daemon.deployer.flows[name]
+        entry, watch = deployed.entry, daemon.watch_of(name)
+        blocked = None if watch is None else why_blocked(watch, switches=switches, is_engine_on=daemon.is_engine_on)
+        if is_running:
+            state = "running"
+        elif watch is None:
+            state = "broken"
+        elif watch.trigger.mode == "manual":
+            state = "manual"
+        elif not switches.get(name, True):
+            state = "disabled"
+        else:
+            ready = "poll ready" if watch.trigger.mode == "poll" else "schedule ready"
+            state = ready if blocked is not None else "polling" if watch.trigger.mode == "poll" else "scheduled"
+        reason = entry.error.what if entry.error is not None else None if blocked is None else blocked.text
+        return {
+            "name": name,
+            "group": entry.group,
+            "title": entry.title,
+            "mode": entry.mode,
+            "trigger": entry.trigger,
+            "enabled": switches.get(name, True),
+            "state": state,
+            "reason": None if watch is not None and watch.trigger.mode == "manual" else reason,
+            "edit": deployed.edit,
+            "next_run_utc": daemon.next_utc(name),
+            "last_run": None if last is None else last.as_dict(),
+            "error": None if entry.error is None else entry.error.as_dict(),
+        }
+
+    def _explain_flow(self, name: str) -> list[dict[str, Any]]:
+        daemon = self.daemon
+        watch = daemon.watch_of(name)
+        if watch is None:
+            error = daemon.deployer.flows[name].entry.error
+            return [_reason(name, None, f"broken: {error.what if error else 'unknown'}")]
+        if watch.trigger.mode == "manual":
+            return [_reason(name, None, ByHand().text)]
+        blocked = why_blocked(watch, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on)
+        if blocked is not None:
+            return [_reason(name, None, blocked.text)]
+        looking = daemon.watching(name)
+        if isinstance(looking, Lookout):
+            verdicts: list[Verdict] = []
+            for verdict in looking.verdicts():
+                verdicts.append(verdict)
+                if len(verdicts) == MOST_VERDICTS:
+                    break
+            root = watch.trigger.source
+            assert root is not None
+            reasons = [
+                _reason(
+                    name, str(root / one.key.path) if one.key is not None and one.key.path else str(root), one.why.text
+                )
+                for one in verdicts
+            ]
+            return reasons or [_reason(name, str(root), "no candidate files")]
+        next_utc = daemon.next_utc(name)
+        return [_reason(name, None, EngineOff().text if looking is None else f"next at {next_utc}")]
+
+    def _run(self, run_id: str) -> Run:
+        run = self.daemon.ledger.run(run_id)
+        if run is None:
+            raise FlowValidationError(
+                f"there is no run {run_id!r}", where="run id", mend="take an id from `data-engine runs`"
+            )
+        return run
+
+    def _end(self, given: dict[str, Any], act: Any) -> dict[str, Any]:
+        self._noticed()
+        run = self._run(_text(given, "run_id"))
+        if not act(run.run_id):
+            raise FlowValidationError(
+                f"run {run.run_id[:8]} is not running in this daemon: it is {run.status}",
+                where="run id",
+                mend="take an id from the active runs of `data-engine status`",
+            )
+        return {"run_id": run.run_id}
+
+
+def _reason(flow: str, source: str | None, text: str) -> dict[str, Any]:
+    return {"flow": flow, "source": source, "reason": text}
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise FlowValidationError(f"{name} must be a text, not {value!r}", where="the request", mend=f"give {name}")
+    return value
+
+
+def _flag(given: Mapping[str, Any], name: str) -> bool:
+    value = given.get(name)
+    if not isinstance(value, bool):
+        raise FlowValidationError(
+            f"{name} must be true or false, not {value!r}", where="the request", mend=f"give {name}"
+        )
+    return value
+
+
+def _whole(value: Any, name: str) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0:
+        raise FlowValidationError(f"{name}={value!r} must be a whole number", where="the request", mend=f"{name}=100")
+    return number

@@ -1,0 +1,131 @@
+"""What a worker puts back between two jobs, and what it finds that it cannot put back."""
+
+from __future__ import annotations
+
+import locale
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MOST_GROWTH_BYTES = 500 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What author code may change for the whole process, as it was when the worker had run nothing yet."""
+
+    environ: dict[str, str]
+    path: list[str]
+    handlers: dict[signal.Signals, Any]
+    streams: tuple[Any, Any, Any]
+    filters: list[Any]
+    log_handlers: list[logging.Handler]
+    log_level: int
+    log_disabled: int
+    locale: str
+    umask: int
+
+    @classmethod
+    def now(cls) -> ProcessState:
+        """The state of this process."""
+        umask = os.umask(0o022)
+        os.umask(umask)
+        return cls(
+            environ=dict(os.environ),
+            path=list(sys.path),
+            handlers=_handlers(),
+            streams=(sys.stdin, sys.stdout, sys.stderr),
+            filters=list(warnings.filters),
+            log_handlers=list(logging.root.handlers),
+            log_level=logging.root.level,
+            log_disabled=logging.root.manager.disable,
+            locale=locale.setlocale(locale.LC_ALL),
+            umask=umask,
+        )
+
+    def restore(self, folder: Path) -> None:
+        """Put everything back and leave for `folder`. Called from the main thread."""
+        os.chdir(folder)
+        if dict(os.environ) != self.environ:
+            os.environ.clear()
+            os.environ.update(self.environ)
+        sys.path[:] = self.path
+        for number, handler in _handlers().items():
+            if handler is not self.handlers[number] and self.handlers[number] is not None:
+                with suppress(OSError, ValueError):
+                    signal.signal(number, self.handlers[number])
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.stdin, sys.stdout, sys.stderr = self.streams
+        if warnings.filters != self.filters:
+            warnings.filters[:] = self.filters  # type: ignore[index]
+            warnings._filters_mutated()  # type: ignore[attr-defined]
+        logging.root.handlers[:] = self.log_handlers
+        logging.root.setLevel(self.log_level)
+        logging.disable(self.log_disabled)
+        if locale.setlocale(locale.LC_ALL) != self.locale:
+            with suppress(locale.Error):
+                locale.setlocale(locale.LC_ALL, self.locale)
+        os.umask(self.umask)
+
+
+def leaks(own_threads: set[int], root: Path, base_bytes: int) -> list[str]:
+    """Why this process should not be used again, in a few words each; empty when it is as good as new.
+
+    `own_threads` are the worker's, `root` is the workspace, `base_bytes` its memory before the first job.
+    """
+    found = [f"thread {thread.name}" for thread in threading.enumerate() if thread.ident not in own_threads]
+    if _has_children():
+        found.append("a child process")
+    found += [f"open file {path}" for path in _open_files() if path.startswith(f"{root}{os.sep}")]
+    growth = memory_bytes() - base_bytes
+    if growth > MOST_GROWTH_BYTES:
+        found.append(f"{growth // (1024 * 1024)} MB more memory")
+    return found
+
+
+def memory_bytes() -> int:
+    """How much memory this process holds."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+
+
+def _handlers() -> dict[signal.Signals, Any]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals() if isinstance(number, signal.Signals)}
+
+
+def _has_children() -> bool:
+    if sys.platform == "win32":
+        import psutil
+
+        return bool(psutil.Process().children())
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _open_files() -> list[str]:
+    folder = "/proc/self/fd"
+    if not os.path.isdir(folder):
+        import psutil
+
+        return [file.path for file in psutil.Process().open_files()]
+    found = []
+    for name in os.listdir(folder):
+        with suppress(OSError):
+            found.append(os.readlink(f"{folder}/{name}"))
+    return found

@@ -1,0 +1,370 @@
+"""The worker process: takes jobs from the daemon, runs them one at a time, and sends home what happens.
+
+Started as `python -P -m data_engine.daemon.worker CHANNEL DAEMON_PID`, in a session of its own. Standard output and error
+are pipes the daemon reads, so that what C code, children and a dying interpreter write is kept too. The ledger is the
+daemon's: a run begins when the daemon has stored its start.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import io
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from data_engine.daemon.clock import boot_clock
+from data_engine.daemon.messages import (
+    Frames,
+    Job,
+    JobSource,
+    LogLimit,
+    Message,
+    encode,
+    pack,
+    unpack_job,
+)
+from data_engine.daemon.sessions import end_session
+from data_engine.daemon.tidy import ProcessState, leaks, memory_bytes
+from data_engine.engine.candidates import seen_now
+from data_engine.engine.capture import is_captured
+from data_engine.engine.home import Home
+from data_engine.engine.run import run_source
+from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
+from data_engine.flow.control import RunInterrupted
+from data_engine.flow.flow import Flow
+from data_engine.flow.trigger import Poll
+from data_engine.model import Event, LogLine, RunFinished, RunStarted, SourceKey, SourceState, StepFinished
+from data_engine.notebook.catalog import entry_message, find_module, read_catalog
+from data_engine.notebook.load import FlowModules
+from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+
+WHERE_SIGNAL = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
+"""Makes a worker write where its threads are to standard error, also when it hangs in C code."""
+
+
+def main() -> None:
+    """Work until the daemon says goodbye; end at once, with everything started here, when it is gone."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
+    _die_with(int(sys.argv[2]))
+    faulthandler.enable(file=2)
+    if sys.platform != "win32":
+        faulthandler.register(WHERE_SIGNAL, file=2)
+    sys.stdout = sys.__stdout__ = _Screen(1)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _Screen(2)  # type: ignore[misc]
+    worker = Worker(channel)
+    threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
+    worker.work()
+
+
+class _Screen(io.TextIOWrapper):
+    """A worker's standard stream: what a run has already taken as its line is not sent a second time."""
+
+    is_fork = False
+
+    def __init__(self, descriptor: int) -> None:
+        file = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - it stays open for the life of the process
+        super().__init__(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+    def write(self, text: str, /) -> int:
+        """Send the text, unless the run that prints has it."""
+        if is_captured() and not _Screen.is_fork:
+            return len(text)
+        return super().write(text)
+
+
+class Worker:
+    """One worker process. Jobs are run by the main thread; another one listens to the daemon."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._send_lock = threading.Lock()
+        self._held = bytearray()
+        self._jobs: SimpleQueue[Message | None] = SimpleQueue()
+        self._answers: SimpleQueue[Message] = SimpleQueue()
+        self._stops: set[str] = set()
+        self._work_until: float | None = None
+        self._renewed = threading.Condition()
+        self._is_fork = False
+        self._run_id: str | None = None
+        self._begun = 0
+        self._log = LogLimit()
+        self._flow_name = ""
+        self._flush_c_streams = _flush_of_c()
+        self._modules: FlowModules | None = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._be_a_fork)
+
+    def work(self) -> None:
+        """Run the jobs that come, one after the other."""
+        hello = self._jobs.get()
+        if hello is None:
+            return
+        self._home = _home(hello)
+        runtime_dir = self._home.local.runtime_dir
+        runtime_dir.mkdir(parents=True, exist_ok=True)
+        state = ProcessState.now()
+        own_threads = {thread.ident for thread in threading.enumerate() if thread.ident is not None}
+        base_bytes = memory_bytes()
+        module_count = len(sys.modules)
+        gc.collect()
+        gc.freeze()  # what is there now stays; looking through it again after each job would cost more than the job
+        self._send({"kind": "ready"})
+        while (message := self._jobs.get()) is not None:
+            job = unpack_job(message)
+            done = self._describe(job, message["bad"]) if job.kind == "describe" else self._run(job)
+            self._send(done)
+            self._forget_module(job)
+            state.restore(runtime_dir)
+            gc.collect()
+            if len(sys.modules) != module_count:
+                module_count = len(sys.modules)
+                gc.freeze()
+            self._send({"kind": "idle", "leaks": leaks(own_threads, self._home.layout.root, base_bytes)})
+
+    def listen(self) -> None:
+        """Take what the daemon sends, until it is gone."""
+        frames = Frames()
+        with suppress(OSError, FlowValidationError):
+            while data := self._channel.recv(65536):
+                for message in frames.feed(data):
+                    self._take(message)
+        end_session(os.getpid())
+        os._exit(0)
+
+    def _take(self, message: Message) -> None:
+        match message["kind"]:
+            case "go" | "refuse":
+                self._answers.put(message)
+            case "stop":
+                with self._renewed:
+                    self._stops.add(message["run_id"])
+                    self._renewed.notify_all()
+            case "work_until":
+                with self._renewed:
+                    self._work_until = message["at_s"]
+                    self._renewed.notify_all()
+            case "hello":
+                self._work_until = message["work_until"]
+                self._jobs.put(message)
+            case "bye":
+                self._jobs.put(None)
+            case _:
+                self._jobs.put(message)
+
+    def _run(self, job: Job) -> Message:
+        """Run every source of the job; what to answer."""
+        self._begun = 0
+        try:
+            os.chdir(self._home.layout.flow_modules_dir)
+            modules = self._modules_in(job.content)
+            flow = modules.load(find_module(modules, job.flow or "")).flow
+        except BaseException as raised:
+            return _refusal(raised, 0)
+        self._send({"kind": "loaded"})
+        for number, source in enumerate(job.sources):
+            self._run_id = None
+            self._wait_until_allowed()
+            try:
+                self._run_one(flow, source, job)
+            except BaseException as raised:
+                if self._begun == number:
+                    return _refusal(raised, number)
+            finally:
+                self._run_id = None
+        return {"kind": "done", "status": "done", "begun": len(job.sources)}
+
+    def _run_one(self, flow: Flow, source: JobSource, job: Job) -> None:
+        where, seen = source.as_source(), source.seen
+        if seen is None:
+            by_content = self._home.settings().freshness == "content"
+            states: dict[SourceKey, SourceState] | None = {} if by_content else None  # the ledger is the daemon's
+            seen = seen_now(flow, where, states=states) if isinstance(flow.trigger, Poll) else ()
+        run_source(
+            flow,
+            where,
+            home=self._home,
+            sink=self._sink,
+            params=job.params,
+            may_work=self._may_work,
+            seen=seen,
+            run_id=source.run_id,
+        )
+
+    def _sink(self, event: Event) -> None:
+        """Send an event home; the start of a run returns when the daemon has stored it."""
+        if self._is_fork:
+            if isinstance(event, (StepFinished, RunFinished)):
+                os._exit(event.status != "success")  # a forked child came back out of the step; it is no second run
+            return
+        kind = type(event)
+        if kind is LogLine:
+            if self._log.takes(event.message):  # type: ignore[union-attr]
+                self._send_event(event)
+            return
+        if kind is StepFinished or kind is RunFinished:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self._flush_c_streams()
+        if isinstance(event, RunFinished) and (left_out := self._log.summary()):
+            self._send_event(LogLine(event.run_id, self._flow_name, None, "WARNING", left_out, event.at_s))
+        if kind is StepFinished:
+            self._hold({"kind": "event", "event": pack(event)})  # the next event follows at once and takes it along
+            return
+        self._send_event(event)
+        if isinstance(event, RunStarted):
+            self._log = LogLimit()
+            self._flow_name = event.flow
+            answer = self._answers.get()
+            if answer["kind"] == "refuse":
+                raise LedgerError(**answer["error"])
+            self._run_id = event.run_id
+            self._begun += 1
+
+    def _may_work(self) -> None:
+        if self._stops and self._run_id in self._stops:
+            raise RunInterrupted("stopped", "stopped by request")
+        if self._work_until is not None and boot_clock() >= self._work_until:
+            self._wait_until_allowed()
+
+    def _wait_until_allowed(self) -> None:
+        """Until the daemon may let work go on; a stop ends the run that waits."""
+        self._send_held()
+        with self._renewed:
+            while self._work_until is not None and boot_clock() >= self._work_until:
+                if self._run_id in self._stops:
+                    raise RunInterrupted("stopped", "stopped by request")
+                self._renewed.wait()
+
+    def _describe(self, job: Job, bad: dict[str, dict[str, str | None]]) -> Message:
+        """The entries of every module, or of the job's; `bad` are those that ended a worker before."""
+        known_bad = {
+            name: FlowExecutionError(flow_name=name, phase="import", detail=str(one["detail"]), cell=one["cell"])
+            for name, one in bad.items()
+        }
+        try:
+            os.chdir(self._home.layout.flow_modules_dir)
+            modules = self._modules_in(job.content)
+            entries = read_catalog(modules, begin=self._say_describing, known_bad=known_bad)
+        except BaseException as raised:
+            return _refusal(raised, 0)
+        described = [entry_message(entry) for entry in entries if job.flow in (None, entry.name)]
+        return {"kind": "done", "status": "done", "begun": 0, "described": described}
+
+    def _say_describing(self, name: str) -> None:
+        self._send({"kind": "describing", "name": name})
+
+    def _modules_in(self, content: str | None) -> FlowModules:
+        folder = None if content is None else Path(content)
+        known = self._modules
+        if known is None or known.content != (folder or known.folder):
+            if known is not None:
+                for name in [name for name in sys.modules if name.startswith(known.package + ".")]:
+                    del sys.modules[name]
+            layout, local = self._home.layout, self._home.local
+            known = self._modules = FlowModules(
+                layout.flow_modules_dir, cache_dir=local.compiled_flow_modules_dir, content=folder
+            )
+        return known
+
+    def _forget_module(self, job: Job) -> None:
+        """Let go of the module, so that what its globals hold is gone before the worker is called clean."""
+        if self._modules is not None and job.flow is not None:
+            package = self._modules.package
+            sys.modules.pop(f"{package}.{job.flow}", None)
+            if package in sys.modules:
+                vars(sys.modules[package]).pop(job.flow, None)
+
+    def _send_event(self, event: Event) -> None:
+        self._send({"kind": "event", "event": pack(event)})
+
+    def _send(self, message: Message) -> None:
+        if self._is_fork:
+            return
+        self._hold(message)
+        self._send_held()
+
+    def _hold(self, message: Message) -> None:
+        frame = encode(message)
+        with self._send_lock:
+            self._held += frame
+
+    def _send_held(self) -> None:
+        if self._is_fork:
+            return
+        with self._send_lock:
+            try:
+                self._channel.sendall(self._held)
+            except OSError as error:
+                os.write(2, f"the channel to the daemon is gone: {error}\n".encode())
+                end_session(os.getpid())
+            self._held.clear()
+
+    def _be_a_fork(self) -> None:
+        # A child that kept the channel would hide its parent's death from the daemon.
+        self._is_fork = _Screen.is_fork = True
+        self._channel.close()
+
+
+def _home(hello: Message) -> Home:
+    fields: dict[str, Any] = dict(hello["local"])
+    for name in ("state_root", "artifacts_override", "ledger_override"):
+        fields[name] = fields[name] and Path(fields[name])
+    return Home(WorkspaceLayout(Path(hello["workspace_root"])), LocalLayout(**fields))
+
+
+def _refusal(raised: BaseException, begun: int) -> Message:
+    """What to answer when no (further) run could begin."""
+    if isinstance(raised, FlowValidationError):
+        error = raised.as_dict()
+    elif isinstance(raised, OSError):
+        error = FlowValidationError(
+            f"the workspace cannot be reached: {raised}",
+            where=str(raised.filename),
+            mend="check whether its drive is connected",
+        ).as_dict()
+    else:
+        error = FlowValidationError(f"{type(raised).__name__}: {raised}").as_dict()
+    return {"kind": "done", "status": "refused", "error": error, "begun": begun}
+
+
+def _die_with(daemon_pid: int) -> None:
+    """Let the system end this process when the daemon's ends, also while it hangs.
+
+    Reference: prctl(2), PR_SET_PDEATHSIG.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+    if sys.platform != "win32" and os.getppid() != daemon_pid:
+        os._exit(0)
+
+
+def _flush_of_c() -> Callable[[], object]:
+    """C's `fflush` for all its streams, after making C's standard output give each line at once, so that a crash loses none."""
+    if sys.platform == "win32":
+        return lambda: None
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    name = "__stdoutp" if sys.platform == "darwin" else "stdout"
+    line_buffered = 1
+    with suppress(ValueError):
+        library.setvbuf(ctypes.c_void_p.in_dll(library, name), None, line_buffered, 0)
+    return partial(library.fflush, None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,505 @@
+"""The daemon's workers: handles and the pool. One run at a time in each, warm, reused while clean, one ready to take over.
+
+A worker that dies, is killed, or holds on to what a run left behind costs its own run only. Whatever happens, each run
+that has begun gets an end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from data_engine.daemon.child import (
+    Child,
+    cause_of_death,
+    environment_of_workers,
+    is_machinery,
+    line_text,
+    memory_kills,
+)
+from data_engine.daemon.messages import (
+    Job,
+    JobEnd,
+    JobSource,
+    LogLimit,
+    Message,
+    encode,
+    pack_job,
+    unpack,
+)
+from data_engine.daemon.sessions import end_orphans
+from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
+from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+
+__all__ = ["JobEnd", "Workers", "end_orphans"]
+
+log = logging.getLogger(__name__)
+
+LOAD_TIMEOUT_S = 120.0
+_GOODBYE_S = 1.0
+_IDLE_S = 300.0
+_EARLY_LINES = 200
+_MOST_FAILED_STARTS = 3
+
+
+class Workers:
+    """The worker processes of one workspace. Everything happens on the thread of the loop it was made in.
+
+    At most `limit` jobs of kind "run" at once. `on_event` gets what the runs report; a run goes on past its start only when
+    `on_event` has returned for it, and does not begin when that raises `LedgerError`. `on_done` gets the end of each job.
+    `remember` is told the pid and start time of a worker before it is used, `forget` the pid when it is gone with all it
+    started; what is still remembered when a daemon starts is for `end_orphans`. A module that takes longer than
+    `load_timeout_s` to import is given up.
+    """
+
+    def __init__(
+        self,
+        *,
+        workspace_root: Path,
+        local: LocalLayout,
+        interpreter: str,
+        limit: int,
+        on_event: Callable[[Job, Event], None],
+        on_done: Callable[[Job, JobEnd], None],
+        remember: Callable[[int, float], None],
+        forget: Callable[[int], None],
+        load_timeout_s: float = LOAD_TIMEOUT_S,
+    ) -> None:
+        self._root = workspace_root
+        self._modules_dir = WorkspaceLayout(workspace_root).flow_modules_dir
+        self._local = local
+        self._interpreter = interpreter
+        self._limit = limit
+        self._on_event = on_event
+        self._on_done = on_done
+        self._remember = remember
+        self._forget = forget
+        self._load_timeout_s = load_timeout_s
+        self._work_until: float | None = None
+        self._handles: list[_Handle] = []
+        self._is_closing = False
+        self._failed_starts = 0
+        self._all_gone: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Warm a worker."""
+        self._loop = asyncio.get_running_loop()
+        self._keep_one_ready()
+
+    def free(self) -> int:
+        """How many more jobs may be started now."""
+        return max(0, self._limit - sum(1 for one in self._handles if one.job is not None and one.job.kind == "run"))
+
+    def submit(self, job: Job) -> None:
+        """Start the job, on a warm worker at once, else on a new one.
+
+        Raises:
+            FlowValidationError: the job's params are no JSON.
+        """
+        self._assign(job, {}, encode(pack_job(job) | {"bad": {}}))
+
+    def stop(self, run_id: str) -> bool:
+        """Ask a run to end at its next step, item, progress or log line; whether a worker has it."""
+        handle = self._holder(run_id)
+        if handle is not None:
+            handle.child.send({"kind": "stop", "run_id": run_id})
+        return handle is not None
+
+    def kill(self, run_id: str, cause: str = "killed by request") -> bool:
+        """End a run's process now, with all it started; whether a worker has it.
+
+        A run that waits for another one of its job is stopped before its first step instead.
+        """
+        handle = self._holder(run_id)
+        if handle is None:
+            return False
+        is_next = handle.run is None and handle.begun == 0 and handle.sources[0].run_id == run_id
+        if is_next or (handle.run is not None and handle.run.started.run_id == run_id):
+            handle.kill(cause)
+            return True
+        return self.stop(run_id)
+
+    def set_work_until(self, boot_s: float | None) -> None:
+        """Let every worker wait at its next step or item once `boot_clock()` is past this, until it is set anew."""
+        self._work_until = boot_s
+        for handle in self._handles:
+            handle.child.send({"kind": "work_until", "at_s": boot_s})
+
+    def running(self) -> dict[str, Job]:
+        """The runs that have begun and not ended, with their jobs."""
+        return {
+            handle.run.started.run_id: handle.job
+            for handle in self._handles
+            if handle.run is not None and handle.job is not None
+        }
+
+    async def close(self, *, kill: bool = False) -> None:
+        """Let running jobs end, or kill them, and return when no worker is left."""
+        self._is_closing = True
+        for handle in list(self._handles):
+            if handle.job is None:
+                handle.retire()
+            elif kill:
+                handle.kill("the daemon was shut down")
+        if self._handles:
+            self._all_gone = asyncio.get_running_loop().create_future()
+            await self._all_gone
+
+    def _holder(self, run_id: str) -> _Handle | None:
+        for handle in self._handles:
+            if handle.run is not None and handle.run.started.run_id == run_id:
+                return handle
+            if any(source.run_id == run_id for source in handle.sources[handle.begun :]):
+                return handle
+        return None
+
+    def _assign(self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes) -> None:
+        idle = [handle for handle in self._handles if handle.is_free]
+        try:
+            handle = min(idle, key=lambda one: one.rank(job)) if idle else self._new_handle()
+        except Exception as error:
+            log.exception("no worker can be started")
+            failure = FlowValidationError(
+                f"no worker process can be started: {error}",
+                where=self._interpreter,
+                mend="see `data-engine doctor`; start the daemon again with an interpreter that has Data Engine",
+            )
+            end = JobEnd("refused", error=failure.as_dict(), cause="no worker could be started", not_begun=job.sources)
+            self._loop.call_soon(self._on_done, job, end)
+            return
+        handle.begin(job, bad, frame)
+        self._loop.call_soon(self._keep_one_ready)
+
+    def _new_handle(self) -> _Handle:
+        handle = _Handle(self)
+        self._handles.append(handle)
+        return handle
+
+    def _keep_one_ready(self) -> None:
+        is_hopeless = self._failed_starts >= _MOST_FAILED_STARTS  # until a job's own worker starts
+        if self._is_closing or is_hopeless or any(handle.is_free for handle in self._handles):
+            return
+        try:
+            self._new_handle()
+        except Exception:
+            log.exception("no worker can be started")
+            self._failed_starts += 1
+
+    def _gone(self, handle: _Handle) -> None:
+        if handle in self._handles:
+            self._handles.remove(handle)
+        self._forget(handle.child.pid)
+        if handle.is_starting and not handle.is_retired:
+            self._failed_starts += 1
+        self._keep_one_ready()
+        if not self._handles and self._all_gone is not None and not self._all_gone.done():
+            self._all_gone.set_result(None)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The run a worker is in."""
+
+    started: RunStarted
+    limit: LogLimit
+    begun_s: float
+    step: StepStarted | None = None
+    step_begun_s: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(eq=False)
+class _Handle:
+    """One worker and what it is doing."""
+
+    pool: Workers
+    job: Job | None = None
+    run: _Run | None = None
+    begun: int = 0
+    is_starting: bool = True
+    is_retired: bool = False
+    is_settling: bool = False
+    is_given_up: bool = False
+    killed_for: str | None = None
+    describing: str | None = None
+    bad: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    early: list[tuple[str, str]] = field(default_factory=list)
+    last: tuple[str | None, str | None] | None = None
+    load_timer: asyncio.TimerHandle | None = None
+    idle_timer: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        pool = self.pool
+        self.memory_kills = memory_kills()
+        self.child = Child(
+            pool._interpreter,
+            environment_of_workers(os.environ),
+            pool._local.runtime_dir,
+            on_messages=self._take_all,
+            on_lines=self._take_lines,
+            on_end=self._ended,
+        )
+        try:
+            pool._remember(self.child.pid, self.child.create_time)
+        except BaseException:
+            self.is_retired = True
+            self.child.end()
+            raise
+        local = {name: value and str(value) for name, value in asdict(pool._local).items()}
+        hello = {"kind": "hello", "workspace_root": str(pool._root), "local": local, "work_until": pool._work_until}
+        self.child.send(hello)
+
+    @property
+    def sources(self) -> tuple[JobSource, ...]:
+        """The sources of its job."""
+        return () if self.job is None else self.job.sources
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it can take a job."""
+        return self.job is None and not self.is_settling and not self.is_retired
+
+    def rank(self, job: Job) -> tuple[bool, bool, bool]:
+        """How good it is for the job, least first: it is there, ran the flow last, has run something."""
+        return self.is_starting, self.last != (job.flow, job.content), self.last is None
+
+    def begin(self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes) -> None:
+        """Give it the job, which is in the frame; `bad` are modules that ended a worker before, and how."""
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
+        self.job, self.bad, self.begun, self.describing = job, bad, 0, None
+        self.last = (job.flow, job.content)
+        self.early.clear()
+        self._expect_load()
+        self.child.send_frame(frame)
+
+    def kill(self, cause: str) -> None:
+        """End it now; its run ends as killed for this cause."""
+        self.killed_for = self.killed_for or cause
+        self.is_retired = True
+        self.child.end()
+
+    def retire(self) -> None:
+        """Let it go; what it does not let go of within a second is ended."""
+        self.is_retired = True
+        self.child.send({"kind": "bye"})
+        self.pool._loop.call_later(_GOODBYE_S, self.child.end)
+
+    def _expect_load(self) -> None:
+        self._stop_waiting_for_load()
+        self.load_timer = self.pool._loop.call_later(self.pool._load_timeout_s, self._never_loaded)
+
+    def _stop_waiting_for_load(self) -> None:
+        if self.load_timer is not None:
+            self.load_timer.cancel()
+            self.load_timer = None
+
+    def _never_loaded(self) -> None:
+        limit_s = self.pool._load_timeout_s
+        self._give_up(f"did not answer: the module never returned from import (waited {limit_s:g} s)")
+
+    def _out_of_time(self, limit_s: float) -> None:
+        self._give_up(f"the time limit of {limit_s:g} s ([limits] run_timeout) was reached")
+
+    def _give_up(self, cause: str) -> None:
+        self.killed_for = self.killed_for or cause
+        self.is_retired = self.is_given_up = True
+        self.child.end_after_telling_where()
+
+    def _take_all(self, messages: Iterator[Message]) -> None:
+        if self.is_given_up:
+            return  # the signal that asks where it hangs may have ended what hung
+        has_texts = False
+        for message in messages:
+            match message["kind"]:
+                case "event":
+                    event = unpack(message["event"])
+                    if not has_texts and isinstance(event, (StepFinished, RunFinished)):
+                        self.child.read_texts()
+                        has_texts = True
+                    self._take_event(event)
+                case "ready":
+                    self.is_starting = False
+                    self.pool._failed_starts = 0
+                case "describing":
+                    self.describing = str(message["name"])
+                    self._expect_load()
+                case "loaded":
+                    self._stop_waiting_for_load()
+                case "done":
+                    self._done(message)
+                case "idle":
+                    self._idle(message["leaks"])
+                case kind:
+                    raise FlowValidationError(f"a worker sent an unknown message {kind!r}", where="from a worker")
+
+    def _take_event(self, event: Event) -> None:
+        if self.job is None:
+            return
+        if isinstance(event, RunStarted):
+            self._begin_run(event)
+            return
+        run = self.run
+        if run is None or run.started.run_id != event.run_id:
+            return
+        if isinstance(event, StepStarted):
+            run.step, run.step_begun_s = event, time.monotonic()
+        elif isinstance(event, StepFinished):
+            run.step = None
+        elif isinstance(event, RunFinished):
+            self.child.finish_lines()
+            self._leave_run(run)
+        self._tell(event)
+
+    def _begin_run(self, started: RunStarted) -> None:
+        assert self.job is not None
+        if self.killed_for is not None:
+            return  # it is being killed: what has not begun shall not
+        try:
+            self.pool._on_event(self.job, started)
+        except LedgerError as error:
+            self.child.send({"kind": "refuse", "error": error.as_dict()})
+            return
+        self.run = _Run(started, LogLimit(), time.monotonic())
+        self.begun += 1
+        self.child.send({"kind": "go"})
+        limit_s = self.job.run_timeout_s
+        if limit_s is not None:
+            self.run.timer = self.pool._loop.call_later(limit_s, self._out_of_time, limit_s)
+        for level, line in self.early:
+            self._log(self.run, level, line)
+        self.early.clear()
+
+    def _leave_run(self, run: _Run) -> None:
+        if run.timer is not None:
+            run.timer.cancel()
+        if left_out := run.limit.summary():
+            self._log_now(run, "WARNING", left_out)
+        self.run = None
+
+    def _take_lines(self, level: str, lines: list[bytes]) -> None:
+        run = self.run
+        if run is None:
+            if self.job is not None and len(self.early) < _EARLY_LINES:
+                self.early += [(level, text) for line in lines if (text := line_text(line))]
+            return
+        for number, line in enumerate(lines):
+            if run.limit.is_full:
+                run.limit.left_out += len(lines) - number
+                return
+            text = line_text(line)
+            if text and not (level == "ERROR" and is_machinery(text, self.pool._modules_dir)):
+                self._log(run, level, text)
+
+    def _log(self, run: _Run, level: str, text: str) -> None:
+        if run.limit.takes(text):
+            self._log_now(run, level, text)
+
+    def _log_now(self, run: _Run, level: str, text: str) -> None:
+        started, step = run.started, run.step
+        label = None if step is None else step.label
+        self._tell(LogLine(started.run_id, started.flow, label, level, text, time.time()))
+
+    def _tell(self, event: Event) -> None:
+        assert self.job is not None
+        try:
+            self.pool._on_event(self.job, event)
+        except LedgerError:
+            log.exception("run %s: an event is not stored yet", event.run_id)  # the ledger keeps it and tries again
+
+    def _done(self, message: Message) -> None:
+        job = self.job
+        if job is None:
+            return
+        self._stop_waiting_for_load()
+        described = message.get("described")
+        end = JobEnd(
+            message["status"],
+            described=None if described is None else tuple(described),
+            error=message.get("error"),
+            not_begun=job.sources[message["begun"] :],
+        )
+        self.job, self.is_settling = None, True
+        self.pool._on_done(job, end)
+
+    def _idle(self, leaks: list[str]) -> None:
+        self.is_settling = False
+        if leaks:
+            log.info("worker %d is replaced: it still holds %s", self.child.pid, ", ".join(leaks[:5]))
+        if leaks or self.pool._is_closing:
+            self.retire()
+            self.pool._keep_one_ready()
+        else:
+            self.idle_timer = self.pool._loop.call_later(_IDLE_S, self._idle_for_long)
+
+    def _idle_for_long(self) -> None:
+        if self.is_free and sum(1 for one in self.pool._handles if one.is_free) > 1:
+            self.retire()
+
+    def _ended(self, status: int) -> None:
+        self._stop_waiting_for_load()
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
+        job, run = self.job, self.run
+        lacked_memory = memory_kills() > self.memory_kills
+        cause = self.killed_for or cause_of_death(status, lacked_memory=lacked_memory)
+        if run is not None:
+            self._end_run(run, cause)
+        self.job = None
+        self.pool._gone(self)
+        if job is None:
+            return
+        if job.kind == "describe" and self.describing is not None and self.describing not in self.bad:
+            found = {"detail": cause, "cell": self.child.place(self.pool._modules_dir)}
+            if not self.pool._is_closing:
+                bad = self.bad | {self.describing: found}
+                self.pool._assign(job, bad, encode(pack_job(job) | {"bad": bad}))
+                return
+        self.pool._on_done(job, self._end_of(job, cause, had_run=run is not None))
+
+    def _end_of(self, job: Job, cause: str, *, had_run: bool) -> JobEnd:
+        status: Literal["crashed", "killed"] = "crashed" if self.killed_for is None else "killed"
+        not_begun = job.sources[self.begun :]
+        if had_run or self.begun:
+            return JobEnd(status, not_begun=not_begun)
+        if self.is_starting and (words := self.child.last_words()):
+            cause = f"{cause}: {words}"
+        error = FlowExecutionError(
+            flow_name=job.flow or self.describing or "",
+            phase="import",
+            detail=cause,
+            cell=self.child.place(self.pool._modules_dir),
+        )
+        return JobEnd(status, error=error.as_dict(), cause=cause, not_begun=not_begun)
+
+    def _end_run(self, run: _Run, cause: str) -> None:
+        """Give the run of a worker that is gone its end."""
+        started, step = run.started, run.step
+        status = "failed" if self.killed_for is None else "killed"
+        text = cause
+        if step is not None or status == "failed":
+            error = FlowExecutionError(
+                flow_name=started.flow,
+                phase="step",
+                detail=cause,
+                step_label=None if step is None else step.label,
+                source_path=started.source,
+                cell=self.child.place(self.pool._modules_dir),
+            )
+            text = str(error)
+        now_s, clock_s = time.time(), time.monotonic()
+        self._log_now(run, "ERROR", text)
+        self._leave_run(run)
+        if step is not None:
+            word = "failed" if status == "failed" else "stopped"
+            elapsed_s = clock_s - run.step_begun_s
+            self._tell(StepFinished(started.run_id, step.step_index, step.label, word, now_s, elapsed_s, text))
+        elapsed_s = clock_s - run.begun_s
+        self._tell(RunFinished(started.run_id, status, now_s, elapsed_s, text, cause, started.seen))

@@ -1,0 +1,72 @@
+"""What a preview did, as a value and as one line."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from data_engine.engine.reuse import StepReport
+
+_LONGEST_LIST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewReport:
+    """One preview: what became of each step, the seconds it took, and the mirror paths it handed out.
+
+    Example:
+        >>> steps = (StepReport("raw", ran=False, at_s=0.0), StepReport("clean", ran=True, why="its code changed"))
+        >>> caption(PreviewReport("claims", steps, 0.014), at=lambda at_s: "12:04:31")
+        'preview claims · raw reused (12:04:31) · clean ran: its code changed · 14 ms'
+    """
+
+    flow: str
+    steps: tuple[StepReport, ...]
+    elapsed_s: float
+    wrote: tuple[Path, ...] = ()
+
+
+def caption(report: PreviewReport, *, at: Any = None) -> str:
+    """The report as one line; neighbours that fared alike are told together."""
+    at = at or (lambda at_s: time.strftime("%H:%M:%S", time.localtime(at_s)))
+    parts = [f"preview {report.flow}"]
+    for (ran, why), group in groupby(report.steps, key=lambda step: (step.ran, step.why)):
+        steps = list(group)
+        who = ", ".join(step.name for step in steps) if len(steps) <= _LONGEST_LIST else f"{len(steps)} steps"
+        parts.append(f"{who} ran: {why}" if ran else f"{who} reused ({at(min(step.at_s for step in steps))})")
+    not_kept = [f"{step.name} not kept ({step.not_kept})" for step in report.steps if step.not_kept and step.ran]
+    parts += not_kept[:_LONGEST_LIST]
+    if len(report.wrote) == 1:
+        parts.append(f"wrote to the mirror: {report.wrote[0].name}")
+    elif report.wrote:
+        parts.append(f"wrote to the mirror: {report.wrote[0].name} and {len(report.wrote) - 1} more")
+    return " · ".join([*parts, _duration(report.elapsed_s)])
+
+
+def show_caption(text: str) -> None:
+    """Show the line under the cell's result in a kernel, on standard error elsewhere."""
+    ipython = sys.modules.get("IPython")
+    shell: Any = ipython.get_ipython() if ipython is not None else None
+    if shell is None or getattr(shell, "kernel", None) is None:
+        print(text, file=sys.stderr)
+        return
+
+    def under_the_result(*_: object) -> None:
+        shell.events.unregister("post_run_cell", under_the_result)
+        shell.display_pub.publish({"text/plain": text, "text/html": _html(text)})
+
+    shell.events.register("post_run_cell", under_the_result)
+
+
+def _html(text: str) -> str:
+    from html import escape
+
+    return f'<div style="color: var(--jp-ui-font-color2, gray); font-size: 85%">{escape(text)}</div>'
+
+
+def _duration(elapsed_s: float) -> str:
+    return f"{elapsed_s * 1000:.0f} ms" if elapsed_s < 1 else f"{elapsed_s:.1f} s"

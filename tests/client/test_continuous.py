@@ -1,0 +1,442 @@
+"""`run(*flows)` here in this process: files dropped are run, schedules tick, nothing ends it but Ctrl-C.
+
+A thread plays the person: it waits for conditions, then sends the interrupt that Ctrl-C would.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow, run
+from data_engine.engine.continuous import run_until_interrupted
+from data_engine.model import Event, RunFinished, RunStarted, utc_text
+from tests.support import WorkspaceFiles
+
+LIMIT_S = 20.0
+
+
+def until(claim: Callable[[], bool]) -> None:
+    """Wait until `claim` holds; fail the test when it does not within a bounded time."""
+    deadline = time.monotonic() + LIMIT_S
+    while not claim():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.005)
+
+
+def running(person: Callable[[], None], *flows: Flow, **options: Any) -> list[Any]:
+    """What the continuous run returns when a person has done their part and pressed Ctrl-C."""
+    failures: list[BaseException] = []
+
+    def play() -> None:
+        try:
+            person()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            press_ctrl_c()
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    try:
+        answer = run_until_interrupted(flows, **options) if options else run(*flows)
+    finally:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return answer
+
+
+def press_ctrl_c() -> None:
+    """What a terminal sends; it wakes the main thread from whatever it waits for."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.CTRL_C_EVENT)  # type: ignore[attr-defined]
+
+
+class Seen:
+    """A step that remembers what it was run for."""
+
+    def __init__(self, *, fail_on: str = "") -> None:
+        self.names: list[str] = []
+        self.fail_on = fail_on
+
+    def __call__(self, context: Any) -> Any:
+        name = "-" if context.source is None or context.source.path is None else context.source.path.name
+        self.names.append(name)
+        if name == self.fail_on:
+            raise ValueError("boom")
+        return name
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return (tmp_path / "in").resolve()
+
+
+def polling(inbox: Path, step: Callable[[Any], Any], name: str = "poll", **options: Any) -> Flow:
+    given: dict[str, Any] = {"interval": "50ms", "settle": 0, **options}
+    return Flow(group="G", name=name).watch(mode="poll", source=inbox, **given).step(step)
+
+
+def test_the_backlog_and_what_is_dropped_later_is_run_once(inbox: Path) -> None:
+    seen = Seen()
+    (inbox / "a.csv").write_text("x")
+
+    def person() -> None:
+        until(lambda: seen.names == ["a.csv"])
+        (inbox / "b.csv.part").write_text("x")
+        (inbox / "b.csv.part").rename(inbox / "b.csv")
+        until(lambda: len(seen.names) == 2)
+        (inbox / "a.csv").write_text("longer")
+        until(lambda: len(seen.names) == 3)
+
+    assert running(person, polling(inbox, seen)) == []
+    assert seen.names == ["a.csv", "b.csv", "a.csv"]
+
+
+def test_events_find_a_file_long_before_the_next_scan(inbox: Path) -> None:
+    seen = Seen()
+
+    def person() -> None:
+        (inbox / "first.csv").write_text("x")
+        until(lambda: seen.names == ["first.csv"])  # from the first scan or from an event
+        (inbox / "sub").mkdir()
+        (inbox / "sub" / "second.csv").write_text("x")
+        until(lambda: len(seen.names) == 2)
+
+    running(person, polling(inbox, seen, interval="1h"))
+
+
+def test_a_source_that_comes_later_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Until then it is said, once, that it is not there."""
+    seen = Seen()
+    inbox = tmp_path / "later"
+
+    def person() -> None:
+        until(lambda: "unreachable since" in capsys.readouterr().err)
+        inbox.mkdir()
+        (inbox / "a.csv").write_text("x")
+        until(lambda: seen.names == ["a.csv"])
+
+    running(person, polling(inbox, seen))
+
+
+def test_a_failure_is_one_line_and_the_others_run(inbox: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not tried again until the file changes."""
+    seen = Seen(fail_on="bad.csv")
+    (inbox / "bad.csv").write_text("x")
+    (inbox / "good.csv").write_text("x")
+
+    def person() -> None:
+        until(lambda: len(seen.names) == 2)
+        (inbox / "more.csv").write_text("x")
+        until(lambda: len(seen.names) == 3)
+
+    running(person, polling(inbox, seen))
+
+    assert sorted(seen.names) == ["bad.csv", "good.csv", "more.csv"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('failed: Flow "poll" failed in step "Seen"')
+    assert "ValueError: boom (run " in line
+
+
+def test_interval_schedules_tick_and_a_busy_folder_starves_none(inbox: Path) -> None:
+    """They are of one group: between two sources the schedule has its turn."""
+    order: list[str] = []
+    for number in range(30):
+        (inbox / f"{number:02}.csv").write_text("x")
+
+    def slow(context: Any) -> None:
+        order.append(context.source.path.name)
+        time.sleep(0.02)
+
+    ticking = (
+        Flow(group="G", name="tick").watch(mode="schedule", interval="50ms").step(lambda context: order.append("tick"))
+    )
+
+    running(lambda: until(lambda: len(order) > 31), polling(inbox, slow), ticking)
+
+    assert "tick" in order[:10]
+    assert order.count("tick") > 2
+
+
+def test_flows_of_one_group_take_turns_and_groups_run_side_by_side(inbox: Path) -> None:
+    together: dict[str, int] = {"G": 0, "H": 0}
+    most = dict(together)
+    meeting = threading.Barrier(2)
+    met: list[bool] = []
+
+    def step(context: Any) -> None:
+        together[context.group] += 1
+        most[context.group] = max(most[context.group], together[context.group])
+        if not met and context.flow_name in ("g1", "h1"):
+            meeting.wait(LIMIT_S)  # passes only when both groups are running
+            met.append(True)
+        together[context.group] -= 1
+
+    (inbox / "a.csv").write_text("x")
+    flows = [
+        Flow(group=group, name=name).watch(mode="poll", source=inbox, interval="50ms", settle=0).step(step)
+        for group, name in (("G", "g1"), ("G", "g2"), ("H", "h1"))
+    ]
+
+    running(lambda: until(lambda: bool(met)), *flows)
+
+    assert most == {"G": 1, "H": 1}
+
+
+def test_several_sources_of_one_flow_run_at_once_when_it_allows_it(inbox: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (inbox / name).write_text("x")
+    meeting = threading.Barrier(2)
+    met: list[str] = []
+
+    def step(context: Any) -> None:
+        meeting.wait(LIMIT_S)
+        met.append(context.source.path.name)
+
+    running(lambda: until(lambda: len(met) == 2), polling(inbox, step, max_parallel=2))
+
+
+def test_ctrl_c_lets_the_running_step_end_and_records_the_run_as_stopped(ws: WorkspaceFiles) -> None:
+    """The next step does not begin; the file is held, not done, and the next start runs it."""
+    ws.source("in/a.csv")
+    ws.module(
+        "claims",
+        """
+        import time
+        from pathlib import Path
+        from data_engine import Flow
+
+        def first(context):
+            Path(context.source.root, "..", "begun").touch()
+            time.sleep(0.3)
+            Path(context.source.root, "..", "ended").touch()
+
+        def second(context):
+            Path(context.source.root, "..", "second").touch()
+
+        def build():
+            return Flow(group="G").watch(mode="poll", source="../in", interval="50ms", settle=0).step(first).step(second)
+        """,
+    )
+    flow = load_flow("claims", data_root=ws.root)
+
+    assert running(lambda: until((ws.root / "begun").exists), flow) == []
+
+    (record,) = Workspace(ws.root).runs()
+    assert (record.status, record.cause) == ("stopped", "interrupted")
+    assert (ws.root / "ended").exists()
+    assert not (ws.root / "second").exists()
+    running(lambda: until((ws.root / "second").exists), flow)
+    assert [one.status for one in Workspace(ws.root).runs()] == ["success", "stopped"]
+
+
+def test_what_was_done_before_is_not_run_again(ws: WorkspaceFiles) -> None:
+    """By the ledger: also when another process or `run_once` did it."""
+    ws.source("in/a.csv")
+    ws.module("claims", POLLED)
+    flow = load_flow("claims", data_root=ws.root)
+    flow.run_once()
+
+    def person() -> None:
+        ws.source("in/b.csv")
+        until(lambda: len(Workspace(ws.root).runs()) == 2)
+
+    running(person, flow)
+
+    assert [Path(one.source or "").name for one in Workspace(ws.root).runs()] == ["b.csv", "a.csv"]
+
+
+POLLED = """
+    from data_engine import Flow
+
+    def read(context):
+        return context.source.path.read_text()
+
+    def build():
+        return Flow(group="G").watch(mode="poll", source="../in", interval="50ms", settle=0).step(read, save_as="text")
+"""
+
+
+def test_a_disabled_flow_does_not_run(ws: WorkspaceFiles) -> None:
+    ws.source("in/a.csv")
+    ws.module("off", POLLED)
+    ws.module("on", POLLED)
+    Workspace(ws.root).home.ledger().set_switch("off", False)
+
+    running(
+        lambda: until(lambda: bool(Workspace(ws.root).runs("on"))),
+        *(load_flow(name, data_root=ws.root) for name in ("off", "on")),
+    )
+
+    assert Workspace(ws.root).runs("off") == []
+
+
+def test_a_slot_missed_while_nothing_ran_is_caught_up_once(ws: WorkspaceFiles) -> None:
+    """By the slots in the ledger; the second start owes nothing."""
+    ws.module(
+        "nightly",
+        """
+        from data_engine import Flow
+
+        def build():
+            return Flow(group="G").watch(mode="schedule", cron="0 0 1 1 *", tz="UTC").step(lambda context: 1)
+        """,
+    )
+    flow = load_flow("nightly", data_root=ws.root)
+    ledger = Workspace(ws.root).home.ledger()
+    ledger.serve_slot("nightly", utc_text(0.0), "long ago")
+
+    running(lambda: until(lambda: any(one.status == "success" for one in Workspace(ws.root).runs())), flow)
+    tick = Flow(group="T", name="tick").watch(mode="schedule", interval="50ms").step(ticks := Seen())
+    running(lambda: until(lambda: len(ticks.names) > 2), flow, tick)
+
+    assert len(Workspace(ws.root).runs("nightly")) == 1
+    assert len(ledger.served_slots("nightly")) == 2
+
+
+def test_a_new_schedule_owes_nothing_for_the_past(ws: WorkspaceFiles) -> None:
+    ws.module(
+        "nightly",
+        """
+        from data_engine import Flow
+
+        def build():
+            return Flow(group="G").watch(mode="schedule", time=["00:00", "06:00", "12:00"]).step(lambda context: 1)
+        """,
+    )
+    tick = Flow(group="T", name="tick").watch(mode="schedule", interval="50ms").step(ticks := Seen())
+
+    running(lambda: until(lambda: len(ticks.names) > 2), load_flow("nightly", data_root=ws.root), tick)
+
+    assert Workspace(ws.root).runs("nightly") == []
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_the_run_is_recorded(
+    ws: WorkspaceFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ws.source("in/a.csv")
+    release, begun = threading.Event(), threading.Event()
+
+    def hang(context: Any) -> None:
+        begun.set()
+        release.wait(LIMIT_S)
+
+    ws.module("claims", POLLED)
+    flow = load_flow("claims", data_root=ws.root)
+    flow = Flow(group="G", name="claims", trigger=flow.trigger, _workspace_root=ws.root).step(hang)
+
+    def person() -> None:
+        until(begun.is_set)
+        press_ctrl_c()
+        until(lambda: "Ctrl-C again leaves at once" in capsys.readouterr().err)
+
+    with pytest.raises(KeyboardInterrupt):
+        running(person, flow)
+
+    (record,) = Workspace(ws.root).runs()
+    release.set()
+    assert (record.status, record.cause) == ("killed", "left at once by a second Ctrl-C")
+    until(lambda: not any(thread.name == "group" for thread in threading.enumerate()))
+
+
+# -- manual flows -------------------------------------------------------------------------------------------------
+
+
+def test_manual_flows_run_once_and_give_their_contexts(inbox: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (inbox / name).write_text(name)
+    files = Flow(group="G", name="files").watch(mode="manual", source=inbox).step(Seen())
+    plain = Flow(group="H", name="plain").step(lambda context: 42)
+
+    contexts = run(files, plain)
+
+    assert sorted(str(context.current) for context in contexts) == ["42", "a.csv", "b.csv"]
+    assert [context.current for context in plain.run()] == [42]
+
+
+def test_a_failing_manual_flow_raises_with_what_was_finished(inbox: Path) -> None:
+    for name in ("a.csv", "bad.csv", "c.csv"):
+        (inbox / name).write_text(name)
+    flow = Flow(group="G", name="files").watch(mode="manual", source=inbox).step(Seen(fail_on="bad.csv"))
+
+    with pytest.raises(FlowExecutionError, match="boom") as caught:
+        run(flow)
+
+    assert [context.current for context in caught.value.completed] == ["a.csv"]
+
+
+def test_a_manual_flow_among_others_runs_once_at_the_start(inbox: Path) -> None:
+    once, ticks = Seen(), Seen()
+    manual = Flow(group="G", name="manual").step(once)
+    ticking = Flow(group="G", name="tick").watch(mode="schedule", interval="20ms").step(ticks)
+
+    running(lambda: until(lambda: len(ticks.names) > 3 and bool(once.names)), manual, ticking)
+
+    assert once.names == ["-"]
+
+
+# -- wrong requests -----------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_run_is_refused_at_once(inbox: Path) -> None:
+    flow = polling(inbox, Seen())
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: run(),
+        lambda: run("claims"),  # type: ignore[arg-type]
+        lambda: run(flow, flow),
+        lambda: run(flow.mirror(root=inbox)),
+    )
+    for call in calls:
+        with pytest.raises(FlowValidationError) as caught:
+            call()
+        assert caught.value.mend
+
+
+# -- with modules that are edited ---------------------------------------------------------------------------------
+
+
+def test_every_event_is_heard_in_order(inbox: Path) -> None:
+    (inbox / "a.csv").write_text("x")
+    heard: list[Event] = []
+
+    running(
+        lambda: until(lambda: any(isinstance(event, RunFinished) for event in heard)),
+        polling(inbox, Seen()),
+        listen=heard.append,
+    )
+
+    assert isinstance(heard[0], RunStarted)
+    assert isinstance(heard[-1], RunFinished)
+    assert len({event.run_id for event in heard}) == 1
+
+
+def test_a_lookout_that_loses_its_ledger_for_a_while_goes_on(
+    ws: WorkspaceFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Settings that say nonsense are told once, and looked at again."""
+    ws.source("in/a.csv")
+    ws.module("claims", POLLED)
+    flow = load_flow("claims", data_root=ws.root)
+    path = ws.root / "config" / "data_engine.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("[retry]\nretries = 'many'\n")
+
+    def person() -> None:
+        until(lambda: "retries" in capsys.readouterr().err)
+        path.write_text("")
+        os.utime(path, (1, 1))
+        until(lambda: bool(Workspace(ws.root).runs()))
+
+    running(person, flow)

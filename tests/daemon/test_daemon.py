@@ -1,0 +1,262 @@
+"""The whole daemon, in processes of its own: started once, runs what is due, survives what happens, tells the truth."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from data_engine import FlowValidationError, Workspace
+from data_engine.daemon.endpoint import read_endpoint
+from data_engine.model import Run
+from tests.support import WorkspaceFiles
+
+POLL = """
+    from data_engine import Flow
+
+    def read(context):
+        text = context.source.path.read_text()
+        if text == "bad":
+            raise KeyError("amount")
+        print("read", text)
+        return text
+
+    def write(context):
+        target = context.mirror.with_suffix(".out")
+        target.write_text(context.current)
+        return target
+
+    def build():
+        return (
+            Flow(group="G").watch(mode="poll", source="../in", interval="200ms", extensions=".txt", settle=0)
+            .mirror(root="../out").step(read).step(write)
+        )
+"""
+MANUAL = """
+    import os
+    import time
+    from data_engine import Flow
+
+    def work(context):
+        how = context.params.get("how")
+        if how == "exit":
+            os._exit(3)
+        for number in range(context.params.get("beats", 0)):
+            time.sleep(0.01)
+            context.progress(number)
+        return os.getpid()
+
+    def build():
+        return Flow(group="M").step(work)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    (ws.root / "in").mkdir()
+    ws.notebook("poll", POLL)
+    ws.notebook("manual", MANUAL)
+    found = Workspace(ws.root)
+    yield found
+    found.kill()
+
+
+def until(question: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    """The first answer that is true."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        answer = question()
+        if answer:
+            return answer
+        time.sleep(0.02)
+    raise AssertionError(f"never: {question()!r}")
+
+
+def ended(workspace: Workspace, flow: str, count: int) -> list[Run]:
+    runs = [run for run in workspace.runs(flow) if run.status != "started"]
+    return runs if len(runs) >= count else []
+
+
+def flow_of(workspace: Workspace, name: str) -> dict[str, Any]:
+    return next(flow for flow in workspace.status()["flows"] if flow["name"] == name)
+
+
+def test_starting_twice_is_one_daemon_that_outlives_who_started_it(workspace: Workspace) -> None:
+    code = f"from data_engine import Workspace; Workspace({str(workspace.root)!r}).start()"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    first = workspace.status()["daemon"]
+    workspace.start()
+
+    assert first["running"] is True
+    assert workspace.status()["daemon"] == first
+    assert first["pid"] != os.getpid()
+    assert psutil.Process(first["pid"]).parent().pid != os.getpid()  # type: ignore[union-attr]
+
+
+def test_a_run_by_hand_is_recorded_and_returned(workspace: Workspace) -> None:
+    (run,) = workspace.run("manual", params={"beats": 1})
+
+    assert isinstance(run, Run)
+    assert (run.flow, run.status, run.cause) == ("manual", "success", None)
+    assert [step.status for step in workspace.steps(run.run_id)] == ["success"]
+    with pytest.raises(FlowValidationError, match="Unknown flow: 'nope'"):
+        workspace.run("nope")
+
+
+def test_dropped_files_are_run_once_each_and_a_failed_one_is_held(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    ws.source("in/backlog.txt", "1")
+    workspace.start_engine()
+    until(lambda: ended(workspace, "poll", 1))
+    ws.source("in/later.txt", "2")
+    ws.source("in/broken.txt", "bad")
+    runs = until(lambda: ended(workspace, "poll", 3))
+
+    assert {Path(run.source or "").name: run.status for run in runs} == {
+        "backlog.txt": "success",
+        "later.txt": "success",
+        "broken.txt": "failed",
+    }
+    assert (ws.root / "out/later.out").read_text() == "2"
+    reasons = {Path(one["source"]).name: one["reason"] for one in workspace.explain("poll")}
+    assert reasons["broken.txt"].startswith("held")
+    assert reasons["later.txt"].startswith("already done")
+    log = [line.message for line in workspace.log(next(run.run_id for run in runs if "later" in str(run.source)))]
+    assert "read 2" in log
+
+    workspace.retry("poll")
+    until(lambda: ended(workspace, "poll", 4))
+    ws.source("in/broken.txt", "good now")
+    until(lambda: flow_of(workspace, "poll")["last_run"]["status"] == "success")
+
+
+def test_a_died_worker_costs_only_its_run(workspace: Workspace) -> None:
+    (run,) = workspace.run("manual", params={"how": "exit"})
+    (next_run,) = workspace.run("manual")
+
+    assert isinstance(run, Run)
+    assert isinstance(next_run, Run)
+    assert run.status == "failed"
+    assert "its process died" in (run.cause or "")
+    assert next_run.status == "success"
+
+
+def test_a_run_can_be_stopped_and_killed(workspace: Workspace) -> None:
+    for end, status in ((workspace.stop_run, "stopped"), (workspace.kill_run, "killed")):
+        (run_id,) = workspace.run("manual", wait=False, params={"beats": 10_000})
+        until(lambda run_id=run_id: [run for run in workspace.status()["active_runs"] if run["run_id"] == run_id])  # type: ignore[misc]
+        end(str(run_id))
+        run = until(lambda run_id=run_id: [r for r in ended(workspace, "manual", 1) if r.run_id == run_id])[0]  # type: ignore[misc]
+        assert run.status == status
+    with pytest.raises(FlowValidationError, match="is not running"):
+        workspace.stop_run(run.run_id)
+
+
+def test_an_edit_is_deployed_and_a_broken_one_is_told(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    workspace.start_engine()
+    ws.notebook("manual", MANUAL.replace("return os.getpid()", "return 1 +"))
+    edit = until(lambda: flow_of(workspace, "manual")["edit"])
+    assert "edited, not deployed: cell 1" in edit
+    assert isinstance(run := workspace.run("manual")[0], Run)
+    assert run.status == "success"
+
+    ws.notebook("manual", MANUAL.replace("return os.getpid()", "raise ValueError('new')"))
+    until(lambda: flow_of(workspace, "manual")["edit"] is None)
+    (run,) = workspace.run("manual")
+    assert isinstance(run, Run)
+    assert "ValueError: new" in (run.error or "")
+    assert "manual.ipynb, cell 1" in (run.error or "")
+
+
+def test_a_disabled_flow_does_not_run_by_itself(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    workspace.start_engine()
+    workspace.disable("poll")
+    assert flow_of(workspace, "poll")["state"] == "disabled"
+    ws.source("in/a.txt", "1")
+    assert workspace.explain("poll")[0]["reason"] == "disabled"
+
+    workspace.enable("poll")
+    until(lambda: ended(workspace, "poll", 1))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_killed_daemon_leaves_nothing_behind_and_the_next_goes_on(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Its workers are gone before its runs are called abandoned; the engine comes back on, and misses nothing."""
+    workspace.start_engine()
+    (run_id,) = workspace.run("manual", wait=False, params={"beats": 10_000})
+    until(lambda: workspace.status()["active_runs"])
+    pid = workspace.status()["daemon"]["pid"]
+    workers = psutil.Process(pid).children(recursive=True)
+    os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+    ws.source("in/meanwhile.txt", "1")
+
+    assert workspace.status()["daemon"]["running"] is False
+    workspace.start()
+
+    until(lambda: ended(workspace, "poll", 1))
+    assert workspace.status()["engine"]["on"] is True
+    until(lambda: not [one for one in workers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE])
+    assert next(run for run in workspace.runs("manual") if run.run_id == run_id).status == "abandoned"
+
+
+def test_stopping_lets_work_finish_and_shutdown_ends_the_process(workspace: Workspace) -> None:
+    workspace.start_engine()
+    (run_id,) = workspace.run("manual", wait=False, params={"beats": 30})
+    workspace.stop_engine()
+    workspace.shutdown()
+    endpoint = read_endpoint(workspace.home.local)
+
+    until(lambda: not workspace.status()["daemon"]["running"])
+    assert workspace.run_record(str(run_id)).status == "success"
+    until(lambda: endpoint is None or not endpoint.is_alive())
+    workspace.shutdown()
+    workspace.stop_engine()
+
+
+def test_a_daemon_that_cannot_start_says_why(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    ws.source("config/data_engine.toml", "[executor]\nworkers = 0\n")
+
+    with pytest.raises(FlowValidationError, match=r"did not start(.|\n)*workers"):
+        workspace.start()
+
+
+def test_an_idle_daemon_leaves(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    ws.source("config/data_engine.toml", '[daemon]\nidle_exit = "1s"\n')
+    workspace.start()
+    endpoint = read_endpoint(workspace.home.local)
+    assert endpoint is not None
+
+    until(lambda: not endpoint.is_alive())
+
+
+def test_a_schedule_runs_and_tells_its_next_time(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    ws.notebook(
+        "tick",
+        """
+        from data_engine import Flow
+        def build():
+            return Flow(group="T").watch(mode="schedule", interval="300ms").step(lambda context: 1)
+        """,
+    )
+    ws.notebook(
+        "nightly",
+        """
+        from data_engine import Flow
+        def build():
+            return Flow(group="T").watch(mode="schedule", time="03:30", tz="Europe/Berlin").step(lambda context: 1)
+        """,
+    )
+    workspace.start_engine()
+
+    assert len(until(lambda: ended(workspace, "tick", 2))) >= 2
+    assert until(lambda: flow_of(workspace, "nightly")["next_run_utc"]).endswith("+00:00")
+    assert workspace.runs("nightly") == []

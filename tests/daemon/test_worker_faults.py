@@ -1,0 +1,451 @@
+"""Workers that die, hang, fork and flood: each costs its own run only, which ends with a cause that names it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from data_engine.daemon.messages import Frames, Job, encode
+from data_engine.daemon.sessions import MARK, create_time_of, end_orphans
+from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.notebook.catalog import entry_of_message
+from tests.daemon.test_worker_runs import REPOSITORY, flow
+from tests.daemon.worker_harness import Shop, is_running, number_in, play, until
+from tests.support import WorkspaceFiles
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("import ctypes; ctypes.string_at(0)", "its process died: killed by signal 11 (SIGSEGV)"),
+        ("os._exit(3)", "its process died: exit code 3"),
+        ("os.abort()", "its process died: killed by signal 6 (SIGABRT)"),
+        ("os.kill(os.getpid(), 9)", "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating"),
+    ],
+    ids=["segfault", "exit", "abort", "kill -9"],
+)
+def test_a_death_fails_its_run_and_names_the_cause(ws: WorkspaceFiles, code: str, cause: str) -> None:
+    """Step and run have an end, what was printed is kept, and what had not begun has no run."""
+    flow(ws, "a", f"print('before')\n{code}")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            end = await shop.run("a", "1", "2", "3")
+
+            kinds = [type(one) for one in shop.events if not isinstance(one, LogLine)]
+            assert kinds == [RunStarted, StepStarted, StepFinished, RunFinished]
+            finished = shop.finished("1")
+            assert (finished.status, shop.steps("1")) == ("failed", [("Work", "failed")])
+            assert str(finished.cause).startswith(cause)
+            assert 'Flow "a" failed in step "Work": its process died' in str(finished.error)
+            assert shop.log("1")[0] == "INFO before"
+            assert (end.status, end.cause, [one.run_id for one in end.not_begun]) == ("crashed", None, ["2", "3"])
+            assert shop.workers.running() == {}
+            assert (await shop.run("a", "4")).status == "crashed"
+
+    play(scene())
+
+
+def test_a_segfault_is_placed_in_its_cell(ws: WorkspaceFiles) -> None:
+    """The dying interpreter says where it was; its other lines stay out of the log."""
+    ws.notebook(
+        "n",
+        "from data_engine import Flow\nimport ctypes",
+        "def work(context):\n    x = 1\n    ctypes.string_at(0)",
+        "def build():\n    return Flow(group='G').step(work)",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("n")
+
+            assert "n.ipynb, cell 2, line 3" in str(shop.finished().error)
+            assert not any("runpy" in line or "worker.py" in line for line in shop.log())
+
+    play(scene())
+
+
+def test_a_kill_takes_grandchildren_along(ws: WorkspaceFiles) -> None:
+    """Also those in process groups and sessions of their own; the run ends as killed, and the rest is not begun."""
+    pids = ws.root / "pids"
+    flow(
+        ws,
+        "a",
+        "import subprocess\n"
+        "one = subprocess.Popen(['sh', '-c', 'sleep 600 & echo $!; wait'], stdout=subprocess.PIPE, process_group=0)\n"
+        "two = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "inner = int(one.stdout.readline())\n"
+        f"open({str(pids)!r} + '.new', 'w').write(f'{{one.pid}} {{inner}} {{two.pid}} {{os.getpid()}}')\n"
+        f"os.rename({str(pids)!r} + '.new', {str(pids)!r})\ntime.sleep(600)",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.submit("a", "1", "2")
+            await until(pids.exists)
+            there = [int(pid) for pid in pids.read_text().split()]
+            assert all(is_running(pid) for pid in there)
+            assert shop.workers.kill("1")
+            end = await shop.end()
+            await until(lambda: not any(is_running(pid) for pid in there))
+
+            finished = shop.finished("1")
+            assert (finished.status, finished.cause) == ("killed", "killed by request")
+            assert shop.steps("1") == [("Work", "stopped")]
+            assert (end.status, [one.run_id for one in end.not_begun]) == ("killed", ["2"])
+            assert not shop.workers.kill("1")
+
+    play(scene())
+
+
+@pytest.mark.parametrize(
+    "hang",
+    ["time.sleep(600)", "import ctypes; ctypes.PyDLL(None).sleep(600)", "while True: pass"],
+    ids=["sleep", "C code that holds the interpreter", "loop"],
+)
+def test_a_time_limit_kills_whatever_hangs(ws: WorkspaceFiles, hang: str) -> None:
+    """Also where Python cannot be interrupted; the error says in which line it hung."""
+    flow(ws, "a", f"print('before', flush=True)\n{hang}")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", run_timeout_s=0.4)
+
+            finished = shop.finished()
+            assert finished.status == "killed"
+            assert finished.cause == "the time limit of 0.4 s ([limits] run_timeout) was reached"
+            assert "a.py, line 6" in str(finished.error)
+
+    play(scene())
+
+
+def test_a_time_limit_is_for_each_run(ws: WorkspaceFiles) -> None:
+    """Runs that end in time are not counted together."""
+    flow(ws, "a", "time.sleep(0.2)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1", "2", "3", run_timeout_s=0.5)
+
+            assert [shop.finished(one).status for one in "123"] == ["success"] * 3
+
+    play(scene())
+
+
+@pytest.mark.parametrize("code", ["import time; time.sleep(600)", "import os; os._exit(7)"], ids=["hang", "death"])
+def test_a_module_that_never_comes_back_has_no_run(ws: WorkspaceFiles, code: str) -> None:
+    """The job's end names the module's line or the exit code."""
+    flow(ws, "a", "pass", top=code)
+
+    async def scene() -> None:
+        async with Shop(ws, load_timeout_s=1.0) as shop:
+            end = await shop.run("a")
+
+            assert (shop.begun(), len(end.not_begun)) == ([], 1)
+            assert end.error is not None
+            if "sleep" in code:
+                assert end.status == "killed"
+                assert str(end.cause).startswith("did not answer: the module never returned from import")
+                assert end.error["where"] == "a.py, line 3"
+            else:
+                assert (end.status, end.cause) == ("crashed", "its process died: exit code 7")
+
+    play(scene())
+
+
+def test_a_run_that_still_loads_can_be_killed(ws: WorkspaceFiles) -> None:
+    flow(ws, "a", "pass", top="time.sleep(600)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.submit("a", "1", "2")
+            assert shop.workers.kill("1", "enough")
+            end = await shop.end()
+
+            assert (end.status, end.cause, len(end.not_begun)) == ("killed", "enough", 2)
+
+    play(scene())
+
+
+def test_modules_that_end_the_worker_cost_only_their_own_entries(ws: WorkspaceFiles) -> None:
+    """A description goes on without them; each says what it did."""
+    flow(ws, "a_good", "pass")
+    flow(ws, "b_dies", "pass", top="import ctypes; ctypes.string_at(0)")
+    flow(ws, "c_hangs", "pass", top="time.sleep(600)")
+    flow(ws, "d_good", "pass")
+
+    async def scene() -> None:
+        async with Shop(ws, load_timeout_s=1.0) as shop:
+            shop.workers.submit(Job("job", "describe"))
+            end = await shop.end()
+
+            assert end.described is not None
+            entries = {entry.name: entry for entry in map(entry_of_message, end.described)}
+            assert entries["a_good"].error is None
+            assert entries["d_good"].error is None
+            assert "killed by signal 11 (SIGSEGV)" in str(entries["b_dies"].error)
+            assert "b_dies.py, line 3" in str(entries["b_dies"].error)
+            assert "never returned from import" in str(entries["c_hangs"].error)
+
+    play(scene())
+
+
+def test_a_death_between_jobs_is_replaced(ws: WorkspaceFiles) -> None:
+    """kill -9 of idle workers: the next job finds another one."""
+    flow(ws, "a", "pass")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1")
+            victims = shop.alive()
+            for pid in victims:
+                os.kill(pid, signal.SIGKILL)
+            await until(lambda: set(victims) <= set(shop.forgotten))
+            await until(lambda: bool(shop.alive()))
+
+            assert (await shop.run("a", "2")).status == "done"
+            assert shop.finished("2").status == "success"
+
+    play(scene())
+
+
+def test_a_forked_child_that_comes_back_is_no_second_run(ws: WorkspaceFiles) -> None:
+    """It ends where the step ends; the run is the parent's, and its death is seen though the child lives."""
+    flow(ws, "a", "if os.fork() == 0:\n    return 1")
+    flow(ws, "b", "if os.fork() == 0:\n    time.sleep(600)\nos._exit(5)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1")
+            await shop.run("b", "2")
+
+            assert shop.steps("1") == [("Work", "success")]
+            assert shop.finished("1").status == "success"
+            assert shop.finished("2").cause == "its process died: exit code 5"
+
+    play(scene())
+
+
+def test_code_that_closes_all_files_costs_its_own_run(ws: WorkspaceFiles) -> None:
+    """A worker that cannot be talked to is ended."""
+    flow(ws, "a", "os.closerange(3, 4096)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a")
+
+            assert shop.finished().status == "failed"
+            assert any("the channel to the daemon is gone" in line for line in shop.log())
+
+    play(scene())
+
+
+def test_a_child_that_prints_for_ever_does_not_keep_the_run(ws: WorkspaceFiles) -> None:
+    """The run ends when its steps do; the child ends with the worker."""
+    pid_file = ws.root / "pid"
+    flow(
+        ws,
+        "a",
+        f"import subprocess\nchild = subprocess.Popen(['yes'])\nopen({str(pid_file)!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(0.2)",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a")
+            await until(lambda: not is_running(number_in(pid_file)))
+
+            assert shop.finished().status == "success"
+
+    play(scene())
+
+
+def test_an_interpreter_that_cannot_be_started_is_said(ws: WorkspaceFiles) -> None:
+    """No endless attempts: one for the spare, one for each job."""
+    flow(ws, "a", "pass")
+
+    async def scene() -> None:
+        async with Shop(ws, interpreter="/nonexistent/python") as shop:
+            end = await shop.run("a")
+
+            assert (end.status, end.cause, len(end.not_begun)) == ("refused", "no worker could be started", 1)
+            assert shop.remembered == {}
+
+    play(scene())
+
+
+def test_an_interpreter_without_data_engine_is_said(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "")
+    flow(ws, "a", "pass")
+
+    async def scene() -> None:
+        async with Shop(ws, interpreter=os.path.realpath(sys.executable)) as shop:
+            end = await shop.run("a")
+
+            assert (end.status, len(end.not_begun)) == ("crashed", 1)
+            assert "No module named" in str(end.cause)
+
+    play(scene())
+
+
+def test_no_jupyter_variable_reaches_a_step(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JPY_SESSION_NAME", "JUPYTER_PATH", "IPYTHONDIR", "MPLBACKEND"):
+        monkeypatch.setenv(name, "module://matplotlib_inline.backend_inline")
+    monkeypatch.setenv("OTHER", "kept")
+    flow(
+        ws,
+        "a",
+        "print(sorted(n for n in os.environ if n[:3] in ('JPY', 'JUP', 'IPY', 'MPL', 'OTH')), sys.flags.safe_path)",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a")
+
+            assert shop.log() == ["INFO ['OTHER'] True"]
+
+    play(scene())
+
+
+DAEMON = """
+import asyncio, sys, os
+from pathlib import Path
+from data_engine.daemon.messages import Job, JobSource
+from data_engine.daemon.workers import Workers
+from data_engine.engine.home import home
+
+async def main():
+    root = Path(sys.argv[1])
+    workers = Workers(
+        workspace_root=root, local=home(root).local, interpreter=sys.executable, limit=2,
+        on_event=lambda job, event: None, on_done=lambda job, end: None,
+        remember=lambda pid, create_time: print(pid, create_time, flush=True), forget=lambda pid: None,
+    )
+    await workers.start()
+    workers.submit(Job("job", "run", "a", None, (JobSource(),)))
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def test_workers_end_with_their_daemon_and_orphans_are_ended(ws: WorkspaceFiles) -> None:
+    """kill -9 of a daemon: its workers are gone at once; what they started is gone after `end_orphans`, and nothing else is."""
+    pid_file = ws.root / "pid"
+    flow(
+        ws,
+        "a",
+        f"import subprocess\nchild = subprocess.Popen(['sleep', '600'])\nopen({str(pid_file)!r}, 'w').write(str(child.pid))\n"
+        "import ctypes; ctypes.PyDLL(None).sleep(600)",
+    )
+    daemon = subprocess.Popen([sys.executable, "-c", DAEMON, str(ws.root)], stdout=subprocess.PIPE, text=True)
+    bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
+
+    async def scene() -> None:
+        await until(lambda: number_in(pid_file) > 0)
+        assert daemon.stdout is not None
+        pid, create_time = daemon.stdout.readline().split()
+        workers = [child.pid for child in psutil.Process(daemon.pid).children()]
+        assert int(pid) in workers
+        daemon.kill()
+        await until(lambda: not any(is_running(worker) for worker in workers))
+        ended = end_orphans([(int(pid), float(create_time)), (bystander.pid, 1.0), (2**22 + 5, 1.0)])
+
+        assert ended == ([int(pid)] if ended else [])
+        assert not is_running(number_in(pid_file))
+        assert is_running(bystander.pid)
+        assert end_orphans([(int(pid), float(create_time))]) == []
+
+    try:
+        play(scene())
+    finally:
+        for process in (daemon, bystander):
+            process.kill()
+            process.communicate()
+
+
+def test_a_live_orphan_is_ended_by_pid_and_start_time(tmp_path: Path) -> None:
+    """With the whole session; another start time means another process, which is left alone."""
+    orphan = subprocess.Popen(
+        ["sh", "-c", "sleep 600 & sleep 600"], start_new_session=True, env={**os.environ, MARK: "1"}
+    )
+    started = create_time_of(orphan.pid)
+    try:
+        assert end_orphans([(orphan.pid, started - 10)]) == []
+        assert is_running(orphan.pid)
+        assert end_orphans([(orphan.pid, started)]) == [orphan.pid]
+        assert not is_running(orphan.pid)
+    finally:
+        orphan.kill()
+        orphan.wait()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\xff\xff\xff\xff", "a frame says it has"),
+        (b"\x00\x00\x00\x02[]", "holds no message"),
+        (b"\x00\x00\x00\x03{{{", "holds no JSON"),
+    ],
+)
+def test_frames_that_are_none_are_refused(data: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        list(Frames().feed(data))
+
+
+def test_a_worker_that_sends_nonsense_is_ended(ws: WorkspaceFiles) -> None:
+    """Author code that writes into the channel costs its own run."""
+    flow(
+        ws,
+        "a",
+        "import socket\n"
+        "for fd in map(int, os.listdir('/proc/self/fd')):\n"
+        "    if fd > 2 and os.path.exists(f'/proc/self/fd/{fd}') and 'socket' in os.readlink(f'/proc/self/fd/{fd}'):\n"
+        "        os.write(fd, b'\\xff' * 100)\ntime.sleep(600)",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a")
+
+            assert shop.finished().status in ("failed", "killed")
+
+    play(scene())
+
+
+def test_frames_may_come_in_any_pieces() -> None:
+    frames = Frames()
+    data = b"".join(encode({"kind": "x", "n": number}) for number in range(5))
+
+    found = [message["n"] for start in range(0, len(data), 3) for message in frames.feed(data[start : start + 3])]
+
+    assert found == [0, 1, 2, 3, 4]
+
+
+def test_a_shutdown_kills_what_runs(ws: WorkspaceFiles) -> None:
+    """With `kill` nothing is waited for; the run has an end, and every worker is forgotten."""
+    flow(ws, "a", "time.sleep(600)")
+
+    async def scene() -> None:
+        shop = Shop(ws)
+        await shop.workers.start()
+        shop.submit("a")
+        await shop.started()
+        await asyncio.wait_for(shop.workers.close(kill=True), 30)
+
+        assert (shop.finished().status, shop.finished().cause) == ("killed", "the daemon was shut down")
+        assert sorted(shop.forgotten) == sorted(shop.remembered)
+
+    play(scene())

@@ -1,0 +1,423 @@
+"""Runs in worker processes: what comes home, what is put back between two jobs, and who may use a worker again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from data_engine.daemon.clock import boot_clock
+from data_engine.daemon.messages import MAX_LOG_LINES, Job, JobSource
+from data_engine.engine.home import home
+from data_engine.errors import FlowValidationError, LedgerError
+from data_engine.model import Event, RunStarted, SourceKey, StepProgress, StepStarted
+from data_engine.notebook.catalog import entry_of_message
+from tests.daemon.worker_harness import Shop, number_in, play, until
+from tests.support import WorkspaceFiles
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+
+
+def flow(ws: WorkspaceFiles, name: str, body: str, *, top: str = "", steps: str = ".step(work)") -> None:
+    lines = "\n".join(f"    {line}" for line in body.strip("\n").split("\n"))
+    ws.module(
+        name,
+        f"import os, sys, time\nfrom data_engine import Flow\n{top}\ndef work(context):\n{lines}\n"
+        f"def build():\n    return Flow(group='G'){steps}\n",
+    )
+
+
+def test_a_run_comes_home_as_events(ws: WorkspaceFiles) -> None:
+    """In their order, with the id it was given, its params, its source's key and its outputs."""
+    ws.source("in/a.csv")
+    flow(
+        ws,
+        "a",
+        "print(context.params['n'], context.source.path.name)\ncontext.progress(1, 2)\n"
+        "out = context.config.config_dir.parent / 'out.txt'\nout.write_text('x')\nreturn out",
+        steps=".watch(mode='poll', source='../in', interval='5s').step(work, label='Work')",
+    )
+    source = JobSource(str(ws.root / "in"), str(ws.root / "in/a.csv"), SourceKey("../in", "a.csv"), "r1")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.workers.submit(Job("job", "run", "a", None, (source,), {"n": 5}))
+            end = await shop.end()
+
+            kinds = [type(one).__name__ for one in shop.events]
+            assert kinds == ["RunStarted", "StepStarted", "LogLine", "StepProgress", "StepFinished", "RunFinished"]
+            started = shop.events[0]
+            assert isinstance(started, RunStarted)
+            assert (started.run_id, started.flow, started.key) == ("r1", "a", SourceKey("../in", "a.csv"))
+            assert [one.key.path for one in started.seen] == ["a.csv"]
+            assert shop.log("r1") == ["INFO 5 a.csv"]
+            assert shop.finished("r1").seen == started.seen
+            assert shop.finished("r1").status == "success"
+            assert (end.status, end.error, end.cause, end.not_begun) == ("done", None, None, ())
+            assert isinstance(shop.events[3], StepProgress)
+
+    play(scene())
+
+
+def test_no_step_runs_before_the_start_is_stored(ws: WorkspaceFiles) -> None:
+    """While the daemon takes the start of a run, its first step has not begun; a start it cannot store is no run."""
+    mark = ws.root / "mark"
+    flow(ws, "a", f"open({str(mark)!r}, 'w').close()")
+    seen: list[bool] = []
+
+    def before(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            time.sleep(0.1)  # the time a slow disk takes
+            seen.append(mark.exists())
+            if event.run_id == "bad":
+                raise LedgerError("the disk is full")
+
+    async def scene() -> None:
+        async with Shop(ws, before=before) as shop:
+            refused = await shop.run("a", "bad", "later")
+
+            assert seen == [False]
+            assert not mark.exists()
+            assert (refused.status, refused.error and refused.error["what"]) == ("refused", "the disk is full")
+            assert [one.run_id for one in refused.not_begun] == ["bad", "later"]
+            assert (await shop.run("a", "good")).status == "done"
+            assert (seen, mark.exists()) == ([False, False], True)
+
+    play(scene())
+
+
+def test_a_job_of_many_sources_shares_one_pass(ws: WorkspaceFiles) -> None:
+    """The module is executed once for its sources, and afresh for the next job."""
+    flow(ws, "a", "STATE.append(1)\nprint(len(STATE))", top="STATE = []")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1", "2")
+            await until(lambda: len(shop.alive()) == 2)
+            await shop.run("a", "3")
+
+            assert [shop.log(one) for one in ("1", "2", "3")] == [["INFO 1"], ["INFO 2"], ["INFO 1"]]
+
+    play(scene())
+
+
+def test_a_failed_run_leaves_the_others_of_its_job_alone(ws: WorkspaceFiles) -> None:
+    """The error names its step and line."""
+    flow(ws, "a", "raise KeyError('x') if context.metadata['run_id'] == '1' else SystemExit(3)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            end = await shop.run("a", "1", "2")
+
+            assert [shop.finished(one).status for one in ("1", "2")] == ["failed", "failed"]
+            assert "KeyError" in str(shop.finished("1").error)
+            assert "a.py, line" in str(shop.finished("1").error)
+            assert "SystemExit: 3" in str(shop.finished("2").error)
+            assert end.status == "done"
+
+    play(scene())
+
+
+def test_results_that_cannot_be_pickled_are_no_trouble(ws: WorkspaceFiles) -> None:
+    """Results stay where they are; only what happened travels."""
+    flow(ws, "a", "return (one for one in [lambda: 1])")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            assert (await shop.run("a")).status == "done"
+            assert shop.finished().status == "success"
+
+    play(scene())
+
+
+def test_a_worker_is_used_again_and_a_spare_is_ready(ws: WorkspaceFiles) -> None:
+    """Third-party imports stay; a second job at the same time finds a worker, too."""
+    flow(ws, "a", "import wave\nprint(os.getpid(), not hasattr(wave, 'used'))\nwave.used = True")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1")
+            await until(lambda: len(shop.alive()) == 2)
+            await asyncio.sleep(0)
+            await until(lambda: all(one.is_free for one in shop.workers._handles))
+            await shop.run("a", "2")
+
+            first, second = shop.log("1")[0].split(), shop.log("2")[0].split()
+            assert first[1] == second[1]
+            assert (first[2], second[2]) == ("True", "False")
+            assert shop.workers.free() == 2
+
+    play(scene())
+
+
+def test_everything_is_put_back_between_two_jobs(ws: WorkspaceFiles) -> None:
+    """Directory, environment, search path, signal handlers, logging, and whatever replaced the streams."""
+    flow(
+        ws,
+        "a",
+        "import logging, signal, warnings, locale\n"
+        "print(os.getcwd() == FOLDER, 'X' in os.environ, 'x' in sys.path, signal.getsignal(signal.SIGUSR1),"
+        " logging.root.level, len(warnings.filters), os.getpid())\n"
+        "os.chdir('/'); os.environ['X'] = '1'; os.environ.pop('PATH', None); sys.path.append('x')\n"
+        "signal.signal(signal.SIGUSR1, lambda *a: None); logging.basicConfig(level=5, force=True)\n"
+        "warnings.simplefilter('ignore'); os.umask(0o077)",
+        top=f"FOLDER = {str(ws.modules)!r}",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1")
+            pid = int(shop.log("1")[0].split()[-1])
+            await until(lambda: len(shop.alive()) == 2 and all(one.is_free for one in shop.workers._handles))
+            assert os.readlink(f"/proc/{pid}/cwd") == str(home(ws.root).local.runtime_dir.resolve())
+            await shop.run("a", "2")
+
+            assert shop.log("1") == shop.log("2")
+            assert shop.log("1")[0].startswith("INFO True False False")
+
+    play(scene())
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        "import threading; threading.Thread(target=time.sleep, args=(600,)).start()",
+        "import subprocess; subprocess.Popen(['sleep', '600'])",
+        "KEPT.append(open(os.path.join(FOLDER, 'kept'), 'w'))",
+    ],
+    ids=["thread", "child", "file"],
+)
+def test_a_worker_that_holds_on_to_something_is_replaced(ws: WorkspaceFiles, leak: str) -> None:
+    """And what it holds ends with it: threads, child processes, open files of the workspace."""
+    flow(
+        ws,
+        "a",
+        f"import wave\nKEPT = wave.__dict__.setdefault('kept', [])\nprint(os.getpid())\n{leak}",
+        top=f"FOLDER = {str(ws.root)!r}",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1")
+            pid = int(shop.log("1")[0].split()[1])
+
+            await until(lambda: pid in shop.forgotten)
+            assert shop.finished("1").status == "success"
+            assert (await shop.run("a", "2")).status == "done"
+            assert shop.log("2")[0].split()[1] != str(pid)
+
+    play(scene())
+
+
+def test_all_that_is_printed_is_in_the_log(ws: WorkspaceFiles) -> None:
+    """By Python, by plain threads, by C code, by child processes; once, and before its step ends."""
+    flow(
+        ws,
+        "a",
+        "import ctypes, logging, subprocess, threading\n"
+        "print('python')\nprint('to stderr', file=sys.stderr)\nlogging.warning('logged')\n"
+        "thread = threading.Thread(target=print, args=('thread',)); thread.start(); thread.join()\n"
+        "ctypes.CDLL(None).puts(b'from c')\nsubprocess.run(['echo', 'child'])\nsubprocess.run('echo bad >&2', shell=True)\n"
+        "pid = os.fork()\nif pid == 0:\n    print('fork'); os._exit(0)\nos.waitpid(pid, 0)\n"
+        "sys.stdout.buffer.write(b'no newline')",
+        top="print('at import')",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a")
+
+            info = ["at import", "child", "fork", "from c", "no newline", "python", "thread"]
+            assert sorted(shop.log()) == [
+                "ERROR bad",
+                "ERROR to stderr",
+                *(f"INFO {text}" for text in info),
+                "WARNING logged",
+            ]
+            assert type(shop.events[-1]).__name__ == "RunFinished"
+
+    play(scene())
+
+
+def test_a_flood_of_text_is_bounded(ws: WorkspaceFiles) -> None:
+    """Whether Python prints it or a child writes it: the log says how much was left out, and the run ends."""
+    flow(
+        ws,
+        "a",
+        "import subprocess\nfor number in range(30_000):\n    print('line', number)\n"
+        "subprocess.run('yes | head -c 50000000', shell=True)",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a")
+
+            log = shop.log()
+            assert len(log) == 2 * MAX_LOG_LINES + 2
+            assert [line for line in log if line.startswith("WARNING")] == [
+                "WARNING 20,000 more lines were printed and are not kept",
+                f"WARNING {25_000_000 - MAX_LOG_LINES:,} more lines were printed and are not kept",
+            ]
+            assert shop.finished().status == "success"
+
+    play(scene())
+
+
+def test_a_stop_ends_the_run_at_its_next_step(ws: WorkspaceFiles) -> None:
+    """Also at a log line or progress call; runs that wait in the same job are stopped before their first step."""
+    flow(ws, "a", "while True:\n    context.progress(0)\n    time.sleep(0.01)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.submit("a", "1", "2")
+            await shop.started("1")
+            assert shop.workers.stop("2")
+            assert list(shop.workers.running()) == ["1"]
+            assert shop.workers.stop("1")
+            assert not shop.workers.stop("unknown")
+            end = await shop.end()
+
+            assert [shop.finished(one).status for one in ("1", "2")] == ["stopped", "stopped"]
+            assert shop.steps("2") == []
+            assert end.status == "done"
+
+    play(scene())
+
+
+def test_work_waits_when_its_permission_runs_out(ws: WorkspaceFiles) -> None:
+    """At the next step, until it is renewed; also a worker that is started later knows."""
+    flow(ws, "a", "pass", steps=".step(work).step(work)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.workers.set_work_until(boot_clock() - 1)
+            shop.submit("a")
+            await until(lambda: len(shop.alive()) == 2)
+            await asyncio.sleep(0.2)
+            assert shop.begun() == []
+            shop.workers.set_work_until(boot_clock() + 60)
+            await shop.end()
+
+            assert shop.finished().status == "success"
+
+    play(scene())
+
+
+def test_permission_that_runs_out_inside_a_run_holds_its_next_step(ws: WorkspaceFiles) -> None:
+    mark = ws.root / "go"
+    flow(ws, "a", f"while not os.path.exists({str(mark)!r}):\n    time.sleep(0.01)", steps=".step(work).step(work)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.submit("a")
+            await shop.started()
+            shop.workers.set_work_until(boot_clock() - 1)
+            mark.touch()
+            await until(lambda: bool(shop.steps()))
+            await asyncio.sleep(0.2)
+            assert sum(isinstance(one, StepStarted) for one in shop.events) == 1
+            shop.workers.set_work_until(None)
+            await shop.end()
+
+            assert len(shop.steps()) == 2
+
+    play(scene())
+
+
+def test_modules_come_from_the_deployed_set(ws: WorkspaceFiles) -> None:
+    """With the authored names; an edit does not reach a run of what is deployed."""
+    flow(ws, "a", "print('old', __file__)")
+    stored = home(ws.root).deployments().store()
+    flow(ws, "a", "print('new')")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1", content=str(stored.folder))
+            await shop.run("a", "2")
+
+            assert shop.log("1") == [f"INFO old {ws.modules / 'a.py'}"]
+            assert shop.log("2") == ["INFO new"]
+
+    play(scene())
+
+
+def test_a_broken_module_has_no_run(ws: WorkspaceFiles) -> None:
+    """The job's end says what, where and how to mend; nothing began."""
+    ws.module("a", "from data_engine import Flow\ndef build():\n    return 1 / 0\n")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            end = await shop.run("a")
+
+            assert (end.status, shop.events, len(end.not_begun)) == ("refused", [], 1)
+            assert end.error is not None
+            assert "ZeroDivisionError" in str(end.error["what"])
+            assert "a.py, line 3" in str(end.error["where"])
+
+    play(scene())
+
+
+def test_flows_are_described_without_being_imported_here(ws: WorkspaceFiles) -> None:
+    flow(ws, "good", "pass", steps=".watch(mode='poll', source='../in', interval='5s', extensions='csv').step(work)")
+    ws.module("broken", "def build(:\n")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.workers.submit(Job("d", "describe"))
+            shop.workers.submit(Job("one", "describe", "good"))
+            end, one = await shop.end("d"), await shop.end("one")
+
+            assert end.described is not None
+            assert one.described == (end.described[1],)
+            broken, good = (entry_of_message(entry) for entry in end.described)
+            assert "SyntaxError" in str(broken.error)
+            assert good.flow is not None
+            assert good.flow.trigger is not None
+            assert (good.name, good.mode, good.flow.trigger.extensions) == ("good", "poll", (".csv",))
+
+    play(scene())
+
+
+def test_params_must_be_json(ws: WorkspaceFiles) -> None:
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            with pytest.raises(FlowValidationError, match="cannot be sent"):
+                shop.workers.submit(Job("job", "run", "a", None, (JobSource(),), {"n": {1, 2}}))
+            assert shop.workers.free() == 2
+
+    play(scene())
+
+
+def test_closing_lets_running_work_finish(ws: WorkspaceFiles) -> None:
+    """And leaves no worker; every pid that was remembered is forgotten."""
+    mark = ws.root / "go"
+    pid_file = ws.root / "pid"
+    flow(
+        ws,
+        "a",
+        f"open({str(pid_file)!r}, 'w').write(str(os.getpid()))\n"
+        f"while not os.path.exists({str(mark)!r}):\n    time.sleep(0.01)",
+    )
+
+    async def scene() -> None:
+        shop = Shop(ws)
+        await shop.workers.start()
+        shop.submit("a")
+        await shop.started()
+        closing = asyncio.create_task(shop.workers.close())
+        await until(lambda: number_in(pid_file) > 0)
+        mark.touch()
+        await asyncio.wait_for(closing, 30)
+
+        assert shop.finished().status == "success"
+        assert sorted(shop.forgotten) == sorted(shop.remembered)
+
+    play(scene())

@@ -1,0 +1,497 @@
+"""Watching a poll flow: what is handed over, when, and again when. Clocks are arguments; the files are real."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_engine import Flow
+from data_engine.engine.lookout import Lookout, Memory
+from data_engine.engine.plan import Due, Rules, Watch
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import RunFinished, RunStarted, SourceKey, StepFinished
+
+
+class Watched:
+    """A watched folder with its ledger, on clocks that stand still until told."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.root = (folder / "in").resolve()
+        self.root.mkdir(parents=True)
+        self.now_s = 1000.0
+        self.runs = 0
+        self.ledger = Ledger.open(folder / "ledger.sqlite")
+        given = {"mode": "poll", "source": self.root, "interval": "10s", "settle": 0, **options}
+        self.watch = Watch.of(Flow("G", "claims").watch(**given))
+        self.restart()
+
+    def restart(self, *, frees_held: bool = True, rules: Rules | None = None) -> None:
+        self.lookout = Lookout(
+            self.watch,
+            read=lambda: Memory(self.ledger.source_states("claims"), self.ledger.outputs("claims")),
+            rules=rules,
+            frees_held=frees_held,
+            clock=lambda: self.now_s,
+            wall=lambda: self.now_s,
+        )
+
+    def look(self, after_s: float = 10.0) -> list[Due]:
+        self.now_s += after_s
+        return self.lookout.look()
+
+    def names(self, after_s: float = 10.0) -> list[str]:
+        return [self.lookout.name_of(due) for due in self.look(after_s)]
+
+    def run(self, due: Due, status: str = "success", *, outputs: tuple[Path, ...] = (), error: str = "boom") -> str:
+        self.begin(due, outputs=outputs)
+        return self.end(due, status, error=error)
+
+    def begin(self, due: Due, *, outputs: tuple[Path, ...] = ()) -> None:
+        self.runs += 1
+        self.hear(RunStarted(f"r{self.runs}", "claims", "G", None, self.now_s, due.key, due.seen))
+        if outputs:
+            paths = tuple(map(str, outputs))
+            self.hear(StepFinished(f"r{self.runs}", 0, "Write", "success", self.now_s, 0.1, None, paths))
+
+    def end(self, due: Due, status: str = "success", *, error: str = "boom") -> str:
+        wrong = None if status == "success" else error
+        self.hear(RunFinished(f"r{self.runs}", status, self.now_s, 0.1, wrong, None, due.seen))
+        return f"r{self.runs}"
+
+    def hear(self, event: RunStarted | StepFinished | RunFinished) -> None:
+        self.ledger.record(event)
+        self.lookout.note(event)
+
+    def reasons(self) -> dict[str, str]:
+        return {verdict.key.path: verdict.why.text for verdict in self.lookout.verdicts() if verdict.key is not None}
+
+    def write(self, name: str, text: str = "x") -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path / "watched")
+
+
+def test_a_file_is_handed_over_once_until_its_run_has_ended(watched: Watched) -> None:
+    watched.write("b.csv")
+    watched.write("a.csv")
+
+    dues = watched.look(0)
+
+    assert [watched.lookout.name_of(due) for due in dues] == ["a.csv", "b.csv"]
+    assert watched.names() == []
+    assert set(watched.reasons().values()) == {"running, or next in line"}
+    for due in dues:
+        watched.run(due)
+    assert watched.names() == []
+    assert all(text.startswith("already done at") for text in watched.reasons().values())
+
+
+def test_the_backlog_settles_as_well(tmp_path: Path) -> None:
+    """A file that is being written when the engine starts is not taken half."""
+    watched = Watched(tmp_path / "w", settle=2)
+    watched.write("a.csv", "half")
+
+    assert watched.names(0) == []
+    assert watched.reasons() == {"a.csv": "settling (2.0 s left)"}
+    assert watched.lookout.next_look_s == watched.now_s + 2
+    watched.write("a.csv", "whole file")
+    assert watched.names(2) == []
+    assert watched.names(1.99) == []
+    assert watched.names(0.01) == ["a.csv"]
+
+
+def test_a_second_sighting_needs_no_scan(tmp_path: Path) -> None:
+    """With an interval of a quarter of an hour a file settles in its two seconds all the same."""
+    watched = Watched(tmp_path / "w", settle=2, interval="15m")
+    watched.look(0)
+    path = watched.write("a.csv")
+
+    watched.lookout.hint(str(path))
+    assert watched.names(5) == []
+    assert watched.lookout.next_look_s == watched.now_s + 2
+    assert watched.names(2) == ["a.csv"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_due_again(watched: Watched) -> None:
+    watched.write("a.csv", "one")
+    (due,) = watched.look()
+    watched.begin(due)
+    watched.write("a.csv", "other")
+    assert watched.names() == []
+    watched.end(due)
+
+    (again,) = watched.look()
+    assert again.seen[0].signature.size_bytes == 5
+    watched.run(again)
+    assert watched.names() == []
+
+
+@pytest.mark.parametrize("status", ["failed", "stopped", "killed"])
+def test_a_bad_end_holds_the_file_until_it_changes(watched: Watched, status: str) -> None:
+    watched.write("a.csv")
+    (due,) = watched.look()
+    watched.run(due, status)
+
+    assert watched.names() == []
+    assert watched.reasons()["a.csv"].endswith(f"{status}: boom")
+    watched.write("a.csv", "mended")
+    assert watched.names() == ["a.csv"]
+
+
+def test_a_person_who_starts_the_engine_frees_what_is_held_and_its_own_return_does_not(watched: Watched) -> None:
+    watched.write("a.csv")
+    (due,) = watched.look()
+    watched.run(due, "failed")
+
+    watched.restart(frees_held=False)
+    assert watched.names() == []
+    watched.restart(frees_held=True)
+    (again,) = watched.look()
+    watched.run(again, "failed")
+    assert watched.names() == []
+
+
+def test_a_file_can_be_freed_alone(watched: Watched) -> None:
+    watched.write("a.csv")
+    watched.write("b.csv")
+    for due in watched.look():
+        watched.run(due, "failed")
+    assert watched.names() == []
+
+    watched.lookout.free(frozenset({watched.watch.key("b.csv")}))
+
+    assert watched.names() == ["b.csv"]
+
+
+def test_retries_come_by_themselves_and_end(watched: Watched) -> None:
+    watched.restart(rules=Rules(retries=2, retry_delay_s=30))
+    watched.write("a.csv")
+    (due,) = watched.look()
+    watched.run(due, "failed")
+
+    assert watched.names(29) == []
+    assert watched.reasons()["a.csv"].startswith("failed, retry 1 of 2 at")
+    assert watched.lookout.next_look_s == watched.now_s + 1
+    (due,) = watched.look(1)
+    watched.run(due, "failed")
+    assert watched.names(59) == []
+    (due,) = watched.look(1)
+    watched.run(due, "failed")
+    assert watched.names(9999) == []
+    assert watched.reasons()["a.csv"].startswith("held since")
+
+
+def test_a_change_counts_failures_anew(watched: Watched) -> None:
+    watched.restart(rules=Rules(retries=1, retry_delay_s=30))
+    for text in ("one", "other"):
+        watched.write("a.csv", text)
+        (due,) = watched.look()
+        watched.run(due, "failed")
+        (due,) = watched.look(30)
+        watched.run(due, "failed")
+        assert watched.names(9999) == []
+
+
+def test_what_the_flow_writes_into_its_source_is_no_source(watched: Watched) -> None:
+    watched.write("a.csv")
+    (due,) = watched.look()
+    watched.run(due, outputs=(watched.write("result.csv"),))
+
+    assert watched.names() == []
+    assert watched.reasons()["result.csv"] == "written by this flow itself"
+    watched.restart()
+    assert watched.names() == []
+
+
+def test_a_step_that_returns_files_it_only_read_takes_no_source_away(watched: Watched) -> None:
+    """Steps often return `context.source.path`, or a listing of the folder."""
+    one, two = watched.write("a.csv"), watched.write("b.csv")
+    first, second = watched.look()
+    watched.now_s += 1
+    watched.run(first, outputs=(one, two))
+    assert watched.names() == []
+    watched.run(second)
+
+    watched.write("a.csv", "new")
+    watched.write("b.csv", "new")
+
+    assert watched.names() == ["a.csv", "b.csv"]
+
+
+def test_a_listing_takes_no_source_away_that_still_settles(tmp_path: Path) -> None:
+    """Also not when the ledger, which holds every file a step returned, is read again."""
+    watched = Watched(tmp_path / "w", settle=20)
+    one = watched.write("a.csv")
+    watched.look()
+    (due,) = watched.look(20)
+    two = watched.write("b.csv")
+    watched.look()
+    watched.now_s += 1
+    watched.run(due, outputs=(one, two))
+    watched.lookout.reload()
+
+    assert watched.names(19) == ["b.csv"]
+
+
+def test_a_file_seen_while_the_run_writes_it_is_no_source(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "w", settle=20)
+    watched.write("a.csv")
+    watched.look()
+    (due,) = watched.look(20)
+    watched.begin(due)
+    result = watched.write("result.csv")
+    assert watched.names() == []
+    watched.hear(StepFinished("r1", 0, "Write", "success", watched.now_s, 0.1, None, (str(result),)))
+    watched.end(due)
+
+    assert watched.names(60) == []
+    assert watched.reasons()["result.csv"] == "written by this flow itself"
+
+
+def test_a_file_given_back_is_judged_again(watched: Watched) -> None:
+    """It changed, or went away, between being found due and its run."""
+    kept, gone = watched.write("a.csv"), watched.write("b.csv")
+    first, second = watched.look()
+    kept.write_text("longer")
+    gone.unlink()
+    watched.lookout.give_back(first)
+    watched.lookout.give_back(second)
+
+    (again,) = watched.look(0)
+
+    assert again.seen[0].signature.size_bytes == 6
+    watched.lookout.give_back(first)
+    assert watched.names(0) == []
+
+
+def test_a_share_that_is_away_is_told_and_outlived(watched: Watched) -> None:
+    """What was done stays done, what waited still waits, and what failed is still held."""
+    for name in ("bad.csv", "good.csv"):
+        watched.write(name)
+    bad, good = watched.look()
+    watched.run(bad, "failed")
+    watched.run(good)
+    watched.look()
+    away = watched.root.rename(watched.root.with_name("away"))
+
+    assert watched.names() == []
+    since = watched.lookout.unreachable
+    assert since is not None
+    assert watched.reasons()[""].endswith("No such file or directory")
+    assert watched.names() == []
+    assert watched.lookout.unreachable is since
+    away.rename(watched.root)
+    watched.write("new.csv")
+    assert watched.names() == ["new.csv"]
+    assert watched.lookout.unreachable is None
+
+
+def test_a_folder_that_is_emptied_for_a_while_makes_nothing_due(watched: Watched) -> None:
+    """An unmounted share often is an empty folder."""
+    path = watched.write("a.csv")
+    (due,) = watched.look()
+    watched.run(due)
+    watched.look()
+    path.rename(watched.root.with_name("a.csv"))
+    assert watched.names() == []
+    watched.root.with_name("a.csv").rename(path)
+
+    assert watched.names() == []
+
+
+def test_a_touched_file_with_equal_content_is_not_run_again_where_content_decides(watched: Watched) -> None:
+    watched.restart(rules=Rules(by_content=True))
+    path = watched.write("a.csv", "one")
+    (due,) = watched.look()
+    assert due.seen[0].signature.content_hash is not None
+    watched.run(due)
+
+    os.utime(path, (5, 5))
+    assert watched.names() == []
+    path.write_text("two")
+    assert watched.names() == ["a.csv"]
+
+
+def test_what_others_wrote_into_the_ledger_counts_after_a_reload(watched: Watched) -> None:
+    """Another process ran the held file; a third reset everything."""
+    watched.write("a.csv")
+    (due,) = watched.look()
+    watched.run(due, "failed")
+    watched.look()
+    watched.ledger.record(RunStarted("theirs", "claims", "G", None, watched.now_s, due.key, due.seen))
+    watched.ledger.record(RunFinished("theirs", "success", watched.now_s, 0.1, None, None, due.seen))
+
+    watched.lookout.reload()
+    assert watched.names() == []
+    assert watched.reasons()["a.csv"].startswith("already done at")
+    watched.ledger.reset_flow("claims")
+    watched.lookout.reload()
+    assert watched.names() == ["a.csv"]
+
+
+# -- batches ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Watched:
+    return Watched(tmp_path / "batch", run_as="batch")
+
+
+def test_a_batch_settles_all_it_started_with_and_no_more(batch: Watched) -> None:
+    """A file that came meanwhile makes it due again; after a restart nothing does."""
+    batch.write("a.csv")
+    batch.write("b.csv")
+    (due,) = batch.look()
+    batch.begin(due)
+    batch.write("late.csv")
+    assert batch.look() == []
+    batch.end(due)
+
+    (again,) = batch.look()
+    assert [seen.key.path for seen in again.seen] == ["a.csv", "b.csv", "late.csv"]
+    batch.run(again)
+    assert batch.look() == []
+    batch.restart()
+    assert batch.look() == []
+
+
+def test_a_deletion_starts_no_batch(batch: Watched) -> None:
+    path = batch.write("a.csv")
+    batch.write("b.csv")
+    (due,) = batch.look()
+    batch.run(due)
+    path.unlink()
+
+    assert batch.look() == []
+
+
+def test_a_batch_waits_for_the_last_file_to_settle(tmp_path: Path) -> None:
+    batch = Watched(tmp_path / "b", run_as="batch", settle=5)
+    batch.write("a.csv")
+    assert batch.look(0) == []
+    batch.lookout.hint(str(batch.write("b.csv")))
+    assert batch.look(3) == []
+
+    assert batch.look(3) == []
+    assert batch.reasons()[""] == "waiting until 1 of its files settle (2.0 s left)"
+    assert len(batch.look(2)) == 1
+
+
+def test_a_failed_batch_is_held_until_something_changes(batch: Watched) -> None:
+    batch.write("a.csv")
+    (due,) = batch.look()
+    batch.run(due, "failed")
+    assert batch.look() == []
+    assert batch.reasons()[""].startswith("held since")
+
+    batch.write("b.csv")
+
+    assert len(batch.look()) == 1
+
+
+def test_a_batch_that_was_given_back_is_judged_again(batch: Watched) -> None:
+    batch.write("a.csv")
+    (due,) = batch.look()
+
+    batch.lookout.give_back(due)
+
+    assert len(batch.look(0)) == 1
+
+
+def test_a_single_file_is_watched_alike(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "w")
+    path = watched.write("rates.csv")
+    for run_as in ("individual", "batch"):
+        watched.watch = Watch.of(
+            Flow("G", "claims").watch(mode="poll", source=path, interval="10s", settle=0, run_as=run_as)
+        )
+        watched.restart()
+        path.write_text(run_as)
+        (due,) = watched.look()
+        assert (due.key, [seen.key.path for seen in due.seen]) == (watched.watch.key(""), [""])
+        watched.run(due)
+        assert watched.look() == []
+
+
+# -- cadence ------------------------------------------------------------------------------------------------------
+
+
+class SlowClock:
+    """Every reading is so much later: a scan seems to take that long."""
+
+    def __init__(self, step_s: float) -> None:
+        self.now_s, self.step_s = 0.0, step_s
+
+    def __call__(self) -> float:
+        self.now_s += self.step_s
+        return self.now_s
+
+
+def test_scans_take_at_most_a_tenth_of_the_time(tmp_path: Path) -> None:
+    """A scan of three seconds on a share, with an interval of one second."""
+    watched = Watched(tmp_path / "w", interval="1s")
+    clock = SlowClock(0.0)
+    lookout = Lookout(watched.watch, read=lambda: Memory({}), clock=clock)
+    clock.step_s = 3.0
+
+    lookout.look()
+
+    assert lookout.cadence_s >= 30
+
+
+def test_the_interval_is_kept_where_scans_are_quick(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "w", interval="10s")
+    watched.look(0)
+
+    assert watched.lookout.cadence_s == 10
+    assert watched.lookout.next_look_s == watched.now_s + 10
+
+
+# -- the ledger agrees --------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["success", "failed", "stopped", "killed", "abandoned"]), st.booleans()), max_size=8
+    )
+)
+def test_what_the_lookout_remembers_is_what_the_ledger_would_say(
+    tmp_path_factory: pytest.TempPathFactory, ends: list[tuple[str, bool]]
+) -> None:
+    """So a restart decides as the engine that was there would have."""
+    watched = Watched(tmp_path_factory.mktemp("agree"))
+    size = 0
+    for status, is_changed in ends:
+        size += is_changed
+        watched.write("a.csv", "x" * size)
+        for due in watched.look():
+            watched.run(due, status)
+        watched.look(0)
+
+        assert watched.lookout._states == watched.ledger.source_states("claims")
+    watched.ledger.close()
+
+
+def test_names_are_known_in_one_spelling_whatever_the_drive_writes(watched: Watched) -> None:
+    """A Mac writes letters and accents apart; the key is the same for every workstation, the path is the drive's."""
+    apart = "Pra\u0308mien.csv"
+    watched.write(apart)
+
+    (due,) = watched.look()
+
+    assert due.key == SourceKey(str(watched.root), "Pr\u00e4mien.csv")
+    assert watched.lookout.name_of(due) == apart
+    watched.run(due)
+    assert watched.names() == []

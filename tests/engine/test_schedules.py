@@ -1,0 +1,234 @@
+"""Which slot or tick of a schedule is due, and that none runs twice or is lost, whatever happens to the engine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_engine import Flow
+from data_engine.engine.clockwork import Clockwork
+from data_engine.engine.plan import Due, NotDue, Watch, plan_interval, plan_slots
+from data_engine.engine.reasons import NotYet, Slot, Tick
+from data_engine.engine.slots import slots_between, zone_of
+from data_engine.flow.trigger import Schedule
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import utc_text
+from data_engine.workspace.settings import HistorySettings, WorkspaceSettings
+
+HOUR_S, DAY_S = 3600.0, 86400.0
+MIDNIGHT_S = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
+
+
+def schedule(**options: Any) -> Schedule:
+    trigger = Flow("G", "nightly").watch(mode="schedule", **{"time": "06:00", "tz": "UTC", **options}).trigger
+    assert isinstance(trigger, Schedule)
+    return trigger
+
+
+def at(hours: float) -> float:
+    """So many hours after midnight of the first day."""
+    return MIDNIGHT_S + hours * HOUR_S
+
+
+def plan(trigger: Schedule, *, served: float, on_since: float, now: float, keep_days: float = 30) -> Due | NotDue:
+    """In hours after midnight of the first day."""
+    return plan_slots(
+        trigger,
+        zone=zone_of("UTC"),
+        served_until_s=at(served),
+        on_since_s=at(on_since),
+        now_s=at(now),
+        retention_s=keep_days * DAY_S,
+    )
+
+
+def slot(hours: float, **more: Any) -> Due:
+    return Due(None, Slot(utc_text(at(hours)), **more))
+
+
+def next_at(hours: float) -> NotDue:
+    return NotDue(None, NotYet(utc_text(at(hours))))
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "served", "on_since", "now", "verdict"),
+    [
+        pytest.param("latest", 0, 0, 5.99, next_at(6), id="not before its time"),
+        pytest.param("latest", 0, 0, 6, slot(6), id="at its time"),
+        pytest.param("latest", 6, 0, 7, next_at(30), id="once"),
+        pytest.param("latest", 0, 10, 10, slot(6, is_missed=True), id="a missed slot is caught up"),
+        pytest.param("latest", 0, 60, 60, slot(54, is_missed=True), id="latest: of several missed the newest, once"),
+        pytest.param("latest", 54, 60, 60, next_at(78), id="latest: the older ones are not owed any more"),
+        pytest.param("all", 0, 60, 60, slot(6, is_missed=True), id="all: the oldest first"),
+        pytest.param("all", 6, 60, 60, slot(30, is_missed=True), id="all: then the next"),
+        pytest.param("none", 0, 10, 10, next_at(30), id="none: what was missed is skipped"),
+        pytest.param("none", 0, 5, 6.5, slot(6), id="none: a slot that came while somebody looked is run"),
+        pytest.param("latest", 10, 10, 11, next_at(30), id="a flow that is new at ten owes nothing for six o'clock"),
+    ],
+)
+def test_a_slot_is_due_or_not(catch_up: str, served: float, on_since: float, now: float, verdict: Due | NotDue) -> None:
+    assert plan(schedule(catch_up=catch_up), served=served, on_since=on_since, now=now) == verdict
+
+
+def test_all_goes_no_further_back_than_history_and_says_so() -> None:
+    verdict = plan(schedule(catch_up="all"), served=0, on_since=24 * 10, now=24 * 10, keep_days=2)
+
+    oldest = utc_text(at(24 * 8))
+    assert verdict == slot(24 * 8 + 6, is_missed=True, skipped_before_utc=oldest)
+    assert "slots before" in verdict.why.text
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "ticks_done", "due"),
+    [(59, 0, None), (60, 0, 1), (119, 1, None), (120, 1, 2), (300, 1, 5), (301, 5, None)],
+)
+def test_intervals_keep_their_distance_and_missed_ones_are_one(
+    elapsed: float, ticks_done: int, due: int | None
+) -> None:
+    verdict = plan_interval(
+        schedule(interval="60s", time=None, tz=None),
+        started_s=1000.0,
+        ticks_done=ticks_done,
+        local_s=1000.0 + elapsed,
+        now_s=MIDNIGHT_S + elapsed,
+    )
+
+    following = NotYet(utc_text(MIDNIGHT_S + (max(int(elapsed // 60), ticks_done) + 1) * 60))
+    assert verdict == (NotDue(None, following) if due is None else Due(None, Tick(due)))
+
+
+# -- with the ledger ----------------------------------------------------------------------------------------------
+
+
+class Engine:
+    """An engine that is on from `start` to `stop`, looks when told, and runs what is due."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.path = folder / "ledger.sqlite"
+        self.watch = Watch("nightly", "G", schedule(**options))
+        self.ran: list[float] = []
+
+    def start(self, now: float) -> None:
+        self.ledger = Ledger.open(self.path)
+        self.on_since_s = now
+        self.clockwork = Clockwork(
+            self.watch,
+            settings=WorkspaceSettings(history=HistorySettings(retention_days=30)),
+            ledger=self.ledger,
+            now_s=now,
+            local_s=0.0,
+        )
+
+    def look(self, now: float, *, dies: bool = False) -> None:
+        while isinstance(due := self.clockwork.look(now_s=now, local_s=0.0, on_since_s=self.on_since_s), Due):
+            if dies:
+                return
+            assert isinstance(due.why, Slot)
+            self.ran.append(datetime.fromisoformat(due.why.slot_utc).timestamp())
+            self.clockwork.serve(due, "r1")
+
+    def stop(self) -> None:
+        self.ledger.close()
+
+
+def test_a_slot_is_served_once_also_over_restarts(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    for hours in (1, 7, 8, 9, 31):
+        engine.start(at(hours))
+        engine.look(at(hours))
+        engine.stop()
+
+    assert engine.ran == [at(6), at(30)]
+
+
+def test_a_slot_whose_run_died_with_the_engine_is_owed(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine.start(at(1))
+    engine.look(at(6), dies=True)
+    engine.stop()
+    engine.start(at(7))
+    engine.look(at(7))
+
+    assert engine.ran == [at(6)]
+    engine.stop()
+
+
+def test_a_changed_schedule_owes_nothing_for_the_past(tmp_path: Path) -> None:
+    """Somebody changes 06:00 to 09:00 at ten: it runs at nine the next day."""
+    engine = Engine(tmp_path)
+    engine.start(at(1))
+    engine.look(at(6))
+    engine.stop()
+    engine.watch = Watch("nightly", "G", schedule(time="09:00"))
+    engine.start(at(10))
+    engine.look(at(10))
+    engine.look(at(33))
+    engine.stop()
+
+    assert engine.ran == [at(6), at(33)]
+
+
+def test_slots_that_came_from_another_workstation_count(tmp_path: Path) -> None:
+    """After a take-over the ledger holds its slots, and nothing of this machine's own."""
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.serve_slot("nightly", utc_text(at(6)), "theirs")
+    engine = Engine(tmp_path)
+    engine.start(at(31))
+    engine.look(at(31))
+    engine.stop()
+
+    assert engine.ran == [at(30)]
+
+
+def test_what_a_wrong_clock_served_in_the_future_holds_up_nothing(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine.start(at(1))
+    engine.stop()
+    with Ledger.open(engine.path) as ledger:
+        ledger.serve_slot("nightly", utc_text(at(24 * 365)), "wrong")
+    engine.start(at(2))
+    engine.look(at(6))
+    engine.stop()
+
+    assert engine.ran == [at(6)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["latest", "all", "none"]),
+    st.sampled_from(["Europe/Berlin", "America/Sao_Paulo", "UTC"]),
+    st.sampled_from(["0 */3 * * *", "30 2 * * *", "*/20 1-3 * * *"]),
+    st.lists(st.tuples(st.sampled_from(["look", "die", "restart"]), st.integers(60, 30 * 3600)), max_size=12),
+)
+def test_no_slot_runs_twice_and_none_that_is_owed_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, catch_up: str, zone: str, cron: str, acts: list[tuple[str, int]]
+) -> None:
+    """Whatever happens: looks far apart, deaths in the middle of a run, restarts; in autumn, where clocks change."""
+    engine = Engine(tmp_path_factory.mktemp("slots"), time=None, cron=cron, tz=zone, catch_up=catch_up)
+    first = now = datetime(2017, 10, 14, tzinfo=UTC).timestamp()
+    engine.start(now)
+    for act, seconds in acts:
+        now += seconds
+        if act == "restart":
+            engine.stop()
+            engine.start(now)
+        engine.look(now, dies=act == "die")
+        if act == "die":
+            engine.stop()
+            engine.start(now + 1)
+            engine.look(now + 1)
+    engine.stop()
+
+    owed = slots_between([cron], zone_of(zone), first, now + 1)
+    assert len(engine.ran) == len(set(engine.ran))
+    assert engine.ran == sorted(engine.ran)
+    assert set(engine.ran) <= set(owed)
+    if catch_up == "all":
+        assert engine.ran == [one for one in owed if one <= now]
+    if catch_up == "latest" and acts and (passed := [one for one in owed if one <= now]):
+        assert engine.ran[-1] == passed[-1]
