@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from data_engine.client import Workspace, discover_flows, load_flow, run
+    from data_engine.engine.preview import clear_preview_cache
     from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
     from data_engine.flow.batch import Batch, FileRef, ItemError
     from data_engine.flow.context import FlowContext
@@ -39,6 +40,7 @@ __all__ = [
     "FlowValidationError",
     "ItemError",
     "Workspace",
+    "clear_preview_cache",
     "compile_notebook",
     "discover_flows",
     "load_flow",
@@ -55,6 +57,7 @@ _HOMES = {
     "FlowValidationError": "data_engine.errors",
     "ItemError": "data_engine.flow.batch",
     "Workspace": "data_engine.client",
+    "clear_preview_cache": "data_engine.engine.preview",
     "compile_notebook": "data_engine.notebook.compile",
     "discover_flows": "data_engine.client",
     "load_flow": "data_engine.client",

@@ -27,6 +27,7 @@ from data_engine.model import Event, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.deploy import module_digests, read_contents
 from data_engine.notebook.load import FlowModules
+from data_engine.notebook.locate import annotate_call
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import select_workspace
@@ -482,6 +483,20 @@ def run_once(
         FlowStoppedError: a run was stopped; `.completed` likewise.
         GroupBusyError: the flow's group is running further up in this very call.
     """
+    try:
+        return _run_once(flow, source, params, on_error, listen)
+    except FlowValidationError as error:
+        annotate_call(error)
+        raise
+
+
+def _run_once(
+    flow: Flow,
+    source: str | os.PathLike[str] | None,
+    params: Mapping[str, Any] | None,
+    on_error: str,
+    listen: Callable[[Event], None] | None,
+) -> list[FlowContext]:
     flow = settle_flow(flow)
     if on_error not in ("raise", "continue"):
         raise FlowValidationError(

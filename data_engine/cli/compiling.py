@@ -69,6 +69,8 @@ def deploy(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = Fals
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
         else:
             say(f"deployed      {entry.path.name}")
+        for warning in entry.warnings:
+            complain(f"warning: {warning}", style="yellow")
     return 1 if broken else 0
 
 

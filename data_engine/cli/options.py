@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_engine.cli.outcome import Failed
-from data_engine.cli.output import print_version
+from data_engine.cli.output import complain, print_version
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
@@ -102,9 +102,12 @@ def load_module(ws: Workspace, name: str) -> LoadedModule:
     modules = ws.home.modules()
     path = find_module(modules, name)
     try:
-        return modules.load(path)
+        loaded = modules.load(path)
     except FlowValidationError as error:
         raise Failed(error) from error
+    for warning in loaded.warnings:
+        complain(f"warning: {warning}", style="yellow")
+    return loaded
 
 
 def source_from_shell(source: str | None) -> str | None:

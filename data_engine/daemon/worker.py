@@ -198,7 +198,7 @@ class Worker:
             params=job.params,
             may_work=self._may_work,
             seen=seen,
-            run_id=source.run_id,
+            
         )
 
     def _sink(self, event: Event) -> None:
@@ -311,7 +311,7 @@ class Worker:
             self._held.clear()
 
     def _be_a_fork(self) -> None:
-        # A child that kept the channel would hide its parent's death from the daemon.
+        # The channel is the parent's; what a forked child would say on it is not its run's.
         self._is_fork = _Screen.is_fork = True
         self._channel.close()
 

@@ -16,7 +16,7 @@ _LONGEST_LIST = 3
 
 @dataclass(frozen=True, slots=True)
 class PreviewReport:
-    """One preview: what became of each step, the seconds it took, and the mirror paths it handed out.
+    """One preview: what became of each step, the seconds it took, the mirror paths it handed out, and what else to know.
 
     Example:
         >>> steps = (StepReport("raw", ran=False, at_s=0.0), StepReport("clean", ran=True, why="its code changed"))
@@ -28,6 +28,7 @@ class PreviewReport:
     steps: tuple[StepReport, ...]
     elapsed_s: float
     wrote: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def caption(report: PreviewReport, *, at: Any = None) -> str:
@@ -44,7 +45,7 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
         parts.append(f"wrote to the mirror: {report.wrote[0].name}")
     elif report.wrote:
         parts.append(f"wrote to the mirror: {report.wrote[0].name} and {len(report.wrote) - 1} more")
-    return " · ".join([*parts, _duration(report.elapsed_s)])
+    return " · ".join([*parts, *report.notes, _duration(report.elapsed_s)])
 
 
 def show_caption(text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import sysconfig
 from functools import lru_cache
@@ -115,6 +116,7 @@ _UNSEEN = {
     "data_engine.discover_flows": "another flow's run",
     "data_engine.compile_notebook": "another flow's notebook",
 }
+_OS_ALIAS = re.compile(r"^(posix|nt)\.")
 _SEEN = frozenset(
     {"time.sleep", "time.strptime", "time.struct_time", "uuid.UUID", "data_engine.notebook.load._display"}
 )
@@ -157,6 +159,7 @@ def why_unseen(dotted: str) -> str | None:
         >>> why_unseen("datetime.datetime.now"), why_unseen("requests.get"), why_unseen("polars.read_csv")
         ('the clock', 'requests', None)
     """
+    dotted = _OS_ALIAS.sub("os.", dotted)
     if dotted in _SEEN:
         return None
     parts = dotted.split(".")

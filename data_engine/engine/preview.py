@@ -8,18 +8,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.caption import PreviewReport, caption, show_caption
 from data_engine.engine.executor import spread
-from data_engine.engine.home import home_of, settle_flow
+from data_engine.engine.home import Home, home_of, settle_flow
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.reuse import DEFAULT_CACHE_BYTES, PreviewCache, Walk
 from data_engine.engine.run import check_params, make_context, outcome_of, require_source
+from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError
-from data_engine.flow.control import StepControl
+from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
+from data_engine.notebook.locate import annotate_call
 
 _cache = PreviewCache()
 _last: PreviewReport | None = None
@@ -45,16 +48,23 @@ def preview(
     """
     global _last
     started_s = time.perf_counter()
-    flow = settle_flow(flow)
-    stop = steps_until(flow, use)
-    given = check_params(params)
-    chosen = pick_source(flow, source) if source is not None else _first_source(flow)
+    try:
+        flow = settle_flow(flow)
+        stop = steps_until(flow, use)
+        given = check_params(params)
+        chosen = pick_source(flow, source) if source is not None else _first_source(flow)
+    except FlowValidationError as wrong:
+        annotate_call(wrong)
+        raise
     home = home_of(flow)
+    helpers = stale_helpers()
     line = ProgressLine()
     control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
     context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
     limit_bytes = DEFAULT_CACHE_BYTES if home is None else home.settings().preview.cache_bytes
     walk = Walk(flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line)
+    if home is not None and not force:
+        walk.may_write = lambda target: _refuse_beside_a_run(flow, home, target)
     try:
         require_source(flow, chosen)
         value = walk.run(stop)
@@ -66,7 +76,8 @@ def preview(
     finally:
         line.close()
     steps = tuple(walk.reports[index] for index in sorted(walk.reports))
-    _last = PreviewReport(flow.name or "", steps, time.perf_counter() - started_s, tuple(walk.wrote))
+    notes = (*map(str, helpers), *_seal(flow, home))
+    _last = PreviewReport(flow.name or "", steps, time.perf_counter() - started_s, tuple(walk.wrote), notes)
     show_caption(caption(_last))
     return value
 
@@ -102,6 +113,30 @@ def steps_until(flow: Flow, use: str | None) -> int:
         where="Flow.preview(use=...)",
         mend=f"add save_as={use!r} to the step that makes it; saved objects: {known}",
     )
+
+
+def _refuse_beside_a_run(flow: Flow, home: Home, target: Path) -> None:
+    """Stop a preview before it writes where a run of the flow writes."""
+    running = [run for run in home.ledger().running(flow.group) if run.flow == flow.name]
+    if running:
+        run = running[0]
+        raise RunInterrupted(
+            "stopped",
+            f"the preview stopped before it wrote to the mirror ({target.name}): the flow is running "
+            f"(run {run.run_id[:8]}); wait for its end, or preview(force=True)",
+        )
+
+
+def _seal(flow: Flow, home: Home | None) -> tuple[str, ...]:
+    """How the notebook's code stands to the deployed flow; nothing when it is not deployed."""
+    if home is None or flow.name is None:
+        return ()
+    cells = home.deployments().changed_cells(flow.name)
+    if cells is None:
+        return ()
+    if not cells:
+        return ("same code as the deployed flow",)
+    return (f"differs from the deployed flow: cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}",)
 
 
 def _first_source(flow: Flow) -> Source:

@@ -311,6 +311,8 @@ def _note_stat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs:
     caller = sys._getframe(2)
     if caller.f_globals.get("__name__") in _LOOKERS and caller.f_code.co_name == "stat" and caller.f_back is not None:
         caller = caller.f_back
+    if caller.f_code.co_name == "_stat" and caller.f_globals.get("__name__") == "shutil":
+        return original(*args, **kwargs)  # a copy looks whether its target is a pipe; its source is opened
     is_question = caller.f_globals.get("__name__") in _LOOKERS
     question: Kind = "folder" if caller.f_code.co_name in ("is_dir", "isdir") else "kind"
     path = args[0] if args else kwargs.get("path")
@@ -353,8 +355,10 @@ _QUESTIONS: dict[str, Kind] = {
 
 def _note_question(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
     name = getattr(original, "__name__", "")
-    kind: Kind = "stat" if name.startswith("get") or name == "samefile" else "link" if name == "realpath" else "kind"
-    _note_paths([value for value in args if not isinstance(value, (int, bool))], kind, seers, native=False)
+    is_copy = name == "samefile" and sys._getframe(2).f_globals.get("__name__") == "shutil"
+    if not is_copy:  # which looks whether its target is its source
+        paths = [value for value in args if not isinstance(value, (int, bool))]
+        _note_paths(paths, _QUESTIONS.get(name, "kind"), seers, native=False)
     token = _mine.set(_NOBODY)
     try:
         return original(*args, **kwargs)

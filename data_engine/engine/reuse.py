@@ -197,6 +197,7 @@ class Walk:
     fresh: bool = False
     sink: Callable[[Event], None] = lambda event: None
     reports: dict[int, StepReport] = field(default_factory=dict)
+    may_write: Callable[[Path], None] = lambda target: None
     wrote: dict[Path, None] = field(default_factory=dict)
 
     def run(self, stop: int) -> Any:
@@ -317,8 +318,9 @@ class Walk:
             return "first preview"
         changed = [label for label in {**parts, **past.parts} if parts.get(label) != past.parts.get(label)]
         if changed:
-            changed.sort(key=lambda label: label.startswith("its "))  # a helper's name tells more than "its code"
-            return f"{changed[0].partition('#')[0]} changed"
+            told = [label for label in changed if label in parts and label in past.parts and label[:4] != "its "]
+            own = "its code" if "its code" in changed else changed[0]
+            return f"{told[0].partition('#')[0] if told else own} changed"
         moved = [name for name in {**consumed, **past.consumed} if consumed.get(name) != past.consumed.get(name)]
         if moved:
             return "params changed" if moved[0] == "params" else f"{moved[0].partition(' (')[0]} before it changed"
@@ -424,6 +426,7 @@ class Walk:
         context, state = self.context, _state(self.context)
 
         def note(target: Path) -> None:
+            self.may_write(target)
             self.wrote.setdefault(target)
             sightings.targets.setdefault(str(target))
 

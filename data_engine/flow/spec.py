@@ -89,8 +89,12 @@ class Map:
 
         call = with_context if self.takes_context else fn
         control = context.control
-        results = control.spread(call, items, self.max_parallel or 1, self.keep_errors, control)
-        return Batch(tuple(results))
+        batch: Batch[Any] = Batch(tuple(control.spread(call, items, self.max_parallel or 1, self.keep_errors, control)))
+        if self.keep_errors and (errors := batch.errors()):
+            context.log(
+                f"{len(errors)} of {len(items)} items failed: {'; '.join(map(str, errors[:5]))}", level="WARNING"
+            )
+        return batch
 
 
 def _batch_items(current: object) -> tuple[Any, ...]:
@@ -100,12 +104,18 @@ def _batch_items(current: object) -> tuple[Any, ...]:
             where="Flow.map",
             mend="let the step before return a list or Batch, or name one with use=",
         )
+    if hasattr(current, "columns") and hasattr(current, "shape"):
+        raise FlowValidationError(
+            f"map requires an iterable current value, and a {type(current).__name__} would be taken column by column",
+            where="Flow.map",
+            mend="give it items: frame.iter_rows(named=True), frame.partition_by(...), or a list of files",
+        )
     items = tuple(current)
     if not items:
         raise FlowValidationError(
             "map requires at least one item",
             where="Flow.map",
-            mend="check the extensions and the root of collect(), or skip the map when there is nothing",
+            mend="check the extensions and the root of collect(), give recursive=True for its subfolders, or leave the map out",
         )
     return items
 

@@ -83,10 +83,18 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         step_label=step.label,
         function_name=step.function_name,
         source_path=None if source is None else source.path,
-        mend=cause.mend if isinstance(cause, FlowValidationError) else None,
+        mend=cause.mend if isinstance(cause, FlowValidationError) else _forgotten_return(flow, step, context, cause),
     )
     raised.__cause__ = cause
     return raised, "failed"
+
+
+def _forgotten_return(flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException) -> str | None:
+    """A hint when a step trips over the None that an earlier step gave."""
+    if context.current is not None or "NoneType" not in str(cause):
+        return None
+    earlier = [one for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
+    return f"step {earlier[-1].label!r} before it returned None: is its `return` missing?" if earlier else None
 
 
 def _short(item: object) -> str:

@@ -130,13 +130,28 @@ def find_module(modules: FlowModules, name: str) -> Path:
         return paths[0]
     if paths:
         raise _two_files(name, paths)
-    known = ", ".join(stem for stem, found in files.items() if any(_is_flow_file(modules, path) for path in found))
+    flows = [stem for stem, found in files.items() if any(_is_flow_file(modules, path) for path in found)]
+    known = ", ".join(flows)
     available = f" Available flow modules: {known}." if known else ""
     raise FlowValidationError(
         f"Flow module '{name}' is not available in {modules.folder}.{available}",
         where=str(modules.folder),
-        mend="check the spelling; a flow is a notebook or .py file there that defines build()",
+        mend=_how_to_be_a_flow(modules, name, bool(files.get(name)), flows),
     )
+
+
+def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool, flows: list[str]) -> str:
+    """What to do when `name` is no flow: it may be there and not be one."""
+    import difflib
+
+    if is_module:
+        return f"let {name} define build(): without it, it is a scratch notebook or a module to import from"
+    if _SCRATCH.fullmatch(name) and any(
+        (modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb")
+    ):
+        return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
+    near = difflib.get_close_matches(Path(name).stem, flows, n=1)
+    return f"did you mean {near[0]}?" if near else "check the spelling; a flow is a notebook or .py file there that defines build()"
 
 
 _remembered: dict[str, dict[str, tuple[str, CatalogEntry | None]]] = {}

@@ -96,7 +96,7 @@ class FlowModules:
                 raise _placed(error, name, "import", path)  # noqa: B904 - it has its cause
             description = _description(module, name)
             flow = self._build(module, name)
-            warnings = getattr(module, "__data_engine_warnings__", ())
+            warnings = (*getattr(module, "__data_engine_warnings__", ()), *_unsaved_names(flow))
             return LoadedModule(name, path, description, flow, warnings)
 
     def refresh(self) -> str:
@@ -278,8 +278,20 @@ def _import_module(name: str, package: str | None = None) -> types.ModuleType:
     caller = sys._getframe(1).f_globals.get("__builtins__")
     modules = caller.get(_FOLDER_KEY) if isinstance(caller, dict) else None
     if isinstance(modules, FlowModules) and not name.startswith(".") and _is_ours(modules, name):
-        return _python_import_module(f"{modules.package}.{name}")
+        return _import_of_workspace(modules, name)
     return _python_import_module(name, package)
+
+
+def _import_of_workspace(modules: FlowModules, name: str) -> types.ModuleType:
+    """The workspace's module `name`; when it is missing the error calls it as its author does."""
+    try:
+        return _python_import_module(f"{modules.package}.{name}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith(modules.package):
+            raise
+        missing = (error.name or "").removeprefix(f"{modules.package}.")
+        text = f"No module named {missing!r}: there is no {missing.replace('.', '/')}.py in {modules.folder}"
+        raise ModuleNotFoundError(text, name=missing) from None
 
 
 def _builtins_for(modules: FlowModules) -> dict[str, Any]:
@@ -293,7 +305,7 @@ def _builtins_for(modules: FlowModules) -> dict[str, Any]:
         level: int = 0,
     ) -> types.ModuleType:
         if level == 0 and _is_ours(modules, name):
-            module = _python_import_module(f"{modules.package}.{name}")
+            module = _import_of_workspace(modules, name)
             if not fromlist:
                 return sys.modules[f"{modules.package}.{name.partition('.')[0]}"]
             for part in fromlist:
@@ -371,6 +383,21 @@ def _description(module: types.ModuleType, name: str) -> str:
             mend='write DESCRIPTION = "What this flow is for"',
         )
     return description
+
+
+def _unsaved_names(flow: Flow) -> list[str]:
+    """A warning for each `use=` of a name no earlier step saves; a step may still have put it into `context.objects`."""
+    saved: list[str] = []
+    warnings = []
+    for step in flow.steps:
+        if step.use not in (None, "current", *saved):
+            names = ", ".join(saved) or "none"
+            warnings.append(
+                f"step {step.label!r} uses {step.use!r}, which no earlier step saves (saved so far: {names})"
+            )
+        if step.save_as is not None:
+            saved.append(step.save_as)
+    return warnings
 
 
 def _unreadable(path: Path, error: OSError) -> FlowValidationError:

@@ -20,6 +20,7 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.flow.paths import loading_module_folder
 from data_engine.notebook.compile import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.workspace.here import here
@@ -103,6 +104,18 @@ def annotate(error: ErrorT) -> ErrorT:
             error.where = f"{spot} ({error.where})" if error.where else spot
     error.trace = tuple(_trace_lines(error))
     return error
+
+
+def annotate_call(error: FlowValidationError) -> None:
+    """Place an error by the author's line that made the call, when the error came from no code of the author's."""
+    if error.trace or loading_module_folder() is not None:
+        return  # placed already, or the loader will place it
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not _is_author(frame):
+        frame = frame.f_back
+    if frame is not None:
+        place = _place(frame.f_code.co_filename, frame.f_lineno)
+        error.trace = (str(place), f"    {place.text.strip()}")
 
 
 def _trace_lines(error: BaseException) -> Iterator[str]:

@@ -289,7 +289,7 @@ def _about_left_out(units: Units, unit: Unit, outcome: Outcome) -> Iterator[Rema
             yield Remark("`os.chdir(...)` is left out", number, line, mend)
         elif _may_be_missed(units, unit, path, text, outcome.taken):
             yield Remark(
-                f"`{effects.dotted(path[:-1])}(...)` is left out: production runs no calls that stand alone",
+                f"`{effects.dotted(path[:-1])}(...)` is left out: nothing tells what the call changes, so production does not make it",
                 number,
                 line,
                 "put `#| keep` at the top of the cell if production needs it, or call it inside a step",

@@ -12,7 +12,8 @@ from typing import Any
 
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
-from data_engine.workspace.layout import WorkspaceLayout
+from data_engine.workspace.here import FLOW_MODULES
+from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.select import check_workspace_id
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
@@ -108,6 +109,13 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
         _refuse_in_the_way(folder, is_folder=True)
     for file in files:
         _refuse_in_the_way(file, is_folder=False)
+    inside = next((path for path in (layout.root, *layout.root.parents) if path.name == FLOW_MODULES), None)
+    if inside is not None and is_workspace(inside.parent):
+        raise WorkspaceError(
+            f"{layout.root} lies in the flow_modules folder of the workspace {inside.parent}",
+            where=str(layout.root),
+            mend=f"name the workspace itself, {inside.parent}, or a folder outside it",
+        )
 
     created: list[Path] = []
     preserved: list[Path] = []

@@ -78,7 +78,7 @@ def test_a_segfault_is_placed_in_its_cell(ws: WorkspaceFiles) -> None:
 
 
 def test_a_kill_takes_grandchildren_along(ws: WorkspaceFiles) -> None:
-    """Also those in process groups and sessions of their own; the run ends as killed, and the rest is not begun."""
+    """Also those in groups and sessions of their own, and orphans; the run ends as killed, and the rest is not begun."""
     pids = ws.root / "pids"
     flow(
         ws,
@@ -87,6 +87,8 @@ def test_a_kill_takes_grandchildren_along(ws: WorkspaceFiles) -> None:
         "one = subprocess.Popen(['sh', '-c', 'sleep 600 & echo $!; wait'], stdout=subprocess.PIPE, process_group=0)\n"
         "two = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
         "inner = int(one.stdout.readline())\n"
+        "made = ['sh', '-c', 'sleep 600 >/dev/null & echo $!']\n"
+        "orphan = int(subprocess.run(made, stdout=subprocess.PIPE, process_group=0).stdout)\n"
         f"open({str(pids)!r} + '.new', 'w').write(f'{{one.pid}} {{inner}} {{two.pid}} {{os.getpid()}}')\n"
         f"os.rename({str(pids)!r} + '.new', {str(pids)!r})\ntime.sleep(600)",
     )

@@ -164,7 +164,7 @@ def test_everything_is_put_back_between_two_jobs(ws: WorkspaceFiles) -> None:
         ws,
         "a",
         "import logging, signal, warnings, locale\n"
-        "print(os.getcwd() == FOLDER, 'X' in os.environ, 'x' in sys.path, signal.getsignal(signal.SIGUSR1),"
+        "print(os.getcwd() == FOLDER, 'X' in os.environ, 'PATH' in os.environ, 'x' in sys.path, signal.getsignal(signal.SIGUSR1),"
         " logging.root.level, len(warnings.filters), os.getpid())\n"
         "os.chdir('/'); os.environ['X'] = '1'; os.environ.pop('PATH', None); sys.path.append('x')\n"
         "signal.signal(signal.SIGUSR1, lambda *a: None); logging.basicConfig(level=5, force=True)\n"
@@ -181,7 +181,7 @@ def test_everything_is_put_back_between_two_jobs(ws: WorkspaceFiles) -> None:
             await shop.run("a", "2")
 
             assert shop.log("1") == shop.log("2")
-            assert shop.log("1")[0].startswith("INFO True False False")
+            assert shop.log("1")[0].startswith("INFO True False True False")
 
     play(scene())
 
