@@ -198,7 +198,7 @@ class Worker:
             params=job.params,
             may_work=self._may_work,
             seen=seen,
-            
+            run_id=source.run_id,
         )
 
     def _sink(self, event: Event) -> None:

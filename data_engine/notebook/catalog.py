@@ -151,7 +151,11 @@ def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool, flows: l
     ):
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
     near = difflib.get_close_matches(Path(name).stem, flows, n=1)
-    return f"did you mean {near[0]}?" if near else "check the spelling; a flow is a notebook or .py file there that defines build()"
+    return (
+        f"did you mean {near[0]}?"
+        if near
+        else "check the spelling; a flow is a notebook or .py file there that defines build()"
+    )
 
 
 _remembered: dict[str, dict[str, tuple[str, CatalogEntry | None]]] = {}

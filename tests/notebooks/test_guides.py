@@ -88,6 +88,31 @@ def test_batch_and_mirror_shows_what_its_text_says(run_guide: Any) -> None:
     assert "region,pieces\nnorth,17\nsouth,9\n" in _printed(cells["batch"])
 
 
+def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
+    """What is taken, errors by cell, what a second preview runs, and what is deployed."""
+    cells = run_guide(REPOSITORY / "notebooks" / "03_preview_and_compile.ipynb")
+
+    assert "describe" not in _printed(cells["compile"])
+    assert "COLUMNS.append('day')" in _printed(cells["compile"])
+    cases = _printed(cells["cases"])
+    assert "error: `X` exists only in your kernel's memory" in cases
+    assert "warning: pl.read_csv() reads data when the module is loaded" in cases
+    assert "left   %matplotlib inline" in cases
+    assert "failing.ipynb, cell 2, line 3" in _raised(cells["error"])[1]
+    assert "failed - " in _printed(cells["history"])
+    captions = {name: _printed(cells[name]) for name in cells if name.startswith("preview-")}
+    assert "raw_df, scaled_df ran: first preview" in captions["preview-flow"]
+    assert "raw_df, scaled_df reused" in captions["preview-again"]
+    assert "raw_df reused" in captions["preview-constant"]
+    assert "scaled_df ran: constant RATE changed" in captions["preview-constant"]
+    assert "raw_df, scaled_df reused" in captions["preview-comment"]
+    assert "drawn_df ran: reads what cannot be seen" in captions["preview-clock"]
+    assert "raw_df, scaled_df ran: fresh=True" in captions["preview-fresh"]
+    deployed, edited, broken, *_ = _printed(cells["deploy"]).splitlines()
+    assert (deployed, edited[:20]) == ("as deployed", "edited, not deployed")
+    assert "cell 4 does not parse" in broken
+
+
 def test_the_demos_notebooks_run_in_a_kernel_after_their_flows_ran(
     run_guide: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
