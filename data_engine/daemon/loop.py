@@ -45,8 +45,8 @@ log = logging.getLogger(__name__)
 
 _BEAT_S = 1.0
 _GROUP_RETRY_S = 0.2
-_LEDGER_LOOK_S = 2.0
 _PRUNE_EVERY_S = 3600.0
+_TELL_AFTER_S = 0.02
 ENGINE_SETTING = "engine_is_on"
 
 
@@ -115,6 +115,7 @@ class Daemon:
         self._data_version = self.ledger.data_version()
         self._pruned_s = 0.0
         self._retry: asyncio.TimerHandle | None = None
+        self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -326,6 +327,7 @@ class Daemon:
                 None if work.item.source.path is None else str(work.item.source.path),
                 work.item.source.key,
                 work.item.run_id,
+                None if work.item.due is None or not work.item.due.seen else work.item.due.seen,
             )
             for work in works
         )
@@ -335,8 +337,9 @@ class Daemon:
         self._workers.submit(Job(job_id, "run", works[0].flow, content, sources, works[0].item.params, limit_s))
 
     def _on_event(self, job: Job, event: Event) -> None:
-        self.ledger.record(event)
         running = self._jobs.get(job.job_id)
+        more_follows = running is not None and len(running.ended) + 1 < len(running.works)
+        self.ledger.record(event, more_follows=more_follows)
         if isinstance(event, RunStarted):
             self.active[event.run_id] = _Active(event.run_id, event.flow, event.source, event.at_s)
             if running is not None:
@@ -533,11 +536,15 @@ class Daemon:
     # -- telling ---------------------------------------------------------------------------------------------------
 
     def tell(self) -> None:
-        """Something changed: whoever waits for it looks again."""
+        """Something changed: whoever waits for it looks again, a moment later for all that changes meanwhile."""
         self.number += 1
-        self._spawn(self._notify())
+        if not self._is_telling:
+            self._is_telling = True
+            self._spawn(self._notify())
 
     async def _notify(self) -> None:
+        await asyncio.sleep(_TELL_AFTER_S)
+        self._is_telling = False
         async with self.change:
             self.change.notify_all()
 

@@ -10,6 +10,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import io
 import pathlib
 import re
 import sys
@@ -17,7 +18,7 @@ import uuid
 import zoneinfo
 from collections import OrderedDict, deque
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_engine.flow.batch import Batch, FileRef
 
@@ -51,29 +52,39 @@ class CannotKeep(Exception):
     """The value has no sound cheap copy; the text says what it is."""
 
 
-def copy_of(value: Any) -> tuple[Any, int]:
-    """A copy that shares nothing changeable with `value`, and the bytes it takes.
+def copy_of(value: Any, *, apart: bool = False) -> Copied:
+    """A copy that shares nothing changeable with `value`; what is shared inside `value` is shared inside the copy.
 
-    What is shared inside `value` is shared inside the copy.
+    A frame made of a NumPy array changes with it: with `apart`, frames get buffers of their own.
 
     Raises:
         CannotKeep: a handle, a generator, a lazy frame, an object of another class, or too large.
 
     Example:
         >>> inner = [1]
-        >>> copied, _ = copy_of({"a": inner, "b": inner})
+        >>> copied = copy_of({"a": inner, "b": inner}).value
         >>> copied, copied["a"] is copied["b"], copied["a"] is inner
         ({'a': [1], 'b': [1]}, True, False)
     """
-    work = _Copy()
+    work = _Copy(apart=apart or holds_arrays(value))
     copied = work.copy(value)
-    return copied, work.frame_bytes + work.plain_bytes
+    return Copied(copied, work.frame_bytes + work.plain_bytes, frozenset(work.classes))
+
+
+class Copied(NamedTuple):
+    """A copy, the bytes it takes, and the author's classes in it, which may be defined anew while it is kept."""
+
+    value: Any
+    size_bytes: int
+    classes: frozenset[type]
 
 
 class _Copy:
-    def __init__(self) -> None:
+    def __init__(self, *, apart: bool) -> None:
+        self.apart = apart
         self.frame_bytes = 0
         self.plain_bytes = 0
+        self.classes: set[type] = set()
         self._done: dict[int, Any] = {}
         self._depth = 0
 
@@ -81,6 +92,8 @@ class _Copy:
         kind = type(value)
         if kind in _SINGLE or isinstance(value, enum.Enum):
             self._weigh(sys.getsizeof(value))
+            if kind not in _SINGLE:
+                self.classes.add(kind)
             return value
         known = self._done.get(id(value))
         if known is not None:
@@ -117,6 +130,7 @@ class _Copy:
             return Batch(tuple(map(self.copy, value.items)))
         if kind in (tuple, set, frozenset):
             return kind(map(self.copy, value))
+        self.classes.add(kind)
         return tuple.__new__(kind, map(self.copy, value))  # a named tuple
 
     def _other(self, value: Any, kind: type) -> Any:
@@ -125,7 +139,7 @@ class _Copy:
             return self._polars(value)
         if library == "pyarrow" and (name in _ARROW or name.endswith(("Array", "Scalar", "Type"))):
             self.frame_bytes += _nbytes(value)
-            return value
+            return _own_arrow(value, name) if self.apart else value
         if library == "numpy":
             return self._numpy(value, kind)
         if library == "pandas" and name in ("DataFrame", "Series"):
@@ -135,6 +149,7 @@ class _Copy:
             return bytearray(value)
         if is_plain_dataclass(kind):
             self._weigh(sys.getsizeof(value.__dict__))
+            self.classes.add(kind)
             twin: Any = object.__new__(kind)
             self._done[id(value)] = twin
             twin.__dict__.update({key: self.copy(item) for key, item in value.__dict__.items()})
@@ -145,8 +160,9 @@ class _Copy:
         dtypes = value.dtypes if hasattr(value, "dtypes") else [value.dtype]
         if "Object" in repr(dtypes):
             raise CannotKeep("a frame of Python objects")
-        self.frame_bytes += value.estimated_size()
-        return value.clone()
+        size_bytes = value.estimated_size()
+        self.frame_bytes += size_bytes
+        return _own_polars(value, size_bytes) if self.apart else value.clone()
 
     def _numpy(self, value: Any, kind: type) -> Any:
         numpy = sys.modules["numpy"]
@@ -172,7 +188,7 @@ def is_unchanged(now: Any, before: Any) -> bool:
 
     Example:
         >>> rows = [1, {"a": 2}]
-        >>> before, _ = copy_of(rows)
+        >>> before = copy_of(rows).value
         >>> rows[1]["a"] = 3
         >>> is_unchanged(rows, before)
         False
@@ -189,6 +205,8 @@ def is_unchanged(now: Any, before: Any) -> bool:
     library = kind.__module__.partition(".")[0]
     if library == "polars":
         return _same_polars(now, before)
+    if library == "pyarrow":
+        return bool(now.equals(before))
     if library == "numpy":
         return bool(now.dtype == before.dtype and now.shape == before.shape and now.tobytes() == before.tobytes())
     if library == "pandas":
@@ -314,6 +332,44 @@ def _is_plain_pandas(value: Any, pandas: Any) -> bool:
 
 def _labels(value: Any) -> Any:
     return list(value.columns) + list(value.dtypes) if hasattr(value, "columns") else [value.name, value.dtype]
+
+
+def holds_arrays(value: Any) -> bool:
+    """Whether there is a NumPy array or a pandas object in `value`, whose memory a frame may share."""
+    if "numpy" not in sys.modules or type(value) in _SINGLE:
+        return False
+    if type(value).__module__.partition(".")[0] in ("numpy", "pandas"):
+        return True
+    if isinstance(value, dict):
+        return any(holds_arrays(item) for item in value.values())
+    if isinstance(value, (list, tuple, Batch, deque)):
+        return not PLAIN.issuperset(map(type, value)) and any(holds_arrays(item) for item in value)
+    return is_plain_dataclass(type(value)) and any(holds_arrays(item) for item in vars(value).values())
+
+
+def _own_polars(value: Any, size_bytes: int) -> Any:
+    if size_bytes > MAX_PLAIN_BYTES:
+        raise CannotKeep("a large frame that may share memory with an array")
+    polars = sys.modules["polars"]
+    frame = value.to_frame() if type(value) is polars.Series else value
+    sink = io.BytesIO()
+    frame.write_ipc_stream(sink)
+    copied = polars.read_ipc_stream(io.BytesIO(sink.getvalue()))
+    return copied.to_series() if type(value) is polars.Series else copied
+
+
+def _own_arrow(value: Any, name: str) -> Any:
+    if name in ("Schema", "DataType", "Field") or name.endswith("Type"):
+        return value
+    if name not in ("Table", "RecordBatch") or value.nbytes > MAX_PLAIN_BYTES:
+        raise CannotKeep(f"Arrow {name} that may share memory with an array")
+    import pyarrow.ipc
+
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, value.schema) as writer:
+        writer.write(value)
+    with pyarrow.ipc.open_stream(sink.getvalue()) as reader:
+        return reader.read_all() if name == "Table" else reader.read_next_batch()
 
 
 def _nbytes(value: Any) -> int:

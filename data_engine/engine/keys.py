@@ -36,13 +36,23 @@ from zoneinfo import ZoneInfo
 from data_engine.engine.bytecode import Chain, CodeFacts, code_facts, constant_bytes, identifiers
 from data_engine.engine.kept import PLAIN
 from data_engine.engine.libraries import LOOSE, is_authored, version_of, why_unseen
-from data_engine.engine.reads import Namespace, is_frame, is_reader, watched_libraries
+from data_engine.engine.reads import Namespace, is_door, is_frame, is_reader, watched_libraries
 from data_engine.flow.batch import Batch, FileRef
 from data_engine.flow.spec import Collect, Map, StepSpec
 
 _MAX_VALUE_BYTES = 256 * 1024 * 1024
 _MAX_PARTS = 5000
 _PATH_LIKE = re.compile(r"[^\n\0]{0,400}([/\\][^\n\0]{0,400}|\.\w{1,8})")
+_AT_NAME = re.compile(r"@([^\W\d]\w*)")
+_VOLATILE = re.compile(
+    r"\b(random|randomblob|uuid|gen_random_uuid|uuidv4|uuidv7|now|today|get_current_time(stamp)?|getenv|getvariable)\s*\(\s*\)"
+    r"|\b(current_(date|time|timestamp|localtime|localtimestamp)|localtimestamp)\b"
+    r"|\b(date|datetime|time|julianday|unixepoch|strftime)\s*\([^)]*'now'",
+    re.IGNORECASE,
+)
+_ATTACH = re.compile(r"\battach\s+(database\s+)?['\"?:@$]", re.IGNORECASE)
+_VOLATILE_WORDS = frozenset({"now", "today", "random", "uuid", "gen_random_uuid"})
+_ASKERS = frozenset({"library numpy", "library pandas", "library duckdb"})
 _BUILTINS: Namespace = vars(builtins)
 _CLASS_NOISE = frozenset(
     """__dict__ __weakref__ __doc__ __module__ __annotations__ __annotate__ __annotate_func__ __annotations_cache__
@@ -68,7 +78,7 @@ class StepCode:
     """What a step's code is at this moment.
 
     `parts` name everything it is made of, each with a digest; `unseen` is why it must always run, None when it need not;
-    `literals` are texts and paths in it that could be files; `captured` the author's names that hold a reader itself;
+    `literals` are texts and paths in it that could be files; `classes` the identities of the author's classes; `captured` the author's names that hold a reader itself;
     `names_objects` and `names_metadata` whether it reads attributes of these names, `odd_metadata` whether that could
     give facts that differ from run to run.
     """
@@ -76,6 +86,7 @@ class StepCode:
     parts: Mapping[str, bytes]
     unseen: str | None
     literals: frozenset[str]
+    classes: frozenset[int]
     captured: tuple[tuple[Namespace, str], ...]
     names_objects: bool
     names_metadata: bool
@@ -142,6 +153,9 @@ class _Walk:
     mentions: set[str] = field(default_factory=set)
     odd_metadata: bool = False
     words: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    attached: bool = False
+    volatile: set[str] = field(default_factory=set)
     spaces: dict[int, Namespace] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
     alive: list[object] = field(default_factory=list)
@@ -156,6 +170,7 @@ class _Walk:
             self.parts,
             self.unseen,
             frozenset(text for text in self.literals if _PATH_LIKE.fullmatch(text)),
+            frozenset(id(target) for target in self.alive if isinstance(target, type)),
             tuple(self.captured),
             "objects" in self.mentions,
             "metadata" in self.mentions,
@@ -180,7 +195,8 @@ class _Walk:
         elif isinstance(fn, types.FunctionType) and self._is_to_follow(fn):
             self.function(fn, "its code")
         else:
-            self.parts["its code"] = self.reference(fn, "its code").encode()
+            own = self.reference(fn, "its code")
+            self.parts["its code"] = digest_of(own, b"" if own else self.value(fn, "its code"))
 
     def reference(self, target: Any, name: str) -> str:
         """What stands for a function, class or module in the digest of whoever names it."""
@@ -195,14 +211,14 @@ class _Walk:
                 self.function(target, f"helper {name}") if self._is_to_follow(target) else self.library(_dotted(target))
             )
         if isinstance(target, type):
-            return self.cls(target, name) if is_authored(target.__module__ or "") else self.library(_dotted(target))
+            return self.cls(target, name) if is_authored(target.__module__) else self.library(_dotted(target))
         if isinstance(target, types.ModuleType):
             return self.module(target, name)
         if isinstance(target, (types.BuiltinFunctionType, types.MethodType)):
             return self._bound(target, name)
         if isinstance(target, _DESCRIPTORS):
             owner = getattr(target, "__objclass__", None)
-            is_ours = isinstance(owner, type) and is_authored(owner.__module__ or "")
+            is_ours = isinstance(owner, type) and is_authored(owner.__module__)
             return f"slot {target.__name__}" if is_ours else self.library(_dotted(target))
         if isinstance(target, functools.partial):
             pieces = (target.func, target.args, target.keywords)
@@ -230,7 +246,7 @@ class _Walk:
 
     def _is_to_follow(self, fn: types.FunctionType) -> bool:
         """Whether the code of `fn` counts: the author's, or made by a library around the author's (a decorator)."""
-        if is_authored(_space_name(fn.__globals__)) or is_authored(fn.__module__ or ""):
+        if is_authored(_space_name(fn.__globals__)) or is_authored(fn.__module__):
             return True
         home = sys.modules.get(fn.__module__ or "")
         found: Any = home
@@ -278,7 +294,7 @@ class _Walk:
         self.odd_metadata = self.odd_metadata or facts.odd_metadata
         self.literals.update(facts.strings)
         for text in facts.strings:
-            self.words |= identifiers(text)
+            self._text(text)
         self.spaces.setdefault(id(space), space)
         for name in facts.loose & LOOSE.keys():
             self.miss(f"{LOOSE[name]} ({name})")
@@ -323,14 +339,17 @@ class _Walk:
                 with suppress(Exception):
                     importlib.import_module(f"{owner.__name__}.{attribute}")
             if attribute not in vars(owner) and is_ours:
-                return f"no {owner.__name__}.{attribute}"
+                maker = vars(owner).get("__getattr__")
+                if maker is None:
+                    return f"no {owner.__name__}.{attribute}"
+                self.reference(maker, f"{owner.__name__}.__getattr__")
             value, chain, name = getattr(owner, attribute, None), chain[1:], attribute
-            if is_ours and is_reader(value):
+            if is_reader(value) and not is_door(owner, attribute):
                 self.captured.append((vars(owner), attribute))
                 return self.library(_dotted(value))
             if not is_ours and not isinstance(value, types.ModuleType):
                 return self._of_library(owner.__name__, attribute, value, chain)
-        if isinstance(value, type) and not is_authored(value.__module__ or ""):
+        if isinstance(value, type) and not is_authored(value.__module__):
             return self.library(".".join((_dotted(value), *chain)))
         return self._named(value, name)
 
@@ -342,7 +361,15 @@ class _Walk:
         ):
             return self.function(value, f"helper {attribute}")  # the author put it there
         text = self.library(".".join((module, attribute, *chain)))
-        is_plain = isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) and not is_reader(value)
+        if is_reader(value):
+            return text
+        if type(value) in PLAIN:
+            return f"{text} {self.value(value, attribute).hex()}"  # a setting somebody may set
+        if is_authored(type(value).__module__) or isinstance(value, functools.partial):
+            return f"{text} {self._named(value, attribute)}"
+        if type(value).__module__.startswith("unittest"):
+            self.miss(f"{module}.{attribute}, which is a mock")
+        is_plain = isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType))
         if is_plain and module.partition(".")[0] != "duckdb":  # its functions live under other names
             self.library(".".join((_dotted(value), *chain)))
         return text
@@ -436,7 +463,8 @@ class _Walk:
         if kind in PLAIN:
             if kind is str:
                 self.literals.add(value)
-                self.words |= identifiers(value) if len(value) < 100_000 else set()
+                if len(value) < 100_000:
+                    self._text(value)
             return _short(constant_bytes(value))
         if is_reader(value):
             self.miss(f"{name} is held where it cannot be watched")
@@ -493,7 +521,7 @@ class _Walk:
             return title + repr(value).encode()
         if isinstance(value, io.TextIOBase) and value in (sys.stdout, sys.stderr):
             return title
-        if is_authored(kind.__module__ or ""):
+        if is_authored(kind.__module__):
             return title + self._instance(value, kind, name)
         library = kind.__module__.partition(".")[0]
         content = _library_content(value, kind, library)
@@ -543,9 +571,27 @@ class _Walk:
 
     # -- what no name leads to --------------------------------------------------------------------------------------------
 
+    def _text(self, text: str) -> None:
+        """A text may be a query: its words may name frames, `@name` any value, and it may ask for the time."""
+        self.words |= identifiers(text)
+        if "@" in text:
+            self.asked |= set(_AT_NAME.findall(text))
+        if (found := _VOLATILE.search(text)) is not None:
+            self.volatile.add(found[0])
+        if _ATTACH.search(text) is not None:
+            self.attached = True
+
     def _frames_named_in_texts(self) -> None:
         """SQL reads frames by name: any word in any text that is the name of a frame in a module reached."""
+        if self.attached and "library duckdb" not in self.parts:
+            self.miss("a database that SQLite attaches")
+        if self.volatile:
+            self.miss(f"the clock or random numbers in a query ({min(self.volatile)})")
+        if not self.parts.keys().isdisjoint(_ASKERS) and self.words & _VOLATILE_WORDS & self.literals:
+            self.miss(f"the clock or random numbers ({min(self.words & _VOLATILE_WORDS & self.literals)!r})")
         for space in list(self.spaces.values()):
+            for word in sorted(self.asked & space.keys()):
+                self._named(space[word], word)
             for word in sorted(self.words & space.keys()):
                 if is_frame(space[word]) and not isinstance(space[word], (types.ModuleType, type, types.FunctionType)):
                     self._named(space[word], word)
@@ -562,18 +608,25 @@ class _Walk:
         if not isinstance(target, (types.FunctionType, type)) or is_reader(target):
             return
         home = _space_name(target.__globals__) if isinstance(target, types.FunctionType) else target.__module__
-        if is_authored(home or ""):
+        if is_authored(home):
             self.reference(target, name)
 
 
+_CLASSES = {
+    "polars": ("DataFrame", "LazyFrame", "Series", "Expr"),
+    "pandas": ("DataFrame", "Series"),
+    "duckdb": ("DuckDBPyConnection", "DuckDBPyRelation"),
+    "pathlib": ("Path", "PurePath"),
+    "data_engine.flow.batch": ("Batch", "FileRef"),
+}
+
+
 def _frame_classes() -> list[tuple[str, Mapping[str, Any]]]:
+    """The classes whose objects a step gets without naming them, and to which an author may add methods."""
     found: list[tuple[str, Mapping[str, Any]]] = []
-    for library in ("polars", "pandas"):
-        module = sys.modules.get(library)
-        for name in ("DataFrame", "LazyFrame", "Series", "Expr") if module is not None else ():
-            kind = vars(module).get(name)
-            if isinstance(kind, type):
-                found.append((name, vars(kind)))
+    for library, names in _CLASSES.items():
+        space = vars(sys.modules[library]) if library in sys.modules else {}
+        found += [(name, vars(space[name])) for name in names if isinstance(space.get(name), type)]
     return found
 
 

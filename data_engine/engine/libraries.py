@@ -18,9 +18,9 @@ from types import ModuleType
 _COMPUTING = frozenset(
     """abc array ast base64 binascii bisect builtins bz2 calendar cmath codecs collections colorsys configparser
     contextlib contextvars copy copyreg csv dataclasses datetime decimal difflib enum errno fnmatch fractions functools
-    genericpath glob graphlib gzip hashlib heapq hmac html io itertools json keyword linecache logging lzma math marshal
+    genericpath glob graphlib gzip hashlib heapq hmac html io itertools json keyword logging lzma math marshal
     ntpath numbers opcode operator os pathlib pickle posixpath pprint quopri re reprlib shutil sqlite3 stat statistics
-    string stringprep struct sys tarfile textwrap token tokenize tomllib traceback types typing unicodedata uuid warnings
+    string stringprep struct sys tarfile textwrap token tokenize tomllib types typing unicodedata uuid warnings
     weakref xml zipfile zlib zoneinfo __future__ _bisect _collections _collections_abc _csv _datetime _decimal _functools
     _heapq _io _json _operator _pickle _sqlite3 _sre _statistics _struct _weakref _pydecimal _weakrefset""".split()
 )
@@ -77,15 +77,21 @@ _UNSEEN = {
     "smtplib": "the network",
     "asyncio": "the network",
     "numpy.random": "random numbers",
-    "numpy.lib.npyio": "numpy.lib.npyio",
+    "numpy.lib": "numpy.lib",
     "pandas.Timestamp.now": "the clock",
     "pandas.Timestamp.today": "the clock",
     "pandas.Timestamp.utcnow": "the clock",
+    "pandas.ExcelFile": "pandas.ExcelFile",
+    "pandas.HDFStore": "pandas.HDFStore",
     "pandas.read_sql": "a database through pandas",
     "pandas.read_sql_query": "a database through pandas",
     "pandas.read_sql_table": "a database through pandas",
     "pandas.read_gbq": "the network",
     "pandas.read_clipboard": "the clipboard",
+    "numpy.memmap": "numpy.memmap",
+    "numpy.DataSource": "numpy.DataSource",
+    "polars.Catalog": "the network",
+    "sqlite3.Connection": "sqlite3.Connection",
     "polars.set_random_seed": "random numbers",
     "polars.read_clipboard": "the clipboard",
     "pyarrow.fs": "pyarrow.fs",
@@ -133,14 +139,21 @@ LOOSE = {
     "f_locals": "names looked up while it runs (frames)",
     "__globals__": "names looked up while it runs (__globals__)",
     "__builtins__": "names looked up while it runs (__builtins__)",
+    **dict.fromkeys(
+        ("tb_lineno", "tb_frame", "tb_next", "f_lineno", "f_back", "gi_frame", "co_firstlineno"),
+        "places in the code",
+    ),
+    "enable_load_extension": "an extension of SQLite",
     "__subclasses__": "classes looked up while it runs (__subclasses__)",
     "register_io_source": "a reader of its own",
 }
 """Attributes that mean no good wherever they are read from; a false alarm costs one re-run."""
 
 
-def is_authored(module: str) -> bool:
+def is_authored(module: object) -> bool:
     """Whether the module of this name holds the author's code: a cell, a flow module, a helper, a file beside them."""
+    if not isinstance(module, str) or not module or module.startswith("_cython_"):
+        return False
     top = module.partition(".")[0]
     if top in ("__main__", "data_engine_flows"):
         return True
@@ -176,6 +189,8 @@ def why_unseen(dotted: str) -> str | None:
         return f"{top}.{second}"
     if top == "duckdb" and second and second not in _DUCKDB_FINE and not second[:1].isupper():
         return f"duckdb.{second}"
+    if top == "_duckdb" and second and second[:1].islower():
+        return dotted
     if top == "data_engine" and second and second.islower() and not dotted.startswith(_DATA_ENGINE_FINE):
         return dotted
     return None

@@ -40,6 +40,7 @@ class Sightings:
     frames: dict[tuple[int, str], tuple[Namespace, bytes]] = field(default_factory=dict)
     written: dict[str, None] = field(default_factory=dict)
     targets: dict[str, None] = field(default_factory=dict)
+    is_duckdb_pristine: bool = False
     unseen: str | None = None
 
     def read(self, kind: Kind, path: str) -> None:
@@ -112,6 +113,11 @@ class Doors:
 def is_reader(value: object) -> bool:
     """Whether `value` is one of the functions that are replaced while a preview runs."""
     return callable(value) and (_is_double(value) or id(value) in _readers())
+
+
+def is_door(place: object, name: str) -> bool:
+    """Whether what lies there under this name is replaced while a preview runs."""
+    return (id(place), name) in _door_keys()
 
 
 def seen_through(fn: Any) -> Any:
@@ -383,8 +389,12 @@ def _note_database(original: Any, seers: tuple[Sightings, ...], args: _Args, kwa
 def _note_module_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
     given = kwargs.get("connection")
     duckdb: Any = sys.modules["duckdb"]
-    if given is None and _holds_tables(duckdb):
-        _miss(seers, "tables of the default DuckDB connection")
+    if given is None and not all(one.is_duckdb_pristine for one in seers):
+        if _is_pristine(duckdb):
+            for one in seers:
+                one.is_duckdb_pristine = True
+        else:
+            _miss(seers, "the state of the default DuckDB connection")
     _note_sql(seers, args[0] if args else kwargs.get("query"), is_shared=given is None)
     return _call_for_frames(original, args, kwargs)
 
@@ -420,6 +430,24 @@ def _note_unseen(reason: str) -> Callable[..., Any]:
 def _note_sample(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
     if kwargs.get("seed") is None and kwargs.get("random_state") is None:
         _miss(seers, f"random numbers ({getattr(original, '__name__', 'sample')} without a seed)")
+    return original(*args, **kwargs)
+
+
+def _note_rank(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    if "random" in (*args[1:2], kwargs.get("method")) and kwargs.get("seed") is None:
+        _miss(seers, "random numbers (a rank without a seed)")
+    return original(*args, **kwargs)
+
+
+def _note_fragments(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    for text in (*args, *kwargs.values()):
+        if isinstance(text, str):
+            _note_sql(seers, text, is_shared=False)
+    return _call_for_frames(original, args, kwargs)
+
+
+def _note_rename(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    _note_written(args[1] if len(args) > 1 else kwargs.get("dst"), seers)
     return original(*args, **kwargs)
 
 
@@ -534,13 +562,25 @@ def _default_connection() -> object:
     return duckdb.default_connection()
 
 
-def _holds_tables(duckdb: Any) -> bool:
+_STATE = """
+    select (select count(*) from duckdb_tables()) + (select count(*) from duckdb_views() where not internal)
+         + (select count(*) from duckdb_functions() where not internal)
+         + (select count(*) from duckdb_types() where not internal),
+    (select string_agg(concat(name, '=', value), ';' order by name) from duckdb_settings())
+"""
+_fresh_settings: list[object] = []
+
+
+def _is_pristine(duckdb: Any) -> bool:
+    """Whether the default connection is as a new one: no tables, no functions, no settings of its own."""
     token = _mine.set(_NOBODY)
     try:
+        if not _fresh_settings:
+            with duckdb.connect() as fresh:
+                _fresh_settings.append(fresh.execute(_STATE).fetchone()[1])
         with duckdb.default_connection().cursor() as cursor:
-            query = "select (select count(*) from duckdb_tables()) + (select count(*) from duckdb_views() where not internal)"
-            row = cursor.execute(query).fetchone()
-        return bool(row[0])
+            made, settings = cursor.execute(_STATE).fetchone()
+        return bool(made == 0 and settings == _fresh_settings[0])
     finally:
         _mine.reset(token)
 
@@ -561,6 +601,8 @@ _DOORS: dict[str, dict[str, Callable[..., Any]]] = {
         "lstat": _note_lstat,
         "listdir": _note_listing,
         "scandir": _note_listing,
+        "rename": _note_rename,
+        "replace": _note_rename,
         "readlink": _reader("link"),
         "access": _reader("stat"),
     },
@@ -579,6 +621,7 @@ _DOORS: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "duckdb.DuckDBPyRelation": {
         "query": _note_relation_query,
+        **dict.fromkeys(("filter", "project", "select", "aggregate", "order", "sort", "join"), _note_fragments),
         "sample": _note_unseen("random numbers (a sampled relation)"),
         **dict.fromkeys(("create", "create_view", "to_table", "to_view", "insert", "insert_into", "update"),
                         _note_unseen("tables it makes in a DuckDB connection")),
@@ -587,13 +630,13 @@ _DOORS: dict[str, dict[str, Callable[..., Any]]] = {
     "polars": {"sql": _note_frames_sql},
     "polars.SQLContext": {"execute": _note_frames_sql},
     "polars.DataFrame": {"sample": _note_sample},
-    "polars.Series": {"sample": _note_sample, "shuffle": _note_sample},
-    "polars.Expr": {"sample": _note_sample, "shuffle": _note_sample},
+    "polars.Series": {"sample": _note_sample, "shuffle": _note_sample, "rank": _note_rank},
+    "polars.Expr": {"sample": _note_sample, "shuffle": _note_sample, "rank": _note_rank},
     "polars.LazyFrame": {},
     "pandas.DataFrame": {"sample": _note_sample},
     "pandas.Series": {"sample": _note_sample},
     "pandas": {},
-    "numpy": dict.fromkeys(("load", "fromfile", "memmap", "loadtxt", "genfromtxt"), _READ),
+    "numpy": dict.fromkeys(("load", "fromfile", "loadtxt", "genfromtxt"), _READ),
     "fastexcel": {},
     "pyarrow": {"memory_map": _READ, "input_stream": _READ},
     "pyarrow.csv": {"read_csv": _READ, "open_csv": _READ},
@@ -678,6 +721,17 @@ def _doors(*, recheck: bool = False) -> list[tuple[_Place, str]]:
             found += [(place, name) for name in names if callable(vars(place).get(name))]
         _door_cache = (loaded, found)
     return _door_cache[1]
+
+
+def _door_keys() -> frozenset[tuple[int, str]]:
+    global _keys_of
+    doors = _doors()
+    if _keys_of[0] is not doors:
+        _keys_of = (doors, frozenset(_door_key(place, name) for place, name in doors))
+    return _keys_of[1]
+
+
+_keys_of: tuple[object, frozenset[tuple[int, str]]] = (None, frozenset())
 
 
 def _find(label: str) -> Any:

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.candidates import Source
-from data_engine.engine.kept import CannotKeep, changeable_ids, copy_of, is_lazy, is_unchanged, paths_in
+from data_engine.engine.kept import CannotKeep, changeable_ids, copy_of, holds_arrays, is_lazy, is_unchanged, paths_in
 from data_engine.engine.keys import StepCode, digest_of, step_code, value_digest, world
+from data_engine.engine.libraries import is_authored
 from data_engine.engine.reads import Doors, Namespace, Sightings, seen_through
 from data_engine.engine.signatures import Kind, Look, compare, look
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
@@ -67,6 +68,7 @@ class _Entry:
     same_as: str | None
     shares: bool
     at_s: float
+    classes: frozenset[type] = frozenset()
     value: Any = None
     size_bytes: int = 0
 
@@ -272,7 +274,7 @@ class Walk:
         elif entry.unseen is not None:
             why = entry.unseen
         else:
-            why = self._moved(entry)
+            why = self._moved(entry) or self._defined_anew(entry)
         if why is not None:
             why = self._reasons.setdefault(index, why)
             if entry is not None and entry.needs_order and not self._in_order:
@@ -343,6 +345,18 @@ class Walk:
                 return f"constant {name} changed"
         return None
 
+    def _defined_anew(self, entry: _Entry) -> str | None:
+        """Which class of the kept result is no longer the one the code means: `isinstance` would tell them apart."""
+        now = frozenset[int]().union(*(code.classes for code in self._codes))
+        return next(
+            (
+                f"class {kind.__name__} was defined anew"
+                for kind in entry.classes
+                if id(kind) not in now and is_authored(kind.__module__)
+            ),
+            None,
+        )
+
     def _compare(self, kind: Kind, path: str, before: Look) -> Look | None:
         known = (kind, path, before)
         if known not in self._compared:
@@ -375,7 +389,7 @@ class Walk:
             assert at is not None
             self._live[index] = self._value(at)
         elif entry.not_kept is None:
-            self._live[index] = copy_of(entry.value)[0]
+            self._live[index] = copy_of(entry.value).value
         else:
             self._run(index, f"its result is not kept ({entry.not_kept})", None)
             if self._entries[index].out_key != entry.out_key:
@@ -520,21 +534,21 @@ class Walk:
 
     def _keep(self, index: int, entry: _Entry, value: Any) -> None:
         """Put a copy of the value into its entry, or say why there is none."""
+        given = {"": self._inputs[index], **self._saved[index]}
+        others = {name: self._live[at] for name, at in given.items() if at is not None and at in self._live}
         try:
-            copied, size_bytes = copy_of(value)
+            copied, size_bytes, classes = copy_of(value, apart=any(map(holds_arrays, others.values())))
         except CannotKeep as error:
             entry.not_kept = str(error)
             entry.is_stateful = not is_lazy(value) and entry.not_kept != "over 50 MB"
             return
-        given = {"": self._inputs[index], **self._saved[index]}
-        others = {name: self._live[at] for name, at in given.items() if at is not None and at in self._live}
         mine = changeable_ids(value)
         entry.same_as = next((name for name, other in others.items() if other is value and mine), None)
         if entry.same_as is None:
             if size_bytes > self.limit_bytes:
                 entry.not_kept = "larger than the preview cache"
                 return
-            entry.value, entry.size_bytes = copied, size_bytes
+            entry.value, entry.size_bytes, entry.classes = copied, size_bytes, classes
             entry.shares = bool(mine) and any(not mine.isdisjoint(changeable_ids(other)) for other in others.values())
 
 
@@ -582,4 +596,9 @@ def _given(state: Mapping[str, Any], step: StepSpec) -> object:
     skipped = ("current", "objects", "control", "metadata", "_inside", "_looked_at")
     own = {name: id(value) for name, value in state.items() if name not in skipped}
     objects = {name: id(value) for name, value in state["objects"].items() if name != step.save_as}
-    return own, objects, {name: id(value) for name, value in state["metadata"].items() if name != "step_outputs"}
+    return (
+        own,
+        objects,
+        value_digest(dict(state["params"])),
+        {name: id(value) for name, value in state["metadata"].items() if name != "step_outputs"},
+    )

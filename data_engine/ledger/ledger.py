@@ -120,8 +120,10 @@ class Ledger:
         """Where the lock of each process that records runs lies."""
         return self.path.parent / "runners"
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event, *, more_follows: bool = False) -> None:
         """Store what happened: a run's start and end before this returns, all else within 200 ms. Progress is not stored.
+
+        With `more_follows` a run's end may wait as long: the start of the next run, which is about to come, stores both.
 
         The first end of a run decides; steps of a run that has ended or never began change nothing.
 
@@ -133,7 +135,7 @@ class Ledger:
         kind = type(event)
         if kind is RunStarted:
             self._commit.add_and_flush(event, keep=False)
-        elif kind is RunFinished:
+        elif kind is RunFinished and not more_follows:
             self._commit.add_and_flush(event, keep=True)
         elif kind is not StepProgress:
             self._commit.add(event)

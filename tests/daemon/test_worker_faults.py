@@ -89,7 +89,7 @@ def test_a_kill_takes_grandchildren_along(ws: WorkspaceFiles) -> None:
         "inner = int(one.stdout.readline())\n"
         "made = ['sh', '-c', 'sleep 600 >/dev/null & echo $!']\n"
         "orphan = int(subprocess.run(made, stdout=subprocess.PIPE, process_group=0).stdout)\n"
-        f"open({str(pids)!r} + '.new', 'w').write(f'{{one.pid}} {{inner}} {{two.pid}} {{os.getpid()}}')\n"
+        f"open({str(pids)!r} + '.new', 'w').write(f'{{one.pid}} {{inner}} {{orphan}} {{two.pid}} {{os.getpid()}}')\n"
         f"os.rename({str(pids)!r} + '.new', {str(pids)!r})\ntime.sleep(600)",
     )
 
