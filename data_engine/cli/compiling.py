@@ -106,11 +106,17 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
     except FlowValidationError as error:
         raise Failed(error) from error
     deployment = ws.deployment(name)
+    diff = ws.home.deployments().diff(name)
     if as_json:
-        print_json(_notebook_facts(compiled) | {"deployment": deployment})
+        cells = [{"cell": cell, "lines": lines} for cell, lines in diff.items()]
+        print_json(_notebook_facts(compiled) | {"deployment": deployment, "diff": cells})
     else:
         _say_cells(compiled)
         say(f"deployment: {deployment}")
+        for cell, lines in diff.items():
+            say(f"cell {cell}, deployed (-) and now (+):")
+            for line in lines:
+                say(f"  {line}", style="red" if line.startswith("-") else "green")
     return 0
 
 

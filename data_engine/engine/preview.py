@@ -117,7 +117,9 @@ def steps_until(flow: Flow, use: str | None) -> int:
 
 def _refuse_beside_a_run(flow: Flow, home: Home, target: Path) -> None:
     """Stop a preview before it writes where a run of the flow writes."""
-    running = [run for run in home.ledger().running(flow.group) if run.flow == flow.name]
+    ledger = home.ledger()
+    ledger.recover()  # a run whose process died writes nothing any more
+    running = [run for run in ledger.running(flow.group) if run.flow == flow.name]
     if running:
         run = running[0]
         raise RunInterrupted(

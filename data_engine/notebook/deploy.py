@@ -6,6 +6,7 @@ edit of one notebook keeps its flow on the last good set while the others move o
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from typing import TypeAlias
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import write_text_atomic
 from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.compile import CompiledNotebook
+from data_engine.notebook.compile import Chunk, CompiledNotebook
 from data_engine.notebook.load import FlowModules
 
 HELPERS = "flow_helpers"
@@ -193,6 +194,31 @@ class Deployments:
             return None
         return FlowModules(self._modules.folder, cache_dir=self._modules.cache_dir, content=self._root / pointer[0])
 
+    def diff(self, name: str) -> dict[int, list[str]]:
+        """For each cell of notebook `name` that differs from what is deployed, the lines that went (-) and came (+).
+
+        Cells are matched by their ids. Empty when nothing differs, when it is not deployed, or when it does not compile.
+        """
+        deployed = self.modules_of(name)
+        if deployed is None:
+            return {}
+        try:
+            was, now = (
+                load_artifact(self._modules.folder / f"{name}.ipynb", path.read_bytes(), cache_dir=None).compiled.chunks
+                for path in (deployed.content / f"{name}.ipynb", self._modules.content / f"{name}.ipynb")
+            )
+        except (OSError, FlowValidationError):
+            return {}
+        old = {chunk.cell_id: chunk for chunk in was}
+        new = {chunk.cell_id: chunk for chunk in now}
+        found = {}
+        for cell_id in dict.fromkeys([*new, *old]):
+            before, after = (_lines(chunks.get(cell_id)) for chunks in (old, new))
+            lines = [line for line in difflib.ndiff(before, after) if line[:2] in ("- ", "+ ")]
+            if lines:
+                found[(new.get(cell_id) or old[cell_id]).cell] = lines
+        return found
+
     def changed_cells(self, name: str) -> tuple[int, ...] | None:
         """The cells of notebook `name` whose part in production differs from what is deployed, in order.
 
@@ -276,6 +302,10 @@ def module_digests(contents: Mapping[str, bytes], folder: Path) -> dict[str, str
             digest.update(name.encode() + b"\0" + hashlib.sha256(_own_code(folder / name, data)).digest())
             digests[Path(name).stem] = digest.hexdigest()
     return digests
+
+
+def _lines(chunk: Chunk | None) -> list[str]:
+    return [] if chunk is None else [line for line in chunk.text.split("\n") if line.strip()]
 
 
 def _own_code(path: Path, data: bytes) -> bytes:

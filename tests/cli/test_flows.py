@@ -109,7 +109,7 @@ def test_compile_says_of_each_statement_whether_and_why(cli: Cli) -> None:
 def test_compile_json_has_source_warnings_and_cells(cli: Cli) -> None:
     compiled = cli("compile", "claims", "--json").json
 
-    assert set(compiled) == {"name", "path", "source", "warnings", "cells", "deployment"}
+    assert set(compiled) == {"name", "path", "source", "warnings", "cells", "deployment", "diff"}
     assert "def read(context):" in compiled["source"]
     assert "1 + 1" not in compiled["source"]
     assert [
@@ -173,6 +173,10 @@ def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> Non
     checked = cli("compile", "--check")
     assert checked.code == 1
     assert "claims.ipynb (edited, not deployed: cell" in checked.out
+
+    shown = cli("compile", "claims")
+    assert "  +     return Flow(group='Other')" in shown.out
+    assert {"cell", "lines"} == set(cli("compile", "claims", "--json").json["diff"][0])
 
     ws.notebook("claims", "from data_engine import Flow", "def build():\n    return Flow(group=rate)")
     refused = cli("deploy")

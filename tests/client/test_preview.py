@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import linecache
+import subprocess
+import sys
+
 import pytest
 
-from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow
+from data_engine import Flow, FlowExecutionError, FlowStoppedError, FlowValidationError, Workspace, load_flow
 from tests.support import WorkspaceFiles
 
 
@@ -89,3 +93,65 @@ def test_a_failing_step_is_placed(ws: WorkspaceFiles) -> None:
 
     with pytest.raises(FlowExecutionError, match=r"claims.ipynb, cell 1, line 3"):
         load_flow("claims", data_root=ws.root).preview()
+
+
+def test_a_preview_stops_before_it_writes_where_a_run_writes(ws: WorkspaceFiles) -> None:
+    """The flow runs in another process; with force the preview writes all the same."""
+    log = ws.root / "log.txt"
+    ws.module(
+        "claims",
+        f"""
+        import time
+        from pathlib import Path
+        from data_engine import Flow
+
+        def write(context):
+            target = context.mirror.root_file("out.txt")
+            target.write_text("x")
+            if context.metadata["run_id"] != "preview":
+                Path({str(log)!r}).touch()
+                time.sleep(30)
+            return target
+
+        def build():
+            return Flow(group="G").mirror(root="../out").step(write, save_as="out")
+        """,
+    )
+    code = f"from data_engine import load_flow; load_flow('claims', data_root={str(ws.root)!r}).run_once()"
+    with subprocess.Popen([sys.executable, "-c", code]) as running:
+        while not log.exists():
+            assert running.poll() is None
+        flow = load_flow("claims", data_root=ws.root)
+
+        with pytest.raises(FlowStoppedError, match=r"before it wrote to the mirror.*the flow is running"):
+            flow.preview(use="out")
+        assert flow.preview(use="out", force=True) == ws.root / "out/out.txt"
+        running.kill()
+    assert flow.preview(use="out", fresh=True) == ws.root / "out/out.txt"
+
+
+def test_the_caption_says_how_the_code_stands_to_the_deployed_flow(
+    ws: WorkspaceFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = "def build():\n    return Flow(group='G').step(one)"
+    ws.notebook("claims", "from data_engine import Flow", "def one(context):\n    return 1", build)
+    workspace = Workspace(ws.root)
+    captions = []
+    for act in (lambda: None, workspace.deploy, lambda: ws.notebook(
+        "claims", "from data_engine import Flow", "def one(context):\n    return 2", build)):  # fmt: skip
+        act()
+        workspace.load_flow("claims").preview()
+        captions.append(capsys.readouterr().err)
+
+    assert "deployed" not in captions[0]
+    assert "same code as the deployed flow" in captions[1]
+    assert "differs from the deployed flow: cell 2" in captions[2]
+
+
+def test_the_debugger_finds_the_cells_text(ws: WorkspaceFiles) -> None:
+    """pdb and %debug read lines through linecache, after they asked it to check its files."""
+    path = ws.notebook("claims", "from data_engine import Flow", "# first\ndef build():\n    return Flow(group='G')")
+    load_flow("claims", data_root=ws.root)
+
+    linecache.checkcache()
+    assert linecache.getline(f"{path}, cell 2", 3) == "    return Flow(group='G')\n"
