@@ -59,10 +59,9 @@ def build():
 
 ONE_OF_TEN = """
 def step{number}(context):
-    names = [name for name in COLUMNS if name != "b"]
-    if len(names) > 5:
-        return tidy(pl.DataFrame({{name: [rate(name)] for name in names}}))
-    return sum(len(name) for name in names) + {number}
+    if len(COLUMNS) > 5:
+        return tidy(pl.DataFrame({{"a": [rate("a")], "b": [context.current]}}))
+    return rate("b") + {number}
 """
 
 

@@ -22,7 +22,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
 from data_engine.errors import FlowStoppedError, FlowValidationError, OwnedElsewhereError, WorkspaceError
-from data_engine.model import Event, RunFinished, RunStarted
+from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +114,7 @@ class Report:
         self._quiet = quiet
         self._keeps_ids = keep_ids
         self._started: dict[str, RunStarted] = {}
+        self._told: dict[str, list[str]] = {}
         self._elapsed_s = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -122,6 +123,11 @@ class Report:
             if self._keeps_ids:
                 self.run_ids.append(event.run_id)
             self._started[event.run_id] = event
+        elif isinstance(event, StepFinished) and event.outputs:
+            more = f" and {len(event.outputs) - 1} more" if len(event.outputs) > 1 else ""
+            self._told.setdefault(event.run_id, []).append(f"wrote {event.outputs[0]}{more}")
+        elif isinstance(event, LogLine) and event.level == "WARNING":
+            self._told.setdefault(event.run_id, []).append(f"warning: {event.message}")
         elif isinstance(event, RunFinished):
             self.failed += event.status != "success"
             self._elapsed_s += event.elapsed_s
@@ -139,7 +145,7 @@ class Report:
         """A flow had no sources."""
         if not self._quiet:
             source = "" if flow.trigger is None else f" in {flow.trigger.source}"
-            say(f"{'-':9} {flow.name}  no files to run for{source}")
+            say(f"{'-':9} {flow.name}  no files to run for{source}{_other_files(flow)}")
 
     def say_sum(self) -> None:
         """The last line."""
@@ -150,8 +156,11 @@ class Report:
     def _say_run(self, started: RunStarted, finished: RunFinished) -> None:
         source = source_name(started)
         line = f"{started.flow}{f'  {source}' if source else ''}  {seconds(finished.elapsed_s)}"
+        told = self._told.pop(finished.run_id, [])
         if finished.status == "success":
             say(f"{finished.status:9} {line}")
+            for text in told:
+                say(f"          {text}")
         else:
             self._say_failure(finished.status, line, finished.error or finished.cause or "")
 
@@ -159,6 +168,22 @@ class Report:
         say(f"{status:9} {line}", style=status_style(status) or "red")
         for text in error.splitlines():
             say(f"          {text}")
+
+
+def _other_files(flow: Flow) -> str:
+    """What is in the source folder instead of what the flow takes, when its extensions leave all of it out."""
+    from data_engine.flow.scan import walk
+
+    trigger = flow.trigger
+    if trigger is None or trigger.source is None or trigger.extensions is None:
+        return ""
+    try:
+        endings = sorted({Path(name).suffix for name, _ in walk(trigger.source, None)})
+    except OSError:
+        return ""
+    return (
+        f": there are only {', '.join(endings)} files, and it takes {', '.join(trigger.extensions)}" if endings else ""
+    )
 
 
 def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | None, on_error: str) -> None:

@@ -237,6 +237,7 @@ class DaemonRequests:
                     "flow": run.flow,
                     "source": run.source,
                     "step": run.step,
+                    "step_started_at_utc": None if run.step_at_s is None else utc_text(run.step_at_s),
                     "done": run.done,
                     "total": run.total,
                     "started_at_utc": utc_text(run.started_at_s),

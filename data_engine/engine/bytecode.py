@@ -27,6 +27,12 @@ _FREE = frozenset({"LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"})
 _CONSTANTS = frozenset({"LOAD_CONST", "RETURN_CONST", "KW_NAMES", "LOAD_SMALL_INT"})
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
 _STORES = frozenset({"STORE_FAST", "STORE_DEREF", "STORE_NAME", "STORE_GLOBAL"})
+_PLAIN_FAST = frozenset({"LOAD_FAST", "STORE_FAST"})
+_FUSED = {
+    "LOAD_FAST_LOAD_FAST": ("LOAD_FAST", "LOAD_FAST"),
+    "STORE_FAST_LOAD_FAST": ("STORE_FAST", "LOAD_FAST"),
+    "STORE_FAST_STORE_FAST": ("STORE_FAST", "STORE_FAST"),
+}
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
@@ -117,9 +123,12 @@ def _read(code: CodeType, found: _Found, outer_imports: dict[str, set[_Imported]
     instructions = [one for one in dis.get_instructions(code) if one.opname not in _SKIPPED]
     imported = _import_stores(instructions, outer_imports)
     shape = (code.co_name, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    pieces: list[object] = [shape, code.co_varnames, code.co_freevars, code.co_cellvars, code.co_exceptiontable]
+    pieces: list[object] = [shape, code.co_varnames, code.co_freevars, code.co_cellvars]
+    handlers = getattr(dis.Bytecode(code), "exception_entries", ()) if code.co_exceptiontable else ()
     targets = {one.argval for one in instructions if one.opcode in _JUMPS}
+    targets.update(offset for entry in handlers for offset in entry[:3])
     places = _places(instructions, targets) if targets else {}
+    pieces += [(*(places[offset] for offset in entry[:3]), *entry[3:]) for entry in handlers]
     inside: list[CodeType] = []
     told = 0  # attributes before this position belong to a chain
     for position, one in enumerate(instructions):
@@ -135,7 +144,12 @@ def _read(code: CodeType, found: _Found, outer_imports: dict[str, set[_Imported]
         if one.opcode in _JUMPS:
             pieces.append((name, places[value]))
             continue
-        pieces.append((name, value, (one.arg or 0) & 1) if isinstance(value, str) else (name, one.arg))
+        if isinstance(value, str):
+            pieces.append((name, value) if name in _PLAIN_FAST else (name, value, (one.arg or 0) & 1))
+        elif name in _FUSED:  # the compiler fuses two that stand on one line
+            pieces += zip(_FUSED[name], value, strict=True)
+        else:
+            pieces.append((name, one.arg))
         if name in _ATTRIBUTE:
             found.mentions.add(value)
             if position >= told:
@@ -172,10 +186,12 @@ def _places(instructions: list[dis.Instruction], targets: set[int]) -> dict[int,
     """Where jumps lead, as the number of the next instruction that does something."""
     places: dict[int, int] = {}
     waiting = sorted(targets, reverse=True)
-    for number, one in enumerate(instructions):
+    number = 0
+    for one in instructions:
         while waiting and waiting[-1] <= one.offset:
             places[waiting.pop()] = number
-    return places | dict.fromkeys(waiting, len(instructions))
+        number += 2 if one.opname in _FUSED else 1
+    return places | dict.fromkeys(waiting, number)
 
 
 def _attributes_after(instructions: list[dis.Instruction], position: int) -> Chain:

@@ -112,13 +112,11 @@ def step_code(step: StepSpec) -> StepCode:
 
 def world() -> dict[str, bytes]:
     """What every step depends on without naming it: environment, working directory, locale, decimal context."""
-    raw: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)  # decoding every entry takes longer than a step
-    environment = sorted(item for item in raw.items() if item[0] not in _PASSING)
     decimals = decimal.getcontext()
     traps = [flag.__name__ for flag, is_set in decimals.traps.items() if is_set]
     shape = (decimals.prec, decimals.rounding, decimals.Emin, decimals.Emax, decimals.capitals, decimals.clamp, traps)
     return {
-        "the environment": hashlib.sha256(repr(environment).encode("utf-8", "surrogatepass")).digest(),
+        "the environment": _environment(),
         "the working directory": os.fsencode(_working_directory()),
         "the locale": locale.setlocale(locale.LC_ALL).encode(),
         "the decimal context": repr(shape).encode(),
@@ -135,6 +133,19 @@ def value_digest(value: object) -> bytes | None:
 def digest_of(*items: object) -> bytes:
     """One digest of several texts, digests and mappings of digests."""
     return hashlib.sha256(repr(items).encode("utf-8", "surrogatepass")).digest()
+
+
+_environment_then: tuple[dict[Any, Any], bytes] = ({}, b"")
+
+
+def _environment() -> bytes:
+    global _environment_then
+    raw: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)  # decoding every entry takes longer than a step
+    then, digest = _environment_then
+    if raw != then:
+        digest = digest_of(sorted(item for item in raw.items() if item[0] not in _PASSING))
+        _environment_then = (dict(raw), digest)
+    return digest
 
 
 def _working_directory() -> str:

@@ -80,6 +80,7 @@ class Doors:
 
     def __init__(self) -> None:
         self._opened: dict[tuple[int, str], tuple[_Place, str]] = {}
+        self._all_of: object = None
 
     def __enter__(self) -> Doors:
         return self
@@ -90,15 +91,22 @@ class Doors:
                 _close_door(place, name)
             self._opened.clear()
 
-    @contextmanager
-    def watch(self, sightings: Sightings, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
-        """Inside, what this context reads is noted; `captured` are names in the author's modules that hold a reader."""
-        for place, name in (*_doors(recheck=True), *((_Names(space), name) for space, name in captured)):
+    def _open(self, places: Iterable[tuple[_Place, str]]) -> None:
+        for place, name in places:
             key = _door_key(place, name)
             if key not in self._opened:
                 with _lock:
                     if _open_door(place, name):
                         self._opened[key] = (place, name)
+
+    @contextmanager
+    def watch(self, sightings: Sightings, captured: Iterable[tuple[Namespace, str]] = ()) -> Iterator[None]:
+        """Inside, what this context reads is noted; `captured` are names in the author's modules that hold a reader."""
+        doors = _doors(recheck=True)
+        if doors is not self._all_of:
+            self._open(doors)
+            self._all_of = doors
+        self._open((_Names(space), name) for space, name in captured)
         token = _mine.set(sightings)
         with _lock:
             _running.append(sightings)
@@ -693,6 +701,7 @@ def _notes(label: tuple[str, str], name: str) -> Callable[..., Any]:
     return _note_unseen(_NO_PATH[name]) if name in _NO_PATH else _READ
 
 
+_ALL_LABELS = frozenset(_DOORS)
 _door_cache: tuple[frozenset[str], list[tuple[_Place, str]]] = (frozenset(), [])
 _modules_then = -1
 
@@ -703,7 +712,8 @@ def _doors(*, recheck: bool = False) -> list[tuple[_Place, str]]:
     if len(sys.modules) == _modules_then and not recheck:
         return _door_cache[1]
     _modules_then = len(sys.modules)
-    loaded = frozenset(label for label in _DOORS if label.partition(".")[0] in sys.modules and _find(label) is not None)
+    absent = _ALL_LABELS - _door_cache[0]
+    loaded = _door_cache[0] | {label for label in absent if label.partition(".")[0] in sys.modules and _find(label)}
     if loaded != _door_cache[0]:
         found: list[tuple[_Place, str]] = []
         for label in _DOORS:

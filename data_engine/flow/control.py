@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowStoppedError
@@ -67,7 +66,6 @@ class StepControl:
     emit: Callable[[Event], None] = _ignore
     may_work: Callable[[], None] = _always
     spread: Callable[[Callable[[Any], Any], Sequence[Any], int, bool, StepControl], list[Any]] = one_by_one
-    on_mirror: Callable[[Path], None] | None = None
     run_id: str = ""
     flow: str = ""
     index: int = -1
