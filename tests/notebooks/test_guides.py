@@ -113,6 +113,22 @@ def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
     assert "cell 4 does not parse" in broken
 
 
+def test_schedules_and_polling_shows_what_its_text_says(run_guide: Any) -> None:
+    """A daemon runs dropped files, holds a failed one, knows the next slot, and ends when told."""
+    cells = run_guide(REPOSITORY / "notebooks" / "04_schedules_and_polling.ipynb")
+
+    assert _printed(cells["start"]) == "amounts monday.csv success\n['total of monday.csv']\n"
+    assert _printed(cells["drop"]) == "monday.csv success\ntuesday.csv success\nwednesday.csv failed\n"
+    explained = _printed(cells["explain"])
+    assert "tuesday.csv - already done\nwednesday.csv - held\n" in explained
+    assert "~$monday.csv - name filtered" in explained
+    assert _printed(cells["mend"]) == "wednesday.csv success\n"
+    assert "amounts polling None\n" in _printed(cells["status"])
+    assert "nightly scheduled next run known\n" in _printed(cells["status"])
+    assert _printed(cells["hand"]) == "nightly success\ndisabled\nthursday.csv\n"
+    assert _printed(cells["stop"]) == "5 runs are in the history\n"
+
+
 def test_the_demos_notebooks_run_in_a_kernel_after_their_flows_ran(
     run_guide: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
