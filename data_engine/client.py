@@ -23,7 +23,7 @@ from data_engine.errors import FlowStoppedError, FlowValidationError, WorkspaceE
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import walk
-from data_engine.model import Event, LogEntry, Run, StepRun
+from data_engine.model import Event, Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.deploy import module_digests, read_contents
 from data_engine.notebook.load import FlowModules
@@ -331,8 +331,8 @@ class Workspace:
         """
         self._switch(name, False)
 
-    def status(self) -> dict[str, Any]:
-        """The state of daemon, engine and flows, with the keys `data-engine status --json` prints.
+    def status(self) -> Facts:
+        """The state of daemon, engine and flows: attributes and keys are those `data-engine status --json` prints.
 
         Raises:
             FlowValidationError: the flow_modules folder cannot be read.
@@ -340,10 +340,10 @@ class Workspace:
         daemon = self._daemon()
         if daemon is not None:
             with suppress(DaemonGoneError):  # it was just leaving
-                return daemon.get("/status")
+                return Facts(facts(daemon.get("/status")))
         ledger = self.home.ledger()
         last, switches = ledger.last_runs(), ledger.switches()
-        return {
+        status = {
             "workspace_id": self.workspace_id,
             "workspace_root": str(self.root),
             "daemon": {"running": False, "pid": None, "version": None},
@@ -371,8 +371,9 @@ class Workspace:
                 for run in ledger.running()
             ],
         }  # fmt: skip
+        return Facts(facts(status))
 
-    def explain(self, flow_or_path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Facts]:
         """Why a flow, or a source file, does or does not run: `flow`, `source` and `reason` of each.
 
         Raises:
@@ -381,8 +382,7 @@ class Workspace:
         subject = os.fspath(flow_or_path)
         if os.sep in subject or Path(subject).exists():
             subject = str(Path(subject).resolve())
-        reasons: list[dict[str, Any]] = self._running_daemon().get("/explain", subject=subject)["reasons"]
-        return reasons
+        return [Facts(one) for one in self._running_daemon().get("/explain", subject=subject)["reasons"]]
 
     def _switch(self, name: str, is_enabled: bool) -> None:
         daemon = self._daemon()

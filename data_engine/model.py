@@ -190,6 +190,29 @@ class SourceState:
     abandoned_in_a_row: int = 0
 
 
+class Facts(dict[str, Any]):
+    """A JSON object whose keys are attributes too.
+
+    Example:
+        >>> status = facts({"engine": {"on": True}, "flows": [{"name": "claims"}]})
+        >>> status.engine.on, status["flows"][0].name
+        (True, 'claims')
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no {name!r}; there are {', '.join(self)}") from None
+
+
+def facts(value: Any) -> Any:
+    """`value` with every dict in it as `Facts`."""
+    if isinstance(value, dict):
+        return Facts({key: facts(item) for key, item in value.items()})
+    return [facts(item) for item in value] if isinstance(value, list) else value
+
+
 def utc_text(at_s: float) -> str:
     """Seconds since the epoch as UTC ISO-8601 with offset and microseconds.
 

@@ -43,6 +43,7 @@ from data_engine.flow.spec import Collect, Map, StepSpec
 _MAX_VALUE_BYTES = 256 * 1024 * 1024
 _MAX_PARTS = 5000
 _PATH_LIKE = re.compile(r"[^\n\0]{0,400}([/\\][^\n\0]{0,400}|\.\w{1,8})")
+_BY_NAME = frozenset({"builtins.getattr", "operator.attrgetter", "operator.methodcaller"})
 _AT_NAME = re.compile(r"@([^\W\d]\w*)")
 _VOLATILE = re.compile(
     r"\b(random|randomblob|uuid|gen_random_uuid|uuidv4|uuidv7|now|today|get_current_time(stamp)?|getenv|getvariable)\s*\(\s*\)"
@@ -166,6 +167,7 @@ class _Walk:
     words: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
     attached: bool = False
+    by_name: bool = False
     volatile: set[str] = field(default_factory=set)
     spaces: dict[int, Namespace] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
@@ -251,7 +253,9 @@ class _Walk:
         owner = target.__self__
         if isinstance(target, types.MethodType):
             return f"{self.reference(target.__func__, name)} of {self.value(owner, name).hex()}"
-        if owner is None or isinstance(owner, (types.ModuleType, type)):
+        if isinstance(owner, type):
+            return self.library(f"{_dotted(owner)}.{target.__name__}")
+        if owner is None or isinstance(owner, types.ModuleType):
             return self.library(_dotted(target))
         return f"{target.__name__} of {self.value(owner, name).hex()}"
 
@@ -439,6 +443,7 @@ class _Walk:
         return label
 
     def library(self, dotted: str) -> str:
+        self.by_name = self.by_name or dotted in _BY_NAME
         reason = why_unseen(dotted)
         if reason is not None:
             self.miss(reason)
@@ -596,6 +601,8 @@ class _Walk:
         """SQL reads frames by name: any word in any text that is the name of a frame in a module reached."""
         if self.attached and "library duckdb" not in self.parts:
             self.miss("a database that SQLite attaches")
+        if self.by_name and ("library datetime" in self.parts or not self.literals.isdisjoint(LOOSE)):
+            self.miss("an attribute read by a name made while it runs")
         if self.volatile:
             self.miss(f"the clock or random numbers in a query ({min(self.volatile)})")
         if not self.parts.keys().isdisjoint(_ASKERS) and self.words & _VOLATILE_WORDS & self.literals:

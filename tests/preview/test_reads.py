@@ -240,6 +240,18 @@ def test_a_step_runs_again_when_something_else_it_read_changed(
 UNSEEN = {
     "the clock": ("import datetime", "datetime.datetime.now()"),
     "the clock by its class": ("from datetime import datetime", "datetime.now()"),
+    "a captured method of the clock": ("from datetime import datetime\nnow = datetime.now", "now()"),
+    "the clock by getattr": ("from datetime import datetime", "getattr(datetime, 'now')()"),
+    "the clock by a name made": ("from datetime import datetime", "getattr(datetime, 'n' + 'ow')()"),
+    "the clock by methodcaller": ("import operator, datetime", "operator.methodcaller('now')(datetime.datetime)"),
+    "the clock in a dict": ("import datetime\nD = {'now': datetime.datetime.now}", "D['now']()"),
+    "the clock as a default": ("import time\ndef f(clock=time.time): return clock()", "f()"),
+    "the clock in a partial": ("import time, functools\nf = functools.partial(time.strftime, '%S')", "f()"),
+    "a class of the clock handed on": ("import datetime\ndef f(kind): return kind.now()", "f(datetime.datetime)"),
+    "a clock in SQLite": (
+        "import sqlite3",
+        "sqlite3.connect(':memory:').execute(\"select datetime('now')\").fetchone()",
+    ),
     "today": ("from datetime import date", "date.today()"),
     "the clock's seconds": ("import time", "time.time()"),
     "the clock by a captured name": ("from time import time", "time()"),
