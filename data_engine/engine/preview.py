@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.candidates import Source, pick_source, startup_sources
-from data_engine.engine.caption import PreviewReport, caption, show_caption
 from data_engine.engine.executor import spread
 from data_engine.engine.home import Home, home_of, settle_flow
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.reuse import DEFAULT_CACHE_BYTES, PreviewCache, Walk
+from data_engine.engine.reuse.caption import PreviewReport, caption, show_caption
+from data_engine.engine.reuse.walk import DEFAULT_CACHE_BYTES, PreviewCache, Walk
 from data_engine.engine.run import check_params, make_context, outcome_of, require_source
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Flow, FlowExecutionError
-from data_engine.engine import reads
+from data_engine.engine.reuse import reads
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.engine.signatures import UNREADABLE, compare, look
+from data_engine.engine.reuse.signatures import UNREADABLE, compare, look
 
 LONG_AGO = (1_000_000_000, 1_000_000_000)
 ALL_KINDS = ["content", "stat", "kind", "folder", "names", "entries", "link", "database", "tree"]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from data_engine import Flow
-from data_engine.engine.kept import CannotKeep, copy_of
 from data_engine.engine.preview import last_report
-from data_engine.engine.reuse import PreviewCache, Walk
+from data_engine.engine.reuse.kept import CannotKeep, copy_of
+from data_engine.engine.reuse.walk import PreviewCache, Walk
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 

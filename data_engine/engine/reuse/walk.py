@@ -22,11 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.candidates import Source
-from data_engine.engine.kept import CannotKeep, changeable_ids, copy_of, holds_arrays, is_lazy, is_unchanged, paths_in
-from data_engine.engine.keys import StepCode, digest_of, step_code, value_digest, world
-from data_engine.engine.libraries import is_authored
-from data_engine.engine.reads import Doors, Namespace, Sightings, seen_through
-from data_engine.engine.signatures import Kind, Look, compare, look
+from data_engine.engine.reuse.kept import (
+    CannotKeep,
+    changeable_ids,
+    copy_of,
+    holds_arrays,
+    is_lazy,
+    is_unchanged,
+    paths_in,
+)
+from data_engine.engine.reuse.keys import StepCode, digest_of, step_code, value_digest, world
+from data_engine.engine.reuse.libraries import is_authored
+from data_engine.engine.reuse.reads import Doors, Namespace, Sightings, seen_through
+from data_engine.engine.reuse.signatures import Kind, Look, compare, look
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow

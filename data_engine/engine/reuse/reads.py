@@ -20,10 +20,10 @@ from functools import partial, wraps
 from types import FrameType, FunctionType
 from typing import Any
 
-from data_engine.engine.bytecode import identifiers
-from data_engine.engine.libraries import library_folders
-from data_engine.engine.signatures import Kind, Look, look
-from data_engine.engine.sql import Statement, read_sql
+from data_engine.engine.reuse.bytecode import identifiers
+from data_engine.engine.reuse.libraries import library_folders
+from data_engine.engine.reuse.signatures import Kind, Look, look
+from data_engine.engine.reuse.sql import Statement, read_sql
 
 Namespace = dict[str, Any]
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.reuse import StepReport
+from data_engine.engine.reuse.walk import StepReport
 
 _LONGEST_LIST = 3
 
