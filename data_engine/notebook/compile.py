@@ -18,7 +18,7 @@ from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.notebook.remarks import Remark
 from data_engine.notebook.slice import Slice, slice_cells
 
-FORMAT = 1
+FORMAT = 2
 """Raised with every change of what the compiler makes of the same notebook."""
 
 

@@ -18,6 +18,7 @@ MARKED_KEEP = "its cell is marked keep"
 
 _PLAIN_ASSIGNMENT = "give `{}` its value in an assignment of its own"
 _FULL_NAME = "write the full name, such as `from flow_helpers.tables import lookup`"
+_IN_PLACE = re.compile(r"changes `(.*)` in place")
 _PROCESS_MAGIC = re.compile(r"the line magic %(env|set_env|cd|dotenv|pushd|popd)")
 
 
@@ -191,9 +192,14 @@ def warnings_of(units: Units, outcome: Outcome) -> Iterator[Remark]:
     """What to know about a notebook that compiles."""
     yield from _about_cells(units)
     yield from _about_names(units, outcome)
+    build = max((unit.number for unit in units.events.get("build", ())), default=0)
     for unit in units.all:
         if unit.index in outcome.taken:
-            yield from _about_input(units, unit, outcome.taken[unit.index])
+            why = outcome.taken[unit.index]
+            yield from _about_input(units, unit, why)
+            if unit.number > build and (match := _IN_PLACE.fullmatch(why)):
+                what = f"`{match[1]}` is changed in place below build(), in production too"
+                yield Remark(what, unit.number, unit.line, "mark the cell `#| skip` if it only tries something out")
         elif not unit.is_skipped:
             yield from _about_left_out(units, unit, outcome)
 
