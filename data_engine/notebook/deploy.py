@@ -6,6 +6,7 @@ edit of one notebook keeps its flow on the last good set while the others move o
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import json
@@ -287,21 +288,63 @@ def read_contents(folder: Path) -> dict[str, bytes]:
 
 
 def module_digests(contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
-    """For each module of a set a digest of what it runs with: its own code and every `.py` file beside and below it.
+    """For each module of a set a digest of what it runs with: its own code and the `.py` files it imports, and they import.
 
     A notebook counts by what production takes of it, so a saved output is no edit; one that does not compile by its bytes.
+    A module that imports by computed names counts with every `.py` file.
     """
-    shared = hashlib.sha256()
-    for name in sorted(contents):
-        if name.endswith(".py"):
-            shared.update(name.encode() + b"\0" + hashlib.sha256(contents[name]).digest())
+    imports = {name: imported_files(data, name, contents) for name, data in contents.items() if name.endswith(".py")}
     digests = {}
     for name, data in contents.items():
-        if "/" not in name:
-            digest = shared.copy()
-            digest.update(name.encode() + b"\0" + hashlib.sha256(_own_code(folder / name, data)).digest())
-            digests[Path(name).stem] = digest.hexdigest()
+        if "/" in name:
+            continue
+        code = _own_code(folder / name, data)
+        reached = {name} if name in imports else set()
+        waiting = [imports[name]] if name in imports else [imported_files(code, name, contents)]
+        while waiting:
+            wanted = waiting.pop()
+            for file in (set(imports) if wanted is None else wanted) - reached:
+                reached.add(file)
+                waiting.append(imports[file])
+        digest = hashlib.sha256(name.encode() + b"\0" + code)
+        for file in sorted(reached):
+            digest.update(b"\0" + file.encode() + b"\0" + hashlib.sha256(contents[file]).digest())
+        digests[Path(name).stem] = digest.hexdigest()
     return digests
+
+
+def imported_files(code: bytes, name: str, contents: Mapping[str, bytes]) -> set[str] | None:
+    """The files of a set that the module `name` with this code imports; None when only running it could tell.
+
+    Example:
+        >>> files = {"flow_helpers/__init__.py": b"", "flow_helpers/rates.py": b"", "flow_helpers/other.py": b""}
+        >>> sorted(imported_files(b"from flow_helpers.rates import RATE", "claims.py", files))
+        ['flow_helpers/__init__.py', 'flow_helpers/rates.py']
+    """
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    package = name.split("/")[:-1]
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            lead = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*lead, *filter(None, [node.module])])
+            names |= {base, *(f"{base}.{alias.name}" if base else alias.name for alias in node.names)}
+        elif isinstance(node, (ast.Name, ast.Attribute)):
+            word = node.id if isinstance(node, ast.Name) else node.attr
+            if word in ("import_module", "__import__", "exec", "eval"):
+                return None
+    found = set()
+    for dotted in names:
+        parts = dotted.split(".")
+        for end in range(1, len(parts) + 1):
+            path = "/".join(parts[:end])
+            found |= {file for file in (f"{path}.py", f"{path}/__init__.py") if file in contents}
+    return found
 
 
 def _lines(chunk: Chunk | None) -> list[str]:

@@ -118,3 +118,26 @@ def test_deploying_an_unknown_flow_is_refused(workspace: Workspace) -> None:
     with pytest.raises(FlowValidationError, match="'nope' is not available"):
         workspace.deploy("nope")
     assert workspace.home.deployments().deployed() == {}
+
+
+def test_only_what_a_flow_imports_is_its_edit(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """A new or changed helper concerns the flows that reach it, also through other helpers."""
+    ws.helper("rates", "from .more import VALUE\nRATE = VALUE\n")
+    ws.helper("more", "VALUE = 10\n")
+    workspace.deploy()
+
+    ws.helper("unrelated", "x = 1\n")
+    assert workspace.deployment("claims") == "as deployed"
+
+    ws.helper("more", "VALUE = 11\n")
+    assert workspace.deployment("claims") == "edited, not deployed"
+
+
+def test_computed_imports_count_every_helper(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.helper("rates", "import importlib\nRATE = importlib.import_module('flow_helpers.' + 'more').VALUE\n")
+    ws.helper("more", "VALUE = 10\n")
+    workspace.deploy()
+
+    ws.helper("more", "VALUE = 11\n")
+
+    assert workspace.deployment("claims") == "edited, not deployed"
