@@ -3,7 +3,7 @@
 The floors of the package; imports only point down:
 
     8  cli/  demo/            the command line; the demo's flows and data
-    7  client.py              Workspace: the Python face; recorded runs in the caller's process
+    7  client.py  runs.py     Workspace: the Python face; recorded runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
     4  engine/                candidates, runs, previews, executors, groups
     3  ledger/                what ran, on this machine
@@ -20,13 +20,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from data_engine.client import Workspace, discover_flows, load_flow, run
+    from data_engine.client import Workspace, discover_flows, load_flow
     from data_engine.engine.preview import clear_preview_cache
     from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
     from data_engine.flow.batch import Batch, FileRef, ItemError
     from data_engine.flow.context import FlowContext
     from data_engine.flow.flow import Flow
     from data_engine.notebook.compile import compile_notebook
+    from data_engine.runs import run
 
 __version__ = "0.1.0"
 
@@ -61,7 +62,7 @@ _HOMES = {
     "compile_notebook": "data_engine.notebook.compile",
     "discover_flows": "data_engine.client",
     "load_flow": "data_engine.client",
-    "run": "data_engine.client",
+    "run": "data_engine.runs",
 }
 
 

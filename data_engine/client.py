@@ -1,40 +1,28 @@
-"""The Python face: a workspace, its flows and history, and runs made here in the caller's process."""
+"""The Python face: a workspace, its flows and history, and its daemon."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
-from data_engine.engine.candidates import pick_source, refuse_loop, startup_sources
-from data_engine.engine.continuous import run_until_interrupted
-from data_engine.engine.groups import holding_group
-from data_engine.engine.home import Home, home, home_of, settle_flow
-from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params, run_source
-from data_engine.errors import FlowStoppedError, FlowValidationError, WorkspaceError
-from data_engine.flow.context import FlowContext
+from data_engine.engine.home import Home, home
+from data_engine.engine.run import check_params
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
-from data_engine.flow.scan import walk
-from data_engine.model import Event, Facts, LogEntry, Run, StepRun, facts
-from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
+from data_engine.model import Facts, LogEntry, Run, StepRun, facts
+from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module, read_catalog
 from data_engine.notebook.deploy import module_digests, read_contents
 from data_engine.notebook.load import FlowModules
-from data_engine.notebook.locate import annotate_call
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.settings import WorkspaceSettings
-
-_PRUNE_EVERY_S = 3600.0
-_REREAD_EVERY_S = 2.0
 
 
 class Workspace:
@@ -136,7 +124,7 @@ class Workspace:
             FlowValidationError: no such module, or it is broken.
         """
         modules = self.home.modules()
-        return modules.load(find_module(modules, _checked_name(name))).flow
+        return modules.load(find_module(modules, name)).flow
 
     def deploy(self, name: str | None = None) -> tuple[CatalogEntry, ...]:
         """Let production run the modules as they are now: the flow `name`, or every flow; their entries.
@@ -149,7 +137,7 @@ class Workspace:
         """
         modules = self.home.modules()
         if name is not None:
-            find_module(modules, _checked_name(name))
+            find_module(modules, name)
         deployments = self.home.deployments()
         stored = deployments.store()
         entries = read_catalog(FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder))
@@ -228,7 +216,7 @@ class Workspace:
             LedgerError: a run of it is running.
         """
         ledger = self.home.ledger()
-        return ledger.reset_all() if flow is None else ledger.reset_flow(_checked_name(flow))
+        return ledger.reset_all() if flow is None else ledger.reset_flow(check_flow_name(flow))
 
     # -- the daemon ------------------------------------------------------------------------------------------------
 
@@ -278,7 +266,7 @@ class Workspace:
         Raises:
             FlowValidationError: no such flow or source, or the module is broken.
         """
-        body = {"flow": _checked_name(name), "params": dict(check_params(params))}
+        body = {"flow": check_flow_name(name), "params": dict(check_params(params))}
         if source is not None:
             body["source"] = os.fspath(source)
         daemon = self._daemon(start=True)
@@ -389,7 +377,7 @@ class Workspace:
         if daemon is not None:
             daemon.post("/enable", {"flow": name, "enabled": is_enabled})
             return
-        find_module(self.home.modules(), _checked_name(name))
+        find_module(self.home.modules(), name)
         self.home.ledger().set_switch(name, is_enabled)
 
     @overload
@@ -465,216 +453,5 @@ def discover_flows(*, data_root: str | os.PathLike[str] | None = None) -> tuple[
     return tuple(entry.flow for entry in entries if entry.flow is not None)
 
 
-def run_once(
-    flow: Flow,
-    *,
-    source: str | os.PathLike[str] | None = None,
-    params: Mapping[str, Any] | None = None,
-    on_error: str = "raise",
-    force: bool = False,
-    listen: Callable[[Event], None] | None = None,
-) -> list[FlowContext]:
-    """Run `flow` now for each of its sources, recorded when it belongs to a workspace; one context for each.
-
-    `listen` is called with every event, after it was recorded.
-
-    Raises:
-        FlowExecutionError: with `on_error="raise"`, the first failure; `.completed` holds the finished contexts.
-        FlowStoppedError: a run was stopped; `.completed` likewise.
-        GroupBusyError: the flow's group is running further up in this very call.
-    """
-    try:
-        return _run_once(flow, source, params, on_error, listen)
-    except FlowValidationError as error:
-        annotate_call(error)
-        raise
-
-
-def _run_once(
-    flow: Flow,
-    source: str | os.PathLike[str] | None,
-    params: Mapping[str, Any] | None,
-    on_error: str,
-    listen: Callable[[Event], None] | None,
-) -> list[FlowContext]:
-    flow = settle_flow(flow)
-    if on_error not in ("raise", "continue"):
-        raise FlowValidationError(
-            f"on_error={on_error!r} is not possible", where="Flow.run_once", mend="use 'raise' or 'continue'"
-        )
-    given = check_params(params)
-    sources = startup_sources(flow) if source is None else (pick_source(flow, source),)
-    where = home_of(flow)
-    line = ProgressLine(len(sources))
-    ledger = None if where is None else where.ledger()
-
-    def sink(event: Event) -> None:
-        if ledger is not None:
-            ledger.record(event)
-        line(event)
-        if listen is not None:
-            listen(event)
-
-    finished: list[FlowContext] = []
-    try:
-        for one in sources:
-            with holding_group(flow, where):
-                context = run_source(flow, one, home=where, sink=sink, params=given)
-            if context.error is not None and on_error == "raise":
-                assert isinstance(context.error, (FlowValidationError, FlowStoppedError))
-                context.error.completed = finished
-                raise context.error
-            finished.append(context)
-    finally:
-        line.close()
-        if where is not None:
-            _prune_when_due(where)
-    return finished
-
-
-def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
-    """Run `flows` here as they become due, until Ctrl-C; groups side by side, the flows of one group one at a time.
-
-    A poll flow runs for each source that is new or changed, a schedule at its times, a manual flow once at the start. Runs
-    are recorded when the flow belongs to a workspace; one that fails is told in a line and ends nothing. At Ctrl-C the
-    running steps end, their runs are recorded as stopped, and the answer is empty; a second Ctrl-C leaves at once.
-    When all flows are manual, it returns once they have run, with their contexts.
-
-    Raises:
-        FlowValidationError: no flow, something else, two of one name, or one that would feed on its own mirror.
-        FlowExecutionError: all flows are manual, and one failed; `.completed` holds the finished contexts.
-
-    Example:
-        >>> flow = Flow(group="Demo", name="answer").step(lambda context: 42)
-        >>> [context.current for context in run(flow)]
-        [42]
-    """
-    for flow in flows:
-        if not isinstance(flow, Flow):
-            raise FlowValidationError(
-                f"run() takes flows, not {flow!r}",
-                where="run(*flows)",
-                mend='give what build() or load_flow("name") returns',
-            )
-    if not flows:
-        raise FlowValidationError(
-            "run() was given no flow", where="run(*flows)", mend="run(flow, ...), such as run(*discover_flows())"
-        )
-    homes = {where.layout.root: where for flow in flows if (where := home_of(settle_flow(flow))) is not None}
-
-    def upkeep() -> None:
-        for where in homes.values():
-            _prune_when_due(where)
-
-    return run_until_interrupted(flows, upkeep=upkeep)
-
-
-def run_workspace(
-    ws: Workspace, names: Sequence[str] = (), *, listen: Callable[[Event], None], broken: Callable[[CatalogEntry], None]
-) -> None:
-    """Run the workspace's flows (those named, or all that are not manual) as they become due, until Ctrl-C.
-
-    Modules are read again when their files change; new ones join, and one that breaks goes on as it was last good. `broken`
-    is called with the entry of each that does not become a flow, again when its files change.
-
-    Raises:
-        FlowValidationError: a name that is no flow, or nothing to watch.
-    """
-    for name in names:
-        find_module(ws.home.modules(), _checked_name(name))
-    good: dict[str, Flow] = {}
-    seen: object = None
-    looked_s = float("-inf")
-    is_any_broken = False
-
-    def reread() -> list[Flow] | None:
-        nonlocal seen, looked_s, is_any_broken
-        if time.monotonic() - looked_s < _REREAD_EVERY_S:
-            return None
-        looked_s, before, seen = time.monotonic(), seen, _authored_files(ws.layout.flow_modules_dir)
-        if before == seen:
-            return None
-        there = set()
-        for entry in ws.catalog():
-            if names and entry.name not in names:
-                continue
-            there.add(entry.name)
-            if entry.flow is None:
-                is_any_broken = True
-                broken(entry)
-                continue
-            if entry.flow.mode == "manual" and not names:
-                good.pop(entry.name, None)
-                continue
-            try:
-                refuse_loop(entry.flow)
-            except FlowValidationError as error:
-                is_any_broken = True
-                broken(replace(entry, flow=None, error=error))
-            else:
-                good[entry.name] = entry.flow
-        for name in good.keys() - there:
-            del good[name]
-        return list(good.values())
-
-    flows = reread() or []
-    if not flows and not is_any_broken:
-        raise FlowValidationError(
-            "there is nothing to watch: no flow polls or has a schedule",
-            where=str(ws.layout.flow_modules_dir),
-            mend='give a flow .watch(mode="poll", ...) or .watch(mode="schedule", ...), or name the manual ones',
-        )
-    run_until_interrupted(
-        flows, load=ws.load_flow, reread=reread, listen=listen, upkeep=lambda: _prune_when_due(ws.home)
-    )
-
-
-def show(flow: Flow) -> Any:
-    """The final result of a flow with exactly one source.
-
-    Raises:
-        FlowValidationError: it has none or several.
-    """
-    settled = settle_flow(flow)
-    count = len(startup_sources(settled))
-    if count != 1:
-        raise FlowValidationError(
-            f"show() needs exactly one result, but the flow has {count} sources",
-            where="Flow.show",
-            mend="use preview(source=...) for one file, or run_once() for all",
-        )
-    return run_once(settled)[0].current
-
-
-def _prune_when_due(where: Home) -> None:
-    """Drop history past its retention, at most once an hour on this machine."""
-    ledger = where.ledger()
-    now_s = time.time()
-    last = ledger.setting("pruned_at_s")
-    if last is None or now_s - float(last) > _PRUNE_EVERY_S or float(last) > now_s:
-        ledger.set_setting("pruned_at_s", str(now_s))
-        ledger.prune(retention_days=where.settings().history.retention_days, now_s=now_s)
-
-
-def _authored_files(folder: Path) -> list[tuple[str, int, int]]:
-    """Every module and helper with its time and size: equal while nobody edits."""
-    found = walk(folder, (".ipynb", ".py"), on_error=lambda _: None)
-    facts = ((name, _stat(entry)) for name, entry in found)
-    return sorted((name, fact.st_mtime_ns, fact.st_size) for name, fact in facts if fact is not None)
-
-
-def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        return entry.stat()
-    except OSError:
-        return None
-
-
 def _workspace(data_root: str | os.PathLike[str] | None) -> Workspace:
     return Workspace.current() if data_root is None else Workspace(data_root)
-
-
-def _checked_name(name: object) -> str:
-    if not isinstance(name, str) or not name.strip():
-        raise FlowValidationError(f"a flow name cannot be {name!r}", where="flow name", mend="give the file's stem")
-    return name

@@ -131,12 +131,12 @@ def test_imports_only_point_down() -> None:
 
 
 def test_the_doors_of_flow_open_inside_functions() -> None:
-    """Each leads to the engine or the client, and is there."""
+    """Each leads to the engine or to the runs made here, and is there."""
     doors = {found.function: found.imported.split(".")[1] for found in all_imports() if is_door(found)}
 
     assert set(doors) <= DOORS
     assert {"preview", "run_once", "show"} <= set(doors)
-    assert set(doors.values()) <= {"engine", "client"}
+    assert set(doors.values()) <= {"engine", "runs"}
 
 
 def test_the_lowest_floor_stands_alone() -> None:

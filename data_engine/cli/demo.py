@@ -74,7 +74,7 @@ def demo(
 
 
 def _run(ws: Workspace, name: str) -> DemoRun:
-    from data_engine.client import run_once
+    from data_engine.runs import run_once
 
     flow = load_module(ws, name).flow
     ended: dict[int, list[StepFinished]] = {}

@@ -203,8 +203,8 @@ def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | N
 
 
 def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
-    from data_engine.client import run_workspace
     from data_engine.engine.home import forget_homes
+    from data_engine.runs import run_workspace
 
     report = Report(quiet=as_json)
     ledger = ws.home.ledger()
@@ -262,7 +262,7 @@ def _run_one(
     on_error: Literal["continue", "raise"],
     source: str | None = None,
 ) -> None:
-    from data_engine.client import run_once
+    from data_engine.runs import run_once
 
     failed = report.failed
     runs = report.started

@@ -315,7 +315,7 @@ class Flow:
             FlowExecutionError: a step raised (`on_error="raise"`); its `.completed` holds the finished contexts.
             FlowValidationError: wrong input, or called while a flow module loads.
         """
-        from data_engine.client import run_once
+        from data_engine.runs import run_once
 
         return run_once(self, source=source, params=params, on_error=on_error, force=force)
 
@@ -328,7 +328,7 @@ class Flow:
             FlowValidationError: wrong input, or called while a flow module loads.
             FlowExecutionError: the flow is manual and a step raised.
         """
-        from data_engine.client import run
+        from data_engine.runs import run
 
         return run(self, force=force)
 
@@ -339,7 +339,7 @@ class Flow:
             FlowValidationError: more or less than one source.
             FlowExecutionError: a step raised.
         """
-        from data_engine.client import show
+        from data_engine.runs import show
 
         return show(self)
 

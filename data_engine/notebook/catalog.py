@@ -124,6 +124,7 @@ def find_module(modules: FlowModules, name: str) -> Path:
     Raises:
         FlowValidationError: there is none (lists those there are), or two files share the name.
     """
+    check_flow_name(name)
     files = module_files(modules.content)
     paths = [path for path in files.get(name, []) if _is_flow_file(modules, path)]
     if len(paths) == 1:
@@ -138,6 +139,17 @@ def find_module(modules: FlowModules, name: str) -> Path:
         where=str(modules.folder),
         mend=_how_to_be_a_flow(modules, name, bool(files.get(name)), flows),
     )
+
+
+def check_flow_name(name: object) -> str:
+    """`name`, when it can be a flow's.
+
+    Raises:
+        FlowValidationError: no text, or blank.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise FlowValidationError(f"a flow name cannot be {name!r}", where="flow name", mend="give the file's stem")
+    return name
 
 
 def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool, flows: list[str]) -> str:
