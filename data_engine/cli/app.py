@@ -77,7 +77,19 @@ def make_app() -> typer.Typer:
     """The application with all its commands."""
     import typer
 
-    from data_engine.cli import compiling, daemon, demo, flows, history, lab, options, previewing, running, workspaces
+    from data_engine.cli import (
+        compiling,
+        daemon,
+        demo,
+        doctor,
+        flows,
+        history,
+        lab,
+        options,
+        previewing,
+        running,
+        workspaces,
+    )
 
     app = typer.Typer(
         help="Write a data flow in a JupyterLab notebook; run the same notebook in production.",
@@ -98,6 +110,7 @@ def make_app() -> typer.Typer:
     app.command("start")(daemon.start)
     app.command("stop")(daemon.stop)
     app.command("status")(daemon.status)
+    app.command("doctor")(doctor.doctor)
     app.command("explain")(daemon.explain)
     app.command("runs")(history.runs)
     app.command("log")(history.log)

@@ -63,14 +63,18 @@ def wait_until_gone(home: Home, timeout_s: float) -> bool:
     return True
 
 
+def detached() -> dict[str, object]:
+    """What `Popen` is told so that the child outlives the process that starts it."""
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW | subprocess.CREATE_BREAKAWAY_FROM_JOB
+        return {"creationflags": flags}
+    return {"start_new_session": True}
+
+
 def _spawn(home: Home) -> DaemonClient:
     local = home.local
     local.runtime_dir.mkdir(parents=True, exist_ok=True)
     said = local.runtime_dir / "daemon-start.log"
-    options: dict[str, object] = {"start_new_session": True}
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW | subprocess.CREATE_BREAKAWAY_FROM_JOB
-        options = {"creationflags": flags}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_KERNEL_VARIABLES)}
     with said.open("wb") as output:
         process = subprocess.Popen(
@@ -81,7 +85,7 @@ def _spawn(home: Home) -> DaemonClient:
             close_fds=True,
             cwd=local.runtime_dir,
             env=environment | _import_path(environment),
-            **options,  # type: ignore[call-overload]
+            **detached(),  # type: ignore[call-overload]
         )
     deadline_s = time.monotonic() + WAIT_S
     while time.monotonic() < deadline_s:

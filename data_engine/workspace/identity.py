@@ -41,13 +41,20 @@ def local_layout(layout: WorkspaceLayout) -> LocalLayout:
     Raises:
         WorkspaceError: as `workspace_identity`; or an override is no absolute path, or lies on a network drive.
     """
-    return LocalLayout(
-        state_root=state_root(),
-        identity=workspace_identity(layout),
-        workspace_id=layout.workspace_id,
-        artifacts_override=_local_override("DATA_ENGINE_RUNTIME_ROOT"),
-        ledger_override=_local_override("DATA_ENGINE_RUNTIME_DB_PATH"),
-    )
+    return _local_layout(layout, workspace_identity(layout))
+
+
+def known_local_layout(layout: WorkspaceLayout) -> LocalLayout | None:
+    """What this machine keeps for the workspace already, None when it has not settled its identity; nothing is made.
+
+    Raises:
+        WorkspaceError: as `local_layout`.
+    """
+    record, root = _read(layout), os.path.realpath(layout.root)
+    if record is None:
+        return _local_layout(layout, _path_identity(root))
+    is_known = root in _known_roots(state_root() / "workspaces", record.identity)
+    return _local_layout(layout, record.identity) if is_known else None
 
 
 def workspace_identity(layout: WorkspaceLayout) -> str:
@@ -89,6 +96,16 @@ def fork_identity(layout: WorkspaceLayout) -> str:
 class _Record:
     identity: str
     folder: int
+
+
+def _local_layout(layout: WorkspaceLayout, identity: str) -> LocalLayout:
+    return LocalLayout(
+        state_root=state_root(),
+        identity=identity,
+        workspace_id=layout.workspace_id,
+        artifacts_override=_local_override("DATA_ENGINE_RUNTIME_ROOT"),
+        ledger_override=_local_override("DATA_ENGINE_RUNTIME_DB_PATH"),
+    )
 
 
 def _settle(layout: WorkspaceLayout, root: str, places: Path) -> str:

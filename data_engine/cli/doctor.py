@@ -1,0 +1,43 @@
+"""`doctor`: what the workspace's drive and this machine really do, and what to set where that is not enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from data_engine.cli.options import AsJson, chosen_workspace
+from data_engine.cli.output import count, print_json, say, table
+
+if TYPE_CHECKING:
+    from data_engine.daemon.doctor import Finding
+
+_WORDS = {True: "ok", False: "wrong", None: "unknown"}
+_STYLES = {True: "", False: "red", None: "yellow"}
+
+
+def doctor(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Measure what the workspace needs of its drive and this machine; say what to set. Exits 1 when something is wrong."""
+    from data_engine.daemon.doctor import examine
+
+    layout = chosen_workspace(ctx).layout
+    findings = list(examine(layout))
+    wrong = [finding for finding in findings if finding.ok is False]
+    if as_json:
+        print_json({"ok": not wrong, "findings": [_as_dict(finding) for finding in findings]})
+        return 1 if wrong else 0
+    shown = table("CHECK", "", "MEASURED")
+    for finding in findings:
+        shown.add_row(finding.name, _WORDS[finding.ok], finding.measured, style=_STYLES[finding.ok])
+    say(shown)
+    for finding in findings:
+        if finding.mend is not None and finding.ok is not True:
+            say("")
+            say(f"{finding.name}: {finding.mend}")
+    say("")
+    say(f"{count(len(findings), 'check')}, {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+def _as_dict(finding: Finding) -> dict[str, str | bool | None]:
+    return {"name": finding.name, "ok": finding.ok, "measured": finding.measured, "mend": finding.mend}

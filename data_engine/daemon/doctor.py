@@ -1,0 +1,395 @@
+"""What a workspace needs of its drive and of this machine, measured: each check tells what it saw and what to set.
+
+Everything is tried in a hidden folder that is removed again; what exists is only looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_engine.daemon import probes
+from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.trial import import_modules
+from data_engine.errors import FlowValidationError
+from data_engine.ledger.connection import as_ledger_error
+from data_engine.ledger.migrations import MIGRATIONS
+from data_engine.workspace.identity import known_local_layout
+from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+from data_engine.workspace.machine import load_machine_settings, machine_settings_path, network_drive, state_root
+from data_engine.workspace.settings import LeaseSettings, WorkspaceSettings, load_settings
+
+_CLOCKS_AGREE_S = 5.0
+_COARSEST_STAMP_S = 1.0  # planning takes times less than a second apart for one
+_LOG_LINES = 5
+_SYNC_CLIENTS = {
+    "OneDrive": r"OneDrive(\b.*)?",
+    "Dropbox": r"Dropbox(\b.*)?",
+    "Google Drive": r"Google ?Drive(\b.*)?",
+    "iCloud": r"iCloud ?Drive|Mobile Documents|com~apple~CloudDocs",
+}
+_OTHER_SHARE = "keep the workspace on a drive that has this: a local drive, SMB 3, or NFS 4"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: `ok` is None where it could not be judged; `measured` is what was seen, `mend` what to do or set."""
+
+    name: str
+    ok: bool | None
+    measured: str
+    mend: str | None = None
+
+
+def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
+    """Every check of the workspace and this machine, each told when it is done; nothing raises."""
+    settings = WorkspaceSettings()
+    try:
+        settings = load_settings(layout)
+    except FlowValidationError as error:
+        yield _of_error("workspace settings", error)
+    else:
+        yield _of_warnings("workspace settings", str(layout.settings_path), settings.warnings)
+    yield check_machine_settings()
+    yield check_sync_client(layout.root)
+    yield from check_drive(layout.root, settings.lease)
+    yield check_databases(layout.databases_dir)
+    yield check_state_root()
+    yield check_daemon_survives()
+    try:
+        local = known_local_layout(layout)
+    except FlowValidationError as error:
+        yield _of_error("run history", error)
+    else:
+        yield check_ledger(None if local is None else local.ledger_path)
+        if local is not None:
+            yield check_daemon(local)
+    yield from check_modules(layout.flow_modules_dir)
+
+
+def check_machine_settings() -> Finding:
+    """Whether this machine's settings.toml can be read and holds only what is known."""
+    try:
+        settings = load_machine_settings()
+    except FlowValidationError as error:
+        return _of_error("machine settings", error)
+    return _of_warnings("machine settings", str(machine_settings_path()), settings.warnings)
+
+
+def check_sync_client(root: Path) -> Finding:
+    """Whether the workspace lies in a folder that a sync client copies between machines."""
+    client = sync_client(root)
+    if client is None:
+        return Finding("sync client", True, "not in a folder of OneDrive, Dropbox, Google Drive or iCloud")
+    return Finding(
+        "sync client",
+        False,
+        f"{root} is copied by {client}: machines see changes in different orders, so two could own the workspace at once",
+        "move the workspace to a local drive, or to a network drive that every workstation opens",
+    )
+
+
+def sync_client(path: Path) -> str | None:
+    """The sync client that copies `path`, told by the names of its folders.
+
+    Example:
+        >>> sync_client(Path("/Users/ann/Library/CloudStorage/OneDrive-Acme/claims"))
+        'OneDrive'
+        >>> sync_client(Path("/srv/dropboxes/claims")) is None
+        True
+    """
+    for part in path.parts:
+        for client, pattern in _SYNC_CLIENTS.items():
+            if re.fullmatch(pattern, part, re.IGNORECASE):
+                return client
+    return None
+
+
+def check_drive(root: Path, lease: LeaseSettings) -> Iterator[Finding]:
+    """What the workspace's drive keeps of what the lease and the scans rely on."""
+    kind = network_drive(root)
+    try:
+        with probes.probe_folder(root) as folder:
+            yield Finding("drive", True, f"{kind or 'local'}, and this user can write to it")
+            yield _measured("exclusive create", lambda: _exclusive_create(folder))
+            yield _measured("folder rename", lambda: _folder_rename(folder))
+            yield _measured("file replace", lambda: _file_replace(folder))
+            yield _measured("clock", lambda: judge_clock(probes.clock_offset_s(folder)))
+            yield _measured("time stamps", lambda: judge_stamps(probes.stamp_step_s(folder)))
+            yield _measured("visibility", lambda: judge_visibility(probes.visibility_delay_s(folder), lease))
+            yield _measured("file-system events", lambda: _events(folder, kind))
+    except OSError as error:
+        yield Finding(
+            "drive",
+            False,
+            f"{kind or 'local'}, and nothing can be written to {root}: {error.strerror or error}",
+            "make the folder writable for this user; until then nothing that runs here can write its outputs there",
+        )
+
+
+def judge_clock(offset_s: float) -> Finding:
+    """Whether the clock of the drive agrees with this machine's."""
+    side = "ahead of" if offset_s > 0 else "behind"
+    measured = f"the drive's clock is {abs(offset_s):.2f} s {side} this machine's"
+    if abs(offset_s) <= _CLOCKS_AGREE_S:
+        return Finding(
+            "clock", True, measured if round(offset_s, 2) else "the drive's clock agrees with this machine's"
+        )
+    return Finding("clock", False, measured, "let both take the time from the network (NTP); slots go by these clocks")
+
+
+def judge_stamps(step_s: float | None) -> Finding:
+    """Whether modification times are fine enough to tell one writing of a file from the next."""
+    if step_s is not None and step_s <= _COARSEST_STAMP_S:
+        return Finding("time stamps", True, f"a new time within {_short(step_s)}")
+    seen = (
+        "no new time while a file was written for 2 s" if step_s is None else f"a new time only after {_short(step_s)}"
+    )
+    return Finding(
+        "time stamps",
+        False,
+        seen,
+        "a file that is written again that soon, to the same size, is taken for unchanged: "
+        "write sources under new names, or keep them on a drive with finer times",
+    )
+
+
+def smallest_stale_after_s(delay_s: float, heartbeat_s: float) -> int:
+    """The shortest safe `[lease] stale_after` when what one process writes is seen by another `delay_s` later.
+
+    The lease bears 20 s of delay at 90 s, clocks that run 10 % apart included, and its limits scale: so four and a half
+    times the delay, and never less than three heartbeats.
+
+    Example:
+        >>> smallest_stale_after_s(0.01, 30), smallest_stale_after_s(40, 30)
+        (90, 180)
+    """
+    return math.ceil(max(delay_s * 90 / 20, 3 * heartbeat_s))
+
+
+def judge_visibility(delay_s: float | None, lease: LeaseSettings) -> Finding:
+    """Whether a new file is seen soon enough for the workspace's `stale_after`."""
+    if delay_s is None:
+        return Finding(
+            "visibility", False, "another process did not list a new file within 5 s", "shorten the mount's name caches"
+        )
+    smallest_s = smallest_stale_after_s(delay_s, lease.heartbeat_s)
+    measured = (
+        f"another process lists a new file after {_short(delay_s)}; smallest safe stale_after {smallest_s} s, "
+        f"set is {lease.stale_after_s:g} s"
+    )
+    if lease.stale_after_s >= smallest_s:
+        return Finding("visibility", True, measured)
+    return Finding("visibility", False, measured, f'write stale_after = "{smallest_s}s" below [lease]')
+
+
+def check_databases(folder: Path) -> Finding:
+    """Whether database files lie where locks are not kept."""
+    kind = network_drive(folder)
+    if kind is None:
+        return Finding("databases", True, "on a local drive")
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in (".duckdb", ".db", ".ddb"))
+    except OSError:
+        names = []
+    if not names:
+        return Finding("databases", True, f"no DuckDB files on this network drive ({kind})")
+    return Finding(
+        "databases",
+        False,
+        f"DuckDB files on a network drive ({kind}): {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}",
+        "keep databases on a local drive and share results as Parquet; locks on network drives do not hold",
+    )
+
+
+def check_state_root() -> Finding:
+    """Whether this machine's own folder is local and can be written."""
+    try:
+        root = state_root()
+    except FlowValidationError as error:
+        return _of_error("state root", error)
+    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    choose = "set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml, to a folder of yours on a local drive"
+    if client := sync_client(root):
+        return Finding("state root", False, f"{root} is copied by {client}, which damages a run history in use", choose)
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            return Finding("state root", True, f"{root}, local and writable")
+    except OSError as error:
+        return Finding("state root", False, f"{root} cannot be written: {error.strerror or error}", choose)
+
+
+def check_daemon_survives() -> Finding:
+    """Whether a process that is started as the daemon is goes on when the one that started it ends."""
+
+    def judge() -> Finding:
+        reason = probes.ends_with_its_parent()
+        if reason is None:
+            return Finding("daemon outlives its parent", True, "a detached process went on when its parent ended")
+        mend = "run `data-engine start` from a terminal or a service instead of from here"
+        return Finding("daemon outlives its parent", False, reason, mend)
+
+    return _measured("daemon outlives its parent", judge)
+
+
+def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
+    """Whether the run history can be read and is whole; None and a missing file are a history that begins later."""
+    if path is None or not path.exists():
+        return Finding("run history", True, "none on this machine yet")
+    try:
+        said, version = _quick_check(path, limit_s)
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+            size = f"{path.stat().st_size / 1e6:.0f} MB"
+            return Finding("run history", None, f"{path} opens; its {size} were not looked through in {limit_s:g} s")
+        return _of_error("run history", as_ledger_error(error, path))
+    if said != "ok":
+        mend = "move the file away; a new history begins without it"
+        return Finding("run history", False, f"{path} is damaged: {said.splitlines()[-1]}", mend)
+    if version > len(MIGRATIONS):
+        return Finding("run history", False, f"{path} was written by a newer Data Engine", "update data-engine")
+    return Finding("run history", True, f"{path} is whole")
+
+
+def check_daemon(local: LocalLayout) -> Finding:
+    """Whether the daemon ended without taking leave, and what its log says last."""
+    endpoint = read_endpoint(local)
+    if endpoint is None:
+        return Finding("daemon", True, "not running")
+    if endpoint.is_alive():
+        return Finding("daemon", True, f"running, pid {endpoint.pid}, version {endpoint.version}")
+    tail = _tail(local.daemon_log_path) or "nothing"
+    return Finding(
+        "daemon",
+        False,
+        f"it ended without taking leave (pid {endpoint.pid}); {local.daemon_log_path} ends with:\n{tail}",
+        "start it again: data-engine start",
+    )
+
+
+def check_modules(folder: Path, *, limit_s: float = 20.0) -> Iterator[Finding]:
+    """Whether every flow module can be imported and built, in a process of its own."""
+    began_s = time.monotonic()
+    try:
+        trials = import_modules(folder, limit_s=limit_s)
+    except FlowValidationError as error:
+        yield _of_error("flow modules", error)
+        return
+    except OSError as error:
+        yield Finding("flow modules", None, f"could not be imported: {error}")
+        return
+    broken = [trial for trial in trials if trial.error is not None]
+    took = _short(time.monotonic() - began_s)
+    yield Finding("flow modules", not broken, f"{len(trials) - len(broken)} of {len(trials)} import, in {took}")
+    for trial in broken:
+        assert trial.error is not None
+        yield _of_facts(
+            f"flow module {trial.name}", trial.error["what"] or "", trial.error["where"], trial.error["mend"]
+        )
+
+
+def _exclusive_create(folder: Path) -> Finding:
+    wins = probes.creators_that_won(folder)
+    odd = [won for won in wins if won != 1]
+    if not odd:
+        return Finding("exclusive create", True, f"one creator won each of {len(wins)} races")
+    seen = f"in {len(odd)} of {len(wins)} races not one creator won, but {max(odd)}"
+    return Finding("exclusive create", False, seen, _OTHER_SHARE)
+
+
+def _folder_rename(folder: Path) -> Finding:
+    wrong = probes.wrong_with_folder_rename(folder)
+    if wrong is None:
+        return Finding("folder rename", True, "refused by a folder that is not empty, and else seen whole")
+    return Finding("folder rename", False, wrong, _OTHER_SHARE)
+
+
+def _file_replace(folder: Path) -> Finding:
+    saw = probes.replace_under_a_reader(folder)
+    if not saw.absent and not saw.torn:
+        measured = f"{saw.reads} reads during {saw.times} replacements, each of a whole file"
+        return Finding("file replace", True, measured)
+    measured = f"of {saw.reads} reads {saw.absent} found no file and {saw.torn} a torn one"
+    return Finding("file replace", False, measured, _OTHER_SHARE)
+
+
+def _events(folder: Path, kind: str | None) -> Finding:
+    if kind is not None:
+        return Finding("file-system events", True, f"not expected on a network drive ({kind}); scans find what changed")
+    delay_s = probes.event_delay_s(folder)
+    if delay_s is not None:
+        return Finding("file-system events", True, f"an event after {_short(delay_s)}")
+    return Finding(
+        "file-system events",
+        False,
+        "none came within 2 s: changes are found by scans, at each flow's interval",
+        "on Linux raise fs.inotify.max_user_watches and fs.inotify.max_user_instances",
+    )
+
+
+def _measured(name: str, check: Callable[[], Finding]) -> Finding:
+    """The check's finding; what could not be tried could not be judged."""
+    try:
+        return check()
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding(name, None, f"could not be measured: {type(error).__name__}: {error}")
+
+
+def _quick_check(path: Path, limit_s: float) -> tuple[str, int]:
+    # A file in WAL mode without its log is in nobody's use: read as immutable, no log is made for it.
+    is_in_use = Path(f"{path}-wal").exists()
+    uri = f"{path.absolute().as_uri()}?{'mode=ro' if is_in_use else 'immutable=1'}"
+    connection = sqlite3.connect(uri, uri=True, timeout=1.0)
+    try:
+        until_s = time.monotonic() + limit_s
+        connection.set_progress_handler(lambda: time.monotonic() > until_s, 10_000)
+        said = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    finally:
+        connection.close()
+    if said != "ok" and not is_in_use and Path(f"{path}-wal").exists():
+        return _quick_check(path, limit_s)  # somebody opened it meanwhile, and it was no longer immutable
+    return said, version
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4000))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-_LOG_LINES:])
+
+
+def _of_error(name: str, error: FlowValidationError) -> Finding:
+    return _of_facts(name, error.what, error.where, error.mend)
+
+
+def _of_facts(name: str, what: str, where: str | None, mend: str | None) -> Finding:
+    return Finding(name, False, f"{what} ({where})" if where else what, mend)
+
+
+def _of_warnings(name: str, where: str, warnings: tuple[str, ...]) -> Finding:
+    if not warnings:
+        return Finding(name, True, f"{where}: nothing unknown")
+    return Finding(name, False, "; ".join(warnings), "correct the key, or take it out")
+
+
+def _short(duration_s: float) -> str:
+    """A short time for people.
+
+    Example:
+        >>> _short(0.0000004), _short(0.004), _short(2)
+        ('less than 1 ms', '4 ms', '2.0 s')
+    """
+    if duration_s < 0.001:
+        return "less than 1 ms"
+    return f"{duration_s * 1000:.0f} ms" if duration_s < 1 else f"{duration_s:.1f} s"
