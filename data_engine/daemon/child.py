@@ -308,7 +308,7 @@ def cause_of_death(status: int, *, lacked_memory: bool) -> str:
     if status >= 0:
         return f"its process died: exit code {status}"
     number = -status
-    if sys.platform != "win32" and number == signal.SIGKILL:
+    if was_killed(status):
         if lacked_memory:
             return "its process died: the operating system killed it for lack of memory"
         return (
@@ -318,6 +318,16 @@ def cause_of_death(status: int, *, lacked_memory: bool) -> str:
     with suppress(ValueError):
         return f"its process died: killed by signal {number} ({signal.Signals(number).name})"
     return f"its process died: killed by signal {number}"
+
+
+def was_killed(status: int) -> bool:
+    """Whether an exit status says that somebody, or the operating system, ended the process.
+
+    Example:
+        >>> was_killed(-9), was_killed(-11), was_killed(3)
+        (True, False, False)
+    """
+    return sys.platform != "win32" and status == -signal.SIGKILL
 
 
 def memory_kills() -> int:

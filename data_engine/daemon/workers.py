@@ -1,7 +1,7 @@
 """The daemon's workers: handles and the pool. One run at a time in each, warm, reused while clean, one ready to take over.
 
-A worker that dies, is killed, or holds on to what a run left behind costs its own run only. Whatever happens, each run
-that has begun gets an end.
+A worker that dies, is killed, or holds on to what a run left behind costs its own run only: a job of which nothing has
+begun when somebody kills its worker goes to another one, once. Whatever happens, each run that has begun gets an end.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from data_engine.daemon.child import (
     is_machinery,
     line_text,
     memory_kills,
+    was_killed,
 )
 from data_engine.daemon.messages import (
     Job,
@@ -160,7 +161,9 @@ class Workers:
                 return handle
         return None
 
-    def _assign(self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes) -> None:
+    def _assign(
+        self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes, *, is_last_try: bool = False
+    ) -> None:
         idle = [handle for handle in self._handles if handle.is_free]
         try:
             handle = min(idle, key=lambda one: one.rank(job)) if idle else self._new_handle()
@@ -174,7 +177,7 @@ class Workers:
             end = JobEnd("refused", error=failure.as_dict(), cause="no worker could be started", not_begun=job.sources)
             self._loop.call_soon(self._on_done, job, end)
             return
-        handle.begin(job, bad, frame)
+        handle.begin(job, bad, frame, is_last_try=is_last_try)
         self._loop.call_soon(self._keep_one_ready)
 
     def _new_handle(self) -> _Handle:
@@ -227,6 +230,7 @@ class _Handle:
     is_retired: bool = False
     is_settling: bool = False
     is_given_up: bool = False
+    is_last_try: bool = False
     killed_for: str | None = None
     describing: str | None = None
     bad: dict[str, dict[str, str | None]] = field(default_factory=dict)
@@ -270,12 +274,12 @@ class _Handle:
         """How good it is for the job, least first: it is there, ran the flow last, has run something."""
         return self.is_starting, self.last != (job.flow, job.content), self.last is None
 
-    def begin(self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes) -> None:
+    def begin(self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes, *, is_last_try: bool) -> None:
         """Give it the job, which is in the frame; `bad` are modules that ended a worker before, and how."""
         if self.idle_timer is not None:
             self.idle_timer.cancel()
         self.job, self.bad, self.begun, self.describing = job, bad, 0, None
-        self.last = (job.flow, job.content)
+        self.last, self.is_last_try = (job.flow, job.content), is_last_try
         self.early.clear()
         self._expect_load()
         self.child.send_frame(frame)
@@ -456,18 +460,23 @@ class _Handle:
         self.pool._gone(self)
         if job is None:
             return
+        has_begun = run is not None or self.begun > 0
+        is_unlucky = was_killed(status) and self.killed_for is None and not has_begun
+        if is_unlucky and not self.is_last_try and not self.pool._is_closing:
+            self.pool._assign(job, self.bad, encode(pack_job(job) | {"bad": self.bad}), is_last_try=True)
+            return
         if job.kind == "describe" and self.describing is not None and self.describing not in self.bad:
             found = {"detail": cause, "cell": self.child.place(self.pool._modules_dir)}
             if not self.pool._is_closing:
                 bad = self.bad | {self.describing: found}
                 self.pool._assign(job, bad, encode(pack_job(job) | {"bad": bad}))
                 return
-        self.pool._on_done(job, self._end_of(job, cause, had_run=run is not None))
+        self.pool._on_done(job, self._end_of(job, cause, has_begun=has_begun))
 
-    def _end_of(self, job: Job, cause: str, *, had_run: bool) -> JobEnd:
+    def _end_of(self, job: Job, cause: str, *, has_begun: bool) -> JobEnd:
         status: Literal["crashed", "killed"] = "crashed" if self.killed_for is None else "killed"
         not_begun = job.sources[self.begun :]
-        if had_run or self.begun:
+        if has_begun:
             return JobEnd(status, not_begun=not_begun)
         if self.is_starting and (words := self.child.last_words()):
             cause = f"{cause}: {words}"

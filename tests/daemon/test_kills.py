@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 
 def test_killed_workers_and_daemons_lose_no_file_and_leave_no_run_or_process(ws: WorkspaceFiles) -> None:
     """Every file is done by its ledger with its right output; runs that were hit say why; held ones run when freed."""
-    report = Campaign(ws.root, kills=6, files=60, seed=5).run()
+    report = Campaign(ws, kills=6, files=60, seed=5).run()
 
     assert report.kills["workers"] >= 2
     assert report.kills["daemons"] >= 2

@@ -223,6 +223,58 @@ def test_a_death_between_jobs_is_replaced(ws: WorkspaceFiles) -> None:
     play(scene())
 
 
+ONCE = """
+import os, signal
+from pathlib import Path
+mark = Path(__file__).with_suffix(".mark")
+if not mark.exists():
+    mark.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_job_of_which_nothing_has_begun_survives_the_kill_of_its_worker(ws: WorkspaceFiles) -> None:
+    """kill -9 just before a job comes, while its module loads, or while it is described: another worker does it."""
+    flow(ws, "a", "pass")
+    flow(ws, "b", "pass", top=ONCE)
+    flow(ws, "c", "pass", top=ONCE)
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            for pid in shop.alive():
+                os.kill(pid, signal.SIGKILL)
+            assert (await shop.run("a", "1", "2")).status == "done"
+            assert (await shop.run("b", "3", "4")).status == "done"
+            assert [shop.finished(run_id).status for run_id in shop.begun()] == ["success"] * 4
+            assert shop.begun() == ["1", "2", "3", "4"]
+
+            shop.workers.submit(Job("c", "describe", "c"))
+            (entry,) = (await shop.end("c")).described or ()
+            assert entry_of_message(entry).error is None
+
+    play(scene())
+
+
+def test_a_module_whose_import_is_killed_again_is_given_up(ws: WorkspaceFiles) -> None:
+    """As one is that takes all the memory: the job ends, with the cause."""
+    count = ws.root / "count"
+    flow(ws, "a", "pass", top=f"open({str(count)!r}, 'a').write('x'); os.kill(os.getpid(), 9)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            end = await shop.run("a", "1", "2")
+
+            assert (end.status, len(end.not_begun), shop.begun()) == ("crashed", 2, [])
+            assert "killed by signal 9" in str(end.cause)
+            assert count.read_text() == "xx"
+
+            shop.workers.submit(Job("d", "describe"))
+            (entry,) = (await shop.end("d")).described or ()
+            assert "killed by signal 9" in str(entry_of_message(entry).error)
+
+    play(scene())
+
+
 def test_a_forked_child_that_comes_back_is_no_second_run(ws: WorkspaceFiles) -> None:
     """It ends where the step ends; the run is the parent's, and its death is seen though the child lives."""
     flow(ws, "a", "if os.fork() == 0:\n    return 1")

@@ -89,17 +89,16 @@ class Report:
 class Campaign:
     """One workspace that files are dropped into and whose processes are killed."""
 
-    def __init__(self, root: Path, *, kills: int, files: int, seed: int) -> None:
+    def __init__(self, ws: WorkspaceFiles, *, kills: int, files: int, seed: int) -> None:
         self.report = Report(seed)
         self._kills, self._files = kills, files
         self._rng = random.Random(seed)
-        ws = WorkspaceFiles(root)
         ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
         ws.notebook(FLOW, MODULE)
-        self._in = root / "in"
+        self._in = ws.root / "in"
         self._in.mkdir()
         self._texts: dict[str, list[str]] = {}
-        self.workspace = Workspace(root)
+        self.workspace = Workspace(ws.root)
 
     def run(self) -> Report:
         """Do all of it; raises AssertionError at what is not right."""
@@ -154,17 +153,23 @@ class Campaign:
             return
         left = [daemon, *self._workers(daemon)]
         self._kill(daemon, "daemons")
-        psutil.wait_procs([daemon], timeout=5)
-        if self._rng.random() < 0.25:
+        is_hit_again = self._rng.random() < 0.25
+        if is_hit_again:
             self._kill_while_it_starts()
         begun_s = time.monotonic()
         self.workspace.start()
-        self.report.starts_s.append(time.monotonic() - begun_s)
+        start_s = time.monotonic() - begun_s
         assert not [one for one in left if is_alive(one)], (
             "a worker of a daemon that was killed outlives the next start"
         )
         until(lambda: self.workspace.status()["engine"]["on"], "the engine does not come back on by itself")
-        self.report.engine_s.append(time.monotonic() - begun_s)
+        if not is_hit_again:
+            self.report.starts_s.append(start_s)
+            self.report.engine_s.append(time.monotonic() - begun_s)
+        until(self._is_flow_good, "the flow is broken after a restart")
+
+    def _is_flow_good(self) -> bool:
+        return [flow["error"] for flow in self.workspace.status()["flows"]] == [None]
 
     def _kill_while_it_starts(self) -> None:
         def start() -> None:
@@ -174,14 +179,25 @@ class Campaign:
         starting = threading.Thread(target=start)
         starting.start()
         time.sleep(self._rng.uniform(0.0, 0.6))
+        is_daemon_spared = self._rng.random() < 0.5
         for process in self._processes():
-            self._kill(process, "starting daemons and their workers")
+            is_worker = "data_engine.daemon.worker" in self._command(process)
+            if is_worker or not is_daemon_spared:
+                self._kill(process, "workers of a starting daemon" if is_worker else "starting daemons")
         starting.join()
 
     def _kill(self, process: psutil.Process, what: str) -> None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
             self.report.kills[what] += 1
+            if "daemons" in what:  # whoever starts a daemon while another is dying finds that one
+                psutil.wait_procs([process], timeout=5)
+
+    def _command(self, process: psutil.Process) -> list[str]:
+        try:
+            return process.cmdline()
+        except psutil.Error:
+            return []
 
     def _daemon(self) -> psutil.Process:
         endpoint = read_endpoint(self.workspace.home.local)
@@ -306,7 +322,7 @@ def main() -> None:
         os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(name) / "state")
         os.environ["XDG_CONFIG_HOME"] = str(Path(name) / "config")
         try:
-            report = Campaign(Path(name) / "ws", kills=kills, files=files, seed=seed).run()
+            report = Campaign(WorkspaceFiles(Path(name) / "ws"), kills=kills, files=files, seed=seed).run()
         except BaseException:
             print(log_tail(Path(name)), file=sys.stderr)
             raise
