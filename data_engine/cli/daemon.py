@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.options import AsJson, FlowName, SomeFlowName, chosen_workspace, source_from_shell
+from data_engine.cli.options import (
+    AsJson,
+    FlowName,
+    SomeFlowName,
+    chosen_workspace,
+    say_settings_warnings,
+    source_from_shell,
+)
 from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
 from data_engine.errors import FlowValidationError
 
@@ -24,6 +31,7 @@ def start(
 ) -> int:
     """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
     ws = chosen_workspace(ctx)
+    say_settings_warnings(ws)
     ws.start()
     if engine:
         ws.start_engine()

@@ -110,6 +110,16 @@ def load_module(ws: Workspace, name: str) -> LoadedModule:
     return loaded
 
 
+def say_settings_warnings(ws: Workspace) -> None:
+    """Tell of settings nobody reads, before something runs by them.
+
+    Raises:
+        SettingsError: the file holds something it cannot mean.
+    """
+    for warning in ws.settings().warnings:
+        complain(f"warning: {warning}", style="yellow")
+
+
 def source_from_shell(source: str | None) -> str | None:
     """`source` as a whole path where it exists, seen from the shell; else as it is, for the source folder to find it."""
     if source is None:

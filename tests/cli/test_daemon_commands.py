@@ -94,3 +94,13 @@ def test_without_a_daemon_there_is_nothing_to_stop_and_switches_are_kept(cli: Cl
     assert {flow["name"]: flow["enabled"] for flow in cli("status", "--json").json["flows"]}["claims"] is False
     answer = cli("explain", "claims")
     assert (answer.code, "data-engine start" in answer.err) == (2, True)
+
+
+def test_a_setting_nobody_reads_is_told_before_a_run(cli: Cli, ws: WorkspaceFiles) -> None:
+    ws.source("config/data_engine.toml", 'timezon = "Europe/Berlin"\n')
+
+    answer = cli("run", "--once", "claims")
+
+    assert answer.code == 0
+    assert "timezon" in answer.err
+    assert "timezone" in answer.err
