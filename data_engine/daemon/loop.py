@@ -373,11 +373,15 @@ class Daemon:
             return
         running = self._jobs.pop(job.job_id)
         flow = running.works[0].flow
-        for work in running.works:
+        was_cut_short = end.error is None and end.cause is None
+        for work in reversed(running.works):
             if work.item.run_id not in running.began:
+                if was_cut_short and not isinstance(self.watching(flow), Lookout):
+                    self._desk.add(work, first=True)  # the worker died in an earlier source; the others go on
+                    continue
                 self._not_begun(work, end)
             if work.item.slot is not None:
-                self._slot_progress(work.item.slot, work.item.run_id, end)
+                self._slot_progress(work.item.slot, work.item.run_id)
         seconds = time.monotonic() - running.started_s
         group = self._desk.ended(flow, seconds=seconds, runs=max(len(running.began), 1))
         if group is not None:
@@ -411,7 +415,7 @@ class Daemon:
         if isinstance(lookout, Lookout):
             lookout.give_back(due)
 
-    def _slot_progress(self, slot: int, run_id: str, end: JobEnd) -> None:
+    def _slot_progress(self, slot: int, run_id: str) -> None:
         flow, due, left, _ = self._slots[slot]
         left.discard(run_id)
         self._slots[slot] = (flow, due, left, run_id)

@@ -260,3 +260,29 @@ def test_a_schedule_runs_and_tells_its_next_time(workspace: Workspace, ws: Works
     assert len(until(lambda: ended(workspace, "tick", 2))) >= 2
     assert until(lambda: flow_of(workspace, "nightly")["next_run_utc"]).endswith("+00:00")
     assert workspace.runs("nightly") == []
+
+
+def test_a_worker_that_dies_in_one_source_takes_no_other_along(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Whether a person or a schedule asked: the sources after it still run, and the slot is served by them all."""
+    for number in range(6):
+        ws.source(f"many/{number}.txt", "x")
+    flow = """
+        import os
+        from data_engine import Flow
+        def read(context):
+            if context.source.path.name == "2.txt":
+                os._exit(1)
+        def build():
+            return Flow(group="{name}").watch({trigger}, source="../many").step(read)
+        """
+    ws.notebook("asked", flow.format(name="asked", trigger='mode="manual"'))
+    ws.notebook("ticks", flow.format(name="ticks", trigger='mode="schedule", interval="400ms"'))
+
+    runs = workspace.run("asked")
+    statuses = [run.status for run in runs if isinstance(run, Run)]
+    assert statuses == ["success", "success", "failed", "success", "success", "success"]
+
+    workspace.start_engine()
+    first_tick = list(reversed(until(lambda: ended(workspace, "ticks", 6))))[:6]
+    assert sorted(run.status for run in first_tick) == ["failed", *["success"] * 5]
+    assert len({run.source for run in first_tick}) == 6
