@@ -38,13 +38,15 @@ class Deployed:
 
 @dataclass(slots=True)
 class Deployer:
-    """The deployed flows of one workspace. `describe` lets a worker tell of the modules in a folder.
+    """The deployed flows of one workspace. `describe` lets a worker tell of the modules in a folder, `in_use` gives the sets
+    that running work holds; all other sets nobody points to are removed when flows are deployed.
 
     `flows` holds every deployed flow, and every module that never was good with its error and no content.
     """
 
     home: Home
     describe: Describe
+    in_use: Callable[[], set[str]]
     flows: dict[str, Deployed] = field(default_factory=dict)
     _files: tuple[tuple[str, int, int], ...] | None = None
     _current: tuple[ModuleSet, dict[str, CatalogEntry]] | None = None
@@ -99,6 +101,8 @@ class Deployer:
             deployments.deploy(stored, going)
         if gone:
             deployments.withdraw(gone)
+        if going or gone:
+            deployments.collect(self.in_use() | {stored.id})
         await self._tell(moves)
 
     async def _tell(self, moves: dict[str, Move]) -> None:

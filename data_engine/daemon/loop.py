@@ -80,6 +80,7 @@ class _Running:
     """A job that was handed to a worker."""
 
     works: list[Work]
+    content: str | None
     started_s: float
     began: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
@@ -100,7 +101,7 @@ class Daemon:
         self.started_s = time.monotonic()
         self.change = asyncio.Condition()
         self.number = 0
-        self.deployer = Deployer(home, self._describe)
+        self.deployer = Deployer(home, self._describe, self._sets_in_use)
         self.ready = asyncio.Event()
         self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -333,8 +334,11 @@ class Daemon:
         )
         content = None if deployed is None or deployed.content is None else str(deployed.content)
         limit_s = self.home.settings().limits.run_timeout_s
-        self._jobs[job_id] = _Running(works, time.monotonic())
+        self._jobs[job_id] = _Running(works, content, time.monotonic())
         self._workers.submit(Job(job_id, "run", works[0].flow, content, sources, works[0].item.params, limit_s))
+
+    def _sets_in_use(self) -> set[str]:
+        return {Path(job.content).name for job in self._jobs.values() if job.content is not None}
 
     def _on_event(self, job: Job, event: Event) -> None:
         running = self._jobs.get(job.job_id)

@@ -286,3 +286,22 @@ def test_a_worker_that_dies_in_one_source_takes_no_other_along(workspace: Worksp
     first_tick = list(reversed(until(lambda: ended(workspace, "ticks", 6))))[:6]
     assert sorted(run.status for run in first_tick) == ["failed", *["success"] * 5]
     assert len({run.source for run in first_tick}) == 6
+
+
+def test_old_deployments_go_but_never_under_running_work(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """A run keeps the code it began with, whatever is deployed meanwhile."""
+    folder = workspace.home.local.runtime_dir / "deployments"
+    (run_id,) = workspace.run("manual", wait=False, params={"beats": 150})
+    until(lambda: workspace.status()["active_runs"])
+    (first,) = [path for path in folder.iterdir() if path.is_dir()]
+    for number in range(3):
+        ws.notebook("poll", POLL.replace('print("read"', f'print("read {number}"'))
+        workspace.deploy()
+        until(lambda: not flow_of(workspace, "poll")["edit"])
+    workspace.start_engine()
+
+    assert first.is_dir()
+    until(lambda: workspace.run_record(str(run_id)).status == "success")
+    ws.notebook("poll", POLL.replace('print("read"', 'print("once more"'))
+    until(lambda: not first.exists())
+    assert len([path for path in folder.iterdir() if path.is_dir()]) <= 2
