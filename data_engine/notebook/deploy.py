@@ -149,10 +149,10 @@ class Deployments:
         return ModuleSet(set_id, folder, module_digests(contents, self._modules.folder))
 
     def deployed(self) -> dict[str, tuple[str, str]]:
-        """For each deployed flow the id of its set and its digest."""
+        """For each deployed flow the id of its set and its digest; a flow whose set is gone is not deployed."""
         try:
             found = json.loads(self._pointer.read_text(encoding="utf-8"))
-            return {str(name): (str(value["set"]), str(value["digest"])) for name, value in found.items()}
+            pointers = {str(name): (str(value["set"]), str(value["digest"])) for name, value in found.items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -161,6 +161,7 @@ class Deployments:
                 where=str(self._pointer),
                 mend="remove the file and deploy again with `data-engine deploy`",
             ) from error
+        return {name: pointer for name, pointer in pointers.items() if (self._root / pointer[0]).is_dir()}
 
     def deploy(self, stored: ModuleSet, names: set[str]) -> None:
         """Let these flows run from `stored` from now on; sets nobody points to any more are kept for running work."""

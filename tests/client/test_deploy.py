@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from data_engine import FlowValidationError, Workspace
@@ -141,3 +143,14 @@ def test_computed_imports_count_every_helper(ws: WorkspaceFiles, workspace: Work
     ws.helper("more", "VALUE = 11\n")
 
     assert workspace.deployment("claims") == "edited, not deployed"
+
+
+def test_a_flow_whose_copies_are_gone_is_not_deployed_and_can_be_again(workspace: Workspace) -> None:
+    workspace.deploy()
+    shutil.rmtree(
+        workspace.home.local.runtime_dir / "deployments" / workspace.home.deployments().deployed()["claims"][0]
+    )
+
+    assert workspace.deployment("claims") == "not deployed"
+    workspace.deploy()
+    assert deployed_value(workspace) == 10
