@@ -17,7 +17,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module, read_catalog
-from data_engine.notebook.deploy import module_digests, read_contents
+from data_engine.notebook.deploy import cells_text, module_digests, read_contents
 from data_engine.notebook.load import FlowModules
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.provision import provision_workspace
@@ -162,7 +162,7 @@ class Workspace:
         cells = deployments.changed_cells(name)
         if not cells:
             return "edited, not deployed"
-        return f"edited, not deployed: cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}"
+        return f"edited, not deployed: {cells_text(cells)}"
 
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first; of one flow when named.

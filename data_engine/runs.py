@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from data_engine.client import Workspace
@@ -19,9 +18,9 @@ from data_engine.engine.run import check_params, run_source
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
-from data_engine.flow.scan import walk
 from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry, find_module
+from data_engine.notebook.deploy import file_facts
 from data_engine.notebook.locate import annotate_call
 
 _PRUNE_EVERY_S = 3600.0
@@ -154,7 +153,7 @@ def run_workspace(
         nonlocal seen, looked_s, is_any_broken
         if time.monotonic() - looked_s < _REREAD_EVERY_S:
             return None
-        looked_s, before, seen = time.monotonic(), seen, _authored_files(ws.layout.flow_modules_dir)
+        looked_s, before, seen = time.monotonic(), seen, file_facts(ws.layout.flow_modules_dir)
         if before == seen:
             return None
         there = set()
@@ -217,17 +216,3 @@ def _prune_when_due(where: Home) -> None:
     if last is None or now_s - float(last) > _PRUNE_EVERY_S or float(last) > now_s:
         ledger.set_setting("pruned_at_s", str(now_s))
         ledger.prune(retention_days=where.settings().history.retention_days, now_s=now_s)
-
-
-def _authored_files(folder: Path) -> list[tuple[str, int, int]]:
-    """Every module and helper with its time and size: equal while nobody edits."""
-    found = walk(folder, (".ipynb", ".py"), on_error=lambda _: None)
-    facts = ((name, _stat(entry)) for name, entry in found)
-    return sorted((name, fact.st_mtime_ns, fact.st_size) for name, fact in facts if fact is not None)
-
-
-def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        return entry.stat()
-    except OSError:
-        return None

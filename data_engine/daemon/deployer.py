@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from data_engine.engine.home import Home
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.deploy import (
-    HELPERS,
     AwaitsRequest,
     Broken,
     Deploy,
@@ -21,6 +19,8 @@ from data_engine.notebook.deploy import (
     Move,
     Quiet,
     Sighting,
+    cells_text,
+    file_facts,
     next_move,
 )
 
@@ -58,7 +58,7 @@ class Deployer:
         """Look at the authored folder and deploy what the rule says; whether any flow changed. `asked` None asks for all."""
         before = dict(self.flows)
         try:
-            files = await asyncio.to_thread(_file_facts, self.home.layout.flow_modules_dir)
+            files = await asyncio.to_thread(file_facts, self.home.layout.flow_modules_dir)
             if files != self._files or is_start or asked or asked is None:
                 await self._look()
                 self._files = files
@@ -126,26 +126,6 @@ class Deployer:
         if not isinstance(move, (Quiet, AwaitsRequest, Broken)):
             return None
         cells = self.home.deployments().changed_cells(name)
-        where = f": cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}" if cells else ""
+        where = f": {cells_text(cells)}" if cells else ""
         error = f"\n{move.error}" if isinstance(move, Broken) else ""
         return f"edited, not deployed{where}{error}"
-
-
-def _file_facts(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and time of every file that could be part of a set, to notice that something changed."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        at_top = Path(parent) == folder
-        folders[:] = (
-            [name for name in folders if name == HELPERS] if at_top else [n for n in folders if n[0] not in "._"]
-        )
-        for name in names:
-            if at_top and not name.endswith((".py", ".ipynb")):
-                continue
-            path = os.path.join(parent, name)
-            try:
-                facts = os.stat(path)
-            except OSError:
-                continue
-            found.append((path, facts.st_size, facts.st_mtime_ns))
-    return tuple(sorted(found))

@@ -90,12 +90,12 @@ class Desk:
         lanes = self._lanes.values() if flow is None else filter(None, [self._lanes.get(flow)])
         return [work for lane in lanes for work in lane.waiting]
 
-    def drop(self, flow: str | None = None) -> list[Work]:
-        """Let nothing (of `flow`) wait any more; what was dropped."""
-        dropped = self.waiting(flow)
+    def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
+        """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""
+        dropped = [work for work in self.waiting(flow) if only(work)]
         for name, lane in self._lanes.items():
             if flow in (None, name):
-                lane.waiting.clear()
+                lane.waiting = deque(work for work in lane.waiting if not only(work))
         return dropped
 
     def holder(self, group: str) -> str | None:

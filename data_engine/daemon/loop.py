@@ -98,12 +98,10 @@ class Daemon:
         self.is_engine_on = False
         self.is_stopping = False
         self.active: dict[str, _Active] = {}
-        self.started_s = time.monotonic()
         self.change = asyncio.Condition()
         self.number = 0
         self.deployer = Deployer(home, self._describe, self._sets_in_use)
         self.ready = asyncio.Event()
-        self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._desk = Desk()
         self._workers = make_workers(on_event=self._on_event, on_done=self._on_done)
@@ -144,7 +142,6 @@ class Daemon:
             task.cancel()
         self._file_events.close()
         self.ledger.close()
-        self.closed.set()
 
     async def start_engine(self) -> None:
         """Run polled and scheduled flows from now on; what was held is tried again. Also deploys everything good."""
@@ -158,9 +155,7 @@ class Daemon:
         self.ledger.set_setting(ENGINE_SETTING, "0")
         self.is_engine_on = False
         self._stop_watching()
-        for work in self._desk.waiting():
-            if work.item.due is not None:
-                self._desk.drop(work.flow)
+        self._desk.drop(only=_came_by_itself)
         self.tell()
 
     def _turn_on(self, *, by_person: bool) -> None:
@@ -232,7 +227,7 @@ class Daemon:
                 return
             del self._watchers[flow]
             watcher.close()
-            self._desk.drop(flow)
+            self._desk.drop(flow, only=_came_by_itself)
         if is_wanted and watch is not None:
             self._watchers[flow] = Watcher(flow, self._maker(watch, frees_held), self._deliver)
 
@@ -244,15 +239,10 @@ class Daemon:
                 return Clockwork(
                     watch, settings=settings, ledger=self.ledger, now_s=time.time(), local_s=time.monotonic()
                 )
-            rules = Rules(
-                by_content=settings.freshness == "content",
-                retries=settings.retry.retries,
-                retry_delay_s=settings.retry.delay_s,
-            )
             return Lookout(
                 watch,
                 read=lambda: Memory(self.ledger.source_states(watch.flow), self.ledger.outputs(watch.flow)),
-                rules=rules,
+                rules=Rules.of(settings),
                 frees_held=frees_held,
                 events=self._file_events,
                 wake=wake,
@@ -581,3 +571,8 @@ class Daemon:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _came_by_itself(work: Work) -> bool:
+    """Whether nobody asked for it: it was due."""
+    return work.item.due is not None

@@ -319,11 +319,7 @@ class PollLine(Line):
         return Lookout(
             self.watch,
             read=read,
-            rules=Rules(
-                by_content=settings.freshness == "content",
-                retries=settings.retry.retries,
-                retry_delay_s=settings.retry.delay_s,
-            ),
+            rules=Rules.of(settings),
             frees_held=self.is_new,
             events=self.around.events,
             wake=self._woken.set,

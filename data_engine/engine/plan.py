@@ -43,6 +43,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.trigger import Manual, Poll, Schedule, Trigger
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.workspace.settings import WorkspaceSettings
 
 HELD_STATUSES = ("failed", "stopped", "killed")
 """A source whose last run ended so is held."""
@@ -113,6 +114,15 @@ class Rules:
     failures: Mapping[SourceKey, int] = field(default_factory=dict)
     retries: int = 0
     retry_delay_s: float = 30.0
+
+    @classmethod
+    def of(cls, settings: WorkspaceSettings) -> Rules:
+        """What a workspace's settings say, before anything was freed or failed."""
+        return cls(
+            by_content=settings.freshness == "content",
+            retries=settings.retry.retries,
+            retry_delay_s=settings.retry.delay_s,
+        )
 
 
 def plan_sources(

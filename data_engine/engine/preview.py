@@ -22,6 +22,7 @@ from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
+from data_engine.notebook.deploy import cells_text
 from data_engine.notebook.locate import annotate_call
 
 _cache = PreviewCache()
@@ -138,7 +139,7 @@ def _seal(flow: Flow, home: Home | None) -> tuple[str, ...]:
         return ()
     if not cells:
         return ("same code as the deployed flow",)
-    return (f"differs from the deployed flow: cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}",)
+    return (f"differs from the deployed flow: {cells_text(cells)}",)
 
 
 def _first_source(flow: Flow) -> Source:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -286,6 +286,36 @@ def read_contents(folder: Path) -> dict[str, bytes]:
                 f"{path} cannot be read: {error.strerror}", where=str(path), mend="check that the file is readable"
             ) from error
     return contents
+
+
+def file_facts(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Path, size and time of every file that could be part of a set: equal while nobody edits."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        at_top = Path(parent) == folder
+        folders[:] = (
+            [name for name in folders if name == HELPERS] if at_top else [n for n in folders if n[0] not in "._"]
+        )
+        for name in names:
+            if at_top and not name.endswith((".py", ".ipynb")):
+                continue
+            path = os.path.join(parent, name)
+            try:
+                facts = os.stat(path)
+            except OSError:
+                continue
+            found.append((path, facts.st_size, facts.st_mtime_ns))
+    return tuple(sorted(found))
+
+
+def cells_text(cells: Sequence[int]) -> str:
+    """Cells by their numbers, for people.
+
+    Example:
+        >>> cells_text((3,)), cells_text((3, 7))
+        ('cell 3', 'cells 3, 7')
+    """
+    return f"cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}"
 
 
 def module_digests(contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:

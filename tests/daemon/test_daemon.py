@@ -305,3 +305,17 @@ def test_old_deployments_go_but_never_under_running_work(workspace: Workspace, w
     ws.notebook("poll", POLL.replace('print("read"', 'print("once more"'))
     until(lambda: not first.exists())
     assert len([path for path in folder.iterdir() if path.is_dir()]) <= 2
+
+
+def test_stopping_the_engine_keeps_what_a_person_asked_for(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Requests by hand wait for their group also when the flow's own work is dropped."""
+    ws.notebook("poll", POLL.replace('group="G"', 'group="M"'))
+    ws.source("in/a.txt", "1")
+    workspace.start()
+    workspace.run("manual", wait=False, params={"beats": 60})
+    (asked,) = workspace.run("poll", wait=False)
+    workspace.start_engine()
+    workspace.stop_engine()
+
+    until(lambda: workspace.home.ledger().run(str(asked)))
+    until(lambda: workspace.run_record(str(asked)).status == "success")
