@@ -1,0 +1,296 @@
+"""One connection for each call: reads open read-only and never make a file, writers wait their turn and are one transaction.
+
+DuckDB lets one process write a file at a time and refuses everyone else at once; here they wait, for as long as `wait` says.
+
+Reference: https://duckdb.org/docs/stable/connect/concurrency
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_engine.duration import parse_duration
+from data_engine.errors import FlowValidationError
+from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from typing import Any
+
+    import duckdb
+    import polars as pl
+
+    Wait = str | timedelta
+
+DEFAULT_WAIT = "60s"
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
+_writers: dict[Path, threading.Lock] = {}
+"""Threads of one process share DuckDB's lock on the file, so they take turns here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table by its schema and name, and how SQL names it."""
+
+    schema: str
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open connection, and the file it is to."""
+
+    conn: duckdb.DuckDBPyConnection
+    path: Path
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows a statement gives."""
+        return self.conn.execute(sql, list(parameters)).fetchall()
+
+    def frame(self, sql: str, parameters: object = None) -> pl.DataFrame:
+        """What a query gives, as a frame; an INTERVAL becomes a Duration."""
+        import polars as pl
+
+        relation: Any = self.conn.sql(sql, params=parameters)
+        if relation is None:
+            raise FlowValidationError("the SQL gives no rows", where=sql, mend="write one query, such as SELECT ...")
+        intervals = [
+            name for name, kind in zip(relation.columns, relation.types, strict=True) if str(kind) == "INTERVAL"
+        ]
+        if not intervals:
+            return relation.pl()  # type: ignore[no-any-return]
+        microseconds = [
+            f"CASE WHEN datepart('year', {name}) <> 0 OR datepart('month', {name}) <> 0"
+            f" THEN error('an interval of months has no fixed length') ELSE epoch_us({name}) END"
+            for name in map(quoted, intervals)
+        ]
+        replaced = ", ".join(f"{sql} AS {quoted(name)}" for sql, name in zip(microseconds, intervals, strict=True))
+        frame: pl.DataFrame = relation.project(f"* REPLACE ({replaced})").pl()
+        return frame.cast(dict.fromkeys(intervals, pl.Duration("us")))
+
+    def table(self, table: str) -> Table:
+        """The table meant; a name of two parts is a schema's table, whatever else is called so."""
+        parts = table_parts(table)
+        if len(parts) == 1:
+            return Table("main", parts[0], quoted(parts[0]))
+        ((database,),) = self.execute("SELECT current_database()")
+        if len(parts) == 3 and folded(parts[0]) != folded(database):
+            raise FlowValidationError(
+                f'"{parts[0]}" is not the database in this file',
+                where=f"table={table!r}",
+                mend=f'it is called "{database}"',
+            )
+        return Table(parts[-2], parts[-1], ".".join(quoted(part) for part in (database, *parts[-2:])))
+
+    def columns(self, table: Table) -> dict[str, str] | None:
+        """Each column's type by name; None when there is no such table or view."""
+        import duckdb
+
+        try:
+            relation = self.conn.sql(f"FROM {table.sql} LIMIT 0")
+        except duckdb.CatalogException:
+            return None
+        return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
+
+    def known_columns(self, table: Table) -> dict[str, str]:
+        """As `columns`, of a table that must be there.
+
+        Raises:
+            FlowValidationError: no such table; names those there are.
+        """
+        columns = self.columns(table)
+        if columns is None:
+            raise FlowValidationError(
+                f'there is no table "{table.name}"'
+                + ("" if table.schema == "main" else f' in the schema "{table.schema}"'),
+                where=str(self.path),
+                mend=f"the database holds {shown(self.table_names())}",
+            )
+        return columns
+
+    def make_schema(self, table: Table) -> None:
+        """Make the schema of the table unless it is there."""
+        if table.schema != "main":
+            self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.schema)}")
+
+    def table_names(self) -> list[str]:
+        """Tables and views of the file; those outside the schema main with their schema."""
+        rows = self.execute(
+            "SELECT schema_name, name FROM (SELECT database_name, schema_name, table_name AS name FROM duckdb_tables()"
+            " UNION ALL SELECT database_name, schema_name, view_name FROM duckdb_views() WHERE NOT internal)"
+            " WHERE database_name = current_database() ORDER BY schema_name, name"
+        )
+        return [name if schema == "main" else f"{schema}.{name}" for schema, name in rows]
+
+
+@contextmanager
+def reading(db_path: object, *, wait: Wait) -> Iterator[Database]:
+    """The database for reading; other processes may read at the same time.
+
+    Raises:
+        FlowValidationError: no such file, no database, or still being written after `wait`.
+    """
+    path, deadline_s = _path(db_path), _deadline_s(wait)
+    if not path.is_file():
+        raise FlowValidationError(
+            f"there is no database {path}", where="db_path=", mend=f"in its folder there are {shown(_neighbours(path))}"
+        )
+    with _translated(path):
+        conn = _connect(path, deadline_s, read_only=True)
+        try:
+            conn.execute("SET python_enable_replacements = false; SET TimeZone = 'UTC'")
+            yield Database(conn, path)
+        finally:
+            conn.close()
+
+
+@contextmanager
+def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Database]:
+    """The database in one transaction, committed when the block ends and rolled back when it raises.
+
+    Raises:
+        FlowValidationError: no database, or still in use elsewhere after `wait`.
+    """
+    with exclusive(db_path, wait=wait, create=create) as database:
+        database.conn.execute("BEGIN TRANSACTION")
+        try:
+            yield database
+            database.conn.execute("COMMIT")
+        except BaseException:
+            with suppress(Exception):  # a commit that failed has rolled back already
+                database.conn.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def exclusive(
+    db_path: object, *, wait: Wait, create: bool = False, config: dict[str, str] | None = None
+) -> Iterator[Database]:
+    """The database for writing, outside of a transaction; neither another process nor another helper writes meanwhile.
+
+    With a `config` of its own it is the only connection of this process, too: DuckDB shares a file only between equal ones.
+    """
+    path, deadline_s = _path(db_path), _deadline_s(wait)
+    if create:
+        _make_folder(path.parent)
+    elif not path.is_file():
+        raise FlowValidationError(
+            f"there is no database {path}", where="db_path=", mend=f"in its folder there are {shown(_neighbours(path))}"
+        )
+    turn = _writers.setdefault(path, threading.Lock())
+    if not turn.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
+        raise _in_use(path, "another thread of this process writes it")
+    try:
+        with _translated(path):
+            conn = _connect(path, deadline_s, read_only=False, config=config)
+            try:
+                yield Database(conn, path)
+            finally:
+                conn.close()
+    finally:
+        turn.release()
+
+
+def _connect(
+    path: Path, deadline_s: float, *, read_only: bool, config: dict[str, str] | None = None
+) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        before = _identity(path)
+        try:
+            conn = duckdb.connect(str(path), read_only=read_only, config=dict(config or {}))
+        except duckdb.ConnectionException as error:
+            # A connection of this process has the file open the other way. A read joins it: that takes no further lock.
+            if read_only:
+                with suppress(duckdb.Error):
+                    return duckdb.connect(str(path))
+            reason = str(error)
+        except duckdb.IOException as error:
+            reason = str(error)
+            if "Could not set lock" not in reason and "used by another process" not in reason:
+                raise
+        else:
+            # compact_database may have put a new file in place between the opening and the lock.
+            if read_only or before is None or before == _identity(path):
+                return conn
+            conn.close()
+            continue
+        if time.monotonic() + pause_s > deadline_s:
+            raise _in_use(path, reason)
+        time.sleep(pause_s * random.uniform(0.5, 1.0))
+        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _in_use(path: Path, reason: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"{path} is in use: {reason.splitlines()[0]}",
+        where="wait=",
+        mend="close the other connection, or wait longer: wait='5m'",
+    )
+
+
+def _path(db_path: object) -> Path:
+    if not isinstance(db_path, (str, os.PathLike)):
+        raise TypeError(f"db_path must be a path, not {type(db_path).__name__}")
+    text = os.fspath(db_path)
+    if not isinstance(text, str):
+        raise TypeError("db_path must be a text path, not bytes")
+    if not text.strip() or text.startswith(":memory:") or "\0" in text:
+        raise FlowValidationError(
+            f"{text!r} names no database file",
+            where="db_path=",
+            mend="give a file such as context.database('mart.duckdb')",
+        )
+    return Path(text).expanduser().resolve()
+
+
+def _deadline_s(wait: object) -> float:
+    return time.monotonic() + parse_duration(wait, where="wait=", allow_zero=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FlowValidationError(
+            f"the folder {folder} cannot be made: {error.strerror}",
+            where="db_path=",
+            mend="name a folder you may write to",
+        ) from error
+
+
+def _neighbours(path: Path) -> list[str]:
+    with suppress(OSError):
+        return sorted(one.name for one in path.parent.iterdir() if one.is_file() and one.suffix == path.suffix)
+    return []
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    import duckdb
+    from polars.exceptions import PolarsError
+
+    try:
+        yield
+    except (duckdb.Error, PolarsError) as error:
+        what = str(error).strip().split("\n\n")[0]
+        raise FlowValidationError(f"DuckDB refused it: {what}", where=str(path)) from error

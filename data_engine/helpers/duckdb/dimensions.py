@@ -1,0 +1,350 @@
+"""Dimensions: one surrogate key for each combination of natural values, given once and never changed.
+
+A null is a natural value like any other: it equals itself and has its key. Keys are given in one transaction that holds
+DuckDB's lock on the file, so two writers never give one key twice. Joins happen in DuckDB on the key columns alone, by row
+number, so the frame itself is neither copied nor reordered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data_engine.errors import FlowValidationError
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, reading, writing
+from data_engine.helpers.duckdb.fit import Kept, fit
+from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
+from data_engine.helpers.duckdb.names import column_list, find, quoted, shown, table_parts
+from data_engine.helpers.duckdb.types import kept_by
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Literal
+
+    import polars as pl
+
+    from data_engine.helpers.duckdb.connection import Wait
+
+_ROW = "__data_engine_row"
+_PROBE = "__data_engine_probe"
+
+
+def build_dimension(
+    db_path: str | PathLike[str],
+    table: str,
+    *,
+    df: pl.DataFrame | pl.LazyFrame,
+    key_column: str = "dimension_key",
+    return_df: bool = True,
+    wait: Wait = DEFAULT_WAIT,
+) -> pl.DataFrame | None:
+    """Each distinct row of the frame with its surrogate key, in the order of the rows, nulls last.
+
+    All columns together are the natural key. Rows the dimension has keep their keys (BIGINT, from 1); new ones get the next
+    keys in the order of their values. A table that is missing is made; one that is there must have the same columns.
+
+    Args:
+        key_column: the key's name; not a column of the frame.
+        return_df: False returns None.
+        wait: how long to wait for another process that has the database open.
+
+    Raises:
+        FlowValidationError: no columns, a blank or taken key column, a table of other columns, a busy database.
+        TypeError: `df` is no Polars frame.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import build_dimension
+        >>> db = tempfile.mkdtemp() + "/mart.duckdb"
+        >>> build_dimension(db, "dim_city", df=pl.DataFrame({"city": ["Rome", None, "Rome"]})).rows()
+        [('Rome', 1), (None, 2)]
+        >>> build_dimension(db, "dim_city", df=pl.DataFrame({"city": ["Oslo", None]}), key_column="dimension_key").rows()
+        [('Oslo', 3), (None, 2)]
+    """
+    table_parts(table)
+    frame = as_frame(df)
+    key = new_column(key_column, frame.columns, argument="key_column")
+    arrow = as_arrow(frame)
+    with writing(db_path, wait=wait) as database:
+        target, names = _add_missing(database, table, register(database, frame, arrow), key)
+        return _mapping(database, target, frame, names, key) if return_df else None
+
+
+def attach_dimension(
+    db_path: str | PathLike[str],
+    table: str,
+    *,
+    df: pl.DataFrame | pl.LazyFrame,
+    on: str | list[str],
+    key_column: str = "dimension_key",
+    drop_key: bool = False,
+    wait: Wait = DEFAULT_WAIT,
+) -> pl.DataFrame:
+    """The frame with the surrogate key of each row in a last column `key_column`; null where the dimension has no such row.
+
+    Rows stay in their order. Nulls in `on` find the dimension's null. Only reads.
+
+    Args:
+        on: the natural columns, of the frame and of the dimension alike.
+        drop_key: drop the natural columns.
+
+    Raises:
+        FlowValidationError: no such database, table or column; a row that matches more than one of the dimension.
+        TypeError: `df` is no Polars frame.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import attach_dimension, build_dimension
+        >>> db = tempfile.mkdtemp() + "/mart.duckdb"
+        >>> _ = build_dimension(db, "dim_city", df=pl.DataFrame({"city": ["Oslo", None]}))
+        >>> sales = pl.DataFrame({"city": [None, "Oslo", "Rome"], "amount": [1, 2, 3]})
+        >>> attach_dimension(db, "dim_city", df=sales, on="city", drop_key=True).rows()
+        [(1, 2), (2, 1), (3, None)]
+    """
+    table_parts(table)
+    frame, natural, key = _checked(df, on, key_column)
+    arrow = as_arrow(_probing(frame, natural))
+    with reading(db_path, wait=wait) as database:
+        target = database.table(table)
+        existing = database.known_columns(target)
+        pairs = [(name, _table_column(target, existing, name, argument="on")) for name in natural]
+        found = _table_column(target, existing, key, argument="key_column")
+        columns = register(database, _probing(frame, natural), arrow, name=_PROBE)[1:]
+        keys = _looked_up(database, target, existing, columns, [own for _, own in pairs], {found: key}, len(frame))
+    return _attached(frame, keys, natural if drop_key else [])
+
+
+def normalize_columns(
+    db_path: str | PathLike[str],
+    table: str,
+    *,
+    df: pl.DataFrame | pl.LazyFrame,
+    on: str | list[str],
+    key_column: str = "dimension_key",
+    drop_key: bool = True,
+    returns: Literal["df", "map"] | None = "df",
+    wait: Wait = DEFAULT_WAIT,
+) -> pl.DataFrame | None:
+    """The frame with a surrogate key in place of its columns `on`, whose new combinations were added to the dimension.
+
+    `build_dimension` and `attach_dimension` in one transaction.
+
+    Args:
+        on: the natural columns; together they are the dimension's natural key.
+        drop_key: drop the natural columns.
+        returns: "df" for the frame, "map" for the distinct natural rows with their keys, None to only store.
+
+    Raises:
+        FlowValidationError: an unknown `returns`, no such column, a dimension of other columns, a busy database.
+        TypeError: `df` is no Polars frame.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import normalize_columns
+        >>> db = tempfile.mkdtemp() + "/mart.duckdb"
+        >>> sales = pl.DataFrame({"city": ["Rome", "Oslo", "Rome"], "amount": [1, 2, 3]})
+        >>> normalize_columns(db, "dim_city", df=sales, on="city", key_column="city_key").rows()
+        [(1, 2), (2, 1), (3, 2)]
+    """
+    table_parts(table)
+    if returns not in ("df", "map", None):
+        raise FlowValidationError(f"returns cannot be {returns!r}", where="returns=", mend='use "df", "map" or None')
+    frame, natural, key = _checked(df, on, key_column)
+    probing = _probing(frame, natural)
+    arrow = as_arrow(probing)
+    with writing(db_path, wait=wait) as database:
+        columns = register(database, probing, arrow, name=_PROBE)[1:]
+        database.conn.register(SOURCE, arrow)
+        target, names = _add_missing(database, table, columns, key)
+        if returns is None:
+            return None
+        if returns == "map":
+            return _mapping(database, target, frame.select(natural), names, key)
+        existing = database.known_columns(target)
+        own = [names[name] for name in natural]
+        keys = _looked_up(database, target, existing, columns, own, {_known_key(existing, key): key}, len(frame))
+    return _attached(frame, keys, natural if drop_key else [])
+
+
+def denormalize_columns(
+    db_path: str | PathLike[str],
+    table: str,
+    *,
+    df: pl.DataFrame | pl.LazyFrame,
+    key_column: str = "dimension_key",
+    select: str | list[str] = "*",
+    drop_key: bool = False,
+    wait: Wait = DEFAULT_WAIT,
+) -> pl.DataFrame:
+    """The frame with the dimension's columns after its own, found by the surrogate key; null where the key is none.
+
+    Rows stay in their order. A column of a name the frame has gets the suffix `_right`. Only reads.
+
+    Args:
+        select: the dimension's columns to bring, "*" for all but the key.
+        drop_key: drop the key column.
+
+    Raises:
+        FlowValidationError: no such database, table or column; the key among `select`; a key the dimension has twice.
+        TypeError: `df` is no Polars frame.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import build_dimension, denormalize_columns
+        >>> db = tempfile.mkdtemp() + "/mart.duckdb"
+        >>> _ = build_dimension(db, "dim_city", df=pl.DataFrame({"city": ["Oslo", None]}))
+        >>> sales = pl.DataFrame({"dimension_key": [2, 1, 9], "amount": [1, 2, 3]})
+        >>> denormalize_columns(db, "dim_city", df=sales, drop_key=True).rows()
+        [(1, None), (2, 'Oslo'), (3, None)]
+    """
+    table_parts(table)
+    frame = as_frame(df)
+    key = frame_column(frame, key_column, argument="key_column")
+    wanted = column_list(select, argument="select")
+    probing = _probing(frame, [key])
+    arrow = as_arrow(probing)
+    with reading(db_path, wait=wait) as database:
+        target = database.table(table)
+        existing = database.known_columns(target)
+        own_key = _table_column(target, existing, key, argument="key_column")
+        brought = _brought(target, existing, own_key, wanted)
+        taken = [name for name in frame.columns if not (drop_key and name == key)]
+        brought = {own: f"{name}_right" if name in taken else name for own, name in brought.items()}
+        for name in brought.values():
+            if name in taken:
+                raise FlowValidationError(
+                    f'the frame has a column "{name}" already', where="df=", mend="rename it, or narrow select="
+                )
+        columns = register(database, probing, arrow, name=_PROBE)[1:]
+        found = _looked_up(database, target, existing, columns, [own_key], brought, len(frame), null_matches=False)
+    return _attached(frame, found, [key] if drop_key else [])
+
+
+def _brought(table: Table, existing: dict[str, str], key: str, wanted: list[str]) -> dict[str, str]:
+    """The dimension's columns to bring, by the names they were asked for by."""
+    if wanted == ["*"]:
+        brought = {name: name for name in existing if name != key}
+        if not brought:
+            raise FlowValidationError(
+                f'the table "{table.name}" has no column but its key "{key}"', where="table=", mend="name a dimension"
+            )
+        return brought
+    brought = {_table_column(table, existing, name, argument="select"): name for name in wanted}
+    if key in brought:
+        raise FlowValidationError(
+            f'select must not include the key column "{key}"', where="select=", mend="leave it out; the frame has it"
+        )
+    return brought
+
+
+def _checked(df: object, on: object, key_column: object) -> tuple[pl.DataFrame, list[str], str]:
+    """The frame, its natural columns and the name of the key to come."""
+    frame = as_frame(df)
+    natural = list(dict.fromkeys(frame_column(frame, name, argument="on") for name in column_list(on, argument="on")))
+    return frame, natural, new_column(key_column, frame.columns, argument="key_column")
+
+
+def _table_column(table: Table, existing: dict[str, str], name: str, *, argument: str) -> str:
+    found = find(name, existing)
+    if found is None:
+        raise FlowValidationError(
+            f'the table "{table.name}" has no column "{name}"', where=f"{argument}=", mend=f"it has {shown(existing)}"
+        )
+    return found
+
+
+def _known_key(existing: dict[str, str], key: str) -> str:
+    return find(key, existing) or key
+
+
+def _probing(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """The columns to look up, with each row's number before them."""
+    return frame.select(columns).with_row_index(_ROW)
+
+
+def _add_missing(database: Database, table: str, columns: Sequence[Column], key: str) -> tuple[Table, dict[str, str]]:
+    """Give each incoming combination that has no key the next one; the table, and its column for each of the frame's."""
+    target = database.table(table)
+    existing = database.columns(target)
+    if existing is None:
+        database.make_schema(target)
+        names = ", ".join(quoted(column.name) for column in columns)
+        database.execute(
+            f"CREATE TABLE {target.sql} AS SELECT CAST(row_number() OVER () AS BIGINT) AS {quoted(key)}, * FROM"
+            f" (SELECT DISTINCT {names} FROM {SOURCE} ORDER BY {_in_order(column.name for column in columns)})"
+        )
+        return target, {column.name: column.name for column in columns}
+    own_key = find(key, existing)
+    natural = {find(column.name, existing): column for column in columns}
+    if own_key is None or None in natural or len(existing) != len(columns) + 1:
+        raise FlowValidationError(
+            f'the dimension "{target.name}" has the columns {shown(existing)}; the frame and its key are {shown([key, *(c.name for c in columns)])}',
+            where="df=",
+            mend="a dimension keeps its natural columns: give the same ones, or name another table",
+        )
+    values = fit(database, target, existing, columns, widen=True, kept=Kept())
+    names = ", ".join(map(quoted, values))
+    distinct = (
+        f"SELECT DISTINCT {', '.join(f'{value} AS {quoted(name)}' for name, value in values.items())} FROM {SOURCE}"
+    )
+    same = " AND ".join(f"d.{quoted(name)} IS NOT DISTINCT FROM n.{quoted(name)}" for name in values)
+    database.execute(
+        f"INSERT INTO {target.sql} ({quoted(own_key)}, {names})"
+        f" SELECT (SELECT coalesce(max({quoted(own_key)}), 0) FROM {target.sql}) + row_number() OVER (), * FROM ("
+        f"SELECT * FROM ({distinct}) AS n WHERE NOT EXISTS (SELECT 1 FROM {target.sql} AS d WHERE {same})"
+        f" ORDER BY {_in_order(values)})"
+    )
+    return target, {column.name: name for name, column in natural.items() if name is not None}
+
+
+def _in_order(names: object) -> str:
+    return ", ".join(f"{quoted(name)} NULLS LAST" for name in names)  # type: ignore[attr-defined]
+
+
+def _mapping(database: Database, table: Table, frame: pl.DataFrame, names: dict[str, str], key: str) -> pl.DataFrame:
+    """The incoming combinations with their keys, in the frame's own types."""
+    selected = ", ".join(f"d.{quoted(own)} AS {quoted(name)}" for name, own in names.items())
+    same = " AND ".join(f"d.{quoted(own)} IS NOT DISTINCT FROM s.{quoted(name)}" for name, own in names.items())
+    found = database.frame(
+        f"SELECT {selected}, d.{quoted(key)} AS {quoted(key)} FROM {table.sql} AS d"
+        f" WHERE EXISTS (SELECT 1 FROM {SOURCE} AS s WHERE {same}) ORDER BY {_in_order(names)}"
+    )
+    return found.cast({name: kind for name, kind in frame.schema.items() if found.schema[name] != kind})
+
+
+def _looked_up(
+    database: Database,
+    table: Table,
+    existing: dict[str, str],
+    columns: Sequence[Column],
+    own: Sequence[str],
+    brought: dict[str, str],
+    rows: int,
+    *,
+    null_matches: bool = True,
+) -> pl.DataFrame:
+    """The table's columns `brought` for each row of the probing frame, in its order; nulls where nothing matches."""
+    conditions = []
+    for column, name in zip(columns, own, strict=True):
+        value, kind = f"p.{column.value}", existing[name]
+        if kind != column.kind:
+            conditions.append(kept_by(value, column.kind, kind))
+            value = f"TRY_CAST({value} AS {kind})"
+        conditions.append(f"d.{quoted(name)} {'IS NOT DISTINCT FROM' if null_matches else '='} {value}")
+    selected = ", ".join(f"d.{quoted(name)} AS {quoted(new)}" for name, new in brought.items())
+    found = database.frame(
+        f"SELECT p.{_ROW}, {selected} FROM {_PROBE} AS p LEFT JOIN {table.sql} AS d ON {' AND '.join(conditions)}"
+    )
+    if len(found) != rows:
+        raise FlowValidationError(
+            f'rows of the frame match more than one row of the table "{table.name}"',
+            where=str(database.path),
+            mend="name all columns of its natural key, or mend the table: each of its rows must be there once",
+        )
+    if not found[_ROW].is_sorted():
+        found = found.sort(_ROW)
+    return found.drop(_ROW)
+
+
+def _attached(frame: pl.DataFrame, found: pl.DataFrame, dropped: Sequence[str]) -> pl.DataFrame:
+    return frame.drop(dropped).hstack(found)

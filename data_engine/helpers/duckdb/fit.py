@@ -1,0 +1,205 @@
+"""An incoming frame meets a table: columns it lacks are added, narrower types widened, and whatever would be lost refused.
+
+For a column of both whose types differ, the first of these that holds:
+
+1. every incoming value is null: the table stays as it is
+2. the types differ in size or grain only, and every incoming value fits: it is stored as the column's type
+3. a type of numbers, dates or times holds both: the column takes it (int to float, date to timestamp)
+4. the column holds no value yet: it takes the incoming type
+5. every incoming value comes back the same from the column's type: it is stored so
+6. text was asked for: the column becomes text
+7. the call is refused, and nothing has changed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from data_engine.errors import FlowValidationError
+from data_engine.helpers.duckdb.connection import Database, Table
+from data_engine.helpers.duckdb.incoming import SOURCE, Column
+from data_engine.helpers.duckdb.indexes import indexes_of
+from data_engine.helpers.duckdb.names import find, quoted, shown
+from data_engine.helpers.duckdb.types import common_type, is_same_kind, kept_by, may_round
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    Widen = bool | Literal["text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The rows of a table that a call leaves in place, as an SQL condition and its parameters."""
+
+    condition: str = "TRUE"
+    parameters: Sequence[Any] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    name: str
+    kind: str
+    """The column's new type."""
+    using: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """A table, one of its columns, and the incoming column that is to go there."""
+
+    database: Database
+    table: Table
+    name: str
+    kind: str
+    column: Column
+    kept: Kept
+
+
+def check_widen(widen: object) -> None:
+    """Raises:
+    FlowValidationError: neither True, False nor "text".
+    """
+    if widen not in (True, False, "text"):
+        raise FlowValidationError(
+            f"widen cannot be {widen!r}", where="widen=", mend='use True (the default), False, or "text"'
+        )
+
+
+def fit(
+    database: Database, table: Table, existing: dict[str, str], columns: Sequence[Column], *, widen: Widen, kept: Kept
+) -> dict[str, str]:
+    """Make room in the table for `columns`; the SQL for the value of each of the table's columns that gets one.
+
+    Raises:
+        FlowValidationError: a value would be lost; the table is unchanged.
+    """
+    added, changes, values = [], [], {}
+    for column in columns:
+        name = find(column.name, existing)
+        if name is None:
+            added.append(column)
+            values[column.name] = column.value
+        elif existing[name] == column.kind:
+            values[name] = column.value
+        else:
+            meeting = _Meeting(database, table, name, existing[name], column, kept)
+            change = _decide(meeting, widen)
+            kind = meeting.kind if change is None else change.kind
+            values[name] = f"CAST({column.value} AS {kind})"
+            if change is not None:
+                changes.append(change)
+    if changes:
+        _alter(database, table, changes)
+    for column in added:
+        database.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(column.name)} {column.kind}")
+    return values
+
+
+def _decide(meeting: _Meeting, widen: Widen) -> _Change | None:
+    """The change the table needs; None when it can stay as it is."""
+    name, column = quoted(meeting.name), meeting.column
+    if column.is_null:
+        return None
+    common = common_type(meeting.kind, column.kind)
+    if (common == meeting.kind or is_same_kind(meeting.kind, column.kind)) and _fits(meeting, meeting.kind):
+        return None
+    if (
+        widen
+        and common is not None
+        and common != meeting.kind
+        and _fits(meeting, common)
+        and _rows_fit(meeting, common)
+    ):
+        return _Change(meeting.name, common, f"CAST({name} AS {common})")
+    values, rows = _counts(meeting) if widen else (1, 1)
+    retyped = _Change(meeting.name, column.kind, f"CAST(NULL AS {column.kind})")
+    # A column of nulls says nothing of its type; that of an empty table was perhaps declared, but text is what nulls get.
+    if values == 0 and (rows > 0 or meeting.kind == "VARCHAR"):
+        return retyped
+    if widen == "text" and "VARCHAR" in (meeting.kind, column.kind):
+        return _as_text(meeting)
+    if _fits(meeting, meeting.kind):
+        return None
+    if values == 0:
+        return retyped
+    if widen == "text":
+        return _as_text(meeting)
+    raise _refusal(meeting, widen)
+
+
+def _as_text(meeting: _Meeting) -> _Change | None:
+    if meeting.kind == "VARCHAR":
+        return None
+    return _Change(meeting.name, "VARCHAR", f"CAST({quoted(meeting.name)} AS VARCHAR)")
+
+
+def _fits(meeting: _Meeting, kind: str) -> bool:
+    """Whether every incoming value comes back the same from `kind`."""
+    column = meeting.column
+    if not may_round(column.kind, kind):
+        return True
+    ((lost,),) = meeting.database.execute(
+        f"SELECT count(*) FROM {SOURCE} WHERE NOT {kept_by(column.value, column.kind, kind)}"
+    )
+    return bool(lost == 0)
+
+
+def _rows_fit(meeting: _Meeting, kind: str) -> bool:
+    """The same for the rows that are there."""
+    if not may_round(meeting.kind, kind):
+        return True
+    kept = kept_by(f"d.{quoted(meeting.name)}", meeting.kind, kind)
+    ((lost,),) = meeting.database.execute(
+        f"SELECT count(*) FROM {meeting.table.sql} AS d WHERE NOT {kept} AND {meeting.kept.condition}",
+        meeting.kept.parameters,
+    )
+    return bool(lost == 0)
+
+
+def _counts(meeting: _Meeting) -> tuple[int, int]:
+    """How many values the column holds outside of the rows to be replaced, and how many rows the table has."""
+    ((values, rows),) = meeting.database.execute(
+        f"SELECT count(d.{quoted(meeting.name)}) FILTER (WHERE {meeting.kept.condition}), count(*) FROM {meeting.table.sql} AS d",
+        meeting.kept.parameters,
+    )
+    return values, rows
+
+
+def _refusal(meeting: _Meeting, widen: Widen) -> FlowValidationError:
+    column = meeting.column
+    examples = meeting.database.execute(
+        f"SELECT CAST({column.value} AS VARCHAR) FROM {SOURCE} WHERE NOT {kept_by(column.value, column.kind, meeting.kind)} LIMIT 1"
+    )
+    example = f", such as {examples[0][0]!r}," if examples else ""
+    return FlowValidationError(
+        f'"{meeting.name}" is {meeting.kind} in the table "{meeting.table.name}"; the frame has {column.kind} values{example} that it cannot hold',
+        where=str(meeting.database.path),
+        mend="cast the frame's column"
+        + (', or make the column text with widen="text"' if widen else ", or allow widen=True"),
+    )
+
+
+def _alter(database: Database, table: Table, changes: Sequence[_Change]) -> None:
+    """Change the types; the table's indexes are dropped before and made again after."""
+    indexes = indexes_of(database, table)
+    for index in indexes:
+        if index.is_unique:  # a promise about the data, and DuckDB 1.x cannot drop and make it in one transaction
+            raise FlowValidationError(
+                f'the type of {shown(change.name for change in changes)} must change, but "{table.name}" has the unique index {index.sql_name}',
+                where=str(database.path),
+                mend=f"drop it with DuckDB (DROP INDEX {index.sql_name}), or cast the frame to the table's types",
+            )
+    for index in indexes:
+        database.execute(f"DROP INDEX {index.sql_name}")
+    if any(index.covers(change.name) for index in indexes for change in changes):
+        database.execute("COMMIT")  # DuckDB lets go of an indexed column only when the drop is committed
+        database.execute("BEGIN TRANSACTION")
+    for change in changes:
+        database.execute(
+            f"ALTER TABLE {table.sql} ALTER COLUMN {quoted(change.name)} SET DATA TYPE {change.kind} USING {change.using}"
+        )
+    for index in indexes:
+        database.execute(index.create_sql(table))

@@ -1,0 +1,165 @@
+"""A frame on its way into DuckDB: checked before anything is opened, handed over as Arrow without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from data_engine.errors import FlowValidationError
+from data_engine.helpers.duckdb.connection import Database
+from data_engine.helpers.duckdb.names import find, folded, quoted, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    import polars as pl
+
+SOURCE = "__data_engine_incoming"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the incoming frame: its name, the SQL for its value, its DuckDB type, whether every value is null."""
+
+    name: str
+    value: str
+    kind: str
+    is_null: bool
+
+
+def as_frame(df: object, *, argument: str = "df") -> pl.DataFrame:
+    """The DataFrame; a LazyFrame is collected.
+
+    Raises:
+        TypeError: neither of them.
+        FlowValidationError: no column, or two that DuckDB takes for one.
+    """
+    import polars as pl
+
+    if isinstance(df, pl.LazyFrame):
+        df = df.collect()
+    if not isinstance(df, pl.DataFrame):
+        raise TypeError(f"{argument} must be a Polars DataFrame or LazyFrame, not {type(df).__name__}")
+    if not df.columns:
+        raise FlowValidationError(
+            f"{argument} has no columns", where=f"{argument}=", mend="give it at least one column"
+        )
+    seen: dict[str, str] = {}
+    for name in df.columns:
+        other = seen.setdefault(folded(name), name)
+        if other != name:
+            raise FlowValidationError(
+                f'DuckDB takes the columns "{other}" and "{name}" for one: it does not tell A from a',
+                where=f"{argument}=",
+                mend="rename one of them",
+            )
+        if not name.strip():
+            raise FlowValidationError(f"{argument} has a column without a name", where=f"{argument}=", mend="name it")
+    return df
+
+
+def frame_column(frame: pl.DataFrame, name: object, *, argument: str) -> str:
+    """The frame's column meant by `name`, in its own spelling.
+
+    Raises:
+        TypeError: not a text.
+        FlowValidationError: blank, or no such column; names those there are.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be a column name, not {name!r}")
+    if not name.strip():
+        raise FlowValidationError(f"{argument} needs a non-empty column name", where=f"{argument}={name!r}")
+    found = find(name, frame.columns)
+    if found is None:
+        raise FlowValidationError(
+            f'the frame has no column "{name}"', where=f"{argument}={name!r}", mend=f"it has {shown(frame.columns)}"
+        )
+    return found
+
+
+def new_column(name: object, taken: Sequence[str], *, argument: str) -> str:
+    """`name`, which must not be one of the frame's columns.
+
+    Raises:
+        TypeError: not a text.
+        FlowValidationError: blank or taken.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be a column name, not {name!r}")
+    if not name.strip():
+        raise FlowValidationError(f"{argument} needs a non-empty column name", where=f"{argument}={name!r}")
+    if find(name, taken) is not None:
+        raise FlowValidationError(
+            f'the column "{name}" must not already exist in the frame',
+            where=f"{argument}={name!r}",
+            mend=f"drop it, or choose another name with {argument}=",
+        )
+    return name
+
+
+def as_arrow(frame: pl.DataFrame) -> Any:
+    """The frame as an Arrow table DuckDB can scan; what it has no type for becomes its nearest equal.
+
+    Raises:
+        FlowValidationError: a value has no equal in DuckDB: a Python object, a whole number of more than 38 digits.
+    """
+    import polars as pl
+    from polars.exceptions import PolarsError
+
+    changed = {name: _storable(kind) for name, kind in frame.schema.items() if _storable(kind) != kind}
+    objects = [name for name, kind in frame.schema.items() if kind == pl.Object]
+    try:
+        if objects:
+            raise TypeError("Python objects have no type there")
+        if changed:
+            frame = frame.cast(changed)  # type: ignore[arg-type]
+        return frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    except (PolarsError, ValueError, TypeError) as error:
+        raise FlowValidationError(
+            f"DuckDB cannot hold the column {shown(objects or changed or frame.columns)}: {error}",
+            where="df=",
+            mend="cast it, or drop it",
+        ) from error
+
+
+def _storable(kind: Any) -> Any:
+    import polars as pl
+
+    if kind == pl.Null:  # text, so that the first typed values may decide: see `fit`
+        return pl.String
+    if kind in (pl.Int128, pl.UInt128):
+        return pl.Decimal(38, 0)
+    if kind == pl.Float16:
+        return pl.Float32
+    if isinstance(kind, pl.List):
+        return pl.List(_storable(kind.inner))
+    if isinstance(kind, pl.Array):
+        return pl.Array(_storable(kind.inner), kind.size)
+    if isinstance(kind, pl.Struct):
+        return pl.Struct({field.name: _storable(field.dtype) for field in kind.fields})
+    return kind
+
+
+def register(database: Database, frame: pl.DataFrame, arrow: Any, *, name: str = SOURCE) -> list[Column]:
+    """Let `database` see the frame as the view `name`; its columns."""
+    database.conn.register(name, arrow)
+    relation = database.conn.sql(f"FROM {name} LIMIT 0")
+    columns = []
+    for series, kind in zip(frame, map(str, relation.types), strict=True):
+        _refuse_lost_nanoseconds(series, kind)
+        columns.append(Column(series.name, quoted(series.name), kind, series.null_count() == len(series)))
+    return columns
+
+
+def _refuse_lost_nanoseconds(series: pl.Series, kind: str) -> None:
+    """DuckDB 1.x has no moments in a zone finer than a microsecond and would cut them."""
+    import polars as pl
+
+    is_fine = isinstance(series.dtype, pl.Datetime) and series.dtype.time_unit == "ns"
+    if is_fine and kind == "TIMESTAMP WITH TIME ZONE" and (series.to_physical() % 1000 != 0).any():
+        raise FlowValidationError(
+            f'"{series.name}" holds nanoseconds, which this DuckDB cannot keep with a time zone',
+            where="df=",
+            mend='cast it: pl.col(...).dt.cast_time_unit("us")',
+        )

@@ -1,0 +1,211 @@
+"""Reading tables into frames; nothing is made, locked or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from data_engine.errors import FlowValidationError
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Table, reading
+from data_engine.helpers.duckdb.incoming import as_arrow, register
+from data_engine.helpers.duckdb.names import column_list, find, quoted, shown, table_parts
+from data_engine.helpers.duckdb.types import kept_by
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Any
+
+    import polars as pl
+
+    from data_engine.helpers.duckdb.connection import Wait
+
+    Parameters = Sequence[Any] | Mapping[str, Any] | None
+
+_LOOKUP = "__data_engine_lookup"
+
+
+def read_sql(
+    db_path: str | PathLike[str], *, sql: str, params: Parameters = None, wait: Wait = DEFAULT_WAIT
+) -> pl.DataFrame:
+    """What one query gives. The database is open for reading only, and the query sees its tables, not Python's variables.
+
+    Times with a zone come in UTC, on every machine. Values go into `params`, for `?` or `$name` in the query.
+
+    Raises:
+        FlowValidationError: no such database, blank or wrong SQL, a statement that writes, a busy database.
+        TypeError: the SQL is no text.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import read_sql, replace_table
+        >>> db = tempfile.mkdtemp() + "/mart.duckdb"
+        >>> _ = replace_table(db, "sales", df=pl.DataFrame({"day": ["mon", "tue"], "amount": [1, 2]}))
+        >>> read_sql(db, sql="SELECT amount FROM sales WHERE day = ?", params=["tue"]).rows()
+        [(2,)]
+    """
+    if not isinstance(sql, str):
+        raise TypeError(f"sql must be a text, not {type(sql).__name__}")
+    if not sql.strip():
+        raise FlowValidationError("sql must be non-empty", where="sql=", mend="write one query, such as SELECT ...")
+    with reading(db_path, wait=wait) as database:
+        return database.frame(sql, _parameters(params))
+
+
+def read_table(
+    db_path: str | PathLike[str],
+    table: str,
+    *,
+    select: str | list[str] = "*",
+    where: str | None = None,
+    limit: int | None = None,
+    params: Parameters = None,
+    wait: Wait = DEFAULT_WAIT,
+) -> pl.DataFrame:
+    """The rows of a table or view, in its order.
+
+    Args:
+        select: the columns, in this order and spelling; "*" for all.
+        where: an SQL condition; its values go into `params`, for `?` or `$name`. None or blank keeps every row.
+        limit: at most so many rows.
+
+    Raises:
+        FlowValidationError: no such database, table or column; a wrong condition; a negative limit; a busy database.
+        TypeError: an argument of another type.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import read_table, replace_table
+        >>> db = tempfile.mkdtemp() + "/mart.duckdb"
+        >>> _ = replace_table(db, "sales", df=pl.DataFrame({"day": ["mon", "tue"], "amount": [1, 2]}))
+        >>> read_table(db, "sales", select="amount", where="day = ?", params=["tue"]).rows()
+        [(2,)]
+        >>> try:
+        ...     read_table(db, "sale")
+        ... except ValueError as error:
+        ...     print(error.what, "-", error.mend)
+        there is no table "sale" - the database holds "sales"
+    """
+    table_parts(table)
+    wanted = column_list(select, argument="select")
+    if where is not None and not isinstance(where, str):
+        raise TypeError(f"where must be an SQL condition, not {where!r}")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
+        raise TypeError(f"limit must be a whole number, not {limit!r}")
+    if limit is not None and limit < 0:
+        raise FlowValidationError(
+            "limit must be non-negative", where=f"limit={limit}", mend="leave it out for all rows"
+        )
+    with reading(db_path, wait=wait) as database:
+        target = database.table(table)
+        sql = f"SELECT {_selected(target, database.known_columns(target), wanted)} FROM {target.sql} AS d"
+        if where is not None and where.strip():
+            sql += f" WHERE (\n{where}\n)"  # on lines of its own: it may end in a comment
+        if limit is not None:
+            sql += f" LIMIT {limit}"
+        return database.frame(sql, _parameters(params))
+
+
+def read_rows_by_values(
+    db_path: str | PathLike[str],
+    table: str,
+    *,
+    column: str,
+    is_in: Iterable[Any] | pl.Series,
+    select: str | list[str],
+    wait: Wait = DEFAULT_WAIT,
+) -> pl.DataFrame:
+    """The rows whose `column` holds one of the values, in the order of the values; a null finds nulls.
+
+    Rows of one value come in the table's order. A value given twice finds its rows once; a value that the column's type
+    cannot hold, such as 1.5 in a column of whole numbers, finds none.
+
+    Args:
+        is_in: the values; none gives a frame without rows.
+        select: the columns, in this order and spelling; "*" for all.
+
+    Raises:
+        FlowValidationError: no such database, table or column; a busy database.
+        TypeError: `is_in` is no list of values of one type.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import read_rows_by_values, replace_table
+        >>> db = tempfile.mkdtemp() + "/mart.duckdb"
+        >>> _ = replace_table(db, "sales", df=pl.DataFrame({"day": ["mon", None, "tue"], "amount": [1, 2, 3]}))
+        >>> read_rows_by_values(db, "sales", column="day", is_in=["tue", None], select="amount").rows()
+        [(3,), (2,)]
+    """
+    table_parts(table)
+    wanted = column_list(select, argument="select")
+    (name,) = column_list([column], argument="column")
+    lookup = _lookup(is_in)
+    arrow = as_arrow(lookup)
+    with reading(db_path, wait=wait) as database:
+        target = database.table(table)
+        existing = database.known_columns(target)
+        own = find(name, existing)
+        if own is None:
+            raise _no_column(target, existing, [name], "column")
+        selected = _selected(target, existing, wanted)
+        _, values = register(database, lookup, arrow, name=_LOOKUP)
+        value, condition = "k.value", ""
+        if values.kind != existing[own]:
+            condition = f" WHERE {kept_by('k.value', values.kind, existing[own])}"
+            value = f"TRY_CAST(k.value AS {existing[own]})"
+        # Only tables have row numbers; a view's rows of one value come as they come.
+        order = "k.position, d.rowid" if _is_table(database.execute, target) else "k.position"
+        return database.frame(
+            f"SELECT {selected} FROM {target.sql} AS d"
+            f" JOIN (SELECT {value} AS value, min(k.position) AS position FROM {_LOOKUP} AS k{condition} GROUP BY ALL) AS k"
+            f" ON d.{quoted(own)} IS NOT DISTINCT FROM k.value ORDER BY {order}"
+        )
+
+
+def _lookup(is_in: object) -> pl.DataFrame:
+    import polars as pl
+
+    if isinstance(is_in, pl.Series):
+        values = is_in.rename("value")
+    elif isinstance(is_in, (str, bytes)) or not isinstance(is_in, Iterable):
+        raise TypeError(f"is_in must be a list of values, not {is_in!r}")
+    else:
+        given = list(is_in)
+        if {type(one) for one in given} - {type(None)} == {int, float} and all(
+            one is None or one == float(one) for one in given
+        ):
+            given = [None if one is None else float(one) for one in given]
+        try:
+            values = pl.Series("value", given)
+        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+            raise TypeError(f"is_in must hold values of one type: {error}") from error
+    return values.unique(maintain_order=True).to_frame().with_row_index("position")
+
+
+def _is_table(execute: Any, table: Table) -> bool:
+    rows = execute("SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = current_database()")
+    return all(find(table.name, [name]) is None or find(table.schema, [schema]) is None for schema, name in rows)
+
+
+def _selected(table: Table, existing: dict[str, str], wanted: list[str]) -> str:
+    if wanted == ["*"]:
+        return "d.*"
+    missing = [name for name in wanted if find(name, existing) is None]
+    if missing:
+        raise _no_column(table, existing, missing, "select")
+    return ", ".join(f"d.{quoted(find(name, existing) or name)} AS {quoted(name)}" for name in wanted)
+
+
+def _no_column(table: Table, existing: dict[str, str], missing: list[str], argument: str) -> FlowValidationError:
+    return FlowValidationError(
+        f'the table "{table.name}" has no column {shown(missing)}',
+        where=f"{argument}=",
+        mend=f"it has {shown(existing)}",
+    )
+
+
+def _parameters(params: object) -> object:
+    if params is None or isinstance(params, Mapping):
+        return params
+    if isinstance(params, (str, bytes)) or not isinstance(params, Iterable):
+        raise TypeError(f"params must be a list or a dict of values, not {params!r}")
+    return list(params)

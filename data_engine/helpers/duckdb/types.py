@@ -1,0 +1,127 @@
+"""Which DuckDB type holds the values of two, and what is lost on the way: plain functions over type names."""
+
+from __future__ import annotations
+
+import re
+
+_SIGNED = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
+_UNSIGNED = {"UTINYINT": 8, "USMALLINT": 16, "UINTEGER": 32, "UBIGINT": 64, "UHUGEINT": 128}
+_DIGITS = {8: 3, 16: 5, 32: 10, 64: 20, 128: 38}
+_EXACT_IN_DOUBLE = {"TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER", "FLOAT", "DOUBLE"}
+_NAIVE = ["DATE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS"]
+_ZONED = ["TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"]
+_TIMES = ["TIME", "TIME_NS"]
+_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+
+
+def common_type(one: str, other: str) -> str | None:
+    """The narrowest type for the values of both, of whole numbers, decimals, floats, dates and times; else None.
+
+    Text is no common type: it holds everything and means nothing.
+
+    Example:
+        >>> common_type("INTEGER", "DOUBLE"), common_type("DATE", "TIMESTAMP"), common_type("BIGINT", "VARCHAR")
+        ('DOUBLE', 'TIMESTAMP', None)
+        >>> common_type("UBIGINT", "INTEGER"), common_type("DECIMAL(5,2)", "BIGINT"), common_type("INTEGER[]", "BIGINT[]")
+        ('HUGEINT', 'DECIMAL(22,2)', 'BIGINT[]')
+    """
+    if one == other:
+        return one
+    if one.endswith("[]") and other.endswith("[]"):
+        inner = common_type(one[:-2], other[:-2])
+        return None if inner is None else f"{inner}[]"
+    for ladder in (_NAIVE, _ZONED, _TIMES):
+        if one in ladder and other in ladder:
+            return max(one, other, key=ladder.index)
+    return _common_number(one, other)
+
+
+def _common_number(one: str, other: str) -> str | None:
+    kinds = {_kind(one), _kind(other)}
+    if None in kinds:
+        return None
+    if "float" in kinds:
+        small = all(name == "FLOAT" or _bits(name) <= 16 for name in (one, other))
+        return "FLOAT" if small else "DOUBLE"
+    if "decimal" in kinds:
+        (digits, scale), (other_digits, other_scale) = _decimal(one), _decimal(other)
+        scale = max(scale, other_scale)
+        return f"DECIMAL({min(38, max(digits, other_digits) + scale)},{scale})"
+    if kinds == {"signed"} or kinds == {"unsigned"}:
+        return max(one, other, key=_bits)
+    signed, unsigned = (one, other) if one in _SIGNED else (other, one)
+    bits = max(_SIGNED[signed], _UNSIGNED[unsigned] * 2)
+    return next((name for name, size in _SIGNED.items() if size >= bits), None)
+
+
+def _kind(name: str) -> str | None:
+    if name in _SIGNED:
+        return "signed"
+    if name in _UNSIGNED:
+        return "unsigned"
+    if name in ("FLOAT", "DOUBLE"):
+        return "float"
+    return "decimal" if _DECIMAL.fullmatch(name) else None
+
+
+def _bits(name: str) -> int:
+    return _SIGNED.get(name) or _UNSIGNED.get(name) or 999
+
+
+def _decimal(name: str) -> tuple[int, int]:
+    """Digits before and after the point."""
+    match = _DECIMAL.fullmatch(name)
+    return (int(match[1]) - int(match[2]), int(match[2])) if match else (_DIGITS[_bits(name)], 0)
+
+
+def is_same_kind(one: str, other: str) -> bool:
+    """Whether both are whole numbers, decimals, floats, times of one kind: types that differ in size or grain only.
+
+    Example:
+        >>> is_same_kind("INTEGER", "UBIGINT"), is_same_kind("INTEGER", "DOUBLE"), is_same_kind("DATE", "TIMESTAMP")
+        (True, False, False)
+    """
+    if one.endswith("[]") and other.endswith("[]"):
+        return is_same_kind(one[:-2], other[:-2])
+    if any(one in ladder and other in ladder for ladder in (_NAIVE[1:], _ZONED, _TIMES)):
+        return True
+    kinds = {_kind(one), _kind(other)}
+    return None not in kinds and (len(kinds) == 1 or kinds == {"signed", "unsigned"})
+
+
+def may_round(source: str, target: str) -> bool:
+    """Whether a cast may change a value and say nothing; a cast that fails aloud is no worry.
+
+    Example:
+        >>> may_round("INTEGER", "DOUBLE"), may_round("BIGINT", "DOUBLE"), may_round("DOUBLE", "INTEGER")
+        (False, True, True)
+    """
+    if source.endswith("[]") and target.endswith("[]"):
+        return may_round(source[:-2], target[:-2])
+    if common_type(source, target) != target:
+        return source != target
+    if target == "DOUBLE":
+        return source not in _EXACT_IN_DOUBLE
+    return target == "FLOAT" and source != "FLOAT" and _bits(source) > 16
+
+
+def is_comparable(one: str, other: str) -> bool:
+    """Whether values of the two can be the same: a moment in a zone is no clock's reading.
+
+    Example:
+        >>> is_comparable("DATE", "TIMESTAMP WITH TIME ZONE"), is_comparable("VARCHAR", "INTEGER")
+        (False, True)
+    """
+    return not ((one in _NAIVE and other in _ZONED) or (one in _ZONED and other in _NAIVE))
+
+
+def kept_by(value: str, source: str, target: str) -> str:
+    """An SQL condition: `value`, of type `source`, is null or comes back the same from a cast to `target`.
+
+    Example:
+        >>> print(kept_by("x", "DOUBLE", "INTEGER"))
+        (x IS NULL OR TRY_CAST(TRY_CAST(x AS INTEGER) AS DOUBLE) IS NOT DISTINCT FROM x)
+    """
+    if not is_comparable(source, target):
+        return f"({value} IS NULL)"
+    return f"({value} IS NULL OR TRY_CAST(TRY_CAST({value} AS {target}) AS {source}) IS NOT DISTINCT FROM {value})"

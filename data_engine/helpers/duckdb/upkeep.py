@@ -1,0 +1,273 @@
+"""Giving space back: DuckDB reuses the room of deleted rows but never returns it, so a smaller copy takes the file's place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.files import replace_file, sync_file, sync_folder
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
+from data_engine.helpers.duckdb.indexes import indexes_of
+from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import polars as pl
+
+    from data_engine.helpers.duckdb.connection import Wait
+
+_ALONE = {"custom_user_agent": "data_engine_compact"}
+_COPY = "data_engine_compact_copy"
+
+
+@dataclass(frozen=True, slots=True)
+class _Dropped:
+    columns: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    recreated: tuple[str, ...] = ()
+
+
+def compact_database(
+    db_path: str | PathLike[str],
+    *,
+    tables: str | list[str] | None = None,
+    drop_all_null_columns: bool = True,
+    vacuum: bool = True,
+    wait: Wait = DEFAULT_WAIT,
+) -> pl.DataFrame:
+    """What was given back: columns that hold no value are dropped, then the file is written anew without its free space.
+
+    The new file takes the old one's place in one step while the database is locked; until then the old one is untouched. A
+    table without rows keeps its columns, and every table keeps one. Nobody else may have the database open meanwhile, not even
+    in this process.
+
+    Args:
+        tables: whose columns to look at; None for all. The whole file is always written anew.
+        drop_all_null_columns: False drops no column.
+        vacuum: False leaves the file's size as it is.
+
+    Returns:
+        One row per table: `db_path`, `table`, `dropped_column_count`, `dropped_columns`, `indexes_dropped` (on the way),
+        `indexes_recreated`, `indexes_skipped` (they were on a dropped column), `vacuum_requested`, `vacuumed`,
+        `size_before_bytes`, `size_after_bytes`.
+
+    Raises:
+        FlowValidationError: no such database or table; a busy database; no room for the copy; a column that cannot be dropped.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import compact_database, replace_table
+        >>> db = tempfile.mkdtemp() + "/mart.duckdb"
+        >>> _ = replace_table(db, "sales", df=pl.DataFrame({"amount": [1, 2], "note": [None, None]}))
+        >>> compact_database(db).select("table", "dropped_columns", "vacuumed").rows()
+        [('sales', ['note'], True)]
+    """
+    import polars as pl
+
+    wanted = _wanted(tables)
+    with exclusive(db_path, wait=wait, config=_ALONE) as database:
+        before_bytes = _size_bytes(database.path)
+        targets = _targets(database, wanted)
+        dropped = {
+            table: _drop_null_columns(database, table) if drop_all_null_columns else _Dropped() for table in targets
+        }
+        database.execute("CHECKPOINT")
+        if vacuum:
+            _write_anew(database)
+        path = database.path
+    after_bytes = _size_bytes(path)
+    rows = [
+        {
+            "db_path": str(path),
+            "table": table.name if table.schema == "main" else f"{table.schema}.{table.name}",
+            "dropped_column_count": len(went.columns),
+            "dropped_columns": list(went.columns),
+            "indexes_dropped": list(went.indexes),
+            "indexes_recreated": list(went.recreated),
+            "indexes_skipped": [name for name in went.indexes if name not in went.recreated],
+            "vacuum_requested": vacuum,
+            "vacuumed": vacuum,
+            "size_before_bytes": before_bytes,
+            "size_after_bytes": after_bytes,
+        }
+        for table, went in dropped.items()
+    ]
+    texts = pl.List(pl.String)
+    return pl.DataFrame(
+        rows,
+        schema={
+            "db_path": pl.String,
+            "table": pl.String,
+            "dropped_column_count": pl.Int64,
+            "dropped_columns": texts,
+            "indexes_dropped": texts,
+            "indexes_recreated": texts,
+            "indexes_skipped": texts,
+            "vacuum_requested": pl.Boolean,
+            "vacuumed": pl.Boolean,
+            "size_before_bytes": pl.Int64,
+            "size_after_bytes": pl.Int64,
+        },
+    )
+
+
+def _wanted(tables: object) -> list[str] | None:
+    if tables is None:
+        return None
+    if isinstance(tables, str):
+        tables = [tables]
+    if not isinstance(tables, Iterable) or isinstance(tables, bytes):
+        raise TypeError(f"tables must be a list of table names, not {tables!r}")
+    names = list(tables)
+    for name in names:
+        table_parts(name)
+    return names
+
+
+def _targets(database: Database, wanted: list[str] | None) -> list[Table]:
+    """The base tables meant, in the order of their names."""
+    rows = database.execute(
+        "SELECT database_name, schema_name, table_name FROM duckdb_tables()"
+        " WHERE database_name = current_database() AND NOT temporary ORDER BY schema_name, table_name"
+    )
+    tables = [Table(schema, name, ".".join(map(quoted, (catalog, schema, name)))) for catalog, schema, name in rows]
+    if wanted is None:
+        return tables
+    by_name = {(folded(table.schema), folded(table.name)): table for table in tables}
+    asked = [(one, database.table(one)) for one in wanted]
+    missing = [one for one, table in asked if (folded(table.schema), folded(table.name)) not in by_name]
+    if missing:
+        raise FlowValidationError(
+            f"all tables must exist; there is no table {shown(missing)}",
+            where="tables=",
+            mend=f"the database holds {shown(database.table_names())}",
+        )
+    keys = dict.fromkeys((folded(table.schema), folded(table.name)) for _, table in asked)
+    return [by_name[key] for key in keys]
+
+
+def _drop_null_columns(database: Database, table: Table) -> _Dropped:
+    """Drop the columns of a table with rows in which no row has a value; its indexes are dropped before and made again after."""
+    columns = list(database.known_columns(table))
+    counted = ", ".join(f"count({quoted(name)})" for name in columns)
+    ((rows, *values),) = database.execute(f"SELECT count(*), {counted} FROM {table.sql}")
+    empty = [name for name, count in zip(columns, values, strict=True) if count == 0]
+    if not rows or not empty:
+        return _Dropped()
+    dropped = empty[1:] if len(empty) == len(columns) else empty
+    indexes = indexes_of(database, table)
+    gone = [index for index in indexes if any(index.covers(name) for name in dropped)]
+    database.execute("BEGIN TRANSACTION")
+    try:
+        for index in indexes:
+            database.execute(f"DROP INDEX {index.sql_name}")
+        # DuckDB lets go of an indexed column, and 1.x of a unique index's name, only when the drop is committed.
+        if gone or any(index.is_unique for index in indexes):
+            database.execute("COMMIT")
+            database.execute("BEGIN TRANSACTION")
+        for name in dropped:
+            database.execute(f"ALTER TABLE {table.sql} DROP COLUMN {quoted(name)}")
+        kept = [index for index in indexes if index not in gone]
+        for index in kept:
+            database.execute(index.create_sql(table))
+        database.execute("COMMIT")
+    except BaseException:
+        with suppress(Exception):
+            database.execute("ROLLBACK")
+        raise
+    return _Dropped(tuple(dropped), tuple(index.name for index in indexes), tuple(index.name for index in kept))
+
+
+def _write_anew(database: Database) -> None:
+    """Put a copy of everything in the file's place while this process holds the lock on it."""
+    path = database.path
+    copy = path.with_name(f".{path.name}.compact.tmp")
+    _remove(copy)  # a killed call may have left one; nobody else is here now
+    try:
+        ((name,),) = database.execute("SELECT current_database()")
+        database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY}")
+        _copy(database, name)
+        database.execute(f"DETACH {_COPY}")
+        shutil.copymode(path, copy)
+        sync_file(copy)
+        if os.name == "nt":  # where an open file cannot be replaced
+            database.conn.close()
+        replace_file(copy, path)
+    except OSError as error:
+        raise FlowValidationError(
+            f"the compacted copy of {path} cannot take its place: {error.strerror}",
+            where=str(path),
+            mend="free some space, or close what has the file open; the database is as it was",
+        ) from error
+    finally:
+        _remove(copy)
+    sync_folder(path.parent)
+
+
+def _copy(database: Database, name: str) -> None:
+    """Copy all of the database, or refuse: DuckDB copies what it knows how to copy."""
+    import duckdb
+
+    try:
+        database.execute(f"COPY FROM DATABASE {quoted(name)} TO {_COPY}")
+    except (
+        duckdb.ConstraintException,
+        duckdb.NotImplementedException,
+    ) as error:  # such as foreign keys, for DuckDB 1.x
+        raise _not_copied(database, str(error)) from error
+    kinds = ("table", "view", "index", "sequence", "type", "function")
+    sources = {kind: "duckdb_indexes" if kind == "index" else f"duckdb_{kind}s" for kind in kinds}
+
+    def contents(catalog: str) -> list[tuple[object, ...]]:
+        found: list[tuple[object, ...]] = []
+        for kind, source in sources.items():
+            internal = "" if kind in ("index", "sequence") else " AND NOT internal"
+            found += database.execute(
+                f"SELECT '{kind}', schema_name, {kind}_name FROM {source}() WHERE database_name = ?{internal} ORDER BY ALL",
+                [catalog],
+            )
+        return [
+            (
+                *entry,
+                *database.execute(
+                    f"SELECT count(*) FROM {quoted(catalog)}.{quoted(str(entry[1]))}.{quoted(str(entry[2]))}"
+                ),
+            )
+            if entry[0] == "table"
+            else entry
+            for entry in found
+        ]
+
+    old, new = contents(name), contents(_COPY)
+    if old != new:
+        missing = [str(entry[2]) for entry in old if entry not in new]
+        raise _not_copied(database, f"it left out {shown(missing)}")
+
+
+def _not_copied(database: Database, why: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"DuckDB cannot copy this database: {why}",
+        where=str(database.path),
+        mend="compact with vacuum=False; the file is as it was",
+    )
+
+
+def _remove(copy: Path) -> None:
+    for path in (copy, copy.with_name(copy.name + ".wal")):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _size_bytes(path: Path) -> int:
+    total = 0
+    for one in (path, path.with_name(path.name + ".wal")):
+        with suppress(OSError):
+            total += one.stat().st_size
+    return total

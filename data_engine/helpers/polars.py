@@ -1,0 +1,437 @@
+"""Working days, propagated values and visits as Polars expressions; columns without values; Parquet files written whole.
+
+The expressions are Polars' own through and through: no Python runs per row, and a lazy query stays lazy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.files import atomic_target
+from data_engine.helpers.excel import write_excel_atomic
+from data_engine.helpers.targets import target_of, whole_or_nothing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from os import PathLike
+    from typing import Any, TypeVar
+
+    import polars as pl
+
+    Day = str | date | datetime | pl.Expr
+    Columns = str | pl.Expr | Iterable[str | pl.Expr]
+    Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+__all__ = [
+    "networkdays",
+    "propagate_first_value",
+    "propagate_last_value",
+    "remove_null_columns",
+    "sink_parquet_atomic",
+    "visit_counter",
+    "workday",
+    "write_excel_atomic",
+    "write_parquet_atomic",
+]
+
+
+def networkdays(
+    start: Day,
+    end: Day,
+    *,
+    holidays: Iterable[date | datetime | str] | None = None,
+    count_first_day: bool = False,
+    mask: Sequence[bool] | None = None,
+) -> pl.Expr:
+    """The working days from `start` to `end`, both counted, as Excel's NETWORKDAYS: Int64, negative when `end` is earlier.
+
+    Null where either day is null.
+
+    Args:
+        start, end: a column's name, an expression, or one day for all rows. Of a moment, its own zone's day counts.
+        holidays: days off, as dates or ISO texts; doubles and weekends among them do not matter.
+        count_first_day: count `start` also when it is no working day.
+        mask: seven bools, Monday first: which weekdays are worked. Monday to Friday by default.
+
+    Raises:
+        FlowValidationError: a mask that is not seven long or works no day, a text that is no date.
+        TypeError: a mask of other than bools, a day of another type.
+
+    Reference: https://support.microsoft.com/office/networkdays-function-48e717bf-a7a3-495f-969e-5005e3eb18e7
+
+    Example:
+        >>> from datetime import date
+        >>> import polars as pl
+        >>> from data_engine.helpers import networkdays
+        >>> project = pl.DataFrame({"start": [date(2012, 10, 1)], "end": [date(2013, 3, 1)]})
+        >>> project.select(networkdays("start", "end", holidays=["2012-11-22", "2012-12-04", "2013-01-21"])).item()
+        107
+    """
+    import polars as pl
+
+    first, last = _day(start, "start"), _day(end, "end")
+    week, off = _mask(mask), _holidays(holidays)
+    # Polars counts up to, and not with, the end; one step further in the direction of travel it counts as Excel does.
+    step = pl.when(last >= first).then(pl.lit(1, dtype=pl.Int32)).otherwise(pl.lit(-1, dtype=pl.Int32))
+    days = pl.business_day_count(first, (last.to_physical() + step).cast(pl.Date), week_mask=week, holidays=off)
+    if count_first_day:
+        is_off = ~first.dt.is_business_day(week_mask=week, holidays=off)
+        days = days + step * is_off.cast(pl.Int32)
+    return days.cast(pl.Int64)
+
+
+def workday(
+    start: Day,
+    days: int | str | pl.Expr,
+    *,
+    holidays: Iterable[date | datetime | str] | None = None,
+    count_first_day: bool = False,
+    mask: Sequence[bool] | None = None,
+) -> pl.Expr:
+    """The day so many working days after `start` (before it, when negative), as Excel's WORKDAY: Date.
+
+    Null where `start` or `days` is null. For 0 days a day off gives the next working day, where Excel gives it back.
+
+    Args:
+        start: a column's name, an expression, or one day for all rows.
+        days: a whole number, a column's name or an expression.
+        holidays, mask: as of `networkdays`.
+        count_first_day: let `start` be the first of the days, working day or not; 0 gives `start`.
+
+    Raises:
+        FlowValidationError: a mask that is not seven long or works no day, a text that is no date.
+        TypeError: a mask of other than bools, a day or a number of another type.
+
+    Reference: https://support.microsoft.com/office/workday-function-f764a5b7-05fc-4494-9486-60d494efbf33
+
+    Example:
+        >>> from datetime import date
+        >>> import polars as pl
+        >>> from data_engine.helpers import workday
+        >>> pl.select(workday(date(2008, 10, 1), 151, holidays=["2008-11-26", "2008-12-04", "2009-01-21"])).item()
+        datetime.date(2009, 5, 5)
+    """
+    import polars as pl
+
+    first, count = _day(start, "start"), _count(days)
+    week, off = _mask(mask), _holidays(holidays)
+    if count_first_day:
+        count = count - count.sign()
+        is_given = count == 0
+    is_off = ~first.dt.is_business_day(week_mask=week, holidays=off)
+    # From a day off, forward to the next working day is the first step ahead, and no step back.
+    steps = count - ((count > 0) & is_off).cast(pl.Int32)
+    day = first.dt.add_business_days(steps, week_mask=week, holidays=off, roll="forward")
+    return pl.when(is_given).then(first).otherwise(day) if count_first_day else day
+
+
+def propagate_last_value(
+    value: str | pl.Expr,
+    *,
+    by: Columns,
+    sort_by: Columns,
+    where: str | pl.Expr | None = None,
+    descending: bool | Sequence[bool] = False,
+    nulls_last: bool | Sequence[bool] = False,
+    ignore_nulls: bool = True,
+) -> pl.Expr:
+    """On every row of a group, the group's last `value` in the order of `sort_by`; the rows of a tie keep their order.
+
+    Args:
+        value: a column's name or an expression.
+        by: what makes a group; null is a group.
+        where: count only the rows where this is true: an expression, or the name of a column of bools.
+        descending, nulls_last: of the order, one for all or one for each of `sort_by`.
+        ignore_nulls: pass over rows without a value.
+
+    Raises:
+        TypeError: an argument is neither name nor expression.
+
+    Example:
+        >>> import polars as pl
+        >>> from data_engine.helpers import propagate_last_value
+        >>> claims = pl.DataFrame({"claim": [1, 1, 2], "day": [1, 2, 1], "state": ["open", "paid", "open"]})
+        >>> claims.select(propagate_last_value("state", by="claim", sort_by="day")).to_series().to_list()
+        ['paid', 'paid', 'open']
+    """
+    return _sorted(value, by, sort_by, where, descending, nulls_last, ignore_nulls).last().over(_columns(by, "by"))
+
+
+def propagate_first_value(
+    value: str | pl.Expr,
+    *,
+    by: Columns,
+    sort_by: Columns,
+    where: str | pl.Expr | None = None,
+    descending: bool | Sequence[bool] = False,
+    nulls_last: bool | Sequence[bool] = False,
+    ignore_nulls: bool = True,
+) -> pl.Expr:
+    """On every row of a group, the group's first `value` in the order of `sort_by`; otherwise as `propagate_last_value`.
+
+    Raises:
+        TypeError: an argument is neither name nor expression.
+
+    Example:
+        >>> import polars as pl
+        >>> from data_engine.helpers import propagate_first_value
+        >>> claims = pl.DataFrame({"claim": [1, 1, 2], "day": [1, 2, 1], "state": [None, "paid", "open"]})
+        >>> claims.select(propagate_first_value("state", by="claim", sort_by="day")).to_series().to_list()
+        ['paid', 'paid', 'open']
+    """
+    return _sorted(value, by, sort_by, where, descending, nulls_last, ignore_nulls).first().over(_columns(by, "by"))
+
+
+def visit_counter(
+    value: str | pl.Expr,
+    *,
+    by: Columns,
+    sort_by: Columns,
+    descending: bool | Sequence[bool] = False,
+    nulls_last: bool | Sequence[bool] = False,
+) -> pl.Expr:
+    """Which visit of its value a row belongs to: UInt32 from 1, in the frame's own order of rows.
+
+    Within a group `by`, in the order of `sort_by`, equal values side by side are one visit; the next time the value comes it
+    is its second. Null is a value. The rows of a tie keep their order.
+
+    Raises:
+        TypeError: an argument is neither name nor expression.
+
+    Example:
+        >>> import polars as pl
+        >>> from data_engine.helpers import visit_counter
+        >>> track = pl.DataFrame({"claim": [1] * 5, "day": range(5), "desk": ["a", "a", "b", "a", "b"]})
+        >>> track.select(visit_counter("desk", by="claim", sort_by="day")).to_series().to_list()
+        [1, 1, 1, 2, 2]
+    """
+    import polars as pl
+
+    visited, groups, keys = _expression(value, "value"), _columns(by, "by"), _columns(sort_by, "sort_by")
+    row = pl.int_range(pl.len(), dtype=pl.UInt32)
+    # Each row's place in time within its group ...
+    order = pl.arg_sort_by(
+        [*groups, *keys, row],
+        descending=[*[False] * len(groups), *_flags(descending, keys), False],
+        nulls_last=[*[False] * len(groups), *_flags(nulls_last, keys), False],
+    )
+    place = row.sort_by(order)
+    # ... and the rows of one value of one group side by side, in time: a visit begins where the places are no neighbours.
+    parts = [*groups, visited]
+    by_value = pl.arg_sort_by([*parts, place])
+    is_other = pl.any_horizontal(
+        [row == 0, *(part.gather(by_value).ne_missing(part.gather(by_value).shift(1)) for part in parts)]
+    )
+    placed = place.gather(by_value).cast(pl.Int64)
+    begun = (is_other | (placed - placed.shift(1) != 1)).cast(pl.UInt32).cum_sum()
+    before = pl.when(is_other).then(begun - 1).forward_fill()
+    return (begun - before).cast(pl.UInt32).sort_by(by_value).alias(_name(visited))
+
+
+def remove_null_columns(frame: Frame) -> Frame:
+    """The frame without the columns that hold no value; a frame without rows has none left. Lazy stays lazy.
+
+    Of a LazyFrame the values are counted at once, by one query.
+
+    Raises:
+        TypeError: no Polars frame.
+
+    Example:
+        >>> import polars as pl
+        >>> from data_engine.helpers import remove_null_columns
+        >>> remove_null_columns(pl.DataFrame({"a": [1, None], "b": [None, None]})).columns
+        ['a']
+    """
+    import polars as pl
+
+    if isinstance(frame, pl.DataFrame):
+        return frame.select(series.name for series in frame if series.null_count() < len(series))
+    if not isinstance(frame, pl.LazyFrame):
+        raise TypeError(f"frame must be a Polars DataFrame or LazyFrame, not {type(frame).__name__}")
+    counts = frame.select(pl.all().count()).collect()
+    return frame.select(name for name in counts.columns if counts[name].item() > 0)
+
+
+def write_parquet_atomic(df: pl.DataFrame, path: str | PathLike[str], **options: Any) -> Path:
+    """The path, absolute, after the frame became the Parquet file there, whole and on the drive; its folder is made.
+
+    Until the new file is complete the old one stays, whatever fails; who has it open goes on reading the old.
+
+    Args:
+        options: of `polars.DataFrame.write_parquet`.
+
+    Raises:
+        FlowValidationError: the file cannot be written: no room, no permission, a wrong option.
+        TypeError: no DataFrame.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import write_parquet_atomic
+        >>> path = write_parquet_atomic(pl.DataFrame({"a": [1]}), tempfile.mkdtemp() + "/out/a.parquet")
+        >>> pl.read_parquet(path).rows()
+        [(1,)]
+    """
+    import polars as pl
+
+    if not isinstance(df, pl.DataFrame):
+        raise TypeError(f"df must be a Polars DataFrame, not {type(df).__name__}; a LazyFrame has sink_parquet_atomic")
+    target = target_of(path)
+    with whole_or_nothing(target), atomic_target(target) as fresh:
+        df.write_parquet(fresh, **options)
+    return target
+
+
+def sink_parquet_atomic(lf: pl.LazyFrame, path: str | PathLike[str], **options: Any) -> Path:
+    """As `write_parquet_atomic`, of a lazy query that streams into the file and is never whole in memory.
+
+    Args:
+        options: of `polars.LazyFrame.sink_parquet`, without `lazy=True`.
+
+    Raises:
+        FlowValidationError: the query fails, the file cannot be written, `lazy=True`.
+        TypeError: no LazyFrame.
+
+    Example:
+        >>> import tempfile, polars as pl
+        >>> from data_engine.helpers import sink_parquet_atomic
+        >>> path = sink_parquet_atomic(pl.LazyFrame({"a": [1]}), tempfile.mkdtemp() + "/a.parquet")
+        >>> pl.read_parquet(path).rows()
+        [(1,)]
+    """
+    import polars as pl
+
+    if not isinstance(lf, pl.LazyFrame):
+        raise TypeError(f"lf must be a Polars LazyFrame, not {type(lf).__name__}")
+    if options.get("lazy"):
+        raise FlowValidationError(
+            "this is an eager sink: the file is there when it returns", where="lazy=True", mend="leave lazy out"
+        )
+    target = target_of(path)
+    # Not by name: a query that fails may go on in the background, and would make the file again after it was removed.
+    with whole_or_nothing(target), atomic_target(target) as fresh, fresh.open("wb") as file:
+        lf.sink_parquet(file, **options)
+    return target
+
+
+def _day(given: object, argument: str) -> pl.Expr:
+    from datetime import date, datetime
+
+    import polars as pl
+
+    if isinstance(given, datetime):
+        return pl.lit(given.date())
+    if isinstance(given, date):
+        return pl.lit(given)
+    if isinstance(given, (str, pl.Expr)):
+        return _expression(given, argument).dt.date()
+    raise TypeError(f"{argument} must be a column, an expression or a date, not {given!r}")
+
+
+def _count(days: object) -> pl.Expr:
+    import polars as pl
+
+    if isinstance(days, int) and not isinstance(days, bool):
+        return pl.lit(days, dtype=pl.Int32)
+    if isinstance(days, (str, pl.Expr)):
+        return _expression(days, "days").cast(pl.Int32)
+    raise TypeError(f"days must be a whole number, a column or an expression, not {days!r}")
+
+
+def _mask(mask: object) -> list[bool]:
+    if mask is None:
+        return [True] * 5 + [False] * 2
+    if isinstance(mask, (str, bytes)) or not isinstance(mask, Iterable):
+        raise TypeError(f"mask must be exactly seven bools, Monday first, not {mask!r}")
+    week = list(mask)
+    if not all(isinstance(one, bool) for one in week):
+        raise TypeError(f"mask must be exactly seven bools, Monday first, not {week!r}")
+    if len(week) != 7 or not any(week):
+        what = "works no day" if len(week) == 7 else f"is {len(week)} long"
+        raise FlowValidationError(
+            f"mask must be exactly seven bools with a working day; it {what}", where="mask=", mend="Monday first"
+        )
+    return week
+
+
+def _holidays(holidays: object) -> list[date]:
+    from datetime import date, datetime
+
+    if holidays is None:
+        return []
+    if isinstance(holidays, (str, bytes)) or not isinstance(holidays, Iterable):
+        raise TypeError(f"holidays must be a list of dates, not {holidays!r}")
+    days = set()
+    for one in holidays:
+        if isinstance(one, str):
+            try:
+                one = datetime.fromisoformat(one)
+            except ValueError as error:
+                raise FlowValidationError(
+                    f"{one!r} is no date", where="holidays=", mend='write "2026-12-25"'
+                ) from error
+        if isinstance(one, datetime):
+            one = one.date()
+        if not isinstance(one, date):
+            raise TypeError(f"a holiday must be a date, a datetime or an ISO text, not {one!r}")
+        days.add(one)
+    return sorted(days)
+
+
+def _sorted(
+    value: object,
+    by: object,
+    sort_by: object,
+    where: object,
+    descending: bool | Sequence[bool],
+    nulls_last: bool | Sequence[bool],
+    ignore_nulls: bool,
+) -> pl.Expr:
+    """The values of a group that count, in order."""
+
+    values, keys = _expression(value, "value"), _columns(sort_by, "sort_by")
+    counted = None if where is None else _expression(where, "where")
+    if ignore_nulls:
+        counted = values.is_not_null() if counted is None else counted & values.is_not_null()
+    chosen: list[pl.Expr] = [values, *keys] if counted is None else [one.filter(counted) for one in (values, *keys)]
+    return chosen[0].sort_by(
+        chosen[1:], descending=_flags(descending, keys), nulls_last=_flags(nulls_last, keys), maintain_order=True
+    )
+
+
+def _flags(given: bool | Sequence[bool], keys: Sequence[pl.Expr]) -> list[bool]:
+    flags = [given] * len(keys) if isinstance(given, bool) else list(given)
+    if len(flags) != len(keys):
+        raise FlowValidationError(
+            f"{len(flags)} directions for {len(keys)} columns",
+            where="descending=, nulls_last=",
+            mend="give one for all, or one each",
+        )
+    return flags
+
+
+def _columns(given: object, argument: str) -> list[pl.Expr]:
+    import polars as pl
+
+    if isinstance(given, (str, pl.Expr)) or not isinstance(given, Iterable):
+        return [_expression(given, argument)]
+    columns = [_expression(one, argument) for one in given]
+    if not columns:
+        raise FlowValidationError(f"{argument} needs at least one column", where=f"{argument}=", mend="name a column")
+    return columns
+
+
+def _expression(given: object, argument: str) -> pl.Expr:
+    import polars as pl
+
+    if isinstance(given, pl.Expr):
+        return given
+    if isinstance(given, str):
+        return pl.col(given)
+    raise TypeError(f"{argument} must be a column's name or an expression, not {given!r}")
+
+
+def _name(expression: pl.Expr) -> str:
+    return expression.meta.output_name(raise_if_undetermined=False) or "visit"

@@ -1,0 +1,287 @@
+"""Column names made alike, and what a table should look like as one value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from data_engine.errors import FlowValidationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    import polars as pl
+
+    Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+__all__ = [
+    "TableSchema",
+    "normalize_column_name",
+    "normalize_column_names",
+    "normalized_column_renames",
+]
+
+_AROUND_SIGNS = re.compile(r"\s*([#_\-/\\])\s*")
+_SPACES = re.compile(r"\s+")
+
+
+def normalize_column_name(name: str) -> str:
+    """The name in lower case with `_` for its spaces, and none around `#`, `_`, `-`, `/` and `\\`.
+
+    Raises:
+        TypeError: not a text.
+
+    Example:
+        >>> from data_engine.helpers import normalize_column_name
+        >>> normalize_column_name(" Claim # Id"), normalize_column_name("Workflow\\tTo")
+        ('claim#id', 'workflow_to')
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a column's name must be a text, not {name!r}")
+    return _SPACES.sub("_", _AROUND_SIGNS.sub(r"\1", name.strip())).lower()
+
+
+def normalized_column_renames(columns: Iterable[str]) -> dict[str, str]:
+    """The new name of each column whose name is not normal yet.
+
+    Raises:
+        FlowValidationError: two columns would get one name.
+        TypeError: not texts.
+
+    Example:
+        >>> from data_engine.helpers import normalized_column_renames
+        >>> normalized_column_renames(["Claim Id", "amount"])
+        {'Claim Id': 'claim_id'}
+    """
+    if isinstance(columns, (str, bytes)) or not isinstance(columns, Iterable):
+        raise TypeError(f"columns must be a list of names, not {columns!r}")
+    names = list(dict.fromkeys(columns))
+    return _renames(names, names)
+
+
+def normalize_column_names(frame: Frame, columns: Iterable[str] | None = None) -> Frame:
+    """The frame with normal names for all columns, or for those of `columns` it has. Lazy stays lazy.
+
+    Raises:
+        FlowValidationError: two columns would get one name.
+        TypeError: no Polars frame.
+
+    Example:
+        >>> import polars as pl
+        >>> from data_engine.helpers import normalize_column_names
+        >>> normalize_column_names(pl.DataFrame({"Claim Id": [1], "Amount": [2]})).columns
+        ['claim_id', 'amount']
+    """
+    names = _names(frame)
+    if isinstance(columns, (str, bytes)):
+        raise TypeError(f"columns must be a list of names, not {columns!r}")
+    wanted = names if columns is None else [name for name in columns if name in names]
+    return frame.rename(_renames(list(dict.fromkeys(wanted)), names))
+
+
+def _renames(wanted: list[str], names: list[str]) -> dict[str, str]:
+    renames = {name: normal for name in wanted if (normal := normalize_column_name(name)) != name}
+    taken: dict[str, str] = {}
+    for name in names:
+        new = renames.get(name, name)
+        other = taken.setdefault(new, name)
+        if other != name:
+            raise FlowValidationError(
+                f'the columns "{other}" and "{name}" would both be called "{new}"',
+                where="normalize_column_names",
+                mend="rename one of them first, or name the columns to normalize",
+            )
+    return renames
+
+
+def _names(frame: object) -> list[str]:
+    import polars as pl
+
+    if isinstance(frame, pl.DataFrame):
+        return frame.columns
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect_schema().names()
+    raise TypeError(f"frame must be a Polars DataFrame or LazyFrame, not {type(frame).__name__}")
+
+
+class Columns(tuple[str, ...]):
+    """The columns to keep, in order."""
+
+    __slots__ = ()
+
+    def apply(self, frame: Frame) -> Frame:
+        """The frame with these columns alone.
+
+        Raises:
+            FlowValidationError: it lacks one; names those it has.
+        """
+        _require(frame, self, "columns")
+        return frame.select(list(self))
+
+    def normalize_column_names(self, frame: Frame) -> Frame:
+        """The frame with normal names for these of its columns."""
+        return normalize_column_names(frame, self)
+
+
+class Dtypes(dict[str, "Any"]):
+    """The types of the columns that are not text."""
+
+    def apply(self, frame: Frame) -> Frame:
+        """The frame with these types; every other column becomes text. Text in ISO form becomes a date or a time.
+
+        Raises:
+            FlowValidationError: it lacks one of the columns, or a value cannot be of its type.
+        """
+        import polars as pl
+        from polars.exceptions import PolarsError
+
+        _require(frame, self, "dtypes")
+        kinds = frame.collect_schema()
+        try:
+            return frame.with_columns(_as_kind(name, kind, self.get(name, pl.String)) for name, kind in kinds.items())
+        except PolarsError as error:
+            raise FlowValidationError(
+                f"a value cannot be of its type: {error}",
+                where="TableSchema.dtypes",
+                mend="clean the column before it is cast",
+            ) from error
+
+
+def _as_kind(name: str, kind: Any, wanted: Any) -> pl.Expr:
+    """A cast; text becomes a date or a time by its ISO form, which Polars does not call a cast."""
+    import polars as pl
+
+    column = pl.col(name)
+    if kind == pl.String and wanted == pl.Date:
+        return column.str.to_date()
+    if kind == pl.String and wanted == pl.Datetime:
+        is_plain = wanted is pl.Datetime
+        return column.str.to_datetime(
+            time_unit="us" if is_plain else wanted.time_unit, time_zone=None if is_plain else wanted.time_zone
+        )
+    return column.str.to_time() if kind == pl.String and wanted == pl.Time else column.cast(wanted)
+
+
+class Rename(dict[str, str]):
+    """New names by old ones."""
+
+    def apply(self, frame: Frame) -> Frame:
+        """The frame with the new names.
+
+        Raises:
+            FlowValidationError: it lacks one of the columns, or two would get one name.
+        """
+        names = _require(frame, self, "rename")
+        new = [self.get(name, name) for name in names]
+        doubles = sorted({name for name in new if new.count(name) > 1})
+        if doubles:
+            raise FlowValidationError(
+                f"renaming gives more than one column {_listed(doubles)}",
+                where="TableSchema.rename",
+                mend="drop one of them first",
+            )
+        return frame.rename(dict(self))
+
+
+class Drop(tuple[str, ...]):
+    """The columns to leave out."""
+
+    __slots__ = ()
+
+    def apply(self, frame: Frame) -> Frame:
+        """The frame without these columns; those it lacks do not matter."""
+        names = _names(frame)
+        return frame.drop([name for name in self if name in names])
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """What a table should look like: four parts, each applied on its own, in the order a flow needs.
+
+    Args:
+        columns: those to keep, in order: `schema.columns.apply(frame)`.
+        dtypes: types by column; every other column becomes text.
+        rename: new names by old ones.
+        drop: columns to leave out; they need not be there.
+
+    Raises:
+        FlowValidationError: a blank name, or one twice.
+        TypeError: a part of another shape.
+
+    Example:
+        >>> import polars as pl
+        >>> from data_engine.helpers import TableSchema
+        >>> schema = TableSchema(columns=["id", "note"], dtypes={"id": pl.Int64}, rename={"claim id": "id"}, drop=["x"])
+        >>> frame = pl.DataFrame({"claim id": ["1"], "note": [2], "x": [3]})
+        >>> frame = schema.drop.apply(schema.rename.apply(frame))
+        >>> schema.columns.apply(schema.dtypes.apply(frame)).rows()
+        [(1, '2')]
+    """
+
+    columns: Columns = field(default=Columns())
+    dtypes: Dtypes = field(default_factory=Dtypes)
+    rename: Rename = field(default_factory=Rename)
+    drop: Drop = field(default=Drop())
+
+    def __init__(
+        self,
+        columns: Iterable[str] = (),
+        dtypes: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        rename: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        drop: Iterable[str] = (),
+    ) -> None:
+        parts = {
+            "columns": _part(Columns, "columns", columns),
+            "dtypes": _part(Dtypes, "dtypes", dtypes),
+            "rename": _part(Rename, "rename", rename),
+            "drop": _part(Drop, "drop", drop),
+        }
+        for name, part in parts.items():
+            object.__setattr__(self, name, part)
+
+    def normalize_column_names(self, frame: Frame) -> Frame:
+        """The frame with normal names for those of its columns that this schema names anywhere, or for all if it names none."""
+        named = [*self.columns, *self.dtypes, *self.rename, *self.drop]
+        return normalize_column_names(frame, named or None)
+
+
+def _part(kind: Callable[..., Any], argument: str, given: Any) -> Any:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"{argument} cannot be {given!r}")
+    items = list(given.items()) if isinstance(given, Mapping) else list(given)
+    is_mapping = argument in ("dtypes", "rename")
+    if is_mapping and not all(isinstance(one, tuple) and len(one) == 2 for one in items):
+        raise TypeError(f"{argument} must be a dict, not {given!r}")
+    names: list[Any] = [one[0] for one in items] if is_mapping else items
+    new = [one[1] for one in items] if argument == "rename" else []
+    if not all(isinstance(name, str) for name in (*names, *new)):
+        raise TypeError(f"{argument} must name columns by texts, not {given!r}")
+    if not all(name.strip() for name in (*names, *new)):
+        raise FlowValidationError(
+            f"{argument} holds a blank name", where=f"TableSchema({argument}=...)", mend="name the column"
+        )
+    for listed in (names, new):
+        doubles = sorted({name for name in listed if listed.count(name) > 1})
+        if doubles:
+            raise FlowValidationError(
+                f"{argument} holds {_listed(doubles)} twice",
+                where=f"TableSchema({argument}=...)",
+                mend="name each once",
+            )
+    return kind(items)
+
+
+def _require(frame: object, wanted: Iterable[str], part: str) -> list[str]:
+    names = _names(frame)
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise FlowValidationError(
+            f"the frame has no column {_listed(missing)}", where=f"TableSchema.{part}", mend=f"it has {_listed(names)}"
+        )
+    return names
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names) or "none"

@@ -1,0 +1,206 @@
+"""A file is replaced whole or not at all, whatever fails and whoever reads it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from data_engine import files
+from data_engine.errors import FlowValidationError
+from data_engine.helpers import sink_parquet_atomic, write_excel_atomic, write_parquet_atomic
+
+FRAME = pl.DataFrame({"a": [1, 2], "b": ["x", None]})
+Writer = Callable[..., Path]
+WRITERS: list[tuple[Writer, Callable[[pl.DataFrame], Any], str]] = [
+    (write_parquet_atomic, lambda frame: frame, "parquet"),
+    (sink_parquet_atomic, lambda frame: frame.lazy(), "parquet"),
+    (write_excel_atomic, lambda frame: frame, "xlsx"),
+]
+
+
+def read(path: Path) -> pl.DataFrame:
+    return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_excel(path)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
+def test_the_file_is_there_with_its_folder(folder: Path, write: Writer, given: Any, kind: str) -> None:
+    """Alone, absolute, with the mode of an ordinary file; a second call replaces it."""
+    target = folder / "deep" / f"a.{kind}"
+
+    assert write(given(FRAME.head(1)), target) == target
+    assert write(given(FRAME), os.path.relpath(target)) == target
+
+    assert read(target).rows() == FRAME.rows()
+    assert names_in(target.parent) == [f"a.{kind}"]
+    plain = target.with_name("plain")
+    plain.touch()
+    assert target.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
+def test_a_failure_leaves_the_old_file(
+    folder: Path, write: Writer, given: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong option, a failing query, a failing flush to the drive: nothing but the old file is there."""
+    target = folder / f"a.{kind}"
+    write(given(FRAME), target)
+    before = target.read_bytes()
+
+    with pytest.raises(FlowValidationError, match="was not written"):
+        write(given(FRAME), target, no_such_option=1)
+    if kind == "parquet":
+        with pytest.raises(FlowValidationError, match="was not written"):
+            write(given(FRAME), target, compression="tar")
+    if write is sink_parquet_atomic:
+        with pytest.raises(FlowValidationError, match="was not written"):
+            write(FRAME.lazy().with_columns(pl.col("b").cast(pl.Int64)), target)
+
+    def fail(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "sync_file", fail)
+    with pytest.raises(FlowValidationError, match="No space left"):
+        write(given(FRAME), target)
+
+    assert target.read_bytes() == before
+    assert names_in(folder) == [f"a.{kind}"]
+
+
+@pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
+def test_the_content_reaches_the_drive_before_the_name(
+    folder: Path, write: Writer, given: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsync of the file, then the rename, then fsync of the folder."""
+    done: list[str] = []
+    for name in ("sync_file", "replace_file", "sync_folder"):
+        original = getattr(files, name)
+        monkeypatch.setattr(
+            files, name, lambda *args, name=name, original=original: (done.append(name), original(*args))[1]
+        )
+
+    write(given(FRAME), folder / f"a.{kind}")
+
+    assert done == ["sync_file", "replace_file", "sync_folder"]
+
+
+@pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
+def test_a_reader_goes_on_with_the_old_file(folder: Path, write: Writer, given: Any, kind: str) -> None:
+    """Open or mapped, it sees the old content to its end."""
+    target = folder / f"a.{kind}"
+    write(given(FRAME), target)
+    before = target.read_bytes()
+    lazy = pl.scan_parquet(target) if kind == "parquet" else None
+
+    with target.open("rb") as reader:
+        head = reader.read(10)
+        write(given(FRAME.reverse()), target)
+        rest = reader.read()
+
+    assert head + rest == before
+    assert read(target).rows() == FRAME.reverse().rows()
+    if lazy is not None:
+        assert lazy.collect().rows() == FRAME.reverse().rows()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 kB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = os.name == "posix" and os.geteuid() == 0
+    if (
+        not mounted
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("needs to mount a file system")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
+def test_a_full_disk_leaves_the_old_file(small_disk: Path, write: Writer, given: Any, kind: str) -> None:
+    """And no half-written one; with room again it works."""
+    target = small_disk / f"a.{kind}"
+    write(given(FRAME), target)
+    before = target.read_bytes()
+    big = pl.select(a=pl.int_range(40_000)).with_columns(b=pl.col("a").hash().cast(pl.String))
+
+    with pytest.raises(FlowValidationError, match="was not written"):
+        write(given(big), target)
+
+    assert target.read_bytes() == before
+    assert names_in(small_disk) == [f"a.{kind}"]
+    write(given(FRAME.reverse()), target)
+    assert read(target).rows() == FRAME.reverse().rows()
+
+
+@pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [("", ValueError, "names no file"), (None, TypeError, "must be a path"), (".", ValueError, "is a folder"), ("/dev/null/a", ValueError, "was not written")],
+)  # fmt: skip
+def test_wrong_paths_are_refused(
+    write: Writer, given: Any, kind: str, path: Any, error: type[Exception], message: str
+) -> None:
+    """With one kind of error."""
+    with pytest.raises(error, match=message):
+        write(given(FRAME), path)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda path: write_parquet_atomic(FRAME.lazy(), path), TypeError, "sink_parquet_atomic"),
+        (lambda path: sink_parquet_atomic(FRAME, path), TypeError, "LazyFrame"),
+        (lambda path: sink_parquet_atomic(FRAME.lazy(), path, lazy=True), ValueError, "eager sink"),
+        (lambda path: write_excel_atomic(FRAME.lazy(), path), TypeError, "collect"),
+        (lambda path: write_excel_atomic(FRAME, path, worksheet=3), TypeError, "worksheet"),
+        (lambda path: write_excel_atomic(FRAME, path, worksheet="a/b"), ValueError, "was not written"),
+    ],
+)
+def test_wrong_frames_and_options_are_refused(folder: Path, call: Any, error: type[Exception], message: str) -> None:
+    """Nothing is written."""
+    with pytest.raises(error, match=message):
+        call(folder / "a.x")
+    assert not (folder / "a.x").exists()
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pl.DataFrame({"a": ["x" * 32_768]}), "32,767 letters"),
+        (pl.DataFrame({"a": [2**53 + 1]}), "15 digits"),
+        (pl.DataFrame({"a": [-(2**53) - 1]}), "15 digits"),
+        (pl.select(a=pl.int_range(1_048_576, dtype=pl.Int32)), "1,048,575 rows"),
+        (pl.DataFrame({str(number): [1] for number in range(16_385)}), "16,384"),
+    ],
+)
+def test_what_a_worksheet_would_cut_is_refused(folder: Path, frame: pl.DataFrame, message: str) -> None:
+    """Before anything is written; xlsxwriter would leave it out in silence."""
+    with pytest.raises(FlowValidationError, match=message):
+        write_excel_atomic(frame, folder / "a.xlsx")
+    assert not folder.exists()
+
+
+def test_a_worksheet_has_its_name_and_options(folder: Path) -> None:
+    """Those of Polars."""
+    path = write_excel_atomic(FRAME, folder / "a.xlsx", worksheet="amounts", float_precision=1, autofilter=False)
+
+    assert pl.read_excel(path, sheet_name="amounts").rows() == FRAME.rows()

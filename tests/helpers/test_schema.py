@@ -1,0 +1,147 @@
+"""Names made alike, and schemas applied part by part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from data_engine.errors import FlowValidationError
+from data_engine.helpers import TableSchema, normalize_column_name, normalize_column_names, normalized_column_renames
+
+
+@pytest.mark.parametrize(
+    ("name", "normal"),
+    [
+        ("Claim # Id", "claim#id"),
+        ("Workflow\tTo", "workflow_to"),
+        ("  A  B ", "a_b"),
+        ("a / b - c _ d \\ e", "a/b-c_d\\e"),
+        ("Größe É", "größe_é"),
+        ("", ""),
+        ("already_fine", "already_fine"),
+    ],
+)
+def test_a_name_becomes_normal(name: str, normal: str) -> None:
+    """And stays so."""
+    assert normalize_column_name(name) == normal
+    assert normalize_column_name(normal) == normal
+
+
+def test_only_changed_names_are_renamed() -> None:
+    """In a frame of either kind; unknown names do not matter."""
+    frame = pl.DataFrame({"Claim Id": [1], "amount": [2], "Other Name": [3]})
+
+    assert normalized_column_renames(frame.columns) == {"Claim Id": "claim_id", "Other Name": "other_name"}
+    assert normalize_column_names(frame).columns == ["claim_id", "amount", "other_name"]
+    assert normalize_column_names(frame, ["Claim Id", "no such"]).columns == ["claim_id", "amount", "Other Name"]
+    assert isinstance(normalize_column_names(frame.lazy()), pl.LazyFrame)
+
+
+@pytest.mark.parametrize("columns", [["A b", "a  b"], ["a_b", "A b"]])
+def test_names_that_would_collide_are_refused(columns: list[str]) -> None:
+    """Both are named."""
+    frame = pl.DataFrame({name: [1] for name in columns})
+
+    for call in (lambda: normalize_column_names(frame), lambda: normalized_column_renames(columns)):
+        with pytest.raises(FlowValidationError, match=f'"{columns[0]}" and "{columns[1]}" would both be called "a_b"'):
+            call()
+
+
+def test_a_name_collides_with_one_that_is_not_renamed_too() -> None:
+    """Where only some are normalized."""
+    with pytest.raises(FlowValidationError, match="would both"):
+        normalize_column_names(pl.DataFrame({"a_b": [1], "A b": [1]}), ["A b"])
+
+
+def test_each_part_of_a_schema_is_applied_on_its_own() -> None:
+    """To eager and lazy frames."""
+    schema = TableSchema(
+        columns=("id", "day"), dtypes={"id": pl.Int64, "day": pl.Date}, rename={"Claim": "id"}, drop=("x", "not there")
+    )
+    frame = pl.DataFrame({"Claim": ["1"], "day": ["2024-05-06"], "x": [1], "n": [2]})
+
+    for given in (frame, frame.lazy()):
+        renamed = schema.rename.apply(given)
+        typed = schema.dtypes.apply(schema.drop.apply(renamed))
+        kept = schema.columns.apply(typed).lazy().collect()
+        assert typed.lazy().collect().schema == {"id": pl.Int64, "day": pl.Date, "n": pl.String}
+        assert kept.columns == ["id", "day"]
+
+
+def test_text_in_iso_form_becomes_dates_and_times() -> None:
+    """As a schema for CSV files needs it."""
+    frame = pl.DataFrame(
+        {"d": ["2024-05-06"], "t": ["12:30:00"], "m": ["2024-05-06 12:30:00"], "z": ["2024-05-06T12:30:00"]}
+    )
+    schema = TableSchema(dtypes={"d": pl.Date, "t": pl.Time, "m": pl.Datetime, "z": pl.Datetime("ms", "UTC")})
+
+    for given in (frame, frame.lazy()):
+        typed = schema.dtypes.apply(given).lazy().collect()
+        assert typed.schema == {"d": pl.Date, "t": pl.Time, "m": pl.Datetime("us"), "z": pl.Datetime("ms", "UTC")}
+        assert typed.null_count().row(0) == (0, 0, 0, 0)
+
+
+def test_parts_are_plain_containers() -> None:
+    """Tuples and dicts, equal to those they were given."""
+    schema = TableSchema(columns=["a"], dtypes=[("a", pl.Int64)], rename=(("b", "a"),), drop=["c"])
+
+    assert schema.columns == ("a",)
+    assert schema.dtypes == {"a": pl.Int64}
+    assert schema.rename == {"b": "a"}
+    assert schema.drop == ("c",)
+    assert schema == TableSchema(("a",), {"a": pl.Int64}, {"b": "a"}, ("c",))
+    assert TableSchema().columns == ()
+    with pytest.raises(AttributeError):
+        schema.columns = ()  # type: ignore[misc,assignment]
+
+
+def test_a_schema_normalizes_the_names_it_knows() -> None:
+    """Or all, when it names none."""
+    frame = pl.DataFrame({"Claim Id": [1], "Other Name": [2]})
+
+    assert TableSchema(columns=["Claim Id"]).normalize_column_names(frame).columns == ["claim_id", "Other Name"]
+    assert TableSchema(columns=["Claim Id"]).columns.normalize_column_names(frame).columns == ["claim_id", "Other Name"]
+    assert TableSchema().normalize_column_names(frame).columns == ["claim_id", "other_name"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "message"),
+    [
+        ({"columns": ["a", "a"]}, ValueError, '"a" twice'),
+        ({"columns": [" "]}, ValueError, "blank"),
+        ({"columns": "ab"}, TypeError, "columns cannot be"),
+        ({"columns": [1]}, TypeError, "name columns by texts"),
+        ({"dtypes": {"": pl.Int64}}, ValueError, "blank"),
+        ({"dtypes": ["a"]}, TypeError, "must be a dict"),
+        ({"dtypes": [("a", pl.Int64), ("a", pl.String)]}, ValueError, '"a" twice'),
+        ({"rename": {"a": ""}}, ValueError, "blank"),
+        ({"rename": {"a": "c", "b": "c"}}, ValueError, '"c" twice'),
+        ({"rename": {"a": 1}}, TypeError, "by texts"),
+        ({"drop": ["a", "a"]}, ValueError, '"a" twice'),
+        ({"drop": 3}, TypeError, "drop cannot be"),
+    ],
+)
+def test_a_wrong_schema_is_refused_when_it_is_made(parts: dict[str, Any], error: type[Exception], message: str) -> None:
+    """With the part that is wrong."""
+    with pytest.raises(error, match=message):
+        TableSchema(**parts)
+
+
+@pytest.mark.parametrize(
+    ("apply", "message"),
+    [
+        (lambda frame: TableSchema(columns=["a", "z"]).columns.apply(frame), r'no column "z"(.|\n)*it has "a", "b"'),
+        (lambda frame: TableSchema(dtypes={"z": pl.Int64}).dtypes.apply(frame), 'no column "z"'),
+        (lambda frame: TableSchema(rename={"z": "y"}).rename.apply(frame), 'no column "z"'),
+        (lambda frame: TableSchema(rename={"a": "b"}).rename.apply(frame), 'more than one column "b"'),
+        (lambda frame: TableSchema(dtypes={"a": pl.Int64}).dtypes.apply(frame), "cannot be of its type"),
+    ],
+)
+def test_a_frame_that_does_not_fit_is_refused(apply: Any, message: str) -> None:
+    """With the columns it has."""
+    with pytest.raises(FlowValidationError, match=message):
+        apply(pl.DataFrame({"a": ["x"], "b": [1]}))
+    with pytest.raises(TypeError, match="frame must be"):
+        apply({"a": 1})
