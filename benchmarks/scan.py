@@ -20,6 +20,7 @@ from data_engine import Flow, run
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Watch
 from data_engine.engine.scanner import Scanner
+from data_engine.ledger.rows import SourceStates
 from data_engine.model import Signature, SourceState
 
 FOLDERS, FILES = 100, 1000
@@ -56,7 +57,9 @@ def steady_pass(root: Path) -> float:
     def state(name: str, seen: Signature) -> SourceState:
         return SourceState("claims", watch.key(name), "success", seen, "r1", None, None, seen, "r1")
 
-    states = {watch.key(name): state(name, seen) for name, seen in scanner.files()}
+    states = SourceStates("claims")
+    for name, seen in scanner.files():
+        states.put(state(name, seen))
     now_s = 0.0
     lookout = Lookout(watch, read=lambda: Memory(states), clock=lambda: now_s)
     first_s = cpu_s(lookout.look)

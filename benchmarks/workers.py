@@ -43,17 +43,18 @@ class Bench:
             local=where.local,
             interpreter=sys.executable,
             limit=2,
-            on_event=self.on_event,
+            store=self.store,
+            on_events=lambda job, events: None,
             on_done=lambda job, end: self.done.put_nowait(end),
             remember=lambda pid, create_time: None,
             forget=lambda pid: None,
         )
 
-    def on_event(self, job: Job, event: Event) -> None:
-        """Store it, as the daemon does."""
-        if isinstance(event, StepStarted) and not self.first_step_s:
+    def store(self, job: Job, events: list[Event]) -> None:
+        """As the daemon does."""
+        if any(isinstance(event, StepStarted) for event in events) and not self.first_step_s:
             self.first_step_s = time.perf_counter()
-        self.ledger.record(event)
+        self.ledger.record(*events)
 
     async def run(self, job_id: str, sources: tuple[JobSource, ...]) -> float:
         """Seconds until the job's first step."""

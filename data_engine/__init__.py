@@ -6,10 +6,11 @@ The floors of the package; imports only point down:
     7  client.py  runs.py     Workspace: the Python face; recorded runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
     4  engine/                candidates, runs, previews, executors, groups
-    3  ledger/                what ran, on this machine
+    3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
     2  notebook/              from notebooks to modules, and from errors to cells
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
-    0  errors.py files.py locks.py duration.py
+    1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
+    0  errors.py files.py locks.py clock.py duration.py shown.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from data_engine.flow.flow import Flow
     from data_engine.notebook.compile import compile_notebook
     from data_engine.runs import run
+    from jupyter_extension.panel import panel
 
 __version__ = "0.1.0"
 
@@ -45,6 +47,7 @@ __all__ = [
     "compile_notebook",
     "discover_flows",
     "load_flow",
+    "panel",
     "run",
 ]
 
@@ -62,6 +65,7 @@ _HOMES = {
     "compile_notebook": "data_engine.notebook.compile",
     "discover_flows": "data_engine.client",
     "load_flow": "data_engine.client",
+    "panel": "jupyter_extension.panel",
     "run": "data_engine.runs",
 }
 
@@ -78,3 +82,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext data_engine`: the magic `%flow`."""
+    from jupyter_extension.magics import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """`%unload_ext data_engine`: `%flow` is gone again."""
+    from jupyter_extension.magics import unload
+
+    unload(ipython)

@@ -6,19 +6,24 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 from data_engine.engine.home import Home, home
 from data_engine.engine.run import check_params
+from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, active_runs, status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
+from data_engine.lease.glance import glance, refuse_owned_elsewhere
+from data_engine.lease.status import lease_facts
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module, read_catalog
-from data_engine.notebook.deploy import cells_text, module_digests, read_contents
 from data_engine.notebook.load import FlowModules
+from data_engine.shown import Listing
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import select_workspace
@@ -139,12 +144,13 @@ class Workspace:
         if name is not None:
             find_module(modules, name)
         deployments = self.home.deployments()
-        stored = deployments.store()
-        entries = read_catalog(FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder))
-        wanted = tuple(entry for entry in entries if name is None or entry.name == name)
-        deployments.deploy(stored, {entry.name for entry in wanted if entry.error is None})
-        if name is None:
-            deployments.withdraw(set(deployments.deployed()) - {entry.name for entry in entries})
+        with deployments.keeping_sets():
+            stored = deployments.store()
+            entries = read_catalog(FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder))
+            wanted = tuple(entry for entry in entries if name is None or entry.name == name)
+            deployments.deploy(stored, {entry.name for entry in wanted if entry.error is None})
+            if name is None:
+                deployments.withdraw(set(deployments.deployed()) - {entry.name for entry in entries})
         return wanted
 
     def deployment(self, name: str) -> str:
@@ -153,16 +159,9 @@ class Workspace:
         "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
         """
         deployments = self.home.deployments()
-        pointer = deployments.deployed().get(name)
-        if pointer is None:
+        if name not in deployments.deployed():
             return "not deployed"
-        folder = self.layout.flow_modules_dir
-        if module_digests(read_contents(folder), folder).get(name) == pointer[1]:
-            return "as deployed"
-        cells = deployments.changed_cells(name)
-        if not cells:
-            return "edited, not deployed"
-        return f"edited, not deployed: {cells_text(cells)}"
+        return deployments.edits().get(name, "as deployed")
 
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first; of one flow when named.
@@ -176,7 +175,7 @@ class Workspace:
             )
         ledger = self.home.ledger()
         ledger.recover()
-        return ledger.runs(flow, limit)
+        return Listing(ledger.runs(flow, limit))
 
     def run_record(self, run_id: str) -> Run:
         """The run with this id, or with the only id that begins so.
@@ -199,7 +198,7 @@ class Workspace:
         Raises:
             FlowValidationError: there is no such run.
         """
-        return self.home.ledger().log(self.run_record(run_id).run_id)
+        return Listing(self.home.ledger().log(self.run_record(run_id).run_id))
 
     def steps(self, run_id: str) -> list[StepRun]:
         """The run's steps, in order.
@@ -207,16 +206,24 @@ class Workspace:
         Raises:
             FlowValidationError: there is no such run.
         """
-        return self.home.ledger().steps(self.run_record(run_id).run_id)
+        return Listing(self.home.ledger().steps(self.run_record(run_id).run_id))
 
     def reset(self, flow: str | None = None) -> int:
         """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs went.
 
+        Every source is due again, in a daemon that runs at once; a schedule owes nothing for the time before.
+
         Raises:
-            LedgerError: a run of it is running.
+            FlowValidationError: a run of it is under way, here or in another process of this machine.
         """
+        name = None if flow is None else check_flow_name(flow)
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):  # it was just leaving
+                return int(daemon.post("/reset", {"flow": name}, timeout_s=_LONG_S)["count"])
         ledger = self.home.ledger()
-        return ledger.reset_all() if flow is None else ledger.reset_flow(check_flow_name(flow))
+        ledger.recover()
+        return ledger.reset_all() if name is None else ledger.reset_flow(name)
 
     # -- the daemon ------------------------------------------------------------------------------------------------
 
@@ -276,7 +283,7 @@ class Workspace:
         pending = run_ids
         while pending:
             pending = daemon.post("/wait", {"run_ids": pending, "timeout_s": 20}, timeout_s=_LONG_S)["pending"]
-        return [self.run_record(run_id) for run_id in run_ids]
+        return Listing(self.run_record(run_id) for run_id in run_ids)
 
     def stop_run(self, run_id: str) -> None:
         """Ask a run of the daemon to end at its next step, item, or log line.
@@ -330,36 +337,135 @@ class Workspace:
             with suppress(DaemonGoneError):  # it was just leaving
                 return Facts(facts(daemon.get("/status")))
         ledger = self.home.ledger()
+        ledger.recover()
         last, switches = ledger.last_runs(), ledger.switches()
-        status = {
-            "workspace_id": self.workspace_id,
-            "workspace_root": str(self.root),
-            "daemon": {"running": False, "pid": None, "version": None},
-            "engine": {"on": False, "stopping": False},
-            "lease": {"state": "available", "owner": None, "token": 0, "heartbeat_age_s": None, "requested_by": None},
-            "flows": [
-                {
-                    "name": entry.name,
-                    "group": entry.group,
-                    "title": entry.title,
-                    "mode": entry.mode,
-                    "trigger": entry.trigger,
-                    "enabled": switches.get(entry.name, True),
-                    "state": "broken" if entry.error is not None else "manual" if entry.mode == "manual" else "engine off",
-                    "reason": None if entry.error is None else entry.error.what,
-                    "next_run_utc": None,
-                    "last_run": last[entry.name].as_dict() if entry.name in last else None,
-                    "error": None if entry.error is None else entry.error.as_dict(),
-                }
-                for entry in self.catalog()
-            ],
-            "active_runs": [
-                {"run_id": run.run_id, "flow": run.flow, "source": run.source, "step": None,
-                 "started_at_utc": run.started_at_utc}
-                for run in ledger.running()
-            ],
-        }  # fmt: skip
-        return Facts(facts(status))
+        return Facts(
+            facts(
+                status_of(
+                    WorkspaceFacts(
+                        self.workspace_id,
+                        str(self.root),
+                        flows=[
+                            replace(known, last_run=last.get(name), is_enabled=switches.get(name, True))
+                            for name, known in self._standing().items()
+                        ],
+                        active=active_runs(ledger),
+                        lease=self._glance(),
+                        daemon=DaemonFacts(interpreter=recorded_interpreter(ledger)),
+                    )
+                )
+            )
+        )
+
+    def _standing(self) -> dict[str, FlowFacts]:
+        """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""
+        deployments = self.home.deployments()
+        deployed, edits = deployments.deployed(), deployments.edits()
+        found = {}
+        for entry in self.catalog():
+            edit, modules = edits.get(entry.name), None
+            if edit is not None and entry.error is not None:
+                edit, modules = f"{edit}\n{entry.error}", deployments.modules_of(entry.name)
+            if modules is not None:
+                old = {one.name: one for one in read_catalog(modules)}.get(entry.name)
+                entry = entry if old is None or old.error is not None else old
+            found[entry.name] = FlowFacts(entry, is_deployed=entry.name in deployed, edit=edit)
+        return found
+
+    def next_runs(self) -> dict[str, str]:
+        """When the next slot or tick of each schedule comes, in UTC; empty while the engine is off."""
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):
+                flows = daemon.get("/status")["flows"]
+                return {flow["name"]: flow["next_run_utc"] for flow in flows if flow["next_run_utc"] is not None}
+        return {}
+
+    def interpreter(self) -> str:
+        """The Python the workers run with on this machine: the one that was chosen, else that of the last start."""
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):
+                return str(daemon.get("/ping")["interpreter"])
+        return recorded_interpreter(self.home.ledger()) or sys.executable
+
+    def set_interpreter(self, path: str | os.PathLike[str] | None) -> None:
+        """Let workers run with this Python from now on; None: with that of whoever starts the daemon. Runs under way go on.
+
+        Raises:
+            WorkspaceError: it is not there, or does not have this version of Data Engine.
+        """
+        chosen = None if path is None else checked_interpreter(path)
+        ledger = self.home.ledger()
+        choose_interpreter(ledger, chosen)
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):
+                daemon.post("/interpreter", {"path": recorded_interpreter(ledger) or sys.executable})
+
+    def lease(self) -> Facts:
+        """Who owns the workspace and what could be done about it; `words` says it in a line. Only a daemon sees ages.
+
+        Raises:
+            WorkspaceError: this machine's state cannot be used.
+
+        Example:
+            >>> import tempfile
+            >>> Workspace.create(tempfile.mkdtemp()).lease().state
+            'available'
+        """
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):
+                return Facts(facts(daemon.get("/status")["lease"]))
+        return Facts(facts(self._glance()))
+
+    def _glance(self) -> dict[str, Any]:
+        return lease_facts(glance(self.layout.workspace_state_dir, self.home.local.identity))
+
+    def request_control(self) -> Facts:
+        """Ask the owner for the workspace: this machine's daemon (started if need be) owns it once the owner agrees.
+
+        Nothing is interrupted there. The request stands until `withdraw_request`, or until this machine's daemon ends.
+
+        Raises:
+            OwnedElsewhereError: the shared folder cannot be written.
+        """
+        return self._ask_lease("request", start=True, client="python")
+
+    def withdraw_request(self) -> Facts:
+        """Ask for the workspace no longer."""
+        return self._ask_lease("withdraw")
+
+    def release_control(self, now: bool = False) -> Facts:
+        """Give the workspace up when its running work is done: to whoever has asked for it, else to anybody.
+
+        With `now=True` running work is stopped at its next step or item first. The engine goes on at the new owner when one
+        has asked for the workspace; else it is off. Does nothing where this machine does not own it.
+        """
+        return self._ask_lease("release", now=now)
+
+    def take_over(self) -> Facts:
+        """Own the workspace of an owner that has been silent for the stale threshold; the engine goes on where it was on.
+
+        Raises:
+            OwnedElsewhereError: the owner has not been silent for long enough, or the drive cannot keep one owner.
+        """
+        return self._ask_lease("take-over", start=True)
+
+    def repair_lease(self) -> str:
+        """Mend a damaged list of generations from its newest readable one; what was lost, in words.
+
+        Raises:
+            WorkspaceError: nothing is damaged, nothing can be read, or its owner may still be at work.
+        """
+        return str(self._daemon(start=True).post("/lease", {"do": "repair"}, timeout_s=_LONG_S)["said"])
+
+    def _ask_lease(self, do: str, *, start: bool = False, **more: Any) -> Facts:
+        daemon = self._daemon(start=True) if start else self._daemon()
+        if daemon is None:
+            return self.lease()
+        return Facts(facts(daemon.post("/lease", {"do": do, **more}, timeout_s=_LONG_S)["lease"]))
 
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Facts]:
         """Why a flow, or a source file, does or does not run: `flow`, `source` and `reason` of each.
@@ -370,7 +476,7 @@ class Workspace:
         subject = os.fspath(flow_or_path)
         if os.sep in subject or Path(subject).exists():
             subject = str(Path(subject).resolve())
-        return [Facts(one) for one in self._running_daemon().get("/explain", subject=subject)["reasons"]]
+        return Listing(map(Facts, self._running_daemon().get("/explain", subject=subject)["reasons"]))
 
     def _switch(self, name: str, is_enabled: bool) -> None:
         daemon = self._daemon()
@@ -378,6 +484,9 @@ class Workspace:
             daemon.post("/enable", {"flow": name, "enabled": is_enabled})
             return
         find_module(self.home.modules(), name)
+        refuse_owned_elsewhere(
+            self.layout.workspace_state_dir, self.home.local.identity, what="switching a flow on or off"
+        )
         self.home.ledger().set_switch(name, is_enabled)
 
     @overload
@@ -387,14 +496,15 @@ class Workspace:
     def _daemon(self, *, start: bool = False) -> DaemonClient | None:
         """The client of a daemon that runs; started if wanted. Kept while that daemon lives."""
         known = _daemons.get(self.root)
-        if known is not None and read_endpoint(self.home.local) == known.endpoint and known.endpoint.is_alive():
+        is_there = known is not None and read_endpoint(self.home.local) == known.endpoint and known.endpoint.is_alive()
+        if known is not None and is_there and (not start or known.answers()):
             return known
         if known is not None:
             _daemons.pop(self.root).close()
         if start:
             from data_engine.daemon.start import start_daemon
 
-            client: DaemonClient | None = start_daemon(self.home)
+            client: DaemonClient | None = start_daemon(self.home, interpreter=sys.executable)
         else:
             client = DaemonClient.connect(self.home.local)
         if client is not None:

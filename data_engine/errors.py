@@ -18,13 +18,15 @@ Errors pickle, because worker processes send them home.
 
 from __future__ import annotations
 
+from data_engine.shown import Shown
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
 
-class FlowValidationError(ValueError):
+class FlowValidationError(Shown, ValueError):
     """A mistake with its mend: `what` is wrong, `where` it is, and the `mend`.
 
     When `run_once()` raises it, `completed` holds the contexts of the sources that finished before. `trace` is the

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
+
+from data_engine.shown import Shown
 
 RUN_STATUSES = ("started", "success", "failed", "stopped", "killed", "abandoned")
 """Every word a run's status can be."""
@@ -131,7 +134,7 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """The keys and values `data-engine runs --json` prints."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}  # a status has one for each flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +172,8 @@ class LogEntry:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """What is known of one source of one flow.
+class SourceState(NamedTuple):
+    """What is known of one source of one flow; a named tuple, because a folder may have a hundred thousand.
 
     `last` is the signature of the last run that ended, with its `status`, run and error; `success` the signature of the
     last run that ended well, None when there was none. `abandoned_in_a_row` counts the newest runs that were abandoned.
@@ -190,7 +192,7 @@ class SourceState:
     abandoned_in_a_row: int = 0
 
 
-class Facts(dict[str, Any]):
+class Facts(Shown, dict[str, Any]):
     """A JSON object whose keys are attributes too.
 
     Example:
@@ -220,4 +222,10 @@ def utc_text(at_s: float) -> str:
         >>> utc_text(0)
         '1970-01-01T00:00:00.000000+00:00'
     """
-    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="microseconds")
+    second, microsecond = divmod(round(at_s * 1_000_000), 1_000_000)
+    return f"{_second_text(second)}.{microsecond:06d}+00:00"
+
+
+@lru_cache(maxsize=8)
+def _second_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]

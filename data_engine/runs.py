@@ -18,10 +18,12 @@ from data_engine.engine.run import check_params, run_source
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
+from data_engine.lease.glance import refuse_owned_elsewhere
 from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry, find_module
 from data_engine.notebook.deploy import file_facts
 from data_engine.notebook.locate import annotate_call
+from data_engine.shown import Listing
 
 _PRUNE_EVERY_S = 3600.0
 _REREAD_EVERY_S = 2.0
@@ -43,10 +45,11 @@ def run_once(
     Raises:
         FlowExecutionError: with `on_error="raise"`, the first failure; `.completed` holds the finished contexts.
         FlowStoppedError: a run was stopped; `.completed` likewise.
+        OwnedElsewhereError: another workstation owns the workspace, and there is no `force`.
         GroupBusyError: the flow's group is running further up in this very call.
     """
     try:
-        return _run_once(flow, source, params, on_error, listen)
+        return _run_once(flow, source, params, on_error, listen, force)
     except FlowValidationError as error:
         annotate_call(error)
         raise
@@ -58,6 +61,7 @@ def _run_once(
     params: Mapping[str, Any] | None,
     on_error: str,
     listen: Callable[[Event], None] | None,
+    force: bool,
 ) -> list[FlowContext]:
     flow = settle_flow(flow)
     if on_error not in ("raise", "continue"):
@@ -67,6 +71,8 @@ def _run_once(
     given = check_params(params)
     sources = startup_sources(flow) if source is None else (pick_source(flow, source),)
     where = home_of(flow)
+    if where is not None and not force:
+        _refuse_owned_elsewhere(where, "run_once()")
     line = ProgressLine(len(sources))
     ledger = None if where is None else where.ledger()
 
@@ -77,7 +83,7 @@ def _run_once(
         if listen is not None:
             listen(event)
 
-    finished: list[FlowContext] = []
+    finished: list[FlowContext] = Listing()
     try:
         for one in sources:
             with holding_group(flow, where):
@@ -123,12 +129,15 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
             "run() was given no flow", where="run(*flows)", mend="run(flow, ...), such as run(*discover_flows())"
         )
     homes = {where.layout.root: where for flow in flows if (where := home_of(settle_flow(flow))) is not None}
+    if not force:
+        for where in homes.values():
+            _refuse_owned_elsewhere(where, "run()")
 
     def upkeep() -> None:
         for where in homes.values():
             _prune_when_due(where)
 
-    return run_until_interrupted(flows, upkeep=upkeep)
+    return Listing(run_until_interrupted(flows, upkeep=upkeep))
 
 
 def run_workspace(
@@ -144,6 +153,7 @@ def run_workspace(
     """
     for name in names:
         find_module(ws.home.modules(), name)
+    _refuse_owned_elsewhere(ws.home, "running flows here")
     good: dict[str, Flow] = {}
     seen: object = None
     looked_s = float("-inf")
@@ -206,6 +216,12 @@ def show(flow: Flow) -> Any:
             mend="use preview(source=...) for one file, or run_once() for all",
         )
     return run_once(settled)[0].current
+
+
+def _refuse_owned_elsewhere(where: Home, what: str) -> None:
+    refuse_owned_elsewhere(
+        where.layout.workspace_state_dir, where.local.identity, what=what, or_else="give run_once() or run() force=True"
+    )
 
 
 def _prune_when_due(where: Home) -> None:

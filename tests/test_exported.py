@@ -21,11 +21,12 @@ def test_all_is_sorted_and_each_name_has_one_home() -> None:
 
 
 def test_nothing_else_is_public() -> None:
-    """Besides the names, the package holds its version and, once loaded, its own modules."""
+    """Besides the names, the package holds its version, IPython's two hooks and, once loaded, its own modules."""
+    hooks = {"load_ipython_extension", "unload_ipython_extension"}
     modules = {path.stem for path in Path(data_engine.__file__).parent.iterdir()}
     public = {name for name in vars(data_engine) if not name.startswith("_")}
 
-    assert public - set(data_engine.__all__) - modules - {"annotations", "TYPE_CHECKING"} == set()
+    assert public - set(data_engine.__all__) - modules - hooks - {"annotations", "TYPE_CHECKING"} == set()
 
 
 @pytest.mark.parametrize("name", data_engine.__all__)

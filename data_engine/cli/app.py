@@ -85,6 +85,7 @@ def make_app() -> typer.Typer:
         flows,
         history,
         lab,
+        lease,
         options,
         previewing,
         running,
@@ -119,6 +120,7 @@ def make_app() -> typer.Typer:
     app.command("disable")(daemon.disable)
     app.command("stop-run")(daemon.stop_run)
     app.command("kill-run")(daemon.kill_run)
+    app.add_typer(lease.make_app(), name="lease")
     app.command("kill")(daemon.kill)
     app.command("reset")(history.reset)
     return app

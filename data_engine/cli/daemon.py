@@ -76,9 +76,9 @@ def explain(
     if as_json:
         print_json(reasons)
         return 0
-    shown = table("FLOW", "SOURCE", "REASON")
+    shown = table("FLOW", "SOURCE", "REASON", "NEXT")
     for one in reasons:
-        shown.add_row(one["flow"], one["source"] or "", one["reason"])
+        shown.add_row(one["flow"], one["source"] or "", one["reason"], local_time(one["next_run_utc"]))
     say(shown)
     return 0
 
@@ -168,19 +168,20 @@ def _tell_status(ws: Workspace, as_json: bool) -> int:
     say(f"daemon   {'running, pid ' + str(daemon['pid']) if daemon['running'] else 'not running'}")
     say(f"engine   {'on' if engine['on'] else 'off'}")
     say("")
-    shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "")
+    shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
     for flow in found["flows"]:
         last = flow["last_run"]
         ended = "" if last is None else f"{last['status']}, {local_time(last['started_at_utc'])}"
-        note = flow.get("edit") or (flow["reason"] if flow["state"] in ("broken", "disabled") else "") or ""
+        note = "; ".join(filter(None, [flow["edit"], flow["reason"]]))
         row = (flow["name"], flow["group"] or "", flow["state"], local_time(flow["next_run_utc"]), ended, note)
         shown.add_row(*row, style="red" if flow["state"] == "broken" else "")
     say(shown)
     if found["active_runs"]:
         say("")
-        active = table("RUN", "FLOW", "SOURCE", "STEP", "SINCE")
+        active = table("RUN", "FLOW", "SOURCE", "STEP", "SINCE", "PROCESS")
         for run in found["active_runs"]:
             since = local_time(run["started_at_utc"])
-            active.add_row(run["run_id"][:8], run["flow"], run["source"] or "", run["step"] or "", since)
+            process = "daemon" if run["in_daemon"] else f"pid {run['pid']}"
+            active.add_row(run["run_id"][:8], run["flow"], run["source"] or "", run["step"] or "", since, process)
         say(active)
     return 0

@@ -20,19 +20,21 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
         entries = ws.catalog()
+        coming = ws.next_runs()
     if as_json:
-        print_json([entry.as_dict() for entry in entries])
+        print_json([entry.as_dict() | {"next_run_utc": coming.get(entry.name)} for entry in entries])
         return 0
     if not entries:
         say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
         return 0
-    flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE")
+    flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT")
     for entry in entries:
         if entry.error is None:
             source = short_path(entry.source, ws.root)
-            flows.add_row(entry.name, entry.title, entry.group, entry.mode, entry.trigger, source)
+            coming_at = local_time(coming.get(entry.name))
+            flows.add_row(entry.name, entry.title, entry.group, entry.mode, entry.trigger, source, coming_at)
         else:
-            flows.add_row(entry.name, entry.title, "", "broken", "", "", style="red")
+            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", style="red")
     say(flows)
     for entry in entries:
         if entry.error is not None:
@@ -56,10 +58,12 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
         for step in module.flow.steps
     ]
+    coming = ws.next_runs().get(entry.name)
     if as_json:
-        print_json(entry.as_dict() | {"steps": steps, "last_run": None if last is None else last.as_dict()})
+        live = {"next_run_utc": coming, "last_run": None if last is None else last.as_dict()}
+        print_json(entry.as_dict() | {"steps": steps} | live)
     else:
-        _say_flow(entry, steps, last, ws.root)
+        _say_flow(entry, steps, last, coming, ws.root)
     return 0
 
 
@@ -75,7 +79,9 @@ def short_path(path: str | None, root: Path) -> str:
     return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
 
-def _say_flow(entry: CatalogEntry, steps: list[dict[str, Any]], last: Run | None, root: Path) -> None:
+def _say_flow(
+    entry: CatalogEntry, steps: list[dict[str, Any]], last: Run | None, coming: str | None, root: Path
+) -> None:
     say(entry.title, style="bold")
     if entry.description:
         say(entry.description)
@@ -88,6 +94,7 @@ def _say_flow(entry: CatalogEntry, steps: list[dict[str, Any]], last: Run | None
         "trigger": entry.trigger,
         "source": short_path(entry.source, root),
         "mirror": short_path(entry.mirror, root),
+        "next run": local_time(coming) or "-",
         "last run": _last_run(last),
     }
     for name, value in facts.items():

@@ -6,6 +6,7 @@ Exactly one runs for a workspace and machine: it holds a lock for its life, and 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import logging.handlers
@@ -15,28 +16,44 @@ import sys
 import time
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data_engine import __version__
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
+from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.loop import Daemon
+from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.requests import DaemonRequests
 from data_engine.daemon.server import listen, make_application
+from data_engine.daemon.sessions import create_time_of
 from data_engine.daemon.workers import Workers, end_orphans
 from data_engine.engine.home import Home, home
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import write_text_atomic
+from data_engine.ledger.ledger import Ledger
 from data_engine.locks import OsLock
+from data_engine.workspace.identity import keep_identity
 
 LOG_BYTES = 1_000_000
 LOG_FILES = 3
+_GARBAGE_THRESHOLD = (
+    20_000  # what is known of a hundred thousand files is no garbage; looking for some costs more than it
+)
 _IDLE_LOOK_S = 1.0
+_GONE_S = 86400.0
+_GONE_IDLE_S = 60.0
+_HERE, _GONE, _OTHER = "is there", "is gone", "is another workspace now"
 
 log = logging.getLogger("data_engine.daemon")
 
 
 def main() -> int:
-    """Serve the workspace named by the first argument until there is nothing to do."""
+    """Serve the workspace named by the first argument until there is nothing to do.
+
+    The second one, if any, is the interpreter of whoever starts it, to be recorded.
+    """
     where = home(Path(sys.argv[1]))
     where.local.runtime_dir.mkdir(parents=True, exist_ok=True)
     lock = OsLock(where.local.daemon_lock_path)
@@ -44,8 +61,14 @@ def main() -> int:
         return 0
     os.chdir(where.local.runtime_dir)
     _log_to(where.local.daemon_log_path)
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD)
     try:
-        asyncio.run(_serve(where))
+        asyncio.run(_serve(where, sys.argv[2] if len(sys.argv) > 2 else None))
+    except FlowValidationError as error:
+        log.error("%s", error)  # noqa: TRY400 - it says all there is to say
+        print(error, file=sys.stderr)
+        return 1
     except Exception:
         log.exception("the daemon ended")
         raise
@@ -54,9 +77,21 @@ def main() -> int:
     return 0
 
 
-async def _serve(where: Home) -> None:
-    import psutil
+def _interpreter(ledger: Ledger, started_by: str | None) -> str:
+    """The Python for the workers.
 
+    Raises:
+        WorkspaceError: the recorded one cannot be used; no other is taken in its place.
+    """
+    if started_by is not None:
+        note_start(ledger, started_by)
+    found = recorded_interpreter(ledger)
+    if found is None or found == sys.executable:
+        return sys.executable
+    return checked_interpreter(found)
+
+
+async def _serve(where: Home, started_by: str | None) -> None:
     pids = _Pids(where.local.runtime_dir / "workers.json")
     for pid in end_orphans(pids.recorded()):
         log.warning("ended worker %s of a daemon that is gone", pid)
@@ -65,11 +100,15 @@ async def _serve(where: Home) -> None:
     for run_id in ledger.recover():
         log.warning("run %s was abandoned: its process died", run_id)
 
+    interpreter = _interpreter(ledger, started_by)
+    where.settings()  # those it starts with must be good
+    where = replace(where, keeps_settings=True)
+
     def make_workers(**callbacks: Any) -> Workers:
         return Workers(
             workspace_root=where.layout.root,
             local=where.local,
-            interpreter=sys.executable,
+            interpreter=interpreter,
             limit=where.settings().executor.workers,
             remember=pids.remember,
             forget=pids.forget,
@@ -83,19 +122,18 @@ async def _serve(where: Home) -> None:
         how["kill"] = how["kill"] or kill
         ending.set()
 
-    daemon = Daemon(where, make_workers)
     daemon_id, token = uuid.uuid4().hex, new_token()
+    daemon = Daemon(where, make_workers, keeper_of(where, daemon_id))
     requests = DaemonRequests(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
     server, port = listen(make_application(requests, token))
-    process = psutil.Process()
-    endpoint = Endpoint(process.pid, process.create_time(), port, __version__, daemon_id, str(where.layout.root))
+    endpoint = Endpoint(os.getpid(), create_time_of(os.getpid()), port, __version__, daemon_id, str(where.layout.root))
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
             asyncio.get_running_loop().add_signal_handler(number, shut_down, False)
         except NotImplementedError:
             signal.signal(number, lambda *_: shut_down(False))
     write_endpoint(where.local, endpoint, token)
-    log.info("daemon %s of %s listens on port %s", process.pid, where.layout.root, port)
+    log.info("daemon %s of %s listens on port %s", os.getpid(), where.layout.root, port)
     try:
         await daemon.start()
         await _until_idle(daemon, requests, where, ending)
@@ -108,8 +146,13 @@ async def _serve(where: Home) -> None:
 
 
 async def _until_idle(daemon: Daemon, requests: DaemonRequests, where: Home, ending: asyncio.Event) -> None:
-    """Return when somebody ends the daemon, the workspace is gone, or nobody has needed it for `[daemon] idle_exit`."""
-    busy_s = time.monotonic()
+    """Return when somebody ends the daemon, or nobody has needed it for `[daemon] idle_exit`.
+
+    A workspace that is gone may lie on a share that comes back: an engine that is on waits for it for a day, others a minute.
+    """
+    busy_s = there_s = time.monotonic()
+    place = _HERE
+    looking: asyncio.Future[str] | None = None
     while not ending.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(ending.wait(), _IDLE_LOOK_S)
@@ -118,9 +161,28 @@ async def _until_idle(daemon: Daemon, requests: DaemonRequests, where: Home, end
             busy_s = now_s
         if now_s - max(busy_s, requests.last_request_s) > where.settings().daemon.idle_exit_s:
             return
-        if not where.layout.root.is_dir():
-            log.error("the workspace folder %s is gone", where.layout.root)
+        if looking is not None and looking.done():
+            found, looking = looking.result(), None
+            if found != place:
+                log.log(logging.INFO if found == _HERE else logging.ERROR, "%s %s", where.layout.root, found)
+            place = found
+        if looking is None:  # a share that hangs holds up this look, and nothing else
+            looking = asyncio.ensure_future(asyncio.to_thread(_look_at_place, where))
+        if place != _GONE:
+            there_s = now_s
+        waits_s = _GONE_S if daemon.is_engine_on else _GONE_IDLE_S
+        if place == _OTHER or (place == _GONE and now_s - there_s > waits_s):
             return
+
+
+def _look_at_place(where: Home) -> str:
+    """What is where the workspace was, in a few words."""
+    if not where.layout.flow_modules_dir.is_dir():
+        return _GONE
+    try:
+        return _HERE if keep_identity(where.layout, where.local.identity) else _OTHER
+    except WorkspaceError as error:
+        return f"is not quite there: {error}"
 
 
 class _Pids:
@@ -142,7 +204,8 @@ class _Pids:
 
     def forget(self, pid: int) -> None:
         self._pids.pop(pid, None)
-        self._write()
+        with suppress(OSError):  # the disk is full; a pid too many does no harm, its start time is no other's
+            self._write()
 
     def clear(self) -> None:
         self._pids.clear()

@@ -17,10 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from data_engine.daemon.messages import MAX_LINE, Frames, Message, encode
+from data_engine.daemon.messages import MAX_LINE, EventLines, Frames, Message, encode
 from data_engine.daemon.sessions import MARK, create_time_of, end_session
 from data_engine.daemon.worker import WHERE_SIGNAL
 from data_engine.errors import FlowValidationError
+from data_engine.model import Event
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,9 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 class Child:
     """A worker process that runs as long as it is here. Everything is called on the thread of the running loop.
 
-    `on_messages` gets what it sends, `on_lines` the lines it or what it started wrote to a standard stream, with the level
-    of that stream; `on_end` its exit status once it is gone with its session.
+    `on_events` gets what happens in its runs, `on_messages` what it sends otherwise, `on_lines` the lines it or what it
+    started wrote to a standard stream, with the level of that stream; `on_end` its exit status once it is gone with its
+    session. Events come before the messages and lines that follow them.
 
     Raises:
         OSError: the interpreter cannot be started.
@@ -49,44 +51,53 @@ class Child:
         environment: Mapping[str, str],
         folder: Path,
         *,
+        on_events: Callable[[list[Event]], None],
         on_messages: Callable[[Iterator[Message]], None],
         on_lines: Callable[[str, list[bytes]], None],
         on_end: Callable[[int], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._on_events = on_events
         self._on_messages = on_messages
         self._on_lines = on_lines
         self._on_end = on_end
         self._frames = Frames()
+        self._event_lines = EventLines()
         self._unsent = bytearray()
         self._is_writing = False
         self._is_ended = False
         self._stderr_tail = b""
         folder.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
+        our_events, their_events = socket.socketpair()
+        descriptors = (theirs.fileno(), their_events.fileno())
+        command = [interpreter, "-P", "-m", "data_engine.daemon.worker", *map(str, descriptors), str(os.getpid())]
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [interpreter, "-P", "-m", "data_engine.daemon.worker", str(theirs.fileno()), str(os.getpid())],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=descriptors,
                 env=environment,
                 cwd=folder,
                 start_new_session=True,
             )
         except BaseException:
             ours.close()
+            our_events.close()
             raise
         finally:
             theirs.close()
+            their_events.close()
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self.pid = self._process.pid
         self.create_time = create_time_of(self.pid)
-        self._channel = ours
+        self._channel, self._events = ours, our_events
         ours.setblocking(False)
+        our_events.setblocking(False)
         self._loop.add_reader(ours, self._read_channel)
         self._texts = [_Text(self._process.stdout, "INFO"), _Text(self._process.stderr, "ERROR")]
         for text in self._texts:
@@ -101,6 +112,25 @@ class Child:
         """Send an encoded message likewise."""
         self._unsent += frame
         self._write()
+
+    def answer(self, byte: bytes) -> None:
+        """Let the run go on that waits for an answer."""
+        with suppress(OSError):  # it is gone, and its end will say so
+            self._events.send(byte)
+
+    def take_events(self) -> None:
+        """Take what has happened in its run so far; nobody is woken for that alone."""
+        try:
+            while data := self._events.recv(_READ_BYTES):
+                if events := self._event_lines.feed(data):
+                    self._on_events(events)
+                if len(data) < _READ_BYTES:
+                    break
+        except OSError:
+            pass
+        except FlowValidationError:
+            log.exception("worker %d is ended for what it sent", self.pid)
+            self.end()
 
     def end(self) -> None:
         """End it now, with everything it started."""
@@ -147,6 +177,7 @@ class Child:
             self._loop.remove_reader(self._channel)
             self._loop.call_later(_WAIT_AFTER_EOF_S, self.end)
             return
+        self.take_events()
         try:
             self._on_messages(self._frames.feed(data))
         except FlowValidationError:
@@ -156,6 +187,7 @@ class Child:
     def _read_channel_and_text(self, text: _Text) -> None:
         self._read_channel()  # what it reported before it wrote comes first
         if not self._is_ended:
+            self.take_events()
             self._read_text(text)
 
     def _read_text(self, text: _Text) -> int:
@@ -208,7 +240,9 @@ class Child:
         with suppress(FlowValidationError, OSError):
             self._channel.setblocking(False)
             while data := self._channel.recv(_READ_BYTES):
+                self.take_events()
                 self._on_messages(self._frames.feed(data))
+        self.take_events()
         end_session(self.pid)
         self._is_ended = True
         status = self._process.wait()
@@ -219,6 +253,7 @@ class Child:
         self._loop.remove_writer(self._channel)
         self.finish_lines()
         self._channel.close()
+        self._events.close()
         for text in self._texts:
             text.file.close()
         self._on_end(status)

@@ -18,6 +18,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, Workspac
 from data_engine.workspace.layout import LocalLayout
 
 API = "/v1"
+PING_S = 5.0
 
 
 class DaemonGoneError(WorkspaceError):
@@ -25,7 +26,7 @@ class DaemonGoneError(WorkspaceError):
 
 
 class DaemonClient:
-    """Requests to one daemon; may be used from several threads.
+    """Requests to one daemon; may be used from several threads. `is_ending` is whether it was, when the client connected.
 
     Raises:
         DaemonGoneError: from every request, when the daemon is gone.
@@ -34,9 +35,11 @@ class DaemonClient:
 
     def __init__(self, endpoint: Endpoint, token: str) -> None:
         self.endpoint = endpoint
+        self.is_ending = False
         self._token = token
         self._lock = threading.Lock()
-        self._connection: http.client.HTTPConnection | None = None
+        self._kept: list[http.client.HTTPConnection] = []
+        self._is_closed = False
 
     @classmethod
     def connect(cls, local: LocalLayout) -> DaemonClient | None:
@@ -47,7 +50,9 @@ class DaemonClient:
             return None
         client = cls(endpoint, token)
         try:
-            if client.get("/ping").get("daemon_id") == endpoint.daemon_id:
+            said = client.get("/ping", PING_S)
+            if said.get("daemon_id") == endpoint.daemon_id:
+                client.is_ending = said.get("ending") is True
                 return client
         except FlowValidationError:
             pass  # gone, or somebody else who does not know this token
@@ -63,54 +68,71 @@ class DaemonClient:
         """The daemon's answer to a request."""
         return self._request("POST", path, body or {}, timeout_s)
 
+    def answers(self) -> bool:
+        """Whether the daemon answers now, and is not about to end."""
+        try:
+            return self.get("/ping", PING_S).get("ending") is not True
+        except DaemonGoneError:
+            return False
+
     def close(self) -> None:
-        """Let the connection go."""
+        """Let the connections go."""
         with self._lock:
-            self._drop()
+            self._is_closed = True
+            kept, self._kept = self._kept, []
+        for connection in kept:
+            connection.close()
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
         payload = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        with self._lock:
-            was_kept = self._connection is not None
-            try:
-                status, data = self._exchange(method, path, payload, headers, timeout_s)
-            except (OSError, http.client.HTTPException) as error:
-                self._drop()
-                if not was_kept or method != "GET":
-                    raise self._gone(error) from error
-                try:  # a kept connection may have been closed in between; a question may be asked twice
-                    status, data = self._exchange(method, path, payload, headers, timeout_s)
-                except (OSError, http.client.HTTPException) as again:
-                    self._drop()
-                    raise self._gone(again) from again
+        with self._lock:  # whoever waits long for an answer keeps its own connection, and nobody else
+            connection = self._kept.pop() if self._kept else None
         try:
+            try:
+                status, data = self._exchange(
+                    connection or self._connected(timeout_s), method, path, payload, timeout_s
+                )
+            except (OSError, http.client.HTTPException):
+                if connection is None or method != "GET":
+                    raise
+                # A kept connection may have been closed in between; a question may be asked twice.
+                status, data = self._exchange(self._connected(timeout_s), method, path, payload, timeout_s)
             answer = json.loads(data)
-        except ValueError as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._gone(error) from error
         if status != 200:
             raise _as_error(answer)
         return answer if isinstance(answer, dict) else {}
 
-    def _exchange(
-        self, method: str, path: str, payload: bytes | None, headers: dict[str, str], timeout_s: float
-    ) -> tuple[int, bytes]:
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", self.endpoint.port, timeout=timeout_s)
-            self._connection.connect()
-            self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connection.sock.settimeout(timeout_s)
-        self._connection.request(method, f"{API}{path}", body=payload, headers=headers)
-        response = self._connection.getresponse()
-        data = response.read()
-        if response.will_close:
-            self._drop()
-        return response.status, data
+    def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.endpoint.port, timeout=timeout_s)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, payload: bytes | None, timeout_s: float
+    ) -> tuple[int, bytes]:
+        """The daemon's answer; the connection is kept for the next request, or closed."""
+        is_kept = False
+        try:
+            connection.sock.settimeout(timeout_s)
+            connection.request(
+                method,
+                f"{API}{path}",
+                body=payload,
+                headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+            )
+            response = connection.getresponse()
+            data = response.read()
+            with self._lock:
+                is_kept = not (response.will_close or self._is_closed)
+                if is_kept:
+                    self._kept.append(connection)
+            return response.status, data
+        finally:
+            if not is_kept:
+                connection.close()
 
     def _gone(self, error: Exception) -> DaemonGoneError:
         return DaemonGoneError(

@@ -19,7 +19,7 @@ from data_engine.notebook.deploy import (
     Move,
     Quiet,
     Sighting,
-    cells_text,
+    edit_text,
     file_facts,
     next_move,
 )
@@ -66,6 +66,12 @@ class Deployer:
             await self._decide(is_start, asked)
         except FlowValidationError as error:
             self.trouble = error
+        except OSError as error:
+            self.trouble = FlowValidationError(
+                f"the flow modules cannot be read: {error.strerror or error}",
+                where=str(error.filename or self.home.layout.flow_modules_dir),
+                mend="check whether its drive is connected and readable",
+            )
         return before != self.flows
 
     async def _look(self) -> None:
@@ -125,7 +131,4 @@ class Deployer:
     def _edit(self, name: str, move: Move | None) -> str | None:
         if not isinstance(move, (Quiet, AwaitsRequest, Broken)):
             return None
-        cells = self.home.deployments().changed_cells(name)
-        where = f": {cells_text(cells)}" if cells else ""
-        error = f"\n{move.error}" if isinstance(move, Broken) else ""
-        return f"edited, not deployed{where}{error}"
+        return edit_text(self.home.deployments().changed_cells(name), move.error if isinstance(move, Broken) else None)

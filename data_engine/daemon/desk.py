@@ -90,6 +90,11 @@ class Desk:
         lanes = self._lanes.values() if flow is None else filter(None, [self._lanes.get(flow)])
         return [work for lane in lanes for work in lane.waiting]
 
+    def first(self, flow: str) -> Work | None:
+        """What of the flow is next in line; None when nothing waits."""
+        lane = self._lanes.get(flow)
+        return lane.waiting[0] if lane is not None and lane.waiting else None
+
     def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
         """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""
         dropped = [work for work in self.waiting(flow) if only(work)]

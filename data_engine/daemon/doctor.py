@@ -6,7 +6,6 @@ Everything is tried in a hidden folder that is removed again; what exists is onl
 from __future__ import annotations
 
 import math
-import re
 import sqlite3
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ from data_engine.daemon import probes
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.trial import import_modules
 from data_engine.errors import FlowValidationError
+from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.connection import as_ledger_error
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.workspace.identity import known_local_layout
@@ -29,12 +29,6 @@ from data_engine.workspace.settings import LeaseSettings, WorkspaceSettings, loa
 _CLOCKS_AGREE_S = 5.0
 _COARSEST_STAMP_S = 1.0  # planning takes times less than a second apart for one
 _LOG_LINES = 5
-_SYNC_CLIENTS = {
-    "OneDrive": r"OneDrive(\b.*)?",
-    "Dropbox": r"Dropbox(\b.*)?",
-    "Google Drive": r"Google ?Drive(\b.*)?",
-    "iCloud": r"iCloud ?Drive|Mobile Documents|com~apple~CloudDocs",
-}
 _OTHER_SHARE = "keep the workspace on a drive that has this: a local drive, SMB 3, or NFS 4"
 
 
@@ -87,29 +81,13 @@ def check_sync_client(root: Path) -> Finding:
     """Whether the workspace lies in a folder that a sync client copies between machines."""
     client = sync_client(root)
     if client is None:
-        return Finding("sync client", True, "not in a folder of OneDrive, Dropbox, Google Drive or iCloud")
+        return Finding("sync client", True, "not in a folder that OneDrive, Dropbox or another such product copies")
     return Finding(
         "sync client",
         False,
         f"{root} is copied by {client}: machines see changes in different orders, so two could own the workspace at once",
         "move the workspace to a local drive, or to a network drive that every workstation opens",
     )
-
-
-def sync_client(path: Path) -> str | None:
-    """The sync client that copies `path`, told by the names of its folders.
-
-    Example:
-        >>> sync_client(Path("/Users/ann/Library/CloudStorage/OneDrive-Acme/claims"))
-        'OneDrive'
-        >>> sync_client(Path("/srv/dropboxes/claims")) is None
-        True
-    """
-    for part in path.parts:
-        for client, pattern in _SYNC_CLIENTS.items():
-            if re.fullmatch(pattern, part, re.IGNORECASE):
-                return client
-    return None
 
 
 def check_drive(root: Path, lease: LeaseSettings) -> Iterator[Finding]:
@@ -119,7 +97,7 @@ def check_drive(root: Path, lease: LeaseSettings) -> Iterator[Finding]:
         with probes.probe_folder(root) as folder:
             yield Finding("drive", True, f"{kind or 'local'}, and this user can write to it")
             yield _measured("exclusive create", lambda: _exclusive_create(folder))
-            yield _measured("folder rename", lambda: _folder_rename(folder))
+            yield _measured("one owner", lambda: _one_owner(folder))
             yield _measured("file replace", lambda: _file_replace(folder))
             yield _measured("clock", lambda: judge_clock(probes.clock_offset_s(folder)))
             yield _measured("time stamps", lambda: judge_stamps(probes.stamp_step_s(folder)))
@@ -304,11 +282,13 @@ def _exclusive_create(folder: Path) -> Finding:
     return Finding("exclusive create", False, seen, _OTHER_SHARE)
 
 
-def _folder_rename(folder: Path) -> Finding:
-    wrong = probes.wrong_with_folder_rename(folder)
-    if wrong is None:
-        return Finding("folder rename", True, "refused by a folder that is not empty, and else seen whole")
-    return Finding("folder rename", False, wrong, _OTHER_SHARE)
+def _one_owner(folder: Path) -> Finding:
+    wrong = probe(OsFolder(folder))
+    if not wrong:
+        return Finding(
+            "one owner", True, "folder renames, exclusive creates and replacements are atomic and seen at once"
+        )
+    return Finding("one owner", False, f"the workspace can only be observed here: {'; '.join(wrong)}", _OTHER_SHARE)
 
 
 def _file_replace(folder: Path) -> Finding:

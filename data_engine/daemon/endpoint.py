@@ -8,6 +8,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from data_engine.daemon.sessions import create_time_of
 from data_engine.errors import WorkspaceError
 from data_engine.files import write_text_atomic
 from data_engine.workspace.layout import LocalLayout
@@ -33,7 +34,7 @@ class Endpoint:
 
         try:
             process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - self.create_time) > 0.5:
+            if process.status() == psutil.STATUS_ZOMBIE or abs(create_time_of(self.pid) - self.create_time) > 0.5:
                 return False
             return not hasattr(os, "getuid") or process.uids().real == os.getuid()
         except psutil.Error:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from data_engine.clock import boot_clock
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.desk import Desk, Work
 from data_engine.daemon.messages import Job, JobSource
+from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.watcher import Watcher, Watching
 from data_engine.daemon.workers import JobEnd, Workers
 from data_engine.engine.candidates import Source, listed_source, pick_source, startup_sources
@@ -25,9 +29,13 @@ from data_engine.engine.file_events import FileEvents
 from data_engine.engine.home import Home
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Due, Rules, Watch, why_blocked
-from data_engine.errors import FlowValidationError
+from data_engine.engine.reasons import GroupRun, Reason, WaitingForGroup, WaitingForWorker
+from data_engine.engine.status import ActiveRun
+from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
-from data_engine.flow.trigger import Poll, Schedule
+from data_engine.flow.trigger import Schedule
+from data_engine.lease.keeper import Keeper
+from data_engine.ledger.rows import SourceStates
 from data_engine.locks import GroupLock
 from data_engine.model import (
     Event,
@@ -43,10 +51,13 @@ from data_engine.notebook.catalog import CatalogEntry, entry_of_message
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _BEAT_S = 1.0
 _GROUP_RETRY_S = 0.2
 _PRUNE_EVERY_S = 3600.0
 _TELL_AFTER_S = 0.02
+_TROUBLE_PAUSE_S = 1.0
+_WRITE_PATIENCE_S = 0.5
 ENGINE_SETTING = "engine_is_on"
 
 
@@ -67,6 +78,7 @@ class _Active:
 
     run_id: str
     flow: str
+    group: str
     source: str | None
     started_at_s: float
     step: str | None = None
@@ -89,12 +101,10 @@ class _Running:
 class Daemon:
     """The engine of one workspace on this machine. `make_workers` builds its workers around the callbacks it is given."""
 
-    def __init__(
-        self, home: Home, make_workers: Callable[..., Workers], *, can_work: Callable[[], bool] = lambda: True
-    ):
+    def __init__(self, home: Home, make_workers: Callable[..., Workers], keeper: Keeper) -> None:
         self.home = home
         self.ledger = home.ledger()
-        self.can_work = can_work
+        self.ownership = Ownership(keeper, self)
         self.is_engine_on = False
         self.is_stopping = False
         self.active: dict[str, _Active] = {}
@@ -104,16 +114,21 @@ class Daemon:
         self.ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._desk = Desk()
-        self._workers = make_workers(on_event=self._on_event, on_done=self._on_done)
+        self._workers = make_workers(store=self._store, on_events=self._on_events, on_done=self._on_done)
+        self._workers.set_work_until(0.0)
         self._jobs: dict[str, _Running] = {}
         self._descriptions: dict[str, asyncio.Future[JobEnd]] = {}
         self._locks: dict[str, GroupLock] = {}
         self._watchers: dict[str, Watcher] = {}
+        self._recalled: dict[str, SourceStates] = {}
         self._slots: dict[int, tuple[str, Due, set[str], str]] = {}
         self._file_events = FileEvents()
         self._data_version = self.ledger.data_version()
         self._pruned_s = 0.0
+        self._needed_s = time.monotonic()
         self._retry: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        self._trouble: FlowValidationError | None = None
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -121,13 +136,27 @@ class Daemon:
 
     async def start(self) -> None:
         """Warm a worker, deploy what is good, and take the engine up where it was when the last daemon ended."""
+        self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
         await self._workers.start()
+        self.ownership.start()
+        again = self._spawn(self._own_again()) if self.ledger.setting(ENGINE_SETTING) == "1" else None
         await self.deployer.refresh(is_start=True)
-        if self.ledger.setting(ENGINE_SETTING) == "1":
+        if again is not None and await again:
             self._turn_on(by_person=False)
+        self._recalled = {flow: states for flow, states in self._recalled.items() if flow in self._watchers}
         self.ready.set()
         self.tell()
         self._spawn(self._beat())
+
+    def _recall(self) -> None:
+        """Read what is known of many sources while a worker looks at the modules."""
+        with suppress(FlowValidationError, OSError):  # it is read again, and told, where it is needed
+            for flow in self.home.deployments().deployed():
+                self._recalled[flow] = self.ledger.source_states(flow)
+
+    def _memory(self, flow: str) -> Memory:
+        states = self._recalled.pop(flow, None)
+        return Memory(self.ledger.source_states(flow) if states is None else states, self.ledger.outputs(flow))
 
     async def close(self, *, kill: bool = False) -> None:
         """End everything: nothing new starts, running work ends by itself, or now with `kill`."""
@@ -138,6 +167,7 @@ class Daemon:
             while self._jobs:
                 await self.wait_for_change(1.0)
         await self._workers.close(kill=kill)
+        await self.ownership.close(release=not kill)
         for task in list(self._tasks):
             task.cancel()
         self._file_events.close()
@@ -145,13 +175,32 @@ class Daemon:
 
     async def start_engine(self) -> None:
         """Run polled and scheduled flows from now on; what was held is tried again. Also deploys everything good."""
+        await self.ownership.own()
         await self.deployer.refresh(is_start=True)
         self.ledger.set_setting(ENGINE_SETTING, "1")
+        self.ownership.set_engine(True)
         self._turn_on(by_person=True)
         self.tell()
 
     async def stop_engine(self) -> None:
         """Let running work finish and start nothing that waits for its turn by itself."""
+        if self.ownership.is_held:
+            self.ownership.set_engine(False)
+        self._turn_off()
+
+    async def _own_again(self) -> bool:
+        """Go on where the last daemon of this machine ended; whether the workspace is ours still."""
+        try:
+            await self.ownership.own()
+        except FlowValidationError as error:
+            log.warning("the engine stays off: %s", error)
+            self.ledger.set_setting(ENGINE_SETTING, "0")
+            return False
+        self.ownership.set_engine(True)
+        await asyncio.to_thread(self._recall)
+        return True
+
+    def _turn_off(self) -> None:
         self.ledger.set_setting(ENGINE_SETTING, "0")
         self.is_engine_on = False
         self._stop_watching()
@@ -169,9 +218,13 @@ class Daemon:
                 if await self.deployer.refresh():
                     self._flows_changed()
                 self._notice_others()
+                self._see_whether_trouble_is_over()
+                self._give_up_when_idle()
                 self._prune()
             except FlowValidationError as error:
                 log.warning("%s", error)
+            except Exception:
+                log.exception("a look at what changed failed")
             await asyncio.sleep(_BEAT_S)
 
     def _flows_changed(self) -> None:
@@ -181,8 +234,9 @@ class Daemon:
         self.tell()
 
     def _notice_others(self) -> None:
+        lost = self.ledger.recover()
         version = self.ledger.data_version()
-        if version != self._data_version:
+        if lost or version != self._data_version:
             self._data_version = version
             for watcher in self._watchers.values():
                 if isinstance(watcher.watching, Lookout):
@@ -193,6 +247,67 @@ class Daemon:
         if time.monotonic() - self._pruned_s > _PRUNE_EVERY_S or not self._pruned_s:
             self._pruned_s = time.monotonic()
             self.ledger.prune(retention_days=self.home.settings().history.retention_days, now_s=time.time())
+
+    # -- owning ----------------------------------------------------------------------------------------------------
+
+    def owned(self, *, engine_on: bool) -> None:
+        """The workspace is ours now; `engine_on` travelled with it."""
+        self._needed_s = time.monotonic()
+        if engine_on and self.ready.is_set() and not self.is_engine_on:
+            self.ledger.set_setting(ENGINE_SETTING, "1")
+            self._turn_on(by_person=False)
+
+    def lost(self, to: str) -> None:
+        """Somebody else owns the workspace: what runs ends at its next step, and nothing starts."""
+        log.warning("%s owns the workspace now", to)
+        self._wind_down(f"{to} took the workspace over", stop=True)
+
+    def may_work_until(self, boot_s: float) -> None:
+        """Steps and items may begin until then."""
+        self._workers.set_work_until(max(0.0, boot_s))
+
+    def noticed(self) -> None:
+        """Something about the ownership changed."""
+        self._dispatch()
+        self.tell()
+
+    def give_up(self, *, now: bool) -> None:
+        """Let somebody else own the workspace: when the running work is done, or after stopping it at its next step.
+
+        Does nothing where it is not ours. The engine goes on at whoever has asked for the workspace, if anybody has.
+        """
+        if not self.ownership.is_held or self.ownership.is_releasing:
+            return
+        self.ownership.is_releasing = True
+        if not self.ownership.is_requested:
+            self.ownership.set_engine(False)
+        self._wind_down("the workspace is handed over", stop=now)
+        self._spawn(self._release_when_done())
+
+    async def _release_when_done(self) -> None:
+        while self._jobs:
+            await self.wait_for_change(1.0)
+        try:
+            await self.ownership.release()
+        except FlowValidationError as error:
+            log.warning("%s", error)
+        finally:
+            self.ownership.is_releasing = False
+            self.tell()
+
+    def _wind_down(self, why: str, *, stop: bool) -> None:
+        self._turn_off()
+        for work in self._desk.drop():
+            self._never_run(work, why)
+        self._workers.wind_down(stop_for=why if stop else None)
+
+    def _give_up_when_idle(self) -> None:
+        """An owner with neither an engine nor a run gives the workspace up after `[daemon] idle_exit`."""
+        now_s = time.monotonic()
+        if not self.is_idle:
+            self._needed_s = now_s
+        elif self.ownership.is_held and now_s - self._needed_s > self.home.settings().daemon.idle_exit_s:
+            self.give_up(now=False)
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
@@ -213,6 +328,32 @@ class Daemon:
         watcher = self._watchers.get(flow)
         return None if watcher is None else watcher.next_utc
 
+    def why(self, flow: str) -> Reason | None:
+        """What planning said last of the flow as a whole: its next slot, a slot that is held, a source out of reach."""
+        watcher = self._watchers.get(flow)
+        if watcher is None:
+            return None
+        looking = watcher.watching
+        if isinstance(looking, Lookout):
+            return looking.unreachable
+        return watcher.why if looking is None or looking.held is None else looking.held
+
+    def why_waiting(self, flow: str, others: Sequence[ActiveRun]) -> WaitingForGroup | WaitingForWorker | None:
+        """Why the flow's next work does not start; None when nothing of it waits. `others` are runs of other processes."""
+        work = self._desk.first(flow)
+        if work is None:
+            return None
+        own = [run for run in self.active.values() if run.group == work.group and run.flow != flow]
+        runs = [GroupRun(run.flow, run.run_id, os.getpid()) for run in own]
+        runs += [GroupRun(run.flow, run.run_id, run.pid) for run in others if run.group == work.group]
+        lock = self._locks.get(work.group)
+        is_held_elsewhere = lock is not None and not lock.is_held
+        if self._desk.holder(work.group) not in (None, flow) or runs:
+            return WaitingForGroup(work.group, tuple(runs))
+        if not self._workers.free():
+            return WaitingForWorker()
+        return WaitingForGroup(work.group) if is_held_elsewhere else None
+
     def _watch(self, flow: str, *, frees_held: bool) -> None:
         watch = self.watch_of(flow)
         is_wanted = (
@@ -225,9 +366,7 @@ class Daemon:
             known = getattr(watcher.watching, "watch", watch)
             if is_wanted and known == watch:
                 return
-            del self._watchers[flow]
-            watcher.close()
-            self._desk.drop(flow, only=_came_by_itself)
+            self._forget(flow)
         if is_wanted and watch is not None:
             self._watchers[flow] = Watcher(flow, self._maker(watch, frees_held), self._deliver)
 
@@ -237,11 +376,16 @@ class Daemon:
         def make(wake: Callable[[], None]) -> Watching:
             if isinstance(watch.trigger, Schedule):
                 return Clockwork(
-                    watch, settings=settings, ledger=self.ledger, now_s=time.time(), local_s=time.monotonic()
+                    watch,
+                    settings=settings,
+                    ledger=self.ledger,
+                    now_s=time.time(),
+                    local_s=boot_clock(),
+                    frees_held=frees_held,
                 )
             return Lookout(
                 watch,
-                read=lambda: Memory(self.ledger.source_states(watch.flow), self.ledger.outputs(watch.flow)),
+                read=lambda: self._memory(watch.flow),
                 rules=Rules.of(settings),
                 frees_held=frees_held,
                 events=self._file_events,
@@ -255,25 +399,23 @@ class Daemon:
             watcher.close()
         self._watchers.clear()
 
-    def _deliver(self, flow: str, dues: list[Due]) -> None:
+    def _deliver(self, watcher: Watcher, dues: list[Due]) -> None:
         """Called from a watcher's thread."""
-        watch = self.watch_of(flow)
-        if watch is None:
+        deployed = self.deployer.flows.get(watcher.flow)
+        if deployed is None or deployed.entry.flow is None:
             return
-        sources: list[tuple[Source, Due]] = []
-        if isinstance(watch.trigger, Poll):
-            lookout = self.watching(flow)
-            assert isinstance(lookout, Lookout)
-            sources = [(listed_source(watch.trigger, lookout.name_of(due)), due) for due in dues]
+        flow, lookout = deployed.entry.flow, watcher.watching
+        if isinstance(lookout, Lookout):
+            sources = [(listed_source(lookout.watch.trigger, lookout.name_of(due)), due) for due in dues]
         else:
-            entry = self.deployer.flows[flow].entry
-            assert entry.flow is not None
-            sources = [(source, due) for due in dues for source in startup_sources(entry.flow)]
-        self._loop.call_soon_threadsafe(self._take_due, flow, watch.group, sources, dues)
+            sources = [(source, due) for due in dues for source in startup_sources(flow)]
+        self._loop.call_soon_threadsafe(self._take_due, watcher, flow.group, sources, dues)
 
-    def _take_due(self, flow: str, group: str, sources: Sequence[tuple[Source, Due]], dues: Sequence[Due]) -> None:
-        watcher = self._watchers.get(flow)
-        if watcher is None or self.is_stopping:
+    def _take_due(
+        self, watcher: Watcher, group: str, sources: Sequence[tuple[Source, Due]], dues: Sequence[Due]
+    ) -> None:
+        flow = watcher.flow
+        if self._watchers.get(flow) is not watcher or self.is_stopping:
             return
         slot = None
         if isinstance(watcher.watching, Clockwork):
@@ -291,7 +433,7 @@ class Daemon:
     # -- running ---------------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        if self.is_stopping or not self.can_work():
+        if self.is_stopping or self._pause is not None or not self.ownership.can_work():
             return
         limits = {flow: watch.trigger.max_parallel for flow in self.deployer.flows if (watch := self.watch_of(flow))}
         for works in self._desk.take(free=self._workers.free(), max_parallel=limits, may_start=self._may_start):
@@ -299,8 +441,12 @@ class Daemon:
 
     def _may_start(self, group: str) -> bool:
         lock = self._locks.setdefault(group, GroupLock(self.home.local.locks_dir, group))
-        if lock.is_held or lock.try_acquire():
-            return True
+        try:
+            if lock.is_held or lock.try_acquire():
+                return True
+        except LedgerError as error:
+            self._rest(error)
+            return False
         if self._retry is None:  # a kernel or a command line runs this group: ask again soon
             self._retry = self._loop.call_later(_GROUP_RETRY_S, self._ask_again)
         return False
@@ -308,6 +454,37 @@ class Daemon:
     def _ask_again(self) -> None:
         self._retry = None
         self._dispatch()
+
+    @property
+    def trouble(self) -> FlowValidationError | None:
+        """What keeps work from being started or stored, settings from being used, or flows from being deployed."""
+        return self._trouble or self.home.settings_error() or self.deployer.trouble
+
+    def _rest(self, trouble: FlowValidationError) -> None:
+        """Start nothing for a moment, because this machine cannot do it just now; nothing that waits is lost."""
+        if self._pause is None:
+            self._pause = self._loop.call_later(_TROUBLE_PAUSE_S, self._go_on)
+        self._say_trouble(trouble)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._dispatch()
+
+    def _say_trouble(self, trouble: FlowValidationError) -> None:
+        if self._trouble is None or self._trouble.what != trouble.what:
+            log.error("what waits and what happens is kept and tried again: %s", trouble)
+        self._trouble = trouble
+
+    def _see_whether_trouble_is_over(self) -> None:
+        if self._trouble is not None and not self._jobs and not self._desk.waiting():
+            self.ledger.flush()
+            self._end_trouble()
+
+    def _end_trouble(self) -> None:
+        if self._trouble is not None:
+            self._trouble = None
+            log.info("what happens is stored again")
+            self.tell()
 
     def _hand_out(self, works: list[Work]) -> None:
         deployed = self.deployer.flows.get(works[0].flow)
@@ -330,25 +507,34 @@ class Daemon:
     def _sets_in_use(self) -> set[str]:
         return {Path(job.content).name for job in self._jobs.values() if job.content is not None}
 
-    def _on_event(self, job: Job, event: Event) -> None:
+    def _store(self, job: Job, events: list[Event]) -> None:
+        try:
+            self.ledger.record(*events)
+        except LedgerError as error:
+            self._say_trouble(error)
+            if any(isinstance(event, RunStarted) for event in events):
+                raise
+        else:
+            if any(isinstance(event, (RunStarted, RunFinished)) for event in events):
+                self._end_trouble()
+
+    def _on_events(self, job: Job, events: list[Event]) -> None:
         running = self._jobs.get(job.job_id)
-        more_follows = running is not None and len(running.ended) + 1 < len(running.works)
-        self.ledger.record(event, more_follows=more_follows)
-        if isinstance(event, RunStarted):
-            self.active[event.run_id] = _Active(event.run_id, event.flow, event.source, event.at_s)
-            if running is not None:
-                running.began.add(event.run_id)
-        elif isinstance(event, RunFinished):
-            self.active.pop(event.run_id, None)
-            if running is not None:
-                running.ended.add(event.run_id)
-        elif isinstance(event, (StepStarted, StepProgress, StepFinished)):
-            self._show_step(event)
-        if not isinstance(event, LogLine):
-            lookout = self.watching(job.flow or "")
-            if isinstance(lookout, Lookout):
-                lookout.note(event)
-            self.tell()
+        for event in events:
+            if isinstance(event, RunStarted):
+                self.active[event.run_id] = _Active(event.run_id, event.flow, event.group, event.source, event.at_s)
+                if running is not None:
+                    running.began.add(event.run_id)
+            elif isinstance(event, RunFinished):
+                self.active.pop(event.run_id, None)
+                if running is not None:
+                    running.ended.add(event.run_id)
+            elif isinstance(event, (StepStarted, StepProgress, StepFinished)):
+                self._show_step(event)
+        lookout = self.watching(job.flow or "")
+        if isinstance(lookout, Lookout):
+            lookout.note(*events)
+        self.tell()
 
     def _show_step(self, event: StepStarted | StepProgress | StepFinished) -> None:
         run = self.active.get(event.run_id)
@@ -367,13 +553,21 @@ class Daemon:
             return
         running = self._jobs.pop(job.job_id)
         flow = running.works[0].flow
-        was_cut_short = end.error is None and end.cause is None
+        was_cut_short = end.is_passing or (end.error is None and end.cause is None)
+        if end.is_passing:
+            error = end.error or {"what": end.cause or "no run can begin", "where": None, "mend": None}
+            self._rest(FlowValidationError(error["what"] or "", where=error["where"], mend=error["mend"]))
         for work in reversed(running.works):
             if work.item.run_id not in running.began:
-                if was_cut_short and not isinstance(self.watching(flow), Lookout):
-                    self._desk.add(work, first=True)  # the worker died in an earlier source; the others go on
+                if was_cut_short:
+                    self._take_back(work)
                     continue
-                self._not_begun(work, end)
+                try:
+                    self._not_begun(work, end)
+                except LedgerError as error:
+                    self._rest(error)
+                    self._take_back(work)
+                    continue
             if work.item.slot is not None:
                 self._slot_progress(work.item.slot, work.item.run_id)
         seconds = time.monotonic() - running.started_s
@@ -383,31 +577,48 @@ class Daemon:
         self._dispatch()
         self.tell()
 
-    def _not_begun(self, work: Work, end: JobEnd) -> None:
-        """A source that was handed out and has no run: it is due again, or its module is broken and that is its run."""
-        item: _Item = work.item
-        if end.error is None and end.cause is None and item.due is not None:
-            self._give_back(work.flow, item.due)
+    def _take_back(self, work: Work) -> None:
+        """A source that was handed out has no run yet, for no fault of its own: it waits again, or is judged anew."""
+        due = work.item.due
+        looking = self.watching(work.flow)
+        if due is None and (self.ownership.is_releasing or not self.ownership.is_held):
+            self._never_run(work, "this machine does not own the workspace any more")
             return
+        if due is not None and isinstance(looking, Lookout):
+            looking.give_back(due)
+        elif due is None or work.flow in self._watchers:
+            self._desk.add(work, first=True)
+
+    def _not_begun(self, work: Work, end: JobEnd) -> None:
+        """No run of a source can begin: its module is broken, and that is its run."""
         error = end.error or {"what": end.cause or "the run was not begun", "where": None, "mend": None}
         text = str(FlowValidationError(error["what"], where=error["where"], mend=error["mend"]))
+        self._record_run(work, "failed", text, end.cause or "its module is broken")
+
+    def _never_run(self, work: Work, why: str) -> None:
+        """What somebody asked for by hand will not run: that is its run."""
+        if work.item.due is None:
+            with suppress(LedgerError):
+                self._record_run(work, "stopped", why, why)
+
+    def _record_run(self, work: Work, status: str, text: str, cause: str) -> None:
+        item: _Item = work.item
         now_s = time.time()
         seen = () if item.due is None else item.due.seen
         key = item.source.key
         for event in (
             RunStarted(item.run_id, work.flow, work.group, item.source.text, now_s, key, seen),
             LogLine(item.run_id, work.flow, None, "ERROR", text, now_s),
-            RunFinished(item.run_id, "failed", now_s, 0.0, text, end.cause or "its module is broken", seen),
+            RunFinished(item.run_id, status, now_s, 0.0, text, cause, seen),
         ):
-            self.ledger.record(event)
+            try:
+                self.ledger.record(event)
+            except LedgerError:
+                if isinstance(event, RunStarted):
+                    raise
             lookout = self.watching(work.flow)
             if isinstance(lookout, Lookout) and not isinstance(event, LogLine):
                 lookout.note(event)
-
-    def _give_back(self, flow: str, due: Due) -> None:
-        lookout = self.watching(flow)
-        if isinstance(lookout, Lookout):
-            lookout.give_back(due)
 
     def _slot_progress(self, slot: int, run_id: str) -> None:
         flow, due, left, _ = self._slots[slot]
@@ -417,12 +628,18 @@ class Daemon:
             self._end_slot(slot)
 
     def _end_slot(self, slot: int) -> None:
-        flow, due, _, last_run_id = self._slots.pop(slot)
+        flow, due, _, last_run_id = self._slots[slot]
         watcher = self._watchers.get(flow)
         if watcher is not None:
             if isinstance(watcher.watching, Clockwork):
-                watcher.watching.serve(due, last_run_id)
+                try:
+                    watcher.watching.serve(due, last_run_id)
+                except LedgerError as error:
+                    self._say_trouble(error)
+                    self._loop.call_later(_TROUBLE_PAUSE_S, self._end_slot, slot)
+                    return
             watcher.settled()
+        del self._slots[slot]
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -434,6 +651,7 @@ class Daemon:
         """
         deployed = self.deployed(name)
         flow = self.good_flow(deployed)
+        await self.ownership.own()
         if source is None:
             sources = await asyncio.to_thread(startup_sources, flow)
         else:
@@ -495,13 +713,47 @@ class Daemon:
         """
         names = list(self._watchers) if flow is None else [self.deployed(flow).entry.name]
         for name in names:
-            lookout = self.watching(name)
-            if isinstance(lookout, Lookout):
+            looking = self.watching(name)
+            if isinstance(looking, Lookout):
                 keys: frozenset[SourceKey] | None = None
                 if source is not None:
                     key = pick_source(self.good_flow(self.deployed(name)), source).key
                     keys = None if key is None else frozenset({key})
-                lookout.free(keys)
+                looking.free(keys)
+            elif looking is not None and source is None:
+                looking.free()
+                self._watchers[name].wake()
+
+    def reset(self, flow: str | None) -> int:
+        """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again.
+
+        Raises:
+            FlowValidationError: a run of it is under way, or about to be.
+        """
+        busy = next((job.works[0] for job in self._jobs.values() if flow in (None, job.works[0].flow)), None)
+        if busy is not None:
+            raise FlowValidationError(
+                f'flow "{busy.flow}" is running (run {busy.item.run_id}) and cannot be reset',
+                where=f'flow "{busy.flow}"',
+                mend="wait for its runs to end, or stop them; the engine starts new ones as long as it is on",
+            )
+        count = self.ledger.reset_all() if flow is None else self.ledger.reset_flow(flow)
+        for name in list(self._watchers) if flow is None else [flow]:
+            self._forget(name)
+            if self.is_engine_on:
+                self._watch(name, frees_held=False)
+        self.tell()
+        return count
+
+    def _forget(self, flow: str) -> None:
+        """Look at the flow no more, and let nothing of it wait that came by itself."""
+        watcher = self._watchers.pop(flow, None)
+        if watcher is not None:
+            watcher.close()
+        dropped = self._desk.drop(flow, only=_came_by_itself)
+        running = {work.item.slot for job in self._jobs.values() for work in job.works}
+        for slot in {work.item.slot for work in dropped} - running - {None}:
+            self._slots.pop(slot, None)
 
     def set_enabled(self, name: str, is_enabled: bool) -> None:
         """Let a flow run by itself, or not.
@@ -510,6 +762,7 @@ class Daemon:
             FlowValidationError: no such flow.
         """
         self.deployed(name)
+        self.ownership.require_not_elsewhere()
         self.ledger.set_switch(name, is_enabled)
         if self.is_engine_on:
             self._watch(name, frees_held=False)
@@ -527,9 +780,20 @@ class Daemon:
             raise FlowValidationError(f"{name} was not deployed: {edit}", where=name, mend="mend the module")
 
     @property
+    def interpreter(self) -> str:
+        """The Python its workers run with."""
+        return self._workers.interpreter
+
+    def use_interpreter(self, path: str) -> None:
+        """Let workers run with this Python from now on; a run under way ends with the one it has."""
+        self._workers.use_interpreter(path)
+        self.tell()
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing waits, and the engine is off."""
-        return not (self.is_engine_on or self._jobs or self._desk.waiting())
+        is_needed = self.is_engine_on or self._jobs or self._desk.waiting()
+        return not (is_needed or self.ownership.is_waiting or self.ownership.is_releasing)
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
@@ -560,17 +824,19 @@ class Daemon:
         self._workers.submit(Job(job_id, "describe", None, str(content), (), {}, None))
         end = await future
         if end.described is None:
+            error = end.error or {}
             raise FlowValidationError(
-                f"the modules cannot be described: {end.cause or end.error}",
-                where=str(self.home.layout.flow_modules_dir),
-                mend="see the daemon's log; `data-engine compile` checks each module",
+                f"the modules cannot be described: {error.get('what') or end.cause}",
+                where=error.get("where") or str(self.home.layout.flow_modules_dir),
+                mend=error.get("mend") or "see the daemon's log; `data-engine compile` checks each module",
             )
         return tuple(entry_of_message(message) for message in end.described)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _came_by_itself(work: Work) -> bool:

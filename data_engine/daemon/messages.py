@@ -1,10 +1,14 @@
-"""What the daemon and its workers say to each other: frames of JSON over a private socket, never pickles.
+"""What the daemon and its workers say to each other over two private sockets: JSON, never pickles.
 
     frame   = size content            size: 4 bytes, big-endian; content: that many bytes of JSON, an object
-    daemon  = hello | job | go | refuse | stop | work_until | bye
-    worker  = ready | describing | described | loaded | event | done | idle
+    daemon  = hello | job | refuse | stop | leave | work_until | bye
+    worker  = ready | describing | loaded | look | texts | done | idle
 
-Each object has its kind under "kind". An event is a list: its class's name and its fields in order.
+Each object has its kind under "kind"; an empty frame is `look`. What happens in runs goes over a socket of its own, an event in each line: a list
+of its class's name and its fields in order. Nothing wakes the daemon for it: it looks there before it takes a frame or a
+written text, and now and then; so a fast run costs one wake-up, and what a worker that dies has said is there all the same.
+A worker asks for a look and waits for a byte back on that socket: `GO` when the start of a run is stored, or anything else
+when it is refused, and likewise when its texts were taken, before it tells of a step's end.
 """
 
 from __future__ import annotations
@@ -35,7 +39,11 @@ MAX_LOG_LINES = 10_000
 MAX_LOG_BYTES = 4 * 1024 * 1024
 MAX_LINE = 10_000
 MAX_ERROR = 100_000
+GO = b"g"
+REFUSED = b"r"
+IMPORT_MEND = "move what takes long or ends the process out of the module's top level, into a step"
 _SIZE_BYTES = 4
+LOOK = bytes(_SIZE_BYTES)
 
 Message = dict[str, Any]
 
@@ -83,7 +91,8 @@ class JobEnd:
 
     `status` is "done"; "refused" when no (further) run could begin; "crashed" or "killed" when its worker died.
     `error` and `cause` say why the sources in `not_begun` have no run; both are None when nothing stands in their way but
-    that the worker died in the run before, whose own end says of what. `described` are the entries of a description,
+    that the worker died in the run before, whose own end says of what. With `is_passing` it was this machine that could
+    not do it just now (disk full, ledger locked): they are to be tried again. `described` are the entries of a description,
     each for `notebook.catalog.entry_of_message`.
     """
 
@@ -92,6 +101,7 @@ class JobEnd:
     error: dict[str, Any] | None = None
     cause: str | None = None
     not_begun: tuple[JobSource, ...] = ()
+    is_passing: bool = False
 
 
 def encode(message: Message) -> bytes:
@@ -115,6 +125,54 @@ def encode(message: Message) -> bytes:
     if len(content) > MAX_FRAME_BYTES:
         raise _refused(f"a message of kind {message.get('kind')!r} has {len(content):,} bytes")
     return len(content).to_bytes(_SIZE_BYTES, "big") + content
+
+
+def event_line(event: Event) -> bytes:
+    """An event as a line; texts nobody can read to the end are cut.
+
+    Example:
+        >>> event_line(StepStarted("3f", 0, "Read", 1.5))
+        b'["StepStarted","3f",0,"Read",1.5]\\n'
+    """
+    if isinstance(event, LogLine):
+        if len(event.message) > MAX_LINE:
+            event = event._replace(message=event.message[:MAX_LINE])
+    elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
+        event = event._replace(error=event.error[:MAX_ERROR])
+    return _to_json([type(event).__name__, *event]).encode() + b"\n"
+
+
+class EventLines:
+    """Takes bytes as they come and gives the events that are whole.
+
+    Example:
+        >>> lines = EventLines()
+        >>> line = event_line(StepStarted("3f", 0, "Read", 1.5))
+        >>> lines.feed(line[:7]), lines.feed(line[7:])
+        ([], [StepStarted(run_id='3f', step_index=0, label='Read', at_s=1.5)])
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that are whole with `data`.
+
+        Raises:
+            FlowValidationError: what came is no event of ours; nothing after it can be understood.
+        """
+        whole, newline, rest = data.rpartition(b"\n")
+        if not newline:
+            self._rest += data
+            if len(self._rest) > MAX_FRAME_BYTES:
+                raise _refused("an event has no end")
+            return []
+        whole, self._rest = self._rest + whole, rest
+        try:
+            packed = json.loads(b"[%b]" % whole.replace(b"\n", b","))
+        except (ValueError, RecursionError) as error:
+            raise _refused(f"{whole[:200]!r} is no event") from error
+        return [_event(one) for one in packed]
 
 
 class Frames:
@@ -147,44 +205,8 @@ class Frames:
             if len(buffer) - content < size:
                 break
             start = content + size
-            yield _message(buffer[content:start])
+            yield _message(buffer[content:start]) if size else {"kind": "look"}
         del buffer[:start]
-
-
-def pack(event: Event) -> list[Any]:
-    """An event as JSON can hold it; texts nobody can read to the end are cut.
-
-    Example:
-        >>> unpack(pack(StepStarted("3f", 0, "Read", 1.5)))
-        StepStarted(run_id='3f', step_index=0, label='Read', at_s=1.5)
-    """
-    if isinstance(event, LogLine):
-        if len(event.message) > MAX_LINE:
-            event = event._replace(message=event.message[:MAX_LINE])
-    elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
-        event = event._replace(error=event.error[:MAX_ERROR])
-    return [type(event).__name__, *event]
-
-
-def unpack(packed: object) -> Event:
-    """The event that was packed.
-
-    Raises:
-        FlowValidationError: it is none.
-    """
-    try:
-        name, fields = packed[0], packed[1:]  # type: ignore[index]
-        if name == "RunStarted":
-            *others, key, seen = fields
-            fields = [*others, key and SourceKey(*key), _seen(seen)]
-        elif name == "RunFinished":
-            fields[-1] = _seen(fields[-1])
-        elif name == "StepFinished":
-            fields[-1] = tuple(fields[-1])
-        event: Event = _EVENTS[name](*fields)
-    except (TypeError, ValueError, LookupError) as error:
-        raise _refused(f"{str(packed)[:200]} is no event") from error
-    return event
 
 
 def pack_job(job: Job) -> Message:
@@ -249,6 +271,23 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _EVENTS: dict[str, Any] = {
     kind.__name__: kind for kind in (RunStarted, StepStarted, StepProgress, StepFinished, LogLine, RunFinished)
 }
+
+
+def _event(packed: Any) -> Event:
+    try:
+        name, *fields = packed
+        kind = _EVENTS[name]
+        if kind is StepFinished:
+            fields[-1] = tuple(fields[-1])
+        elif kind is RunFinished:
+            fields[-1] = _seen(fields[-1])
+        elif kind is RunStarted:
+            *_, key, seen = fields
+            fields[-2:] = key and SourceKey(*key), _seen(seen)
+        event: Event = kind(*fields)
+    except (TypeError, ValueError, LookupError) as error:
+        raise _refused(f"{str(packed)[:200]} is no event") from error
+    return event
 
 
 def _seen(packed: Any) -> tuple[SeenSource, ...]:

@@ -77,23 +77,6 @@ def creators_that_won(folder: Path) -> list[int]:
         return [sum(pool.map(create, [folder / f"race-{number}"] * _RACERS)) for number in range(_RACES)]
 
 
-def wrong_with_folder_rename(folder: Path) -> str | None:
-    """What a rename of a filled folder does that it must not; None when it is refused by a filled one and else is seen."""
-    one, other = folder / "one", folder / "other"
-    for each in (one, other):
-        each.mkdir()
-        (each / "entry").write_text(each.name)
-    with suppress(OSError):
-        os.rename(one, other)
-        return "a folder was renamed over one that is not empty"
-    if (one / "entry").read_text() != "one" or (other / "entry").read_text() != "other":
-        return "a refused rename changed a folder"
-    os.rename(one, folder / "renamed")
-    if one.exists() or (folder / "renamed" / "entry").read_text() != "one":
-        return "a renamed folder is not seen under its new name"
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Replaced:
     """What a reader saw of a file that was replaced `times` times: how often it was `absent` or `torn`."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from data_engine.daemon.loop import Daemon
 from data_engine.daemon.server import Answer
-from data_engine.engine.lookout import Lookout
-from data_engine.engine.plan import Verdict, why_blocked, why_no_candidate
-from data_engine.engine.reasons import ByHand, EngineOff
+from data_engine.daemon.telling import daemon_status, flow_reasons, reason_row
+from data_engine.engine.plan import why_no_candidate
+from data_engine.engine.status import DaemonFacts
 from data_engine.errors import FlowValidationError
-from data_engine.model import Run, utc_text
+from data_engine.model import Run
 
 LONGEST_WAIT_S = 30.0
-MOST_VERDICTS = 1000
 
 
 class DaemonRequests:
@@ -28,14 +27,16 @@ class DaemonRequests:
         self.daemon = daemon
         self.last_request_s = time.monotonic()
         self.watchers = 0
-        self._facts = {"daemon_id": daemon_id, "version": version, "pid": os.getpid()}
+        self._daemon_id, self._version = daemon_id, version
         self._shut_down = shut_down
+        self._is_ending = False
         self.questions: dict[str, Answer] = {
             "ping": self.ping,
             "status": self.status,
             "runs": self.runs,
             "log": self.log,
             "explain": self.explain,
+            "flow": self.flow,
         }
         self.commands: dict[str, Answer] = {
             "engine": self.engine,
@@ -47,6 +48,8 @@ class DaemonRequests:
             "enable": self.enable,
             "deploy": self.deploy,
             "reset": self.reset,
+            "interpreter": self.interpreter,
+            "lease": self.lease,
             "shutdown": self.shutdown,
         }
 
@@ -54,7 +57,7 @@ class DaemonRequests:
 
     async def ping(self, given: dict[str, Any]) -> dict[str, Any]:
         """Who answers; it does not count as somebody being there."""
-        return self._facts | {"workspace_root": str(self.daemon.home.layout.root)}
+        return asdict(self._facts()) | {"workspace_root": str(self.daemon.home.layout.root)}
 
     async def status(self, given: dict[str, Any]) -> dict[str, Any]:
         """The whole state: daemon, engine, flows and active runs."""
@@ -79,6 +82,12 @@ class DaemonRequests:
             "lines": [line.as_dict() for line in ledger.log(run.run_id)],
         }
 
+    async def flow(self, given: dict[str, Any]) -> dict[str, Any]:
+        """One flow as it is deployed: its module, steps, source and mirror."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        return self.daemon.deployed(_text(given, "name")).entry.as_dict()
+
     async def explain(self, given: dict[str, Any]) -> dict[str, Any]:
         """Why a flow, or each flow that could take a file, does or does not run."""
         self._noticed()
@@ -86,7 +95,7 @@ class DaemonRequests:
         subject = _text(given, "subject")
         daemon = self.daemon
         if subject in daemon.deployer.flows:
-            return {"reasons": await asyncio.to_thread(self._explain_flow, subject)}
+            return {"reasons": await flow_reasons(daemon, subject)}
         path = Path(subject)
         found = []
         for flow in sorted(daemon.deployer.flows):
@@ -95,11 +104,11 @@ class DaemonRequests:
                 inside = path.relative_to(watch.trigger.source).as_posix()
                 why = why_no_candidate(watch, inside)
                 if why is not None:
-                    found.append(_reason(flow, str(path), why.text))
+                    found.append(reason_row(flow, str(path), why.text))
                     continue
-                reasons = await asyncio.to_thread(self._explain_flow, flow)
+                reasons = await flow_reasons(daemon, flow)
                 found += [one for one in reasons if one["source"] in (str(path), None)] or [
-                    _reason(flow, str(path), "no such file was seen")
+                    reason_row(flow, str(path), "no such file was seen")
                 ]
         if not found:
             known = ", ".join(sorted(daemon.deployer.flows)) or "none"
@@ -117,6 +126,7 @@ class DaemonRequests:
         self._noticed()
         await self.daemon.ready.wait()
         if _flag(given, "on"):
+            self._require_future()
             await self.daemon.start_engine()
         else:
             await self.daemon.stop_engine()
@@ -126,6 +136,7 @@ class DaemonRequests:
         """Run a flow by hand; the ids of its runs, which may still wait for their turn."""
         self._noticed()
         await self.daemon.ready.wait()
+        self._require_future()
         params = given.get("params") or {}
         if not isinstance(params, dict):
             raise FlowValidationError(f"params must be an object, not {params!r}", where="run", mend='{"days": 3}')
@@ -179,11 +190,42 @@ class DaemonRequests:
     async def reset(self, given: dict[str, Any]) -> dict[str, Any]:
         """Forget a flow's (or every flow's) history and freshness; how many runs went."""
         self._noticed()
-        flow = given.get("flow")
-        return {"count": self.daemon.ledger.reset_all() if flow is None else self.daemon.ledger.reset_flow(str(flow))}
+        await self.daemon.ready.wait()
+        return {"count": self.daemon.reset(None if given.get("flow") is None else _text(given, "flow"))}
+
+    async def interpreter(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Let workers run with another Python, which the caller has tried."""
+        self._noticed()
+        self.daemon.use_interpreter(_text(given, "path"))
+        return self._status()
+
+    async def lease(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Ask for the workspace, give it up, take it over, or mend its list; the lease as it is then."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        ownership, said = self.daemon.ownership, None
+        match given.get("do"):
+            case "request":
+                await ownership.request(str(given.get("client", "ui")))
+            case "withdraw":
+                await ownership.withdraw()
+            case "release":
+                self.daemon.give_up(now=bool(given.get("now", False)))
+            case "take-over":
+                await ownership.take_over()
+            case "repair":
+                said = await ownership.repair()
+            case other:
+                raise FlowValidationError(
+                    f"a lease cannot be told to {other!r}",
+                    where="lease",
+                    mend='{"do": "request" | "withdraw" | "release" | "take-over" | "repair"}',
+                )
+        return {"lease": ownership.facts(), "said": said}
 
     async def shutdown(self, given: dict[str, Any]) -> dict[str, Any]:
         """End the daemon: when its work is done, or now with `kill`."""
+        self._is_ending = True
         self._shut_down(bool(given.get("kill", False)))
         return {}
 
@@ -206,107 +248,27 @@ class DaemonRequests:
         self.last_request_s = time.monotonic()
 
     def _status(self) -> dict[str, Any]:
-        daemon = self.daemon
-        layout = daemon.home.layout
-        last = daemon.ledger.last_runs()
-        switches = daemon.ledger.switches()
-        running = {run.flow for run in daemon.active.values()}
-        return {
-            "workspace_id": layout.workspace_id,
-            "workspace_root": str(layout.root),
-            "daemon": self._facts | {"running": True},
-            "engine": {
-                "on": daemon.is_engine_on,
-                "stopping": daemon.is_stopping,
-                "starting": not daemon.ready.is_set(),
-            },
-            "lease": {
-                "state": "mine" if daemon.is_engine_on or daemon.active else "available",
-                "owner": None,
-                "token": 0,
-                "heartbeat_age_s": None,
-                "requested_by": None,
-            },
-            "trouble": None if daemon.deployer.trouble is None else daemon.deployer.trouble.as_dict(),
-            "flows": [
-                self._flow(name, last.get(name), switches, name in running) for name in sorted(daemon.deployer.flows)
-            ],
-            "active_runs": [
-                {
-                    "run_id": run.run_id,
-                    "flow": run.flow,
-                    "source": run.source,
-                    "step": run.step,
-                    "step_started_at_utc": None if run.step_at_s is None else utc_text(run.step_at_s),
-                    "done": run.done,
-                    "total": run.total,
-                    "started_at_utc": utc_text(run.started_at_s),
-                }
-                for run in daemon.active.values()
-            ],
-        }
+        return daemon_status(self.daemon, self._facts())
 
-    def _flow(self, name: str, last: Run | None, switches: Mapping[str, bool], is_running: bool) -> dict[str, Any]:
+    def _facts(self) -> DaemonFacts:
         daemon = self.daemon
-        deployed = daemon.deployer.flows[name]
-        entry, watch = deployed.entry, daemon.watch_of(name)
-        blocked = None if watch is None else why_blocked(watch, switches=switches, is_engine_on=daemon.is_engine_on)
-        if is_running:
-            state = "running"
-        elif watch is None:
-            state = "broken"
-        elif watch.trigger.mode == "manual":
-            state = "manual"
-        elif not switches.get(name, True):
-            state = "disabled"
-        else:
-            ready = "poll ready" if watch.trigger.mode == "poll" else "schedule ready"
-            state = ready if blocked is not None else "polling" if watch.trigger.mode == "poll" else "scheduled"
-        reason = entry.error.what if entry.error is not None else None if blocked is None else blocked.text
-        return {
-            "name": name,
-            "group": entry.group,
-            "title": entry.title,
-            "mode": entry.mode,
-            "trigger": entry.trigger,
-            "enabled": switches.get(name, True),
-            "state": state,
-            "reason": None if watch is not None and watch.trigger.mode == "manual" else reason,
-            "edit": deployed.edit,
-            "next_run_utc": daemon.next_utc(name),
-            "last_run": None if last is None else last.as_dict(),
-            "error": None if entry.error is None else entry.error.as_dict(),
-        }
+        return DaemonFacts(
+            running=True,
+            pid=os.getpid(),
+            version=self._version,
+            daemon_id=self._daemon_id,
+            interpreter=daemon.interpreter,
+            idle=daemon.is_idle,
+            ending=self._is_ending or daemon.is_stopping,
+        )
 
-    def _explain_flow(self, name: str) -> list[dict[str, Any]]:
-        daemon = self.daemon
-        watch = daemon.watch_of(name)
-        if watch is None:
-            error = daemon.deployer.flows[name].entry.error
-            return [_reason(name, None, f"broken: {error.what if error else 'unknown'}")]
-        if watch.trigger.mode == "manual":
-            return [_reason(name, None, ByHand().text)]
-        blocked = why_blocked(watch, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on)
-        if blocked is not None:
-            return [_reason(name, None, blocked.text)]
-        looking = daemon.watching(name)
-        if isinstance(looking, Lookout):
-            verdicts: list[Verdict] = []
-            for verdict in looking.verdicts():
-                verdicts.append(verdict)
-                if len(verdicts) == MOST_VERDICTS:
-                    break
-            root = watch.trigger.source
-            assert root is not None
-            reasons = [
-                _reason(
-                    name, str(root / one.key.path) if one.key is not None and one.key.path else str(root), one.why.text
-                )
-                for one in verdicts
-            ]
-            return reasons or [_reason(name, str(root), "no candidate files")]
-        next_utc = daemon.next_utc(name)
-        return [_reason(name, None, EngineOff().text if looking is None else f"next at {next_utc}")]
+    def _require_future(self) -> None:
+        if self._facts().ending:
+            raise FlowValidationError(
+                "the daemon is ending: it only waits for its running work",
+                where=f"pid {os.getpid()}",
+                mend="wait until it has ended and start it again, or end it now with `data-engine kill`",
+            )
 
     def _run(self, run_id: str) -> Run:
         run = self.daemon.ledger.run(run_id)
@@ -326,10 +288,6 @@ class DaemonRequests:
                 mend="take an id from the active runs of `data-engine status`",
             )
         return {"run_id": run.run_id}
-
-
-def _reason(flow: str, source: str | None, text: str) -> dict[str, Any]:
-    return {"flow": flow, "source": source, "reason": text}
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:

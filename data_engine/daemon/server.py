@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 import logging
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -21,6 +22,10 @@ MAX_BODY_BYTES = 1_000_000
 IDLE_CONNECTION_S = 3600
 SLOW_BODY_S = 10
 STREAM_SILENCE_S = 15
+STUCK_STREAM_S = 60.0
+STRANGER_S = 10.0
+MOST_STRANGERS = 256
+LONGEST_PAUSE_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -50,21 +55,45 @@ def make_application(requests: Requests, token: str) -> tornado.web.Application:
             (r".*", _Unknown, shared),
         ],
         log_function=lambda handler: None,
+        known=weakref.WeakSet(),
     )
 
 
 def listen(application: tornado.web.Application) -> tuple[tornado.httpserver.HTTPServer, int]:
     """A server on a free loopback port, and the port."""
-    server = tornado.httpserver.HTTPServer(
+    server = _Server(
         application,
         max_body_size=MAX_BODY_BYTES,
         max_buffer_size=2 * MAX_BODY_BYTES,
         idle_connection_timeout=IDLE_CONNECTION_S,
         body_timeout=SLOW_BODY_S,
     )
+    server.known, server.strangers = application.settings["known"], {}
     sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     return server, sockets[0].getsockname()[1]
+
+
+class _Server(tornado.httpserver.HTTPServer):
+    """Lets connections go that do not show the token in time, the oldest at once when there are too many of them.
+
+    Without it, whoever can reach loopback could use up the daemon's file descriptors.
+    """
+
+    known: weakref.WeakSet[tornado.iostream.IOStream]
+    strangers: dict[tornado.iostream.IOStream, None]
+
+    def handle_stream(self, stream: tornado.iostream.IOStream, address: tuple[Any, ...]) -> None:
+        if len(self.strangers) >= MOST_STRANGERS:
+            self._let_go(next(iter(self.strangers)))
+        self.strangers[stream] = None
+        asyncio.get_running_loop().call_later(STRANGER_S, self._let_go, stream)
+        super().handle_stream(stream, address)
+
+    def _let_go(self, stream: tornado.iostream.IOStream) -> None:
+        self.strangers.pop(stream, None)
+        if stream not in self.known:
+            stream.close()
 
 
 class _Authenticated(tornado.web.RequestHandler):
@@ -79,6 +108,8 @@ class _Authenticated(tornado.web.RequestHandler):
             self._refuse(403, "this host name is not served", "call 127.0.0.1")
         elif not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
             self._refuse(401, "the token is missing or wrong", "send the token of the private file as a bearer token")
+        else:
+            self.application.settings["known"].add(self.request.connection.stream)  # type: ignore[union-attr]
 
     def _refuse(self, status: int, what: str, mend: str, kind: str = "FlowValidationError") -> None:
         self._send(status, {"error": {"what": what, "where": self.request.path, "mend": mend}, "kind": kind})
@@ -127,9 +158,13 @@ class _Call(_Authenticated):
 
 
 class _Events(_Authenticated):
-    """Server-sent events: the whole status first, then each new one; a comment now and then shows who is still there."""
+    """Server-sent events: the whole status first, then each new one; a comment now and then shows who is still there.
+
+    With `pause_s` at most one in so many seconds: what changes meanwhile is told together.
+    """
 
     async def get(self) -> None:
+        pause_s = _seconds(self.get_query_argument("pause_s", "0"))
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-store")
         self.requests.watcher(+1)
@@ -142,11 +177,22 @@ class _Events(_Authenticated):
                     self.write(": still here\n\n")
                 else:
                     self.write(f"id: {number}\nevent: status\ndata: {json.dumps(status)}\n\n")
-                await self.flush()
+                await asyncio.wait_for(self.flush(), STUCK_STREAM_S)
+                await asyncio.sleep(pause_s)
         except tornado.iostream.StreamClosedError:
             pass
+        except TimeoutError:  # it reads nothing, and counts as a client no longer
+            self.request.connection.stream.close()  # type: ignore[union-attr]
         finally:
             self.requests.watcher(-1)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return 0.0
+    return min(seconds, LONGEST_PAUSE_S) if seconds > 0 else 0.0
 
 
 class _Unknown(_Authenticated):

@@ -9,6 +9,10 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import psutil
+
 MARK = "DATA_ENGINE_WORKER"
 """Set in the environment of every worker, and so of all it starts."""
 
@@ -16,13 +20,24 @@ _KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 
 
 def create_time_of(pid: int) -> float:
-    """When the process began, seconds since the epoch; 0.0 when it is gone already."""
-    import psutil
+    """When the process began, on a clock that nobody sets; 0.0 when it is gone already.
 
+    Reference: on Linux psutil adds the boot time, which moves when the clock is set, so the start since boot is read:
+    proc(5), field 22 of /proc/pid/stat. Elsewhere the system keeps the time at which it began.
+    """
+    if sys.platform != "linux":
+        import psutil
+
+        try:
+            return float(psutil.Process(pid).create_time())
+        except psutil.Error:
+            return 0.0
     try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
         return 0.0
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def end_session(pid: int) -> None:
@@ -30,18 +45,25 @@ def end_session(pid: int) -> None:
 
     To be called before the worker's exit status is collected, so that its number cannot stand for another process yet.
     """
-    import psutil
-
-    victims = {pid}
-    with suppress(psutil.Error):
-        victims.update(child.pid for child in psutil.Process(pid).children(recursive=True))
-    victims.update(_members(pid))
-    for victim in victims - {os.getpid()}:
+    end_started_by(pid)
+    if pid != os.getpid():
         with suppress(OSError):
-            os.kill(victim, _KILL)
+            os.kill(pid, _KILL)
     if sys.platform != "win32":
         with suppress(OSError):  # last, because a worker that ends its own session ends here
             os.killpg(pid, signal.SIGKILL)
+
+
+def end_started_by(pid: int) -> None:
+    """End, now, the descendants of the worker `pid` and whatever else is in its session, but not the worker."""
+    import psutil
+
+    victims = set(_members(pid))
+    with suppress(psutil.Error):
+        victims.update(child.pid for child in psutil.Process(pid).children(recursive=True))
+    for victim in victims - {pid, os.getpid()}:
+        with suppress(OSError):
+            os.kill(victim, _KILL)
 
 
 def end_orphans(recorded: Iterable[tuple[int, float]]) -> list[int]:
@@ -56,7 +78,7 @@ def end_orphans(recorded: Iterable[tuple[int, float]]) -> list[int]:
         try:
             process = psutil.Process(pid)
             is_gone = process.status() == psutil.STATUS_ZOMBIE
-            is_ours = abs(process.create_time() - create_time) < 0.5
+            is_ours = abs(create_time_of(pid) - create_time) < 0.5 and (is_gone or _is_marked(process))
         except psutil.Error:
             is_gone, is_ours = True, True
         if is_ours and (not is_gone or _has_marked_members(pid)):
@@ -92,7 +114,14 @@ def _has_marked_members(session: int) -> bool:
     import psutil
 
     for pid in _members(session):
-        with suppress(psutil.Error, OSError):
-            if MARK in psutil.Process(pid).environ():
+        with suppress(psutil.Error):
+            if _is_marked(psutil.Process(pid)):
                 return True
     return False
+
+
+def _is_marked(process: psutil.Process) -> bool:
+    try:
+        return MARK in process.environ()
+    except OSError:
+        return False

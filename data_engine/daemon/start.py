@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from data_engine import __version__
@@ -20,34 +21,80 @@ _POLL_S = 0.01
 _KERNEL_VARIABLES = ("JPY_", "JUPYTER", "IPYTHON", "MPLBACKEND", "COLAB_", "VSCODE_")
 
 
-def start_daemon(home: Home) -> DaemonClient:
+def start_daemon(home: Home, *, interpreter: str | None = None) -> DaemonClient:
     """A client of the workspace's daemon, which is started when none runs; it answers when this returns.
 
     It outlives the interrupt, restart and end of the process that starts it. An idle daemon of another version of this
-    package is replaced.
+    package is replaced; a busy one is kept, which is said on standard error. One that is ending is waited for. Workers of a
+    daemon that is started run with `interpreter` when nobody has chosen one; without it with the one recorded before.
 
     Raises:
         WorkspaceError: it cannot start; the message holds what it said, or what its log says.
     """
-    client = DaemonClient.connect(home.local)
+    client = _answering(home)
     if client is not None and client.endpoint.version == __version__:
         return client
+    if client is not None:
+        client.close()
     lock = OsLock(home.local.daemon_start_lock_path)
     if not lock.wait(timeout_s=WAIT_S):
         raise _failed(home, "another process has been starting it for too long")
     try:
-        client = DaemonClient.connect(home.local)
-        if client is not None and (client.endpoint.version == __version__ or not _replaced(client, home)):
-            return client
-        return _spawn(home)
+        client = _settled(home)
+        if client is None or (client.endpoint.version != __version__ and _replaced(client, home)):
+            return _spawn(home, interpreter)
+        return client
     finally:
         lock.release()
+
+
+def _answering(home: Home) -> DaemonClient | None:
+    """The client of a daemon that answers and does not end."""
+    client = DaemonClient.connect(home.local)
+    if client is None or not client.is_ending:
+        return client
+    client.close()
+    return None
+
+
+def _settled(home: Home) -> DaemonClient | None:
+    """The client of the daemon that is there, once it answers; None once there is none.
+
+    The lock decides: a process that was killed may still be seen, and its port may still take a connection.
+    """
+    lock = OsLock(home.local.daemon_lock_path)
+    deadline_s = time.monotonic() + WAIT_S
+    while not lock.try_acquire():
+        client = _answering(home)
+        if client is not None:
+            return client
+        if time.monotonic() > deadline_s:
+            raise _failed(home, _why_it_stays(home), mend="end it now with `data-engine kill`, or wait for its work")
+        time.sleep(_POLL_S)
+    lock.release()
+    return None
+
+
+def _why_it_stays(home: Home) -> str:
+    endpoint = read_endpoint(home.local)
+    pid = "" if endpoint is None else f" (pid {endpoint.pid})"
+    client = DaemonClient.connect(home.local)
+    if client is None:
+        return f"the one before it{pid} neither answers nor ends"
+    client.close()
+    return f"the one before it{pid} is ending and waits for its running work"
 
 
 def _replaced(client: DaemonClient, home: Home) -> bool:
     """End a daemon of another version when it is idle; whether it is gone."""
     status = client.get("/status")
-    if status.get("active_runs") or status.get("engine", {}).get("on"):
+    own = [run for run in status.get("active_runs", ()) if run.get("in_daemon", True)]
+    if own or status.get("engine", {}).get("on") or not status.get("daemon", {}).get("idle", True):
+        print(
+            f"the daemon (pid {client.endpoint.pid}) is of Data Engine {client.endpoint.version}, this is {__version__}: "
+            "it has work and goes on; `data-engine stop` and `data-engine start` replace it",
+            file=sys.stderr,
+        )
         return False
     client.post("/shutdown")
     client.close()
@@ -71,20 +118,20 @@ def detached() -> dict[str, object]:
     return {"start_new_session": True}
 
 
-def _spawn(home: Home) -> DaemonClient:
+def _spawn(home: Home, interpreter: str | None) -> DaemonClient:
     local = home.local
     local.runtime_dir.mkdir(parents=True, exist_ok=True)
     said = local.runtime_dir / "daemon-start.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_KERNEL_VARIABLES)}
     with said.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root)],
+            [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             close_fds=True,
             cwd=local.runtime_dir,
-            env=environment | _import_path(environment),
+            env=environment | import_path(environment),
             **detached(),  # type: ignore[call-overload]
         )
     deadline_s = time.monotonic() + WAIT_S
@@ -96,7 +143,7 @@ def _spawn(home: Home) -> DaemonClient:
                 process.returncode = 0  # it is not ours to wait for: it outlives us
                 return client
         if process.poll() is not None:
-            other = DaemonClient.connect(local)
+            other = _settled(home) if process.returncode == 0 else None
             if other is not None:
                 return other  # somebody else's daemon was quicker
             raise _failed(
@@ -109,12 +156,17 @@ def _spawn(home: Home) -> DaemonClient:
     raise _failed(home, said.read_text(errors="replace").strip()[-2000:] or f"it did not answer within {WAIT_S:g} s")
 
 
-def _import_path(environment: dict[str, str]) -> dict[str, str]:
-    """`-P` leaves the working directory out of `sys.path`; a package that is imported from a checkout must be found still."""
+def import_path(environment: Mapping[str, str]) -> dict[str, str]:
+    """`-P` leaves the working directory out of `sys.path`; a package that is imported from a checkout must be found still.
+
+    An installed package is found by its own interpreter; its folder would give another one libraries that are not its own.
+    """
     import data_engine
 
     folder = os.path.dirname(os.path.dirname(os.path.abspath(data_engine.__file__)))
     known = environment.get("PYTHONPATH", "")
+    if os.path.basename(folder) in ("site-packages", "dist-packages"):
+        return {}
     return {"PYTHONPATH": os.pathsep.join(filter(None, [folder, known]))}
 
 
@@ -146,9 +198,9 @@ def kill_daemon(home: Home, *, timeout_s: float = 0.5) -> bool:
     return True
 
 
-def _failed(home: Home, cause: str) -> WorkspaceError:
+def _failed(home: Home, cause: str, *, mend: str | None = None) -> WorkspaceError:
     return WorkspaceError(
         f"the daemon of {home.layout.workspace_id} did not start: {cause}",
         where=str(home.local.daemon_log_path),
-        mend="mend the cause and start it again; `data-engine doctor` checks this machine",
+        mend=mend or "mend the cause and start it again; `data-engine doctor` checks this machine",
     )

@@ -11,38 +11,52 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeAlias
 
+from data_engine.clock import boot_clock
 from data_engine.engine.clockwork import Clockwork
 from data_engine.engine.lookout import Lookout
 from data_engine.engine.plan import Due, NotDue
+from data_engine.engine.reasons import NotYet, Reason
 
 log = logging.getLogger(__name__)
 
 LONGEST_SLEEP_S = 30.0
 _CLOCK_EVERY_S = 1.0
 _TROUBLE_PAUSE_S = 5.0
+_LOOK_PAUSE_S = 0.02
+_LONGEST_GAP_S = 60.0
 
 Watching: TypeAlias = Lookout | Clockwork
-Deliver: TypeAlias = Callable[[str, list[Due]], None]
 
 
 class Watcher:
-    """Looks at one flow until it is closed; `deliver(flow, dues)` is called from its thread.
+    """Looks at one flow until it is closed; `deliver(watcher, dues)` is called from its thread.
 
     `make` gives what is looked at; it is called in the thread, because it may read a slow share. A schedule's slot is
-    delivered once, and the next one only after `settled`.
+    delivered once, and the next one only after `settled`; `why` is what planning said last of it.
     """
 
-    def __init__(self, flow: str, make: Callable[[Callable[[], None]], Watching], deliver: Deliver) -> None:
+    def __init__(
+        self,
+        flow: str,
+        make: Callable[[Callable[[], None]], Watching],
+        deliver: Callable[[Watcher, list[Due]], None],
+    ) -> None:
         self.flow = flow
         self.watching: Watching | None = None
-        self.next_utc: str | None = None
+        self.why: Reason | None = None
         self._make = make
         self._deliver = deliver
         self._is_open = True
         self._is_pending = False
         self._event = threading.Event()
         self._on_since_s = time.time()
+        self._looked_boot_s = boot_clock()
         threading.Thread(target=self._run, name=f"watch {flow}", daemon=True).start()
+
+    @property
+    def next_utc(self) -> str | None:
+        """When a schedule's next slot or tick comes; None while one is under way."""
+        return self.why.next_utc if isinstance(self.why, NotYet) else None
 
     def wake(self) -> None:
         """Look now."""
@@ -69,7 +83,8 @@ class Watcher:
                 log.exception("looking for what is due in %s failed", self.flow)
                 due, wait_s = [], _TROUBLE_PAUSE_S
             if due and self._is_open:
-                self._deliver(self.flow, due)
+                self._deliver(self, due)
+            time.sleep(_LOOK_PAUSE_S)  # the ends of many fast runs are one look
             self._event.wait(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
         if isinstance(self.watching, Lookout):
             self.watching.close()
@@ -78,15 +93,31 @@ class Watcher:
         """What is due, and in how many seconds to look again."""
         if isinstance(watching, Lookout):
             return watching.look(), watching.next_look_s - time.monotonic()
+        now_s, boot_s = time.time(), boot_clock()
+        self._on_since_s = on_since(self._on_since_s, now_s=now_s, gap_s=boot_s - self._looked_boot_s)
+        self._looked_boot_s = boot_s
         if self._is_pending:
             return [], LONGEST_SLEEP_S
-        verdict = watching.look(now_s=time.time(), local_s=time.monotonic(), on_since_s=self._on_since_s)
+        verdict = watching.look(now_s=now_s, local_s=boot_s, on_since_s=self._on_since_s)
+        self.why = verdict.why
         if isinstance(verdict, NotDue):
-            self.next_utc = getattr(verdict.why, "next_utc", None)
             return [], _CLOCK_EVERY_S if self.next_utc is None else min(_CLOCK_EVERY_S, seconds_until(self.next_utc))
+        watching.begin(verdict, now_s=now_s)
         self._is_pending = True
-        watching.begin(verdict)
         return [verdict], _CLOCK_EVERY_S
+
+
+def on_since(since_s: float, *, now_s: float, gap_s: float) -> float:
+    """Since when somebody has been looking at the clock, as it goes now; `gap_s` is how long nobody did until now.
+
+    Example:
+        >>> on_since(100.0, now_s=160.0, gap_s=1.0), on_since(100.0, now_s=40_000.0, gap_s=39_000.0)
+        (100.0, 40000.0)
+        >>> on_since(100.0, now_s=50.0, gap_s=1.0)
+        50.0
+    """
+    was_asleep, was_set_back = gap_s > _LONGEST_GAP_S, now_s < since_s
+    return now_s if was_asleep or was_set_back else since_s
 
 
 def seconds_until(utc: str) -> float:

@@ -1,6 +1,6 @@
 """The worker process: takes jobs from the daemon, runs them one at a time, and sends home what happens.
 
-Started as `python -P -m data_engine.daemon.worker CHANNEL DAEMON_PID`, in a session of its own. Standard output and error
+Started as `python -P -m data_engine.daemon.worker CHANNEL EVENTS DAEMON_PID`, in a session of its own. Standard output and error
 are pipes the daemon reads, so that what C code, children and a dying interpreter write is kept too. The ledger is the
 daemon's: a run begins when the daemon has stored its start.
 """
@@ -11,6 +11,7 @@ import faulthandler
 import gc
 import io
 import os
+import select
 import signal
 import socket
 import sys
@@ -20,17 +21,20 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NoReturn
 
-from data_engine.daemon.clock import boot_clock
+from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
+    GO,
+    IMPORT_MEND,
+    LOOK,
     Frames,
     Job,
     JobSource,
     LogLimit,
     Message,
     encode,
-    pack,
+    event_line,
     unpack_job,
 )
 from data_engine.daemon.sessions import end_session
@@ -51,18 +55,21 @@ from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 WHERE_SIGNAL = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
 """Makes a worker write where its threads are to standard error, also when it hangs in C code."""
 
+_TEXTS = encode({"kind": "texts"})
+
 
 def main() -> None:
     """Work until the daemon says goodbye; end at once, with everything started here, when it is gone."""
-    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel, events = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
     channel.set_inheritable(False)
-    _die_with(int(sys.argv[2]))
+    events.set_inheritable(False)
+    _die_with(int(sys.argv[3]))
     faulthandler.enable(file=2)
     if sys.platform != "win32":
         faulthandler.register(WHERE_SIGNAL, file=2)
     sys.stdout = sys.__stdout__ = _Screen(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _Screen(2)  # type: ignore[misc]
-    worker = Worker(channel)
+    worker = Worker(channel, events)
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
     worker.work()
 
@@ -86,13 +93,14 @@ class _Screen(io.TextIOWrapper):
 class Worker:
     """One worker process. Jobs are run by the main thread; another one listens to the daemon."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, events: socket.socket) -> None:
         self._channel = channel
+        self._events = events
         self._send_lock = threading.Lock()
-        self._held = bytearray()
         self._jobs: SimpleQueue[Message | None] = SimpleQueue()
-        self._answers: SimpleQueue[Message] = SimpleQueue()
-        self._stops: set[str] = set()
+        self._refusals: SimpleQueue[Message] = SimpleQueue()
+        self._stops: dict[str, str] = {}
+        self._left_job: str | None = None
         self._work_until: float | None = None
         self._renewed = threading.Condition()
         self._is_fork = False
@@ -144,11 +152,15 @@ class Worker:
 
     def _take(self, message: Message) -> None:
         match message["kind"]:
-            case "go" | "refuse":
-                self._answers.put(message)
+            case "refuse":
+                self._refusals.put(message)
             case "stop":
                 with self._renewed:
-                    self._stops.add(message["run_id"])
+                    self._stops[message["run_id"]] = message["cause"]
+                    self._renewed.notify_all()
+            case "leave":
+                with self._renewed:
+                    self._left_job = message["job_id"]
                     self._renewed.notify_all()
             case "work_until":
                 with self._renewed:
@@ -174,23 +186,31 @@ class Worker:
         self._send({"kind": "loaded"})
         for number, source in enumerate(job.sources):
             self._run_id = None
-            self._wait_until_allowed()
+            self._wait_until_allowed(job)
+            if self._left_job == job.job_id:
+                return {"kind": "done", "status": "done", "begun": number}
             try:
-                self._run_one(flow, source, job)
+                failure = self._run_one(flow, source, job)
             except BaseException as raised:
                 if self._begun == number:
                     return _refusal(raised, number)
+                failure = raised
             finally:
                 self._run_id = None
+            if failure is not None:
+                try:
+                    os.stat(self._home.layout.flow_modules_dir)
+                except OSError as gone:  # the others would only fail of the same
+                    return _refusal(gone, number + 1)
         return {"kind": "done", "status": "done", "begun": len(job.sources)}
 
-    def _run_one(self, flow: Flow, source: JobSource, job: Job) -> None:
+    def _run_one(self, flow: Flow, source: JobSource, job: Job) -> BaseException | None:
         where, seen = source.as_source(), source.seen
         if seen is None:
             by_content = self._home.settings().freshness == "content"
             states: dict[SourceKey, SourceState] | None = {} if by_content else None  # the ledger is the daemon's
             seen = seen_now(flow, where, states=states) if isinstance(flow.trigger, Poll) else ()
-        run_source(
+        context = run_source(
             flow,
             where,
             home=self._home,
@@ -200,6 +220,7 @@ class Worker:
             seen=seen,
             run_id=source.run_id,
         )
+        return context.error
 
     def _sink(self, event: Event) -> None:
         """Send an event home; the start of a run returns when the daemon has stored it."""
@@ -210,46 +231,51 @@ class Worker:
         kind = type(event)
         if kind is LogLine:
             if self._log.takes(event.message):  # type: ignore[union-attr]
-                self._send_event(event)
+                self._report(event)
             return
-        if kind is StepFinished or kind is RunFinished:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            self._flush_c_streams()
-        if isinstance(event, RunFinished) and (left_out := self._log.summary()):
-            self._send_event(LogLine(event.run_id, self._flow_name, None, "WARNING", left_out, event.at_s))
         if kind is StepFinished:
-            self._hold({"kind": "event", "event": pack(event)})  # the next event follows at once and takes it along
-            return
-        self._send_event(event)
+            self._bring_texts_home()
+        if isinstance(event, RunFinished) and (left_out := self._log.summary()):
+            self._report(LogLine(event.run_id, self._flow_name, None, "WARNING", left_out, event.at_s))
+        self._report(event)
         if isinstance(event, RunStarted):
             self._log = LogLimit()
             self._flow_name = event.flow
-            answer = self._answers.get()
-            if answer["kind"] == "refuse":
-                raise LedgerError(**answer["error"])
+            if self._ask(LOOK) != GO:
+                raise LedgerError(**self._refusals.get()["error"])
             self._run_id = event.run_id
             self._begun += 1
 
+    def _bring_texts_home(self) -> None:
+        """Let the daemon take what was written in this step before it hears of the step's end."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._flush_c_streams()
+        if _may_be_unread(1) or _may_be_unread(2):
+            self._ask(_TEXTS)
+
     def _may_work(self) -> None:
         if self._stops and self._run_id in self._stops:
-            raise RunInterrupted("stopped", "stopped by request")
+            raise RunInterrupted("stopped", self._stops[self._run_id or ""])
         if self._work_until is not None and boot_clock() >= self._work_until:
             self._wait_until_allowed()
 
-    def _wait_until_allowed(self) -> None:
-        """Until the daemon may let work go on; a stop ends the run that waits."""
-        self._send_held()
+    def _wait_until_allowed(self, job: Job | None = None) -> None:
+        """Until the daemon may let work go on; a stop ends the run that waits, and what is left of a job may be left."""
         with self._renewed:
             while self._work_until is not None and boot_clock() >= self._work_until:
                 if self._run_id in self._stops:
-                    raise RunInterrupted("stopped", "stopped by request")
+                    raise RunInterrupted("stopped", self._stops[self._run_id or ""])
+                if job is not None and job.job_id == self._left_job:
+                    return
                 self._renewed.wait()
 
     def _describe(self, job: Job, bad: dict[str, dict[str, str | None]]) -> Message:
         """The entries of every module, or of the job's; `bad` are those that ended a worker before."""
         known_bad = {
-            name: FlowExecutionError(flow_name=name, phase="import", detail=str(one["detail"]), cell=one["cell"])
+            name: FlowExecutionError(
+                flow_name=name, phase="import", detail=str(one["detail"]), cell=one["cell"], mend=IMPORT_MEND
+            )
             for name, one in bad.items()
         }
         try:
@@ -285,42 +311,58 @@ class Worker:
             if package in sys.modules:
                 vars(sys.modules[package]).pop(job.flow, None)
 
-    def _send_event(self, event: Event) -> None:
-        self._send({"kind": "event", "event": pack(event)})
+    def _report(self, event: Event) -> None:
+        """Say what happened, without waking the daemon; it is asked to look when there is no more room."""
+        line = event_line(event)
+        with self._send_lock:
+            try:
+                while line:
+                    try:
+                        line = line[self._events.send(line, socket.MSG_DONTWAIT) :]
+                    except BlockingIOError:
+                        self._channel.sendall(LOOK)
+                        select.select([], [self._events], [])
+            except OSError as error:
+                _leave(error)
+
+    def _ask(self, frame: bytes) -> bytes:
+        """The daemon's answer, a byte; by the thread that runs the steps."""
+        try:
+            with self._send_lock:
+                self._channel.sendall(frame)
+            return self._events.recv(1)
+        except OSError as error:
+            _leave(error)
 
     def _send(self, message: Message) -> None:
         if self._is_fork:
             return
-        self._hold(message)
-        self._send_held()
-
-    def _hold(self, message: Message) -> None:
         frame = encode(message)
         with self._send_lock:
-            self._held += frame
-
-    def _send_held(self) -> None:
-        if self._is_fork:
-            return
-        with self._send_lock:
             try:
-                self._channel.sendall(self._held)
+                self._channel.sendall(frame)
             except OSError as error:
-                os.write(2, f"the channel to the daemon is gone: {error}\n".encode())
-                end_session(os.getpid())
-            self._held.clear()
+                _leave(error)
 
     def _be_a_fork(self) -> None:
-        # The channel is the parent's; what a forked child would say on it is not its run's.
+        # The sockets are the parent's; what a forked child would say there is not its run's.
         self._is_fork = _Screen.is_fork = True
         self._channel.close()
+        self._events.close()
 
 
 def _home(hello: Message) -> Home:
     fields: dict[str, Any] = dict(hello["local"])
     for name in ("state_root", "artifacts_override", "ledger_override"):
         fields[name] = fields[name] and Path(fields[name])
-    return Home(WorkspaceLayout(Path(hello["workspace_root"])), LocalLayout(**fields))
+    return Home(WorkspaceLayout(Path(hello["workspace_root"])), LocalLayout(**fields), keeps_settings=True)
+
+
+def _leave(error: OSError) -> NoReturn:
+    """Nobody hears this process any more."""
+    os.write(2, f"the channel to the daemon is gone: {error}\n".encode())
+    end_session(os.getpid())
+    os._exit(1)
 
 
 def _refusal(raised: BaseException, begun: int) -> Message:
@@ -335,21 +377,42 @@ def _refusal(raised: BaseException, begun: int) -> Message:
         ).as_dict()
     else:
         error = FlowValidationError(f"{type(raised).__name__}: {raised}").as_dict()
-    return {"kind": "done", "status": "refused", "error": error, "begun": begun}
+    is_passing = isinstance(raised, OSError)
+    return {"kind": "done", "status": "refused", "error": error, "begun": begun, "is_passing": is_passing}
 
 
 def _die_with(daemon_pid: int) -> None:
     """Let the system end this process when the daemon's ends, also while it hangs.
 
-    Reference: prctl(2), PR_SET_PDEATHSIG.
+    And let it find whatever is started here, also what runs away from its parent, as its own child.
+
+    Reference: prctl(2), PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER.
     """
     if sys.platform == "linux":
         import ctypes
 
-        set_death_signal = 1
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+        set_death_signal, set_child_subreaper = 1, 36
+        library = ctypes.CDLL(None)
+        library.prctl(set_death_signal, signal.SIGKILL)
+        library.prctl(set_child_subreaper, 1)
     if sys.platform != "win32" and os.getppid() != daemon_pid:
         os._exit(0)
+
+
+def _may_be_unread(descriptor: int) -> bool:
+    """Whether the pipe may hold what the daemon has not taken; only Linux knows at this end.
+
+    Reference: pipe(7), FIONREAD.
+    """
+    if sys.platform != "linux":
+        return True
+    import fcntl
+    import termios
+
+    try:
+        return fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)) != bytes(4)
+    except OSError:
+        return False
 
 
 def _flush_of_c() -> Callable[[], object]:

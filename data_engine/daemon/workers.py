@@ -7,6 +7,7 @@ begun when somebody kills its worker goes to another one, once. Whatever happens
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import time
@@ -24,7 +25,11 @@ from data_engine.daemon.child import (
     memory_kills,
     was_killed,
 )
+from data_engine.daemon.interpreter import unusable
 from data_engine.daemon.messages import (
+    GO,
+    IMPORT_MEND,
+    REFUSED,
     Job,
     JobEnd,
     JobSource,
@@ -32,9 +37,8 @@ from data_engine.daemon.messages import (
     Message,
     encode,
     pack_job,
-    unpack,
 )
-from data_engine.daemon.sessions import end_orphans
+from data_engine.daemon.sessions import end_orphans, end_started_by
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
@@ -44,20 +48,24 @@ __all__ = ["JobEnd", "Workers", "end_orphans"]
 log = logging.getLogger(__name__)
 
 LOAD_TIMEOUT_S = 120.0
+_DESCRIBE_TIMEOUT_S = 30.0  # for each module; all others wait for it when the daemon starts
 _GOODBYE_S = 1.0
 _IDLE_S = 300.0
 _EARLY_LINES = 200
 _MOST_FAILED_STARTS = 3
+_LOOK_EVERY_S = 0.1
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
 class Workers:
     """The worker processes of one workspace. Everything happens on the thread of the loop it was made in.
 
-    At most `limit` jobs of kind "run" at once. `on_event` gets what the runs report; a run goes on past its start only when
-    `on_event` has returned for it, and does not begin when that raises `LedgerError`. `on_done` gets the end of each job.
-    `remember` is told the pid and start time of a worker before it is used, `forget` the pid when it is gone with all it
-    started; what is still remembered when a daemon starts is for `end_orphans`. A module that takes longer than
-    `load_timeout_s` to import is given up.
+    At most `limit` jobs of kind "run" at once. `store` gets what the runs report, as it comes; a run goes on past its start
+    only when `store` has returned for it, and does not begin when that raises `LedgerError`. `on_events` gets the same
+    afterwards, while the worker goes on, but for a start that was not stored. `on_done` gets the end of each job. `remember`
+    is told the pid and start time of a worker before it is used (with an OSError of it there is no worker), `forget` the pid
+    when it is gone with all it started; what is still remembered when a daemon starts is for `end_orphans`. A module that
+    takes longer than `load_timeout_s` to import is given up.
     """
 
     def __init__(
@@ -67,7 +75,8 @@ class Workers:
         local: LocalLayout,
         interpreter: str,
         limit: int,
-        on_event: Callable[[Job, Event], None],
+        store: Callable[[Job, list[Event]], None],
+        on_events: Callable[[Job, list[Event]], None],
         on_done: Callable[[Job, JobEnd], None],
         remember: Callable[[int, float], None],
         forget: Callable[[int], None],
@@ -78,7 +87,8 @@ class Workers:
         self._local = local
         self._interpreter = interpreter
         self._limit = limit
-        self._on_event = on_event
+        self._store = store
+        self._on_events = on_events
         self._on_done = on_done
         self._remember = remember
         self._forget = forget
@@ -87,7 +97,22 @@ class Workers:
         self._handles: list[_Handle] = []
         self._is_closing = False
         self._failed_starts = 0
+        self._look_timer: asyncio.TimerHandle | None = None
         self._all_gone: asyncio.Future[None] | None = None
+
+    @property
+    def interpreter(self) -> str:
+        """The Python new workers run with."""
+        return self._interpreter
+
+    def use_interpreter(self, interpreter: str) -> None:
+        """Start workers with this Python from now on; those that run something end when they have done so."""
+        self._interpreter, self._failed_starts = interpreter, 0
+        for handle in list(self._handles):
+            handle.is_outdated = True
+            if handle.is_free:
+                handle.retire()
+        self._keep_one_ready()
 
     async def start(self) -> None:
         """Warm a worker."""
@@ -110,8 +135,17 @@ class Workers:
         """Ask a run to end at its next step, item, progress or log line; whether a worker has it."""
         handle = self._holder(run_id)
         if handle is not None:
-            handle.child.send({"kind": "stop", "run_id": run_id})
+            handle.child.send({"kind": "stop", "run_id": run_id, "cause": "stopped by request"})
         return handle is not None
+
+    def wind_down(self, *, stop_for: str | None = None) -> None:
+        """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
+        for handle in self._handles:
+            if handle.job is None or handle.job.kind != "run":
+                continue
+            handle.child.send({"kind": "leave", "job_id": handle.job.job_id})
+            if handle.run is not None and stop_for is not None:
+                handle.child.send({"kind": "stop", "run_id": handle.run.started.run_id, "cause": stop_for})
 
     def kill(self, run_id: str, cause: str = "killed by request") -> bool:
         """End a run's process now, with all it started; whether a worker has it.
@@ -154,6 +188,7 @@ class Workers:
             await self._all_gone
 
     def _holder(self, run_id: str) -> _Handle | None:
+        self._look()
         for handle in self._handles:
             if handle.run is not None and handle.run.started.run_id == run_id:
                 return handle
@@ -168,17 +203,28 @@ class Workers:
         try:
             handle = min(idle, key=lambda one: one.rank(job)) if idle else self._new_handle()
         except Exception as error:
-            log.exception("no worker can be started")
-            failure = FlowValidationError(
-                f"no worker process can be started: {error}",
-                where=self._interpreter,
-                mend="see `data-engine doctor`; start the daemon again with an interpreter that has Data Engine",
-            )
-            end = JobEnd("refused", error=failure.as_dict(), cause="no worker could be started", not_begun=job.sources)
+            is_passing = _is_passing(error)
+            if not is_passing:
+                log.exception("no worker can be started")
+            failure = unusable(self._interpreter, f"no worker process can be started: {error}")
+            cause = "no worker could be started"
+            end = JobEnd("refused", None, failure.as_dict(), cause, job.sources, is_passing)
             self._loop.call_soon(self._on_done, job, end)
             return
         handle.begin(job, bad, frame, is_last_try=is_last_try)
+        if self._look_timer is None:
+            self._look_timer = self._loop.call_later(_LOOK_EVERY_S, self._look_again)
         self._loop.call_soon(self._keep_one_ready)
+
+    def _look_again(self) -> None:
+        """Slow runs are shown as they are, though nothing they do wakes anybody."""
+        is_working = any(handle.job is not None for handle in self._handles)
+        self._look_timer = self._loop.call_later(_LOOK_EVERY_S, self._look_again) if is_working else None
+        self._look()
+
+    def _look(self) -> None:
+        for handle in list(self._handles):
+            handle.child.take_events()
 
     def _new_handle(self) -> _Handle:
         handle = _Handle(self)
@@ -191,8 +237,8 @@ class Workers:
             return
         try:
             self._new_handle()
-        except Exception:
-            log.exception("no worker can be started")
+        except Exception as error:
+            log.error("no worker can be started: %s", error, exc_info=not _is_passing(error))  # noqa: TRY400
             self._failed_starts += 1
 
     def _gone(self, handle: _Handle) -> None:
@@ -204,6 +250,10 @@ class Workers:
         self._keep_one_ready()
         if not self._handles and self._all_gone is not None and not self._all_gone.done():
             self._all_gone.set_result(None)
+
+
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 @dataclass(slots=True)
@@ -229,12 +279,15 @@ class _Handle:
     is_starting: bool = True
     is_retired: bool = False
     is_settling: bool = False
+    is_outdated: bool = False
     is_given_up: bool = False
     is_last_try: bool = False
+    is_refused: bool = False
     killed_for: str | None = None
     describing: str | None = None
     bad: dict[str, dict[str, str | None]] = field(default_factory=dict)
     early: list[tuple[str, str]] = field(default_factory=list)
+    told: list[Event] = field(default_factory=list)
     last: tuple[str | None, str | None] | None = None
     load_timer: asyncio.TimerHandle | None = None
     idle_timer: asyncio.TimerHandle | None = None
@@ -246,6 +299,7 @@ class _Handle:
             pool._interpreter,
             environment_of_workers(os.environ),
             pool._local.runtime_dir,
+            on_events=self._take_events,
             on_messages=self._take_all,
             on_lines=self._take_lines,
             on_end=self._ended,
@@ -279,7 +333,7 @@ class _Handle:
         if self.idle_timer is not None:
             self.idle_timer.cancel()
         self.job, self.bad, self.begun, self.describing = job, bad, 0, None
-        self.last, self.is_last_try = (job.flow, job.content), is_last_try
+        self.last, self.is_last_try, self.is_refused = (job.flow, job.content), is_last_try, False
         self.early.clear()
         self._expect_load()
         self.child.send_frame(frame)
@@ -298,21 +352,24 @@ class _Handle:
 
     def _expect_load(self) -> None:
         self._stop_waiting_for_load()
-        self.load_timer = self.pool._loop.call_later(self.pool._load_timeout_s, self._never_loaded)
+        limit_s = self.pool._load_timeout_s
+        if self.job is not None and self.job.kind == "describe":
+            limit_s = min(limit_s, _DESCRIBE_TIMEOUT_S)
+        self.load_timer = self.pool._loop.call_later(limit_s, self._never_loaded, limit_s)
 
     def _stop_waiting_for_load(self) -> None:
         if self.load_timer is not None:
             self.load_timer.cancel()
             self.load_timer = None
 
-    def _never_loaded(self) -> None:
-        limit_s = self.pool._load_timeout_s
+    def _never_loaded(self, limit_s: float) -> None:
         self._give_up(f"did not answer: the module never returned from import (waited {limit_s:g} s)")
 
     def _out_of_time(self, limit_s: float) -> None:
         self._give_up(f"the time limit of {limit_s:g} s ([limits] run_timeout) was reached")
 
     def _give_up(self, cause: str) -> None:
+        self.child.take_events()
         self.killed_for = self.killed_for or cause
         self.is_retired = self.is_given_up = True
         self.child.end_after_telling_where()
@@ -320,15 +377,13 @@ class _Handle:
     def _take_all(self, messages: Iterator[Message]) -> None:
         if self.is_given_up:
             return  # the signal that asks where it hangs may have ended what hung
-        has_texts = False
         for message in messages:
             match message["kind"]:
-                case "event":
-                    event = unpack(message["event"])
-                    if not has_texts and isinstance(event, (StepFinished, RunFinished)):
-                        self.child.read_texts()
-                        has_texts = True
-                    self._take_event(event)
+                case "look":
+                    pass  # it has been done
+                case "texts":
+                    self.child.read_texts()
+                    self.child.answer(GO)
                 case "ready":
                     self.is_starting = False
                     self.pool._failed_starts = 0
@@ -336,6 +391,7 @@ class _Handle:
                     self.describing = str(message["name"])
                     self._expect_load()
                 case "loaded":
+                    self.child.read_texts()
                     self._stop_waiting_for_load()
                 case "done":
                     self._done(message)
@@ -344,39 +400,46 @@ class _Handle:
                 case kind:
                     raise FlowValidationError(f"a worker sent an unknown message {kind!r}", where="from a worker")
 
-    def _take_event(self, event: Event) -> None:
-        if self.job is None:
+    def _take_events(self, events: list[Event]) -> None:
+        if self.job is None or self.is_given_up:
             return
-        if isinstance(event, RunStarted):
-            self._begin_run(event)
-            return
-        run = self.run
-        if run is None or run.started.run_id != event.run_id:
-            return
-        if isinstance(event, StepStarted):
-            run.step, run.step_begun_s = event, time.monotonic()
-        elif isinstance(event, StepFinished):
-            run.step = None
-        elif isinstance(event, RunFinished):
-            self.child.finish_lines()
-            self._leave_run(run)
-        self._tell(event)
+        for event in events:
+            run = self.run
+            if isinstance(event, RunStarted):
+                if self.killed_for is None:  # what has not begun when it is being killed shall not
+                    self._begin_run(event)
+                continue
+            if run is None or run.started.run_id != event.run_id:
+                continue
+            if isinstance(event, StepStarted):
+                run.step, run.step_begun_s = event, time.monotonic()
+            elif isinstance(event, StepFinished):
+                run.step = None
+            elif isinstance(event, RunFinished):
+                self.child.finish_lines()
+                self._leave_run(run)
+            self.told.append(event)
+        self._pass_on()
 
     def _begin_run(self, started: RunStarted) -> None:
+        """Store its start together with the end of the run before; the worker goes on before anything else is done."""
         assert self.job is not None
-        if self.killed_for is not None:
-            return  # it is being killed: what has not begun shall not
+        told, self.told = self.told, []
         try:
-            self.pool._on_event(self.job, started)
+            self.pool._store(self.job, [*told, started])
         except LedgerError as error:
+            self.is_refused = True
             self.child.send({"kind": "refuse", "error": error.as_dict()})
+            self.child.answer(REFUSED)
+            self.pool._on_events(self.job, told)
             return
+        self.child.answer(GO)
         self.run = _Run(started, LogLimit(), time.monotonic())
         self.begun += 1
-        self.child.send({"kind": "go"})
         limit_s = self.job.run_timeout_s
         if limit_s is not None:
             self.run.timer = self.pool._loop.call_later(limit_s, self._out_of_time, limit_s)
+        self.pool._on_events(self.job, [*told, started])
         for level, line in self.early:
             self._log(self.run, level, line)
         self.early.clear()
@@ -401,6 +464,7 @@ class _Handle:
             text = line_text(line)
             if text and not (level == "ERROR" and is_machinery(text, self.pool._modules_dir)):
                 self._log(run, level, text)
+        self._pass_on()
 
     def _log(self, run: _Run, level: str, text: str) -> None:
         if run.limit.takes(text):
@@ -409,14 +473,16 @@ class _Handle:
     def _log_now(self, run: _Run, level: str, text: str) -> None:
         started, step = run.started, run.step
         label = None if step is None else step.label
-        self._tell(LogLine(started.run_id, started.flow, label, level, text, time.time()))
+        self.told.append(LogLine(started.run_id, started.flow, label, level, text, time.time()))
 
-    def _tell(self, event: Event) -> None:
-        assert self.job is not None
-        try:
-            self.pool._on_event(self.job, event)
-        except LedgerError:
-            log.exception("run %s: an event is not stored yet", event.run_id)  # the ledger keeps it and tries again
+    def _pass_on(self) -> None:
+        told, self.told = self.told, []
+        if told and self.job is not None:
+            try:
+                self.pool._store(self.job, told)
+            except LedgerError:
+                log.exception("what happened is not stored yet")  # the ledger keeps it and tries again
+            self.pool._on_events(self.job, told)
 
     def _done(self, message: Message) -> None:
         job = self.job
@@ -429,6 +495,7 @@ class _Handle:
             described=None if described is None else tuple(described),
             error=message.get("error"),
             not_begun=job.sources[message["begun"] :],
+            is_passing=self.is_refused or message.get("is_passing", False),
         )
         self.job, self.is_settling = None, True
         self.pool._on_done(job, end)
@@ -437,7 +504,8 @@ class _Handle:
         self.is_settling = False
         if leaks:
             log.info("worker %d is replaced: it still holds %s", self.child.pid, ", ".join(leaks[:5]))
-        if leaks or self.pool._is_closing:
+            end_started_by(self.child.pid)  # while it is there: what ran away from it is its child still
+        if leaks or self.is_outdated or self.pool._is_closing:
             self.retire()
             self.pool._keep_one_ready()
         else:
@@ -478,13 +546,15 @@ class _Handle:
         not_begun = job.sources[self.begun :]
         if has_begun:
             return JobEnd(status, not_begun=not_begun)
-        if self.is_starting and (words := self.child.last_words()):
-            cause = f"{cause}: {words}"
+        if self.is_starting and self.killed_for is None:
+            failure = unusable(self.pool._interpreter, ": ".join(filter(None, [cause, self.child.last_words()])))
+            return JobEnd(status, error=failure.as_dict(), cause="no worker could be started", not_begun=not_begun)
         error = FlowExecutionError(
             flow_name=job.flow or self.describing or "",
             phase="import",
             detail=cause,
             cell=self.child.place(self.pool._modules_dir),
+            mend=None if self.is_starting else IMPORT_MEND,
         )
         return JobEnd(status, error=error.as_dict(), cause=cause, not_begun=not_begun)
 
@@ -509,6 +579,7 @@ class _Handle:
         if step is not None:
             word = "failed" if status == "failed" else "stopped"
             elapsed_s = clock_s - run.step_begun_s
-            self._tell(StepFinished(started.run_id, step.step_index, step.label, word, now_s, elapsed_s, text))
+            self.told.append(StepFinished(started.run_id, step.step_index, step.label, word, now_s, elapsed_s, text))
         elapsed_s = clock_s - run.begun_s
-        self._tell(RunFinished(started.run_id, status, now_s, elapsed_s, text, cause, started.seen))
+        self.told.append(RunFinished(started.run_id, status, now_s, elapsed_s, text, cause, started.seen))
+        self._pass_on()

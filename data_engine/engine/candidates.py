@@ -51,9 +51,11 @@ class Source:
         if flow.mirror_spec is None:
             return None
         extensions = None if flow.trigger is None else flow.trigger.extensions
+        path = self.path
         if self.key is not None and not self.key.path:
-            return MirrorContext(flow.mirror_spec.root, None, self._relative())  # a single file has no siblings
-        return MirrorContext(flow.mirror_spec.root, self.path, self._relative(), extensions)
+            path = extensions = None  # a single file has no siblings
+        root = flow.mirror_spec.root
+        return MirrorContext(root, path, self._relative(), extensions, workspace_root=flow._workspace_root)
 
     def _relative(self) -> Path | None:
         return None if self.path is None or self.root is None else self.path.relative_to(self.root)

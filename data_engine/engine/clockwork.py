@@ -1,33 +1,45 @@
 """Watching one scheduled flow: which of its slots or ticks is due, and which a run has served.
 
 Slots that were served are kept in the ledger and travel with the workspace. The moment a schedule was first seen is kept
-beside them as if it were one, so that a new or a changed schedule owes nothing for the past.
+beside them as if it were one, so that a new or a changed schedule owes nothing for the past. A slot whose runs died with
+their process twice counts as served by the last of them: it is held, and the schedule goes on with the next one.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime
 
 from data_engine.engine.plan import Due, NotDue, Watch, plan_interval, plan_slots
-from data_engine.engine.reasons import NotYet, Slot, Tick
+from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
 from data_engine.engine.slots import zone_of
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import utc_text
+from data_engine.model import Run, utc_text
 from data_engine.workspace.settings import WorkspaceSettings
 
 _RECENT_S = 40 * 86400.0
+_MOST_DEATHS = 2
+_DEATHS_LOOKED_AT = 50
 
 
 class Clockwork:
     """What of a schedule is due. Without a ledger what was served is known until the process ends.
 
     `now_s` is wall time; `local_s` is a clock that only goes forward, and when the first look is made on it the intervals
-    begin.
+    begin. With `frees_held` (a person started the engine) held slots are tried again. `held` is the slot that is held, when
+    no later one has been served.
     """
 
     def __init__(
-        self, watch: Watch, *, settings: WorkspaceSettings, ledger: Ledger | None, now_s: float, local_s: float
+        self,
+        watch: Watch,
+        *,
+        settings: WorkspaceSettings,
+        ledger: Ledger | None,
+        now_s: float,
+        local_s: float,
+        frees_held: bool = False,
     ) -> None:
         trigger = watch.trigger
         assert isinstance(trigger, Schedule)
@@ -41,6 +53,9 @@ class Clockwork:
         self._next_s: float | None = None
         self._asked_s = now_s
         self._served_until_s = now_s
+        self.held: HeldSlot | None = None
+        self._freed: deque[str] = deque()
+        self._is_freeing = frees_held
         self.refresh(now_s=now_s)
 
     def look(self, *, now_s: float, local_s: float, on_since_s: float) -> Due | NotDue:
@@ -49,9 +64,27 @@ class Clockwork:
             return plan_interval(
                 self._trigger, started_s=self._started_s, ticks_done=self._ticks_done, local_s=local_s, now_s=now_s
             )
+        if self._is_freeing:
+            self._is_freeing = False
+            self._freed = deque(slot for slot, _ in self._held_slots())
+        if self._freed:
+            return Due(None, Slot(self._freed[0], is_freed=True))
         if self._next_s is not None and self._asked_s <= now_s < self._next_s:
             return NotDue(None, NotYet(utc_text(self._next_s)))
-        verdict = plan_slots(
+        if now_s < self._asked_s:  # the clock was set back
+            self.refresh(now_s=now_s)
+        verdict = self._plan(now_s, on_since_s)
+        while isinstance(verdict.why, Slot) and self._has_served(verdict.why.slot_utc):
+            self._served_until_s = _seconds(verdict.why.slot_utc)
+            verdict = self._plan(now_s, on_since_s)
+        self._next_s = None
+        if isinstance(verdict.why, NotYet) and verdict.why.next_utc is not None:
+            self._next_s = _seconds(verdict.why.next_utc)
+        self._asked_s = now_s
+        return verdict
+
+    def _plan(self, now_s: float, on_since_s: float) -> Due | NotDue:
+        return plan_slots(
             self._trigger,
             zone=self._zone,
             served_until_s=self._served_until_s,
@@ -59,26 +92,39 @@ class Clockwork:
             now_s=now_s,
             retention_s=self._retention_s,
         )
-        self._next_s = None
-        if isinstance(verdict.why, NotYet) and verdict.why.next_utc is not None:
-            self._next_s = _seconds(verdict.why.next_utc)
-        self._asked_s = now_s
-        return verdict
+
+    def _has_served(self, slot_utc: str) -> bool:
+        """Whether it was served before: a clock that was set back comes to it a second time."""
+        return self._ledger is not None and slot_utc in self._ledger.served_slots(self.watch.flow, since_utc=slot_utc)
+
+    def free(self) -> None:
+        """Hold no slot any longer; each that was held is tried once. From any thread; it takes effect at the next look."""
+        self._is_freeing = True
 
     def refresh(self, *, now_s: float) -> None:
-        """See which slots others have served.
+        """See which slots others have served, and hold one whose runs died.
 
         Raises:
-            LedgerError: it cannot be read.
+            LedgerError: it cannot be read, or the hold cannot be kept.
         """
         if self._trigger.interval_seconds is None and self._ledger is not None:
+            hold_abandoned_slot(self._ledger, self.watch.flow)
             self._served_until_s = served_until(self._ledger, self.watch, now_s=now_s)
             self._next_s = None
+            self._note_held()
 
-    def begin(self, due: Due) -> None:
-        """A tick's runs begin: the next interval counts from its place."""
+    def begin(self, due: Due, *, now_s: float) -> None:
+        """Its runs begin: of a tick, so that the next interval counts from its place; of a slot, so that their deaths count.
+
+        Raises:
+            LedgerError: it cannot be kept.
+        """
         if isinstance(due.why, Tick):
             self._ticks_done = due.why.number
+        elif isinstance(due.why, Slot) and not due.why.is_freed and self._ledger is not None:
+            setting = _under_way(self.watch.flow)
+            if (self._ledger.setting(setting) or "").partition(" ")[0] != due.why.slot_utc:
+                self._ledger.set_setting(setting, f"{due.why.slot_utc} {utc_text(now_s)}")
 
     def serve(self, due: Due, run_id: str) -> None:
         """The slot's runs have ended, the last of them `run_id` ("" when there was nothing to run).
@@ -87,10 +133,44 @@ class Clockwork:
             LedgerError: it cannot be kept.
         """
         if isinstance(due.why, Slot):
-            self._served_until_s = _seconds(due.why.slot_utc)
+            self._served_until_s = max(self._served_until_s, _seconds(due.why.slot_utc))
             self._next_s = None
             if self._ledger is not None:
                 self._ledger.serve_slot(self.watch.flow, due.why.slot_utc, run_id)
+                self._note_held()
+            if self._freed and self._freed[0] == due.why.slot_utc:
+                self._freed.popleft()
+
+    def _held_slots(self) -> list[tuple[str, Run]]:
+        """What a person can free: with `catch_up="all"` every held slot, else only one that no later one has replaced."""
+        if self._trigger.interval_seconds is not None or self._ledger is None:
+            return []
+        held = self._ledger.held_slots(self.watch.flow)
+        is_owed = self._trigger.catch_up == "all"
+        return [one for one in held if is_owed or _seconds(one[0]) >= self._served_until_s]
+
+    def _note_held(self) -> None:
+        held = self._held_slots()
+        self.held = None
+        if held:
+            slot, run = held[-1]
+            self.held = HeldSlot(slot, run.finished_at_utc, run.cause)
+
+
+def hold_abandoned_slot(ledger: Ledger, flow: str) -> None:
+    """Let the flow's slot under way count as served by its last run, when its runs died with their process twice.
+
+    Runs that died together count once. Whoever calls has recovered the ledger.
+
+    Raises:
+        LedgerError: it cannot be read or kept.
+    """
+    slot, _, begun_utc = (ledger.setting(_under_way(flow)) or "").partition(" ")
+    if not slot or slot in ledger.served_slots(flow, since_utc=slot):
+        return
+    lost = [run for run in ledger.runs(flow, _DEATHS_LOOKED_AT, status="abandoned") if run.started_at_utc >= begun_utc]
+    if len({run.finished_at_utc for run in lost}) >= _MOST_DEATHS:
+        ledger.serve_slot(flow, slot, lost[0].run_id)
 
 
 def served_until(ledger: Ledger, watch: Watch, *, now_s: float) -> float:
@@ -117,3 +197,8 @@ def served_until(ledger: Ledger, watch: Watch, *, now_s: float) -> float:
 
 def _seconds(utc: str) -> float:
     return datetime.fromisoformat(utc).timestamp()
+
+
+def _under_way(flow: str) -> str:
+    """The setting that keeps the slot of the flow that was begun last, and when its first run was about to begin."""
+    return f"slot under way of {flow}"

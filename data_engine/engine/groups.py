@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from data_engine.engine.home import Home
+from data_engine.engine.reasons import GroupRun, WaitingForGroup
 from data_engine.errors import GroupBusyError
 from data_engine.flow.flow import Flow
 from data_engine.locks import GroupLock
@@ -59,8 +60,8 @@ def _tell_whom_we_wait_for(flow: Flow, home: Home) -> None:
                 where=f'group "{flow.group}"',
                 mend="put the flow in another group, or start it after that run",
             )
-    whom = "; ".join(f'flow "{run.flow}" (run {run.run_id[:8]}, pid {pid})' for run, pid in running) or "another run"
-    print(f'waiting for group "{flow.group}": {whom}', file=sys.stderr)
+    why = WaitingForGroup(flow.group, tuple(GroupRun(run.flow, run.run_id, pid) for run, pid in running))
+    print(why.text, file=sys.stderr)
 
 
 def _ancestors() -> set[int]:

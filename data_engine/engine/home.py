@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import loading_module_folder
 from data_engine.ledger.ledger import Ledger
@@ -21,17 +23,31 @@ from data_engine.workspace.settings import WorkspaceSettings, load_settings
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """One workspace as this machine sees it."""
+    """One workspace as this machine sees it.
+
+    With `keeps_settings` (the daemon and its workers) the last good settings are worked with while their file is wrong.
+    """
 
     layout: WorkspaceLayout
     local: LocalLayout
+    keeps_settings: bool = False
 
     def settings(self) -> WorkspaceSettings:
         """The workspace's settings, read again when their file changed.
 
         Raises:
-            SettingsError: the file holds something it cannot mean.
+            SettingsError: the file holds something it cannot mean, and no earlier ones are kept.
         """
+        _, good, error = self._read_settings()
+        if error is not None and not self.keeps_settings:
+            raise copy.copy(error)
+        return good
+
+    def settings_error(self) -> WorkspaceError | None:
+        """What the settings file holds that it cannot mean; None when all is well."""
+        return self._read_settings()[2]
+
+    def _read_settings(self) -> _Settings:
         path = self.layout.settings_path
         try:
             facts = os.stat(path)
@@ -39,9 +55,15 @@ class Home:
         except OSError:
             signature = None
         known = _settings.get(self.layout.root)
+        if known is not None and signature is None and not self.layout.root.is_dir():
+            return known  # the share is away, not the file
         if known is None or known[0] != signature:
-            known = _settings[self.layout.root] = (signature, load_settings(self.layout))
-        return known[1]
+            try:
+                known = (signature, load_settings(self.layout), None)
+            except WorkspaceError as error:
+                known = (signature, WorkspaceSettings() if known is None else known[1], error)
+            _settings[self.layout.root] = known
+        return known
 
     def ledger(self) -> Ledger:
         """The workspace's ledger on this machine, opened once in this process.
@@ -69,7 +91,8 @@ class Home:
 
 _lock = threading.Lock()
 _homes: dict[Path, Home] = {}
-_settings: dict[Path, tuple[tuple[int, int] | None, WorkspaceSettings]] = {}
+_Settings: TypeAlias = tuple[tuple[int, int] | None, WorkspaceSettings, WorkspaceError | None]
+_settings: dict[Path, _Settings] = {}
 _ledgers: dict[tuple[Path, int], Ledger] = {}
 
 

@@ -22,6 +22,7 @@ from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
+from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, RunFinished, RunStarted
 from data_engine.workspace.settings import WorkspaceSettings
 
@@ -309,7 +310,7 @@ class PollLine(Line):
 
         def read() -> Memory:
             if home is None:
-                return Memory({})
+                return Memory(SourceStates(flow))
             ledger = home.ledger()
             ledger.recover()
             newest = ledger.runs(flow, 1)
@@ -351,7 +352,7 @@ class ClockLine(Line):
         if isinstance(due.why, Slot) and due.why.skipped_before_utc is not None:
             self.tell(due.why.text)
         jobs = deque(Job(source, due) for source in startup_sources(flow))
-        self._running_clockwork().begin(due)
+        self._running_clockwork().begin(due, now_s=time.time())
         return Pass(flow, jobs, due)
 
     def refresh(self) -> None:
@@ -369,6 +370,7 @@ class ClockLine(Line):
                 ledger=None if self.home is None else self.home.ledger(),
                 now_s=time.time(),
                 local_s=time.monotonic(),
+                frees_held=self.is_new,
             )
         return self._clockwork
 

@@ -10,8 +10,9 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ from data_engine.engine.reasons import Done, NeedsHash, RetryLater, Running, Set
 from data_engine.engine.scanner import Scan, Scanner
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
+from data_engine.ledger.rows import SourceStates
 from data_engine.model import (
     Event,
     RunFinished,
@@ -42,7 +44,6 @@ from data_engine.model import (
     SeenSource,
     Signature,
     SourceKey,
-    SourceState,
     StepFinished,
     utc_text,
 )
@@ -57,7 +58,7 @@ _WAITS = (Settling, RetryLater, NeedsHash)
 class Memory(NamedTuple):
     """What is known of a flow's sources, and the files its steps returned, as absolute paths."""
 
-    states: Mapping[SourceKey, SourceState]
+    states: SourceStates
     outputs: frozenset[str] | set[str] = frozenset()
 
 
@@ -91,6 +92,7 @@ class Lookout:
         self.cadence_s = trigger.interval_seconds
         self.next_look_s = clock()
         self._trigger = trigger
+        self._root_as_authored = watch.key("").root
         self._scanner = Scanner(trigger.source, trigger.extensions, skip=watch.mirror)
         self._read = read
         self._rules = rules or Rules()
@@ -108,8 +110,9 @@ class Lookout:
         self._watched: tuple[Path, bool, tuple[int, int]] | None = None
         self._has_hints_since_scan = False
         self._is_first_scan = True
+        self._has_listened = False
         self._trusts_events = True
-        self._states: dict[SourceKey, SourceState] = {}
+        self._states = SourceStates(watch.flow)
         self._outputs: set[str] = set()
         self._only_read: set[str] = set()
         self._remember()
@@ -118,11 +121,14 @@ class Lookout:
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
-    def note(self, event: Event) -> None:
-        """What happens in a run of this flow."""
-        if isinstance(event, (RunStarted, StepFinished, RunFinished)):
-            at_s = self._clock()
-            self._post(lambda: self._note(event, at_s))
+    def note(self, *events: Event) -> None:
+        """What happens in runs of this flow; there is something to look at when one has ended."""
+        at_s = self._clock()
+        noted = [event for event in events if isinstance(event, (RunStarted, StepFinished, RunFinished))]
+        if noted:
+            self._inbox.append(partial(self._note_all, noted, at_s))
+        if any(isinstance(event, RunFinished) for event in noted):
+            self._wake()
 
     def give_back(self, due: Due) -> None:
         """What was due is not run: it has changed, or cannot be run now; it will be judged again."""
@@ -159,7 +165,11 @@ class Lookout:
         elif hints and self.unreachable is None:
             self._take(self._scanner.look_at(hints))
         due = [] if self.unreachable is not None else self._judge_open()
-        self.next_look_s = min([self._next_scan_s, *self._deadlines()])
+        if not self._has_listened and not due:
+            self._has_listened = True
+            self._tend_events()
+        # Listening to a large folder takes a while to begin; what the first scan found need not wait for it.
+        self.next_look_s = min([self._next_scan_s, *self._deadlines()]) if self._has_listened else now_s
         return due
 
     def name_of(self, due: Due) -> str:
@@ -185,12 +195,12 @@ class Lookout:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def _scan(self, now_s: float) -> None:
-        has_events = self._tend_events()
+        has_events = self._has_listened and self._tend_events()
         found = self._scanner.scan()
         took_s = self._clock() - now_s
         if not self._is_first_scan and not self._has_hints_since_scan and (found.seen or found.gone):
             self._trusts_events = False
-        self._is_first_scan = self._has_hints_since_scan = False
+        self._is_first_scan, self._has_hints_since_scan = not self._has_listened, False
         pause_s = took_s * (_SHARE_OF_TIME - 1)
         self._may_scan_s = now_s + took_s + pause_s
         pause_s = max(self._trigger.interval_seconds, pause_s)
@@ -212,6 +222,9 @@ class Lookout:
         for name in found.gone:
             self._open.pop(name, None)
         for name, signature in found.seen.items():
+            if self._states.is_good(self._key(name), signature):
+                self._open.pop(name, None)
+                continue
             known = self._open.get(name)
             if (known is None or known.signature[:2] != signature[:2]) and not self._is_handed(name):
                 self._open[name] = _Sighting(signature, now_s, now_s)
@@ -334,6 +347,10 @@ class Lookout:
 
     # -- what happens in runs --------------------------------------------------------------------------------------
 
+    def _note_all(self, events: list[RunStarted | StepFinished | RunFinished], at_s: float) -> None:
+        for event in events:
+            self._note(event, at_s)
+
     def _note(self, event: RunStarted | StepFinished | RunFinished, at_s: float) -> None:
         if isinstance(event, RunStarted):
             self._started_s[event.run_id] = at_s
@@ -352,7 +369,7 @@ class Lookout:
 
     def _settle(self, seen: SeenSource, end: RunFinished) -> None:
         before = self._states.get(seen.key)
-        self._states[seen.key] = state_after(before, self.watch.flow, seen, end)
+        self._states.put(state_after(before, self.watch.flow, seen, end))
         if is_retryable(end):
             is_again = before is not None and before.last[:2] == seen.signature[:2]
             self._failures[seen.key] = self._failures.get(seen.key, 0) + 1 if is_again else 1
@@ -383,12 +400,12 @@ class Lookout:
             known = self._scanner.see_again(name)
             if known is None:
                 self._lose(name)
-            else:
+            elif not self._states.is_good(self._key(name), known):
                 self._open[name] = _Sighting(known, now_s, now_s)
 
     def _remember(self) -> None:
         memory = self._read()
-        self._states = dict(memory.states)
+        self._states = memory.states
         self._outputs |= {path for path in memory.outputs if self._name(path) is not None} - self._only_read
 
     def _reload(self) -> None:
@@ -403,7 +420,7 @@ class Lookout:
         held = (*HELD_STATUSES, "abandoned")
         self._freed |= {
             state.last_run_id
-            for state in self._states.values()
+            for state in self._states.not_good()
             if state.status in held and state.last_run_id is not None and (keys is None or state.key in keys)
         }
         self._rules = replace(self._rules, freed=frozenset(self._freed))
@@ -411,8 +428,9 @@ class Lookout:
     def _judge_all_again(self) -> None:
         now_s = self._clock()
         for name, signature in self._scanner.files():
-            if name not in self._open and not self._is_handed(name):
-                self._open[name] = _Sighting(signature, now_s, now_s)
+            if name in self._open or self._is_handed(name) or self._states.is_good(self._key(name), signature):
+                continue
+            self._open[name] = _Sighting(signature, now_s, now_s)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -448,7 +466,7 @@ class Lookout:
         return self._trigger.run_as == "batch"
 
     def _key(self, name: str) -> SourceKey:
-        return self.watch.key(name if name.isascii() else portable_text(name))
+        return SourceKey(self._root_as_authored, name if name.isascii() else portable_text(name))
 
     def _name(self, path: str) -> str | None:
         """The name of a candidate at this absolute path; None when it lies elsewhere."""

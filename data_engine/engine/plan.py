@@ -200,8 +200,9 @@ def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: fl
     error = (state.error or "").partition("\n")[0] or None
     failures = rules.failures.get(key, 0)
     if 0 < failures <= rules.retries and state.last_at_utc is not None:
-        at_s = datetime.fromisoformat(state.last_at_utc).timestamp() + rules.retry_delay_s * 2 ** (failures - 1)
-        if now_s >= at_s:
+        last_s = datetime.fromisoformat(state.last_at_utc).timestamp()
+        at_s = last_s + rules.retry_delay_s * 2 ** (failures - 1)
+        if now_s >= at_s or now_s < last_s:  # or the clock was set back since
             return Retried(failures, rules.retries)
         return NotDue(key, RetryLater(utc_text(at_s), failures, rules.retries, error))
     return NotDue(key, Held(state.last_at_utc, state.status, error))

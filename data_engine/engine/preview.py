@@ -22,6 +22,7 @@ from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
+from data_engine.lease.glance import glance
 from data_engine.notebook.deploy import cells_text
 from data_engine.notebook.locate import annotate_call
 
@@ -88,6 +89,11 @@ def last_report() -> PreviewReport | None:
     return _last
 
 
+def cached_bytes() -> int:
+    """About how many bytes of results are kept from previews of this process."""
+    return _cache.used_bytes
+
+
 def clear_preview_cache() -> None:
     """Forget every result kept from previews of this process.
 
@@ -117,7 +123,14 @@ def steps_until(flow: Flow, use: str | None) -> int:
 
 
 def _refuse_beside_a_run(flow: Flow, home: Home, target: Path) -> None:
-    """Stop a preview before it writes where a run of the flow writes."""
+    """Stop a preview before it writes where a run of the flow writes, here or at the workstation that owns the workspace."""
+    owner = glance(home.layout.workspace_state_dir, home.local.identity)
+    if owner.owner is not None and not owner.is_mine:
+        raise RunInterrupted(
+            "stopped",
+            f"the preview stopped before it wrote to the mirror ({target.name}): the workspace is {owner.words()}; "
+            "preview a step before it, or preview(force=True)",
+        )
     ledger = home.ledger()
     ledger.recover()  # a run whose process died writes nothing any more
     running = [run for run in ledger.running(flow.group) if run.flow == flow.name]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 from data_engine.model import Event, RunFinished, RunStarted, StepFinished, StepProgress
+from data_engine.workspace.here import kernel_shell
 
 _SHOW_AFTER_S = 1.0
 
@@ -24,6 +24,7 @@ class ProgressLine:
         self._started_s: float | None = None
         self._done = 0
         self._bar: Any = None
+        self._label = ""
 
     def __call__(self, event: Event) -> None:
         now_s = self._clock()
@@ -58,10 +59,10 @@ class ProgressLine:
             self._show("sources", self._done, self._total)
 
     def _show(self, label: str, done: int, total: int | None) -> None:
-        if self._bar is not None and self._bar.desc.rstrip(": ") != label:
+        if self._label != label:  # the bar itself forgets its label where there is no terminal
             self.close()
         if self._bar is None:
-            self._bar = self._make_bar(label, total)
+            self._bar, self._label = self._make_bar(label, total), label
         self._bar.total = total
         self._bar.n = done
         self._bar.refresh()
@@ -70,5 +71,5 @@ class ProgressLine:
 def _make_bar(label: str, total: int | None) -> Any:
     from tqdm.auto import tqdm
 
-    in_kernel = "ipykernel" in sys.modules
+    in_kernel = kernel_shell() is not None
     return tqdm(desc=label, total=total, leave=in_kernel, disable=False if in_kernel else None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 # -- due ----------------------------------------------------------------------------------------------------------
 
@@ -64,15 +64,17 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A wall-clock slot. `is_missed` when it passed while nothing ran; `skipped_before_utc` when older ones are too old."""
+    """A wall-clock slot. `is_missed` when it passed while nothing ran; `skipped_before_utc` when older ones are too old;
+    `is_freed` when it was held and somebody freed it."""
 
     slot_utc: str
     is_missed: bool = False
     skipped_before_utc: str | None = None
+    is_freed: bool = False
 
     @property
     def text(self) -> str:
-        missed = ", missed while nothing ran" if self.is_missed else ""
+        missed = ", tried again" if self.is_freed else ", missed while nothing ran" if self.is_missed else ""
         skipped = (
             "" if self.skipped_before_utc is None else f"; slots before {_shown(self.skipped_before_utc)} are skipped"
         )
@@ -158,6 +160,20 @@ class Held:
     def text(self) -> str:
         because = f": {self.error}" if self.error else ""
         return f"held since {_shown(self.since_utc)}, {self.status}{because}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSlot:
+    """The runs of a wall-clock slot were abandoned twice; it counts as served until somebody tries it again."""
+
+    slot_utc: str
+    since_utc: str | None
+    cause: str | None = None
+
+    @property
+    def text(self) -> str:
+        because = f": {self.cause}" if self.cause else ""
+        return f"the slot of {_shown(self.slot_utc)} is held since {_shown(self.since_utc)}, abandoned twice{because}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,15 +325,34 @@ class EngineOff:
         return "the engine is off"
 
 
+class GroupRun(NamedTuple):
+    """A run that keeps its group busy, in the process `pid`."""
+
+    flow: str
+    run_id: str
+    pid: int
+
+
 @dataclass(frozen=True, slots=True)
 class WaitingForGroup:
-    """Another flow of the group is running; `whom` says which."""
+    """Another run of the group is under way on this machine; `runs` are those that are known."""
 
-    whom: str
+    group: str
+    runs: tuple[GroupRun, ...] = ()
 
     @property
     def text(self) -> str:
-        return f"waiting for its group: {self.whom}"
+        whom = "; ".join(f'flow "{run.flow}" (run {run.run_id[:8]}, pid {run.pid})' for run in self.runs)
+        return f'waiting for group "{self.group}": {whom or "another run"}'
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingForWorker:
+    """As many runs as the workspace's `[executor] workers` allows are under way."""
+
+    @property
+    def text(self) -> str:
+        return "waiting for a worker: as many runs as [executor] workers allows are under way"
 
 
 WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
@@ -342,6 +377,8 @@ WhyNot: TypeAlias = (
     | OwnedElsewhere
     | EngineOff
     | WaitingForGroup
+    | WaitingForWorker
+    | HeldSlot
 )
 Reason: TypeAlias = WhyDue | WhyNot
 

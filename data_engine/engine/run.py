@@ -63,7 +63,8 @@ def run_source(
         sink(LogLine(run_id, flow.name or "", control.label, level, text, time.time()))
 
     try:
-        require_source(flow, source)
+        if context.source is None:
+            require_source(flow, source)
         with captured(control):
             for event in run_steps(flow, context, control=control):
                 sink(event)
@@ -164,7 +165,7 @@ def _always() -> None:
     """The permission of a run without limits."""
 
 
-def _states(flow: Flow, home: Home | None) -> dict[SourceKey, SourceState] | None:
+def _states(flow: Flow, home: Home | None) -> Mapping[SourceKey, SourceState] | None:
     """What is known of the flow's sources, where content decides whether one has changed."""
     if home is None or home.settings().freshness != "content":
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from data_engine.errors import FlowValidationError
+from data_engine.shown import Shown
 
 T = TypeVar("T")
 
@@ -115,7 +116,7 @@ class ItemError:
 
 
 @dataclass(frozen=True)
-class Batch(Generic[T]):
+class Batch(Generic[T], Shown):
     """An ordered tuple of items, as `collect` finds them and `map` returns them. An empty batch is falsy.
 
     Example:

@@ -14,15 +14,16 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.control import StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.locations import MirrorContext, SourceContext
-from data_engine.flow.paths import inside
+from data_engine.flow.paths import inside, make_folder
 from data_engine.model import LogLine
+from data_engine.shown import Shown
 
 SETTINGS_STEM = "data_engine"
 """`config/data_engine.toml` holds the workspace's settings and is not listed with the author's config files."""
 
 
 @dataclass
-class FlowContext:
+class FlowContext(Shown):
     """The active run, as each step sees it.
 
     `current` is the previous step's result (None before the first step), `objects` what `save_as` named, `source` and
@@ -64,7 +65,7 @@ class FlowContext:
             )
         path = inside(self.workspace_root / "databases", name, where="context.database")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent, workspace=self.workspace_root)
         except OSError as error:
             raise FlowValidationError(
                 f"the folder {path.parent} cannot be created: {error.strerror}",

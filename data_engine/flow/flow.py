@@ -20,6 +20,7 @@ from data_engine.flow.spec import (
     map_takes_context,
     title_words,
 )
+from data_engine.shown import Shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class MirrorSpec:
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(Shown):
     """A flow: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
 
     In a module the file's stem is the name. Flows of one group never run at the same time on one machine.

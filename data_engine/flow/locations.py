@@ -26,7 +26,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.paths import inside
+from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.scan import is_candidate_name, parse_extensions
 
 
@@ -98,6 +98,7 @@ class MirrorContext:
     relative_path: Path | None = None
     extensions: tuple[str, ...] | None = None
     on_target: Callable[[Path], None] | None = field(default=None, repr=False, compare=False)
+    workspace_root: Path | None = field(default=None, repr=False, compare=False)
 
     @property
     def dir(self) -> Path:
@@ -154,7 +155,7 @@ class MirrorContext:
         if self.on_target is not None:
             self.on_target(target)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, workspace=self.workspace_root)
         except OSError as error:
             raise FlowValidationError(
                 f"the mirror folder {folder} cannot be created: {error.strerror}",

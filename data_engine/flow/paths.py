@@ -6,6 +6,7 @@ a script, or run in the kernel of a notebook that lives there), otherwise relati
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +119,21 @@ def inside(root: Path, name: object, *, where: str, start: Path | None = None) -
             f"the name {text!r} does not name a file inside its folder", where=where, mend=f"stay inside {root}"
         )
     return Path(target)
+
+
+def make_folder(folder: Path, *, workspace: Path | None) -> None:
+    """Make `folder` and what is missing above it, but never the workspace: one that is not there was deleted, or is on a
+    share that is away, and nothing may be written in its place.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        if workspace is not None and folder.is_relative_to(workspace) and not workspace.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"the workspace {workspace} is gone") from None
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _leads_out(target: str, base: str) -> bool:

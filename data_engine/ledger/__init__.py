@@ -6,4 +6,8 @@ writer.py       a batch of events as rows, inside one transaction
 rows.py         rows as records
 connection.py   SQLite as this house uses it: WAL, transactions with a revision, errors with a mend
 migrations.py   the schema and its history
+share.py        Share: what goes out to the shared history and what comes in
+exchange.py     the statements of that, with the one rule of which row is newer
+segments.py     rows as Parquet bytes and back, and folding; says how a daemon uses Share
+aside.py        the short-lived child that has PyArrow, so that a daemon need not
 """

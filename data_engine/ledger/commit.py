@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from data_engine.model import Event
@@ -30,30 +30,30 @@ class GroupCommit:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, event: Event) -> None:
-        """Keep `event` for the next write.
+    def add(self, *events: Event) -> None:
+        """Keep `events` for the next write.
 
         Raises:
-            Exception: what the last write raised, while none has succeeded since; the event is kept all the same.
+            Exception: what the last write raised, while none has succeeded since; the events are kept all the same.
         """
         with self._waiting_lock:
-            self._waiting.append(event)
+            self._waiting += events
             if not self._is_armed:
                 self._arm()
         if self._failure is not None:
             raise copy.copy(self._failure) from self._failure
 
-    def add_and_flush(self, event: Event, *, keep: bool) -> None:
-        """Write `event` now, after all that waits.
+    def add_and_flush(self, *events: Event, forget: Collection[Event] = ()) -> None:
+        """Write `events` now, after all that waits.
 
         Raises:
-            Exception: what the write raised; all that waited is kept for the next one, `event` only with `keep`.
+            Exception: what the write raised; all but `forget` is kept for the next one.
         """
         with self._waiting_lock:
-            self._waiting.append(event)
-        self.flush(forget=None if keep else event)
+            self._waiting += events
+        self.flush(forget=forget)
 
-    def flush(self, *, forget: Event | None = None) -> None:
+    def flush(self, *, forget: Collection[Event] = ()) -> None:
         """Write all that waits; returns when it is written, by whichever thread.
 
         Raises:
@@ -68,7 +68,7 @@ class GroupCommit:
                 self._write(batch)
             except BaseException as failure:
                 with self._waiting_lock:
-                    self._waiting = [event for event in batch if event is not forget] + self._waiting
+                    self._waiting = [event for event in batch if event not in forget] + self._waiting
                     if self._waiting and not self._is_armed:
                         self._arm()
                 if isinstance(failure, Exception):

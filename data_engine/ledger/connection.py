@@ -10,6 +10,9 @@ from pathlib import Path
 
 from data_engine.errors import LedgerError
 
+_CHECKPOINT_PAGES = 4000
+"""A commit that moves the log into the file waits for the disk: once in 16 MB, not in 4."""
+
 _CAUSES = (
     ("SQLITE_FULL", "the disk is full", "free some space on that drive"),
     ("SQLITE_READONLY", "the run history is read-only", "make the file and its folder writable for this user"),
@@ -31,6 +34,7 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
     try:
         _enter_wal(connection, busy_timeout_s)
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     except BaseException:
         connection.close()
         raise

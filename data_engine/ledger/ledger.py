@@ -22,8 +22,8 @@ from data_engine.ledger.rows import (
     RUN_COLUMNS,
     STATE_COLUMNS,
     STEP_COLUMNS,
+    SourceStates,
     restored,
-    source_state,
     storable,
 )
 from data_engine.ledger.upkeep import abandon_runs_of, prune, reset
@@ -37,13 +37,13 @@ from data_engine.model import (
     RunFinished,
     RunStarted,
     SourceKey,
-    SourceState,
     StepProgress,
     StepRun,
     utc_text,
 )
 
 _FLUSH_EVERY_S = 0.2
+_WRITTEN_AT_ONCE = (RunStarted, RunFinished)
 
 # The newest run of each flow by one index seek per flow, however long the history is.
 _LAST_RUNS = f"""
@@ -120,25 +120,27 @@ class Ledger:
         """Where the lock of each process that records runs lies."""
         return self.path.parent / "runners"
 
-    def record(self, event: Event, *, more_follows: bool = False) -> None:
-        """Store what happened: a run's start and end before this returns, all else within 200 ms. Progress is not stored.
-
-        With `more_follows` a run's end may wait as long: the start of the next run, which is about to come, stores both.
+    def record(self, *events: Event) -> None:
+        """Store what happened, in this order: with a run's start or end among it before this returns, in one commit; all
+        else within 200 ms. Progress is not stored.
 
         The first end of a run decides; steps of a run that has ended or never began change nothing.
 
         Raises:
-            LedgerError: this event, or an earlier one, cannot be written now. A run's start is then not stored, ever;
-                any other event is kept in memory and written as soon as the file can be.
+            LedgerError: these events, or earlier ones, cannot be written now. Starts of runs among them are then not
+                stored, ever; any other event is kept in memory and written as soon as the file can be.
         """
         self._require_usable()
-        kind = type(event)
-        if kind is RunStarted:
-            self._commit.add_and_flush(event, keep=False)
-        elif kind is RunFinished and not more_follows:
-            self._commit.add_and_flush(event, keep=True)
-        elif kind is not StepProgress:
-            self._commit.add(event)
+        stored = [event for event in events if type(event) is not StepProgress]
+        if any(type(event) in _WRITTEN_AT_ONCE for event in stored):
+            self._commit.add_and_flush(*stored, forget=[event for event in stored if type(event) is RunStarted])
+        elif stored:
+            self._commit.add(*stored)
+
+    def wait_at_most(self, busy_timeout_s: float) -> None:
+        """From now on a write waits so long for another process's."""
+        with self._use() as connection:
+            connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
 
     def flush(self) -> None:
         """Write all that was recorded; raises `LedgerError` when that fails, keeping it for the next time."""
@@ -223,6 +225,19 @@ class Ledger:
         """The newest run of every flow that ever ran, by flow name."""
         return {run.flow: run for run in map(_run, self._rows(_LAST_RUNS))}
 
+    def count_runs(self, *, since_utc: str) -> int:
+        """How many runs began since then."""
+        return int(self._rows("SELECT count(*) FROM runs WHERE started_at_utc >= ?", since_utc)[0][0])
+
+    def held_sources(self, limit: int = 1000) -> list[tuple[str, SourceKey]]:
+        """The flow and key of each source whose last run failed, was stopped or was killed; also of files long gone."""
+        rows = self._rows(
+            "SELECT flow_name, source_root, source_key FROM file_state"
+            " WHERE last_status IN ('failed', 'stopped', 'killed') LIMIT ?",
+            limit,
+        )
+        return [(restored(flow), SourceKey(restored(root), restored(key))) for flow, root, key in rows]
+
     def running(self, group: str | None = None) -> list[Run]:
         """The runs that have begun and not ended, oldest first; `recover()` first takes out those whose process died."""
         rows = self._rows(
@@ -238,11 +253,9 @@ class Ledger:
         pids = dict(self._rows("SELECT run_id, pid FROM runs JOIN runners USING (runner_id) WHERE status = 'started'"))
         return [(run, pids[run.run_id]) for run in self.running(group) if run.run_id in pids]
 
-    def source_states(self, flow: str) -> dict[SourceKey, SourceState]:
+    def source_states(self, flow: str) -> SourceStates:
         """What is known of each source of the flow that a run has settled."""
-        rows = self._rows(f"SELECT {STATE_COLUMNS} FROM file_state WHERE flow_name = ?", flow)
-        states = (source_state(flow, row) for row in rows)
-        return {state.key: state for state in states}
+        return SourceStates(flow, self._rows(f"SELECT {STATE_COLUMNS} FROM file_state WHERE flow_name = ?", flow))
 
     def outputs(self, flow: str) -> set[str]:
         """Every file the flow's steps ever returned, as absolute paths; kept when their runs are pruned."""
@@ -254,12 +267,24 @@ class Ledger:
         return {slot for (slot,) in rows}
 
     def serve_slot(self, flow: str, slot_utc: str, run_id: str) -> None:
-        """Remember that `run_id` served the slot; the first run that did stays its run."""
-        with self._transaction() as (connection, rev):
+        """Remember that `run_id` served the slot; the first run that did, and was not abandoned, stays its run."""
+        with self.writing() as (connection, rev):
             connection.execute(
-                "INSERT INTO schedule_slots (flow_name, slot_utc, run_id, rev) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO schedule_slots (flow_name, slot_utc, run_id, rev) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (flow_name, slot_utc) DO UPDATE SET run_id = excluded.run_id, rev = excluded.rev"
+                " WHERE schedule_slots.run_id IN (SELECT run_id FROM runs WHERE status = 'abandoned')",
                 storable((flow, slot_utc, run_id, rev)),
             )
+
+    def held_slots(self, flow: str) -> list[tuple[str, Run]]:
+        """The slots of the flow that nothing but an abandoned run has served, oldest first, each with that run."""
+        columns = ", ".join(f"runs.{column}" for column in RUN_COLUMNS.split(", "))
+        rows = self._rows(
+            f"SELECT slot_utc, {columns} FROM schedule_slots JOIN runs USING (run_id)"
+            " WHERE schedule_slots.flow_name = ? AND status = 'abandoned' ORDER BY slot_utc",
+            flow,
+        )
+        return [(slot, _run(tuple(row))) for slot, *row in rows]
 
     def switches(self) -> dict[str, bool]:
         """The flows somebody enabled or disabled; a flow that is not here is as its author left it."""
@@ -267,7 +292,7 @@ class Ledger:
 
     def set_switch(self, flow: str, enabled: bool) -> None:
         """Remember that the flow is enabled or disabled."""
-        with self._transaction() as (connection, rev):
+        with self.writing() as (connection, rev):
             connection.execute(
                 "INSERT INTO flow_switches (flow_name, enabled, rev) VALUES (?, ?, ?)"
                 " ON CONFLICT (flow_name) DO UPDATE SET enabled = excluded.enabled, rev = excluded.rev",
@@ -281,7 +306,7 @@ class Ledger:
 
     def set_setting(self, key: str, value: str) -> None:
         """Keep a small fact of this machine; it is not published."""
-        with self._transaction() as (connection, _):
+        with self.writing() as (connection, _):
             connection.execute(
                 "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                 storable((key, value)),
@@ -298,7 +323,7 @@ class Ledger:
         if not gone:
             return []
         abandoned: list[str] = []
-        with self._transaction() as (connection, rev):
+        with self.writing() as (connection, rev):
             for runner in gone:
                 at_s = time.time() if now_s is None else now_s
                 abandoned += abandon_runs_of(connection, runner, now_s=at_s, rev=rev)
@@ -311,7 +336,7 @@ class Ledger:
 
         What is known of sources, outputs and slots stays.
         """
-        with self._transaction() as (connection, _):
+        with self.writing() as (connection, _):
             return prune(connection, retention_days=retention_days, now_s=now_s)
 
     def reset_flow(self, flow: str) -> int:
@@ -334,9 +359,30 @@ class Ledger:
         """A number that changes when another connection, of this or another process, has written."""
         return int(self._rows("PRAGMA data_version")[0][0])
 
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, to ask; for the other modules of this folder."""
+        self._require_usable()
+        with self._use() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, *, durable: bool = False) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """A transaction with the revision of its rows; `durable`: kept through a power cut. For the modules of this folder."""
+        self._require_usable()
+        with self._use() as connection:
+            if durable:
+                connection.execute("PRAGMA synchronous = FULL")
+            try:
+                with transaction(connection) as rev:
+                    yield connection, rev
+            finally:
+                if durable:
+                    connection.execute("PRAGMA synchronous = NORMAL")
+
     def _reset(self, flow: str | None) -> int:
         self.flush()
-        with self._transaction() as (connection, rev):
+        with self.writing() as (connection, rev):
             flow = storable(flow)
             return reset(connection, flow, runners_dir=self.runners_dir, now_s=time.time(), rev=rev)
 
@@ -372,12 +418,6 @@ class Ledger:
         self._require_usable()
         with self._use() as connection:
             return connection.execute(statement, storable(parameters)).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[tuple[sqlite3.Connection, int]]:
-        self._require_usable()
-        with self._use() as connection, transaction(connection) as rev:
-            yield connection, rev
 
     @contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:

@@ -111,7 +111,43 @@ CREATE TABLE flow_switches (flow_name TEXT PRIMARY KEY, enabled INTEGER NOT NULL
 CREATE TABLE tombstones (flow_name TEXT PRIMARY KEY, reset_at_utc TEXT NOT NULL, rev INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+# What a machine shares: the version of the published row that a row was taken from or is based on, the segments taken in,
+# and the fencing tokens this ledger has published under. Rows that were taken in have rev 0 and stay out of the indexes.
+_SHARED = """
+ALTER TABLE runs ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE step_runs ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE step_runs ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE file_state ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE file_state ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE schedule_slots ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE schedule_slots ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE flow_switches ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE flow_switches ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tombstones ADD COLUMN seen_token INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tombstones ADD COLUMN seen_rev INTEGER NOT NULL DEFAULT 0;
+
+DROP INDEX runs_by_rev;
+DROP INDEX step_runs_by_rev;
+DROP INDEX logs_by_rev;
+DROP INDEX file_state_by_rev;
+CREATE INDEX runs_by_rev ON runs (rev) WHERE rev > 0;
+CREATE INDEX step_runs_by_rev ON step_runs (rev) WHERE rev > 0;
+CREATE INDEX logs_by_rev ON logs (rev) WHERE rev > 0;
+CREATE INDEX file_state_by_rev ON file_state (rev) WHERE rev > 0;
+CREATE INDEX outputs_by_rev ON outputs (rev) WHERE rev > 0;
+CREATE INDEX slots_by_rev ON schedule_slots (rev) WHERE rev > 0;
+CREATE INDEX runs_presumed ON runs (run_id) WHERE status = 'abandoned' AND finished_at_utc IS NULL;
+
+CREATE TABLE taken_segments (
+    shared_table TEXT NOT NULL, name TEXT NOT NULL, newest_utc TEXT, PRIMARY KEY (shared_table, name)
+) WITHOUT ROWID;
+CREATE TABLE own_tokens (token INTEGER PRIMARY KEY);
+INSERT INTO meta VALUES ('published_rev', 0), ('known_generation', -1), ('hydrated_generation', -1),
+    ('seen_token', 0), ('seen_rev', 0);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED)
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import starmap
 from typing import Any
 
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
@@ -31,26 +32,62 @@ STATE_COLUMNS = (
     " last_error_text, success_size_bytes, success_mtime_ns, success_content_hash, last_success_run_id,"
     " last_success_at_utc, abandoned_in_a_row"
 )
-"""As `source_state` takes them."""
+"""As `SourceStates` takes them."""
 
 
-def source_state(flow: str, row: tuple[Any, ...]) -> SourceState:
-    """A row of `STATE_COLUMNS` as a record."""
-    root, path, status, size, mtime, digest, run_id, at_utc, error, good_size, good_mtime, good_digest, *rest = row
-    good_run_id, good_at_utc, abandoned_in_a_row = rest
-    return SourceState(
-        flow=flow,
-        key=SourceKey(restored(root), restored(path)),
-        status=status,
-        last=Signature(size, mtime, digest),
-        last_run_id=run_id,
-        last_at_utc=at_utc,
-        error=error,
-        success=None if good_size is None else Signature(good_size, good_mtime, good_digest),
-        success_run_id=good_run_id,
-        success_at_utc=good_at_utc,
-        abandoned_in_a_row=abandoned_in_a_row,
-    )
+class SourceStates(Mapping[SourceKey, SourceState]):
+    """What is known of a flow's sources. A folder may have a hundred thousand: each record is made when it is asked for.
+
+    Example:
+        >>> states = SourceStates("claims")
+        >>> key, signature = SourceKey("../in", "a.csv"), Signature(5, 7)
+        >>> states.put(SourceState("claims", key, "success", signature, success=signature))
+        >>> states[key].status, states.is_good(key, signature), states.is_good(key, Signature(6, 7))
+        ('success', True, False)
+    """
+
+    def __init__(self, flow: str, rows: Iterable[tuple[Any, ...]] = ()) -> None:
+        self._flow = flow
+        self._known: dict[tuple[str, str], tuple[Any, ...]] = {
+            (restored(row[0]), restored(row[1])): row for row in rows
+        }
+
+    def __getitem__(self, key: SourceKey) -> SourceState:
+        known = self._known[key]
+        return known if isinstance(known, SourceState) else _source_state(self._flow, known)
+
+    def __iter__(self) -> Iterator[SourceKey]:
+        return starmap(SourceKey, self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def put(self, state: SourceState) -> None:
+        """Know this of its source from now on."""
+        self._known[state.key] = state
+
+    def is_good(self, key: SourceKey, signature: Signature) -> bool:
+        """Whether the source's last run ended well and size and time are to the bit what they were then."""
+        known = self._known.get(key)
+        if known is None:
+            return False
+        if isinstance(known, SourceState):
+            return known.status == "success" and known.last[:2] == signature[:2]
+        return bool(known[2] == "success" and known[3] == signature[0] and known[4] == signature[1])
+
+    def not_good(self) -> Iterator[SourceState]:
+        """Those whose last run did not end well."""
+        for key, known in self._known.items():
+            if known[2] != "success":  # the status, of a row and of a record
+                yield self[SourceKey(*key)]
+
+
+def _source_state(flow: str, row: tuple[Any, ...]) -> SourceState:
+    root, path, status, size, mtime, digest, run_id, at_utc, error, *good, good_run_id, good_at_utc, abandoned = row
+    key = SourceKey(restored(root), restored(path))
+    success = None if good[0] is None else Signature(*good)
+    last = Signature(size, mtime, digest)
+    return SourceState(flow, key, status, last, run_id, at_utc, error, success, good_run_id, good_at_utc, abandoned)
 
 
 def seen_as_text(seen: Iterable[SeenSource]) -> str | None:

@@ -60,8 +60,8 @@ def prune(connection: sqlite3.Connection, *, retention_days: float, now_s: float
 def reset(connection: sqlite3.Connection, flow: str | None, *, runners_dir: Path, now_s: float, rev: int) -> int:
     """Remove the runs, steps, logs and file state of `flow` (None: of every flow); how many runs went.
 
-    What the author chose or the schedule owes stays: switches, slots served, and which files are outputs. A tombstone
-    per flow tells the publisher.
+    What the author chose or the schedule has done stays: switches, slots served, and which files are outputs. A schedule
+    owes nothing for the time before. A tombstone per flow tells the publisher.
 
     Raises:
         LedgerError: a run of it is running.
@@ -76,10 +76,23 @@ def reset(connection: sqlite3.Connection, flow: str | None, *, runners_dir: Path
                 where=f'flow "{name}"',
                 mend="wait for the run to end, or stop it",
             )
+    # It counts for all that this ledger has seen of the shared history, and for all it has published itself.
+    seen = max(
+        connection.execute(
+            "SELECT (SELECT value FROM meta WHERE key = 'seen_token'), (SELECT value FROM meta WHERE key = 'seen_rev')"
+        ).fetchone(),
+        (connection.execute("SELECT max(token) FROM own_tokens").fetchone()[0] or 0, rev),
+    )
     connection.execute(
-        "INSERT INTO tombstones (flow_name, reset_at_utc, rev)"
-        f" SELECT flow_name, :at, :rev FROM (SELECT flow_name FROM runs UNION SELECT flow_name FROM file_state) WHERE {mine}"
-        " ON CONFLICT (flow_name) DO UPDATE SET reset_at_utc = excluded.reset_at_utc, rev = excluded.rev",
+        "INSERT INTO tombstones (flow_name, reset_at_utc, seen_token, seen_rev, rev) SELECT flow_name, :at, :token,"
+        f" :seen_rev, :rev FROM (SELECT flow_name FROM runs UNION SELECT flow_name FROM file_state) WHERE {mine}"
+        " ON CONFLICT (flow_name) DO UPDATE SET reset_at_utc = excluded.reset_at_utc, rev = excluded.rev,"
+        " seen_token = excluded.seen_token, seen_rev = excluded.seen_rev",
+        which | {"at": utc_text(now_s), "rev": rev, "token": seen[0], "seen_rev": seen[1]},
+    )
+    connection.execute(
+        "INSERT INTO schedule_slots (flow_name, slot_utc, run_id, rev)"
+        f" SELECT DISTINCT flow_name, :at, '', :rev FROM schedule_slots WHERE {mine} ON CONFLICT DO NOTHING",
         which | {"at": utc_text(now_s), "rev": rev},
     )
     connection.execute(f"DELETE FROM logs WHERE {mine} OR run_id IN (SELECT run_id FROM runs WHERE {mine})", which)

@@ -41,8 +41,10 @@ ON CONFLICT (run_id, step_index) DO UPDATE SET step_label = excluded.step_label,
     output_path = excluded.output_path, rev = excluded.rev
 """
 
+# A step that returns its own source has not written it: it stays a source, also after a reset.
 _PUT_OUTPUT = """
 INSERT INTO outputs (flow_name, output_path, rev) SELECT flow_name, ?, ? FROM runs WHERE run_id = ?
+    AND source_path IS NOT ?
 ON CONFLICT DO NOTHING
 """
 
@@ -103,7 +105,7 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
             key = event.run_id, event.step_index
             steps[key] = _ended(event, steps.get(key))
             if event.outputs:
-                connection.executemany(_PUT_OUTPUT, [(path, rev, event.run_id) for path in event.outputs])
+                connection.executemany(_PUT_OUTPUT, [(path, rev, event.run_id, path) for path in event.outputs])
         elif isinstance(event, LogLine):
             lines.append(event)
         elif isinstance(event, (RunStarted, RunFinished)):

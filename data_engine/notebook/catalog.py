@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,7 @@ def _is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
     if b"build" not in data:
         return False
     try:
-        tree = ast.parse(data)
+        return _defines_build(data)
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise FlowExecutionError(
@@ -273,7 +274,11 @@ def _is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
             cell=f"{path.name}{line}",
             source_line=error.text if isinstance(error, SyntaxError) else None,
         ) from error
-    return any(_binds_build(node) for node in tree.body)
+
+
+@lru_cache(maxsize=256)
+def _defines_build(data: bytes) -> bool:
+    return any(_binds_build(node) for node in ast.parse(data).body)
 
 
 def _binds_build(node: ast.stmt) -> bool:

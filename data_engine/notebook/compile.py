@@ -17,6 +17,7 @@ from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quie
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.notebook.remarks import Remark
 from data_engine.notebook.slice import Slice, slice_cells
+from data_engine.shown import Shown
 
 FORMAT = 2
 """Raised with every change of what the compiler makes of the same notebook."""
@@ -74,7 +75,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledNotebook:
+class CompiledNotebook(Shown):
     """A notebook as a module. `source` is the whole module text; `cells` say of each statement whether and why.
 
     `is_flow` is False for a notebook without `build` ("scratch"), which gives an empty module. `future_flags` are the

@@ -12,19 +12,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import write_text_atomic
+from data_engine.locks import OsLock
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.compile import Chunk, CompiledNotebook
 from data_engine.notebook.load import FlowModules
 
 HELPERS = "flow_helpers"
+
+_OTHERS_TAKE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +166,35 @@ class Deployments:
             ) from error
         return {name: pointer for name, pointer in pointers.items() if (self._root / pointer[0]).is_dir()}
 
+    @contextmanager
+    def keeping_sets(self) -> Iterator[None]:
+        """Inside, no process removes a set: one that was stored is there when flows are pointed to it."""
+        with self._locked("keep"):
+            yield
+
     def deploy(self, stored: ModuleSet, names: set[str]) -> None:
         """Let these flows run from `stored` from now on; sets nobody points to any more are kept for running work."""
-        self._point(self.deployed() | {name: (stored.id, stored.digests[name]) for name in names})
+        with self._locked("pointer"):
+            self._point(self.deployed() | {name: (stored.id, stored.digests[name]) for name in names})
 
     def withdraw(self, names: set[str]) -> None:
         """Forget these flows' deployments: their modules were removed."""
-        self._point({name: pointer for name, pointer in self.deployed().items() if name not in names})
+        with self._locked("pointer"):
+            self._point({name: pointer for name, pointer in self.deployed().items() if name not in names})
+
+    @contextmanager
+    def _locked(self, what: str) -> Iterator[None]:
+        lock = OsLock(self._root / f".{what}.lock")
+        if not lock.wait(timeout_s=_OTHERS_TAKE_S):
+            raise WorkspaceError(
+                f"another process has been deploying for more than {_OTHERS_TAKE_S:g} s",
+                where=str(self._root),
+                mend="end the other `data-engine deploy`, or wait for it",
+            )
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _point(self, pointers: Mapping[str, tuple[str, str]]) -> None:
         value = {name: {"set": set_id, "digest": digest} for name, (set_id, digest) in pointers.items()}
@@ -179,15 +204,22 @@ class Deployments:
             raise _unwritable(self._pointer, error) from error
 
     def collect(self, in_use: set[str]) -> None:
-        """Remove the sets no flow points to, but for those in `in_use` (ids that running work holds)."""
-        kept = in_use | {set_id for set_id, _ in self.deployed().values()}
+        """Remove the sets no flow points to, but for those in `in_use` (ids that running work holds).
+
+        Does nothing while another process is deploying: its set has no flow yet.
+        """
+        keep = OsLock(self._root / ".keep.lock")
+        if not keep.try_acquire():
+            return
         try:
-            names = os.listdir(self._root)
+            kept = in_use | {set_id for set_id, _ in self.deployed().values()}
+            for name in os.listdir(self._root):
+                if name not in kept and (self._root / name).is_dir():
+                    shutil.rmtree(self._root / name, ignore_errors=True)
         except OSError:
             return
-        for name in names:
-            if name not in kept and (self._root / name).is_dir():
-                shutil.rmtree(self._root / name, ignore_errors=True)
+        finally:
+            keep.release()
 
     def modules_of(self, name: str) -> FlowModules | None:
         """The modules flow `name` runs from, under their authored names; None when it is not deployed."""
@@ -220,6 +252,16 @@ class Deployments:
             if lines:
                 found[(new.get(cell_id) or old[cell_id]).cell] = lines
         return found
+
+    def edits(self) -> dict[str, str]:
+        """For each deployed flow whose module is not as deployed, the words for it."""
+        pointers = self.deployed()
+        digests = module_digests(read_contents(self._modules.content), self._modules.folder) if pointers else {}
+        return {
+            name: edit_text(self.changed_cells(name))
+            for name, (_, digest) in pointers.items()
+            if digests.get(name) != digest
+        }
 
     def changed_cells(self, name: str) -> tuple[int, ...] | None:
         """The cells of notebook `name` whose part in production differs from what is deployed, in order.
@@ -306,6 +348,17 @@ def file_facts(folder: Path) -> tuple[tuple[str, int, int], ...]:
                 continue
             found.append((path, facts.st_size, facts.st_mtime_ns))
     return tuple(sorted(found))
+
+
+def edit_text(cells: Sequence[int] | None, error: str | None = None) -> str:
+    """An edit that is not deployed, for people; on further lines the error that keeps it from being good.
+
+    Example:
+        >>> edit_text((3, 7)), edit_text(None), edit_text((3,), "SyntaxError: oh")
+        ('edited, not deployed: cells 3, 7', 'edited, not deployed', 'edited, not deployed: cell 3\\nSyntaxError: oh')
+    """
+    where = f": {cells_text(cells)}" if cells else ""
+    return f"edited, not deployed{where}" + (f"\n{error}" if error else "")
 
 
 def cells_text(cells: Sequence[int]) -> str:

@@ -19,6 +19,7 @@ import threading
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ class FlowModules:
         else:
             if self.content != self.folder:
                 show_file(path, data)
-            exec(compile(data, str(path), "exec", dont_inherit=True), namespace)
+            exec(_code_of(data, str(path)), namespace)
 
     def _build(self, module: types.ModuleType, name: str) -> Flow:
         build = getattr(module, "build", None)
@@ -199,6 +200,12 @@ class FlowModules:
         return replace(
             flow, name=name, label=flow.label or title_words(name, "Flow"), _workspace_root=self.folder.parent
         )
+
+
+@lru_cache(maxsize=64)
+def _code_of(data: bytes, path: str) -> types.CodeType:
+    code: types.CodeType = compile(data, path, "exec", dont_inherit=True)
+    return code
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -23,7 +23,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.paths import loading_module_folder
 from data_engine.notebook.compile import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
-from data_engine.workspace.here import here
+from data_engine.workspace.here import here, ipython_shell
 
 _CELL_FILE = re.compile(r"(?P<path>.+\.ipynb), cell (?P<cell>\d+)")
 _OWN_FOLDER = str(Path(__file__).parent.parent) + os.sep
@@ -83,6 +83,12 @@ def place_of(error: BaseException) -> Place | None:
         return _place(error.filename, error.lineno or 1)
     frames = list(_author_frames(error.__traceback__))
     return _place(*frames[-1]) if frames else None
+
+
+def place_of_function(function: object) -> Place | None:
+    """Where a function was defined, with a note when the notebook file does not hold it so; None for what has no code."""
+    code = getattr(function, "__code__", None)
+    return None if code is None else _place(code.co_filename, code.co_firstlineno)
 
 
 def annotate(error: ErrorT) -> ErrorT:
@@ -191,7 +197,7 @@ def _module_cell(path: Path, cell: int, ran: str) -> tuple[int | None, str | Non
 
 def _kernel_count(file_name: str) -> int | None:
     """The n of In [n] for the file name IPython compiled a cell with."""
-    shell = _shell()
+    shell = ipython_shell()
     names: Any = getattr(getattr(shell, "compile", None), "_filename_map", {})
     number = names.get(file_name)
     return number if isinstance(number, int) else None
@@ -203,7 +209,7 @@ def _kernel_place(number: int, line: int, text: str) -> Place:
         return Place(None, line, text, None, number)
     if found.problem is not None:
         return Place(found.path, line, text, None, number, found.problem)
-    raw = getattr(getattr(_shell(), "history_manager", None), "input_hist_raw", [])
+    raw = getattr(getattr(ipython_shell(), "history_manager", None), "input_hist_raw", [])
     ran = raw[number] if number < len(raw) else ""
     cells = _cells_now(found.path) or ()
     same = [cell for cell in cells if _same(cell.text, ran)]
@@ -223,9 +229,3 @@ def _cells_now(path: Path) -> tuple[NotebookCell, ...] | None:
 
 def _same(text: str, other: str) -> bool:
     return text.rstrip() == other.rstrip()
-
-
-def _shell() -> Any:
-    ipython = sys.modules.get("IPython")
-    get_ipython = getattr(ipython, "get_ipython", None)
-    return None if get_ipython is None else get_ipython()

@@ -41,7 +41,7 @@ def here() -> Here | None:
 
     In a kernel, DATA_ENGINE_NOTEBOOK goes before VS Code's `__vsc_ipynb_file__`, and that before JPY_SESSION_NAME.
     """
-    shell = _kernel_shell()
+    shell = kernel_shell()
     if shell is not None:
         return notebook_here(shell.user_ns, os.environ, _starting_dir(shell))
     file = getattr(sys.modules.get("__main__"), "__file__", None)
@@ -105,11 +105,15 @@ def _flow_modules_above(path: Path) -> Path | None:
     return None
 
 
-def _kernel_shell() -> Any:
-    # Only a kernel's shell has the attribute `kernel`; the terminal's IPython has no notebook.
-    ipython = sys.modules.get("IPython")
-    get_ipython = getattr(ipython, "get_ipython", None)
-    shell = get_ipython() if get_ipython is not None else None
+def ipython_shell() -> Any:
+    """The IPython shell this process is, or None; IPython is never imported for the question."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_ipython() if get_ipython is not None else None
+
+
+def kernel_shell() -> Any:
+    """The same, when it is a Jupyter kernel's: only that one has the attribute `kernel`."""
+    shell = ipython_shell()
     return shell if getattr(shell, "kernel", None) is not None else None
 
 

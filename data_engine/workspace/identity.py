@@ -27,6 +27,7 @@ from data_engine.locks import OsLock
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout, is_workspace
 from data_engine.workspace.machine import absolute_folder, refuse_network_drive, state_root
 
+_BY_PATH = "path-"
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _LOOK_AGAIN_S = (0.0, 0.1, 0.2)  # a network drive may show a new name a moment later
 _FILLED_WITHIN_S = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -75,6 +76,20 @@ def workspace_identity(layout: WorkspaceLayout) -> str:
         return record.identity
     with _locked(places):
         return _settle(layout, root, places)
+
+
+def keep_identity(layout: WorkspaceLayout, identity: str) -> bool:
+    """Whether the workspace still is the one of this identity; a file that vanished is written again.
+
+    For a process that has been working in it: somebody cleaned `.workspace_state` away, and the history shall go on.
+
+    Raises:
+        WorkspaceError: the file is damaged, or cannot be written.
+    """
+    record = _read(layout)
+    if record is None and not identity.startswith(_BY_PATH):
+        record = _make(layout, identity)
+    return record is None or record.identity == identity
 
 
 def fork_identity(layout: WorkspaceLayout) -> str:
@@ -202,13 +217,13 @@ def _is_aside(entry: Path) -> bool:
     return entry.name.startswith(("before_", ".probe-"))
 
 
-def _make(layout: WorkspaceLayout) -> _Record | None:
+def _make(layout: WorkspaceLayout, identity: str | None = None) -> _Record | None:
     folder = layout.workspace_state_dir
     made = False
     try:
         made = not folder.exists()
         folder.mkdir(exist_ok=True)
-        record = {"identity": _new_identity(), "folder": folder.stat().st_ino}
+        record = {"identity": identity or _new_identity(), "folder": folder.stat().st_ino}
         create_exclusive(layout.identity_path, json.dumps(record) + "\n")
     except OSError as error:
         if made:
@@ -267,7 +282,7 @@ def _new_identity() -> str:
 
 
 def _path_identity(root: str) -> str:
-    return "path-" + hashlib.sha1(os.path.normcase(root).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+    return _BY_PATH + hashlib.sha1(os.path.normcase(root).encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def _known_roots(places: Path, identity: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from data_engine.workspace.here import FLOW_MODULES
@@ -43,7 +44,7 @@ class WorkspaceLayout:
     def databases_dir(self) -> Path:
         return self.root / "databases"
 
-    @property
+    @cached_property
     def settings_path(self) -> Path:
         return self.config_dir / "data_engine.toml"
 
@@ -98,7 +99,7 @@ class LocalLayout:
         """The folder of this workspace's ledger, locks, log and daemon files."""
         return self.artifacts_dir / "runtime_state" / self.identity
 
-    @property
+    @cached_property
     def ledger_path(self) -> Path:
         return self.ledger_override or self.runtime_dir / "runtime_ledger.sqlite"
 
@@ -106,7 +107,7 @@ class LocalLayout:
     def locks_dir(self) -> Path:
         return self.runtime_dir / "locks"
 
-    @property
+    @cached_property
     def debug_dir(self) -> Path:
         return self.runtime_dir / "debug_artifacts"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from data_engine import Workspace
+from data_engine.cli.output import local_time
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
@@ -46,6 +47,23 @@ def test_start_status_stop(daemon: Cli) -> None:
 
     assert daemon("stop").code == 0
     assert daemon("stop", "--json").code == 0
+
+
+def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:
+    """In `list`, `show`, `status` and `explain`, for people and as JSON."""
+    found = daemon("explain", "parts", "--json").json
+    while not found[0]["next_run_utc"]:
+        found = daemon("explain", "parts", "--json").json
+    next_utc = found[0]["next_run_utc"]
+
+    for name in ("status", "list"):
+        flows = daemon(name, "--json").json
+        flows = flows["flows"] if isinstance(flows, dict) else flows
+        assert {flow["name"]: flow["next_run_utc"] for flow in flows} == {"claims": None, "parts": next_utc}
+    assert daemon("show", "parts", "--json").json["next_run_utc"] == next_utc
+    for command in (("status",), ("list",), ("show", "parts"), ("explain", "parts")):
+        assert local_time(next_utc) in daemon(*command).out
+    assert "next run  -" in daemon("show", "claims").out
 
 
 def test_run_waits_and_fails_with_1(daemon: Cli) -> None:

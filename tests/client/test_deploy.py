@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
 
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.notebook.catalog import find_module
+from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
+from data_engine.notebook.deploy import ModuleSet
+from data_engine.notebook.load import FlowModules
 from tests.support import WorkspaceFiles
 
 CELLS = (
@@ -154,3 +157,42 @@ def test_a_flow_whose_copies_are_gone_is_not_deployed_and_can_be_again(workspace
     assert workspace.deployment("claims") == "not deployed"
     workspace.deploy()
     assert deployed_value(workspace) == 10
+
+
+def test_a_daemon_that_tidies_takes_no_set_from_a_deploy_under_way(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between storing a set and pointing to it nothing does, and it is kept all the same."""
+    deployments = workspace.home.deployments()
+
+    def read_while_another_tidies(modules: FlowModules) -> tuple[CatalogEntry, ...]:
+        deployments.collect(in_use=set())
+        return read_catalog(modules)
+
+    monkeypatch.setattr("data_engine.client.read_catalog", read_while_another_tidies)
+    workspace.deploy()
+
+    assert workspace.deployment("claims") == "as deployed"
+    assert deployed_value(workspace) == 10
+
+
+def test_two_who_deploy_at_once_both_count(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Whoever writes the list of deployments reads what the other has written."""
+    ws.notebook("other", "from data_engine import Flow", "def build():\n    return Flow(group='G')")
+    deployments = workspace.home.deployments()
+    stored = deployments.store()
+    names = [f"flow_{number}" for number in range(40)]
+    digests = dict.fromkeys(names, "d")
+    both = ModuleSet(stored.id, stored.folder, digests)
+
+    def deploy(mine: list[str]) -> None:
+        for name in mine:
+            workspace.home.deployments().deploy(both, {name})
+
+    threads = [threading.Thread(target=deploy, args=(names[part::2],)) for part in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert set(deployments.deployed()) == set(names)

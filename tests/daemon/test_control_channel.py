@@ -8,18 +8,19 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from data_engine.daemon import endpoint as endpoint_module
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import Endpoint, new_token, read_endpoint, read_token, write_endpoint
 from data_engine.daemon.server import MAX_BODY_BYTES, listen, make_application
+from data_engine.daemon.sessions import create_time_of
 from data_engine.errors import FlowValidationError, GroupBusyError
 from data_engine.workspace.layout import LocalLayout
 
@@ -90,8 +91,8 @@ def local(tmp_path: Path) -> LocalLayout:
 
 
 def endpoint(port: int, **changes: Any) -> Endpoint:
-    mine = psutil.Process()
-    return replace(Endpoint(mine.pid, mine.create_time(), port, "0.1.0", "d1", "/ws"), **changes)
+    mine = os.getpid()
+    return replace(Endpoint(mine, create_time_of(mine), port, "0.1.0", "d1", "/ws"), **changes)
 
 
 @pytest.fixture
@@ -121,11 +122,10 @@ def test_questions_and_commands_are_answered(client: DaemonClient) -> None:
 
 def test_one_connection_serves_many_requests(client: DaemonClient) -> None:
     client.get("/ping")
-    assert client._connection is not None
-    before = client._connection.sock
+    (before,) = client._kept
     for _ in range(5):
         client.get("/ping")
-    assert client._connection.sock is before
+    assert client._kept == [before]
 
 
 def test_errors_arrive_as_what_they_were(client: DaemonClient) -> None:
@@ -191,6 +191,22 @@ def test_the_stream_tells_each_new_status(served: Served) -> None:
         *("id: 0", "event: status", 'data: {"number": 0}'),
         *("id: 1", "event: status", 'data: {"number": 1}'),
     ]
+
+
+@pytest.mark.parametrize(("pause", "least_s"), [("0.2", 0.2), ("-1", 0.0), ("nan", 0.0), ("soon", 0.0)])
+def test_a_stream_may_ask_for_a_pause_between_statuses(served: Served, pause: str, least_s: float) -> None:
+    """What changes meanwhile is told together; a pause that is none is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+    connection.request("GET", f"/v1/events?pause_s={pause}", headers={"Authorization": "Bearer secret"})
+    response = connection.getresponse()
+    told_s = []
+    while len(told_s) < 2:
+        if response.readline().startswith(b"data: "):
+            told_s.append(time.monotonic())
+    response.close()
+    connection.close()
+
+    assert told_s[1] - told_s[0] >= least_s * 0.9
 
 
 def test_the_files_are_private(local: LocalLayout) -> None:

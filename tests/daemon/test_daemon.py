@@ -6,10 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -17,6 +15,7 @@ import pytest
 from data_engine import FlowValidationError, Workspace
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.model import Run
+from tests.daemon.support import ended, flow_of, until
 from tests.support import WorkspaceFiles
 
 POLL = """
@@ -70,26 +69,6 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     found.kill()
 
 
-def until(question: Callable[[], Any], timeout_s: float = 30.0) -> Any:
-    """The first answer that is true."""
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        answer = question()
-        if answer:
-            return answer
-        time.sleep(0.02)
-    raise AssertionError(f"never: {question()!r}")
-
-
-def ended(workspace: Workspace, flow: str, count: int) -> list[Run]:
-    runs = [run for run in workspace.runs(flow) if run.status != "started"]
-    return runs if len(runs) >= count else []
-
-
-def flow_of(workspace: Workspace, name: str) -> dict[str, Any]:
-    return next(flow for flow in workspace.status()["flows"] if flow["name"] == name)
-
-
 def test_starting_twice_is_one_daemon_that_outlives_who_started_it(workspace: Workspace) -> None:
     code = f"from data_engine import Workspace; Workspace({str(workspace.root)!r}).start()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -126,6 +105,7 @@ def test_dropped_files_are_run_once_each_and_a_failed_one_is_held(workspace: Wor
         "broken.txt": "failed",
     }
     assert (ws.root / "out/later.out").read_text() == "2"
+    until(lambda: not any("running" in one["reason"] for one in workspace.explain("poll")))
     reasons = {Path(one["source"]).name: one["reason"] for one in workspace.explain("poll")}
     assert reasons["broken.txt"].startswith("held")
     assert reasons["later.txt"].startswith("already done")

@@ -12,9 +12,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_engine.daemon.messages import Frames, Job, encode
+from data_engine.daemon.messages import EventLines, Frames, Job, encode, event_line
 from data_engine.daemon.sessions import MARK, create_time_of, end_orphans
-from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.model import (
+    LogLine,
+    RunFinished,
+    RunStarted,
+    SeenSource,
+    Signature,
+    SourceKey,
+    StepFinished,
+    StepStarted,
+)
 from data_engine.notebook.catalog import entry_of_message
 from tests.daemon.test_worker_runs import REPOSITORY, flow
 from tests.daemon.worker_harness import Shop, is_running, number_in, play, until
@@ -54,6 +63,29 @@ def test_a_death_fails_its_run_and_names_the_cause(ws: WorkspaceFiles, code: str
             assert (end.status, end.cause, [one.run_id for one in end.not_begun]) == ("crashed", None, ["2", "3"])
             assert shop.workers.running() == {}
             assert (await shop.run("a", "4")).status == "crashed"
+
+    play(scene())
+
+
+def test_a_death_leaves_whole_what_went_before(ws: WorkspaceFiles) -> None:
+    """Earlier runs of the job, earlier steps and their lines, though nobody had looked at them yet."""
+    flow(
+        ws,
+        "a",
+        "print('step', context.current is not None)\n"
+        "if context.metadata['run_id'] == '3' and context.current: os._exit(3)\nreturn 1",
+        steps=".step(work, label='One').step(work, label='Two')",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            end = await shop.run("a", "1", "2", "3", "4")
+
+            assert [shop.finished(one).status for one in "123"] == ["success", "success", "failed"]
+            assert shop.steps("2") == [("One", "success"), ("Two", "success")]
+            assert shop.steps("3") == [("One", "success"), ("Two", "failed")]
+            assert shop.log("3")[:2] == ["INFO step False", "INFO step True"]
+            assert [one.run_id for one in end.not_begun] == ["4"]
 
     play(scene())
 
@@ -349,7 +381,10 @@ def test_an_interpreter_without_data_engine_is_said(ws: WorkspaceFiles, monkeypa
             end = await shop.run("a")
 
             assert (end.status, len(end.not_begun)) == ("crashed", 1)
-            assert "No module named" in str(end.cause)
+            assert end.cause == "no worker could be started"
+            assert end.error is not None
+            assert "No module named" in end.error["what"]
+            assert "-m pip install data-engine" in end.error["mend"]
 
     play(scene())
 
@@ -384,7 +419,7 @@ async def main():
     root = Path(sys.argv[1])
     workers = Workers(
         workspace_root=root, local=home(root).local, interpreter=sys.executable, limit=2,
-        on_event=lambda job, event: None, on_done=lambda job, end: None,
+        store=lambda job, events: None, on_events=lambda job, events: None, on_done=lambda job, end: None,
         remember=lambda pid, create_time: print(pid, create_time, flush=True), forget=lambda pid: None,
     )
     await workers.start()
@@ -459,6 +494,12 @@ def test_frames_that_are_none_are_refused(data: bytes, words: str) -> None:
         list(Frames().feed(data))
 
 
+@pytest.mark.parametrize("line", [b"{{{\n", b"[1]\n", b'["Nothing",1]\n', b'["RunFinished","r"]\n', b"\xff\n"])
+def test_lines_that_are_no_events_are_refused(line: bytes) -> None:
+    with pytest.raises(ValueError, match="is no event"):
+        EventLines().feed(line)
+
+
 def test_a_worker_that_sends_nonsense_is_ended(ws: WorkspaceFiles) -> None:
     """Author code that writes into the channel costs its own run."""
     flow(
@@ -486,6 +527,24 @@ def test_frames_may_come_in_any_pieces() -> None:
     found = [message["n"] for start in range(0, len(data), 3) for message in frames.feed(data[start : start + 3])]
 
     assert found == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("size", [1, 3, 50, 10_000])
+def test_events_may_come_in_any_pieces(size: int) -> None:
+    """And are the same again, odd texts and nested parts included."""
+    seen = (SeenSource(SourceKey("in", "ä\udcff\n.csv"), Signature(5, 7)),)
+    events = [
+        RunStarted("r", "f", "G", "/in/a\n.csv", 1.5, seen[0].key, seen),
+        StepStarted("r", 0, "Read\n", 2.5),
+        StepFinished("r", 0, "Read\n", "failed", 3.5, 1.0, "line 1\nline 2", ("/out/a", "/out/b")),
+        RunFinished("r", "failed", 4.5, 3.0, "line 1\nline 2", "the code raised", seen),
+    ]
+    lines, data = EventLines(), b"".join(map(event_line, events))
+
+    found = [event for start in range(0, len(data), size) for event in lines.feed(data[start : start + size])]
+
+    assert found == events
+    assert [type(event) for event in found] == [type(event) for event in events]
 
 
 def test_a_shutdown_kills_what_runs(ws: WorkspaceFiles) -> None:

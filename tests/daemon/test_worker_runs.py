@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.daemon.clock import boot_clock
+from data_engine.clock import boot_clock
 from data_engine.daemon.messages import MAX_LOG_LINES, Job, JobSource
 from data_engine.engine.home import home
 from data_engine.errors import FlowValidationError, LedgerError
-from data_engine.model import Event, RunStarted, SourceKey, StepProgress, StepStarted
+from data_engine.model import Event, LogLine, RunStarted, SourceKey, StepProgress, StepStarted
 from data_engine.notebook.catalog import entry_of_message
 from tests.daemon.worker_harness import Shop, number_in, play, until
 from tests.support import WorkspaceFiles
@@ -243,6 +243,27 @@ def test_all_that_is_printed_is_in_the_log(ws: WorkspaceFiles) -> None:
                 "WARNING logged",
             ]
             assert type(shop.events[-1]).__name__ == "RunFinished"
+
+    play(scene())
+
+
+def test_what_is_written_belongs_to_the_step_that_wrote_it(ws: WorkspaceFiles) -> None:
+    """Also what C code and children write, in steps too short for anybody to look between them."""
+    flow(
+        ws,
+        "a",
+        "import ctypes\nctypes.CDLL(None).puts(b'from c')\nprint('python')",
+        steps=".step(len, label='Quiet').step(work, label='One').step(work, label='Two')".replace("len", "repr"),
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1", "2", "3")
+
+            lines = [(one.run_id, one.step, one.message) for one in shop.events if isinstance(one, LogLine)]
+            assert sorted(lines) == [
+                (run_id, step, text) for run_id in "123" for step in ("One", "Two") for text in ("from c", "python")
+            ]
 
     play(scene())
 

@@ -42,16 +42,18 @@ class Shop:
             local=home(ws.root).local,
             interpreter=options.pop("interpreter", sys.executable),
             limit=limit,
-            on_event=self._on_event,
+            store=self._store,
+            on_events=lambda job, events: None,
             on_done=lambda job, end: self.ends.__setitem__(job.job_id, end),
             remember=self.remembered.__setitem__,
             forget=self.forgotten.append,
             **options,
         )
 
-    def _on_event(self, job: Job, event: Event) -> None:
-        self._before(event)
-        self.events.append(event)
+    def _store(self, job: Job, events: list[Event]) -> None:
+        for event in events:
+            self._before(event)
+            self.events.append(event)
 
     async def __aenter__(self) -> Shop:
         await self.workers.start()

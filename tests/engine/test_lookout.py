@@ -14,6 +14,7 @@ from data_engine import Flow
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Due, Rules, Watch
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.rows import SourceStates
 from data_engine.model import RunFinished, RunStarted, SourceKey, StepFinished
 
 
@@ -442,7 +443,7 @@ def test_scans_take_at_most_a_tenth_of_the_time(tmp_path: Path) -> None:
     """A scan of three seconds on a share, with an interval of one second."""
     watched = Watched(tmp_path / "w", interval="1s")
     clock = SlowClock(0.0)
-    lookout = Lookout(watched.watch, read=lambda: Memory({}), clock=clock)
+    lookout = Lookout(watched.watch, read=lambda: Memory(SourceStates("claims")), clock=clock)
     clock.step_s = 3.0
 
     lookout.look()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +133,7 @@ def test_a_held_source_is_freed_by_the_id_of_its_bad_run() -> None:
     failed = state("failed", last_run_id="r7")
 
     assert why(seen(), failed, freed=frozenset({"r7"})) == Freed("failed")
-    assert isinstance(why(seen(), replace(failed, last_run_id="r8"), freed=frozenset({"r7"})), Held)
+    assert isinstance(why(seen(), failed._replace(last_run_id="r8"), freed=frozenset({"r7"})), Held)
 
 
 def test_twice_abandoned_is_freed_by_a_person() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from data_engine.engine.progress import ProgressLine
 from data_engine.model import RunFinished, RunStarted, StepFinished, StepProgress, StepStarted
 
@@ -83,3 +85,19 @@ def test_several_sources_are_counted() -> None:
 
     (bar,) = stage.bars
     assert (bar.desc, bar.shown, bar.postfix) == ("sources", [(1, 3), (1, 3)], "b.csv")
+
+
+def test_without_a_terminal_nothing_is_drawn_and_nothing_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """The real bar is then an empty shell; the work goes on."""
+    stage = Stage()
+    for sources in (1, 2):
+        line = ProgressLine(sources, clock=lambda: stage.now_s)
+        line(RunStarted("r", "flow", "G", "/in/a.csv", 0.0))
+        stage.now_s += 2
+        line(StepStarted("r", 0, "Clean", 0.0))
+        for done in range(3):
+            line(progress(done))
+        line(progress(1)._replace(label="Write"))
+        line.close()
+
+    assert capsys.readouterr() == ("", "")

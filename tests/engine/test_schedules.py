@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from data_engine import Flow
 from data_engine.engine.clockwork import Clockwork
 from data_engine.engine.plan import Due, NotDue, Watch, plan_interval, plan_slots
-from data_engine.engine.reasons import NotYet, Slot, Tick
+from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
 from data_engine.engine.slots import slots_between, zone_of
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import utc_text
+from data_engine.model import RunFinished, RunStarted, utc_text
 from data_engine.workspace.settings import HistorySettings, WorkspaceSettings
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -113,8 +113,9 @@ class Engine:
         self.watch = Watch("nightly", "G", schedule(**options))
         self.ran: list[float] = []
 
-    def start(self, now: float) -> None:
+    def start(self, now: float, *, by_person: bool = False) -> None:
         self.ledger = Ledger.open(self.path)
+        self.ledger.recover(now_s=now)
         self.on_since_s = now
         self.clockwork = Clockwork(
             self.watch,
@@ -122,7 +123,23 @@ class Engine:
             ledger=self.ledger,
             now_s=now,
             local_s=0.0,
+            frees_held=by_person,
         )
+
+    def verdict(self, now: float) -> Due | NotDue:
+        return self.clockwork.look(now_s=now, local_s=0.0, on_since_s=self.on_since_s)
+
+    def held_slot(self) -> HeldSlot | None:
+        return self.clockwork.held
+
+    def die(self, now: float, *, runs: int = 1) -> None:
+        """The slot that is due begins, and the process ends in its runs."""
+        due = self.verdict(now)
+        assert isinstance(due, Due)
+        self.clockwork.begin(due, now_s=now)
+        for number in range(runs):
+            self.ledger.record(RunStarted(f"{now}-{number}", "nightly", "G", None, at_s=now))
+        self.ledger.close()
 
     def look(self, now: float, *, dies: bool = False) -> None:
         while isinstance(due := self.clockwork.look(now_s=now, local_s=0.0, on_since_s=self.on_since_s), Due):
@@ -196,6 +213,71 @@ def test_what_a_wrong_clock_served_in_the_future_holds_up_nothing(tmp_path: Path
     engine.stop()
 
     assert engine.ran == [at(6)]
+
+
+def test_a_slot_whose_runs_died_twice_is_held_and_the_next_one_is_run(tmp_path: Path) -> None:
+    """Once is no reason; what died together died once; the hold outlives restarts, and the next slot ends it."""
+    engine = Engine(tmp_path)
+    engine.start(at(1))
+    engine.die(at(6), runs=3)
+    engine.start(at(6.1))
+    assert engine.held_slot() is None
+    engine.die(at(6.2))
+    engine.start(at(6.3))
+    assert engine.verdict(at(6.3)) == next_at(30)
+    engine.stop()
+    engine.start(at(7))
+
+    assert engine.verdict(at(7)) == next_at(30)
+    held = engine.held_slot()
+    assert held is not None
+    assert (held.slot_utc, held.since_utc) == (utc_text(at(6)), utc_text(at(6.3)))
+    assert "abandoned twice: its process died" in held.text
+    engine.look(at(30))
+    assert (engine.ran, engine.held_slot()) == ([at(30)], None)
+    engine.stop()
+
+
+def test_a_person_frees_a_held_slot_for_one_more_try(tmp_path: Path) -> None:
+    """By starting the engine, or by a retry; a run that ends serves it, one that dies holds it again."""
+    engine = Engine(tmp_path)
+    engine.start(at(1))
+    for hours in (6.0, 6.1):
+        engine.die(at(hours))
+        engine.start(at(hours + 0.05))
+    engine.clockwork.free()
+    assert engine.verdict(at(6.2)) == slot(6, is_freed=True)
+    engine.die(at(6.2))
+    engine.start(at(6.3))
+    assert (engine.verdict(at(6.3)), engine.held_slot() is None) == (next_at(30), False)
+    engine.stop()
+    engine.start(at(6.4), by_person=True)
+    engine.ledger.record(RunStarted("good", "nightly", "G", None, at_s=at(6.4)))
+    due = engine.verdict(at(6.4))
+    assert isinstance(due, Due)
+    engine.ledger.record(RunFinished("good", "success", at(6.5), 360.0))
+    engine.clockwork.serve(due, "good")
+
+    assert (engine.verdict(at(6.5)), engine.held_slot()) == (next_at(30), None)
+    engine.stop()
+    engine.start(at(7), by_person=True)
+    assert engine.verdict(at(7)) == next_at(30)
+    engine.stop()
+
+
+def test_runs_by_hand_that_died_before_a_slot_do_not_count_for_it(tmp_path: Path) -> None:
+    """Only what died since the slot was begun."""
+    engine = Engine(tmp_path)
+    for number in range(3):
+        engine.start(at(1 + number))
+        engine.ledger.record(RunStarted(f"by hand {number}", "nightly", "G", None, at_s=at(1 + number)))
+        engine.stop()
+    engine.start(at(5))
+    engine.die(at(6))
+    engine.start(at(7))
+
+    assert engine.verdict(at(7)) == slot(6, is_missed=True)
+    engine.stop()
 
 
 @settings(max_examples=60, deadline=None)

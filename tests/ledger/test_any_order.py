@@ -139,8 +139,7 @@ class Model:
     def _settle(self, run: Run, event: RunFinished, one: SeenSource, at_utc: str) -> None:
         is_good = event.status == "success"
         known = self.states.get((run.flow, one.key)) or SourceState(run.flow, one.key, "", one.signature)
-        state = replace(
-            known,
+        state = known._replace(
             status=event.status,
             last=one.signature,
             last_run_id=run.run_id,
@@ -148,7 +147,7 @@ class Model:
             error=None if is_good else event.error or event.cause,
         )
         if is_good:
-            state = replace(state, success=one.signature, success_run_id=run.run_id, success_at_utc=at_utc)
+            state = state._replace(success=one.signature, success_run_id=run.run_id, success_at_utc=at_utc)
         self.states[run.flow, one.key] = state
 
 

@@ -62,7 +62,7 @@ def test_what_waits_is_written_together_and_in_order(paper: Paper, slow: GroupCo
     """An event that is written at once takes all earlier ones along."""
     slow.add(begin("r1"))
     slow.add(end("r1"))
-    slow.add_and_flush(finish("r1"), keep=True)
+    slow.add_and_flush(finish("r1"))
     slow.flush()
 
     assert paper.batches == [[begin("r1"), end("r1"), finish("r1")]]
@@ -102,9 +102,9 @@ def test_a_failed_write_keeps_its_events_in_front(paper: Paper, slow: GroupCommi
     slow.add(begin("r1"))
     paper.failure = LedgerError("the disk is full")
     with pytest.raises(LedgerError):
-        slow.add_and_flush(finish("r1"), keep=True)
+        slow.add_and_flush(finish("r1"))
     paper.failure = None
-    slow.add_and_flush(start("r2"), keep=False)
+    slow.add_and_flush(start("r2"))
 
     assert paper.batches == [[begin("r1"), finish("r1"), start("r2")]]
 
@@ -114,11 +114,11 @@ def test_an_event_that_must_be_written_now_or_never_is_forgotten(paper: Paper, s
     slow.add(begin("r1"))
     paper.failure = LedgerError("the disk is full")
     with pytest.raises(LedgerError):
-        slow.add_and_flush(start("r2"), keep=False)
+        slow.add_and_flush(end("r1"), start("r2"), forget=[start("r2")])
     paper.failure = None
     slow.flush()
 
-    assert paper.batches == [[begin("r1")]]
+    assert paper.batches == [[begin("r1"), end("r1")]]
 
 
 def test_a_failure_of_the_thread_is_raised_where_the_next_event_is_added(paper: Paper, quick: GroupCommit) -> None:

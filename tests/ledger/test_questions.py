@@ -9,6 +9,7 @@ import pytest
 
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger
+from data_engine.model import SeenSource, Signature, SourceKey, utc_text
 from tests.ledger.events import finish, start
 
 
@@ -101,6 +102,26 @@ def test_slots_switches_and_settings_last(path: Path) -> None:
         assert (ledger.setting("pruned_at_s"), ledger.setting("other")) == ("2", None)
 
 
+def test_runs_are_counted_from_a_time_on(filled: Ledger) -> None:
+    """Whatever became of them."""
+    assert filled.count_runs(since_utc=utc_text(0)) == 5
+    assert filled.count_runs(since_utc=utc_text(3.0)) == 3
+    assert filled.count_runs(since_utc=utc_text(9.0)) == 0
+
+
+def test_sources_that_failed_last_are_known_as_held(ledger: Ledger) -> None:
+    """Until a run of theirs ends well."""
+    seen = SeenSource(SourceKey("../in", "a.csv"), Signature(1, 1))
+    ledger.record(start("r1", flow="claims", source="/in/a.csv"))
+    ledger.record(finish("r1", "failed", seen=(seen,)))
+    held = ledger.held_sources()
+    ledger.record(start("r2", flow="claims", source="/in/a.csv"))
+    ledger.record(finish("r2", seen=(seen,)))
+
+    assert held == [("claims", SourceKey("../in", "a.csv"))]
+    assert ledger.held_sources() == []
+
+
 def test_data_version_moves_with_the_writes_of_others_only(ledger: Ledger, path: Path) -> None:
     """A reader asks this one number to learn whether to ask the rest."""
     before = ledger.data_version()
@@ -122,7 +143,7 @@ def test_the_frequent_questions_use_an_index(filled: Ledger) -> None:
         "SELECT * FROM runs WHERE run_id > 'a' AND run_id < 'b'",
         "SELECT * FROM logs WHERE run_id = 'a' ORDER BY line_no",
         "SELECT * FROM file_state WHERE flow_name = 'a'",
-        "SELECT * FROM runs WHERE rev > 5",
+        "SELECT * FROM runs WHERE rev > 5 AND rev > 0",
     ):
         plan = " ".join(row[-1] for row in filled._rows(f"EXPLAIN QUERY PLAN {statement}"))
         assert "USING" in plan, statement

@@ -246,3 +246,13 @@ def test_a_closed_ledger_says_so(path: Path) -> None:
     for call in (ledger.runs, ledger.flush, lambda: ledger.record(start("r1")), lambda: ledger.set_switch("a", True)):
         with pytest.raises(LedgerError, match="closed"):
             call()
+
+
+def test_the_source_that_a_step_returns_is_no_output(ledger: Ledger) -> None:
+    """It was read, not written; the step's own record still names it."""
+    ledger.record(start("r1", source="/in/a.csv"))
+    ledger.record(end("r1", outputs=("/in/a.csv", "/in/a.out")))
+    ledger.record(finish("r1"))
+
+    assert ledger.outputs("claims") == {"/in/a.out"}
+    assert ledger.steps("r1")[0].output_path == "/in/a.csv"

@@ -154,7 +154,7 @@ def test_an_abandoned_source_keeps_what_succeeded_before(path: Path) -> None:
 def test_runs_of_another_machine_are_not_ours_to_abandon(ledger: Ledger) -> None:
     """A published run whose runner is unknown here stays as its owner published it."""
     ledger.record(start("r1"))
-    with ledger._transaction() as (connection, _):
+    with ledger.writing() as (connection, _):
         connection.execute("UPDATE runs SET runner_id = 'elsewhere'")
 
     assert ledger.recover() == []

@@ -110,6 +110,23 @@ def test_a_lock_of_another_process_is_waited_for_and_then_said(path: Path) -> No
         assert [entry.message for entry in ledger.log("r1")] == ["hello"]
 
 
+def test_an_end_that_comes_with_a_start_outlives_it(path: Path) -> None:
+    """What cannot be written now: the end of a run is kept and written later, the next run's start never."""
+    with Ledger.open(path, busy_timeout_s=0.01) as ledger:
+        ledger.record(start("r1"))
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="another process"):
+            ledger.record(begin("r1"), end("r1"), finish("r1"), start("r2"))
+        other.execute("COMMIT")
+        other.close()
+        ledger.flush()
+
+        (run,) = ledger.runs()
+        assert (run.run_id, run.status) == ("r1", "success")
+        assert [step.status for step in ledger.steps("r1")] == ["success"]
+
+
 def test_a_file_that_is_no_ledger_is_refused_and_left_alone(path: Path) -> None:
     """It may be somebody's data."""
     path.parent.mkdir()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger
+from data_engine.model import utc_text
 from tests.ledger.events import end, finish, line, seen, start
 
 DAY_S = 86_400.0
@@ -62,7 +64,7 @@ def test_log_lines_of_no_run_go_too(ledger: Ledger) -> None:
 
 def test_many_runs_go_in_one_statement(ledger: Ledger) -> None:
     """More than SQLite allows variables in a statement."""
-    with ledger._transaction() as (connection, rev):
+    with ledger.writing() as (connection, rev):
         connection.execute(
             "INSERT INTO runs (run_id, flow_name, group_name, status, started_at_utc, finished_at_utc, rev)"
             " WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)"
@@ -74,11 +76,15 @@ def test_many_runs_go_in_one_statement(ledger: Ledger) -> None:
 
 
 def test_reset_of_a_flow_makes_its_sources_unknown(ledger: Ledger) -> None:
-    """Runs, steps, logs and file state go; outputs, slots, switches and other flows stay; a tombstone is left."""
+    """Runs, steps, logs and file state go; outputs, slots, switches and other flows stay; a tombstone is left.
+
+    A schedule owes nothing for the time before: that moment counts as a slot that was served.
+    """
     record_run(ledger, "r1", 1.0)
     record_run(ledger, "r2", 2.0, flow="audit")
     ledger.serve_slot("claims", "1970-01-02T00:00:00+00:00", "r1")
     ledger.set_switch("claims", False)
+    before = utc_text(time.time())
     gone = ledger.reset_flow("claims")
 
     assert gone == 1
@@ -86,7 +92,9 @@ def test_reset_of_a_flow_makes_its_sources_unknown(ledger: Ledger) -> None:
     assert (ledger.source_states("claims"), len(ledger.source_states("audit"))) == ({}, 1)
     assert (len(ledger.steps("r2")), len(ledger.log("r2"))) == (1, 1)
     assert ledger.outputs("claims") == {"/out/r1"}
-    assert (len(ledger.served_slots("claims")), ledger.switches()) == (1, {"claims": False})
+    assert (min(ledger.served_slots("claims")), ledger.switches()) == ("1970-01-02T00:00:00+00:00", {"claims": False})
+    assert len([slot for slot in ledger.served_slots("claims") if slot >= before]) == 1
+    assert ledger.served_slots("audit") == set()
     assert ledger._rows("SELECT flow_name FROM tombstones") == [("claims",)]
     assert ledger.reset_flow("unknown") == 0
 

@@ -129,6 +129,22 @@ def test_schedules_and_polling_shows_what_its_text_says(run_guide: Any) -> None:
     assert _printed(cells["stop"]) == "5 runs are in the history\n"
 
 
+def test_sharing_a_workspace_shows_what_its_text_says(run_guide: Any) -> None:
+    """One owner, a hand-over by consent, a takeover after a death; nothing is run again and nothing is lost."""
+    cells = run_guide(REPOSITORY / "notebooks" / "05_sharing_a_workspace.ipynb")
+
+    assert "anna: owned by this workstation\n" in _printed(cells["own"])
+    assert "owned by anna - exit code 3\n" in _printed(cells["own"])
+    assert "[('monday.csv', 'success')]\nanna owns the workspace\n" in _printed(cells["observe"])
+    assert "anna: owned by this workstation, control requested by ben\n" in _printed(cells["hand-over"])
+    assert "ben:  owned by this workstation\n" in _printed(cells["hand-over"])
+    both = "[('monday.csv', 'success'), ('tuesday.csv', 'success')]"
+    assert both in _printed(cells["no-rerun"])
+    assert "takeover available\nowned by this workstation\n" in _printed(cells["death"])
+    assert f"{both} engine on: True" in _printed(cells["death"])
+    assert "shape: (2, 2)" in _printed(cells["files"])
+
+
 def test_the_demos_notebooks_run_in_a_kernel_after_their_flows_ran(
     run_guide: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

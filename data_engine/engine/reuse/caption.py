@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.reuse.walk import StepReport
+from data_engine.workspace.here import kernel_shell
 
 _LONGEST_LIST = 3
 
@@ -50,9 +51,8 @@ def caption(report: PreviewReport, *, at: Any = None) -> str:
 
 def show_caption(text: str) -> None:
     """Show the line under the cell's result in a kernel, on standard error elsewhere."""
-    ipython = sys.modules.get("IPython")
-    shell: Any = ipython.get_ipython() if ipython is not None else None
-    if shell is None or getattr(shell, "kernel", None) is None:
+    shell = kernel_shell()
+    if shell is None:
         print(text, file=sys.stderr)
         return
 

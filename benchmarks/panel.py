@@ -1,0 +1,149 @@
+"""The control panel in a real JupyterLab: how soon it is there, how soon it answers, and what it costs to follow.
+
+Needs Chromium, as the tests of the panel do. The least of several looks counts: the machine does other work too.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import finish, report
+from data_engine.engine.status import FlowFacts, WorkspaceFacts, status_of
+from data_engine.model import Run
+from data_engine.notebook.catalog import CatalogEntry
+from jupyter_extension.server import message_of
+from jupyter_extension.view import as_json, render
+from tests.panel import flows
+from tests.panel.lab import Lab, Page, Panel, chromium
+from tests.panel.test_scale import click_to_answer_ms, fill, idle_share
+from tests.support import notebook_bytes
+
+FLOWS, LOOKS, QUIET_S = 500, 5, 5.0
+
+SHOWN = """
+async () => {
+    const app = window.jupyterapp;
+    const ready = () => document.querySelector('.jp-Notebook .jp-Cell:nth-child(2) .de-panel[data-live] .de-row');
+    if (ready()) throw new Error('the panel of the last look is still there');
+    const began = performance.now();
+    app.commands.execute('notebook:run-cell');
+    while (!ready()) await new Promise((done) => setTimeout(done, 4));
+    return performance.now() - began;
+}
+"""
+RUNNING = """
+async () => {
+    const row = document.querySelector('#data-engine-panel [data-flow="slow"]');
+    const began = performance.now();
+    row.querySelector('.de-run').click();
+    const shown = () => document.querySelector('#data-engine-panel [data-flow="slow"] .de-state.de-live');
+    while (!shown()) await new Promise((done) => requestAnimationFrame(done));
+    return performance.now() - began;
+}
+"""
+
+
+def sizes() -> None:
+    """The whole status of 500 flows, and what one run of one of them sends after it."""
+    facts = [
+        FlowFacts(
+            CatalogEntry(
+                f"flow_{n:03}", Path(f"/ws/flow_modules/flow_{n:03}.py"), f"Flow {n}", group=f"Group {n % 20}"
+            ),
+            last_run=Run(f"{n * 7919:032x}", f"flow_{n:03}", "G", None, "success", "2026-01-05T06:30:00+00:00"),
+        )
+        for n in range(FLOWS)
+    ]
+    status = status_of(WorkspaceFacts("ws", "/ws", flows=facts))
+    before = as_json(render(status, recent_runs=10_000))
+    status["flows"][7]["last_run"]["status"] = "failed"
+    after = as_json(render(status, recent_runs=10_001))
+    report("status of 500 flows, compressed", len(gzip.compress(message_of(None, before).encode())) / 1000, 40, "kB")
+    report("what a run sends after it", len(message_of(before, after).encode()) / 1000, 5, "kB")
+    report("the panel's script, compressed", len(gzip.compress(json.dumps(_script()).encode())) / 1000, 40, "kB")
+
+
+def _script() -> str:
+    from jupyter_extension.assets import panel_js
+
+    return panel_js()
+
+
+def first_shown_s(lab: Lab, page: Page, workspace: Path) -> float:
+    """From running the cell to the flows on the page; the import was made before."""
+    (lab.root / "shown.ipynb").write_bytes(
+        notebook_bytes("from data_engine import panel\npanel", f"panel({str(workspace)!r})")
+    )
+    page.open("shown.ipynb")
+    page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell').then(() => true)")
+    taken = []
+    for _ in range(LOOKS):
+        page.page.evaluate(
+            """() => {
+                const notebook = window.jupyterapp.shell.currentWidget.content;
+                notebook.activeCellIndex = 1;
+                notebook.activeCell.model.clearExecution();
+                notebook.activeCell.model.outputs.clear();
+            }"""
+        )
+        page.page.wait_for_timeout(200)
+        taken.append(page.page.evaluate(SHOWN) / 1000)
+    return float(min(taken))
+
+
+def click_to_running_s(lab: Lab, page: Page, panel: Panel, workspace: Path) -> float:
+    """From the click on Run to the word "running"."""
+    taken = []
+    for _ in range(LOOKS):
+        taken.append(page.page.evaluate(RUNNING) / 1000)
+        lab.do(workspace, "kill_run", flow="slow")
+        panel.row("slow").locator(".de-state", has_text="manual").wait_for()
+        page.page.wait_for_timeout(500)
+    return float(min(taken))
+
+
+def idle_requests(page: Page) -> float:
+    """How many requests to our handlers a page with the panel makes in a second in which nothing happens."""
+    seen: list[Any] = []
+    page.page.on("request", lambda request: seen.append(request.url) if "/data-engine/" in request.url else None)
+    page.page.wait_for_timeout(QUIET_S * 1000)
+    return len(seen) / QUIET_S
+
+
+def main() -> None:
+    """Print every figure beside its limit."""
+    sizes()
+    lab = Lab(Path(tempfile.mkdtemp(prefix="panel-benchmark-")))
+    with lab.running(), chromium() as browser:
+        page = Page(lab, browser)
+        workspace = lab.workspace("small")
+        flows.fill(workspace, good=flows.GOOD, slow=flows.SLOW)
+        lab.do(workspace, "start_daemon")
+        report("panel shown after its cell runs", first_shown_s(lab, page, workspace), 0.5, "s")
+        page.open()
+        panel = page.side(workspace)
+        panel.row("slow").wait_for()
+        report("click on Run until it says running", click_to_running_s(lab, page, panel, workspace), 0.25, "s")
+        large = lab.workspace("large")
+        fill(lab, large)
+        lab.do(large, "start_daemon")
+        panel.choose(large)
+        panel.element.locator(".de-footer", has_text=f"{FLOWS} flows").wait_for(timeout=60000)
+        clicks = [click_to_answer_ms(page, f"flow_{number:03}") for number in range(LOOKS)]
+        report("click on one of 500 flows with 10,000 runs until its steps", min(clicks) / 1000, 0.2, "s")
+        lab.do(large, "disable", flow="flow_001")
+        panel.row("flow_001").locator(".de-state", has_text="disabled").wait_for()
+        report("refresh of 500 flows, page time", float(panel.element.get_attribute("data-drawn-ms")), 50, "ms")
+        report("page, server and daemon while idle, of a core", 100 * idle_share(lab, page), 5, "%")
+        report("requests of an idle page", idle_requests(page), 1, "a second")
+        page.close()
+        lab.end_daemons()
+    finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""`lease status|request|release|take-over|repair`: who owns the workspace, and how it changes hands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from data_engine.cli.options import AsJson, chosen_workspace
+from data_engine.cli.output import print_json, say
+
+
+def make_app() -> typer.Typer:
+    """The commands below `data-engine lease`."""
+    app = typer.Typer(
+        help="See who owns the workspace, and let it change hands.",
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.command("status")(status)
+    app.command("request")(request)
+    app.command("release")(release)
+    app.command("take-over")(take_over)
+    app.command("repair")(repair)
+    return app
+
+
+def status(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Who owns the workspace, and what this machine could do about it."""
+    return _tell(chosen_workspace(ctx).lease(), as_json)
+
+
+def request(
+    ctx: typer.Context,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Ask no longer.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Ask the owner for the workspace. This machine's daemon waits, and owns it when the owner agrees."""
+    ws = chosen_workspace(ctx)
+    return _tell(ws.withdraw_request() if withdraw else ws.request_control(), as_json)
+
+
+def release(
+    ctx: typer.Context,
+    now: Annotated[bool, typer.Option("--now", help="Stop running work at its next step first.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Give the workspace up when the running work is done: to whoever has asked for it, else to anybody."""
+    return _tell(chosen_workspace(ctx).release_control(now=now), as_json)
+
+
+def take_over(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Own the workspace of an owner that has been silent for the stale threshold. Exit code 3 when it has not."""
+    return _tell(chosen_workspace(ctx).take_over(), as_json)
+
+
+def repair(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Mend a damaged list of generations from its newest readable one, and say what was lost."""
+    said = chosen_workspace(ctx).repair_lease()
+    if as_json:
+        print_json({"repaired": said})
+    else:
+        say(said)
+    return 0
+
+
+def _tell(lease: Mapping[str, Any], as_json: bool) -> int:
+    if as_json:
+        print_json(lease)
+    else:
+        say(lease["words"])
+    return 0

@@ -1,0 +1,114 @@
+"""The Python a workspace's workers run with on this machine: which it is, and whether it can.
+
+A person may choose one; without that it is the one of whoever started the daemon last, so that production has the
+libraries the preview had. Both are kept in this machine's ledger of the workspace, and neither is published.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+
+from data_engine import __version__
+from data_engine.errors import WorkspaceError
+from data_engine.ledger.ledger import Ledger
+
+_CHOSEN = "interpreter"
+_OF_LAST_START = "interpreter of the last start"
+_TRY_S = 60.0
+_TRY = (
+    "import data_engine, data_engine.daemon.worker, data_engine.ledger.connection, psutil, tomlkit;"
+    " print(data_engine.__version__)"
+)
+
+
+def recorded_interpreter(ledger: Ledger) -> str | None:
+    """The interpreter that was chosen, else that of the last start; None when nobody has started a daemon.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    return ledger.setting(_CHOSEN) or ledger.setting(_OF_LAST_START) or None
+
+
+def choose_interpreter(ledger: Ledger, path: str | None) -> None:
+    """Keep a person's choice; None leaves it to whoever starts the daemon.
+
+    Raises:
+        LedgerError: it cannot be kept.
+    """
+    ledger.set_setting(_CHOSEN, path or "")
+
+
+def note_start(ledger: Ledger, path: str) -> None:
+    """Keep the interpreter of whoever starts the daemon.
+
+    Raises:
+        LedgerError: it cannot be kept.
+    """
+    if ledger.setting(_OF_LAST_START) != path:
+        ledger.set_setting(_OF_LAST_START, path)
+
+
+def checked_interpreter(path: str | os.PathLike[str]) -> str:
+    """`path` as an absolute path, when that Python has this very Data Engine; links are kept, they make a venv.
+
+    Raises:
+        WorkspaceError: it is not there, is no Python, or has no or another Data Engine.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not str(path).strip():
+        raise WorkspaceError(
+            f"an interpreter cannot be {path!r}", where="interpreter", mend="give the path of a Python executable"
+        )
+    from data_engine.daemon.child import environment_of_workers
+    from data_engine.daemon.start import import_path
+
+    full = os.path.abspath(os.path.expanduser(path))
+    _require_there(full)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            tried = subprocess.run(
+                [full, "-P", "-c", _TRY],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TRY_S,
+                cwd=folder,
+                env=environment_of_workers(os.environ) | import_path(os.environ),
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise unusable(full, str(error)) from error
+    if tried.returncode != 0:
+        raise unusable(full, _last_line(tried.stderr) or f"it left with exit code {tried.returncode}")
+    if (found := _last_line(tried.stdout)) != __version__:
+        raise unusable(full, f"it has version {found or '?'}, and this is {__version__}")
+    return full
+
+
+def _require_there(path: str) -> None:
+    if not os.path.exists(path):
+        raise unusable(path, "it does not exist", mend=_CHOOSE)
+    if os.path.isdir(path) or not os.access(path, os.X_OK):
+        raise unusable(path, "it is no program", mend=_CHOOSE)
+
+
+def unusable(path: str, why: str, *, mend: str | None = None) -> WorkspaceError:
+    """The error for an interpreter that workers cannot run with."""
+    install = f"install it there: {path} -m pip install data-engine=={__version__}; or {_CHOOSE}"
+    return WorkspaceError(
+        f"the Python recorded for this workspace's workers on this machine cannot run Data Engine: {why}",
+        where=path,
+        mend=mend or install,
+    )
+
+
+_CHOOSE = (
+    "choose another: Workspace(path).set_interpreter(sys.executable) in the Python that is meant, or "
+    "set_interpreter(None) for that of whoever starts the daemon"
+)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2].strip()

@@ -1,0 +1,257 @@
+"""What owning the workspace means for one daemon: when it asks to own, what follows when it does, and when it does not.
+
+The keeper's thread talks to the share; everything here happens on the daemon's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
+
+from data_engine import __version__
+from data_engine.engine.home import Home
+from data_engine.errors import OwnedElsewhereError
+from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
+from data_engine.lease.keeper import Keeper
+from data_engine.lease.lease import Observer
+from data_engine.lease.protocol import NEVER, Identity, Limits
+from data_engine.lease.status import lease_facts
+from data_engine.ledger.share import Share
+from data_engine.workspace.layout import WorkspaceLayout
+from data_engine.workspace.machine import machine_id
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_S = 20.0
+_T = TypeVar("_T")
+
+
+class Engine(Protocol):
+    """What the ownership lets go on, holds up or ends."""
+
+    def owned(self, *, engine_on: bool) -> None:
+        """The workspace is ours now; `engine_on` travelled with it."""
+        ...
+
+    def lost(self, to: str) -> None:
+        """Somebody else owns it: end what runs at its next step, and start nothing."""
+        ...
+
+    def may_work_until(self, boot_s: float) -> None:
+        """Steps and items may begin until then."""
+        ...
+
+    def noticed(self) -> None:
+        """Something about the ownership changed."""
+        ...
+
+
+class Ownership:
+    """The ownership as one daemon has it. `start` begins to look; without it nothing can be owned."""
+
+    def __init__(self, keeper: Keeper, engine: Engine) -> None:
+        self._keeper = keeper
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._before = keeper.standing
+        self.is_releasing = False
+        keeper.on_change = self._call_changed
+
+    def start(self) -> None:
+        """Begin to look at the share."""
+        self._keeper.start()
+
+    # -- memory only -------------------------------------------------------------------------------------------------
+
+    def can_work(self) -> bool:
+        """Whether new work may start now."""
+        return not self.is_releasing and self._keeper.can_work()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this daemon owns the workspace, also while it may not work because the share is away."""
+        return self._keeper.standing.token is not None
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether somebody has asked for the workspace that is ours."""
+        return self.is_held and self._keeper.standing.lease.requested_by is not None
+
+    @property
+    def owner(self) -> str | None:
+        """The workstation that owns the workspace, when it is another one."""
+        lease = self._keeper.standing.lease
+        if self.is_held or lease.is_mine or lease.owner is None:
+            return None
+        return str(lease.owner.get("host_name") or lease.owner.get("machine_id"))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether this daemon is there to own the workspace later: it has asked for it, or watches a silent owner."""
+        return self._keeper.is_waiting
+
+    def facts(self) -> dict[str, Any]:
+        """The lease as `data-engine status --json` shows it."""
+        standing = self._keeper.standing
+        facts = lease_facts(standing.lease, aged_s=self._keeper.age_s())
+        return facts | {
+            "releasing": self.is_releasing,
+            "lapsed": self.is_held and not self._keeper.can_work() and not self.is_releasing,
+            "lost_to": standing.lost_to,
+            "trouble": standing.trouble,
+        }
+
+    def require_not_elsewhere(self) -> None:
+        """Return when no other workstation owns the workspace.
+
+        Raises:
+            OwnedElsewhereError: one does.
+        """
+        if self.owner is not None:
+            raise OwnedElsewhereError(
+                f"the workspace is {self.facts()['words']}",
+                where="the workspace's lease",
+                mend="do it there, or ask for the workspace: `data-engine lease request`",
+            )
+
+    # -- what people and the engine want --------------------------------------------------------------------------------
+
+    async def own(self) -> None:
+        """Own the workspace from here on.
+
+        Raises:
+            OwnedElsewhereError: another workstation owns it, or the share cannot be used.
+        """
+        if not self.is_held:
+            await self._wait_for(self._keeper.own())
+            self._changed()
+        elif self.is_releasing:
+            raise OwnedElsewhereError(
+                "this machine is giving the workspace up",
+                where="the workspace's lease",
+                mend="wait until that is done, then ask for it again",
+            )
+
+    async def take_over(self) -> None:
+        """Own the workspace of an owner that has been silent for long enough.
+
+        Raises:
+            OwnedElsewhereError: it has not been, or the share cannot be used.
+        """
+        await self._wait_for(self._keeper.take_over())
+        self._changed()
+
+    async def request(self, kind: str) -> None:
+        """Ask its owner for the workspace; nothing where this daemon has it.
+
+        Raises:
+            OwnedElsewhereError: the share cannot be written.
+        """
+        await self._wait_for(self._keeper.request(kind))
+
+    async def withdraw(self) -> None:
+        """Ask no longer."""
+        await self._wait_for(self._keeper.withdraw())
+
+    async def release(self) -> None:
+        """Give the workspace up, to whoever has asked for it; all work has ended.
+
+        Raises:
+            OwnedElsewhereError: the share cannot be used; the workspace is kept.
+        """
+        await self._wait_for(self._keeper.release(to_requester=True))
+        self._changed()
+
+    async def repair(self) -> str:
+        """Mend a damaged list; what was lost, in words.
+
+        Raises:
+            WorkspaceError: there is nothing to repair, or it cannot be.
+        """
+        return await self._wait_for(self._keeper.repair())
+
+    def set_engine(self, is_on: bool) -> None:
+        """Publish whether the engine is on."""
+        self._keeper.set_engine(is_on)
+
+    async def close(self, *, release: bool) -> None:
+        """Look no longer, after giving the workspace up if wanted."""
+        self._keeper.on_change = lambda: None
+        await asyncio.to_thread(self._keeper.close, release=release)
+
+    async def _wait_for(self, future: Future[_T]) -> _T:
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), _PATIENCE_S)
+        except TimeoutError:
+            raise OwnedElsewhereError(
+                f"the shared folder has not answered for {_PATIENCE_S:g} s",
+                where="the workspace's lease",
+                mend="check whether its drive is connected; `data-engine doctor` measures it",
+            ) from None
+
+    def _call_changed(self) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._changed)
+
+    def _changed(self) -> None:
+        now, before = self._keeper.standing, self._before
+        self._before = now
+        if now.token is not None and now.work_until_s != before.work_until_s:
+            self._engine.may_work_until(now.work_until_s)
+        if now.token is not None and now.token != before.token:
+            self.is_releasing = False
+            self._engine.owned(engine_on=now.engine_on)
+        elif now.token is None and before.token is not None:
+            self._engine.may_work_until(NEVER)
+            self.is_releasing = False
+            if now.lost_to is not None:
+                self._engine.lost(now.lost_to)
+        self._engine.noticed()
+
+
+def keeper_of(where: Home, daemon_id: str) -> Keeper:
+    """The keeper of a workspace, for the daemon that holds the workspace's lock on this machine.
+
+    Raises:
+        WorkspaceError: this machine's name or the id of its lock cannot be kept.
+    """
+    settings = where.settings().lease
+    limits = Limits(settings.heartbeat_s, settings.stale_after_s)
+    name = machine_id()
+    host_name = name if os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() else socket.gethostname()
+    lock = lock_id(where.local.daemon_lock_path.with_suffix(".id"))
+    me = Identity(name, daemon_id, host_name, os.getpid(), __version__, lock, host_id())
+    share = Share(where.ledger(), where.layout.root)
+    observer = Observer(
+        OsFolder(where.layout.workspace_state_dir),
+        me,
+        workspace=where.local.identity,
+        limits=limits,
+        holds_lock=lambda: True,  # the daemon holds it for its life
+        known=max(0, share.known_generation),
+    )
+    return Keeper(
+        observer,
+        share,
+        me,
+        limits,
+        unfit=lambda: why_unfit(where.layout),
+        takes_over_by_itself=lambda: where.settings().lease.takeover == "auto",
+        retention_days=lambda: where.settings().history.retention_days,
+    )
+
+
+def why_unfit(layout: WorkspaceLayout) -> str | None:
+    """Why nobody can own a workspace in this place; None when it can be owned."""
+    if (client := sync_client(layout.root)) is not None:
+        return (
+            f"{client} copies this folder between machines, which keeps no order between them; "
+            "put the workspace on a network drive or a local one"
+        )
+    wrong = probe(OsFolder(layout.workspace_state_dir))
+    return None if not wrong else f"its drive cannot keep one owner: {'; '.join(wrong)}"

@@ -1,0 +1,50 @@
+"""One look at who owns a workspace, for whoever runs something without a daemon. Nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from data_engine.errors import OwnedElsewhereError
+from data_engine.lease.folder import OsFolder
+from data_engine.lease.lease import Observer
+from data_engine.lease.protocol import Identity, Limits
+from data_engine.lease.status import LeaseStatus, status_of
+from data_engine.workspace.machine import machine_id
+
+
+def glance(workspace_state_dir: Path, identity: str) -> LeaseStatus:
+    """The ownership as one look shows it: how long the owner has been silent takes longer to see, and is None.
+
+    `identity` is the workspace's. A daemon of this machine that owns it shows as `mine`.
+
+    Raises:
+        WorkspaceError: this machine's name cannot be kept.
+    """
+    me = Identity(machine_id(), daemon_id="")
+    observer = Observer(
+        OsFolder(workspace_state_dir), me, workspace=identity, limits=Limits(), holds_lock=lambda: False
+    )
+    status = status_of(observer.poll(), me)
+    status = replace(status, heartbeat_age_s=None, takeover_in_s=None, owned_for_s=0.0)
+    if status.owner is not None and status.owner["machine_id"] == me.machine_id:
+        return replace(status, state="mine" if status.state == "owned" else status.state, is_mine=True)
+    return status
+
+
+def refuse_owned_elsewhere(workspace_state_dir: Path, identity: str, *, what: str, or_else: str = "") -> None:
+    """Return when no other workstation owns the workspace, as far as one look can tell.
+
+    `what` is what must not be done then, such as "run_once()"; `or_else` is one more mend, such as "give force=True".
+
+    Raises:
+        OwnedElsewhereError: another workstation owns it.
+    """
+    status = glance(workspace_state_dir, identity)
+    if status.owner is None or status.is_mine:
+        return
+    raise OwnedElsewhereError(
+        f"{what} is not done here: the workspace is {status.words()}",
+        where=str(workspace_state_dir.parent),
+        mend="do it there, or ask for the workspace: `data-engine lease request`" + (or_else and f"; or {or_else}"),
+    )

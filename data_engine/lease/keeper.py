@@ -1,0 +1,510 @@
+"""The one thread of a daemon that talks to the share: it looks, claims, beats, publishes, refreshes and hands over.
+
+Everybody else reads `Keeper.standing`, a value in memory, or leaves a wish and gets a future. A share that hangs holds up
+this thread only: whether work may start is decided by a deadline in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from data_engine.clock import boot_clock
+from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError
+from data_engine.lease.lease import HeldLease, Observer
+from data_engine.lease.protocol import (
+    NEVER,
+    Damaged,
+    Entry,
+    Fenced,
+    Fold,
+    Identity,
+    InDoubt,
+    LeaseOutcome,
+    Limits,
+    View,
+    is_of_this_machine,
+)
+from data_engine.lease.status import LeaseStatus, status_of
+from data_engine.ledger.share import Share
+
+log = logging.getLogger(__name__)
+
+_COLLECT_EVERY = 8
+_DROP_EVERY_S = 3600.0
+_SOON_S = 0.05
+_LONGEST_SLEEP_S = 30.0
+_NEVER_DUE = float("inf")
+_TRIES = 3
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of the ownership without asking anybody.
+
+    `token` is the fencing token while this daemon owns the workspace (it may have lapsed), else None. Work may start until
+    `work_until_s` on `boot_clock()`. `engine_on` is what the newest generation says of the engine. `lost_to` names who took
+    the workspace from this daemon. `trouble` is what keeps the share from being written. `seen_s` is when `lease` was seen.
+    """
+
+    token: int | None = None
+    work_until_s: float = NEVER
+    engine_on: bool = False
+    lease: LeaseStatus = field(default_factory=LeaseStatus)
+    lost_to: str | None = None
+    trouble: str | None = None
+    seen_s: float = NEVER
+
+
+class Keeper:
+    """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread whenever `standing` changed.
+
+    `unfit` says, once, before anything is claimed, why nobody can own a workspace in this place.
+    """
+
+    def __init__(
+        self,
+        observer: Observer,
+        share: Share,
+        me: Identity,
+        limits: Limits,
+        *,
+        unfit: Callable[[], str | None] = lambda: None,
+        takes_over_by_itself: Callable[[], bool] = lambda: False,
+        retention_days: Callable[[], float] = lambda: 30.0,
+        clock: Callable[[], float] = boot_clock,
+    ) -> None:
+        self.me = me
+        self.limits = limits
+        self.standing = Standing()
+        self._observer = observer
+        self._share = share
+        self._find_unfit = unfit
+        self._unfit: str | None = None
+        self._is_probed = False
+        self._takes_over = takes_over_by_itself
+        self._retention_days = retention_days
+        self.on_change: Callable[[], None] = lambda: None
+        self._clock = clock
+        self._held: HeldLease | None = None
+        self._view: View | None = None
+        self._wishes: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._engine_on: bool | None = None
+        self._brought_home: str | None = None
+        self._commits = 0
+        self._dropped_s = NEVER
+        self._wants_control = False
+        self._beat_due_s = self._commit_due_s = self._look_due_s = self._repeat_due_s = NEVER
+        self._thread = threading.Thread(target=self._run, name="share", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    # -- memory only -----------------------------------------------------------------------------------------------
+
+    def can_work(self) -> bool:
+        """Whether new work may start now."""
+        return self.standing.token is not None and self._clock() < self.standing.work_until_s
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has asked for the workspace, or would take it over by itself once its owner has died."""
+        lease = self.standing.lease
+        is_watching = lease.state in ("owned", "takeover_available") and lease.engine_on and self._takes_over()
+        return self._wants_control or (self.standing.token is None and is_watching)
+
+    def age_s(self) -> float:
+        """How long ago the share was last looked at."""
+        return max(0.0, self._clock() - self.standing.seen_s)
+
+    # -- wishes; each is done on the keeper's thread ------------------------------------------------------------------
+
+    def own(self) -> Future[None]:
+        """Own the workspace, unless somebody else does.
+
+        Raises (the future):
+            OwnedElsewhereError: another workstation owns it, or the share cannot be used; the message has the mend.
+        """
+        return self._wish(self._own)
+
+    def take_over(self) -> Future[None]:
+        """Own the workspace of an owner that has been silent for long enough.
+
+        Raises (the future):
+            OwnedElsewhereError: its owner has not been silent for long enough.
+        """
+        return self._wish(lambda: self._own(is_asked=True))
+
+    def request(self, kind: str) -> Future[None]:
+        """Ask the owner for the workspace, again and again until it is given or `withdraw` is called.
+
+        Raises (the future):
+            OwnedElsewhereError: the share cannot be written.
+        """
+        return self._wish(lambda: self._request(kind))
+
+    def withdraw(self) -> Future[None]:
+        """Ask no longer."""
+        return self._wish(self._withdraw)
+
+    def release(self, *, to_requester: bool = False) -> Future[None]:
+        """Publish what there is and give the workspace up; the caller has stopped all work."""
+        return self._wish(lambda: self._release(to_requester))
+
+    def set_engine(self, is_on: bool) -> None:
+        """Let the next generation say whether the engine is on; it comes soon."""
+
+        def note() -> None:
+            self._engine_on = is_on
+            self._commit_due_s = self._clock() + _SOON_S
+
+        self._wishes.put(note)
+
+    def look(self) -> Future[None]:
+        """Look at the share now."""
+        return self._wish(self._look)
+
+    def repair(self) -> Future[str]:
+        """Append to a damaged list from its newest readable generation; what was lost, in words."""
+        return self._wish(self._repair)
+
+    def close(self, *, release: bool, timeout_s: float = 10.0) -> None:
+        """End the thread, after giving the workspace up if wanted; what hangs on the share is left behind."""
+        if release:
+            self._wishes.put(self._leave)
+        self._wishes.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _wish(self, deed: Callable[[], _T]) -> Future[_T]:
+        future: Future[_T] = Future()
+
+        def do() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = deed()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._wishes.put(do)
+        return future
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            try:
+                wish = self._wishes.get(timeout=max(0.0, min(self._next_due_s() - self._clock(), _LONGEST_SLEEP_S)))
+            except queue.Empty:
+                self._in_peace(self._tick)
+                continue
+            if wish is None:
+                return
+            self._in_peace(wish)
+
+    def _in_peace(self, deed: Callable[[], None]) -> None:
+        try:
+            deed()
+        except Exception:
+            log.exception("the share's thread")
+            self._look_due_s = self._clock() + self.limits.retry_s
+
+    def _next_due_s(self) -> float:
+        if self._held is None:
+            return min(self._look_due_s, self._repeat_due_s if self._wants_control else _NEVER_DUE)
+        return min(self._beat_due_s, self._commit_due_s, self._look_due_s)
+
+    def _tick(self) -> None:
+        now_s = self._clock()
+        if self._held is not None and now_s >= self._beat_due_s:
+            self._beat()
+        if self._held is not None and now_s >= self._commit_due_s:
+            self._commit_when_due()
+        if now_s >= self._look_due_s:
+            self._look()
+        if self._held is None and self._wants_control and now_s >= self._repeat_due_s:
+            self._repeat_due_s = now_s + self.limits.request_repeat_s
+            self._on_the_share(self._observer.repeat_request)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        view = self._view = self._observer.poll()
+        self._look_due_s = self._clock() + min(view.limits.poll_s, self.limits.poll_s)
+        self._remember()
+        if self._held is not None:
+            if view.state not in ("mine", "unreachable", "damaged"):
+                self._beat()  # says whether it is over
+        else:
+            self._refresh(view)
+            self._claim_by_itself(view)
+        self._tell()
+
+    def _refresh(self, view: View) -> None:
+        """Bring home what the newest generation holds, for people to see."""
+        if view.top is not None and view.top.nonce != self._brought_home:
+            self._on_the_share(self._bring_home)
+
+    def _bring_home(self, *, mine: bool = False) -> None:
+        for _ in range(_TRIES):
+            top = self._view.top if self._view is not None else None
+            if top is None:
+                return
+            names = {table: [segment.name for segment in segments] for table, segments in top.files.items()}
+            owner = top.token if top.is_owned else None
+            try:
+                for run_id in self._share.hydrate(top.number, names, self._observer.fetch, owner=owner, mine=mine):
+                    log.warning("run %s was abandoned: its workstation lost the workspace", run_id)
+            except FileNotFoundError:  # collected while it was read: there is a newer one
+                self._view = self._observer.poll()
+                continue
+            self._brought_home = top.nonce
+            return
+
+    def _remember(self) -> None:
+        self._share.note_generation(self._observer.known)
+
+    def _claim_by_itself(self, view: View) -> None:
+        """Take what was given to this machine, what it asked for, or what nobody runs any more where the settings say so."""
+        top = view.top
+        if top is None or not view.is_claimable:
+            return
+        is_given = view.state == "available" and (top.handoff_to == self.me.machine_id or self._wants_control)
+        is_silent = view.state == "stale" and (self._wants_control or (self._takes_over() and top.engine_on))
+        if is_given or is_silent or view.state == "mine":
+            self._on_the_share(lambda: self._claim(view))
+
+    # -- owning -------------------------------------------------------------------------------------------------------
+
+    def _own(self, *, is_asked: bool = False) -> None:
+        if self._held is not None:
+            return
+        self._require_fit()
+        for _ in range(_TRIES):
+            view = self._view = self._observer.poll()
+            top = view.top
+            is_dead_here = view.state == "stale" and top is not None and is_of_this_machine(top, self.me)
+            if not view.is_claimable or (view.state == "stale" and not (is_asked or is_dead_here)):
+                break
+            try:
+                self._claim(view)
+            except LeaseOutcome as lost:  # somebody was quicker, or it is not known: the next look tells
+                log.info("the claim did not succeed: %s", lost)
+            except OSError as error:
+                self._tell(trouble=f"the shared folder cannot be written: {error}")
+                raise self._not_here(str(error)) from error
+            else:
+                return
+        self._tell()
+        raise self._not_here()
+
+    def _require_fit(self) -> None:
+        if not self._is_probed:
+            self._unfit, self._is_probed = self._find_unfit(), True
+        if self._unfit is not None:
+            raise OwnedElsewhereError(
+                f"this machine can only observe the workspace: {self._unfit}",
+                where="the workspace's folder",
+                mend="see `data-engine doctor`",
+            )
+
+    def _claim(self, view: View) -> None:
+        self._require_fit()
+        held = self._observer.claim(view)
+        self._remember()
+        self._view = replace(view, state="mine", top=held.head)
+        self._bring_home(mine=True)
+        self._held = held
+        self._wants_control = False
+        now_s = self._clock()
+        self._beat_due_s = now_s + self.limits.heartbeat_s
+        self._commit_due_s = now_s + _SOON_S
+        self._look_due_s = now_s + self.limits.poll_s
+        self._engine_on = None
+        log.info("this machine owns the workspace: token %s", held.token)
+        self._tell(trouble=None)
+
+    def _not_here(self, why: str = "") -> OwnedElsewhereError:
+        status = self._lease_status()
+        mend = {
+            "owned": "ask for it: `data-engine lease request`, or Workspace.request_control()",
+            "control_requested": "wait until its owner agrees, or until its lease is free",
+            "takeover_available": "take it over: `data-engine lease take-over`, or Workspace.take_over()",
+            "damaged": "see `data-engine doctor`",
+        }.get(status.state, "check whether the drive is connected and writable; `data-engine doctor` measures it")
+        what = f"this machine does not own the workspace: {status.words()}"
+        return OwnedElsewhereError(f"{what} ({why})" if why else what, where="the workspace's lease", mend=mend)
+
+    def _beat(self) -> None:
+        held = self._held
+        assert held is not None
+        try:
+            held.heartbeat("running" if self._engine_on else "idle")
+        except Fenced as fenced:
+            self._lose(fenced)
+            return
+        except (InDoubt, Damaged, OSError) as error:
+            self._beat_due_s = self._clock() + self.limits.retry_s
+            self._tell(trouble=f"the heartbeat cannot be written: {error}")
+            return
+        self._beat_due_s = self._clock() + self.limits.heartbeat_s
+        self._tell(trouble=None)
+
+    def _lose(self, fenced: Fenced) -> None:
+        self._held = None
+        by = "" if fenced.entry is None else fenced.entry.by.shown
+        log.warning("this machine does not own the workspace any more: %s", fenced)
+        self._look_due_s = self._clock()
+        self._tell(lost_to=by or "somebody else")
+
+    # -- publishing -----------------------------------------------------------------------------------------------------
+
+    def _commit_when_due(self) -> None:
+        self._commit_due_s = self._clock() + self.limits.commit_spacing_s
+        held = self._held
+        assert held is not None
+        is_engine_news = self._engine_on is not None and self._engine_on != held.head.engine_on
+        if not held.can_work():
+            return
+        try:
+            self._commit(held, is_worth_it=is_engine_news)
+        except Fenced as fenced:
+            self._lose(fenced)
+        except (InDoubt, Damaged, OSError, LedgerError) as error:
+            self._tell(trouble=f"the history cannot be published: {error}")
+        else:
+            self._tell(trouble=None)
+
+    def _commit(self, held: HeldLease, *, is_worth_it: bool) -> None:
+        """Publish what is new, if anything is; more than a segment takes follows at once."""
+        batch = self._share.unpublished(held.token)
+        if batch is None and not is_worth_it:
+            return
+        before = held.head
+        folds = self._folds(before)
+        tables = {} if batch is None else batch.tables
+        entry = held.commit(tables, fold=folds, engine_on=self._engine_on)
+        names = {table: entry.files[table][-1].name for table in tables}
+        folded = {
+            table: (fold.names, made)
+            for table, fold in folds.items()
+            for made in _new_names(before, entry, table) - {names.get(table)}
+        }
+        self._share.mark_published(batch, entry.number, names, folded)
+        self._remember()
+        self._brought_home = entry.nonce
+        self._commits += 1
+        if self._commits % _COLLECT_EVERY == 0:
+            self._on_the_share(held.collect)
+
+    def _folds(self, head: Entry) -> dict[str, Fold]:
+        sizes = {table: [(one.name, one.size_bytes) for one in rows] for table, rows in head.files.items()}
+        folds = {
+            table: Fold(tuple(names), made) for table, (names, made) in self._share.folds(sizes, self._fetch).items()
+        }
+        if self._clock() - self._dropped_s > _DROP_EVERY_S:
+            self._dropped_s = self._clock()
+            names = {table: [name for name, _ in rows] for table, rows in sizes.items()}
+            old = self._share.expired(names, retention_days=self._retention_days(), now_s=time.time())
+            folds |= {table: Fold(tuple(gone), None) for table, gone in old.items()}
+        return folds
+
+    def _fetch(self, table: str, name: str) -> bytes:
+        return self._observer.fetch(table, name)
+
+    def _release(self, to_requester: bool) -> None:
+        held = self._held
+        if held is None:
+            return
+        view = self._view = self._observer.poll()
+        try:
+            self._commit(held, is_worth_it=self._engine_on not in (None, held.head.engine_on))
+            self.standing = replace(self.standing, work_until_s=NEVER)
+            held.release(handoff_to=view.request if to_requester else None)
+        except Fenced as fenced:
+            self._lose(fenced)
+            return
+        except (LeaseOutcome, OSError, LedgerError) as error:
+            self._tell(trouble=f"the workspace cannot be given up just now: {error}")
+            raise self._not_here(str(error)) from error
+        self._held = None
+        self._look()
+
+    def _leave(self) -> None:
+        if self._wants_control:
+            self._on_the_share(self._withdraw)
+        if self._held is not None:
+            self._on_the_share(lambda: self._release(False))
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    def _request(self, kind: str) -> None:
+        if self._held is not None:
+            return
+        try:
+            self._observer.request_control(kind)
+        except OSError as error:
+            raise self._not_here(str(error)) from error
+        self._wants_control = True
+        self._repeat_due_s = self._clock() + self.limits.request_repeat_s
+        self._look()
+
+    def _withdraw(self) -> None:
+        self._wants_control = False
+        self._observer.withdraw_request()
+        self._look()
+
+    def _repair(self) -> str:
+        repaired = self._observer.repair(self._observer.poll())
+        self._look()
+        lost = [f"generation {number}" for number in repaired.lost_generations] + list(repaired.lost_segments)
+        return f"mended; lost: {', '.join(lost)}" if lost else "mended; nothing was lost"
+
+    # -- telling ------------------------------------------------------------------------------------------------------
+
+    def _on_the_share(self, deed: Callable[[], object]) -> None:
+        """Do what another time will do as well: an error is told, and nothing else."""
+        try:
+            deed()
+        except Fenced as fenced:
+            self._lose(fenced)
+        except (LeaseOutcome, OSError, FlowValidationError) as error:
+            log.warning("on the share: %s: %s", type(error).__name__, error)
+            self._tell(trouble=str(error))
+
+    def _lease_status(self) -> LeaseStatus:
+        return LeaseStatus() if self._view is None else status_of(self._view, self.me)
+
+    def _tell(self, *, trouble: str | None = "", lost_to: str | None = "") -> None:
+        """Renew `standing`; "" leaves what is there."""
+        held, before = self._held, self.standing
+        top = None if self._view is None else self._view.top
+        if held is not None:
+            lost_to = None
+        self.standing = Standing(
+            None if held is None else held.token,
+            NEVER if held is None else held.work_until,
+            (held.head.engine_on if held is not None else top is not None and top.engine_on),
+            self._lease_status(),
+            before.lost_to if lost_to == "" else lost_to,
+            before.trouble if trouble == "" else trouble,
+            self._clock(),
+        )
+        if self.standing != before:
+            self.on_change()
+
+
+def _new_names(before: Entry, after: Entry, table: str) -> set[str]:
+    known = {segment.name for segment in before.files.get(table, ())}
+    return {segment.name for segment in after.files.get(table, ())} - known

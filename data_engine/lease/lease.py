@@ -1,0 +1,518 @@
+"""One daemon's side of the ownership: `Observer` looks, asks and claims; only the `HeldLease` it returns may write.
+
+Not thread-safe: one thread does all of it. A hung share then blocks no deadline, because `can_work` asks only memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from data_engine.clock import boot_clock
+from data_engine.errors import OwnedElsewhereError, WorkspaceError
+from data_engine.lease.folder import FileSystem
+from data_engine.lease.generations import Generations, Snapshot
+from data_engine.lease.notices import Notices
+from data_engine.lease.protocol import (
+    NEVER,
+    TABLES,
+    Damaged,
+    Entry,
+    Fenced,
+    Fold,
+    Identity,
+    InDoubt,
+    Kind,
+    LeaseRecord,
+    Limits,
+    Lost,
+    NewerFormat,
+    Request,
+    Segment,
+    ShorterList,
+    Sighting,
+    View,
+    folded,
+    is_of_this_machine,
+    looked,
+    next_entry,
+    view_of,
+)
+from data_engine.lease.repair import Repaired, repair
+
+_APPEND_TRIES = 4
+_LATE_CACHE = 2.0
+"""A list that stays shorter than known for this many thresholds is no late cache any more, but lost."""
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What an `Observer` and its `HeldLease` work with: the list, the notices, who they are, and their clocks."""
+
+    generations: Generations
+    notices: Notices
+    me: Identity
+    clock: Callable[[], float]
+    utc: Callable[[], str]
+    new_id: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Damage:
+    """The same damage since `since_s`: nobody can have appended since then, or it would be another one."""
+
+    why: str
+    since_s: float
+    is_shorter: bool
+
+
+class Observer:
+    """One daemon that looks at a shared workspace, and claims it when it may.
+
+    `workspace` names the notices and must be the same on every machine: the workspace's identity. `limits` are this
+    machine's settings; they travel with its claims. `holds_lock` says whether this process holds the local lock of the
+    workspace; without it nothing is claimed. `known` is what was persisted of `Observer.known`.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from data_engine.lease.folder import OsFolder
+        >>> folder = OsFolder(Path(tempfile.mkdtemp()))
+        >>> observer = Observer(folder, Identity("m1", "d1"), workspace="w", limits=Limits(), holds_lock=lambda: True)
+        >>> held = observer.claim(observer.poll())
+        >>> held.commit({"runs": b"PAR1"}).number, held.can_work(), observer.poll().state
+        (2, True, 'mine')
+        >>> held.release()
+        >>> observer.poll().state, observer.snapshot().entry.number, held.is_over
+        ('available', 3, True)
+    """
+
+    def __init__(
+        self,
+        folder: FileSystem,
+        me: Identity,
+        *,
+        workspace: str,
+        limits: Limits,
+        holds_lock: Callable[[], bool],
+        known: int = 0,
+        clock: Callable[[], float] = boot_clock,
+        utc: Callable[[], str] = _utc_now,
+        new_id: Callable[[], str] = _new_id,
+    ) -> None:
+        self.me = me
+        self.limits = limits
+        self._holds_lock = holds_lock
+        self._generations = Generations(folder, known)
+        self._notices = Notices(folder, workspace, new_id)
+        self._seat = Seat(self._generations, self._notices, me, clock, utc, new_id)
+        self._seen = Sighting()
+        self._damage: _Damage | None = None
+        self._held: HeldLease | None = None
+        self._request: Request | None = None
+
+    @property
+    def known(self) -> int:
+        """The highest generation ever seen here; it never goes back. Persist it, and hand it to the next Observer."""
+        return self._generations.known
+
+    def poll(self) -> View:
+        """Look once. Silence is counted only while this machine is really looking; never raises."""
+        before_s = self._seat.clock()
+        try:
+            top = self._generations.top()
+            if top is None:
+                return View("available", self.limits)
+            is_mine = top.is_owned and top.by.daemon_id == self.me.daemon_id
+            lease = None if is_mine else self._notices.lease()
+            request = self._notices.request()
+        except NewerFormat as error:
+            return self._damaged(f"update needed: {error}", before_s)
+        except Damaged as error:
+            return self._damaged(str(error), before_s)
+        except ShorterList as error:
+            return self._damaged(str(error), before_s, is_shorter=True)
+        except OSError as error:
+            return View("unreachable", self.limits, why=error.strerror or str(error))
+        self._damage = None
+        limits = top.limits or self.limits
+        self._seen = looked(
+            self._seen, top, lease, request, before_s=before_s, after_s=self._seat.clock(), limits=limits
+        )
+        is_dead_here = top.is_owned and is_of_this_machine(top, self.me) and self._holds_lock()
+        return view_of(
+            self._seen, top, lease, request, before_s=before_s, limits=limits, me=self.me, is_dead_here=is_dead_here
+        )
+
+    def claim(self, view: View) -> HeldLease:
+        """Become the owner of exactly what `view` saw.
+
+        A view that says `mine` gives back the lease that is held, or one whose claim landed although its answer was
+        lost: it may work after its first heartbeat.
+
+        Raises:
+            Lost: the view may not be claimed or is out of date, the owner has spoken, or the local lock is not held.
+            InDoubt: it may have been won; the next poll says `mine` if so.
+            Damaged: the newest generation cannot be read.
+            OSError: the share is away, full or read-only.
+        """
+        if not view.is_claimable or not self._holds_lock():
+            raise Lost(f"the workspace is {view.state}" if not view.is_claimable else "the local lock is not held")
+        seat, start_s = self._seat, self._seat.clock()
+        if view.state == "mine" and view.top is not None:
+            return self._hold(view.top, NEVER)
+        prev = view.top or self._first()
+        if prev.is_owned:  # last look: has the silent owner spoken?
+            lease = self._notices.lease()
+            if lease is not None and lease.token == prev.token and (prev.number, lease.beat) > self._seen.mark:
+                raise Lost("the owner is alive")
+        entry = next_entry(prev, "claim", self.me, seat.new_id(), seat.utc(), limits=self.limits)
+        self._generations.publish(entry, prev)
+        held = self._hold(entry, start_s)
+        with suppress(OSError):  # all of this is mended by the heartbeat
+            if prev.is_owned:
+                self._notices.quarantine(prev)
+            held.announce("idle")
+            self.withdraw_request()
+        return held
+
+    def snapshot(self, seen: Collection[str] = ()) -> Snapshot | None:
+        """One whole generation, with the contents of its segments that are not in `seen`; None before the first.
+
+        Raises:
+            StaleView: the share shows too little, or the list changes faster than it can be read.
+            Damaged: a segment or the newest generation cannot be read.
+            OSError: the share is away.
+        """
+        return self._generations.snapshot(seen)
+
+    def fetch(self, table: str, name: str) -> bytes:
+        """The content of one segment of the newest generation looked at, to fold it.
+
+        Raises:
+            FileNotFoundError: that generation does not list it, or it was collected.
+            Damaged: it is not what was written.
+            OSError: the share is away.
+        """
+        newest = self._generations.newest
+        for segment in newest.files.get(table, ()) if newest is not None else ():
+            if segment.name == name:
+                return self._generations.fetch(table, segment)
+        raise FileNotFoundError(errno.ENOENT, f"no segment of {table} in the newest generation", name)
+
+    def request_control(self, client_kind: str = "ui") -> Request:
+        """Ask the owner for the workspace, in place of whoever asked before; repeat it every `request_repeat_s`.
+
+        Raises:
+            OSError: the share is away, full or read-only.
+        """
+        seat, me = self._seat, self.me
+        request = Request(
+            workspace=self._notices.workspace,
+            request_id=seat.new_id(),
+            beat=1,
+            requester_machine_id=me.machine_id,
+            requester_host_name=me.host_name,
+            requester_daemon_id=me.daemon_id,
+            requester_pid=me.pid,
+            requester_client_kind=client_kind,
+            requested_at_utc=seat.utc(),
+        )
+        self._notices.put_request(request)
+        self._request = request
+        return request
+
+    def repeat_request(self) -> bool:
+        """Say that this daemon still waits; False when it does not, or when somebody else has asked since.
+
+        Raises:
+            OSError: the share is away, full or read-only.
+        """
+        standing = self._notices.request()
+        if self._request is None or (standing is not None and standing.request_id != self._request.request_id):
+            self._request = None
+            return False
+        self._request = replace(self._request, beat=self._request.beat + 1)
+        self._notices.put_request(self._request)
+        return True
+
+    def withdraw_request(self) -> None:
+        """Take this machine's request back, if it is still the standing one.
+
+        Raises:
+            OSError: the share is away or read-only; it then expires by itself.
+        """
+        self._request = None
+        standing = self._notices.request()
+        if standing is not None and standing.requester_machine_id == self.me.machine_id:
+            self._notices.remove_request()
+
+    def repair(self, view: View) -> Repaired:
+        """Go on from the newest readable generation, without segments that are gone or damaged; says what is lost.
+
+        Only on a person's word. Afterwards nobody owns the workspace, this machine neither. A list that is shorter than
+        what this machine has seen (a restored backup) is accepted as it is. The damage must have been there for the stale
+        threshold, because an owner that cannot read the list either works on until its deadline.
+
+        Raises:
+            OwnedElsewhereError: the newest generation can be read and another machine owns by it.
+            WorkspaceError: nothing is damaged, nothing can be read or reached, it needs a newer Data Engine, or it is
+                too early.
+            Lost, InDoubt: somebody else appended meanwhile, or the share did not say: look again.
+            OSError: the share is away, full or read-only.
+        """
+        seat, where = self._seat, self._notices.workspace
+        if view.state in ("owned", "reserved") and view.top is not None:
+            raise OwnedElsewhereError(
+                f"{view.top.by.shown} owns the workspace",
+                where=where,
+                mend="ask for control there, or wait until it can be taken over",
+            )
+        if view.state == "unreachable":
+            raise WorkspaceError(f"the workspace cannot be reached: {view.why}", where=where, mend="try again later")
+
+        def check(base: Entry) -> None:
+            lease = self._notices.lease()  # a damaged claim does not tell its limits, but its heartbeat does
+            spoken_s = 0.0 if lease is None else lease.stale_after_s
+            wait_s = max(spoken_s, (base.limits or self.limits).stale_after_s, self.limits.stale_after_s)
+            if view.state == "damaged" and view.silent_s < wait_s:
+                raise WorkspaceError(
+                    f"{base.by.shown if lease is None else lease.shown} may still be at work",
+                    where=where,
+                    mend=f"try again in {wait_s - view.silent_s:.0f} s",
+                )
+            if self._held is not None:
+                self._held.is_over = True
+
+        try:
+            repaired = repair(
+                self._generations,
+                self.me,
+                seat.new_id(),
+                seat.utc(),
+                check=check,
+                accepts_shorter=self._damage is not None and self._damage.is_shorter,
+            )
+        except Damaged as error:
+            is_newer = isinstance(error, NewerFormat)
+            raise WorkspaceError(
+                f"the shared history cannot be repaired: {error}",
+                where=where,
+                mend="update Data Engine on this machine" if is_newer else "restore .workspace_state from a backup",
+            ) from error
+        if repaired is None:
+            raise WorkspaceError("nothing of the shared history is damaged", where=where, mend="go on as it is")
+        self._damage = None
+        return repaired
+
+    def _first(self) -> Entry:
+        seat = self._seat
+        genesis = Entry(0, "genesis", 0, seat.new_id(), Identity("", ""), at_utc=seat.utc())
+        self._generations.create(genesis)
+        top = self._generations.top()
+        if top is None or top.number != 0:
+            raise Lost("somebody else was first")
+        return top
+
+    def _hold(self, entry: Entry, proved_s: float) -> HeldLease:
+        if self._held is None or self._held.is_over or self._held.token != entry.token:
+            self._held = HeldLease(self._seat, entry, proved_s)
+        return self._held
+
+    def _damaged(self, why: str, before_s: float, *, is_shorter: bool = False) -> View:
+        newest = self._generations.newest
+        limits = (newest.limits if newest is not None else None) or self.limits
+        if self._damage is None or self._damage.why != why:
+            self._damage = _Damage(why, self._seat.clock(), is_shorter)  # the look may have taken long
+        for_s = max(0.0, before_s - self._damage.since_s)
+        if is_shorter and for_s < _LATE_CACHE * limits.stale_after_s:
+            return View("unreachable", limits, why=why)
+        return View("damaged", limits, silent_s=for_s, why=why)
+
+
+class HeldLease:
+    """The workspace is ours under `token`: the only value that can write the shared state. `Observer.claim` returns it.
+
+    Once it is over (fenced or released) every call raises `Fenced`. `head` is the newest generation of this token that
+    this machine knows of.
+    """
+
+    def __init__(self, seat: Seat, entry: Entry, proved_s: float) -> None:
+        self.head = entry
+        self.token = entry.token
+        self.limits = entry.limits or Limits()
+        self.is_over = False
+        self._seat = seat
+        self._proved_s = proved_s
+        self._beat = 0
+        self._started_utc = seat.utc()
+
+    @property
+    def work_until(self) -> float:
+        """Until when new work may start, on the clock of this machine; it only asks memory. -inf: not now."""
+        return NEVER if self.is_over else self._proved_s + self.limits.work_deadline_s
+
+    def can_work(self) -> bool:
+        """Whether new work may start now; asked before every run and every step, it only asks memory."""
+        return self._seat.clock() < self.work_until
+
+    def heartbeat(self, status: str = "idle") -> None:
+        """Prove the ownership and show it; `status` is shown to people. A proof counts from when it began.
+
+        Raises:
+            Fenced: somebody else owns now.
+            InDoubt, Damaged, OSError: not proved; the deadline keeps running, try again in `limits.retry_s`.
+        """
+        clock = self._seat.clock
+        if clock() - self._proved_s >= self.limits.renew_after_s:
+            self._append("renew", lambda head: {})  # a late proof has to win
+        start_s = clock()
+        self._resync()
+        self._show(status)
+        if clock() - self._proved_s < self.limits.renew_after_s:  # it ended in time, too
+            self._proved_s = max(self._proved_s, start_s)
+        self._seat.notices.mark_leased(self.token, self._seat.me.machine_id)
+
+    def commit(
+        self,
+        add: Mapping[str, bytes] | None = None,
+        *,
+        fold: Mapping[str, Fold] | None = None,
+        engine_on: bool | None = None,
+    ) -> Entry:
+        """Publish new segments (`add`: table -> content), folds and the engine's state as one generation.
+
+        After `InDoubt` it may have landed: call again with the same, readers put rows in place by their key. A fold
+        whose segments are all gone was done by then and is left out.
+
+        Raises:
+            Fenced: somebody else owns now; nothing was published.
+            InDoubt, Damaged, OSError: not known to be published; call again.
+            ValueError: an unknown table, or a fold of segments that are not all there or no neighbours.
+        """
+        for table in (*(add or ()), *(fold or ())):
+            if table not in TABLES:
+                raise ValueError(f"no table {table!r}")
+
+        def changes(head: Entry) -> dict[str, object]:
+            files = {table: tuple(segments) for table, segments in head.files.items()}
+            for table, one in (fold or {}).items():
+                there = files.get(table, ())
+                if folded(table, there, one, None) != there:
+                    new = None if one.content is None else self._upload(table, head, one.content)
+                    files[table] = folded(table, there, one, new)
+            for table, content in (add or {}).items():
+                files[table] = (*files.get(table, ()), self._upload(table, head, content))
+            return {"files": files, "engine_on": head.engine_on if engine_on is None else engine_on}
+
+        return self._append("commit", changes)
+
+    def release(self, handoff_to: Request | None = None) -> None:
+        """Give the workspace up, to the requester if one is named. Work has stopped and was committed before.
+
+        From the call on nothing may work, also when it raises. After `InDoubt` call again, or `heartbeat` to keep it.
+
+        Raises:
+            Fenced: somebody else owns now.
+            InDoubt, Damaged, OSError: not known to be released; call again.
+        """
+        self._proved_s = NEVER
+        target, name = (handoff_to.requester_machine_id, handoff_to.shown) if handoff_to else ("", "")
+        try:
+            self._append("release", lambda head: {"handoff_to": target, "handoff_name": name})
+        except Fenced as fenced:
+            if not self._is_own_release(fenced.entry):
+                raise
+        self.is_over = True
+        with suppress(OSError):
+            self._seat.notices.remove_lease()
+            self._seat.notices.mark_available()
+
+    def collect(self) -> None:
+        """Remove what nobody reads any more: old generations, segments no kept one lists, leftovers of crashes.
+
+        Raises:
+            Fenced: somebody else owns now.
+            Damaged, OSError: it stopped where something could not be removed; call again some time.
+        """
+        self._resync()
+        self._seat.generations.collect(self.head)
+        self._seat.notices.collect()
+
+    def announce(self, status: str) -> None:
+        """Show the heartbeat and the markers; it proves nothing.
+
+        Raises:
+            OSError: the share is away or full.
+        """
+        self._show(status)
+        self._seat.notices.mark_leased(self.token, self._seat.me.machine_id)
+
+    def _append(self, kind: Kind, changes: Callable[[Entry], dict[str, object]]) -> Entry:
+        seat, start_s = self._seat, self._seat.clock()
+        for _ in range(_APPEND_TRIES):
+            self._resync()
+            entry = next_entry(self.head, kind, seat.me, seat.new_id(), seat.utc(), **changes(self.head))
+            try:
+                seat.generations.publish(entry, self.head)
+            except Lost:
+                continue  # _resync says whether it was a late one of ours, or somebody else
+            self.head = entry
+            if kind != "release":
+                self._proved_s = max(self._proved_s, start_s)
+            return entry
+        raise InDoubt(kind)
+
+    def _resync(self) -> None:
+        if self.is_over:
+            raise Fenced("this lease is over", self.head)
+        top = self._seat.generations.top()
+        if top is None or not self._is_ours(top):
+            self.is_over = True
+            owner = "nobody" if top is None or not top.is_owned else top.by.shown
+            raise Fenced(f"the workspace belongs to {owner} now", top)
+        self.head = top
+
+    def _is_ours(self, top: Entry) -> bool:
+        return top.is_owned and top.token == self.token and top.by.daemon_id == self._seat.me.daemon_id
+
+    def _is_own_release(self, entry: Entry | None) -> bool:
+        if entry is None or entry.kind != "release" or entry.token != self.token:
+            return False
+        return entry.by.daemon_id == self._seat.me.daemon_id
+
+    def _show(self, status: str) -> None:
+        self._beat += 1
+        me = self._seat.me
+        self._seat.notices.put_lease(
+            LeaseRecord(
+                workspace=self._seat.notices.workspace,
+                token=self.token,
+                beat=self._beat,
+                machine_id=me.machine_id,
+                host_name=me.host_name,
+                daemon_id=me.daemon_id,
+                pid=me.pid,
+                status=status,
+                app_version=me.app_version,
+                started_at_utc=self._started_utc,
+                last_checkpoint_at_utc=self._seat.utc(),
+                snapshot_generation_id=self.head.number,
+                stale_after_s=self.limits.stale_after_s,
+            )
+        )
+
+    def _upload(self, table: str, head: Entry, content: bytes) -> Segment:
+        return self._seat.generations.upload(table, head.number + 1, self._seat.new_id(), content)

@@ -1,0 +1,533 @@
+"""The words of the ownership protocol and its decisions: frozen values in, frozen values out; nothing is read or written.
+
+A record on the share is 16 hex digits of a SHA-256, a line feed, and one JSON object. Fields nobody knows are ignored; an
+entry with a higher `format` than ours is not understood.
+
+No time written by another machine is ever compared: silence is measured on the clock of the one who listens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from data_engine.errors import FlowValidationError
+
+FORMAT = 1
+TABLES = ("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets")
+Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
+State = Literal["available", "reserved", "owned", "mine", "stale", "unreachable", "damaged"]
+
+NEVER = float("-inf")
+_KINDS = ("genesis", "claim", "commit", "renew", "release", "repair")
+_UNOWNED = ("genesis", "release", "repair")
+_SEGMENT_NAME = re.compile(r"(\d{10})-[0-9A-Za-z_-]+\.parquet")
+_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class LeaseOutcome(Exception):
+    """What the protocol may answer besides success; input and output errors stay `OSError`."""
+
+
+class Fenced(LeaseOutcome):
+    """Somebody else owns the workspace now, or this lease has been released. `entry` is the newest generation seen."""
+
+    def __init__(self, what: str, entry: Entry | None = None) -> None:
+        super().__init__(what)
+        self.entry = entry
+
+
+class Lost(LeaseOutcome):
+    """The number was taken, or the view it was based on is out of date: look again."""
+
+
+class InDoubt(LeaseOutcome):
+    """The share did not say whether the generation was published: call again, or poll after a claim."""
+
+
+class Damaged(LeaseOutcome):
+    """Something published cannot be read as it was written."""
+
+
+class NewerFormat(Damaged):
+    """Written by a newer Data Engine, which this one does not understand."""
+
+
+class StaleView(OSError):
+    """The share shows less than this machine has already seen."""
+
+
+class ShorterList(StaleView):
+    """The list ends before the highest generation this machine has seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often the owner speaks and how long its silence must last; every other limit scales with these two.
+
+    Of two clocks that run 10 % apart none lets two machines work at once while a finished write is seen within
+    `stale_after_s` * 2 / 9.
+
+    Example:
+        >>> limits = Limits(30, 90)
+        >>> limits.renew_after_s, limits.work_deadline_s, limits.poll_s, limits.max_gap_s
+        (45.0, 60.0, 10.0, 30.0)
+        >>> limits.handoff_grace_s, limits.request_expiry_s, limits.commit_spacing_s
+        (90, 180, 5.0)
+    """
+
+    heartbeat_s: float = 30.0
+    stale_after_s: float = 90.0
+
+    def __post_init__(self) -> None:
+        known = all(isinstance(value, (int, float)) for value in (self.heartbeat_s, self.stale_after_s))
+        if not known or not 0 < self.heartbeat_s <= self.stale_after_s / 3 * (1 + 1e-9) < math.inf:
+            raise FlowValidationError(
+                f"heartbeat {self.heartbeat_s!r} s and stale_after {self.stale_after_s!r} s do not go together",
+                where="[lease]",
+                mend="give a positive heartbeat and a stale_after of at least 3 heartbeats",
+            )
+
+    @property
+    def renew_after_s(self) -> float:
+        """A heartbeat that begins or ends this long after the last proof proves nothing: a generation must be won."""
+        return self.stale_after_s / 2
+
+    @property
+    def work_deadline_s(self) -> float:
+        """No new work this long after the last proof of ownership."""
+        return self.stale_after_s * 2 / 3
+
+    @property
+    def poll_s(self) -> float:
+        """How often an observer looks."""
+        return self.stale_after_s / 9
+
+    @property
+    def max_gap_s(self) -> float:
+        """After a longer hole between two looks an observer begins to count silence anew."""
+        return self.stale_after_s / 3
+
+    @property
+    def handoff_grace_s(self) -> float:
+        """Others leave a workspace that was handed to somebody alone this long."""
+        return self.stale_after_s
+
+    @property
+    def request_expiry_s(self) -> float:
+        """A request that has not been repeated this long is gone."""
+        return self.stale_after_s * 2
+
+    @property
+    def request_repeat_s(self) -> float:
+        """How often a requester repeats its request."""
+        return self.stale_after_s * 2 / 3
+
+    @property
+    def commit_spacing_s(self) -> float:
+        """At most one commit per this time."""
+        return self.heartbeat_s / 6
+
+    @property
+    def retry_s(self) -> float:
+        """A heartbeat that met an error is tried again after this time."""
+        return self.heartbeat_s / 6
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who speaks: one daemon of one machine.
+
+    `daemon_id` is new for every process. `lock_id` is the random id kept beside the local lock of this workspace and
+    `host_id` the operating system's own; both empty for a process that never claims.
+    """
+
+    machine_id: str
+    daemon_id: str
+    host_name: str = ""
+    pid: int = 0
+    app_version: str = ""
+    lock_id: str = ""
+    host_id: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What people know the machine by."""
+        return self.host_name or self.machine_id
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One immutable file of a table: `state/<table>/<name>`; the name begins with the generation it was written for."""
+
+    name: str
+    size_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Replace these neighbouring segments of one table by one new segment, or by none (`content` None: retention).
+
+    Example:
+        >>> Fold(("0000000003-a.parquet", "0000000004-b.parquet"), b"PAR1...").content is None
+        False
+    """
+
+    names: tuple[str, ...]
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One generation: who appended it under which token, and every segment of every table.
+
+    `at_utc` is shown to people and never compared. `limits` are the owner's; None before the first claim.
+    """
+
+    number: int
+    kind: Kind
+    token: int
+    nonce: str
+    by: Identity
+    engine_on: bool = False
+    limits: Limits | None = None
+    handoff_to: str = ""
+    handoff_name: str = ""
+    at_utc: str = ""
+    files: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether somebody owns the workspace by this generation."""
+        return self.kind not in _UNOWNED
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all its segments."""
+        return frozenset(segment.name for segments in self.files.values() for segment in segments)
+
+    def record(self) -> dict[str, Any]:
+        """What is stored."""
+        by = asdict(self.by)
+        limits = {} if self.limits is None else asdict(self.limits)
+        files = {table: [[s.name, s.size_bytes, s.digest] for s in rows] for table, rows in self.files.items()}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("by", "limits", "files")}
+        return {"format": FORMAT, **by, **own, **limits, "files": files}
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """The owner's heartbeat. Other machines look at `token` and `beat`; `stale_after_s` tells a repair how long to wait."""
+
+    workspace: str
+    token: int
+    beat: int
+    machine_id: str
+    host_name: str = ""
+    daemon_id: str = ""
+    pid: int = 0
+    status: str = ""
+    app_version: str = ""
+    started_at_utc: str = ""
+    last_checkpoint_at_utc: str = ""
+    snapshot_generation_id: int = 0
+    stale_after_s: float = 0.0
+
+    @property
+    def shown(self) -> str:
+        """What people know the owner by."""
+        return self.host_name or self.machine_id
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Somebody asks for the workspace; `beat` counts its repetitions."""
+
+    workspace: str
+    request_id: str
+    beat: int
+    requester_machine_id: str
+    requester_host_name: str = ""
+    requester_daemon_id: str = ""
+    requester_pid: int = 0
+    requester_client_kind: str = "ui"
+    requested_at_utc: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What people know the requester by."""
+        return self.requester_host_name or self.requester_machine_id
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one observer has seen so far, in seconds of its own clock. `mark` only ever moves forward.
+
+    `moved_s`: when the newest sign of the owner was first seen; `silent_since_s`: since when silence counts, which is
+    later after a hole in the looking; `polled_s`: the last successful look; `token_s`: when the token was first seen.
+    """
+
+    mark: tuple[int, int] = (-1, -1)
+    moved_s: float = NEVER
+    silent_since_s: float = NEVER
+    polled_s: float = NEVER
+    token: int = -1
+    token_s: float = NEVER
+    request_mark: tuple[str, int] = ("", -1)
+    request_s: float = NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one look showed and what it means here; `limits` are those of the owner, else one's own.
+
+    `available`, `stale` and `mine` may be claimed (`mine`: a claim of this daemon whose answer was lost). `reserved` is
+    handed over to somebody who has not taken it yet. `why` says what is wrong when it is `unreachable` or `damaged`;
+    then `silent_s` is for how long this machine has known of the damage.
+    """
+
+    state: State
+    limits: Limits
+    top: Entry | None = None
+    lease: LeaseRecord | None = None
+    request: Request | None = None
+    silent_s: float = 0.0
+    heartbeat_age_s: float | None = None
+    owned_for_s: float = 0.0
+    why: str = ""
+
+    @property
+    def is_claimable(self) -> bool:
+        """Whether `Observer.claim` may try."""
+        return self.state in ("available", "stale", "mine")
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """A record as it is stored.
+
+    Example:
+        >>> encode({"beat": 1})
+        b'5c0b170b22647e5e\\n{"beat":1}'
+        >>> decode(encode({"beat": 1}))
+        {'beat': 1}
+    """
+    body = json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
+    return f"{digest(body)}\n".encode() + body
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """The record stored as `data`.
+
+    Raises:
+        Damaged: the checksum does not match, or it is no JSON object.
+    """
+    head, _, body = data.partition(b"\n")
+    if digest(body).encode() != head:
+        raise Damaged("the checksum does not match")
+    try:
+        record = json.loads(body)
+    except ValueError as error:
+        raise Damaged(f"no JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise Damaged("no JSON object")
+    return record
+
+
+def digest(data: bytes) -> str:
+    """16 hex digits of the SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def entry_of(data: bytes, number: int) -> Entry:
+    """The entry stored as `data` under `number`.
+
+    Raises:
+        NewerFormat: its format is higher than ours.
+        Damaged: it is not what a generation writes.
+    """
+    try:
+        record = decode(data)
+    except Damaged as error:
+        raise Damaged(f"generation {number}: {error}") from None
+    written = record.get("format")
+    if isinstance(written, int) and written > FORMAT:
+        raise NewerFormat(f"generation {number} was written by Data Engine {record.get('app_version', '')}".rstrip())
+    try:
+        limits = Limits(**_known(Limits, record)) if "heartbeat_s" in record else None
+        files = {_checked(_TABLE_NAME, table): _segments(rows) for table, rows in record["files"].items()}
+        own = {k: v for k, v in _known(Entry, record).items() if k not in ("by", "limits", "files")}
+        entry = Entry(**own, by=Identity(**_known(Identity, record)), limits=limits, files=files)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise Damaged(f"generation {number} is no entry: {type(error).__name__}: {error}") from None
+    if entry.number != number or entry.kind not in _KINDS or not isinstance(entry.token, int):
+        raise Damaged(f"generation {number} holds entry {entry.number} of kind {entry.kind!r}")
+    return entry
+
+
+def lease_of(data: bytes) -> LeaseRecord:
+    """The heartbeat stored as `data`.
+
+    Raises:
+        Damaged: it is none.
+    """
+    try:
+        record = LeaseRecord(**_known(LeaseRecord, decode(data)))
+    except TypeError as error:
+        raise Damaged(str(error)) from None
+    numbers_are = isinstance(record.beat, int) and isinstance(record.token, int)
+    if not numbers_are or not isinstance(record.stale_after_s, (int, float)):
+        raise Damaged("no heartbeat")
+    return record
+
+
+def request_of(data: bytes) -> Request:
+    """The request stored as `data`.
+
+    Raises:
+        Damaged: it is none.
+    """
+    try:
+        request = Request(**_known(Request, decode(data)))
+    except TypeError as error:
+        raise Damaged(str(error)) from None
+    texts = (request.request_id, request.requester_machine_id, request.requester_host_name)
+    if not (isinstance(request.beat, int) and all(isinstance(text, str) for text in texts)):
+        raise Damaged("no request")
+    return request
+
+
+def next_entry(prev: Entry, kind: Kind, by: Identity, nonce: str, at_utc: str, **changes: Any) -> Entry:
+    """The generation after `prev`: it inherits all that `changes` does not name; a claim's number is its token."""
+    number = prev.number + 1
+    changes = {"handoff_to": "", "handoff_name": "", **changes}
+    token = number if kind in ("claim", "repair") else prev.token
+    return replace(prev, number=number, kind=kind, token=token, nonce=nonce, by=by, at_utc=at_utc, **changes)
+
+
+def folded(table: str, segments: tuple[Segment, ...], fold: Fold, new: Segment | None) -> tuple[Segment, ...]:
+    """The table's segments with those of `fold` replaced by `new`, at their place, all others kept.
+
+    None of them there: it was done by an earlier commit whose answer was lost, and the segments stay as they are.
+
+    Raises:
+        ValueError: some are there and some not, or they are no neighbours; readers go by the order.
+    """
+    named = [at for at, segment in enumerate(segments) if segment.name in fold.names]
+    if not named:
+        return segments
+    if len(named) != len(set(fold.names)):
+        raise ValueError(f"{table}: {len(set(fold.names)) - len(named)} of the segments to fold are not there")
+    if fold.content is not None and named[-1] - named[0] + 1 != len(named):
+        raise ValueError(f"{table}: the segments to fold are no neighbours")
+    put = () if new is None else (new,)
+    rest = tuple(segment for segment in segments[named[0] :] if segment.name not in fold.names)
+    return segments[: named[0]] + put + rest
+
+
+def segment_number(name: str) -> int | None:
+    """The generation a segment was written for; None when the name is not one of ours.
+
+    Example:
+        >>> segment_number("0000000012-9f3c.parquet"), segment_number(".DS_Store")
+        (12, None)
+    """
+    match = _SEGMENT_NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def looked(
+    seen: Sighting,
+    top: Entry,
+    lease: LeaseRecord | None,
+    request: Request | None,
+    *,
+    before_s: float,
+    after_s: float,
+    limits: Limits,
+) -> Sighting:
+    """What has been seen after a look that began at `before_s` and ended at `after_s`.
+
+    The rule of silence: it begins anew when (generation, beat under the current token) moves forward, and when nobody
+    was looking for longer than `max_gap_s`. A missing or damaged heartbeat, or one with another token, is no news.
+    """
+    mark = (top.number, lease.beat if lease is not None and lease.token == top.token else -1)
+    if mark > seen.mark:
+        seen = replace(seen, mark=mark, moved_s=after_s, silent_since_s=after_s)
+    elif after_s - seen.polled_s > limits.max_gap_s:
+        seen = replace(seen, silent_since_s=after_s)
+    if top.token != seen.token:
+        seen = replace(seen, token=top.token, token_s=before_s)
+    request_mark = ("", -1) if request is None else (request.request_id, request.beat)
+    if request is not None and request_mark != seen.request_mark:
+        seen = replace(seen, request_mark=request_mark, request_s=after_s)
+    return replace(seen, polled_s=after_s)
+
+
+def view_of(
+    seen: Sighting,
+    top: Entry,
+    lease: LeaseRecord | None,
+    request: Request | None,
+    *,
+    before_s: float,
+    limits: Limits,
+    me: Identity,
+    is_dead_here: bool,
+) -> View:
+    """What a look means to `me`; `is_dead_here`: the owner was a daemon of this machine that is known to be gone."""
+    silent_s = max(0.0, before_s - seen.silent_since_s)
+    is_live = request is not None and before_s - seen.request_s < limits.request_expiry_s
+    is_own = is_live and request is not None and request.requester_daemon_id == top.by.daemon_id and top.is_owned
+    return View(
+        _state(top, silent_s, limits, me, is_dead_here),
+        limits,
+        top,
+        lease,
+        request if is_live and not is_own else None,
+        silent_s,
+        max(0.0, before_s - seen.moved_s) if top.is_owned else None,
+        max(0.0, before_s - seen.token_s) if top.is_owned else 0.0,
+    )
+
+
+def is_of_this_machine(top: Entry, me: Identity) -> bool:
+    """Whether `top` was appended by a daemon that held the very lock `me` holds, on the same operating system.
+
+    A home folder shared by two hosts, or one machine id in a container image, does not match.
+    """
+    pairs = (
+        (top.by.machine_id, me.machine_id),
+        (top.by.lock_id, me.lock_id),
+        (top.by.host_id, me.host_id),
+    )
+    return all(theirs and theirs == ours for theirs, ours in pairs) and top.by.daemon_id != me.daemon_id
+
+
+def _state(top: Entry, silent_s: float, limits: Limits, me: Identity, is_dead_here: bool) -> State:
+    if top.is_owned:
+        if top.by.daemon_id == me.daemon_id:
+            return "mine"
+        return "stale" if is_dead_here or silent_s >= limits.stale_after_s else "owned"
+    if top.handoff_to not in ("", me.machine_id) and silent_s < limits.handoff_grace_s:
+        return "reserved"
+    return "available"
+
+
+def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
+    return {f.name: record[f.name] for f in fields(kind) if f.name in record}
+
+
+def _segments(rows: list[list[Any]]) -> tuple[Segment, ...]:
+    return tuple(Segment(_checked(_SEGMENT_NAME, name), int(size), str(digest)) for name, size, digest in rows)
+
+
+def _checked(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ValueError(f"name {text!r}")
+    return text

@@ -1,0 +1,170 @@
+"""What people are told about the ownership of a workspace: one word, who, how long, and what could be done next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from data_engine.lease.protocol import Entry, Identity, Request, View
+
+Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseStatus:
+    """The ownership as one machine sees it; ages and times to come are seconds of its own clock.
+
+    `owner` and `requested_by` are `{machine_id, host_name, ...}`. `is_mine` tells on whose side a request is pending.
+    `takeover_in_s` is how much more silence makes the lease free to take, 0 when it is; None where nobody can take it.
+    `engine_on` is what travels with the workspace. `note` says what the word does not: why it cannot be reached, or for
+    whom it is kept. Before the first look it is `unreachable`.
+
+    Example:
+        >>> LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, token=7, heartbeat_age_s=50.0,
+        ...             takeover_in_s=40.0, owned_for_s=720.0, is_overdue=True).words()
+        'owned by ANNA-PC for 12 min, takeover available in 40 s'
+    """
+
+    state: Word = "unreachable"
+    owner: Mapping[str, Any] | None = None
+    token: int = 0
+    heartbeat_age_s: float | None = None
+    requested_by: Mapping[str, Any] | None = None
+    takeover_in_s: float | None = None
+    owned_for_s: float = 0.0
+    is_mine: bool = False
+    is_overdue: bool = False
+    engine_on: bool = False
+    note: str = ""
+
+    def words(self) -> str:
+        """One line for people.
+
+        Example:
+            >>> LeaseStatus("available").words(), LeaseStatus("unreachable", note="Host is down").words()
+            ('available', 'unreachable: Host is down')
+        """
+        if self.state in ("available", "unreachable", "damaged") or self.owner is None:
+            return f"{self.state.replace('_', ' ')}: {self.note}" if self.note else self.state.replace("_", " ")
+        who = "this workstation" if self.is_mine else _shown(self.owner)
+        text = f"owned by {who}{_for(self.owned_for_s)}"
+        if self.note:
+            text = self.note
+        if self.requested_by is not None:
+            text += f", control requested by {_shown(self.requested_by)}"
+        if self.state == "takeover_available":
+            return f"{text}, takeover available"
+        if self.is_overdue and self.takeover_in_s is not None:
+            text += f", takeover available in {duration_words(self.takeover_in_s)}"
+        return text
+
+
+def status_of(view: View, me: Identity) -> LeaseStatus:
+    """What `view` means to people at this machine."""
+    top = view.top
+    if top is None:
+        word: Word = "unreachable" if view.state == "unreachable" else "damaged"
+        return LeaseStatus("available") if view.state == "available" else LeaseStatus(word, note=view.why)
+    requested_by = None if view.request is None else _requester(view.request)
+    if view.state == "reserved":
+        left_s = max(0.0, view.limits.handoff_grace_s - view.silent_s)
+        name = top.handoff_name or top.handoff_to
+        return LeaseStatus(
+            "owned",
+            {"machine_id": top.handoff_to, "host_name": name},
+            top.token,
+            takeover_in_s=left_s,
+            engine_on=top.engine_on,
+            note=f"handed over to {name}, which has not taken it yet; free for others in {duration_words(left_s)}",
+        )
+    is_mine = view.state == "mine"
+    return LeaseStatus(
+        _word(view),
+        _owner(top) if top.is_owned else None,
+        top.token,
+        None if is_mine else view.heartbeat_age_s,
+        requested_by if top.is_owned else None,
+        None if is_mine or not top.is_owned else 0.0 if view.state == "stale" else _left_s(view),
+        view.owned_for_s,
+        is_mine,
+        not is_mine and view.silent_s > view.limits.renew_after_s,
+        top.engine_on,
+        "the daemon of this workstation that owned it is gone" if view.state == "stale" and _left_s(view) > 0 else "",
+    )
+
+
+def lease_facts(status: LeaseStatus, *, aged_s: float = 0.0) -> dict[str, Any]:
+    """The status as JSON, `aged_s` after it was seen.
+
+    Example:
+        >>> facts = lease_facts(LeaseStatus("owned", {"host_name": "ANNA-PC"}, 7, 10.0, takeover_in_s=80.0), aged_s=5.0)
+        >>> facts["state"], facts["heartbeat_age_s"], facts["takeover_in_s"], facts["words"]
+        ('owned', 15.0, 75.0, 'owned by ANNA-PC')
+    """
+    aged = replace(
+        status,
+        heartbeat_age_s=None if status.heartbeat_age_s is None else status.heartbeat_age_s + aged_s,
+        takeover_in_s=None if status.takeover_in_s is None else max(0.0, status.takeover_in_s - aged_s),
+        owned_for_s=status.owned_for_s + aged_s if status.owned_for_s else 0.0,
+    )
+    return asdict(aged) | {"words": aged.words()}
+
+
+def duration_words(seconds: float) -> str:
+    """A time as people say it.
+
+    Example:
+        >>> [duration_words(seconds) for seconds in (0.2, 40, 725, 7300, 180000)]
+        ['1 s', '40 s', '12 min', '2 h 1 min', '2 d 2 h']
+    """
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if hours == 0:
+        return f"{minutes} min"
+    if days == 0:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
+
+
+def _word(view: View) -> Word:
+    if view.state == "stale":
+        return "takeover_available"
+    if view.state in ("owned", "mine") and view.request is not None:
+        return "control_requested"
+    return {"available": "available", "mine": "mine", "owned": "owned"}[view.state]  # type: ignore[return-value]
+
+
+def _left_s(view: View) -> float:
+    return max(0.0, view.limits.stale_after_s - view.silent_s)
+
+
+def _owner(top: Entry) -> dict[str, Any]:
+    by = top.by
+    return {
+        "machine_id": by.machine_id,
+        "host_name": by.host_name,
+        "daemon_id": by.daemon_id,
+        "pid": by.pid,
+        "app_version": by.app_version,
+    }
+
+
+def _requester(request: Request) -> dict[str, Any]:
+    return {
+        "machine_id": request.requester_machine_id,
+        "host_name": request.requester_host_name,
+        "pid": request.requester_pid,
+        "client_kind": request.requester_client_kind,
+        "requested_at_utc": request.requested_at_utc,
+    }
+
+
+def _shown(who: Mapping[str, Any]) -> str:
+    return str(who.get("host_name") or who.get("machine_id"))
+
+
+def _for(seconds: float) -> str:
+    return f" for {duration_words(seconds)}" if seconds >= 60 else ""

@@ -1,0 +1,333 @@
+"""What a ledger gives to the shared history and takes from it, as statements inside a transaction of the caller.
+
+One rule decides everywhere: a row that was published is newer than the local one when its version is greater than that of
+the published row the local one was taken from or is based on (`seen_token`, `seen_rev`). So a file state that another
+machine has settled since goes for theirs, and the source is done again rather than never. What this machine's own
+runners report of their runs is never overwritten: nobody else knows better.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import compress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_engine.ledger.rows import seen_from_text, storable
+from data_engine.ledger.segments import TABLES, decode, encode
+from data_engine.ledger.writer import end_run
+
+HISTORY = ("step_runs", "logs")
+"""Tables that only tell more about runs: taken in after all others, a segment at a time, so that nobody waits for them."""
+
+LOST = "its workstation lost the workspace"
+"""The cause of runs that were running where the workspace was taken away."""
+
+_AGES = {
+    "runs": ("finished_at_utc", "started_at_utc"),
+    "step_runs": ("finished_at_utc", "started_at_utc"),
+    "logs": ("created_at_utc",),
+}
+_RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
+_BULK_BYTES = 500_000
+_FEW_RUNS = 20_000
+
+_IS_OWN_RUN = "EXISTS (SELECT 1 FROM runs AS mine WHERE mine.run_id = {run_id} AND mine.runner_id IS NOT NULL)"
+_GUARDS = {"runs": "runs.runner_id IS NULL", "step_runs": "NOT " + _IS_OWN_RUN.format(run_id="step_runs.run_id")}
+_FIXED = ("logs", "outputs")
+_ADD_LINE = """
+INSERT INTO logs (run_id, line_no, flow_name, step_label, level, message, created_at_utc, run_bytes, rev)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0 WHERE ?2 IS NOT NULL OR NOT EXISTS (SELECT 1 FROM logs
+    WHERE created_at_utc = ?7 AND run_id IS ?1 AND line_no IS NULL AND flow_name IS ?3 AND level = ?5 AND message = ?6)
+ON CONFLICT DO NOTHING
+"""
+_ADD_OUTPUT = "INSERT INTO outputs (flow_name, output_path, rev) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING"
+
+
+class Batch(NamedTuple):
+    """Rows to publish: per table the bytes of a segment, and the time of its newest row; `rev` is the last revision in it."""
+
+    token: int
+    rev: int
+    rows: int
+    tables: dict[str, bytes]
+    newest: dict[str, str | None]
+
+
+class Incoming(NamedTuple):
+    """A segment that a generation lists and that was not taken in yet; `path` is where its bytes wait."""
+
+    table: str
+    name: str
+    path: Path
+
+
+def begin_token(connection: sqlite3.Connection, token: int, rev: int) -> None:
+    """Remember that this ledger publishes under `token`; what runs here is published again, as running under it."""
+    if connection.execute("INSERT INTO own_tokens VALUES (?) ON CONFLICT DO NOTHING", (token,)).rowcount:
+        mine = "status = 'started' AND runner_id IS NOT NULL"
+        connection.execute(
+            f"UPDATE step_runs SET rev = ? WHERE status = 'started' AND run_id IN (SELECT run_id FROM runs WHERE {mine})",
+            (rev,),
+        )
+        connection.execute(f"UPDATE runs SET rev = ? WHERE {mine}", (rev,))
+    # A reset that was made here counts from now on for all that others published before this claim.
+    pending = connection.execute(
+        "SELECT flow_name FROM tombstones WHERE seen_token < ?"
+        " AND rev > (SELECT value FROM meta WHERE key = 'published_rev')",
+        (token,),
+    ).fetchall()
+    for flow in pending:
+        for table in _RESET_TABLES:
+            connection.execute(f"DELETE FROM {table} WHERE rev = 0 AND flow_name = ?", flow)
+        connection.execute("UPDATE tombstones SET seen_token = ?, seen_rev = rev WHERE flow_name = ?", (token, *flow))
+
+
+def has_unpublished(connection: sqlite3.Connection) -> bool:
+    """Whether a row was written after the last one that was published."""
+    since = meta(connection, "published_rev")
+    return any(
+        connection.execute(f"SELECT 1 FROM {_local(table)} WHERE rev > ? AND rev > 0 LIMIT 1", (since,)).fetchone()
+        for table in TABLES
+    )
+
+
+def unpublished(connection: sqlite3.Connection, token: int, root: Path, *, limit: int) -> Batch | None:
+    """The rows written after the last one that was published, about `limit` per table at most; None when there are none."""
+    since = meta(connection, "published_rev")
+    last = meta(connection, "rev")
+    for table in TABLES:
+        row = connection.execute(
+            f"SELECT rev FROM {_local(table)} WHERE rev > ? AND rev > 0 ORDER BY rev LIMIT 1 OFFSET ?", (since, limit)
+        ).fetchone()
+        if row is not None:
+            last = min(last, row[0])
+    tables: dict[str, bytes] = {}
+    newest: dict[str, str | None] = {}
+    count = 0
+    for table in TABLES:
+        rows = connection.execute(_select(table), {"since": since, "last": last, "token": token}).fetchall()
+        if rows:
+            columns = list(zip(*rows, strict=True))
+            _change_paths(table, columns, _outgoing(os.fspath(root)))
+            tables[table] = encode(table, columns)
+            newest[table] = _newest(table, columns)
+            count += len(rows)
+    return Batch(token, last, count, tables, newest) if tables else None
+
+
+def mark_published(
+    connection: sqlite3.Connection,
+    batch: Batch | None,
+    generation: int,
+    names: Mapping[str, str],
+    folded: Mapping[str, tuple[Sequence[str], str]],
+) -> None:
+    """Remember what everybody can see now, and the segments it is in, so that they are not taken in again."""
+    connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
+    put = "INSERT INTO taken_segments VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+    if batch is not None:
+        connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'published_rev'", (batch.rev,))
+        note_seen(connection, batch.token, batch.rev)
+        connection.executemany(put, [(table, name, batch.newest.get(table)) for table, name in names.items()])
+    for table, (olds, name) in folded.items():
+        marks = ", ".join("?" * len(olds))
+        there, newest = connection.execute(
+            f"SELECT count(*), max(newest_utc) FROM taken_segments WHERE shared_table = ? AND name IN ({marks})",
+            (table, *olds),
+        ).fetchone()
+        # A fold of what was not all taken in is taken in itself.
+        if there == len(set(olds)):
+            connection.execute(put, (table, name, newest))
+
+
+def take_in(connection: sqlite3.Connection, incoming: Sequence[Incoming], root: Path) -> None:
+    """Put the rows of these segments in place; what is newer here stays. Resets come first: they say which rows are too old.
+
+    Raises:
+        LedgerError: a segment is damaged.
+    """
+    for table in ("resets", *(table for table in TABLES if table != "resets")):
+        segments = [segment for segment in incoming if segment.table == table]
+        with _bulk(connection, table, segments):
+            for segment in segments:
+                _take_segment(connection, segment, root)
+
+
+def abandon_lost(connection: sqlite3.Connection, owner: int | None) -> None:
+    """Show what still runs under any other token than the owner's as abandoned; its end, published later, overrides that.
+
+    Nothing is said of its sources: that is for the owner, who alone may publish it.
+    """
+    connection.execute(
+        "UPDATE runs SET status = 'abandoned', cause = ? WHERE status = 'started' AND runner_id IS NULL"
+        " AND seen_token IS NOT ?",
+        (LOST, owner),
+    )
+    connection.execute(f"UPDATE step_runs SET status = 'abandoned' WHERE status = 'started' AND {_OF_PRESUMED}")
+
+
+def settle_lost(connection: sqlite3.Connection, *, now_s: float, rev: int) -> list[str]:
+    """As the new owner: close the runs of others that nobody will, with their steps and sources; their ids, oldest first."""
+    connection.execute(
+        f"UPDATE step_runs SET status = 'started' WHERE status = 'abandoned' AND finished_at_utc IS NULL AND {_OF_PRESUMED}"
+    )
+    connection.execute("UPDATE runs SET status = 'started' WHERE status = 'abandoned' AND finished_at_utc IS NULL")
+    lost = connection.execute(
+        "SELECT run_id, started_seen FROM runs WHERE status = 'started' AND runner_id IS NULL"
+        " ORDER BY started_at_utc, rowid"
+    ).fetchall()
+    for run_id, seen in lost:
+        end_run(
+            connection,
+            run_id,
+            "abandoned",
+            at_s=now_s,
+            elapsed_s=None,
+            error=None,
+            cause=LOST,
+            seen=storable(seen_from_text(seen)),
+            rev=rev,
+        )
+    return [run_id for run_id, _ in lost]
+
+
+def note_seen(connection: sqlite3.Connection, token: int, rev: int) -> None:
+    """Remember the newest version of any row that was published."""
+    if (token, rev) > (meta(connection, "seen_token"), meta(connection, "seen_rev")):
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_token'", (token,))
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_rev'", (rev,))
+
+
+def meta(connection: sqlite3.Connection, key: str) -> int:
+    """A number the ledger keeps of itself."""
+    return int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
+
+
+_OF_PRESUMED = "run_id IN (SELECT run_id FROM runs WHERE status = 'abandoned' AND finished_at_utc IS NULL)"
+
+
+def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path) -> None:
+    table = segment.table
+    statement = _upsert(table)
+    # A line or an output never changes, so its version is not kept.
+    width = len(TABLES[table].columns) - (2 if table in _FIXED else 0)
+    resets = {
+        flow: (token, rev)
+        for flow, token, rev in connection.execute("SELECT flow_name, seen_token, seen_rev FROM tombstones").fetchall()
+    }
+    newest: str | None = None
+    version = (0, 0)
+    for columns in decode(table, segment.path.read_bytes()):
+        versions = list(zip(*columns[-2:], strict=True))
+        version = max(version, *versions)
+        newest = max(filter(None, (newest, _newest(table, columns))), default=None)
+        flows = columns[list(TABLES[table].columns).index("flow_name")]
+        if table == "resets":
+            _forget(connection, [f for f, v in zip(flows, versions, strict=True) if v > resets.get(f, (0, 0))])
+        _change_paths(table, columns, _incoming(os.fspath(root)))
+        rows: Iterable[tuple[Any, ...]] = zip(*columns[:width], strict=True)
+        if table in _RESET_TABLES and resets:
+            news = [v > resets.get(f, (-1, -1)) for f, v in zip(flows, versions, strict=True)]
+            rows = compress(rows, news)
+        connection.executemany(statement, rows)
+    note_seen(connection, *version)
+    connection.execute(
+        "INSERT INTO taken_segments VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (table, segment.name, newest)
+    )
+
+
+def _forget(connection: sqlite3.Connection, flows: Iterable[str]) -> None:
+    """All that is here of these flows was there, or was begun, before the reset was known."""
+    for flow in flows:
+        connection.execute(
+            "DELETE FROM logs WHERE flow_name = ?1 OR run_id IN (SELECT run_id FROM runs WHERE flow_name = ?1)", (flow,)
+        )
+        for table in ("step_runs", "file_state", "runs"):
+            connection.execute(f"DELETE FROM {table} WHERE flow_name = ?", (flow,))
+
+
+@contextmanager
+def _bulk(connection: sqlite3.Connection, table: str, segments: Sequence[Incoming]) -> Iterator[None]:
+    """Where very many runs come to few, their indexes are built afterwards: sorting once is cheaper than finding each place."""
+    indexes: list[tuple[str, str]] = []
+    if table == "runs" and sum(segment.path.stat().st_size for segment in segments) > _BULK_BYTES:
+        few = connection.execute("SELECT count(*) FROM (SELECT 1 FROM runs LIMIT ?)", (_FEW_RUNS,)).fetchone()[0]
+        if few < _FEW_RUNS:
+            indexes = connection.execute(
+                "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'runs' AND sql IS NOT NULL"
+            ).fetchall()
+    for name, _ in indexes:
+        connection.execute(f"DROP INDEX {name}")
+    yield
+    for _, sql in indexes:
+        connection.execute(sql)
+
+
+def _upsert(table: str) -> str:
+    if table == "logs":
+        return _ADD_LINE
+    if table == "outputs":
+        return _ADD_OUTPUT
+    local = _local(table)
+    columns = [*list(TABLES[table].columns)[:-2], "seen_token", "seen_rev"]
+    key = TABLES[table].key
+    values = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
+    return (
+        f"INSERT INTO {local} ({', '.join(columns)}, rev) VALUES ({', '.join('?' * len(columns))}, 0)"
+        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {values}, rev = 0"
+        f" WHERE (excluded.seen_token, excluded.seen_rev) > ({local}.seen_token, {local}.seen_rev)"
+        f" AND NOT (excluded.seen_rev <= {local}.rev AND excluded.seen_token IN (SELECT token FROM own_tokens))"
+        f" AND {_GUARDS.get(table, '1')}"
+    )
+
+
+def _select(table: str) -> str:
+    local = _local(table)
+    columns = [":token" if column == "fencing_token" else column for column in TABLES[table].columns]
+    if table == "logs":
+        # A reset goes by the flow, also for a line that came without.
+        columns[columns.index("flow_name")] = (
+            "coalesce(flow_name, (SELECT runs.flow_name FROM runs WHERE runs.run_id = logs.run_id))"
+        )
+    return f"SELECT {', '.join(columns)} FROM {local} WHERE rev > :since AND rev <= :last AND rev > 0 ORDER BY rev"
+
+
+def _local(table: str) -> str:
+    return "tombstones" if table == "resets" else table
+
+
+def _newest(table: str, columns: Sequence[Sequence[Any]]) -> str | None:
+    """The time of the newest of the rows, for the tables whose rows grow old."""
+    ages = [columns[list(TABLES[table].columns).index(name)] for name in _AGES.get(table, ())]
+    return max((age for column in ages for age in column if age is not None), default=None)
+
+
+def _change_paths(table: str, columns: list[Any], translate: Callable[[str], str]) -> None:
+    for at, name in enumerate(TABLES[table].columns):
+        if name in ("source_path", "output_path"):
+            columns[at] = [path and translate(path) for path in columns[at]]
+
+
+def _outgoing(root: str) -> Callable[[str], str]:
+    """A path inside the root relative to it, with forward slashes; any other as it is."""
+    prefix = str(storable(root.rstrip(os.sep) + os.sep))
+
+    def translate(path: str) -> str:
+        return path[len(prefix) :].replace(os.sep, "/") if path.startswith(prefix) else path
+
+    return translate
+
+
+def _incoming(root: str) -> Callable[[str], str]:
+    """A relative path as it is on this machine; what any system calls absolute as it is."""
+    prefix = str(storable(root.rstrip(os.sep) + os.sep))
+
+    def translate(path: str) -> str:
+        is_absolute = not path or path[0] == "/" or path[:2] == "\\\\" or path[1:3] in (":\\", ":/")
+        return path if is_absolute else prefix + path.replace("/", os.sep)
+
+    return translate

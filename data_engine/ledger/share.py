@@ -1,0 +1,183 @@
+"""A ledger's side of the shared history: what is new here goes out, what others published comes in.
+
+segments.py says at its head how a daemon uses this, and what the files hold.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_engine.ledger import aside, exchange
+from data_engine.ledger.exchange import Batch
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.segments import plan_folds
+from data_engine.model import utc_text
+
+Fetch = Callable[[str, str], bytes]
+"""The bytes of a segment, by table and name."""
+
+_DAY_S = 86_400
+
+
+class Share:
+    """The shared history as one ledger of the workspace at `root` sees it. One thread uses it; the ledger may be in use.
+
+    Work that needs PyArrow is done by a short-lived child; with `perform=aside.perform` it is done here.
+
+    Every method raises `LedgerError` when the ledger cannot be used or a segment is damaged. What `fetch` raises comes through, and
+    what was begun is then as if it had not been.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with Ledger.open(folder / "a.sqlite") as ledger:
+        ...     ledger.set_switch("claims", False)
+        ...     share = Share(ledger, folder)
+        ...     batch = share.unpublished(token=7)
+        ...     share.mark_published(batch, 8, {"flow_switches": "0000000008-9f3c.parquet"})
+        ...     share.unpublished(token=7), share.known_generation
+        (None, 8)
+        >>> with Ledger.open(folder / "b.sqlite") as ledger:
+        ...     _ = Share(ledger, folder).hydrate(8, {"flow_switches": ["0000000008-9f3c.parquet"]},
+        ...                                       lambda table, name: batch.tables[table], owner=7)
+        ...     ledger.switches()
+        {'claims': False}
+    """
+
+    def __init__(self, ledger: Ledger, root: Path, *, perform: Callable[[aside.Request], Any] = aside.in_child) -> None:
+        self._ledger = ledger
+        self._root = root
+        self._perform = perform
+        self._owner: int | None = -1
+
+    @property
+    def known_generation(self) -> int:
+        """The highest number of a generation ever noted; -1 at first."""
+        return self._meta("known_generation")
+
+    def note_generation(self, number: int) -> None:
+        """Keep `number` if it is the highest yet, also through a power cut."""
+        if number > self.known_generation:
+            with self._ledger.writing(durable=True) as (connection, _):
+                connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (number,))
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """The names of the segments that were taken in, or were published from here, and are still listed."""
+        return frozenset(name for _, name in self._taken())
+
+    def unpublished(self, token: int, *, limit: int = 100_000) -> Batch | None:
+        """What was written since the last commit, to be published under `token`; None when there is nothing.
+
+        About `limit` rows of a table at most: with more, call again after the commit.
+        """
+        self._ledger.flush()
+        with self._ledger.reading() as connection:
+            if not exchange.has_unpublished(connection):
+                return None
+        with self._ledger.writing() as (connection, rev):
+            exchange.begin_token(connection, token, rev)
+        found = self._perform(aside.Collect(self._ledger.path, token, self._root, limit))
+        assert found is None or isinstance(found, Batch)
+        return found
+
+    def mark_published(
+        self,
+        batch: Batch | None,
+        generation: int,
+        names: Mapping[str, str] | None = None,
+        folded: Mapping[str, tuple[Sequence[str], str]] | None = None,
+    ) -> None:
+        """Remember, also through a power cut, that `generation` holds `batch`: never call it before the commit succeeded.
+
+        `names`: what the batch's segments are called now; `folded`: per table the names that were folded and the new one.
+        """
+        with self._ledger.writing(durable=True) as (connection, _):
+            exchange.mark_published(connection, batch, generation, names or {}, folded or {})
+
+    def hydrate(
+        self,
+        generation: int,
+        names: Mapping[str, Collection[str]],
+        fetch: Fetch,
+        *,
+        owner: int | None,
+        mine: bool = False,
+        now_s: float | None = None,
+    ) -> list[str]:
+        """Take in what `generation` lists and was not taken in before; the ids of runs that were closed as abandoned.
+
+        Runs, sources, outputs, slots, switches and resets change together; steps and logs of runs follow. Nothing that
+        was written here is removed because a generation lacks it; a generation older than one taken in is left alone.
+
+        `owner` is the fencing token of the machine that owns the workspace in it, None when nobody does: what still
+        runs under another token is shown as abandoned. With `mine` (after a claim) that is settled and published.
+        """
+        if generation < self._meta("hydrated_generation"):
+            return []
+        taken = self._taken()
+        unseen = [(table, name) for table, listed in names.items() for name in listed if (table, name) not in taken]
+        if unseen:
+            with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
+                segments = list(_spooled(unseen, fetch, Path(folder)))
+                self._perform(aside.TakeIn(self._ledger.path, self._root, segments))
+        elif generation == self._meta("hydrated_generation") and owner == self._owner and not mine:
+            return []
+        gone = taken - {(table, name) for table, listed in names.items() for name in listed}
+        settled: list[str] = []
+        self._ledger.flush()
+        with self._ledger.writing(durable=True) as (connection, rev):
+            connection.executemany("DELETE FROM taken_segments WHERE shared_table = ? AND name = ?", list(gone))
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'hydrated_generation'", (generation,))
+            connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
+            if mine and owner is not None:
+                exchange.begin_token(connection, owner, rev)
+                settled = exchange.settle_lost(connection, now_s=time.time() if now_s is None else now_s, rev=rev)
+            else:
+                exchange.abandon_lost(connection, owner)
+        self._owner = owner
+        return settled
+
+    def folds(self, sizes: Mapping[str, Sequence[tuple[str, int]]], fetch: Fetch) -> dict[str, tuple[list[str], bytes]]:
+        """Per table the names of neighbours that should become one segment, and its bytes; mostly empty."""
+        made: dict[str, tuple[list[str], bytes]] = {}
+        for table, listed in sizes.items():
+            if names := plan_folds(listed):
+                with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
+                    files = [path for _, _, path in _spooled([(table, name) for name in names], fetch, Path(folder))]
+                    made[table] = names, self._perform(aside.Fold(table, files))
+        return made
+
+    def expired(
+        self, names: Mapping[str, Collection[str]], *, retention_days: float, now_s: float
+    ) -> dict[str, list[str]]:
+        """Per table the names of the segments of runs, steps and logs that hold nothing newer than the retention."""
+        before = utc_text(now_s - retention_days * _DAY_S)
+        with self._ledger.reading() as connection:
+            old = set(
+                connection.execute(
+                    "SELECT shared_table, name FROM taken_segments WHERE newest_utc < ?", (before,)
+                ).fetchall()
+            )
+        found = {table: [name for name in listed if (table, name) in old] for table, listed in names.items()}
+        return {table: listed for table, listed in found.items() if listed}
+
+    def _taken(self) -> set[tuple[str, str]]:
+        with self._ledger.reading() as connection:
+            return set(connection.execute("SELECT shared_table, name FROM taken_segments").fetchall())
+
+    def _meta(self, key: str) -> int:
+        with self._ledger.reading() as connection:
+            return exchange.meta(connection, key)
+
+
+def _spooled(names: Sequence[tuple[str, str]], fetch: Fetch, folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Each segment in a file of its own, so that never more than one is in memory."""
+    for number, (table, name) in enumerate(names):
+        path = folder / str(number)
+        path.write_bytes(fetch(table, name))
+        yield table, name, path

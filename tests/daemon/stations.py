@@ -1,0 +1,134 @@
+"""Several workstations on one machine: each has a state root of its own, and so a daemon and a name of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from data_engine.daemon.control import DaemonClient
+from data_engine.daemon.endpoint import read_endpoint
+from data_engine.workspace.identity import local_layout
+from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Station:
+    """One workstation that shares the workspace at `root`."""
+
+    def __init__(self, name: str, root: Path, state: Path) -> None:
+        self.name = name
+        self.root = root
+        self._state = state / name
+        known = {key: value for key, value in os.environ.items() if not key.startswith("DATA_ENGINE")}
+        self._environment = known | {
+            "DATA_ENGINE_STATE_ROOT": str(self._state),
+            "DATA_ENGINE_MACHINE_ID": name,
+            "PYTHONPATH": str(REPOSITORY),
+        }
+        self._client: DaemonClient | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *arguments: str) -> tuple[int, Any]:
+        """The exit code and the JSON of a command of its command line."""
+        done = subprocess.run(
+            [sys.executable, "-m", "data_engine", "--workspace", str(self.root), *arguments, "--json"],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def start(self, *, engine: bool = True) -> Station:
+        """Start its daemon, and its engine where it may."""
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "data_engine.daemon", str(self.root)],
+            env=self._environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._process = process
+        until(lambda: (found := read_endpoint(self.local)) is not None and found.pid == process.pid)
+        if engine:
+            self.daemon.post("/engine", {"on": True}, timeout_s=30)
+        return self
+
+    def lease_do(self, what: str, **more: Any) -> None:
+        """What `data-engine lease` does."""
+        self.daemon.post("/lease", {"do": what, **more}, timeout_s=30)
+
+    @property
+    def local(self) -> LocalLayout:
+        """Its own folder for the workspace."""
+        before = {name: os.environ.get(name) for name in ("DATA_ENGINE_STATE_ROOT",)}
+        os.environ["DATA_ENGINE_STATE_ROOT"] = str(self._state)
+        try:
+            return local_layout(WorkspaceLayout(self.root))
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+
+    @property
+    def daemon(self) -> DaemonClient:
+        """Its running daemon."""
+        if self._client is not None and not self._client.endpoint.is_alive():
+            self._client.close()
+            self._client = None
+        if self._client is None:
+            self._client = DaemonClient.connect(self.local)
+        assert self._client is not None
+        return self._client
+
+    @property
+    def pid(self) -> int:
+        """Of its daemon."""
+        return self.daemon.endpoint.pid
+
+    @property
+    def lease(self) -> dict[str, Any]:
+        """The lease as its daemon sees it."""
+        found: dict[str, Any] = self.daemon.get("/status")["lease"]
+        return found
+
+    def runs(self) -> dict[str, list[str]]:
+        """The statuses of the runs of each source, oldest first."""
+        found: dict[str, list[str]] = {}
+        for run in reversed(self.daemon.get("/runs", limit=1000)["runs"]):
+            found.setdefault(Path(run["source"] or "").name, []).append(run["status"])
+        return found
+
+    def end(self) -> None:
+        """Kill its daemon and all it runs."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        endpoint = read_endpoint(self.local)
+        if endpoint is not None and endpoint.is_alive():
+            process = psutil.Process(endpoint.pid)
+            for one in [*process.children(recursive=True), process]:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+        if self._process is not None:
+            self._process.wait()
+
+
+def until(question: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    """The first true answer."""
+    end_s = time.monotonic() + timeout_s
+    while not (answer := question()):
+        assert time.monotonic() < end_s, "it did not happen"
+        time.sleep(0.02)
+    return answer

@@ -1,0 +1,66 @@
+"""A slot whose run takes its whole daemon along: tried twice, then held until a person tries it again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from data_engine import Workspace
+from data_engine.model import utc_text
+from tests.daemon.support import ended, flow_of, until
+from tests.support import WorkspaceFiles
+
+HOURLY = """
+    from pathlib import Path
+    import time
+    from data_engine import Flow
+
+    def work(context):
+        while not Path("../harmless").exists():
+            time.sleep(0.01)
+
+    def build():
+        return Flow(group="H").watch(mode="schedule", cron="0 * * * *", tz="UTC").step(work)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    ws.notebook("hourly", HOURLY)
+    found = Workspace(ws.root)
+    found.home.ledger().serve_slot("hourly", utc_text(0.0), "long ago")
+    yield found
+    found.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_slot_that_kills_its_daemon_twice_is_held_until_a_person_frees_it(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    workspace.start_engine()
+    for deaths in (1, 2):
+        until(lambda: workspace.status()["active_runs"])
+        pid = workspace.status()["daemon"]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        workspace.start()
+        until(lambda deaths=deaths: len(workspace.runs("hourly")) == deaths + (deaths < 2))  # type: ignore[misc]
+    rows = until(
+        lambda: [one for one in workspace.explain("hourly") if "held" in one["reason"] and one["next_run_utc"]]
+    )
+
+    assert "abandoned twice: its process died" in rows[0]["reason"]
+    assert flow_of(workspace, "hourly")["state"] == "scheduled"
+    assert flow_of(workspace, "hourly")["reason"] == rows[0]["reason"]
+    assert flow_of(workspace, "hourly")["next_run_utc"] == rows[0]["next_run_utc"]
+    assert [run.status for run in workspace.runs("hourly")] == ["abandoned", "abandoned"]
+    ws.source("harmless")
+    workspace.retry("hourly")
+    until(lambda: len(ended(workspace, "hourly", 3)) == 3)
+    until(lambda: "next at" in workspace.explain("hourly")[0]["reason"])
+    assert workspace.runs("hourly")[0].status == "success"
+    assert psutil.pid_exists(workspace.status()["daemon"]["pid"])

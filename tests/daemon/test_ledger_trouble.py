@@ -1,0 +1,170 @@
+"""A daemon that cannot write for a while: what is due waits, what happened is kept, and nothing runs unrecorded."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.files import write_text_atomic
+from data_engine.model import Run
+from tests.daemon.support import flow_of, until
+from tests.daemon.test_daemon import MANUAL, POLL
+from tests.support import WorkspaceFiles
+
+TICKS = """
+    from data_engine import Flow
+    def build():
+        return Flow(group="T").watch(mode="schedule", interval="500ms").step(lambda context: 1)
+"""
+
+
+def filled(ws: WorkspaceFiles) -> Workspace:
+    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    (ws.root / "in").mkdir()
+    ws.notebook("poll", POLL)
+    ws.notebook("manual", MANUAL)
+    ws.notebook("ticks", TICKS)
+    return Workspace(ws.root)
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    found = filled(ws)
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def small_drive(tmp_path: Path) -> Iterator[Path]:
+    """A drive of 3 MB that can be filled."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("only root on Linux can mount a drive that is small enough to fill")
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(drive)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not let root mount a drive")
+    try:
+        yield drive
+    finally:
+        subprocess.run(["umount", "--lazy", str(drive)], check=True)
+
+
+def fill(drive: Path) -> Path:
+    filler = drive / "filler"
+    with filler.open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            pass
+    return filler
+
+
+def drop(ws: WorkspaceFiles, *names: str) -> None:
+    for name in names:
+        write_text_atomic(ws.root / "in" / f"{name}.txt", name, durable=False)
+
+
+def outputs(ws: WorkspaceFiles) -> int:
+    return len(list((ws.root / "out").glob("*.out"))) if (ws.root / "out").exists() else 0
+
+
+def status_of(workspace: Workspace, run_id: object) -> str | None:
+    run = workspace.home.ledger().run(str(run_id))
+    return None if run is None else run.status
+
+
+def of_poll(workspace: Workspace) -> list[Run]:
+    return workspace.runs("poll", 1000)
+
+
+def test_a_ledger_that_others_lock_for_long_delays_work_and_loses_none(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    """Beyond every busy timeout: nothing runs unrecorded, a run under way ends as it did, and the daemon answers."""
+    workspace.start_engine()
+    drop(ws, "before")
+    until(lambda: outputs(ws) == 1)
+    (under_way,) = workspace.run("manual", wait=False, params={"beats": 50})
+    until(lambda: workspace.status()["active_runs"])
+    other = sqlite3.connect(workspace.home.local.ledger_path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    begun_s = time.monotonic()
+    drop(ws, *(str(number) for number in range(20)))
+    (asked,) = workspace.run("manual", wait=False)
+    longest_s = 0.0
+    while time.monotonic() - begun_s < 4:
+        asked_s = time.monotonic()
+        status = workspace.status()
+        longest_s = max(longest_s, time.monotonic() - asked_s)
+        time.sleep(0.2)
+    assert "locked" in status["trouble"]["what"]
+    assert (outputs(ws), longest_s < 4) == (1, True)
+    other.execute("COMMIT")
+    other.close()
+
+    until(lambda: outputs(ws) == 21)
+    until(lambda: workspace.status()["trouble"] is None)
+    assert Counter(run.source for run in of_poll(workspace)).most_common(1)[0][1] == 1
+    assert {run.status for run in of_poll(workspace)} == {"success"}
+    for run_id in (under_way, asked):
+        until(lambda run_id=run_id: status_of(workspace, run_id) == "success")  # type: ignore[misc]
+    ticks = len(workspace.runs("ticks", 1000))
+    until(lambda: len(workspace.runs("ticks", 1000)) > ticks + 2)
+
+
+def test_a_full_disk_under_the_daemon_delays_work_and_loses_none(
+    ws: WorkspaceFiles, small_drive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, and goes on by itself when there is room again; no file counts as failed for it."""
+    monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(small_drive / "state"))
+    workspace = filled(ws)
+    try:
+        workspace.start_engine()
+        drop(ws, "before")
+        until(lambda: outputs(ws) == 1)
+        fill(small_drive)
+        drop(ws, *(str(number) for number in range(20)))
+        (asked,) = workspace.run("manual", wait=False, params={"beats": 1})
+        ws.notebook("new", MANUAL)
+        until(lambda: workspace.status()["trouble"])
+        time.sleep(1.5)
+        filler = fill(small_drive)
+        begun = outputs(ws)
+        assert begun == len([run for run in of_poll(workspace) if run.status == "success"])
+        filler.unlink()
+
+        until(lambda: outputs(ws) == 21)
+        until(lambda: workspace.status()["trouble"] is None)
+        until(lambda: flow_of(workspace, "new")["error"] is None)
+        until(lambda: status_of(workspace, asked) == "success")
+        assert Counter(run.status for run in of_poll(workspace)) == {"success": 21}
+        until(lambda: workspace.runs("ticks"))
+        assert "disk is full" in workspace.home.local.daemon_log_path.read_text()
+    finally:
+        workspace.kill()
+
+
+def test_settings_that_become_wrong_keep_the_last_good_ones(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """The daemon says what is wrong in the file and works on."""
+    workspace.start_engine()
+    ws.source("config/data_engine.toml", "[executor]\nworkers = 0\n")
+    until(lambda: workspace.status()["trouble"])
+    assert "workers" in str(workspace.status()["trouble"])
+    drop(ws, "a")
+    until(lambda: outputs(ws) == 1)
+    time.sleep(1.5)
+    assert workspace.status()["daemon"]["running"] is True
+
+    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    until(lambda: workspace.status()["trouble"] is None)

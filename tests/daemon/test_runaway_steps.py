@@ -1,0 +1,140 @@
+"""Steps that get away: out of Python's reach, out of memory, out of their session, or with a file that changes under them."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.daemon import workers as workers_module
+from data_engine.files import write_text_atomic
+from tests.daemon.support import ended, until
+from tests.daemon.test_worker_runs import REPOSITORY, flow
+from tests.daemon.worker_harness import Shop, is_running, number_in, play
+from tests.daemon.worker_harness import until as comes
+from tests.support import WorkspaceFiles
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork, no SIGKILL")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+
+
+def test_a_step_that_hangs_in_c_code_can_be_killed(ws: WorkspaceFiles) -> None:
+    """A stop does not reach it; a kill ends it at once, and the worker after it is as good as new."""
+    flow(ws, "a", "import ctypes; ctypes.PyDLL(None).sleep(600)")
+    flow(ws, "b", "pass")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.submit("a")
+            await shop.started()
+            assert shop.workers.stop("run")
+            asked_s = time.monotonic()
+            assert shop.workers.kill("run")
+            await shop.end()
+
+            assert time.monotonic() - asked_s < 5
+            assert (shop.finished().status, shop.finished().cause) == ("killed", "killed by request")
+            assert (await shop.run("b", "2")).status == "done"
+            assert shop.finished("2").status == "success"
+
+    play(scene())
+
+
+def test_a_kill_for_lack_of_memory_is_called_so(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system counts such kills; here the step counts and kills itself."""
+    mark = ws.root / "mark"
+    monkeypatch.setattr(workers_module, "memory_kills", lambda: 1 if mark.exists() else 0)
+    flow(ws, "a", f"open({str(mark)!r}, 'w').close(); os.kill(os.getpid(), 9)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a")
+
+            assert shop.finished().status == "failed"
+            assert shop.finished().cause == "its process died: the operating system killed it for lack of memory"
+
+    play(scene())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux hands orphans to their grandparent")
+def test_a_process_that_runs_away_from_its_run_ends_with_the_worker(ws: WorkspaceFiles) -> None:
+    """A daemon of its own, in its own session and with nobody as its parent: seen after the run, and ended."""
+    pid = ws.root / "pid"
+    flow(
+        ws,
+        "a",
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() > 0:\n"
+        "        os._exit(0)\n"
+        f"    open({str(pid)!r}, 'w').write(str(os.getpid()))\n"
+        "    os.execvp('sleep', ['sleep', '600'])\n"
+        "os.waitpid(child, 0)\n"
+        f"while not os.path.exists({str(pid)!r}):\n    time.sleep(0.01)",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a")
+            assert shop.finished().status == "success"
+            await comes(lambda: number_in(pid) > 0)
+            runaway = number_in(pid)
+            await comes(lambda: not is_running(runaway))
+            assert (await shop.run("a", "2")).status == "done"
+
+    play(scene())
+
+
+READS = """
+    import time
+    from data_engine import Flow
+
+    def read(context):
+        text = context.source.path.read_text()
+        time.sleep(0.5)
+        return text
+
+    def build():
+        return Flow(group="G").watch(mode="poll", source="../in", interval="100ms", settle=0).step(read)
+"""
+
+
+def test_a_file_that_changes_while_it_is_read_is_due_again(ws: WorkspaceFiles) -> None:
+    """Its run says so in the log; one that vanishes is not."""
+    (ws.root / "in").mkdir()
+    ws.notebook("reads", READS)
+    workspace = Workspace(ws.root)
+    try:
+        workspace.start_engine()
+        changing, vanishing = ws.root / "in" / "changing.txt", ws.root / "in" / "vanishing.txt"
+        write_text_atomic(changing, "one", durable=False)
+        until(lambda: workspace.status()["active_runs"])
+        write_text_atomic(changing, "another", durable=False)
+        runs = until(lambda: ended(workspace, "reads", 2))
+        assert [run.status for run in runs] == ["success", "success"]
+        log = [line.message for line in workspace.log(runs[-1].run_id)]
+        assert any("changed while it was read; it is due again" in line for line in log)
+
+        write_text_atomic(vanishing, "one", durable=False)
+        until(lambda: workspace.status()["active_runs"])
+        vanishing.unlink()
+        until(lambda: ended(workspace, "reads", 3))
+        time.sleep(0.5)
+        assert len(workspace.runs("reads")) == 3
+        done = workspace.home.ledger().source_states("reads")
+        assert {key.path: state.status for key, state in done.items()} == {
+            "changing.txt": "success",
+            "vanishing.txt": "success",
+        }
+        assert next(state for key, state in done.items() if key.path == "changing.txt").last.size_bytes == len(
+            "another"
+        )
+    finally:
+        workspace.kill()

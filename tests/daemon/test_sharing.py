@@ -1,0 +1,226 @@
+"""Several workstations, one workspace: real daemons with state roots of their own, and shortened times."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.errors import OwnedElsewhereError
+from tests.daemon.stations import Station, until
+
+SETTINGS = '[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
+POLL = """
+import time
+from pathlib import Path
+from data_engine import Flow
+
+def begin(context):
+    with open(Path(__file__).parent.parent / "begun.txt", "a") as file:
+        file.write(context.source.path.name + " begin\\n")
+    time.sleep(float(context.source.path.read_text()))
+
+def finish(context):
+    with open(Path(__file__).parent.parent / "begun.txt", "a") as file:
+        file.write(context.source.path.name + " finish\\n")
+
+def build():
+    return Flow(group="Poll").watch(mode="poll", source="../in", interval="200ms", settle=0).step(begin).step(finish)
+"""
+HAND = """
+from data_engine import Flow
+
+def build():
+    return Flow(group="Hand").step(lambda context: 1, label="one")
+"""
+
+Make = Callable[[str], Station]
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Path:
+    """A shared workspace with a poll flow and one that runs by hand."""
+    ws = Workspace.create(tmp_path / "team")
+    (ws.root / "config" / "data_engine.toml").write_text(SETTINGS)
+    (ws.root / "flow_modules" / "example.ipynb").unlink()
+    (ws.root / "flow_modules" / "poll.py").write_text(POLL)
+    (ws.root / "flow_modules" / "hand.py").write_text(HAND)
+    (ws.root / "in").mkdir()
+    return ws.root
+
+
+@pytest.fixture
+def station(team: Path, tmp_path: Path) -> Iterator[Make]:
+    made: list[Station] = []
+
+    def make(name: str) -> Station:
+        made.append(Station(name, team, tmp_path / "stations"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def drop(team: Path, name: str, seconds: float = 0) -> None:
+    """A source file whose first step takes so long."""
+    half = team / f"{name}.half"
+    half.write_text(str(seconds))
+    half.replace(team / "in" / name)
+
+
+def begun(team: Path) -> list[str]:
+    """The steps that began, in order."""
+    path = team / "begun.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def statuses(station: Station) -> dict[str, list[str]]:
+    return station.runs()
+
+
+def flow_state(station: Station, flow: str) -> dict[str, Any]:
+    """What its daemon says of the flow."""
+    found: dict[str, Any] = next(one for one in station.daemon.get("/status")["flows"] if one["name"] == flow)
+    return found
+
+
+def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, station: Make) -> None:
+    """It is refused with 3 and the mend, shows what the owner runs, and says why nothing runs here."""
+    anna, ben = station("anna"), station("ben")
+    assert anna.command("start")[0] == 0
+    drop(team, "a.txt")
+    until(lambda: statuses(anna) == {"a.txt": ["success"]})
+
+    code, refused = ben.command("start")
+    assert code == 3
+    assert "owned by anna" in refused["error"]["what"]
+    assert "lease request" in refused["error"]["mend"]
+    assert ben.command("start", "--no-engine")[0] == 0
+    assert ben.command("run", "hand")[0] == 3
+    assert ben.command("run", "--once", "hand")[0] == 3
+    assert ben.command("disable", "poll")[0] == 3
+    until(lambda: statuses(ben) == {"a.txt": ["success"]})
+    assert ben.lease["state"] == "owned"
+    assert ben.daemon.get("/explain", subject="poll")["reasons"][0]["reason"] == "anna owns the workspace"
+    assert begun(team) == ["a.txt begin", "a.txt finish"]
+
+
+def test_ownership_moves_by_consent_and_nothing_is_run_again(team: Path, station: Make) -> None:
+    """The requester's daemon goes on by itself, with the engine and the switches as they were."""
+    anna, ben = station("anna"), station("ben")
+    anna.start()
+    drop(team, "a.txt")
+    until(lambda: statuses(anna) == {"a.txt": ["success"]})
+    anna.daemon.post("/enable", {"flow": "hand", "enabled": False})
+    ben.start(engine=False).lease_do("request")
+    until(lambda: anna.lease["state"] == "control_requested")
+    drop(team, "b.txt", 0.5)
+    until(lambda: statuses(anna).get("b.txt") == ["started"])
+
+    anna.lease_do("release")
+    until(lambda: ben.lease["state"] == "mine")
+    assert statuses(anna)["b.txt"] == ["success"]  # when its work was done
+    assert until(lambda: ben.daemon.get("/status")["engine"]["on"])
+    assert anna.daemon.get("/status")["engine"]["on"] is False
+    drop(team, "c.txt")
+    until(lambda: statuses(ben) == {"a.txt": ["success"], "b.txt": ["success"], "c.txt": ["success"]})
+    assert flow_state(ben, "hand")["enabled"] is False
+    assert begun(team).count("a.txt begin") == begun(team).count("b.txt begin") == 1
+
+
+def test_after_the_owners_death_another_takes_over_what_it_left(team: Path, station: Make) -> None:
+    """Not before the threshold; the run that died is abandoned and its file is done by the new owner."""
+    anna, ben = station("anna"), station("ben")
+    anna.start()
+    ben.start(engine=False)
+    drop(team, "a.txt")
+    until(lambda: statuses(ben) == {"a.txt": ["success"]})
+    drop(team, "b.txt", 3)
+    until(lambda: statuses(ben).get("b.txt") == ["started"])
+    os.kill(anna.pid, signal.SIGKILL)
+    anna.end()
+
+    with pytest.raises(OwnedElsewhereError):
+        ben.lease_do("take-over")
+    drop(team, "b.txt", 0)
+    until(lambda: ben.lease["state"] == "takeover_available")
+    ben.lease_do("take-over")
+    until(lambda: statuses(ben) == {"a.txt": ["success"], "b.txt": ["abandoned", "success"]})
+    assert begun(team).count("a.txt begin") == 1
+
+
+def test_a_frozen_owner_starts_nothing_more_when_it_wakes_up(team: Path, station: Make) -> None:
+    """Its worker is not frozen: it waits before its next step until the deadline, and ends there when it is fenced."""
+    anna, ben = station("anna"), station("ben")
+    anna.start()
+    ben.start(engine=False)
+    drop(team, "a.txt", 4)
+    until(lambda: statuses(ben).get("a.txt") == ["started"])
+    os.kill(anna.pid, signal.SIGSTOP)
+    until(lambda: ben.lease["state"] == "takeover_available")
+    drop(team, "a.txt", 0)
+    ben.lease_do("take-over")
+    until(lambda: statuses(ben)["a.txt"][-1] == "success")
+    until(lambda: "a.txt finish" in begun(team))
+    os.kill(anna.pid, signal.SIGCONT)
+
+    until(lambda: anna.lease["lost_to"] == "ben")
+    until(lambda: any(run["status"] == "stopped" for run in anna.daemon.get("/runs")["runs"]))
+    (ended,) = [run for run in anna.daemon.get("/runs")["runs"] if run["status"] == "stopped"]
+    assert "ben took the workspace over" in ended["cause"]
+    assert begun(team).count("a.txt finish") == 1  # the one of ben
+    assert anna.daemon.get("/status")["engine"]["on"] is False
+
+
+def test_of_three_that_take_over_at_once_one_wins(team: Path, station: Make) -> None:
+    stations = [station(name) for name in ("anna", "ben", "carl", "dora")]
+    stations[0].start()
+    drop(team, "a.txt")
+    for one in stations[1:]:
+        one.start(engine=False)
+    for one in stations[1:]:
+        until(lambda one=one: statuses(one) == {"a.txt": ["success"]})
+    stations[0].end()
+    for one in stations[1:]:
+        until(lambda one=one: one.lease["state"] == "takeover_available")
+    outcomes: list[bool] = []
+
+    def take_over(one: Station) -> None:
+        with suppress(OwnedElsewhereError):
+            one.lease_do("take-over")
+            outcomes.append(True)
+
+    threads = [threading.Thread(target=take_over, args=(one,)) for one in stations[1:]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert outcomes == [True]
+    (owner,) = [one for one in stations[1:] if one.lease["state"] == "mine"]
+    drop(team, "b.txt")
+    until(lambda: statuses(owner).get("b.txt") == ["success"])
+    for one in stations[1:]:
+        until(lambda one=one: statuses(one).get("b.txt") == ["success"])
+    assert begun(team).count("a.txt begin") == begun(team).count("b.txt begin") == 1
+
+
+def test_takeover_auto_needs_nobody(team: Path, station: Make) -> None:
+    (team / "config" / "data_engine.toml").write_text(SETTINGS + 'takeover = "auto"\n')
+    anna, ben = station("anna"), station("ben")
+    anna.start()
+    ben.start(engine=False)
+    until(lambda: ben.lease["state"] == "owned" and ben.lease["engine_on"])
+    anna.end()
+
+    until(lambda: ben.lease["state"] == "mine")
+    drop(team, "a.txt")
+    until(lambda: statuses(ben) == {"a.txt": ["success"]})

@@ -1,0 +1,298 @@
+"""Starting beside what is there: a dead daemon, one that ends, one of another version; and with which Python."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from data_engine import FlowValidationError, Workspace, __version__
+from data_engine.daemon import start
+from data_engine.daemon.control import DaemonClient
+from data_engine.daemon.endpoint import read_endpoint
+from data_engine.errors import WorkspaceError
+from data_engine.model import Run
+from tests.daemon.support import until
+from tests.support import WorkspaceFiles
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and scripts of POSIX")
+FLOW = """
+    from pathlib import Path
+    import sys
+    import time
+    from data_engine import Flow
+
+    def work(context):
+        print("python", sys.prefix)
+        until = context.params.get("until")
+        while until and not Path(until).exists():
+            time.sleep(0.01)
+
+    def build():
+        return Flow(group="G").watch(mode="manual").step(work)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    ws.notebook("manual", FLOW)
+    found = Workspace(ws.root)
+    yield found
+    found.kill()
+
+
+def pid_of(workspace: Workspace) -> int:
+    return int(workspace.status()["daemon"]["pid"])
+
+
+def busy(workspace: Workspace, tmp_path: Path) -> str:
+    """The id of a run that goes on until the file `end` is there."""
+    (run_id,) = workspace.run("manual", wait=False, params={"until": str(tmp_path / "end")})
+    until(lambda: workspace.status()["active_runs"])
+    return str(run_id)
+
+
+# -- dead and ending daemons --------------------------------------------------------------------------------------
+
+
+@posix_only
+def test_right_after_a_kill_a_new_one_is_started(workspace: Workspace) -> None:
+    """However early: the dead one's process, lock and port may still be seen."""
+    workspace.start()
+    for _ in range(3):
+        pid = pid_of(workspace)
+        os.kill(pid, signal.SIGKILL)
+        workspace.start()
+
+        assert pid_of(workspace) != pid
+        assert workspace.status()["daemon"]["running"] is True
+
+
+@posix_only
+def test_one_that_neither_answers_nor_ends_is_told_with_the_mend(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for a daemon, and no second one is started beside it."""
+    workspace.start()
+    pid = pid_of(workspace)
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(start, "WAIT_S", 0.5)
+    monkeypatch.setattr("data_engine.daemon.control.PING_S", 0.2)
+    try:
+        with pytest.raises(WorkspaceError, match=rf"pid {pid}\) neither answers nor ends") as caught:
+            workspace.start()
+        assert "data-engine kill" in (caught.value.mend or "")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_stopping_and_starting_at_once_gives_a_daemon_that_stays(workspace: Workspace) -> None:
+    """One that is about to end is waited for, not taken."""
+    workspace.start_engine()
+    first = pid_of(workspace)
+    workspace.stop_engine()
+    workspace.shutdown()
+    workspace.start_engine()
+
+    endpoint = read_endpoint(workspace.home.local)
+    assert endpoint is not None
+    assert endpoint.pid == pid_of(workspace) != first
+    assert workspace.status()["engine"]["on"] is True
+    assert endpoint.is_alive()
+
+
+def test_one_that_waits_for_its_work_takes_nothing_new(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = busy(workspace, tmp_path)
+    workspace.shutdown()
+    monkeypatch.setattr(start, "WAIT_S", 0.3)
+
+    with pytest.raises(WorkspaceError, match="is ending and waits for its running work"):
+        workspace.start()
+    client = DaemonClient.connect(workspace.home.local)
+    assert client is not None
+    for path, body in (("/engine", {"on": True}), ("/run", {"flow": "manual"})):
+        with pytest.raises(FlowValidationError, match="the daemon is ending"):
+            client.post(path, body)
+    client.close()
+    (tmp_path / "end").touch()
+    monkeypatch.setattr(start, "WAIT_S", 20.0)
+    workspace.start()
+    assert workspace.run_record(run_id).status == "success"
+
+
+# -- other versions -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is of a version that no daemon here is of."""
+    monkeypatch.setattr(start, "__version__", "99.0")
+
+
+def forget_client(workspace: Workspace) -> None:
+    from data_engine import client
+
+    client._daemons.pop(workspace.root).close()
+
+
+def test_an_idle_daemon_of_another_version_is_replaced(workspace: Workspace, request: pytest.FixtureRequest) -> None:
+    workspace.start()
+    first = pid_of(workspace)
+    forget_client(workspace)
+    request.getfixturevalue("newer")
+    workspace.start()
+
+    assert pid_of(workspace) != first
+    until(lambda: not psutil.pid_exists(first) or psutil.Process(first).status() == psutil.STATUS_ZOMBIE)
+
+
+@pytest.mark.parametrize("work", ["a run", "its engine"])
+def test_a_busy_daemon_of_another_version_is_kept_and_that_is_said(
+    workspace: Workspace,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    work: str,
+) -> None:
+    if work == "a run":
+        busy(workspace, tmp_path)
+    else:
+        workspace.start_engine()
+    first = pid_of(workspace)
+    forget_client(workspace)
+    request.getfixturevalue("newer")
+    workspace.start()
+
+    assert pid_of(workspace) == first
+    said = capsys.readouterr().err
+    assert f"(pid {first}) is of Data Engine {__version__}, this is 99.0" in said
+    (tmp_path / "end").touch()
+
+
+# -- the interpreter ----------------------------------------------------------------------------------------------
+
+
+def venv(folder: Path, *, has_libraries: bool) -> Path:
+    """A Python of its own; with the libraries of this one where wanted."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    if has_libraries:
+        site = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        others = [path for path in sys.path if path.endswith("site-packages")]
+        (site / "others.pth").write_text("\n".join(others))
+    return folder / "bin" / "python"
+
+
+def prefix_of(workspace: Workspace, run: Any) -> str:
+    return next(line.message for line in workspace.log(run.run_id)).removeprefix("python ")
+
+
+def test_workers_run_with_the_python_of_who_starts_the_daemon(workspace: Workspace) -> None:
+    assert workspace.interpreter() == sys.executable
+    (run,) = workspace.run("manual")
+
+    assert prefix_of(workspace, run) == sys.prefix
+    assert workspace.status()["daemon"]["interpreter"] == workspace.interpreter() == sys.executable
+    workspace.kill()
+    assert workspace.status()["daemon"]["interpreter"] == sys.executable
+
+
+@posix_only
+def test_a_chosen_python_is_used_at_once_and_by_every_later_daemon(workspace: Workspace, tmp_path: Path) -> None:
+    """Whoever starts it; until the choice is taken back."""
+    other = venv(tmp_path / "other", has_libraries=True)
+    workspace.start()
+    workspace.set_interpreter(other)
+    (run,) = workspace.run("manual")
+    assert prefix_of(workspace, run) == str(tmp_path / "other")
+    workspace.kill()
+    assert workspace.interpreter() == str(other)
+    (run,) = workspace.run("manual")
+    assert prefix_of(workspace, run) == str(tmp_path / "other")
+
+    workspace.set_interpreter(None)
+    (run,) = workspace.run("manual")
+    assert prefix_of(workspace, run) == sys.prefix
+
+
+@posix_only
+def test_a_run_under_way_keeps_the_python_it_has(workspace: Workspace, tmp_path: Path) -> None:
+    other = venv(tmp_path / "other", has_libraries=True)
+    run_id = busy(workspace, tmp_path)
+    workspace.set_interpreter(other)
+    (tmp_path / "end").touch()
+
+    until(lambda: workspace.run_record(run_id).status == "success")
+    (run,) = workspace.run("manual")
+    assert prefix_of(workspace, run) == str(tmp_path / "other")
+
+
+@posix_only
+def test_a_python_that_cannot_work_is_refused_with_its_cause(workspace: Workspace, tmp_path: Path) -> None:
+    """Before anything changes."""
+    (tmp_path / "empty").touch()
+    older = tmp_path / "older"
+    older.write_text("#!/bin/sh\necho 0.0.1\n")
+    older.chmod(0o755)
+    cases: list[tuple[Any, str]] = [
+        (tmp_path / "nowhere" / "python", "does not exist"),
+        (tmp_path, "is no program"),
+        (tmp_path / "empty", "is no program"),
+        ("", "cannot be ''"),
+        (7, "cannot be 7"),
+        (venv(tmp_path / "bare", has_libraries=False), "No module named"),
+        (older, f"it has version 0.0.1, and this is {__version__}"),
+    ]
+    for path, cause in cases:
+        with pytest.raises(WorkspaceError, match=cause) as caught:
+            workspace.set_interpreter(path)
+        assert caught.value.mend
+    assert "-m pip install data-engine" in (caught.value.mend or "")
+    assert workspace.interpreter() == sys.executable
+
+
+@posix_only
+def test_a_recorded_python_that_is_gone_stops_the_start_and_no_other_is_taken(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """The message names it and the mend."""
+    other = venv(tmp_path / "other", has_libraries=True)
+    workspace.set_interpreter(other)
+    other.unlink()
+
+    with pytest.raises(FlowValidationError, match=r"did not start(.|\n)*does not exist") as caught:
+        workspace.start()
+    assert str(other) in str(caught.value)
+    assert "set_interpreter" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    workspace.set_interpreter(None)
+    workspace.start()
+
+
+@posix_only
+def test_a_python_that_goes_while_the_daemon_runs_fails_the_next_run_with_its_cause(
+    workspace: Workspace, ws: WorkspaceFiles, tmp_path: Path
+) -> None:
+    """It says which Python, and what to do; nothing else is taken in its place."""
+    ws.notebook("other", FLOW.replace('group="G"', 'group="O"'))
+    other = venv(tmp_path / "other", has_libraries=True)
+    workspace.set_interpreter(other)
+    workspace.start()
+    until(lambda: not workspace.status()["engine"]["starting"])
+    other.unlink()
+    for process in psutil.Process(pid_of(workspace)).children():
+        process.kill()
+    (run,) = workspace.run("manual")
+
+    assert isinstance(run, Run)
+    assert run.status == "failed"
+    assert str(other) in (run.error or "")
+    assert "set_interpreter" in (run.error or "")

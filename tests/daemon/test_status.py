@@ -1,0 +1,185 @@
+"""The status tells of everything on this machine: the same shape without a daemon, and what other processes run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine import Workspace
+from tests.daemon.support import flow_of, until
+from tests.support import WorkspaceFiles
+
+FLOW = """
+    from pathlib import Path
+    import time
+    from data_engine import Flow
+
+    def work(context):
+        until = context.params.get("until")
+        while until and not Path(until).exists():
+            time.sleep(0.01)
+            context.progress(1)
+        return 1
+
+    def build():
+        return Flow(group="{group}").watch({trigger}).step(work)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    (ws.root / "in").mkdir()
+    ws.notebook("first", FLOW.format(group="G", trigger='mode="manual"'))
+    ws.notebook("second", FLOW.format(group="G", trigger='mode="manual"'))
+    ws.notebook("polled", FLOW.format(group="P", trigger='mode="poll", source="../in", interval="200ms", settle=0'))
+    ws.notebook("nightly", FLOW.format(group="N", trigger='mode="schedule", time="03:30", tz="UTC"'))
+    found = Workspace(ws.root)
+    yield found
+    found.kill()
+
+
+Elsewhere = Callable[[str, Path], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def elsewhere(workspace: Workspace) -> Iterator[Elsewhere]:
+    """Runs a flow in a process of its own, as a kernel would, until a file is there."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str, until_there: Path) -> subprocess.Popen[bytes]:
+        code = (
+            f"from data_engine import load_flow; load_flow({name!r}, data_root={str(workspace.root)!r})"
+            f".run_once(params={{'until': {str(until_there)!r}}})"
+        )
+        started.append(subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def active(workspace: Workspace) -> list[dict[str, Any]]:
+    return list(workspace.status()["active_runs"])
+
+
+def test_with_and_without_a_daemon_the_flows_are_told_alike(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Deployed, switched off, edited so that it breaks, never good: the same keys, states and texts."""
+    workspace.deploy()
+    workspace.disable("polled")
+    ws.notebook("second", FLOW.format(group="G", trigger='mode="manual"').replace("return 1", "return 1 +"))
+    ws.notebook("never", "from data_engine import Flow", "def build():\n    return 1 +")
+    workspace.run("first")
+    until(lambda: flow_of(workspace, "second")["edit"])
+    with_daemon = workspace.status()
+    workspace.shutdown()
+    until(lambda: not workspace.status()["daemon"]["running"])
+    without = workspace.status()
+
+    assert without["flows"] == with_daemon["flows"]
+    for part in ("daemon", "engine", "lease"):
+        assert set(without[part]) == set(with_daemon[part])
+    assert set(without) == set(with_daemon)
+    states = {flow["name"]: (flow["state"], flow["deployment"]) for flow in without["flows"]}
+    assert states == {
+        "first": ("manual", "as deployed"),
+        "second": ("manual", "edited, not deployed: cell 1"),
+        "polled": ("disabled", "as deployed"),
+        "nightly": ("schedule ready", "as deployed"),
+        "never": ("broken", "not deployed"),
+    }
+    assert "cell 1, line 10: return 1 +" in without["flows"][4]["edit"]
+
+
+@pytest.mark.parametrize("has_daemon", [True, False], ids=["with a daemon", "without"])
+def test_a_run_of_another_process_is_told_with_its_step(
+    workspace: Workspace, elsewhere: Elsewhere, tmp_path: Path, has_daemon: bool
+) -> None:
+    """And no more once that process has ended, or died."""
+    if has_daemon:
+        workspace.start()
+    process = elsewhere("first", tmp_path / "go on")
+    (run,) = until(lambda: [run for run in active(workspace) if run["step"]])
+
+    assert (run["flow"], run["step"], run["pid"], run["in_daemon"]) == ("first", "Work", process.pid, False)
+    assert flow_of(workspace, "first")["state"] == "running"
+    process.kill()
+    process.wait()
+    until(lambda: not active(workspace))
+    until(lambda: flow_of(workspace, "first")["last_run"]["status"] == "abandoned")
+    assert flow_of(workspace, "first")["state"] == "manual"
+
+
+def test_who_waits_for_its_group_is_told_for_whom(workspace: Workspace, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """For a run of another process, and for one of the daemon."""
+    workspace.start()
+    process = elsewhere("first", tmp_path / "go on")
+    (theirs,) = until(lambda: active(workspace))
+    (waiting,) = workspace.run("second", wait=False, params={"until": str(tmp_path / "end")})
+    whom = f'waiting for group "G": flow "first" (run {theirs["run_id"][:8]}, pid {process.pid})'
+    assert until(lambda: flow_of(workspace, "second"))["reason"] == whom
+    assert [one["reason"] for one in workspace.explain("second")] == [whom]
+    assert [one["reason"] for one in workspace.explain("first")] == ["running, or next in line"]
+
+    (tmp_path / "go on").touch()
+    process.wait()
+    (ours,) = until(lambda: [run for run in active(workspace) if run["run_id"] == waiting])
+    daemon = workspace.status()["daemon"]
+    assert (ours["flow"], ours["pid"], ours["in_daemon"]) == ("second", daemon["pid"], True)
+    workspace.run("first", wait=False)
+    whom = f'waiting for group "G": flow "second" (run {ours["run_id"][:8]}, pid {daemon["pid"]})'
+    assert flow_of(workspace, "first")["reason"] == whom
+    (tmp_path / "end").touch()
+    until(lambda: flow_of(workspace, "first")["reason"] == "runs when somebody asks")
+    assert workspace.runs("first", 1)[0].status == "success"
+
+
+def test_a_file_that_waits_for_the_group_says_so(
+    workspace: Workspace, ws: WorkspaceFiles, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    ws.notebook("polled", FLOW.format(group="G", trigger='mode="poll", source="../in", interval="200ms", settle=0'))
+    process = elsewhere("first", tmp_path / "go on")
+    until(lambda: active(workspace))
+    workspace.start_engine()
+    ws.source("in/a.txt")
+
+    (row,) = until(lambda: [one for one in workspace.explain("polled") if "waiting" in one["reason"]])
+    assert row["source"].endswith("a.txt")
+    assert f"pid {process.pid}" in row["reason"]
+    (tmp_path / "go on").touch()
+    until(lambda: flow_of(workspace, "polled")["last_run"])
+
+
+def test_as_many_runs_as_there_are_workers_is_a_reason(
+    workspace: Workspace, ws: WorkspaceFiles, tmp_path: Path
+) -> None:
+    ws.source("config/data_engine.toml", "[executor]\nworkers = 1\n")
+    workspace.run("first", wait=False, params={"until": str(tmp_path / "end")})
+    workspace.run("nightly", wait=False)
+
+    assert "[executor] workers" in flow_of(workspace, "nightly")["reason"]
+    (tmp_path / "end").touch()
+    until(lambda: flow_of(workspace, "nightly")["last_run"])
+
+
+def test_the_next_run_is_told_wherever_a_schedule_is(workspace: Workspace) -> None:
+    """Status, reasons and the explanation come from what planning said; no time without an engine."""
+    assert workspace.next_runs() == {}
+    workspace.start_engine()
+    next_utc = until(lambda: flow_of(workspace, "nightly")["next_run_utc"])
+
+    (row,) = workspace.explain("nightly")
+    assert (row["next_run_utc"], row["reason"]) == (next_utc, flow_of(workspace, "nightly")["reason"])
+    assert row["reason"].startswith("next at ")
+    assert workspace.next_runs() == {"nightly": next_utc}
+    workspace.stop_engine()
+    (row,) = workspace.explain("nightly")
+    assert (row["next_run_utc"], row["reason"]) == (None, "the engine is off")
+    assert flow_of(workspace, "nightly")["next_run_utc"] is None

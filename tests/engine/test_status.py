@@ -1,0 +1,171 @@
+"""The state of a workspace in one shape: which word, and which reason, each flow gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from data_engine import Flow
+from data_engine.engine.reasons import GroupRun, HeldSlot, NotYet, Unreachable, WaitingForGroup, WaitingForWorker
+from data_engine.engine.status import (
+    ActiveRun,
+    DaemonFacts,
+    EngineFacts,
+    FlowFacts,
+    WorkspaceFacts,
+    flow_status,
+    status_of,
+)
+from data_engine.errors import FlowValidationError
+from data_engine.model import Run
+from data_engine.notebook.catalog import CatalogEntry, describe
+
+NOON = "2026-06-01T12:00:00.000000+00:00"
+
+
+def entry(mode: Literal["manual", "poll", "schedule"]) -> CatalogEntry:
+    options: dict[str, Any] = {
+        "manual": {},
+        "poll": {"source": "/in", "interval": "5s"},
+        "schedule": {"time": "08:15"},
+    }[mode]
+    return describe(Flow("Claims", "claims").watch(mode=mode, **options), Path("/ws/flow_modules/claims.py"))
+
+
+BROKEN = CatalogEntry("claims", Path("claims.py"), "Claims", error=FlowValidationError("it does not parse"))
+POLL, SCHEDULE, MANUAL = FlowFacts(entry("poll")), FlowFacts(entry("schedule")), FlowFacts(entry("manual"))
+WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
+
+
+@pytest.mark.parametrize(
+    ("known", "is_on", "is_running", "owner", "state", "reason"),
+    [
+        pytest.param(POLL, True, False, None, "polling", None, id="a poll flow polls while the engine is on"),
+        pytest.param(POLL, False, False, None, "poll ready", "the engine is off", id="else it could"),
+        pytest.param(SCHEDULE, False, False, None, "schedule ready", "the engine is off", id="so could a schedule"),
+        pytest.param(POLL, True, True, None, "running", None, id="a run under way comes first"),
+        pytest.param(POLL, False, True, None, "running", None, id="also one by hand"),
+        pytest.param(
+            MANUAL, True, False, None, "manual", "runs when somebody asks", id="a manual flow waits for people"
+        ),
+        pytest.param(
+            replace(POLL, is_enabled=False), True, False, None, "disabled", "disabled", id="a switch beats the engine"
+        ),
+        pytest.param(
+            replace(MANUAL, is_enabled=False), True, False, None, "manual", "runs when somebody asks", id="not by hand"
+        ),
+        pytest.param(
+            FlowFacts(BROKEN), True, False, None, "broken", "it does not parse", id="a broken module says why"
+        ),
+        pytest.param(POLL, False, False, "ws-7", "poll ready", "ws-7 owns the workspace", id="the owner is named"),
+        pytest.param(
+            replace(POLL, waiting=WAITING),
+            True,
+            False,
+            None,
+            "polling",
+            'waiting for group "Claims": flow "audit" (run 01234567, pid 77)',
+            id="who waits is told for whom",
+        ),
+        pytest.param(
+            replace(MANUAL, waiting=WaitingForWorker()),
+            False,
+            False,
+            None,
+            "manual",
+            WaitingForWorker().text,
+            id="a request by hand waits too",
+        ),
+        pytest.param(
+            replace(SCHEDULE, why=NotYet(NOON)),
+            True,
+            False,
+            None,
+            "scheduled",
+            NotYet(NOON).text,
+            id="what planning said",
+        ),
+        pytest.param(
+            replace(SCHEDULE, why=HeldSlot(NOON, NOON, "it died")),
+            True,
+            False,
+            None,
+            "scheduled",
+            HeldSlot(NOON, NOON, "it died").text,
+            id="a held slot",
+        ),
+        pytest.param(
+            replace(POLL, why=Unreachable(NOON, "gone")),
+            True,
+            False,
+            None,
+            "polling",
+            Unreachable(NOON, "gone").text,
+            id="a share that is away",
+        ),
+    ],
+)
+def test_each_flow_has_a_word_and_a_reason(
+    known: FlowFacts, is_on: bool, is_running: bool, owner: str | None, state: str, reason: str | None
+) -> None:
+    found = flow_status(known, is_running=is_running, is_engine_on=is_on, owner=owner)
+
+    assert (found["state"], found["reason"]) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("is_deployed", "edit", "deployment"),
+    [
+        (False, None, "not deployed"),
+        (True, None, "as deployed"),
+        (True, "edited, not deployed: cell 3\nSyntaxError", "edited, not deployed: cell 3"),
+    ],
+)
+def test_how_a_flow_stands_to_production_is_one_line(is_deployed: bool, edit: str | None, deployment: str) -> None:
+    known = replace(POLL, is_deployed=is_deployed, edit=edit)
+    found = flow_status(known, is_running=False, is_engine_on=False)
+
+    assert (found["deployment"], found["edit"]) == (deployment, edit)
+
+
+def test_the_whole_shape() -> None:
+    """As CONTRACT section 11 has it: every key, with a daemon and without."""
+    run = Run("r1", "claims", "Claims", None, "success", NOON, NOON, 1.0)
+    active = ActiveRun("r2", "claims", "Claims", "/in/a.csv", NOON, 77, in_daemon=False, step="Read")
+    known = WorkspaceFacts("ws", "/ws", [replace(POLL, last_run=run, next_run_utc=NOON)], [active])
+    status = status_of(known)
+    with_daemon = status_of(
+        replace(known, daemon=DaemonFacts(True, 5, "1.0", "d1", "/bin/python"), engine=EngineFacts(on=True))
+    )
+
+    assert set(status) == set(with_daemon)
+    for part in ("daemon", "engine", "lease"):
+        assert set(status[part]) == set(with_daemon[part])
+    assert status["daemon"]["running"] is False
+    assert {"running", "pid", "version"} <= set(status["daemon"])
+    assert {"on", "stopping"} <= set(status["engine"])
+    assert set(status["lease"]) >= {"state", "owner", "token", "heartbeat_age_s", "requested_by"}
+    (flow,) = status["flows"]
+    assert {
+        key: flow[key] for key in ("name", "group", "title", "mode", "enabled", "state", "next_run_utc", "error")
+    } == {
+        "name": "claims",
+        "group": "Claims",
+        "title": "Claims",
+        "mode": "poll",
+        "enabled": True,
+        "state": "running",
+        "next_run_utc": NOON,
+        "error": None,
+    }
+    assert flow["last_run"] == run.as_dict()
+    assert {key: status["active_runs"][0][key] for key in ("run_id", "flow", "source", "step", "pid")} == {
+        "run_id": "r2",
+        "flow": "claims",
+        "source": "/in/a.csv",
+        "step": "Read",
+        "pid": 77,
+    }

@@ -1,0 +1,551 @@
+"""A world without chance but its seed: one share in memory, several machines, one scheduler, and a ghost that knows all.
+
+Every file operation of the product is a scheduling point. There the machine may be paused, killed (before or after the
+effect, or inside a write), told a lie about the outcome, or shown an older answer. The ghost sees what the server really
+holds and raises `Violation` the moment an invariant is broken.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
+
+from data_engine.lease.generations import GENERATIONS
+from data_engine.lease.lease import HeldLease, Observer
+from data_engine.lease.protocol import TABLES, Damaged, Entry, Identity, Limits, entry_of, lease_of
+
+Rows = Mapping[str, int]
+MUTATIONS = frozenset(("write", "replace", "rename_dir", "mkdir", "unlink", "rmdir"))
+
+
+class Crash(BaseException):
+    """The process is gone. No handler of the product catches it."""
+
+
+class Violation(AssertionError):
+    """An invariant is broken."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What may go wrong. `timing_holds`: delays, clocks and caches stay within the protocol's assumptions."""
+
+    timing_holds: bool = True
+    p_crash: float = 0.004
+    p_error_before: float = 0.006
+    p_error_after: float = 0.006
+    p_pause: float = 0.004
+    p_offline: float = 0.001
+    p_full: float = 0.0008
+    p_slow: float = 0.04
+    p_damage: float = 0.0
+    cache_s: float = 3.0
+    p_cache: float = 0.3
+    replaces_empty: bool = True
+    rates: tuple[float, float] = (0.9, 1.1)
+    skew_s: float = 300.0
+    p_blind: float = 0.0
+    limits: tuple[Limits, ...] = (Limits(),)
+
+
+class Share:
+    """The server: strictly ordered, atomic operations."""
+
+    def __init__(self, replaces_empty: bool = True) -> None:
+        self.replaces_empty = replaces_empty
+        self.files: dict[str, bytes] = {}
+        self.folders: dict[str, set[str]] = {"": set()}
+
+    def read(self, path: str) -> bytes:
+        if path not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "not found", path)
+        return self.files[path]
+
+    def listdir(self, path: str) -> list[str]:
+        if path in self.files:
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", path)
+        if path not in self.folders:
+            raise FileNotFoundError(errno.ENOENT, "not found", path)
+        return sorted(self.folders[path])
+
+    def write(self, path: str, data: bytes) -> None:
+        names, name = self._parent(path)
+        if path in self.files or path in self.folders:
+            raise FileExistsError(errno.EEXIST, "exists", path)
+        names.add(name)
+        self.files[path] = data
+
+    def replace(self, src: str, dst: str) -> None:
+        self.read(src)
+        names, name = self._parent(dst)
+        names.add(name)
+        self.files[dst] = self.files.pop(src)
+        parent, old = _split(src)
+        self.folders[parent].discard(old)
+
+    def mkdir(self, path: str) -> None:
+        names, name = self._parent(path)
+        if path in self.files or path in self.folders:
+            raise FileExistsError(errno.EEXIST, "exists", path)
+        names.add(name)
+        self.folders[path] = set()
+
+    def rename_dir(self, src: str, dst: str) -> None:
+        if src not in self.folders:
+            raise FileNotFoundError(errno.ENOENT, "not found", src)
+        names, name = self._parent(dst)
+        if dst in self.folders and (self.folders[dst] or not self.replaces_empty):
+            raise FileExistsError(errno.ENOTEMPTY, "filled", dst)
+        names.add(name)
+        parent, old = _split(src)
+        self.folders[parent].discard(old)
+        inside = f"{src}/"
+        for path in [p for p in self.folders if p == src or p.startswith(inside)]:
+            self.folders[dst + path[len(src) :]] = self.folders.pop(path)
+        for path in [p for p in self.files if p.startswith(inside)]:
+            self.files[dst + path[len(src) :]] = self.files.pop(path)
+
+    def unlink(self, path: str) -> None:
+        self.read(path)
+        del self.files[path]
+        parent, name = _split(path)
+        self.folders[parent].discard(name)
+
+    def rmdir(self, path: str) -> None:
+        if self.listdir(path):
+            raise OSError(errno.ENOTEMPTY, "filled", path)
+        del self.folders[path]
+        parent, name = _split(path)
+        self.folders[parent].discard(name)
+
+    def _parent(self, path: str) -> tuple[set[str], str]:
+        parent, name = _split(path)
+        if parent not in self.folders:
+            raise FileNotFoundError(errno.ENOENT, "not found", path)
+        return self.folders[parent], name
+
+
+@dataclass
+class Machine:
+    """A workstation. What a crash does not take away: `known`, its ledger and the rows it has not published."""
+
+    name: str
+    limits: Limits
+    rate: float = 1.0
+    base_s: float = 0.0
+    skew_s: float = 0.0
+    is_blind: bool = False
+    ready_s: float = 0.0
+    missed_s: float = 0.0
+    offline_until_s: float = -1.0
+    life: greenlet | None = None
+    is_alive: bool = False
+    incarnation: int = 0
+    known: int = 0
+    observer: Observer | None = None
+    held: HeldLease | None = None
+    cache: dict[tuple[str, str], tuple[float, Any]] = field(default_factory=dict)
+    unpublished: list[tuple[str, int]] = field(default_factory=list)
+    ledger: dict[str, int] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    hydrated: int | None = None
+    last_read: int = -1
+    polls: list[float] = field(default_factory=list)
+    asks_again_s: float | None = None
+    operations: int = 0
+
+    @property
+    def identity(self) -> Identity:
+        """Every daemon has the same process id, so that nothing can rest on it."""
+        name = self.name
+        return Identity(name, f"{name}{self.incarnation}", f"{name}-PC", 4711, "1.0", f"lock-{name}", f"host-{name}")
+
+
+class World:
+    """The machines, the share and the ghost. `faults_on` False: the world behaves."""
+
+    def __init__(self, seed: int, profile: Profile, machines: int, *, trace: bool = False) -> None:
+        self.rng = random.Random(seed)
+        self.profile = profile
+        self.now = 0.0
+        self.faults_on = True
+        self.share = Share(profile.replaces_empty)
+        self.machines = [self._machine(chr(65 + i)) for i in range(machines)]
+        self.counts: Counter[str] = Counter()
+        self.log: list[str] | None = [] if trace else None
+        self.check_step: Callable[[], None] = lambda: None
+        self.choose: Callable[[list[Machine]], Machine] = lambda live: min(live, key=lambda m: m.ready_s)
+        self.ghost = Ghost(self)
+        self._ids = 0
+        self._main = getcurrent()
+
+    def note(self, machine: Machine | None, text: str) -> None:
+        if self.log is not None:
+            who = "--" if machine is None else f"{machine.name}{machine.incarnation}"
+            self.log.append(f"{self.now:9.2f}  {who:4} {text}")
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"{self._ids:06x}"
+
+    def clock(self, machine: Machine) -> float:
+        return machine.base_s + machine.rate * (self.now - machine.missed_s)
+
+    def observer(self, machine: Machine) -> Observer:
+        """The product's, on this machine's folder and clock."""
+        machine.held = None
+        machine.observer = Observer(
+            SimulatedFolder(self, machine),
+            machine.identity,
+            workspace="demo",
+            limits=machine.limits,
+            holds_lock=lambda: True,
+            known=machine.known,
+            clock=lambda: self.clock(machine),
+            utc=lambda: f"{self.now + machine.skew_s:.0f}",
+            new_id=self.new_id,
+        )
+        return machine.observer
+
+    def spawn(self, machine: Machine, body: Callable[[World, Machine], None]) -> None:
+        """A new process on the machine."""
+        machine.incarnation += 1
+        machine.is_alive, machine.observer, machine.held = True, None, None
+        machine.cache, machine.hydrated = {}, None
+
+        def live() -> None:
+            with suppress(Crash):
+                body(self, machine)
+            machine.is_alive, machine.observer, machine.held = False, None, None
+
+        machine.life = greenlet(live, parent=self._main)
+
+    def kill(self, machine: Machine) -> None:
+        """End its process here and now."""
+        if machine.life is not None and not machine.life.dead:
+            with suppress(Crash):  # it had not even begun
+                machine.life.throw(Crash)
+        machine.life = None
+        machine.is_alive = False
+
+    def step(self) -> bool:
+        """Let one machine go on to its next operation; False when none is left."""
+        live = [machine for machine in self.machines if machine.life is not None and not machine.life.dead]
+        if not live:
+            return False
+        machine = self.choose(live)
+        self.now = max(self.now, machine.ready_s)
+        assert machine.life is not None
+        machine.life.switch()
+        self.check_step()
+        return True
+
+    def sleep(self, machine: Machine, seconds: float) -> None:
+        machine.ready_s = self.now + seconds / machine.rate
+        self._main.switch()
+
+    def operate(self, machine: Machine, name: str, args: tuple[Any, ...]) -> Any:
+        """One file operation of one machine, with what may befall it."""
+        self.counts["file operations"] += 1
+        machine.ready_s = self.now + self._latency_s()
+        if self.faults_on and self.rng.random() < self.profile.p_pause:
+            pause_s = self.rng.uniform(20, 500)
+            self.counts["fault: pause"] += 1
+            self.note(machine, f"*** paused {pause_s:.0f} s before {name} {args[0]}")
+            machine.ready_s += pause_s
+            if machine.is_blind:
+                machine.missed_s += pause_s
+        self._main.switch()
+        if self.faults_on:
+            self._befall(machine, name, args)
+        return self.apply(machine, name, args)
+
+    def apply(self, machine: Machine, name: str, args: tuple[Any, ...]) -> Any:
+        """The effect on the server, or a look through the machine's cache."""
+        if name not in MUTATIONS:
+            return self._look(machine, name, args[0])
+        for path in args[:2] if name in ("replace", "rename_dir") else args[:1]:
+            for key in (("read", path), ("listdir", path), ("listdir", _split(path)[0])):
+                machine.cache.pop(key, None)
+        getattr(self.share, name)(*args)
+        if self.log is not None:
+            self.note(machine, f"{name} {' -> '.join(str(a) for a in args if isinstance(a, str))}")
+        self.ghost.saw(machine, name, args)
+        return None
+
+    def _machine(self, name: str) -> Machine:
+        rng, profile = self.rng, self.profile
+        return Machine(
+            name,
+            rng.choice(profile.limits),
+            rng.uniform(*profile.rates),
+            rng.uniform(0, 1e6),
+            rng.uniform(-profile.skew_s, profile.skew_s),
+            rng.random() < profile.p_blind,
+        )
+
+    def _latency_s(self) -> float:
+        rng = self.rng
+        if not self.faults_on or rng.random() > self.profile.p_slow:
+            return rng.uniform(0.001, 0.05)
+        if self.profile.timing_holds:
+            return rng.uniform(0.1, 1.0)
+        return rng.choice((rng.uniform(0.1, 3), rng.uniform(1, 40), rng.uniform(20, 400)))
+
+    def _befall(self, machine: Machine, name: str, args: tuple[Any, ...]) -> None:
+        rng, profile = self.rng, self.profile
+        if rng.random() < profile.p_offline:
+            machine.offline_until_s = self.now + rng.uniform(5, 200)
+            self.counts["fault: share away"] += 1
+        if self.now < machine.offline_until_s:
+            machine.ready_s = self.now + rng.uniform(0.5, 5)
+            self._main.switch()
+            raise OSError(errno.EHOSTDOWN, "share is away")
+        if profile.p_damage and rng.random() < profile.p_damage:
+            self.ghost.damage()
+        chance = rng.random() - profile.p_crash
+        if chance < 0:
+            self._crash(machine, name, args)
+        chance -= profile.p_error_before
+        if chance < 0:
+            self.counts["fault: error, no effect"] += 1
+            raise PermissionError(errno.EACCES, "sharing violation")
+        chance -= profile.p_error_after
+        if name in MUTATIONS and chance < 0:
+            self.counts["fault: error, but done"] += 1
+            self.apply(machine, name, args)
+            self.note(machine, f"*** {name} {args[0]} was done but reported as an error")
+            raise OSError(errno.EIO, "timed out")
+        if name == "write" and rng.random() < profile.p_full:
+            self.counts["fault: disk full"] += 1
+            self.apply(machine, "write", (args[0], args[1][: rng.randrange(len(args[1]) + 1)]))
+            raise OSError(errno.ENOSPC, "disk full")
+
+    def _crash(self, machine: Machine, name: str, args: tuple[Any, ...]) -> None:
+        self.counts["fault: crash"] += 1
+        self.note(machine, f"*** crash at {name} {args[0]}")
+        if name == "write" and self.rng.random() < 0.6:
+            self.apply(machine, "write", (args[0], args[1][: self.rng.randrange(len(args[1]) + 1)]))
+        elif self.rng.random() < 0.5:
+            self.apply(machine, name, args)
+        raise Crash
+
+    def _look(self, machine: Machine, name: str, path: str) -> Any:
+        key = (name, path)
+        hit = machine.cache.get(key)
+        if hit is not None and hit[0] > self.now and self.faults_on and self.rng.random() < self.profile.p_cache:
+            result = hit[1]
+            self.counts["fault: stale answer" if result != self._true_answer(*key) else "cached answer"] += 1
+        else:
+            result = self._true_answer(*key)
+            machine.cache[key] = (self.now + self.rng.uniform(0, self.profile.cache_s), result)
+        if isinstance(result, OSError):
+            raise type(result)(*result.args)
+        return list(result) if isinstance(result, list) else result
+
+    def _true_answer(self, name: str, path: str) -> Any:
+        try:
+            return getattr(self.share, name)(path)
+        except OSError as error:
+            return error
+
+
+class SimulatedFolder:
+    """The product's `FileSystem` as one machine sees it."""
+
+    def __init__(self, world: World, machine: Machine) -> None:
+        self._world = world
+        self._machine = machine
+
+    def read(self, path: str) -> bytes:
+        found: bytes = self._world.operate(self._machine, "read", (path,))
+        return found
+
+    def listdir(self, path: str) -> list[str]:
+        names: list[str] = self._world.operate(self._machine, "listdir", (path,))
+        return names
+
+    def write(self, path: str, data: bytes) -> None:
+        self._world.operate(self._machine, "write", (path, data))
+
+    def replace(self, src: str, dst: str) -> None:
+        self._world.operate(self._machine, "replace", (src, dst))
+
+    def rename_dir(self, src: str, dst: str) -> None:
+        self._world.operate(self._machine, "rename_dir", (src, dst))
+
+    def mkdir(self, path: str) -> None:
+        self._world.operate(self._machine, "mkdir", (path,))
+
+    def unlink(self, path: str) -> None:
+        self._world.operate(self._machine, "unlink", (path,))
+
+    def rmdir(self, path: str) -> None:
+        self._world.operate(self._machine, "rmdir", (path,))
+
+
+class Ghost:
+    """Knows what really happened: every generation ever published, its rows, and what machines were told.
+
+    A row is a key with a version; a later segment's version of a key stands. A key belongs to the machine that makes it,
+    so versions never fall. `dropped` are keys that retention took away, `excused` those that damage took.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.history: list[Entry] = []
+        self.rows: list[Rows] = []
+        self.published_s: list[float] = []
+        self.told: dict[str, int] = {}
+        self.dropped: set[str] = set()
+        self.excused: set[str] = set()
+        self.damaged: set[int] = set()
+
+    def saw(self, machine: Machine, name: str, args: tuple[Any, ...]) -> None:
+        """A mutation has taken effect on the server."""
+        if name == "rename_dir" and args[1].startswith(GENERATIONS):
+            folder = f"{GENERATIONS}/{0:010d}" if args[1] == GENERATIONS else args[1]
+            self._published(machine, folder)
+        elif name == "write" and args[0].startswith(GENERATIONS) and "stage-" not in args[0]:
+            self._published(machine, _split(args[0])[0])
+        elif name == "unlink" and args[0].startswith("state/") and self._is_live(args[0]):
+            raise Violation(f"{machine.name} removed the live file {args[0]}")
+
+    def told_committed(self, machine: Machine, entry: Entry, rows: Rows) -> None:
+        """The product said that these rows are committed."""
+        if entry.number >= len(self.history) or self.history[entry.number].nonce != entry.nonce:
+            raise Violation(f"{machine.name} was told that generation {entry.number} is its own, but it is not")
+        stored = self.rows[entry.number]
+        for key, version in rows.items():
+            if stored.get(key, -1) < version and key not in self.dropped:
+                raise Violation(f"{machine.name} was told that {key} is committed, but it is not")
+            self.told[key] = max(version, self.told.get(key, -1))
+
+    def lost(self, rows: Rows) -> list[str]:
+        """What machines were told is committed, and `rows` lacks."""
+        gone = self.dropped | self.excused
+        return sorted(key for key, version in self.told.items() if rows.get(key, -1) < version and key not in gone)
+
+    def damage(self) -> None:
+        """The newest entry rots on the server; what only it listed is excused."""
+        newest = len(self.history) - 1
+        if newest < 1 or self.damaged:
+            return
+        path = f"{GENERATIONS}/{newest:010d}/entry.json"
+        self.world.share.files[path] = self.world.share.files[path][:-5]
+        self.damaged.add(newest)
+        self.world.counts["fault: newest entry damaged"] += 1
+        self.world.note(None, f"*** generation {newest} rots")
+        for machine in self.world.machines:
+            machine.cache.pop(("read", path), None)
+
+    def _is_live(self, path: str) -> bool:
+        newest = len(self.history) - 1
+        return newest >= 0 and newest not in self.damaged and path.rsplit("/", 1)[1] in self.history[newest].names
+
+    def _published(self, machine: Machine, folder: str) -> None:
+        number = int(folder.rsplit("/", 1)[1])
+        try:
+            entry = entry_of(self.world.share.files[f"{folder}/entry.json"], number)
+        except (KeyError, Damaged):
+            raise Violation("a half-written generation is visible") from None
+        self.world.note(machine, f"==> generation {number} {entry.kind} token {entry.token} by {entry.by.daemon_id}")
+        self.world.counts[f"generation: {entry.kind}"] += 1
+        if number != len(self.history):
+            raise Violation(f"generation {number} was published when {len(self.history)} was next")
+        rows = self._rows_of(entry)
+        if self.history:
+            base = self._check_follows(machine, entry)
+            self._check_rows(entry, self.rows[base], rows)
+        self.history.append(entry)
+        self.rows.append(rows)
+        self.published_s.append(self.world.now)
+
+    def _check_follows(self, machine: Machine, entry: Entry) -> int:
+        """The rules of the chain; the number of the generation whose rows must go on."""
+        prev = self.history[-1]
+        base = prev.number
+        if entry.kind == "repair":
+            readable = [e.number for e in self.history if e.number not in self.damaged]
+            base = readable[-1]
+            self._check_silence_before_repair(entry)
+            self.excused |= {k for k, version in self.rows[-1].items() if self.rows[base].get(k, -1) < version}
+            if entry.is_owned:
+                raise Violation("a repair owns the workspace")
+        elif entry.kind == "claim":
+            if entry.token != entry.number:
+                raise Violation("a claim without a fresh token")
+            if entry.limits != machine.limits:
+                raise Violation("a claim with somebody else's limits")
+            self._check_handoff(machine, prev)
+        elif not prev.is_owned or entry.token != prev.token or entry.by.daemon_id != prev.by.daemon_id:
+            owner = prev.by.machine_id if prev.is_owned else "nobody"
+            raise Violation(f"{entry.kind} {entry.number} of token {entry.token}, but {owner} owns {prev.token}")
+        elif entry.limits != prev.limits:
+            raise Violation(f"{entry.kind} {entry.number} changes the limits")
+        if entry.kind != "commit" and entry.engine_on != self.history[base].engine_on:
+            raise Violation(f"{entry.kind} {entry.number} changes the engine's state")
+        return base
+
+    def _check_handoff(self, machine: Machine, prev: Entry) -> None:
+        if prev.handoff_to in ("", machine.name):
+            return
+        waited_s = (self.world.now - self.published_s[-1]) * machine.rate
+        if waited_s < (prev.limits or machine.limits).handoff_grace_s - 0.001:
+            raise Violation(f"{machine.name} took what was handed to {prev.handoff_to} after {waited_s:.1f} s")
+
+    def _check_silence_before_repair(self, entry: Entry) -> None:
+        if not (self.world.profile.timing_holds and self.world.faults_on):
+            return
+        for other in self.world.machines:
+            if other.is_alive and other.held is not None and other.held.can_work() and self._has_spoken(other.held):
+                raise Violation(f"repair {entry.number} while {other.name} may work")
+
+    def _has_spoken(self, held: HeldLease) -> bool:
+        # Damage between a claim and its first heartbeat leaves nothing that tells the owner's limits.
+        try:
+            return lease_of(self.world.share.read("leases/demo.json")).token == held.token
+        except (OSError, Damaged):
+            return False
+
+    def _check_rows(self, entry: Entry, before: Rows, after: Rows) -> None:
+        for key, version in before.items():
+            if after.get(key, -1) < version and key not in self.dropped:
+                raise Violation(
+                    f"{entry.kind} {entry.number} by {entry.by.daemon_id} turned {key} from {version} "
+                    f"to {after.get(key, 'nothing')}"
+                )
+
+    def _rows_of(self, entry: Entry) -> Rows:
+        rows: dict[str, int] = {}
+        for table, segments in entry.files.items():
+            for segment in segments:
+                data = self.world.share.files.get(f"state/{table}/{segment.name}")
+                if table not in TABLES or data is None or len(data) != segment.size_bytes:
+                    raise Violation(f"generation {entry.number} lists {segment.name}, which is not there")
+                rows.update(rows_in(table, data))
+        return rows
+
+
+def content_of(rows: Mapping[str, int] | list[tuple[str, int]]) -> bytes:
+    """A segment's content."""
+    return json.dumps(list(rows.items()) if isinstance(rows, Mapping) else rows).encode()
+
+
+def rows_in(table: str, data: bytes) -> Iterator[tuple[str, int]]:
+    """The rows of a segment, each key with its table."""
+    for key, version in json.loads(data):
+        yield f"{table}:{key}", version
+
+
+def _split(path: str) -> tuple[str, str]:
+    parent, _, name = path.rpartition("/")
+    return parent, name

@@ -1,0 +1,239 @@
+"""The real folder: what the protocol needs of a drive, and how unfit ones are told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine.errors import WorkspaceError
+from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
+from tests.lease.simulated_share import Share
+
+
+def test_a_folder_is_never_renamed_onto_a_filled_one(tmp_path: Path) -> None:
+    """The arbiter rests on it; both stay as they were."""
+    folder = OsFolder(tmp_path)
+    for name in ("a", "b"):
+        folder.mkdir(name)
+        folder.write(f"{name}/entry", name.encode())
+
+    with pytest.raises(OSError, match=r"."):
+        folder.rename_dir("a", "b")
+
+    assert (folder.read("a/entry"), folder.read("b/entry")) == (b"a", b"b")
+
+
+def test_a_file_is_created_once(tmp_path: Path) -> None:
+    """A second creation is refused."""
+    folder = OsFolder(tmp_path)
+    folder.write("a", b"1")
+
+    with pytest.raises(FileExistsError):
+        folder.write("a", b"2")
+
+    assert folder.read("a") == b"1"
+
+
+def test_a_file_that_could_not_be_written_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk leaves no torn file under the name."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        OsFolder(tmp_path).write("a", b"1")
+
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+def test_colleagues_can_read_what_is_written(tmp_path: Path) -> None:
+    """The modes a plain open and mkdir give."""
+    folder = OsFolder(tmp_path)
+    folder.mkdir("a")
+    folder.write("a/b", b"1")
+    (tmp_path / "plain").touch()
+    (tmp_path / "folder").mkdir()
+
+    def mode(name: str) -> int:
+        return stat.S_IMODE((tmp_path / name).stat().st_mode)
+
+    assert (mode("a/b"), mode("a")) == (mode("plain"), mode("folder"))
+
+
+def test_a_name_that_another_client_took_away_is_not_found(tmp_path: Path) -> None:
+    """NFS answers ESTALE in place of ENOENT; it is asked again, then told as what it is."""
+    folder = OsFolder(tmp_path)
+    asked = []
+
+    class Stale(type(tmp_path)):  # type: ignore[misc]
+        def read_bytes(self) -> bytes:
+            asked.append(self.name)
+            raise OSError(errno.ESTALE, "stale file handle", str(self))
+
+    folder.root = Stale(tmp_path)
+
+    with pytest.raises(FileNotFoundError):
+        folder.read("a")
+
+    assert len(asked) == 6
+
+
+def test_a_local_folder_is_fit_and_the_probe_leaves_nothing(tmp_path: Path) -> None:
+    """An empty list means fit."""
+    before = list(tmp_path.iterdir())
+
+    assert probe(OsFolder(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == before
+
+
+class Replacing(Share):
+    """A server whose folder rename replaces filled folders."""
+
+    def rename_dir(self, src: str, dst: str) -> None:
+        for name in list(self.folders.get(dst, ())):
+            self.unlink(f"{dst}/{name}")
+        super().rename_dir(src, dst)
+
+
+class Overwriting(Share):
+    """A server without exclusive create."""
+
+    def write(self, path: str, data: bytes) -> None:
+        if path in self.files:
+            self.files[path] = data
+        else:
+            super().write(path, data)
+
+
+class Emptying(Share):
+    """A server that removes filled folders."""
+
+    def rmdir(self, path: str) -> None:
+        for name in list(self.folders.get(path, ())):
+            if f"{path}/{name}" in self.files:
+                self.unlink(f"{path}/{name}")
+            else:
+                self.rmdir(f"{path}/{name}")
+        super().rmdir(path)
+
+
+class Forgetful(Share):
+    """A server that keeps showing a replaced file."""
+
+    def replace(self, src: str, dst: str) -> None:
+        self.unlink(src)
+
+
+class ReadOnly(Share):
+    def mkdir(self, path: str) -> None:
+        raise OSError(errno.EROFS, "read-only file system")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (Share, []),
+        (Replacing, ["a folder rename replaced a filled folder"]),
+        (Overwriting, ["an exclusive create replaced a file"]),
+        (Emptying, ["a filled folder was removed"]),
+        (Forgetful, ["a replaced file still shows its old content"]),
+        (ReadOnly, ["nothing can be written: read-only file system"]),
+    ],
+)
+def test_the_probe_tells_what_a_drive_cannot_give(kind: type[Share], told: list[str]) -> None:
+    """Each thing the protocol rests on, and it cleans up after itself."""
+    share = kind()
+
+    assert probe(share) == told
+    assert share.folders == {"": set()}
+
+
+@pytest.mark.parametrize(
+    ("path", "client"),
+    [
+        ("/home/ann/OneDrive/claims", "OneDrive"),
+        ("/mnt/c/Users/ann/OneDrive - Acme Ltd/claims", "OneDrive"),
+        ("/Users/ann/Library/CloudStorage/OneDrive-Acme/claims", "OneDrive"),
+        ("/Users/ann/Library/CloudStorage/Dropbox/claims", "Dropbox"),
+        ("/home/ann/Dropbox (Acme)/claims", "Dropbox"),
+        ("/Users/ann/Library/CloudStorage/GoogleDrive-ann@acme.com/My Drive/claims", "Google Drive"),
+        ("G:/My Drive/claims", "Google Drive"),
+        ("/Users/ann/Library/Mobile Documents/com~apple~CloudDocs/claims", "iCloud Drive"),
+        ("/home/ann/Nextcloud/claims", "Nextcloud"),
+        ("/home/ann/ownCloud/claims", "ownCloud"),
+        ("/Users/ann/Box Sync/claims", "Box"),
+        ("/srv/dropboxes/claims", None),
+        ("/srv/box/claims", None),
+        ("/team/onedriver/claims", None),
+        ("/team/claims", None),
+    ],
+)
+def test_sync_clients_are_told_by_their_folders(path: str, client: str | None) -> None:
+    """Names that merely contain theirs are left alone."""
+    assert sync_client(Path(path)) == client
+
+
+def test_sync_clients_are_told_by_what_they_leave_and_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder may have been given any name."""
+    shared, other = tmp_path / "shared", tmp_path / "other"
+    for folder in (shared, other):
+        (folder / "claims").mkdir(parents=True)
+    assert sync_client(shared / "claims") is None
+    (shared / ".dropbox.cache").mkdir()
+    monkeypatch.setenv("OneDriveCommercial", str(other))
+
+    assert (sync_client(shared / "claims"), sync_client(other / "claims")) == ("Dropbox", "OneDrive")
+    assert sync_client(tmp_path) is None
+
+
+def test_the_lock_has_an_id_of_its_own(tmp_path: Path) -> None:
+    """Made once, random, and never the same for two state roots."""
+    one, two = tmp_path / "one" / "id", tmp_path / "two" / "id"
+
+    assert lock_id(one) == lock_id(one) != lock_id(two)
+    assert len(lock_id(one)) == 32
+
+
+def test_a_lock_id_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    """The mend names the folder's rights."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(WorkspaceError, match="cannot be kept"):
+        lock_id(tmp_path / "file" / "id")
+
+
+def test_every_process_of_a_machine_has_the_same_host_id() -> None:
+    """And it names the host, because images may share the rest."""
+    code = "from data_engine.lease.folder import host_id; print(host_id())"
+    root = str(Path(__file__).parents[2])
+    other = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+
+    assert host_id() == other.strip()
+
+
+def test_errors_of_the_drive_stay_what_they_are(tmp_path: Path) -> None:
+    """The protocol tells not found, exists and the rest apart."""
+    folder: Any = OsFolder(tmp_path)
+    folder.mkdir("a")
+    folder.write("a/b", b"1")
+
+    for call, path, error in (
+        (folder.read, "x", FileNotFoundError),
+        (folder.listdir, "x", FileNotFoundError),
+        (folder.listdir, "a/b", NotADirectoryError),
+        (folder.mkdir, "a", FileExistsError),
+        (folder.unlink, "x", FileNotFoundError),
+        (folder.rmdir, "x", FileNotFoundError),
+        (folder.rmdir, "a", OSError),
+    ):
+        with pytest.raises(error):
+            call(path)

@@ -1,0 +1,200 @@
+"""The keeper: the thread of a daemon that owns, publishes, hands over and loses a workspace on a real folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from data_engine.errors import OwnedElsewhereError
+from data_engine.lease.folder import OsFolder
+from data_engine.lease.keeper import Keeper
+from data_engine.lease.lease import Observer
+from data_engine.lease.protocol import Identity, Limits
+from data_engine.ledger.aside import perform
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.share import Share
+from data_engine.model import RunFinished, RunStarted
+
+LIMITS = Limits(0.15, 0.6)
+
+
+class Machine:
+    """One workstation: its ledger and its keeper."""
+
+    def __init__(self, name: str, share: Path, state: Path, *, daemon: str = "daemon", **more: object) -> None:
+        self.ledger = Ledger.open(state / name / "ledger.sqlite")
+        me = Identity(name, f"{name}-{daemon}", f"{name.upper()}-PC", os.getpid(), "1", f"{name}-lock", "one host")
+        self.share = Share(self.ledger, share, perform=perform)
+        observer = Observer(OsFolder(share), me, workspace="w", limits=LIMITS, holds_lock=lambda: True)
+        self.keeper = Keeper(observer, self.share, me, LIMITS, **more)  # type: ignore[arg-type]
+        self.keeper.start()
+
+    def run(self, run_id: str) -> None:
+        """Record a run that went well."""
+        self.ledger.record(RunStarted(run_id, "claims", "Claims", None, time.time()))
+        self.ledger.record(RunFinished(run_id, "success", time.time(), 0.1))
+
+    def runs(self) -> set[str]:
+        """The ids of the runs it knows."""
+        return {run.run_id for run in self.ledger.runs()}
+
+    def close(self, *, release: bool = True) -> None:
+        self.keeper.close(release=release)
+        self.ledger.close()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
+    share = tmp_path / "share"
+    share.mkdir()
+    made: list[Machine] = []
+
+    def make(name: str, **more: object) -> Machine:
+        made.append(Machine(name, share, tmp_path / "state", **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close(release=False)
+
+
+def until(question: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """Return when the answer is true."""
+    end_s = time.monotonic() + timeout_s
+    while not question():
+        assert time.monotonic() < end_s, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., Machine]) -> None:
+    """Rows of the owner are in the ledgers of all who look; a second machine is refused, and told whom to ask."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    assert anna.keeper.can_work()
+
+    anna.run("r1")
+    until(lambda: ben.runs() == {"r1"})
+    with pytest.raises(OwnedElsewhereError, match="owned by ANNA-PC") as refused:
+        ben.keeper.own().result(10)
+    assert "lease request" in str(refused.value.mend)
+    assert not ben.keeper.can_work()
+
+
+def test_what_was_recorded_before_owning_is_published_by_the_first_commit(machine: Callable[..., Machine]) -> None:
+    anna, ben = machine("anna"), machine("ben")
+    ben.run("by-hand")
+    anna.keeper.own().result(10)
+    anna.run("r1")
+    until(lambda: "r1" in ben.runs())
+    anna.keeper.release().result(10)
+
+    ben.keeper.own().result(10)
+    until(lambda: anna.runs() == {"r1", "by-hand"})
+
+
+def test_a_request_waits_for_consent_and_the_requester_then_claims_by_itself(machine: Callable[..., Machine]) -> None:
+    anna, ben, carl = machine("anna"), machine("ben"), machine("carl")
+    anna.keeper.own().result(10)
+    anna.keeper.set_engine(True)
+    ben.keeper.request("cli").result(10)
+
+    until(lambda: anna.keeper.standing.lease.state == "control_requested")
+    time.sleep(LIMITS.stale_after_s)
+    assert anna.keeper.can_work()  # nothing happens by itself
+    requested_by = anna.keeper.standing.lease.requested_by
+    assert requested_by is not None
+    assert requested_by["host_name"] == "BEN-PC"
+
+    anna.keeper.release(to_requester=True).result(10)
+    assert not anna.keeper.can_work()
+    until(ben.keeper.can_work)
+    assert ben.keeper.standing.engine_on
+    assert not carl.keeper.can_work()
+    until(lambda: anna.keeper.standing.lease.requested_by is None)
+
+
+def test_a_dead_owner_is_taken_over_by_a_person_only_after_its_silence(machine: Callable[..., Machine]) -> None:
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    anna.run("r1")
+    until(lambda: ben.runs() == {"r1"})
+    anna.close(release=False)  # it says nothing any more
+
+    with pytest.raises(OwnedElsewhereError):
+        ben.keeper.take_over().result(10)
+    until(lambda: ben.keeper.standing.lease.state == "takeover_available")
+    with pytest.raises(OwnedElsewhereError, match="takeover available"):
+        ben.keeper.own().result(10)  # an engine that starts asks a person first
+    ben.keeper.take_over().result(10)
+    assert ben.keeper.can_work()
+
+
+def test_takeover_auto_goes_on_with_an_engine_that_was_on(machine: Callable[..., Machine]) -> None:
+    anna, ben = machine("anna"), machine("ben", takes_over_by_itself=lambda: True)
+    anna.keeper.own().result(10)
+    anna.keeper.set_engine(True)
+    until(lambda: ben.keeper.standing.lease.engine_on)
+    assert ben.keeper.is_waiting
+    anna.close(release=False)
+
+    until(ben.keeper.can_work)
+    assert ben.keeper.standing.engine_on
+
+
+def test_an_owner_that_was_taken_over_learns_it_and_keeps_its_rows(machine: Callable[..., Machine]) -> None:
+    """A frozen owner that wakes up is fenced, says by whom, and what it recorded is published when it owns again."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    freeze = anna.keeper._wish(lambda: time.sleep(LIMITS.stale_after_s * 2.5))
+    until(lambda: ben.keeper.standing.lease.state == "takeover_available")
+    assert not anna.keeper.can_work()  # its deadline has passed before anybody may take over
+    ben.keeper.take_over().result(10)
+    anna.run("late")
+    freeze.result(10)
+
+    until(lambda: anna.keeper.standing.lost_to == "BEN-PC")
+    assert anna.runs() == {"late"}
+    ben.keeper.release().result(10)
+    anna.keeper.own().result(10)
+    until(lambda: ben.runs() == {"late"})
+
+
+def test_a_daemon_of_the_same_machine_goes_on_at_once(machine: Callable[..., Machine], tmp_path: Path) -> None:
+    """The same local lock proves that the owner is dead."""
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    anna.close(release=False)
+    again = Machine("anna", tmp_path / "share", tmp_path / "state", daemon="second-daemon")
+    try:
+        started_s = time.monotonic()
+        again.keeper.own().result(10)
+        assert time.monotonic() - started_s < LIMITS.stale_after_s
+    finally:
+        again.close()
+
+
+def test_a_place_that_cannot_be_owned_is_observed_only(machine: Callable[..., Machine]) -> None:
+    ben = machine("ben", unfit=lambda: "Dropbox copies this folder")
+
+    with pytest.raises(OwnedElsewhereError, match="only observe the workspace: Dropbox"):
+        ben.keeper.own().result(10)
+
+
+def test_an_owner_whose_share_is_away_lapses_and_goes_on_when_it_is_back(
+    machine: Callable[..., Machine], tmp_path: Path
+) -> None:
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    (tmp_path / "share").rename(tmp_path / "away")
+
+    until(lambda: not anna.keeper.can_work())
+    assert anna.keeper.standing.token is not None
+    until(lambda: anna.keeper.standing.trouble is not None)
+    anna.run("meanwhile")
+    (tmp_path / "away").rename(tmp_path / "share")
+    until(anna.keeper.can_work)
+    until(lambda: anna.keeper.standing.trouble is None)

@@ -1,0 +1,245 @@
+"""The decisions of the protocol as plain values: limits, records, the rule of silence, folding."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_engine.errors import FlowValidationError
+from data_engine.lease.protocol import (
+    FORMAT,
+    Damaged,
+    Entry,
+    Fold,
+    Identity,
+    LeaseRecord,
+    Limits,
+    NewerFormat,
+    Request,
+    Segment,
+    Sighting,
+    decode,
+    encode,
+    entry_of,
+    folded,
+    is_of_this_machine,
+    looked,
+    next_entry,
+    request_of,
+)
+
+A = Identity("A", "A1", "ANNA-PC", 7, "1.0", "lock-A", "host-A")
+LIMITS = Limits(30, 90)
+SEGMENTS = tuple(Segment(f"{n:010d}-{letter}.parquet", n, "00") for n, letter in enumerate("abcde"))
+CLAIM = Entry(4, "claim", 4, "n4", A, True, LIMITS, files={"runs": SEGMENTS})
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_s", "stale_after_s"),
+    [(0, 90), (-1, 90), (31, 90), (30, 0), (math.nan, 90), (30, math.nan), (30, math.inf), ("30", 90), (None, None)],
+)
+def test_limits_that_cannot_hold_are_refused(heartbeat_s: float, stale_after_s: float) -> None:
+    """Three heartbeats must fit into the threshold."""
+    with pytest.raises(FlowValidationError, match="do not go together"):
+        Limits(heartbeat_s, stale_after_s)
+
+
+@given(st.floats(0.01, 1e5), st.floats(1.0, 100.0))
+def test_every_limit_scales_so_that_the_margins_stay(heartbeat_s: float, ratio: float) -> None:
+    """Clocks that run 10 % apart never let an owner work while an observer may take over, whatever the settings."""
+    limits = Limits(heartbeat_s, 3 * heartbeat_s * ratio)
+
+    assert limits.heartbeat_s < limits.renew_after_s < limits.work_deadline_s < limits.stale_after_s
+    assert limits.work_deadline_s / 0.9 < limits.stale_after_s / 1.1
+    seen_within_s = limits.stale_after_s * 2 / 9
+    assert limits.renew_after_s / 0.9 + seen_within_s + limits.poll_s <= limits.stale_after_s / 1.1 * 1.0001
+    assert limits.poll_s < limits.max_gap_s
+
+
+def test_an_entry_comes_back_as_it_was_written() -> None:
+    """Every field survives the share."""
+    entry = replace(CLAIM, handoff_to="B", handoff_name="BERT-PC", at_utc="2026-01-01T00:00:00+00:00")
+
+    assert entry_of(encode(entry.record()), 4) == entry
+
+
+def test_fields_nobody_knows_are_ignored() -> None:
+    """An older Data Engine reads what a newer one of the same format wrote."""
+    record = CLAIM.record() | {"colour": "blue"}
+    record["files"]["later_table"] = [["0000000004-x.parquet", 1, "00"]]
+
+    entry = entry_of(encode(record), 4)
+
+    assert replace(entry, files={"runs": SEGMENTS}) == CLAIM
+    assert next_entry(entry, "commit", A, "n5", "").files["later_table"][0].name == "0000000004-x.parquet"
+
+
+def test_a_higher_format_is_told_with_its_version() -> None:
+    """It is not taken for damage that could be repaired."""
+    record = CLAIM.record() | {"format": FORMAT + 1, "app_version": "9.1", "files": "another shape"}
+
+    with pytest.raises(NewerFormat, match=r"generation 4 was written by Data Engine 9\.1"):
+        entry_of(encode(record), 4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": 5},
+        {"kind": "surprise"},
+        {"token": "4"},
+        {"files": []},
+        {"files": {"runs": [["0000000004-x.parquet", 1]]}},
+        {"files": {"runs": [["../../0000000004-x.parquet", 1, "00"]]}},
+        {"files": {"../runs": [["0000000004-x.parquet", 1, "00"]]}},
+        {"files": {"runs": [["0000000004-x.parquet", "many", "00"]]}},
+        {"heartbeat_s": -1},
+        {"stale_after_s": "soon"},
+    ],
+)
+def test_what_is_no_entry_is_damaged(changes: dict[str, object]) -> None:
+    """A right checksum over a wrong content, also one that points outside its folder, is never believed."""
+    with pytest.raises(Damaged):
+        entry_of(encode(CLAIM.record() | changes), 4)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_damaged(data: bytes) -> None:
+    """Nothing else leaks."""
+    with pytest.raises(Damaged):
+        decode(data)
+
+
+@given(st.integers(0, 400), st.integers(1, 255))
+def test_one_changed_byte_is_noticed(at: int, change: int) -> None:
+    """The checksum covers all of the entry."""
+    data = bytearray(encode(CLAIM.record()))
+    data[at % len(data)] ^= change
+
+    with pytest.raises(Damaged):
+        entry_of(bytes(data), 4)
+
+
+def test_a_request_that_is_none_is_damaged() -> None:
+    """A request has no right to break the owner's look."""
+    for record in ({}, {"workspace": "w", "request_id": 4, "beat": "x", "requester_machine_id": []}):
+        with pytest.raises(Damaged):
+            request_of(encode(record))
+
+
+def test_records_are_json_that_people_can_read() -> None:
+    """One line of checksum, one of JSON."""
+    head, body = encode(CLAIM.record()).decode().split("\n")
+
+    assert (len(head), json.loads(body)["host_name"], json.loads(body)["format"]) == (16, "ANNA-PC", 1)
+
+
+def test_a_claim_inherits_all_but_the_token_and_the_limits() -> None:
+    """The engine's state and the history travel with the workspace; a hand-over is over once it was taken."""
+    released = next_entry(CLAIM, "release", A, "n5", "", handoff_to="B", handoff_name="BERT-PC")
+    theirs = Identity("B", "B1")
+
+    claim = next_entry(released, "claim", theirs, "n6", "now", limits=Limits(1, 3))
+
+    assert claim == Entry(6, "claim", 6, "n6", theirs, True, Limits(1, 3), at_utc="now", files={"runs": SEGMENTS})
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("bc", "aNde"),
+        ("ab", "Ncde"),
+        ("e", "abcdN"),
+        ("abcde", "N"),
+        ("xy", "abcde"),
+    ],
+)
+def test_a_fold_takes_the_place_of_its_segments(names: str, expected: str) -> None:
+    """All others are kept, in order; when none is there any more it was done already."""
+    named = {s.name[11]: s for s in SEGMENTS}
+    new = Segment("0000000009-N.parquet", 9, "00")
+    fold = Fold(tuple(f"{'abcdexy'.index(letter):010d}-{letter}.parquet" for letter in names), b"")
+
+    kept = folded("runs", SEGMENTS, fold, new)
+
+    assert [s.name[11] for s in kept] == list(expected)
+    assert set(kept) - {new} <= set(named.values())
+
+
+def test_a_fold_that_would_change_the_order_or_guess_is_refused() -> None:
+    """Readers take the later of two rows with one key."""
+    names = [segment.name for segment in SEGMENTS]
+    new = Segment("0000000009-N.parquet", 9, "00")
+
+    with pytest.raises(ValueError, match="no neighbours"):
+        folded("runs", SEGMENTS, Fold((names[0], names[2]), b""), new)
+    with pytest.raises(ValueError, match="1 of the segments to fold are not there"):
+        folded("runs", SEGMENTS, Fold((names[0], "0000000000-x.parquet"), b""), new)
+    assert folded("runs", SEGMENTS, Fold((names[0], names[2]), None), None) == (SEGMENTS[1], *SEGMENTS[3:])
+
+
+def lease(beat: int, token: int = 4) -> LeaseRecord:
+    return LeaseRecord("w", token, beat, "A")
+
+
+def look(seen: Sighting, at_s: float, record: LeaseRecord | None, entry: Entry = CLAIM) -> Sighting:
+    return looked(seen, entry, record, None, before_s=at_s, after_s=at_s, limits=LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("record", "entry", "begins_anew"),
+    [
+        (lease(6), CLAIM, True),
+        (lease(5), replace(CLAIM, number=5), True),
+        (lease(5), CLAIM, False),
+        (lease(4), CLAIM, False),
+        (None, CLAIM, False),
+        (lease(9, token=3), CLAIM, False),
+        (lease(99), replace(CLAIM, number=3), False),
+    ],
+    ids=["next beat", "next generation", "same beat", "older beat", "no heartbeat", "another token", "older list"],
+)
+def test_only_a_step_forward_ends_the_silence(record: LeaseRecord | None, entry: Entry, begins_anew: bool) -> None:
+    """What is missing, older, or of another owner is no news."""
+    seen = look(look(Sighting(), 1000, lease(5)), 1010, lease(5))
+
+    after = look(seen, 1020, record, entry)
+
+    assert after.silent_since_s == (1020 if begins_anew else 1000)
+    assert after.mark >= seen.mark
+
+
+def test_a_hole_in_the_looking_is_no_silence() -> None:
+    """30 s between two looks count, 30.1 s do not."""
+    seen = look(Sighting(), 1000, lease(5))
+
+    assert look(seen, 1030, lease(5)).silent_since_s == 1000
+    assert look(seen, 1030.1, lease(5)).silent_since_s == 1030.1
+    assert look(seen, 1030.1, lease(5)).moved_s == 1000
+
+
+@pytest.mark.parametrize("change", ["machine_id", "lock_id", "host_id"])
+def test_only_the_very_same_machine_is_a_predecessor(change: str) -> None:
+    """A home folder on two hosts, a machine id in an image, or a cloned state root do not match."""
+    successor = replace(A, daemon_id="A2")
+    other: dict[str, Any] = {change: "other"}
+    none: dict[str, Any] = {change: ""}
+
+    assert is_of_this_machine(CLAIM, successor)
+    assert not is_of_this_machine(CLAIM, replace(successor, **other))
+    assert not is_of_this_machine(replace(CLAIM, by=replace(A, **none)), replace(successor, **none))
+    assert not is_of_this_machine(CLAIM, A)
+
+
+def test_requests_come_back_as_they_were_written() -> None:
+    """Every field survives the share."""
+    request = Request("w", "r1", 3, "B", "BERT-PC", "B1", 8, "cli", "2026-01-01T00:00:00+00:00")
+    record = {name: getattr(request, name) for name in request.__dataclass_fields__}
+
+    assert request_of(encode(record)) == request

@@ -1,0 +1,69 @@
+"""The product's lease under random schedules with faults: nothing is lost, no two own, no two work at once.
+
+`python -m tests.soak.lease N` runs more.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_engine.lease.protocol import Limits
+from tests.lease.schedules import violation_of, violations
+from tests.lease.simulated_share import Profile
+
+FIXED = 1000
+FRESH = 100
+KEPT = (5_002_890, 5_004_360, 5_013_438, 5_018_192)
+"""Fresh seeds that broke something once: a repair by the limits of an owner before, or by when a look began."""
+
+
+@pytest.mark.parametrize("first", range(0, FIXED, 250))
+def test_fixed_schedules_break_nothing(first: int) -> None:
+    """Crashes, lost answers, pauses, old caches, full disks, damage: every invariant holds, and takeover comes in time."""
+    found, counts = violations([*range(first, first + 250), *(KEPT if first == 0 else ())])
+
+    assert found == []
+    assert counts["liveness phase"] >= 250
+    for event in ("takeover", "hand-over", "fold", "fault: crash", "fault: error, but done", "fault: stale answer"):
+        assert counts[event] > 0, event
+
+
+def test_fresh_schedules_break_nothing() -> None:
+    """A failing seed is shown: keep it in KEPT."""
+    first = random.SystemRandom().randrange(10**9)
+
+    assert violations(range(first, first + FRESH))[0] == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    crash=st.sampled_from([0, 0.01, 0.03]),
+    lost=st.sampled_from([0, 0.01, 0.05]),
+    damage=st.sampled_from([0, 0.005]),
+    replaces_empty=st.booleans(),
+    heartbeat_s=st.sampled_from([10, 30]),
+)
+def test_drawn_faults_break_nothing(
+    seed: int, crash: float, lost: float, damage: float, replaces_empty: bool, heartbeat_s: float
+) -> None:
+    """Also with clocks that run five times too fast, caches of minutes and clocks that stop in sleep."""
+    profile = Profile(
+        timing_holds=False,
+        p_crash=crash,
+        p_error_after=lost,
+        p_damage=damage,
+        replaces_empty=replaces_empty,
+        cache_s=120,
+        p_cache=0.6,
+        p_slow=0.2,
+        p_blind=0.5,
+        rates=(0.2, 5.0),
+        limits=(Limits(heartbeat_s, 3 * heartbeat_s), Limits(30, 90)),
+    )
+
+    assert violation_of(seed, profile=profile)[0] is None
