@@ -1,0 +1,350 @@
+"""What the panel can ask for, by name: one table of requests, used by the Jupyter server and by the kernel.
+
+Every request takes JSON and gives JSON. It runs in a thread of the caller's and imports no code of an author's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from data_engine import __version__
+from data_engine.client import Workspace
+from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.flow.debug import json_safe
+from data_engine.workspace.layout import is_workspace
+from data_engine.workspace.machine import (
+    load_machine_settings,
+    machine_id,
+    machine_settings_path,
+    save_machine_settings,
+)
+from data_engine.workspace.provision import provision_workspace
+from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
+from jupyter_extension.details import debug_frames, flow_details, run_details
+from jupyter_extension.feed import daemon_of, from_child
+from jupyter_extension.inspect_child import ask_child
+from jupyter_extension.template import new_flow_notebook
+from jupyter_extension.view import as_json
+
+Args: TypeAlias = Mapping[str, Any]
+
+
+def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
+    """The answer to a request about the workspace at `root`: `{"result": ...}` or `{"error": {what, where, mend}}`.
+
+    Example:
+        >>> answer(None, "dance", {})["error"]["what"]
+        "the panel knows no action 'dance'"
+    """
+    try:
+        if action in _ANYWHERE:
+            return {"result": _ANYWHERE[action](root, args)}
+        if action not in _IN_WORKSPACE:
+            raise FlowValidationError(
+                f"the panel knows no action {action!r}",
+                where="the request",
+                mend="restart JupyterLab and reload the page: one of the two is older than the package",
+            )
+        if root is None:
+            raise WorkspaceError("no workspace is chosen", where="the panel", mend="choose one at the top of the panel")
+        return {"result": _IN_WORKSPACE[action](Workspace(root), args)}
+    except FlowValidationError as error:
+        return {"error": error.as_dict()}
+    except Exception as error:  # whatever it is, the page must be told
+        what = f"{action} failed: {type(error).__name__}: {error}"
+        return {"error": {"what": what, "where": None, "mend": "`data-engine doctor` checks this machine"}}
+
+
+def place_of(ws: Workspace) -> dict[str, str]:
+    """What tells this workspace, as this machine keeps it, from any other place of the same name."""
+    local = ws.home.local
+    return {
+        "root": str(ws.root),
+        "identity": local.identity,
+        "machine_id": machine_id(),
+        "runtime_dir": str(local.runtime_dir),
+    }
+
+
+def is_here(place: Mapping[str, Any]) -> bool:
+    """Whether this process sees the same workspace with the same state of the same machine."""
+    try:
+        return place_of(Workspace(str(place.get("root", "")))) == dict(place)
+    except FlowValidationError:
+        return False
+
+
+# -- of a workspace ------------------------------------------------------------------------------------------------
+
+
+def _start_daemon(ws: Workspace, args: Args) -> str:
+    ws.start()
+    return "The daemon runs; it outlives this kernel and JupyterLab."
+
+
+def _shutdown(ws: Workspace, args: Args) -> str:
+    ws.stop_engine()
+    ws.shutdown()
+    return "The daemon ends when its running work is done."
+
+
+def _kill(ws: Workspace, args: Args) -> str:
+    return "Ended the daemon and its workers." if ws.kill() else "No daemon was running."
+
+
+def _start_engine(ws: Workspace, args: Args) -> str:
+    ws.start_engine()
+    return "The engine is on."
+
+
+def _stop_engine(ws: Workspace, args: Args) -> str:
+    ws.stop_engine()
+    return "The engine is off; running work finishes."
+
+
+def _run(ws: Workspace, args: Args) -> dict[str, Any]:
+    name = _text(args, "flow")
+    params = args.get("params") or {}
+    run_ids = ws.run(name, wait=False, source=args.get("source"), params=params)
+    if not run_ids:
+        return {"run_ids": [], "said": f"{name} has no source file to run with."}
+    return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} asked for."}
+
+
+def _stop_run(ws: Workspace, args: Args) -> str:
+    for run_id in _run_ids(ws, args):
+        ws.stop_run(run_id)
+    return "It ends at its next step, item, or log line."
+
+
+def _kill_run(ws: Workspace, args: Args) -> str:
+    for run_id in _run_ids(ws, args):
+        ws.kill_run(run_id)
+    return "Its process was ended."
+
+
+def _run_ids(ws: Workspace, args: Args) -> list[str]:
+    if "run_id" in args:
+        return [_text(args, "run_id")]
+    flow, daemon = _text(args, "flow"), daemon_of(ws)
+    active = [] if daemon is None else daemon.get("/status")["active_runs"]
+    found = [run["run_id"] for run in active if run["flow"] == flow and run["in_daemon"]]
+    if not found:
+        raise FlowValidationError(f"no run of {flow} is under way", where="the panel", mend="it has just ended")
+    return found
+
+
+def _retry(ws: Workspace, args: Args) -> str:
+    ws.retry(args.get("flow"), args.get("source"))
+    return "What was held is due again."
+
+
+def _enable(ws: Workspace, args: Args) -> str:
+    ws.enable(_text(args, "flow"))
+    return f"{args['flow']} runs by itself when the engine is on."
+
+
+def _disable(ws: Workspace, args: Args) -> str:
+    ws.disable(_text(args, "flow"))
+    return f"{args['flow']} runs by hand only."
+
+
+def _deploy(ws: Workspace, args: Args) -> str:
+    flow = args.get("flow")
+    daemon = daemon_of(ws)
+    if daemon is not None:
+        daemon.post("/deploy", {"flow": flow}, timeout_s=60.0)
+    else:
+        from_child(ws.root, "deploy", *([] if flow is None else [str(flow)]))
+    return f"Production runs {flow or 'every good module'} as it is now."
+
+
+def _reset(ws: Workspace, args: Args) -> str:
+    flow = args.get("flow")
+    count = ws.reset(flow)
+    return f"Forgot {count} run{'' if count == 1 else 's'} of {flow or 'every flow'}; its files are new again."
+
+
+def _lease(ws: Workspace, args: Args) -> str:
+    does = _text(args, "do")
+    if does == "request":
+        ws.request_control()
+        return "Control requested: its owner is asked, and this workstation has it once they agree."
+    if does == "withdraw":
+        ws.withdraw_request()
+        return "Control is requested no longer."
+    if does == "release":
+        ws.release_control(now=bool(args.get("now", False)))
+        return "Control is given up when running work is done." if not args.get("now") else "Control is given up now."
+    if does == "take-over":
+        ws.take_over()
+        return "This workstation has control."
+    if does == "repair":
+        return ws.repair_lease()
+    raise FlowValidationError(f"the lease knows no {does!r}", where="the panel", mend="reload the page")
+
+
+def _flow(ws: Workspace, args: Args) -> Any:
+    return as_json(flow_details(ws, _text(args, "flow"), limit=int(args.get("limit", 100))))
+
+
+def _run_details(ws: Workspace, args: Args) -> Any:
+    return as_json(run_details(ws, _text(args, "run_id")))
+
+
+def _debug(ws: Workspace, args: Args) -> Any:
+    return {"frames": debug_frames(ws)}
+
+
+def _clear_debug(ws: Workspace, args: Args) -> str:
+    count = 0
+    for path in ws.home.local.debug_dir.glob("*__*"):
+        path.unlink(missing_ok=True)
+        count += path.suffix == ".json"
+    return f"Removed {count} saved frame{'' if count == 1 else 's'}."
+
+
+def _inspect(ws: Workspace, args: Args) -> Any:
+    path = os.path.join(ws.layout.flow_modules_dir, os.path.expanduser(_text(args, "path")))
+    return ask_child({**args, "path": os.path.normpath(path)})
+
+
+def _new_flow(ws: Workspace, args: Args) -> Any:
+    return {"path": str(new_flow_notebook(ws.layout.flow_modules_dir, str(args.get("name") or "new_flow")))}
+
+
+def _settings(ws: Workspace, args: Args) -> Any:
+    settings = ws.home.settings()
+    return {
+        "machine": _machine(),
+        "interpreter": _interpreter(ws),
+        "workspace": {
+            "file": str(ws.layout.settings_path),
+            "warnings": list(settings.warnings),
+            "values": json_safe(settings),
+        },
+        "places": {
+            "flow_modules": str(ws.layout.flow_modules_dir),
+            "databases": str(ws.layout.databases_dir),
+            "history": str(ws.home.local.ledger_path),
+            "daemon_log": str(ws.home.local.daemon_log_path),
+        },
+        "version": __version__,
+    }
+
+
+def _set_interpreter(ws: Workspace, args: Args) -> str:
+    text = str(args.get("path") or "").strip()
+    ws.set_interpreter(text or None)
+    return f"Runs use {text}." if text else "Runs use the Python of whoever starts the daemon."
+
+
+# -- of any place --------------------------------------------------------------------------------------------------
+
+
+def _workspaces(root: str | None, args: Args) -> Any:
+    """The workspaces that could be meant: of the collection, beside the one shown, and under the places given."""
+    found: dict[str, str] = {}
+    machine = load_machine_settings()
+    collection = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT") or machine.collection_root
+    places = [collection, Path(root).parent if root else None, *args.get("near", [])]
+    selected = None
+    with suppress(FlowValidationError):
+        selected = str(select_workspace().root)
+        places.append(Path(selected).parent)
+    if root is not None and not is_workspace(root):
+        root = None
+    for given in filter(None, [root, selected]):
+        found[str(given)] = Path(str(given)).name
+    for place in filter(None, places):
+        for layout in discover_workspaces(place):
+            found.setdefault(str(layout.root), layout.workspace_id)
+    first = root or selected or (next(iter(found)) if len(found) == 1 else None)
+    listed = [{"root": path, "id": name} for path, name in sorted(found.items(), key=lambda item: item[1].casefold())]
+    return {"workspaces": listed, "selected": first, "machine_id": machine_id()}
+
+
+def _save_settings(root: str | None, args: Args) -> str:
+    text = str(args.get("collection_root", "")).strip()
+    save_machine_settings(collection_root=Path(os.path.expanduser(text)) if text else None)
+    return f"Workspace folder: {text}" if text else "Workspace folder is not configured."
+
+
+def _use(root: str | None, args: Args) -> str:
+    layout = use_workspace(Path(_text(args, "path")))
+    return f"{layout.workspace_id} is meant from now on where nothing nearer names one."
+
+
+def _provision(root: str | None, args: Args) -> Any:
+    text = os.path.expanduser(_text(args, "path"))
+    if not os.path.isabs(text):
+        collection = load_machine_settings().collection_root
+        if collection is None:
+            raise WorkspaceError(f"{text!r} is not an absolute path", where="the panel", mend="give the full path")
+        text = str(collection / text)
+    made = provision_workspace(text)
+    names = ", ".join(str(path.relative_to(made.root)) for path in made.created if made.root in path.parents)
+    said = f"Provisioned {made.root.name}: {f'created {names}' if names else 'nothing was missing'}."
+    return {"root": str(made.root), "said": said}
+
+
+def _machine() -> dict[str, Any]:
+    settings = load_machine_settings()
+    return {
+        "file": str(machine_settings_path()),
+        "collection_root": None if settings.collection_root is None else str(settings.collection_root),
+        "default_workspace": settings.default_workspace,
+        "machine_id": machine_id(),
+    }
+
+
+def _interpreter(ws: Workspace) -> dict[str, str]:
+    """The Python that workers use."""
+    executable = ws.interpreter()
+    is_venv = (Path(executable).parent.parent / "pyvenv.cfg").is_file()
+    return {"executable": executable, "kind": "virtual environment" if is_venv else "system or global"}
+
+
+def _text(args: Args, name: str) -> str:
+    value = args.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise FlowValidationError(f"{name} must be a text, not {value!r}", where="the panel", mend=f"give {name}")
+    return value
+
+
+_IN_WORKSPACE: dict[str, Callable[[Workspace, Args], Any]] = {
+    "start_daemon": _start_daemon,
+    "shutdown": _shutdown,
+    "kill": _kill,
+    "start_engine": _start_engine,
+    "stop_engine": _stop_engine,
+    "run": _run,
+    "stop_run": _stop_run,
+    "kill_run": _kill_run,
+    "retry": _retry,
+    "enable": _enable,
+    "disable": _disable,
+    "deploy": _deploy,
+    "reset": _reset,
+    "lease": _lease,
+    "flow": _flow,
+    "run_details": _run_details,
+    "debug": _debug,
+    "clear_debug": _clear_debug,
+    "inspect": _inspect,
+    "new_flow": _new_flow,
+    "settings": _settings,
+    "set_interpreter": _set_interpreter,
+}
+_ANYWHERE: dict[str, Callable[[str | None, Args], Any]] = {
+    "workspaces": _workspaces,
+    "save_settings": _save_settings,
+    "use": _use,
+    "provision": _provision,
+}
+CHANGES = frozenset(_IN_WORKSPACE) - {"flow", "run_details", "debug", "inspect", "settings", "clear_debug"}
+"""The actions after which the status may be another."""

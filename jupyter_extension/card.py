@@ -1,0 +1,297 @@
+"""What is shown in a cell, as a value: a title, facts, pictures and tables; as HTML and, for a terminal, as text.
+
+The HTML stands alone: no scripts, nothing loaded, colours from JupyterLab's theme (or VS Code's), else light or dark as
+the system is.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TypeAlias
+
+from jupyter_extension.marks import Mark, icon_svg
+
+_SHORT = 44
+
+MOST_ROWS = 20
+"""Tables in a cell hold so many rows; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text in the fixed font: a path, an id, a line of code. `whole` is shown when the pointer rests on it."""
+
+    text: str
+    whole: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Faint:
+    """Text that matters less."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Text in the fixed font that leads to a place in JupyterLab, such as a cell."""
+
+    text: str
+    href: str
+
+
+Cell: TypeAlias = str | Code | Faint | Link | Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns and rows; the columns in `right` are aligned so. `more` rows are not shown."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    right: tuple[str, ...] = ()
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An SVG element, safe to embed, and the same in words (none where a table tells it anyway)."""
+
+    svg: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence with a mark in front, and below it the way out."""
+
+    mark: Mark
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines in the fixed font, such as code; folded away under a `summary` where there is one.
+
+    What is `only_folded` is left out where nothing can be folded: in text.
+    """
+
+    lines: tuple[str, ...]
+    summary: str = ""
+    only_folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Names with what they stand for, one under the other; those that stand for nothing are left out."""
+
+    pairs: tuple[tuple[str, Cell], ...]
+
+
+Part: TypeAlias = Table | Picture | Note | Lines | Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One output: a title with a few facts beside it, and what is below."""
+
+    title: str
+    facts: tuple[Cell, ...] = ()
+    parts: tuple[Part, ...] = ()
+    tone: str = ""
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = (), total: int = 0
+) -> Table:
+    """A table without the columns that are empty in every row; `total` counts all rows when only some are given."""
+    given = [tuple(row) for row in rows]
+    full = [n for n in range(len(columns)) if not given or any(_plain(row[n]) for row in given)]
+    kept = tuple(tuple(row[n] for n in full) for row in given)
+    return Table(tuple(columns[n] for n in full), kept, tuple(right), max(0, total - len(given)))
+
+
+# -- as HTML -------------------------------------------------------------------------------------------------------
+
+
+def html(card: Card) -> str:
+    """The card as one HTML element with its own style."""
+    edge = f" de-edge-{card.tone}" if card.tone else ""
+    return f'<div class="de-card{edge}">{STYLE}{_head(card)}{"".join(map(_part, card.parts))}</div>'
+
+
+def _head(card: Card) -> str:
+    facts = "".join(f'<span class="de-fact">{_cell(fact)}</span>' for fact in card.facts)
+    return f'<div class="de-head"><span class="de-title">{clean(card.title)}</span>{facts}</div>'
+
+
+def _part(part: Part) -> str:
+    if isinstance(part, Picture):
+        return f'<div class="de-picture">{part.svg}</div>'
+    if isinstance(part, Note):
+        mend = f'<div class="de-mend">{clean(part.mend)}</div>' if part.mend else ""
+        return f'<div class="de-note">{icon_svg(part.mark)}<div>{clean(part.mark.word)}{mend}</div></div>'
+    if isinstance(part, Lines):
+        lines = clean("\n".join(part.lines))
+        code = f'<div class="de-lines">{lines}</div>' if part.lines else ""
+        return f"<details><summary>{clean(part.summary)}</summary>{code}</details>" if part.summary else code
+    if isinstance(part, Pairs):
+        given = [(name, _cell(cell)) for name, cell in part.pairs]
+        return f'<dl class="de-pairs">{"".join(f"<dt>{clean(name)}</dt><dd>{cell}</dd>" for name, cell in given if cell)}</dl>'
+    return _table(part)
+
+
+def _table(part: Table) -> str:
+    right = [column in part.right for column in part.columns]
+    head = "".join(
+        f'<th scope="col"{_kind(at, False)}>{clean(column)}</th>'
+        for at, column in zip(right, part.columns, strict=True)
+    )
+    rows = "".join(
+        f"<tr>{''.join(f'<td{_kind(at, len(_plain(cell)) > _SHORT)}>{_cell(cell)}</td>' for at, cell in zip(right, row, strict=True))}</tr>"
+        for row in part.rows
+    )
+    more = f'<div class="de-more">and {part.more:,} more</div>' if part.more else ""
+    return f'<div class="de-scroll"><table class="de-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
+
+
+def _kind(is_right: bool, may_wrap: bool) -> str:
+    return ' class="de-right"' if is_right else ' class="de-wrap"' if may_wrap else ""
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, Mark):
+        return f'<span class="de-mark">{icon_svg(cell)}<span>{clean(cell.word)}</span></span>'
+    if isinstance(cell, Code):
+        tip = f' title="{clean(cell.whole)}"' if cell.whole and cell.whole != cell.text else ""
+        return f'<span class="de-code"{tip}>{clean(cell.text)}</span>' if cell.text else ""
+    if isinstance(cell, Link):
+        return f'<a class="de-code" href="{clean(cell.href)}">{clean(cell.text)}</a>'
+    if isinstance(cell, Faint):
+        return f'<span class="de-faint">{clean(cell.text)}</span>'
+    return clean(cell)
+
+
+def clean(text: str) -> str:
+    """`text` for HTML and SVG: markup escaped, and what no XML may hold (control letters, halves of pairs) replaced."""
+    if text.isascii() and text.isprintable():
+        return escape(text)
+    return escape("".join(letter if _may_stand(letter) else "\ufffd" for letter in text))
+
+
+def _may_stand(letter: str) -> bool:
+    code = ord(letter)
+    return letter in "\t\n" or (
+        code >= 0x20 and not 0x7F <= code < 0xA0 and not 0xD800 <= code < 0xE000 and code & 0xFFFE != 0xFFFE
+    )
+
+
+_COLOURS = {
+    "fg": ("--jp-ui-font-color1", "--vscode-foreground", "#212121", "#e3e3e3"),
+    "dim": ("--jp-ui-font-color2", "--vscode-descriptionForeground", "#616161", "#a8a8a8"),
+    "line": ("--jp-border-color3", "--vscode-panel-border", "#e8e8e8", "#3c3c3c"),
+    "back": ("--jp-layout-color1", "--vscode-editor-background", "#ffffff", "#1e1e1e"),
+    "soft": ("--jp-layout-color2", "--vscode-textCodeBlock-background", "#f5f5f5", "#2b2b2b"),
+    "accent": ("--jp-brand-color1", "--vscode-textLink-foreground", "#1976d2", "#64b5f6"),
+    "good": ("--jp-success-color1", "--vscode-testing-iconPassed", "#388e3c", "#66bb6a"),
+    "bad": ("--jp-error-color1", "--vscode-testing-iconFailed", "#d32f2f", "#ef5350"),
+    "warn": ("--jp-warn-color1", "--vscode-editorWarning-foreground", "#f57c00", "#ffa726"),
+}
+
+
+def _colours(dark: bool) -> str:
+    shades = ((name, jupyter, code, night if dark else day) for name, (jupyter, code, day, night) in _COLOURS.items())
+    return "".join(f"--de-{name}:var({jupyter},var({code},{shade}));" for name, jupyter, code, shade in shades)
+
+
+STYLE = (
+    "<style>"
+    f".de-card{{{_colours(False)}"
+    "--de-mono:var(--jp-code-font-family,var(--vscode-editor-font-family,monospace));"
+    "color:var(--de-fg);font:13px/1.5 var(--jp-ui-font-family,var(--vscode-font-family,system-ui,sans-serif));"
+    "max-width:100%;padding:2px 0 4px}"
+    f"@media(prefers-color-scheme:dark){{.de-card{{{_colours(True)}}}}}"
+    ".de-card *{box-sizing:border-box}"
+    ".de-edge-bad{border-left:3px solid var(--de-bad);padding-left:12px}"
+    ".de-edge-warn{border-left:3px solid var(--de-warn);padding-left:12px}"
+    ".de-good{color:var(--de-good)}.de-bad{color:var(--de-bad)}.de-warn{color:var(--de-warn)}"
+    ".de-live{color:var(--de-accent)}.de-idle{color:var(--de-dim)}"
+    ".de-head{display:flex;flex-wrap:wrap;align-items:baseline;gap:2px 12px;margin:0 0 4px}"
+    ".de-title{font-weight:600;font-size:14px;overflow-wrap:anywhere}"
+    ".de-fact{color:var(--de-dim)}.de-faint{color:var(--de-dim)}"
+    ".de-icon{flex:none;vertical-align:-1px;overflow:visible}"
+    ".de-mark{display:inline-flex;align-items:baseline;gap:6px}.de-mark .de-icon,.de-note .de-icon{position:relative;top:1px}"
+    ".de-picture{overflow-x:auto}.de-picture svg{display:block}"
+    ".de-note{display:flex;gap:8px;align-items:baseline;margin:4px 0}.de-mend{color:var(--de-dim)}"
+    ".de-code{font:12px var(--de-mono);overflow-wrap:anywhere}"
+    ".de-card a.de-code{color:var(--de-accent)}"
+    ".de-card .de-pairs{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 16px;margin:2px 0 4px;padding:0}"
+    ".de-card .de-pairs dt{color:var(--de-dim);font-weight:400;margin:0;padding:0;float:none;display:block}"
+    ".de-card .de-pairs dd{margin:0;padding:0;overflow-wrap:anywhere}"
+    ".de-card .de-lines{font:12px/1.5 var(--de-mono);color:var(--de-fg);background:var(--de-soft);margin:4px 0;"
+    "padding:6px 10px;border-radius:2px;overflow-x:auto;white-space:pre}"
+    ".de-card summary{cursor:pointer;color:var(--de-dim);margin:4px 0 0}"
+    ".de-scroll{overflow-x:auto}"
+    ".de-card .de-table{border-collapse:collapse;margin:2px 0;font-size:13px;table-layout:auto;width:auto;border:none}"
+    ".de-card .de-table th,.de-card .de-table td{text-align:left!important;vertical-align:baseline;padding:3px 20px 3px 0;"
+    "border:none;border-bottom:1px solid var(--de-line);white-space:nowrap;max-width:560px;background:none;line-height:1.5;"
+    "font-variant-numeric:tabular-nums}"
+    ".de-card .de-table th{font-weight:500;color:var(--de-dim);white-space:nowrap;font-size:12px}"
+    ".de-card .de-table .de-right{text-align:right!important;white-space:nowrap}"
+    ".de-card .de-table .de-wrap{white-space:normal;min-width:200px}"
+    ".de-card .de-table tbody tr{background:none!important}"
+    ".de-card .de-table tbody tr:hover{background:var(--de-soft)!important}"
+    ".de-card .de-table tbody tr:last-child td{border-bottom:none}"
+    ".de-more{color:var(--de-dim);font-size:12px}"
+    "</style>"
+)
+
+# -- as text -------------------------------------------------------------------------------------------------------
+
+
+def text(card: Card) -> str:
+    """The card for a terminal; columns are aligned by how wide letters are there."""
+    parts = [part for part in map(_text_part, card.parts) if part]
+    return "\n".join(["  ".join(filter(None, [card.title, *map(_plain, card.facts)])), *parts])
+
+
+def _text_part(part: Part) -> str:
+    if isinstance(part, Picture):
+        return part.text
+    if isinstance(part, Note):
+        return f"{part.mark.word}\n  mend: {part.mend}" if part.mend else part.mark.word
+    if isinstance(part, Lines):
+        return (
+            ""
+            if part.only_folded
+            else "\n".join([part.summary] * bool(part.summary) + [f"    {line}" for line in part.lines])
+        )
+    if isinstance(part, Pairs):
+        given = [(name, _plain(cell)) for name, cell in part.pairs]
+        widest = max((_cells_wide(name) for name, cell in given if cell), default=0)
+        return "\n".join(f"{_pad(name, widest, False)}  {cell}" for name, cell in given if cell)
+    rows = [part.columns, *(tuple(map(_plain, row)) for row in part.rows)]
+    widths = [max(map(_cells_wide, column)) for column in zip(*rows, strict=True)]
+    right = [column in part.right for column in part.columns]
+    lines = [
+        "  ".join(_pad(cell, width, at) for cell, width, at in zip(row, widths, right, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*lines, f"and {part.more:,} more"] if part.more else lines)
+
+
+def _plain(cell: Cell) -> str:
+    found = cell if isinstance(cell, str) else cell.word if isinstance(cell, Mark) else cell.text
+    return " ".join(found.split()) if "\n" in found else found
+
+
+def _pad(cell: str, width: int, right: bool) -> str:
+    fill = " " * (width - _cells_wide(cell))
+    return fill + cell if right else cell + fill
+
+
+def _cells_wide(cell: str) -> int:
+    return len(cell) if cell.isascii() else sum(1 + (unicodedata.east_asian_width(one) in "WF") for one in cell)

@@ -1,0 +1,325 @@
+"""The subcommands of `%flow` as data: what each takes, what it does, and the plain Python that does the same."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from data_engine.errors import FlowValidationError
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.flow.flow import Flow
+
+UserNames: TypeAlias = Mapping[str, Any]
+"""The names of the notebook's cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option; a switch when it has no `value` (what stands for its value in the help)."""
+
+    name: str
+    help: str
+    value: str = ""
+    is_repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand. `takes` is what may stand behind its name: a flow, a flow or file, "clear" or "info", or nothing."""
+
+    name: str
+    summary: str
+    twin: str
+    do: Callable[[Namespace, UserNames], Any]
+    takes: Literal["flow", "flow or file", "clear or info", ""] = ""
+    options: tuple[Option, ...] = ()
+
+    @property
+    def usage(self) -> str:
+        """How it is written."""
+        takes = {"flow": " [NAME]", "flow or file": " [NAME or FILE]", "clear or info": " [clear|info]", "": ""}[
+            self.takes
+        ]
+        options = (f" [{option.name}{f' {option.value}' if option.value else ''}]" for option in self.options)
+        return f"%flow {self.name}{takes}{''.join(options)}"
+
+
+def _preview(given: Namespace, names: UserNames) -> Any:
+    options = {"use": given.use, "source": given.source, "params": _params(given), "fresh": given.fresh}
+    flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    return flow.preview(**options, force=given.force)
+
+
+def _compile(given: Namespace, names: UserNames) -> Any:
+    from data_engine.notebook.catalog import find_module
+    from data_engine.notebook.compile import compile_notebook
+
+    name = given.subject or _own_name(names, "compile")
+    path = find_module(_workspace().home.modules(), name)
+    if path.suffix == ".py":
+        print(f"{path.name} is a Python module: production runs the whole of it.")
+        return None
+    _tell_unsaved(given, names, path)
+    return compile_notebook(path)
+
+
+def _deploy(given: Namespace, names: UserNames) -> Any:
+    from data_engine.shown import Listing
+
+    if given.all and given.subject:
+        raise FlowValidationError(
+            f"--all and the name {given.subject!r} do not go together",
+            where="%flow deploy",
+            mend=f"%flow deploy {given.subject}, or %flow deploy --all",
+        )
+    ws = _workspace()
+    name = None if given.all else given.subject or _own_name(names, "deploy")
+    if name is not None:
+        _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    entries = Listing(ws.deploy(name))
+    if name is not None and entries and entries[0].error is not None:
+        raise entries[0].error
+    return entries
+
+
+def _run(given: Namespace, names: UserNames) -> Any:
+    params = _params(given)
+    if given.once:
+        flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+        return flow.run_once(source=given.source, params=params, on_error="continue")
+    name = given.subject or _own_name(names, "run")
+    ws = _workspace()
+    if given.subject is None:
+        _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    if (state := ws.deployment(name)).startswith("edited"):
+        print(f"{state}: what is deployed runs. To run the edit: %flow deploy {name} first, or %flow run --once")
+    try:
+        return ws.run(name, wait=not given.no_wait, source=given.source, params=params)
+    except KeyboardInterrupt:
+        print("No longer waiting: the run goes on in the daemon. See %flow status")
+        raise
+
+
+def _start(given: Namespace, names: UserNames) -> Any:
+    ws = _workspace()
+    ws.start()
+    if not given.no_engine:
+        ws.start_engine()
+    return ws.status()
+
+
+def _stop(given: Namespace, names: UserNames) -> None:
+    ws = _workspace()
+    was_running = ws.status().daemon.running
+    ws.stop_engine()
+    ws.shutdown()
+    print("The daemon ends when its running work is done." if was_running else "No daemon was running.")
+
+
+def _status(given: Namespace, names: UserNames) -> Any:
+    return _workspace().status()
+
+
+def _explain(given: Namespace, names: UserNames) -> Any:
+    return _workspace().explain(given.subject or _own_name(names, "explain"))
+
+
+def _panel(given: Namespace, names: UserNames) -> Any:
+    try:
+        from jupyter_extension.panel import panel
+    except ImportError as error:
+        raise FlowValidationError(
+            f"the control panel cannot be loaded: {error}",
+            where="%flow panel",
+            mend="pip install anywidget, and restart the kernel; until then: %flow status",
+        ) from error
+    return panel()
+
+
+def _cache(given: Namespace, names: UserNames) -> None:
+    from data_engine.engine.preview import cached_bytes, clear_preview_cache
+
+    kept = cached_bytes()
+    if given.subject == "clear":
+        clear_preview_cache()
+        print(f"Forgot {_size(kept)} of previewed results.")
+    else:
+        print(f"Previews keep {_size(kept)} of results in this kernel. %flow cache clear forgets them.")
+
+
+_SOURCE = Option("--source", "Only this file of the source.", "FILE")
+_PARAM = Option("--param", "A value for context.params; may be repeated.", "KEY=VALUE", is_repeated=True)
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "preview",
+            "One object of a flow, by the code that runs in production; without NAME, of this notebook's build().",
+            'build().preview(use="clean_df"), load_flow("claims").preview()',
+            _preview,
+            "flow",
+            (
+                Option("--use", "The object to look at; else the last result.", "OBJECT"),
+                _SOURCE,
+                _PARAM,
+                Option("--fresh", "Run every step, also those whose results are kept."),
+                Option("--force", "Write to the mirror although the flow is running."),
+            ),
+        ),
+        Command(
+            "compile",
+            "What production takes of the saved notebook, cell by cell, and why.",
+            'compile_notebook("claims.ipynb")',
+            _compile,
+            "flow",
+        ),
+        Command(
+            "deploy",
+            "Let production run the saved notebook as it is now.",
+            'Workspace.current().deploy("claims")',
+            _deploy,
+            "flow",
+            (Option("--all", "Every flow of the workspace."),),
+        ),
+        Command(
+            "run",
+            "Run the deployed flow in the daemon, once for each source, and wait for it.",
+            'Workspace.current().run("claims"); with --once: build().run_once(on_error="continue")',
+            _run,
+            "flow",
+            (
+                _SOURCE,
+                _PARAM,
+                Option("--once", "Run here, in this kernel, as the code is now."),
+                Option("--no-wait", "Do not wait: the ids of the runs to come."),
+            ),
+        ),
+        Command(
+            "start",
+            "Start the daemon and its engine: flows run by themselves. They outlive this kernel.",
+            "Workspace.current().start_engine(); with --no-engine: .start()",
+            _start,
+            options=(Option("--no-engine", "Only the daemon."),),
+        ),
+        Command(
+            "stop",
+            "Stop the engine, and the daemon when its running work is done.",
+            "Workspace.current().stop_engine(); Workspace.current().shutdown()",
+            _stop,
+        ),
+        Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
+        Command(
+            "explain",
+            "Why a flow, or a file, does or does not run.",
+            'Workspace.current().explain("claims")',
+            _explain,
+            "flow or file",
+        ),
+        Command("panel", "The control panel.", "data_engine.panel()", _panel),
+        Command(
+            "cache",
+            "How much previews keep in this kernel, or forget it.",
+            "clear_preview_cache()",
+            _cache,
+            "clear or info",
+        ),
+    )
+}
+
+
+def _workspace() -> Workspace:
+    from data_engine.client import Workspace
+
+    return Workspace.current()
+
+
+def _own_flow(names: UserNames) -> Flow:
+    from data_engine.flow.flow import Flow
+
+    build = names.get("build")
+    if not callable(build):
+        raise FlowValidationError(
+            "no cell of this notebook has defined build() yet"
+            if build is None
+            else f"build is no function but {build!r}",
+            where="build()",
+            mend="run the cell that defines build(), or name a flow of the workspace: %flow preview NAME",
+        )
+    flow = build()
+    if not isinstance(flow, Flow):
+        raise FlowValidationError(
+            f"build() returned {type(flow).__name__}, not a Flow", where="build()", mend="end it with `return flow`"
+        )
+    return flow
+
+
+def _own_name(names: UserNames, command: str) -> str:
+    """The name of the flow this kernel's notebook is."""
+    from data_engine.workspace.here import FLOW_MODULES, here
+
+    place = here()
+    if place is not None and place.problem is not None:
+        raise FlowValidationError(
+            place.problem, where=str(place.path), mend=f"restart the kernel, or name the flow: %flow {command} NAME"
+        )
+    if place is None or place.path.parent.name != FLOW_MODULES:
+        raise FlowValidationError(
+            "which flow? This notebook is none: it does not lie in a flow_modules folder",
+            where=f"%flow {command}",
+            mend=f"name the flow: %flow {command} NAME",
+        )
+    return place.path.stem
+
+
+def _tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
+    """Say when `path` is this kernel's notebook and its file does not hold the flow as its cells ran."""
+    from data_engine.notebook.locate import place_of_function
+    from data_engine.workspace.here import here
+
+    place = here()
+    build = names.get("build")
+    if place is None or place.problem is not None or place.path != path or build is None:
+        return
+    functions = [build]
+    try:
+        functions += [getattr(step.fn, "fn", step.fn) for step in _own_flow(names).steps]
+    except Exception:  # it will be told by what is asked for
+        functions = [build]
+    made = [spot for function in functions if (spot := place_of_function(function)) is not None]
+    unsaved = sorted({spot.execution_count for spot in made if spot.note and spot.execution_count is not None})
+    if unsaved:
+        print(
+            f"{path.name} as saved does not hold {', '.join(f'In [{number}]' for number in unsaved)} as it ran: "
+            "save the notebook to have it here too."
+        )
+
+
+def _params(given: Namespace) -> dict[str, Any]:
+    if not given.param:
+        return {}
+    from data_engine.cli.options import read_params
+
+    return read_params(given.param)
+
+
+def _size(size_bytes: int) -> str:
+    """Bytes for people.
+
+    Example:
+        >>> _size(0), _size(1536), _size(5 * 1024**3)
+        ('0 bytes', '1.5 KiB', '5.0 GiB')
+    """
+    if size_bytes < 1024:
+        return f"{size_bytes} bytes"
+    size = float(size_bytes)
+    for unit in ("KiB", "MiB"):
+        size /= 1024
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} GiB"

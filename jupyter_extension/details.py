@@ -1,0 +1,261 @@
+"""What the panel shows of one flow, and of one run, when somebody looks closely."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine.client import Workspace
+from data_engine.errors import FlowValidationError
+from data_engine.model import Run, SourceState, StepRun
+from data_engine.notebook.deploy import file_facts
+from jupyter_extension.feed import daemon_of, from_child
+from jupyter_extension.marks import Mark, mark_of, reason_mark
+from jupyter_extension.view import WhyNot, cells_of, run_mark, short_error
+
+MOST_FILES = 1000
+MOST_LINES = 5000
+_LOOK_BACK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A step with what its newest run says. `output` is the newest file it returned; `inspect` why it cannot be looked at."""
+
+    label: str
+    mark: Mark
+    started_at_utc: str | None
+    elapsed_s: float | None
+    error: str | None
+    output: str | None
+    inspect: WhyNot
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One line of the history; `error` is the first line of it, `cells` the places it names."""
+
+    run_id: str
+    source: str | None
+    source_name: str | None
+    mark: Mark
+    started_at_utc: str
+    elapsed_s: float | None
+    cause: str | None
+    error: str | None
+    cells: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """One source file: why it does or does not run, and how its last run ended. `retry` is why it cannot be retried."""
+
+    path: str
+    name: str
+    mark: Mark
+    reason: str
+    last: Mark | None
+    last_at_utc: str | None
+    run_id: str | None
+    retry: WhyNot
+
+
+@dataclass(frozen=True, slots=True)
+class FlowView:
+    """One flow, closely. `about` are label and value pairs; `diff` has the changed lines of each cell that differs."""
+
+    name: str
+    title: str
+    description: str
+    path: str
+    about: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    steps: tuple[StepView, ...]
+    run_id: str | None
+    runs: tuple[RunView, ...]
+    files: tuple[FileView, ...]
+    files_note: str | None
+    deployment: str
+    diff: Mapping[str, tuple[str, ...]]
+    error: Mapping[str, Any] | None
+    error_cells: tuple[Mapping[str, Any], ...]
+
+
+def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
+    """The flow with its newest runs, its files and its deployment.
+
+    Raises:
+        FlowValidationError: there is no such flow.
+    """
+    entry = _entry(ws, name)
+    runs = ws.runs(name, limit)
+    newest = runs[0] if runs else None
+    files, note = _files(ws, name, entry)
+    error = entry.get("error")
+    return FlowView(
+        name=name,
+        title=entry["title"],
+        description=entry["description"],
+        path=entry["path"],
+        about=_about(entry),
+        warnings=tuple(entry["warnings"]),
+        steps=_steps(ws, entry["steps"], runs),
+        run_id=None if newest is None else newest.run_id,
+        runs=tuple(run_view(run) for run in runs),
+        files=files,
+        files_note=note,
+        deployment=ws.deployment(name),
+        diff={str(cell): tuple(lines) for cell, lines in ws.home.deployments().diff(name).items()},
+        error=error,
+        error_cells=tuple(cells_of(" ".join(filter(None, (error or {}).values())))),
+    )
+
+
+def run_view(run: Run) -> RunView:
+    """A run of the ledger as a line of the panel's history."""
+    error = run.error or None
+    return RunView(
+        run_id=run.run_id,
+        source=run.source,
+        source_name=None if run.source is None else Path(run.source).name,
+        mark=run_mark(run.status),
+        started_at_utc=run.started_at_utc,
+        elapsed_s=run.elapsed_s,
+        cause=run.cause,
+        error=None if error is None else short_error(error),
+        cells=tuple(cells_of(run.error)),
+    )
+
+
+def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
+    """A run with its steps, log lines and whole error.
+
+    Raises:
+        FlowValidationError: there is no such run.
+    """
+    run = ws.run_record(run_id)
+    lines = ws.log(run.run_id)
+    return {
+        "run": run_view(run),
+        "flow": run.flow,
+        "error": run.error,
+        "steps": [_step(step) for step in ws.steps(run.run_id)],
+        "lines": [
+            {"at_utc": line.created_at_utc, "level": line.level, "step": line.step, "message": line.message}
+            for line in lines[-MOST_LINES:]
+        ],
+        "left_out": max(len(lines) - MOST_LINES, 0),
+    }
+
+
+def debug_frames(ws: Workspace) -> list[dict[str, Any]]:
+    """What steps saved with `context.debug`, the newest first."""
+    found = []
+    for path in ws.home.local.debug_dir.glob("*__*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            facts = json.loads(path.read_text(encoding="utf-8"))["debug"]
+            names = ("flow_name", "step_name", "run_id", "source_path", "artifact_kind", "saved_at_utc", "rows")
+            found.append({name: facts.get(name) for name in names} | {"path": facts["artifact_path"]})
+    return sorted(found, key=lambda one: str(one["saved_at_utc"]), reverse=True)
+
+
+_listed: dict[Path, tuple[Any, dict[str, Any]]] = {}
+
+
+def _entry(ws: Workspace, name: str) -> dict[str, Any]:
+    """What the flow is: as the daemon runs it, else as a child process reads it."""
+    daemon = daemon_of(ws)
+    if daemon is not None:
+        return daemon.get("/flow", name=name)
+    folder = ws.layout.flow_modules_dir
+    facts = file_facts(folder)
+    known = _listed.get(ws.root)
+    if known is None or known[0] != facts:
+        known = _listed[ws.root] = (facts, {entry["name"]: entry for entry in from_child(ws.root, "list")})
+    if name not in known[1]:
+        raise FlowValidationError(
+            f"Unknown flow: {name!r}", where=str(folder), mend=f"flows there are: {', '.join(known[1]) or 'none'}"
+        )
+    entry: dict[str, Any] = known[1][name]
+    return entry
+
+
+def _about(entry: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    rows = [
+        ("Flow", entry["name"]),
+        ("Group", entry["group"]),
+        ("Mode", entry["mode"]),
+        ("Runs", None if entry["trigger"] == "-" else entry["trigger"]),
+        ("Source", entry["source"]),
+        ("Target", entry["mirror"]),
+        ("Module", entry["path"]),
+    ]
+    return tuple((label, str(value)) for label, value in rows if value)
+
+
+def _steps(ws: Workspace, labels: list[str], runs: list[Run]) -> tuple[StepView, ...]:
+    ran = {step.index: step for step in ws.steps(runs[0].run_id)} if runs else {}
+    outputs: dict[str, str] = {}
+    for run in [run for run in runs if run.status == "success"][:_LOOK_BACK]:
+        for step in ws.steps(run.run_id):
+            if step.output_path:
+                outputs.setdefault(step.label, step.output_path)
+    return tuple(_step(ran.get(index), label, outputs.get(label)) for index, label in enumerate(labels))
+
+
+def _step(step: StepRun | None, label: str = "", output: str | None = None) -> StepView:
+    output = (None if step is None else step.output_path) or output
+    why = None if output and os.path.exists(output) else "no output is available for this step yet"
+    if step is None:
+        return StepView(label, Mark("not run"), None, None, None, output, why)
+    mark = run_mark(step.status)
+    return StepView(step.label, mark, step.started_at_utc, step.elapsed_s, step.error, output, why)
+
+
+def _files(ws: Workspace, name: str, entry: Mapping[str, Any]) -> tuple[tuple[FileView, ...], str | None]:
+    """The flow's source files, those that need somebody first, and why there may be none."""
+    if not entry["source"]:
+        return (), "this flow has no source files"
+    states = {_path_of(ws, state): state for state in ws.home.ledger().source_states(name).values()}
+    reasons, note = {}, None
+    daemon = daemon_of(ws)
+    if daemon is not None and entry["mode"] == "poll":
+        for one in ws.explain(name):
+            if one["source"] is None:
+                note = str(one["reason"])
+            else:
+                reasons[str(one["source"])] = str(one["reason"])
+    elif entry["mode"] == "poll":
+        note = "no daemon runs here: what is due is not known"
+    paths = sorted({*states, *reasons}, key=lambda path: (_rank(states.get(path), reasons.get(path)), path))
+    return tuple(_file(path, states.get(path), reasons.get(path), entry) for path in paths[:MOST_FILES]), note
+
+
+def _rank(state: SourceState | None, reason: str | None) -> int:
+    if reason is not None and reason.startswith(("held", "failed", "due", "settling", "running")):
+        return 0
+    return 1 if state is not None and state.status not in ("success", "started") else 2
+
+
+def _file(path: str, state: SourceState | None, reason: str | None, entry: Mapping[str, Any]) -> FileView:
+    root = str(entry["source"])
+    is_held = reason is not None and reason.startswith(("held", "failed"))
+    return FileView(
+        path=path,
+        name=os.path.relpath(path, root) if path.startswith(root + os.sep) else os.path.basename(path),
+        mark=reason_mark(reason) if reason is not None else Mark("not looked at now"),
+        reason=short_error(reason or "not looked at now"),
+        last=None if state is None else mark_of(state.status),
+        last_at_utc=None if state is None else state.last_at_utc,
+        run_id=None if state is None else state.last_run_id,
+        retry=None if is_held else "it is not held",
+    )
+
+
+def _path_of(ws: Workspace, state: SourceState) -> str:
+    return os.path.normpath(os.path.join(ws.layout.flow_modules_dir, state.key.root, state.key.path))

@@ -1,0 +1,273 @@
+"""A workspace's status as it changes: the daemon's stream while one runs, else what a child process reads now and then.
+
+The author's code is never imported here: a Jupyter server or a kernel follows a workspace without running any of it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from data_engine.client import Workspace
+from data_engine.daemon.control import API, DaemonClient
+from data_engine.daemon.endpoint import Endpoint, read_token
+from data_engine.engine.status import FlowFacts, WorkspaceFacts, status_of
+from data_engine.errors import FlowValidationError
+from data_engine.flow.spec import title_words
+from data_engine.model import utc_text
+from data_engine.notebook.catalog import CatalogEntry, module_files
+from data_engine.notebook.deploy import file_facts
+from data_engine.workspace.machine import machine_id
+from jupyter_extension.view import BEING_READ, as_json, render
+
+View: TypeAlias = dict[str, Any]
+Listener: TypeAlias = Callable[[View], None]
+
+PAUSE_S = 0.2
+LOOK_EVERY_S = 1.0
+SILENT_AFTER_S = 40.0
+CHILD_TIMEOUT_S = 60.0
+_MONTH_S = 30 * 86400.0
+
+
+class Feed:
+    """Tells its listeners of a workspace's view (as JSON), now and whenever it changes, from a thread of its own."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self._ws = ws
+        self._lock = threading.Lock()
+        self._listeners: list[Listener] = []
+        self._view: View | None = None
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._connection: http.client.HTTPConnection | None = None
+        self._looked: tuple[Any, ...] | None = None
+        self._status: dict[str, Any] | None = None
+        self._held: dict[str, int] = {}
+        self._held_of: list[Any] | None = None
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with each view from now on, the known one at once; what is returned ends that."""
+        with self._lock:
+            self._listeners.append(listener)
+            if self._view is not None:
+                listener(self._view)
+            if self._thread is None:
+                self._wake.clear()
+                self._thread = threading.Thread(target=self._follow, name="data-engine-feed", daemon=True)
+                self._thread.start()
+        return lambda: self._leave(listener)
+
+    def look(self) -> None:
+        """Look now: somebody has just changed something."""
+        self._looked = None
+        self._wake.set()
+
+    def _leave(self, listener: Listener) -> None:
+        with self._lock:
+            with suppress(ValueError):
+                self._listeners.remove(listener)
+            is_last = not self._listeners
+        if is_last:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._wake.set()
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def _is_wanted(self) -> bool:
+        """Whether anybody listens; when nobody does, the thread is about to end."""
+        with self._lock:
+            if not self._listeners:
+                self._thread = None
+                self._view = None
+                self._looked = None
+                return False
+            return True
+
+    def _follow(self) -> None:
+        while self._is_wanted():
+            began_s = time.monotonic()
+            try:
+                client = DaemonClient.connect(self._ws.home.local)
+                if client is not None:
+                    client.close()
+                    self._looked = None
+                    for status in self._stream(client.endpoint):
+                        self._tell(status)
+                        if not self._listeners:
+                            break
+                else:
+                    self._look_without_daemon()
+            except FlowValidationError as error:
+                self._tell(self.known(), problem=f"{error.what}. {error.mend or ''}".strip())
+            except (OSError, http.client.HTTPException, ValueError):
+                pass  # the daemon has just gone: look again
+            except Exception as error:  # a daemon of another version, for example: the panel must not just stand still
+                self._status = None
+                self._tell(self.known(), problem=f"The status cannot be shown: {type(error).__name__}: {error}")
+            if self._listeners:
+                self._wake.wait(max(LOOK_EVERY_S, 10 * min(time.monotonic() - began_s, 1.0)))
+                self._wake.clear()
+
+    def _stream(self, endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+        """Each status the daemon tells of, until it ends."""
+        token = read_token(self._ws.home.local)
+        connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=SILENT_AFTER_S)
+        self._connection = connection
+        try:
+            connection.request("GET", f"{API}/events?pause_s={PAUSE_S}", headers={"Authorization": f"Bearer {token}"})
+            response = connection.getresponse()
+            if response.status != 200:
+                raise OSError(f"HTTP {response.status}")
+            while line := response.readline():
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+        except TimeoutError:
+            if self._status is not None:
+                self._tell(self._status, problem="The daemon does not answer; what is shown may be old.")
+        finally:
+            self._connection = None
+            connection.close()
+
+    def _look_without_daemon(self) -> None:
+        home = self._ws.home
+        ledger = home.ledger()
+        looked = (file_facts(home.layout.flow_modules_dir), ledger.data_version(), _mtime(home.layout.settings_path))
+        if looked == self._looked:
+            return
+        if self._looked is None and self._status is None:
+            self._tell(self.known(), keep=False)
+        status = status_of_child(self._ws.root)
+        self._looked = looked
+        self._tell(status)
+
+    def known(self) -> dict[str, Any]:
+        """The status as it was last told of; before that the modules by their files, with nothing run."""
+        if self._status is not None:
+            return self._status
+        try:
+            names = list(module_files(self._ws.layout.flow_modules_dir))
+        except FlowValidationError:
+            names = []
+        entries = [
+            CatalogEntry(name, self._ws.layout.flow_modules_dir / name, title_words(name, "Flow")) for name in names
+        ]
+        facts = WorkspaceFacts(self._ws.workspace_id, str(self._ws.root), [FlowFacts(entry) for entry in entries])
+        with suppress(FlowValidationError):
+            facts = replace(facts, lease=self._ws.lease())
+        status = status_of(facts)
+        for flow in status["flows"]:
+            flow |= {"state": BEING_READ, "reason": None}
+        return status
+
+    def view_of(self, status: dict[str, Any], *, problem: str | None = None) -> View:
+        """The status as the panel shows it."""
+        ledger = self._ws.home.ledger()
+        recent = ledger.count_runs(since_utc=utc_text(time.time() - _MONTH_S))
+        last = [flow["last_run"] and flow["last_run"]["run_id"] for flow in status["flows"]]
+        if last != self._held_of:
+            self._held_of, self._held = last, self._count_held(status)
+        shown = render(status, recent_runs=recent, held=self._held, problem=problem, machine_id=machine_id())
+        view: View = as_json(shown)
+        return view
+
+    def _count_held(self, status: dict[str, Any]) -> dict[str, int]:
+        """How many files of each polled flow are there and held."""
+        polled = {flow["name"] for flow in status["flows"] if flow["mode"] == "poll"}
+        folder = self._ws.layout.flow_modules_dir
+        return Counter(
+            flow
+            for flow, key in self._ws.home.ledger().held_sources()
+            if flow in polled and os.path.exists(folder / key.root / key.path)
+        )
+
+    def _tell(self, status: dict[str, Any], *, problem: str | None = None, keep: bool = True) -> None:
+        view = self.view_of(status, problem=problem)
+        with self._lock:
+            if keep:
+                self._status = status
+            self._view = view
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(view)
+
+
+def daemon_of(ws: Workspace) -> DaemonClient | None:
+    """A client of the workspace's daemon, None when none runs; nothing is started for it."""
+    return ws._daemon()
+
+
+def status_of_child(root: Path) -> dict[str, Any]:
+    """The status of a workspace without a daemon, read by a child process, because reading flows runs their code.
+
+    Raises:
+        FlowValidationError: the child's own error, or that it took too long.
+    """
+    found = from_child(root, "status")
+    return found if isinstance(found, dict) else {}
+
+
+def from_child(root: Path, *arguments: str) -> Any:
+    """What `data-engine ... --json` prints, run in a child process in the workspace.
+
+    Raises:
+        FlowValidationError: the command's own error, or that it took too long.
+    """
+    command = [sys.executable, "-m", "data_engine", "--workspace", str(root), *arguments, "--json"]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=CHILD_TIMEOUT_S,
+            cwd=root,
+            env=os.environ | {"PYTHONPATH": _import_path()},
+            check=False,
+        )
+        found = json.loads(done.stdout)
+    except subprocess.TimeoutExpired as error:
+        raise FlowValidationError(
+            f"reading the flow modules took longer than {CHILD_TIMEOUT_S:g} s",
+            where=str(root),
+            mend="`data-engine list` shows which module is slow; move slow work from the module into a step",
+        ) from error
+    except ValueError as error:
+        text = done.stderr.decode(errors="replace").strip()[-500:]
+        raise FlowValidationError(
+            f"the flow modules cannot be read: {text or f'the reader left with {done.returncode}'}",
+            where=str(root),
+            mend="`data-engine list` shows the cause",
+        ) from error
+    if isinstance(found, dict) and "error" in found and "name" not in found:
+        parts = found["error"]
+        raise FlowValidationError(parts["what"], where=parts.get("where"), mend=parts.get("mend"))
+    return found
+
+
+def _import_path() -> str:
+    """Where this package was imported from, so that a child finds the same one."""
+    here = str(Path(__file__).parent.parent)
+    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+
+
+def _mtime(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None

@@ -1,0 +1,367 @@
+"""A flow as a picture: one line each for its trigger, source, steps, mirror and next run, tied by what passes between them.
+
+The trunk carries each step's result to the next. A step that takes an object by name (`use=`) gets it through a side line
+from the step that saved it, and the trunk before it is only dotted: it says the order, and carries nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from data_engine.engine.slots import next_slot, zone_of
+from data_engine.flow.flow import Flow
+from data_engine.flow.spec import Collect, Map, StepSpec
+from data_engine.flow.trigger import Manual, Poll, Schedule
+from data_engine.model import Facts
+from data_engine.notebook.catalog import trigger_text
+from jupyter_extension.card import Card, Cell, Code, Picture, clean
+from jupyter_extension.lettering import fit, width
+from jupyter_extension.marks import Mark, mark_of, shape_svg
+
+_ROW = 28
+_LANE = 12
+_GAP = 20
+_LABEL_WIDE = 60
+_MOST_STEP, _MOST_LINE, _MOST_NAME = 260, 480, 180
+_LOST = " (no step saves it)"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the picture: its node, its words, and what it takes and saves.
+
+    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next" or "last"; `node` is a step's number or the
+    trigger's mode. `uses` is the object a step takes by name, and `origin` the line of the step that saved it: None when no
+    step before does.
+    """
+
+    kind: str
+    node: str
+    text: str
+    detail: str = ""
+    saves: str = ""
+    uses: str = ""
+    origin: int | None = None
+    state: Mark | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it uses what nobody saved."""
+        return bool(self.uses) and self.origin is None
+
+    @property
+    def is_step(self) -> bool:
+        """Whether the line is a step's."""
+        return self.kind in ("step", "each")
+
+
+def flow_card(flow: Flow, *, now_s: float, live: Facts | None = None, zone: str | None = None) -> Card:
+    """The picture of `flow`; `live` is its entry in the daemon's status, None when no daemon runs.
+
+    `zone` is the one of the workspace, for schedules that name none.
+
+    Example:
+        >>> flow = Flow(group="Claims", name="claims").step(len, save_as="size").step(str, use="size")
+        >>> from jupyter_extension.card import text
+        >>> print(text(flow_card(flow, now_s=0)))
+        Claims  claims  manual
+        trigger   by hand
+        step 1    Len  len              saves size
+        step 2    Str  str  takes size
+        next run  when somebody asks
+    """
+    lines = tuple(lines_of(flow, now_s=now_s, live=live, zone=zone))
+    words = "\n".join(_words(lines))
+    facts: list[Cell] = []
+    if flow.name is not None and flow.name != flow.title:
+        facts.append(Code(flow.name))
+    if flow.group != flow.title:
+        facts.append(f"group {flow.group}")
+    facts.append(flow.mode)
+    if live is not None and live.get("edit"):
+        facts.append(Mark(str(live["edit"]), "warn", "triangle"))
+    return Card(flow.title, tuple(facts), (Picture(_svg(flow.title, lines, words), words),))
+
+
+def lines_of(flow: Flow, *, now_s: float, live: Facts | None = None, zone: str | None = None) -> Iterator[Line]:
+    """The lines of the picture, from top to bottom."""
+    trigger = flow.trigger
+    yield Line("trigger", flow.mode, "by hand" if flow.mode == "manual" else trigger_text(flow))
+    first = 1
+    if trigger is not None and trigger.source is not None:
+        yield Line("source", "", trigger.source_as_authored or str(trigger.source), _source_words(trigger))
+        first = 2
+    saved: dict[str, int] = {}
+    for number, step in enumerate(flow.steps):
+        use = step.use if step.use is not None and step.use != "current" else ""
+        kind = "each" if isinstance(step.fn, Map) else "step"
+        yield Line(kind, str(number + 1), step.label, _step_words(step), step.save_as or "", use, saved.get(use))
+        if step.save_as:
+            saved[step.save_as] = first + number
+    if flow.mirror_spec is not None:
+        yield Line("mirror", "", flow.mirror_spec.root_as_authored, "mirror")
+    yield from _next_lines(flow, now_s, live, zone)
+
+
+def _source_words(trigger: Manual | Poll | Schedule) -> str:
+    parts = [", ".join(trigger.extensions)] if trigger.extensions else []
+    if trigger.run_as == "batch":
+        parts.append("one run for the folder")
+    elif trigger.max_parallel > 1:
+        parts.append(f"{trigger.max_parallel} files at once")
+    return ", ".join(parts)
+
+
+def _step_words(step: StepSpec) -> str:
+    if isinstance(step.fn, Collect):
+        root = "" if step.fn.root is None else f" in {step.fn.root.text}"
+        return f"{', '.join(step.fn.extensions)}{root}"
+    if isinstance(step.fn, Map):
+        at_once = f", {step.fn.max_parallel} at once" if step.fn.max_parallel else ""
+        return f"{step.function_name}, each item{at_once}"
+    return step.function_name if step.function_name != "<lambda>" else ""
+
+
+def _next_lines(flow: Flow, now_s: float, live: Facts | None, zone: str | None) -> Iterator[Line]:
+    if live is None:
+        yield Line("next", "", _next_without_daemon(flow.trigger or Manual(), now_s, zone))
+        return
+    state = str(live.get("state") or "")
+    if live.get("next_run_utc"):
+        words = f"{_local(str(live['next_run_utc']))}"
+    elif state == "running":
+        words = "running now"
+    else:
+        words = str(live.get("reason") or _WAITS.get(flow.mode, ""))
+    yield Line("next", "", words, state=mark_of(state) if state not in ("", "manual") else None)
+    last = live.get("last_run")
+    if last:
+        yield Line("last", "", _local(str(last["started_at_utc"])), state=mark_of(str(last["status"])))
+
+
+_WAITS = {"manual": "when somebody asks", "poll": "when a file is new or changed", "schedule": "at its next time"}
+
+
+def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: str | None) -> str:
+    if isinstance(trigger, Manual):
+        return _WAITS["manual"]
+    if isinstance(trigger, Poll):
+        return "when a file is new or changed, once the engine is on"
+    if trigger.interval is not None:
+        return f"{trigger.interval} after the engine was started"
+    slot_s = next_slot(trigger.cron_lines, zone_of(trigger.tz or zone), now_s)
+    if slot_s is None:
+        return "no time is left"
+    at = datetime.fromtimestamp(slot_s, zone_of(trigger.tz or zone)).strftime("%a %Y-%m-%d %H:%M")
+    return f"{at}, if the engine is on by then"
+
+
+def _local(utc: str) -> str:
+    return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+_NAMES = {"trigger": "trigger", "source": "source", "mirror": "mirror", "next": "next run", "last": "last run"}
+
+
+def _words(lines: Sequence[Line]) -> list[str]:
+    """The picture in words, in columns."""
+    rows = []
+    for line in lines:
+        lost = " (no step before saves it)" if line.is_lost else ""
+        rows.append(
+            (
+                _NAMES.get(line.kind) or f"step {line.node}",
+                " ".join(line.text.split()),
+                ""
+                if line.kind == "mirror"
+                else " ".join(line.detail.split()) or (line.state.word if line.state else ""),
+                f"takes {line.uses}{lost}" if line.uses else "",
+                f"saves {line.saves}" if line.saves else "",
+            )
+        )
+    columned = [row for row in rows if any(row[2:])] or rows[:1]
+    widths = [max(len(row[0]) for row in rows), *(max(len(row[n]) for row in columned) for n in range(1, 5))]
+    return [
+        "  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True) if wide).rstrip() for row in rows
+    ]
+
+
+# -- the picture ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A line's words, cut to fit, and about how wide they are."""
+
+    text: str
+    text_wide: float
+    detail: str
+    detail_wide: float
+    uses: str
+    uses_wide: float
+    saves: str
+
+    @classmethod
+    def of(cls, line: Line) -> _Words:
+        text = fit(line.text, _MOST_STEP if line.is_step else _MOST_LINE)
+        detail, uses = fit(line.detail, _MOST_STEP, 12), fit(line.uses, _MOST_NAME, 12, is_mono=True)
+        lost = width(_LOST, 12) if line.is_lost else 0.0
+        return cls(
+            text,
+            width(text) * (1.08 if line.is_step else 1),
+            detail,
+            width(detail, 12),
+            uses,
+            width("takes ", 12) + width(uses, 12, is_mono=True) + lost if uses else 0.0,
+            fit(line.saves, _MOST_NAME, 12, is_mono=True),
+        )
+
+
+def _svg(title: str, lines: Sequence[Line], words: str) -> str:
+    lanes = side_lanes(lines)
+    trunk = 10 + (8 + _LANE * len(set(lanes.values())) if lanes else 0)
+    left = trunk + _GAP
+    shown = [_Words.of(line) for line in lines]
+    steps = [words for line, words in zip(lines, shown, strict=True) if line.is_step]
+    columns: list[float] = [left]
+    for part in ("text", "detail", "uses"):
+        widest = max((getattr(one, f"{part}_wide") for one in steps), default=0.0)
+        columns.append(columns[-1] + widest + (_GAP if widest else 0))
+    ends, parts = [left + 100.0], []
+    for row, (line, one) in enumerate(zip(lines, shown, strict=True)):
+        y = row * _ROW + _ROW / 2
+        parts.append(_node(line, trunk, y))
+        x: float = left
+        if line.kind in ("next", "last"):
+            parts.append(_text(x, y, _NAMES[line.kind], "de-d"))
+            x += _LABEL_WIDE
+        parts.append(_text(x, y, one.text, "de-h" if line.is_step else "", line.text))
+        x += one.text_wide + _GAP
+        if line.state is not None:
+            parts.append(shape_svg(line.state, x - 8, y - 6) + _text(x + 10, y, line.state.word, "de-d"))
+            x += 10 + width(line.state.word, 12) + _GAP
+        if one.detail:
+            x = columns[1] if line.is_step else x
+            parts.append(_text(x, y, one.detail, "de-d", line.detail))
+            x += one.detail_wide + _GAP
+        if one.uses:
+            x = columns[2]
+            parts.append(_uses(x, y, one.uses, line))
+            x += one.uses_wide + _GAP
+        if one.saves:
+            x = columns[3]
+            parts.append(_chip(x, y, one.saves, line.saves))
+            x += _chip_wide(one.saves) + _GAP
+        ends.append(x - _GAP)
+    wide, high = round(max(ends) + 6), len(lines) * _ROW
+    return (
+        f'<svg class="de-flow" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{clean(f"Flow {title}")}"'
+        f' width="{wide}" height="{high}" viewBox="0 0 {wide} {high}">'
+        f"<desc>{clean(words)}</desc>{_PICTURE_STYLE}"
+        f"{''.join(_trunk(lines, trunk))}{''.join(_sides(lines, lanes, trunk))}{''.join(parts)}</svg>"
+    )
+
+
+_PICTURE_STYLE = (
+    "<style>"
+    ".de-flow text{fill:var(--de-fg,currentColor);font:13px var(--jp-ui-font-family,system-ui,sans-serif)}"
+    ".de-flow .de-h{font-weight:600}"
+    ".de-flow .de-d{fill:var(--de-dim,gray);font-size:12px}.de-flow .de-b{fill:var(--de-bad,#c00)}"
+    ".de-flow .de-n{font-size:11px;text-anchor:middle}"
+    ".de-flow .de-c{font:12px var(--de-mono,monospace);fill:var(--de-accent,#1976d2)}"
+    ".de-flow .de-t{stroke:var(--de-dim,gray);stroke-width:1.4;fill:none}"
+    ".de-flow .de-o{stroke-dasharray:1 4;stroke-linecap:round}"
+    ".de-flow .de-u{stroke:var(--de-accent,#1976d2);stroke-width:1.4;fill:none}"
+    ".de-flow .de-k{stroke:var(--de-dim,gray);stroke-width:1.4;fill:var(--de-back,none);stroke-linejoin:round}"
+    ".de-flow .de-s{stroke:var(--de-accent,#1976d2);stroke-width:1;fill:none;opacity:.55}"
+    "</style>"
+)
+
+
+def side_lanes(lines: Sequence[Line]) -> dict[int, int]:
+    """For each line whose object is taken past the next step: which lane its side line runs in, 0 nearest to the trunk.
+
+    Lines that meet at a node do not share a lane, or one object would look like another.
+    """
+    spans: dict[int, int] = {}
+    for row, line in enumerate(lines):
+        if line.origin is not None and line.origin != row - 1:
+            spans[line.origin] = row
+    lanes: dict[int, int] = {}
+    for start, end in sorted(spans.items(), key=lambda span: (span[1] - span[0], span[0])):
+        taken = {lanes[other] for other in lanes if other <= end and spans[other] >= start}
+        lanes[start] = next(lane for lane in range(len(spans)) if lane not in taken)
+    return lanes
+
+
+def _trunk(lines: Sequence[Line], x: float) -> Iterator[str]:
+    rows = [row for row, line in enumerate(lines) if line.kind not in ("next", "last")]
+    for above, below in pairwise(rows):
+        line = lines[below]
+        is_fed = line.is_step and not line.is_lost and line.origin in (None, above)
+        carries = is_fed and lines[above].kind != "trigger"
+        kind = "de-t" if carries else "de-t de-o"
+        y1, y2 = above * _ROW + _ROW / 2 + 9, below * _ROW + _ROW / 2 - 9
+        yield f'<path class="{kind}" d="M{x:g} {y1:g}V{y2:g}"/>'
+
+
+def _sides(lines: Sequence[Line], lanes: dict[int, int], trunk: float) -> Iterator[str]:
+    for row, line in enumerate(lines):
+        if line.origin is None or line.origin == row - 1:
+            continue
+        x = trunk - 20 - _LANE * lanes[line.origin]
+        y1, y2 = line.origin * _ROW + _ROW / 2 + 4, row * _ROW + _ROW / 2 - 4
+        edge = trunk - 8.5
+        yield (
+            f'<path class="de-u" d="M{edge:g} {y1:g}H{x + 5:g}Q{x:g} {y1:g} {x:g} {y1 + 5:g}V{y2 - 5:g}'
+            f'Q{x:g} {y2:g} {x + 5:g} {y2:g}H{edge:g}m-3.5 -3l3.5 3l-3.5 3"/>'
+        )
+
+
+def _text(x: float, y: float, words: str, kind: str, whole: str = "") -> str:
+    tip = f"<title>{clean(whole)}</title>" if whole and words != " ".join(whole.split()) else ""
+    style = f' class="{kind}"' if kind else ""
+    return f'<text{style} x="{x:g}" y="{y + 4.5:g}">{clean(words)}{tip}</text>'
+
+
+def _uses(x: float, y: float, name: str, line: Line) -> str:
+    lost = f'<tspan class="de-b">{_LOST}</tspan>' if line.is_lost else ""
+    tone = "de-c de-b" if line.is_lost else "de-c"
+    return (
+        f'<text class="de-d" x="{x:g}" y="{y + 4.5:g}">takes <tspan class="{tone}">{clean(name)}</tspan>{lost}</text>'
+    )
+
+
+def _chip_wide(name: str) -> float:
+    return width(name, 12, is_mono=True) + 14
+
+
+def _chip(x: float, y: float, name: str, whole: str) -> str:
+    return f'<rect class="de-s" x="{x:g}" y="{y - 9.5:g}" width="{_chip_wide(name):g}" height="19" rx="9.5"/>' + _text(
+        x + 7, y - 0.5, name, "de-c", whole
+    )
+
+
+def _node(line: Line, x: float, y: float) -> str:
+    if line.kind in ("next", "last"):
+        return ""
+    if line.kind in ("step", "each"):
+        second = f'<circle class="de-k" cx="{x + 3:g}" cy="{y:g}" r="8.5"/>' if line.kind == "each" else ""
+        return (
+            f'{second}<circle class="de-k" cx="{x:g}" cy="{y:g}" r="8.5"/>'
+            f'<text class="de-n" x="{x:g}" y="{y + 4:g}">{line.node}</text>'
+        )
+    return f'<g class="de-k" transform="translate({x - 8:g} {y - 8:g})">{_ICONS[line.node if line.kind == "trigger" else line.kind]}</g>'
+
+
+_FOLDER = '<path d="M1.5 13V3.5h4.5l1.5 2h7V13z"/>'
+_ICONS = {
+    "manual": '<path d="M4.5 2.5l8 5.5l-8 5.5z"/>',
+    "poll": '<path d="M.8 8Q8 0 15.2 8Q8 16 .8 8z"/><circle cx="8" cy="8" r="2.2"/>',
+    "schedule": '<circle cx="8" cy="8" r="6.8"/><path d="M8 4v4l2.8 1.8" fill="none"/>',
+    "source": _FOLDER,
+    "mirror": f'{_FOLDER}<path d="M8 7.2v3.6m-1.8 -1.8l1.8 1.8l1.8 -1.8" fill="none"/>',
+}

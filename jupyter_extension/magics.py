@@ -1,0 +1,160 @@
+"""`%load_ext data_engine`: the magic `%flow`, with help and completion."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import textwrap
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from data_engine.errors import FlowValidationError
+from jupyter_extension.commands import COMMANDS, Command, UserNames
+from jupyter_extension.completion import IDENTIFIER, matcher
+
+_NAME = "flow"
+
+
+def load(shell: Any) -> None:
+    """Give the IPython shell the magic `%flow`; a second time changes nothing. Starts no daemon."""
+    unload(shell)
+
+    def flow(line: str) -> Any:
+        return run_line(line, shell.user_ns)
+
+    flow.__doc__ = overview()
+    shell.register_magic_function(flow, "line", _NAME)
+    shell.Completer.custom_matchers.append(matcher(shell.user_ns))
+
+
+def unload(shell: Any) -> None:
+    """Take `%flow` away again; does nothing where it is not."""
+    shell.magics_manager.magics["line"].pop(_NAME, None)
+    matchers = shell.Completer.custom_matchers
+    matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", None) != IDENTIFIER]
+
+
+def run_line(line: str, names: UserNames) -> Any:
+    """What `%flow <line>` gives in a notebook with these names; the cell shows it.
+
+    Raises:
+        FlowValidationError: a mistake in the line or in what it asks for; a notebook shows the message and no frames.
+    """
+    try:
+        words = _split(line)
+        if not words or words[0] in ("-h", "--help", "help", "?"):
+            print(overview())
+            return None
+        command = _command(words[0])
+        given = _parse(command, words[1:])
+        return None if given is None else command.do(given, names)
+    except FlowValidationError as error:
+        if not error.trace or "run_line_magic" in error.trace[-1]:
+            error.trace = (f"%{_NAME} {line}".rstrip(),)
+        raise
+
+
+def overview() -> str:
+    """The help of `%flow?`.
+
+    Example:
+        >>> overview().splitlines()[0]
+        'Preview, compile, deploy and run flows, and see what they do.'
+    """
+    wide = max(map(len, COMMANDS))
+    lines = [f"    %flow {command.name:{wide}}  {command.summary}" for command in COMMANDS.values()]
+    twins = [f"    {command.name:{wide}}  {command.twin}" for command in COMMANDS.values()]
+    return "\n".join(
+        [
+            "Preview, compile, deploy and run flows, and see what they do.",
+            "",
+            *lines,
+            "",
+            "`%flow NAME --help` tells the options of each. The same in plain Python, after",
+            "`from data_engine import Workspace, clear_preview_cache, compile_notebook, load_flow`:",
+            "",
+            *twins,
+        ]
+    )
+
+
+def _split(line: str) -> list[str]:
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    if os.name == "nt":
+        lexer.escape = ""  # C:\data is a path
+    try:
+        return list(lexer)
+    except ValueError as error:
+        raise FlowValidationError(
+            f"the line cannot be read: {str(error).lower()}", where=f"%{_NAME}", mend="close the quotation mark"
+        ) from None
+
+
+def _command(word: str) -> Command:
+    if word in COMMANDS:
+        return COMMANDS[word]
+    known = ", ".join(COMMANDS)
+    near = get_close_matches(word, COMMANDS, n=1)
+    mend = f"did you mean %flow {near[0]}? " if near else ""
+    raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", mend=f"{mend}It knows {known}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises our errors, where argparse would end the kernel."""
+
+    def error(self, message: str) -> NoReturn:
+        raise FlowValidationError(
+            message.replace("argument ", ""), where=f"{self.prog}", mend=f"see {self.prog} --help"
+        ) from None
+
+
+def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
+    """What the words mean; None when they asked for help, which is printed."""
+    parser = _Parser(prog=f"%flow {command.name}", add_help=False, allow_abbrev=False)
+    for option in command.options:
+        if option.value:
+            parser.add_argument(option.name, action="append" if option.is_repeated else "store")
+        else:
+            parser.add_argument(option.name, action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("subjects", nargs="*")
+    given, unknown = parser.parse_known_intermixed_args(list(words))
+    if given.help:
+        print(_help(command))
+        return None
+    subjects = [*given.subjects, *(word for word in unknown if not word.startswith("-"))]
+    for word in unknown:
+        if word.startswith("-"):
+            raise _unknown_option(command, word.partition("=")[0])
+    if len(subjects) > bool(command.takes):
+        what = f"takes only one {command.takes}" if command.takes else "takes no name"
+        raise FlowValidationError(
+            f"%flow {command.name} {what}, not {' and '.join(map(repr, subjects))}",
+            where=f"%flow {command.name}",
+            mend=f"write {command.usage}; put what holds spaces in quotation marks",
+        )
+    given.subject = subjects[0] if subjects else None
+    if command.takes == "clear or info" and given.subject not in (None, "clear", "info"):
+        raise FlowValidationError(
+            f"%flow {command.name} does not know {given.subject!r}", where=f"%flow {command.name}", mend=command.usage
+        )
+    return given
+
+
+def _unknown_option(command: Command, word: str) -> FlowValidationError:
+    known = [option.name for option in command.options]
+    near = get_close_matches(word, known, n=1)
+    mend = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}" if known else "leave it out"
+    return FlowValidationError(f"%flow {command.name} has no option {word}", where=f"%flow {command.name}", mend=mend)
+
+
+def _help(command: Command) -> str:
+    options = [(f"{option.name} {option.value}".rstrip(), option.help) for option in command.options]
+    wide = max((len(name) for name, _ in options), default=0)
+    lines = [command.usage, "", *textwrap.wrap(command.summary, 100), ""]
+    lines += [f"  {name:{wide}}  {told}" for name, told in options] + [""] * bool(options)
+    return "\n".join([*lines, "In plain Python:", f"  {command.twin}"])

@@ -1,0 +1,205 @@
+"""The Jupyter server's side: authenticated requests that are handed to this user's daemon of a workspace.
+
+The page never sees the daemon's token: this process reads it from the user's own private files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import tornado.iostream
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import url_path_join
+from tornado import web
+
+from data_engine import __version__
+from data_engine.client import Workspace
+from data_engine.errors import FlowValidationError
+from jupyter_extension.actions import CHANGES, answer, is_here
+from jupyter_extension.assets import panel_css, panel_js
+from jupyter_extension.feed import Feed, View
+from jupyter_extension.view import delta
+
+BASE = "data-engine"
+STREAM_SILENCE_S = 15.0
+
+_pool = ThreadPoolExecutor(8, thread_name_prefix="data-engine-panel")
+_feeds: dict[Path, Feed] = {}
+
+
+def feed_of(ws: Workspace) -> Feed:
+    """The workspace's feed in this process."""
+    return _feeds.setdefault(ws.root, Feed(ws))
+
+
+class _Handler(APIHandler):
+    async def in_thread(self, work: Callable[..., Any], *given: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(_pool, work, *given)
+
+    def body(self) -> dict[str, Any]:
+        found = self.get_json_body()
+        if not isinstance(found, dict):
+            raise web.HTTPError(400, "the body is not a JSON object")
+        return found
+
+
+class Hello(_Handler):
+    """Where this server is, and which workspaces there are."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        body = self.body()
+        root_dir = str(Path(self.settings["server_root_dir"]).expanduser())
+        path = str(body.get("path") or "").rpartition(":")[2]
+        near = [root_dir, *_folders_above(Path(root_dir), path)]
+        root = await self.in_thread(_workspace_around, Path(root_dir), path)
+        found = await self.in_thread(answer, root or body.get("root"), "workspaces", {"near": near})
+        self.finish(json.dumps({"version": __version__, "root_dir": root_dir} | found.get("result", found)))
+
+
+class Match(_Handler):
+    """Whether this server and a kernel see the same workspace on the same machine."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        self.finish(json.dumps({"match": await self.in_thread(is_here, self.body())}))
+
+
+class Do(_Handler):
+    """One action of the panel. What a person got wrong is an answer too, so it is no HTTP error."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        body = self.body()
+        root, action, args = body.get("root"), str(body.get("action")), body.get("args") or {}
+        if not isinstance(args, dict) or not isinstance(root, (str, type(None))):
+            raise web.HTTPError(400, "args must be an object and root a text")
+        found = await self.in_thread(answer, root, action, args)
+        if action in CHANGES and root is not None:
+            feed = _feeds.get(Path(root))
+            if feed is not None:
+                feed.look()
+        self.finish(json.dumps(found))
+
+
+class Events(_Handler):
+    """Server-sent events: the whole view first (`view`), then what changed (`delta`)."""
+
+    _track_activity = False
+
+    def initialize(self) -> None:
+        self._views: asyncio.Queue[View | None] = asyncio.Queue()
+
+    def on_connection_close(self) -> None:
+        """The page is gone: nobody follows for it any more."""
+        self._views.put_nowait(None)
+
+    @web.authenticated
+    async def get(self) -> None:
+        loop = asyncio.get_running_loop()
+        views = self._views
+        try:
+            feed = feed_of(await self.in_thread(Workspace, self.get_query_argument("root", "")))
+        except FlowValidationError as error:
+            self.finish(json.dumps({"error": error.as_dict()}))
+            return
+        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")
+        packed = "gzip" in self.request.headers.get("Accept-Encoding", "")
+        if packed:
+            self.set_header("Content-Encoding", "gzip")
+        pack = zlib.compressobj(6, zlib.DEFLATED, 31) if packed else None
+
+        def listen(view: View) -> None:
+            with suppress(RuntimeError):  # the server is ending
+                loop.call_soon_threadsafe(views.put_nowait, view)
+
+        leave = await self.in_thread(feed.listen, listen)
+        shown: View | None = None
+        try:
+            with suppress(tornado.iostream.StreamClosedError):
+                while True:
+                    try:
+                        view = await asyncio.wait_for(views.get(), STREAM_SILENCE_S)
+                        while view is not None and not views.empty():
+                            view = views.get_nowait()
+                        if view is None:
+                            break
+                    except TimeoutError:
+                        text = ": still here\n\n"
+                    else:
+                        text = message_of(shown, view)
+                        shown = view
+                    if text:
+                        data = text.encode()
+                        self.write(data if pack is None else pack.compress(data) + pack.flush(zlib.Z_SYNC_FLUSH))
+                        await self.flush()
+        finally:
+            leave()
+
+
+def message_of(shown: View | None, view: View) -> str:
+    """The event that brings a page from the view it shows to the newest; empty when they are equal."""
+    if shown is None:
+        return f"event: view\ndata: {json.dumps(view)}\n\n"
+    change = delta(shown, view)
+    return f"event: delta\ndata: {json.dumps(change)}\n\n" if change else ""
+
+
+class Static(_Handler):
+    """The panel's own script and style."""
+
+    @web.authenticated
+    async def get(self, name: str) -> None:
+        kind = "text/css" if name.endswith(".css") else "text/javascript"
+        text = panel_css() if name.endswith(".css") else panel_js()
+        self.set_header("Cache-Control", "no-cache")
+        self.finish(text, set_content_type=f"{kind}; charset=utf-8")
+
+
+def _folders_above(root_dir: Path, path: str) -> list[str]:
+    found = []
+    for folder in (root_dir / path.lstrip("/")).parents:
+        if folder == root_dir or not folder.is_relative_to(root_dir):
+            break
+        found.append(str(folder))
+    return found
+
+
+def _workspace_around(root_dir: Path, path: str) -> str | None:
+    """The workspace that holds a file the page has open, given by its path below the server's root."""
+    here = (root_dir / path.lstrip("/")) if path else root_dir
+    for folder in (here, *here.parents):
+        if folder.name == "flow_modules" and folder.is_dir():
+            return str(folder.parent.resolve())
+        if (folder / "flow_modules").is_dir():
+            return str(folder.resolve())
+        if folder == root_dir:
+            return None
+    return None
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": "jupyter_extension.server"}]
+
+
+def _load_jupyter_server_extension(app: Any) -> None:
+    base = app.web_app.settings["base_url"]
+    app.web_app.add_handlers(
+        ".*$",
+        [
+            (url_path_join(base, BASE, "hello"), Hello),
+            (url_path_join(base, BASE, "match"), Match),
+            (url_path_join(base, BASE, "do"), Do),
+            (url_path_join(base, BASE, "events"), Events),
+            (url_path_join(base, BASE, "static", r"(panel\.(?:js|css))"), Static),
+        ],
+    )

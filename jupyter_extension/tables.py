@@ -1,0 +1,232 @@
+"""Runs, contexts, batches, status, reasons and errors as cards: plain values in, plain values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any
+
+from data_engine.cli.output import count, local_time, seconds
+from data_engine.engine.reasons import ByHand, Disabled, EngineOff
+from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.flow.batch import Batch, FileRef, ItemError
+from data_engine.flow.context import FlowContext
+from data_engine.model import LogEntry, Run, StepRun
+from data_engine.notebook.catalog import CatalogEntry
+from jupyter_extension.brief import brief
+from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
+from jupyter_extension.marks import Mark, mark_of, reason_mark
+from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
+
+_MOST_ERRORS = 3
+
+
+def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) -> Card:
+    """Runs by time and as a table, in the order given; what failed with its whole error, folded."""
+    rows = [
+        (
+            mark_of(run.status),
+            run.flow,
+            _file(run.source),
+            local_time(run.started_at_utc),
+            seconds(run.elapsed_s),
+            Code(run.run_id[:8], run.run_id),
+            _first_line(run.error or run.cause),
+        )
+        for run in runs[:MOST_ROWS]
+    ]
+    columns = ("Status", "Flow", "Source", "Started", "Time", "Run", "Why")
+    parts: list[Part] = [Picture(runs_picture(runs, now_s=now_s, zone=zone))] if len(runs) > 1 else []
+    parts.append(table(columns, rows, right=("Time",), total=len(runs)))
+    failed = [run for run in runs if run.error and "\n" in run.error]
+    for run in failed[:_MOST_ERRORS]:
+        summary = f"error of run {run.run_id[:8]}" if len(runs) > 1 else ""
+        parts.append(Lines(tuple((run.error or "").splitlines()), summary))
+    return Card(count(len(runs), "run"), (outcome_words(runs),), tuple(parts))
+
+
+def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
+    """The steps of one run by time, with their outputs and errors."""
+    rows = [
+        (mark_of(step.status), step.label, seconds(step.elapsed_s), _file(step.output_path), _first_line(step.error))
+        for step in steps
+    ]
+    columns = ("Status", "Step", "Time", "Output", "Error")
+    picture = Picture(steps_picture(steps, now_s=now_s))
+    facts = (Code(steps[0].run_id[:8], steps[0].run_id),) if steps else ()
+    return Card(count(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time",))))
+
+
+def log_card(lines: Sequence[LogEntry]) -> Card:
+    """What a run printed and logged; the last lines when there are many."""
+    most = 5 * MOST_ROWS
+    rows = [
+        (local_time(one.created_at_utc), Faint(one.step or ""), _level(one.level), Code(one.message))
+        for one in lines[-most:]
+    ]
+    facts = (f"the last {most}",) if len(lines) > most else ()
+    return Card(count(len(lines), "log line"), facts, (table(("Time", "Step", "Level", "Message"), rows),))
+
+
+def contexts_card(contexts: Sequence[FlowContext]) -> Card:
+    """What `run_once()` returned: for each source its outcome, its last result, and what it saved and wrote."""
+    rows = [_context_row(context) for context in contexts[:MOST_ROWS]]
+    columns = ("Status", "Source", "Current", "Objects", "Wrote", "Error")
+    failed = sum(context.error is not None for context in contexts)
+    facts = (f"{failed} failed",) if failed else ()
+    names = dict.fromkeys(context.flow_name for context in contexts)
+    title = f"{', '.join(names)}: {count(len(contexts), 'run')}"
+    return Card(title, facts, (table(columns, rows, total=len(contexts)),))
+
+
+def _context_row(context: FlowContext) -> tuple[Cell, ...]:
+    from data_engine.flow.steps import outputs_of
+
+    status = "success" if context.error is None else "failed" if isinstance(context.error, ValueError) else "stopped"
+    source = context.source
+    wrote = [path for value in (context.metadata.get("step_outputs") or {}).values() for path in outputs_of(value)]
+    more = f" and {len(wrote) - 1} more" if len(wrote) > 1 else ""
+    return (
+        mark_of(status),
+        _file(None if source is None else str(source.path or source.root)),
+        _item(context.current) if context.error is None else "",
+        Code(", ".join(context.objects)),
+        Code(f"{Path(wrote[0]).name}{more}", "\n".join(wrote[:MOST_ROWS])) if wrote else "",
+        "" if context.error is None else _first_line(str(context.error)),
+    )
+
+
+def batch_card(batch: Batch[Any]) -> Card:
+    """The first items of a batch; an item that failed with its error."""
+    failed = sum(isinstance(item, ItemError) for item in batch)
+    rows: list[tuple[Cell, ...]] = []
+    for number, item in enumerate(batch.items[:MOST_ROWS], start=1):
+        if isinstance(item, ItemError):
+            error = f"{type(item.error).__name__}: {_first_line(str(item.error))}"
+            rows.append((Faint(str(number)), _item(item.item), "", Mark(error, "bad", "cross")))
+        elif isinstance(item, (FileRef, Path)):
+            rows.append((Faint(str(number)), _item(item), Faint(str(item.parent)), ""))
+        else:
+            rows.append((Faint(str(number)), _item(item), "", ""))
+    facts = (Mark(f"{failed} failed", "bad", "cross"),) if failed else ()
+    shown = table(("#", "Item", "Folder", "Error"), rows, right=("#",), total=len(batch))
+    return Card(f"Batch of {count(len(batch), 'item')}", facts, (shown,) if rows else ())
+
+
+def _item(item: object) -> Cell:
+    return _file(str(item)) if isinstance(item, (FileRef, Path)) else Code(brief(item))
+
+
+def status_card(status: Mapping[str, Any]) -> Card:
+    """A workspace's status: daemon, engine, lease, each flow, and what runs now."""
+    daemon, engine, lease = status["daemon"], status["engine"], status["lease"]
+    on = Mark("engine on", "good", "disc") if engine["on"] else Mark("engine off")
+    if engine.get("stopping"):
+        on = Mark("engine stopping", "warn", "square")
+    pid = Mark(f"daemon runs, pid {daemon['pid']}", "good", "disc") if daemon["running"] else Mark("daemon not running")
+    facts: list[Cell] = [on, pid]
+    if lease["state"] not in ("available", "mine"):
+        facts.append(Mark(_lease_words(lease), "warn", "triangle"))
+    rows = [_flow_row(flow) for flow in status["flows"][: 5 * MOST_ROWS]]
+    columns = ("Flow", "Group", "State", "Next run", "Last run", "", "Note")
+    parts: list[Part] = [table(columns, rows, total=len(status["flows"]))] if rows else []
+    if status["active_runs"]:
+        active = [
+            (
+                Mark(run["flow"], "live", "play"),
+                _file(run["source"]),
+                run["step"] or "",
+                local_time(run["started_at_utc"]),
+                Code(run["run_id"][:8], run["run_id"]),
+            )
+            for run in status["active_runs"][:MOST_ROWS]
+        ]
+        parts.append(table(("Running", "Source", "Step", "Since", "Run"), active, total=len(status["active_runs"])))
+    return Card(status["workspace_id"], (Code(status["workspace_root"]), *facts), tuple(parts))
+
+
+def _flow_row(flow: Mapping[str, Any]) -> tuple[Cell, ...]:
+    last = flow["last_run"]
+    reason = "" if flow["reason"] in _TOLD else _first_line(flow["reason"])
+    return (
+        flow["name"],
+        Faint(flow["group"] or ""),
+        mark_of(flow["state"]),
+        local_time(flow["next_run_utc"]),
+        mark_of(last["status"]) if last else "",
+        Faint(local_time(last["started_at_utc"])) if last else "",
+        "; ".join(filter(None, [reason, flow.get("edit")])),
+    )
+
+
+_TOLD = (None, EngineOff().text, ByHand().text, Disabled().text)
+"""Reasons that the engine's mark or the flow's state tell already."""
+
+
+def _lease_words(lease: Mapping[str, Any]) -> str:
+    owner = lease.get("owner") or {}
+    who = owner.get("host_name") or owner.get("machine_id")
+    return f"owned by {who}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
+
+
+def reasons_card(reasons: Sequence[Mapping[str, Any]]) -> Card:
+    """What `explain` says, a line for each candidate or tick."""
+    rows = [(one["flow"], _file(one["source"]), reason_mark(one["reason"])) for one in reasons[: 5 * MOST_ROWS]]
+    shown = table(("Flow", "Source", "Reason"), rows, total=len(reasons))
+    return Card("Why it runs, or does not", (), (shown,))
+
+
+def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str]) -> Card:
+    """Flow modules: which are good, how they stand to what is deployed, and what is wrong with the others."""
+    rows = [
+        (
+            mark_of("good" if entry.error is None else "broken"),
+            Code(entry.path.name, str(entry.path)),
+            Faint(entry.group or ""),
+            deployment.get(entry.name, ""),
+            _first_line("" if entry.error is None else entry.error.what),
+        )
+        for entry in entries
+    ]
+    parts: list[Part] = [table(("Module", "File", "Group", "Production", "Error"), rows)] if rows else []
+    for entry in entries:
+        parts += [_warning(warning) for warning in entry.warnings]
+        if entry.error is not None:
+            parts.append(Pairs(_places(entry.error)))
+    return Card(count(len(entries), "flow module"), (), tuple(parts))
+
+
+def error_card(error: FlowValidationError, href: str | None = None) -> Card:
+    """What is wrong, where and the mend; `href` leads to its cell."""
+    parts: list[Part] = [Pairs(_places(error, href))]
+    if error.trace:
+        parts.append(Lines(error.trace, "how it came there"))
+    return Card(error.what, (Faint(type(error).__name__),), tuple(parts), tone="bad")
+
+
+def _places(error: FlowValidationError, href: str | None = None) -> tuple[tuple[str, Cell], ...]:
+    where: Cell = Code(error.where or "")
+    line: Cell = ""
+    if isinstance(error, FlowExecutionError) and error.cell:
+        where = Link(error.cell, href) if href else Code(error.cell)
+        line = Code((error.source_line or "").strip())
+    return (("where", where), ("line", line), ("mend", error.mend or ""))
+
+
+def _warning(warning: object, mend: str | None = None) -> Note:
+    return Note(Mark(str(warning), "warn", "triangle"), mend or "")
+
+
+def _level(level: str) -> Cell:
+    tones = {"WARNING": Mark("warning", "warn", "triangle"), "ERROR": Mark("error", "bad", "cross")}
+    return tones.get(level, Faint(level.lower()))
+
+
+def _file(path: str | None) -> Cell:
+    """The name of a file, its whole path as the tip."""
+    return "" if path is None else Code(path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path, path)
+
+
+def _first_line(words: object) -> str:
+    return next((line for line in str(words or "").splitlines() if line.strip()), "")

@@ -1,0 +1,90 @@
+"""The notebook a new flow starts from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.files import create_exclusive
+from data_engine.notebook.catalog import module_files
+
+_CELLS: tuple[tuple[str, str, str], ...] = (
+    (
+        "markdown",
+        "about",
+        "# A new flow\n"
+        "\n"
+        "Rename this notebook: its name is the flow's. `build()` says what runs; what `build()` needs is taken into\n"
+        "production, every other cell stays yours to explore with.",
+    ),
+    (
+        "code",
+        "steps",
+        "import polars as pl\n"
+        "\n"
+        "from data_engine import Flow\n"
+        "\n"
+        "\n"
+        "def read(context):\n"
+        '    return pl.DataFrame({"item": ["a", "b", "a"], "amount": [1.0, 2.0, 3.0]})\n'
+        "\n"
+        "\n"
+        "def total(context):\n"
+        '    return context.current.group_by("item").agg(pl.col("amount").sum()).sort("item")',
+    ),
+    (
+        "code",
+        "build",
+        "def build():\n"
+        "    return (\n"
+        '        Flow(group="New")\n'
+        '        .watch(mode="manual")\n'
+        '        .step(read, save_as="raw_df")\n'
+        '        .step(total, use="raw_df", save_as="total_df")\n'
+        "    )",
+    ),
+    ("code", "preview", 'build().preview(use="total_df")'),
+)
+
+
+def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
+    """A runnable notebook in `folder`, called `name` or, where that is taken, `name_2`, `name_3`, ...; its path.
+
+    Raises:
+        FlowValidationError: the name cannot be a flow's, or the folder cannot be written.
+    """
+    if not name.replace("_", "a").replace("-", "a").isalnum() or name.startswith("_"):
+        raise FlowValidationError(
+            f"{name!r} cannot be a flow's name",
+            where="new flow",
+            mend="use letters, digits and '_', beginning with a letter",
+        )
+    taken = module_files(folder)
+    stem, number = name, 2
+    while stem in taken:
+        stem, number = f"{name}_{number}", number + 1
+    path = folder / f"{stem}.ipynb"
+    try:
+        create_exclusive(path, _notebook_text())
+    except OSError as error:
+        raise WorkspaceError(
+            f"{path} cannot be written: {error.strerror}", where=str(folder), mend="make the folder writable"
+        ) from error
+    return path
+
+
+def _notebook_text() -> str:
+    cells: list[dict[str, Any]] = []
+    for kind, name, source in _CELLS:
+        cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": {}}
+        if kind == "code":
+            cell |= {"execution_count": None, "outputs": []}
+        cells.append(cell | {"source": source.splitlines(keepends=True)})
+    metadata = {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"

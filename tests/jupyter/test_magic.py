@@ -1,0 +1,331 @@
+"""`%flow` in a shell: each subcommand gives what its plain Python twin gives, and mistakes end in a message with the mend."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_engine.errors import FlowExecutionError, FlowValidationError
+from jupyter_extension.commands import COMMANDS
+from tests.jupyter.conftest import Shell
+from tests.support import WorkspaceFiles
+
+ROOT = Path(__file__).parent.parent.parent
+CELLS = (
+    "from data_engine import Flow",
+    "def read(context):\n    return 21",
+    "def double(context):\n    return context.current * context.params.get('by', 2)",
+    "def build():\n    return Flow(group='G').step(read, save_as='number').step(double, save_as='twice')",
+)
+
+
+@pytest.fixture
+def claims(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> WorkspaceFiles:
+    ws.notebook("claims", *CELLS)
+    monkeypatch.setenv("DATA_ENGINE_WORKSPACE_ROOT", str(ws.root))
+    return ws
+
+
+def message(shell: Shell) -> str:
+    assert isinstance(shell.error, FlowValidationError)
+    return shell.out
+
+
+def test_loading_is_idempotent_and_unloading_leaves_nothing(shell: Shell) -> None:
+    """Twice loaded there is one magic and one completer; unloaded there is neither."""
+    from data_engine import load_ipython_extension, unload_ipython_extension
+
+    load_ipython_extension(shell.ipython)
+    load_ipython_extension(shell.ipython)
+    assert len(shell.ipython.Completer.custom_matchers) == 1
+
+    unload_ipython_extension(shell.ipython)
+    unload_ipython_extension(shell.ipython)
+    assert "flow" not in shell.ipython.magics_manager.magics["line"]
+    assert shell.ipython.Completer.custom_matchers == []
+
+
+def test_loading_starts_nothing_and_imports_no_data_library() -> None:
+    """In a fresh interpreter, whose shell is there already: no Polars, no DuckDB, no nbformat, no tornado, in 0.3 s of CPU."""
+    code = (
+        "import sys, time\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "from traitlets.config import Config\n"
+        "config = Config(); config.HistoryManager.enabled = False\n"
+        "shell = InteractiveShell.instance(config=config)\n"
+        "before, t = set(sys.modules), time.process_time()\n"
+        "shell.run_line_magic('load_ext', 'data_engine')\n"
+        "print(time.process_time() - t < 0.3, [n for n in 'polars duckdb nbformat tornado typer'.split() "
+        "if n in set(sys.modules) - before], 'subprocess' in set(sys.modules) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "True [] False"
+
+
+def test_preview_is_the_notebooks_own_build(shell: Shell) -> None:
+    for cell in CELLS:
+        shell.run(cell)
+
+    assert shell.run("%flow preview --use number") == 21
+    assert shell.run("%flow preview") == 42
+    assert shell.run("%flow preview --param by=3 --fresh") == 63
+    assert shell.run("x = %flow preview\nx + 1") == 43
+
+
+def test_a_named_preview_is_the_module_as_saved(shell: Shell, claims: WorkspaceFiles) -> None:
+    shell.run("def build():\n    raise AssertionError")
+
+    assert shell.run("%flow preview claims --use=number") == 21
+
+
+def test_run_once_gives_contexts_also_of_sources_that_failed(shell: Shell, claims: WorkspaceFiles) -> None:
+    contexts = shell.run("%flow run claims --once --param by=0.5")
+
+    assert [context.current for context in contexts] == [10.5]
+
+
+def test_compile_gives_the_compiled_notebook_and_says_how_it_is_deployed(shell: Shell, claims: WorkspaceFiles) -> None:
+    compiled = shell.run("%flow compile claims")
+
+    assert compiled.name == "claims"
+    assert "4 of 4 statements in production  not deployed" in shell.out
+
+
+def test_deploy_gives_the_entries_and_a_broken_one_is_raised(shell: Shell, claims: WorkspaceFiles) -> None:
+    shell.run("%flow deploy claims")
+    assert "claims.ipynb  G      as deployed" in shell.out
+
+    claims.notebook("claims", "def build():\n    return 1 / 0")
+    shell.run("%flow deploy claims")
+    assert isinstance(shell.error, FlowExecutionError)
+
+    shell.run("%flow deploy --all")
+    assert shell.error is None
+    assert "broken" in shell.out
+
+
+def test_a_module_is_compiled_as_a_whole(shell: Shell, claims: WorkspaceFiles) -> None:
+    claims.module("plain", "from data_engine import Flow\ndef build():\n    return Flow(group='G')\n")
+
+    assert shell.run("%flow compile plain") is None
+    assert shell.out == "plain.py is a Python module: production runs the whole of it.\n"
+
+
+def test_status_and_stop_need_no_daemon(shell: Shell, claims: WorkspaceFiles) -> None:
+    assert shell.run("%flow status").flows[0].name == "claims"
+    assert "engine off  daemon not running" in shell.out
+
+    shell.run("%flow stop")
+    assert shell.out == "No daemon was running.\n"
+
+
+def test_cache_tells_what_is_kept_and_forgets_it(shell: Shell) -> None:
+    for cell in CELLS:
+        shell.run(cell)
+    shell.run("%flow preview")
+
+    shell.run("%flow cache")
+    assert shell.out.startswith("Previews keep ")
+    assert not shell.out.startswith("Previews keep 0 bytes")
+    shell.run("%flow cache clear")
+    shell.run("%flow cache info")
+    assert shell.out.startswith("Previews keep 0 bytes")
+
+
+def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceFiles) -> None:
+    """start, run, explain, status and stop against a daemon of this test's own workspace."""
+    from data_engine import Workspace, client
+
+    try:
+        assert shell.run("%flow start --no-engine").daemon.running
+        assert not shell.run("%flow status").engine.on
+        runs = shell.run("%flow run claims")
+        assert [(run.flow, run.status) for run in runs] == [("claims", "success")]
+        assert "1 run  1 success" in shell.out
+        shell.run("from data_engine import load_flow\nload_flow('claims')")
+        assert re.search(r"^last run  20\S+ \S+ +success$", shell.out, re.MULTILINE)
+        assert shell.run("%flow run claims --no-wait") != []
+        assert [one.flow for one in shell.run("%flow explain claims")] == ["claims"]
+        assert shell.run("%flow start").engine.on
+        shell.run("%flow stop")
+        assert shell.out == "The daemon ends when its running work is done.\n"
+    finally:
+        Workspace(claims.root).kill()
+        for known in client._daemons.values():
+            known.close()
+
+
+MISTAKES = {
+    "%flow previw": ["knows no 'previw'", "did you mean %flow preview?"],
+    "%flow xyz": ["knows no 'xyz'", "It knows preview, compile, deploy"],
+    "%flow preview --usee raw": ["has no option --usee", "did you mean --use?"],
+    "%flow status --json": ["has no option --json", "leave it out"],
+    "%flow preview --use": ["--use: expected one argument", "see %flow preview --help"],
+    "%flow preview a b": ["takes only one flow, not 'a' and 'b'", "%flow preview [NAME] [--use OBJECT]"],
+    "%flow status claims": ["takes no name", "%flow status"],
+    "%flow preview 'claims": ["no closing quotation", "close the quotation mark"],
+    "%flow preview": ["no cell of this notebook has defined build() yet", "run the cell that defines build()"],
+    "%flow preview nosuch": ["Available flow modules: claims", "check the spelling"],
+    "%flow preview claim": ["Flow module 'claim' is not available", "did you mean claims?"],
+    "%flow preview claims --use clean": ["saves an object 'clean'", "saved objects: number, twice"],
+    "%flow preview claims --source a.csv": ["the flow has no source", "leave source= out"],
+    "%flow preview claims --param x": ["'x' gives no parameter", "--param late_minutes=120"],
+    "%flow compile": ["which flow?", "%flow compile NAME"],
+    "%flow deploy": ["which flow?", "%flow deploy NAME"],
+    "%flow deploy claims --all": ["do not go together", "%flow deploy --all"],
+    "%flow explain claims": ["no daemon of ws runs", "start it with"],
+    "%flow cache empty": ["does not know 'empty'", "%flow cache [clear|info]"],
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_a_short_typed_message_with_its_mend(line: str, shell: Shell, claims: WorkspaceFiles) -> None:
+    """No frames of ours: the line that was typed, what is wrong, where, and the mend."""
+    shell.run(line)
+
+    lines = message(shell).splitlines()
+    what, mend = MISTAKES[line]
+    assert lines[0] == line
+    assert lines[1] == ""
+    assert what in lines[2]
+    assert mend in "\n".join(part for part in lines if part.startswith("  mend:"))
+    assert len(lines) <= 6
+
+
+@pytest.mark.parametrize(
+    ("build", "what"),
+    [
+        ("build = 5", "build is no function but 5"),
+        ("def build():\n    return 5", "build() returned int, not a Flow"),
+    ],
+)
+def test_a_build_that_is_none_is_told(build: str, what: str, shell: Shell) -> None:
+    shell.run(build)
+    shell.run("%flow preview")
+
+    assert what in message(shell)
+
+
+def test_a_failing_step_shows_the_authors_line(shell: Shell) -> None:
+    """As `build().preview()` does, and nothing of the magic."""
+    shell.run("from data_engine import Flow\ndef bad(context):\n    return {}['amount']")
+    shell.run("def build():\n    return Flow(group='G').step(bad)")
+    shell.run("%flow preview")
+
+    assert "return {}['amount']" in message(shell)
+    assert "KeyError: 'amount'" in shell.out
+    assert "run_line" not in shell.out
+
+
+def test_a_mistake_in_the_authors_build_keeps_its_frames(shell: Shell) -> None:
+    """It is no mistake in the line: Python's own traceback names the cell."""
+    shell.run("def build():\n    return undefined_name")
+    shell.run("%flow preview")
+
+    assert isinstance(shell.error, NameError)
+    assert "undefined_name" in shell.out
+
+
+def test_the_help_tells_every_subcommand_and_its_python_twin(shell: Shell) -> None:
+    """`%flow?` and a bare `%flow` say the same."""
+    shell.run("%flow")
+    told = shell.out
+    help_text = shell.ipython.find_line_magic("flow").__doc__
+
+    assert told.strip() == help_text.strip()
+    for command in COMMANDS.values():
+        assert command.summary in told
+        assert command.twin in told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_subcommand_has_help_that_runs_nothing(name: str, shell: Shell) -> None:
+    command = COMMANDS[name]
+    for option in ("--help", "-h", "--nonsense --help"):
+        assert shell.run(f"%flow {name} {option}") is None
+        assert shell.error is None
+        assert command.usage in shell.out
+        assert command.twin in shell.out
+        assert all(option.name in shell.out and option.help in shell.out for option in command.options)
+
+
+def test_the_twins_are_python(shell: Shell) -> None:
+    """What the help offers parses, and its names exist."""
+    import ast
+
+    import data_engine
+
+    known = {*data_engine.__all__, "data_engine", "build"}
+    for command in COMMANDS.values():
+        for part in command.twin.replace("with --once:", "").replace("with --no-engine: .start()", "").split(";"):
+            if part.strip():
+                names = {node.id for node in ast.walk(ast.parse(part.strip())) if isinstance(node, ast.Name)}
+                assert names <= known, part
+
+
+def test_the_panel_is_shown_or_what_it_lacks_is_told(
+    shell: Shell, claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = shell.run("%flow panel")
+    assert type(shown).__name__ == "Panel"
+    shown.close()
+
+    monkeypatch.setitem(sys.modules, "jupyter_extension.panel", None)
+    shell.run("%flow panel")
+    assert "pip install anywidget" in message(shell)
+
+
+def test_a_path_with_spaces_is_quoted(shell: Shell, claims: WorkspaceFiles) -> None:
+    claims.source("in/a b.csv")
+    claims.module(
+        "files",
+        """
+        from data_engine import Flow
+        def build():
+            return Flow(group='G').watch(mode='manual', source='../in').step(lambda context: context.source.path.name)
+        """,
+    )
+
+    assert shell.run('%flow preview files --source "a b.csv"') == "a b.csv"
+
+
+COMPLETIONS = {
+    "%flow ": list(COMMANDS),
+    "%flow st": ["start", "stop", "status"],
+    "%flow preview ": ["claims"],
+    "%flow preview cl": ["claims"],
+    "%flow preview claims --use ": ["number", "twice"],
+    "%flow preview claims --use n": ["number"],
+    "%flow preview --use number cl": ["claims"],
+    "%flow preview claims --fresh --u": ["--use"],
+    "%flow preview claims --use number --": ["--source", "--param", "--fresh", "--force", "--help"],
+    "%flow cache ": ["clear", "info"],
+    "%flow status --": ["--help"],
+}
+
+
+@pytest.mark.parametrize("text", COMPLETIONS)
+def test_the_tab_key_offers_what_fits(text: str, shell: Shell, claims: WorkspaceFiles) -> None:
+    assert shell.complete(text) == COMPLETIONS[text]
+
+
+def test_the_tab_key_knows_the_objects_of_the_notebooks_own_build(shell: Shell) -> None:
+    """Read from its text: nothing is run."""
+    shell.run(
+        "def build():\n    raise AssertionError\n    Flow(group='G').step(f, save_as='mine').step(g, save_as = \"too\")"
+    )
+
+    assert shell.complete("%flow preview --use ") == ["mine", "too"]
+
+
+@pytest.mark.parametrize("text", ["flow = bu", "flow.st", "%flow nonsense --u", "%flow preview --use x --use"])
+def test_the_tab_key_never_fails_and_leaves_python_alone(text: str, shell: Shell) -> None:
+    """Without a workspace, in an unknown subcommand, and where `flow` is a variable."""
+    shell.run("build = 1")
+
+    assert not set(shell.complete(text)) & set(COMMANDS)

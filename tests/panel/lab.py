@@ -1,0 +1,311 @@
+"""A real JupyterLab in headless Chromium, and the panel in it as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+HARMLESS = (
+    "favicon",
+    "ERR_NETWORK_CHANGED",
+    "Could not restore the debugger state",  # JupyterLab's debugger, when its kernel restarts
+    "page error: Disposed",  # a request JupyterLab had under way when its kernel was restarted
+)
+
+
+class Lab:
+    """A JupyterLab server of its own, with folders, state and settings of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.root = home / "root"
+        self.token = secrets.token_hex(16)
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DATA_ENGINE_", "JPY_", "JUPYTER", "XDG_"))
+        } | {
+            "PYTHONPATH": str(ROOT),
+            "JUPYTER_CONFIG_DIR": str(home / "config"),
+            "JUPYTER_DATA_DIR": str(home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+            "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+            "IPYTHONDIR": str(home / "ipython"),
+            "XDG_CONFIG_HOME": str(home / "xdg"),
+            "DATA_ENGINE_STATE_ROOT": str(home / "state"),
+        }
+        self.base = ""
+
+    @contextmanager
+    def running(self, *, timeout_s: float = 60.0) -> Iterator[Lab]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        news = self.home / "settings" / "@jupyterlab" / "apputils-extension"
+        news.mkdir(parents=True)
+        (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        extensions = self.home / "labextensions"
+        extensions.mkdir()
+        (extensions / "data-engine").symlink_to(ROOT / "jupyter_extension" / "labextension")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.base = f"http://127.0.0.1:{port}"
+        with (self.home / "lab.log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "jupyter",
+                    "lab",
+                    "--no-browser",
+                    "--allow-root",
+                    "--ip=127.0.0.1",
+                    f"--port={port}",
+                    "--ServerApp.port_retries=0",
+                    "--ServerApp.allow_unauthenticated_access=False",
+                    "--ServerApp.jpserver_extensions=jupyter_extension.server=True",
+                    "--ServerApp.log_level=WARN",
+                    f"--IdentityProvider.token={self.token}",
+                    f"--ServerApp.root_dir={self.root}",
+                    f"--LabApp.extra_labextensions_path={extensions}",
+                    "--LabApp.expose_app_in_browser=True",
+                ],
+                env=self.environment,
+                cwd=self.home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_up(process, timeout_s)
+            yield self
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _wait_until_up(self, process: subprocess.Popen[bytes], timeout_s: float) -> None:
+        until_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.base}/api/status?token={self.token}", timeout=2):
+                    return
+            except OSError:
+                if process.poll() is not None or time.monotonic() > until_s:
+                    said = (self.home / "lab.log").read_text(errors="replace")[-3000:]
+                    raise RuntimeError(f"JupyterLab did not start:\n{said}") from None
+                time.sleep(0.05)
+
+    def request(self, path: str, body: dict[str, Any] | None = None, *, token: str | None = None) -> tuple[int, bytes]:
+        """The status and body the server answers; with the token unless another is given ("" for none)."""
+        token = self.token if token is None else token
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"token {token}"} if token else {})
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(f"{self.base}{path}", data, headers), timeout=30
+            ) as found:
+                return found.status, found.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def do(self, workspace: Path, action: str, **args: Any) -> dict[str, Any]:
+        """What the server extension answers to an action of the panel."""
+        _, body = self.request("/data-engine/do", {"root": str(workspace), "action": action, "args": args})
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    def workspace(self, name: str) -> Path:
+        """An empty workspace below the server's root."""
+        (self.root / name / "flow_modules").mkdir(parents=True)
+        return self.root / name
+
+    def end_daemons(self) -> None:
+        """End every daemon of this lab's state."""
+        code = (
+            "import sys, pathlib\nfrom data_engine import Workspace\n"
+            "for path in pathlib.Path(sys.argv[1]).rglob('flow_modules'):\n    Workspace(path.parent).kill()"
+        )
+        subprocess.run([sys.executable, "-c", code, str(self.root)], env=self.environment, check=False, timeout=60)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Page:
+    """One page of JupyterLab. `errors` are what the browser's console complained of."""
+
+    def __init__(self, lab: Lab, browser: Any, *, width: int = 1400, height: int = 900) -> None:
+        self.lab = lab
+        self.context = browser.new_context(viewport={"width": width, "height": height})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(20000)
+        self.errors: list[str] = []
+        self.is_loaded = False
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self._complain(f"page error: {error}\n{error.stack}"))
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error":
+            self._complain(f"{message.text} ({message.location.get('url', '')})")
+
+    def _complain(self, text: str) -> None:
+        if not any(words in text for words in HARMLESS):
+            self.errors.append(text)
+
+    def load(self, *, name: str = "tests") -> None:
+        """JupyterLab, freshly loaded."""
+        self.page.goto(f"{self.lab.base}/lab/workspaces/{name}?reset&token={self.lab.token}")
+        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=60000)
+        self.page.evaluate("() => window.jupyterapp.restored.then(() => true)")
+        self.is_loaded = True
+
+    def open(self, path: str | None = None) -> Page:
+        """JupyterLab with nothing open, or with the notebook at `path` and its kernel ready."""
+        if not self.is_loaded:
+            self.load()
+        self.page.evaluate(
+            """async (path) => {
+                const app = window.jupyterapp;
+                for (const widget of app.shell.widgets('main')) if (widget.context) widget.context.model.dirty = false;
+                await app.commands.execute('application:close-all');
+                if (path) await app.commands.execute('docmanager:open', { path });
+            }""",
+            path,
+        )
+        if path:
+            self.wait_for_kernel()
+        return self
+
+    def wait_for_kernel(self) -> None:
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60000)
+        self.page.wait_for_function(
+            """() => {
+                const widget = window.jupyterapp.shell.currentWidget;
+                const context = widget && widget.context && widget.context.sessionContext;
+                return context && context.session && context.session.kernel && context.session.kernel.status === 'idle';
+            }""",
+            timeout=60000,
+        )
+
+    def command(self, command: str, **args: Any) -> None:
+        """Run a command of JupyterLab's, without waiting for its end."""
+        self.page.evaluate(
+            "([command, args]) => { window.jupyterapp.commands.execute(command, args); }", [command, args]
+        )
+
+    def run_all(self) -> None:
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)")
+
+    def theme(self, name: str) -> None:
+        self.page.evaluate(
+            "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", f"JupyterLab {name}"
+        )
+        self.page.wait_for_function(
+            "(light) => document.body.dataset.jpThemeLight === light", arg="true" if name == "Light" else "false"
+        )
+
+    def side(self, workspace: Path | None = None) -> Panel:
+        """The panel of the side bar, shown, with the workspace chosen."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('data-engine:show').then(() => true)")
+        panel = Panel(self, "#data-engine-panel .de-panel")
+        panel.element.wait_for()
+        if workspace is not None:
+            panel.choose(workspace)
+            panel.tab("Flows")
+        return panel
+
+    def in_cell(self) -> Panel:
+        """The panel in the notebook's output."""
+        panel = Panel(self, ".jp-Notebook .jp-OutputArea-output .de-panel")
+        panel.element.wait_for(timeout=30000)
+        return panel
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self.context.close()
+
+
+class Panel:
+    """The control panel on a page: what a person sees and presses."""
+
+    def __init__(self, page: Page, selector: str) -> None:
+        self.page = page.page
+        self.element = self.page.locator(selector).first
+
+    def choose(self, workspace: Path) -> None:
+        select = self.element.locator(".de-workspace")
+        select.wait_for()
+        select.blur()
+        select.focus()
+        self.page.wait_for_function(
+            "([select, value]) => [...select.options].some((option) => option.value === value)",
+            arg=[select.element_handle(), str(workspace)],
+        )
+        select.select_option(str(workspace))
+        self.element.locator(".de-footer").wait_for()
+
+    def row(self, flow: str) -> Any:
+        return self.element.locator(f".de-row[data-flow='{flow}']")
+
+    def select(self, flow: str) -> Any:
+        """Look at a flow closely; its part of the panel, once it was read."""
+        self.row(flow).locator(".de-row-main").click()
+        detail = self.element.locator(f".de-detail[data-flow='{flow}']")
+        detail.locator(".de-section").wait_for()
+        return detail
+
+    def button(self, action: str) -> Any:
+        return self.element.locator(f"[data-action='{action}']").first
+
+    def tab(self, name: str) -> None:
+        self.element.get_by_role("tab", name=name).first.click()
+
+    def wait_for_state(self, flow: str, word: str, *, timeout_s: float = 15.0) -> None:
+        self.row(flow).locator(".de-state", has_text=word).wait_for(timeout=timeout_s * 1000)
+
+    def wait_for_last(self, flow: str, word: str, *, timeout_s: float = 15.0) -> None:
+        self.row(flow).locator(".de-last", has_text=word).wait_for(timeout=timeout_s * 1000, state="attached")
+
+    def said(self) -> str:
+        text: str = self.element.locator(".de-said").inner_text()
+        return text

@@ -1,0 +1,240 @@
+"""What the panel asks for is answered alike with a daemon and without one, and no flow's code runs where it is asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine import Workspace, panel
+from data_engine.notebook.catalog import read_catalog
+from jupyter_extension.actions import CHANGES, answer, is_here, place_of
+from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
+from jupyter_extension.template import new_flow_notebook
+from tests.panel import flows
+from tests.support import WorkspaceFiles
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    flows.fill(ws.root, good=flows.GOOD, failing=flows.FAILING, broken=flows.BROKEN, polled=flows.POLLED)
+    flows.sources(ws.root, good=2)
+    found = Workspace(ws.root)
+    yield found
+    found.kill()
+
+
+def ask(workspace: Workspace, action: str, **args: Any) -> Any:
+    found = answer(str(workspace.root), action, args)
+    assert "error" not in found, found
+    return found["result"]
+
+
+def test_a_flow_is_shown_alike_with_a_daemon_and_without(workspace: Workspace) -> None:
+    """What it is does not depend on who is asked."""
+    without = ask(workspace, "flow", flow="good")
+    ask(workspace, "start_daemon")
+    with_one = ask(workspace, "flow", flow="good")
+
+    for name in ("title", "description", "path", "about"):
+        assert without[name] == with_one[name]
+    assert [step["label"] for step in with_one["steps"]] == ["Read", "Total: of all"]
+    assert with_one["description"] == "Adds up"
+    assert without["steps"][0]["inspect"] == "no output is available for this step yet"
+
+
+def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspace) -> None:
+    """The error's first line in the list, all of it in the run; the cell can be opened."""
+    asked = ask(workspace, "run", flow="failing")
+    workspace.run("good")
+    while (newest := ask(workspace, "flow", flow="failing")["runs"][0])["elapsed_s"] is None:
+        pass
+    details = ask(workspace, "run_details", run_id=newest["run_id"])
+    good = ask(workspace, "run_details", run_id=ask(workspace, "flow", flow="good")["run_id"])
+
+    assert (asked["run_ids"], asked["said"]) == ([newest["run_id"]], "failing: 1 run asked for.")
+    assert newest["mark"]["word"] == "failed"
+    assert newest["cells"][0] == {"notebook": "failing.ipynb", "cell": 3, "line": 3}
+    assert newest["error"] == "Bad: KeyError: 'total'"
+    assert "failing.ipynb, cell 3, line 3" in details["error"]
+    assert [(step["label"], step["mark"]["word"]) for step in details["steps"]] == [
+        ("Read", "success"),
+        ("Bad", "failed"),
+    ]
+    assert [(line["step"], line["message"]) for line in good["lines"]] == [("Total: of all", "adding")]
+
+
+def test_files_that_need_somebody_come_first(workspace: Workspace) -> None:
+    """With the reason of `explain`; one that is held can be retried, one that is done cannot."""
+    workspace.run("polled")
+    ask(workspace, "start_engine")
+    files: dict[str, Any] = {}
+    while not files.get("bad-0.csv", {}).get("reason", "").startswith("held"):
+        files = {file["name"]: file for file in ask(workspace, "flow", flow="polled")["files"]}
+
+    assert next(iter(files)) == "bad-0.csv"
+    assert files["bad-0.csv"]["retry"] is None
+    assert files["00.csv"]["retry"] == "it is not held"
+    assert files["00.csv"]["last"]["word"] == "success"
+
+
+def test_the_outputs_of_steps_are_found_after_a_later_failure(workspace: Workspace) -> None:
+    """The newest file each step returned in a good run, as long as it is there."""
+    workspace.run("polled", source=workspace.root / "in" / "00.csv")
+    workspace.run("polled", source=workspace.root / "in" / "bad-0.csv")
+
+    write = ask(workspace, "flow", flow="polled")["steps"][1]
+    page = ask(workspace, "inspect", path=write["output"])
+    Path(write["output"]).unlink()
+
+    assert write["inspect"] is None
+    assert page["rows"] == [["Oslo", 0], ["Rome", 1]]
+    assert ask(workspace, "flow", flow="polled")["steps"][1]["inspect"] is not None
+
+
+def test_saved_frames_are_listed_and_cleared(workspace: Workspace) -> None:
+    """The newest first, with flow and step."""
+    workspace.run("polled", source=workspace.root / "in" / "00.csv")
+    (frame,) = ask(workspace, "debug")["frames"]
+
+    assert (frame["flow_name"], frame["step_name"], frame["rows"]) == ("polled", "Write", 2)
+    assert ask(workspace, "clear_debug") == "Removed 1 saved frame."
+    assert ask(workspace, "debug") == {"frames": []}
+
+
+def test_an_edit_is_shown_by_its_cells_until_it_is_deployed(ws: WorkspaceFiles) -> None:
+    """Also without a daemon."""
+    workspace = Workspace(ws.root)
+    flows.fill(ws.root, good=flows.FAILING)
+    assert ask(workspace, "deploy") == "Production runs every good module as it is now."
+    cells = list(flows.FAILING)
+    cells[1] = cells[1].replace("3", "4")
+    flows.fill(ws.root, good=tuple(cells))
+
+    edited = ask(workspace, "flow", flow="good")
+    ask(workspace, "deploy", flow="good")
+
+    assert edited["deployment"] == "edited, not deployed: cell 2"
+    assert list(edited["diff"]) == ["2"]
+    assert ask(workspace, "flow", flow="good")["deployment"] == "as deployed"
+
+
+def test_no_flow_code_runs_where_the_panel_is_answered(ws: WorkspaceFiles) -> None:
+    """A module that ends its process ends a child's at most."""
+    ws.module("deadly", "import os\n\nos._exit(7)\n\ndef build():\n    pass")
+    code = (
+        "import json, sys\nfrom jupyter_extension.actions import answer\n"
+        "print(json.dumps(answer(sys.argv[1], 'flow', {'flow': 'deadly'})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(ws.root)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0
+    assert "error" in json.loads(done.stdout)
+
+
+def test_settings_are_shown_and_kept(workspace: Workspace, tmp_path: Path) -> None:
+    """The folder of workspaces, the interpreter, the places of things."""
+    before = ask(workspace, "settings")
+    said = ask(workspace, "save_settings", collection_root=str(tmp_path))
+    wrong = answer(str(workspace.root), "save_settings", {"collection_root": "not absolute"})
+
+    assert before["machine"]["collection_root"] is None
+    assert before["interpreter"]["executable"] == sys.executable
+    assert said == f"Workspace folder: {tmp_path}"
+    assert "is not an absolute path" in wrong["error"]["what"]
+    assert ask(workspace, "settings")["machine"]["collection_root"] == str(tmp_path)
+
+
+def test_a_workspace_is_provisioned_and_offered(workspace: Workspace, tmp_path: Path) -> None:
+    """What was made is said; those beside the one shown can be chosen."""
+    made = ask(workspace, "provision", path=str(tmp_path / "second"))
+    again = ask(workspace, "provision", path=str(tmp_path / "second"))
+    offered = ask(workspace, "workspaces")["workspaces"]
+
+    assert made["said"].startswith("Provisioned second: created flow_modules")
+    assert again["said"] == "Provisioned second: nothing was missing."
+    assert [one["id"] for one in offered] == ["second", "ws"]
+
+
+def test_a_new_flow_is_a_flow_that_runs(ws: WorkspaceFiles) -> None:
+    """Each gets a name of its own, and nothing that exists is overwritten."""
+    first, second = new_flow_notebook(ws.modules), new_flow_notebook(ws.modules)
+    entries = read_catalog(Workspace(ws.root).home.modules())
+
+    assert (first.name, second.name) == ("new_flow.ipynb", "new_flow_2.ipynb")
+    assert [(entry.name, entry.error) for entry in entries] == [("new_flow", None), ("new_flow_2", None)]
+    assert [context.error for entry in entries if entry.flow for context in entry.flow.run_once()] == [None, None]
+
+
+@pytest.mark.parametrize("name", ["", "_x", "a b", "../x", "Untitled/x"])
+def test_a_name_that_cannot_be_a_flows_makes_no_file(ws: WorkspaceFiles, name: str) -> None:
+    """And says what can."""
+    found = answer(str(ws.root), "new_flow", {"name": name or " "})
+
+    assert "cannot be a flow's name" in found["error"]["what"]
+    assert list(ws.modules.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "args"),
+    [
+        ("run", {}),
+        ("run", {"flow": 3}),
+        ("stop_run", {"flow": "good"}),
+        ("lease", {"do": "steal"}),
+        ("run_details", {"run_id": "no"}),
+    ],
+)
+def test_a_wrong_request_is_answered_with_its_mend(ws: WorkspaceFiles, action: str, args: dict[str, Any]) -> None:
+    """Never with an exception."""
+    found = answer(str(ws.root), action, args)
+
+    assert found["error"]["what"]
+    assert found["error"]["mend"]
+
+
+def test_looking_changes_nothing() -> None:
+    """After the others the status is read again."""
+    assert {"run", "start_engine", "deploy", "lease", "reset"} <= CHANGES
+    assert not {"flow", "run_details", "inspect", "settings"} & CHANGES
+
+
+def test_a_place_is_known_by_everything_that_makes_it(ws: WorkspaceFiles) -> None:
+    """Folder, identity, machine and state."""
+    place = place_of(Workspace(ws.root))
+
+    assert is_here(place)
+    assert not any(is_here(place | {name: "other"}) for name in place)
+    assert not is_here({})
+
+
+def test_a_cell_shows_the_panel_and_a_snapshot_of_it(ws: WorkspaceFiles) -> None:
+    """For JupyterLab, for any front-end with widgets, for those that show HTML, and as text."""
+    ws.notebook("good", flows.GOOD)
+    shown = panel(ws.root)
+    data, _ = shown._repr_mimebundle_()
+    shown.close()
+
+    assert set(data) >= {PANEL_MIME, "application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    assert data[PANEL_MIME]["place"] == place_of(Workspace(ws.root))
+    assert list(data[PANEL_MIME]["view"]["flows"]) == ["good"]
+    assert "Snapshot of" in data["text/html"]
+    assert "Run this cell again to go live" in data["text/html"]
+
+
+def test_a_snapshot_stays_small() -> None:
+    """Those flows that need somebody are kept, of many others only some."""
+    marks = {f"flow_{number}": {"mark": {"tone": "bad" if number == 499 else "good"}} for number in range(500)}
+    view = {"flows": marks, "groups": [{"name": "G", "flows": list(marks)}], "active": [1], "notices": [2]}
+
+    kept = snapshot(view)
+
+    assert len(kept["flows"]) == SNAPSHOT_FLOWS
+    assert "flow_499" in kept["flows"]
+    assert set(kept["groups"][0]["flows"]) == set(kept["flows"])
+    assert (kept["active"], kept["notices"]) == ([], [])

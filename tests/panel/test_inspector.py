@@ -1,0 +1,208 @@
+"""Output files are looked into a page at a time, sorted and filtered, in a process that holds the data alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from data_engine import FlowValidationError
+from jupyter_extension.inspect_child import InspectChild
+from jupyter_extension.inspector import OPS, inspect
+
+FRAME = pl.DataFrame(
+    {
+        "city": ["Oslo", "Rome", None, "oslo", ""],
+        "amount": [3, None, 5, 4, 1],
+        "day": [dt.date(2025, 1, number) for number in (1, 2, 3, 4, 5)],
+        "good": [True, False, True, None, False],
+        "tags": [["a"], [], None, ["b", "c"], ["a"]],
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("out") / "table.parquet"
+    FRAME.write_parquet(path)
+    return path
+
+
+def page(path: Path, **request: Any) -> dict[str, Any]:
+    return inspect({"path": str(path), **request})
+
+
+def amounts(path: Path, **request: Any) -> list[Any]:
+    return [row[1] for row in page(path, **request)["rows"]]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".json", ".ndjson", ".arrow", ".xlsx"])
+def test_tables_of_every_kind_are_shown(tmp_path: Path, suffix: str) -> None:
+    """With their columns, types and number of rows."""
+    frame = pl.DataFrame({"city": ["Oslo", "Rome"], "amount": [3, 5]})
+    path = tmp_path / f"out{suffix}"
+    {
+        ".parquet": frame.write_parquet,
+        ".csv": frame.write_csv,
+        ".tsv": lambda target: frame.write_csv(target, separator="\t"),
+        ".json": frame.write_json,
+        ".ndjson": frame.write_ndjson,
+        ".arrow": frame.write_ipc,
+        ".xlsx": frame.write_excel,
+    }[suffix](path)
+
+    found = page(path)
+
+    assert found["kind"] == "table"
+    assert [column["name"] for column in found["columns"]] == ["city", "amount"]
+    assert (found["rows"], found["total"]) == ([["Oslo", 3], ["Rome", 5]], 2)
+
+
+def test_pages_follow_each_other(table: Path) -> None:
+    """Together they are the whole, in the order asked for; missing values come last."""
+    first = page(table, offset=0, limit=2, sort=[["amount", True]])
+    second = page(table, offset=2, limit=2, sort=[["amount", True]])
+
+    assert [row[1] for row in first["rows"] + second["rows"]] == [5, 4, 3, 1]
+    assert (second["offset"], second["total"]) == (2, 5)
+    assert amounts(table, sort=[["good", False], ["amount", False]]) == [1, None, 3, 5, 4]
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        ({"column": "city", "op": "equals", "value": "OSLO"}, [3, 4]),
+        ({"column": "city", "op": "not equals", "value": "oslo"}, [None, 5, 1]),
+        ({"column": "city", "op": "contains", "value": "o"}, [3, None, 4]),
+        ({"column": "city", "op": "not contains", "value": "o"}, [5, 1]),
+        ({"column": "city", "op": "begins", "value": "ro"}, [None]),
+        ({"column": "city", "op": "ends", "value": "me"}, [None]),
+        ({"column": "city", "op": "in", "value": ["Oslo", None]}, [3, 5]),
+        ({"column": "city", "op": "blank"}, [5, 1]),
+        ({"column": "city", "op": "not blank"}, [3, None, 4]),
+        ({"column": "amount", "op": ">=", "value": "4"}, [5, 4]),
+        ({"column": "amount", "op": "<", "value": "3.5"}, [3, 1]),
+        ({"column": "day", "op": ">", "value": "2025-01-03"}, [4, 1]),
+        ({"column": "day", "op": "<=", "value": "2025-01-02"}, [3, None]),
+        ({"column": "good", "op": "in", "value": [True]}, [3, 5]),
+        ({"column": "tags", "op": "contains", "value": "a"}, [3, 1]),
+        ({"column": "city", "op": "contains", "value": ".*"}, []),
+    ],
+)
+def test_filters_keep_what_passes(table: Path, one: dict[str, Any], expected: list[Any]) -> None:
+    """Text ignores case and is no pattern; numbers and dates compare as such."""
+    assert amounts(table, filters=[one]) == expected
+
+
+def test_the_values_of_a_column_are_counted(table: Path) -> None:
+    """The most frequent first, blanks too; other filters count."""
+    found = page(table, distinct="tags", filters=[{"column": "amount", "op": ">=", "value": "1"}])
+
+    assert found["values"][0] == {"value": '["a"]', "count": 2}
+    assert found["is_cut"] is False
+
+
+@pytest.mark.parametrize(
+    ("request_", "what"),
+    [
+        ({"filters": [{"column": "no", "op": "equals", "value": "x"}]}, "no column 'no'"),
+        ({"filters": [{"column": "amount", "op": "like", "value": "x"}]}, "no filter 'like'"),
+        ({"filters": [{"column": "amount", "op": ">=", "value": "many"}]}, "'many' is no number"),
+    ],
+)
+def test_a_filter_that_does_not_fit_says_so(table: Path, request_: dict[str, Any], what: str) -> None:
+    """With the mend."""
+    with pytest.raises(FlowValidationError, match=what) as raised:
+        page(table, **request_)
+
+    assert raised.value.mend
+
+
+def test_every_filter_the_panel_offers_is_known() -> None:
+    """The page's list of conditions is the inspector's, but for the one its check boxes make."""
+    import re
+
+    import jupyter_extension
+
+    script = (Path(jupyter_extension.__file__).parent / "static" / "outputs.js").read_text()
+    offered = json.loads(re.search(r"const OPS = (\[.*?\]);", script)[1])  # type: ignore[index]
+
+    assert set(offered) | {"in"} == set(OPS)
+
+
+def test_a_folder_of_parquet_is_one_table(tmp_path: Path) -> None:
+    """Also when its files lie deeper."""
+    for number in range(3):
+        folder = tmp_path / "part" / str(number)
+        folder.mkdir(parents=True)
+        pl.DataFrame({"a": [number]}).write_parquet(folder / "x.parquet")
+
+    assert page(tmp_path)["total"] == 3
+
+
+def test_other_files_are_text_or_a_note(tmp_path: Path) -> None:
+    """JSON that is no table is shown indented; what is no text is told so."""
+    (tmp_path / "a.json").write_text('{"a": {"b": [1]}, "c": "x"}')
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "a.log").write_text("x" * 300_000)
+    (tmp_path / "a.pdf").write_bytes(b"%PDF\0\0")
+
+    assert page(tmp_path / "bad.json")["kind"] == "text"
+    assert page(tmp_path / "a.log")["is_cut"]
+    assert page(tmp_path / "a.pdf")["note"] == ".pdf cannot be previewed here"
+
+
+def test_a_file_that_is_gone_or_damaged_says_so(tmp_path: Path) -> None:
+    """And what to do."""
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1nope")
+    with pytest.raises(FlowValidationError, match="is not there"):
+        page(tmp_path / "none.parquet")
+    with pytest.raises(FlowValidationError, match="cannot be read as a table"):
+        page(tmp_path / "bad.parquet")
+
+
+@pytest.fixture(scope="module")
+def child() -> Iterator[InspectChild]:
+    child = InspectChild()
+    yield child
+    child.close()
+
+
+def test_the_child_answers_and_stays(child: InspectChild, table: Path) -> None:
+    """The second question meets the same process."""
+    first = child.ask({"path": str(table), "limit": 1})
+    pid = child._process.pid if child._process else None
+
+    assert first["rows"][0][1] == 3
+    assert child.ask({"path": str(table)})["total"] == 5
+    assert child._process is not None
+    assert child._process.pid == pid
+
+
+def test_its_errors_come_through(child: InspectChild, tmp_path: Path) -> None:
+    """As ours."""
+    with pytest.raises(FlowValidationError, match="is not there"):
+        child.ask({"path": str(tmp_path / "none.csv")})
+
+
+def test_a_child_that_dies_is_replaced(child: InspectChild, table: Path) -> None:
+    """The question it died of says so; the next one is answered."""
+    child.ask({"path": str(table)})
+    assert child._process is not None
+    child._process.kill()
+    child._process.wait()
+
+    assert child.ask({"path": str(table)})["total"] == 5
+
+
+def test_a_slow_look_is_ended(child: InspectChild, table: Path) -> None:
+    """Within the time it was given."""
+    child.close()
+
+    with pytest.raises(FlowValidationError, match=r"took longer than 0\.01 s"):
+        child.ask({"path": str(table)}, timeout_s=0.01)

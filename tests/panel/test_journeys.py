@@ -1,0 +1,283 @@
+"""What a person does with the panel, in a real JupyterLab."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from data_engine import panel
+from tests.panel import flows
+from tests.panel.lab import Lab, Page
+from tests.support import notebook_bytes
+
+
+def panel_notebook(lab: Lab, workspace: Path, name: str, *more: str, before: str = "") -> str:
+    """A notebook at the server's root whose first cell shows the workspace's panel."""
+    path = lab.root / f"{name}.ipynb"
+    path.write_bytes(notebook_bytes(f"{before}\nfrom data_engine import panel\npanel({str(workspace)!r})", *more))
+    return path.name
+
+
+def test_a_first_flow_from_the_launcher_tile_to_a_green_run(lab: Lab, page: Page) -> None:
+    """The tile makes a notebook that is a flow; the panel shows it and runs it."""
+    workspace = lab.workspace("first")
+    page.open()
+    panel = page.side(workspace)
+    panel.element.get_by_text("No flow modules discovered.").wait_for()
+
+    page.page.locator(".jp-LauncherCard", has_text="New flow notebook").click()
+    page.page.wait_for_selector(".jp-Notebook .jp-Cell")
+    panel.row("new_flow").locator(".de-run").click()
+
+    panel.row("new_flow").locator(".de-last .de-good").wait_for(timeout=20000)
+    page.page.locator("#jp-main-statusbar .de-status", has_text="Engine off").wait_for()
+    assert (workspace / "flow_modules" / "new_flow.ipynb").is_file()
+
+
+def test_a_failing_step_leads_to_its_cell(lab: Lab, page: Page) -> None:
+    """The error names the cell; pressing that opens the notebook there."""
+    workspace = lab.workspace("failing")
+    flows.fill(workspace, failing=flows.FAILING)
+    page.open()
+    panel = page.side(workspace)
+    panel.row("failing").locator(".de-run").click()
+    panel.wait_for_last("failing", "failed")
+    detail = panel.select("failing")
+
+    detail.get_by_role("button", name="Open failing.ipynb, cell 3, line 3").click()
+    page.page.wait_for_selector(".jp-Notebook .jp-Cell")
+
+    page.page.wait_for_function(
+        "() => { const w = window.jupyterapp.shell.currentWidget; return w.content && w.content.activeCellIndex === 2; }"
+    )
+    assert "KeyError: 'total'" in detail.inner_text()
+
+
+def test_the_panel_works_while_a_cell_runs_and_outlives_its_kernel(lab: Lab, page: Page) -> None:
+    """A run is started and stopped while the kernel is busy; after a restart the panel is as live as before."""
+    workspace = lab.workspace("busy")
+    flows.fill(workspace, slow=flows.SLOW, good=flows.GOOD)
+    page.open(panel_notebook(lab, workspace, "busy_panel", "import time\ntime.sleep(60)"))
+    page.command("notebook:run-all-cells")
+    panel = page.in_cell()
+    panel.row("slow").locator(".de-run").click()
+    panel.wait_for_state("slow", "running")
+    detail = panel.select("slow")
+    detail.locator("[role=progressbar]").wait_for()
+    panel.button("stop").click()
+    detail.locator("[data-step='Beat'][data-status='stopped']").wait_for()
+    kernel = "window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
+    status = page.page.evaluate(f"() => {kernel}.status")
+
+    page.page.evaluate(f"() => {kernel}.restart().then(() => true)")
+    page.wait_for_kernel()
+    if detail.locator(".de-back").is_visible():
+        detail.locator(".de-back").click()
+    panel.row("good").locator(".de-run").click()
+    panel.row("good").locator(".de-last .de-good").wait_for()
+
+    assert status == "busy"
+    assert page.page.locator(".jp-OutputArea-output", has_text="Traceback").count() == 0
+
+
+def test_without_the_server_the_kernel_answers(lab: Lab, page: Page) -> None:
+    """A kernel that keeps another state than the server (a remote one) is asked by the same panel."""
+    workspace = lab.workspace("remote")
+    flows.fill(workspace, good=flows.GOOD)
+    before = f"import os\nos.environ['DATA_ENGINE_STATE_ROOT'] = {str(lab.home / 'remote-state')!r}"
+    page.open(
+        panel_notebook(
+            lab,
+            workspace,
+            "remote_panel",
+            f"from data_engine import Workspace\nWorkspace({str(workspace)!r}).kill()",
+            before=before,
+        )
+    )
+    page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell').then(() => true)")
+    panel = page.in_cell()
+    panel.row("good").locator(".de-run").click()
+    panel.row("good").locator(".de-last .de-good").wait_for(timeout=20000)
+
+    live = panel.element.get_attribute("data-live")
+    detail = panel.select("good")
+    steps = detail.locator(".de-step").all_inner_texts()
+    page.run_all()
+
+    assert live == "kernel"
+    assert [text.split()[1] for text in steps] == ["Read", "Total:"]
+
+
+def test_a_reopened_notebook_shows_what_was_there_with_its_time(lab: Lab, page: Page) -> None:
+    """Where the workspace's state is not to be found, the snapshot says when it was taken and how to go live."""
+    workspace = lab.workspace("moved")
+    flows.fill(workspace, good=flows.GOOD)
+    shown = panel(workspace)  # with the state of this test, which is not the server's
+    data, _ = shown._repr_mimebundle_()
+    shown.close()
+    notebook = json.loads(notebook_bytes("panel()", counts=True))
+    notebook["cells"][0]["outputs"] = [
+        {"output_type": "execute_result", "execution_count": 1, "data": data, "metadata": {}}
+    ]
+    (lab.root / "snapshot.ipynb").write_text(json.dumps(notebook))
+
+    page.open()
+    page.command("docmanager:open", path="snapshot.ipynb")
+    found = page.in_cell()
+    found.element.get_by_text("Run this cell again to go live.").wait_for()
+
+    assert "Snapshot of" in found.element.inner_text()
+    assert found.row("good").count() == 1
+    assert found.element.locator("[data-action]").count() == 0
+    page.wait_for_kernel()
+
+
+def test_a_daemon_that_dies_is_told_of(lab: Lab, page: Page) -> None:
+    """The panel says that no daemon runs, and starts another."""
+    workspace = lab.workspace("dying")
+    flows.fill(workspace, good=flows.GOOD)
+    page.open()
+    panel = page.side(workspace)
+    panel.tab("Settings")
+    panel.button("start daemon").click()
+    panel.element.locator(".de-setting .de-good", has_text="running").wait_for()
+
+    panel.button("force stop").click()
+    panel.button("force stop").click()
+
+    panel.element.locator(".de-setting .de-idle", has_text="not running").wait_for()
+    panel.tab("Flows")
+    panel.row("good").locator(".de-run").click()
+    panel.row("good").locator(".de-last .de-good").wait_for(timeout=20000)
+
+
+def test_a_held_file_is_seen_with_its_reason_and_tried_again(lab: Lab, page: Page) -> None:
+    """In the list, in the flow's files, and after the mend it is done."""
+    workspace = lab.workspace("held")
+    flows.fill(workspace, polled=flows.POLLED)
+    flows.sources(workspace)
+    page.open()
+    panel = page.side(workspace)
+    panel.button("start engine").click()
+    panel.row("polled").get_by_text("1 held").wait_for()
+    detail = panel.select("polled")
+    detail.get_by_role("tab", name="Files").click()
+    file = detail.locator("[data-file='bad-0.csv']")
+    reason = file.locator(".de-file-reason").inner_text()
+
+    file.get_by_role("button", name="Preview this file").click()
+    page.page.wait_for_function(
+        """() => {
+            const widget = window.jupyterapp.shell.currentWidget;
+            const model = widget && widget.content && widget.content.model;
+            const last = model && model.cells && model.cells.get(model.cells.length - 1);
+            return last && last.sharedModel.source.startsWith('build().preview(source="');
+        }"""
+    )
+
+    (workspace / "in" / "bad-0.csv").write_text("city,amount\nOslo,1\n")
+    file.get_by_text("already done").wait_for()
+
+    assert reason.startswith("held since")
+    assert "no column amount" in reason
+    assert panel.row("polled").get_by_text("1 held").count() == 0
+
+
+def test_outputs_are_looked_into_sorted_and_filtered(lab: Lab, page: Page) -> None:
+    """From the step that wrote them, and what a step saved for a look."""
+    workspace = lab.workspace("outputs")
+    flows.fill(workspace, polled=flows.POLLED)
+    flows.sources(workspace, good=1, bad=0)
+    page.open()
+    panel = page.side(workspace)
+    panel.row("polled").locator(".de-run").click()
+    panel.row("polled").locator(".de-last .de-good").wait_for(timeout=20000)
+    detail = panel.select("polled")
+
+    detail.locator("[data-step='Write']").get_by_role("button", name="Inspect").click()
+    cells = panel.element.locator(".de-grid tbody td:nth-child(2)")
+    cells.first.wait_for(timeout=20000)
+    as_written = cells.all_inner_texts()
+    panel.element.get_by_role("button", name="city", exact=True).dblclick()
+    page.page.wait_for_function("() => document.querySelector('.de-grid th[aria-sort=descending]')")
+    page.page.wait_for_function("() => document.querySelector('.de-grid tbody td:nth-child(2)').innerText === 'Rome'")
+    panel.element.get_by_role("button", name="Filter city").click()
+    panel.element.get_by_label("Oslo").check()
+    panel.element.get_by_role("button", name="Apply").click()
+    panel.element.get_by_text("1 rows").wait_for()
+
+    assert as_written == ["Oslo", "Rome"]
+    assert cells.all_inner_texts() == ["Oslo"]
+    panel.element.locator(".de-frame", has_text="polled / Write").wait_for()
+
+
+def test_refreshes_keep_focus_and_what_was_typed(lab: Lab, page: Page) -> None:
+    """While runs come and go, a person goes on typing; keys move among flows, tabs and back."""
+    workspace = lab.workspace("typing")
+    flows.fill(workspace, good=flows.GOOD, other=flows.GOOD, slow=flows.SLOW)
+    page.open()
+    panel = page.side(workspace)
+    panel.row("slow").locator(".de-run").click()
+    panel.wait_for_state("slow", "running")
+
+    search = panel.element.get_by_label("Search flows")
+    search.press_sequentially("o", delay=120)
+    search.press_sequentially("ther", delay=120)
+    focused = page.page.evaluate("() => document.activeElement.getAttribute('aria-label')")
+    shown = panel.element.locator(".de-row").count()
+    search.fill("")
+    panel.row("good").locator(".de-row-main").focus()
+    page.page.keyboard.press("ArrowDown")
+    page.page.keyboard.press("Enter")
+    panel.element.locator(".de-detail[data-flow='other']").wait_for()
+    page.page.keyboard.press("Escape")
+    panel.row("slow").wait_for()
+    disabled = panel.select("good").locator("[data-action='stop']")
+    lab.do(workspace, "kill_run", flow="slow")
+
+    assert (focused, shown) == ("Search flows", 1)
+    assert disabled.get_attribute("aria-disabled") == "true"
+    assert disabled.get_attribute("title") == "Stop: no run of it is under way"
+
+
+def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path) -> None:
+    """One panel is this server's machine, the other a kernel's with another state: each says who owns, and why not."""
+    workspace = lab.workspace("shared")
+    flows.fill(workspace, nightly=flows.NIGHTLY)
+    settings = workspace / "config" / "data_engine.toml"
+    settings.write_text(settings.read_text() + '[lease]\nheartbeat = "1s"\nstale_after = "5s"\n')
+    before = (
+        f"import os\nos.environ['DATA_ENGINE_STATE_ROOT'] = {str(lab.home / 'other-state')!r}\n"
+        "os.environ['DATA_ENGINE_MACHINE_ID'] = 'the-other'"
+    )
+    path = panel_notebook(
+        lab,
+        workspace,
+        "shared_panel",
+        f"from data_engine import Workspace\nWorkspace({str(workspace)!r}).kill()",
+        before=before,
+    )
+    page.open(path)
+    here = page.side(workspace)
+    here.button("start engine").click()
+    here.element.get_by_text("This workstation has control").wait_for()
+    page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell').then(() => true)")
+    there = page.in_cell()
+    there.element.locator(".de-lease", has_text="has control").wait_for()
+    there.wait_for_state("nightly", "schedule ready")
+    why = there.button("start engine").get_attribute("title")
+
+    there.button("request").click()
+    here.element.locator(".de-lease", has_text="asks for it").wait_for()
+    there.element.locator(".de-lease", has_text="Control requested from").wait_for()
+    page.page.screenshot(path=pictures / "two-machines.png")
+    here.button("hand over").click()
+    there.element.get_by_text("This workstation has control").wait_for()
+    here.element.locator(".de-lease .de-warn").wait_for()
+    observed = here.row("nightly").locator(".de-run").get_attribute("title")
+    page.run_all()
+
+    assert why is not None
+    assert why.endswith("has control of this workspace")
+    assert observed is not None
+    assert observed.endswith("has control of this workspace")

@@ -1,0 +1,115 @@
+"""How it looks: in the light and the dark theme, wide and narrow. The pictures are for a person's eyes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.panel import flows
+from tests.panel.lab import Lab, Page, Panel
+from tests.support import notebook_bytes
+
+
+@pytest.fixture(scope="module")
+def workspace(lab: Lab) -> Path:
+    workspace = lab.workspace("claims")
+    flows.fill(
+        workspace,
+        claims_import=flows.POLLED,
+        monthly_totals=flows.GOOD,
+        month_end=flows.FAILING,
+        nightly_report=flows.NIGHTLY,
+        slow_backfill=flows.SLOW,
+        half_written=flows.BROKEN,
+    )
+    flows.sources(workspace, good=12, bad=2)
+    return workspace
+
+
+OVERFLOW = """
+(root) => [...root.querySelectorAll('*')]
+    .filter((one) => one.getBoundingClientRect().right > root.getBoundingClientRect().right + 1
+        && !one.closest('.de-grid, .de-tabs, .de-log, .de-sr') && getComputedStyle(one).display !== 'none'
+        && !(one.closest('.de-clip')))
+    .map((one) => one.className).slice(0, 5)
+"""
+
+
+def look(panel: Panel, pictures: Path, name: str) -> list[Any]:
+    """Keep a picture; what sticks out of the panel."""
+    panel.page.mouse.move(5, 5)
+    panel.page.wait_for_timeout(150)
+    panel.page.screenshot(path=pictures / f"{name}.png")
+    found: list[Any] = panel.element.evaluate(OVERFLOW)
+    return found
+
+
+def busy(lab: Lab, workspace: Path, panel: Panel) -> None:
+    panel.button("start engine").click()
+    panel.row("claims_import").get_by_text("2 held").wait_for()
+    for flow, word in (("monthly_totals", "success"), ("month_end", "failed")):
+        panel.row(flow).locator(".de-run").click()
+        panel.wait_for_last(flow, word)
+    panel.row("slow_backfill").locator(".de-run").click()
+    panel.wait_for_state("slow_backfill", "running")
+
+
+def test_the_panel_in_a_notebook(lab: Lab, page: Page, pictures: Path, workspace: Path) -> None:
+    """Side by side at full width; nothing sticks out, in either theme."""
+    (lab.root / "look.ipynb").write_bytes(notebook_bytes(f"from data_engine import panel\npanel({str(workspace)!r})"))
+    page.open("look.ipynb")
+    page.run_all()
+    panel = page.in_cell()
+    page.command("application:toggle-left-area")
+    busy(lab, workspace, panel)
+    out = []
+    for theme in ("Light", "Dark"):
+        page.theme(theme)
+        panel.select("claims_import")
+        panel.element.get_by_role("tab", name="Steps").click()
+        out += look(panel, pictures, f"notebook-steps-{theme}")
+        panel.element.get_by_role("tab", name="Files").click()
+        out += look(panel, pictures, f"notebook-files-{theme}")
+        panel.select("month_end")
+        panel.element.get_by_role("tab", name="Runs").click()
+        panel.element.locator(".de-run-main").first.click()
+        panel.element.locator(".de-log-line").first.wait_for()
+        out += look(panel, pictures, f"notebook-error-{theme}")
+        panel.element.locator(".de-run-main").first.click()
+        panel.select("slow_backfill")
+        out += look(panel, pictures, f"notebook-running-{theme}")
+    page.theme("Light")
+    page.command("application:toggle-left-area")
+
+    assert out == []
+
+
+def test_the_panel_in_the_side_bar(lab: Lab, page: Page, pictures: Path, workspace: Path) -> None:
+    """Narrow: one thing at a time; nothing sticks out, in either theme."""
+    page.open()
+    panel = page.side(workspace)
+    panel.row("monthly_totals").wait_for()
+    out = []
+    for theme in ("Light", "Dark"):
+        page.theme(theme)
+        out += look(panel, pictures, f"side-flows-{theme}")
+        panel.select("claims_import")
+        panel.element.get_by_role("tab", name="Files").click()
+        out += look(panel, pictures, f"side-files-{theme}")
+        panel.element.get_by_role("tab", name="Steps").click()
+        panel.button("params").click()
+        out += look(panel, pictures, f"side-steps-{theme}")
+        panel.element.locator("[data-step='Write']").get_by_role("button", name="Inspect").click()
+        panel.element.locator(".de-grid td").first.wait_for()
+        out += look(panel, pictures, f"side-output-{theme}")
+        panel.tab("Settings")
+        panel.element.locator(".de-danger").wait_for()
+        out += look(panel, pictures, f"side-settings-{theme}")
+        panel.tab("Flows")
+        panel.element.locator(".de-back").click()
+    page.theme("Light")
+    lab.do(workspace, "kill")
+
+    assert out == []

@@ -1,0 +1,437 @@
+"""What the panel shows is one pure function of the status: words, shapes, and for each button whether it works and why not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_engine.engine.status import WorkspaceFacts, status_of
+from jupyter_extension.view import (
+    BEING_READ,
+    NO_FLOWS,
+    PanelView,
+    as_json,
+    cells_of,
+    delta,
+    lease_line,
+    render,
+    run_outcome,
+)
+
+ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}
+
+
+def flow(name: str = "claims", **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "group": "Claims",
+        "title": name.capitalize(),
+        "mode": "poll",
+        "trigger": "every 5s when files change",
+        "enabled": True,
+        "state": "polling",
+        "reason": None,
+        "deployment": "as deployed",
+        "edit": None,
+        "next_run_utc": None,
+        "last_run": None,
+        "error": None,
+    } | changes
+
+
+def run(status: str = "success", **changes: Any) -> dict[str, Any]:
+    return {
+        "run_id": "r1",
+        "flow": "claims",
+        "group": "Claims",
+        "source": "/in/a.csv",
+        "status": status,
+        "started_at_utc": "2026-01-05T06:30:00+00:00",
+        "finished_at_utc": None,
+        "elapsed_s": 1.5,
+        "error": None,
+        "cause": None,
+    } | changes
+
+
+def active(name: str = "claims", **changes: Any) -> dict[str, Any]:
+    return {
+        "run_id": "r2",
+        "flow": name,
+        "source": "/in/a.csv",
+        "step": "read",
+        "started_at_utc": "2026-01-05T06:30:00+00:00",
+        "in_daemon": True,
+        "pid": 7,
+    } | changes
+
+
+def status(*flows: dict[str, Any], on: bool = True, running: bool = True, **changes: Any) -> dict[str, Any]:
+    lease = {"state": "mine" if on else "available", "owner": None, "token": 1, "heartbeat_age_s": None}
+    found = {
+        "workspace_id": "ws",
+        "workspace_root": "/team/ws",
+        "daemon": {"running": running, "pid": 7, "version": "0.1.0"},
+        "engine": {"on": on, "stopping": False},
+        "lease": lease | {"requested_by": None, "takeover_in_s": None},
+        "flows": list(flows),
+        "active_runs": [],
+    }
+    return found | changes
+
+
+def leased(state: str, **changes: Any) -> dict[str, Any]:
+    found = {
+        "state": state,
+        "owner": ANN,
+        "token": 3,
+        "heartbeat_age_s": 2.0,
+        "requested_by": None,
+        "takeover_in_s": None,
+    }
+    return found | changes
+
+
+def shown(*flows: dict[str, Any], **changes: Any) -> PanelView:
+    return render(status(*flows, **changes), machine_id="me-1")
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "word", "tone", "shape"),
+    [
+        ("polling", {}, "polling", "good", "half"),
+        ("scheduled", {"mode": "schedule"}, "scheduled", "good", "half"),
+        ("poll ready", {"reason": "the engine is off"}, "poll ready", "idle", "ring"),
+        ("manual", {"mode": "manual"}, "manual", "idle", "ring"),
+        ("running", {}, "running", "live", "play"),
+        ("disabled", {"enabled": False}, "disabled", "warn", "bar"),
+        ("broken", {"error": {"what": "bad", "where": None, "mend": None}}, "broken", "bad", "cross"),
+        ("a state of tomorrow", {}, "a state of tomorrow", "idle", "ring"),
+    ],
+)
+def test_a_flow_has_a_word_a_shape_and_a_tone(
+    state: str, changes: dict[str, Any], word: str, tone: str, shape: str
+) -> None:
+    """Never a colour alone; a state the panel does not know is shown by its own word."""
+    mark = shown(flow(state=state, **changes)).flows["claims"].mark
+
+    assert (mark.word, mark.tone, mark.shape) == (word, tone, shape)
+
+
+@pytest.mark.parametrize(
+    ("ended", "word", "tone"),
+    [
+        ("success", "success", "good"),
+        ("failed", "failed", "bad"),
+        ("stopped", "stopped", "warn"),
+        ("killed", "killed", "bad"),
+        ("abandoned", "abandoned", "bad"),
+        ("started", "running", "live"),
+    ],
+)
+def test_the_last_outcome_is_said_in_a_word(ended: str, word: str, tone: str) -> None:
+    """With its time and how long it took."""
+    outcome = run_outcome(run(ended, cause="the code raised"))
+
+    assert (outcome.mark.word, outcome.mark.tone) == (word, tone)
+    assert (outcome.elapsed_s, outcome.cause) == (1.5, "the code raised")
+
+
+BUTTONS = [
+    (
+        "of a good polled flow",
+        {},
+        {},
+        {"run": None, "retry": None, "disable": None, "stop": "no run of it is under way"},
+    ),
+    ("of an enabled flow", {}, {}, {"enable": "it is enabled"}),
+    ("of a disabled flow", {"enabled": False}, {}, {"enable": None, "disable": "it is disabled"}),
+    (
+        "of a manual flow",
+        {"mode": "manual", "state": "manual"},
+        {},
+        {"enable": "it runs by hand only", "retry": "only polled flows hold files; run it again"},
+    ),
+    (
+        "of a broken module",
+        {"state": "broken"},
+        {},
+        {"run": "the module is broken: mend it first", "retry": "the module is broken: mend it first"},
+    ),
+    (
+        "while it runs",
+        {},
+        {"active_runs": [active()]},
+        {"stop": None, "kill": None, "reset": "a run of it is under way"},
+    ),
+    (
+        "while a kernel runs it",
+        {},
+        {"active_runs": [active(in_daemon=False, pid=99)]},
+        {"stop": "it runs in a kernel or a command line (process 99): stop it there"},
+    ),
+    ("with the engine off", {}, {"on": False}, {"retry": "the engine is off; starting it tries held files again"}),
+    (
+        "of an observer",
+        {},
+        {"lease": leased("owned")},
+        {
+            "run": "ann-pc has control of this workspace",
+            "retry": "ann-pc has control of this workspace",
+            "disable": "ann-pc has control of this workspace",
+            "reset": "ann-pc has control of this workspace",
+        },
+    ),
+    ("of what is deployed", {}, {}, {"deploy": "production runs it as it is"}),
+    (
+        "of an edit",
+        {"edit": "edited, not deployed: cell 3", "deployment": "edited, not deployed: cell 3"},
+        {},
+        {"deploy": None},
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "one", "whole", "expected"), BUTTONS, ids=[case for case, *_ in BUTTONS])
+def test_a_button_of_a_flow_works_or_says_why_not(
+    case: str, one: dict[str, Any], whole: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """None means that it works."""
+    buttons = shown(flow(**one), **whole).flows["claims"].buttons
+
+    assert {name: buttons[name] for name in expected} == expected
+
+
+WHOLE = [
+    (
+        "with no daemon",
+        {"on": False, "running": False},
+        {"start_daemon": None, "start_engine": None, "kill": "no daemon runs here"},
+    ),
+    (
+        "with the engine off",
+        {"on": False},
+        {"start_engine": None, "stop_engine": "the engine is off", "shutdown": None},
+    ),
+    ("with the engine on", {}, {"start_engine": "the engine is on", "stop_engine": None, "release": None}),
+    (
+        "while the daemon ends",
+        {"engine": {"on": True, "stopping": True}},
+        {"start_engine": "the daemon is ending", "stop_engine": "the daemon is ending"},
+    ),
+    (
+        "of an observer",
+        {"on": False, "lease": leased("owned")},
+        {
+            "start_engine": "ann-pc has control of this workspace",
+            "request": None,
+            "release": "this workstation does not have control",
+            "take_over": "only of an owner that has been silent for long",
+            "reset_all": "ann-pc has control of this workspace",
+        },
+    ),
+    (
+        "after asking",
+        {"on": False, "lease": leased("control_requested", requested_by=ME)},
+        {
+            "request": "already requested",
+            "withdraw": None,
+            "take_over": "only of an owner that has been silent for long",
+        },
+    ),
+    ("of a dead owner", {"on": False, "lease": leased("takeover_available")}, {"take_over": None, "request": None}),
+    (
+        "when asked for control",
+        {"lease": leased("mine", owner=ME, requested_by=ANN)},
+        {"hand_over": None, "release": None, "request": "this workstation has control"},
+    ),
+    ("when nobody asks", {}, {"hand_over": "nobody asks for control"}),
+    (
+        "of a drive that is away",
+        {"lease": leased("unreachable")},
+        {"request": "the shared state cannot be read", "repair": "nothing is damaged"},
+    ),
+    ("while something runs", {"on": False, "active_runs": [active()]}, {"reset_all": "work is under way"}),
+]
+
+
+@pytest.mark.parametrize(("case", "whole", "expected"), WHOLE, ids=[case for case, *_ in WHOLE])
+def test_a_button_of_the_workspace_works_or_says_why_not(
+    case: str, whole: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Engine, daemon and lease."""
+    buttons = shown(flow(), **whole).buttons
+
+    assert {name: buttons[name] for name in expected} == expected
+
+
+def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
+    """Its button says so."""
+    view = shown(flow(mode="manual", state="manual"), on=False)
+
+    assert view.buttons["start_engine"] == "no flow polls or has a schedule"
+
+
+@pytest.mark.parametrize(
+    ("lease", "line"),
+    [
+        (leased("available", owner=None), "Nobody has control"),
+        (leased("mine", owner=ME), "This workstation has control"),
+        (leased("mine", owner=ME, requested_by=ANN), "This workstation has control · ann-pc asks for it"),
+        (leased("owned"), "ann-pc has control"),
+        (leased("owned", takeover_in_s=41.6), "ann-pc has control"),
+        (leased("owned", takeover_in_s=41.6, is_overdue=True), "ann-pc has control · takeover available in 42 s"),
+        (
+            leased("control_requested", owner=ME, is_mine=True, requested_by=ANN),
+            "This workstation has control · ann-pc asks for it",
+        ),
+        (leased("mine", owner=ME, releasing=True), "Giving control up when running work is done"),
+        (leased("mine", owner=ME, lapsed=True), "Control has lapsed: the shared drive does not answer"),
+        (leased("control_requested", requested_by=ME), "Control requested from ann-pc"),
+        (
+            leased("control_requested", requested_by={"machine_id": "b", "host_name": "bob-pc"}),
+            "ann-pc has control · bob-pc asks for it",
+        ),
+        (leased("takeover_available"), "ann-pc has not been heard of · takeover available"),
+        (leased("unreachable", owner=None), "The shared state cannot be reached"),
+        (leased("unreachable", owner=None, note="host is down"), "The shared state cannot be reached: host is down"),
+        (leased("damaged", owner=None), "The shared state is damaged"),
+        (leased("owned", owner=None), "another workstation has control"),
+    ],
+)
+def test_the_lease_is_told_in_a_sentence(lease: dict[str, Any], line: str) -> None:
+    """Whoever has, wants or lost the workspace is named."""
+    assert lease_line(lease, machine_id="me-1") == line
+
+
+def test_the_engine_waits_for_the_modules_to_be_read() -> None:
+    """Before that nobody knows what polls."""
+    view = shown(flow(mode="manual", state=BEING_READ), on=False)
+
+    assert view.buttons["start_engine"] == "the modules are being read"
+
+
+def test_groups_are_counted_in_words() -> None:
+    """By name, without a group last; what runs and what fails is counted."""
+    view = shown(
+        flow("b"),
+        flow("a", last_run=run("failed")),
+        flow("c", group="Books", state="running"),
+        flow("x", group=None, state="broken"),
+        active_runs=[active("c")],
+    )
+
+    assert [(group.name, group.summary, group.flows) for group in view.groups] == [
+        ("Books", "1 flow · 1 running", ("c",)),
+        ("Claims", "2 flows · 1 failing", ("a", "b")),
+        ("", "1 flow · 1 failing", ("x",)),
+    ]
+
+
+def test_the_footer_counts_modules_groups_flows_and_recent_runs() -> None:
+    """A broken module is a module and no flow; runs that were not counted are not shown as none."""
+    flows = flow("a"), flow("b", group="Books"), flow("x", state="broken")
+
+    assert render(status(*flows), recent_runs=1234).footer == (
+        "3 modules",
+        "2 groups",
+        "2 flows",
+        "1,234 runs last 30 days",
+    )
+    assert render(status(*flows)).footer == ("3 modules", "2 groups", "2 flows")
+
+
+def test_an_empty_workspace_says_so() -> None:
+    """And nothing can be started."""
+    view = shown(on=False)
+
+    assert view.empty == NO_FLOWS
+    assert view.buttons["start_engine"] == "no flow polls or has a schedule"
+
+
+def test_trouble_and_an_old_status_are_noticed() -> None:
+    """What a person should know stands above everything else, with its mend."""
+    found = status(flow(), lease=leased("mine", owner=ME, requested_by=ANN))
+    found["lease"] |= {"trouble": "the drive is away", "lost_to": ANN}
+    found["trouble"] = {"what": "the modules cannot be described", "where": None, "mend": "see the log"}
+
+    notices = render(found, problem="The daemon does not answer").notices
+
+    assert [(notice.tone, notice.text, notice.mend) for notice in notices] == [
+        ("warn", "The daemon does not answer", None),
+        ("bad", "the modules cannot be described", "see the log"),
+        ("bad", "the drive is away", "check whether the shared drive is connected"),
+        ("warn", "ann-pc has taken this workspace over", None),
+    ]
+
+
+def test_the_status_of_a_workspace_without_anything_can_be_shown() -> None:
+    """The one shape everybody reads is the one the panel reads."""
+    view = render(status_of(WorkspaceFacts("ws", "/team/ws", flows=())))
+
+    assert (view.daemon.word, view.engine.word, view.lease.word) == ("not running", "off", "available")
+
+
+def test_a_view_is_plain_json() -> None:
+    """It is sent to pages and kept in notebooks."""
+    view = as_json(shown(flow(last_run=run()), active_runs=[active(done=1, total=3)]))
+
+    assert json.loads(json.dumps(view, allow_nan=False)) == view
+    assert view["active"][0]["total"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        (None, []),
+        ("KeyError: 'a'", []),
+        (
+            "KeyError\n  where: claims.ipynb, cell 4 (In [12]), line 3: x\n  claims.ipynb, cell 2, line 1",
+            [{"notebook": "claims.ipynb", "cell": 4, "line": 3}, {"notebook": "claims.ipynb", "cell": 2, "line": 1}],
+        ),
+        ("claims 2025.ipynb, cell 1", [{"notebook": "claims 2025.ipynb", "cell": 1, "line": None}]),
+        ("a.ipynb, cell 1, line 2; a.ipynb, cell 1, line 2", [{"notebook": "a.ipynb", "cell": 1, "line": 2}]),
+    ],
+)
+def test_an_error_leads_to_its_cells(text: str | None, cells: list[dict[str, Any]]) -> None:
+    """Each place once, in order."""
+    assert cells_of(text) == cells
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.integers(0, 3)),
+    st.dictionaries(st.sampled_from("abcd"), st.integers(0, 3)),
+    st.integers(0, 2),
+    st.integers(0, 2),
+)
+def test_a_change_turns_the_old_view_into_the_new(
+    old: dict[str, int], new: dict[str, int], engine: int, later: int
+) -> None:
+    """And is empty exactly when they are equal."""
+    before, after = {"engine": engine, "flows": old}, {"engine": later, "flows": new}
+
+    change = delta(before, after)
+
+    flows = {
+        name: row
+        for name, row in (before["flows"] | change.get("flows", {})).items()
+        if name not in change.get("gone", [])
+    }  # type: ignore[operator]
+    assert before | change.get("set", {}) | {"flows": flows} == after
+    assert bool(change) == (before != after)
+
+
+def test_a_run_changes_one_row_only() -> None:
+    """Of 500 flows, what is sent after the first view is what moved."""
+    flows = [flow(f"flow_{number}", group=f"G{number % 20}") for number in range(500)]
+    before = as_json(shown(*flows))
+    flows[7] = flow("flow_7", group="G7", last_run=run("failed"))
+
+    change = delta(before, as_json(shown(*flows)))
+
+    assert list(change["flows"]) == ["flow_7"]
+    assert set(change["set"]) == {"groups"}
