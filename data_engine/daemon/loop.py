@@ -55,6 +55,7 @@ _T = TypeVar("_T")
 _BEAT_S = 1.0
 _GROUP_RETRY_S = 0.2
 _PRUNE_EVERY_S = 3600.0
+_RELEASE_RETRY_S = 2.0
 _TELL_AFTER_S = 0.02
 _TROUBLE_PAUSE_S = 1.0
 _WRITE_PATIENCE_S = 0.5
@@ -287,13 +288,14 @@ class Daemon:
     async def _release_when_done(self) -> None:
         while self._jobs:
             await self.wait_for_change(1.0)
-        try:
-            await self.ownership.release()
-        except FlowValidationError as error:
-            log.warning("%s", error)
-        finally:
-            self.ownership.is_releasing = False
-            self.tell()
+        while self.ownership.is_held:
+            try:
+                await self.ownership.release()
+            except FlowValidationError as error:  # a share that is away; what was agreed is done when it is back
+                log.warning("%s", error)
+                await asyncio.sleep(_RELEASE_RETRY_S)
+        self.ownership.is_releasing = False
+        self.tell()
 
     def _wind_down(self, why: str, *, stop: bool) -> None:
         self._turn_off()
