@@ -191,9 +191,17 @@ def sync_client(path: Path) -> str | None:
             return client
     for folder in (path, *path.parents):
         for mark, client in _CLIENT_MARKS.items():
-            if os.path.lexists(folder / mark):
+            if os.path.lexists(folder / mark) and mark in _listed(folder):
                 return client
     return None
+
+
+def _listed(folder: Path) -> list[str]:
+    """The names that are really there; where hosts are mounted when they are asked for, any name seems to be."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def host_id() -> str:
