@@ -14,7 +14,7 @@ def target_of(path: object) -> Path:
     """The file to write, absolute; its folder is made.
 
     Raises:
-        FlowValidationError: blank, a folder, or a folder that cannot be made.
+        FlowValidationError: blank, a folder, a device or a pipe, or a folder that cannot be made.
         TypeError: no path.
     """
     if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
@@ -25,6 +25,8 @@ def target_of(path: object) -> Path:
     target = Path(text).expanduser().resolve()
     if target.is_dir():
         raise FlowValidationError(f"{target} is a folder", where="path=", mend="name a file in it")
+    if target.exists() and not target.is_file():
+        raise FlowValidationError(f"{target} is no ordinary file", where="path=", mend="name another one")
     with whole_or_nothing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     return target
@@ -40,7 +42,7 @@ def whole_or_nothing(target: Path, *also: type[Exception]) -> Iterator[None]:
     except FlowValidationError:
         raise
     except Exception as error:
-        if not isinstance(error, (OSError, PolarsError, TypeError, ValueError, *also)):
+        if not isinstance(error, (OSError, PolarsError, TypeError, ValueError, AttributeError, LookupError, *also)):
             raise
         raise FlowValidationError(
             f"{target.name} was not written: {error}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,15 @@ def test_a_view_is_not_written_to(db: Path) -> None:
         ({"df": pl.DataFrame({"file_key": ["a"]})}, ValueError, "must not already exist"),
         ({"df": pl.DataFrame({"FILE_KEY": ["a"]})}, ValueError, "must not already exist"),
         ({"df": pl.DataFrame({"": ["a"]})}, ValueError, "without a name"),
+        ({"df": pl.DataFrame({"a\0b": ["a"]})}, ValueError, "NUL"),
+        (
+            {"df": pl.LazyFrame({"a": ["a"]}).select("b")},
+            ValueError,
+            'query of the LazyFrame fails: unable to find column "b"',
+        ),
+        ({"df": pl.scan_csv("nowhere.csv")}, ValueError, "query of the LazyFrame fails"),
+        ({"table": "sa\0les"}, ValueError, "Table name"),
+        ({"file_hash_column": "a\0b"}, ValueError, "column name"),
         ({"file_hash": None}, TypeError, "file_hash must be a text"),
         ({"file_hash": " "}, ValueError, "non-empty"),
         ({"file_hash_column": ""}, ValueError, "non-empty"),
@@ -192,6 +202,8 @@ def test_a_view_is_not_written_to(db: Path) -> None:
         ({"db_path": ":memory:"}, ValueError, "names no database file"),
         ({"db_path": ""}, ValueError, "names no database file"),
         ({"df": pl.DataFrame({"a": [object()]})}, ValueError, 'cannot hold the column "a"'),
+        ({"df": pl.DataFrame({"a": [[timedelta(1)]]})}, ValueError, 'cannot hold the column "a"'),
+        ({"df": pl.DataFrame({"a": [{"b": [timedelta(1)]}]})}, ValueError, 'cannot hold the column "a"'),
         ({"df": pl.DataFrame({"a": [2**127 - 1]}, schema={"a": pl.Int128})}, ValueError, 'cannot hold the column "a"'),
     ],
 )

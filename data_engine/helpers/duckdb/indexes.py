@@ -104,7 +104,7 @@ def ensure_index(
     wanted = column_list(columns, argument="columns")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a text, not {name!r}")
-    if name is not None and not name.strip():
+    if name is not None and (not name.strip() or "\0" in name):
         raise FlowValidationError(
             "an index needs a non-empty name", where=f"name={name!r}", mend="leave it out for a default"
         )
