@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path, write: Writer, given:
 @pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
 @pytest.mark.parametrize(
     ("path", "error", "message"),
-    [("", ValueError, "names no file"), (None, TypeError, "must be a path"), (".", ValueError, "is a folder"), ("a\0b", ValueError, "names no file"), ("/dev/null/a", ValueError, "was not written")],
+    [("", ValueError, "names no file"), (None, TypeError, "must be a path"), (".", ValueError, "is a folder"), ("a\0b", ValueError, "names no file"), ("s3://bucket/a", ValueError, "is an address"), ("x" * 300, ValueError, "can be no file"), ("/dev/null/a", ValueError, "was not written")],
 )  # fmt: skip
 def test_wrong_paths_are_refused(
     write: Writer, given: Any, kind: str, path: Any, error: type[Exception], message: str

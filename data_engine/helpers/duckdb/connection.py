@@ -19,6 +19,7 @@ from pathlib import Path
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts
+from data_engine.helpers.paths import local_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -230,6 +231,8 @@ def exclusive(
     With a `config` of its own it is the only connection of this process, too: DuckDB shares a file only between equal ones.
     """
     path, deadline_s = _path(db_path), _deadline_s(wait)
+    if path.is_dir():
+        raise FlowValidationError(f"{path} is a folder", where="db_path=", mend="name a file in it")
     if create:
         _make_folder(path.parent)
     elif not path.is_file():
@@ -299,18 +302,7 @@ def _in_use(path: Path, reason: str) -> FlowValidationError:
 
 
 def _path(db_path: object) -> Path:
-    if not isinstance(db_path, (str, os.PathLike)):
-        raise TypeError(f"db_path must be a path, not {type(db_path).__name__}")
-    text = os.fspath(db_path)
-    if not isinstance(text, str):
-        raise TypeError("db_path must be a text path, not bytes")
-    if not text.strip() or text.startswith(":memory:") or "\0" in text:
-        raise FlowValidationError(
-            f"{text!r} names no database file",
-            where="db_path=",
-            mend="give a file such as context.database('mart.duckdb')",
-        )
-    return Path(text).expanduser().resolve()
+    return local_path(db_path, argument="db_path", mend="give a file such as context.database('mart.duckdb')")
 
 
 def _deadline_s(wait: object) -> float:
