@@ -11,9 +11,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_engine.duration import parse_duration
@@ -57,10 +57,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open connection, and the file it is to."""
+    """An open connection, the file it is to, and what a failed transaction must still do after it was rolled back."""
 
     conn: duckdb.DuckDBPyConnection
     path: Path
+    undo: list[Callable[[], None]] = field(default_factory=list)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows a statement gives."""
@@ -169,12 +170,11 @@ def _refuse_infinite(series: pl.Series) -> None:
     import polars as pl
 
     if series.dtype == pl.Date:
-        largest = 2**31 - 1
+        numbers, largest = series.cast(pl.Int32), 2**31 - 1
     elif series.dtype == pl.Datetime:
-        largest = 2**63 - 1
+        numbers, largest = series.cast(pl.Int64), 2**63 - 1
     else:
         return
-    numbers = series.to_physical()
     if numbers.max() == largest or numbers.min() == -largest:
         raise FlowValidationError(
             f'the column "{series.name}" holds infinity, for which Polars has no date',
@@ -219,6 +219,8 @@ def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Dat
         except BaseException:
             with suppress(Exception):  # a commit that failed has rolled back already
                 database.conn.execute("ROLLBACK")
+            for step in database.undo:
+                step()
             raise
 
 
