@@ -227,10 +227,11 @@ def measure(name: str, side: str, db: Path, total: int) -> None:
     """In a process of its own: processor and wall seconds of each call and the peak memory in MB, as JSON."""
     import duckdb  # noqa: F401
     import polars as pl
+    import pyarrow  # noqa: F401
 
     from data_engine import helpers
 
-    for public in helpers.__all__:  # imported before the clock runs, as DuckDB is
+    for public in helpers.__all__:  # imported before the clock runs, as DuckDB and what it needs for frames is
         getattr(helpers, public)
     make, calls, helper, sql = cases(total)[name]
     given = make()
