@@ -236,6 +236,15 @@ class Page:
     def run_all(self) -> None:
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)")
 
+    def cell(self, number: int) -> Any:
+        """The notebook's cell (from 0), brought into view with its output: JupyterLab draws only what is seen."""
+        self.page.evaluate(
+            "(number) => window.jupyterapp.shell.currentWidget.content.scrollToItem(number, 'start')", number
+        )
+        cell = self.page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{number}']")
+        cell.locator(".jp-OutputArea-output").first.wait_for()
+        return cell
+
     def theme(self, name: str) -> None:
         self.page.evaluate(
             "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", f"JupyterLab {name}"

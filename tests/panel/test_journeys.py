@@ -204,11 +204,11 @@ def test_outputs_are_looked_into_sorted_and_filtered(lab: Lab, page: Page) -> No
     panel.element.get_by_role("button", name="Filter city").click()
     panel.element.get_by_label("Oslo").check()
     panel.element.get_by_role("button", name="Apply").click()
-    panel.element.get_by_text("1 rows").wait_for()
+    panel.element.get_by_text("1 row · 2 columns").wait_for()
 
     assert as_written == ["Oslo", "Rome"]
     assert cells.all_inner_texts() == ["Oslo"]
-    panel.element.locator(".de-frame", has_text="polled / Write").wait_for()
+    panel.element.locator(".de-frame", has_text="before · 00.csv").wait_for()
 
 
 def test_refreshes_keep_focus_and_what_was_typed(lab: Lab, page: Page) -> None:

@@ -28,10 +28,23 @@ def workspace(lab: Lab) -> Path:
     return workspace
 
 
+SHOWN = (
+    "import polars as pl\nfrom data_engine import Batch, Workspace, compile_notebook, load_flow\n"
+    "ws = Workspace({root!r})\nload_flow('claims_import', data_root={root!r})",
+    "ws.status()",
+    "ws.runs()",
+    "ws.steps(ws.runs('month_end', 1)[0].run_id)",
+    "ws.explain('claims_import')",
+    "compile_notebook(ws.layout.flow_modules_dir / 'month_end.ipynb')",
+    "Batch([*range(40), None, 'x' * 90, {{'a': [1, 2]}}])",
+    "load_flow('month_end', data_root={root!r}).run_once()",
+)
+"""Cells that show each kind of value; the last one fails."""
+
 OVERFLOW = """
 (root) => [...root.querySelectorAll('*')]
     .filter((one) => one.getBoundingClientRect().right > root.getBoundingClientRect().right + 1
-        && !one.closest('.de-grid, .de-tabs, .de-log, .de-sr') && getComputedStyle(one).display !== 'none'
+        && !one.closest('.de-grid, .de-tabs, .de-log, .de-sr, .jp-RenderedText') && getComputedStyle(one).display !== 'none'
         && !(one.closest('.de-clip')))
     .map((one) => one.className).slice(0, 5)
 """
@@ -101,15 +114,55 @@ def test_the_panel_in_the_side_bar(lab: Lab, page: Page, pictures: Path, workspa
         panel.element.get_by_role("tab", name="Steps").click()
         panel.button("params").click()
         out += look(panel, pictures, f"side-steps-{theme}")
+        panel.button("params").click()
+        for name in ("Runs", "Deployment", "About"):
+            panel.element.get_by_role("tab", name=name).click()
+            out += look(panel, pictures, f"side-{name.lower()}-{theme}")
+        panel.element.get_by_role("tab", name="Steps").click()
         panel.element.locator("[data-step='Write']").get_by_role("button", name="Inspect").click()
         panel.element.locator(".de-grid td").first.wait_for()
         out += look(panel, pictures, f"side-output-{theme}")
+        panel.element.get_by_role("button", name="Filter amount").click()
+        panel.element.get_by_role("button", name="Add condition").click()
+        panel.element.locator(".de-values .de-value").first.wait_for()
+        out += look(panel, pictures, f"side-filter-{theme}")
+        panel.element.get_by_role("button", name="Clear column").click()
         panel.tab("Settings")
         panel.element.locator(".de-danger").wait_for()
         out += look(panel, pictures, f"side-settings-{theme}")
+        panel.element.locator(".de-danger").scroll_into_view_if_needed()
+        out += look(panel, pictures, f"side-emergency-{theme}")
         panel.tab("Flows")
         panel.element.locator(".de-back").click()
     page.theme("Light")
-    lab.do(workspace, "kill")
 
     assert out == []
+
+
+def test_what_cells_show(lab: Lab, page: Page, pictures: Path, workspace: Path) -> None:
+    """Each kind of value, in either theme: nothing is wider than its cell."""
+    cells = [cell.format(root=str(workspace)) for cell in SHOWN]
+    (lab.root / "shown_values.ipynb").write_bytes(notebook_bytes(*cells))
+    page.open("shown_values.ipynb")
+    page.run_all()
+    out = []
+    for theme in ("Light", "Dark"):
+        page.theme(theme)
+        for number in range(len(cells)):
+            cell = page.cell(number)
+            for shown in cell.locator(".jp-OutputArea-output").all():
+                out += shown.evaluate(OVERFLOW)
+            cell.screenshot(path=pictures / f"cell-{number}-{theme}.png")
+    page.theme("Light")
+
+    assert out == []
+
+
+def test_no_workspace_and_an_empty_one(lab: Lab, page: Page, pictures: Path) -> None:
+    """Both say what to do."""
+    page.open()
+    panel = page.side(lab.workspace("empty"))
+    panel.element.get_by_text("No flow modules discovered.").wait_for()
+
+    assert look(panel, pictures, "side-empty-Light") == []
+    assert panel.element.get_by_role("button", name="New flow notebook").is_visible()
