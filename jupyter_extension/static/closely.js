@@ -38,7 +38,7 @@ function lastFailure(app, details) {
     icon(run.mark),
     h("div", { class: "de-grow" },
       h("div", null, h("span", { class: "de-strong" }, `Last run ${run.mark.word} `), agoText(run.started_at_utc), run.source_name ? h("span", { class: "de-faint" }, ` · ${run.source_name}`) : null),
-      h("div", null, run.error || run.cause || ""),
+      h("div", { class: "de-few", title: run.error || "" }, run.error || run.cause || ""),
       h("div", { class: "de-line de-wrap" }, cellLinks(app, run.cells), h("button", { class: "de-link", onclick: () => app.openRun(run.run_id) }, "Whole error and log"))));
 }
 
@@ -155,11 +155,13 @@ function timeline(app, runs) {
   for (const run of shown) words[run.mark.word] = (words[run.mark.word] || 0) + 1;
   const said = Object.entries(words).map(([word, count]) => `${count} ${word}`).join(", ");
   return h("div", { class: "de-timeline", key: "timeline", role: "img", "aria-label": `The last ${plural(shown.length, "run")}: ${said}` },
-    shown.map((run) => h("button", {
-      key: run.run_id, tabindex: "-1", class: `de-tl de-${run.mark.tone} de-tl-${run.mark.shape}`,
-      title: `${run.mark.word}, ${shortClock(run.started_at_utc)}, ${duration(run.elapsed_s)}${run.source_name ? `, ${run.source_name}` : ""}`,
-      style: `height: ${Math.round(25 + 75 * Math.sqrt((run.elapsed_s || 0) / longest))}%`, onclick: () => app.openRun(run.run_id),
-    })));
+    shown.map((run) => {
+      const told = `${run.mark.word}, ${shortClock(run.started_at_utc)}, ${duration(run.elapsed_s)}${run.source_name ? `, ${run.source_name}` : ""}`;
+      return h("button", {
+        key: run.run_id, tabindex: "-1", class: `de-tl de-${run.mark.tone} de-tl-${run.mark.shape}`, title: told, "aria-label": told,
+        style: `height: ${Math.round(25 + 75 * Math.sqrt((run.elapsed_s || 0) / longest))}%`, onclick: () => app.openRun(run.run_id),
+      });
+    }));
 }
 
 function stepsTable(app, details) {
@@ -258,7 +260,7 @@ function filesTable(app, details) {
     files.slice(0, MOST_SHOWN).map((file) => app.memo.get(`file ${file.path}`, [file], () => h("div", { key: file.path, class: "de-file", "data-file": file.name },
       h("div", { class: "de-line" }, icon(file.mark), h("span", { class: "de-grow de-clip de-strong", title: file.path }, middle(file.name, 60)),
         file.last_at_utc ? h("span", { class: "de-faint", title: clock(file.last_at_utc) }, file.last ? `${file.last.word} ` : "", agoText(file.last_at_utc)) : null),
-      h("div", { class: "de-file-reason" }, file.reason),
+      h("div", { class: "de-file-reason de-few", title: file.reason }, file.reason),
       h("div", { class: "de-line de-wrap" },
         app.button(`retry ${file.path}`, "Retry", file.retry, () => app.act("retry", { flow: details.name, source: file.path }), { small: true, primary: !file.retry }),
         app.button(`run ${file.path}`, "Run", app.state.view.flows[details.name].buttons.run, () => app.run(details.name, file.path), { small: true, quiet: true }),

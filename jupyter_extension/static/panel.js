@@ -74,6 +74,7 @@ class Panel {
   }
 
   switchTo(root) {
+    if (root === this.transport.root && this.unfollow) return;
     this.transport = this.transport.at(root);
     this.remember(root);
     this.memo = new Memo();
@@ -118,14 +119,13 @@ class Panel {
     this.isStale = this.root.offsetParent === null;
     if (this.isStale) return;
     const began = performance.now();
+    const focused = this.root.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
     patch(this.root, this.page());
     this.memo.sweep();
-    if (this.focusNext) {
-      // what was pressed is gone from a narrow panel: the focus goes where a person goes on
-      const next = document.activeElement === document.body && this.root.querySelector(this.focusNext);
-      if (next) next.focus();
-      this.focusNext = null;
-    }
+    // what had the focus was made anew, in another group for example; or it is gone, and a person goes on elsewhere
+    const next = document.activeElement === document.body ? [this.focusNext, focused].map((one) => one && this.root.querySelector(one)).find(Boolean) : null;
+    if (next) next.focus({ preventScroll: next.matches(focused || "*") && !this.focusNext });
+    this.focusNext = null;
     this.drawn = performance.now() - began;
     this.root.setAttribute("data-drawn-ms", this.drawn.toFixed(1));
   }
@@ -168,7 +168,7 @@ class Panel {
     if (this.isStatic) return h("div", { class: "de-head-bar", key: "head" }, h("span", { class: "de-workspace-name" }, view.workspace_id), h("span", { class: "de-grow" }), sign(view.engine, `engine ${view.engine.word}`));
     const listed = root && !workspaces.some((one) => one.root === root) ? [{ root, id: root.split(/[\\/]/).pop() }, ...workspaces] : workspaces;
     return h("header", { class: "de-head-bar", key: "head" },
-      h("div", { class: "de-line de-wrap" },
+      h("div", { class: "de-line" },
         h("select", {
           class: "de-input de-workspace", "aria-label": "Workspace", title: root || "", 
           onchange: (event) => this.switchTo(event.target.value), onfocus: () => this.readWorkspaces(), value: root || "",
@@ -526,6 +526,15 @@ class Panel {
 }
 
 const EMPTY_DETAILS = { description: "", runs: [], steps: [], files: [], diff: {}, error_cells: [], path: null };
+
+// What finds an element again after it was made anew.
+function selectorOf(node) {
+  const row = node.closest(".de-row[data-flow], .de-detail[data-flow]");
+  const within = row ? `.${row.classList[0]}[data-flow="${CSS.escape(row.dataset.flow)}"] ` : "";
+  const own = node.dataset.action ? `[data-action="${CSS.escape(node.dataset.action)}"]` : node.getAttribute("aria-label")
+    ? `[aria-label="${CSS.escape(node.getAttribute("aria-label"))}"]` : node.classList.length ? `.${node.classList[0]}` : node.tagName;
+  return within + own;
+}
 
 function activeOf(view, name) {
   return JSON.stringify(view.active.filter((run) => run.flow === name).map((run) => [run.run_id, run.step]));

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +159,63 @@ def test_what_cells_show(lab: Lab, page: Page, pictures: Path, workspace: Path) 
     page.theme("Light")
 
     assert out == []
+
+
+@pytest.fixture(scope="module")
+def flights(lab: Lab) -> Path:
+    """The demo's workspace as a reader has it, and one day whose file lacks a column."""
+    root = lab.workspace("flights")
+    code = "import sys, pathlib; from data_engine.demo.content import lay_out; lay_out(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(root)], env=lab.environment, check=True)
+    days = root / "data" / "flights"
+    first = (days / "2013-01-14.csv").read_text()
+    (days / "2013-01-15.csv").write_text(first.replace("dep_delay", "delay", 1))
+    return root
+
+
+def test_the_readmes_pictures(lab: Lab, browser: Any, pictures: Path, flights: Path) -> None:
+    """The panel and JupyterLab around it with the demo: `notebooks/images` holds them as they came out once."""
+    (pictures / "readme").mkdir(exist_ok=True)
+    (lab.root / "panel.ipynb").write_bytes(notebook_bytes(f"from data_engine import panel\npanel({str(flights)!r})"))
+    page = Page(lab, browser, width=1180, height=760)
+    page.load(name="readme")
+    page.command("application:toggle-left-area")
+    side = page.side(flights)
+    side.button("start engine").click()
+    side.row("daily_flights").get_by_text("1 held").wait_for(timeout=60000)
+    for name in ("carrier_summary", "delay_report"):
+        side.row(name).locator(".de-run").click()
+        side.row(name).locator(".de-last .de-good").wait_for(timeout=60000)
+    notebook = flights / "flow_modules" / "daily_flights.ipynb"
+    cells = json.loads(notebook.read_text())
+    cells["cells"] = [cell for cell in cells["cells"] if cell["id"] != "preview-weekend"]
+    drawn = {
+        "cell_type": "code",
+        "id": "drawn",
+        "metadata": {},
+        "outputs": [],
+        "execution_count": None,
+        "source": "build()",
+    }
+    notebook.write_text(json.dumps(cells | {"cells": [*cells["cells"], drawn]}))
+    page.open("flights/flow_modules/daily_flights.ipynb")
+    page.run_all()
+    page.cell(len(cells["cells"]))
+    page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(99, 'end')")
+    side.select("daily_flights").get_by_role("tab", name="Files").click()
+    page.page.wait_for_timeout(7000)  # what was said has gone from the footer
+    look(side, pictures / "readme", "lab")
+    page.command("application:toggle-right-area")
+    page.open("panel.ipynb")
+    page.run_all()
+    panel = page.in_cell()
+    panel.select("daily_flights").get_by_role("tab", name="Steps").click()
+    page.page.wait_for_timeout(500)
+    panel.element.screenshot(path=pictures / "readme" / "panel.png")
+    lab.do(flights, "kill")
+    page.close()
+
+    assert page.errors == []
 
 
 def test_no_workspace_and_an_empty_one(lab: Lab, page: Page, pictures: Path) -> None:
