@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import base64
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
