@@ -17,6 +17,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
 from data_engine.errors import FlowValidationError
+from data_engine.lease.status import lease_lines
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -167,6 +168,8 @@ def _tell_status(ws: Workspace, as_json: bool) -> int:
     say(f"{found['workspace_id']}  {found['workspace_root']}")
     say(f"daemon   {'running, pid ' + str(daemon['pid']) if daemon['running'] else 'not running'}")
     say(f"engine   {'on' if engine['on'] else 'off'}")
+    for number, line in enumerate(lease_lines(found["lease"])):
+        say(f"{'' if number else 'lease':<8} {line}")
     say("")
     shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
     for flow in found["flows"]:
