@@ -17,10 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from data_engine.daemon.messages import MAX_LINE, EventLines, Frames, Message, encode
+from data_engine.daemon.messages import Frames, Message, encode
 from data_engine.daemon.sessions import MARK, create_time_of, end_session
 from data_engine.daemon.worker import WHERE_SIGNAL
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.journal import MAX_LINE, JournalReader
 from data_engine.model import Event
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 class Child:
     """A worker process that runs as long as it is here. Everything is called on the thread of the running loop.
 
-    `on_events` gets what happens in its runs, `on_messages` what it sends otherwise, `on_lines` the lines it or what it
+    `on_events` gets what happens in its runs, from its `journal`, `on_messages` what it sends otherwise, `on_lines` the lines it or what it
     started wrote to a standard stream, with the level of that stream; `on_end` its exit status once it is gone with its
     session. Events come before the messages and lines that follow them.
 
@@ -50,6 +51,7 @@ class Child:
         interpreter: str,
         environment: Mapping[str, str],
         folder: Path,
+        journal: JournalReader,
         *,
         on_events: Callable[[list[Event]], None],
         on_messages: Callable[[Iterator[Message]], None],
@@ -62,16 +64,17 @@ class Child:
         self._on_lines = on_lines
         self._on_end = on_end
         self._frames = Frames()
-        self._event_lines = EventLines()
+        self._journal = journal
         self._unsent = bytearray()
         self._is_writing = False
         self._is_ended = False
         self._stderr_tail = b""
         folder.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
-        our_events, their_events = socket.socketpair()
-        descriptors = (theirs.fileno(), their_events.fileno())
-        command = [interpreter, "-P", "-m", "data_engine.daemon.worker", *map(str, descriptors), str(os.getpid())]
+        our_answers, their_answers = socket.socketpair()
+        descriptors = (theirs.fileno(), their_answers.fileno())
+        numbers = map(str, (*descriptors, os.getpid()))
+        command = [interpreter, "-P", "-m", "data_engine.daemon.worker", *numbers, str(journal.path)]
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 command,
@@ -86,18 +89,18 @@ class Child:
             )
         except BaseException:
             ours.close()
-            our_events.close()
+            our_answers.close()
             raise
         finally:
             theirs.close()
-            their_events.close()
+            their_answers.close()
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self.pid = self._process.pid
         self.create_time = create_time_of(self.pid)
-        self._channel, self._events = ours, our_events
+        self._channel, self._answers = ours, our_answers
         ours.setblocking(False)
-        our_events.setblocking(False)
+        our_answers.setblocking(False)
         self._loop.add_reader(ours, self._read_channel)
         self._texts = [_Text(self._process.stdout, "INFO"), _Text(self._process.stderr, "ERROR")]
         for text in self._texts:
@@ -113,23 +116,18 @@ class Child:
         self._unsent += frame
         self._write()
 
-    def answer(self, byte: bytes) -> None:
-        """Let the run go on that waits for an answer."""
+    def answer(self) -> None:
+        """Let the run go on that waits until its texts were taken."""
         with suppress(OSError):  # it is gone, and its end will say so
-            self._events.send(byte)
+            self._answers.send(b"1")
 
     def take_events(self) -> None:
         """Take what has happened in its run so far; nobody is woken for that alone."""
-        try:
-            while data := self._events.recv(_READ_BYTES):
-                if events := self._event_lines.feed(data):
-                    self._on_events(events)
-                if len(data) < _READ_BYTES:
-                    break
-        except OSError:
-            pass
-        except FlowValidationError:
-            log.exception("worker %d is ended for what it sent", self.pid)
+        was_damaged = self._journal.damage is not None
+        if events := self._journal.read():
+            self._on_events(events)
+        if self._journal.damage is not None and not was_damaged:
+            log.error("worker %d is ended for what it told: %s", self.pid, self._journal.damage)
             self.end()
 
     def end(self) -> None:
@@ -253,7 +251,7 @@ class Child:
         self._loop.remove_writer(self._channel)
         self.finish_lines()
         self._channel.close()
-        self._events.close()
+        self._answers.close()
         for text in self._texts:
             text.file.close()
         self._on_end(status)

@@ -90,6 +90,11 @@ class Desk:
         lanes = self._lanes.values() if flow is None else filter(None, [self._lanes.get(flow)])
         return [work for lane in lanes for work in lane.waiting]
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether anything waits."""
+        return any(lane.waiting for lane in self._lanes.values())
+
     def first(self, flow: str) -> Work | None:
         """What of the flow is next in line; None when nothing waits."""
         lane = self._lanes.get(flow)

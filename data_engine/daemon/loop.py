@@ -114,7 +114,9 @@ class Daemon:
         self.ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._desk = Desk()
-        self._workers = make_workers(store=self._store, on_events=self._on_events, on_done=self._on_done)
+        self._workers = make_workers(
+            new_journal=self.ledger.new_journal, store=self._store, on_events=self._on_events, on_done=self._on_done
+        )
         self._workers.set_work_until(0.0)
         self._jobs: dict[str, _Running] = {}
         self._descriptions: dict[str, asyncio.Future[JobEnd]] = {}
@@ -457,6 +459,13 @@ class Daemon:
     def _dispatch(self) -> None:
         if self.is_stopping or self._pause is not None or not self.ownership.can_work():
             return
+        if not self._desk.has_waiting or not self._workers.free():
+            return
+        try:
+            self.ledger.require_writable()  # what cannot be recorded is not begun
+        except LedgerError as error:
+            self._rest(error)
+            return
         limits = {flow: watch.trigger.max_parallel for flow in self.deployer.flows if (watch := self.watch_of(flow))}
         for works in self._desk.take(free=self._workers.free(), max_parallel=limits, may_start=self._may_start):
             self._hand_out(works)
@@ -531,11 +540,10 @@ class Daemon:
 
     def _store(self, job: Job, events: list[Event]) -> None:
         try:
-            self.ledger.record(*events)
+            self.ledger.record(*events, has_begun=True)
         except LedgerError as error:
-            self._say_trouble(error)
-            if any(isinstance(event, RunStarted) for event in events):
-                raise
+            self._rest(error)
+            raise
         else:
             if any(isinstance(event, (RunStarted, RunFinished)) for event in events):
                 self._end_trouble()

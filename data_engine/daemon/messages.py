@@ -1,14 +1,13 @@
-"""What the daemon and its workers say to each other over two private sockets: JSON, never pickles.
+"""What the daemon and its workers say to each other over a private socket: JSON, never pickles.
 
     frame   = size content            size: 4 bytes, big-endian; content: that many bytes of JSON, an object
-    daemon  = hello | job | refuse | stop | leave | work_until | bye
-    worker  = ready | describing | loaded | look | texts | done | idle
+    daemon  = hello | job | stop | leave | work_until | bye
+    worker  = ready | describing | loaded | texts | done | idle
 
-Each object has its kind under "kind"; an empty frame is `look`. What happens in runs goes over a socket of its own, an event in each line: a list
-of its class's name and its fields in order. Nothing wakes the daemon for it: it looks there before it takes a frame or a
-written text, and now and then; so a fast run costs one wake-up, and what a worker that dies has said is there all the same.
-A worker asks for a look and waits for a byte back on that socket: `GO` when the start of a run is stored, or anything else
-when it is refused, and likewise when its texts were taken, before it tells of a step's end.
+Each object has its kind under "kind". What happens in runs is not sent: the worker keeps it in its journal
+(`ledger.journal`), where the daemon looks before it takes a frame or a written text, and now and then. So a fast run wakes
+nobody, and what a worker that dies has told is there all the same. After `texts` the worker waits for a byte on a socket of
+its own: what it has written so far was taken, and it may tell of its step's end.
 """
 
 from __future__ import annotations
@@ -21,29 +20,14 @@ from typing import Any, Literal
 
 from data_engine.engine.candidates import Source
 from data_engine.errors import FlowValidationError
-from data_engine.model import (
-    Event,
-    LogLine,
-    RunFinished,
-    RunStarted,
-    SeenSource,
-    Signature,
-    SourceKey,
-    StepFinished,
-    StepProgress,
-    StepStarted,
-)
+from data_engine.ledger.journal import seen_of
+from data_engine.model import SeenSource, SourceKey
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_LOG_LINES = 10_000
 MAX_LOG_BYTES = 4 * 1024 * 1024
-MAX_LINE = 10_000
-MAX_ERROR = 100_000
-GO = b"g"
-REFUSED = b"r"
 IMPORT_MEND = "move what takes long or ends the process out of the module's top level, into a step"
 _SIZE_BYTES = 4
-LOOK = bytes(_SIZE_BYTES)
 
 Message = dict[str, Any]
 
@@ -127,54 +111,6 @@ def encode(message: Message) -> bytes:
     return len(content).to_bytes(_SIZE_BYTES, "big") + content
 
 
-def event_line(event: Event) -> bytes:
-    """An event as a line; texts nobody can read to the end are cut.
-
-    Example:
-        >>> event_line(StepStarted("3f", 0, "Read", 1.5))
-        b'["StepStarted","3f",0,"Read",1.5]\\n'
-    """
-    if isinstance(event, LogLine):
-        if len(event.message) > MAX_LINE:
-            event = event._replace(message=event.message[:MAX_LINE])
-    elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
-        event = event._replace(error=event.error[:MAX_ERROR])
-    return _to_json([type(event).__name__, *event]).encode() + b"\n"
-
-
-class EventLines:
-    """Takes bytes as they come and gives the events that are whole.
-
-    Example:
-        >>> lines = EventLines()
-        >>> line = event_line(StepStarted("3f", 0, "Read", 1.5))
-        >>> lines.feed(line[:7]), lines.feed(line[7:])
-        ([], [StepStarted(run_id='3f', step_index=0, label='Read', at_s=1.5)])
-    """
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that are whole with `data`.
-
-        Raises:
-            FlowValidationError: what came is no event of ours; nothing after it can be understood.
-        """
-        whole, newline, rest = data.rpartition(b"\n")
-        if not newline:
-            self._rest += data
-            if len(self._rest) > MAX_FRAME_BYTES:
-                raise _refused("an event has no end")
-            return []
-        whole, self._rest = self._rest + whole, rest
-        try:
-            packed = json.loads(b"[%b]" % whole.replace(b"\n", b","))
-        except (ValueError, RecursionError) as error:
-            raise _refused(f"{whole[:200]!r} is no event") from error
-        return [_event(one) for one in packed]
-
-
 class Frames:
     """Takes bytes as they come and gives whole messages.
 
@@ -205,7 +141,7 @@ class Frames:
             if len(buffer) - content < size:
                 break
             start = content + size
-            yield _message(buffer[content:start]) if size else {"kind": "look"}
+            yield _message(buffer[content:start])
         del buffer[:start]
 
 
@@ -224,7 +160,7 @@ def unpack_job(message: Message) -> Job:
     try:
         fields = dict(message["job"])
         sources = [
-            JobSource(root, path, key and SourceKey(*key), run_id, None if seen is None else _seen(seen))
+            JobSource(root, path, key and SourceKey(*key), run_id, None if seen is None else seen_of(seen))
             for root, path, key, run_id, seen in fields.pop("sources")
         ]
         return Job(**fields, sources=tuple(sources))
@@ -268,30 +204,6 @@ class LogLimit:
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
-_EVENTS: dict[str, Any] = {
-    kind.__name__: kind for kind in (RunStarted, StepStarted, StepProgress, StepFinished, LogLine, RunFinished)
-}
-
-
-def _event(packed: Any) -> Event:
-    try:
-        name, *fields = packed
-        kind = _EVENTS[name]
-        if kind is StepFinished:
-            fields[-1] = tuple(fields[-1])
-        elif kind is RunFinished:
-            fields[-1] = _seen(fields[-1])
-        elif kind is RunStarted:
-            *_, key, seen = fields
-            fields[-2:] = key and SourceKey(*key), _seen(seen)
-        event: Event = kind(*fields)
-    except (TypeError, ValueError, LookupError) as error:
-        raise _refused(f"{str(packed)[:200]} is no event") from error
-    return event
-
-
-def _seen(packed: Any) -> tuple[SeenSource, ...]:
-    return tuple(SeenSource(SourceKey(*key), Signature(*signature)) for key, signature in packed)
 
 
 def _message(content: bytearray) -> Message:

@@ -76,15 +76,15 @@ class ProcessState:
         os.umask(self.umask)
 
 
-def leaks(own_threads: set[int], root: Path, base_bytes: int) -> list[str]:
+def leaks(own_threads: set[int], own_files: set[str], root: Path, base_bytes: int) -> list[str]:
     """Why this process should not be used again, in a few words each; empty when it is as good as new.
 
-    `own_threads` are the worker's, `root` is the workspace, `base_bytes` its memory before the first job.
+    `own_threads` and `own_files` are the worker's, `root` is the workspace, `base_bytes` its memory before the first job.
     """
     found = [f"thread {thread.name}" for thread in threading.enumerate() if thread.ident not in own_threads]
     if _has_children():
         found.append("a child process")
-    found += [f"open file {path}" for path in _open_files() if path.startswith(f"{root}{os.sep}")]
+    found += [f"open file {path}" for path in open_files() - own_files if path.startswith(f"{root}{os.sep}")]
     growth = memory_bytes() - base_bytes
     if growth > MOST_GROWTH_BYTES:
         found.append(f"{growth // (1024 * 1024)} MB more memory")
@@ -118,14 +118,15 @@ def _has_children() -> bool:
     return True
 
 
-def _open_files() -> list[str]:
+def open_files() -> set[str]:
+    """The files this process has open, pipes and sockets included."""
     folder = "/proc/self/fd"
     if not os.path.isdir(folder):
         import psutil
 
-        return [file.path for file in psutil.Process().open_files()]
-    found = []
+        return {file.path for file in psutil.Process().open_files()}
+    found = set()
     for name in os.listdir(folder):
         with suppress(OSError):
-            found.append(os.readlink(f"{folder}/{name}"))
+            found.add(os.readlink(f"{folder}/{name}"))
     return found

@@ -1,8 +1,8 @@
 """The worker process: takes jobs from the daemon, runs them one at a time, and sends home what happens.
 
-Started as `python -P -m data_engine.daemon.worker CHANNEL EVENTS DAEMON_PID`, in a session of its own. Standard output and error
-are pipes the daemon reads, so that what C code, children and a dying interpreter write is kept too. The ledger is the
-daemon's: a run begins when the daemon has stored its start.
+Started as `python -P -m data_engine.daemon.worker CHANNEL ANSWERS DAEMON_PID JOURNAL`, in a session of its own. Standard output and
+error are pipes the daemon reads, so that what C code, children and a dying interpreter write is kept too. The ledger is the
+daemon's: a run begins when its start is in the journal, from which the daemon records it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import faulthandler
 import gc
 import io
 import os
-import select
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,20 +24,17 @@ from typing import Any, NoReturn
 
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
-    GO,
     IMPORT_MEND,
-    LOOK,
     Frames,
     Job,
     JobSource,
     LogLimit,
     Message,
     encode,
-    event_line,
     unpack_job,
 )
 from data_engine.daemon.sessions import end_session
-from data_engine.daemon.tidy import ProcessState, leaks, memory_bytes
+from data_engine.daemon.tidy import ProcessState, leaks, memory_bytes, open_files
 from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
 from data_engine.engine.home import Home
@@ -47,7 +43,17 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerEr
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
-from data_engine.model import Event, LogLine, RunFinished, RunStarted, SourceKey, SourceState, StepFinished
+from data_engine.ledger.journal import JournalWriter
+from data_engine.model import (
+    Event,
+    LogLine,
+    RunFinished,
+    RunStarted,
+    SourceKey,
+    SourceState,
+    StepFinished,
+    StepProgress,
+)
 from data_engine.notebook.catalog import entry_message, find_module, read_catalog
 from data_engine.notebook.load import FlowModules
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
@@ -56,20 +62,21 @@ WHERE_SIGNAL = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
 """Makes a worker write where its threads are to standard error, also when it hangs in C code."""
 
 _TEXTS = encode({"kind": "texts"})
+_PROGRESS_EVERY_S = 0.05
 
 
 def main() -> None:
     """Work until the daemon says goodbye; end at once, with everything started here, when it is gone."""
-    channel, events = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
+    channel, answers = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
     channel.set_inheritable(False)
-    events.set_inheritable(False)
+    answers.set_inheritable(False)
     _die_with(int(sys.argv[3]))
     faulthandler.enable(file=2)
     if sys.platform != "win32":
         faulthandler.register(WHERE_SIGNAL, file=2)
     sys.stdout = sys.__stdout__ = _Screen(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _Screen(2)  # type: ignore[misc]
-    worker = Worker(channel, events)
+    worker = Worker(channel, answers, JournalWriter(Path(sys.argv[4])))
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
     worker.work()
 
@@ -93,12 +100,13 @@ class _Screen(io.TextIOWrapper):
 class Worker:
     """One worker process. Jobs are run by the main thread; another one listens to the daemon."""
 
-    def __init__(self, channel: socket.socket, events: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, answers: socket.socket, journal: JournalWriter) -> None:
         self._channel = channel
-        self._events = events
+        self._answers = answers
+        self._journal = journal
         self._send_lock = threading.Lock()
+        self._journal_lock = threading.Lock()
         self._jobs: SimpleQueue[Message | None] = SimpleQueue()
-        self._refusals: SimpleQueue[Message] = SimpleQueue()
         self._stops: dict[str, str] = {}
         self._left_job: str | None = None
         self._work_until: float | None = None
@@ -108,6 +116,7 @@ class Worker:
         self._begun = 0
         self._log = LogLimit()
         self._flow_name = ""
+        self._progress_s = 0.0
         self._flush_c_streams = _flush_of_c()
         self._modules: FlowModules | None = None
         if hasattr(os, "register_at_fork"):
@@ -123,6 +132,7 @@ class Worker:
         runtime_dir.mkdir(parents=True, exist_ok=True)
         state = ProcessState.now()
         own_threads = {thread.ident for thread in threading.enumerate() if thread.ident is not None}
+        own_files = open_files()
         base_bytes = memory_bytes()
         module_count = len(sys.modules)
         gc.collect()
@@ -138,7 +148,7 @@ class Worker:
             if len(sys.modules) != module_count:
                 module_count = len(sys.modules)
                 gc.freeze()
-            self._send({"kind": "idle", "leaks": leaks(own_threads, self._home.layout.root, base_bytes)})
+            self._send({"kind": "idle", "leaks": leaks(own_threads, own_files, self._home.layout.root, base_bytes)})
 
     def listen(self) -> None:
         """Take what the daemon sends, until it is gone."""
@@ -152,8 +162,6 @@ class Worker:
 
     def _take(self, message: Message) -> None:
         match message["kind"]:
-            case "refuse":
-                self._refusals.put(message)
             case "stop":
                 with self._renewed:
                     self._stops[message["run_id"]] = message["cause"]
@@ -223,7 +231,7 @@ class Worker:
         return context.error
 
     def _sink(self, event: Event) -> None:
-        """Send an event home; the start of a run returns when the daemon has stored it."""
+        """Keep an event in the journal, for good before this returns; a start that cannot be kept is no run."""
         if self._is_fork:
             if isinstance(event, (StepFinished, RunFinished)):
                 os._exit(event.status != "success")  # a forked child came back out of the step; it is no second run
@@ -235,16 +243,26 @@ class Worker:
             return
         if kind is StepFinished:
             self._bring_texts_home()
-        if isinstance(event, RunFinished) and (left_out := self._log.summary()):
-            self._report(LogLine(event.run_id, self._flow_name, None, "WARNING", left_out, event.at_s))
-        self._report(event)
         if isinstance(event, RunStarted):
             self._log = LogLimit()
             self._flow_name = event.flow
-            if self._ask(LOOK) != GO:
-                raise LedgerError(**self._refusals.get()["error"])
+            with self._kept():
+                self._journal.begin(event)
             self._run_id = event.run_id
             self._begun += 1
+            return
+        if isinstance(event, StepProgress) and not self._is_worth_telling(event):
+            return
+        if isinstance(event, RunFinished) and (left_out := self._log.summary()):
+            self._report(LogLine(event.run_id, self._flow_name, None, "WARNING", left_out, event.at_s))
+        self._report(event)
+
+    def _is_worth_telling(self, progress: StepProgress) -> bool:
+        """Whether anybody would see it: nobody looks more often than every so many seconds."""
+        if progress.done != progress.total and 0 <= progress.at_s - self._progress_s < _PROGRESS_EVERY_S:
+            return False
+        self._progress_s = progress.at_s
+        return True
 
     def _bring_texts_home(self) -> None:
         """Let the daemon take what was written in this step before it hears of the step's end."""
@@ -252,7 +270,7 @@ class Worker:
         sys.stderr.flush()
         self._flush_c_streams()
         if _may_be_unread(1) or _may_be_unread(2):
-            self._ask(_TEXTS)
+            self._have_texts_taken()
 
     def _may_work(self) -> None:
         if self._stops and self._run_id in self._stops:
@@ -312,25 +330,24 @@ class Worker:
                 vars(sys.modules[package]).pop(job.flow, None)
 
     def _report(self, event: Event) -> None:
-        """Say what happened, without waking the daemon; it is asked to look when there is no more room."""
-        line = event_line(event)
-        with self._send_lock:
+        with self._kept():
+            self._journal.append(event)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """One thread at a time tells; without a journal there is nothing to work for."""
+        with self._journal_lock:
             try:
-                while line:
-                    try:
-                        line = line[self._events.send(line, socket.MSG_DONTWAIT) :]
-                    except BlockingIOError:
-                        self._channel.sendall(LOOK)
-                        select.select([], [self._events], [])
+                yield
             except OSError as error:
                 _leave(error)
 
-    def _ask(self, frame: bytes) -> bytes:
-        """The daemon's answer, a byte; by the thread that runs the steps."""
+    def _have_texts_taken(self) -> None:
+        """Return when the daemon has read what was written; by the thread that runs the steps."""
         try:
             with self._send_lock:
-                self._channel.sendall(frame)
-            return self._events.recv(1)
+                self._channel.sendall(_TEXTS)
+            self._answers.recv(1)
         except OSError as error:
             _leave(error)
 
@@ -345,10 +362,11 @@ class Worker:
                 _leave(error)
 
     def _be_a_fork(self) -> None:
-        # The sockets are the parent's; what a forked child would say there is not its run's.
+        # The sockets and the journal are the parent's; what a forked child would say there is not its run's.
         self._is_fork = _Screen.is_fork = True
         self._channel.close()
-        self._events.close()
+        self._answers.close()
+        self._journal.close()
 
 
 def _home(hello: Message) -> Home:
@@ -360,7 +378,7 @@ def _home(hello: Message) -> Home:
 
 def _leave(error: OSError) -> NoReturn:
     """Nobody hears this process any more."""
-    os.write(2, f"the channel to the daemon is gone: {error}\n".encode())
+    os.write(2, f"the way to the daemon is gone: {error}\n".encode())
     end_session(os.getpid())
     os._exit(1)
 
@@ -377,7 +395,7 @@ def _refusal(raised: BaseException, begun: int) -> Message:
         ).as_dict()
     else:
         error = FlowValidationError(f"{type(raised).__name__}: {raised}").as_dict()
-    is_passing = isinstance(raised, OSError)
+    is_passing = isinstance(raised, (OSError, LedgerError))
     return {"kind": "done", "status": "refused", "error": error, "begun": begun, "is_passing": is_passing}
 
 

@@ -27,9 +27,7 @@ from data_engine.daemon.child import (
 )
 from data_engine.daemon.interpreter import unusable
 from data_engine.daemon.messages import (
-    GO,
     IMPORT_MEND,
-    REFUSED,
     Job,
     JobEnd,
     JobSource,
@@ -40,6 +38,7 @@ from data_engine.daemon.messages import (
 )
 from data_engine.daemon.sessions import end_orphans, end_started_by
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
+from data_engine.ledger.journal import JournalReader
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -53,16 +52,18 @@ _GOODBYE_S = 1.0
 _IDLE_S = 300.0
 _EARLY_LINES = 200
 _MOST_FAILED_STARTS = 3
+_BYSTANDER = "its process was ended for the run before it"
 _LOOK_EVERY_S = 0.1
+_LOOK_AFTER_LOADING_S = 0.005
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
 class Workers:
     """The worker processes of one workspace. Everything happens on the thread of the loop it was made in.
 
-    At most `limit` jobs of kind "run" at once. `store` gets what the runs report, as it comes; a run goes on past its start
-    only when `store` has returned for it, and does not begin when that raises `LedgerError`. `on_events` gets the same
-    afterwards, while the worker goes on, but for a start that was not stored. `on_done` gets the end of each job. `remember`
+    At most `limit` jobs of kind "run" at once. What runs report is in the journal of their worker (`new_journal` makes one)
+    from the moment it happens; `store` gets it some time later, and with `LedgerError` it says that it will store it when it
+    can. `on_events` gets the same afterwards. `on_done` gets the end of each job. `remember`
     is told the pid and start time of a worker before it is used (with an OSError of it there is no worker), `forget` the pid
     when it is gone with all it started; what is still remembered when a daemon starts is for `end_orphans`. A module that
     takes longer than `load_timeout_s` to import is given up.
@@ -75,6 +76,7 @@ class Workers:
         local: LocalLayout,
         interpreter: str,
         limit: int,
+        new_journal: Callable[[], JournalReader],
         store: Callable[[Job, list[Event]], None],
         on_events: Callable[[Job, list[Event]], None],
         on_done: Callable[[Job, JobEnd], None],
@@ -87,6 +89,7 @@ class Workers:
         self._local = local
         self._interpreter = interpreter
         self._limit = limit
+        self._new_journal = new_journal
         self._store = store
         self._on_events = on_events
         self._on_done = on_done
@@ -157,7 +160,7 @@ class Workers:
             return False
         is_next = handle.run is None and handle.begun == 0 and handle.sources[0].run_id == run_id
         if is_next or (handle.run is not None and handle.run.started.run_id == run_id):
-            handle.kill(cause)
+            handle.kill(cause, only=run_id)
             return True
         return self.stop(run_id)
 
@@ -282,8 +285,9 @@ class _Handle:
     is_outdated: bool = False
     is_given_up: bool = False
     is_last_try: bool = False
-    is_refused: bool = False
+    is_behind: bool = False
     killed_for: str | None = None
+    killed_run: str | None = None
     describing: str | None = None
     bad: dict[str, dict[str, str | None]] = field(default_factory=dict)
     early: list[tuple[str, str]] = field(default_factory=list)
@@ -295,15 +299,12 @@ class _Handle:
     def __post_init__(self) -> None:
         pool = self.pool
         self.memory_kills = memory_kills()
-        self.child = Child(
-            pool._interpreter,
-            environment_of_workers(os.environ),
-            pool._local.runtime_dir,
-            on_events=self._take_events,
-            on_messages=self._take_all,
-            on_lines=self._take_lines,
-            on_end=self._ended,
-        )
+        self.journal = pool._new_journal()
+        try:
+            self.child = self._new_child()
+        except BaseException:
+            self.journal.close()
+            raise
         try:
             pool._remember(self.child.pid, self.child.create_time)
         except BaseException:
@@ -313,6 +314,19 @@ class _Handle:
         local = {name: value and str(value) for name, value in asdict(pool._local).items()}
         hello = {"kind": "hello", "workspace_root": str(pool._root), "local": local, "work_until": pool._work_until}
         self.child.send(hello)
+
+    def _new_child(self) -> Child:
+        pool = self.pool
+        return Child(
+            pool._interpreter,
+            environment_of_workers(os.environ),
+            pool._local.runtime_dir,
+            self.journal,
+            on_events=self._take_events,
+            on_messages=self._take_all,
+            on_lines=self._take_lines,
+            on_end=self._ended,
+        )
 
     @property
     def sources(self) -> tuple[JobSource, ...]:
@@ -333,14 +347,15 @@ class _Handle:
         if self.idle_timer is not None:
             self.idle_timer.cancel()
         self.job, self.bad, self.begun, self.describing = job, bad, 0, None
-        self.last, self.is_last_try, self.is_refused = (job.flow, job.content), is_last_try, False
+        self.last, self.is_last_try = (job.flow, job.content), is_last_try
         self.early.clear()
         self._expect_load()
         self.child.send_frame(frame)
 
-    def kill(self, cause: str) -> None:
-        """End it now; its run ends as killed for this cause."""
-        self.killed_for = self.killed_for or cause
+    def kill(self, cause: str, *, only: str | None = None) -> None:
+        """End it now; its run ends as killed for this cause. With `only`, another one that has begun since is abandoned."""
+        if self.killed_for is None:
+            self.killed_for, self.killed_run = cause, only
         self.is_retired = True
         self.child.end()
 
@@ -365,8 +380,10 @@ class _Handle:
     def _never_loaded(self, limit_s: float) -> None:
         self._give_up(f"did not answer: the module never returned from import (waited {limit_s:g} s)")
 
-    def _out_of_time(self, limit_s: float) -> None:
-        self._give_up(f"the time limit of {limit_s:g} s ([limits] run_timeout) was reached")
+    def _out_of_time(self, run: _Run, limit_s: float) -> None:
+        self.child.take_events()
+        if self.run is run:
+            self._give_up(f"the time limit of {limit_s:g} s ([limits] run_timeout) was reached")
 
     def _give_up(self, cause: str) -> None:
         self.child.take_events()
@@ -379,11 +396,9 @@ class _Handle:
             return  # the signal that asks where it hangs may have ended what hung
         for message in messages:
             match message["kind"]:
-                case "look":
-                    pass  # it has been done
                 case "texts":
                     self.child.read_texts()
-                    self.child.answer(GO)
+                    self.child.answer()
                 case "ready":
                     self.is_starting = False
                     self.pool._failed_starts = 0
@@ -393,6 +408,7 @@ class _Handle:
                 case "loaded":
                     self.child.read_texts()
                     self._stop_waiting_for_load()
+                    self.pool._loop.call_later(_LOOK_AFTER_LOADING_S, self._look)
                 case "done":
                     self._done(message)
                 case "idle":
@@ -401,13 +417,15 @@ class _Handle:
                     raise FlowValidationError(f"a worker sent an unknown message {kind!r}", where="from a worker")
 
     def _take_events(self, events: list[Event]) -> None:
-        if self.job is None or self.is_given_up:
+        if self.job is None:
+            return
+        if self.is_given_up:
+            self._abandon([event for event in events if isinstance(event, RunStarted)])
             return
         for event in events:
             run = self.run
             if isinstance(event, RunStarted):
-                if self.killed_for is None:  # what has not begun when it is being killed shall not
-                    self._begin_run(event)
+                self._begin_run(event)
                 continue
             if run is None or run.started.run_id != event.run_id:
                 continue
@@ -421,25 +439,21 @@ class _Handle:
             self.told.append(event)
         self._pass_on()
 
+    def _abandon(self, begun: list[RunStarted]) -> None:
+        """Give runs an end that began after their worker was given up."""
+        for started in begun:
+            self.begun += 1
+            end = RunFinished(started.run_id, "abandoned", time.time(), 0.0, _BYSTANDER, _BYSTANDER, started.seen)
+            self.told += [started, end]
+
     def _begin_run(self, started: RunStarted) -> None:
-        """Store its start together with the end of the run before; the worker goes on before anything else is done."""
         assert self.job is not None
-        told, self.told = self.told, []
-        try:
-            self.pool._store(self.job, [*told, started])
-        except LedgerError as error:
-            self.is_refused = True
-            self.child.send({"kind": "refuse", "error": error.as_dict()})
-            self.child.answer(REFUSED)
-            self.pool._on_events(self.job, told)
-            return
-        self.child.answer(GO)
-        self.run = _Run(started, LogLimit(), time.monotonic())
+        self.told.append(started)
+        self.run = run = _Run(started, LogLimit(), time.monotonic())
         self.begun += 1
         limit_s = self.job.run_timeout_s
         if limit_s is not None:
-            self.run.timer = self.pool._loop.call_later(limit_s, self._out_of_time, limit_s)
-        self.pool._on_events(self.job, [*told, started])
+            run.timer = self.pool._loop.call_later(limit_s, self._out_of_time, run, limit_s)
         for level, line in self.early:
             self._log(self.run, level, line)
         self.early.clear()
@@ -480,8 +494,10 @@ class _Handle:
         if told and self.job is not None:
             try:
                 self.pool._store(self.job, told)
-            except LedgerError:
-                log.exception("what happened is not stored yet")  # the ledger keeps it and tries again
+            except LedgerError:  # the ledger keeps it and tries again
+                self.is_behind = True
+            else:
+                self.is_behind = False
             self.pool._on_events(self.job, told)
 
     def _done(self, message: Message) -> None:
@@ -495,10 +511,16 @@ class _Handle:
             described=None if described is None else tuple(described),
             error=message.get("error"),
             not_begun=job.sources[message["begun"] :],
-            is_passing=self.is_refused or message.get("is_passing", False),
+            is_passing=message.get("is_passing", False),
         )
         self.job, self.is_settling = None, True
+        if not self.is_behind:
+            self.journal.clear()
         self.pool._on_done(job, end)
+
+    def _look(self) -> None:
+        if self.job is not None:
+            self.child.take_events()
 
     def _idle(self, leaks: list[str]) -> None:
         self.is_settling = False
@@ -525,6 +547,7 @@ class _Handle:
         if run is not None:
             self._end_run(run, cause)
         self.job = None
+        self.journal.close(keep=self.is_behind)
         self.pool._gone(self)
         if job is None:
             return
@@ -562,6 +585,8 @@ class _Handle:
         """Give the run of a worker that is gone its end."""
         started, step = run.started, run.step
         status = "failed" if self.killed_for is None else "killed"
+        if self.killed_run not in (None, started.run_id):
+            status, cause = "abandoned", _BYSTANDER
         text = cause
         if step is not None or status == "failed":
             error = FlowExecutionError(
@@ -577,7 +602,7 @@ class _Handle:
         self._log_now(run, "ERROR", text)
         self._leave_run(run)
         if step is not None:
-            word = "failed" if status == "failed" else "stopped"
+            word = "stopped" if status == "killed" else status
             elapsed_s = clock_s - run.step_begun_s
             self.told.append(StepFinished(started.run_id, step.step_index, step.label, word, now_s, elapsed_s, text))
         elapsed_s = clock_s - run.begun_s

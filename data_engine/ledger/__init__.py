@@ -2,6 +2,7 @@
 
 ledger.py       Ledger: recording and every question
 commit.py       group commit: events wait in memory and are written together
+journal.py      what happens in a worker, in a file until the ledger has it; recovery of a dead daemon's
 writer.py       a batch of events as rows, inside one transaction
 rows.py         rows as records
 connection.py   SQLite as this house uses it: WAL, transactions with a revision, errors with a mend

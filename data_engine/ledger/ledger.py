@@ -16,6 +16,7 @@ from typing import Any
 from data_engine.errors import LedgerError
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
+from data_engine.ledger.journal import JournalReader, journal_path, journals_of, recorded_later, replay
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import (
     LOG_COLUMNS,
@@ -120,7 +121,22 @@ class Ledger:
         """Where the lock of each process that records runs lies."""
         return self.path.parent / "runners"
 
-    def record(self, *events: Event) -> None:
+    def new_journal(self) -> JournalReader:
+        """A journal for one worker of this process; what it holds is recovered when this process dies.
+
+        Raises:
+            LedgerError: this process cannot be entered as one that records runs.
+            OSError: the file cannot be made.
+        """
+        self._require_usable()
+        with self._use() as connection:
+            if not self._is_runner_stored:
+                with transaction(connection):
+                    self._enter_runner(connection)
+                self._is_runner_stored = True
+        return JournalReader(journal_path(self.runners_dir, str(self._runner_id), secrets.token_hex(8)))
+
+    def record(self, *events: Event, has_begun: bool = False) -> None:
         """Store what happened, in this order: with a run's start or end among it before this returns, in one commit; all
         else within 200 ms. Progress is not stored.
 
@@ -128,12 +144,14 @@ class Ledger:
 
         Raises:
             LedgerError: these events, or earlier ones, cannot be written now. Starts of runs among them are then not
-                stored, ever; any other event is kept in memory and written as soon as the file can be.
+                stored, ever, unless these have begun all the same (`has_begun`: a journal has them); any other event is
+                kept in memory and written as soon as the file can be.
         """
         self._require_usable()
         stored = [event for event in events if type(event) is not StepProgress]
         if any(type(event) in _WRITTEN_AT_ONCE for event in stored):
-            self._commit.add_and_flush(*stored, forget=[event for event in stored if type(event) is RunStarted])
+            unbegun = [] if has_begun else [event for event in stored if type(event) is RunStarted]
+            self._commit.add_and_flush(*stored, forget=unbegun)
         elif stored:
             self._commit.add(*stored)
 
@@ -146,6 +164,13 @@ class Ledger:
         """Write all that was recorded; raises `LedgerError` when that fails, keeping it for the next time."""
         self._require_usable()
         self._commit.flush()
+
+    def require_writable(self) -> None:
+        """Write all that was recorded, and see that more could be written now; raises `LedgerError` when not."""
+        self.flush()
+        with self._use() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Write all that was recorded and close the file. Runs that are still open count as abandoned from now on.
@@ -315,7 +340,7 @@ class Ledger:
     def recover(self, *, now_s: float | None = None) -> list[str]:
         """Mark runs whose process is gone as `abandoned`, with their steps and sources; the ids of those runs.
 
-        A run of a living process, this one included, is never touched.
+        What journals of that process hold is recorded first. A run of a living process, this one included, is never touched.
         """
         runners = [runner for (runner,) in self._rows("SELECT runner_id FROM runners")]
         # What is gone stays gone, because no id is used twice: so this may be asked before the transaction.
@@ -325,9 +350,15 @@ class Ledger:
         abandoned: list[str] = []
         with self.writing() as (connection, rev):
             for runner in gone:
+                if not connection.execute("SELECT 1 FROM runners WHERE runner_id = ?", (runner,)).fetchall():
+                    continue  # another process was quicker
+                for journal in journals_of(self.runners_dir, runner):
+                    replay(connection, recorded_later(journal), runner_id=runner, rev=rev)
                 at_s = time.time() if now_s is None else now_s
                 abandoned += abandon_runs_of(connection, runner, now_s=at_s, rev=rev)
         for runner in gone:
+            for journal in journals_of(self.runners_dir, runner):
+                journal.unlink(missing_ok=True)
             RunnerLock(self.runners_dir, runner).remove()
         return abandoned
 
@@ -394,16 +425,21 @@ class Ledger:
 
     def _write_rows(self, batch: list[Event]) -> None:
         with self._use() as connection:
-            if self._runner is None and any(type(event) is RunStarted for event in batch):
-                self._become_runner()
+            has_starts = any(type(event) is RunStarted for event in batch)
             with transaction(connection) as rev:
-                if self._runner is not None and not self._is_runner_stored:
-                    connection.execute(
-                        "INSERT INTO runners (runner_id, pid, create_time, started_at_utc) VALUES (?, ?, ?, ?)",
-                        (self._runner_id, self._pid, self._created_s, utc_text(time.time())),
-                    )
+                if has_starts and not self._is_runner_stored:
+                    self._enter_runner(connection)
                 write_events(connection, batch, runner_id=self._runner_id, rev=rev)
-            self._is_runner_stored = self._runner is not None
+            self._is_runner_stored = self._is_runner_stored or has_starts
+
+    def _enter_runner(self, connection: sqlite3.Connection) -> None:
+        """Store, in a transaction of the caller's, that this process records runs; its lock says for how long."""
+        if self._runner is None:
+            self._become_runner()
+        connection.execute(
+            "INSERT INTO runners (runner_id, pid, create_time, started_at_utc) VALUES (?, ?, ?, ?)",
+            (self._runner_id, self._pid, self._created_s, utc_text(time.time())),
+        )
 
     def _become_runner(self) -> None:
         import psutil

@@ -12,18 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_engine.daemon.messages import EventLines, Frames, Job, encode, event_line
+from data_engine.daemon.messages import Frames, Job, encode
 from data_engine.daemon.sessions import MARK, create_time_of, end_orphans
-from data_engine.model import (
-    LogLine,
-    RunFinished,
-    RunStarted,
-    SeenSource,
-    Signature,
-    SourceKey,
-    StepFinished,
-    StepStarted,
-)
+from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.notebook.catalog import entry_of_message
 from tests.daemon.test_worker_runs import REPOSITORY, flow
 from tests.daemon.worker_harness import Shop, is_running, number_in, play, until
@@ -333,7 +324,7 @@ def test_code_that_closes_all_files_costs_its_own_run(ws: WorkspaceFiles) -> Non
             await shop.run("a")
 
             assert shop.finished().status == "failed"
-            assert any("the channel to the daemon is gone" in line for line in shop.log())
+            assert any("the way to the daemon is gone" in line for line in shop.log())
 
     play(scene())
 
@@ -409,16 +400,18 @@ def test_no_jupyter_variable_reaches_a_step(ws: WorkspaceFiles, monkeypatch: pyt
 
 
 DAEMON = """
-import asyncio, sys, os
+import asyncio, itertools, sys, os
 from pathlib import Path
 from data_engine.daemon.messages import Job, JobSource
 from data_engine.daemon.workers import Workers
 from data_engine.engine.home import home
+from data_engine.ledger.journal import JournalReader
 
 async def main():
-    root = Path(sys.argv[1])
+    root, numbers = Path(sys.argv[1]), itertools.count()
     workers = Workers(
         workspace_root=root, local=home(root).local, interpreter=sys.executable, limit=2,
+        new_journal=lambda: JournalReader(root.parent / f"{next(numbers)}.events"),
         store=lambda job, events: None, on_events=lambda job, events: None, on_done=lambda job, end: None,
         remember=lambda pid, create_time: print(pid, create_time, flush=True), forget=lambda pid: None,
     )
@@ -494,21 +487,15 @@ def test_frames_that_are_none_are_refused(data: bytes, words: str) -> None:
         list(Frames().feed(data))
 
 
-@pytest.mark.parametrize("line", [b"{{{\n", b"[1]\n", b'["Nothing",1]\n', b'["RunFinished","r"]\n', b"\xff\n"])
-def test_lines_that_are_no_events_are_refused(line: bytes) -> None:
-    with pytest.raises(ValueError, match="is no event"):
-        EventLines().feed(line)
-
-
-def test_a_worker_that_sends_nonsense_is_ended(ws: WorkspaceFiles) -> None:
-    """Author code that writes into the channel costs its own run."""
+@pytest.mark.parametrize("what", ["socket:", ".events"])
+def test_a_worker_that_sends_nonsense_is_ended(ws: WorkspaceFiles, what: str) -> None:
+    """Author code that writes into the channel, or the journal, costs its own run."""
     flow(
         ws,
         "a",
-        "import socket\n"
         "for fd in map(int, os.listdir('/proc/self/fd')):\n"
-        "    if fd > 2 and os.path.exists(f'/proc/self/fd/{fd}') and 'socket' in os.readlink(f'/proc/self/fd/{fd}'):\n"
-        "        os.write(fd, b'\\xff' * 100)\ntime.sleep(600)",
+        f"    if fd > 2 and os.path.exists(f'/proc/self/fd/{{fd}}') and {what!r} in os.readlink(f'/proc/self/fd/{{fd}}'):\n"
+        "        os.write(fd, b'\\xff\\n' * 100)\ntime.sleep(600)",
     )
 
     async def scene() -> None:
@@ -527,24 +514,6 @@ def test_frames_may_come_in_any_pieces() -> None:
     found = [message["n"] for start in range(0, len(data), 3) for message in frames.feed(data[start : start + 3])]
 
     assert found == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("size", [1, 3, 50, 10_000])
-def test_events_may_come_in_any_pieces(size: int) -> None:
-    """And are the same again, odd texts and nested parts included."""
-    seen = (SeenSource(SourceKey("in", "ä\udcff\n.csv"), Signature(5, 7)),)
-    events = [
-        RunStarted("r", "f", "G", "/in/a\n.csv", 1.5, seen[0].key, seen),
-        StepStarted("r", 0, "Read\n", 2.5),
-        StepFinished("r", 0, "Read\n", "failed", 3.5, 1.0, "line 1\nline 2", ("/out/a", "/out/b")),
-        RunFinished("r", "failed", 4.5, 3.0, "line 1\nline 2", "the code raised", seen),
-    ]
-    lines, data = EventLines(), b"".join(map(event_line, events))
-
-    found = [event for start in range(0, len(data), size) for event in lines.feed(data[start : start + size])]
-
-    assert found == events
-    assert [type(event) for event in found] == [type(event) for event in events]
 
 
 def test_a_shutdown_kills_what_runs(ws: WorkspaceFiles) -> None:

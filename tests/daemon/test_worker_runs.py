@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import time
+import resource
 from pathlib import Path
 
+import psutil
 import pytest
 
 from data_engine.clock import boot_clock
@@ -67,29 +69,66 @@ def test_a_run_comes_home_as_events(ws: WorkspaceFiles) -> None:
     play(scene())
 
 
-def test_no_step_runs_before_the_start_is_stored(ws: WorkspaceFiles) -> None:
-    """While the daemon takes the start of a run, its first step has not begun; a start it cannot store is no run."""
-    mark = ws.root / "mark"
-    flow(ws, "a", f"open({str(mark)!r}, 'w').close()")
-    seen: list[bool] = []
-
-    def before(event: Event) -> None:
-        if isinstance(event, RunStarted):
-            time.sleep(0.1)  # the time a slow disk takes
-            seen.append(mark.exists())
-            if event.run_id == "bad":
-                raise LedgerError("the disk is full")
+def test_no_step_runs_before_the_start_of_its_run_is_kept(ws: WorkspaceFiles) -> None:
+    """Whoever is killed in the first step: the start is in the worker's journal, and the end of the run before."""
+    told = ws.root / "told"
+    flow(
+        ws,
+        "a",
+        f"from pathlib import Path\n"
+        f"for one in Path({str(ws.root.parent / 'journals')!r}).iterdir():\n"
+        f"    if one.stat().st_size: open({str(told)!r}, 'w').write(one.read_text())",
+    )
 
     async def scene() -> None:
-        async with Shop(ws, before=before) as shop:
+        async with Shop(ws) as shop:
+            await shop.run("a", "one", "two")
+
+    play(scene())
+    kinds = [(line[0], line[1]) for line in map(json.loads, told.read_text().splitlines())]
+    kept = [("RunStarted", "one"), ("StepStarted", "one"), ("StepFinished", "one"), ("RunFinished", "one")]
+    assert kinds == [*kept, ("RunStarted", "two"), ("StepStarted", "two")]
+
+
+def test_a_start_that_cannot_be_kept_is_no_run(ws: WorkspaceFiles) -> None:
+    """The job is refused for now, nothing of it runs, and the worker is as good as before."""
+    mark = ws.root / "mark"
+    flow(ws, "a", f"open({str(mark)!r}, 'a').write('ran ')")
+
+    async def scene() -> None:
+        async with Shop(ws, limit=1) as shop:
+            await shop.run("a", "first")
+            for pid in shop.alive():  # as on a drive that is full: files cannot grow any more
+                psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
             refused = await shop.run("a", "bad", "later")
 
-            assert seen == [False]
-            assert not mark.exists()
-            assert (refused.status, refused.error and refused.error["what"]) == ("refused", "the disk is full")
+            assert (refused.status, refused.is_passing) == ("refused", True)
+            assert "the start of a run cannot be kept" in str(refused.error and refused.error["what"])
             assert [one.run_id for one in refused.not_begun] == ["bad", "later"]
+            assert (shop.begun(), mark.read_text()) == (["first"], "ran ")
+            for pid in shop.alive():
+                psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             assert (await shop.run("a", "good")).status == "done"
-            assert (seen, mark.exists()) == ([False, False], True)
+
+    play(scene())
+
+
+def test_what_cannot_be_recorded_yet_is_kept(ws: WorkspaceFiles) -> None:
+    """The runs go on, the journal is not emptied, and afterwards it is."""
+    flow(ws, "a", "pass")
+    trouble = [True]
+
+    def before(event: Event) -> None:
+        if trouble[0]:
+            raise LedgerError("the ledger is locked")
+
+    async def scene() -> None:
+        async with Shop(ws, limit=1, before=before) as shop:
+            assert (await shop.run("a", "one")).status == "done"
+            assert any(b'"RunFinished","one"' in one.read_bytes() for one in shop.journals.iterdir())
+            trouble[0] = False
+            await shop.run("a", "two", job_id="2")
+            assert b"".join(one.read_bytes() for one in shop.journals.iterdir()) == b""
 
     play(scene())
 

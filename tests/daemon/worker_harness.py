@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import uuid
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ import psutil
 from data_engine.daemon.messages import Job, JobEnd, JobSource
 from data_engine.daemon.workers import Workers
 from data_engine.engine.home import home
+from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from tests.support import WorkspaceFiles
 
@@ -37,11 +39,13 @@ class Shop:
         self.remembered: dict[int, float] = {}
         self.forgotten: list[int] = []
         self._before = before
+        self.journals = ws.root.parent / "journals"
         self.workers = Workers(
             workspace_root=ws.root,
             local=home(ws.root).local,
             interpreter=options.pop("interpreter", sys.executable),
             limit=limit,
+            new_journal=self._new_journal,
             store=self._store,
             on_events=lambda job, events: None,
             on_done=lambda job, end: self.ends.__setitem__(job.job_id, end),
@@ -49,6 +53,10 @@ class Shop:
             forget=self.forgotten.append,
             **options,
         )
+
+    def _new_journal(self) -> JournalReader:
+        self.journals.mkdir(exist_ok=True)
+        return JournalReader(journal_path(self.journals, "runner", uuid.uuid4().hex))
 
     def _store(self, job: Job, events: list[Event]) -> None:
         for event in events:

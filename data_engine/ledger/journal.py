@@ -1,0 +1,273 @@
+"""A journal: what happens in one worker, in a file, from the moment it happens until the ledger has it.
+
+A worker appends each event before it goes on, so that a run's start is kept before its first step and its end before the
+next run, whoever is killed then; no answer is waited for. The daemon reads what is new now and then and records it, many
+runs in one commit. When a job has ended and all of it is recorded the daemon empties the file. Of a daemon that died
+`Ledger.recover` reads the journals before it calls any of its runs abandoned.
+
+    journal = line*
+    line    = JSON list: name of the event's class, then its fields in order; "\\n"
+
+What the file system was told is kept through the end of any process, as SQLite's log with `synchronous = NORMAL` is; after
+a power cut the end of either may be missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from data_engine.errors import FlowValidationError, LedgerError
+from data_engine.ledger.rows import storable
+from data_engine.ledger.writer import write_events
+from data_engine.model import (
+    Event,
+    LogLine,
+    RunFinished,
+    RunStarted,
+    SeenSource,
+    Signature,
+    SourceKey,
+    StepFinished,
+    StepProgress,
+    StepStarted,
+    utc_text,
+)
+
+MAX_LINE = 10_000
+MAX_ERROR = 100_000
+_READ_BYTES = 1024 * 1024
+_TRY_AGAIN_S = 0.1
+_SUFFIX = ".events"
+_FULL = "the disk is full"
+
+
+class JournalWriter:
+    """A worker's end. The file is there already; only this appends to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._identity = os.fstat(self._file)
+
+    def begin(self, event: RunStarted) -> None:
+        """Keep the start of a run.
+
+        Raises:
+            LedgerError: it cannot be kept now; nothing of it is.
+        """
+        size_bytes = self._size_bytes()
+        line = event_line(event)
+        try:
+            if os.write(self._file, line) == len(line):
+                return
+            trouble = _FULL
+        except OSError as error:
+            trouble = _FULL if is_full(error) else error.strerror or str(error)
+        os.ftruncate(self._file, size_bytes)
+        raise LedgerError(
+            f"the start of a run cannot be kept: {trouble}", where=str(self._path), mend="free some space on that drive"
+        )
+
+    def append(self, event: Event) -> None:
+        """Keep what happened in a run; waits while there is no room, because it has happened.
+
+        Raises:
+            OSError: the file was closed under us.
+        """
+        self._size_bytes()
+        line = event_line(event)
+        while line:
+            try:
+                line = line[os.write(self._file, line) :]
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                time.sleep(_TRY_AGAIN_S)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with suppress(OSError):
+            os.close(self._file)
+
+    def _size_bytes(self) -> int:
+        # Code that closes all files may open one of its own under our number.
+        now = os.fstat(self._file)
+        if (now.st_dev, now.st_ino) != (self._identity.st_dev, self._identity.st_ino):
+            raise OSError("the journal was closed")
+        return now.st_size
+
+
+class JournalReader:
+    """The daemon's end: makes the file, and reads what is new in it.
+
+    `damage` says what is in the way when there is a line that is no event of ours; nothing after it can be understood.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._offset = 0
+        self.damage: FlowValidationError | None = None
+
+    def read(self) -> list[Event]:
+        """The events that have come since, up to what is damaged."""
+        events: list[Event] = []
+        size = _READ_BYTES
+        while self.damage is None and (data := os.pread(self._file, size, self._offset)):
+            end = data.rfind(b"\n") + 1
+            self._offset += end
+            if end:
+                try:
+                    events += events_in(data[:end])
+                except FlowValidationError as error:
+                    self.damage = error
+                    events += _up_to_damage(data[:end])
+            if len(data) < size:
+                break
+            if not end:
+                size *= 2
+        return events
+
+    def clear(self) -> None:
+        """Empty it, between two jobs of its worker: what was read is recorded."""
+        if self._offset:
+            with suppress(OSError):  # it is emptied another time
+                os.ftruncate(self._file, 0)
+                self._offset = 0
+
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of the file, and remove it unless something in it is not recorded yet."""
+        os.close(self._file)
+        if not keep:
+            self.path.unlink(missing_ok=True)
+
+
+def journal_path(folder: Path, runner_id: str, name: str) -> Path:
+    """Where a worker of the runner has its journal."""
+    return folder / f"{runner_id}.{name}{_SUFFIX}"
+
+
+def journals_of(folder: Path, runner_id: str) -> list[Path]:
+    """The journals that are there of the runner's workers."""
+    return sorted(folder.glob(f"{runner_id}.*{_SUFFIX}"))
+
+
+def recorded_later(path: Path) -> list[Event]:
+    """What a journal holds; a last line that was not finished, and what follows a damaged one, is left out."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return []
+    return _up_to_damage(data[: data.rfind(b"\n") + 1])
+
+
+def replay(connection: sqlite3.Connection, events: Iterable[Event], *, runner_id: str, rev: int) -> None:
+    """Write what the ledger lacks of the events, inside a transaction of the caller; runs that have ended stay as they are.
+
+    Raises:
+        sqlite3.Error: the rows cannot be written.
+    """
+    kept: list[Event] = []
+    ended: dict[str, bool] = {}
+    lines: dict[str, set[tuple[str, str]]] = {}
+    for event in map(storable, events):
+        run_id = event.run_id
+        if run_id not in ended:
+            row = connection.execute("SELECT status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+            ended[run_id] = row is not None and row[0] != "started"
+            found = connection.execute("SELECT created_at_utc, message FROM logs WHERE run_id = ?", (run_id,))
+            lines[run_id] = set(found.fetchall())
+        is_known = type(event) is LogLine and (utc_text(event.at_s), event.message) in lines[run_id]
+        if not ended[run_id] and not is_known and type(event) is not StepProgress:
+            kept.append(event)
+    write_events(connection, kept, runner_id=runner_id, rev=rev)
+
+
+def event_line(event: Event) -> bytes:
+    """An event as a line; texts nobody can read to the end are cut.
+
+    Example:
+        >>> event_line(StepStarted("3f", 0, "Read", 1.5))
+        b'["StepStarted","3f",0,"Read",1.5]\\n'
+    """
+    if isinstance(event, LogLine):
+        if len(event.message) > MAX_LINE:
+            event = event._replace(message=event.message[:MAX_LINE])
+    elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
+        event = event._replace(error=event.error[:MAX_ERROR])
+    return _to_json([type(event).__name__, *event]).encode() + b"\n"
+
+
+def events_in(lines: bytes) -> list[Event]:
+    """The events of whole lines.
+
+    Raises:
+        FlowValidationError: one is no event of ours.
+
+    Example:
+        >>> events_in(event_line(StepStarted("3f", 0, "Read", 1.5)))
+        [StepStarted(run_id='3f', step_index=0, label='Read', at_s=1.5)]
+    """
+    try:
+        packed = json.loads(b"[%b]" % lines[:-1].replace(b"\n", b","))
+    except (ValueError, RecursionError) as error:
+        raise _refused(f"{lines[:200]!r} is no event") from error
+    return [_event(one) for one in packed]
+
+
+def _up_to_damage(lines: bytes) -> list[Event]:
+    events: list[Event] = []
+    with suppress(FlowValidationError):
+        for line in lines.split(b"\n")[:-1]:
+            events += events_in(line + b"\n")
+    return events
+
+
+def seen_of(packed: Any) -> tuple[SeenSource, ...]:
+    """What a run saw of its sources, from JSON's lists."""
+    return tuple(SeenSource(SourceKey(*key), Signature(*signature)) for key, signature in packed)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it says that there is no room now."""
+    import errno
+
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_EVENTS: dict[str, Any] = {
+    kind.__name__: kind for kind in (RunStarted, StepStarted, StepProgress, StepFinished, LogLine, RunFinished)
+}
+
+
+def _event(packed: Any) -> Event:
+    try:
+        name, *fields = packed
+        kind = _EVENTS[name]
+        if kind is StepFinished:
+            fields[-1] = tuple(fields[-1])
+        elif kind is RunFinished:
+            fields[-1] = seen_of(fields[-1])
+        elif kind is RunStarted:
+            *_, key, seen = fields
+            fields[-2:] = key and SourceKey(*key), seen_of(seen)
+        event: Event = kind(*fields)
+    except (TypeError, ValueError, LookupError) as error:
+        raise _refused(f"{str(packed)[:200]} is no event") from error
+    return event
+
+
+def _refused(what: str) -> FlowValidationError:
+    return FlowValidationError(
+        what,
+        where="in the journal of a worker",
+        mend="stop the daemon with `data-engine kill` and start it again; if it comes back, both sides differ in version",
+    )
