@@ -168,7 +168,8 @@ class Lookout:
         due = [] if self.unreachable is not None else self._judge_open()
         if not self._has_listened and not due:
             self._has_listened = True
-            self._tend_events()
+            if self._tend_events():  # what came between the first scan and now was seen by neither
+                self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
         # Listening to a large folder takes a while to begin; what the first scan found need not wait for it.
         self.next_look_s = min([self._next_scan_s, *self._deadlines()]) if self._has_listened else now_s
         return due
