@@ -13,6 +13,7 @@ from pathlib import Path
 from data_engine import __version__
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.environment import without_kernel
 from data_engine.engine.home import Home
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.locks import OsLock
@@ -20,7 +21,6 @@ from data_engine.workspace.layout import is_workspace
 
 WAIT_S = 20.0
 _POLL_S = 0.01
-_KERNEL_VARIABLES = ("JPY_", "JUPYTER", "IPYTHON", "MPLBACKEND", "COLAB_", "VSCODE_")
 
 
 def start_daemon(home: Home, *, interpreter: str | None = None) -> DaemonClient:
@@ -145,7 +145,7 @@ def _spawn(home: Home, interpreter: str | None) -> DaemonClient:
     local = home.local
     local.runtime_dir.mkdir(parents=True, exist_ok=True)
     said = local.runtime_dir / "daemon-start.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_KERNEL_VARIABLES)}
+    environment = without_kernel(os.environ)
     with said.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
