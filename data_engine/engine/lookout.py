@@ -32,7 +32,7 @@ from data_engine.engine.plan import (
     matches,
     state_after,
 )
-from data_engine.engine.reasons import Done, NeedsHash, RetryLater, Running, Settling, Unreachable
+from data_engine.engine.reasons import Done, Looks, NeedsHash, RetryLater, Running, Settling, Unreachable
 from data_engine.engine.scanner import Scan, Scanner
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
@@ -117,6 +117,7 @@ class Lookout:
         self._has_events = False
         self._has_listened = False
         self._trusts_events = True
+        self._took_s = 0.0
         self._states = SourceStates(watch.flow)
         self._outputs: set[str] = set()
         self._only_read: set[str] = set()
@@ -177,7 +178,8 @@ class Lookout:
         due = [] if self.unreachable is not None else self._judge_open()
         if not self._has_listened and not due and self._parts is None:
             self._has_listened = True
-            self._tend_events()
+            if self._tend_events():  # what came between the first scan and now was seen by neither
+                self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
         # Listening to a large folder takes a while to begin; what the first scan found need not wait for it.
         self.next_look_s = min([self._next_scan_s, *self._deadlines()]) if self._has_listened else now_s
         return due
@@ -186,12 +188,30 @@ class Lookout:
         """The path inside the source root of what was handed over, as the drive spells it; "" is a batch or a single file."""
         return "" if due.key is None else self._handed_names.get(due.key, due.key.path)
 
-    def verdicts(self) -> Iterator[Verdict]:
-        """Why each candidate is due or not, and for a batch its folder; as planned, from the last look."""
+    @property
+    def next_scan_s(self) -> float:
+        """When the folder is looked through next, on the clock it was given."""
+        return self._next_scan_s
+
+    @property
+    def looks(self) -> Looks:
+        """How often the folder is looked through."""
+        return Looks(self.cadence_s, self._took_s, self._watched is not None)
+
+    def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
+        """Why each candidate is due or not, and for a batch its folder; as planned, from the last look.
+
+        With the `path` of one inside the root only that one's; nothing when no such file was seen.
+        """
         if self.unreachable is not None:
-            yield NotDue(self.watch.key(""), self.unreachable)
+            yield NotDue(self.watch.key(path or ""), self.unreachable)
             return
         now_s = self._clock()
+        if path:
+            signature, key = self._scanner.signature(path), self._key(path)
+            named = self._scanner.files() if signature is None else [(path, signature)]
+            yield from (self._verdict(name, one, now_s) for name, one in named if self._key(name) == key)
+            return
         verdicts = [self._verdict(name, signature, now_s) for name, signature in self._scanner.files()]
         yield from verdicts
         if self._is_batch and self._scanner.signature("") is None:
@@ -223,7 +243,7 @@ class Lookout:
 
     def _end_scan(self) -> None:
         now_s = self._scan_began_s
-        took_s = self._clock() - now_s
+        took_s = self._took_s = self._clock() - now_s
         if not self._is_first_scan and not self._has_hints_since_scan and self._has_changed:
             self._trusts_events = False
         self._is_first_scan, self._has_hints_since_scan = not self._has_listened, False

@@ -57,8 +57,8 @@ class Scanner:
         """Every candidate as it was last seen."""
         if self._single is not None:
             yield "", self._single
-        for prefix, folder in self._folders.items():
-            for name, signature in folder.files.items():
+        for prefix, folder in list(self._folders.items()):  # copies: who explains asks while a scan goes on
+            for name, signature in list(folder.files.items()):
                 yield prefix + name, signature
 
     def signature(self, path: str) -> Signature | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
+from data_engine.engine.file_events import FileEvents
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Due, Rules, Watch
 from data_engine.ledger.ledger import Ledger
@@ -515,6 +517,33 @@ def test_the_interval_is_kept_where_scans_are_quick(tmp_path: Path) -> None:
 
     assert watched.lookout.cadence_s == 10
     assert watched.lookout.next_look_s == watched.now_s + 10
+
+
+class LateEvents(FileEvents):
+    """Events that begin a while after they were asked for; a file comes before they do."""
+
+    def __init__(self, before: Callable[[], object]) -> None:
+        super().__init__()
+        self.before = before
+
+    def watch(self, folder: Path, tell: Callable[[str], None], *, recursive: bool) -> bool:
+        self.before()
+        return True
+
+
+def test_what_comes_before_the_first_event_and_after_the_first_scan_is_seen_at_once(tmp_path: Path) -> None:
+    """Not an hour later."""
+    watched = Watched(tmp_path / "w", interval="1h")
+    events = LateEvents(lambda: watched.write("between.csv"))
+    lookout = Lookout(
+        watched.watch, read=lambda: Memory(SourceStates("claims")), events=events, clock=lambda: watched.now_s
+    )
+    lookout.look()
+    assert watched.now_s <= lookout.next_look_s < watched.now_s + 1
+    watched.now_s = lookout.next_look_s
+
+    assert [lookout.name_of(due) for due in lookout.look()] == ["between.csv"]
+    assert lookout.next_look_s > watched.now_s + 3000
 
 
 # -- the ledger agrees --------------------------------------------------------------------------------------------
