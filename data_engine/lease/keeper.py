@@ -29,6 +29,7 @@ from data_engine.lease.protocol import (
     InDoubt,
     LeaseOutcome,
     Limits,
+    Lost,
     View,
     is_of_this_machine,
 )
@@ -393,7 +394,7 @@ class Keeper:
             self._commit(held, is_worth_it=is_engine_news)
         except Fenced as fenced:
             self._lose(fenced)
-        except (InDoubt, Damaged, OSError, LedgerError) as error:
+        except (Lost, InDoubt, Damaged, OSError, LedgerError) as error:
             self._note("history", f"the history cannot be published: {error}")
         else:
             self._note("history", None)

@@ -399,6 +399,7 @@ class HeldLease:
 
         Raises:
             Fenced: somebody else owns now; nothing was published.
+            Lost: a late generation of ours has folded some of these segments; plan the fold anew.
             InDoubt, Damaged, OSError: not known to be published; call again.
             ValueError: an unknown table, or a fold of segments that are not all there or no neighbours.
         """
@@ -406,11 +407,19 @@ class HeldLease:
             if table not in TABLES:
                 raise ValueError(f"no table {table!r}")
 
+        planned_on = self.head
+
         def changes(head: Entry) -> dict[str, object]:
             files = {table: tuple(segments) for table, segments in head.files.items()}
             for table, one in (fold or {}).items():
                 there = files.get(table, ())
-                if folded(table, there, one, None) != there:
+                try:
+                    is_to_do = folded(table, there, one, None) != there
+                except ValueError as error:
+                    if head.nonce == planned_on.nonce:
+                        raise
+                    raise Lost(str(error)) from None
+                if is_to_do:
                     new = None if one.content is None else self._upload(table, head, one.content)
                     files[table] = folded(table, there, one, new)
             for table, content in (add or {}).items():
