@@ -125,7 +125,7 @@ def test_everything_else_in_the_database_is_kept(db: Path) -> None:
 
 
 def test_foreign_keys_are_kept_or_the_copy_refused(db: Path) -> None:
-    """DuckDB 1.x cannot copy them; the file is as it was then."""
+    """DuckDB 1.x copies the tables in an order of its own, most often the wrong one; the file is as it was then."""
     import duckdb
 
     with duckdb.connect(str(db)) as conn:
@@ -133,12 +133,12 @@ def test_foreign_keys_are_kept_or_the_copy_refused(db: Path) -> None:
         conn.execute("CREATE TABLE child (id INTEGER REFERENCES parent (id)); INSERT INTO child VALUES (5)")
     before = db.read_bytes()
 
-    if duckdb.__version__.startswith("1."):
-        with pytest.raises(FlowValidationError, match="cannot copy"):
-            compact_database(db)
-        assert db.read_bytes() == before
-    else:
+    try:
         compact_database(db)
+    except FlowValidationError as error:
+        assert duckdb.__version__.startswith("1.")
+        assert "cannot copy" in error.what
+        assert db.read_bytes() == before
     with duckdb.connect(str(db)) as conn, pytest.raises(duckdb.ConstraintException):
         conn.execute("INSERT INTO child VALUES (6)")
 
