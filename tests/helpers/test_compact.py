@@ -133,11 +133,15 @@ def test_foreign_keys_are_kept_or_the_copy_refused(db: Path) -> None:
         conn.execute("CREATE TABLE child (id INTEGER REFERENCES parent (id)); INSERT INTO child VALUES (5)")
     before = db.read_bytes()
 
+    refusal = ""
     try:
         compact_database(db)
     except FlowValidationError as error:
+        refusal = error.what
+
+    if refusal:
         assert duckdb.__version__.startswith("1.")
-        assert "cannot copy" in error.what
+        assert "cannot copy" in refusal
         assert db.read_bytes() == before
     with duckdb.connect(str(db)) as conn, pytest.raises(duckdb.ConstraintException):
         conn.execute("INSERT INTO child VALUES (6)")
