@@ -48,6 +48,16 @@ def test_a_flow_is_shown_alike_with_a_daemon_and_without(workspace: Workspace) -
     assert without["steps"][0]["inspect"] == "no output is available for this step yet"
 
 
+def test_a_polled_flow_tells_how_it_polls(workspace: Workspace) -> None:
+    """Where from, which files, how long they settle, and how many runs at once; to reload is answered in words."""
+    about = dict(ask(workspace, "flow", flow="polled")["about"])
+
+    assert about["Runs"] == "every 1s when files change"
+    assert (about["Extensions"], about["Settle"], about["Max parallel"]) == (".csv", "0 s", "1")
+    assert about["Runs as"] == "one run for each file"
+    assert ask(workspace, "reload") == "Reloaded flow definitions."
+
+
 def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspace) -> None:
     """The error's first line in the list, all of it in the run; the cell can be opened."""
     asked = ask(workspace, "run", flow="failing")
