@@ -170,6 +170,30 @@ def test_the_control_panel_shows_what_its_text_says(run_guide: Any) -> None:
     assert "The daemon ends" in _printed(cells["end"])
 
 
+def test_warehouse_helpers_shows_what_its_text_says(run_guide: Any) -> None:
+    """A star schema of 14 files: nothing twice, keys for ever, what exists is named, and what would be lost is refused."""
+    cells = run_guide(REPOSITORY / "notebooks" / "07_warehouse_helpers.ipynb")
+
+    assert _printed(cells["file"]) == "(842, 842)"
+    assert "'route_key']" in _printed(cells["dimension"])
+    assert _printed(cells["again"]) == "10 new routes; the others kept their keys: True\n"
+    assert "shape: (842, 6)" in _printed(cells["flow"])
+    stored = "14 files, 12208 flights\ndim_date 14 rows, 14 keys\ndim_route 186 rows, 186 keys\ndim_plane 2632 rows, 2632 keys\n"
+    assert stored in _printed(cells["run"])
+    assert "│ false   ┆ 3053    ┆" in _printed(cells["ask"])
+    assert "│ HA      ┆ 213       ┆ JFK    ┆ HNL  │" in _printed(cells["back"])
+    kind, text = _raised(cells["error"])
+    assert kind == "FlowValidationError"
+    assert 'there is no table "flight"' in text
+    assert '"dim_carrier", "dim_date", "dim_plane", "dim_route", "flights"' in text
+    assert "│ UA      ┆ 2.5  ┆ new  │" in _printed(cells["widen"])
+    kind, text = _raised(cells["refused"])
+    assert kind == "FlowValidationError"
+    assert "'2,5', that it cannot hold" in text
+    assert "│ 7   ┆ 630            ┆ EWR    ┆ CLT  ┆ 2     ┆ CLT  │" in _printed(cells["visits"])
+    assert _printed(cells["upkeep"]) == "True\nroutes.parquet\n"
+
+
 def test_the_demos_notebooks_run_in_a_kernel_after_their_flows_ran(
     run_guide: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
