@@ -402,6 +402,8 @@ class _Handle:
                 case "ready":
                     self.is_starting = False
                     self.pool._failed_starts = 0
+                    if self.load_timer is not None:
+                        self._expect_load()  # the start of a process is not the module's
                 case "describing":
                     self.describing = str(message["name"])
                     self._expect_load()
