@@ -160,7 +160,9 @@ def debug_frames(ws: Workspace) -> list[dict[str, Any]]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             facts = json.loads(path.read_text(encoding="utf-8"))["debug"]
             names = ("flow_name", "step_name", "run_id", "source_path", "artifact_kind", "saved_at_utc", "rows")
-            found.append({name: facts.get(name) for name in names} | {"path": facts["artifact_path"]})
+            saved = str(facts["artifact_path"])
+            label = Path(saved).stem.split("__")[3:] or [""]
+            found.append({name: facts.get(name) for name in names} | {"path": saved, "label": label[0]})
     return sorted(found, key=lambda one: str(one["saved_at_utc"]), reverse=True)
 
 
@@ -186,12 +188,23 @@ def _entry(ws: Workspace, name: str) -> dict[str, Any]:
 
 
 def _about(entry: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    options = entry["options"]
     rows = [
         ("Flow", entry["name"]),
         ("Group", entry["group"]),
         ("Mode", entry["mode"]),
         ("Runs", None if entry["trigger"] == "-" else entry["trigger"]),
         ("Source", entry["source"]),
+        ("Extensions", ", ".join(options.get("extensions") or ())),
+        ("Settle", f"{options['settle']:g} s" if "settle" in options else None),
+        (
+            "Runs as",
+            {"individual": "one run for each file", "batch": "one run for all files"}.get(options.get("run_as", ""))
+            if entry["source"]
+            else None,
+        ),
+        ("Max parallel", options.get("max_parallel")),
+        ("Catch up", options.get("catch_up") if entry["mode"] == "schedule" else None),
         ("Target", entry["mirror"]),
         ("Module", entry["path"]),
     ]

@@ -71,3 +71,12 @@ def test_every_name_is_in_the_changelog() -> None:
     told = set(re.findall(r"`data_engine\.(\w+)`", text))
 
     assert set(data_engine.__all__) - told == set()
+
+
+def test_every_helper_is_in_the_changelog() -> None:
+    """As `data_engine.helpers.<name>`; and nothing is told there that is none."""
+    from data_engine import helpers
+
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"`data_engine\.helpers\.(\w+)`", text)) == set(helpers.__all__)

@@ -177,11 +177,11 @@ async def _until_idle(daemon: Daemon, requests: DaemonRequests, where: Home, end
 
 def _look_at_place(where: Home) -> str:
     """What is where the workspace was, in a few words."""
-    if not where.layout.flow_modules_dir.is_dir():
-        return _GONE
     try:
+        if not where.layout.flow_modules_dir.is_dir():
+            return _GONE
         return _HERE if keep_identity(where.layout, where.local.identity) else _OTHER
-    except WorkspaceError as error:
+    except (WorkspaceError, OSError) as error:
         return f"is not quite there: {error}"
 
 

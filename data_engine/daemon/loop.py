@@ -10,7 +10,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,7 @@ _T = TypeVar("_T")
 _BEAT_S = 1.0
 _GROUP_RETRY_S = 0.2
 _PRUNE_EVERY_S = 3600.0
+_RELEASE_RETRY_S = 2.0
 _TELL_AFTER_S = 0.02
 _TROUBLE_PAUSE_S = 1.0
 _WRITE_PATIENCE_S = 0.5
@@ -148,7 +149,8 @@ class Daemon:
         self._recalled = {flow: states for flow, states in self._recalled.items() if flow in self._watchers}
         self.ready.set()
         self.tell()
-        self._spawn(self._beat())
+        self._spawn(self._every_beat(self._look_at_the_share))
+        self._spawn(self._every_beat(self._see_what_changed))
 
     def _recall(self) -> None:
         """Read what is known of many sources while a worker looks at the modules."""
@@ -219,15 +221,22 @@ class Daemon:
         for flow in self.deployer.flows:
             self._watch(flow, frees_held=by_person)
 
-    async def _beat(self) -> None:
+    async def _look_at_the_share(self) -> None:
+        await asyncio.to_thread(self.home.refresh_settings)
+        if await self.deployer.refresh():
+            self._flows_changed()
+
+    async def _see_what_changed(self) -> None:
+        self._notice_others()
+        self._see_whether_trouble_is_over()
+        self._give_up_when_idle()
+        self._prune()
+
+    async def _every_beat(self, deed: Callable[[], Awaitable[None]]) -> None:
+        """Do it again and again; a share that hangs holds up only what looks at it."""
         while not self.is_stopping:
             try:
-                if await self.deployer.refresh():
-                    self._flows_changed()
-                self._notice_others()
-                self._see_whether_trouble_is_over()
-                self._give_up_when_idle()
-                self._prune()
+                await deed()
             except FlowValidationError as error:
                 log.warning("%s", error)
             except Exception:
@@ -294,13 +303,14 @@ class Daemon:
     async def _release_when_done(self) -> None:
         while self._jobs:
             await self.wait_for_change(1.0)
-        try:
-            await self.ownership.release()
-        except FlowValidationError as error:
-            log.warning("%s", error)
-        finally:
-            self.ownership.is_releasing = False
-            self.tell()
+        while self.ownership.is_held:
+            try:
+                await self.ownership.release()
+            except FlowValidationError as error:  # a share that is away; what was agreed is done when it is back
+                log.warning("%s", error)
+                await asyncio.sleep(_RELEASE_RETRY_S)
+        self.ownership.is_releasing = False
+        self.tell()
 
     def _wind_down(self, why: str, *, stop: bool) -> None:
         self._turn_off()

@@ -48,6 +48,7 @@ from data_engine.model import (
     utc_text,
 )
 
+_PART_S = 0.1
 _SHARE_OF_TIME = 10
 _SHARE_WITH_EVENTS = 100
 _LONGEST_STRETCH_S = 300.0
@@ -110,6 +111,10 @@ class Lookout:
         self._watched: tuple[Path, bool, tuple[int, int]] | None = None
         self._has_hints_since_scan = False
         self._is_first_scan = True
+        self._parts: Iterator[Scan] | None = None
+        self._scan_began_s = 0.0
+        self._has_changed = False
+        self._has_events = False
         self._has_listened = False
         self._trusts_events = True
         self._took_s = 0.0
@@ -161,12 +166,17 @@ class Lookout:
         if len(hints) > _MOST_HINTS:
             self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
             hints = set()
-        if now_s >= self._next_scan_s:
+        was_in_parts = self._parts is not None
+        if was_in_parts or now_s >= self._next_scan_s:
             self._scan(now_s)
+            if not was_in_parts:
+                hints = set()
+        if self._parts is not None:
+            self._hints.extend(hints)  # they may be of what the scan has passed already
         elif hints and self.unreachable is None:
             self._take(self._scanner.look_at(hints))
         due = [] if self.unreachable is not None else self._judge_open()
-        if not self._has_listened and not due:
+        if not self._has_listened and not due and self._parts is None:
             self._has_listened = True
             if self._tend_events():  # what came between the first scan and now was seen by neither
                 self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
@@ -182,6 +192,11 @@ class Lookout:
     def next_scan_s(self) -> float:
         """When the folder is looked through next, on the clock it was given."""
         return self._next_scan_s
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a look through the folder has begun and not ended: a first one is made in parts."""
+        return self._parts is not None
 
     @property
     def looks(self) -> Looks:
@@ -215,27 +230,41 @@ class Lookout:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def _scan(self, now_s: float) -> None:
-        has_events = self._has_listened and self._tend_events()
-        found = self._scanner.scan()
+        """Scan all, or a part of a first scan: what it has found by then need not wait for the rest."""
+        if self._parts is None:
+            self._scan_began_s, self._has_changed, self.troubles = now_s, False, {}
+            self._has_events = self._has_listened and self._tend_events()
+            self._parts = self._scanner.scan_by_folder(newest_first=self._is_first_scan)
+        for found in self._parts:
+            self._has_changed = self._has_changed or bool(found.seen or found.gone)
+            self.troubles |= found.troubles
+            if "" in found.troubles:
+                break
+            self._take(found)
+            if self._is_first_scan and not self._is_batch and self._clock() >= now_s + _PART_S:
+                return
+        self._parts = None
+        self._end_scan()
+
+    def _end_scan(self) -> None:
+        now_s = self._scan_began_s
         took_s = self._took_s = self._clock() - now_s
-        if not self._is_first_scan and not self._has_hints_since_scan and (found.seen or found.gone):
+        if not self._is_first_scan and not self._has_hints_since_scan and self._has_changed:
             self._trusts_events = False
         self._is_first_scan, self._has_hints_since_scan = not self._has_listened, False
         pause_s = took_s * (_SHARE_OF_TIME - 1)
         self._may_scan_s = now_s + took_s + pause_s
         pause_s = max(self._trigger.interval_seconds, pause_s)
-        if has_events and self._trusts_events:
+        if self._has_events and self._trusts_events:
             pause_s = max(pause_s, min(took_s * (_SHARE_WITH_EVENTS - 1), _LONGEST_STRETCH_S))
         self.cadence_s = took_s + pause_s
         self._next_scan_s = now_s + self.cadence_s
-        self.troubles = found.troubles
-        if "" in found.troubles:
+        if "" in self.troubles:
             if self.unreachable is None:
-                self.unreachable = Unreachable(utc_text(self._wall()), found.troubles[""])
+                self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""])
             self._is_first_scan = True
             return
         self.unreachable = None
-        self._take(found)
 
     def _take(self, found: Scan) -> None:
         now_s = self._clock()

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["write_excel_atomic"]
 
 _MOST_ROWS, _MOST_COLUMNS, _LONGEST_TEXT = 1_048_576, 16_384, 32_767
-_LARGEST_INT = 2**53
+_LARGEST_INT, _MOST_DIGITS = 2**53, 15
+_OPTIONS = {
+    "nan_inf_to_errors": True,
+    "strings_to_formulas": False,
+    "strings_to_urls": False,  # of more than 65,530 links, and of long ones, xlsxwriter leaves the cell out
+    "default_date_format": "yyyy-mm-dd;@",
+}
 
 
 def write_excel_atomic(
@@ -28,15 +34,17 @@ def write_excel_atomic(
     """The path, absolute, after the frame became the workbook there, whole and on the drive; its folder is made.
 
     Until the new file is complete the old one stays, whatever fails; who has it open goes on reading the old (on Windows,
-    Excel itself must be closed: nothing else can replace the file then). What a worksheet would cut or round is refused.
+    Excel itself must be closed: nothing else can replace the file then). Text stays text, also "=1+1" and web addresses; NaN
+    and infinity become Excel's errors #NUM! and #DIV/0!. What a worksheet would cut, round or leave out is refused.
 
     Args:
         worksheet: the sheet's name, "Sheet1" by default.
         options: of `polars.DataFrame.write_excel`.
 
     Raises:
-        FlowValidationError: too many rows or columns, texts longer than 32,767 letters, whole numbers beyond 2**53 (Excel
-            keeps 15 digits), a wrong option, no room, no permission.
+        FlowValidationError: too many rows or columns, names equal but for their case, texts longer than 32,767 letters, whole
+            numbers beyond 2**53 or decimals of more than 15 digits, days before 1900, time zones, bytes; a wrong option, no
+            room, no permission.
         TypeError: no DataFrame.
 
     Example:
@@ -58,32 +66,71 @@ def write_excel_atomic(
     target = target_of(path)
     with whole_or_nothing(target, XlsxWriterException), atomic_target(target) as fresh:
         zipped = io.BytesIO()  # not the file itself: a ZipFile on a full disk fails again when it is collected
-        with xlsxwriter.Workbook(zipped) as book:
+        with xlsxwriter.Workbook(zipped, {**_OPTIONS, "use_zip64": bool(options.pop("use_zip64", False))}) as book:
             df.write_excel(book, worksheet=worksheet, **options)
+            if df.width and not any(sheet.tables for sheet in book.worksheets()):
+                raise ValueError("xlsxwriter warned and left the table out; look at the options, such as table_name=")
         fresh.write_bytes(zipped.getbuffer())
     return target
 
 
 def _check_fits(df: pl.DataFrame) -> None:
-    """xlsxwriter leaves out what does not fit a sheet, and Excel rounds what has more digits than a double."""
-    import polars as pl
-
+    """Refuse what xlsxwriter would leave out or alter: it says so in a warning at best."""
     if len(df) >= _MOST_ROWS or df.width > _MOST_COLUMNS:
         raise FlowValidationError(
             f"a worksheet holds {_MOST_ROWS - 1:,} rows under its header and {_MOST_COLUMNS:,} columns, not {len(df):,} and {df.width:,}",
             where="df=",
             mend="write Parquet, or split the frame",
         )
+    seen: dict[str, str] = {}
+    for name in df.columns:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name or not name:
+            raise FlowValidationError(
+                f'Excel takes the columns "{other}" and "{name}" for one' if name else "df has a column without a name",
+                where="df=",
+                mend="rename it",
+            )
     for series in df:
-        if series.dtype == pl.String and (series.str.len_chars().max() or 0) > _LONGEST_TEXT:  # type: ignore[operator]
-            raise FlowValidationError(
-                f'a cell holds {_LONGEST_TEXT:,} letters; a text in "{series.name}" is longer',
-                where="df=",
-                mend="cut it, or write Parquet",
-            )
-        if series.dtype.is_integer() and max(abs(series.min() or 0), abs(series.max() or 0)) > _LARGEST_INT:  # type: ignore[arg-type]
-            raise FlowValidationError(
-                f'Excel rounds whole numbers of more than 15 digits; "{series.name}" holds such',
-                where="df=",
-                mend=f'cast it to text: pl.col("{series.name}").cast(pl.String)',
-            )
+        problem = _problem(series)
+        if problem is not None:
+            what, mend = problem
+            raise FlowValidationError(f'{what}; the column "{series.name}" holds such', where="df=", mend=mend)
+
+
+def _problem(series: pl.Series) -> tuple[str, str] | None:
+    """What of the column does not fit a cell, and what helps."""
+    import polars as pl
+
+    kind, column = series.dtype, f'pl.col("{series.name}")'
+    if kind in (pl.Binary, pl.Object):
+        return "a cell holds no bytes and no Python objects", "drop it, or write Parquet"
+    if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
+        return (
+            "a cell holds no time zone",
+            f'keep its clock: {column}.dt.replace_time_zone(None), or make it text: {column}.dt.to_string("iso")',
+        )
+    if kind in (pl.Date, pl.Datetime) and series.dt.year().min() is not None and series.dt.year().min() < 1900:  # type: ignore[operator]
+        return "Excel's dates begin in 1900", f'make it text: {column}.dt.to_string("iso")'
+    if kind.is_integer() and max(abs(series.min() or 0), abs(series.max() or 0)) > _LARGEST_INT:  # type: ignore[arg-type]
+        return "Excel rounds whole numbers of more than 15 digits", f"make it text: {column}.cast(pl.String)"
+    if kind.is_decimal() and _digits(series) > _MOST_DIGITS:
+        return "Excel rounds decimals of more than 15 digits", f"round it: {column}.round(2)"
+    if kind in (pl.String, pl.Categorical, pl.Enum) or kind.is_nested():
+        texts = (
+            pl.Series([str(one) for one in series.to_list()], dtype=pl.String)
+            if kind.is_nested()
+            else series.cast(pl.String)
+        )
+        if (texts.str.len_chars().max() or 0) > _LONGEST_TEXT:  # type: ignore[operator]
+            return f"a cell holds {_LONGEST_TEXT:,} letters", "cut it, or write Parquet"
+    return None
+
+
+def _digits(series: pl.Series) -> int:
+    """The most digits a value needs."""
+    import polars as pl
+
+    written = series.cast(pl.String).str.replace("-", "", literal=True)
+    digits = written.str.replace(r"(\.\d*?)0*$", "$1").str.replace(".", "", literal=True).str.strip_chars_start("0")
+    return digits.str.len_chars().max() or 0  # type: ignore[return-value]

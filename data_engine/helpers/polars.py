@@ -11,6 +11,7 @@ from pathlib import Path
 from data_engine.errors import FlowValidationError
 from data_engine.files import atomic_target
 from data_engine.helpers.excel import write_excel_atomic
+from data_engine.helpers.queries import asking
 from data_engine.helpers.targets import target_of, whole_or_nothing
 
 TYPE_CHECKING = False
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     Day = str | date | datetime | pl.Expr
     Columns = str | pl.Expr | Iterable[str | pl.Expr]
     Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+_MOST_DAYS = 3_652_059
+"""From year 1 to year 9999."""
 
 __all__ = [
     "networkdays",
@@ -75,8 +79,9 @@ def networkdays(
     first, last = _day(start, "start"), _day(end, "end")
     week, off = _mask(mask), _holidays(holidays)
     # Polars counts up to, and not with, the end; one step further in the direction of travel it counts as Excel does.
-    step = pl.when(last >= first).then(pl.lit(1, dtype=pl.Int32)).otherwise(pl.lit(-1, dtype=pl.Int32))
-    days = pl.business_day_count(first, (last.to_physical() + step).cast(pl.Date), week_mask=week, holidays=off)
+    from_day, to_day = first.to_physical(), last.to_physical()  # whole numbers compare faster than dates
+    step = pl.when(to_day >= from_day).then(pl.lit(1, dtype=pl.Int32)).otherwise(pl.lit(-1, dtype=pl.Int32))
+    days = pl.business_day_count(first, (to_day + step).cast(pl.Date), week_mask=week, holidays=off)
     if count_first_day:
         is_off = ~first.dt.is_business_day(week_mask=week, holidays=off)
         days = days + step * is_off.cast(pl.Int32)
@@ -102,7 +107,7 @@ def workday(
         count_first_day: let `start` be the first of the days, working day or not; 0 gives `start`.
 
     Raises:
-        FlowValidationError: a mask that is not seven long or works no day, a text that is no date.
+        FlowValidationError: a mask that is not seven long or works no day, a text that is no date, more days than a calendar has.
         TypeError: a mask of other than bools, a day or a number of another type.
 
     Reference: https://support.microsoft.com/office/workday-function-f764a5b7-05fc-4494-9486-60d494efbf33
@@ -199,6 +204,7 @@ def visit_counter(
     is its second. Null is a value. The rows of a tie keep their order.
 
     Raises:
+        FlowValidationError: one name or expression stands for several columns: list them.
         TypeError: an argument is neither name nor expression.
 
     Example:
@@ -211,6 +217,11 @@ def visit_counter(
     import polars as pl
 
     visited, groups, keys = _expression(value, "value"), _columns(by, "by"), _columns(sort_by, "sort_by")
+    for one in (visited, *groups, *keys):
+        if one.meta.has_multiple_outputs():
+            raise FlowValidationError(
+                f"{one} stands for several columns", where="visit_counter", mend='list them: by=["a", "b"]'
+            )
     row = pl.int_range(pl.len(), dtype=pl.UInt32)
     # Each row's place in time within its group ...
     order = pl.arg_sort_by(
@@ -237,6 +248,7 @@ def remove_null_columns(frame: Frame) -> Frame:
     Of a LazyFrame the values are counted at once, by one query.
 
     Raises:
+        FlowValidationError: a lazy query that fails.
         TypeError: no Polars frame.
 
     Example:
@@ -251,7 +263,8 @@ def remove_null_columns(frame: Frame) -> Frame:
         return frame.select(series.name for series in frame if series.null_count() < len(series))
     if not isinstance(frame, pl.LazyFrame):
         raise TypeError(f"frame must be a Polars DataFrame or LazyFrame, not {type(frame).__name__}")
-    counts = frame.select(pl.all().count()).collect()
+    with asking("frame"):
+        counts = frame.select(pl.all().count()).collect()
     return frame.select(name for name in counts.columns if counts[name].item() > 0)
 
 
@@ -264,7 +277,8 @@ def write_parquet_atomic(df: pl.DataFrame, path: str | PathLike[str], **options:
         options: of `polars.DataFrame.write_parquet`.
 
     Raises:
-        FlowValidationError: the file cannot be written: no room, no permission, a wrong option.
+        FlowValidationError: the file cannot be written: no room, no permission, a wrong option; `partition_by`, which makes
+            a folder.
         TypeError: no DataFrame.
 
     Example:
@@ -278,6 +292,12 @@ def write_parquet_atomic(df: pl.DataFrame, path: str | PathLike[str], **options:
 
     if not isinstance(df, pl.DataFrame):
         raise TypeError(f"df must be a Polars DataFrame, not {type(df).__name__}; a LazyFrame has sink_parquet_atomic")
+    if options.get("partition_by") is not None:
+        raise FlowValidationError(
+            "this writes one file; a partitioned data set is a folder of many",
+            where="partition_by=",
+            mend="leave it out, or use polars.DataFrame.write_parquet",
+        )
     target = target_of(path)
     with whole_or_nothing(target), atomic_target(target) as fresh:
         df.write_parquet(fresh, **options)
@@ -334,6 +354,10 @@ def _count(days: object) -> pl.Expr:
     import polars as pl
 
     if isinstance(days, int) and not isinstance(days, bool):
+        if abs(days) > _MOST_DAYS:
+            raise FlowValidationError(
+                f"{days} days lead out of the calendar", where="days=", mend=f"give at most {_MOST_DAYS:,}"
+            )
         return pl.lit(days, dtype=pl.Int32)
     if isinstance(days, (str, pl.Expr)):
         return _expression(days, "days").cast(pl.Int32)
@@ -401,15 +425,17 @@ def _sorted(
     )
 
 
-def _flags(given: bool | Sequence[bool], keys: Sequence[pl.Expr]) -> list[bool]:
-    flags = [given] * len(keys) if isinstance(given, bool) else list(given)
+def _flags(given: object, keys: Sequence[pl.Expr]) -> list[bool]:
+    flags = [given] * len(keys) if isinstance(given, bool) else list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise TypeError(f"descending and nulls_last must be a bool or a list of bools, not {given!r}")
     if len(flags) != len(keys):
         raise FlowValidationError(
             f"{len(flags)} directions for {len(keys)} columns",
             where="descending=, nulls_last=",
             mend="give one for all, or one each",
         )
-    return flags
+    return list(map(bool, flags))
 
 
 def _columns(given: object, argument: str) -> list[pl.Expr]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from data_engine.errors import FlowValidationError
+from data_engine.helpers.queries import asking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def normalize_column_names(frame: Frame, columns: Iterable[str] | None = None) -
     """The frame with normal names for all columns, or for those of `columns` it has. Lazy stays lazy.
 
     Raises:
-        FlowValidationError: two columns would get one name.
+        FlowValidationError: two columns would get one name; a lazy query that fails.
         TypeError: no Polars frame.
 
     Example:
@@ -75,7 +76,7 @@ def normalize_column_names(frame: Frame, columns: Iterable[str] | None = None) -
         ['claim_id', 'amount']
     """
     names = _names(frame)
-    if isinstance(columns, (str, bytes)):
+    if isinstance(columns, (str, bytes)) or not (columns is None or isinstance(columns, Iterable)):
         raise TypeError(f"columns must be a list of names, not {columns!r}")
     wanted = names if columns is None else [name for name in columns if name in names]
     return frame.rename(_renames(list(dict.fromkeys(wanted)), names))
@@ -102,7 +103,8 @@ def _names(frame: object) -> list[str]:
     if isinstance(frame, pl.DataFrame):
         return frame.columns
     if isinstance(frame, pl.LazyFrame):
-        return frame.collect_schema().names()
+        with asking("frame"):
+            return frame.collect_schema().names()
     raise TypeError(f"frame must be a Polars DataFrame or LazyFrame, not {type(frame).__name__}")
 
 
@@ -132,7 +134,8 @@ class Dtypes(dict[str, "Any"]):
         """The frame with these types; every other column becomes text. Text in ISO form becomes a date or a time.
 
         Raises:
-            FlowValidationError: it lacks one of the columns, or a value cannot be of its type.
+            FlowValidationError: it lacks one of the columns, or a value cannot be of its type: 1.5 is no whole number, and
+                "01/02/2024" no date in ISO form. Of a lazy frame, values are looked at when it is collected.
         """
         import polars as pl
         from polars.exceptions import PolarsError
@@ -155,13 +158,21 @@ def _as_kind(name: str, kind: Any, wanted: Any) -> pl.Expr:
 
     column = pl.col(name)
     if kind == pl.String and wanted == pl.Date:
-        return column.str.to_date()
+        return column.str.to_date("%Y-%m-%d")
     if kind == pl.String and wanted == pl.Datetime:
         is_plain = wanted is pl.Datetime
-        return column.str.to_datetime(
+        # Polars guesses the form, and takes 01/02/2024 for the first of February.
+        return column.str.replace(r"^\s*(\d{1,2}[./-])", "no ISO form: $1").str.to_datetime(
             time_unit="us" if is_plain else wanted.time_unit, time_zone=None if is_plain else wanted.time_zone
         )
-    return column.str.to_time() if kind == pl.String and wanted == pl.Time else column.cast(wanted)
+    if kind == pl.String and wanted == pl.Time:
+        return column.str.to_time()
+    if kind.is_float() and _kind(wanted).is_integer():
+        # A cast would cut what is behind the point; NaN is what it refuses.
+        return (
+            pl.when(column == column.round(0)).then(column).when(column.is_not_null()).then(float("nan")).cast(wanted)
+        )
+    return column.cast(wanted)
 
 
 class Rename(dict[str, str]):
@@ -258,6 +269,9 @@ def _part(kind: Callable[..., Any], argument: str, given: Any) -> Any:
     new = [one[1] for one in items] if argument == "rename" else []
     if not all(isinstance(name, str) for name in (*names, *new)):
         raise TypeError(f"{argument} must name columns by texts, not {given!r}")
+    if argument == "dtypes":
+        for _, wanted in items:
+            _kind(wanted)
     if not all(name.strip() for name in (*names, *new)):
         raise FlowValidationError(
             f"{argument} holds a blank name", where=f"TableSchema({argument}=...)", mend="name the column"
@@ -271,6 +285,22 @@ def _part(kind: Callable[..., Any], argument: str, given: Any) -> Any:
                 mend="name each once",
             )
     return kind(items)
+
+
+def _kind(wanted: Any) -> Any:
+    """The type of Polars that is meant, also by a type of Python.
+
+    Raises:
+        TypeError: neither of them.
+    """
+    import polars as pl
+
+    if isinstance(wanted, (pl.DataType, type(pl.Int64))):
+        return wanted
+    try:
+        return pl.DataType.from_python(wanted)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise TypeError(f"a column's type must be one of Polars, such as pl.Int64, not {wanted!r}") from error
 
 
 def _require(frame: object, wanted: Iterable[str], part: str) -> list[str]:

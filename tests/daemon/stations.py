@@ -35,6 +35,7 @@ class Station:
             "DATA_ENGINE_MACHINE_ID": name,
             "PYTHONPATH": str(REPOSITORY),
         }
+        self._local: LocalLayout | None = None
         self._client: DaemonClient | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,14 +73,17 @@ class Station:
 
     @property
     def local(self) -> LocalLayout:
-        """Its own folder for the workspace."""
+        """Its own folder for the workspace; the share, which may hang later, is asked once."""
+        if self._local is not None:
+            return self._local
         before = {name: os.environ.get(name) for name in ("DATA_ENGINE_STATE_ROOT",)}
         os.environ["DATA_ENGINE_STATE_ROOT"] = str(self._state)
         try:
-            return local_layout(WorkspaceLayout(self.root))
+            self._local = local_layout(WorkspaceLayout(self.root))
         finally:
             for name, value in before.items():
                 os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+        return self._local
 
     @property
     def daemon(self) -> DaemonClient:

@@ -84,7 +84,7 @@ def test_a_drive_that_becomes_read_only_holds_the_owner_up_and_loses_nothing(
     anna, ben = pair
     drive.allow_writing(False)
     until(lambda: anna.lease["lapsed"])
-    until(lambda: "cannot be written" in (anna.lease["trouble"] or ""))
+    until(lambda: "the heartbeat cannot be written" in (anna.lease["trouble"] or ""))
     until(lambda: ben.lease["state"] == "takeover_available")
     drive.allow_writing(True)
 

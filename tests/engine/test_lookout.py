@@ -100,6 +100,64 @@ def test_a_file_is_handed_over_once_until_its_run_has_ended(watched: Watched) ->
     assert all(text.startswith("already done at") for text in watched.reasons().values())
 
 
+def slow_scan(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a folder takes a second."""
+    read = watched.lookout._scanner._read
+
+    def reading(*given: Any) -> set[str]:
+        watched.now_s += 1
+        return read(*given)
+
+    monkeypatch.setattr(watched.lookout._scanner, "_read", reading)
+
+
+def test_a_new_file_need_not_wait_for_the_first_scan_to_end(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that changed last is looked at first, and what it has is handed over before the others are seen."""
+    for number in range(5):
+        watched.write(f"{number}/old.csv")
+        os.utime(watched.root / str(number), (number, number))
+    for due in watched.look(0):
+        watched.run(due)
+    watched.write("2/new.csv")
+    watched.write("4/old.csv", "changed")
+    watched.restart()
+    slow_scan(watched, monkeypatch)
+
+    found = [watched.names(0) for _ in range(7)]
+
+    assert [one for one in found if one] == [["2/new.csv"], ["4/old.csv"]]
+    assert found[0] == ["2/new.csv"]
+    assert watched.lookout.next_look_s > watched.now_s
+    assert len(list(watched.lookout.verdicts())) == 6
+
+
+def test_what_is_told_during_a_first_scan_is_looked_at_after_it(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        watched.write(f"{number}/old.csv")
+        os.utime(watched.root / str(number), (number, number))
+    slow_scan(watched, monkeypatch)
+    found = [watched.names(0), watched.names(0)]
+    path = watched.write("2/late.csv")
+    watched.lookout.hint(str(path))
+
+    found += [watched.names(0) for _ in range(4)]
+
+    assert [name for names in found for name in names] == ["2/old.csv", "1/old.csv", "0/old.csv", "2/late.csv"]
+
+
+def test_a_batch_waits_for_the_whole_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(tmp_path / "w", run_as="batch")
+    for number in range(3):
+        watched.write(f"{number}/a.csv")
+    slow_scan(watched, monkeypatch)
+
+    (due,) = watched.look(0)
+
+    assert len(due.seen) == 3
+
+
 def test_the_backlog_settles_as_well(tmp_path: Path) -> None:
     """A file that is being written when the engine starts is not taken half."""
     watched = Watched(tmp_path / "w", settle=2)

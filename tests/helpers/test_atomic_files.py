@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +158,7 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path, write: Writer, given:
 @pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
 @pytest.mark.parametrize(
     ("path", "error", "message"),
-    [("", ValueError, "names no file"), (None, TypeError, "must be a path"), (".", ValueError, "is a folder"), ("/dev/null/a", ValueError, "was not written")],
+    [("", ValueError, "names no file"), (None, TypeError, "must be a path"), (".", ValueError, "is a folder"), ("a\0b", ValueError, "names no file"), ("s3://bucket/a", ValueError, "is an address"), ("x" * 300, ValueError, "can be no file"), ("/dev/null/a", ValueError, "was not written")],
 )  # fmt: skip
 def test_wrong_paths_are_refused(
     write: Writer, given: Any, kind: str, path: Any, error: type[Exception], message: str
@@ -164,9 +168,23 @@ def test_wrong_paths_are_refused(
         write(given(FRAME), path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes with names are of POSIX")
+@pytest.mark.parametrize(("write", "given", "kind"), WRITERS)
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, write: Writer, given: Any, kind: str) -> None:
+    """As root, a rename would put a file in the place of /dev/null."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(FlowValidationError, match="no ordinary file"):
+        write(given(FRAME), pipe)
+    assert pipe.is_fifo()
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda path: write_parquet_atomic(FRAME, path, partition_by="a"), ValueError, "writes one file"),
+        (lambda path: write_excel_atomic(FRAME, path, formulas=5), ValueError, "was not written"),
         (lambda path: write_parquet_atomic(FRAME.lazy(), path), TypeError, "sink_parquet_atomic"),
         (lambda path: sink_parquet_atomic(FRAME, path), TypeError, "LazyFrame"),
         (lambda path: sink_parquet_atomic(FRAME.lazy(), path, lazy=True), ValueError, "eager sink"),
@@ -179,7 +197,7 @@ def test_wrong_frames_and_options_are_refused(folder: Path, call: Any, error: ty
     """Nothing is written."""
     with pytest.raises(error, match=message):
         call(folder / "a.x")
-    assert not (folder / "a.x").exists()
+    assert not folder.exists() or not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -188,6 +206,16 @@ def test_wrong_frames_and_options_are_refused(folder: Path, call: Any, error: ty
         (pl.DataFrame({"a": ["x" * 32_768]}), "32,767 letters"),
         (pl.DataFrame({"a": [2**53 + 1]}), "15 digits"),
         (pl.DataFrame({"a": [-(2**53) - 1]}), "15 digits"),
+        (pl.DataFrame({"a": ["x" * 32_768]}, schema={"a": pl.Categorical}), "32,767 letters"),
+        (pl.DataFrame({"a": [["x" * 32_768]]}), "32,767 letters"),
+        (pl.DataFrame({"a": [Decimal("123456789012345.6")]}), "15 digits"),
+        (pl.DataFrame({"a": [date(1899, 12, 31)]}), "begin in 1900"),
+        (pl.DataFrame({"a": [datetime(1899, 12, 31)]}), "begin in 1900"),
+        (pl.DataFrame({"a": [datetime(2024, 1, 1, tzinfo=UTC)]}), "no time zone"),
+        (pl.DataFrame({"a": [b"x"]}), "no bytes"),
+        (pl.DataFrame({"a": [object()]}), "no Python objects"),
+        (pl.DataFrame({"a": [1], "A": [2]}), "for one"),
+        (pl.DataFrame({"": [1]}), "without a name"),
         (pl.select(a=pl.int_range(1_048_576, dtype=pl.Int32)), "1,048,575 rows"),
         (pl.DataFrame({str(number): [1] for number in range(16_385)}), "16,384"),
     ],
@@ -204,3 +232,31 @@ def test_a_worksheet_has_its_name_and_options(folder: Path) -> None:
     path = write_excel_atomic(FRAME, folder / "a.xlsx", worksheet="amounts", float_precision=1, autofilter=False)
 
     assert pl.read_excel(path, sheet_name="amounts").rows() == FRAME.rows()
+
+
+def test_text_stays_text_in_a_worksheet(folder: Path) -> None:
+    """Formulas, web addresses and numbers in text are what they were."""
+    texts = ["=1+1", "{=SUM(A1)}", "http://example.org", "internal:Sheet1!A1", "007", "1e5", "@x"]
+
+    path = write_excel_atomic(
+        pl.DataFrame({"a": texts, "b": [Decimal("123456789012.340"), *[None] * 6]}), folder / "a.xlsx"
+    )
+
+    assert pl.read_excel(path)["a"].to_list() == texts
+    assert pl.read_excel(path)["b"][0] == 123456789012.34
+
+
+def test_nan_is_an_error_of_excel(folder: Path) -> None:
+    """It has no such number; the cell says so."""
+    path = write_excel_atomic(pl.DataFrame({"a": [float("nan"), float("inf"), 1.5]}), folder / "a.xlsx")
+
+    sheet = zipfile.ZipFile(path).read("xl/worksheets/sheet1.xml").decode()
+    assert re.findall("<v>(.*?)</v>", sheet)[1:] == ["#NUM!", "#DIV/0!", "1.5"]
+
+
+@pytest.mark.filterwarnings("ignore:Name '1 2'")
+def test_a_table_xlsxwriter_leaves_out_is_refused(folder: Path) -> None:
+    """It only warns, and the sheet would be empty."""
+    with pytest.raises(FlowValidationError, match="table_name"):
+        write_excel_atomic(FRAME, folder / "a.xlsx", table_name="1 2")
+    assert list(folder.iterdir()) == []

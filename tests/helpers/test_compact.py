@@ -61,6 +61,16 @@ def test_the_report_names_what_went(db: Path) -> None:
     assert read_sql(db, sql="SELECT index_name FROM duckdb_indexes()").item() == "stays"
 
 
+@pytest.mark.parametrize("names", [["a", "none", "z"], ["z", "none", "a"]])
+def test_a_column_goes_from_beside_an_indexed_one(db: Path, names: list[str]) -> None:
+    """Before it or behind it; the index is there afterwards."""
+    replace_table(db, "t", df=pl.DataFrame({name: [None if name == "none" else 1] for name in names}))
+    ensure_index(db, "t", columns="z", name="by z")
+
+    assert compact_database(db)["dropped_columns"].to_list() == [["none"]]
+    assert read_sql(db, sql="SELECT index_name, expressions FROM duckdb_indexes()").rows() == [("by z", "[z]")]
+
+
 def test_a_table_without_rows_keeps_its_columns(db: Path) -> None:
     """There is nothing to tell which are needed; and a table of nulls alone keeps one."""
     replace_table(db, "empty", df=pl.DataFrame(schema={"a": pl.Int64, "b": pl.Date}))

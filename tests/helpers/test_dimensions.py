@@ -72,6 +72,15 @@ def test_a_dimension_keeps_its_columns(db: Path) -> None:
         build_dimension(db, "dim", df=CITIES, key_column="other_key")
 
 
+def test_keys_are_whole_numbers(db: Path) -> None:
+    """A table whose key is of another type is no dimension."""
+    replace_table(db, "dim", df=pl.DataFrame({"dimension_key": [1.5], "city": ["Rome"], "zone": [1]}))
+
+    with pytest.raises(ValueError, match="DOUBLE, no whole number"):
+        build_dimension(db, "dim", df=CITIES)
+    assert read_table(db, "dim").height == 1
+
+
 def test_attaching_keeps_rows_and_their_order(db: Path) -> None:
     """Nulls find their key; unknown rows get null; other columns are untouched."""
     build_dimension(db, "dim", df=CITIES, key_column="city_key")

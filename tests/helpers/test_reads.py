@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from data_engine.errors import FlowValidationError
 from data_engine.helpers import ensure_index, read_rows_by_values, read_sql, read_table, replace_table
 
 
@@ -68,7 +70,8 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 
 def test_columns_come_as_asked_for(db: Path) -> None:
-    """In that order and spelling; a column asked for twice comes once."""
+    """In that order and spelling; a column asked for twice comes once, in whatever spelling."""
+    assert read_table(db, "sales", select=["ID", "id", "day"]).columns == ["ID", "day"]
     assert read_table(db, "sales", select=["AMOUNT", "id", "id"], limit=1).to_dict(as_series=False) == {
         "AMOUNT": [1.5],
         "id": [1],
@@ -154,7 +157,9 @@ def test_rows_of_a_view_are_found_too(db: Path) -> None:
     assert read_table(db, "recent").height == 4
 
 
-@pytest.mark.parametrize("is_in", ["mon", 3, [1, "a"], None])
+@pytest.mark.parametrize(
+    "is_in", ["mon", 3, [1, "a"], None, [object()], pl.DataFrame({"day": ["mon"]}), pl.LazyFrame({"day": ["mon"]})]
+)
 def test_values_must_be_a_list_of_one_type(db: Path, is_in: Any) -> None:
     """A text is no list."""
     with pytest.raises(TypeError, match="is_in must"):
@@ -180,6 +185,51 @@ def test_wrong_sql_is_a_value_error(db: Path, sql: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_sql(db, sql=sql)
     assert db.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT sum(9223372036854775807) OVER () AS x FROM range(2) LIMIT 1", Decimal(2 * (2**63 - 1))),
+        ("SELECT 1::UHUGEINT AS x", Decimal(1)),
+        ("SELECT '0101'::BIT AS x", "0101"),
+        ("SELECT '12:00:00+02'::TIMETZ AS x", "12:00:00+02"),
+        ("SELECT INTERVAL 90 MINUTE AS x", timedelta(minutes=90)),
+        ("SELECT '{\"a\": 1}'::JSON AS x", '{"a": 1}'),
+        ("SELECT 'b'::ENUM('a', 'b') AS x", "b"),
+        ("SELECT '6a1ff3c4-0000-0000-0000-000000000001'::UUID AS x", "6a1ff3c4-0000-0000-0000-000000000001"),
+    ],
+)
+def test_types_of_duckdb_alone_come_whole(db: Path, sql: str, expected: Any) -> None:
+    """As the nearest type of Polars, else as text."""
+    assert read_sql(db, sql=sql)["x"].to_list() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("'infinity'::DATE", "infinity"),
+        ("'-infinity'::DATE", "infinity"),
+        ("'infinity'::TIMESTAMP", "infinity"),
+        ("'infinity'::TIMESTAMPTZ", "infinity"),
+        ("[INTERVAL 1 DAY]", "no interval inside"),
+        ("{'a': [INTERVAL 1 DAY]}", "no interval inside"),
+        ("170141183460469231731687303715884105727::HUGEINT", "DECIMAL"),
+        ("340282366920938463463374607431768211455::UHUGEINT", "DECIMAL"),
+    ],
+)
+def test_a_value_polars_cannot_hold_is_refused(db: Path, value: str, message: str) -> None:
+    """It would come as another one, or break the frame."""
+    with pytest.raises(FlowValidationError, match=message):
+        read_sql(db, sql=f"SELECT {value} AS x")
+
+
+def test_columns_of_one_name_come_apart(db: Path) -> None:
+    """With a number behind the second, whatever their types."""
+    frame = read_sql(db, sql="SELECT INTERVAL 1 DAY AS x, INTERVAL 2 DAY AS x, 1 AS y")
+
+    assert frame.rows() == [(timedelta(days=1), timedelta(days=2), 1)]
+    assert frame.columns == ["x", "x_1", "y"]
 
 
 def test_sql_sees_tables_and_no_python_names(db: Path) -> None:

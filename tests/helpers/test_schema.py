@@ -116,6 +116,8 @@ def test_a_schema_normalizes_the_names_it_knows() -> None:
         ({"dtypes": {"": pl.Int64}}, ValueError, "blank"),
         ({"dtypes": ["a"]}, TypeError, "must be a dict"),
         ({"dtypes": [("a", pl.Int64), ("a", pl.String)]}, ValueError, '"a" twice'),
+        ({"dtypes": {"a": "int"}}, TypeError, "must be one of Polars"),
+        ({"dtypes": {"a": None}}, TypeError, "must be one of Polars"),
         ({"rename": {"a": ""}}, ValueError, "blank"),
         ({"rename": {"a": "c", "b": "c"}}, ValueError, '"c" twice'),
         ({"rename": {"a": 1}}, TypeError, "by texts"),
@@ -127,6 +129,36 @@ def test_a_wrong_schema_is_refused_when_it_is_made(parts: dict[str, Any], error:
     """With the part that is wrong."""
     with pytest.raises(error, match=message):
         TableSchema(**parts)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(1.5, pl.Int64), (1.5, int), (float("nan"), pl.Int8), (float("inf"), pl.Int64), (300.0, pl.Int8), ("01/02/2024", pl.Date), ("1.2.2024", pl.Date), ("01/02/2024 10:00", pl.Datetime), ("2024-13-01", pl.Date)],
+)  # fmt: skip
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_a_value_that_would_become_another_is_refused(value: Any, kind: Any, is_lazy: bool) -> None:
+    """Nothing is cut, and no form of a date is guessed."""
+    frame = pl.DataFrame({"a": [None, value]})
+    apply = TableSchema(dtypes={"a": kind}).dtypes.apply
+
+    with pytest.raises((FlowValidationError, pl.exceptions.PolarsError), match=r"conversion from|could not|cannot be"):
+        apply(frame.lazy()).collect() if is_lazy else apply(frame)
+
+
+def test_whole_floats_become_whole_numbers() -> None:
+    """And nulls stay."""
+    schema = TableSchema(dtypes={"a": pl.Int64, "b": int})
+
+    assert schema.dtypes.apply(pl.DataFrame({"a": [1.0, None], "b": [-2.0, 0.0]})).rows() == [(1, -2), (None, 0)]
+
+
+def test_a_lazy_query_that_fails_is_a_value_error() -> None:
+    """When its columns are asked for."""
+    broken = pl.LazyFrame({"a": [1]}).select("b")
+
+    for call in (normalize_column_names, TableSchema(columns=["a"]).columns.apply, TableSchema(drop=["a"]).drop.apply):
+        with pytest.raises(FlowValidationError, match="query of the LazyFrame fails"):
+            call(broken)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,15 @@ def test_a_view_is_not_written_to(db: Path) -> None:
         ({"df": pl.DataFrame({"file_key": ["a"]})}, ValueError, "must not already exist"),
         ({"df": pl.DataFrame({"FILE_KEY": ["a"]})}, ValueError, "must not already exist"),
         ({"df": pl.DataFrame({"": ["a"]})}, ValueError, "without a name"),
+        ({"df": pl.DataFrame({"a\0b": ["a"]})}, ValueError, "NUL"),
+        (
+            {"df": pl.LazyFrame({"a": ["a"]}).select("b")},
+            ValueError,
+            'query of the LazyFrame fails: unable to find column "b"',
+        ),
+        ({"df": pl.scan_csv("nowhere.csv")}, ValueError, "query of the LazyFrame fails"),
+        ({"table": "sa\0les"}, ValueError, "Table name"),
+        ({"file_hash_column": "a\0b"}, ValueError, "column name"),
         ({"file_hash": None}, TypeError, "file_hash must be a text"),
         ({"file_hash": " "}, ValueError, "non-empty"),
         ({"file_hash_column": ""}, ValueError, "non-empty"),
@@ -189,9 +199,17 @@ def test_a_view_is_not_written_to(db: Path) -> None:
         ({"wait": "soon"}, ValueError, "duration"),
         ({"table": None}, TypeError, "table must be a text"),
         ({"db_path": None}, TypeError, "db_path must be a path"),
-        ({"db_path": ":memory:"}, ValueError, "names no database file"),
-        ({"db_path": ""}, ValueError, "names no database file"),
+        ({"db_path": ":memory:"}, ValueError, "names no file"),
+        ({"db_path": ""}, ValueError, "names no file"),
+        ({"db_path": b"mart.duckdb"}, TypeError, "db_path must be a path"),
+        ({"db_path": "s3://bucket/mart.duckdb"}, ValueError, "is an address"),
+        ({"db_path": Path("https://host/mart.duckdb")}, ValueError, "is an address"),
+        ({"db_path": "md:mart"}, ValueError, "is an address"),
+        ({"db_path": "x" * 300}, ValueError, "can be no file"),
+        ({"db_path": "/"}, ValueError, "is a folder"),
         ({"df": pl.DataFrame({"a": [object()]})}, ValueError, 'cannot hold the column "a"'),
+        ({"df": pl.DataFrame({"a": [[timedelta(1)]]})}, ValueError, 'cannot hold the column "a"'),
+        ({"df": pl.DataFrame({"a": [{"b": [timedelta(1)]}]})}, ValueError, 'cannot hold the column "a"'),
         ({"df": pl.DataFrame({"a": [2**127 - 1]}, schema={"a": pl.Int128})}, ValueError, 'cannot hold the column "a"'),
     ],
 )

@@ -139,6 +139,11 @@ def test_a_big_lazy_frame_streams_to_the_same() -> None:
             "2 directions for 1",
         ),
         (lambda: propagate_first_value("v", by="a", sort_by="b", where=3), TypeError, "where must be"),
+        (lambda: propagate_first_value("v", by="a", sort_by="b", descending="yes"), TypeError, "must be a bool"),
+        (lambda: propagate_first_value("v", by="a", sort_by="b", nulls_last=None), TypeError, "must be a bool"),
+        (lambda: visit_counter("v", by=pl.col("a", "b"), sort_by="c"), ValueError, "several columns"),
+        (lambda: visit_counter("*", by="a", sort_by="c"), ValueError, "several columns"),
+        (lambda: remove_null_columns(pl.LazyFrame({"a": [1]}).select("b")), ValueError, "query of the LazyFrame fails"),
         (lambda: remove_null_columns("x"), TypeError, "frame must be"),
     ],
 )

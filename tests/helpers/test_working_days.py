@@ -195,6 +195,12 @@ def test_wrong_options_are_refused_when_the_expression_is_made(
         call(**options)
 
 
+def test_more_days_than_a_calendar_has_are_refused() -> None:
+    """They would lead to a day that is none."""
+    with pytest.raises(FlowValidationError, match="out of the calendar"):
+        workday("a", 10**12)
+
+
 @pytest.mark.parametrize("call", [lambda: networkdays(3, "b"), lambda: workday("a", 1.5), lambda: workday("a", True)])
 def test_wrong_days_are_refused(call: Any) -> None:
     """With what they may be."""

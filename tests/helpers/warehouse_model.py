@@ -41,17 +41,40 @@ class Whole:
 
 @dataclass(frozen=True)
 class Keys:
-    """`normalize_columns` on all columns."""
+    """`normalize_columns`, `build_dimension` or `attach_dimension` on the columns a and b."""
 
+    how: str
     columns: Slice
 
 
 @dataclass(frozen=True)
+class Naturals:
+    """`denormalize_columns` of some keys."""
+
+    keys: list[int | None]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`read_rows_by_values` of values of one kind of the column k; `read_table` without values."""
+
+    kind: str
+    values: list[Value] | None
+
+
+@dataclass(frozen=True)
+class Index:
+    """`ensure_index` on the column k."""
+
+
+@dataclass(frozen=True)
 class Compact:
-    """`compact_database` that drops no column."""
+    """`compact_database`; of the table alone where columns may go."""
+
+    drops: bool
 
 
-Call = ByFile | ByValues | Whole | Keys | Compact
+Call = ByFile | ByValues | Whole | Keys | Naturals | Rows | Index | Compact
 
 
 def frame_of(columns: Slice) -> Any:
@@ -69,10 +92,16 @@ def frame_of(columns: Slice) -> Any:
 
 
 def do(db: Path, call: Call) -> list[tuple[Value, ...]] | None:
-    """Make the call; the rows it gives for `Keys`."""
+    """Make the call; the rows it gives where it is made for them."""
     from data_engine.helpers import (
+        attach_dimension,
+        build_dimension,
         compact_database,
+        denormalize_columns,
+        ensure_index,
         normalize_columns,
+        read_rows_by_values,
+        read_table,
         replace_rows_by_file,
         replace_rows_by_values,
         replace_table,
@@ -85,14 +114,29 @@ def do(db: Path, call: Call) -> list[tuple[Value, ...]] | None:
             replace_rows_by_values(db, "Größe", df=frame_of(columns), column="k")
         case Whole(columns):
             replace_table(db, "Größe", df=frame_of(columns))
-        case Keys(columns):
-            frame = frame_of(columns)
-            found = normalize_columns(db, "dim", df=frame, on=frame.columns, drop_key=False)
-            assert found is not None
-            return [row[-1] for row in found.rows()]
-        case Compact():
-            compact_database(db, drop_all_null_columns=False)
+        case Keys("build", columns):
+            return _rows(build_dimension(db, "dim", df=frame_of(columns)))
+        case Keys("attach", columns):
+            return _rows(attach_dimension(db, "dim", df=frame_of(columns), on=["a", "b"]))
+        case Keys(_, columns):
+            return _rows(normalize_columns(db, "dim", df=frame_of(columns), on=["a", "b"], drop_key=False))
+        case Naturals(keys):
+            frame = frame_of([("dimension_key", "int", keys)])
+            return _rows(denormalize_columns(db, "dim", df=frame, select=["a", "b"]))
+        case Rows(_, None):
+            return _rows(read_table(db, "Größe"))
+        case Rows(kind, values):
+            lookup = frame_of([("k", kind, values or [])])["k"]
+            return _rows(read_rows_by_values(db, "Größe", column="K", is_in=lookup, select="*"))
+        case Index():
+            ensure_index(db, "Größe", columns="K")
+        case Compact(drops):
+            compact_database(db, tables="Größe" if drops else None, drop_all_null_columns=drops)
     return None
+
+
+def _rows(frame: Any) -> list[tuple[Value, ...]]:
+    return list(frame.rows())
 
 
 class Refused(Exception):
@@ -134,9 +178,12 @@ class Model:
     columns: dict[str, Column] | None = None
     rows: list[dict[str, Value]] = field(default_factory=list)
     keys: dict[tuple[Value, ...], int] = field(default_factory=dict)
+    has_dimension: bool = False
 
-    def do(self, call: Call) -> list[int] | None:
+    def do(self, call: Call) -> list[tuple[Value, ...]] | None:
         """What the call gives; `Refused` when it must be, with nothing changed."""
+        if isinstance(call, (Naturals, Rows, Index, Compact)) and self.columns is None and not self.has_dimension:
+            raise Refused  # there is no database
         match call:
             case ByFile(key, columns):
                 self._slice([*columns, ("file_key", "text", [key] * len(columns[0][2]))], "file_key", [(key, "text")])
@@ -148,15 +195,49 @@ class Model:
             case Whole(columns):
                 self.columns, self.rows = {}, []
                 self._add(columns)
-            case Keys(columns):
-                naturals = list(zip(*(values for _, _, values in columns), strict=True))
-                new = {natural for natural in naturals if natural not in self.keys}
-                for natural in sorted(
-                    new, key=lambda one: [(part is None, part or 0) if part != "" else (False, "") for part in one]
-                ):
-                    self.keys[natural] = len(self.keys) + 1
-                return [self.keys[natural] for natural in naturals]
+            case Keys(how, columns):
+                return self._dimension(how, list(zip(*(values for _, _, values in columns), strict=True)))
+            case Naturals(keys):
+                if not self.has_dimension:
+                    raise Refused
+                naturals = {number: natural for natural, number in self.keys.items()}
+                return [(key, *naturals.get(key or 0, (None, None))) for key in keys]
+            case Rows(kind, values):
+                return self._found(kind, values)
+            case Index():
+                if "k" not in (self.columns or {}):
+                    raise Refused
+            case Compact(drops):
+                if drops:
+                    self._drop_columns()
         return None
+
+    def _dimension(self, how: str, naturals: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
+        if how == "attach":
+            if not self.has_dimension:
+                raise Refused
+        else:
+            self.has_dimension = True
+            for natural in _in_order({natural for natural in naturals if natural not in self.keys}):
+                self.keys[natural] = len(self.keys) + 1
+        given_back = _in_order(set(naturals)) if how == "build" else naturals
+        return [(*natural, self.keys.get(natural)) for natural in given_back]
+
+    def _found(self, kind: str, values: list[Value] | None) -> list[tuple[Value, ...]]:
+        if self.columns is None or (values is not None and "k" not in self.columns):
+            raise Refused
+        numbers = list(range(len(self.rows))) if values is None else []
+        for value in values or []:
+            held = [number for number, row in enumerate(self.rows) if self._is(row.get("k"), "k", value, kind)]
+            numbers += [number for number in held if number not in numbers]
+        return [tuple(self.rows[number].get(name) for name in self.columns) for number in numbers]
+
+    def _drop_columns(self) -> None:
+        if self.columns is None:
+            raise Refused
+        empty = [name for name in self.columns if all(row.get(name) is None for row in self.rows)]
+        for name in (empty[1:] if len(empty) == len(self.columns) else empty) if self.rows else []:
+            del self.columns[name]
 
     def _slice(self, columns: Slice, by: str, lookups: list[tuple[Value, str]]) -> None:
         if self.columns is None:
@@ -217,6 +298,11 @@ class Model:
             )
 
 
+def _in_order(naturals: set[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
+    """By the first part, then the second, nulls last."""
+    return sorted(naturals, key=lambda one: (one[0] is None, one[0] or 0, one[1] is None, one[1] or ""))
+
+
 def contents(db: Path) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """The table's columns with their kinds, its rows and the dimension's rows, the rows in no order."""
     import duckdb
@@ -255,11 +341,12 @@ def _keys(rows: list[tuple[Value, ...]]) -> list[str]:
 
 
 def serve(db: Path) -> None:
-    """Make the pickled calls that come on stdin; answer each with a line."""
-    print("ready", flush=True)
+    """Make the pickled calls that come on stdin; answer each with a pickle."""
     while True:
         call = pickle.load(sys.stdin.buffer)
         try:
-            print("done", do(db, call), flush=True)
+            answer: Any = do(db, call)
         except ValueError:
-            print("refused", flush=True)
+            answer = "refused"
+        pickle.dump(answer, sys.stdout.buffer)
+        sys.stdout.buffer.flush()

@@ -11,14 +11,15 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts
+from data_engine.helpers.paths import local_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
     Wait = str | timedelta
 
 DEFAULT_WAIT = "60s"
+_READ_AS = {
+    "INTERVAL": "CASE WHEN datepart('year', {0}) <> 0 OR datepart('month', {0}) <> 0"
+    " THEN error('an interval of months has no fixed length') ELSE epoch_us({0}) END",
+    "HUGEINT": "CAST({0} AS DECIMAL(38,0))",
+    "UHUGEINT": "CAST({0} AS DECIMAL(38,0))",
+    **dict.fromkeys(("BIT", "BIGNUM", "TIME WITH TIME ZONE"), "CAST({0} AS VARCHAR)"),
+}
+"""SQL for what comes of a column of a type that Polars lacks; on its own it would cut such values, or panic."""
+_NESTED = ("list", "array", "struct", "map", "union")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
 _writers: dict[Path, threading.Lock] = {}
 """Threads of one process share DuckDB's lock on the file, so they take turns here."""
@@ -47,35 +57,45 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open connection, and the file it is to."""
+    """An open connection, the file it is to, and what a failed transaction must still do after it was rolled back."""
 
     conn: duckdb.DuckDBPyConnection
     path: Path
+    undo: list[Callable[[], None]] = field(default_factory=list)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows a statement gives."""
         return self.conn.execute(sql, list(parameters)).fetchall()
 
     def frame(self, sql: str, parameters: object = None) -> pl.DataFrame:
-        """What a query gives, as a frame; an INTERVAL becomes a Duration."""
+        """What a query gives, as a frame, exactly: an INTERVAL becomes a Duration, what Polars has no type for becomes text.
+
+        Raises:
+            FlowValidationError: no query, or a value that Polars cannot hold: months in an interval, more than 38 digits,
+                an infinite date.
+        """
         import polars as pl
 
         relation: Any = self.conn.sql(sql, params=parameters)
         if relation is None:
             raise FlowValidationError("the SQL gives no rows", where=sql, mend="write one query, such as SELECT ...")
-        intervals = [
-            name for name, kind in zip(relation.columns, relation.types, strict=True) if str(kind) == "INTERVAL"
-        ]
-        if not intervals:
-            return relation.pl()  # type: ignore[no-any-return]
-        microseconds = [
-            f"CASE WHEN datepart('year', {name}) <> 0 OR datepart('month', {name}) <> 0"
-            f" THEN error('an interval of months has no fixed length') ELSE epoch_us({name}) END"
-            for name in map(quoted, intervals)
-        ]
-        replaced = ", ".join(f"{sql} AS {quoted(name)}" for sql, name in zip(microseconds, intervals, strict=True))
-        frame: pl.DataFrame = relation.project(f"* REPLACE ({replaced})").pl()
-        return frame.cast(dict.fromkeys(intervals, pl.Duration("us")))
+        kinds = [str(kind) for kind in relation.types]
+        intervals: list[str] = []
+        if any(kind in _READ_AS or "INTERVAL" in kind for kind in kinds):
+            relation = relation.project("*")  # names each column apart
+            named = list(zip(relation.columns, kinds, strict=True))
+            for name, kind in zip(relation.columns, relation.types, strict=True):
+                _refuse_nested_interval(name, kind)
+            changed = [
+                f"{_READ_AS[kind].format(quoted(name))} AS {quoted(name)}" for name, kind in named if kind in _READ_AS
+            ]
+            intervals = [name for name, kind in named if kind == "INTERVAL"]
+            if changed:
+                relation = relation.project(f"* REPLACE ({', '.join(changed)})")
+        frame: pl.DataFrame = relation.pl()
+        for series in frame:
+            _refuse_infinite(series)
+        return frame.cast(dict.fromkeys(intervals, pl.Duration("us"))) if intervals else frame
 
     def table(self, table: str) -> Table:
         """The table meant; a name of two parts is a schema's table, whatever else is called so."""
@@ -132,6 +152,37 @@ class Database:
         return [name if schema == "main" else f"{schema}.{name}" for schema, name in rows]
 
 
+def _refuse_nested_interval(name: str, kind: Any) -> None:
+    """Polars panics at one, and goes on with a broken frame."""
+    inner = [child for _, child in kind.children if hasattr(child, "id")] if kind.id in _NESTED else []
+    for one in inner:
+        if one.id == "interval":
+            raise FlowValidationError(
+                f'the column "{name}" is {kind}: Polars holds no interval inside another type',
+                where=f"column {name!r}",
+                mend=f"take it apart in SQL, such as epoch_us({quoted(name)}[1])",
+            )
+        _refuse_nested_interval(name, one)
+
+
+def _refuse_infinite(series: pl.Series) -> None:
+    """DuckDB's infinite dates and moments would come as some day in a far year."""
+    import polars as pl
+
+    if series.dtype == pl.Date:
+        numbers, largest = series.cast(pl.Int32), 2**31 - 1
+    elif series.dtype == pl.Datetime:
+        numbers, largest = series.cast(pl.Int64), 2**63 - 1
+    else:
+        return
+    if numbers.max() == largest or numbers.min() == -largest:
+        raise FlowValidationError(
+            f'the column "{series.name}" holds infinity, for which Polars has no date',
+            where=f"column {series.name!r}",
+            mend=f"read it with SQL: CASE WHEN isfinite({quoted(series.name)}) THEN {quoted(series.name)} END",
+        )
+
+
 @contextmanager
 def reading(db_path: object, *, wait: Wait) -> Iterator[Database]:
     """The database for reading; other processes may read at the same time.
@@ -168,6 +219,8 @@ def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Dat
         except BaseException:
             with suppress(Exception):  # a commit that failed has rolled back already
                 database.conn.execute("ROLLBACK")
+            for step in database.undo:
+                step()
             raise
 
 
@@ -180,6 +233,8 @@ def exclusive(
     With a `config` of its own it is the only connection of this process, too: DuckDB shares a file only between equal ones.
     """
     path, deadline_s = _path(db_path), _deadline_s(wait)
+    if path.is_dir():
+        raise FlowValidationError(f"{path} is a folder", where="db_path=", mend="name a file in it")
     if create:
         _make_folder(path.parent)
     elif not path.is_file():
@@ -249,18 +304,7 @@ def _in_use(path: Path, reason: str) -> FlowValidationError:
 
 
 def _path(db_path: object) -> Path:
-    if not isinstance(db_path, (str, os.PathLike)):
-        raise TypeError(f"db_path must be a path, not {type(db_path).__name__}")
-    text = os.fspath(db_path)
-    if not isinstance(text, str):
-        raise TypeError("db_path must be a text path, not bytes")
-    if not text.strip() or text.startswith(":memory:") or "\0" in text:
-        raise FlowValidationError(
-            f"{text!r} names no database file",
-            where="db_path=",
-            mend="give a file such as context.database('mart.duckdb')",
-        )
-    return Path(text).expanduser().resolve()
+    return local_path(db_path, argument="db_path", mend="give a file such as context.database('mart.duckdb')")
 
 
 def _deadline_s(wait: object) -> float:

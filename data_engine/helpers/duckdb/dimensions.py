@@ -14,7 +14,7 @@ from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table,
 from data_engine.helpers.duckdb.fit import Kept, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
 from data_engine.helpers.duckdb.names import column_list, find, quoted, shown, table_parts
-from data_engine.helpers.duckdb.types import kept_by
+from data_engine.helpers.duckdb.types import is_same_kind, kept_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -281,6 +281,12 @@ def _add_missing(database: Database, table: str, columns: Sequence[Column], key:
             f'the dimension "{target.name}" has the columns {shown(existing)}; the frame and its key are {shown([key, *(c.name for c in columns)])}',
             where="df=",
             mend="a dimension keeps its natural columns: give the same ones, or name another table",
+        )
+    if not is_same_kind(existing[own_key], "BIGINT"):
+        raise FlowValidationError(
+            f'the key "{own_key}" of the dimension "{target.name}" is {existing[own_key]}, no whole number',
+            where="table=",
+            mend="name another table, or its key with key_column=",
         )
     values = fit(database, target, existing, columns, widen=True, kept=Kept())
     names = ", ".join(map(quoted, values))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import Database, Table
 from data_engine.helpers.duckdb.incoming import SOURCE, Column
-from data_engine.helpers.duckdb.indexes import indexes_of
+from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import find, quoted, shown
 from data_engine.helpers.duckdb.types import common_type, is_same_kind, kept_by, may_round
 
@@ -195,6 +195,7 @@ def _alter(database: Database, table: Table, changes: Sequence[_Change]) -> None
     for index in indexes:
         database.execute(f"DROP INDEX {index.sql_name}")
     if any(index.covers(change.name) for index in indexes for change in changes):
+        database.undo.append(lambda: put_back(database, table, indexes))
         database.execute("COMMIT")  # DuckDB lets go of an indexed column only when the drop is committed
         database.execute("BEGIN TRANSACTION")
     for change in changes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import Database
 from data_engine.helpers.duckdb.names import find, folded, quoted, shown
+from data_engine.helpers.queries import asking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def as_frame(df: object, *, argument: str = "df") -> pl.DataFrame:
 
     Raises:
         TypeError: neither of them.
-        FlowValidationError: no column, or two that DuckDB takes for one.
+        FlowValidationError: no column, two that DuckDB takes for one, or a lazy query that fails.
     """
     import polars as pl
 
     if isinstance(df, pl.LazyFrame):
-        df = df.collect()
+        with asking(argument):
+            df = df.collect()
     if not isinstance(df, pl.DataFrame):
         raise TypeError(f"{argument} must be a Polars DataFrame or LazyFrame, not {type(df).__name__}")
     if not df.columns:
@@ -54,8 +56,12 @@ def as_frame(df: object, *, argument: str = "df") -> pl.DataFrame:
                 where=f"{argument}=",
                 mend="rename one of them",
             )
-        if not name.strip():
-            raise FlowValidationError(f"{argument} has a column without a name", where=f"{argument}=", mend="name it")
+        if not name.strip() or "\0" in name:
+            raise FlowValidationError(
+                f"{argument} has a column without a name, or with a NUL in it: {name!r}",
+                where=f"{argument}=",
+                mend="name it",
+            )
     return df
 
 
@@ -87,7 +93,7 @@ def new_column(name: object, taken: Sequence[str], *, argument: str) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f"{argument} must be a column name, not {name!r}")
-    if not name.strip():
+    if not name.strip() or "\0" in name:
         raise FlowValidationError(f"{argument} needs a non-empty column name", where=f"{argument}={name!r}")
     if find(name, taken) is not None:
         raise FlowValidationError(
@@ -102,25 +108,42 @@ def as_arrow(frame: pl.DataFrame) -> Any:
     """The frame as an Arrow table DuckDB can scan; what it has no type for becomes its nearest equal.
 
     Raises:
-        FlowValidationError: a value has no equal in DuckDB: a Python object, a whole number of more than 38 digits.
+        FlowValidationError: a value has no equal in DuckDB, or would not come back: a Python object, a duration in a list, a
+            whole number of more than 38 digits.
     """
     import polars as pl
     from polars.exceptions import PolarsError
 
     changed = {name: _storable(kind) for name, kind in frame.schema.items() if _storable(kind) != kind}
-    objects = [name for name, kind in frame.schema.items() if kind == pl.Object]
+    homeless = {name: reason for name, kind in frame.schema.items() if (reason := _homeless(kind))}
+    if homeless:
+        raise FlowValidationError(
+            f"DuckDB cannot hold the column {shown(homeless)}: {next(iter(homeless.values()))}",
+            where="df=",
+            mend="cast it, or drop it",
+        )
     try:
-        if objects:
-            raise TypeError("Python objects have no type there")
         if changed:
             frame = frame.cast(changed)  # type: ignore[arg-type]
         return frame.to_arrow(compat_level=pl.CompatLevel.newest())
     except (PolarsError, ValueError, TypeError) as error:
         raise FlowValidationError(
-            f"DuckDB cannot hold the column {shown(objects or changed or frame.columns)}: {error}",
+            f"DuckDB cannot hold the column {shown(changed or frame.columns)}: {error}",
             where="df=",
             mend="cast it, or drop it",
         ) from error
+
+
+def _homeless(kind: Any, *, is_nested: bool = False) -> str | None:
+    """Why there is no type for it, if so."""
+    import polars as pl
+
+    if kind == pl.Object:
+        return "Python objects have no type there"
+    if kind == pl.Duration and is_nested:
+        return "Polars cannot read a duration inside another type back"
+    inner = [field.dtype for field in kind.fields] if isinstance(kind, pl.Struct) else [getattr(kind, "inner", None)]
+    return next((why for one in inner if one is not None and (why := _homeless(one, is_nested=True))), None)
 
 
 def _storable(kind: Any) -> Any:

@@ -58,6 +58,14 @@ def indexes_of(database: Database, table: Table) -> list[Index]:
     return [one for one in _all_indexes(database, table.schema) if folded(one.table) == folded(table.name)]
 
 
+def put_back(database: Database, table: Table, indexes: Sequence[Index]) -> None:
+    """Make those of the indexes that are not there."""
+    there = {folded(index.name) for index in indexes_of(database, table)}
+    for index in indexes:
+        if folded(index.name) not in there:
+            database.execute(index.create_sql(table))
+
+
 def _all_indexes(database: Database, schema: str) -> list[Index]:
     rows = database.execute(
         "SELECT schema_name, index_name, table_name, expressions, is_unique FROM duckdb_indexes()"
@@ -104,7 +112,7 @@ def ensure_index(
     wanted = column_list(columns, argument="columns")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a text, not {name!r}")
-    if name is not None and not name.strip():
+    if name is not None and (not name.strip() or "\0" in name):
         raise FlowValidationError(
             "an index needs a non-empty name", where=f"name={name!r}", mend="leave it out for a default"
         )

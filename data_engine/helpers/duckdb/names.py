@@ -63,7 +63,7 @@ def table_parts(table: object) -> tuple[str, ...]:
 
     Raises:
         TypeError: not a text.
-        FlowValidationError: an empty part, or more than three.
+        FlowValidationError: an empty part, more than three, or a NUL.
 
     Example:
         >>> table_parts("mart.sales"), table_parts('mart."net.sales"'), table_parts('6" pipes')
@@ -82,7 +82,7 @@ def table_parts(table: object) -> tuple[str, ...]:
         position = match.end()
         if not match[3]:
             break
-    if not all(parts) or len(parts) > 3:
+    if not all(parts) or len(parts) > 3 or "\0" in table:
         raise FlowValidationError(
             f"Table name must be non-empty, of one to three parts between dots: {table!r}",
             where="table=",

@@ -166,8 +166,8 @@ def _lookup(is_in: object) -> pl.DataFrame:
 
     if isinstance(is_in, pl.Series):
         values = is_in.rename("value")
-    elif isinstance(is_in, (str, bytes)) or not isinstance(is_in, Iterable):
-        raise TypeError(f"is_in must be a list of values, not {is_in!r}")
+    elif isinstance(is_in, (str, bytes, pl.DataFrame)) or not isinstance(is_in, Iterable):
+        raise TypeError(f"is_in must be a list of values or a Series, not {type(is_in).__name__} {is_in!r}")
     else:
         given = list(is_in)
         if {type(one) for one in given} - {type(None)} == {int, float} and all(
@@ -176,8 +176,10 @@ def _lookup(is_in: object) -> pl.DataFrame:
             given = [None if one is None else float(one) for one in given]
         try:
             values = pl.Series("value", given)
-        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
             raise TypeError(f"is_in must hold values of one type: {error}") from error
+    if values.dtype == pl.Object:
+        raise TypeError("is_in must hold values of a type that Polars has, not Python objects")
     return values.unique(maintain_order=True).to_frame().with_row_index("position")
 
 
@@ -192,7 +194,10 @@ def _selected(table: Table, existing: dict[str, str], wanted: list[str]) -> str:
     missing = [name for name in wanted if find(name, existing) is None]
     if missing:
         raise _no_column(table, existing, missing, "select")
-    return ", ".join(f"d.{quoted(find(name, existing) or name)} AS {quoted(name)}" for name in wanted)
+    found: dict[str, str] = {}
+    for name in wanted:  # one column asked for in two spellings comes once, in the first
+        found.setdefault(find(name, existing) or name, name)
+    return ", ".join(f"d.{quoted(own)} AS {quoted(name)}" for own, name in found.items())
 
 
 def _no_column(table: Table, existing: dict[str, str], missing: list[str], argument: str) -> FlowValidationError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from data_engine.errors import FlowValidationError
 from data_engine.files import replace_file, sync_file, sync_folder
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
-from data_engine.helpers.duckdb.indexes import indexes_of
+from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
 
 TYPE_CHECKING = False
@@ -168,8 +168,8 @@ def _drop_null_columns(database: Database, table: Table) -> _Dropped:
     try:
         for index in indexes:
             database.execute(f"DROP INDEX {index.sql_name}")
-        # DuckDB lets go of an indexed column, and 1.x of a unique index's name, only when the drop is committed.
-        if gone or any(index.is_unique for index in indexes):
+        # DuckDB lets go of a column before an indexed one, and 1.x of a unique index's name, only when the drop is committed.
+        if indexes:
             database.execute("COMMIT")
             database.execute("BEGIN TRANSACTION")
         for name in dropped:
@@ -181,6 +181,7 @@ def _drop_null_columns(database: Database, table: Table) -> _Dropped:
     except BaseException:
         with suppress(Exception):
             database.execute("ROLLBACK")
+        put_back(database, table, indexes)
         raise
     return _Dropped(tuple(dropped), tuple(index.name for index in indexes), tuple(index.name for index in kept))
 

@@ -1,0 +1,37 @@
+"""Paths that people give, checked once for all helpers."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/|(md|motherduck):", re.IGNORECASE)
+
+
+def local_path(given: object, *, argument: str, mend: str) -> Path:
+    """The path of a file on this machine or a share, absolute; whether there is one, nobody has looked.
+
+    Raises:
+        TypeError: no path, or one of bytes.
+        FlowValidationError: blank, too long or with a NUL; an address such as `s3://bucket/a.parquet`, which would become folders.
+    """
+    if not isinstance(given, (str, os.PathLike)) or not isinstance(os.fspath(given), str):
+        raise TypeError(f"{argument} must be a path, not {type(given).__name__} {given!r}")
+    text = str(os.fspath(given))
+    if not text.strip() or text.startswith(":memory:") or "\0" in text:
+        raise FlowValidationError(f"{text!r} names no file", where=f"{argument}=", mend=mend)
+    if _ADDRESS.match(text):
+        raise FlowValidationError(
+            f"{text!r} is an address, not a file on this machine or a share", where=f"{argument}=", mend=mend
+        )
+    path = Path(text).expanduser().resolve()
+    try:
+        path.exists()
+    except OSError as error:
+        raise FlowValidationError(
+            f"{path} can be no file: {error.strerror}", where=f"{argument}=", mend=mend
+        ) from error
+    return path
