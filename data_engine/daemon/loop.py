@@ -52,7 +52,7 @@ from data_engine.notebook.catalog import CatalogEntry, entry_of_message
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_BEAT_S = 1.0
+_BEAT_S = 2.0
 _GROUP_RETRY_S = 0.2
 _PRUNE_EVERY_S = 3600.0
 _RELEASE_RETRY_S = 2.0

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from data_engine.daemon.control import DaemonClient
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import API, DaemonClient
+from data_engine.daemon.endpoint import read_endpoint, read_token
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -106,6 +107,17 @@ class Station:
         """The lease as its daemon sees it."""
         found: dict[str, Any] = self.daemon.get("/status")["lease"]
         return found
+
+    @contextmanager
+    def events(self) -> Iterator[None]:
+        """Somebody watches its daemon, as a panel does."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.daemon.endpoint.port)
+        try:
+            connection.request("GET", f"{API}/events", headers={"Authorization": f"Bearer {read_token(self.local)}"})
+            assert connection.getresponse().status == 200
+            yield
+        finally:
+            connection.close()
 
     def runs(self) -> dict[str, list[str]]:
         """The statuses of the runs of each source, oldest first."""

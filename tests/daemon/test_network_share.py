@@ -27,10 +27,15 @@ from tests.soak.lease_kills import contender, told_rows
 SETTINGS = '[lease]\nheartbeat = "400ms"\nstale_after = "2s"\n'
 DAILY = """
 import time
+from pathlib import Path
 from data_engine import Flow
 
 def work(context):
-    time.sleep(1.2)
+    here = Path(__file__).parent.parent
+    if (here / "one-day-is-done").exists():
+        while (here / "hold").exists():
+            time.sleep(0.05)
+    (here / "one-day-is-done").touch()
 
 def build():
     return Flow(group="Daily").watch(mode="schedule", time="00:00", tz="UTC", catch_up="all").step(work)
@@ -104,6 +109,7 @@ def test_a_taker_over_at_another_mount_does_what_was_not_done_and_nothing_else(
         ledger.serve_slot("daily", utc_text((today - timedelta(days=3)).timestamp()), "")
     for name in ("a.txt", "b.txt"):
         drop(network.export / "team", name)
+    (network.export / "team" / "hold").touch()
     anna.start()
     anna.daemon.post("/enable", {"flow": "hand", "enabled": False})
     ben.start(engine=False)
@@ -113,6 +119,7 @@ def test_a_taker_over_at_another_mount_does_what_was_not_done_and_nothing_else(
     os.kill(anna.pid, signal.SIGKILL)
     anna.end()
 
+    (network.export / "team" / "hold").unlink()
     until(lambda: ben.lease["state"] == "takeover_available")
     ben.lease_do("take-over")
     drop(network.export / "team", "c.txt")
