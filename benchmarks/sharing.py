@@ -1,17 +1,31 @@
-"""What sharing costs a ledger: a commit on a short and on a long history, and an observer's refresh."""
+"""What sharing costs, in two parts: `python -m benchmarks.sharing [history] [daemon]`; both without arguments.
+
+`history` is a commit on a short and on a long history and an observer's refresh, each as a daemon's share thread does it on
+a folder of this machine; `daemon` the memory of a daemon that owns and publishes, what an idle owner writes on the share,
+and how soon a dead owner is taken over.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
+import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 
 from benchmarks.figures import finish, median_s, report
+from data_engine import Workspace
+from data_engine.lease.folder import OsFolder
+from data_engine.lease.keeper import Keeper
+from data_engine.lease.lease import Observer
+from data_engine.lease.protocol import Identity, Limits
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.share import Share
 from data_engine.model import (
@@ -25,9 +39,26 @@ from data_engine.model import (
     StepFinished,
     StepStarted,
 )
+from tests.daemon.stations import Station, until
 
 NOW_S = 1_750_000_000.0
-TOKEN = 7
+HISTORIES = (1_000, 10_000, 100_000)
+COMMITS = 7
+LIMITS = Limits(600, 3600)
+"""Nothing is due by itself while the share thread's work is done by hand."""
+
+HEARTBEAT_S, STALE_AFTER_S = 1.0, 5.0
+IDLE_BEATS = 20
+DEATHS = 3
+POLL = """
+from data_engine import Flow
+
+def count(context):
+    return len(context.source.path.read_bytes())
+
+def build():
+    return Flow(group="Poll").watch(mode="poll", source="../in", interval="1s", settle=0).step(count)
+"""
 
 
 def run_events(number: int) -> Iterator[Event]:
@@ -44,49 +75,50 @@ def run_events(number: int) -> Iterator[Event]:
     yield RunFinished(run_id, "success", at_s, 0.001 * number, seen=seen)
 
 
-def record(ledger: Ledger, first: int, last: int) -> None:
-    """The runs of these numbers, many in one commit."""
-    for number in range(first, last, 500):
-        ledger.record(*(event for one in range(number, min(number + 500, last)) for event in run_events(one)))
+class CountedFolder(OsFolder):
+    """Counts what is written: operations by their name, and bytes."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.written: Counter[str] = Counter()
+
+    def write(self, path: str, data: bytes) -> None:
+        self.written["bytes"] += len(data)
+        super().write(path, data)
 
 
-class Shelf:
-    """Segments by name, in place of the folder."""
+class Machine:
+    """A workstation's ledger and its share thread, which is not started: its work is done, and timed, from here."""
 
-    def __init__(self) -> None:
-        self.names: dict[str, list[str]] = {}
-        self.data: dict[str, bytes] = {}
-        self.number = 0
+    def __init__(self, name: str, folder: Path) -> None:
+        self.ledger = Ledger.open(folder / name / "ledger.sqlite")
+        self.folder = CountedFolder(folder / "share")
+        me = Identity(name, f"{name}-daemon", name, os.getpid(), "1", f"{name}-lock", "host")
+        observer = Observer(self.folder, me, workspace="w", limits=LIMITS, holds_lock=lambda: True)
+        self.keeper = Keeper(observer, Share(self.ledger, folder / "share"), me, lambda: LIMITS)
 
-    def publish(self, share: Share) -> int:
-        """One commit; its bytes."""
-        batch = share.unpublished(TOKEN)
-        assert batch is not None
-        self.number += 1
-        names = {table: f"{self.number:010d}-{table}.parquet" for table in batch.tables}
-        for table, name in names.items():
-            self.names.setdefault(table, []).append(name)
-            self.data[name] = batch.tables[table]
-        share.mark_published(batch, self.number, names)
-        return sum(map(len, batch.tables.values()))
+    def commit(self) -> int:
+        """Publish what is new, as the share thread does; the bytes written, folds and the list's entry included."""
+        before = self.folder.written["bytes"]
+        held = self.keeper._held
+        assert held is not None
+        self.keeper._commit(held, is_worth_it=False)
+        return self.folder.written["bytes"] - before
 
-    def sizes(self) -> dict[str, list[tuple[str, int]]]:
-        """The segments a generation lists."""
-        return {table: [(name, len(self.data[name])) for name in names] for table, names in self.names.items()}
+    def look(self) -> None:
+        """One look at the share, with a refresh when there is something new."""
+        self.keeper._look()
+        assert self.keeper.standing.trouble is None, self.keeper.standing.trouble
 
-    def fetch(self, table: str, name: str) -> bytes:
-        """What the share answers."""
-        return self.data[name]
+    def record(self, first: int, last: int) -> None:
+        """The runs of these numbers, many in one transaction."""
+        for number in range(first, last, 500):
+            self.ledger.record(*(event for one in range(number, min(number + 500, last)) for event in run_events(one)))
 
-    def fold(self, share: Share) -> None:
-        """Fold as an owner does after each commit."""
-        for table, (names, data) in share.folds(self.sizes(), self.fetch).items():
-            self.number += 1
-            new = f"{self.number:010d}-{table}.parquet"
-            at = self.names[table].index(names[0])
-            self.names[table][at : at + len(names)] = [new]
-            self.data[new] = data
-            share.mark_published(None, self.number, folded={table: (names, new)})
+    def runs(self) -> int:
+        """How many it knows."""
+        with self.ledger.reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
 
 
 def cpu_s() -> float:
@@ -94,69 +126,157 @@ def cpu_s() -> float:
     return sum(os.times()[:4])
 
 
-def commit_s(share: Share, ledger: Ledger, shelf: Shelf, first: int) -> tuple[float, float, int]:
-    """The least seconds and processor seconds of five commits of 1,000 new runs, and the bytes of one."""
-    times, efforts, size = [], [], 0
-    for number in range(5):
-        record(ledger, first + number * 1000, first + (number + 1) * 1000)
+def commit_cost(owner: Machine, first: int) -> tuple[float, float, float]:
+    """The median seconds, processor seconds and bytes of a few commits of 1,000 new runs."""
+    times, efforts, sizes = [], [], []
+    for number in range(COMMITS):
+        owner.record(first + number * 1000, first + (number + 1) * 1000)
         started_s, spent_s = time.perf_counter(), cpu_s()
-        size = shelf.publish(share)
+        sizes.append(owner.commit())
         times.append(time.perf_counter() - started_s)
         efforts.append(cpu_s() - spent_s)
-    return min(times), min(efforts), size
+    return statistics.median(times), statistics.median(efforts), statistics.median(sizes)
 
 
-def refresh_s(folder: Path, shelf: Shelf, names: dict[str, list[str]]) -> float:
-    """The least seconds of three first refreshes of an observer."""
-    times = []
-    for number in range(3):
-        with Ledger.open(folder / f"observer-{len(names)}-{number}" / "ledger.sqlite") as ledger:
-            share = Share(ledger, folder)
-            started_s = time.perf_counter()
-            share.hydrate(shelf.number, names, shelf.fetch, owner=TOKEN)
-            times.append(time.perf_counter() - started_s)
-    return min(times)
+def refresh_s(machine: Machine, expected: int) -> tuple[float, float]:
+    """Seconds of a first refresh until the runs are seen, and until their steps and logs are there too."""
+    started_s = time.perf_counter()
+    refresh = threading.Thread(target=machine.look)
+    refresh.start()
+    until(lambda: machine.runs() == expected, timeout_s=60)
+    seen_s = time.perf_counter() - started_s
+    refresh.join()
+    return seen_s, time.perf_counter() - started_s
+
+
+def measure_history(folder: Path) -> None:
+    """Commits on histories of different lengths, and refreshes of an observer from the longest."""
+    (folder / "share").mkdir()
+    owner = Machine("owner", folder)
+    owner.keeper._own()
+    known, base = 0, (0.0, 0.0)
+    for published in HISTORIES:
+        for first in range(known, published, 5_000):
+            owner.record(first, min(first + 5_000, published))
+            owner.commit()
+        if published == HISTORIES[-1]:
+            measure_refresh(folder, owner, published)
+        took_s, spent_s, size = commit_cost(owner, published)
+        base = base if known else (spent_s, size)
+        report(f"commit 1,000 runs on {published:,}", took_s * 1000, 500, "ms", f"{size / 1000:.0f} kB written")
+        report("  its processor time, as a multiple of the first", spent_s / base[0], 1.3, "x")
+        report("  its bytes, as a multiple of the first", size / base[1], 1.1, "x")
+        known = published + COMMITS * 1000
+
+
+def measure_refresh(folder: Path, owner: Machine, known: int) -> None:
+    """An observer's refreshes from all that was published."""
+    held = owner.keeper._held
+    assert held is not None
+    content = sum(segment.size_bytes for segments in held.head.files.values() for segment in segments)
+    report("all that was written, by what is kept", owner.folder.written["bytes"] / content, 8, "x")
+    before = psutil.Process().memory_info().rss
+    assert "pyarrow" not in sys.modules
+    times = [refresh_s(Machine(f"observer-{number}", folder), known) for number in range(3)]
+    report(f"first refresh: {known:,} runs are seen", min(seen_s for seen_s, _ in times), 1, "s")
+    report("first refresh: their steps and logs too", min(s for _, s in times), 4, "s", f"{content / 1e6:.0f} MB")
+    observer = Machine("observer-last", folder)
+    observer.look()
+    report("refresh when nothing has changed", median_s(observer.look, 20) * 1000, 50, "ms")
+    owner.record(10**6, 10**6 + 10)
+    owner.commit()
+    started_s = time.perf_counter()
+    observer.look()
+    assert observer.runs() == known + 10
+    report("refresh of ten new runs", (time.perf_counter() - started_s) * 1000, 500, "ms")
+    grown = (psutil.Process().memory_info().rss - before) / 1e6
+    report("this process grows by, in all refreshes", grown, 20, "MB")
+
+
+def measure_daemon(folder: Path) -> None:
+    """Real daemons with state roots of their own on one folder; heartbeats shortened, the rest as it is."""
+    workspace = Workspace.create(folder / "team")
+    settings = f'[lease]\nheartbeat = "{HEARTBEAT_S:g}s"\nstale_after = "{STALE_AFTER_S:g}s"\ntakeover = "auto"\n'
+    (workspace.root / "config" / "data_engine.toml").write_text(settings)
+    (workspace.root / "flow_modules" / "example.ipynb").unlink()
+    (workspace.root / "flow_modules" / "poll.py").write_text(POLL)
+    (workspace.root / "in").mkdir()
+    made: list[Station] = []
+
+    def station(*, engine: bool = True) -> Station:
+        made.append(Station(f"station-{len(made)}", workspace.root, folder / "stations"))
+        return made[-1].start(engine=engine)
+
+    try:
+        owner = station()
+        report("daemon that owns and publishes, RSS, most in 2,000 runs", publishing_mb(owner, workspace), 85, "MB")
+        time.sleep(2 * HEARTBEAT_S)  # the last commit
+        writes, size = writes_of_idle(workspace.root / ".workspace_state")
+        report("writes of an idle owner on the share", writes, 2, "a beat", f"{size:.0f} bytes a beat")
+        delays = []
+        for _ in range(DEATHS):
+            heir = station(engine=False)
+            until(lambda heir=heir: heir.lease["state"] == "owned" and heir.lease["engine_on"])
+            time.sleep(STALE_AFTER_S / 2)
+            os.kill(owner.pid, signal.SIGKILL)
+            died_s = time.monotonic()
+            until(lambda heir=heir: heir.lease["state"] == "mine" and heir.daemon.get("/status")["engine"]["on"])
+            delays.append(time.monotonic() - died_s)
+            owner.end()
+            owner = heir
+        most_s = STALE_AFTER_S + Limits(HEARTBEAT_S, STALE_AFTER_S).poll_s
+        report(f"owner's death to the next engine, stale_after {STALE_AFTER_S:g} s", max(delays), most_s, "s")
+    finally:
+        for one in made:
+            one.end()
+
+
+def publishing_mb(owner: Station, workspace: Workspace) -> float:
+    """The most memory of the owner's daemon, without its workers, while it runs and publishes 2,000 files."""
+    process, most = psutil.Process(owner.pid), 0
+    for number in range(2000):
+        (workspace.root / "in" / f"{number:04}.txt").write_text("x")
+    while len(owner.daemon.get("/runs", limit=5000)["runs"]) < 2000 or owner.daemon.get("/status")["active_runs"]:
+        most = max(most, process.memory_info().rss)
+        time.sleep(0.02)
+    return most / 1e6
+
+
+def writes_of_idle(folder: Path) -> tuple[float, float]:
+    """Files created or renamed below `folder` for each heartbeat, and their bytes, as the system tells it."""
+    from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
+    from watchdog.observers import Observer as Events
+
+    seen: Counter[str] = Counter()
+
+    class Count(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            if isinstance(event, (FileClosedEvent, FileMovedEvent)):
+                seen["writes" if isinstance(event, FileClosedEvent) else "renames"] += 1
+                seen["beats"] += "leases/" in str(event.dest_path)
+
+    events = Events()
+    events.schedule(Count(), str(folder), recursive=True)
+    events.start()
+    try:
+        time.sleep(IDLE_BEATS * HEARTBEAT_S)
+    finally:
+        events.stop()
+        events.join()
+    lease = next(path for path in (folder / "leases").iterdir() if path.suffix == ".json")
+    assert seen["beats"] > IDLE_BEATS / 2, seen
+    return (seen["writes"] + seen["renames"]) / seen["beats"], lease.stat().st_size
 
 
 def main() -> None:
-    """Print each figure beside its limit."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with Ledger.open(folder / "owner" / "ledger.sqlite") as ledger:
-            share = Share(ledger, folder)
-            shelf = Shelf()
-            known = 0
-            base: tuple[float, int] | None = None
-            for published in (1_000, 10_000, 100_000):
-                for first in range(known, published, 5_000):
-                    record(ledger, first, min(first + 5_000, published))
-                    shelf.publish(share)
-                    shelf.fold(share)
-                took_s, spent_s, size = commit_s(share, ledger, shelf, published)
-                base = base or (spent_s, size)
-                report(f"commit 1,000 runs on {published:,}", took_s * 1000, 500, "ms", f"{size / 1000:.0f} kB")
-                report("  its processor time, as a multiple of the first", spent_s / base[0], 1.3, "x")
-                report("  its bytes, as a multiple of the first", size / base[1], 1.1, "x")
-                known = published + 5_000
-            before = psutil.Process().memory_info().rss
-            assert "pyarrow" not in sys.modules
-            runs = {table: names for table, names in shelf.names.items() if table not in ("step_runs", "logs")}
-            size = sum(len(shelf.data[name]) for names in shelf.names.values() for name in names)
-            report(f"first refresh: {known:,} runs are seen", refresh_s(folder, shelf, runs), 1, "s")
-            whole_s = refresh_s(folder, shelf, shelf.names)
-            report("first refresh: their steps and logs too", whole_s, 4, "s", f"{size / 1e6:.0f} MB")
-            with Ledger.open(folder / "observer-last" / "ledger.sqlite") as other:
-                observer = Share(other, folder)
-                observer.hydrate(shelf.number, shelf.names, shelf.fetch, owner=TOKEN)
-                same_s = median_s(lambda: observer.hydrate(shelf.number, shelf.names, shelf.fetch, owner=TOKEN), 20)
-                report("refresh when nothing has changed", same_s * 1000, 50, "ms")
-                record(ledger, known, known + 10)
-                shelf.publish(share)
-                started_s = time.perf_counter()
-                observer.hydrate(shelf.number, shelf.names, shelf.fetch, owner=TOKEN)
-                report("refresh of ten new runs", (time.perf_counter() - started_s) * 1000, 500, "ms")
-            grown = (psutil.Process().memory_info().rss - before) / 1e6
-            report("this process grows by, in all refreshes", grown, 20, "MB")
+    """Each part that was asked for."""
+    parts: dict[str, Callable[[Path], None]] = {"history": measure_history, "daemon": measure_daemon}
+    asked = sys.argv[1:] or list(parts)
+    if unknown := set(asked) - set(parts):
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
+    for part in asked:
+        with tempfile.TemporaryDirectory() as name:
+            parts[part](Path(name))
     finish()
 
 

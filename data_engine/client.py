@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,16 @@ from typing import Any, Literal, overload
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
+from data_engine.engine.explain import broken_row, flows_of_file, nothing_to_explain, reason_row, rows_at_rest
 from data_engine.engine.home import Home, home
+from data_engine.engine.lookout import Memory
+from data_engine.engine.plan import Rules, Watch, why_blocked
+from data_engine.engine.reasons import ByHand, EngineOff, Running
 from data_engine.engine.run import check_params
 from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, active_runs, status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
+from data_engine.flow.trigger import Poll
 from data_engine.lease.glance import glance, refuse_owned_elsewhere
 from data_engine.lease.status import lease_facts
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
@@ -44,11 +50,7 @@ class Workspace:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not isinstance(path, (str, os.PathLike)) or not str(path).strip():
-            raise WorkspaceError(
-                f"a workspace cannot be {path!r}", where="Workspace(path)", mend="give the path of a workspace folder"
-            )
-        root = Path(path).expanduser().resolve()
+        root = _folder(path, "Workspace(path)").resolve()
         if not is_workspace(root):
             what = (
                 "is a file" if root.is_file() else "has no flow_modules folder" if root.is_dir() else "does not exist"
@@ -67,7 +69,7 @@ class Workspace:
         Raises:
             WorkspaceError: a file is in the way, or the folder cannot be written.
         """
-        return cls(provision_workspace(Path(path)).root)
+        return cls(provision_workspace(_folder(path, "Workspace.create(path)")).root)
 
     @classmethod
     def current(cls) -> Workspace:
@@ -159,7 +161,7 @@ class Workspace:
         "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
         """
         deployments = self.home.deployments()
-        if name not in deployments.deployed():
+        if check_flow_name(name) not in deployments.deployed():
             return "not deployed"
         return deployments.edits().get(name, "as deployed")
 
@@ -175,7 +177,7 @@ class Workspace:
             )
         ledger = self.home.ledger()
         ledger.recover()
-        return Listing(ledger.runs(flow, limit))
+        return Listing(ledger.runs(None if flow is None else check_flow_name(flow), limit))
 
     def run_record(self, run_id: str) -> Run:
         """The run with this id, or with the only id that begins so.
@@ -183,7 +185,7 @@ class Workspace:
         Raises:
             FlowValidationError: there is none.
         """
-        run = self.home.ledger().run(run_id)
+        run = self.home.ledger().run(run_id) if isinstance(run_id, str) else None
         if run is None:
             raise FlowValidationError(
                 f"there is no run {run_id!r} in the history of {self.workspace_id}",
@@ -268,22 +270,53 @@ class Workspace:
     ) -> list[Run] | list[str]:
         """Let the daemon (started if need be) run the deployed flow `name`, once for each source: the ended runs in order.
 
-        A failed run is returned with its status and error, not raised. With `wait=False` the ids of the runs to come.
+        A failed run is returned with its status and error, not raised. With `wait=False` the ids of the runs to come, for
+        `wait()`. Who is interrupted while waiting leaves the runs to the daemon.
 
         Raises:
-            FlowValidationError: no such flow or source, or the module is broken.
+            FlowValidationError: no such flow or source, the module is broken, or `params` are no JSON.
         """
-        body = {"flow": check_flow_name(name), "params": dict(check_params(params))}
+        body: dict[str, Any] = {"flow": check_flow_name(name), "params": _json_params(params)}
         if source is not None:
-            body["source"] = os.fspath(source)
-        daemon = self._daemon(start=True)
-        run_ids: list[str] = daemon.post("/run", body, timeout_s=_LONG_S)["run_ids"]
-        if not wait:
-            return run_ids
-        pending = run_ids
+            body["source"] = _path_text(source, "run(source=...)")
+        run_ids: list[str] = self._daemon(start=True).post("/run", body, timeout_s=_LONG_S)["run_ids"]
+        return self.wait(run_ids) if wait else run_ids
+
+    def wait(self, run_ids: Sequence[str]) -> list[Run]:
+        """The runs that `run(..., wait=False)` asked for, when all have ended, in the order of their ids.
+
+        Whom they wait for is said on standard error.
+
+        Raises:
+            WorkspaceError: the daemon ended before one of them began.
+        """
+        said: set[str] = set()
+        pending, timeout_s = list(run_ids), _QUIET_S
         while pending:
-            pending = daemon.post("/wait", {"run_ids": pending, "timeout_s": 20}, timeout_s=_LONG_S)["pending"]
+            try:
+                daemon = self._running_daemon()
+                body = {"run_ids": pending, "timeout_s": timeout_s}
+                answer = daemon.post("/wait", body, timeout_s=_LONG_S)
+            except WorkspaceError:  # no daemon answers any more
+                self._require_they_ended(pending)
+                break
+            pending, why = answer["pending"], answer["why"]
+            if why is not None and why not in said:
+                said.add(why)
+                print(why, file=sys.stderr)
+            timeout_s = _WAIT_S
         return Listing(self.run_record(run_id) for run_id in run_ids)
+
+    def _require_they_ended(self, run_ids: Sequence[str]) -> None:
+        ledger = self.home.ledger()
+        ledger.recover()
+        lost = [run_id for run_id in run_ids if (run := ledger.run(run_id)) is None or run.status == "started"]
+        if lost:
+            raise WorkspaceError(
+                f"the daemon ended before {len(lost)} of the runs began: what was asked for by hand is not kept",
+                where=str(self.home.local.daemon_log_path),
+                mend="ask for it again; `data-engine runs` shows what did run",
+            )
 
     def stop_run(self, run_id: str) -> None:
         """Ask a run of the daemon to end at its next step, item, or log line.
@@ -302,12 +335,12 @@ class Workspace:
         self._running_daemon().post("/kill-run", {"run_id": run_id})
 
     def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None) -> None:
-        """Hold failed sources no longer: those of `flow`, or only `source`, or all.
+        """Hold failed sources no longer: those of `flow`, or only its `source`, or all.
 
         Raises:
-            FlowValidationError: no daemon runs, or no such flow or source.
+            FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
         """
-        body = {"flow": flow, "source": None if source is None else os.fspath(source)}
+        body = {"flow": flow, "source": None if source is None else _path_text(source, "retry(source=...)")}
         self._running_daemon().post("/retry", body)
 
     def enable(self, name: str) -> None:
@@ -468,15 +501,55 @@ class Workspace:
         return Facts(facts(daemon.post("/lease", {"do": do, **more}, timeout_s=_LONG_S)["lease"]))
 
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Facts]:
-        """Why a flow, or a source file, does or does not run: `flow`, `source` and `reason` of each.
+        """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each.
+
+        A row without a source is about the whole flow.
 
         Raises:
-            FlowValidationError: no daemon runs, or neither a flow nor a source file.
+            FlowValidationError: neither a flow nor a source file.
+
+        Example:
+            >>> import tempfile
+            >>> Workspace.create(tempfile.mkdtemp()).explain("example")[0].reason
+            'runs when somebody asks'
         """
-        subject = os.fspath(flow_or_path)
+        subject = _path_text(flow_or_path, "explain(flow_or_path)")
         if os.sep in subject or Path(subject).exists():
             subject = str(Path(subject).resolve())
-        return Listing(map(Facts, self._running_daemon().get("/explain", subject=subject)["reasons"]))
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):  # it was just leaving
+                return Listing(map(Facts, daemon.get("/explain", timeout_s=_LONG_S, subject=subject)["reasons"]))
+        return Listing(map(Facts, self._explain_at_rest(subject)))
+
+    def _explain_at_rest(self, subject: str) -> list[dict[str, Any]]:
+        """The explanation without a daemon."""
+        standing = self._standing()
+        if subject in standing:
+            return self._reasons_at_rest(standing[subject].entry, None)
+        watches = {name: None if one.entry.flow is None else Watch.of(one.entry.flow) for name, one in standing.items()}
+        rows = []
+        for watch, inside, why in flows_of_file(Path(subject), watches):
+            if why is not None:
+                rows.append(reason_row(watch.flow, subject, why.text))
+            else:
+                rows += self._reasons_at_rest(standing[watch.flow].entry, inside or None)
+        if not rows:
+            raise nothing_to_explain(subject, standing)
+        return rows
+
+    def _reasons_at_rest(self, entry: CatalogEntry, path: str | None) -> list[dict[str, Any]]:
+        if entry.flow is None:
+            return [broken_row(entry.name, entry.error)]
+        ledger, watch = self.home.ledger(), Watch.of(entry.flow)
+        under_way = {run.source for run in active_runs(ledger) if run.flow == entry.name}
+        blocked = why_blocked(watch, switches=ledger.switches(), is_engine_on=False)
+        if isinstance(watch.trigger, Poll) and blocked is not None:
+            memory = Memory(ledger.source_states(entry.name), ledger.outputs(entry.name))
+            rules = Rules.of(self.home.settings())
+            return rows_at_rest(watch, memory, rules, blocked, path=path, under_way=under_way)
+        why = Running() if under_way else ByHand() if watch.trigger.mode == "manual" else blocked
+        return [reason_row(entry.name, None, (why or EngineOff()).text)]
 
     def _switch(self, name: str, is_enabled: bool) -> None:
         daemon = self._daemon()
@@ -523,6 +596,8 @@ class Workspace:
 
 
 _LONG_S = 60.0
+_QUIET_S = 1.0
+_WAIT_S = 20.0
 _daemons: dict[Path, DaemonClient] = {}
 
 
@@ -565,3 +640,30 @@ def discover_flows(*, data_root: str | os.PathLike[str] | None = None) -> tuple[
 
 def _workspace(data_root: str | os.PathLike[str] | None) -> Workspace:
     return Workspace.current() if data_root is None else Workspace(data_root)
+
+
+def _folder(path: object, where: str) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or not str(path).strip() or "\0" in str(path):
+        raise WorkspaceError(f"a workspace cannot be {path!r}", where=where, mend="give the path of a workspace folder")
+    return Path(path).expanduser()
+
+
+def _path_text(path: object, where: str) -> str:
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise FlowValidationError(f"{path!r} is no path", where=where, mend="give a text or a pathlib.Path")
+    return text
+
+
+def _json_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a daemon can be sent: it and its workers are other processes."""
+    checked = dict(check_params(params))
+    try:
+        json.dumps(checked)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FlowValidationError(
+            f"params cannot be sent to the daemon: {error}",
+            where="params=",
+            mend="give texts, numbers, true, false, null, lists and mappings of them; a date as text",
+        ) from error
+    return checked

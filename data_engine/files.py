@@ -1,11 +1,12 @@
 """Files another process may read: atomic replace, exclusive create, durable writes, bounded retries.
 
 Reference: POSIX rename(2) replaces its target atomically; on Windows `os.replace` fails with WinError 5, 32 or 33
-while anything has the target open, so it is tried again for a bounded time.
+while anything has the target open, on an SMB mount of Linux with EBUSY, so it is tried again for a bounded time.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -103,12 +104,12 @@ def _create_without_link(target: Path, text: str, mode: int) -> bool:
 
 
 def replace_file(fresh: Path, target: Path) -> None:
-    """`os.replace`, tried again for up to 0.8 s while a reader on Windows has the target open."""
+    """`os.replace`, tried again for up to 0.8 s while a reader on Windows or on SMB has the target open."""
     for delay_s in _RETRY_DELAYS_S:
         try:
             os.replace(fresh, target)
         except OSError as error:
-            if getattr(error, "winerror", None) not in _SHARING_VIOLATIONS:
+            if getattr(error, "winerror", None) not in _SHARING_VIOLATIONS and error.errno != errno.EBUSY:
                 raise
             time.sleep(delay_s)
         else:

@@ -237,6 +237,12 @@ def _settings(ws: Workspace, args: Args) -> Any:
     }
 
 
+def _reload(ws: Workspace, args: Args) -> str:
+    """Whoever reads the modules looks every second by itself; this is for a drive that tells of changes late."""
+    os.listdir(ws.layout.flow_modules_dir)
+    return "Reloaded flow definitions."
+
+
 def _set_interpreter(ws: Workspace, args: Args) -> str:
     text = str(args.get("path") or "").strip()
     ws.set_interpreter(text or None)
@@ -337,6 +343,7 @@ _IN_WORKSPACE: dict[str, Callable[[Workspace, Args], Any]] = {
     "clear_debug": _clear_debug,
     "inspect": _inspect,
     "new_flow": _new_flow,
+    "reload": _reload,
     "settings": _settings,
     "set_interpreter": _set_interpreter,
 }

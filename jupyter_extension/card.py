@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from jupyter_extension.marks import Mark, icon_svg
 
-_SHORT = 44
+_SHORT = 24
 
 MOST_ROWS = 20
 """Tables in a cell hold so many rows; the rest is counted."""
@@ -215,18 +215,18 @@ STYLE = (
     "max-width:100%;padding:2px 0 4px}"
     f"@media(prefers-color-scheme:dark){{.de-card{{{_colours(True)}}}}}"
     ".de-card *{box-sizing:border-box}"
-    ".de-edge-bad{border-left:3px solid var(--de-bad);padding-left:12px}"
-    ".de-edge-warn{border-left:3px solid var(--de-warn);padding-left:12px}"
-    ".de-good{color:var(--de-good)}.de-bad{color:var(--de-bad)}.de-warn{color:var(--de-warn)}"
-    ".de-live{color:var(--de-accent)}.de-idle{color:var(--de-dim)}"
-    ".de-head{display:flex;flex-wrap:wrap;align-items:baseline;gap:2px 12px;margin:0 0 4px}"
-    ".de-title{font-weight:600;font-size:14px;overflow-wrap:anywhere}"
-    ".de-fact{color:var(--de-dim)}.de-faint{color:var(--de-dim)}"
-    ".de-icon{flex:none;vertical-align:-1px;overflow:visible}"
-    ".de-mark{display:inline-flex;align-items:baseline;gap:6px}.de-mark .de-icon,.de-note .de-icon{position:relative;top:1px}"
-    ".de-picture{overflow-x:auto}.de-picture svg{display:block}"
-    ".de-note{display:flex;gap:8px;align-items:baseline;margin:4px 0}.de-mend{color:var(--de-dim)}"
-    ".de-code{font:12px var(--de-mono);overflow-wrap:anywhere}"
+    ".de-card.de-edge-bad{border-left:3px solid var(--de-bad);padding-left:12px}"
+    ".de-card.de-edge-warn{border-left:3px solid var(--de-warn);padding-left:12px}"
+    ".de-card .de-good{color:var(--de-good)}.de-card .de-bad{color:var(--de-bad)}.de-card .de-warn{color:var(--de-warn)}"
+    ".de-card .de-live{color:var(--de-accent)}.de-card .de-idle{color:var(--de-dim)}"
+    ".de-card .de-head{display:flex;flex-wrap:wrap;align-items:baseline;gap:2px 12px;margin:0 0 4px}"
+    ".de-card .de-title{font-weight:600;font-size:14px;overflow-wrap:anywhere}"
+    ".de-card .de-fact{color:var(--de-dim)}.de-card .de-faint{color:var(--de-dim)}"
+    ".de-card .de-icon{flex:none;vertical-align:-1px;overflow:visible}"
+    ".de-card .de-mark{display:inline-flex;align-items:baseline;gap:6px}.de-card .de-mark .de-icon,.de-card .de-note .de-icon{position:relative;top:1px}"
+    ".de-card .de-picture{overflow-x:auto}.de-card .de-picture svg{display:block}"
+    ".de-card .de-note{display:flex;gap:8px;align-items:baseline;margin:4px 0}.de-card .de-mend{color:var(--de-dim)}"
+    ".de-card .de-code{font:12px var(--de-mono);overflow-wrap:anywhere}"
     ".de-card a.de-code{color:var(--de-accent)}"
     ".de-card .de-pairs{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 16px;margin:2px 0 4px;padding:0}"
     ".de-card .de-pairs dt{color:var(--de-dim);font-weight:400;margin:0;padding:0;float:none;display:block}"
@@ -234,18 +234,18 @@ STYLE = (
     ".de-card .de-lines{font:12px/1.5 var(--de-mono);color:var(--de-fg);background:var(--de-soft);margin:4px 0;"
     "padding:6px 10px;border-radius:2px;overflow-x:auto;white-space:pre}"
     ".de-card summary{cursor:pointer;color:var(--de-dim);margin:4px 0 0}"
-    ".de-scroll{overflow-x:auto}"
+    ".de-card .de-scroll{overflow-x:auto}"
     ".de-card .de-table{border-collapse:collapse;margin:2px 0;font-size:13px;table-layout:auto;width:auto;border:none}"
-    ".de-card .de-table th,.de-card .de-table td{text-align:left!important;vertical-align:baseline;padding:3px 20px 3px 0;"
+    ".de-card .de-table th,.de-card .de-table td{text-align:left!important;vertical-align:baseline;padding:3px 12px 3px 0;"
     "border:none;border-bottom:1px solid var(--de-line);white-space:nowrap;max-width:560px;background:none;line-height:1.5;"
     "font-variant-numeric:tabular-nums}"
     ".de-card .de-table th{font-weight:500;color:var(--de-dim);white-space:nowrap;font-size:12px}"
     ".de-card .de-table .de-right{text-align:right!important;white-space:nowrap}"
-    ".de-card .de-table .de-wrap{white-space:normal;min-width:200px}"
+    ".de-card .de-table .de-wrap{white-space:normal;min-width:110px}"
     ".de-card .de-table tbody tr{background:none!important}"
     ".de-card .de-table tbody tr:hover{background:var(--de-soft)!important}"
     ".de-card .de-table tbody tr:last-child td{border-bottom:none}"
-    ".de-more{color:var(--de-dim);font-size:12px}"
+    ".de-card .de-more{color:var(--de-dim);font-size:12px}"
     "</style>"
 )
 

@@ -80,14 +80,13 @@ class FlowView:
     runs: tuple[RunView, ...]
     files: tuple[FileView, ...]
     files_note: str | None
-    deployment: str
     diff: Mapping[str, tuple[str, ...]]
     error: Mapping[str, Any] | None
     error_cells: tuple[Mapping[str, Any], ...]
 
 
 def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
-    """The flow with its newest runs, its files and its deployment.
+    """The flow with its newest runs, its files and the cells that differ from what is deployed.
 
     Raises:
         FlowValidationError: there is no such flow.
@@ -109,7 +108,6 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         runs=tuple(run_view(run) for run in runs),
         files=files,
         files_note=note,
-        deployment=ws.deployment(name),
         diff={str(cell): tuple(lines) for cell, lines in ws.home.deployments().diff(name).items()},
         error=error,
         error_cells=tuple(cells_of(" ".join(filter(None, (error or {}).values())))),
@@ -160,7 +158,9 @@ def debug_frames(ws: Workspace) -> list[dict[str, Any]]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             facts = json.loads(path.read_text(encoding="utf-8"))["debug"]
             names = ("flow_name", "step_name", "run_id", "source_path", "artifact_kind", "saved_at_utc", "rows")
-            found.append({name: facts.get(name) for name in names} | {"path": facts["artifact_path"]})
+            saved = str(facts["artifact_path"])
+            label = Path(saved).stem.split("__")[3:] or [""]
+            found.append({name: facts.get(name) for name in names} | {"path": saved, "label": label[0]})
     return sorted(found, key=lambda one: str(one["saved_at_utc"]), reverse=True)
 
 
@@ -186,12 +186,23 @@ def _entry(ws: Workspace, name: str) -> dict[str, Any]:
 
 
 def _about(entry: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    options = entry["options"]
     rows = [
         ("Flow", entry["name"]),
         ("Group", entry["group"]),
         ("Mode", entry["mode"]),
         ("Runs", None if entry["trigger"] == "-" else entry["trigger"]),
         ("Source", entry["source"]),
+        ("Extensions", ", ".join(options.get("extensions") or ())),
+        ("Settle", f"{options['settle']:g} s" if "settle" in options else None),
+        (
+            "Runs as",
+            {"individual": "one run for each file", "batch": "one run for all files"}.get(options.get("run_as", ""))
+            if entry["source"]
+            else None,
+        ),
+        ("Max parallel", options.get("max_parallel")),
+        ("Catch up", options.get("catch_up") if entry["mode"] == "schedule" else None),
         ("Target", entry["mirror"]),
         ("Module", entry["path"]),
     ]

@@ -5,11 +5,14 @@ Run as `python -m jupyter_extension.inspector`: one JSON request a line on stand
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 1000
 MOST_DISTINCT = 500
+MOST_EXPORTED = 100_000
 MOST_TEXT_BYTES = 200_000
 _TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".arrow", ".feather", ".ipc")
 _EXCEL = (".xlsx", ".xls", ".xlsm", ".xlsb")
@@ -33,7 +37,8 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
 
     A table's page has `columns` ({name, dtype}), `rows` of texts, numbers and None, `total` (rows that pass) and `offset`.
     `sort` is a list of [column, is_descending]; `filters` a list of {column, op, value}; `distinct` names a column whose
-    values are wanted instead. Text has `text`; anything else a `note`.
+    values are wanted instead, and with `export` all rows that pass come as an Excel file (`base64`). Text has `text`;
+    anything else a `note`.
 
     Raises:
         FlowValidationError: the file cannot be read, or a filter does not fit its column.
@@ -53,7 +58,10 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         chosen = frame.filter(*(_condition(schema, one) for one in request.get("filters") or ()))
         if column := request.get("distinct"):
             return facts | _distinct(chosen, str(column))
-        return facts | {"kind": "table", "sheets": sheets} | _page(chosen, schema, request)
+        if request.get("export"):
+            return facts | _exported(_ordered(chosen, schema, request))
+        has_quak = find_spec("quak") is not None
+        return facts | {"kind": "table", "sheets": sheets, "has_quak": has_quak} | _page(chosen, schema, request)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         if isinstance(error, FlowValidationError):
             raise
@@ -94,17 +102,38 @@ def _scan(path: Path, sheet: Any) -> tuple[pl.LazyFrame, list[str]]:
     return _excel[key].lazy(), [wanted, *(name for name in names if name != wanted)]
 
 
+def _ordered(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any]) -> pl.LazyFrame:
+    sort = [(str(name), bool(down)) for name, down in request.get("sort") or () if name in schema]
+    if not sort:
+        return frame
+    names, downs = zip(*sort, strict=True)
+    return frame.sort(*names, descending=list(downs), nulls_last=True, maintain_order=False)
+
+
+def _exported(frame: pl.LazyFrame) -> dict[str, Any]:
+    """The rows as an Excel file; columns a sheet has no type for are written as text."""
+    import polars as pl
+
+    rows = frame.head(MOST_EXPORTED + 1).collect()
+    is_cut, rows = len(rows) > MOST_EXPORTED, rows.head(MOST_EXPORTED)
+    plain = (pl.String, pl.Boolean, pl.Date, pl.Time)
+    as_text = [
+        pl.col(name).map_elements(_nested_text, return_dtype=pl.String)
+        for name, dtype in rows.schema.items()
+        if not (dtype.is_numeric() or dtype in plain or (isinstance(dtype, pl.Datetime) and dtype.time_zone is None))
+    ]
+    book = io.BytesIO()
+    rows.with_columns(as_text).write_excel(book, autofit=len(rows) <= 10_000)
+    said = f"Saved {len(rows):,} row{'' if len(rows) == 1 else 's'}" + (": only the first ones." if is_cut else ".")
+    return {"kind": "file", "base64": base64.b64encode(book.getvalue()).decode(), "said": said}
+
+
 def _page(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any]) -> dict[str, Any]:
     import polars as pl
 
     offset = max(int(request.get("offset", 0)), 0)
     limit = min(max(int(request.get("limit", 200)), 1), MOST_ROWS)
-    sort = [(str(name), bool(down)) for name, down in request.get("sort") or () if name in schema]
-    ordered = frame
-    if sort:
-        names, downs = zip(*sort, strict=True)
-        ordered = frame.sort(*names, descending=list(downs), nulls_last=True, maintain_order=False)
-    total, page = pl.collect_all([frame.select(pl.len()), ordered.slice(offset, limit)])
+    total, page = pl.collect_all([frame.select(pl.len()), _ordered(frame, schema, request).slice(offset, limit)])
     return {
         "columns": [{"name": name, "dtype": str(dtype)} for name, dtype in schema.items()],
         "rows": [[_shown(value) for value in row] for row in page.rows()],

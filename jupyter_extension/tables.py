@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from jupyter_extension.brief import brief
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.marks import Mark, mark_of, reason_mark
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
+from jupyter_extension.view import short_error
 
 _MOST_ERRORS = 3
 
@@ -29,10 +31,10 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             mark_of(run.status),
             run.flow,
             _file(run.source),
-            local_time(run.started_at_utc),
+            _without_year(run.started_at_utc),
             seconds(run.elapsed_s),
             Code(run.run_id[:8], run.run_id),
-            _first_line(run.error or run.cause),
+            _first_error(run.error or run.cause),
         )
         for run in runs[:MOST_ROWS]
     ]
@@ -49,7 +51,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
 def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
     """The steps of one run by time, with their outputs and errors."""
     rows = [
-        (mark_of(step.status), step.label, seconds(step.elapsed_s), _file(step.output_path), _first_line(step.error))
+        (mark_of(step.status), step.label, seconds(step.elapsed_s), _file(step.output_path), _first_error(step.error))
         for step in steps
     ]
     columns = ("Status", "Step", "Time", "Output", "Error")
@@ -148,14 +150,15 @@ def status_card(status: Mapping[str, Any]) -> Card:
 
 def _flow_row(flow: Mapping[str, Any]) -> tuple[Cell, ...]:
     last = flow["last_run"]
-    reason = "" if flow["reason"] in _TOLD else _first_line(flow["reason"])
+    is_told = flow["reason"] in _TOLD or (flow["next_run_utc"] and flow["reason"].startswith("next at"))
+    reason = "" if is_told else _first_line(flow["reason"])
     return (
         flow["name"],
         Faint(flow["group"] or ""),
         mark_of(flow["state"]),
-        local_time(flow["next_run_utc"]),
+        _to_minute(flow["next_run_utc"]),
         mark_of(last["status"]) if last else "",
-        Faint(local_time(last["started_at_utc"])) if last else "",
+        Faint(_to_minute(last["started_at_utc"])) if last else "",
         "; ".join(filter(None, [reason, flow.get("edit")])),
     )
 
@@ -172,7 +175,7 @@ def _lease_words(lease: Mapping[str, Any]) -> str:
 
 def reasons_card(reasons: Sequence[Mapping[str, Any]]) -> Card:
     """What `explain` says, a line for each candidate or tick."""
-    rows = [(one["flow"], _file(one["source"]), reason_mark(one["reason"])) for one in reasons[: 5 * MOST_ROWS]]
+    rows = [(one["flow"], _file(one["source"]), _reason(one["reason"])) for one in reasons[: 5 * MOST_ROWS]]
     shown = table(("Flow", "Source", "Reason"), rows, total=len(reasons))
     return Card("Why it runs, or does not", (), (shown,))
 
@@ -226,6 +229,23 @@ def _level(level: str) -> Cell:
 def _file(path: str | None) -> Cell:
     """The name of a file, its whole path as the tip."""
     return "" if path is None else Code(path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path, path)
+
+
+def _without_year(utc: str) -> str:
+    return local_time(utc)[len("2026-") :]
+
+
+def _to_minute(utc: str | None) -> str:
+    return "" if utc is None else _without_year(utc)[: len("01-05 06:30")]
+
+
+def _reason(text: str) -> Mark:
+    return replace(reason_mark(text), word=short_error(text))
+
+
+def _first_error(words: str | None) -> str:
+    """The first line of an error, without the flow and the source that stand beside it."""
+    return short_error(_first_line(words))
 
 
 def _first_line(words: object) -> str:

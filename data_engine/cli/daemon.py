@@ -15,8 +15,10 @@ from data_engine.cli.options import (
     say_settings_warnings,
     source_from_shell,
 )
+from data_engine.cli.outcome import Failed
 from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
 from data_engine.errors import FlowValidationError
+from data_engine.lease.status import lease_lines
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -135,7 +137,21 @@ def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: M
         raise FlowValidationError(
             "which flow?", where="data-engine run", mend="name it: data-engine run NAME; `data-engine list` shows them"
         )
-    runs: list[Any] = ws.run(name, source=source, params=params)
+    try:
+        run_ids: list[Any] = ws.run(name, wait=False, source=source, params=params)
+    except FlowValidationError as error:
+        if any(flow["name"] == name and flow["state"] == "broken" for flow in ws.status()["flows"]):
+            raise Failed(error) from error
+        raise
+    try:
+        runs = ws.wait(run_ids)
+    except FlowValidationError as error:
+        raise Failed(error) from error
+    except KeyboardInterrupt:
+        what = f"run {run_ids[0][:8]} goes" if len(run_ids) == 1 else f"{len(run_ids)} runs go"
+        raise KeyboardInterrupt(
+            f"interrupted here only: {what} on in the daemon; `data-engine status` shows what runs, `data-engine stop-run RUN` ends it"
+        ) from None
     failed = [run for run in runs if run.status != "success"]
     if as_json:
         print_json({"runs": [run.as_dict() for run in runs]})
@@ -165,8 +181,16 @@ def _tell_status(ws: Workspace, as_json: bool) -> int:
         return 0
     daemon, engine = found["daemon"], found["engine"]
     say(f"{found['workspace_id']}  {found['workspace_root']}")
-    say(f"daemon   {'running, pid ' + str(daemon['pid']) if daemon['running'] else 'not running'}")
+    ending = ", ends when its running work is done" if daemon["ending"] else ""
+    say(f"daemon   {'running, pid ' + str(daemon['pid']) if daemon['running'] else 'not running'}{ending}")
     say(f"engine   {'on' if engine['on'] else 'off'}")
+    for number, line in enumerate(lease_lines(found["lease"])):
+        say(f"{'' if number else 'lease':<8} {line}")
+    if (trouble := found["trouble"]) is not None:
+        say(f"trouble  {trouble['what']}", style="red")
+        for part in ("where", "mend"):
+            if trouble[part]:
+                say(f"         {part}: {trouble[part]}")
     say("")
     shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
     for flow in found["flows"]:

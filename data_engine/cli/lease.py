@@ -9,6 +9,7 @@ import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import print_json, say
+from data_engine.lease.status import lease_lines
 
 
 def make_app() -> typer.Typer:
@@ -69,5 +70,6 @@ def _tell(lease: Mapping[str, Any], as_json: bool) -> int:
     if as_json:
         print_json(lease)
     else:
-        say(lease["words"])
+        for line in lease_lines(lease):
+            say(line)
     return 0

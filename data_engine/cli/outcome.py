@@ -62,7 +62,7 @@ def _facts(error: BaseException) -> dict[str, str | None]:
     if isinstance(error, FlowValidationError):
         return error.as_dict()
     if isinstance(error, KeyboardInterrupt):
-        return {"what": "interrupted", "where": None, "mend": None}
+        return {"what": str(error) or "interrupted", "where": None, "mend": None}
     if isinstance(error, FlowStoppedError):
         return {"what": str(error), "where": None, "mend": None}
     if _is_usage_error(error):

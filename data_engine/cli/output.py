@@ -191,8 +191,7 @@ def _lenient(stream: TextIO | None, lost: list[OSError]) -> TextIO:
         io.BufferedWriter(_OpenEnd(descriptor, lost, closefd=False)),
         encoding=stream.encoding,
         errors="replace",
-        line_buffering=stream.line_buffering,
-        write_through=stream.write_through,
+        line_buffering=stream.line_buffering or stream.write_through,  # PYTHONUNBUFFERED: there is a buffer below now
     )
 
 

@@ -42,6 +42,7 @@ _GARBAGE_THRESHOLD = (
     20_000  # what is known of a hundred thousand files is no garbage; looking for some costs more than it
 )
 _IDLE_LOOK_S = 1.0
+_PLACE_LOOK_S = 4.0
 _GONE_S = 86400.0
 _GONE_IDLE_S = 60.0
 _HERE, _GONE, _OTHER = "is there", "is gone", "is another workspace now"
@@ -150,7 +151,7 @@ async def _until_idle(daemon: Daemon, requests: DaemonRequests, where: Home, end
 
     A workspace that is gone may lie on a share that comes back: an engine that is on waits for it for a day, others a minute.
     """
-    busy_s = there_s = time.monotonic()
+    busy_s = there_s = look_s = time.monotonic()
     place = _HERE
     looking: asyncio.Future[str] | None = None
     while not ending.is_set():
@@ -166,7 +167,8 @@ async def _until_idle(daemon: Daemon, requests: DaemonRequests, where: Home, end
             if found != place:
                 log.log(logging.INFO if found == _HERE else logging.ERROR, "%s %s", where.layout.root, found)
             place = found
-        if looking is None:  # a share that hangs holds up this look, and nothing else
+        if looking is None and now_s >= look_s:  # a share that hangs holds up this look, and nothing else
+            look_s = now_s + _PLACE_LOOK_S
             looking = asyncio.ensure_future(asyncio.to_thread(_look_at_place, where))
         if place != _GONE:
             there_s = now_s
@@ -177,11 +179,11 @@ async def _until_idle(daemon: Daemon, requests: DaemonRequests, where: Home, end
 
 def _look_at_place(where: Home) -> str:
     """What is where the workspace was, in a few words."""
-    if not where.layout.flow_modules_dir.is_dir():
-        return _GONE
     try:
+        if not where.layout.flow_modules_dir.is_dir():
+            return _GONE
         return _HERE if keep_identity(where.layout, where.local.identity) else _OTHER
-    except WorkspaceError as error:
+    except (WorkspaceError, OSError) as error:
         return f"is not quite there: {error}"
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from data_engine.daemon.environment import without_kernel
 from data_engine.daemon.messages import Frames, Message, encode
 from data_engine.daemon.sessions import MARK, create_time_of, end_session
 from data_engine.daemon.worker import WHERE_SIGNAL
@@ -321,14 +322,7 @@ def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
         >>> sorted(environment_of_workers({"PATH": "/bin", "JPY_SESSION_NAME": "a.ipynb", "MPLBACKEND": "agg"}))
         ['DATA_ENGINE_WORKER', 'MPLBACKEND', 'PATH']
     """
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith(("JPY_", "JUPYTER_", "IPYTHON", "PYDEVD_"))
-        and not (name == "MPLBACKEND" and value.startswith("module://"))
-        and name != "DATA_ENGINE_NOTEBOOK"
-    }
-    return kept | {MARK: "1"}
+    return without_kernel(environment) | {MARK: "1"}
 
 
 def cause_of_death(status: int, *, lacked_memory: bool) -> str:

@@ -18,6 +18,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, Workspac
 from data_engine.workspace.layout import LocalLayout
 
 API = "/v1"
+MAX_BODY_BYTES = 1_000_000
 PING_S = 5.0
 
 
@@ -85,6 +86,12 @@ class DaemonClient:
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
         payload = None if body is None else json.dumps(body).encode()
+        if payload is not None and len(payload) > MAX_BODY_BYTES:
+            raise FlowValidationError(
+                f"the request has {len(payload):,} bytes, and a daemon takes {MAX_BODY_BYTES:,}",
+                where=path.strip("/"),
+                mend="put large values into a file, and give its path",
+            )
         with self._lock:  # whoever waits long for an answer keeps its own connection, and nobody else
             connection = self._kept.pop() if self._kept else None
         try:

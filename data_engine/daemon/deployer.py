@@ -122,7 +122,8 @@ class Deployer:
                 self._told[set_id] = {entry.name: entry for entry in await self.describe(root / set_id)}
             entry = self._told[set_id].get(name)
             if entry is not None:
-                flows[name] = Deployed(entry, root / set_id, self._edit(name, moves.get(name)))
+                edit = await asyncio.to_thread(self._edit, name, moves.get(name))
+                flows[name] = Deployed(entry, root / set_id, edit)
         for name, entry in entries.items():
             if name not in flows:
                 flows[name] = Deployed(entry, None)

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ from data_engine.engine.home import Home
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Due, Rules, Watch, why_blocked
 from data_engine.engine.reasons import GroupRun, Reason, WaitingForGroup, WaitingForWorker
-from data_engine.engine.status import ActiveRun
+from data_engine.engine.status import ActiveRun, active_runs
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
@@ -52,9 +52,10 @@ from data_engine.notebook.catalog import CatalogEntry, entry_of_message
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_BEAT_S = 1.0
+_BEAT_S = 2.0
 _GROUP_RETRY_S = 0.2
 _PRUNE_EVERY_S = 3600.0
+_RELEASE_RETRY_S = 2.0
 _TELL_AFTER_S = 0.02
 _TROUBLE_PAUSE_S = 1.0
 _WRITE_PATIENCE_S = 0.5
@@ -148,7 +149,8 @@ class Daemon:
         self._recalled = {flow: states for flow, states in self._recalled.items() if flow in self._watchers}
         self.ready.set()
         self.tell()
-        self._spawn(self._beat())
+        self._spawn(self._every_beat(self._look_at_the_share))
+        self._spawn(self._every_beat(self._see_what_changed))
 
     def _recall(self) -> None:
         """Read what is known of many sources while a worker looks at the modules."""
@@ -156,7 +158,12 @@ class Daemon:
             for flow in self.home.deployments().deployed():
                 self._recalled[flow] = self.ledger.source_states(flow)
 
-    def _memory(self, flow: str) -> Memory:
+    def memory(self, flow: str) -> Memory:
+        """What is known of the flow's sources.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
         states = self._recalled.pop(flow, None)
         return Memory(self.ledger.source_states(flow) if states is None else states, self.ledger.outputs(flow))
 
@@ -214,15 +221,22 @@ class Daemon:
         for flow in self.deployer.flows:
             self._watch(flow, frees_held=by_person)
 
-    async def _beat(self) -> None:
+    async def _look_at_the_share(self) -> None:
+        await asyncio.to_thread(self.home.refresh_settings)
+        if await self.deployer.refresh():
+            self._flows_changed()
+
+    async def _see_what_changed(self) -> None:
+        self._notice_others()
+        self._see_whether_trouble_is_over()
+        self._give_up_when_idle()
+        self._prune()
+
+    async def _every_beat(self, deed: Callable[[], Awaitable[None]]) -> None:
+        """Do it again and again; a share that hangs holds up only what looks at it."""
         while not self.is_stopping:
             try:
-                if await self.deployer.refresh():
-                    self._flows_changed()
-                self._notice_others()
-                self._see_whether_trouble_is_over()
-                self._give_up_when_idle()
-                self._prune()
+                await deed()
             except FlowValidationError as error:
                 log.warning("%s", error)
             except Exception:
@@ -289,13 +303,14 @@ class Daemon:
     async def _release_when_done(self) -> None:
         while self._jobs:
             await self.wait_for_change(1.0)
-        try:
-            await self.ownership.release()
-        except FlowValidationError as error:
-            log.warning("%s", error)
-        finally:
-            self.ownership.is_releasing = False
-            self.tell()
+        while self.ownership.is_held:
+            try:
+                await self.ownership.release()
+            except FlowValidationError as error:  # a share that is away; what was agreed is done when it is back
+                log.warning("%s", error)
+                await asyncio.sleep(_RELEASE_RETRY_S)
+        self.ownership.is_releasing = False
+        self.tell()
 
     def _wind_down(self, why: str, *, stop: bool) -> None:
         self._turn_off()
@@ -330,6 +345,11 @@ class Daemon:
         watcher = self._watchers.get(flow)
         return None if watcher is None else watcher.next_utc
 
+    def is_new_to(self, flow: str) -> bool:
+        """Whether the flow is watched, and nobody knows yet when it comes next."""
+        watcher = self._watchers.get(flow)
+        return watcher is not None and not isinstance(watcher.watching, Lookout) and watcher.why is None
+
     def why(self, flow: str) -> Reason | None:
         """What planning said last of the flow as a whole: its next slot, a slot that is held, a source out of reach."""
         watcher = self._watchers.get(flow)
@@ -355,6 +375,18 @@ class Daemon:
         if not self._workers.free():
             return WaitingForWorker()
         return WaitingForGroup(work.group) if is_held_elsewhere else None
+
+    def why_none_began(self, run_ids: Collection[str]) -> str | None:
+        """Whom these runs, asked for by hand, wait for; None when one of them runs or is about to."""
+        work = next((work for work in self._desk.waiting() if work.item.run_id in run_ids), None)
+        if work is None or any(run_id in self.active for run_id in run_ids):
+            return None
+        own = tuple(
+            GroupRun(run.flow, run.run_id, os.getpid()) for run in self.active.values() if run.group == work.group
+        )
+        others = active_runs(self.ledger, but_of=os.getpid())
+        why = WaitingForGroup(work.group, own) if own else self.why_waiting(work.flow, others)
+        return why.text if why is not None else None if self._trouble is None else self._trouble.what
 
     def _watch(self, flow: str, *, frees_held: bool) -> None:
         watch = self.watch_of(flow)
@@ -387,7 +419,7 @@ class Daemon:
                 )
             return Lookout(
                 watch,
-                read=lambda: self._memory(watch.flow),
+                read=lambda: self.memory(watch.flow),
                 rules=Rules.of(settings),
                 frees_held=frees_held,
                 events=self._file_events,

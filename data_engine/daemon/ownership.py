@@ -220,8 +220,11 @@ def keeper_of(where: Home, daemon_id: str) -> Keeper:
     Raises:
         WorkspaceError: this machine's name or the id of its lock cannot be kept.
     """
-    settings = where.settings().lease
-    limits = Limits(settings.heartbeat_s, settings.stale_after_s)
+
+    def limits() -> Limits:
+        settings = where.settings().lease
+        return Limits(settings.heartbeat_s, settings.stale_after_s)
+
     name = machine_id()
     host_name = name if os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() else socket.gethostname()
     lock = lock_id(where.local.daemon_lock_path.with_suffix(".id"))
@@ -231,7 +234,7 @@ def keeper_of(where: Home, daemon_id: str) -> Keeper:
         OsFolder(where.layout.workspace_state_dir),
         me,
         workspace=where.local.identity,
-        limits=limits,
+        limits=limits(),
         holds_lock=lambda: True,  # the daemon holds it for its life
         known=max(0, share.known_generation),
     )

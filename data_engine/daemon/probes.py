@@ -100,12 +100,15 @@ def replace_under_a_reader(
     def read() -> None:
         while not ended.is_set():
             saw["reads"] += 1
+            began_s = time.monotonic()
             try:
                 saw["torn"] += target.read_bytes() not in contents
             except FileNotFoundError:
                 saw["absent"] += 1
             except OSError:
-                continue  # Windows, in the instant of the replacement: no news
+                pass  # Windows, in the instant of the replacement: no news
+            # Where an open file cannot be replaced, a reader that never pauses would keep it for itself.
+            ended.wait(3 * (time.monotonic() - began_s))
 
     reader = threading.Thread(target=read)
     reader.start()

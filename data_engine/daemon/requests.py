@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Mapping
@@ -11,13 +12,14 @@ from typing import Any
 
 from data_engine.daemon.loop import Daemon
 from data_engine.daemon.server import Answer
-from data_engine.daemon.telling import daemon_status, flow_reasons, reason_row
-from data_engine.engine.plan import why_no_candidate
+from data_engine.daemon.telling import daemon_status, flow_reasons
+from data_engine.engine.explain import flows_of_file, nothing_to_explain, reason_row
 from data_engine.engine.status import DaemonFacts
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 
 LONGEST_WAIT_S = 30.0
+_FIRST_LOOKS_S = 0.5
 
 
 class DaemonRequests:
@@ -96,27 +98,15 @@ class DaemonRequests:
         daemon = self.daemon
         if subject in daemon.deployer.flows:
             return {"reasons": await flow_reasons(daemon, subject)}
-        path = Path(subject)
+        watches = {flow: daemon.watch_of(flow) for flow in daemon.deployer.flows}
         found = []
-        for flow in sorted(daemon.deployer.flows):
-            watch = daemon.watch_of(flow)
-            if watch is not None and watch.trigger.source is not None and path.is_relative_to(watch.trigger.source):
-                inside = path.relative_to(watch.trigger.source).as_posix()
-                why = why_no_candidate(watch, inside)
-                if why is not None:
-                    found.append(reason_row(flow, str(path), why.text))
-                    continue
-                reasons = await flow_reasons(daemon, flow)
-                found += [one for one in reasons if one["source"] in (str(path), None)] or [
-                    reason_row(flow, str(path), "no such file was seen")
-                ]
+        for watch, inside, why in flows_of_file(Path(subject), watches):
+            if why is not None:
+                found.append(reason_row(watch.flow, subject, why.text))
+            else:
+                found += await flow_reasons(daemon, watch.flow, inside or None)
         if not found:
-            known = ", ".join(sorted(daemon.deployer.flows)) or "none"
-            raise FlowValidationError(
-                f"{subject!r} is neither a flow nor a file of any flow's source",
-                where="explain",
-                mend=f"name a flow ({known}) or a path under a source folder",
-            )
+            raise nothing_to_explain(subject, daemon.deployer.flows)
         return {"reasons": found}
 
     # -- commands --------------------------------------------------------------------------------------------------
@@ -128,6 +118,7 @@ class DaemonRequests:
         if _flag(given, "on"):
             self._require_future()
             await self.daemon.start_engine()
+            await self._until_next_runs_are_known()
         else:
             await self.daemon.stop_engine()
         return self._status()
@@ -144,7 +135,7 @@ class DaemonRequests:
         return {"run_ids": await self.daemon.run(_text(given, "flow"), None if source is None else str(source), params)}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Those of `run_ids` that have ended, at the latest after `timeout_s` (30 s at most)."""
+        """Those of `run_ids` that have ended, at the latest after `timeout_s` (30 s at most); `why` none of the others runs."""
         self._noticed()
         run_ids = given.get("run_ids")
         if not isinstance(run_ids, list) or not all(isinstance(one, str) for one in run_ids):
@@ -155,7 +146,8 @@ class DaemonRequests:
             left_s = until_s - time.monotonic()
             if not pending or left_s <= 0:
                 ended = [run for one in run_ids if one not in pending and (run := self.daemon.ledger.run(one))]
-                return {"ended": [run.as_dict() for run in ended], "pending": pending}
+                why = self.daemon.why_none_began(pending)
+                return {"ended": [run.as_dict() for run in ended], "pending": pending, "why": why}
             await self.daemon.wait_for_change(left_s)
 
     async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +162,10 @@ class DaemonRequests:
         """Hold failed sources no longer."""
         self._noticed()
         await self.daemon.ready.wait()
-        self.daemon.retry(given.get("flow"), given.get("source"))
+        flow = None if given.get("flow") is None else _text(given, "flow")
+        source = None if given.get("source") is None else _text(given, "source")
+        self._require_retry_means_something(flow, source)
+        self.daemon.retry(flow, source)
         return {}
 
     async def enable(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -268,6 +263,40 @@ class DaemonRequests:
                 "the daemon is ending: it only waits for its running work",
                 where=f"pid {os.getpid()}",
                 mend="wait until it has ended and start it again, or end it now with `data-engine kill`",
+            )
+
+    async def _until_next_runs_are_known(self) -> None:
+        """So that whoever starts the engine is told when each schedule comes; a slow share is not waited for."""
+        until_s = time.monotonic() + _FIRST_LOOKS_S
+        while time.monotonic() < until_s and any(self.daemon.is_new_to(flow) for flow in self.daemon.deployer.flows):
+            await asyncio.sleep(0.01)
+
+    def _require_retry_means_something(self, flow: str | None, source: str | None) -> None:
+        daemon = self.daemon
+        if source is not None and flow is None:
+            raise FlowValidationError(
+                "the source says which file, but not of which flow", where="retry", mend="name the flow too"
+            )
+        daemon.ownership.require_not_elsewhere()
+        if flow is not None:
+            mode = daemon.good_flow(daemon.deployed(flow)).mode
+            if mode == "manual":
+                raise FlowValidationError(
+                    f"{flow} runs when somebody asks: nothing of it is held",
+                    where="retry",
+                    mend=f"run it: data-engine run {flow}",
+                )
+            if not daemon.ledger.switches().get(flow, True):
+                raise FlowValidationError(
+                    f"{flow} is disabled: nothing of it runs by itself",
+                    where="retry",
+                    mend=f"data-engine enable {flow}, or run it by hand: data-engine run {flow}",
+                )
+        if not daemon.is_engine_on:
+            raise FlowValidationError(
+                "the engine is off: nothing is tried again before it is started",
+                where="retry",
+                mend="start it with `data-engine start`, which tries whatever is held",
             )
 
     def _run(self, run_id: str) -> Run:

@@ -15,10 +15,9 @@ import tornado.iostream
 import tornado.netutil
 import tornado.web
 
-from data_engine.daemon.control import API
+from data_engine.daemon.control import API, MAX_BODY_BYTES
 from data_engine.errors import FlowValidationError
 
-MAX_BODY_BYTES = 1_000_000
 IDLE_CONNECTION_S = 3600
 SLOW_BODY_S = 10
 STREAM_SILENCE_S = 15

@@ -8,31 +8,34 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from data_engine import __version__
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.environment import without_kernel
 from data_engine.engine.home import Home
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.locks import OsLock
+from data_engine.workspace.layout import is_workspace
 
 WAIT_S = 20.0
 _POLL_S = 0.01
-_KERNEL_VARIABLES = ("JPY_", "JUPYTER", "IPYTHON", "MPLBACKEND", "COLAB_", "VSCODE_")
 
 
 def start_daemon(home: Home, *, interpreter: str | None = None) -> DaemonClient:
     """A client of the workspace's daemon, which is started when none runs; it answers when this returns.
 
     It outlives the interrupt, restart and end of the process that starts it. An idle daemon of another version of this
-    package is replaced; a busy one is kept, which is said on standard error. One that is ending is waited for. Workers of a
+    package is replaced; a busy one is kept, which is said on standard error. One whose workspace was moved away under it is
+    replaced by one that works in the new place. One that is ending is waited for. Workers of a
     daemon that is started run with `interpreter` when nobody has chosen one; without it with the one recorded before.
 
     Raises:
         WorkspaceError: it cannot start; the message holds what it said, or what its log says.
     """
     client = _answering(home)
-    if client is not None and client.endpoint.version == __version__:
+    if client is not None and _fits(client, home):
         return client
     if client is not None:
         client.close()
@@ -41,7 +44,7 @@ def start_daemon(home: Home, *, interpreter: str | None = None) -> DaemonClient:
         raise _failed(home, "another process has been starting it for too long")
     try:
         client = _settled(home)
-        if client is None or (client.endpoint.version != __version__ and _replaced(client, home)):
+        if client is None or (not _fits(client, home) and _replaced(client, home)):
             return _spawn(home, interpreter)
         return client
     finally:
@@ -55,6 +58,16 @@ def _answering(home: Home) -> DaemonClient | None:
         return client
     client.close()
     return None
+
+
+def _fits(client: DaemonClient, home: Home) -> bool:
+    return client.endpoint.version == __version__ and not _was_left_behind(client, home)
+
+
+def _was_left_behind(client: DaemonClient, home: Home) -> bool:
+    """Whether the workspace is not where the daemon looks for it any more: it was moved, or mounted elsewhere."""
+    root = Path(client.endpoint.workspace_root)
+    return root != home.layout.root and not is_workspace(root)
 
 
 def _settled(home: Home) -> DaemonClient | None:
@@ -86,7 +99,13 @@ def _why_it_stays(home: Home) -> str:
 
 
 def _replaced(client: DaemonClient, home: Home) -> bool:
-    """End a daemon of another version when it is idle; whether it is gone."""
+    """End a daemon of another version when it is idle, or one whose workspace was moved; whether it is gone."""
+    if _was_left_behind(client, home):
+        print(
+            f"the daemon (pid {client.endpoint.pid}) is ended: {client.endpoint.workspace_root} is gone",
+            file=sys.stderr,
+        )
+        return _ended(client, home)
     status = client.get("/status")
     own = [run for run in status.get("active_runs", ()) if run.get("in_daemon", True)]
     if own or status.get("engine", {}).get("on") or not status.get("daemon", {}).get("idle", True):
@@ -96,6 +115,10 @@ def _replaced(client: DaemonClient, home: Home) -> bool:
             file=sys.stderr,
         )
         return False
+    return _ended(client, home)
+
+
+def _ended(client: DaemonClient, home: Home) -> bool:
     client.post("/shutdown")
     client.close()
     return wait_until_gone(home, WAIT_S)
@@ -122,7 +145,7 @@ def _spawn(home: Home, interpreter: str | None) -> DaemonClient:
     local = home.local
     local.runtime_dir.mkdir(parents=True, exist_ok=True)
     said = local.runtime_dir / "daemon-start.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_KERNEL_VARIABLES)}
+    environment = without_kernel(os.environ)
     with said.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_engine.daemon.loop import Daemon
+from data_engine.engine.explain import broken_row, reason_row, rows_at_rest, source_rows
 from data_engine.engine.lookout import Lookout
-from data_engine.engine.plan import why_blocked
-from data_engine.engine.reasons import ByHand, NoFiles, Reason, Running
+from data_engine.engine.plan import Rules, why_blocked
+from data_engine.engine.reasons import ByHand, Reason, Running
 from data_engine.engine.status import (
     ActiveRun,
     DaemonFacts,
@@ -20,10 +21,8 @@ from data_engine.engine.status import (
     active_runs,
     status_of,
 )
+from data_engine.flow.trigger import Poll
 from data_engine.model import utc_text
-
-MOST_REASONS = 1000
-"""Of one flow; a folder may hold a hundred thousand files."""
 
 
 def daemon_status(daemon: Daemon, facts: DaemonFacts) -> dict[str, Any]:
@@ -83,26 +82,27 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
     ]
 
 
-async def flow_reasons(daemon: Daemon, name: str) -> list[dict[str, Any]]:
-    """Why each source of the flow, or the flow as a whole, does or does not run: the values planning goes by, as texts.
+async def flow_reasons(daemon: Daemon, name: str, path: str | None = None) -> list[dict[str, Any]]:
+    """Why each source of the flow, or the one at `path` inside it, or the flow as a whole, does or does not run.
 
     Raises:
         LedgerError: the history cannot be read.
     """
     watch = daemon.watch_of(name)
     if watch is None:
-        error = daemon.deployer.flows[name].entry.error
-        return [reason_row(name, None, f"broken: {error.what if error else 'unknown'}")]
+        return [broken_row(name, daemon.deployer.flows[name].entry.error)]
     others = active_runs(daemon.ledger, but_of=os.getpid())
     running = [run for run in [*own_runs(daemon), *others] if run.flow == name]
     waiting = daemon.why_waiting(name, others)
     blocked = why_blocked(
         watch, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on, owner=daemon.ownership.owner
     )
-    looking = daemon.watching(name)
+    looking, under_way = daemon.watching(name), {run.source for run in running}
     if blocked is None and isinstance(looking, Lookout):
-        under_way = {run.source for run in running}
-        return await asyncio.to_thread(_source_rows, looking, waiting, under_way)
+        return await asyncio.to_thread(source_rows, looking, path=path, waiting=waiting, under_way=under_way)
+    if blocked is not None and isinstance(watch.trigger, Poll):
+        memory, rules = daemon.memory(name), Rules.of(daemon.home.settings())
+        return await asyncio.to_thread(rows_at_rest, watch, memory, rules, blocked, path=path, under_way=under_way)
     reasons: Sequence[Reason | None]
     if running or waiting is not None:
         reasons = [Running() if running else None, waiting]
@@ -110,22 +110,3 @@ async def flow_reasons(daemon: Daemon, name: str) -> list[dict[str, Any]]:
         reasons = [ByHand() if watch.trigger.mode == "manual" else blocked or daemon.why(name)]
     texts = [one.text for one in reasons if one is not None] or ["about to be looked at"]
     return [reason_row(name, None, text, daemon.next_utc(name)) for text in texts]
-
-
-def reason_row(flow: str, source: str | None, text: str, next_run_utc: str | None = None) -> dict[str, Any]:
-    """One line of an explanation."""
-    return {"flow": flow, "source": source, "reason": text, "next_run_utc": next_run_utc}
-
-
-def _source_rows(lookout: Lookout, waiting: Reason | None, under_way: set[str | None]) -> list[dict[str, Any]]:
-    root, flow = lookout.root, lookout.watch.flow
-    rows: list[dict[str, Any]] = []
-    for verdict in lookout.verdicts():
-        if len(rows) == MOST_REASONS:
-            break
-        source = str(root / verdict.key.path) if verdict.key is not None and verdict.key.path else str(root)
-        why: Reason = verdict.why
-        if isinstance(why, Running) and waiting is not None and source not in under_way:
-            why = waiting
-        rows.append(reason_row(flow, source, why.text))
-    return rows or [reason_row(flow, str(root), NoFiles().text)]

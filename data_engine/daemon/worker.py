@@ -187,6 +187,7 @@ class Worker:
         self._begun = 0
         try:
             os.chdir(self._home.layout.flow_modules_dir)
+            self._home.refresh_settings()
             modules = self._modules_in(job.content)
             flow = modules.load(find_module(modules, job.flow or "")).flow
         except BaseException as raised:

@@ -5,6 +5,7 @@ Network drives tell nobody about what other machines do, so they get no events; 
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -81,6 +82,8 @@ class FileEvents:
         from watchdog.observers import Observer
 
         if self._observer is None:
+            # What it says of its own threads is for whoever has set logging up, not for standard error.
+            logging.getLogger("watchdog").addHandler(logging.NullHandler())
             self._observer = Observer()
             self._observer.daemon = True
             self._observer.start()

@@ -25,7 +25,8 @@ from data_engine.workspace.settings import WorkspaceSettings, load_settings
 class Home:
     """One workspace as this machine sees it.
 
-    With `keeps_settings` (the daemon and its workers) the last good settings are worked with while their file is wrong.
+    With `keeps_settings` (the daemon and its workers) the last good settings are worked with while their file is wrong, and
+    the file is looked at only by `refresh_settings`: a share that hangs holds up nobody else.
     """
 
     layout: WorkspaceLayout
@@ -33,19 +34,27 @@ class Home:
     keeps_settings: bool = False
 
     def settings(self) -> WorkspaceSettings:
-        """The workspace's settings, read again when their file changed.
+        """The workspace's settings, read again when their file changed; with `keeps_settings` those read last.
 
         Raises:
             SettingsError: the file holds something it cannot mean, and no earlier ones are kept.
         """
-        _, good, error = self._read_settings()
+        _, good, error = self._last_settings()
         if error is not None and not self.keeps_settings:
             raise copy.copy(error)
         return good
 
     def settings_error(self) -> WorkspaceError | None:
         """What the settings file holds that it cannot mean; None when all is well."""
-        return self._read_settings()[2]
+        return self._last_settings()[2]
+
+    def refresh_settings(self) -> None:
+        """Read the settings again if their file changed."""
+        self._read_settings()
+
+    def _last_settings(self) -> _Settings:
+        known = _settings.get(self.layout.root) if self.keeps_settings else None
+        return self._read_settings() if known is None else known
 
     def _read_settings(self) -> _Settings:
         path = self.layout.settings_path
@@ -55,7 +64,7 @@ class Home:
         except OSError:
             signature = None
         known = _settings.get(self.layout.root)
-        if known is not None and signature is None and not self.layout.root.is_dir():
+        if known is not None and signature is None and not _is_there(self.layout.root):
             return known  # the share is away, not the file
         if known is None or known[0] != signature:
             try:
@@ -108,6 +117,13 @@ def home(root: Path) -> Home:
             layout = WorkspaceLayout(root)
             known = _homes[root] = Home(layout, local_layout(layout))
         return known
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # a share that fails, and says how
+        return False
 
 
 def forget_homes() -> None:

@@ -32,7 +32,7 @@ from data_engine.engine.plan import (
     matches,
     state_after,
 )
-from data_engine.engine.reasons import Done, NeedsHash, RetryLater, Running, Settling, Unreachable
+from data_engine.engine.reasons import Done, Looks, NeedsHash, RetryLater, Running, Settling, Unreachable
 from data_engine.engine.scanner import Scan, Scanner
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
@@ -48,6 +48,7 @@ from data_engine.model import (
     utc_text,
 )
 
+_PART_S = 0.1
 _SHARE_OF_TIME = 10
 _SHARE_WITH_EVENTS = 100
 _LONGEST_STRETCH_S = 300.0
@@ -110,8 +111,13 @@ class Lookout:
         self._watched: tuple[Path, bool, tuple[int, int]] | None = None
         self._has_hints_since_scan = False
         self._is_first_scan = True
+        self._parts: Iterator[Scan] | None = None
+        self._scan_began_s = 0.0
+        self._has_changed = False
+        self._has_events = False
         self._has_listened = False
         self._trusts_events = True
+        self._took_s = 0.0
         self._states = SourceStates(watch.flow)
         self._outputs: set[str] = set()
         self._only_read: set[str] = set()
@@ -160,14 +166,20 @@ class Lookout:
         if len(hints) > _MOST_HINTS:
             self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
             hints = set()
-        if now_s >= self._next_scan_s:
+        was_in_parts = self._parts is not None
+        if was_in_parts or now_s >= self._next_scan_s:
             self._scan(now_s)
+            if not was_in_parts:
+                hints = set()
+        if self._parts is not None:
+            self._hints.extend(hints)  # they may be of what the scan has passed already
         elif hints and self.unreachable is None:
             self._take(self._scanner.look_at(hints))
         due = [] if self.unreachable is not None else self._judge_open()
-        if not self._has_listened and not due:
+        if not self._has_listened and not due and self._parts is None:
             self._has_listened = True
-            self._tend_events()
+            if self._tend_events():  # what came between the first scan and now was seen by neither
+                self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
         # Listening to a large folder takes a while to begin; what the first scan found need not wait for it.
         self.next_look_s = min([self._next_scan_s, *self._deadlines()]) if self._has_listened else now_s
         return due
@@ -176,12 +188,35 @@ class Lookout:
         """The path inside the source root of what was handed over, as the drive spells it; "" is a batch or a single file."""
         return "" if due.key is None else self._handed_names.get(due.key, due.key.path)
 
-    def verdicts(self) -> Iterator[Verdict]:
-        """Why each candidate is due or not, and for a batch its folder; as planned, from the last look."""
+    @property
+    def next_scan_s(self) -> float:
+        """When the folder is looked through next, on the clock it was given."""
+        return self._next_scan_s
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a look through the folder has begun and not ended: a first one is made in parts."""
+        return self._parts is not None
+
+    @property
+    def looks(self) -> Looks:
+        """How often the folder is looked through."""
+        return Looks(self.cadence_s, self._took_s, self._watched is not None)
+
+    def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
+        """Why each candidate is due or not, and for a batch its folder; as planned, from the last look.
+
+        With the `path` of one inside the root only that one's; nothing when no such file was seen.
+        """
         if self.unreachable is not None:
-            yield NotDue(self.watch.key(""), self.unreachable)
+            yield NotDue(self.watch.key(path or ""), self.unreachable)
             return
         now_s = self._clock()
+        if path:
+            signature, key = self._scanner.signature(path), self._key(path)
+            named = self._scanner.files() if signature is None else [(path, signature)]
+            yield from (self._verdict(name, one, now_s) for name, one in named if self._key(name) == key)
+            return
         verdicts = [self._verdict(name, signature, now_s) for name, signature in self._scanner.files()]
         yield from verdicts
         if self._is_batch and self._scanner.signature("") is None:
@@ -195,27 +230,41 @@ class Lookout:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def _scan(self, now_s: float) -> None:
-        has_events = self._has_listened and self._tend_events()
-        found = self._scanner.scan()
-        took_s = self._clock() - now_s
-        if not self._is_first_scan and not self._has_hints_since_scan and (found.seen or found.gone):
+        """Scan all, or a part of a first scan: what it has found by then need not wait for the rest."""
+        if self._parts is None:
+            self._scan_began_s, self._has_changed, self.troubles = now_s, False, {}
+            self._has_events = self._has_listened and self._tend_events()
+            self._parts = self._scanner.scan_by_folder(newest_first=self._is_first_scan)
+        for found in self._parts:
+            self._has_changed = self._has_changed or bool(found.seen or found.gone)
+            self.troubles |= found.troubles
+            if "" in found.troubles:
+                break
+            self._take(found)
+            if self._is_first_scan and not self._is_batch and self._clock() >= now_s + _PART_S:
+                return
+        self._parts = None
+        self._end_scan()
+
+    def _end_scan(self) -> None:
+        now_s = self._scan_began_s
+        took_s = self._took_s = self._clock() - now_s
+        if not self._is_first_scan and not self._has_hints_since_scan and self._has_changed:
             self._trusts_events = False
         self._is_first_scan, self._has_hints_since_scan = not self._has_listened, False
         pause_s = took_s * (_SHARE_OF_TIME - 1)
         self._may_scan_s = now_s + took_s + pause_s
         pause_s = max(self._trigger.interval_seconds, pause_s)
-        if has_events and self._trusts_events:
+        if self._has_events and self._trusts_events:
             pause_s = max(pause_s, min(took_s * (_SHARE_WITH_EVENTS - 1), _LONGEST_STRETCH_S))
         self.cadence_s = took_s + pause_s
         self._next_scan_s = now_s + self.cadence_s
-        self.troubles = found.troubles
-        if "" in found.troubles:
+        if "" in self.troubles:
             if self.unreachable is None:
-                self.unreachable = Unreachable(utc_text(self._wall()), found.troubles[""])
+                self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""])
             self._is_first_scan = True
             return
         self.unreachable = None
-        self._take(found)
 
     def _take(self, found: Scan) -> None:
         now_s = self._clock()

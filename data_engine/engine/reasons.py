@@ -276,6 +276,21 @@ class NotYet:
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """How often a poll flow's folder is looked through, as measured; `wakes` when file events come in between."""
+
+    every_s: float
+    took_s: float = 0.0
+    wakes: bool = False
+
+    @property
+    def text(self) -> str:
+        events = ", and when a file changes" if self.wakes else ""
+        slow = f" (a look takes {_lasting(self.took_s)})" if self.took_s >= _SLOW_LOOK_S else ""
+        return f"looks every {_lasting(self.every_s)}{events}{slow}"
+
+
+@dataclass(frozen=True, slots=True)
 class ByHand:
     """A manual flow runs when somebody asks."""
 
@@ -381,6 +396,22 @@ WhyNot: TypeAlias = (
     | HeldSlot
 )
 Reason: TypeAlias = WhyDue | WhyNot
+
+
+_SLOW_LOOK_S = 0.5
+
+
+def _lasting(seconds: float) -> str:
+    """A duration in words.
+
+    Example:
+        >>> _lasting(0.503), _lasting(40.2), _lasting(300), _lasting(5400)
+        ('0.5 s', '40 s', '5 min', '1.5 h')
+    """
+    for size_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size_s:
+            return f"{seconds / size_s:.2g} {unit}"
+    return f"{seconds:.2g} s"
 
 
 def _shown(utc: str | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -56,8 +57,8 @@ class Scanner:
         """Every candidate as it was last seen."""
         if self._single is not None:
             yield "", self._single
-        for prefix, folder in self._folders.items():
-            for name, signature in folder.files.items():
+        for prefix, folder in list(self._folders.items()):  # copies: who explains asks while a scan goes on
+            for name, signature in list(folder.files.items()):
                 yield prefix + name, signature
 
     def signature(self, path: str) -> Signature | None:
@@ -74,21 +75,38 @@ class Scanner:
 
     def scan(self) -> Scan:
         """Look at everything."""
+        whole = Scan({}, [], {})
+        for found in self.scan_by_folder():
+            whole.seen.update(found.seen)
+            whole.gone.extend(found.gone)
+            whole.troubles.update(found.troubles)
+        return whole
+
+    def scan_by_folder(self, *, newest_first: bool = False) -> Iterator[Scan]:
+        """Look at everything, folder after folder, and give what each look found, if anything.
+
+        `newest_first` takes first the subfolder in which a name was added or removed last: there new files are.
+        """
         found = Scan({}, [], {})
         try:
             facts = os.stat(self.root)
         except OSError as error:
             found.troubles[""] = _reason(error)
-            return found
-        if stat.S_ISDIR(facts.st_mode):
-            if self._single is not None:
-                self._single = None
-                found.gone.append("")
-            self._walk([""], found, only_new=False)
-        else:
+            yield found
+            return
+        if not stat.S_ISDIR(facts.st_mode):
             self._drop("", found)
             self._see_single(facts, found)
-        return found
+            yield found
+            return
+        if self._single is not None:
+            self._single = None
+            found.gone.append("")
+        for _ in self._walk([""], found, only_new=False, newest_first=newest_first):
+            if found.seen or found.gone or found.troubles:
+                yield Scan(found.seen.copy(), found.gone.copy(), found.troubles.copy())
+                for part in found:
+                    part.clear()
 
     def look_at(self, paths: Iterable[str]) -> Scan:
         """Look at these files and folders only: absolute paths under the root, that an event named.
@@ -139,7 +157,7 @@ class Scanner:
                 prefix = _split(prefix[:-1])[0]
             if prefix and os.path.isdir(self.path(prefix)):
                 self._folders[_split(prefix[:-1])[0]].children.add(prefix)
-                self._walk([prefix], found, only_new=True)
+                deque(self._walk([prefix], found, only_new=True), maxlen=0)
             return
         folder = self._folders[prefix]
         try:
@@ -154,7 +172,7 @@ class Scanner:
         if stat.S_ISDIR(facts.st_mode):
             if not os.path.islink(path):
                 folder.children.add(f"{name}/")
-                self._walk([f"{name}/"], found, only_new=True)
+                deque(self._walk([f"{name}/"], found, only_new=True), maxlen=0)
         elif stat.S_ISREG(facts.st_mode) and self._is_wanted(last):
             signature = Signature(facts.st_size, facts.st_mtime_ns)
             if folder.files.get(last) != signature:
@@ -165,7 +183,8 @@ class Scanner:
         if signature != self._single:
             self._single = found.seen[""] = signature
 
-    def _walk(self, prefixes: list[str], found: Scan, *, only_new: bool) -> None:
+    def _walk(self, prefixes: list[str], found: Scan, *, only_new: bool, newest_first: bool = False) -> Iterator[None]:
+        """Look through the folders and those below them; a pause after each."""
         while prefixes:
             prefix = prefixes.pop()
             folder = self._folders.get(prefix)
@@ -178,11 +197,20 @@ class Scanner:
                 if prefix and isinstance(error, FileNotFoundError):
                     continue  # gone since its parent was read: the parent's next listing says so
                 found.troubles[prefix] = _reason(error)
+                yield
                 continue
             for gone in before - children:
                 self._drop(gone, found)
             folder.children = children
-            prefixes.extend(children - before if only_new else children)
+            below = children - before if only_new else children
+            prefixes.extend(sorted(below, key=self._changed_ns) if newest_first else below)
+            yield
+
+    def _changed_ns(self, prefix: str) -> int:
+        try:
+            return os.stat(self.path(prefix)).st_mtime_ns
+        except OSError:
+            return 0
 
     def _read(self, prefix: str, folder: _Folder, found: Scan) -> set[str]:
         """Compare one folder with what is known of it; the prefixes of its subfolders."""

@@ -1,7 +1,8 @@
 """The shared folder as the protocol sees it, whether a drive is fit for it, and what this machine is known by.
 
 References: RFC 1813 RENAME and rename(2): a folder is renamed atomically and never onto a filled one; NFS answers ESTALE
-where a file was replaced by another client; on Windows a name that anything has open cannot be replaced or removed yet.
+where a file was replaced by another client; on Windows, and with EBUSY on an SMB mount of Linux, a name that anything has
+open cannot be replaced or removed yet.
 """
 
 from __future__ import annotations
@@ -190,9 +191,17 @@ def sync_client(path: Path) -> str | None:
             return client
     for folder in (path, *path.parents):
         for mark, client in _CLIENT_MARKS.items():
-            if os.path.lexists(folder / mark):
+            if os.path.lexists(folder / mark) and mark in _listed(folder):
                 return client
     return None
+
+
+def _listed(folder: Path) -> list[str]:
+    """The names that are really there; where hosts are mounted when they are asked for, any name seems to be."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def host_id() -> str:
@@ -242,19 +251,19 @@ def _system_id() -> str:
 
 
 def _patient(action: Callable[[], _T], *, except_taken: Path | None = None) -> _T:
+    """`action`, tried again for a while where somebody has the name open; not where `except_taken` is there."""
     for delay_s in (*_RETRY_DELAYS_S, None):
         try:
             return action()
-        except PermissionError:
-            is_taken = except_taken is not None and except_taken.exists()
-            if delay_s is None or os.name != "nt" or is_taken:
+        except OSError as error:
+            if error.errno == errno.ESTALE:
+                if delay_s is None:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from error
+                continue
+            is_open = error.errno == errno.EBUSY or (os.name == "nt" and isinstance(error, PermissionError))
+            if delay_s is None or not is_open or (except_taken is not None and except_taken.exists()):
                 raise
             time.sleep(delay_s)
-        except OSError as error:
-            if error.errno != errno.ESTALE:
-                raise
-            if delay_s is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from error
     raise AssertionError("the last try returns or raises")
 
 

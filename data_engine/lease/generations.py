@@ -237,23 +237,37 @@ class Generations:
                 break
             remove(self.folder, path_of(number))  # raises when it cannot be removed: then the next number stays, too
 
-    def newest_readable(self, numbers: list[int]) -> Entry:
-        """The newest entry that can be read.
+    def newest_readable(self, numbers: list[int]) -> tuple[Entry, list[int]]:
+        """The newest entry that can be read, and the newer numbers whose entry is not found.
 
         Raises:
             NewerFormat: one was written by a newer Data Engine.
             Damaged: there is none.
         """
+        missing = []
         for number in reversed(numbers):
             try:
                 found = self.look(number)
             except FileNotFoundError:
+                missing.append(number)
                 continue
             if isinstance(found, NewerFormat):
                 raise found
             if isinstance(found, Entry):
-                return found
+                return found, missing
         raise Damaged("no generation can be read")
+
+    def give_up(self, number: int) -> None:
+        """Let the missing entry of `number` be missing for ever. An exclusive create tells what a cache cannot.
+
+        Raises:
+            Lost: it is there after all, or all of it is gone: what was seen is out of date.
+            OSError: the share is away, full or read-only.
+        """
+        try:
+            self.folder.write(f"{path_of(number)}/entry.json", b"lost\n")
+        except (FileExistsError, FileNotFoundError):
+            raise Lost(f"generation {number} is not as it was seen") from None
 
     def _check_unchanged(self, number: int, expected: Entry | None) -> None:
         try:

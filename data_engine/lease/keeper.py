@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -66,7 +67,8 @@ class Standing:
 class Keeper:
     """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread whenever `standing` changed.
 
-    `unfit` says, once, before anything is claimed, why nobody can own a workspace in this place.
+    `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says, once,
+    before anything is claimed, why nobody can own a workspace in this place.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Keeper:
         observer: Observer,
         share: Share,
         me: Identity,
-        limits: Limits,
+        limits: Callable[[], Limits],
         *,
         unfit: Callable[[], str | None] = lambda: None,
         takes_over_by_itself: Callable[[], bool] = lambda: False,
@@ -82,10 +84,11 @@ class Keeper:
         clock: Callable[[], float] = boot_clock,
     ) -> None:
         self.me = me
-        self.limits = limits
+        self.limits = observer.limits
         self.standing = Standing()
         self._observer = observer
         self._share = share
+        self._read_limits = limits
         self._find_unfit = unfit
         self._unfit: str | None = None
         self._is_probed = False
@@ -98,6 +101,7 @@ class Keeper:
         self._wishes: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._engine_on: bool | None = None
         self._brought_home: str | None = None
+        self._troubles: dict[str, str] = {}
         self._commits = 0
         self._dropped_s = NEVER
         self._wants_control = False
@@ -218,7 +222,9 @@ class Keeper:
             deed()
         except Exception:
             log.exception("the share's thread")
-            self._look_due_s = self._clock() + self.limits.retry_s
+            later_s = self._clock() + self.limits.retry_s
+            self._look_due_s = max(self._look_due_s, later_s)
+            self._beat_due_s, self._commit_due_s = max(self._beat_due_s, later_s), max(self._commit_due_s, later_s)
 
     def _next_due_s(self) -> float:
         if self._held is None:
@@ -235,7 +241,7 @@ class Keeper:
             self._look()
         if self._held is None and self._wants_control and now_s >= self._repeat_due_s:
             self._repeat_due_s = now_s + self.limits.request_repeat_s
-            self._on_the_share(self._observer.repeat_request)
+            self._on_the_share("request", self._observer.repeat_request)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -254,7 +260,7 @@ class Keeper:
     def _refresh(self, view: View) -> None:
         """Bring home what the newest generation holds, for people to see."""
         if view.top is not None and view.top.nonce != self._brought_home:
-            self._on_the_share(self._bring_home)
+            self._on_the_share("refresh", self._bring_home)
 
     def _bring_home(self, *, mine: bool = False) -> None:
         for _ in range(_TRIES):
@@ -283,7 +289,7 @@ class Keeper:
         is_given = view.state == "available" and (top.handoff_to == self.me.machine_id or self._wants_control)
         is_silent = view.state == "stale" and (self._wants_control or (self._takes_over() and top.engine_on))
         if is_given or is_silent or view.state == "mine":
-            self._on_the_share(lambda: self._claim(view))
+            self._on_the_share("claim", lambda: self._claim(view))
 
     # -- owning -------------------------------------------------------------------------------------------------------
 
@@ -302,7 +308,7 @@ class Keeper:
             except LeaseOutcome as lost:  # somebody was quicker, or it is not known: the next look tells
                 log.info("the claim did not succeed: %s", lost)
             except OSError as error:
-                self._tell(trouble=f"the shared folder cannot be written: {error}")
+                self._note("claim", f"the shared folder cannot be written: {error}")
                 raise self._not_here(str(error)) from error
             else:
                 return
@@ -321,6 +327,8 @@ class Keeper:
 
     def _claim(self, view: View) -> None:
         self._require_fit()
+        with suppress(FlowValidationError):  # settings that cannot be read are told elsewhere; the last ones hold on
+            self.limits = self._observer.limits = self._read_limits()
         held = self._observer.claim(view)
         self._remember()
         self._view = replace(view, state="mine", top=held.head)
@@ -333,7 +341,8 @@ class Keeper:
         self._look_due_s = now_s + self.limits.poll_s
         self._engine_on = None
         log.info("this machine owns the workspace: token %s", held.token)
-        self._tell(trouble=None)
+        self._troubles.clear()
+        self._tell()
 
     def _not_here(self, why: str = "") -> OwnedElsewhereError:
         status = self._lease_status()
@@ -356,17 +365,20 @@ class Keeper:
             return
         except (InDoubt, Damaged, OSError) as error:
             self._beat_due_s = self._clock() + self.limits.retry_s
-            self._tell(trouble=f"the heartbeat cannot be written: {error}")
+            self._note("heartbeat", f"the heartbeat cannot be written: {error}")
             return
         self._beat_due_s = self._clock() + self.limits.heartbeat_s
-        self._tell(trouble=None)
+        self._note("heartbeat", None)
 
     def _lose(self, fenced: Fenced) -> None:
         self._held = None
-        by = "" if fenced.entry is None else fenced.entry.by.shown
+        entry = fenced.entry
         log.warning("this machine does not own the workspace any more: %s", fenced)
         self._look_due_s = self._clock()
-        self._tell(lost_to=by or "somebody else")
+        self._troubles.clear()
+        is_given_up = entry is not None and entry.kind == "release" and entry.by.daemon_id == self.me.daemon_id
+        by = "somebody else" if entry is None else entry.by.shown
+        self._tell(lost_to=None if is_given_up else by)  # a release whose answer was lost took nothing from us
 
     # -- publishing -----------------------------------------------------------------------------------------------------
 
@@ -382,9 +394,9 @@ class Keeper:
         except Fenced as fenced:
             self._lose(fenced)
         except (InDoubt, Damaged, OSError, LedgerError) as error:
-            self._tell(trouble=f"the history cannot be published: {error}")
+            self._note("history", f"the history cannot be published: {error}")
         else:
-            self._tell(trouble=None)
+            self._note("history", None)
 
     def _commit(self, held: HeldLease, *, is_worth_it: bool) -> None:
         """Publish what is new, if anything is; more than a segment takes follows at once."""
@@ -406,7 +418,7 @@ class Keeper:
         self._brought_home = entry.nonce
         self._commits += 1
         if self._commits % _COLLECT_EVERY == 0:
-            self._on_the_share(held.collect)
+            self._on_the_share("collect", held.collect)
 
     def _folds(self, head: Entry) -> dict[str, Fold]:
         sizes = {table: [(one.name, one.size_bytes) for one in rows] for table, rows in head.files.items()}
@@ -436,16 +448,17 @@ class Keeper:
             self._lose(fenced)
             return
         except (LeaseOutcome, OSError, LedgerError) as error:
-            self._tell(trouble=f"the workspace cannot be given up just now: {error}")
+            self._note("release", f"the workspace cannot be given up just now: {error}")
             raise self._not_here(str(error)) from error
         self._held = None
+        self._troubles.clear()
         self._look()
 
     def _leave(self) -> None:
         if self._wants_control:
-            self._on_the_share(self._withdraw)
+            self._on_the_share("request", self._withdraw)
         if self._held is not None:
-            self._on_the_share(lambda: self._release(False))
+            self._on_the_share("release", lambda: self._release(False))
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -473,20 +486,31 @@ class Keeper:
 
     # -- telling ------------------------------------------------------------------------------------------------------
 
-    def _on_the_share(self, deed: Callable[[], object]) -> None:
-        """Do what another time will do as well: an error is told, and nothing else."""
+    def _on_the_share(self, about: str, deed: Callable[[], object]) -> None:
+        """Do what another time will do as well: an error is told until it has been done, and nothing else."""
         try:
             deed()
         except Fenced as fenced:
             self._lose(fenced)
         except (LeaseOutcome, OSError, FlowValidationError) as error:
             log.warning("on the share: %s: %s", type(error).__name__, error)
-            self._tell(trouble=str(error))
+            self._note(about, str(error))
+        else:
+            if about in self._troubles:
+                self._note(about, None)
+
+    def _note(self, about: str, trouble: str | None) -> None:
+        """What keeps the share from being used, told until the same goes well; None when it does."""
+        if trouble is None:
+            self._troubles.pop(about, None)
+        else:
+            self._troubles[about] = trouble
+        self._tell()
 
     def _lease_status(self) -> LeaseStatus:
         return LeaseStatus() if self._view is None else status_of(self._view, self.me)
 
-    def _tell(self, *, trouble: str | None = "", lost_to: str | None = "") -> None:
+    def _tell(self, *, lost_to: str | None = "") -> None:
         """Renew `standing`; "" leaves what is there."""
         held, before = self._held, self.standing
         top = None if self._view is None else self._view.top
@@ -498,7 +522,7 @@ class Keeper:
             (held.head.engine_on if held is not None else top is not None and top.engine_on),
             self._lease_status(),
             before.lost_to if lost_to == "" else lost_to,
-            before.trouble if trouble == "" else trouble,
+            next(iter(self._troubles.values()), None),
             self._clock(),
         )
         if self.standing != before:

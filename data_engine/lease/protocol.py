@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from typing import Any, Literal
 
 from data_engine.errors import FlowValidationError
@@ -520,7 +521,12 @@ def _state(top: Entry, silent_s: float, limits: Limits, me: Identity, is_dead_he
 
 
 def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
-    return {f.name: record[f.name] for f in fields(kind) if f.name in record}
+    return {name: record[name] for name in _names(kind) if name in record}
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind))
 
 
 def _segments(rows: list[list[Any]]) -> tuple[Segment, ...]:

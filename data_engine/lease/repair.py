@@ -43,11 +43,13 @@ def repair(
     """
     known = generations.known
     numbers = generations.all_numbers()
-    base = generations.newest_readable(numbers)
+    base, missing = generations.newest_readable(numbers)
     newest = numbers[-1]
     if newest < known and not accepts_shorter:
         raise ShorterList(f"the list ends at generation {newest}, {known} was seen before")
     check(base)
+    for number in missing:
+        generations.give_up(number)
     whole, lost_segments = _whole(generations, base)
     lost = (*range(base.number + 1, newest + 1), *range(newest + 1, known + 1))
     entry = None

@@ -111,6 +111,26 @@ def lease_facts(status: LeaseStatus, *, aged_s: float = 0.0) -> dict[str, Any]:
     return asdict(aged) | {"words": aged.words()}
 
 
+def lease_lines(lease: Mapping[str, Any]) -> list[str]:
+    """What a person should know of the ownership that a status tells, a line each; the first says who owns.
+
+    Example:
+        >>> lease_lines({"words": "owned by this workstation", "lapsed": True, "trouble": "Host is down"})
+        ['owned by this workstation', 'nothing new starts until its heartbeat can be written', 'Host is down']
+        >>> lease_lines({"words": "owned by BEN-PC", "lost_to": "BEN-PC"})
+        ['owned by BEN-PC', 'BEN-PC has taken it over from this workstation']
+    """
+    lost_to = lease.get("lost_to")
+    lines = (
+        lease["words"],
+        "nothing new starts until its heartbeat can be written" if lease.get("lapsed") else "",
+        "it is given up when the running work has ended" if lease.get("releasing") else "",
+        lease.get("trouble") or "",
+        f"{lost_to} has taken it over from this workstation" if lost_to else "",
+    )
+    return [line for line in lines if line]
+
+
 def duration_words(seconds: float) -> str:
     """A time as people say it.
 

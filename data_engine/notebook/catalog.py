@@ -55,11 +55,22 @@ class CatalogEntry:
             "source": self.source,
             "mirror": self.mirror,
             "trigger": self.trigger,
+            "options": _options(self.flow),
             "steps": list(self.steps),
             "warnings": list(self.warnings),
             "path": str(self.path),
             "error": None if self.error is None else self.error.as_dict(),
         }
+
+
+def _options(flow: Flow | None) -> dict[str, Any]:
+    """What `Flow.watch` was told besides when and where; empty for a flow without a trigger and for a broken module."""
+    trigger = None if flow is None else flow.trigger
+    names = ("run_as", "max_parallel", "extensions", "settle", "tz", "catch_up")
+    found = {name: getattr(trigger, name, None) for name in names}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value is not None
+    }
 
 
 def module_files(folder: Path) -> dict[str, list[Path]]:

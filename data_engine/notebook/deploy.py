@@ -164,7 +164,8 @@ class Deployments:
                 where=str(self._pointer),
                 mend="remove the file and deploy again with `data-engine deploy`",
             ) from error
-        return {name: pointer for name, pointer in pointers.items() if (self._root / pointer[0]).is_dir()}
+        there = {set_id for set_id in {set_id for set_id, _ in pointers.values()} if (self._root / set_id).is_dir()}
+        return {name: pointer for name, pointer in pointers.items() if pointer[0] in there}
 
     @contextmanager
     def keeping_sets(self) -> Iterator[None]:

@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { agoText, clock, duration, icon, middle, plural, shortClock, sign, since } from "./format.js";
+import { agoText, clock, dayTime, duration, icon, middle, pathText, plural, shortClock, sign, since } from "./format.js";
 import { progressText, whyNot } from "./flows.js";
 
 // One flow, closely: what it does now, its steps, runs, files, deployment and settings.
@@ -17,6 +17,7 @@ export function flowClosely(app) {
       h("h3", { class: "de-detail-title" }, row.title),
       sign(row.mark)),
     details && details.description ? h("p", { class: "de-description" }, details.description) : null,
+    row.reason && row.mode !== "manual" && !row.error ? h("p", { class: "de-description", key: "reason" }, row.reason) : null,
     toolbar(app, row, runs),
     runs.map((run) => activeLine(app, run, runs.length > 1)),
     row.error ? errorBox(app, row.error, details ? details.error_cells : []) : lastFailure(app, details),
@@ -37,7 +38,7 @@ function lastFailure(app, details) {
     icon(run.mark),
     h("div", { class: "de-grow" },
       h("div", null, h("span", { class: "de-strong" }, `Last run ${run.mark.word} `), agoText(run.started_at_utc), run.source_name ? h("span", { class: "de-faint" }, ` · ${run.source_name}`) : null),
-      h("div", null, run.error || run.cause || ""),
+      h("div", { class: "de-few", title: run.error || "" }, run.error || run.cause || ""),
       h("div", { class: "de-line de-wrap" }, cellLinks(app, run.cells), h("button", { class: "de-link", onclick: () => app.openRun(run.run_id) }, "Whole error and log"))));
 }
 
@@ -72,11 +73,12 @@ function countOf(details, name) {
 
 function toolbar(app, row, runs) {
   const isRunning = runs.length > 0;
+  const isEnding = isRunning && runs.every((run) => app.state.ending.has(run.run_id));
   return h("div", { class: "de-toolbar", role: "toolbar", "aria-label": `Actions for ${row.title}`, key: "toolbar" },
-    app.button("run", "Run", row.buttons.run, () => app.run(row.name), { primary: !isRunning, shape: "play", pending: `run ${row.name}` }),
+    app.button("run", "Run", row.buttons.run, () => app.run(row.name), { primary: !isRunning, shape: "play", pending: `run ${row.name}`, busy: "Starting…" }),
     app.button("params", "Parameters…", row.buttons.run, () => app.set({ showParams: !app.state.showParams }), { quiet: true, expanded: app.state.showParams }),
-    app.button("stop", "Stop", row.buttons.stop, () => app.act("stop_run", { flow: row.name }), { primary: isRunning, shape: "square" }),
-    app.button("kill", "Kill", row.buttons.kill, () => app.act("kill_run", { flow: row.name }), { confirm: "Really kill?" }),
+    app.button("stop", isEnding ? "Stopping…" : "Stop", isEnding ? "it ends at its next step, item or log line" : row.buttons.stop, () => app.end("stop_run", row.name), { primary: isRunning, shape: "square", busy: "Stopping…" }),
+    app.button("kill", "Kill", row.buttons.kill, () => app.end("kill_run", row.name), { confirm: "Really kill?" }),
     h("span", { class: "de-break", key: "break" }),
     app.button("open", "Open notebook", app.state.details && app.state.details.path ? null : "its path is not known yet", () => app.open(app.state.details.path), { small: true }),
     app.button("retry", row.held ? `Retry ${row.held} held` : "Retry held", row.buttons.retry, () => app.act("retry", { flow: row.name }), { small: true, primary: row.held > 0 && !row.buttons.retry }),
@@ -110,10 +112,10 @@ function activeLine(app, run, isOneOfSeveral) {
   const share = run.total ? Math.min(100, (100 * (run.done || 0)) / run.total) : null;
   return h("div", { class: "de-active", key: `active ${run.run_id}` },
     h("div", { class: "de-line" },
-      h("span", { class: "de-clip de-grow", title: run.source || "" }, [run.source ? run.source.split(/[\\/]/).pop() : "running", run.step, progressText(run)].filter(Boolean).join(" · ")),
+      h("span", { class: "de-clip de-grow", title: run.source || "" }, [run.source ? run.source.split(/[\\/]/).pop() : "", app.state.ending.has(run.run_id) ? "stopping" : run.source ? "" : "running", run.step, progressText(run)].filter(Boolean).join(" · ")),
       h("span", { class: "de-live", tick: () => duration(since(run.step_started_at_utc || run.started_at_utc)) }),
-      isOneOfSeveral ? app.button(`stop ${run.run_id}`, "Stop", elsewhere, () => app.act("stop_run", { run_id: run.run_id }), { small: true }) : null,
-      isOneOfSeveral ? app.button(`kill ${run.run_id}`, "Kill", elsewhere, () => app.act("kill_run", { run_id: run.run_id }), { small: true, confirm: "Really?" }) : null),
+      isOneOfSeveral ? app.button(`stop ${run.run_id}`, "Stop", elsewhere, () => app.end("stop_run", run.flow, run.run_id), { small: true }) : null,
+      isOneOfSeveral ? app.button(`kill ${run.run_id}`, "Kill", elsewhere, () => app.end("kill_run", run.flow, run.run_id), { small: true, confirm: "Really?" }) : null),
     h("div", {
       class: `de-bar${share === null ? " de-bar-open" : ""}`, role: "progressbar", "aria-label": run.step || "progress",
       "aria-valuenow": share === null ? undefined : String(Math.round(share)), "aria-valuemin": "0", "aria-valuemax": "100",
@@ -153,11 +155,13 @@ function timeline(app, runs) {
   for (const run of shown) words[run.mark.word] = (words[run.mark.word] || 0) + 1;
   const said = Object.entries(words).map(([word, count]) => `${count} ${word}`).join(", ");
   return h("div", { class: "de-timeline", key: "timeline", role: "img", "aria-label": `The last ${plural(shown.length, "run")}: ${said}` },
-    shown.map((run) => h("button", {
-      key: run.run_id, tabindex: "-1", class: `de-tl de-${run.mark.tone} de-tl-${run.mark.shape}`,
-      title: `${run.mark.word}, ${shortClock(run.started_at_utc)}, ${duration(run.elapsed_s)}${run.source_name ? `, ${run.source_name}` : ""}`,
-      style: `height: ${Math.round(25 + 75 * Math.sqrt((run.elapsed_s || 0) / longest))}%`, onclick: () => app.openRun(run.run_id),
-    })));
+    shown.map((run) => {
+      const told = `${run.mark.word}, ${shortClock(run.started_at_utc)}, ${duration(run.elapsed_s)}${run.source_name ? `, ${run.source_name}` : ""}`;
+      return h("button", {
+        key: run.run_id, tabindex: "-1", class: `de-tl de-${run.mark.tone} de-tl-${run.mark.shape}`, title: told, "aria-label": told,
+        style: `height: ${Math.round(25 + 75 * Math.sqrt((run.elapsed_s || 0) / longest))}%`, onclick: () => app.openRun(run.run_id),
+      });
+    }));
 }
 
 function stepsTable(app, details) {
@@ -182,12 +186,24 @@ function stepsTable(app, details) {
   }));
 }
 
+const FEW_RUNS = 5;
 function runsTable(app, details) {
   if (!details.runs.length) return h("p", { class: "de-empty" }, "It has not run on this machine yet.");
-  const rows = details.runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, app.state.run && app.state.run.id === run.run_id ? app.state.run : null], () => runRow(app, run)));
-  return h("div", { class: "de-runs" }, rows,
-    details.runs.length >= app.state.runLimit
-      ? h("button", { class: "de-button de-more", onclick: () => app.moreRuns() }, "Show more runs") : null);
+  const { runSearch, onlyFailed, runLimit } = app.state;
+  const words = runSearch.toLowerCase().split(/\s+/).filter(Boolean);
+  const open = app.state.run;
+  const runs = details.runs.filter((run) => (open && open.id === run.run_id) || ((!onlyFailed || run.mark.tone === "bad")
+    && words.every((word) => `${run.mark.word} ${run.source || ""} ${run.error || ""} ${run.cause || ""} ${run.run_id}`.toLowerCase().includes(word))));
+  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, open && open.id === run.run_id ? open : null], () => runRow(app, run)));
+  const failed = details.runs.filter((run) => run.mark.tone === "bad").length;
+  return h("div", { class: "de-runs" },
+    details.runs.length > FEW_RUNS ? h("div", { class: "de-line", key: "find runs" },
+      h("input", { type: "search", class: "de-input de-grow", placeholder: "Search runs, files and errors", "aria-label": "Search runs", value: runSearch, oninput: (event) => app.set({ runSearch: event.target.value }) }),
+      h("button", { class: "de-chip", "aria-pressed": String(onlyFailed), onclick: () => app.set({ onlyFailed: !onlyFailed }) }, "Failed", h("span", { class: "de-count", "data-count": String(failed) }, String(failed)))) : null,
+    rows,
+    rows.length ? null : h("p", { class: "de-empty", key: "none" }, `None of the newest ${plural(details.runs.length, "run")} is so.`),
+    details.runs.length >= runLimit
+      ? h("button", { class: "de-button de-more", key: "more", onclick: () => app.moreRuns() }, "Show more runs") : null);
 }
 
 function runRow(app, run) {
@@ -219,13 +235,19 @@ function runClosely(app, run) {
     h("div", { class: "de-log", role: "log", "aria-label": "Run log", tabindex: "0" },
       left_out ? h("div", { class: "de-faint" }, `${left_out.toLocaleString()} earlier lines are left out`) : null,
       lines.length ? lines.map((line, index) => h("div", { key: String(index), class: `de-log-line de-level-${line.level.toLowerCase()}` },
-        h("span", { class: "de-log-time", title: clock(line.at_utc) }, new Date(line.at_utc).toLocaleTimeString()),
+        h("span", { class: "de-log-time", title: clock(line.at_utc) }, dayTime(line.at_utc)),
         line.step ? h("span", { class: "de-log-step" }, line.step) : null,
         line.level === "INFO" ? null : h("span", { class: "de-log-level" }, line.level),
         h("span", { class: "de-log-text" }, line.message))) : h("div", { class: "de-faint" }, "It printed and logged nothing.")),
     h("div", { class: "de-line de-wrap" },
       run.source ? app.button(`again ${run.run_id}`, "Run this file again", app.state.view.flows[app.state.selected].buttons.run, () => app.run(app.state.selected, run.source), { small: true }) : null,
-      run.source ? app.button(`preview ${run.run_id}`, "Preview this file", null, () => app.preview(run.source), { small: true }) : null));
+      run.source ? app.button(`preview ${run.run_id}`, "Preview this file", null, () => app.preview(run.source), { small: true }) : null,
+      app.button(`save ${run.run_id}`, "Download log", lines.length || error ? null : "it logged nothing", () => app.save(`${app.state.selected}-${run.run_id.slice(0, 8)}.log`, "text/plain", [logText(found.details)]), { small: true })));
+}
+
+function logText({ lines, error }) {
+  const texts = lines.map((line) => [line.at_utc, line.level, line.step || "-", line.message].join("\t"));
+  return [...texts, ...(error ? ["", error] : []), ""].join("\n");
 }
 
 const MOST_SHOWN = 300;
@@ -238,7 +260,7 @@ function filesTable(app, details) {
     files.slice(0, MOST_SHOWN).map((file) => app.memo.get(`file ${file.path}`, [file], () => h("div", { key: file.path, class: "de-file", "data-file": file.name },
       h("div", { class: "de-line" }, icon(file.mark), h("span", { class: "de-grow de-clip de-strong", title: file.path }, middle(file.name, 60)),
         file.last_at_utc ? h("span", { class: "de-faint", title: clock(file.last_at_utc) }, file.last ? `${file.last.word} ` : "", agoText(file.last_at_utc)) : null),
-      h("div", { class: "de-file-reason" }, file.reason),
+      h("div", { class: "de-file-reason de-few", title: file.reason }, file.reason),
       h("div", { class: "de-line de-wrap" },
         app.button(`retry ${file.path}`, "Retry", file.retry, () => app.act("retry", { flow: details.name, source: file.path }), { small: true, primary: !file.retry }),
         app.button(`run ${file.path}`, "Run", app.state.view.flows[details.name].buttons.run, () => app.run(details.name, file.path), { small: true, quiet: true }),
@@ -251,17 +273,17 @@ function filesTable(app, details) {
 function deploymentPart(app, details, row) {
   const cells = Object.entries(details.diff);
   return h("div", { class: "de-deployment" },
-    h("div", { class: "de-line" }, h("span", { class: "de-grow" }, details.deployment),
-      app.button("deploy now", "Deploy", row.buttons.deploy || (details.deployment === "as deployed" ? "production runs it as it is" : null), () => app.act("deploy", { flow: row.name }), { primary: true })),
+    h("div", { class: "de-line" }, h("span", { class: "de-grow" }, row.deployment),
+      app.button("deploy now", "Deploy", row.buttons.deploy, () => app.act("deploy", { flow: row.name }), { primary: true })),
     cells.map(([cell, lines]) => h("div", { key: cell, class: "de-diff" },
       h("button", { class: "de-link", onclick: () => app.openCell({ notebook: details.path.split(/[\\/]/).pop(), cell: Number(cell) }) }, `Cell ${cell}`),
       h("pre", { class: "de-pre" }, lines.map((line, index) => h("span", { key: String(index), class: line.startsWith("+") ? "de-added" : "de-removed" }, `${line}\n`))))),
-    cells.length ? null : h("p", { class: "de-hint" }, details.deployment === "as deployed" ? "Production runs the notebook as it is." : ""));
+    cells.length ? null : h("p", { class: "de-hint" }, row.deployment === "as deployed" ? "Production runs the notebook as it is." : ""));
 }
 
-function aboutPart(app, details) {
+function aboutPart(app, details, row) {
   return h("div", null,
-    h("dl", { class: "de-about" }, details.about.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, value)])),
+    h("dl", { class: "de-about" }, [["State", row.reason && !row.error ? `${row.mark.word}: ${row.reason}` : row.mark.word], ...details.about].map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, pathText(value))])),
     details.warnings.map((text, index) => h("div", { key: `w ${index}`, class: "de-note de-warn" }, icon({ shape: "triangle", tone: "warn" }), h("div", null, text))),
     h("div", { class: "de-line" }, app.button("reset", "Reset flow", app.state.view.flows[details.name].buttons.reset, () => app.act("reset", { flow: details.name }), { confirm: "Really forget its history?" }),
       h("span", { class: "de-faint de-hint" }, "Forgets its history and which files are done.")));

@@ -73,7 +73,7 @@ function setProp(node, name, value) {
       node.setAttribute("data-tick", "");
       setText(node, value());
     }
-  } else if (name === "value" || name === "checked" || name === "selected") {
+  } else if (name === "value" || name === "checked" || name === "selected" || name === "indeterminate") {
     if (node[name] !== value && value !== undefined) node[name] = value;
   } else if (value === undefined || value === null || value === false) node.removeAttribute(name);
   else node.setAttribute(name, value === true ? "" : String(value));

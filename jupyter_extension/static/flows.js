@@ -8,7 +8,7 @@ export const FILTERS = [
   ["running", "Running", (row) => row.mark.word === "running"],
   ["failing", "Failing", (row) => row.is_failing],
   ["edited", "Edited", (row) => Boolean(row.edit)],
-  ["automatic", "Automatic", (row) => row.mode !== "manual"],
+  ["automatic", "Auto", (row) => row.mode !== "manual"],
 ];
 
 export function shownFlows(view, search, filter) {
@@ -41,15 +41,17 @@ export function flowList(app) {
   const total = Object.keys(view.flows).length;
   return h("div", { class: "de-list", key: "list" },
     app.isStatic ? null : h("div", { class: "de-find" },
-      h("input", {
-        type: "search", class: "de-input", placeholder: "Search flows", "aria-label": "Search flows", value: search,
-        oninput: (event) => app.set({ search: event.target.value }),
-      }),
+      h("div", { class: "de-line" },
+        h("input", {
+          type: "search", class: "de-input de-grow", placeholder: "Search flows", "aria-label": "Search flows", value: search,
+          oninput: (event) => app.set({ search: event.target.value }),
+        }),
+        app.button("reload", "↻", null, () => app.reload(), { square: true, title: "Refresh: read the flow definitions again" })),
       h("div", { class: "de-chips", role: "group", "aria-label": "Show" }, FILTERS.map(([name, label, test]) => {
         const count = name === "all" ? total : Object.values(view.flows).filter(test).length;
         return h("button", {
           key: name, class: "de-chip", "aria-pressed": String(filter === name), onclick: () => app.set({ filter: name }),
-        }, label, h("span", { class: "de-count" }, String(count)));
+        }, label, name === "all" ? null : h("span", { class: "de-count", "data-count": String(count) }, String(count)));
       }))),
     groups,
     view.empty ? emptyWorkspace(app) : shown === 0 ? h("p", { class: "de-empty" }, "No flow passes the search and filter.") : null);
@@ -96,6 +98,7 @@ function secondText(row, run) {
   if (row.mark.word === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
   if (row.next_run_utc && row.mode === "schedule") parts.push(`next ${ahead(row.next_run_utc)}`);
+  else if (row.reason && row.mode !== "manual") parts.push(row.reason);
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -130,7 +133,7 @@ function moveAmongRows(event) {
 }
 
 export function footer(view) {
-  return h("div", { class: "de-footer" }, view.footer.map((part, index) => [index ? h("span", { "aria-hidden": "true" }, "·") : null, h("span", null, part)]));
+  return view.footer.map((part, index) => [index ? h("span", { "aria-hidden": "true" }, "·") : null, h("span", null, part)]);
 }
 
 export function countText(view) {

@@ -30,17 +30,26 @@ export function ahead(utc) {
   if (seconds < 60) return `in ${Math.ceil(seconds)} s`;
   if (seconds < 3600) return `in ${Math.ceil(seconds / 60)} min`;
   const when = new Date(utc);
-  const clock = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  return seconds < 43200 ? `at ${clock}` : `${when.toLocaleDateString([], { weekday: "short", day: "numeric", month: "short" })} ${clock}`;
+  const clock = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const today = new Date();
+  const day = Math.round((new Date(when).setHours(0, 0, 0, 0) - new Date(today).setHours(0, 0, 0, 0)) / 86400000);
+  if (day === 0) return `at ${clock}`;
+  if (day === 1) return `tomorrow ${clock}`;
+  return `${when.toLocaleDateString([], day < 7 ? { weekday: "short" } : { day: "numeric", month: "short" })} ${clock}`;
 }
 
 export function clock(utc) {
   return new Date(utc).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
 }
 
+// As reasons and logs write it, whatever the browser's language.
+export function dayTime(utc) {
+  return new Date(utc).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+}
+
 export function shortClock(utc) {
   const when = new Date(utc);
-  const time = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const time = dayTime(utc);
   return when.toDateString() === new Date().toDateString()
     ? time : `${when.toLocaleDateString([], { day: "2-digit", month: "short" })} ${time}`;
 }
@@ -71,4 +80,9 @@ export function middle(text, most) {
 
 export function plural(count, noun) {
   return `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+// A path that may break behind its separators, never inside a name.
+export function pathText(path) {
+  return path.split(/(?<=[\\/])/).map((part, index) => [index ? h("wbr") : null, part]);
 }

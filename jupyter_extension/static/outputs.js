@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { agoText, bytes, icon, middle } from "./format.js";
+import { agoText, bytes, clock, icon, middle } from "./format.js";
 import { whyNot } from "./flows.js";
 
 // Output files, a page at a time, sorted and filtered where the data is; and the frames that steps saved for a look.
@@ -8,7 +8,7 @@ const PAGE = 200;
 const OPS = ["contains", "not contains", "equals", "not equals", "begins", "ends", ">=", "<=", ">", "<", "blank", "not blank"];
 
 export function freshSheet(path) {
-  return { path, offset: 0, limit: PAGE, sort: [], filters: [], page: null, said: null, menu: null };
+  return { path, offset: 0, limit: PAGE, sort: [], filters: [], page: null, said: null, menu: null, conditions: [], chosen: new Set(), valueSearch: "" };
 }
 
 export function outputsTab(app) {
@@ -31,14 +31,16 @@ function savedFrames(app) {
   const frames = app.state.frames;
   return h("section", { class: "de-saved", key: "saved" },
     h("div", { class: "de-line" },
-      h("h4", { class: "de-h4 de-grow" }, "Saved with context.debug"),
+      h("h4", { class: "de-h4 de-grow" }, "Saved frames"),
       app.button("refresh debug", "Refresh", null, () => app.loadFrames(), { small: true }),
       app.button("clear debug", "Clear all", frames && frames.length ? null : "nothing is saved", () => app.act("clear_debug", {}).then(() => app.loadFrames()), { small: true, confirm: "Really clear?" })),
-    !frames ? null : frames.length === 0 ? h("p", { class: "de-hint" }, "No frames are saved.") : frames.map((frame) => h("button", {
-      key: frame.path, class: "de-frame", title: frame.path, onclick: () => app.inspect(frame.path),
+    !frames ? null : frames.length === 0 ? h("p", { class: "de-hint" }, "No frames are saved. A step saves one with context.debug.save_frame(df).") : frames.map((frame) => h("button", {
+      key: frame.path, class: "de-frame", title: `${clock(frame.saved_at_utc)}\n${frame.source_path || ""}\n${frame.path}`, onclick: () => app.inspect(frame.path),
     },
-      h("span", { class: "de-grow de-clip" }, `${frame.flow_name} / ${frame.step_name || "Step"}`),
-      frame.rows !== null && frame.rows !== undefined ? h("span", { class: "de-faint" }, `${frame.rows.toLocaleString()} rows`) : h("span", { class: "de-faint" }, frame.artifact_kind),
+      h("span", { class: "de-grow" },
+        h("span", { class: "de-clip" }, [frame.label || "artifact", frame.source_path ? frame.source_path.split(/[\\/]/).pop() : null].filter(Boolean).join(" · ")),
+        h("span", { class: "de-faint de-clip" }, `${frame.flow_name} / ${frame.step_name || "Step"}`)),
+      frame.rows !== null && frame.rows !== undefined ? h("span", { class: "de-faint de-fixed" }, `${frame.rows.toLocaleString()} rows`) : h("span", { class: "de-faint de-fixed" }, frame.artifact_kind),
       agoText(frame.saved_at_utc))));
 }
 
@@ -49,8 +51,8 @@ function sheetPart(app, sheet) {
       h("span", { class: "de-strong de-clip", title: sheet.path }, middle(sheet.path.split(/[\\/]/).pop(), 60)),
       page ? h("span", { class: "de-faint" }, sizeText(page)) : null,
       h("span", { class: "de-grow" }),
-      page && page.kind === "table" ? app.button("download", "Download rows", page.rows.length ? null : "there are no rows", () => app.download(), { small: true }) : null,
-      app.button("as cell", "Open in a cell", null, () => app.insertRead(sheet.path), { small: true }),
+      page && page.kind === "table" ? app.button("download", "Download Excel", page.rows.length ? null : "there are no rows", () => app.download(), { small: true, busy: "Writing…" }) : null,
+      app.button("as cell", page && page.has_quak ? "Open with quak" : "Open in a cell", null, () => app.insertRead(sheet.path), { small: true }),
       app.button("close sheet", "Close", null, () => app.set({ sheet: null }), { small: true })),
     sheet.said ? h("div", { class: "de-note de-bad", key: "said" }, icon({ shape: "cross", tone: "bad" }), h("div", { class: "de-grow" }, sheet.said)) : null,
     !page ? (sheet.said ? null : h("p", { class: "de-empty" }, "Reading…"))
@@ -60,7 +62,7 @@ function sheetPart(app, sheet) {
 
 function sizeText(page) {
   if (page.kind !== "table") return bytes(page.size_bytes);
-  return `${page.total.toLocaleString()} rows · ${page.columns.length} columns`;
+  return `${page.total.toLocaleString()} row${page.total === 1 ? "" : "s"} · ${page.columns.length} column${page.columns.length === 1 ? "" : "s"}`;
 }
 
 function grid(app, sheet, page) {
@@ -98,30 +100,62 @@ function grid(app, sheet, page) {
   ];
 }
 
+const BLANK = (op) => op.includes("blank");
+const INPUTS = [[/^Date$/, "date"], [/^Datetime/, "datetime-local"], [/^Time$/, "time"], [/^(U?Int|Float|Decimal)/, "text"]];
+export function emptyCondition(page, column) {
+  const { dtype } = page.columns.find((one) => one.name === column) || { dtype: "" };
+  return { op: INPUTS.some(([pattern]) => pattern.test(dtype)) ? ">=" : "contains", text: "" };
+}
+
 function filterPart(app, sheet) {
-  const column = sheet.menu;
-  const values = sheet.values;
+  const { menu: column, values, conditions, chosen, valueSearch } = sheet;
+  const dtype = (sheet.page.columns.find((one) => one.name === column) || {}).dtype || "";
+  const [, type] = INPUTS.find(([pattern]) => pattern.test(dtype)) || [null, "text"];
+  const change = (changes) => app.set({ sheet: { ...app.state.sheet, ...changes } });
+  const condition = (index, part) => change({ conditions: conditions.map((one, at) => (at === index ? { ...one, ...part } : one)) });
+  const others = sheet.filters.filter((one) => one.column !== column);
   return h("form", {
-    class: "de-filter-form", key: `filter ${column}`, "aria-label": `Filter ${column}`, onsubmit: (event) => {
+    class: "de-filter-form", key: `filter ${column}`, "aria-label": `Filter ${column}`,
+    onkeydown: (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      change({ menu: null });
+    },
+    onsubmit: (event) => {
       event.preventDefault();
-      const form = event.target.elements;
-      const op = form.op.value;
-      const chosen = [...event.target.querySelectorAll("input[name=value]:checked")].map((box) => sheet.values.values[Number(box.value)].value);
-      const kept = sheet.filters.filter((one) => one.column !== column);
-      const text = form.text.value;
-      const fresh = [];
-      if (chosen.length) fresh.push({ column, op: "in", value: chosen });
-      if (text || op.includes("blank")) fresh.push({ column, op, value: text });
-      app.look({ filters: [...kept, ...fresh], offset: 0, menu: null });
+      const fresh = conditions.filter((one) => one.text || BLANK(one.op)).map((one) => ({ column, op: one.op, value: type === "datetime-local" ? one.text.replace("T", " ") : one.text }));
+      if (chosen.size && values && chosen.size < values.values.length) fresh.push({ column, op: "in", value: values.values.filter((_, index) => chosen.has(index)).map((one) => one.value) });
+      app.look({ filters: [...others, ...fresh], offset: 0, menu: null });
     },
   },
-    h("div", { class: "de-line de-wrap" },
-      h("span", { class: "de-strong" }, column),
-      h("select", { class: "de-input", name: "op", "aria-label": "Condition" }, OPS.map((op) => h("option", { key: op, value: op }, op))),
-      h("input", { class: "de-input de-grow", name: "text", "aria-label": "Value", focus: true }),
+    conditions.map((one, index) => h("div", { class: "de-line", key: `c ${index}` },
+      h("span", { class: index ? "de-faint" : "de-strong" }, index ? "and" : column),
+      h("select", { class: "de-input", "aria-label": "Condition", value: one.op, onchange: (event) => condition(index, { op: event.target.value }) },
+        OPS.map((op) => h("option", { key: op, value: op, selected: op === one.op }, op))),
+      BLANK(one.op) ? h("span", { class: "de-grow" }) : h("input", { class: "de-input de-grow", type: /^[<>]/.test(one.op) ? type : "text", "aria-label": "Value", value: one.text, focus: true, oninput: (event) => condition(index, { text: event.target.value }) }),
+      conditions.length > 1 ? h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove condition ${index + 1}`, onclick: () => change({ conditions: conditions.filter((_, at) => at !== index) }) }, "×") : null)),
+    values && values.column === column ? valuesPart(values, chosen, valueSearch, change) : h("p", { class: "de-hint", key: "reading" }, "Reading values…"),
+    h("div", { class: "de-line de-wrap", key: "does" },
       h("button", { class: "de-button de-primary de-small", type: "submit" }, "Apply"),
-      h("button", { class: "de-button de-small", type: "button", onclick: () => app.look({ filters: sheet.filters.filter((one) => one.column !== column), offset: 0, menu: null }) }, "Clear")),
-    values && values.column === column ? h("div", { class: "de-values", role: "group", "aria-label": "Values" }, values.values.map((one, index) => h("label", { key: String(index), class: "de-value" },
-      h("input", { type: "checkbox", name: "value", value: String(index) }), h("span", { class: "de-grow de-clip" }, one.value === null ? "blank" : String(one.value)), h("span", { class: "de-count" }, one.count.toLocaleString()))),
-      values.is_cut ? h("p", { class: "de-hint" }, "Only the most frequent 500 values.") : null) : h("p", { class: "de-hint" }, "Reading values…"));
+      h("button", { class: "de-button de-small", type: "button", onclick: () => change({ conditions: [...conditions, emptyCondition(sheet.page, column)] }) }, "Add condition"),
+      h("button", { class: "de-button de-small", type: "button", onclick: () => app.look({ filters: others, offset: 0, menu: null }) }, "Clear column")));
+}
+
+function valuesPart(values, chosen, search, change) {
+  const passing = values.values.map((one, index) => [one, index]).filter(([one]) => String(one.value ?? "blank").toLowerCase().includes(search.toLowerCase()));
+  const ticked = passing.filter(([, index]) => chosen.has(index)).length;
+  const tick = (indices, isOn) => {
+    const next = new Set(chosen);
+    for (const index of indices) isOn ? next.add(index) : next.delete(index);
+    change({ chosen: next });
+  };
+  return [
+    h("div", { class: "de-line", key: "find values" },
+      h("label", { class: "de-value" }, h("input", { type: "checkbox", "aria-label": "All values", checked: passing.length > 0 && ticked === passing.length, indeterminate: ticked > 0 && ticked < passing.length, onchange: (event) => tick(passing.map(([, index]) => index), event.target.checked) }), "All"),
+      h("input", { class: "de-input de-grow", type: "search", placeholder: "Search values", "aria-label": "Search values", value: search, oninput: (event) => change({ valueSearch: event.target.value }) })),
+    h("div", { class: "de-values", key: "values", role: "group", "aria-label": "Values" }, passing.map(([one, index]) => h("label", { key: String(index), class: "de-value" },
+      h("input", { type: "checkbox", checked: chosen.has(index), onchange: (event) => tick([index], event.target.checked) }),
+      h("span", { class: "de-grow de-clip" }, one.value === null ? "blank" : String(one.value)), h("span", { class: "de-count" }, one.count.toLocaleString()))),
+      values.is_cut ? h("p", { class: "de-hint", key: "cut" }, "Only the most frequent 500 values.") : null),
+  ];
 }

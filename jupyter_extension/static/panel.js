@@ -2,7 +2,7 @@ import { h, Memo, patch, runTicks } from "./dom.js";
 import { flowClosely, tabs } from "./closely.js";
 import { flowList, footer, whyNot } from "./flows.js";
 import { agoText, clock, icon, sign } from "./format.js";
-import { freshSheet, outputsTab } from "./outputs.js";
+import { emptyCondition, freshSheet, outputsTab } from "./outputs.js";
 import { settingsTab } from "./settings.js";
 import { applied, KernelTransport, serverBase, serverFor, serverHeaders, ServerTransport } from "./transport.js";
 
@@ -25,7 +25,7 @@ class Panel {
       view: options.snapshot || null, tab: "flows", section: "steps", search: "", filter: "all", closed: new Set(), selected: null, details: null,
       pending: new Map(), confirming: null, said: null, lost: null, problem: null, workspaces: [], run: null, runLimit: 100,
       showParams: false, params: [{ name: "", value: "" }], fileSearch: "", sheet: null, frames: null, settings: null, takenAt: options.takenAt || null,
-      adding: false,
+      ending: new Set(), runSearch: "", onlyFailed: false,
     };
     root.classList.add("de-panel");
     if (this.isStatic) root.classList.add("de-static");
@@ -74,10 +74,11 @@ class Panel {
   }
 
   switchTo(root) {
+    if (root === this.transport.root && this.unfollow) return;
     this.transport = this.transport.at(root);
     this.remember(root);
     this.memo = new Memo();
-    this.set({ view: null, selected: null, details: null, run: null, sheet: null, frames: null, settings: null, problem: null, search: "", section: "steps" });
+    this.set({ view: null, selected: null, details: null, run: null, sheet: null, frames: null, settings: null, problem: null, search: "", section: "steps", runSearch: "", onlyFailed: false });
     this.follow();
     if (this.state.tab === "settings") this.loadSettings();
   }
@@ -85,6 +86,7 @@ class Panel {
   show(view) {
     const before = this.state.view;
     this.state.view = view;
+    for (const runId of this.state.ending) if (!view.active.some((run) => run.run_id === runId)) this.state.ending.delete(runId);
     this.state.lost = null;
     this.state.problem = null;
     const name = this.state.selected;
@@ -117,21 +119,20 @@ class Panel {
     this.isStale = this.root.offsetParent === null;
     if (this.isStale) return;
     const began = performance.now();
+    const focused = this.root.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
     patch(this.root, this.page());
     this.memo.sweep();
-    if (this.focusNext) {
-      // what was pressed is gone from a narrow panel: the focus goes where a person goes on
-      const next = document.activeElement === document.body && this.root.querySelector(this.focusNext);
-      if (next) next.focus();
-      this.focusNext = null;
-    }
+    // what had the focus was made anew, in another group for example; or it is gone, and a person goes on elsewhere
+    const next = document.activeElement === document.body ? [this.focusNext, focused].map((one) => one && this.root.querySelector(one)).find(Boolean) : null;
+    if (next) next.focus({ preventScroll: next.matches(focused || "*") && !this.focusNext });
+    this.focusNext = null;
     this.drawn = performance.now() - began;
     this.root.setAttribute("data-drawn-ms", this.drawn.toFixed(1));
   }
 
   page() {
     const { view, tab, selected } = this.state;
-    if (this.isStatic) return [this.snapshotLine(), this.head(), flowList(this), footer(view)];
+    if (this.isStatic) return [this.snapshotLine(), this.head(), flowList(this), h("div", { class: "de-footer", key: "footer" }, footer(view))];
     if (!view) return [this.head(), this.notices(), tab === "settings" ? [tabs(this, "tab", TABS, tab), settingsTab(this)] : this.waiting()];
     const isPair = this.isWide && selected && tab === "flows";
     return [
@@ -141,8 +142,8 @@ class Panel {
       h("div", { class: `de-body de-body-${tab}${isPair ? " de-pair" : ""}`, key: `body ${tab}`, role: "tabpanel", "aria-label": tab },
         tab === "flows" ? (isPair ? [flowList(this), flowClosely(this)] : selected ? flowClosely(this) : flowList(this))
           : tab === "outputs" ? outputsTab(this) : settingsTab(this)),
-      this.saidLine(),
-      footer(view),
+      this.errorLine(),
+      this.bottom(),
     ];
   }
 
@@ -162,12 +163,12 @@ class Panel {
   }
 
   head() {
-    const { view, workspaces, pending } = this.state;
+    const { view, workspaces } = this.state;
     const root = view ? view.workspace_root : this.transport && this.transport.root;
     if (this.isStatic) return h("div", { class: "de-head-bar", key: "head" }, h("span", { class: "de-workspace-name" }, view.workspace_id), h("span", { class: "de-grow" }), sign(view.engine, `engine ${view.engine.word}`));
     const listed = root && !workspaces.some((one) => one.root === root) ? [{ root, id: root.split(/[\\/]/).pop() }, ...workspaces] : workspaces;
     return h("header", { class: "de-head-bar", key: "head" },
-      h("div", { class: "de-line de-wrap" },
+      h("div", { class: "de-line" },
         h("select", {
           class: "de-input de-workspace", "aria-label": "Workspace", title: root || "", 
           onchange: (event) => this.switchTo(event.target.value), onfocus: () => this.readWorkspaces(), value: root || "",
@@ -176,22 +177,22 @@ class Panel {
           h("span", { class: "de-engine", key: "engine", title: view.details.daemon }, sign(view.engine, `Engine ${view.engine.word}`)),
           h("span", { class: "de-grow", key: "grow" }),
           view.engine.word === "on" || view.engine.word === "stopping"
-            ? this.button("stop engine", pending.get("stop_engine") ? "Stopping…" : "Stop engine", view.buttons.stop_engine, () => this.act("stop_engine", {}), { pending: "stop_engine" })
-            : this.button("start engine", pending.get("start_engine") ? "Starting…" : "Start engine", view.buttons.start_engine, () => this.act("start_engine", {}), { primary: true, pending: "start_engine" }),
+            ? this.button("stop engine", view.engine.word === "stopping" ? "Stopping…" : "Stop engine", view.buttons.stop_engine, () => this.act("stop_engine", {}), { busy: "Stopping…" })
+            : this.button("start engine", view.engine.word === "starting" ? "Starting…" : "Start engine", view.buttons.start_engine, () => this.act("start_engine", {}), { primary: true, busy: "Starting…" }),
         ] : null),
       view ? this.leaseLine(view) : null);
   }
 
   leaseLine(view) {
     const { buttons } = view;
-    const does = (what, extra) => () => this.act("lease", { do: what, ...extra }, `lease ${what}`);
+    const does = (what, extra) => () => this.act("lease", { do: what, ...extra });
     const shown = (name) => !buttons[name];
     return h("div", { class: "de-lease", key: "lease" },
       icon(view.lease),
       h("span", { class: "de-grow", title: view.heartbeat_age_s !== null ? `last heartbeat ${Math.round(view.heartbeat_age_s)} s ago` : "" }, view.lease_line),
       view.lease.word === "yours" ? null : shown("withdraw")
         ? this.button("withdraw", "Withdraw request", null, does("withdraw"), { small: true })
-        : this.button("request", this.state.pending.get("lease request") ? "Requesting…" : "Request control", buttons.request, does("request"), { small: true, pending: "lease request" }),
+        : this.button("request", "Request control", buttons.request, does("request"), { small: true, busy: "Requesting…" }),
       shown("take_over") ? this.button("take over", "Take over", null, does("take-over"), { small: true, primary: true, confirm: "Really take over?" }) : null,
       shown("repair") ? this.button("repair", "Repair", null, does("repair"), { small: true, primary: true, confirm: "Really repair?" }) : null,
       shown("hand_over") ? [
@@ -211,23 +212,31 @@ class Panel {
       icon({ shape: one.tone === "bad" ? "cross" : "triangle", tone: one.tone }), h("div", { class: "de-grow" }, h("div", null, one.text), one.mend ? h("div", { class: "de-faint" }, one.mend) : null))));
   }
 
-  saidLine() {
-    const said = this.state.said;
-    return h("div", { class: "de-said", key: "said", role: said && said.error ? "alert" : "status", "aria-live": "polite" }, said ? h("div", { class: `de-note de-${said.error ? "bad" : "good"}` },
-      icon(said.error ? { shape: "cross", tone: "bad" } : { shape: "disc", tone: "good" }),
+  // An error stays above the footer until it is read; anything else is said in the footer, where it covers nothing.
+  errorLine() {
+    const said = this.state.said && this.state.said.error ? this.state.said : null;
+    return h("div", { class: "de-said", key: "said", role: "alert" }, said ? h("div", { class: "de-note de-bad" },
+      icon({ shape: "cross", tone: "bad" }),
       h("div", { class: "de-grow" }, h("div", { class: "de-said-text" }, said.text), said.mend ? h("div", { class: "de-faint" }, said.mend) : null),
-      h("button", { class: "de-icon-button", "aria-label": "Dismiss", onclick: () => this.set({ said: null }) }, "×")) : null);
+      h("button", { class: "de-icon-button", "aria-label": "Dismiss", title: "Dismiss (Esc)", onclick: () => this.set({ said: null }) }, "×")) : null);
+  }
+
+  bottom() {
+    const said = this.state.said && !this.state.said.error ? this.state.said.text : null;
+    return h("div", { class: `de-footer${said ? " de-saying" : ""}`, key: "footer" },
+      h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said)] : null),
+      said ? null : footer(this.state.view));
   }
 
   // -- what every part uses
 
   button(key, label, why, act, options = {}) {
     const asks = options.confirm && this.state.confirming === key;
-    const isPending = options.pending && this.state.pending.get(options.pending);
-    const kind = ["de-button", options.primary ? "de-primary" : "", options.small ? "de-small" : "", options.quiet ? "de-quiet" : "", asks ? "de-asks" : ""].filter(Boolean).join(" ");
+    const isPending = this.state.pending.get(options.pending || `b ${key}`);
+    const kind = ["de-button", options.primary ? "de-primary" : "", options.small ? "de-small" : "", options.quiet ? "de-quiet" : "", options.square ? "de-square" : "", asks ? "de-asks" : ""].filter(Boolean).join(" ");
     return h("button", {
       key: `b ${key}`, type: "button", class: kind, "data-action": key, "aria-busy": isPending ? "true" : undefined,
-      "aria-expanded": options.expanded === undefined ? undefined : String(options.expanded), ...whyNot(why, label),
+      "aria-expanded": options.expanded === undefined ? undefined : String(options.expanded), ...whyNot(why, options.title || label), "aria-label": options.title,
       onclick: () => {
         if (why || isPending) return;
         if (options.confirm && !asks) {
@@ -236,18 +245,27 @@ class Panel {
           return;
         }
         if (asks) this.state.confirming = null;
-        act();
-        this.update();
+        this.during(`b ${key}`, act());
       },
-    }, options.shape ? h("span", { class: "de-shape", html: SHAPES[options.shape], "aria-hidden": "true" }) : null, asks ? options.confirm : label);
+    }, options.shape ? h("span", { class: "de-shape", html: SHAPES[options.shape], "aria-hidden": "true" }) : null,
+    asks ? options.confirm : (isPending && options.busy) || label);
   }
 
-  async act(action, args, pending) {
-    const key = pending || action;
-    this.state.pending.set(key, true);
+  // What was pressed is busy until its answer is there.
+  during(key, answer) {
+    if (answer instanceof Promise) {
+      this.state.pending.set(key, true);
+      answer.finally(() => {
+        this.state.pending.delete(key);
+        this.update();
+      });
+    }
     this.update();
+    return answer;
+  }
+
+  async act(action, args) {
     const answer = await this.transport.call(action, args);
-    this.state.pending.delete(key);
     if (this.isGone) return null;
     this.say(answer);
     if (this.state.selected) this.refreshDetails();
@@ -272,13 +290,22 @@ class Panel {
         params[name.trim()] = value;
       }
     }
-    return this.act("run", { flow, source: source || null, params }, `run ${flow}`);
+    return this.during(`run ${flow}`, this.act("run", { flow, source: source || null, params }));
+  }
+
+  // Ends the runs of a flow, or one of them; until they are gone the panel says that they are ending.
+  async end(action, flow, runId) {
+    const args = runId ? { run_id: runId } : { flow };
+    const found = await this.act(action, args);
+    if (found === null) return;
+    for (const run of this.state.view.active) if (run.in_daemon && (runId ? run.run_id === runId : run.flow === flow)) this.state.ending.add(run.run_id);
+    this.update();
   }
 
   select(name) {
     const before = this.state.selected;
     if (name === before) return;
-    this.set({ selected: name, details: null, run: null, runLimit: 100, showParams: false, fileSearch: "", tab: "flows" });
+    this.set({ selected: name, details: null, run: null, runLimit: 100, showParams: false, fileSearch: "", runSearch: "", onlyFailed: false, tab: "flows" });
     if (name && !this.isStatic) this.refreshDetails();
     this.focusNext = name ? ".de-back" : `.de-row[data-flow="${CSS.escape(before)}"] .de-row-main`;
   }
@@ -363,23 +390,26 @@ class Panel {
       this.set({ sheet: { ...this.state.sheet, menu: null } });
       return;
     }
-    this.set({ sheet: { ...this.state.sheet, menu: column, values: null } });
     const { path, filters, sheet } = this.state.sheet;
+    const own = filters.filter((one) => one.column === column);
+    const conditions = own.filter((one) => one.op !== "in").map((one) => ({ op: one.op, text: one.value }));
+    this.set({ sheet: { ...this.state.sheet, menu: column, values: null, valueSearch: "", chosen: new Set(), conditions: conditions.length ? conditions : [emptyCondition(this.state.sheet.page, column)] } });
     const others = filters.filter((one) => one.column !== column);
     const answer = await this.transport.call("inspect", { path, filters: others, distinct: column, sheet: sheet || null });
-    if (this.state.sheet && this.state.sheet.menu === column) this.set({ sheet: { ...this.state.sheet, values: answer.result || { column, values: [] } } });
+    if (!this.state.sheet || this.state.sheet.menu !== column) return;
+    const values = answer.result || { column, values: [] };
+    const kept = (own.find((one) => one.op === "in") || { value: [] }).value;
+    this.set({ sheet: { ...this.state.sheet, values, chosen: new Set(values.values.flatMap((one, index) => (kept.includes(one.value) ? [index] : []))) } });
   }
 
-  // The rows on the page as a file: spreadsheets open it.
-  download() {
-    const { page } = this.state.sheet;
-    const field = (value) => (value === null ? "" : /[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
-    const lines = [page.columns.map((column) => column.name), ...page.rows].map((row) => row.map(field).join(","));
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob(["\ufeff", lines.join("\r\n"), "\r\n"], { type: "text/csv" }));
-    link.download = `${page.name.replace(/\.[^.]+$/, "")}.csv`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  // All rows that pass, in their order, as a spreadsheet.
+  async download() {
+    const { path, sort, filters, sheet, page } = this.state.sheet;
+    const answer = await this.transport.call("inspect", { path, sort, filters, sheet: sheet || null, export: true });
+    if (answer.error) return this.say(answer);
+    const bytes = Uint8Array.from(atob(answer.result.base64), (letter) => letter.charCodeAt(0));
+    this.save(`${page.name.replace(/\.[^.]+$/, "")}.xlsx`, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", [bytes]);
+    return this.say({ result: answer.result.said });
   }
 
   async loadFrames() {
@@ -404,6 +434,27 @@ class Panel {
     if (!found) return;
     await this.readWorkspaces();
     if (found.root !== this.transport.root) this.switchTo(found.root);
+  }
+
+  // A key does what its button does, and says why it cannot.
+  press(key, why, action) {
+    if (why) this.set({ said: { text: `${key[0].toUpperCase()}${key.slice(1)}: ${why}.` } });
+    else if (!this.state.pending.get(`b ${key}`)) this.during(`b ${key}`, this.act(action, {}));
+  }
+
+  reload() {
+    if (this.state.tab === "settings") this.loadSettings();
+    if (this.state.tab === "outputs") this.loadFrames();
+    return this.act("reload", {});
+  }
+
+  // Rows or lines as a file on the person's own machine.
+  save(name, type, parts) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob(parts, { type }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
   // -- what only JupyterLab can do: it listens for these events on the document
@@ -433,7 +484,10 @@ class Panel {
 
   insertRead(path) {
     const read = { ".parquet": "read_parquet", ".csv": "read_csv", ".tsv": "read_csv", ".json": "read_json", ".xlsx": "read_excel", ".xls": "read_excel", ".xlsm": "read_excel", ".ndjson": "read_ndjson", ".jsonl": "read_ndjson" }[(path.match(/\.[^.]+$/) || [""])[0].toLowerCase()];
-    const code = read ? `import polars as pl\n\npl.${read}(${JSON.stringify(path)})` : `from pathlib import Path\n\nPath(${JSON.stringify(path)})`;
+    const frame = read && `pl.${read}(${JSON.stringify(path)})`;
+    const hasQuak = this.state.sheet && this.state.sheet.page && this.state.sheet.page.has_quak;
+    const code = !read ? `from pathlib import Path\n\nPath(${JSON.stringify(path)})`
+      : hasQuak ? `import polars as pl\nimport quak\n\nquak.Widget(${frame})` : `import polars as pl\n\n${frame}`;
     this.tell("insert", { path: null, code }, "The cell was copied: paste it into a notebook.");
   }
 
@@ -453,12 +507,15 @@ class Panel {
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
     const { view, selected } = this.state;
     if (!view || this.isStatic) return;
-    const does = {
+    const row = event.target.closest("[data-flow]");
+    const does = event.shiftKey ? {
+      Enter: () => row && !view.flows[row.dataset.flow]?.buttons.run && this.run(row.dataset.flow),
+    }[event.key] : {
       "/": () => this.root.querySelector(".de-find input") && this.root.querySelector(".de-find input").focus(),
-      Escape: () => selected && this.select(null),
-      e: () => !view.buttons.start_engine && this.act("start_engine", {}),
-      s: () => !view.buttons.stop_engine && this.act("stop_engine", {}),
-      r: () => selected && this.refreshDetails(),
+      Escape: () => (this.state.said && this.state.said.error ? this.set({ said: null }) : selected && this.select(null)),
+      e: () => this.press("start engine", view.buttons.start_engine, "start_engine"),
+      s: () => this.press("stop engine", view.buttons.stop_engine, "stop_engine"),
+      r: () => this.reload(),
       v: () => selected && view.flows[selected].last && this.openRun(view.flows[selected].last.run_id),
     }[event.key];
     if (!does) return;
@@ -469,6 +526,15 @@ class Panel {
 }
 
 const EMPTY_DETAILS = { description: "", runs: [], steps: [], files: [], diff: {}, error_cells: [], path: null };
+
+// What finds an element again after it was made anew.
+function selectorOf(node) {
+  const row = node.closest(".de-row[data-flow], .de-detail[data-flow]");
+  const within = row ? `.${row.classList[0]}[data-flow="${CSS.escape(row.dataset.flow)}"] ` : "";
+  const own = node.dataset.action ? `[data-action="${CSS.escape(node.dataset.action)}"]` : node.getAttribute("aria-label")
+    ? `[aria-label="${CSS.escape(node.getAttribute("aria-label"))}"]` : node.classList.length ? `.${node.classList[0]}` : node.tagName;
+  return within + own;
+}
 
 function activeOf(view, name) {
   return JSON.stringify(view.active.filter((run) => run.flow === name).map((run) => [run.run_id, run.step]));

@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { sign } from "./format.js";
+import { pathText, sign } from "./format.js";
 
 // The workspace's and the machine's settings, provisioning, and the emergency exits.
 
@@ -22,7 +22,7 @@ export function settingsTab(app) {
       `${settings.interpreter.kind[0].toUpperCase()}${settings.interpreter.kind.slice(1)}. Runs use it; leave it empty for that of whoever starts the daemon.`) : null,
     settings ? h("section", { key: "places", class: "de-setting" },
       h("h4", { class: "de-h4" }, "Places"),
-      h("dl", { class: "de-about" }, Object.entries({ ...settings.places, settings: settings.workspace.file }).map(([name, path]) => [h("dt", { key: `t ${name}` }, name.replace("_", " ")), h("dd", { key: `d ${name}`, title: path }, path)])),
+      h("dl", { class: "de-about" }, Object.entries({ ...settings.places, settings: settings.workspace.file }).map(([name, path]) => [h("dt", { key: `t ${name}` }, name.replace("_", " ")), h("dd", { key: `d ${name}`, title: path }, pathText(path))])),
       settings.workspace.warnings.map((text, index) => h("p", { key: `w ${index}`, class: "de-hint" }, text)),
       h("div", { class: "de-line" }, app.button("edit settings", "Edit data_engine.toml", null, () => app.openFile(settings.workspace.file), { small: true }))) : null,
     view ? h("section", { key: "daemon", class: "de-setting" },
@@ -41,6 +41,6 @@ export function settingsTab(app) {
       h("p", { class: "de-hint" }, "Runs that are ended so become abandoned. A reset forgets this machine's history of every flow.")) : null,
     h("section", { key: "keys", class: "de-setting" },
       h("h4", { class: "de-h4" }, "Keys"),
-      h("p", { class: "de-hint" }, "In the panel: / search, arrows among flows and tabs, Enter look closely, Esc back, v last log, r read again, e start engine, s stop engine.")),
+      h("p", { class: "de-hint" }, "In the panel: / search, arrows among flows and tabs, Enter look closely, Shift Enter run, Esc back, v last log, r read again, e start engine, s stop engine.")),
     settings ? h("p", { class: "de-hint", key: "version" }, `Data Engine ${settings.version}`) : null);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -32,7 +33,9 @@ def daemon(cli: Cli, ws: WorkspaceFiles) -> Iterator[Cli]:
             return Flow(group="G").watch(mode="schedule", time="03:30").step(work)
         """,
     )
-    assert cli("start").code == 0
+    started = cli("start", "--json")
+    assert started.code == 0
+    assert [flow["name"] for flow in started.json["flows"] if flow["next_run_utc"]] == ["parts"]
     yield cli
     Workspace(ws.root).kill()
 
@@ -43,7 +46,8 @@ def test_start_status_stop(daemon: Cli) -> None:
     assert status["engine"]["on"] is True
     flows = {flow["name"]: (flow["state"], flow["enabled"], bool(flow["next_run_utc"])) for flow in status["flows"]}
     assert flows["parts"][:2] == ("scheduled", True)
-    assert "engine   on" in daemon("status").out
+    said = daemon("status").out
+    assert "engine   on\nlease    owned by this workstation\n" in said
 
     assert daemon("stop").code == 0
     assert daemon("stop", "--json").code == 0
@@ -51,10 +55,7 @@ def test_start_status_stop(daemon: Cli) -> None:
 
 def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:
     """In `list`, `show`, `status` and `explain`, for people and as JSON."""
-    found = daemon("explain", "parts", "--json").json
-    while not found[0]["next_run_utc"]:
-        found = daemon("explain", "parts", "--json").json
-    next_utc = found[0]["next_run_utc"]
+    next_utc = daemon("explain", "parts", "--json").json[0]["next_run_utc"]
 
     for name in ("status", "list"):
         flows = daemon(name, "--json").json
@@ -85,24 +86,27 @@ def test_switches_and_reasons(daemon: Cli) -> None:
     assert daemon("retry").code == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("run", "nope"), "Unknown flow: 'nope'"),
-        (("run",), "which flow?"),
-        (("enable", "nope"), "Unknown flow: 'nope'"),
-        (("explain", "nope"), "neither a flow nor a file"),
-        (("stop-run", "00"), "there is no run '00'"),
-        (("kill-run", "00"), "there is no run '00'"),
-        (("retry", "--source", "a.csv"), "not of which flow"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_wrong_requests_end_with_2_and_a_mend(daemon: Cli, arguments: tuple[str, ...], said: str) -> None:
-    answer = daemon(*arguments)
-    assert answer.code == 2
-    assert said in answer.err
-    assert "mend:" in answer.err
+WRONG = {
+    ("run", "nope"): "Unknown flow: 'nope'",
+    ("run",): "which flow?",
+    ("enable", "nope"): "Unknown flow: 'nope'",
+    ("explain", "nope"): "neither a flow nor a file",
+    ("stop-run", "00"): "there is no run '00'",
+    ("kill-run", "00"): "there is no run '00'",
+    ("retry", "--source", "a.csv"): "not of which flow",
+    ("retry", "nope"): "Unknown flow: 'nope'",
+    ("retry", "claims"): "runs when somebody asks: nothing of it is held",
+}
+
+
+def test_wrong_requests_end_with_2_and_a_mend(daemon: Cli) -> None:
+    for arguments, said in WRONG.items():
+        answer = daemon(*arguments)
+        assert (answer.code, said in answer.err, "mend:" in answer.err) == (2, True, True), answer
+        document = daemon(*arguments, "--json")
+        assert document.code == 2
+        assert said in document.json["error"]["what"]
+        assert document.json["error"]["mend"]
 
 
 def test_without_a_daemon_there_is_nothing_to_stop_and_switches_are_kept(cli: Cli) -> None:
@@ -110,8 +114,40 @@ def test_without_a_daemon_there_is_nothing_to_stop_and_switches_are_kept(cli: Cl
     assert cli("status", "--json").json["daemon"]["running"] is False
     assert cli("disable", "claims").code == 0
     assert {flow["name"]: flow["enabled"] for flow in cli("status", "--json").json["flows"]}["claims"] is False
-    answer = cli("explain", "claims")
+    answer = cli("retry", "claims")
     assert (answer.code, "data-engine start" in answer.err) == (2, True)
+
+
+def test_a_retry_that_would_do_nothing_is_refused(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """A disabled flow, an engine that is off: nobody is told that something is due again when it is not."""
+    daemon("disable", "parts")
+    assert "data-engine enable parts" in daemon("retry", "parts").err
+    daemon("enable", "parts")
+    assert daemon("retry", "parts").code == 0
+    Workspace(ws.root).stop_engine()
+    for arguments in (("retry",), ("retry", "parts")):
+        answer = daemon(*arguments)
+        assert (answer.code, "the engine is off" in answer.err, "data-engine start" in answer.err) == (2, True, True)
+
+
+def test_a_broken_module_that_is_run_ends_with_1(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """As everywhere else: the request was right."""
+    ws.notebook("torn", "def build():\n    return rate")
+    while "torn" not in [flow["name"] for flow in daemon("status", "--json").json["flows"]]:
+        time.sleep(0.05)
+    answer = daemon("run", "torn")
+
+    assert answer.code == 1
+    assert "torn.ipynb, cell 1, line 2" in answer.err
+    assert "broken: " in daemon("explain", "torn").out
+
+
+def test_what_troubles_the_daemon_is_in_its_status(daemon: Cli, ws: WorkspaceFiles) -> None:
+    ws.source("config/data_engine.toml", '[executor]\nworkers = "two"\n')
+    while "trouble  workers cannot be 'two'" not in (told := daemon("status").out):
+        time.sleep(0.05)
+
+    assert "mend: write a whole number" in told
 
 
 def test_a_setting_nobody_reads_is_told_before_a_run(cli: Cli, ws: WorkspaceFiles) -> None:

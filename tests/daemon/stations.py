@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from data_engine.daemon.control import DaemonClient
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.control import API, DaemonClient
+from data_engine.daemon.endpoint import read_endpoint, read_token
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -35,6 +36,7 @@ class Station:
             "DATA_ENGINE_MACHINE_ID": name,
             "PYTHONPATH": str(REPOSITORY),
         }
+        self._local: LocalLayout | None = None
         self._client: DaemonClient | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,14 +74,17 @@ class Station:
 
     @property
     def local(self) -> LocalLayout:
-        """Its own folder for the workspace."""
+        """Its own folder for the workspace; the share, which may hang later, is asked once."""
+        if self._local is not None:
+            return self._local
         before = {name: os.environ.get(name) for name in ("DATA_ENGINE_STATE_ROOT",)}
         os.environ["DATA_ENGINE_STATE_ROOT"] = str(self._state)
         try:
-            return local_layout(WorkspaceLayout(self.root))
+            self._local = local_layout(WorkspaceLayout(self.root))
         finally:
             for name, value in before.items():
                 os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+        return self._local
 
     @property
     def daemon(self) -> DaemonClient:
@@ -102,6 +107,17 @@ class Station:
         """The lease as its daemon sees it."""
         found: dict[str, Any] = self.daemon.get("/status")["lease"]
         return found
+
+    @contextmanager
+    def events(self) -> Iterator[None]:
+        """Somebody watches its daemon, as a panel does."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.daemon.endpoint.port)
+        try:
+            connection.request("GET", f"{API}/events", headers={"Authorization": f"Bearer {read_token(self.local)}"})
+            assert connection.getresponse().status == 200
+            yield
+        finally:
+            connection.close()
 
     def runs(self) -> dict[str, list[str]]:
         """The statuses of the runs of each source, oldest first."""

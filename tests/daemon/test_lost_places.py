@@ -103,7 +103,7 @@ def test_a_workspace_that_is_away_for_a_while_loses_nothing(workspace: Workspace
     endpoint = read_endpoint(workspace.home.local)
     away = ws.root.with_name("away")
     ws.root.rename(away)
-    time.sleep(3)
+    time.sleep(1.5)
     assert not ws.root.exists()
     away.rename(ws.root)
 
@@ -112,11 +112,39 @@ def test_a_workspace_that_is_away_for_a_while_loses_nothing(workspace: Workspace
         return outputs(ws) == 20
 
     until(is_done)
+    until(lambda: not workspace.status()["active_runs"])
     assert read_endpoint(workspace.home.local) == endpoint
     counts = Counter(run.status for run in workspace.runs("poll", 1000))
     assert counts["success"] == 20
     assert counts["failed"] <= 1, [run.error for run in workspace.runs("poll", 1000) if run.status != "success"]
     until(lambda: workspace.status()["trouble"] is None)
+
+
+def test_a_workspace_that_was_moved_gets_a_daemon_in_its_new_place(
+    workspace: Workspace, ws: WorkspaceFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever starts it there: the old one, which looks where nothing is any more, is ended; engine, history, freshness stay."""
+    workspace.start_engine()
+    drop(ws, 3)
+    until(lambda: outputs(ws) == 3)
+    until(lambda: not workspace.status()["active_runs"])
+    before = read_endpoint(workspace.home.local)
+    assert before is not None
+    ws.root.rename(ws.root.with_name("moved"))
+    moved = Workspace(ws.root.with_name("moved"))
+    moved.start()
+    try:
+        status = moved.status()
+        assert (status.workspace_root, status.daemon.pid != before.pid) == (str(moved.root), True)
+        assert f"(pid {before.pid}) is ended: {ws.root} is gone" in capsys.readouterr().err
+        until(lambda: moved.status().engine.on)
+        write_text_atomic(moved.root / "in" / "later.txt", "x", durable=False)
+        until(lambda: (moved.root / "out" / "later.out").exists())
+        until(lambda: not moved.status()["active_runs"])
+        assert Counter(run.status for run in moved.runs("poll", 1000)) == {"success": 4}
+        assert not ws.root.exists()
+    finally:
+        moved.kill()
 
 
 def test_workspace_state_that_is_cleaned_away_keeps_the_history(workspace: Workspace, ws: WorkspaceFiles) -> None:

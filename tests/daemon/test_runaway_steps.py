@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from data_engine import Workspace
-from data_engine.daemon import workers as workers_module
 from data_engine.files import write_text_atomic
 from tests.daemon.support import ended, until
 from tests.daemon.test_worker_runs import REPOSITORY, flow
@@ -46,11 +49,31 @@ def test_a_step_that_hangs_in_c_code_can_be_killed(ws: WorkspaceFiles) -> None:
     play(scene())
 
 
-def test_a_kill_for_lack_of_memory_is_called_so(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system counts such kills; here the step counts and kills itself."""
-    mark = ws.root / "mark"
-    monkeypatch.setattr(workers_module, "memory_kills", lambda: 1 if mark.exists() else 0)
-    flow(ws, "a", f"open({str(mark)!r}, 'w').close(); os.kill(os.getpid(), 9)")
+@pytest.fixture
+def small_memory() -> Iterator[Path]:
+    """Who writes its pid into this file gets no more than 64 MB."""
+    for controller, limit in (("memory", "memory.limit_in_bytes"), (".", "memory.max")):
+        folder = Path("/sys/fs/cgroup", controller, f"data-engine-tests-{os.getpid()}")
+        with suppress(OSError):
+            folder.mkdir()
+            try:
+                with (folder / limit).open("r+") as file:  # it is there already where this is a group at all
+                    file.write(str(64 * 2**20))
+                yield folder / "cgroup.procs"
+            finally:
+                folder.rmdir()
+            return
+    pytest.skip("only root on Linux can give a process so little memory that the system kills it")
+
+
+def test_a_kill_for_lack_of_memory_is_called_so(ws: WorkspaceFiles, small_memory: Path) -> None:
+    """The system's own kill of a step that takes more than there is."""
+    flow(
+        ws,
+        "a",
+        f"open({str(small_memory)!r}, 'w').write(str(os.getpid()))\n"
+        "taken = []\nwhile True:\n    taken.append(bytearray(2**20))",
+    )
 
     async def scene() -> None:
         async with Shop(ws) as shop:
@@ -58,6 +81,7 @@ def test_a_kill_for_lack_of_memory_is_called_so(ws: WorkspaceFiles, monkeypatch:
 
             assert shop.finished().status == "failed"
             assert shop.finished().cause == "its process died: the operating system killed it for lack of memory"
+            assert 'in step "Work"' in str(shop.finished().error)
 
     play(scene())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_a_drive_that_becomes_read_only_holds_the_owner_up_and_loses_nothing(
     anna, ben = pair
     drive.allow_writing(False)
     until(lambda: anna.lease["lapsed"])
-    until(lambda: "cannot be written" in (anna.lease["trouble"] or ""))
+    until(lambda: "the heartbeat cannot be written" in (anna.lease["trouble"] or ""))
     until(lambda: ben.lease["state"] == "takeover_available")
     drive.allow_writing(True)
 
@@ -107,3 +108,20 @@ def test_a_drive_that_goes_away_is_outlived_by_owner_and_observer(drive: Drive, 
     drop(drive.at / "team", "b.txt")
     until(lambda: ben.runs() == {"a.txt": ["success"], "b.txt": ["success"]})
     assert begun(drive.at / "team").count("a.txt begin") == 1
+
+
+def test_a_run_of_a_lapsed_owner_waits_at_its_next_step_and_goes_on(
+    drive: Drive, pair: tuple[Station, Station]
+) -> None:
+    """Its worker has passed the deadline; a generation that is won when the drive can be written lets it go on."""
+    anna, ben = pair
+    drop(drive.at / "team", "b.txt", 4)
+    until(lambda: anna.runs().get("b.txt") == ["started"])
+    drive.allow_writing(False)
+    until(lambda: anna.lease["lapsed"])
+    time.sleep(4)
+    assert anna.runs()["b.txt"] == ["started"]
+    drive.allow_writing(True)
+
+    until(lambda: ben.runs().get("b.txt") == ["success"])
+    assert begun(drive.at / "team") == ["a.txt begin", "a.txt finish", "b.txt begin", "b.txt finish"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -224,3 +225,18 @@ def test_takeover_auto_needs_nobody(team: Path, station: Make) -> None:
     until(lambda: ben.lease["state"] == "mine")
     drop(team, "a.txt")
     until(lambda: statuses(ben) == {"a.txt": ["success"]})
+
+
+def test_only_an_engine_or_a_run_owns_the_workspace_not_somebody_who_watches(team: Path, station: Make) -> None:
+    """An event stream, as a panel has one, keeps the daemon and not the lease; after `idle_exit` anybody may own."""
+    (team / "config" / "data_engine.toml").write_text(SETTINGS + '[daemon]\nidle_exit = "1s"\n')
+    anna = station("anna").start(engine=False)
+    with anna.events():
+        assert anna.lease["state"] == "available"
+        anna.daemon.post("/run", {"flow": "hand"})
+        until(lambda: statuses(anna) == {"": ["success"]})
+        assert anna.lease["state"] == "mine"
+
+        until(lambda: anna.lease["state"] == "available")
+        time.sleep(1.5)
+        assert anna.daemon.endpoint.is_alive()

@@ -205,6 +205,43 @@ def test_workers_run_with_the_python_of_who_starts_the_daemon(workspace: Workspa
     assert workspace.status()["daemon"]["interpreter"] == sys.executable
 
 
+def test_a_kernels_variables_stay_with_the_kernel(
+    workspace: Workspace, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those Jupyter names, and the colours and pagers it sets; what a person has set goes along."""
+    kernel = {
+        "JPY_SESSION_NAME": "/x/a.ipynb",
+        "JUPYTER_TOKEN": "secret",
+        "IPYTHONDIR": "/x",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "DATA_ENGINE_NOTEBOOK": "/x/a.ipynb",
+        "TERM": "xterm-color",
+        "CLICOLOR": "1",
+        "CLICOLOR_FORCE": "1",
+        "FORCE_COLOR": "1",
+        "PAGER": "cat",
+        "GIT_PAGER": "cat",
+    }
+    for name, value in {**kernel, "MY_SETTING": "kept"}.items():
+        monkeypatch.setenv(name, value)
+    ws.notebook(
+        "told",
+        f"""
+        import os
+        from data_engine import Flow
+        def tell(context):
+            print(sorted(name for name in os.environ if name in {[*kernel, "MY_SETTING"]!r}))
+        def build():
+            return Flow(group="T").step(tell)
+        """,
+    )
+    (run,) = workspace.run("told")
+
+    assert isinstance(run, Run)
+    assert [line.message for line in workspace.log(run.run_id)] == ["['MY_SETTING']"]
+    assert not set(kernel) & set(psutil.Process(pid_of(workspace)).environ())
+
+
 @posix_only
 def test_a_chosen_python_is_used_at_once_and_by_every_later_daemon(workspace: Workspace, tmp_path: Path) -> None:
     """Whoever starts it; until the choice is taken back."""

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -464,6 +465,8 @@ def test_a_live_orphan_is_ended_by_pid_and_start_time(tmp_path: Path) -> None:
         ["sh", "-c", "sleep 600 & sleep 600"], start_new_session=True, env={**os.environ, MARK: "1"}
     )
     started = create_time_of(orphan.pid)
+    while MARK not in psutil.Process(orphan.pid).environ():  # the system fills it in a moment after it began
+        time.sleep(0.01)
     try:
         assert end_orphans([(orphan.pid, started - 10)]) == []
         assert is_running(orphan.pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
+from data_engine.engine.file_events import FileEvents
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Due, Rules, Watch
 from data_engine.ledger.ledger import Ledger
@@ -96,6 +98,64 @@ def test_a_file_is_handed_over_once_until_its_run_has_ended(watched: Watched) ->
         watched.run(due)
     assert watched.names() == []
     assert all(text.startswith("already done at") for text in watched.reasons().values())
+
+
+def slow_scan(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a folder takes a second."""
+    read = watched.lookout._scanner._read
+
+    def reading(*given: Any) -> set[str]:
+        watched.now_s += 1
+        return read(*given)
+
+    monkeypatch.setattr(watched.lookout._scanner, "_read", reading)
+
+
+def test_a_new_file_need_not_wait_for_the_first_scan_to_end(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that changed last is looked at first, and what it has is handed over before the others are seen."""
+    for number in range(5):
+        watched.write(f"{number}/old.csv")
+        os.utime(watched.root / str(number), (number, number))
+    for due in watched.look(0):
+        watched.run(due)
+    watched.write("2/new.csv")
+    watched.write("4/old.csv", "changed")
+    watched.restart()
+    slow_scan(watched, monkeypatch)
+
+    found = [watched.names(0) for _ in range(7)]
+
+    assert [one for one in found if one] == [["2/new.csv"], ["4/old.csv"]]
+    assert found[0] == ["2/new.csv"]
+    assert watched.lookout.next_look_s > watched.now_s
+    assert len(list(watched.lookout.verdicts())) == 6
+
+
+def test_what_is_told_during_a_first_scan_is_looked_at_after_it(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        watched.write(f"{number}/old.csv")
+        os.utime(watched.root / str(number), (number, number))
+    slow_scan(watched, monkeypatch)
+    found = [watched.names(0), watched.names(0)]
+    path = watched.write("2/late.csv")
+    watched.lookout.hint(str(path))
+
+    found += [watched.names(0) for _ in range(4)]
+
+    assert [name for names in found for name in names] == ["2/old.csv", "1/old.csv", "0/old.csv", "2/late.csv"]
+
+
+def test_a_batch_waits_for_the_whole_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(tmp_path / "w", run_as="batch")
+    for number in range(3):
+        watched.write(f"{number}/a.csv")
+    slow_scan(watched, monkeypatch)
+
+    (due,) = watched.look(0)
+
+    assert len(due.seen) == 3
 
 
 def test_the_backlog_settles_as_well(tmp_path: Path) -> None:
@@ -457,6 +517,33 @@ def test_the_interval_is_kept_where_scans_are_quick(tmp_path: Path) -> None:
 
     assert watched.lookout.cadence_s == 10
     assert watched.lookout.next_look_s == watched.now_s + 10
+
+
+class LateEvents(FileEvents):
+    """Events that begin a while after they were asked for; a file comes before they do."""
+
+    def __init__(self, before: Callable[[], object]) -> None:
+        super().__init__()
+        self.before = before
+
+    def watch(self, folder: Path, tell: Callable[[str], None], *, recursive: bool) -> bool:
+        self.before()
+        return True
+
+
+def test_what_comes_before_the_first_event_and_after_the_first_scan_is_seen_at_once(tmp_path: Path) -> None:
+    """Not an hour later."""
+    watched = Watched(tmp_path / "w", interval="1h")
+    events = LateEvents(lambda: watched.write("between.csv"))
+    lookout = Lookout(
+        watched.watch, read=lambda: Memory(SourceStates("claims")), events=events, clock=lambda: watched.now_s
+    )
+    lookout.look()
+    assert watched.now_s <= lookout.next_look_s < watched.now_s + 1
+    watched.now_s = lookout.next_look_s
+
+    assert [lookout.name_of(due) for due in lookout.look()] == ["between.csv"]
+    assert lookout.next_look_s > watched.now_s + 3000
 
 
 # -- the ledger agrees --------------------------------------------------------------------------------------------

@@ -267,3 +267,16 @@ class AnyFileOperation(RuleBasedStateMachine):
 
 TestAnyFileOperation = AnyFileOperation.TestCase
 TestAnyFileOperation.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+
+
+def test_new_files_come_first_where_folders_say_so(root: Path) -> None:
+    """Folder after folder, the one a name was added to last before the others; nothing is given for what is as it was."""
+    for number, folder in enumerate(("a", "b", "c", "d")):
+        write(root / folder / "x.csv")
+        os.utime(root / folder, (100 if folder == "b" else number, 100 if folder == "b" else number))
+    scanner = Scanner(root, (".csv",))
+
+    parts = [names(found) for found in scanner.scan_by_folder(newest_first=True)]
+
+    assert parts == [["b/x.csv"], ["d/x.csv"], ["c/x.csv"], ["a/x.csv"]]
+    assert list(scanner.scan_by_folder(newest_first=True)) == []

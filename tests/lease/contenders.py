@@ -38,12 +38,13 @@ def rows_at(folder: Path) -> list[str]:
 
 def contend(folder: Path, name: str, turns: float) -> None:
     """Print each row once it is committed."""
-    observer, turn = observer_at(folder, name), 0
+    observer, turn, tries = observer_at(folder, name), 0, 0
     while turn < turns:
         try:
             view = observer.poll()
             if view.is_claimable:
-                take_a_turn(observer, view, f"{name}-{os.getpid()}-{turn}")
+                tries += 1
+                take_a_turn(observer, view, f"{name}-{os.getpid()}-{tries}")
                 turn += 1
             elif view.state == "owned" and random.random() < 0.3:
                 observer.request_control()

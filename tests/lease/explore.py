@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,8 @@ from tests.lease.simulated_share import MUTATIONS, Crash, Machine, Profile, Viol
 
 Body = Callable[["Script", Machine], None]
 FAULTS = ("crash before", "crash after", "lost answer", "refused")
+RENAMES = (True, False)
+"""Whether a folder rename replaces an empty folder, as POSIX does, or not, as Windows does."""
 
 
 @dataclass(frozen=True)
@@ -184,20 +186,20 @@ def play(
     return None, world
 
 
-def with_preemptions(name: str, count: int) -> Iterator[str | None]:
+def with_preemptions(name: str, count: int, *, renames: Iterable[bool] = RENAMES) -> Iterator[str | None]:
     """Every placement of exactly `count` preemptions in the scenario, on both kinds of folder rename."""
     bodies = SCENARIOS[name]
-    for replaces_empty in (True, False):
+    for replaces_empty in renames:
         length = play(bodies, replaces_empty, {}, None)[1].operations
         for ticks in itertools.combinations(range(1, length + 1), count):
             for moves in itertools.product(range(1, len(bodies)), repeat=count):
                 yield play(bodies, replaces_empty, dict(zip(ticks, moves, strict=True)), None)[0]
 
 
-def with_a_fault(name: str, *, preemptions: int = 8) -> Iterator[str | None]:
+def with_a_fault(name: str, *, preemptions: int = 8, renames: Iterable[bool] = RENAMES) -> Iterator[str | None]:
     """One fault of each kind at every operation of every machine, each with several placements of one preemption."""
     bodies = SCENARIOS[name]
-    for replaces_empty in (True, False):
+    for replaces_empty in renames:
         length = play(bodies, replaces_empty, {}, None)[1].operations
         ticks = range(1, length + 1, max(1, length // preemptions))
         for who in "ABC"[: len(bodies)]:

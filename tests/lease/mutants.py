@@ -255,10 +255,15 @@ def repairs_at_once(self: Observer, view: View) -> Any:
 
 
 @mutant("a repair goes on from the generation before the newest readable one", (Generations, "newest_readable"))
-def repairs_too_far_back(self: Generations, numbers: list[int]) -> Entry:
-    newest = _newest_readable(self, numbers)
+def repairs_too_far_back(self: Generations, numbers: list[int]) -> tuple[Entry, list[int]]:
+    newest, missing = _newest_readable(self, numbers)
     older = [n for n in numbers if n < newest.number]
-    return _newest_readable(self, older) if older and newest.number < numbers[-1] else newest
+    return _newest_readable(self, older) if older and newest.number < numbers[-1] else (newest, missing)
+
+
+@mutant("a repair takes for lost what a cache does not show", (Generations, "give_up"))
+def repairs_by_a_cache(self: Generations, number: int) -> None:
+    pass
 
 
 @mutant("a snapshot mixes what it read of two generations", (Generations, "snapshot"))

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import pytest
+from itertools import product
 
-from tests.lease.explore import SCENARIOS, with_a_fault, with_preemptions
+from tests.lease.cores import on_all_cores
+from tests.lease.explore import RENAMES, SCENARIOS, with_a_fault, with_preemptions
+
+PREEMPTED = tuple(name for name in SCENARIOS if name != "two heirs, one slow owner")
 
 
-@pytest.mark.parametrize("name", [name for name, bodies in SCENARIOS.items() if name != "two heirs, one slow owner"])
-def test_no_placement_of_a_preemption_breaks_anything(name: str) -> None:
+def preempted(job: tuple[str, bool]) -> list[str | None]:
+    """All courses of one scenario, with one kind of rename: without a preemption, and with one at any operation."""
+    name, replaces_empty = job
+    return [broken for count in (0, 1) for broken in with_preemptions(name, count, renames=[replaces_empty])]
+
+
+def befallen(replaces_empty: bool) -> list[str | None]:
+    """All courses of three first claims with a fault, each with a preemption somewhere."""
+    return list(with_a_fault("three first claims", preemptions=2, renames=[replaces_empty]))
+
+
+def test_no_placement_of_a_preemption_breaks_anything() -> None:
     """None, or one at any operation; the soak places two, and has two heirs as well."""
-    courses = [violation for count in (0, 1) for violation in with_preemptions(name, count)]
+    jobs = list(product(PREEMPTED, RENAMES))
+    found = dict(zip(jobs, on_all_cores(preempted, jobs), strict=True))
 
-    assert len(courses) > 200
-    assert set(courses) == {None}
+    assert {job: set(courses) for job, courses in found.items()} == {job: {None} for job in jobs}
+    assert min(len(courses) for courses in found.values()) > 100
 
 
 def test_no_fault_at_any_operation_of_three_first_claims_breaks_anything() -> None:
     """A crash before or after it, a lost answer, or an error, with a preemption somewhere."""
-    courses = list(with_a_fault("three first claims", preemptions=2))
-
-    assert len(courses) > 500
-    assert set(courses) == {None}
+    for courses in on_all_cores(befallen, RENAMES):
+        assert len(courses) > 500
+        assert set(courses) == {None}

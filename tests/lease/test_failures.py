@@ -10,7 +10,7 @@ import pytest
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.generations import GENERATIONS, KEEP, path_of
 from data_engine.lease.lease import HeldLease, Observer
-from data_engine.lease.protocol import Damaged, Fenced, Fold, InDoubt, Limits, Lost, encode
+from data_engine.lease.protocol import Damaged, Fenced, Fold, InDoubt, Limits, Lost, View, encode
 from data_engine.lease.status import status_of
 from tests.lease.bench import Bench, fail
 from tests.lease.mutants import broken
@@ -545,6 +545,36 @@ def test_a_generation_without_its_entry_is_repaired_as_well() -> None:
     assert observer.claim(observer.poll()).token == 5
     with pytest.raises(Fenced):
         held.heartbeat()
+
+
+def behind_a_late_cache() -> tuple[Observer, View, HeldLease]:
+    """C has repaired the list a moment ago and owns; B, which looked before, sees the new numbers, but not their entries."""
+    bench, _, observer = damaged_list()
+    other = bench.machine("C")
+    view = bench.watch(observer, 90)
+    bench.watch(other, 90)
+    other.repair(other.poll())
+    heir = other.claim(other.poll())
+    heir.commit({"runs": b"1"})
+
+    def hide(name: str, args: tuple[Any, ...]) -> None:
+        if name == "read" and args[0] in {entry_path(number) for number in (4, 5, 6)}:
+            raise FileNotFoundError(errno.ENOENT, "not found", args[0])
+
+    bench.folders["B"].before = hide
+    return observer, view, heir
+
+
+def test_a_repair_never_gives_up_what_a_late_cache_does_not_show() -> None:
+    """An exclusive create in a number tells that its entry is there."""
+    observer, view, heir = behind_a_late_cache()
+    with pytest.raises(Lost, match="generation 6 is not as it was seen"):
+        observer.repair(view)
+    assert heir.commit({"runs": b"2"}).number == 7
+
+    observer, view, heir = behind_a_late_cache()
+    with broken("repairs_by_a_cache"):
+        assert observer.repair(view).lost_generations == (3, 4, 5, 6)
 
 
 def test_a_repair_drops_segments_that_are_gone_or_damaged() -> None:

@@ -87,6 +87,25 @@ def test_a_name_that_another_client_took_away_is_not_found(tmp_path: Path) -> No
     assert len(asked) == 6
 
 
+def test_a_name_that_somebody_has_open_is_tried_again(tmp_path: Path) -> None:
+    """An SMB mount of Linux answers EBUSY until the reader has closed it."""
+    folder = OsFolder(tmp_path)
+    folder.write("a", b"1")
+    refused = [OSError(errno.EBUSY, "busy")] * 2
+
+    class Busy(type(tmp_path)):  # type: ignore[misc]
+        def unlink(self, missing_ok: bool = False) -> None:
+            if refused:
+                raise refused.pop()
+            super().unlink(missing_ok)
+
+    folder.root = Busy(tmp_path)
+    folder.unlink("a")
+
+    assert not refused
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_local_folder_is_fit_and_the_probe_leaves_nothing(tmp_path: Path) -> None:
     """An empty list means fit."""
     before = list(tmp_path.iterdir())

@@ -26,11 +26,12 @@ class Machine:
     """One workstation: its ledger and its keeper."""
 
     def __init__(self, name: str, share: Path, state: Path, *, daemon: str = "daemon", **more: object) -> None:
+        self.limits = LIMITS
         self.ledger = Ledger.open(state / name / "ledger.sqlite")
         me = Identity(name, f"{name}-{daemon}", f"{name.upper()}-PC", os.getpid(), "1", f"{name}-lock", "one host")
         self.share = Share(self.ledger, share, perform=perform)
         observer = Observer(OsFolder(share), me, workspace="w", limits=LIMITS, holds_lock=lambda: True)
-        self.keeper = Keeper(observer, self.share, me, LIMITS, **more)  # type: ignore[arg-type]
+        self.keeper = Keeper(observer, self.share, me, lambda: self.limits, **more)  # type: ignore[arg-type]
         self.keeper.start()
 
     def run(self, run_id: str) -> None:
@@ -191,10 +192,49 @@ def test_an_owner_whose_share_is_away_lapses_and_goes_on_when_it_is_back(
     anna.keeper.own().result(10)
     (tmp_path / "share").rename(tmp_path / "away")
 
-    until(lambda: not anna.keeper.can_work())
-    assert anna.keeper.standing.token is not None
     until(lambda: anna.keeper.standing.trouble is not None)
+    while anna.keeper.can_work():  # and it is said all the time until the share is back
+        assert anna.keeper.standing.trouble is not None
+    assert "the heartbeat cannot be written" in (anna.keeper.standing.trouble or "")
+    assert anna.keeper.standing.token is not None
     anna.run("meanwhile")
     (tmp_path / "away").rename(tmp_path / "share")
     until(anna.keeper.can_work)
     until(lambda: anna.keeper.standing.trouble is None)
+
+
+def test_an_observer_that_could_not_refresh_says_so_until_it_has(
+    machine: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged segment, here for a while."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    anna.run("r1")
+    until(lambda: ben.runs() == {"r1"})
+    anna.run("r2")
+    segments = tmp_path / "share" / "state" / "runs"
+    until(lambda: len(list(segments.iterdir())) == 2)
+    anna.close(release=False)
+    segment = max(segments.iterdir())
+    content = segment.read_bytes()
+    segment.write_bytes(content[:-1])
+
+    carl = machine("carl")
+    until(lambda: "does not match its checksum" in (carl.keeper.standing.trouble or ""))
+    segment.write_bytes(content)
+    until(lambda: carl.runs() == {"r1", "r2"})
+    until(lambda: carl.keeper.standing.trouble is None)
+
+
+def test_an_edit_of_the_limits_holds_from_the_next_claim(machine: Callable[..., Machine]) -> None:
+    """Not in the middle of an ownership: observers go by the limits of its claim."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    anna.limits = Limits(0.2, 30.0)
+    time.sleep(LIMITS.heartbeat_s * 2)
+    assert anna.keeper.limits == LIMITS
+    anna.keeper.release().result(10)
+
+    anna.keeper.own().result(10)
+    assert anna.keeper.limits == Limits(0.2, 30.0)
+    until(lambda: (ben.keeper.standing.lease.takeover_in_s or 0) > 20)

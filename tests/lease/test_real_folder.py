@@ -11,7 +11,7 @@ from tests.lease.contenders import rows_at
 from tests.soak.lease_kills import check, contender, kill_at_random, told_rows
 
 PROCESSES = 6
-TURNS = 10
+TURNS = 6
 
 
 @pytest.fixture

@@ -145,6 +145,31 @@ def test_sharing_a_workspace_shows_what_its_text_says(run_guide: Any) -> None:
     assert "shape: (2, 2)" in _printed(cells["files"])
 
 
+def test_the_control_panel_shows_what_its_text_says(run_guide: Any) -> None:
+    """Magic, panel, runs, errors by cell, retry, parameters, stop and deployment come out as the sixth guide promises."""
+    cells = run_guide(REPOSITORY / "notebooks" / "06_control_panel.ipynb")
+
+    assert "Previews keep 0 bytes" in _printed(cells["magic"])
+    assert "step 1    Read      read                   saves claims_df" in _printed(cells["magic"])
+    assert "daily_claims" in _printed(cells["status"])
+    live = cells["panel"].outputs[0]["data"]
+    assert live["application/vnd.data-engine.panel+json"]["view"]["flows"]["daily_claims"]["mark"]["word"] == "polling"
+    assert "application/vnd.jupyter.widget-view+json" in live
+    assert "Run this cell again to go live." in live["text/html"]
+    assert "3 runs  2 failed, 1 success" in _printed(cells["runs"])
+    assert "<svg" in cells["runs"].outputs[0]["data"]["text/html"]
+    assert "monday.csv     already done" in _printed(cells["explain"])
+    errors = _printed(cells["error"])
+    assert "daily_claims.ipynb, cell 3, line 3" in errors
+    assert "wednesday.csv - " in errors
+    assert _printed(cells["mend"]) == "[('tuesday.csv', 'success'), ('wednesday.csv', 'failed')]\n"
+    assert _printed(cells["params"]) == "success ['month 1', 'month 2']\nstopped\n"
+    assert "edited, not deployed: cell 2\n" in _printed(cells["deploy"])
+    assert _printed(cells["deploy"]).endswith("as deployed\n")
+    assert "engine on" in _printed(cells["saved"])
+    assert "The daemon ends" in _printed(cells["end"])
+
+
 def test_warehouse_helpers_shows_what_its_text_says(run_guide: Any) -> None:
     """A star schema of 14 files: nothing twice, keys for ever, what exists is named, and what would be lost is refused."""
     cells = run_guide(REPOSITORY / "notebooks" / "07_warehouse_helpers.ipynb")

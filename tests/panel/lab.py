@@ -50,7 +50,7 @@ class Lab:
             for name, value in os.environ.items()
             if not name.startswith(("DATA_ENGINE_", "JPY_", "JUPYTER", "XDG_"))
         } | {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PANEL_KERNEL_PATH"), str(ROOT)])),
             "JUPYTER_CONFIG_DIR": str(home / "config"),
             "JUPYTER_DATA_DIR": str(home / "data"),
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
@@ -61,6 +61,7 @@ class Lab:
             "DATA_ENGINE_STATE_ROOT": str(home / "state"),
         }
         self.base = ""
+        self.pid = 0
 
     @contextmanager
     def running(self, *, timeout_s: float = 60.0) -> Iterator[Lab]:
@@ -102,6 +103,7 @@ class Lab:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        self.pid = process.pid
         try:
             self._wait_until_up(process, timeout_s)
             yield self
@@ -236,6 +238,15 @@ class Page:
     def run_all(self) -> None:
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)")
 
+    def cell(self, number: int) -> Any:
+        """The notebook's cell (from 0), brought into view with its output: JupyterLab draws only what is seen."""
+        self.page.evaluate(
+            "(number) => window.jupyterapp.shell.currentWidget.content.scrollToItem(number, 'start')", number
+        )
+        cell = self.page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{number}']")
+        cell.locator(".jp-OutputArea-output").first.wait_for()
+        return cell
+
     def theme(self, name: str) -> None:
         self.page.evaluate(
             "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", f"JupyterLab {name}"
@@ -252,6 +263,9 @@ class Page:
         if workspace is not None:
             panel.choose(workspace)
             panel.tab("Flows")
+            if panel.element.locator(".de-back").is_visible():
+                panel.element.locator(".de-back").click()
+            panel.element.get_by_label("Search flows").fill("")
         return panel
 
     def in_cell(self) -> Panel:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,25 @@ def test_a_filter_that_does_not_fit_says_so(table: Path, request_: dict[str, Any
         page(table, **request_)
 
     assert raised.value.mend
+
+
+def test_quak_is_offered_where_it_is_installed(table: Path) -> None:
+    """The page adds a cell that opens the file with it."""
+    assert page(table)["has_quak"] == (find_spec("quak") is not None)
+
+
+def test_all_rows_that_pass_are_saved_as_a_workbook(table: Path, tmp_path: Path) -> None:
+    """In the order asked for, not only the page; what a sheet has no type for is text."""
+    found = page(
+        table, export=True, limit=1, sort=[["amount", True]], filters=[{"column": "amount", "op": ">=", "value": "3"}]
+    )
+    (tmp_path / "saved.xlsx").write_bytes(base64.b64decode(found["base64"]))
+    saved = pl.read_excel(tmp_path / "saved.xlsx")
+
+    assert saved.columns == pl.read_parquet(table).columns
+    assert saved["amount"].to_list() == [5, 4, 3]
+    assert '"a"' in "".join(text or "" for text in saved["tags"])
+    assert found["said"] == "Saved 3 rows."
 
 
 def test_every_filter_the_panel_offers_is_known() -> None:

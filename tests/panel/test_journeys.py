@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from importlib import metadata
 from pathlib import Path
 
 from data_engine import panel
@@ -31,7 +33,14 @@ def test_a_first_flow_from_the_launcher_tile_to_a_green_run(lab: Lab, page: Page
 
     panel.row("new_flow").locator(".de-last .de-good").wait_for(timeout=20000)
     page.page.locator("#jp-main-statusbar .de-status", has_text="Engine off").wait_for()
+    page.command("apputils:activate-command-palette")
+    page.page.locator(".lm-CommandPalette-input").fill("data engine")
+    offered = page.page.locator(".lm-CommandPalette-item .lm-CommandPalette-itemLabel")
+    offered.filter(has_text="Show Data Engine panel").wait_for()
+    commands = set(offered.all_inner_texts())
+    page.page.keyboard.press("Escape")
     assert (workspace / "flow_modules" / "new_flow.ipynb").is_file()
+    assert commands >= {"Show Data Engine panel", "Start the engine", "Stop the engine", "Deploy every flow module"}
 
 
 def test_a_failing_step_leads_to_its_cell(lab: Lab, page: Page) -> None:
@@ -57,7 +66,8 @@ def test_the_panel_works_while_a_cell_runs_and_outlives_its_kernel(lab: Lab, pag
     """A run is started and stopped while the kernel is busy; after a restart the panel is as live as before."""
     workspace = lab.workspace("busy")
     flows.fill(workspace, slow=flows.SLOW, good=flows.GOOD)
-    page.open(panel_notebook(lab, workspace, "busy_panel", "import time\ntime.sleep(60)"))
+    tells = "import ipykernel\nprint('ipykernel', ipykernel.__version__)"
+    page.open(panel_notebook(lab, workspace, "busy_panel", "import time\ntime.sleep(60)", before=tells))
     page.command("notebook:run-all-cells")
     panel = page.in_cell()
     panel.row("slow").locator(".de-run").click()
@@ -68,6 +78,7 @@ def test_the_panel_works_while_a_cell_runs_and_outlives_its_kernel(lab: Lab, pag
     detail.locator("[data-step='Beat'][data-status='stopped']").wait_for()
     kernel = "window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
     status = page.page.evaluate(f"() => {kernel}.status")
+    version = page.page.locator(".jp-OutputArea-output", has_text="ipykernel").inner_text().strip()
 
     page.page.evaluate(f"() => {kernel}.restart().then(() => true)")
     page.wait_for_kernel()
@@ -77,6 +88,7 @@ def test_the_panel_works_while_a_cell_runs_and_outlives_its_kernel(lab: Lab, pag
     panel.row("good").locator(".de-last .de-good").wait_for()
 
     assert status == "busy"
+    assert version == f"ipykernel {os.environ.get('PANEL_KERNEL_VERSION') or metadata.version('ipykernel')}"
     assert page.page.locator(".jp-OutputArea-output", has_text="Traceback").count() == 0
 
 
@@ -204,11 +216,24 @@ def test_outputs_are_looked_into_sorted_and_filtered(lab: Lab, page: Page) -> No
     panel.element.get_by_role("button", name="Filter city").click()
     panel.element.get_by_label("Oslo").check()
     panel.element.get_by_role("button", name="Apply").click()
-    panel.element.get_by_text("1 rows").wait_for()
+    panel.element.get_by_text("1 row · 2 columns").wait_for()
+    panel.element.get_by_role("button", name="Filter amount").click()
+    panel.element.get_by_label("Condition", exact=True).select_option(">=")
+    panel.element.get_by_label("Value", exact=True).fill("0")
+    panel.element.get_by_role("button", name="Add condition").click()
+    panel.element.get_by_label("Condition", exact=True).last.select_option("<")
+    panel.element.get_by_label("Value", exact=True).last.fill("0")
+    panel.element.get_by_role("button", name="Apply").click()
+    panel.element.get_by_text("0 rows · 2 columns").wait_for()
+    panel.element.get_by_label("Remove filter amount <", exact=True).click()
+    panel.element.get_by_text("1 row · 2 columns").wait_for()
+    with page.page.expect_download() as saved:
+        panel.button("download").click()
 
     assert as_written == ["Oslo", "Rome"]
+    assert saved.value.suggested_filename == "00.xlsx"
     assert cells.all_inner_texts() == ["Oslo"]
-    panel.element.locator(".de-frame", has_text="polled / Write").wait_for()
+    panel.element.locator(".de-frame", has_text="before · 00.csv").wait_for()
 
 
 def test_refreshes_keep_focus_and_what_was_typed(lab: Lab, page: Page) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +31,23 @@ def workspace(lab: Lab) -> Path:
     return workspace
 
 
+SHOWN = (
+    "import polars as pl\nfrom data_engine import Batch, Workspace, compile_notebook, load_flow\n"
+    "ws = Workspace({root!r})\nload_flow('claims_import', data_root={root!r})",
+    "ws.status()",
+    "ws.runs()",
+    "ws.steps(ws.runs('month_end', 1)[0].run_id)",
+    "ws.explain('claims_import')",
+    "compile_notebook(ws.layout.flow_modules_dir / 'month_end.ipynb')",
+    "Batch([*range(40), None, 'x' * 90, {{'a': [1, 2]}}])",
+    "load_flow('month_end', data_root={root!r}).run_once()",
+)
+"""Cells that show each kind of value; the last one fails."""
+
 OVERFLOW = """
 (root) => [...root.querySelectorAll('*')]
     .filter((one) => one.getBoundingClientRect().right > root.getBoundingClientRect().right + 1
-        && !one.closest('.de-grid, .de-tabs, .de-log, .de-sr') && getComputedStyle(one).display !== 'none'
+        && !one.closest('.de-grid, .de-tabs, .de-log, .de-sr, .jp-RenderedText') && getComputedStyle(one).display !== 'none'
         && !(one.closest('.de-clip')))
     .map((one) => one.className).slice(0, 5)
 """
@@ -101,15 +117,112 @@ def test_the_panel_in_the_side_bar(lab: Lab, page: Page, pictures: Path, workspa
         panel.element.get_by_role("tab", name="Steps").click()
         panel.button("params").click()
         out += look(panel, pictures, f"side-steps-{theme}")
+        panel.button("params").click()
+        for name in ("Runs", "Deployment", "About"):
+            panel.element.get_by_role("tab", name=name).click()
+            out += look(panel, pictures, f"side-{name.lower()}-{theme}")
+        panel.element.get_by_role("tab", name="Steps").click()
         panel.element.locator("[data-step='Write']").get_by_role("button", name="Inspect").click()
         panel.element.locator(".de-grid td").first.wait_for()
         out += look(panel, pictures, f"side-output-{theme}")
+        panel.element.get_by_role("button", name="Filter amount").click()
+        panel.element.get_by_role("button", name="Add condition").click()
+        panel.element.locator(".de-values .de-value").first.wait_for()
+        out += look(panel, pictures, f"side-filter-{theme}")
+        panel.element.get_by_role("button", name="Clear column").click()
         panel.tab("Settings")
         panel.element.locator(".de-danger").wait_for()
         out += look(panel, pictures, f"side-settings-{theme}")
+        panel.element.locator(".de-danger").scroll_into_view_if_needed()
+        out += look(panel, pictures, f"side-emergency-{theme}")
         panel.tab("Flows")
         panel.element.locator(".de-back").click()
     page.theme("Light")
-    lab.do(workspace, "kill")
 
     assert out == []
+
+
+def test_what_cells_show(lab: Lab, page: Page, pictures: Path, workspace: Path) -> None:
+    """Each kind of value, in either theme: nothing is wider than its cell."""
+    cells = [cell.format(root=str(workspace)) for cell in SHOWN]
+    (lab.root / "shown_values.ipynb").write_bytes(notebook_bytes(*cells))
+    page.open("shown_values.ipynb")
+    page.run_all()
+    out = []
+    for theme in ("Light", "Dark"):
+        page.theme(theme)
+        for number in range(len(cells)):
+            cell = page.cell(number)
+            for shown in cell.locator(".jp-OutputArea-output").all():
+                out += shown.evaluate(OVERFLOW)
+            cell.screenshot(path=pictures / f"cell-{number}-{theme}.png")
+    page.theme("Light")
+
+    assert out == []
+
+
+@pytest.fixture(scope="module")
+def flights(lab: Lab) -> Path:
+    """The demo's workspace as a reader has it, and one day whose file lacks a column."""
+    root = lab.workspace("flights")
+    code = "import sys, pathlib; from data_engine.demo.content import lay_out; lay_out(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(root)], env=lab.environment, check=True)
+    days = root / "data" / "flights"
+    first = (days / "2013-01-14.csv").read_text()
+    (days / "2013-01-15.csv").write_text(first.replace("dep_delay", "delay", 1))
+    return root
+
+
+def test_the_readmes_pictures(lab: Lab, browser: Any, pictures: Path, flights: Path) -> None:
+    """The panel and JupyterLab around it with the demo: `notebooks/images` holds them as they came out once."""
+    (pictures / "readme").mkdir(exist_ok=True)
+    (lab.root / "panel.ipynb").write_bytes(notebook_bytes(f"from data_engine import panel\npanel({str(flights)!r})"))
+    page = Page(lab, browser, width=1180, height=760)
+    page.load(name="readme")
+    page.command("application:toggle-left-area")
+    side = page.side(flights)
+    side.button("start engine").click()
+    side.row("daily_flights").get_by_text("1 held").wait_for(timeout=60000)
+    for name in ("carrier_summary", "delay_report"):
+        side.row(name).locator(".de-run").click()
+        side.row(name).locator(".de-last .de-good").wait_for(timeout=60000)
+    notebook = flights / "flow_modules" / "daily_flights.ipynb"
+    cells = json.loads(notebook.read_text())
+    cells["cells"] = [cell for cell in cells["cells"] if cell["id"] != "preview-weekend"]
+    drawn = {
+        "cell_type": "code",
+        "id": "drawn",
+        "metadata": {},
+        "outputs": [],
+        "execution_count": None,
+        "source": "build()",
+    }
+    notebook.write_text(json.dumps(cells | {"cells": [*cells["cells"], drawn]}))
+    page.open("flights/flow_modules/daily_flights.ipynb")
+    page.run_all()
+    page.cell(len(cells["cells"]))
+    page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(99, 'end')")
+    side.select("daily_flights").get_by_role("tab", name="Files").click()
+    page.page.wait_for_timeout(7000)  # what was said has gone from the footer
+    look(side, pictures / "readme", "lab")
+    page.command("application:toggle-right-area")
+    page.open("panel.ipynb")
+    page.run_all()
+    panel = page.in_cell()
+    panel.select("daily_flights").get_by_role("tab", name="Steps").click()
+    page.page.wait_for_timeout(500)
+    panel.element.screenshot(path=pictures / "readme" / "panel.png")
+    lab.do(flights, "kill")
+    page.close()
+
+    assert page.errors == []
+
+
+def test_no_workspace_and_an_empty_one(lab: Lab, page: Page, pictures: Path) -> None:
+    """Both say what to do."""
+    page.open()
+    panel = page.side(lab.workspace("empty"))
+    panel.element.get_by_text("No flow modules discovered.").wait_for()
+
+    assert look(panel, pictures, "side-empty-Light") == []
+    assert panel.element.get_by_role("button", name="New flow notebook").is_visible()

@@ -70,7 +70,8 @@ def kill_at_random(folder: Path, outputs: Path, kills: int, rng: random.Random) 
 
 
 def start(folder: Path, name: str, outputs: Path) -> subprocess.Popen[bytes]:
-    with (outputs / name).open("ab") as file:
+    """A contender that tells what it did in a file of its own: a kill may cut its last line short."""
+    with (outputs / f"{name}-{len(list(outputs.iterdir()))}").open("xb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.lease.contenders", str(folder), name], stdout=file, cwd=ROOT
         )
@@ -113,7 +114,7 @@ def check(folder: Path, outputs: Path) -> None:
 
 
 def told_rows(outputs: Path) -> list[str]:
-    """What contenders said is committed; a kill may cut the last line short."""
+    """What contenders said is committed, without lines cut short."""
     lines = [line for path in outputs.iterdir() for line in path.read_text().split("\n")[:-1]]
     return [line for line in lines if not line.startswith("#")]
 

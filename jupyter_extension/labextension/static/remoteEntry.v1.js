@@ -167,8 +167,7 @@
             if (found) {
               widget.content.activeCellIndex = widget.content.widgets.indexOf(found);
               await widget.content.scrollToCell(found, "center").catch(() => {});
-              found.node.classList.add("de-found");
-              setTimeout(() => found.node.classList.remove("de-found"), 2000);
+              found.node.animate([{ background: "var(--jp-warn-color3)" }, { background: "transparent" }], 2000);
             }
           }
           return widget;

@@ -1,0 +1,151 @@
+"""`explain` names the reason of every source: with an engine, with a daemon whose engine is off, and without a daemon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from data_engine import FlowValidationError, Workspace
+from data_engine.engine.lookout import Lookout, Memory
+from data_engine.engine.plan import Watch
+from data_engine.engine.reasons import Looks
+from data_engine.flow.flow import Flow
+from data_engine.ledger.rows import SourceStates
+from tests.daemon.support import ended, until
+from tests.support import WorkspaceFiles
+
+POLL = """
+    from data_engine import Flow
+
+    def read(context):
+        if context.source.path.read_text() == "bad":
+            raise KeyError("amount")
+
+    def build():
+        return Flow(group="P").watch(mode="poll", source="../in", interval="{interval}", extensions=".txt", settle=0).step(read)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    ws.source("in/good.txt", "1")
+    ws.source("in/bad.txt", "bad")
+    ws.source("in/list.csv", "1")
+    ws.notebook("poll", POLL.format(interval="200ms"))
+    found = Workspace(ws.root)
+    yield found
+    found.kill()
+
+
+def reasons(workspace: Workspace, subject: str | Path = "poll") -> dict[str | None, str]:
+    """The first words of each reason, by the file's name; None is the flow as a whole."""
+    rows = workspace.explain(subject)
+    return {row.source and Path(row.source).name: " ".join(row.reason.split()[:2]).rstrip(",:") for row in rows}
+
+
+def test_what_ran_and_what_is_held_is_told_whether_or_not_anything_looks(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    """Without a daemon, without an engine and disabled: done stays done, held stays held, and the rest says what keeps it."""
+    assert reasons(workspace) == {None: "the engine", "good.txt": "the engine", "bad.txt": "the engine"}
+    workspace.start_engine()
+    until(lambda: ended(workspace, "poll", 2))
+    known = {"good.txt": "already done", "bad.txt": "held since"}
+    until(lambda: reasons(workspace) == {None: "looks every", **known})
+    workspace.disable("poll")
+    ws.source("in/new.txt", "1")
+    assert reasons(workspace) == {None: "disabled", "new.txt": "disabled", **known}
+    workspace.enable("poll")
+    until(lambda: reasons(workspace) == {None: "looks every", "new.txt": "already done", **known})
+    workspace.stop_engine()
+    ws.source("in/later.txt", "1")
+    off = {None: "the engine", "later.txt": "the engine", "new.txt": "already done", **known}
+    assert reasons(workspace) == off
+    workspace.kill()
+    assert reasons(workspace) == off
+    assert reasons(workspace, ws.root / "in/bad.txt") == {"bad.txt": "held since"}
+    assert reasons(workspace, ws.root / "in/list.csv") == {"list.csv": "extension not"}
+    assert reasons(workspace, ws.root / "in/none.txt") == {"none.txt": "no such"}
+    with pytest.raises(FlowValidationError, match=r"neither a flow nor a file of any flow's source"):
+        workspace.explain("nope")
+
+
+def test_every_file_of_a_large_folder_can_be_asked_for(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Of the flow come those that need somebody, and how many are left out; a file's own reason comes whatever their number."""
+    for number in range(1200):
+        ws.source(f"in/many/{number:04d}.txt", "1")
+    workspace.start()
+    rows = workspace.explain("poll")
+    assert len(rows) < 1100
+    assert rows[-1].reason == "and 202 more: ask for one by its path"
+    for name in ("0000.txt", "1199.txt"):
+        assert reasons(workspace, ws.root / "in/many" / name) == {name: "the engine"}
+
+
+def test_a_share_that_is_away_is_the_reason_of_each_of_its_files(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    workspace.start_engine()
+    until(lambda: ended(workspace, "poll", 2))
+    (ws.root / "in").rename(ws.root / "away")
+    until(lambda: "unreachable" in workspace.explain("poll")[0].reason)
+
+    assert reasons(workspace, ws.root / "in/bad.txt") == {"bad.txt": "unreachable since"}
+    (ws.root / "away").rename(ws.root / "in")
+
+
+def test_a_broken_module_is_told_with_its_line_and_mend(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    ws.notebook("torn", "def build():\n    return rate")
+    for is_running in (False, True):
+        if is_running:
+            workspace.start()
+        (row,) = workspace.explain("torn")
+        assert row.reason.startswith("broken: ")
+        assert "torn.ipynb, cell 1, line 2" in row.reason
+        assert "mend" in row.reason
+
+
+@pytest.mark.parametrize(
+    ("looks", "text"),
+    [
+        (Looks(5.003, 0.003), "looks every 5 s"),
+        (Looks(0.203, 0.003, wakes=True), "looks every 0.2 s, and when a file changes"),
+        (Looks(40, 4), "looks every 40 s (a look takes 4 s)"),
+        (Looks(300, 3, wakes=True), "looks every 5 min, and when a file changes (a look takes 3 s)"),
+    ],
+)
+def test_how_often_a_folder_is_looked_at_is_said_as_it_is(looks: Looks, text: str) -> None:
+    assert looks.text == text
+
+
+def test_the_cadence_is_the_measured_one(tmp_path: Path) -> None:
+    """A look that takes a second is made every ten, whatever the interval; and the next one is told."""
+    watch = Watch.of(Flow("G", "a").watch(mode="poll", source=tmp_path, interval="1s", settle=0))
+    now = [100.0]
+
+    def clock() -> float:
+        now[0] += 0.5
+        return now[0]
+
+    lookout = Lookout(watch, read=lambda: Memory(SourceStates("a")), clock=clock)
+    lookout.look()
+
+    assert lookout.looks.text.startswith("looks every 5 s (a look takes 0.5 s)")
+    assert lookout.next_scan_s > now[0]
+
+
+def test_the_next_look_is_told_as_a_time(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    ws.notebook("poll", POLL.format(interval="1h"))
+    workspace.start_engine()
+    words = "looks every 1 h, and when a file changes"
+
+    def next_s() -> float:
+        row = next(row for row in workspace.explain("poll") if row.source is None)
+        if row.reason != words:
+            return 0.0
+        return datetime.fromisoformat(row.next_run_utc).timestamp() - time.time()
+
+    assert until(lambda: 3500 < next_s() < 3600)
