@@ -80,14 +80,13 @@ class FlowView:
     runs: tuple[RunView, ...]
     files: tuple[FileView, ...]
     files_note: str | None
-    deployment: str
     diff: Mapping[str, tuple[str, ...]]
     error: Mapping[str, Any] | None
     error_cells: tuple[Mapping[str, Any], ...]
 
 
 def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
-    """The flow with its newest runs, its files and its deployment.
+    """The flow with its newest runs, its files and the cells that differ from what is deployed.
 
     Raises:
         FlowValidationError: there is no such flow.
@@ -109,7 +108,6 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         runs=tuple(run_view(run) for run in runs),
         files=files,
         files_note=note,
-        deployment=ws.deployment(name),
         diff={str(cell): tuple(lines) for cell, lines in ws.home.deployments().diff(name).items()},
         error=error,
         error_cells=tuple(cells_of(" ".join(filter(None, (error or {}).values())))),

@@ -122,14 +122,15 @@ class Deployer:
                 self._told[set_id] = {entry.name: entry for entry in await self.describe(root / set_id)}
             entry = self._told[set_id].get(name)
             if entry is not None:
-                edit = await asyncio.to_thread(self._edit, name, moves.get(name))
+                move = moves.get(name)
+                edit = None
+                if isinstance(move, (Quiet, AwaitsRequest, Broken)):  # only those need a look at the share
+                    edit = await asyncio.to_thread(self._edit, name, move)
                 flows[name] = Deployed(entry, root / set_id, edit)
         for name, entry in entries.items():
             if name not in flows:
                 flows[name] = Deployed(entry, None)
         self.flows = flows
 
-    def _edit(self, name: str, move: Move | None) -> str | None:
-        if not isinstance(move, (Quiet, AwaitsRequest, Broken)):
-            return None
+    def _edit(self, name: str, move: Quiet | AwaitsRequest | Broken) -> str:
         return edit_text(self.home.deployments().changed_cells(name), move.error if isinstance(move, Broken) else None)

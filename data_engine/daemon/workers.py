@@ -370,6 +370,8 @@ class _Handle:
         limit_s = self.pool._load_timeout_s
         if self.job is not None and self.job.kind == "describe":
             limit_s = min(limit_s, _DESCRIBE_TIMEOUT_S)
+        if self.is_starting:
+            limit_s = LOAD_TIMEOUT_S
         self.load_timer = self.pool._loop.call_later(limit_s, self._never_loaded, limit_s)
 
     def _stop_waiting_for_load(self) -> None:
@@ -402,6 +404,8 @@ class _Handle:
                 case "ready":
                     self.is_starting = False
                     self.pool._failed_starts = 0
+                    if self.load_timer is not None:
+                        self._expect_load()  # the start of a process is not the module's
                 case "describing":
                     self.describing = str(message["name"])
                     self._expect_load()

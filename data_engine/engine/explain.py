@@ -73,6 +73,8 @@ def rows_at_rest(
     does not."""
     lookout = Lookout(watch, read=lambda: memory, rules=replace(rules, retries=0), frees_held=False)
     lookout.look()
+    while lookout.is_looking:
+        lookout.look()
 
     def why_of(source: str, verdict: Verdict) -> Reason:
         if source in under_way:

@@ -194,6 +194,11 @@ class Lookout:
         return self._next_scan_s
 
     @property
+    def is_looking(self) -> bool:
+        """Whether a look through the folder has begun and not ended: a first one is made in parts."""
+        return self._parts is not None
+
+    @property
     def looks(self) -> Looks:
         """How often the folder is looked through."""
         return Looks(self.cadence_s, self._took_s, self._watched is not None)

@@ -273,12 +273,12 @@ function filesTable(app, details) {
 function deploymentPart(app, details, row) {
   const cells = Object.entries(details.diff);
   return h("div", { class: "de-deployment" },
-    h("div", { class: "de-line" }, h("span", { class: "de-grow" }, details.deployment),
-      app.button("deploy now", "Deploy", row.buttons.deploy || (details.deployment === "as deployed" ? "production runs it as it is" : null), () => app.act("deploy", { flow: row.name }), { primary: true })),
+    h("div", { class: "de-line" }, h("span", { class: "de-grow" }, row.deployment),
+      app.button("deploy now", "Deploy", row.buttons.deploy, () => app.act("deploy", { flow: row.name }), { primary: true })),
     cells.map(([cell, lines]) => h("div", { key: cell, class: "de-diff" },
       h("button", { class: "de-link", onclick: () => app.openCell({ notebook: details.path.split(/[\\/]/).pop(), cell: Number(cell) }) }, `Cell ${cell}`),
       h("pre", { class: "de-pre" }, lines.map((line, index) => h("span", { key: String(index), class: line.startsWith("+") ? "de-added" : "de-removed" }, `${line}\n`))))),
-    cells.length ? null : h("p", { class: "de-hint" }, details.deployment === "as deployed" ? "Production runs the notebook as it is." : ""));
+    cells.length ? null : h("p", { class: "de-hint" }, row.deployment === "as deployed" ? "Production runs the notebook as it is." : ""));
 }
 
 function aboutPart(app, details, row) {

@@ -31,10 +31,10 @@ function savedFrames(app) {
   const frames = app.state.frames;
   return h("section", { class: "de-saved", key: "saved" },
     h("div", { class: "de-line" },
-      h("h4", { class: "de-h4 de-grow" }, "Saved with context.debug"),
+      h("h4", { class: "de-h4 de-grow" }, "Saved frames"),
       app.button("refresh debug", "Refresh", null, () => app.loadFrames(), { small: true }),
       app.button("clear debug", "Clear all", frames && frames.length ? null : "nothing is saved", () => app.act("clear_debug", {}).then(() => app.loadFrames()), { small: true, confirm: "Really clear?" })),
-    !frames ? null : frames.length === 0 ? h("p", { class: "de-hint" }, "No frames are saved.") : frames.map((frame) => h("button", {
+    !frames ? null : frames.length === 0 ? h("p", { class: "de-hint" }, "No frames are saved. A step saves one with context.debug.save_frame(df).") : frames.map((frame) => h("button", {
       key: frame.path, class: "de-frame", title: `${clock(frame.saved_at_utc)}\n${frame.source_path || ""}\n${frame.path}`, onclick: () => app.inspect(frame.path),
     },
       h("span", { class: "de-grow" },
@@ -102,7 +102,10 @@ function grid(app, sheet, page) {
 
 const BLANK = (op) => op.includes("blank");
 const INPUTS = [[/^Date$/, "date"], [/^Datetime/, "datetime-local"], [/^Time$/, "time"], [/^(U?Int|Float|Decimal)/, "text"]];
-export const EMPTY_CONDITION = { op: "contains", text: "" };
+export function emptyCondition(page, column) {
+  const { dtype } = page.columns.find((one) => one.name === column) || { dtype: "" };
+  return { op: INPUTS.some(([pattern]) => pattern.test(dtype)) ? ">=" : "contains", text: "" };
+}
 
 function filterPart(app, sheet) {
   const { menu: column, values, conditions, chosen, valueSearch } = sheet;
@@ -134,7 +137,7 @@ function filterPart(app, sheet) {
     values && values.column === column ? valuesPart(values, chosen, valueSearch, change) : h("p", { class: "de-hint", key: "reading" }, "Reading values…"),
     h("div", { class: "de-line de-wrap", key: "does" },
       h("button", { class: "de-button de-primary de-small", type: "submit" }, "Apply"),
-      h("button", { class: "de-button de-small", type: "button", onclick: () => change({ conditions: [...conditions, EMPTY_CONDITION] }) }, "Add condition"),
+      h("button", { class: "de-button de-small", type: "button", onclick: () => change({ conditions: [...conditions, emptyCondition(sheet.page, column)] }) }, "Add condition"),
       h("button", { class: "de-button de-small", type: "button", onclick: () => app.look({ filters: others, offset: 0, menu: null }) }, "Clear column")));
 }
 

@@ -2,7 +2,7 @@ import { h, Memo, patch, runTicks } from "./dom.js";
 import { flowClosely, tabs } from "./closely.js";
 import { flowList, footer, whyNot } from "./flows.js";
 import { agoText, clock, icon, sign } from "./format.js";
-import { EMPTY_CONDITION, freshSheet, outputsTab } from "./outputs.js";
+import { emptyCondition, freshSheet, outputsTab } from "./outputs.js";
 import { settingsTab } from "./settings.js";
 import { applied, KernelTransport, serverBase, serverFor, serverHeaders, ServerTransport } from "./transport.js";
 
@@ -393,7 +393,7 @@ class Panel {
     const { path, filters, sheet } = this.state.sheet;
     const own = filters.filter((one) => one.column === column);
     const conditions = own.filter((one) => one.op !== "in").map((one) => ({ op: one.op, text: one.value }));
-    this.set({ sheet: { ...this.state.sheet, menu: column, values: null, valueSearch: "", chosen: new Set(), conditions: conditions.length ? conditions : [EMPTY_CONDITION] } });
+    this.set({ sheet: { ...this.state.sheet, menu: column, values: null, valueSearch: "", chosen: new Set(), conditions: conditions.length ? conditions : [emptyCondition(this.state.sheet.page, column)] } });
     const others = filters.filter((one) => one.column !== column);
     const answer = await this.transport.call("inspect", { path, filters: others, distinct: column, sheet: sheet || null });
     if (!this.state.sheet || this.state.sheet.menu !== column) return;

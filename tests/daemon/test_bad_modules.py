@@ -38,7 +38,7 @@ HANG_IN_C = "#| keep\nimport ctypes\nctypes.PyDLL(None).sleep(600)"
 DAEMON = """
 import sys
 from data_engine.daemon.workers import Workers
-Workers.__init__.__kwdefaults__["load_timeout_s"] = 1.5
+Workers.__init__.__kwdefaults__["load_timeout_s"] = 0.8
 {patch}
 from data_engine.daemon.__main__ import main
 sys.exit(main())

@@ -103,7 +103,7 @@ def test_a_workspace_that_is_away_for_a_while_loses_nothing(workspace: Workspace
     endpoint = read_endpoint(workspace.home.local)
     away = ws.root.with_name("away")
     ws.root.rename(away)
-    time.sleep(3)
+    time.sleep(1.5)
     assert not ws.root.exists()
     away.rename(ws.root)
 
@@ -112,6 +112,7 @@ def test_a_workspace_that_is_away_for_a_while_loses_nothing(workspace: Workspace
         return outputs(ws) == 20
 
     until(is_done)
+    until(lambda: not workspace.status()["active_runs"])
     assert read_endpoint(workspace.home.local) == endpoint
     counts = Counter(run.status for run in workspace.runs("poll", 1000))
     assert counts["success"] == 20

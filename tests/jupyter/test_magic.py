@@ -178,7 +178,6 @@ MISTAKES = {
     "%flow compile": ["which flow?", "%flow compile NAME"],
     "%flow deploy": ["which flow?", "%flow deploy NAME"],
     "%flow deploy claims --all": ["do not go together", "%flow deploy --all"],
-    "%flow explain claims": ["no daemon of ws runs", "start it with"],
     "%flow cache empty": ["does not know 'empty'", "%flow cache [clear|info]"],
 }
 

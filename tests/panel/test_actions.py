@@ -14,6 +14,7 @@ import pytest
 from data_engine import Workspace, panel
 from data_engine.notebook.catalog import read_catalog
 from jupyter_extension.actions import CHANGES, answer, is_here, place_of
+from jupyter_extension.feed import status_of_child
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
 from tests.panel import flows
@@ -46,6 +47,16 @@ def test_a_flow_is_shown_alike_with_a_daemon_and_without(workspace: Workspace) -
     assert [step["label"] for step in with_one["steps"]] == ["Read", "Total: of all"]
     assert with_one["description"] == "Adds up"
     assert without["steps"][0]["inspect"] == "no output is available for this step yet"
+
+
+def test_a_polled_flow_tells_how_it_polls(workspace: Workspace) -> None:
+    """Where from, which files, how long they settle, and how many runs at once; to reload is answered in words."""
+    about = dict(ask(workspace, "flow", flow="polled")["about"])
+
+    assert about["Runs"] == "every 1s when files change"
+    assert (about["Extensions"], about["Settle"], about["Max parallel"]) == (".csv", "0 s", "1")
+    assert about["Runs as"] == "one run for each file"
+    assert ask(workspace, "reload") == "Reloaded flow definitions."
 
 
 def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspace) -> None:
@@ -116,12 +127,13 @@ def test_an_edit_is_shown_by_its_cells_until_it_is_deployed(ws: WorkspaceFiles) 
     cells[1] = cells[1].replace("3", "4")
     flows.fill(ws.root, good=tuple(cells))
 
-    edited = ask(workspace, "flow", flow="good")
+    edited, (row,) = ask(workspace, "flow", flow="good"), status_of_child(ws.root)["flows"]
     ask(workspace, "deploy", flow="good")
+    (after,) = status_of_child(ws.root)["flows"]
 
-    assert edited["deployment"] == "edited, not deployed: cell 2"
+    assert row["deployment"] == "edited, not deployed: cell 2"
     assert list(edited["diff"]) == ["2"]
-    assert ask(workspace, "flow", flow="good")["deployment"] == "as deployed"
+    assert (after["deployment"], ask(workspace, "flow", flow="good")["diff"]) == ("as deployed", {})
 
 
 def test_no_flow_code_runs_where_the_panel_is_answered(ws: WorkspaceFiles) -> None:

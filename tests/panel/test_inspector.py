@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,11 @@ def test_a_filter_that_does_not_fit_says_so(table: Path, request_: dict[str, Any
         page(table, **request_)
 
     assert raised.value.mend
+
+
+def test_quak_is_offered_where_it_is_installed(table: Path) -> None:
+    """The page adds a cell that opens the file with it."""
+    assert page(table)["has_quak"] == (find_spec("quak") is not None)
 
 
 def test_all_rows_that_pass_are_saved_as_a_workbook(table: Path, tmp_path: Path) -> None:

@@ -33,7 +33,14 @@ def test_a_first_flow_from_the_launcher_tile_to_a_green_run(lab: Lab, page: Page
 
     panel.row("new_flow").locator(".de-last .de-good").wait_for(timeout=20000)
     page.page.locator("#jp-main-statusbar .de-status", has_text="Engine off").wait_for()
+    page.command("apputils:activate-command-palette")
+    page.page.locator(".lm-CommandPalette-input").fill("data engine")
+    offered = page.page.locator(".lm-CommandPalette-item .lm-CommandPalette-itemLabel")
+    offered.filter(has_text="Show Data Engine panel").wait_for()
+    commands = set(offered.all_inner_texts())
+    page.page.keyboard.press("Escape")
     assert (workspace / "flow_modules" / "new_flow.ipynb").is_file()
+    assert commands >= {"Show Data Engine panel", "Start the engine", "Stop the engine", "Deploy every flow module"}
 
 
 def test_a_failing_step_leads_to_its_cell(lab: Lab, page: Page) -> None:
@@ -211,10 +218,10 @@ def test_outputs_are_looked_into_sorted_and_filtered(lab: Lab, page: Page) -> No
     panel.element.get_by_role("button", name="Apply").click()
     panel.element.get_by_text("1 row · 2 columns").wait_for()
     panel.element.get_by_role("button", name="Filter amount").click()
-    panel.element.get_by_label("Condition").select_option(">=")
+    panel.element.get_by_label("Condition", exact=True).select_option(">=")
     panel.element.get_by_label("Value", exact=True).fill("0")
     panel.element.get_by_role("button", name="Add condition").click()
-    panel.element.get_by_label("Condition").last.select_option("<")
+    panel.element.get_by_label("Condition", exact=True).last.select_option("<")
     panel.element.get_by_label("Value", exact=True).last.fill("0")
     panel.element.get_by_role("button", name="Apply").click()
     panel.element.get_by_text("0 rows · 2 columns").wait_for()

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 VERSIONS = ("6.29.5", "6.31.0", "7.3.0", "7.4.0")
-JOURNEYS = "busy or without_the_server or reopened"
+JOURNEYS = "cell_runs or without_the_server or reopened or failing"
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -29,10 +29,12 @@ def read_sql(
 ) -> pl.DataFrame:
     """What one query gives. The database is open for reading only, and the query sees its tables, not Python's variables.
 
-    Times with a zone come in UTC, on every machine. Values go into `params`, for `?` or `$name` in the query.
+    Times with a zone come in UTC, on every machine; whole numbers of 128 bits, such as sums, as Decimal(38, 0); what Polars has
+    no type for (BIT, TIMETZ, BIGNUM) as text. Values go into `params`, for `?` or `$name` in the query.
 
     Raises:
-        FlowValidationError: no such database, blank or wrong SQL, a statement that writes, a busy database.
+        FlowValidationError: no such database, blank or wrong SQL, a statement that writes, a busy database; a value that Polars
+            cannot hold: an infinite date, an interval of months or inside a list, more than 38 digits.
         TypeError: the SQL is no text.
 
     Example:
@@ -69,7 +71,8 @@ def read_table(
         limit: at most so many rows.
 
     Raises:
-        FlowValidationError: no such database, table or column; a wrong condition; a negative limit; a busy database.
+        FlowValidationError: no such database, table or column; a wrong condition; a negative limit; a busy database; a value
+            that Polars cannot hold, as of `read_sql`.
         TypeError: an argument of another type.
 
     Example:

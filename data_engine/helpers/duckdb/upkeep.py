@@ -51,7 +51,7 @@ def compact_database(
     Args:
         tables: whose columns to look at; None for all. The whole file is always written anew.
         drop_all_null_columns: False drops no column.
-        vacuum: False leaves the file's size as it is.
+        vacuum: False leaves the file's size as it is. A copy that would not be smaller is not kept.
 
     Returns:
         One row per table: `db_path`, `table`, `dropped_column_count`, `dropped_columns`, `indexes_dropped` (on the way),
@@ -187,7 +187,7 @@ def _drop_null_columns(database: Database, table: Table) -> _Dropped:
 
 
 def _write_anew(database: Database) -> None:
-    """Put a copy of everything in the file's place while this process holds the lock on it."""
+    """Put a copy of everything in the file's place, if it is smaller, while this process holds the lock on it."""
     path = database.path
     copy = path.with_name(f".{path.name}.compact.tmp")
     _remove(copy)  # a killed call may have left one; nobody else is here now
@@ -196,6 +196,8 @@ def _write_anew(database: Database) -> None:
         database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY}")
         _copy(database, name)
         database.execute(f"DETACH {_COPY}")
+        if _size_bytes(copy) >= _size_bytes(path):  # a small file without free space: the copy's own blocks cost more
+            return
         shutil.copymode(path, copy)
         sync_file(copy)
         if os.name == "nt":  # where an open file cannot be replaced
