@@ -96,7 +96,7 @@ STEPS = [
 STATUS = facts(
     {
         "workspace_id": "claims",
-        "workspace_root": "/work/claims",
+        "workspace_root": "/srv/claims",
         "daemon": {"running": True, "pid": 123, "version": "0.1.0"},
         "engine": {"on": True, "stopping": False},
         "lease": {"state": "owned", "owner": {"machine_id": "m", "host_name": "desk-7"}, "token": 3},
