@@ -229,6 +229,14 @@ class Workers:
         for handle in list(self._handles):
             handle.child.take_events()
 
+    def _caught_up(self) -> None:
+        """All that was told is stored, also what could not be before: no journal is needed for it any more."""
+        for handle in self._handles:
+            if handle.is_behind:
+                handle.is_behind = False
+                if handle.job is None:
+                    handle.journal.clear()
+
     def _new_handle(self) -> _Handle:
         handle = _Handle(self)
         self._handles.append(handle)
@@ -501,7 +509,7 @@ class _Handle:
             except LedgerError:  # the ledger keeps it and tries again
                 self.is_behind = True
             else:
-                self.is_behind = False
+                self.pool._caught_up()
             self.pool._on_events(self.job, told)
 
     def _done(self, message: Message) -> None:

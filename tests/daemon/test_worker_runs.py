@@ -127,7 +127,7 @@ def test_what_cannot_be_recorded_yet_is_kept(ws: WorkspaceFiles) -> None:
             assert (await shop.run("a", "one")).status == "done"
             assert any(b'"RunFinished","one"' in one.read_bytes() for one in shop.journals.iterdir())
             trouble[0] = False
-            await shop.run("a", "two", job_id="2")
+            await shop.run("a", "two", job_id="2")  # on whichever worker
             assert b"".join(one.read_bytes() for one in shop.journals.iterdir()) == b""
 
     play(scene())
