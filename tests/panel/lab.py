@@ -31,6 +31,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-dev-shm-usage",
 ]
 HARMLESS = (
+    # ipywidgets' manager, which looks for the widgets of a kernel that is being restarted
+    "page error: Cannot read properties of null (reading 'kernel')",
     "favicon",
     "ERR_NETWORK_CHANGED",
     "Could not restore the debugger state",  # JupyterLab's debugger, when its kernel restarts

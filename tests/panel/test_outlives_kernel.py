@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psutil
 
+from data_engine.files import write_text_atomic
 from tests.daemon.support import until
 from tests.panel.lab import Lab, Page
 from tests.support import WorkspaceFiles, notebook_bytes
@@ -52,7 +53,7 @@ def test_a_daemon_started_in_a_cell_works_on_without_its_kernel(lab: Lab, page: 
         (lab.root / f"outlives_{name}.ipynb").write_bytes(notebook_bytes(text.format(root=str(files.root))))
 
     def drop(name: str) -> None:
-        files.source(f"in/{name}.txt", name)
+        write_text_atomic(files.root / "in" / f"{name}.txt", name, durable=False)
         until(lambda: (files.root / "out" / f"{name}.out").exists())
 
     page.open("outlives_first.ipynb")
