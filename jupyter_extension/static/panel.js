@@ -52,7 +52,7 @@ class Panel {
       this.set({ workspaces: found.workspaces || [], helloed: true });
       if (!this.transport.root && found.selected) this.switchTo(found.selected);
     } catch (error) {
-      this.set({ lost: `The Data Engine server extension does not answer: ${error.message}`, helloed: true });
+      this.set({ lost: error.message, helloed: true });
     }
   }
 

@@ -54,8 +54,12 @@ export class ServerTransport {
     this.root = root;
     this.kind = "server";
   }
-  hello(path, before) {
-    return ask(this.base, "hello", { root: this.root || before || null, path: path || null });
+  async hello(path, before) {
+    try {
+      return await ask(this.base, "hello", { root: this.root || before || null, path: path || null });
+    } catch (error) {
+      throw new Error(`The Data Engine server extension does not answer: ${error.message}`);
+    }
   }
   at(root) {
     return new ServerTransport(this.base, root);
@@ -165,6 +169,7 @@ export function applied(view, change) {
 }
 
 const SLOW_MS = 1500;
+const KERNEL_GONE = "The kernel of this panel has ended";
 export class KernelTransport {
   constructor(model, root) {
     this.model = model;
@@ -179,8 +184,9 @@ export class KernelTransport {
     model.on("msg:custom", this.heard);
   }
   async hello() {
-    const found = await this.call("workspaces", {});
-    return found.result || { workspaces: [], selected: this.root };
+    const { result, error } = await this.call("workspaces", {});
+    if (error) throw new Error(`${error.what}: ${error.mend}.`);
+    return result;
   }
   at(root) {
     this.root = root;
@@ -197,17 +203,32 @@ export class KernelTransport {
         clearTimeout(slow);
         resolve(answer);
       });
-      this.model.send({ kind: "do", id, root: this.root, action, args: args || {} });
+      if (!this.send({ kind: "do", id, root: this.root, action, args: args || {} })) {
+        this.take({ kind: "answer", id, answer: failure(KERNEL_GONE, "run the panel's cell again") });
+      }
     });
   }
   subscribe(listener) {
     this.listener = listener;
-    this.model.send({ kind: "follow", who: this.me, root: this.root });
+    this.model.off("msg:custom", this.heard);
+    this.model.on("msg:custom", this.heard);
+    if (!this.send({ kind: "follow", who: this.me, root: this.root })) {
+      listener({ kind: "lost", text: `${KERNEL_GONE}: run the panel's cell again.` });
+    }
     return () => {
       this.listener = null;
       this.model.off("msg:custom", this.heard);
-      this.model.send({ kind: "leave", who: this.me });
+      this.send({ kind: "leave", who: this.me });
     };
+  }
+  // Whether it went out: a model outlives its kernel in the page, and throws then.
+  send(message) {
+    try {
+      this.model.send(message);
+      return true;
+    } catch {
+      return false;
+    }
   }
   take(message) {
     if (message.kind === "answer") {

@@ -120,6 +120,31 @@ def test_without_the_server_the_kernel_answers(lab: Lab, page: Page) -> None:
     assert [text.split()[1] for text in steps] == ["Read", "Total:"]
 
 
+def test_a_panel_of_the_kernel_changes_workspaces_and_says_when_its_kernel_has_ended(lab: Lab, page: Page) -> None:
+    """The other workspace's flows are shown; once the kernel was restarted a button and a redraw say so, and break nothing."""
+    workspace, other = lab.workspace("far"), lab.workspace("far_other")
+    flows.fill(workspace, good=flows.GOOD)
+    flows.fill(other, elsewhere=flows.GOOD)
+    before = f"import os\nos.environ['DATA_ENGINE_STATE_ROOT'] = {str(lab.home / 'far-state')!r}"
+    page.open(panel_notebook(lab, workspace, "far_panel", "1", before=before))
+    page.command("notebook:run-all-cells")
+    panel = page.in_cell()
+    panel.row("good").wait_for()
+
+    panel.choose(other)
+    panel.row("elsewhere").wait_for()
+    kernel = "window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel"
+    page.page.evaluate(f"() => {kernel}.restart().then(() => true)")
+    page.wait_for_kernel()
+    panel.row("elsewhere").locator(".de-run").click()
+    panel.element.locator(".de-said", has_text="The kernel of this panel has ended").wait_for()
+    said = panel.said()
+    panel.element.locator(".de-workspace").select_option(str(workspace))
+
+    panel.element.get_by_text("The kernel of this panel has ended: run the panel's cell again.").wait_for()
+    assert "run the panel's cell again" in said
+
+
 def test_a_reopened_notebook_shows_what_was_there_with_its_time(lab: Lab, page: Page) -> None:
     """Where the workspace's state is not to be found, the snapshot says when it was taken and how to go live."""
     workspace = lab.workspace("moved")
