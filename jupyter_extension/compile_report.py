@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from data_engine.cli.output import count
-from data_engine.notebook.compile import CompiledNotebook
+from data_engine.notebook.compiled import CompiledNotebook
 from jupyter_extension.card import Card, Cell, Code, Faint, Lines, Note, Part, table
 from jupyter_extension.marks import Mark, mark_of
 

@@ -17,7 +17,7 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.model import Facts, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
-from data_engine.notebook.compile import CompiledNotebook
+from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import read_cells
 from data_engine.shown import Listing
 from data_engine.workspace.here import FLOW_MODULES, here

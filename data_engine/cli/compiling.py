@@ -16,7 +16,7 @@ from data_engine.errors import FlowValidationError
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.notebook.catalog import CatalogEntry
-    from data_engine.notebook.compile import CompiledNotebook
+    from data_engine.notebook.compiled import CompiledNotebook
 
 Check = Annotated[bool, typer.Option("--check", help="Also build the flows; say only what is wrong.")]
 

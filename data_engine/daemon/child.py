@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from data_engine.daemon.environment import without_kernel
-from data_engine.daemon.messages import Frames, Message, encode
+from data_engine.daemon.messages import WHERE_SIGNAL, Frames, Message, encode
 from data_engine.daemon.sessions import MARK, create_time_of, end_session
-from data_engine.daemon.worker import WHERE_SIGNAL
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import MAX_LINE, JournalReader
 from data_engine.model import Event

@@ -13,6 +13,8 @@ its own: what it has written so far was taken, and it may tell of its step's end
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,8 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import seen_of
 from data_engine.model import SeenSource, SourceKey
 
+WHERE_SIGNAL = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
+"""Makes a worker write where its threads are to standard error, also when it hangs in C code."""
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_LOG_LINES = 10_000
 MAX_LOG_BYTES = 4 * 1024 * 1024

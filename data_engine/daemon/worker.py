@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
+    WHERE_SIGNAL,
     IMPORT_MEND,
     Frames,
     Job,
@@ -57,9 +58,6 @@ from data_engine.model import (
 from data_engine.notebook.catalog import entry_message, find_module, read_catalog
 from data_engine.notebook.load import FlowModules
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
-
-WHERE_SIGNAL = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
-"""Makes a worker write where its threads are to standard error, also when it hangs in C code."""
 
 _TEXTS = encode({"kind": "texts"})
 _PROGRESS_EVERY_S = 0.05

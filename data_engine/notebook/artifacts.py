@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.files import write_bytes_atomic
-from data_engine.notebook.compile import (
+from data_engine.notebook.compiled import (
     FORMAT,
     Chunk,
     CompiledCell,
     CompiledNotebook,
     CompiledStatement,
     CompileWarning,
-    compile_with_codes,
 )
 from data_engine.notebook.read import read_cells
 
@@ -69,8 +68,7 @@ def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifac
         artifact = _read(file, path, content_hash)
         is_on_file = artifact is not None
     if artifact is None:
-        compiled, codes = compile_with_codes(read_cells(data, path=path), path)
-        artifact = Artifact(compiled, codes, content_hash)
+        artifact = _compiled(path, data, content_hash)
     with _memory_lock:
         _memory[content_hash] = artifact
         while len(_memory) > _KEPT_IN_MEMORY:
@@ -79,6 +77,14 @@ def load_artifact(path: Path, data: bytes, *, cache_dir: Path | None) -> Artifac
         with suppress(OSError):
             _write(artifact, file)
     return artifact
+
+
+def _compiled(path: Path, data: bytes, content_hash: str) -> Artifact:
+    # the compiler is imported where something is compiled: a daemon or a worker that finds all done starts sooner
+    from data_engine.notebook.compile import compile_with_codes
+
+    compiled, codes = compile_with_codes(read_cells(data, path=path), path)
+    return Artifact(compiled, codes, content_hash)
 
 
 def _content_hash(path: Path, data: bytes) -> str:

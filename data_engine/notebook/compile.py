@@ -9,88 +9,14 @@ import os
 import re
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError, NotebookCompileError
+from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.notebook.remarks import Remark
 from data_engine.notebook.slice import Slice, slice_cells
-from data_engine.shown import Shown
-
-FORMAT = 2
-"""Raised with every change of what the compiler makes of the same notebook."""
-
-
-@dataclass(frozen=True, slots=True)
-class CompileWarning:
-    """Something the author should know about a line of a cell, and its mend.
-
-    Example:
-        >>> print(CompileWarning("pl.read_csv() reads data", cell=4, line=3, mend="read it in a step", notebook="a.ipynb"))
-        a.ipynb, cell 4, line 3: pl.read_csv() reads data (read it in a step)
-    """
-
-    message: str
-    cell: int
-    line: int
-    mend: str | None
-    notebook: str
-
-    def __str__(self) -> str:
-        mend = f" ({self.mend})" if self.mend else ""
-        return f"{self.notebook}, cell {self.cell}, line {self.line}: {self.message}{mend}"
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledStatement:
-    """What became of one top-level statement; `line` counts in its cell."""
-
-    line: int
-    taken: bool
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledCell:
-    """What became of one code cell. `number` counts the notebook's code cells from 1."""
-
-    number: int
-    id: str
-    statements: tuple[CompiledStatement, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """What one cell gives to the module: `text` has the cell's line numbers, all that is left out is blank.
-
-    `original` is the cell as written, for tracebacks.
-    """
-
-    cell: int
-    cell_id: str
-    text: str
-    original: str
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledNotebook(Shown):
-    """A notebook as a module. `source` is the whole module text; `cells` say of each statement whether and why.
-
-    `is_flow` is False for a notebook without `build` ("scratch"), which gives an empty module. `future_flags` are the
-    compiler flags of the notebook's `from __future__` imports, which hold for every chunk.
-    """
-
-    path: Path
-    name: str
-    source: str
-    warnings: tuple[CompileWarning, ...]
-    cells: tuple[CompiledCell, ...]
-    chunks: tuple[Chunk, ...]
-    future_flags: int
-    is_flow: bool
-
 
 def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     """The part of a notebook that its `build()` needs, as a module. Nothing in the notebook is executed.

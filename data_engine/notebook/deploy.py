@@ -22,7 +22,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import write_text_atomic
 from data_engine.locks import OsLock
 from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.compile import Chunk, CompiledNotebook
+from data_engine.notebook.compiled import Chunk, CompiledNotebook
 from data_engine.notebook.load import FlowModules
 
 HELPERS = "flow_helpers"
@@ -149,7 +149,7 @@ class Deployments:
                         raise
         except OSError as error:
             raise _unwritable(folder, error) from error
-        return ModuleSet(set_id, folder, module_digests(contents, self._modules.folder))
+        return ModuleSet(set_id, folder, self._digests(contents))
 
     def deployed(self) -> dict[str, tuple[str, str]]:
         """For each deployed flow the id of its set and its digest; a flow whose set is gone is not deployed."""
@@ -257,12 +257,15 @@ class Deployments:
     def edits(self) -> dict[str, str]:
         """For each deployed flow whose module is not as deployed, the words for it."""
         pointers = self.deployed()
-        digests = module_digests(read_contents(self._modules.content), self._modules.folder) if pointers else {}
+        digests = self._digests(read_contents(self._modules.content)) if pointers else {}
         return {
             name: edit_text(self.changed_cells(name))
             for name, (_, digest) in pointers.items()
             if digests.get(name) != digest
         }
+
+    def _digests(self, contents: Mapping[str, bytes]) -> dict[str, str]:
+        return module_digests(contents, self._modules.folder, cache_dir=self._modules.cache_dir)
 
     def changed_cells(self, name: str) -> tuple[int, ...] | None:
         """The cells of notebook `name` whose part in production differs from what is deployed, in order.
@@ -372,7 +375,7 @@ def cells_text(cells: Sequence[int]) -> str:
     return f"cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}"
 
 
-def module_digests(contents: Mapping[str, bytes], folder: Path) -> dict[str, str]:
+def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Path | None) -> dict[str, str]:
     """For each module of a set a digest of what it runs with: its own code and the `.py` files it imports, and they import.
 
     A notebook counts by what production takes of it, so a saved output is no edit; one that does not compile by its bytes.
@@ -383,7 +386,7 @@ def module_digests(contents: Mapping[str, bytes], folder: Path) -> dict[str, str
     for name, data in contents.items():
         if "/" in name:
             continue
-        code = _own_code(folder / name, data)
+        code = _own_code(folder / name, data, cache_dir)
         reached = {name} if name in imports else set()
         waiting = [imports[name]] if name in imports else [imported_files(code, name, contents)]
         while waiting:
@@ -436,10 +439,10 @@ def _lines(chunk: Chunk | None) -> list[str]:
     return [] if chunk is None else [line for line in chunk.text.split("\n") if line.strip()]
 
 
-def _own_code(path: Path, data: bytes) -> bytes:
+def _own_code(path: Path, data: bytes, cache_dir: Path | None) -> bytes:
     if path.suffix == ".ipynb":
         with suppress(FlowValidationError):
-            return load_artifact(path, data, cache_dir=None).compiled.source.encode()
+            return load_artifact(path, data, cache_dir=cache_dir).compiled.source.encode()
     return data
 
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.paths import loading_module_folder
-from data_engine.notebook.compile import CompiledNotebook
+from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.workspace.here import here, ipython_shell
 

@@ -12,7 +12,8 @@ import pytest
 from data_engine.errors import NotebookCompileError
 from data_engine.notebook import artifacts
 from data_engine.notebook.artifacts import Artifact, load_artifact
-from data_engine.notebook.compile import FORMAT, compile_with_codes
+from data_engine.notebook.compile import compile_with_codes
+from data_engine.notebook.compiled import FORMAT
 from tests.support import notebook_bytes
 
 PATH = Path("/ws/flow_modules/claims.ipynb")
@@ -36,7 +37,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         seen.append(path)
         return compile_with_codes(cells, path)
 
-    monkeypatch.setattr(artifacts, "compile_with_codes", counted)
+    monkeypatch.setattr("data_engine.notebook.compile.compile_with_codes", counted)
     return seen
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from data_engine.errors import FlowValidationError, NotebookCompileError
-from data_engine.notebook.compile import CompiledNotebook, compile_cells, compile_notebook, compile_with_codes
+from data_engine.notebook.compile import compile_cells, compile_notebook, compile_with_codes
+from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell
 from tests.support import notebook_bytes
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from data_engine.errors import NotebookCompileError
-from data_engine.notebook.compile import CompiledNotebook, compile_cells, compile_with_codes
+from data_engine.notebook.compile import compile_cells, compile_with_codes
+from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
 
 PATH = Path("flow.ipynb")
