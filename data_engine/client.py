@@ -543,7 +543,7 @@ class Workspace:
             return [broken_row(entry.name, entry.error)]
         ledger, watch = self.home.ledger(), Watch.of(entry.flow)
         under_way = {run.source for run in active_runs(ledger) if run.flow == entry.name}
-        blocked = why_blocked(watch, switches=ledger.switches(), is_engine_on=False)
+        blocked = why_blocked(watch.flow, switches=ledger.switches(), is_engine_on=False)
         if isinstance(watch.trigger, Poll) and blocked is not None:
             memory = Memory(ledger.source_states(entry.name), ledger.outputs(entry.name))
             rules = Rules.of(self.home.settings())

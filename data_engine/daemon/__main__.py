@@ -41,7 +41,7 @@ LOG_FILES = 3
 _GARBAGE_THRESHOLD = (
     20_000  # what is known of a hundred thousand files is no garbage; looking for some costs more than it
 )
-_IDLE_LOOK_S = 1.0
+_IDLE_LOOK_S = 2.0
 _PLACE_LOOK_S = 4.0
 _GONE_S = 86400.0
 _GONE_IDLE_S = 60.0

@@ -49,6 +49,8 @@ class Deployer:
     in_use: Callable[[], set[str]]
     flows: dict[str, Deployed] = field(default_factory=dict)
     _files: tuple[tuple[str, int, int], ...] | None = None
+    _basis: object = None
+    _is_quiet: bool = False
     _current: tuple[ModuleSet, dict[str, CatalogEntry]] | None = None
     _first_seen_s: dict[str, float] = field(default_factory=dict)
     _told: dict[str, dict[str, CatalogEntry]] = field(default_factory=dict)
@@ -57,13 +59,17 @@ class Deployer:
     async def refresh(self, *, is_start: bool = False, asked: frozenset[str] | None = frozenset()) -> bool:
         """Look at the authored folder and deploy what the rule says; whether any flow changed. `asked` None asks for all."""
         before = dict(self.flows)
+        is_asked = is_start or bool(asked) or asked is None
         try:
-            files = await asyncio.to_thread(file_facts, self.home.layout.flow_modules_dir)
-            if files != self._files or is_start or asked or asked is None:
+            basis = await asyncio.to_thread(self._read_basis)
+            files = basis[0]
+            if is_asked or files != self._files:
                 await self._look()
                 self._files = files
+            if is_asked or self._is_quiet or basis != self._basis:
+                await self._decide(is_start, asked)
+                self._basis = basis
             self.trouble = None
-            await self._decide(is_start, asked)
         except FlowValidationError as error:
             self.trouble = error
         except OSError as error:
@@ -73,6 +79,12 @@ class Deployer:
                 mend="check whether its drive is connected and readable",
             )
         return before != self.flows
+
+    def _read_basis(self) -> tuple[tuple[tuple[str, int, int], ...], object, object]:
+        """What a decision rests on: while it is the same and no edit waits for its quiet time, so is the decision."""
+        self.home.refresh_settings()
+        files = file_facts(self.home.layout.flow_modules_dir)
+        return files, self.home.deployments().facts(), self.home.settings().deploy
 
     async def _look(self) -> None:
         stored = await asyncio.to_thread(self.home.deployments().store)
@@ -101,6 +113,7 @@ class Deployer:
                 is_asked=asked is None or name in asked,
             )
             moves[name] = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s, is_start=is_start)
+        self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
         going = {name for name, move in moves.items() if isinstance(move, Deploy)}
         gone = set(pointers) - set(entries)
         if going:

@@ -222,7 +222,6 @@ class Daemon:
             self._watch(flow, frees_held=by_person)
 
     async def _look_at_the_share(self) -> None:
-        await asyncio.to_thread(self.home.refresh_settings)
         if await self.deployer.refresh():
             self._flows_changed()
 
@@ -393,7 +392,7 @@ class Daemon:
         is_wanted = (
             watch is not None
             and watch.trigger.mode != "manual"
-            and why_blocked(watch, switches=self.ledger.switches()) is None
+            and why_blocked(flow, switches=self.ledger.switches()) is None
         )
         watcher = self._watchers.get(flow)
         if watcher is not None:

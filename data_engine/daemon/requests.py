@@ -12,7 +12,7 @@ from typing import Any
 
 from data_engine.daemon.loop import Daemon
 from data_engine.daemon.server import Answer
-from data_engine.daemon.telling import daemon_status, flow_reasons
+from data_engine.daemon.telling import History, daemon_status, flow_reasons
 from data_engine.engine.explain import flows_of_file, nothing_to_explain, reason_row
 from data_engine.engine.status import DaemonFacts
 from data_engine.errors import FlowValidationError
@@ -31,6 +31,7 @@ class DaemonRequests:
         self.watchers = 0
         self._daemon_id, self._version = daemon_id, version
         self._shut_down = shut_down
+        self._history = History(daemon.ledger)
         self._is_ending = False
         self.questions: dict[str, Answer] = {
             "ping": self.ping,
@@ -243,7 +244,7 @@ class DaemonRequests:
         self.last_request_s = time.monotonic()
 
     def _status(self) -> dict[str, Any]:
-        return daemon_status(self.daemon, self._facts())
+        return daemon_status(self.daemon, self._facts(), self._history)
 
     def _facts(self) -> DaemonFacts:
         daemon = self.daemon

@@ -119,6 +119,9 @@ class _Authenticated(tornado.web.RequestHandler):
         self.set_header("Cache-Control", "no-store")
         self.finish(json.dumps(value, allow_nan=False))
 
+    def compute_etag(self) -> None:
+        """No answer is asked for a second time."""
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self._refuse(status_code, f"the request was refused (HTTP {status_code})", "see the API's documentation")
 

@@ -22,18 +22,40 @@ from data_engine.engine.status import (
     status_of,
 )
 from data_engine.flow.trigger import Poll
-from data_engine.model import utc_text
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import Run, utc_text
 
 
-def daemon_status(daemon: Daemon, facts: DaemonFacts) -> dict[str, Any]:
+class History:
+    """What a status takes from the ledger, read again only when somebody has written there."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._version: tuple[int, int] | None = None
+        self._known: tuple[dict[str, Run], dict[str, bool], list[ActiveRun]] = ({}, {}, [])
+
+    def now(self) -> tuple[dict[str, Run], dict[str, bool], list[ActiveRun]]:
+        """The last run and the switch of each flow, and what other processes run.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        version = self._ledger.version()
+        if version != self._version:
+            others = active_runs(self._ledger, but_of=os.getpid())
+            self._known = (self._ledger.last_runs(), self._ledger.switches(), others)
+            self._version = version
+        return self._known
+
+
+def daemon_status(daemon: Daemon, facts: DaemonFacts, history: History) -> dict[str, Any]:
     """The whole state, as `engine.status` shapes it.
 
     Raises:
         LedgerError: the history cannot be read.
     """
     layout = daemon.home.layout
-    last, switches = daemon.ledger.last_runs(), daemon.ledger.switches()
-    others = active_runs(daemon.ledger, but_of=os.getpid())
+    last, switches, others = history.now()
     flows = [
         FlowFacts(
             deployed.entry,
@@ -95,7 +117,7 @@ async def flow_reasons(daemon: Daemon, name: str, path: str | None = None) -> li
     running = [run for run in [*own_runs(daemon), *others] if run.flow == name]
     waiting = daemon.why_waiting(name, others)
     blocked = why_blocked(
-        watch, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on, owner=daemon.ownership.owner
+        name, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on, owner=daemon.ownership.owner
     )
     looking, under_way = daemon.watching(name), {run.source for run in running}
     if blocked is None and isinstance(looking, Lookout):

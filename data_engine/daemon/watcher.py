@@ -73,6 +73,7 @@ class Watcher:
         self.wake()
 
     def _run(self) -> None:
+        was_woken = False
         while self._is_open:
             self._event.clear()
             try:
@@ -84,8 +85,9 @@ class Watcher:
                 due, wait_s = [], _TROUBLE_PAUSE_S
             if due and self._is_open:
                 self._deliver(self, due)
-            time.sleep(_LOOK_PAUSE_S)  # the ends of many fast runs are one look
-            self._event.wait(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
+            if was_woken or due:
+                time.sleep(_LOOK_PAUSE_S)  # the ends of many fast runs are one look
+            was_woken = self._event.wait(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
         if isinstance(self.watching, Lookout):
             self.watching.close()
 

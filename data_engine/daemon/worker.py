@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
-    WHERE_SIGNAL,
     IMPORT_MEND,
+    WHERE_SIGNAL,
     Frames,
     Job,
     JobSource,

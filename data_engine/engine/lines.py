@@ -225,7 +225,9 @@ class Line:
         return self.flow
 
     def _is_blocked(self) -> bool:
-        return self.home is not None and why_blocked(self.watch, switches=self.home.ledger().switches()) is not None
+        return (
+            self.home is not None and why_blocked(self.watch.flow, switches=self.home.ledger().switches()) is not None
+        )
 
 
 class PollLine(Line):

@@ -364,13 +364,13 @@ def plan_interval(
 
 
 def why_blocked(
-    watch: Watch, *, switches: Mapping[str, bool], is_engine_on: bool = True, owner: str | None = None
+    flow: str, *, switches: Mapping[str, bool], is_engine_on: bool = True, owner: str | None = None
 ) -> Disabled | OwnedElsewhere | EngineOff | None:
     """What keeps the whole flow from running, whatever is due; None when nothing does.
 
     `owner` is the workstation that owns the workspace, when it is another one.
     """
-    if not switches.get(watch.flow, True):
+    if not switches.get(flow, True):
         return Disabled()
     if owner is not None:
         return OwnedElsewhere(owner)

@@ -102,7 +102,7 @@ class Scanner:
         if self._single is not None:
             self._single = None
             found.gone.append("")
-        for _ in self._walk([""], found, only_new=False, newest_first=newest_first):
+        for _ in self._walk([""], found, newest_first=newest_first):
             if found.seen or found.gone or found.troubles:
                 yield Scan(found.seen.copy(), found.gone.copy(), found.troubles.copy())
                 for part in found:
@@ -111,14 +111,16 @@ class Scanner:
     def look_at(self, paths: Iterable[str]) -> Scan:
         """Look at these files and folders only: absolute paths under the root, that an event named.
 
-        A folder is looked through with what is new below it.
+        A folder is looked through with all below it: it may be another one than before, or have changed elsewhere.
         """
         found = Scan({}, [], {})
-        for path in paths:
+        walked = None
+        for path in sorted(paths):
             if path == self.root:
                 return self.scan()
-            if path.startswith(self.root.rstrip(os.sep) + os.sep):
-                self._look_at(path, found)
+            is_below = walked is not None and path.startswith(walked)
+            if not is_below and path.startswith(self.root.rstrip(os.sep) + os.sep) and self._look_at(path, found):
+                walked = path + os.sep
         return found
 
     def see_again(self, name: str) -> Signature | None:
@@ -146,19 +148,19 @@ class Scanner:
         elif (folder := self._folders.get(_split(name)[0])) is not None:
             folder.files.pop(_split(name)[1], None)
 
-    def _look_at(self, path: str, found: Scan) -> None:
+    def _look_at(self, path: str, found: Scan) -> bool:
+        """Look at one path; whether all below it was looked through."""
         name = path[len(self.root.rstrip(os.sep)) + 1 :].replace(os.sep, "/")
         prefix, last = _split(name)
         parts = name.split("/")
         if any(part.startswith(_HIDDEN) for part in parts) or self._is_skipped(path):
-            return
+            return False
         if prefix not in self._folders:
             while prefix and _split(prefix[:-1])[0] not in self._folders:
                 prefix = _split(prefix[:-1])[0]
             if prefix and os.path.isdir(self.path(prefix)):
-                self._folders[_split(prefix[:-1])[0]].children.add(prefix)
-                deque(self._walk([prefix], found, only_new=True), maxlen=0)
-            return
+                self._look_through(prefix, found)
+            return False
         folder = self._folders[prefix]
         try:
             facts = os.stat(path)
@@ -168,22 +170,27 @@ class Scanner:
             if f"{name}/" in folder.children:
                 folder.children.discard(f"{name}/")
                 self._drop(f"{name}/", found)
-            return
+            return False
         if stat.S_ISDIR(facts.st_mode):
             if not os.path.islink(path):
-                folder.children.add(f"{name}/")
-                deque(self._walk([f"{name}/"], found, only_new=True), maxlen=0)
+                self._look_through(f"{name}/", found)
+                return True
         elif stat.S_ISREG(facts.st_mode) and self._is_wanted(last):
             signature = Signature(facts.st_size, facts.st_mtime_ns)
             if folder.files.get(last) != signature:
                 folder.files[last] = found.seen[name] = signature
+        return False
+
+    def _look_through(self, prefix: str, found: Scan) -> None:
+        self._folders[_split(prefix[:-1])[0]].children.add(prefix)
+        deque(self._walk([prefix], found), maxlen=0)
 
     def _see_single(self, facts: os.stat_result, found: Scan) -> None:
         signature = Signature(facts.st_size, facts.st_mtime_ns)
         if signature != self._single:
             self._single = found.seen[""] = signature
 
-    def _walk(self, prefixes: list[str], found: Scan, *, only_new: bool, newest_first: bool = False) -> Iterator[None]:
+    def _walk(self, prefixes: list[str], found: Scan, *, newest_first: bool = False) -> Iterator[None]:
         """Look through the folders and those below them; a pause after each."""
         while prefixes:
             prefix = prefixes.pop()
@@ -202,8 +209,7 @@ class Scanner:
             for gone in before - children:
                 self._drop(gone, found)
             folder.children = children
-            below = children - before if only_new else children
-            prefixes.extend(sorted(below, key=self._changed_ns) if newest_first else below)
+            prefixes.extend(sorted(children, key=self._changed_ns) if newest_first else children)
             yield
 
     def _changed_ns(self, prefix: str) -> int:

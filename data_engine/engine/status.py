@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from data_engine.engine.plan import Watch, why_blocked
+from data_engine.engine.plan import why_blocked
 from data_engine.engine.reasons import ByHand, Reason, WaitingForGroup, WaitingForWorker
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
@@ -138,7 +138,7 @@ def flow_status(known: FlowFacts, *, is_running: bool, is_engine_on: bool, owner
     blocked = None
     if entry.flow is not None:
         switches = {entry.name: known.is_enabled}
-        blocked = why_blocked(Watch.of(entry.flow), switches=switches, is_engine_on=is_engine_on, owner=owner)
+        blocked = why_blocked(entry.name, switches=switches, is_engine_on=is_engine_on, owner=owner)
     return {
         "name": entry.name,
         "group": entry.group,

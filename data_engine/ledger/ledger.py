@@ -390,6 +390,11 @@ class Ledger:
         """A number that changes when another connection, of this or another process, has written."""
         return int(self._rows("PRAGMA data_version")[0][0])
 
+    def version(self) -> tuple[int, int]:
+        """Equal while nobody has written, this connection included."""
+        with self.reading() as connection:
+            return int(connection.execute("PRAGMA data_version").fetchone()[0]), connection.total_changes
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, to ask; for the other modules of this folder."""

@@ -18,6 +18,7 @@ from data_engine.notebook.read import NotebookCell, read_cells
 from data_engine.notebook.remarks import Remark
 from data_engine.notebook.slice import Slice, slice_cells
 
+
 def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     """The part of a notebook that its `build()` needs, as a module. Nothing in the notebook is executed.
 

@@ -283,10 +283,10 @@ def test_a_name_alone_can_rule_a_file_out(path: str, text: str | None) -> None:
 
 
 def test_what_blocks_a_whole_flow_is_named() -> None:
-    assert why_blocked(WATCH, switches={"claims": False}) == Disabled()
-    assert why_blocked(WATCH, switches={"claims": True}, owner="ws-7") == OwnedElsewhere("ws-7")
-    assert why_blocked(WATCH, switches={}, is_engine_on=False) == EngineOff()
-    assert why_blocked(WATCH, switches={}) is None
+    assert why_blocked("claims", switches={"claims": False}) == Disabled()
+    assert why_blocked("claims", switches={"claims": True}, owner="ws-7") == OwnedElsewhere("ws-7")
+    assert why_blocked("claims", switches={}, is_engine_on=False) == EngineOff()
+    assert why_blocked("claims", switches={}) is None
 
 
 def test_the_flow_whose_turn_is_longest_ago_is_next() -> None:

@@ -173,6 +173,24 @@ def test_what_was_forgotten_is_new_to_the_next_scan(root: Path) -> None:
     assert names(scanner.scan()) == ["a.csv"]
 
 
+def test_a_folder_that_comes_back_in_place_of_another_is_looked_through_to_its_depth(root: Path) -> None:
+    """Its event names only the folder; what lies deep in it differs from what was there before."""
+    away = root.parent / "away"
+    write(root / "sub" / "deep" / "e.csv")
+    (root / "sub").rename(away)
+    write(away / "deep" / "e.csv", "longer")
+    write(root / "sub" / "deep" / "e.csv")
+    scanner = Scanner(root, (".csv",))
+    scanner.scan()
+
+    shutil.rmtree(root / "sub")
+    away.rename(root / "sub")
+    found = scanner.look_at([str(root / "sub")])
+
+    assert names(found) == ["sub/deep/e.csv"]
+    assert found.seen["sub/deep/e.csv"].size_bytes == len("longer")
+
+
 NAMES = st.sampled_from(
     ["a.csv", "b.csv", "c.txt", ".hidden.csv", "d.csv.part", "sub/a.csv", "sub/deep/e.csv", ".git/f.csv"]
 )
