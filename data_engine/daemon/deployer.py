@@ -62,11 +62,11 @@ class Deployer:
         is_asked = is_start or bool(asked) or asked is None
         try:
             basis = await asyncio.to_thread(self._read_basis)
-            files = basis[0]
-            if is_asked or files != self._files:
-                await self._look()
-                self._files = files
             if is_asked or self._is_quiet or basis != self._basis:
+                files = basis[0]
+                if is_asked or files != self._files or self._is_set_gone():
+                    await self._look()
+                    self._files = files
                 await self._decide(is_start, asked)
                 self._basis = basis
             self.trouble = None
@@ -85,6 +85,10 @@ class Deployer:
         self.home.refresh_settings()
         files = file_facts(self.home.layout.flow_modules_dir)
         return files, self.home.deployments().facts(), self.home.settings().deploy
+
+    def _is_set_gone(self) -> bool:
+        """Whether somebody removed the set that holds the modules as they are now."""
+        return self._current is not None and not self._current[0].folder.is_dir()
 
     async def _look(self) -> None:
         stored = await asyncio.to_thread(self.home.deployments().store)

@@ -167,6 +167,20 @@ def test_workspace_state_that_is_cleaned_away_keeps_the_history(workspace: Works
     assert len(workspace.runs("poll", 1000)) == 6
 
 
+def test_deployments_that_are_cleaned_away_are_stored_again(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Somebody removes the copies production runs from; the daemon stores what is there now, and runs it."""
+    workspace.start()
+    workspace.run("manual")
+    deployments = workspace.home.local.runtime_dir / "deployments"
+
+    shutil.rmtree(deployments)
+    until(lambda: (deployments / "deployed.json").exists())
+    workspace.run("manual")
+
+    assert workspace.deployment("manual") == "as deployed"
+    assert [run.status for run in workspace.runs("manual")] == ["success", "success"]
+
+
 def test_another_workspace_in_its_place_ends_the_daemon(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """Whoever starts one then gets a daemon of that one."""
     workspace.start_engine()
