@@ -143,21 +143,21 @@ class DaemonRequests:
             raise FlowValidationError("run_ids must be a list of texts", where="wait", mend='{"run_ids": ["..."]}')
         until_s = time.monotonic() + min(float(given.get("timeout_s", LONGEST_WAIT_S)), LONGEST_WAIT_S)
         while True:
-            pending = [one for one in run_ids if self.daemon.is_waiting(one) or one in self.daemon.active]
+            pending = [one for one in run_ids if self.daemon.runs.is_to_come(one) or one in self.daemon.runs.active]
             left_s = until_s - time.monotonic()
             if not pending or left_s <= 0:
                 ended = [run for one in run_ids if one not in pending and (run := self.daemon.ledger.run(one))]
-                why = self.daemon.why_none_began(pending)
+                why = self.daemon.runs.why_none_began(pending)
                 return {"ended": [run.as_dict() for run in ended], "pending": pending, "why": why}
             await self.daemon.wait_for_change(left_s)
 
     async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """Ask a run to end at its next step or item."""
-        return self._end(given, self.daemon.stop_run)
+        return self._end(given, self.daemon.runs.workers.stop)
 
     async def kill_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """End a run's process now."""
-        return self._end(given, self.daemon.kill_run)
+        return self._end(given, self.daemon.runs.workers.kill)
 
     async def retry(self, given: dict[str, Any]) -> dict[str, Any]:
         """Hold failed sources no longer."""
@@ -269,7 +269,9 @@ class DaemonRequests:
     async def _until_next_runs_are_known(self) -> None:
         """So that whoever starts the engine is told when each schedule comes; a slow share is not waited for."""
         until_s = time.monotonic() + _FIRST_LOOKS_S
-        while time.monotonic() < until_s and any(self.daemon.is_new_to(flow) for flow in self.daemon.deployer.flows):
+        while time.monotonic() < until_s and any(
+            self.daemon.watchers.is_new_to(flow) for flow in self.daemon.deployer.flows
+        ):
             await asyncio.sleep(0.01)
 
     def _require_retry_means_something(self, flow: str | None, source: str | None) -> None:

@@ -63,9 +63,9 @@ def daemon_status(daemon: Daemon, facts: DaemonFacts, history: History) -> dict[
             edit=deployed.edit,
             is_enabled=switches.get(name, True),
             last_run=last.get(name),
-            next_run_utc=daemon.next_utc(name),
-            why=daemon.why(name),
-            waiting=daemon.why_waiting(name, others),
+            next_run_utc=daemon.watchers.next_utc(name),
+            why=daemon.watchers.why(name),
+            waiting=daemon.runs.why_waiting(name, others),
         )
         for name, deployed in sorted(daemon.deployer.flows.items())
     ]
@@ -100,7 +100,7 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
             done=run.done,
             total=run.total,
         )
-        for run in daemon.active.values()
+        for run in daemon.runs.active.values()
     ]
 
 
@@ -115,20 +115,20 @@ async def flow_reasons(daemon: Daemon, name: str, path: str | None = None) -> li
         return [broken_row(name, daemon.deployer.flows[name].entry.error)]
     others = active_runs(daemon.ledger, but_of=os.getpid())
     running = [run for run in [*own_runs(daemon), *others] if run.flow == name]
-    waiting = daemon.why_waiting(name, others)
+    waiting = daemon.runs.why_waiting(name, others)
     blocked = why_blocked(
         name, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on, owner=daemon.ownership.owner
     )
-    looking, under_way = daemon.watching(name), {run.source for run in running}
+    looking, under_way = daemon.watchers.watching(name), {run.source for run in running}
     if blocked is None and isinstance(looking, Lookout):
         return await asyncio.to_thread(source_rows, looking, path=path, waiting=waiting, under_way=under_way)
     if blocked is not None and isinstance(watch.trigger, Poll):
-        memory, rules = daemon.memory(name), Rules.of(daemon.home.settings())
+        memory, rules = daemon.watchers.memory(name), Rules.of(daemon.home.settings())
         return await asyncio.to_thread(rows_at_rest, watch, memory, rules, blocked, path=path, under_way=under_way)
     reasons: Sequence[Reason | None]
     if running or waiting is not None:
         reasons = [Running() if running else None, waiting]
     else:
-        reasons = [ByHand() if watch.trigger.mode == "manual" else blocked or daemon.why(name)]
+        reasons = [ByHand() if watch.trigger.mode == "manual" else blocked or daemon.watchers.why(name)]
     texts = [one.text for one in reasons if one is not None] or ["about to be looked at"]
-    return [reason_row(name, None, text, daemon.next_utc(name)) for text in texts]
+    return [reason_row(name, None, text, daemon.watchers.next_utc(name)) for text in texts]

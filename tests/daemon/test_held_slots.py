@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 
 import psutil
@@ -64,3 +65,27 @@ def test_a_slot_that_kills_its_daemon_twice_is_held_until_a_person_frees_it(
     until(lambda: "next at" in workspace.explain("hourly")[0]["reason"])
     assert workspace.runs("hourly")[0].status == "success"
     assert psutil.pid_exists(workspace.status()["daemon"]["pid"])
+
+
+@pytest.mark.parametrize("how", ["stop_engine", "shutdown", "stop_engine and start it meanwhile"])
+def test_a_slot_whose_run_ends_after_the_engine_was_stopped_is_served(
+    workspace: Workspace, ws: WorkspaceFiles, how: str
+) -> None:
+    """Running work may finish, and what it does is not done again when the engine is on again, before its end or after."""
+    workspace.start_engine()
+    until(lambda: workspace.status()["active_runs"])
+
+    if how == "stop_engine":
+        workspace.stop_engine()
+        ws.source("harmless")
+        until(lambda: ended(workspace, "hourly", 1))
+    elif how == "shutdown":
+        threading.Timer(0.5, ws.source, ["harmless"]).start()
+        workspace.shutdown()
+    else:
+        workspace.stop_engine()
+    workspace.start_engine()
+    ws.source("harmless")
+    until(lambda: flow_of(workspace, "hourly")["next_run_utc"] and not workspace.status()["active_runs"])
+
+    assert [run.status for run in workspace.runs("hourly")] == ["success"]
