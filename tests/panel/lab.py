@@ -36,6 +36,7 @@ HARMLESS = (
     "favicon",
     "ERR_NETWORK_CHANGED",
     "Could not restore the debugger state",  # JupyterLab's debugger, when its kernel restarts
+    "page error: Error: Canceled future for create_subshell_request",  # JupyterLab's, when a kernel ends as it begins
     "page error: Disposed",  # a request JupyterLab had under way when its kernel was restarted
 )
 
