@@ -137,3 +137,13 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether it says that a disk has no room now.
+
+    Example:
+        >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(ValueError())
+        (True, False)
+    """
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

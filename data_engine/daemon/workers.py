@@ -38,6 +38,7 @@ from data_engine.daemon.messages import (
 )
 from data_engine.daemon.sessions import end_orphans, end_started_by
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
+from data_engine.files import is_full
 from data_engine.ledger.journal import JournalReader
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
@@ -55,7 +56,7 @@ _MOST_FAILED_STARTS = 3
 _BYSTANDER = "its process was ended for the run before it"
 _LOOK_EVERY_S = 0.1
 _LOOK_AFTER_LOADING_S = 0.005
-_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
 class Workers:
@@ -264,7 +265,7 @@ class Workers:
 
 
 def _is_passing(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in _PASSING
+    return is_full(error) or (isinstance(error, OSError) and error.errno in _SHORTAGES)
 
 
 @dataclass(slots=True)

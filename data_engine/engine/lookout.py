@@ -11,7 +11,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -111,10 +111,7 @@ class Lookout:
         self._watched: tuple[Path, bool, tuple[int, int]] | None = None
         self._has_hints_since_scan = False
         self._is_first_scan = True
-        self._parts: Iterator[Scan] | None = None
-        self._scan_began_s = 0.0
-        self._has_changed = False
-        self._has_events = False
+        self._scanning: _Scanning | None = None
         self._has_listened = False
         self._trusts_events = True
         self._took_s = 0.0
@@ -166,17 +163,17 @@ class Lookout:
         if len(hints) > _MOST_HINTS:
             self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
             hints = set()
-        was_in_parts = self._parts is not None
+        was_in_parts = self._scanning is not None
         if was_in_parts or now_s >= self._next_scan_s:
             self._scan(now_s)
             if not was_in_parts:
                 hints = set()
-        if self._parts is not None:
+        if self._scanning is not None:
             self._hints.extend(hints)  # they may be of what the scan has passed already
         elif hints and self.unreachable is None:
             self._take(self._scanner.look_at(hints))
         due = [] if self.unreachable is not None else self._judge_open()
-        if not self._has_listened and not due and self._parts is None:
+        if not self._has_listened and not due and self._scanning is None:
             self._has_listened = True
             if self._tend_events():  # what came between the first scan and now was seen by neither
                 self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
@@ -196,7 +193,7 @@ class Lookout:
     @property
     def is_looking(self) -> bool:
         """Whether a look through the folder has begun and not ended: a first one is made in parts."""
-        return self._parts is not None
+        return self._scanning is not None
 
     @property
     def looks(self) -> Looks:
@@ -231,31 +228,33 @@ class Lookout:
 
     def _scan(self, now_s: float) -> None:
         """Scan all, or a part of a first scan: what it has found by then need not wait for the rest."""
-        if self._parts is None:
-            self._scan_began_s, self._has_changed, self.troubles = now_s, False, {}
-            self._has_events = self._has_listened and self._tend_events()
-            self._parts = self._scanner.scan_by_folder(newest_first=self._is_first_scan)
-        for found in self._parts:
-            self._has_changed = self._has_changed or bool(found.seen or found.gone)
+        if self._scanning is None:
+            self.troubles = {}
+            has_events = self._has_listened and self._tend_events()
+            parts = self._scanner.scan_by_folder(newest_first=self._is_first_scan)
+            self._scanning = _Scanning(parts, now_s, has_events)
+        scanning = self._scanning
+        for found in scanning.parts:
+            scanning.has_changed = scanning.has_changed or bool(found.seen or found.gone)
             self.troubles |= found.troubles
             if "" in found.troubles:
                 break
             self._take(found)
             if self._is_first_scan and not self._is_batch and self._clock() >= now_s + _PART_S:
                 return
-        self._parts = None
-        self._end_scan()
+        self._scanning = None
+        self._end_scan(scanning)
 
-    def _end_scan(self) -> None:
-        now_s = self._scan_began_s
+    def _end_scan(self, scanning: _Scanning) -> None:
+        now_s = scanning.began_s
         took_s = self._took_s = self._clock() - now_s
-        if not self._is_first_scan and not self._has_hints_since_scan and self._has_changed:
+        if not self._is_first_scan and not self._has_hints_since_scan and scanning.has_changed:
             self._trusts_events = False
         self._is_first_scan, self._has_hints_since_scan = not self._has_listened, False
         pause_s = took_s * (_SHARE_OF_TIME - 1)
         self._may_scan_s = now_s + took_s + pause_s
         pause_s = max(self._trigger.interval_seconds, pause_s)
-        if self._has_events and self._trusts_events:
+        if scanning.has_events and self._trusts_events:
             pause_s = max(pause_s, min(took_s * (_SHARE_WITH_EVENTS - 1), _LONGEST_STRETCH_S))
         self.cadence_s = took_s + pause_s
         self._next_scan_s = now_s + self.cadence_s
@@ -531,6 +530,16 @@ class Lookout:
     def _post(self, act: Callable[[], None]) -> None:
         self._inbox.append(act)
         self._wake()
+
+
+@dataclass(slots=True)
+class _Scanning:
+    """A look through the folder that is under way; `parts` go on with it."""
+
+    parts: Iterator[Scan]
+    began_s: float
+    has_events: bool
+    has_changed: bool = False
 
 
 class _Sighting(NamedTuple):

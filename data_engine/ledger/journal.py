@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowValidationError, LedgerError
+from data_engine.files import is_full
 from data_engine.ledger.rows import storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
@@ -233,13 +234,6 @@ def _up_to_damage(lines: bytes) -> list[Event]:
 def seen_of(packed: Any) -> tuple[SeenSource, ...]:
     """What a run saw of its sources, from JSON's lists."""
     return tuple(SeenSource(SourceKey(*key), Signature(*signature)) for key, signature in packed)
-
-
-def is_full(error: OSError) -> bool:
-    """Whether it says that there is no room now."""
-    import errno
-
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
