@@ -27,7 +27,7 @@ from data_engine.flow.trigger import Poll
 from data_engine.lease.glance import glance, refuse_owned_elsewhere
 from data_engine.lease.status import lease_facts
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
-from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module, read_catalog
+from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module, read_catalog, with_unreadable
 from data_engine.notebook.load import FlowModules
 from data_engine.shown import Listing
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
@@ -148,7 +148,8 @@ class Workspace:
         deployments = self.home.deployments()
         with deployments.keeping_sets():
             stored = deployments.store()
-            entries = read_catalog(FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder))
+            content = FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder)
+            entries = with_unreadable(read_catalog(content), modules.folder, stored.unreadable)
             wanted = tuple(entry for entry in entries if name is None or entry.name == name)
             deployments.deploy(stored, {entry.name for entry in wanted if entry.error is None})
             if name is None:
@@ -217,12 +218,14 @@ class Workspace:
 
         Raises:
             FlowValidationError: a run of it is under way, here or in another process of this machine.
+            OwnedElsewhereError: another workstation owns the workspace, and its history.
         """
         name = None if flow is None else check_flow_name(flow)
         daemon = self._daemon()
         if daemon is not None:
             with suppress(DaemonGoneError):  # it was just leaving
                 return int(daemon.post("/reset", {"flow": name}, timeout_s=_LONG_S)["count"])
+        refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="forgetting history")
         ledger = self.home.ledger()
         ledger.recover()
         return ledger.reset_all() if name is None else ledger.reset_flow(name)

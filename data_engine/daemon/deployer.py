@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data_engine.engine.home import Home
 from data_engine.errors import FlowValidationError
-from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.catalog import CatalogEntry, with_unreadable
 from data_engine.notebook.deploy import (
     AwaitsRequest,
     Broken,
@@ -48,7 +48,7 @@ class Deployer:
     describe: Describe
     in_use: Callable[[], set[str]]
     flows: dict[str, Deployed] = field(default_factory=dict)
-    _files: tuple[tuple[str, int, int], ...] | None = None
+    _files: tuple[tuple[str, int, int, int], ...] | None = None
     _basis: object = None
     _is_quiet: bool = False
     _current: tuple[ModuleSet, dict[str, CatalogEntry]] | None = None
@@ -69,7 +69,7 @@ class Deployer:
                     self._files = files
                 await self._decide(is_start, asked)
                 self._basis = basis
-            self.trouble = None
+            self.trouble = self._unread_helpers()
         except FlowValidationError as error:
             self.trouble = error
         except OSError as error:
@@ -80,11 +80,25 @@ class Deployer:
             )
         return before != self.flows
 
-    def _read_basis(self) -> tuple[tuple[tuple[str, int, int], ...], object, object]:
+    def _read_basis(self) -> tuple[tuple[tuple[str, int, int, int], ...], object, object]:
         """What a decision rests on: while it is the same and no edit waits for its quiet time, so is the decision."""
         self.home.refresh_settings()
         files = file_facts(self.home.layout.flow_modules_dir)
         return files, self.home.deployments().facts(), self.home.settings().deploy
+
+    def _unread_helpers(self) -> FlowValidationError | None:
+        """The helpers that cannot be read; modules that cannot be tell it themselves."""
+        unread = {} if self._current is None else self._current[0].unreadable
+        helpers = {name: why for name, why in unread.items() if "/" in name}
+        if not helpers:
+            return None
+        name, why = next(iter(helpers.items()))
+        more = f" (and {len(helpers) - 1} more)" if len(helpers) > 1 else ""
+        return FlowValidationError(
+            f"{name} cannot be read{more}: {why}; flows that need it stay as they are deployed",
+            where=str(self.home.layout.flow_modules_dir / name),
+            mend="check that the file is readable",
+        )
 
     def _is_set_gone(self) -> bool:
         """Whether somebody removed the set that holds the modules as they are now."""
@@ -93,9 +107,10 @@ class Deployer:
     async def _look(self) -> None:
         stored = await asyncio.to_thread(self.home.deployments().store)
         if self._current is None or self._current[0].id != stored.id:
-            entries = {entry.name: entry for entry in await self.describe(stored.folder)}
-            self._current = (stored, entries)
-            self._told[stored.id] = entries
+            self._told[stored.id] = {entry.name: entry for entry in await self.describe(stored.folder)}
+        told = self._told[stored.id].values()
+        entries = with_unreadable(told, self.home.layout.flow_modules_dir, stored.unreadable)
+        self._current = (stored, {entry.name: entry for entry in entries})
 
     async def _decide(self, is_start: bool, asked: frozenset[str] | None) -> None:
         if self._current is None:

@@ -341,7 +341,9 @@ class Daemon:
 
         Raises:
             FlowValidationError: a run of it is under way, or about to be.
+            OwnedElsewhereError: another workstation owns the workspace, and its history.
         """
+        self.ownership.require_not_elsewhere()
         busy = next((work for work in self.runs.handed_out() if flow in (None, work.flow)), None)
         if busy is not None:
             raise FlowValidationError(

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -130,6 +130,26 @@ def read_catalog(
     return _with_mirror_warnings([entry for _, entry in entries.values() if entry is not None])
 
 
+def with_unreadable(
+    entries: Iterable[CatalogEntry], folder: Path, unreadable: Mapping[str, str]
+) -> tuple[CatalogEntry, ...]:
+    """The entries with those of the modules in `folder` that cannot be read, by file name why; sorted by name.
+
+    Example:
+        >>> [entry.error.what for entry in with_unreadable((), Path("flows"), {"claims.ipynb": "Permission denied"})]
+        ['flows/claims.ipynb cannot be read: Permission denied']
+    """
+    found = {entry.name: entry for entry in entries}
+    for name, reason in unreadable.items():
+        path = folder / name
+        if path.parent == folder and not _SCRATCH.fullmatch(path.stem):
+            error = FlowValidationError(
+                f"{path} cannot be read: {reason}", where=str(path), mend="check that the file is readable"
+            )
+            found[path.stem] = CatalogEntry(path.stem, path, title_words(path.stem, "Flow"), error=error)
+    return tuple(found[name] for name in sorted(found))
+
+
 def find_module(modules: FlowModules, name: str) -> Path:
     """The file of the flow module `name`.
 
@@ -215,7 +235,7 @@ def _read_entry(
         if not flow_files:
             return None
         if len(flow_files) > 1:
-            raise _two_files(name, [path for path, _ in flow_files])
+            raise _two_files(name, [modules.authored(path) for path, _ in flow_files])
         path, data = flow_files[0]
         loaded = modules.load_content(path, data)
     except FlowValidationError as error:

@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -106,11 +107,15 @@ def next_move(seen: Sighting, *, mode: str, quiet_s: float, is_start: bool) -> M
 
 @dataclass(frozen=True, slots=True)
 class ModuleSet:
-    """An immutable set of modules and helpers, stored in `folder`; `digests` has one for each module, with all helpers."""
+    """An immutable set of modules and helpers, stored in `folder`; `digests` has one for each module, with all helpers.
+
+    `unreadable` says of each file that could not be read, by its path in the authored folder, why; the set goes without.
+    """
 
     id: str
     folder: Path
     digests: Mapping[str, str]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 class Deployments:
@@ -127,7 +132,7 @@ class Deployments:
 
     def store(self) -> ModuleSet:
         """The authored folder as it is now, stored as a set; nothing points to it yet."""
-        contents = read_contents(self._modules.content)
+        contents, unreadable = read_contents(self._modules.content)
         digest = hashlib.sha256()
         for name, data in sorted(contents.items()):
             digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
@@ -149,7 +154,7 @@ class Deployments:
                         raise
         except OSError as error:
             raise _unwritable(folder, error) from error
-        return ModuleSet(set_id, folder, self._digests(contents))
+        return ModuleSet(set_id, folder, self._digests(contents), unreadable)
 
     def deployed(self) -> dict[str, tuple[str, str]]:
         """For each deployed flow the id of its set and its digest; a flow whose set is gone is not deployed."""
@@ -265,7 +270,7 @@ class Deployments:
     def edits(self) -> dict[str, str]:
         """For each deployed flow whose module is not as deployed, the words for it."""
         pointers = self.deployed()
-        digests = self._digests(read_contents(self._modules.content)) if pointers else {}
+        digests = self._digests(read_contents(self._modules.content)[0]) if pointers else {}
         return {
             name: edit_text(self.changed_cells(name))
             for name, (_, digest) in pointers.items()
@@ -319,31 +324,35 @@ def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tupl
     return tuple(sorted(changed or gone))
 
 
-def read_contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a set: the modules at the top of `folder` and everything under its helpers, by path inside it.
+def read_contents(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Every file of a set by path inside it: the modules at the top of `folder` and everything under its helpers.
 
-    Raises:
-        WorkspaceError: a file cannot be read.
+    And of those that cannot be read why: each costs only whoever needs it.
     """
     contents: dict[str, bytes] = {}
+    unreadable: dict[str, str] = {}
     paths = [path for name in sorted(os.listdir(folder)) if (path := folder / name).suffix in (".py", ".ipynb")]
+    modules = frozenset(paths)
     for parent, folders, names in os.walk(folder / HELPERS):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
         paths += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
     for path in paths:
-        if path.name.startswith(".") or not path.is_file():
+        if path.name.startswith("."):
             continue
+        name = path.relative_to(folder).as_posix()
         try:
-            contents[path.relative_to(folder).as_posix()] = path.read_bytes()
+            is_file = stat.S_ISREG(path.stat().st_mode)
+            if is_file:
+                contents[name] = path.read_bytes()
+            elif path in modules:
+                unreadable[name] = "it is no file"
         except OSError as error:
-            raise WorkspaceError(
-                f"{path} cannot be read: {error.strerror}", where=str(path), mend="check that the file is readable"
-            ) from error
-    return contents
+            unreadable[name] = error.strerror or str(error)
+    return contents, unreadable
 
 
-def file_facts(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Path, size and time of every file that could be part of a set: equal while nobody edits."""
+def file_facts(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Path, size, time and rights of every file that could be part of a set: equal while nobody edits."""
     found = []
     for parent, folders, names in os.walk(folder):
         at_top = Path(parent) == folder
@@ -358,7 +367,7 @@ def file_facts(folder: Path) -> tuple[tuple[str, int, int], ...]:
                 facts = os.stat(path)
             except OSError:
                 continue
-            found.append((path, facts.st_size, facts.st_mtime_ns))
+            found.append((path, facts.st_size, facts.st_mtime_ns, facts.st_mode))
     return tuple(sorted(found))
 
 

@@ -196,3 +196,17 @@ def test_two_who_deploy_at_once_both_count(workspace: Workspace, ws: WorkspaceFi
         thread.join()
 
     assert set(deployments.deployed()) == set(names)
+
+
+def test_a_file_that_cannot_be_read_costs_only_whoever_needs_it(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """A notebook that is a dangling link, and a helper nobody imports: the other flow is deployed, the notebook broken."""
+    (ws.modules / "locked.ipynb").symlink_to(ws.root / "nowhere.ipynb")
+    (ws.modules / "flow_helpers" / "unused.py").symlink_to(ws.root / "nowhere.py")
+
+    entries = {entry.name: entry for entry in workspace.deploy()}
+
+    assert entries["claims"].error is None
+    assert entries["locked"].error is not None
+    assert "locked.ipynb cannot be read: No such file" in entries["locked"].error.what
+    assert workspace.deployment("claims") == "as deployed"
+    assert deployed_value(workspace) == 10

@@ -209,3 +209,26 @@ def is_locked(ledger: Path) -> bool:
     finally:
         connection.close()
     return False
+
+
+def test_a_file_that_cannot_be_read_costs_only_whoever_needs_it(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Others are deployed and run; a flow whose notebook vanishes behind a dead link stays on what was good."""
+    ws.notebook("other", MANUAL.format(name="other", version=1))
+    (ws.modules / "locked.ipynb").symlink_to(ws.root / "nowhere.ipynb")
+    workspace.start()
+    assert [run.status for run in workspace.run("other")] == ["success"]
+    assert flow_of(workspace, "locked")["state"] == "broken"
+    assert "cannot be read" in flow_of(workspace, "locked")["reason"]
+
+    path = ws.modules / "other.ipynb"
+    path.unlink()
+    path.symlink_to(ws.root / "nowhere.ipynb")
+    (ws.modules / "flow_helpers").mkdir()
+    (ws.modules / "flow_helpers" / "gone.py").symlink_to(ws.root / "nowhere.py")
+    ws.notebook("good", GOOD.format(name="good", version=2))
+    until(lambda: "cannot be read" in (flow_of(workspace, "other")["edit"] or ""))
+
+    assert [run.status for run in workspace.run("other")] == ["success"]
+    assert until(lambda: workspace.status()["trouble"])["what"].startswith("flow_helpers/gone.py cannot be read")
+    assert flow_of(workspace, "good")["deployment"] == "as deployed"
+    assert [line.message for line in workspace.log(workspace.run("good")[0].run_id)] == ["version 2"]

@@ -104,7 +104,9 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
     assert code == 3
     assert "owned by anna" in refused["error"]["what"]
     assert "lease request" in refused["error"]["mend"]
+    assert ben.command("reset", "poll", "--yes")[0] == 3
     assert ben.command("start", "--no-engine")[0] == 0
+    assert ben.command("reset", "poll", "--yes")[0] == 3
     assert ben.command("run", "hand")[0] == 3
     assert ben.command("run", "--once", "hand")[0] == 3
     assert ben.command("disable", "poll")[0] == 3
