@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +18,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.outcome import Failed
 from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.lease.status import lease_lines
 
 if TYPE_CHECKING:
@@ -55,12 +56,29 @@ def stop(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
     """End the daemon and whatever it runs, now. Its runs become abandoned."""
-    was_running = chosen_workspace(ctx).kill()
+    named = ctx.find_root().params.get("workspace")
+    try:
+        was_running = chosen_workspace(ctx).kill()
+    except WorkspaceError:
+        if named is None or not _kill_left_behind(Path(named)):
+            raise
+        was_running = True
     if as_json:
         print_json({"was_running": was_running})
     else:
         say("Ended the daemon and its workers." if was_running else "No daemon was running.")
     return 0
+
+
+def _kill_left_behind(root: Path) -> bool:
+    """End the daemons of workspaces that were at `root` and are there no more; whether there was one."""
+    from data_engine.daemon.start import kill_daemon
+    from data_engine.engine.home import Home
+    from data_engine.workspace.identity import layouts_seen_at
+    from data_engine.workspace.layout import WorkspaceLayout
+
+    ended = [kill_daemon(Home(WorkspaceLayout(root), local)) for local in layouts_seen_at(root)]
+    return any(ended)
 
 
 def status(ctx: typer.Context, as_json: AsJson = False) -> int:

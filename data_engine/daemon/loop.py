@@ -285,8 +285,7 @@ class Daemon:
         Raises:
             FlowValidationError: no such flow, a broken one, or no such source.
         """
-        deployed = self.deployed(name)
-        flow = self.good_flow(deployed)
+        flow = self.good_flow(self.deployed(name))
         await self.ownership.own()
         if source is None:
             sources = await asyncio.to_thread(startup_sources, flow)
@@ -296,6 +295,11 @@ class Daemon:
         items = [Item(one, uuid.uuid4().hex, params) for one in sources]
         self.runs.add([Work(name, flow.group, item, batch) for item in items], first=True)
         return [item.run_id for item in items]
+
+    async def notice(self, name: str) -> None:
+        """Look at the modules now when no flow has this name: it may have been saved a moment ago."""
+        if name not in self.deployer.flows and await self.deployer.refresh():
+            self._flows_changed()
 
     def deployed(self, name: str) -> Deployed:
         """The deployed flow `name`.

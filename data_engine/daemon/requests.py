@@ -89,7 +89,9 @@ class DaemonRequests:
         """One flow as it is deployed: its module, steps, source and mirror."""
         self._noticed()
         await self.daemon.ready.wait()
-        return self.daemon.deployed(_text(given, "name")).entry.as_dict()
+        name = _text(given, "name")
+        await self.daemon.notice(name)
+        return self.daemon.deployed(name).entry.as_dict()
 
     async def explain(self, given: dict[str, Any]) -> dict[str, Any]:
         """Why a flow, or each flow that could take a file, does or does not run."""
@@ -97,6 +99,8 @@ class DaemonRequests:
         await self.daemon.ready.wait()
         subject = _text(given, "subject")
         daemon = self.daemon
+        if os.sep not in subject:
+            await daemon.notice(subject)
         if subject in daemon.deployer.flows:
             return {"reasons": await flow_reasons(daemon, subject)}
         watches = {flow: daemon.watch_of(flow) for flow in daemon.deployer.flows}
@@ -132,8 +136,9 @@ class DaemonRequests:
         params = given.get("params") or {}
         if not isinstance(params, dict):
             raise FlowValidationError(f"params must be an object, not {params!r}", where="run", mend='{"days": 3}')
-        source = given.get("source")
-        return {"run_ids": await self.daemon.run(_text(given, "flow"), None if source is None else str(source), params)}
+        source, name = given.get("source"), _text(given, "flow")
+        await self.daemon.notice(name)
+        return {"run_ids": await self.daemon.run(name, None if source is None else str(source), params)}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
         """Those of `run_ids` that have ended, at the latest after `timeout_s` (30 s at most); `why` none of the others runs."""
@@ -173,7 +178,9 @@ class DaemonRequests:
         """Let a flow run by itself, or not."""
         self._noticed()
         await self.daemon.ready.wait()
-        self.daemon.set_enabled(_text(given, "flow"), _flag(given, "enabled"))
+        name, is_enabled = _text(given, "flow"), _flag(given, "enabled")
+        await self.daemon.notice(name)
+        self.daemon.set_enabled(name, is_enabled)
         return self._status()
 
     async def deploy(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,17 @@ def known_local_layout(layout: WorkspaceLayout) -> LocalLayout | None:
     return _local_layout(layout, record.identity) if is_known else None
 
 
+def layouts_seen_at(root: Path) -> list[LocalLayout]:
+    """What this machine keeps for the workspaces it has seen at `root`, also when nothing is there any more."""
+    place, places = os.path.realpath(root), state_root() / "workspaces"
+    identities = sorted(path.stem for path in places.glob("*.json"))
+    return [
+        _local_layout(WorkspaceLayout(root), identity)
+        for identity in identities
+        if place in _known_roots(places, identity)
+    ]
+
+
 def workspace_identity(layout: WorkspaceLayout) -> str:
     """The workspace's lasting identity, made at the first call; a copy of a workspace that is still there gets its own.
 

@@ -156,6 +156,21 @@ def test_an_edit_is_deployed_and_a_broken_one_is_told(workspace: Workspace, ws: 
     assert "manual.ipynb, cell 1" in (run.error or "")
 
 
+def test_a_module_that_was_just_saved_can_be_run_and_explained_at_once(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    workspace.start()
+    workspace.run("manual")
+
+    ws.notebook("fresh", MANUAL)
+    (run,) = workspace.run("fresh")
+    ws.notebook("fresher", MANUAL)
+
+    assert isinstance(run, Run)
+    assert run.status == "success"
+    assert workspace.explain("fresher")[0]["reason"] == "runs when somebody asks"
+
+
 def test_a_disabled_flow_does_not_run_by_itself(workspace: Workspace, ws: WorkspaceFiles) -> None:
     workspace.start_engine()
     workspace.disable("poll")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from data_engine import Workspace
+from data_engine.cli.app import run as command_line
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.errors import OwnedElsewhereError
@@ -71,7 +72,7 @@ def outputs(ws: WorkspaceFiles) -> int:
 
 
 def test_a_deleted_workspace_ends_its_work_and_is_not_made_anew(workspace: Workspace, ws: WorkspaceFiles) -> None:
-    """In the middle of a backlog; the daemon says so, answers, and ends when asked to."""
+    """In the middle of a backlog; the daemon says so, answers, and can still be ended."""
     workspace.start_engine()
     drop(ws, 30)
     until(lambda: outputs(ws) > 2)
@@ -88,9 +89,10 @@ def test_a_deleted_workspace_ends_its_work_and_is_not_made_anew(workspace: Works
     status = client.get("/status")
     assert "cannot be re" in status["trouble"]["what"]
     assert status["active_runs"] == []
-    client.post("/shutdown")
     client.close()
+    assert command_line(["--workspace", str(ws.root), "kill"]) == 0
     until(lambda: not endpoint.is_alive())
+    assert command_line(["--workspace", str(ws.root), "kill"]) == 2
     assert not ws.root.exists()
     assert local.daemon_log_path.read_text().count("Traceback") == 0
 
