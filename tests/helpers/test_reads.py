@@ -176,6 +176,8 @@ def test_values_must_be_a_list_of_one_type(db: Path, is_in: Any) -> None:
         ("CREATE TABLE new (a INTEGER)", "read-only|cannot write|refused"),
         ("DELETE FROM sales", "read-only|refused"),
         ("SELECT interval 1 month", "no fixed length"),
+        ("SELECT * FROM nope", '"sales"'),
+        ("SELECT strangely(1)", "strangely"),
     ],
 )
 def test_wrong_sql_is_a_value_error(db: Path, sql: str, message: str) -> None:

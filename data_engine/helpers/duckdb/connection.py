@@ -71,12 +71,21 @@ class Database:
         """What a query gives, as a frame, exactly: an INTERVAL becomes a Duration, what Polars has no type for becomes text.
 
         Raises:
-            FlowValidationError: no query, or a value that Polars cannot hold: months in an interval, more than 38 digits,
-                an infinite date.
+            FlowValidationError: no query, a table that is not there, or a value that Polars cannot hold: months in an interval,
+                more than 38 digits, an infinite date.
         """
+        import duckdb
         import polars as pl
 
-        relation: Any = self.conn.sql(sql, params=parameters)
+        try:
+            relation: Any = self.conn.sql(sql, params=parameters)
+        except duckdb.CatalogException as error:
+            what = str(error).splitlines()[0]
+            if "Table with name" not in what:
+                raise
+            raise FlowValidationError(  # DuckDB's own guesses are among its system tables
+                what, where=str(self.path), mend=f"the database holds {shown(self.table_names())}"
+            ) from error
         if relation is None:
             raise FlowValidationError("the SQL gives no rows", where=sql, mend="write one query, such as SELECT ...")
         kinds = [str(kind) for kind in relation.types]

@@ -33,7 +33,7 @@ def read_sql(
     no type for (BIT, TIMETZ, BIGNUM) as text. Values go into `params`, for `?` or `$name` in the query.
 
     Raises:
-        FlowValidationError: no such database, blank or wrong SQL, a statement that writes, a busy database; a value that Polars
+        FlowValidationError: no such database or table, blank or wrong SQL, a statement that writes, a busy database; a value that Polars
             cannot hold: an infinite date, an interval of months or inside a list, more than 38 digits.
         TypeError: the SQL is no text.
 
