@@ -49,7 +49,7 @@ class Flow(Shown):
     In a module the file's stem is the name. Flows of one group never run at the same time on one machine.
 
     Raises:
-        FlowValidationError: a blank group, name or label, or any other type.
+        FlowValidationError: a blank group, name or label, or any other type; a mirror root that is the source folder.
 
     Example:
         >>> def double(context):
@@ -88,6 +88,13 @@ class Flow(Shown):
         if self.trigger is not None and not hasattr(self.trigger, "mode"):
             raise FlowValidationError(
                 f"the flow's trigger cannot be {self.trigger!r}", where="Flow(trigger=...)", mend="use .watch(mode=...)"
+            )
+        if self.mirror_spec is not None and self.trigger is not None and self.mirror_spec.root == self.trigger.source:
+            raise FlowValidationError(
+                f"the mirror root {self.mirror_spec.root} is the source folder itself: the flow would overwrite and feed "
+                "on its own sources",
+                where="Flow.mirror(root=...)",
+                mend="mirror into another folder; one inside the source folder is skipped when watching",
             )
 
     @property
@@ -133,7 +140,7 @@ class Flow(Shown):
             catch_up: wall-clock only: slots missed while nothing ran are run for the "latest", "all" or "none" of them.
 
         Raises:
-            FlowValidationError: an option is wrong, missing, or belongs to another mode.
+            FlowValidationError: an option is wrong, missing, or belongs to another mode; `source` is the mirror root.
 
         Example:
             >>> flow = Flow(group="Claims").watch(mode="poll", source="/in", interval="30s", extensions="xlsx")
@@ -160,8 +167,10 @@ class Flow(Shown):
     def mirror(self, *, root: PathText) -> Flow:
         """The flow with `context.mirror` under `root`.
 
+        A root inside the source folder is skipped when looking for sources.
+
         Raises:
-            FlowValidationError: `root` is no path.
+            FlowValidationError: `root` is no path, or the source folder itself.
         """
         authored = author_path(root, where="Flow.mirror(root=...)")
         return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text))

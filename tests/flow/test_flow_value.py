@@ -93,6 +93,23 @@ def test_a_second_watch_or_mirror_replaces_the_first() -> None:
     assert flow.mirror_spec.root == Path("/b")
 
 
+@pytest.mark.parametrize("options", [{"mode": "poll", "interval": "1s"}, {"mode": "schedule", "time": "08:00"}, {}])
+@pytest.mark.parametrize("run_as", ["individual", "batch"])
+def test_a_mirror_into_the_source_folder_is_refused_in_either_order(
+    options: dict[str, Any], run_as: Any, tmp_path: Path
+) -> None:
+    """However it is written, and before anything of it can run anywhere; a folder inside the source is another."""
+    watching: dict[str, Any] = {"mode": "manual", "source": tmp_path / "in", "run_as": run_as, **options}
+    same = str(tmp_path / "x" / ".." / "in") + "/"
+
+    first = failing(lambda: Flow("G").watch(**watching).mirror(root=same))
+    second = failing(lambda: Flow("G").mirror(root=same).watch(**watching))
+
+    assert "source folder itself" in first.what
+    assert str(first) == str(second)
+    assert Flow("G").watch(**watching).mirror(root=tmp_path / "in" / "out").mirror_spec
+
+
 def test_without_a_trigger_a_flow_is_manual() -> None:
     """`mode` is never None."""
     assert Flow("G").mode == "manual"
