@@ -38,7 +38,7 @@ class Source:
         if self.path is None or self.key is None:
             return None
         text = f"{self.key.root}/{self.key.path}" if self.key.path else self.key.root
-        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
     def context(self) -> SourceContext | None:
         """The `context.source` of the run."""

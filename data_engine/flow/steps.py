@@ -75,15 +75,20 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         return cause, "stopped"
     if not isinstance(cause, (Exception, SystemExit)):  # sys.exit() in a step fails that step, not the program
         return error, "failed"
-    source = context.source
+    source_path = None if context.source is None else context.source.path
+    if isinstance(cause, FlowValidationError):
+        detail, mend = cause.what, cause.mend
+    else:
+        detail = str(cause)
+        mend = _forgotten_return(flow, step, context, cause) or _odd_name(f"{source_path}{item_note}")
     raised = FlowExecutionError(
         flow_name=context.flow_name,
         phase="step",
-        detail=f"{type(cause).__name__}: {cause.what if isinstance(cause, FlowValidationError) else cause}{item_note}",
+        detail=f"{type(cause).__name__}: {detail}{item_note}",
         step_label=step.label,
         function_name=step.function_name,
-        source_path=None if source is None else source.path,
-        mend=cause.mend if isinstance(cause, FlowValidationError) else _forgotten_return(flow, step, context, cause),
+        source_path=source_path,
+        mend=mend,
     )
     raised.__cause__ = cause
     return raised, "failed"
@@ -95,6 +100,15 @@ def _forgotten_return(flow: Flow, step: StepSpec, context: FlowContext, cause: B
         return None
     earlier = [one for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
     return f"step {earlier[-1].label!r} before it returned None: is its `return` missing?" if earlier else None
+
+
+def _odd_name(files: str) -> str | None:
+    """A hint when a file has a name that native libraries, which take UTF-8, cannot open, whatever they say about it."""
+    try:
+        files.encode()
+    except UnicodeEncodeError:
+        return "the file's name holds bytes that are not UTF-8, so that Polars, DuckDB and others cannot open it: rename it"
+    return None
 
 
 def _short(item: object) -> str:
