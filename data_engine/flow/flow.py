@@ -304,7 +304,7 @@ class Flow(Shown):
         Runs for one source: the one given, else the first in sort order.
 
         Raises:
-            FlowValidationError: no such object, no source to preview, or called while a flow module loads.
+            FlowValidationError: no steps, no such object, no source to preview, or called while a flow module loads.
             FlowExecutionError: a step raised.
         """
         from data_engine.engine.preview import preview
