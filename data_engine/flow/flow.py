@@ -20,6 +20,7 @@ from data_engine.flow.spec import (
     map_takes_context,
     title_words,
 )
+from data_engine.flow.spelling import checked_call, nearest
 from data_engine.shown import Shown
 
 TYPE_CHECKING = False
@@ -97,6 +98,16 @@ class Flow(Shown):
                 mend="mirror into another folder; one inside the source folder is skipped when watching",
             )
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            near = None if name.startswith("_") else nearest(name, dir(type(self)))
+            offer = f": did you mean {near!r}?" if near else ""
+            # Without `obj` Python adds no offer of its own.
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{offer}", name=name, obj=None
+            )
+
     @property
     def mode(self) -> str:
         """ "manual", "poll" or "schedule"."""
@@ -109,6 +120,7 @@ class Flow(Shown):
 
     # -- authoring -------------------------------------------------------------------------------------------------
 
+    @checked_call
     def watch(
         self,
         *,
@@ -164,6 +176,7 @@ class Flow(Shown):
         )
         return replace(self, trigger=trigger)
 
+    @checked_call
     def mirror(self, *, root: PathText) -> Flow:
         """The flow with `context.mirror` under `root`.
 
@@ -175,6 +188,7 @@ class Flow(Shown):
         authored = author_path(root, where="Flow.mirror(root=...)")
         return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text))
 
+    @checked_call
     def step(
         self,
         fn: Callable[[FlowContext], Any],
@@ -194,6 +208,7 @@ class Flow(Shown):
         check_step(fn, "step")
         return self._with(fn, use, save_as, label, default_label(fn), function_name(fn), "step")
 
+    @checked_call
     def map(
         self,
         fn: Callable[..., Any],
@@ -237,6 +252,7 @@ class Flow(Shown):
 
     step_each = map
 
+    @checked_call
     def collect(
         self,
         extensions: str | list[str] | tuple[str, ...] | set[str],
@@ -290,6 +306,7 @@ class Flow(Shown):
 
     # -- running: doors into the engine and the client ------------------------------------------------------------
 
+    @checked_call
     def preview(
         self,
         *,
@@ -311,6 +328,7 @@ class Flow(Shown):
 
         return preview(self, use=use, source=source, params=params, fresh=fresh, force=force)
 
+    @checked_call
     def run_once(
         self,
         *,
@@ -329,6 +347,7 @@ class Flow(Shown):
 
         return run_once(self, source=source, params=params, on_error=on_error, force=force)
 
+    @checked_call
     def run(self, *, force: bool = False) -> list[FlowContext]:
         """Run the flow here whenever it is due, until Ctrl-C; a manual flow once, with a context for each source.
 
@@ -352,6 +371,9 @@ class Flow(Shown):
         from data_engine.runs import show
 
         return show(self)
+
+
+Flow.__init__ = checked_call(Flow.__init__)  # type: ignore[method-assign]
 
 
 def _object_name(value: object, option: str, verb: str) -> str | None:

@@ -14,6 +14,7 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import StepSpec
+from data_engine.flow.spelling import meant
 from data_engine.model import Event, StepFinished, StepStarted
 
 
@@ -80,7 +81,12 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         detail, mend = cause.what, cause.mend
     else:
         detail = str(cause)
-        mend = _forgotten_return(flow, step, context, cause) or _odd_name(f"{source_path}{item_note}")
+        hints = (
+            _forgotten_return(flow, step, context, cause),
+            meant(cause),
+            _odd_name(f"{source_path}{item_note}"),
+        )
+        mend = "; or ".join(filter(None, hints)) or None
     raised = FlowExecutionError(
         flow_name=context.flow_name,
         phase="step",

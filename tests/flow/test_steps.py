@@ -312,6 +312,19 @@ def test_the_mend_of_a_refusal_inside_a_step_passes_through() -> None:
 
 
 @pytest.mark.parametrize(
+    ("call", "mend"),
+    [
+        (lambda context: context.sorce, "did you mean 'source'?"),
+        (lambda context: "a".uper(), "did you mean 'upper'?"),  # type: ignore[attr-defined]
+        (lambda context: context.zzzzz, None),
+        (lambda context: {}["upper"], None),
+    ],
+)
+def test_a_misspelt_attribute_has_the_nearest_one_as_its_mend(call: Callable[[Any], Any], mend: str | None) -> None:
+    assert failed(Flow("G", "claims").step(call))[0].mend == mend
+
+
+@pytest.mark.parametrize(
     "exception",
     [ValueError(), StopIteration("x"), AssertionError(), OSError(2, "no", "f")],
 )
