@@ -13,6 +13,7 @@ from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.spelling import meant
 from data_engine.model import Event, StepFinished, StepStarted
@@ -82,6 +83,7 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
     else:
         detail = str(cause)
         hints = (
+            _no_place(context, cause),
             _forgotten_return(flow, step, context, cause),
             meant(cause),
             _odd_name(f"{source_path}{item_note}"),
@@ -98,6 +100,22 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
     )
     raised.__cause__ = cause
     return raised, "failed"
+
+
+def _no_place(context: FlowContext, cause: BaseException) -> str | None:
+    """A hint when a step asks for a path of the mirror or the source, and the flow has none."""
+    if not isinstance(cause, AttributeError) or cause.obj is not None or cause.name is None:
+        return None
+    places = (
+        ("mirror", context.mirror, MirrorContext, '.mirror(root="../out")'),
+        ("source", context.source, SourceContext, '.watch(..., source="../in")'),
+    )
+    hints = [
+        f"context.{name} is None: add {verb} to the flow"
+        for name, value, kind, verb in places
+        if value is None and cause.name in (*dir(kind), *kind.__dataclass_fields__)
+    ]
+    return "; or ".join(hints) or None
 
 
 def _forgotten_return(flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException) -> str | None:

@@ -325,6 +325,30 @@ def test_a_misspelt_attribute_has_the_nearest_one_as_its_mend(call: Callable[[An
 
 
 @pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda context: context.mirror.namespaced_file("x"), ["mirror", "source"]),
+        (lambda context: context.source.path, ["source"]),
+        (lambda context: context.current.rows, []),
+    ],
+)
+def test_a_step_that_asks_for_a_place_the_flow_does_not_have_is_told_how_to_add_it(
+    call: Callable[[Any], Any], named: list[str]
+) -> None:
+    mend = str(failed(Flow("G", "claims").step(call))[0].mend)
+
+    assert [name for name in ("mirror", "source") if f"context.{name} is None: add ." in mend] == named
+
+
+def test_only_the_place_that_is_missing_is_offered() -> None:
+    source = SourceContext(Path("/in"), Path("/in/a.csv"), Path("a.csv"))
+
+    error, _ = failed(Flow("G", "claims").step(lambda context: context.mirror.file("x")), source=source)
+
+    assert error.mend == 'context.mirror is None: add .mirror(root="../out") to the flow'
+
+
+@pytest.mark.parametrize(
     "exception",
     [ValueError(), StopIteration("x"), AssertionError(), OSError(2, "no", "f")],
 )
