@@ -4,6 +4,7 @@
     └── FlowValidationError            an authoring call, an input or a setting is wrong
         ├── FlowExecutionError         the author's code raised: in a step, in build(), on import, in compilation
         │   └── NotebookCompileError   a notebook cannot become a module; names the cell and the line
+        ├── MissingParamError          a step asked for a param that its run was not given; also a KeyError
         ├── WorkspaceError             a workspace folder or its state cannot be used
         │   ├── SettingsError          a settings file holds a wrong value
         │   └── InvalidWorkspaceIdError
@@ -176,6 +177,10 @@ class NotebookCompileError(FlowExecutionError):
     def _arguments(self) -> dict[str, Any]:
         names = ("flow_name", "detail", "cell", "source_line", "mend")
         return {name: getattr(self, name) for name in names}
+
+
+class MissingParamError(FlowValidationError, KeyError):
+    """A step asked for `context.params[name]`, and its run was not given such a param."""
 
 
 class WorkspaceError(FlowValidationError):

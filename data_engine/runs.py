@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from data_engine.client import Workspace
-from data_engine.engine.candidates import pick_source, refuse_loop, startup_sources
+from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.continuous import run_until_interrupted
 from data_engine.engine.groups import holding_group
 from data_engine.engine.home import Home, home_of, settle_flow
@@ -109,7 +108,7 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
     When all flows are manual, it returns once they have run, with their contexts.
 
     Raises:
-        FlowValidationError: no flow, something else, two of one name, or one that would feed on its own mirror.
+        FlowValidationError: no flow, something else, or two of one name.
         FlowExecutionError: all flows are manual, and one failed; `.completed` holds the finished contexts.
 
     Example:
@@ -178,13 +177,7 @@ def run_workspace(
             if entry.flow.mode == "manual" and not names:
                 good.pop(entry.name, None)
                 continue
-            try:
-                refuse_loop(entry.flow)
-            except FlowValidationError as error:
-                is_any_broken = True
-                broken(replace(entry, flow=None, error=error))
-            else:
-                good[entry.name] = entry.flow
+            good[entry.name] = entry.flow
         for name in good.keys() - there:
             del good[name]
         return list(good.values())

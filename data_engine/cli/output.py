@@ -6,6 +6,7 @@ work goes on.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import json
@@ -25,6 +26,8 @@ _WIDE = 10_000
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
 
 _NO_READER = (errno.EPIPE, errno.EINVAL)  # on Windows a closed pipe is EINVAL
+
+_LENIENT = "data_engine.lenient"
 
 _answer: BinaryIO | None = None
 
@@ -143,7 +146,8 @@ def only_json(lost: list[OSError]) -> Iterator[None]:
 
 @contextmanager
 def lenient_streams() -> Iterator[list[OSError]]:
-    """Inside, nothing that prints fails: letters the terminal lacks become "?", what nobody can take is dropped.
+    """Inside, nothing that prints fails: letters the terminal lacks become "?", bytes of a file name that are no
+    UTF-8 are told as \\udcff, what nobody can take is dropped.
 
     What could not be written is collected (a full disk); a reader that went away is not worth a word.
     """
@@ -179,7 +183,7 @@ def _lenient(stream: TextIO | None, lost: list[OSError]) -> TextIO:
         return open(os.devnull, "w", encoding="utf-8")
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    stream.reconfigure(errors="replace")
+    stream.reconfigure(errors=_LENIENT)
     try:
         descriptor, is_terminal = stream.fileno(), stream.isatty()
     except (OSError, ValueError):
@@ -190,9 +194,18 @@ def _lenient(stream: TextIO | None, lost: list[OSError]) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(_OpenEnd(descriptor, lost, closefd=False)),
         encoding=stream.encoding,
-        errors="replace",
+        errors=_LENIENT,
         line_buffering=stream.line_buffering or stream.write_through,  # PYTHONUNBUFFERED: there is a buffer below now
     )
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lost = error.object[error.start : error.end]
+    return "".join(f"\\u{ord(one):x}" if "\ud800" <= one <= "\udfff" else "?" for one in lost), error.end
+
+
+codecs.register_error(_LENIENT, _replaced)
 
 
 def _keep_descriptor(lost: list[OSError]) -> BinaryIO | None:

@@ -63,7 +63,8 @@ class DaemonClient:
     def get(self, path: str, timeout_s: float = 5.0, **query: Any) -> dict[str, Any]:
         """The daemon's answer to a question."""
         given = {key: value for key, value in query.items() if value is not None}
-        return self._request("GET", f"{path}?{urlencode(given)}" if given else path, None, timeout_s)
+        asked = urlencode(given, errors="surrogateescape")  # the name of a file may be no UTF-8
+        return self._request("GET", f"{path}?{asked}" if given else path, None, timeout_s)
 
     def post(self, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
         """The daemon's answer to a request."""

@@ -128,7 +128,10 @@ class _Authenticated(tornado.web.RequestHandler):
 
 class _Call(_Authenticated):
     async def get(self, name: str) -> None:
-        query = {key: self.get_query_argument(key) for key in self.request.query_arguments}
+        # Not `get_query_argument`: it refuses the names of files that are no UTF-8, and strips others.
+        query = {
+            key: values[-1].decode("utf-8", "surrogateescape") for key, values in self.request.query_arguments.items()
+        }
         await self._answer(self.requests.questions, name, query)
 
     async def post(self, name: str) -> None:

@@ -38,7 +38,7 @@ class Source:
         if self.path is None or self.key is None:
             return None
         text = f"{self.key.root}/{self.key.path}" if self.key.path else self.key.root
-        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
     def context(self) -> SourceContext | None:
         """The `context.source` of the run."""
@@ -50,12 +50,14 @@ class Source:
         """The `context.mirror` of the run, when the flow has a mirror."""
         if flow.mirror_spec is None:
             return None
-        extensions = None if flow.trigger is None else flow.trigger.extensions
-        path = self.path
-        if self.key is not None and not self.key.path:
-            path = extensions = None  # a single file has no siblings
-        root = flow.mirror_spec.root
-        return MirrorContext(root, path, self._relative(), extensions, workspace_root=flow._workspace_root)
+        return MirrorContext(
+            flow.mirror_spec.root,
+            self.path,
+            self._relative(),
+            None if flow.trigger is None else flow.trigger.extensions,
+            has_siblings=self.key is not None and bool(self.key.path),
+            workspace_root=flow._workspace_root,
+        )
 
     def _relative(self) -> Path | None:
         return None if self.path is None or self.root is None else self.path.relative_to(self.root)
@@ -77,7 +79,7 @@ def startup_sources(flow: Flow) -> tuple[Source, ...]:
     A source that does not exist gives one `Source` whose run fails and is recorded, so that it is seen.
 
     Raises:
-        FlowValidationError: the folder cannot be read, or the mirror root is the source root itself.
+        FlowValidationError: the folder cannot be read.
     """
     trigger = flow.trigger
     if trigger is None or trigger.source is None:
@@ -90,7 +92,6 @@ def startup_sources(flow: Flow) -> tuple[Source, ...]:
         return (Source(root, None, SourceKey(authored, "")),)
     if not stat.S_ISDIR(mode):
         return (Source(root.parent, root, SourceKey(authored, "")),)
-    refuse_loop(flow)
     if trigger.run_as == "batch":
         return (Source(root, None, SourceKey(authored, "")),)
     return tuple(Source(root, root / name, SourceKey(authored, _nfc(name))) for name, _ in candidates(flow))
@@ -153,20 +154,6 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     raise FlowValidationError(
         f"{found} is not under the flow's source {root}", where=where, mend=f"name a file under {root}"
     )
-
-
-def refuse_loop(flow: Flow) -> None:
-    """Refuse a mirror root that is the source root: the flow would feed on what it writes.
-
-    Raises:
-        FlowValidationError: the two are one folder.
-    """
-    if flow.mirror_spec is not None and flow.trigger is not None and flow.mirror_spec.root == flow.trigger.source:
-        raise FlowValidationError(
-            f"the mirror root {flow.mirror_spec.root} is the source folder itself",
-            where="Flow.mirror(root=...)",
-            mend="mirror into another folder; one inside the source folder is skipped when watching",
-        )
 
 
 def seen_now(

@@ -14,7 +14,6 @@ from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 
-from data_engine.engine.candidates import refuse_loop
 from data_engine.engine.groups import holding_group
 from data_engine.engine.home import home_of, settle_flow
 from data_engine.engine.lines import (
@@ -56,7 +55,7 @@ def run_until_interrupted(
     called now and then.
 
     Raises:
-        FlowValidationError: two flows have one name, or one would feed on its own mirror.
+        FlowValidationError: two flows have one name.
         FlowExecutionError: all flows are manual, and one failed; `.completed` holds the finished contexts.
         KeyboardInterrupt: a second Ctrl-C, or one while manual flows ran.
     """
@@ -124,11 +123,10 @@ class _Engine:
         """Run these flows from now on: those that changed anew, those that are no longer there not at all.
 
         Raises:
-            FlowValidationError: two flows have one name, or one would feed on its own mirror.
+            FlowValidationError: two flows have one name.
         """
         wanted: dict[tuple[Path | None, str], Flow] = {}
         for flow in map(settle_flow, flows):
-            refuse_loop(flow)
             key = (flow._workspace_root, flow.name or "")
             if key in wanted:
                 raise FlowValidationError(

@@ -306,8 +306,8 @@ def why_no_candidate(watch: Watch, path: str) -> NameFiltered | NotListed | OwnO
     hidden = next((part for part in folders if part.startswith((".", "~$"))), None)
     if hidden is not None or not is_candidate_name(name):
         return NameFiltered(hidden or name)
-    source = watch.trigger.source
-    if watch.mirror is not None and source is not None and (source / path).is_relative_to(watch.mirror):
+    source, mirror = watch.trigger.source, watch.mirror
+    if source and mirror and mirror.is_relative_to(source) and (source / path).is_relative_to(mirror):
         return OwnOutput()
     extensions = watch.trigger.extensions
     if extensions is not None and not name.lower().endswith(extensions):

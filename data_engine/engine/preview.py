@@ -45,7 +45,7 @@ def preview(
     the caller's own: changing it changes no later preview.
 
     Raises:
-        FlowValidationError: no such object, or no source to preview.
+        FlowValidationError: no steps, no such object, or no source to preview.
         FlowExecutionError: a step raised; placed in its notebook cell.
     """
     global _last
@@ -107,8 +107,14 @@ def steps_until(flow: Flow, use: str | None) -> int:
     """How many steps to run until the object `use` has its last value; all of them for None and "current".
 
     Raises:
-        FlowValidationError: no step saves such an object; lists those that are.
+        FlowValidationError: no steps, or none saves such an object; lists those that are.
     """
+    if not flow.steps:
+        raise FlowValidationError(
+            f"flow {flow.name!r} has no steps: there is nothing to preview",
+            where="Flow.preview",
+            mend="add one: Flow(...).step(fn), where fn(context) returns what the preview shows",
+        )
     if use is None or use == "current":
         return len(flow.steps)
     numbers = [number for number, step in enumerate(flow.steps, start=1) if step.save_as == use]

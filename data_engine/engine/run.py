@@ -12,11 +12,18 @@ from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import spread
 from data_engine.engine.home import Home
-from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, LedgerError
+from data_engine.errors import (
+    FlowExecutionError,
+    FlowStoppedError,
+    FlowValidationError,
+    LedgerError,
+    MissingParamError,
+)
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
+from data_engine.flow.spelling import nearest
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Poll
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
@@ -110,10 +117,24 @@ def make_context(
         metadata=metadata,
         config=WorkspaceConfigContext(root),
         debug=None if home is None else _debug(flow, source, home, control),
-        params=MappingProxyType(dict(params)),
+        params=MappingProxyType(_Params(params)),
         workspace_root=root,
         control=control,
     )
+
+
+class _Params(dict[str, Any]):
+    """What a run was given; a name it was not given is an error that says how to give it."""
+
+    def __missing__(self, name: object) -> Any:
+        near = nearest(str(name), self)
+        offer = f"did you mean {near!r}? Otherwise give" if near else "give"
+        raise MissingParamError(
+            f"the run was given no param {name!r}; it was given: {', '.join(map(repr, self)) or 'none'}",
+            where="context.params",
+            mend=f"{offer} it: params={{{name!r}: ...}} in preview() and run_once(), --param {name}=... on the command line; "
+            f"a flow that runs by itself is given none: context.params.get({name!r}, default)",
+        )
 
 
 def require_source(flow: Flow, source: Source) -> None:

@@ -20,6 +20,7 @@ from data_engine.flow.spec import (
     map_takes_context,
     title_words,
 )
+from data_engine.flow.spelling import checked_call, nearest
 from data_engine.shown import Shown
 
 TYPE_CHECKING = False
@@ -49,7 +50,7 @@ class Flow(Shown):
     In a module the file's stem is the name. Flows of one group never run at the same time on one machine.
 
     Raises:
-        FlowValidationError: a blank group, name or label, or any other type.
+        FlowValidationError: a blank group, name or label, or any other type; a mirror root that is the source folder.
 
     Example:
         >>> def double(context):
@@ -89,6 +90,23 @@ class Flow(Shown):
             raise FlowValidationError(
                 f"the flow's trigger cannot be {self.trigger!r}", where="Flow(trigger=...)", mend="use .watch(mode=...)"
             )
+        if self.mirror_spec is not None and self.trigger is not None and self.mirror_spec.root == self.trigger.source:
+            raise FlowValidationError(
+                f"the mirror root {self.mirror_spec.root} is the source folder itself: the flow would overwrite and feed "
+                "on its own sources",
+                where="Flow.mirror(root=...)",
+                mend="mirror into another folder; one inside the source folder is skipped when watching",
+            )
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            near = None if name.startswith("_") else nearest(name, dir(type(self)))
+            offer = f": did you mean {near!r}?" if near else ""
+            # Without `obj` Python adds no offer of its own.
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{offer}", name=name, obj=None
+            )
 
     @property
     def mode(self) -> str:
@@ -102,6 +120,7 @@ class Flow(Shown):
 
     # -- authoring -------------------------------------------------------------------------------------------------
 
+    @checked_call
     def watch(
         self,
         *,
@@ -133,7 +152,7 @@ class Flow(Shown):
             catch_up: wall-clock only: slots missed while nothing ran are run for the "latest", "all" or "none" of them.
 
         Raises:
-            FlowValidationError: an option is wrong, missing, or belongs to another mode.
+            FlowValidationError: an option is wrong, missing, or belongs to another mode; `source` is the mirror root.
 
         Example:
             >>> flow = Flow(group="Claims").watch(mode="poll", source="/in", interval="30s", extensions="xlsx")
@@ -157,15 +176,19 @@ class Flow(Shown):
         )
         return replace(self, trigger=trigger)
 
+    @checked_call
     def mirror(self, *, root: PathText) -> Flow:
         """The flow with `context.mirror` under `root`.
 
+        A root inside the source folder is skipped when looking for sources.
+
         Raises:
-            FlowValidationError: `root` is no path.
+            FlowValidationError: `root` is no path, or the source folder itself.
         """
         authored = author_path(root, where="Flow.mirror(root=...)")
         return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text))
 
+    @checked_call
     def step(
         self,
         fn: Callable[[FlowContext], Any],
@@ -185,6 +208,7 @@ class Flow(Shown):
         check_step(fn, "step")
         return self._with(fn, use, save_as, label, default_label(fn), function_name(fn), "step")
 
+    @checked_call
     def map(
         self,
         fn: Callable[..., Any],
@@ -228,6 +252,7 @@ class Flow(Shown):
 
     step_each = map
 
+    @checked_call
     def collect(
         self,
         extensions: str | list[str] | tuple[str, ...] | set[str],
@@ -281,6 +306,7 @@ class Flow(Shown):
 
     # -- running: doors into the engine and the client ------------------------------------------------------------
 
+    @checked_call
     def preview(
         self,
         *,
@@ -295,13 +321,14 @@ class Flow(Shown):
         Runs for one source: the one given, else the first in sort order.
 
         Raises:
-            FlowValidationError: no such object, no source to preview, or called while a flow module loads.
+            FlowValidationError: no steps, no such object, no source to preview, or called while a flow module loads.
             FlowExecutionError: a step raised.
         """
         from data_engine.engine.preview import preview
 
         return preview(self, use=use, source=source, params=params, fresh=fresh, force=force)
 
+    @checked_call
     def run_once(
         self,
         *,
@@ -320,6 +347,7 @@ class Flow(Shown):
 
         return run_once(self, source=source, params=params, on_error=on_error, force=force)
 
+    @checked_call
     def run(self, *, force: bool = False) -> list[FlowContext]:
         """Run the flow here whenever it is due, until Ctrl-C; a manual flow once, with a context for each source.
 
@@ -343,6 +371,9 @@ class Flow(Shown):
         from data_engine.runs import show
 
         return show(self)
+
+
+Flow.__init__ = checked_call(Flow.__init__)  # type: ignore[method-assign]
 
 
 def _object_name(value: object, option: str, verb: str) -> str | None:

@@ -89,7 +89,8 @@ class MirrorContext:
     """Write-ready paths under the mirror root: parent folders exist when a path is handed out.
 
     A target derived from the source's name is refused when an earlier candidate of the same folder has the same stem
-    (`a.csv` before `a.xlsx`), so that two sources never overwrite each other. `on_target` is told each path before its
+    (`a.csv` before `a.xlsx`), so that two sources never overwrite each other; any target that is the source file itself is
+    refused. `has_siblings` says that other files of the folder are sources too. `on_target` is told each path before its
     folder is made.
     """
 
@@ -97,6 +98,7 @@ class MirrorContext:
     source_path: Path | None = None
     relative_path: Path | None = None
     extensions: tuple[str, ...] | None = None
+    has_siblings: bool = True
     on_target: Callable[[Path], None] | None = field(default=None, repr=False, compare=False)
     workspace_root: Path | None = field(default=None, repr=False, compare=False)
 
@@ -144,6 +146,12 @@ class MirrorContext:
         return self._file(inside(self.root, name, where="mirror.root_file"))
 
     def _file(self, target: Path) -> Path:
+        if target == self.source_path:
+            raise FlowValidationError(
+                f"the mirror path {target} is the source file itself",
+                where="context.mirror",
+                mend="choose another name, or mirror into another folder",
+            )
         self._create(target.parent, target)
         return target
 
@@ -164,7 +172,7 @@ class MirrorContext:
             ) from error
 
     def _refuse_shared_stem(self, target: Path) -> None:
-        if self.source_path is None:
+        if self.source_path is None or not self.has_siblings:
             return
         folder, name = os.path.split(self.source_path)
         earlier = next(

@@ -7,6 +7,7 @@ Candidates are regular files whose name is not hidden, temporary or a lock file,
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from data_engine.errors import FlowValidationError
 
 _PREFIXES = (".", "~$")
 _SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".swp")
+_SEPARATORS = re.compile(r"\s*[,;|]\s*|\s+(?=\.)")
+_NO_EXTENSION = frozenset("/\\*?,;|")
 
 
 def is_candidate_name(name: str) -> bool:
@@ -30,7 +33,7 @@ def parse_extensions(value: object, *, where: str) -> tuple[str, ...] | None:
     """Lower-case extensions with their leading dot, in the order given, each once; None means no filter.
 
     Raises:
-        FlowValidationError: an empty collection, a blank extension, or anything that is not text.
+        FlowValidationError: an empty collection, a blank extension, several in one text, or anything that is not text.
 
     Example:
         >>> parse_extensions("XLSX", where="example"), parse_extensions([".csv", "csv.gz"], where="example")
@@ -56,7 +59,11 @@ def _parse_extension(item: object, where: str, mend: str) -> str:
     text = item.strip().lower()
     if not text.strip("."):
         raise FlowValidationError(f"Empty extension {item!r}", where=where, mend=mend)
-    if "/" in text or "\\" in text or "*" in text:
+    several = [part for part in _SEPARATORS.split(text) if part.strip(".")]
+    if len(several) > 1:
+        offer = ", ".join(f'"{part if part.startswith(".") else f".{part}"}"' for part in several)
+        raise FlowValidationError(f"{item!r} is one text, not several extensions", where=where, mend=f"give [{offer}]")
+    if not _NO_EXTENSION.isdisjoint(text):
         raise FlowValidationError(f"{item!r} is a pattern or a path, not an extension", where=where, mend=mend)
     return text if text.startswith(".") else f".{text}"
 

@@ -13,7 +13,9 @@ from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.spec import StepSpec
+from data_engine.flow.spelling import meant
 from data_engine.model import Event, StepFinished, StepStarted
 
 
@@ -75,18 +77,45 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         return cause, "stopped"
     if not isinstance(cause, (Exception, SystemExit)):  # sys.exit() in a step fails that step, not the program
         return error, "failed"
-    source = context.source
+    source_path = None if context.source is None else context.source.path
+    if isinstance(cause, FlowValidationError):
+        detail, mend = cause.what, cause.mend
+    else:
+        detail = str(cause)
+        hints = (
+            _no_place(context, cause),
+            _forgotten_return(flow, step, context, cause),
+            meant(cause),
+            _odd_name(f"{source_path}{item_note}"),
+        )
+        mend = "; or ".join(filter(None, hints)) or None
     raised = FlowExecutionError(
         flow_name=context.flow_name,
         phase="step",
-        detail=f"{type(cause).__name__}: {cause.what if isinstance(cause, FlowValidationError) else cause}{item_note}",
+        detail=f"{type(cause).__name__}: {detail}{item_note}",
         step_label=step.label,
         function_name=step.function_name,
-        source_path=None if source is None else source.path,
-        mend=cause.mend if isinstance(cause, FlowValidationError) else _forgotten_return(flow, step, context, cause),
+        source_path=source_path,
+        mend=mend,
     )
     raised.__cause__ = cause
     return raised, "failed"
+
+
+def _no_place(context: FlowContext, cause: BaseException) -> str | None:
+    """A hint when a step asks for a path of the mirror or the source, and the flow has none."""
+    if not isinstance(cause, AttributeError) or cause.obj is not None or cause.name is None:
+        return None
+    places = (
+        ("mirror", context.mirror, MirrorContext, '.mirror(root="../out")'),
+        ("source", context.source, SourceContext, '.watch(..., source="../in")'),
+    )
+    hints = [
+        f"context.{name} is None: add {verb} to the flow"
+        for name, value, kind, verb in places
+        if value is None and cause.name in (*dir(kind), *kind.__dataclass_fields__)
+    ]
+    return "; or ".join(hints) or None
 
 
 def _forgotten_return(flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException) -> str | None:
@@ -95,6 +124,15 @@ def _forgotten_return(flow: Flow, step: StepSpec, context: FlowContext, cause: B
         return None
     earlier = [one for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
     return f"step {earlier[-1].label!r} before it returned None: is its `return` missing?" if earlier else None
+
+
+def _odd_name(files: str) -> str | None:
+    """A hint when a file has a name that native libraries, which take UTF-8, cannot open, whatever they say about it."""
+    try:
+        files.encode()
+    except UnicodeEncodeError:
+        return "the file's name holds bytes that are not UTF-8, so that Polars, DuckDB and others cannot open it: rename it"
+    return None
 
 
 def _short(item: object) -> str:

@@ -69,6 +69,18 @@ def test_a_terminal_without_our_letters_shows_what_it_can(process: Process) -> N
     assert json.loads(document.communicate()[0].decode())[0]["title"] == "Größe ✓"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the file system refuses such a name")
+def test_file_names_that_are_no_utf8_are_told_apart(process: Process, ws: WorkspaceFiles) -> None:
+    """On a line for people as in JSON."""
+    for name in (b"\xfe.csv", b"\xff.csv"):
+        ws.source("in/" + os.fsdecode(name))
+
+    out, _ = process("run", "--once").communicate()
+
+    assert b" \\udcfe.csv " in out
+    assert b" \\udcff.csv " in out
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_output_that_cannot_be_written_is_an_error(process: Process) -> None:
     with open("/dev/full", "wb") as full:

@@ -127,23 +127,37 @@ def test_a_module_that_gives_no_flow_fails(cli: Cli, ws: WorkspaceFiles) -> None
     assert "must not accept any parameters" in answer.err
 
 
-def test_a_flow_that_cannot_begin_fails(cli: Cli, ws: WorkspaceFiles) -> None:
-    """A mirror into its own source is found before the first run."""
-    ws.source("in/a.txt")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run --once loop",
+        "run --once",
+        "preview loop",
+        "compile --check",
+        "deploy loop",
+        "show loop",
+    ],
+)
+def test_a_mirror_into_its_own_source_is_refused_on_every_way(cli: Cli, ws: WorkspaceFiles, command: str) -> None:
+    own = ws.source("in/a.txt", "as it came")
     ws.module(
         "loop",
         """
         from data_engine import Flow
 
+        def write(context):
+            context.mirror.file("a.txt").write_text("overwritten")
+
         def build():
-            return Flow(group="G").watch(mode="manual", source="../in").mirror(root="../in").step(lambda context: 1)
+            return Flow(group="G").watch(mode="poll", source="../in", interval="1s").mirror(root="../in").step(write)
         """,
     )
 
-    answer = cli("run", "--once", "loop")
+    answer = cli(*command.split())
 
     assert answer.code == 1
-    assert "is the source folder itself" in answer.out
+    assert "is the source folder itself" in answer.out + answer.err
+    assert own.read_text() == "as it came"
 
 
 def test_an_empty_source_folder_is_told(cli: Cli, ws: WorkspaceFiles) -> None:

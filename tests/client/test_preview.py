@@ -43,6 +43,14 @@ def test_an_unknown_name_lists_those_there_are() -> None:
         flow.preview(use="claen")
 
 
+@pytest.mark.parametrize("use", [None, "current", "raw"])
+def test_a_flow_without_steps_has_nothing_to_preview(use: str | None) -> None:
+    with pytest.raises(FlowValidationError, match="has no steps: there is nothing to preview") as caught:
+        Flow(group="G").preview(use=use)
+
+    assert "step(fn)" in str(caught.value.mend)
+
+
 def test_the_first_source_in_sort_order_or_the_one_asked_for(ws: WorkspaceFiles) -> None:
     for name in ("b.txt", "a.txt"):
         ws.source(f"in/{name}", name)
@@ -58,7 +66,7 @@ def test_the_first_source_in_sort_order_or_the_one_asked_for(ws: WorkspaceFiles)
 
 def test_a_folder_without_candidates_says_so(ws: WorkspaceFiles) -> None:
     (ws.root / "in").mkdir()
-    flow = Flow(group="G").watch(mode="manual", source=ws.root / "in", extensions=".csv")
+    flow = Flow(group="G").watch(mode="manual", source=ws.root / "in", extensions=".csv").step(lambda context: 1)
 
     with pytest.raises(FlowValidationError, match=r"no file to preview with extensions \.csv"):
         flow.preview()

@@ -34,6 +34,16 @@ GOOD = """
         return Flow(group="{name}").watch(mode="schedule", interval="300ms").step(work)
 """
 MANUAL = GOOD.replace('.watch(mode="schedule", interval="300ms")', "")
+FEEDS_ON_ITSELF = """
+    from data_engine import Flow
+
+    def write(context):
+        context.mirror.file(context.source.path.name).write_text("overwritten")
+
+    def build():
+        watched = Flow(group="F").watch(mode="poll", source="../in", interval="100ms", settle=0)
+        return watched.mirror(root="../in").step(write)
+"""
 HANG_IN_C = "#| keep\nimport ctypes\nctypes.PyDLL(None).sleep(600)"
 DAEMON = """
 import sys
@@ -106,6 +116,8 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
     ws.notebook("leaves", "import sys", "#| keep\nsys.exit(3)", GOOD.format(name="L", version=1))
     ws.notebook("segfaults", "import ctypes", "#| keep\nctypes.string_at(0)", GOOD.format(name="S", version=1))
     ws.notebook("misses", "#| keep\nimport no_such_library", GOOD.format(name="M", version=1))
+    ws.notebook("feeds", FEEDS_ON_ITSELF)
+    own = ws.source("in/a.csv", "as it came")
     workspace.start_engine()
     until(lambda: ended(workspace, "good", 1))
 
@@ -115,6 +127,7 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
         "leaves": "SystemExit: 3",
         "segfaults": "SIGSEGV",
         "misses": "No module named 'no_such_library'",
+        "feeds": "is the source folder itself",
     }
     for name, text in words.items():
         flow = flow_of(workspace, name)
@@ -125,6 +138,7 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
             workspace.run(name)
     runs = len(workspace.runs("good", 10_000))
     until(lambda: len(workspace.runs("good", 10_000)) > runs + 1)
+    assert own.read_text() == "as it came"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")

@@ -64,6 +64,8 @@ def test_what_ran_and_what_is_held_is_told_whether_or_not_anything_looks(
     until(lambda: reasons(workspace) == {None: "looks every", "new.txt": "already done", **known})
     workspace.stop_engine()
     ws.source("in/later.txt", "1")
+    for name in (" x .txt", "\udcff.txt"):
+        assert reasons(workspace, ws.root / "in" / name) == {name: "no such"}
     off = {None: "the engine", "later.txt": "the engine", "new.txt": "already done", **known}
     assert reasons(workspace) == off
     workspace.kill()

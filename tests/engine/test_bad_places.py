@@ -20,6 +20,8 @@ FLOW = """
         return Flow(group="G").mirror(root="../out").step({fn})
 """
 
+NATIVE = '__import__("polars").read_csv(context.source.path)'
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
@@ -111,3 +113,37 @@ def test_a_workspace_path_that_is_a_file_or_missing_is_refused(tmp_path: Path) -
         with pytest.raises(FlowValidationError, match="is no workspace"):
             Workspace(path)
     assert os.listdir(tmp_path / "here") == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the file system refuses such a name")
+def test_a_file_name_that_is_no_utf8_costs_at_most_its_own_run(ws: WorkspaceFiles) -> None:
+    """Python reads it; where a native library cannot, the run says what to do. Every way of asking for it finds it."""
+    (ws.root / "in").mkdir()
+    odd = ws.root / "in" / os.fsdecode(b"b\xff.csv")
+    for path in (ws.root / "in/a.csv", odd, ws.root / "in/c.csv"):
+        path.write_text("n\n1\n")
+    ws.module(
+        "plain",
+        """
+        from data_engine import Flow
+
+        def read(context):
+            return context.source.path.read_text()
+
+        def build():
+            return Flow(group="G").watch(mode="manual", source="../in").mirror(root="../out").step(read)
+        """,
+    )
+    ws.module("native", (ws.modules / "plain.py").read_text().replace("context.source.path.read_text()", NATIVE))
+
+    plain = load_flow("plain", data_root=ws.root)
+    native = load_flow("native", data_root=ws.root).run_once(on_error="continue")
+
+    assert [context.current for context in plain.run_once()] == ["n\n1\n"] * 3
+    assert plain.preview(source=odd) == "n\n1\n"
+    assert [type(context.error) for context in native] == [type(None), FlowExecutionError, type(None)]
+    error = native[1].error
+    assert isinstance(error, FlowExecutionError)
+    assert "rename it" in str(error.mend)
+    held = Workspace(ws.root).runs("native")[1]
+    assert (held.source, held.status) == (str(odd), "failed")

@@ -282,6 +282,13 @@ def test_a_name_alone_can_rule_a_file_out(path: str, text: str | None) -> None:
     assert (None if reason is None else reason.text) == text
 
 
+def test_a_source_inside_the_mirror_is_no_output() -> None:
+    """Only a mirror inside the source rules out what lies under it."""
+    flow = Flow("G", "claims").watch(**POLL).mirror(root="/")
+
+    assert why_no_candidate(Watch.of(flow), "a.csv") is None
+
+
 def test_what_blocks_a_whole_flow_is_named() -> None:
     assert why_blocked("claims", switches={"claims": False}) == Disabled()
     assert why_blocked("claims", switches={"claims": True}, owner="ws-7") == OwnedElsewhere("ws-7")

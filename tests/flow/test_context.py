@@ -309,6 +309,26 @@ def test_params_are_given_by_hand_and_read_only() -> None:
     assert params == {"threshold": 15}
 
 
+def test_a_param_that_was_not_given_says_which_were_and_how_to_give_it() -> None:
+    """It is a KeyError too, for the step that catches one."""
+    flow = Flow("G", "g").step(lambda context: context.params["treshold"])
+
+    with pytest.raises(FlowExecutionError, match="no param 'treshold'; it was given: 'day', 'threshold'") as caught:
+        flow.preview(params={"day": 1, "threshold": 15})
+    assert "did you mean 'threshold'?" in str(caught.value.mend)
+    with pytest.raises(FlowExecutionError, match="it was given: none") as caught:
+        flow.run_once()
+    assert "params={'treshold': ...}" in str(caught.value.mend)
+
+    def lenient(context: Any) -> Any:
+        try:
+            return context.params["day"]
+        except KeyError:
+            return context.params.get("day", "today")
+
+    assert Flow("G", "g").step(lenient).preview() == "today"
+
+
 def test_without_params_there_are_none() -> None:
     """An empty mapping, never None."""
     assert Flow("G", "g").step(lambda context: dict(context.params)).preview() == {}

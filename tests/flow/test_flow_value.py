@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data_engine import Flow
+from data_engine import Flow, FlowExecutionError
 from tests.flow.running import failing
 
 
@@ -91,6 +91,23 @@ def test_a_second_watch_or_mirror_replaces_the_first() -> None:
     assert flow.mode == "schedule"
     assert flow.mirror_spec is not None
     assert flow.mirror_spec.root == Path("/b")
+
+
+@pytest.mark.parametrize("options", [{"mode": "poll", "interval": "1s"}, {"mode": "schedule", "time": "08:00"}, {}])
+@pytest.mark.parametrize("run_as", ["individual", "batch"])
+def test_a_mirror_into_the_source_folder_is_refused_in_either_order(
+    options: dict[str, Any], run_as: Any, tmp_path: Path
+) -> None:
+    """However it is written, and before anything of it can run anywhere; a folder inside the source is another."""
+    watching: dict[str, Any] = {"mode": "manual", "source": tmp_path / "in", "run_as": run_as, **options}
+    same = str(tmp_path / "x" / ".." / "in") + "/"
+
+    first = failing(lambda: Flow("G").watch(**watching).mirror(root=same))
+    second = failing(lambda: Flow("G").mirror(root=same).watch(**watching))
+
+    assert "source folder itself" in first.what
+    assert str(first) == str(second)
+    assert Flow("G").watch(**watching).mirror(root=tmp_path / "in" / "out").mirror_spec
 
 
 def test_without_a_trigger_a_flow_is_manual() -> None:
@@ -184,3 +201,52 @@ def test_collect_refuses_a_recursive_that_is_no_truth_value(value: Any) -> None:
 def test_step_each_is_map() -> None:
     """The alias makes the very same step."""
     assert Flow("G").step_each(str, save_as="x") == Flow("G").map(str, save_as="x")
+
+
+# -- misspelt ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "words", "mend"),
+    [
+        (lambda: Flow("G").step(read, saveas="x"), "Flow.step has no option 'saveas'", "did you mean save_as=?"),
+        (lambda: Flow("G").watch(mode="manual", sorce="in"), "no option 'sorce'", "did you mean source=?"),
+        (lambda: Flow(grup="G"), "Flow has no option 'grup'", "did you mean group=?"),
+        (lambda: Flow("G").step(read).preview(zzz=1), "no option 'zzz'", "it takes (*, use=None, source=None"),
+        (
+            lambda: Flow("G").collect(),
+            "missing 1 required positional argument: 'extensions'",
+            "it takes (extensions, *",
+        ),
+        (lambda: Flow(), "missing 1 required positional argument: 'group'", "it takes (group, name=None"),
+        (lambda: Flow("G").step(read, "raw"), "positional argument", "it takes (fn, *, use=None"),
+    ],
+)
+def test_a_call_that_does_not_fit_says_what_it_takes(call: Any, words: str, mend: str) -> None:
+    """With the option nearest to the one that is unknown."""
+    error = failing(call)
+
+    assert words in error.what
+    assert mend in str(error.mend)
+
+
+def test_a_type_error_from_inside_stays_what_it_is() -> None:
+    def wrong(context: Any) -> Any:
+        return len(5)  # type: ignore[arg-type]
+
+    with pytest.raises(FlowExecutionError, match="TypeError: object of type 'int' has no len") as caught:
+        Flow("G").step(wrong).preview()
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
+def test_an_unknown_method_is_an_attribute_error_with_the_nearest_one() -> None:
+    """`hasattr`, pickling and displays still ask for what is not there; their names are nobody's guess."""
+    flow: Any = Flow("G")
+
+    with pytest.raises(AttributeError, match=r"'Flow' object has no attribute 'stp': did you mean 'step'\?"):
+        flow.stp(read)
+    with pytest.raises(AttributeError, match=r"no attribute 'zzzzz'$"):
+        flow.zzzzz  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute '_steps'$"):
+        flow._steps  # noqa: B018
+    assert copy.deepcopy(full()) == full()

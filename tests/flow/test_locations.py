@@ -30,7 +30,7 @@ def mirror_of(kind: str, root: Path, mirror: Path) -> MirrorContext:
     path = root / "a/b.xlsx"
     return {
         "folder": MirrorContext(mirror, path, Path("a/b.xlsx")),
-        "single": MirrorContext(mirror, None, Path("b.xlsx")),
+        "single": MirrorContext(mirror, path, Path("b.xlsx"), has_siblings=False),
         "batch": MirrorContext(mirror),
     }[kind]
 
@@ -191,6 +191,21 @@ def test_whoever_watches_the_mirror_is_asked_before_anything_is_created(tmp_path
             expression(mirror)
 
     assert not (tmp_path / "M").exists()
+
+
+def test_no_target_is_the_source_file_itself(tmp_path: Path) -> None:
+    """Also where the mirror may lie around it: beside a single file, or above the source folder."""
+    single = mirror_of("single", tmp_path / "R", tmp_path / "R/a")
+    above = mirror_of("folder", tmp_path / "M/R", tmp_path / "M")
+
+    for call in (
+        lambda: single.file("b.xlsx"),
+        lambda: single.with_suffix(".xlsx"),
+        lambda: above.root_file("R/a/b.xlsx"),
+        lambda: above.file("../R/a/b.xlsx"),
+    ):
+        assert "the source file itself" in failing(call).what
+    assert single.with_suffix(".parquet") == tmp_path / "R/a/b.parquet"
 
 
 # -- one stem, two sources ---------------------------------------------------------------------------------------------

@@ -312,6 +312,43 @@ def test_the_mend_of_a_refusal_inside_a_step_passes_through() -> None:
 
 
 @pytest.mark.parametrize(
+    ("call", "mend"),
+    [
+        (lambda context: context.sorce, "did you mean 'source'?"),
+        (lambda context: "a".uper(), "did you mean 'upper'?"),  # type: ignore[attr-defined]
+        (lambda context: context.zzzzz, None),
+        (lambda context: {}["upper"], None),
+    ],
+)
+def test_a_misspelt_attribute_has_the_nearest_one_as_its_mend(call: Callable[[Any], Any], mend: str | None) -> None:
+    assert failed(Flow("G", "claims").step(call))[0].mend == mend
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda context: context.mirror.namespaced_file("x"), ["mirror", "source"]),
+        (lambda context: context.source.path, ["source"]),
+        (lambda context: context.current.rows, []),
+    ],
+)
+def test_a_step_that_asks_for_a_place_the_flow_does_not_have_is_told_how_to_add_it(
+    call: Callable[[Any], Any], named: list[str]
+) -> None:
+    mend = str(failed(Flow("G", "claims").step(call))[0].mend)
+
+    assert [name for name in ("mirror", "source") if f"context.{name} is None: add ." in mend] == named
+
+
+def test_only_the_place_that_is_missing_is_offered() -> None:
+    source = SourceContext(Path("/in"), Path("/in/a.csv"), Path("a.csv"))
+
+    error, _ = failed(Flow("G", "claims").step(lambda context: context.mirror.file("x")), source=source)
+
+    assert error.mend == 'context.mirror is None: add .mirror(root="../out") to the flow'
+
+
+@pytest.mark.parametrize(
     "exception",
     [ValueError(), StopIteration("x"), AssertionError(), OSError(2, "no", "f")],
 )

@@ -426,6 +426,11 @@ def test_extensions_are_lower_case_with_a_dot_each_once(value: Any, kept: object
         (["csv", " "], "Empty extension"),
         ("*.csv", "not an extension"),
         ("in/csv", "not an extension"),
+        (".cs?", "not an extension"),
+        ("csv,", "not an extension"),
+        (".csv,.xlsx", "not several extensions"),
+        ([".csv; xlsx"], "not several extensions"),
+        (".csv .xlsx", "not several extensions"),
         (5, "extensions cannot be int"),
         (b"csv", "extensions cannot be bytes"),
         (["csv", None], "an extension cannot be NoneType"),
@@ -435,6 +440,10 @@ def test_extensions_that_match_nothing_are_refused(value: Any, words: str) -> No
     """In `watch` and in `collect`."""
     assert words in refused(mode="manual", extensions=value)
     assert words in failing(lambda: Flow("G").collect(value)).what
+
+
+def test_several_extensions_in_one_text_are_offered_as_a_list() -> None:
+    assert failing(lambda: watch(mode="manual", extensions="CSV, .xlsx")).mend == 'give [".csv", ".xlsx"]'
 
 
 def test_collect_needs_extensions() -> None:

@@ -211,7 +211,7 @@ class Walk:
     wrote: dict[Path, None] = field(default_factory=dict)
 
     def run(self, stop: int) -> Any:
-        """The value after the first `stop` steps; None without steps.
+        """The value after the first `stop` steps, at least one.
 
         Raises: as `run_steps`.
         """
@@ -255,7 +255,7 @@ class Walk:
             self._take(index, step)
             if step.save_as is not None:
                 saved[step.save_as] = index
-        return self._value(stop - 1) if stop else None
+        return self._value(stop - 1)
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 

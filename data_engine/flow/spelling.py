@@ -1,0 +1,98 @@
+"""Which name somebody may have meant: the mend of a misspelt method, attribute or option.
+
+Python prints such offers itself where a program ends with the error, but they are not part of its text, so that no
+notebook, log or panel shows them; for options it makes them from 3.13 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+
+from data_engine.errors import FlowValidationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`; None when none is like it. Names with an underscore in front are nobody's guess.
+
+    Example:
+        >>> nearest("saveas", ["use", "save_as", "label"]), nearest("x", ["use"])
+        ('save_as', None)
+    """
+    import difflib
+
+    found = difflib.get_close_matches(name, [one for one in known if not one.startswith("_")], n=1)
+    return found[0] if found else None
+
+
+def meant(error: BaseException) -> str | None:
+    """The mend of an attribute that its object does not have; None for every other error, or when none is like it.
+
+    Example:
+        >>> try:
+        ...     "a".uper()
+        ... except AttributeError as error:
+        ...     meant(error)
+        "did you mean 'upper'?"
+    """
+    if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
+        return None
+    try:
+        found = nearest(error.name, dir(error.obj))
+    except Exception:  # a `__dir__` of somebody else's
+        return None
+    return None if found is None else f"did you mean {found!r}?"
+
+
+def checked_call(call: F) -> F:
+    """`call`, which answers arguments it does not take with an error that has the mend.
+
+    Example:
+        >>> @checked_call
+        ... def step(fn, *, save_as=None): ...
+        >>> step(len, saveas="x")
+        Traceback (most recent call last):
+        data_engine.errors.FlowValidationError: step has no option 'saveas'
+          where: step(saveas=...)
+          mend:  did you mean save_as=? It takes (fn, *, save_as=None)
+    """
+
+    @wraps(call)
+    def checked(*args: Any, **given: Any) -> Any:
+        try:
+            return call(*args, **given)
+        except TypeError as error:
+            trace = error.__traceback__
+            if trace is None or trace.tb_next is not None:  # it was raised inside
+                raise
+            wrong = _wrong_call(call, given, error)
+        raise wrong
+
+    return checked  # type: ignore[return-value]
+
+
+def _wrong_call(call: Callable[..., Any], given: dict[str, Any], error: TypeError) -> FlowValidationError:
+    from inspect import signature
+
+    title = call.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
+    found = signature(call)
+    options = [one for one in found.parameters.values() if one.name != "self" and not one.name.startswith("_")]
+    shown = str(found.replace(parameters=[_bare(one) for one in options], return_annotation=found.empty))
+    unknown = next((name for name in given if name not in found.parameters), None)
+    if unknown is None:
+        return FlowValidationError(str(error), where=title, mend=f"it takes {shown}")
+    near = nearest(unknown, [one.name for one in options])
+    offer = f"did you mean {near}=? It" if near else "it"
+    return FlowValidationError(
+        f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", mend=f"{offer} takes {shown}"
+    )
+
+
+def _bare(parameter: Any) -> Any:
+    return parameter.replace(annotation=parameter.empty)
