@@ -30,7 +30,10 @@ class Panel {
     root.classList.add("de-panel");
     if (this.isStatic) root.classList.add("de-static");
     root.setAttribute("data-lm-suppress-shortcuts", "true");
-    root.addEventListener("keydown", (event) => this.key(event));
+    root.addEventListener("keydown", (event) => {
+      if (staysHere(event)) event.stopPropagation();
+      this.key(event);
+    });
     this.resizer = new ResizeObserver(([entry]) => {
       const isWide = entry.contentRect.width >= WIDE;
       if (isWide !== this.isWide || this.isStale) {
@@ -520,12 +523,17 @@ class Panel {
     }[event.key];
     if (!does) return;
     event.preventDefault();
-    event.stopPropagation();
     does();
   }
 }
 
 const EMPTY_DETAILS = { description: "", runs: [], steps: [], files: [], diff: {}, error_cells: [], path: null };
+
+// Keys meant for the panel go no further: VS Code hears what reaches the window, and there "d d" deletes the cell and Enter
+// with Ctrl or Shift runs it. The editor keeps what is its own: save, find, copy, its palette.
+function staysHere(event) {
+  return event.key === "Enter" || !(event.ctrlKey || event.metaKey || event.altKey || /^F\d+$/.test(event.key));
+}
 
 // What finds an element again after it was made anew.
 function selectorOf(node) {
