@@ -221,7 +221,7 @@ STYLE = (
     ".de-card .de-table th{font-weight:500;color:var(--de-dim);white-space:nowrap;font-size:12px}"
     ".de-card .de-table .de-right{text-align:right!important;white-space:nowrap}"
     ".de-card .de-table .de-wrap{white-space:normal;min-width:110px}"
-    ".de-card .de-table tbody tr{background:none!important}"
+    ".de-card .de-table thead,.de-card .de-table tbody tr{background:none!important}"
     ".de-card .de-table tbody tr:hover{background:var(--de-soft)!important}"
     ".de-card .de-table tbody tr:last-child td{border-bottom:none}"
     ".de-card .de-more{color:var(--de-dim);font-size:12px}"

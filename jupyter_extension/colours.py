@@ -39,8 +39,8 @@ class Token:
 
 TOKENS = (
     Token("fg", "--vscode-editor-foreground", "--jp-ui-font-color1", "#212121", "#e3e3e3"),
-    Token("dim", "--vscode-descriptionForeground", "--jp-ui-font-color2", "#616161", "#a8a8a8"),
-    Token("line", "--vscode-panel-border", "--jp-border-color2", "#e0e0e0", "#424242"),
+    Token("dim", "--vscode-breadcrumb-foreground", "--jp-ui-font-color2", "#616161", "#a8a8a8"),
+    Token("line", "--vscode-notebook-cellBorderColor", "--jp-border-color2", "#e0e0e0", "#424242"),
     Token("back", "--vscode-editor-background", "--jp-layout-color1", "#ffffff", "#1e1e1e"),
     Token("soft", "--vscode-editorWidget-background", "--jp-layout-color2", "#f5f5f5", "#2b2b2b"),
     Token("accent", "--vscode-textLink-foreground", "--jp-brand-color1", "#1976d2", "#64b5f6"),
