@@ -460,7 +460,7 @@ class Panel {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  // -- what only JupyterLab can do: it listens for these events on the document
+  // -- what only JupyterLab and Notebook 7 can do: they listen for these events on the document
 
   async newFlow() {
     const found = await this.act("new_flow", {});
@@ -468,7 +468,7 @@ class Panel {
   }
 
   open(path, cell) {
-    return this.tell("open", { path, cell: cell || null }, `Open ${path} in JupyterLab.`);
+    return this.tell("open", { path, cell: cell || null }, `Open ${path}${cell ? `, cell ${cell}` : ""}.`);
   }
 
   openFile(path) {
@@ -563,6 +563,7 @@ export default {
     const place = model.get("place");
     const transport = (await serverFor(place)) || new KernelTransport(model, place.root);
     const inside = document.createElement("div");
+    inside.className = "de-framed";
     el.append(inside);
     return mount(inside, transport);
   },

@@ -106,3 +106,21 @@ def test_keys_meant_for_the_panel_are_not_the_notebooks(editor: Any, tmp_path: P
 
     assert search.input_value() == "dd"
     assert [key for key in editor.evaluate("window.heard") if not key.endswith("Control")] == ["Control+s", "F1"]
+
+
+RENDER = """
+async (script) => {
+    const module = await import(`data:text/javascript;base64,${script}`);
+    const model = { get: () => ({ root: '/claims' }), on: () => {}, off: () => {}, send: () => {} };
+    await module.default.render({ model, el: document.querySelector('#cell') });
+    const panel = document.querySelector('#cell .de-panel');
+    return [panel.offsetHeight, getComputedStyle(panel).borderTopWidth];
+}
+"""
+
+
+def test_the_panel_under_a_cell_has_a_frame_and_a_height_of_its_own(editor: Any) -> None:
+    """Also where the page around names nothing as JupyterLab does: a long list scrolls in it."""
+    editor.set_content(f"<style>{panel_css()}</style><div id='cell'></div>")
+
+    assert editor.evaluate(RENDER, base64.b64encode(panel_js().encode()).decode()) == [540, "1px"]
