@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from jupyter_extension.colours import CONTROLS, TOKENS, rules
 from jupyter_extension.marks import Mark, icon_svg
 
 _STATIC = Path(__file__).parent / "static"
@@ -23,8 +24,8 @@ def panel_js() -> str:
 
 
 def panel_css() -> str:
-    """The panel's style."""
-    return (_STATIC / "panel.css").read_text(encoding="utf-8")
+    """The panel's style, with the colours it shares with the displays."""
+    return rules(".de-panel", (*TOKENS, *CONTROLS)) + "\n" + (_STATIC / "panel.css").read_text(encoding="utf-8")
 
 
 def _shapes() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """What is shown in a cell, as a value: a title, facts, pictures and tables; as HTML and, for a terminal, as text.
 
-The HTML stands alone: no scripts, nothing loaded, colours from JupyterLab's theme (or VS Code's), else light or dark as
-the system is.
+The HTML stands alone: no scripts, nothing loaded, colours from the theme around it.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
+from jupyter_extension.colours import rules
 from jupyter_extension.marks import Mark, icon_svg
 
 _SHORT = 24
@@ -189,31 +189,10 @@ def _may_stand(letter: str) -> bool:
     )
 
 
-_COLOURS = {
-    "fg": ("--jp-ui-font-color1", "--vscode-foreground", "#212121", "#e3e3e3"),
-    "dim": ("--jp-ui-font-color2", "--vscode-descriptionForeground", "#616161", "#a8a8a8"),
-    "line": ("--jp-border-color3", "--vscode-panel-border", "#e8e8e8", "#3c3c3c"),
-    "back": ("--jp-layout-color1", "--vscode-editor-background", "#ffffff", "#1e1e1e"),
-    "soft": ("--jp-layout-color2", "--vscode-textCodeBlock-background", "#f5f5f5", "#2b2b2b"),
-    "accent": ("--jp-brand-color1", "--vscode-textLink-foreground", "#1976d2", "#64b5f6"),
-    "good": ("--jp-success-color1", "--vscode-testing-iconPassed", "#388e3c", "#66bb6a"),
-    "bad": ("--jp-error-color1", "--vscode-testing-iconFailed", "#d32f2f", "#ef5350"),
-    "warn": ("--jp-warn-color1", "--vscode-editorWarning-foreground", "#f57c00", "#ffa726"),
-}
-
-
-def _colours(dark: bool) -> str:
-    shades = ((name, jupyter, code, night if dark else day) for name, (jupyter, code, day, night) in _COLOURS.items())
-    return "".join(f"--de-{name}:var({jupyter},var({code},{shade}));" for name, jupyter, code, shade in shades)
-
-
 STYLE = (
     "<style>"
-    f".de-card{{{_colours(False)}"
-    "--de-mono:var(--jp-code-font-family,var(--vscode-editor-font-family,monospace));"
-    "color:var(--de-fg);font:13px/1.5 var(--jp-ui-font-family,var(--vscode-font-family,system-ui,sans-serif));"
-    "max-width:100%;padding:2px 0 4px}"
-    f"@media(prefers-color-scheme:dark){{.de-card{{{_colours(True)}}}}}"
+    f"{rules('.de-card')}"
+    ".de-card{color:var(--de-fg);font:13px/1.5 var(--de-font);max-width:100%;padding:2px 0 4px}"
     ".de-card *{box-sizing:border-box}"
     ".de-card.de-edge-bad{border-left:3px solid var(--de-bad);padding-left:12px}"
     ".de-card.de-edge-warn{border-left:3px solid var(--de-warn);padding-left:12px}"
@@ -242,7 +221,7 @@ STYLE = (
     ".de-card .de-table th{font-weight:500;color:var(--de-dim);white-space:nowrap;font-size:12px}"
     ".de-card .de-table .de-right{text-align:right!important;white-space:nowrap}"
     ".de-card .de-table .de-wrap{white-space:normal;min-width:110px}"
-    ".de-card .de-table tbody tr{background:none!important}"
+    ".de-card .de-table thead,.de-card .de-table tbody tr{background:none!important}"
     ".de-card .de-table tbody tr:hover{background:var(--de-soft)!important}"
     ".de-card .de-table tbody tr:last-child td{border-bottom:none}"
     ".de-card .de-more{color:var(--de-dim);font-size:12px}"

@@ -267,7 +267,7 @@ def _svg(title: str, lines: Sequence[Line], words: str) -> str:
 
 _PICTURE_STYLE = (
     "<style>"
-    ".de-flow text{fill:var(--de-fg,currentColor);font:13px var(--jp-ui-font-family,system-ui,sans-serif)}"
+    ".de-flow text{fill:var(--de-fg,currentColor);font:13px var(--de-font,system-ui,sans-serif)}"
     ".de-flow .de-h{font-weight:600}"
     ".de-flow .de-d{fill:var(--de-dim,gray);font-size:12px}.de-flow .de-b{fill:var(--de-bad,#c00)}"
     ".de-flow .de-n{font-size:11px;text-anchor:middle}"

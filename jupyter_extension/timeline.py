@@ -212,7 +212,7 @@ def _svg(told: str, parts: Sequence[str], high: float) -> str:
 
 _PICTURE_STYLE = (
     "<style>"
-    ".de-time text{fill:var(--de-fg,currentColor);font:13px var(--jp-ui-font-family,system-ui,sans-serif)}"
+    ".de-time text{fill:var(--de-fg,currentColor);font:13px var(--de-font,system-ui,sans-serif)}"
     ".de-time .de-d{fill:var(--de-dim,gray);font-size:12px}"
     ".de-time .de-a{fill:var(--de-dim,gray);font-size:11px;text-anchor:middle}"
     ".de-time .de-l{stroke:var(--de-line,#ddd);fill:none}"

@@ -89,20 +89,21 @@ function toolbar(app, row, runs) {
 }
 
 function paramsForm(app, row) {
-  const rows = app.state.params;
-  const change = (index, part, value) => app.set({ params: rows.map((one, at) => (at === index ? { ...one, [part]: value } : one)) });
+  // what is pressed and typed before the next drawing builds on what is, not on what was drawn
+  const now = () => app.state.params;
+  const change = (index, part, value) => app.set({ params: now().map((one, at) => (at === index ? { ...one, [part]: value } : one)) });
   return h("form", {
     class: "de-params", key: "params form", onsubmit: (event) => {
       event.preventDefault();
-      app.run(row.name, null, rows);
+      app.run(row.name, null, now());
     },
   },
-    rows.map((one, index) => h("div", { class: "de-param", key: String(index) },
+    now().map((one, index) => h("div", { class: "de-param", key: String(index) },
       h("input", { class: "de-input", placeholder: "name", "aria-label": `Parameter ${index + 1} name`, value: one.name, oninput: (event) => change(index, "name", event.target.value) }),
       h("input", { class: "de-input", placeholder: "value: 3, \"text\", [1, 2]", "aria-label": `Parameter ${index + 1} value`, value: one.value, oninput: (event) => change(index, "value", event.target.value) }),
-      h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove parameter ${index + 1}`, onclick: () => app.set({ params: rows.filter((_, at) => at !== index) }) }, "×"))),
+      h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove parameter ${index + 1}`, onclick: () => app.set({ params: now().filter((_, at) => at !== index) }) }, "×"))),
     h("div", { class: "de-line" },
-      h("button", { type: "button", class: "de-button", onclick: () => app.set({ params: [...rows, { name: "", value: "" }] }) }, "Add parameter"),
+      h("button", { type: "button", class: "de-button", onclick: () => app.set({ params: [...now(), { name: "", value: "" }] }) }, "Add parameter"),
       h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these")),
     h("p", { class: "de-faint de-hint" }, "Steps read them from context.params; values are JSON, anything else is text."));
 }

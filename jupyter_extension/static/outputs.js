@@ -111,8 +111,10 @@ function filterPart(app, sheet) {
   const { menu: column, values, conditions, chosen, valueSearch } = sheet;
   const dtype = (sheet.page.columns.find((one) => one.name === column) || {}).dtype || "";
   const [, type] = INPUTS.find(([pattern]) => pattern.test(dtype)) || [null, "text"];
-  const change = (changes) => app.set({ sheet: { ...app.state.sheet, ...changes } });
-  const condition = (index, part) => change({ conditions: conditions.map((one, at) => (at === index ? { ...one, ...part } : one)) });
+  // what is pressed and typed before the next drawing builds on what is, not on what was drawn
+  const now = () => app.state.sheet;
+  const change = (changes) => app.set({ sheet: { ...now(), ...changes } });
+  const condition = (index, part) => change({ conditions: now().conditions.map((one, at) => (at === index ? { ...one, ...part } : one)) });
   const others = sheet.filters.filter((one) => one.column !== column);
   return h("form", {
     class: "de-filter-form", key: `filter ${column}`, "aria-label": `Filter ${column}`,
@@ -123,6 +125,7 @@ function filterPart(app, sheet) {
     },
     onsubmit: (event) => {
       event.preventDefault();
+      const { conditions, values, chosen } = now();
       const fresh = conditions.filter((one) => one.text || BLANK(one.op)).map((one) => ({ column, op: one.op, value: type === "datetime-local" ? one.text.replace("T", " ") : one.text }));
       if (chosen.size && values && chosen.size < values.values.length) fresh.push({ column, op: "in", value: values.values.filter((_, index) => chosen.has(index)).map((one) => one.value) });
       app.look({ filters: [...others, ...fresh], offset: 0, menu: null });
@@ -133,19 +136,19 @@ function filterPart(app, sheet) {
       h("select", { class: "de-input", "aria-label": "Condition", value: one.op, onchange: (event) => condition(index, { op: event.target.value }) },
         OPS.map((op) => h("option", { key: op, value: op, selected: op === one.op }, op))),
       BLANK(one.op) ? h("span", { class: "de-grow" }) : h("input", { class: "de-input de-grow", type: /^[<>]/.test(one.op) ? type : "text", "aria-label": "Value", value: one.text, focus: true, oninput: (event) => condition(index, { text: event.target.value }) }),
-      conditions.length > 1 ? h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove condition ${index + 1}`, onclick: () => change({ conditions: conditions.filter((_, at) => at !== index) }) }, "×") : null)),
-    values && values.column === column ? valuesPart(values, chosen, valueSearch, change) : h("p", { class: "de-hint", key: "reading" }, "Reading values…"),
+      conditions.length > 1 ? h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove condition ${index + 1}`, onclick: () => change({ conditions: now().conditions.filter((_, at) => at !== index) }) }, "×") : null)),
+    values && values.column === column ? valuesPart(values, chosen, valueSearch, change, now) : h("p", { class: "de-hint", key: "reading" }, "Reading values…"),
     h("div", { class: "de-line de-wrap", key: "does" },
       h("button", { class: "de-button de-primary de-small", type: "submit" }, "Apply"),
-      h("button", { class: "de-button de-small", type: "button", onclick: () => change({ conditions: [...conditions, emptyCondition(sheet.page, column)] }) }, "Add condition"),
+      h("button", { class: "de-button de-small", type: "button", onclick: () => change({ conditions: [...now().conditions, emptyCondition(sheet.page, column)] }) }, "Add condition"),
       h("button", { class: "de-button de-small", type: "button", onclick: () => app.look({ filters: others, offset: 0, menu: null }) }, "Clear column")));
 }
 
-function valuesPart(values, chosen, search, change) {
+function valuesPart(values, chosen, search, change, now) {
   const passing = values.values.map((one, index) => [one, index]).filter(([one]) => String(one.value ?? "blank").toLowerCase().includes(search.toLowerCase()));
   const ticked = passing.filter(([, index]) => chosen.has(index)).length;
   const tick = (indices, isOn) => {
-    const next = new Set(chosen);
+    const next = new Set(now().chosen);
     for (const index of indices) isOn ? next.add(index) : next.delete(index);
     change({ chosen: next });
   };

@@ -30,7 +30,10 @@ class Panel {
     root.classList.add("de-panel");
     if (this.isStatic) root.classList.add("de-static");
     root.setAttribute("data-lm-suppress-shortcuts", "true");
-    root.addEventListener("keydown", (event) => this.key(event));
+    root.addEventListener("keydown", (event) => {
+      if (staysHere(event)) event.stopPropagation();
+      this.key(event);
+    });
     this.resizer = new ResizeObserver(([entry]) => {
       const isWide = entry.contentRect.width >= WIDE;
       if (isWide !== this.isWide || this.isStale) {
@@ -457,7 +460,7 @@ class Panel {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  // -- what only JupyterLab can do: it listens for these events on the document
+  // -- what only JupyterLab and Notebook 7 can do: they listen for these events on the document
 
   async newFlow() {
     const found = await this.act("new_flow", {});
@@ -465,7 +468,7 @@ class Panel {
   }
 
   open(path, cell) {
-    return this.tell("open", { path, cell: cell || null }, `Open ${path} in JupyterLab.`);
+    return this.tell("open", { path, cell: cell || null }, `Open ${path}${cell ? `, cell ${cell}` : ""}.`);
   }
 
   openFile(path) {
@@ -520,12 +523,17 @@ class Panel {
     }[event.key];
     if (!does) return;
     event.preventDefault();
-    event.stopPropagation();
     does();
   }
 }
 
 const EMPTY_DETAILS = { description: "", runs: [], steps: [], files: [], diff: {}, error_cells: [], path: null };
+
+// Keys meant for the panel go no further: VS Code hears what reaches the window, and there "d d" deletes the cell and Enter
+// with Ctrl or Shift runs it. The editor keeps what is its own: save, find, copy, its palette.
+function staysHere(event) {
+  return event.key === "Enter" || !(event.ctrlKey || event.metaKey || event.altKey || /^F\d+$/.test(event.key));
+}
 
 // What finds an element again after it was made anew.
 function selectorOf(node) {
@@ -555,6 +563,7 @@ export default {
     const place = model.get("place");
     const transport = (await serverFor(place)) || new KernelTransport(model, place.root);
     const inside = document.createElement("div");
+    inside.className = "de-framed";
     el.append(inside);
     return mount(inside, transport);
   },

@@ -68,7 +68,7 @@ export class ServerTransport {
     try {
       return await ask(this.base, "do", { root: this.root, action, args: args || {} });
     } catch (error) {
-      return failure(`the Jupyter server cannot be reached: ${error.message}`, "see whether JupyterLab still runs; reload the page");
+      return failure(`the Jupyter server cannot be reached: ${error.message}`, "see whether the server still runs; reload the page");
     }
   }
   subscribe(listener) {

@@ -1,4 +1,4 @@
-"""A real JupyterLab in headless Chromium, and the panel in it as a person uses it."""
+"""A real JupyterLab (or Notebook 7) in headless Chromium, and the panel in it as a person uses it."""
 
 from __future__ import annotations
 
@@ -37,15 +37,18 @@ HARMLESS = (
     "ERR_NETWORK_CHANGED",
     "Could not restore the debugger state",  # JupyterLab's debugger, when its kernel restarts
     "page error: Error: Canceled future for create_subshell_request",  # JupyterLab's, when a kernel ends as it begins
+    "page error: Cannot read properties of undefined (reading 'schema')",  # Notebook 7's shortcuts, with no extension too
+    "reading 'updateRenderOption'",  # Notebook 7's, which makes a notebook here before it opens it in another tab
     "page error: Disposed",  # a request JupyterLab had under way when its kernel was restarted
 )
 
 
 class Lab:
-    """A JupyterLab server of its own, with folders, state and settings of its own."""
+    """A JupyterLab server of its own, with folders, state and settings of its own; or, as `app`, a Notebook 7 server."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, app: str = "lab") -> None:
         self.home = home
+        self.app = app
         self.root = home / "root"
         self.token = secrets.token_hex(16)
         self.environment = {
@@ -75,6 +78,7 @@ class Lab:
         extensions = self.home / "labextensions"
         extensions.mkdir()
         (extensions / "data-engine").symlink_to(ROOT / "jupyter_extension" / "labextension")
+        traits = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}[self.app]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -85,7 +89,7 @@ class Lab:
                     sys.executable,
                     "-m",
                     "jupyter",
-                    "lab",
+                    self.app,
                     "--no-browser",
                     "--allow-root",
                     "--ip=127.0.0.1",
@@ -96,8 +100,9 @@ class Lab:
                     "--ServerApp.log_level=WARN",
                     f"--IdentityProvider.token={self.token}",
                     f"--ServerApp.root_dir={self.root}",
-                    f"--LabApp.extra_labextensions_path={extensions}",
-                    "--LabApp.expose_app_in_browser=True",
+                    f"--LabApp.extra_labextensions_path={extensions}",  # serves the files, in Notebook 7 too
+                    f"--{traits}.extra_labextensions_path={extensions}",
+                    f"--{traits}.expose_app_in_browser=True",
                 ],
                 env=self.environment,
                 cwd=self.home,
@@ -127,7 +132,7 @@ class Lab:
             except OSError:
                 if process.poll() is not None or time.monotonic() > until_s:
                     said = (self.home / "lab.log").read_text(errors="replace")[-3000:]
-                    raise RuntimeError(f"JupyterLab did not start:\n{said}") from None
+                    raise RuntimeError(f"Jupyter did not start:\n{said}") from None
                 time.sleep(0.05)
 
     def request(self, path: str, body: dict[str, Any] | None = None, *, token: str | None = None) -> tuple[int, bytes]:

@@ -66,7 +66,7 @@ def show_caption(text: str) -> None:
 def _html(text: str) -> str:
     from html import escape
 
-    return f'<div style="color: var(--jp-ui-font-color2, gray); font-size: 85%">{escape(text)}</div>'
+    return f'<div style="opacity: 0.75; font-size: 85%">{escape(text)}</div>'
 
 
 def _duration(elapsed_s: float) -> str:

@@ -1,9 +1,11 @@
-// JupyterLab's door to Data Engine: no build, no copy of the panel. The panel itself comes from the server extension,
+// JupyterLab's and Notebook 7's door to Data Engine: no build, no copy of the panel. The panel itself comes from the server extension,
 // so that page and server are always of one version. Rename this file when it changes: browsers keep it.
 (function () {
   "use strict";
   const CATEGORY = "Data Engine";
   const PANEL_MIME = "application/vnd.data-engine.panel+json";
+  const NARROWEST = "320px";
+  const OPENS_WITHIN_MS = 30000;
   const WIDGET_MIME = "application/vnd.jupyter.widget-view+json";
   const DRAWING = '<circle cx="3.4" cy="3.6" r="1.9"/><circle cx="3.4" cy="12.4" r="1.9"/><circle cx="12.6" cy="8" r="1.9"/><path d="M5.3 3.6h1.6c1.8 0 1.6 4.4 3.8 4.4M5.3 12.4h1.6c1.8 0 1.6-4.4 3.8-4.4"/>';
   const ICON = `<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16" viewBox="0 0 16 16"><g fill="none" stroke-width="1.4"><g class="jp-icon3" stroke="#616161">${DRAWING}</g></g></svg>`;
@@ -84,7 +86,7 @@
         side.title.icon = icon;
         side.title.caption = "Data Engine";
         side.addClass("de-side");
-        side.node.style.minWidth = "320px";
+        side.node.style.minWidth = NARROWEST;
         let panel = null;
         let starting = null;
         const start = () => {
@@ -111,6 +113,9 @@
           panel = inside.__dataEngine;
         }
         app.shell.add(side, "right", { rank: 900, type: "Data Engine" });
+        // Notebook 7 puts one more panel around its side bar, which does not hand on how much room is needed inside
+        const around = side.parent && side.parent.parent;
+        if (around && around.id === "jp-right-stack") around.node.style.minWidth = NARROWEST;
         const restorer = has(ILayoutRestorer);
         if (restorer) restorer.add(side, side.id);
         start();
@@ -153,33 +158,51 @@
           const given = path.replace(/\\/g, "/");
           return given.startsWith(`${root}/`) ? given.slice(root.length + 1) : null;
         };
+        // The file's widget on this page; null where it opens in a tab of its own, as in Notebook 7.
+        async function widgetOf(inside) {
+          const here = tracker && tracker.find((one) => one.context.path === inside);
+          const widget = here || await commands.execute("docmanager:open", { path: inside });
+          if (here) app.shell.activateById(here.id);
+          return widget && widget.isAttached ? widget : null;
+        }
+        async function reveal(widget, cell) {
+          await widget.context.ready;
+          await widget.revealed;
+          const code = widget.content.widgets.filter((one) => one.model.type === "code");
+          const found = code[cell - 1];
+          if (!found) return;
+          widget.content.activeCellIndex = widget.content.widgets.indexOf(found);
+          await widget.content.scrollToCell(found, "center").catch(() => {});
+          found.node.animate([{ background: "var(--jp-warn-color3)" }, { background: "transparent" }], 2000);
+        }
+        const asked = `data-engine:cell:${base()}`;
         async function open(path, cell) {
           const inside = await below(path);
           if (inside === null) {
-            return showErrorMessage("That file is outside the folder JupyterLab serves", `${path}\n\nStart JupyterLab with: data-engine lab`);
+            return showErrorMessage("That file is outside the folder Jupyter serves", `${path}\n\nStart JupyterLab with: data-engine lab`);
           }
-          const widget = await commands.execute("docmanager:open", { path: inside });
-          if (cell && widget && widget.content && widget.content.widgets) {
-            await widget.context.ready;
-            await widget.revealed;
-            const code = widget.content.widgets.filter((one) => one.model.type === "code");
-            const found = code[cell - 1];
-            if (found) {
-              widget.content.activeCellIndex = widget.content.widgets.indexOf(found);
-              await widget.content.scrollToCell(found, "center").catch(() => {});
-              found.node.animate([{ background: "var(--jp-warn-color3)" }, { background: "transparent" }], 2000);
-            }
-          }
+          const widget = await widgetOf(inside);
+          if (!cell) return widget;
+          if (!widget) localStorage.setItem(asked, JSON.stringify({ inside, cell, until: Date.now() + OPENS_WITHIN_MS }));
+          else if (widget.content && widget.content.widgets) await reveal(widget, cell);
           return widget;
         }
+        // asked for in another tab, which opened this one
+        if (tracker) tracker.widgetAdded.connect(async (_, widget) => {
+          await widget.revealed;
+          const wanted = JSON.parse(localStorage.getItem(asked));
+          if (!wanted || !widget.isAttached || wanted.inside !== widget.context.path) return;
+          localStorage.removeItem(asked);
+          if (Date.now() < wanted.until) await reveal(widget, wanted.cell);
+        });
         async function insert(path, code) {
           let widget = tracker && tracker.currentWidget;
           if (path) {
             const inside = await below(path);
-            if (inside !== null && inside.endsWith(".ipynb")) widget = await commands.execute("docmanager:open", { path: inside });
+            if (inside !== null && inside.endsWith(".ipynb")) widget = await widgetOf(inside);
           }
           if (!widget || !widget.content || !widget.content.model) {
-            return showErrorMessage("No notebook is open", `Paste this into a cell:\n\n${code}`);
+            return showErrorMessage(path ? "That notebook is in another tab" : "No notebook is open", `Paste this into a cell:\n\n${code}`);
           }
           await widget.context.ready;
           const model = widget.content.model;
