@@ -15,6 +15,7 @@ from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 from data_engine.engine.explain import broken_row, flows_of_file, nothing_to_explain, reason_row, rows_at_rest
+from data_engine.engine.held import HeldAtRest
 from data_engine.engine.home import Home, home
 from data_engine.engine.lookout import Memory
 from data_engine.engine.plan import Rules, Watch, why_blocked
@@ -374,7 +375,9 @@ class Workspace:
                 return Facts(facts(daemon.get("/status")))
         ledger = self.home.ledger()
         ledger.recover()
-        last, switches = ledger.last_runs(), ledger.switches()
+        last, switches, standing = ledger.last_runs(), ledger.switches(), self._standing()
+        watches = [Watch.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
+        held = HeldAtRest(ledger).of(watches)
         return Facts(
             facts(
                 status_of(
@@ -382,8 +385,13 @@ class Workspace:
                         self.workspace_id,
                         str(self.root),
                         flows=[
-                            replace(known, last_run=last.get(name), is_enabled=switches.get(name, True))
-                            for name, known in self._standing().items()
+                            replace(
+                                known,
+                                last_run=last.get(name),
+                                is_enabled=switches.get(name, True),
+                                held=len(held.get(name, ())),
+                            )
+                            for name, known in standing.items()
                         ],
                         active=active_runs(ledger),
                         lease=self._glance(),

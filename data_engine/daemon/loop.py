@@ -20,7 +20,9 @@ from data_engine.daemon.runs import Item, Runs
 from data_engine.daemon.watchers import Watchers
 from data_engine.daemon.workers import Workers
 from data_engine.engine.candidates import pick_source, startup_sources
+from data_engine.engine.held import HeldAtRest
 from data_engine.engine.home import Home
+from data_engine.engine.lookout import Lookout
 from data_engine.engine.plan import Watch
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
@@ -56,6 +58,9 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._data_version = self.ledger.data_version()
         self._pruned_s = 0.0
+        self._held_files = HeldAtRest(self.ledger)
+        self._held_at_rest: dict[str, int] = {}
+        self._held_told: dict[str, int] = {}
         self._needed_s = time.monotonic()
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -125,6 +130,7 @@ class Daemon:
     def _turn_off(self) -> None:
         self.ledger.set_setting(ENGINE_SETTING, "0")
         self.is_engine_on = False
+        self._held_at_rest |= {flow: self.held(flow) for flow in self.watchers.names()}
         self.watchers.stop()
         self.tell()
 
@@ -136,9 +142,20 @@ class Daemon:
     async def _look_at_the_share(self) -> None:
         if await self.deployer.refresh():
             self._flows_changed()
+        held = await asyncio.to_thread(self._held_files.of, self._at_rest())
+        self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
+
+    def _at_rest(self) -> list[Watch]:
+        """The flows whose folders nobody looks through."""
+        looked_at = set(self.watchers.names())
+        return [watch for flow in self.deployer.flows if flow not in looked_at and (watch := self.watch_of(flow))]
 
     async def _see_what_changed(self) -> None:
         self._notice_others()
+        held = {flow: self.held(flow) for flow in self.deployer.flows}
+        if held != self._held_told:
+            self._held_told = held
+            self.tell()
         self.runs.see_whether_trouble_is_over()
         self._give_up_when_idle()
         self._prune()
@@ -267,6 +284,11 @@ class Daemon:
         if deployed is None or deployed.entry.flow is None:
             return None
         return Watch.of(deployed.entry.flow)
+
+    def held(self, flow: str) -> int:
+        """How many files of the flow are held, from memory."""
+        looking = self.watchers.watching(flow)
+        return looking.held if isinstance(looking, Lookout) else self._held_at_rest.get(flow, 0)
 
     @property
     def trouble(self) -> FlowValidationError | None:

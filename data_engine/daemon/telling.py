@@ -64,6 +64,7 @@ def daemon_status(daemon: Daemon, facts: DaemonFacts, history: History) -> dict[
             is_enabled=switches.get(name, True),
             last_run=last.get(name),
             next_run_utc=daemon.watchers.next_utc(name),
+            held=daemon.held(name),
             why=daemon.watchers.why(name),
             waiting=daemon.runs.why_waiting(name, others),
         )

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_engine.engine.plan import why_blocked
-from data_engine.engine.reasons import ByHand, Reason, WaitingForGroup, WaitingForWorker
+from data_engine.engine.reasons import ByHand, HeldFiles, Reason, WaitingForGroup, WaitingForWorker
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry
@@ -75,8 +75,8 @@ class ActiveRun:
 class FlowFacts:
     """One flow as it is known now. `entry` is what production runs, or the module where none of it is deployed.
 
-    `edit` tells of an edit that is not deployed; `why` is what planning said last of the flow as a whole; `waiting` is why
-    work of it that could start does not.
+    `edit` tells of an edit that is not deployed; `held` counts its files that are held; `why` is what planning said last of
+    the flow as a whole; `waiting` is why work of it that could start does not.
     """
 
     entry: CatalogEntry
@@ -85,6 +85,7 @@ class FlowFacts:
     is_enabled: bool = True
     last_run: Run | None = None
     next_run_utc: str | None = None
+    held: int = 0
     why: Reason | None = None
     waiting: WaitingForGroup | WaitingForWorker | None = None
 
@@ -132,7 +133,8 @@ def flow_status(known: FlowFacts, *, is_running: bool, is_engine_on: bool, owner
     """One flow as JSON.
 
     `state` is "running", "broken", "manual", "disabled", "polling" or "scheduled" when it runs by itself, and "poll ready"
-    or "schedule ready" when it would and the whole of it is kept from it; `reason` says by what.
+    or "schedule ready" when it would and the whole of it is kept from it; `reason` says by what, and what else of it waits
+    for somebody: `held` of its files.
     """
     entry = known.entry
     blocked = None
@@ -150,6 +152,7 @@ def flow_status(known: FlowFacts, *, is_running: bool, is_engine_on: bool, owner
         "reason": _reason(known, blocked, is_running=is_running),
         "deployment": _deployment(known),
         "edit": known.edit,
+        "held": known.held,
         "next_run_utc": known.next_run_utc,
         "last_run": None if known.last_run is None else known.last_run.as_dict(),
         "error": None if entry.error is None else entry.error.as_dict(),
@@ -199,11 +202,11 @@ def _state(known: FlowFacts, blocked: Reason | None) -> str:
 def _reason(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> str | None:
     if known.entry.flow is None:
         return None if known.entry.error is None else known.entry.error.what
-    if is_running:
-        return None
-    if known.waiting is not None:
-        return known.waiting.text
-    why = ByHand() if known.entry.mode == "manual" else blocked or known.why
+    why: Reason | None = None
+    if not is_running:
+        why = known.waiting or (ByHand() if known.entry.mode == "manual" else blocked or known.why)
+    if known.held:
+        why = HeldFiles(known.entry.name, known.held, why)
     return None if why is None else why.text
 
 

@@ -37,6 +37,7 @@ def flow(name: str = "claims", **changes: Any) -> dict[str, Any]:
         "reason": None,
         "deployment": "as deployed",
         "edit": None,
+        "held": 0,
         "next_run_utc": None,
         "last_run": None,
         "error": None,
