@@ -338,14 +338,14 @@ class Workspace:
         """
         self._running_daemon().post("/kill-run", {"run_id": run_id})
 
-    def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None) -> None:
-        """Hold failed sources no longer: those of `flow`, or only its `source`, or all.
+    def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None) -> int:
+        """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many were held.
 
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
         """
         body = {"flow": flow, "source": None if source is None else _path_text(source, "retry(source=...)")}
-        self._running_daemon().post("/retry", body)
+        return int(self._running_daemon().post("/retry", body)["freed"])
 
     def enable(self, name: str) -> None:
         """Let the flow run by itself again.

@@ -18,6 +18,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.outcome import Failed
 from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
+from data_engine.engine.held import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.lease.status import lease_lines
 
@@ -116,8 +117,8 @@ def retry(
             where="data-engine retry --source",
             mend="name the flow: data-engine retry FLOW --source PATH",
         )
-    chosen_workspace(ctx).retry(name, source_from_shell(source))
-    _done({"flow": name, "source": source}, "What was held is due again.", as_json)
+    freed = chosen_workspace(ctx).retry(name, source_from_shell(source))
+    _done({"flow": name, "source": source, "freed": freed}, freed_words(freed), as_json)
     return 0
 
 

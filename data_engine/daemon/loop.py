@@ -349,8 +349,8 @@ class Daemon:
             raise deployed.entry.error or FlowValidationError(f"flow {deployed.entry.name!r} is broken")
         return deployed.entry.flow
 
-    def retry(self, flow: str | None, source: str | None) -> None:
-        """Hold the sources of `flow` (of all, or only `source`) no longer.
+    async def retry(self, flow: str | None, source: str | None) -> int:
+        """Hold the sources of `flow` (of all, or only `source`) no longer; how many were held.
 
         Raises:
             FlowValidationError: no such flow or source.
@@ -359,8 +359,11 @@ class Daemon:
         if flow is not None and source is not None:
             key = pick_source(self.good_flow(self.deployed(flow)), source).key
             keys = None if key is None else frozenset({key})
-        for name in self.watchers.names() if flow is None else [self.deployed(flow).entry.name]:
-            self.watchers.free(name, keys)
+        names = self.watchers.names() if flow is None else [self.deployed(flow).entry.name]
+        watches = [watch for name in names if (watch := self.watch_of(name))]
+        held = await asyncio.to_thread(self._held_files.of, watches)
+        slots = sum(self.watchers.free(name, keys) for name in names)
+        return slots + sum(len(found if keys is None else found & keys) for found in held.values())
 
     def reset(self, flow: str | None) -> int:
         """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again.

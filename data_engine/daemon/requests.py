@@ -165,14 +165,13 @@ class DaemonRequests:
         return self._end(given, self.daemon.runs.workers.kill)
 
     async def retry(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Hold failed sources no longer."""
+        """Hold failed sources no longer; how many were held."""
         self._noticed()
         await self.daemon.ready.wait()
         flow = None if given.get("flow") is None else _text(given, "flow")
         source = None if given.get("source") is None else _text(given, "source")
         self._require_retry_means_something(flow, source)
-        self.daemon.retry(flow, source)
-        return {}
+        return {"freed": await self.daemon.retry(flow, source)}
 
     async def enable(self, given: dict[str, Any]) -> dict[str, Any]:
         """Let a flow run by itself, or not."""

@@ -10,7 +10,14 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.output import local_time
 from tests.cli.conftest import Cli
+from tests.daemon.support import until
 from tests.support import WorkspaceFiles
+
+POLLED = """
+    from data_engine import Flow
+    def build():
+        return Flow(group="P").watch(mode="poll", source="../in", interval="200ms", settle=0).step(lambda context: 1 / 0)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +90,19 @@ def test_switches_and_reasons(daemon: Cli) -> None:
     assert daemon("disable", "parts").code == 0
     assert daemon("explain", "parts", "--json").json[0]["reason"] == "disabled"
     assert daemon("enable", "parts").code == 0
-    assert daemon("retry").code == 0
+
+
+def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles) -> None:
+    answer = daemon("retry")
+    assert (answer.code, answer.out.startswith("Nothing was held")) == (0, True)
+    assert daemon("retry", "--json").json["freed"] == 0
+
+    ws.source("in/a.txt")
+    ws.module("polled", POLLED)
+    daemon("deploy", "polled")
+    until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
+    assert "1 file is held" in daemon("status").out
+    assert "What was held is due again (1)" in daemon("retry", "polled").out
 
 
 WRONG = {

@@ -112,7 +112,8 @@ def test_dropped_files_are_run_once_each_and_a_failed_one_is_held(workspace: Wor
     log = [line.message for line in workspace.log(next(run.run_id for run in runs if "later" in str(run.source)))]
     assert "read 2" in log
 
-    workspace.retry("poll")
+    freed = [workspace.retry("poll", ws.root / "in/later.txt"), workspace.retry("poll", ws.root / "in/broken.txt")]
+    assert freed == [0, 1]
     until(lambda: ended(workspace, "poll", 4))
     ws.source("in/broken.txt", "good now")
     until(lambda: flow_of(workspace, "poll")["last_run"]["status"] == "success")
