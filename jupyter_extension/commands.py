@@ -169,7 +169,7 @@ COMMANDS = {
                 _SOURCE,
                 _PARAM,
                 Option("--fresh", "Run every step, also those whose results are kept."),
-                Option("--force", "Write to the mirror although the flow is running."),
+                Option("--force", "Write to the mirror although the flow is running, or owned elsewhere."),
             ),
         ),
         Command(

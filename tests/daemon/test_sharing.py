@@ -35,6 +35,18 @@ def finish(context):
 def build():
     return Flow(group="Poll").watch(mode="poll", source="../in", interval="200ms", settle=0).step(begin).step(finish)
 """
+WRITES = """
+from data_engine import Flow
+
+def write(context):
+    try:
+        context.mirror.root_file("out.txt").write_text("x")
+    except Exception:
+        pass
+
+def build():
+    return Flow(group="Writes").mirror(root="../out").step(lambda context: 1, save_as="one").step(write)
+"""
 HAND = """
 from data_engine import Flow
 
@@ -53,6 +65,7 @@ def team(tmp_path: Path) -> Path:
     (ws.root / "flow_modules" / "example.ipynb").unlink()
     (ws.root / "flow_modules" / "poll.py").write_text(POLL)
     (ws.root / "flow_modules" / "hand.py").write_text(HAND)
+    (ws.root / "flow_modules" / "writes.py").write_text(WRITES)
     (ws.root / "in").mkdir()
     return ws.root
 
@@ -100,10 +113,12 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
     drop(team, "a.txt")
     until(lambda: statuses(anna) == {"a.txt": ["success"]})
 
-    code, refused = ben.command("start")
-    assert code == 3
-    assert "owned by anna" in refused["error"]["what"]
-    assert "lease request" in refused["error"]["mend"]
+    for refusal in (("start",), ("preview", "writes")):
+        code, refused = ben.command(*refusal)
+        assert (code, "owned by anna" in refused["error"]["what"]) == (3, True)
+        assert refused["error"]["where"]
+        assert "lease request" in refused["error"]["mend"]
+    assert ben.command("preview", "writes", "--use", "one") == (0, {"type": "int", "value": 1})
     assert ben.command("reset", "poll", "--yes")[0] == 3
     assert ben.command("start", "--no-engine")[0] == 0
     assert ben.command("reset", "poll", "--yes")[0] == 3
