@@ -21,17 +21,18 @@ from data_engine.engine.lookout import Memory
 from data_engine.engine.plan import Rules, Watch, why_blocked
 from data_engine.engine.reasons import ByHand, EngineOff, Running
 from data_engine.engine.run import check_params
-from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, active_runs, status_of
+from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere, status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.lease.glance import glance, refuse_owned_elsewhere
-from data_engine.lease.status import lease_facts
+from data_engine.lease.status import LeaseStatus, lease_facts
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module, read_catalog, with_unreadable
 from data_engine.notebook.load import FlowModules
 from data_engine.shown import Listing
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
+from data_engine.workspace.machine import machine_id
 from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.settings import WorkspaceSettings
@@ -377,7 +378,7 @@ class Workspace:
         ledger.recover()
         last, switches, standing = ledger.last_runs(), ledger.switches(), self._standing()
         watches = [Watch.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
-        held = HeldAtRest(ledger).of(watches)
+        held, lease = HeldAtRest(ledger).of(watches), self._glance()
         return Facts(
             facts(
                 status_of(
@@ -394,7 +395,8 @@ class Workspace:
                             for name, known in standing.items()
                         ],
                         active=active_runs(ledger),
-                        lease=self._glance(),
+                        lease=lease_facts(lease),
+                        elsewhere=owned_elsewhere(lease, machine_id()),
                         daemon=DaemonFacts(interpreter=recorded_interpreter(ledger)),
                     )
                 )
@@ -462,10 +464,10 @@ class Workspace:
         if daemon is not None:
             with suppress(DaemonGoneError):
                 return Facts(facts(daemon.get("/status")["lease"]))
-        return Facts(facts(self._glance()))
+        return Facts(facts(lease_facts(self._glance())))
 
-    def _glance(self) -> dict[str, Any]:
-        return lease_facts(glance(self.layout.workspace_state_dir, self.home.local.identity))
+    def _glance(self) -> LeaseStatus:
+        return glance(self.layout.workspace_state_dir, self.home.local.identity)
 
     def request_control(self) -> Facts:
         """Ask the owner for the workspace: this machine's daemon (started if need be) owns it once the owner agrees.
@@ -554,7 +556,8 @@ class Workspace:
             return [broken_row(entry.name, entry.error)]
         ledger, watch = self.home.ledger(), Watch.of(entry.flow)
         under_way = {run.source for run in active_runs(ledger) if run.flow == entry.name}
-        blocked = why_blocked(watch.flow, switches=ledger.switches(), is_engine_on=False)
+        elsewhere = owned_elsewhere(self._glance(), machine_id())
+        blocked = why_blocked(watch.flow, switches=ledger.switches(), is_engine_on=False, elsewhere=elsewhere)
         if isinstance(watch.trigger, Poll) and blocked is not None:
             memory = Memory(ledger.source_states(entry.name), ledger.outputs(entry.name))
             rules = Rules.of(self.home.settings())

@@ -170,7 +170,8 @@ _TOLD = (None, EngineOff().text, ByHand().text, Disabled().text)
 def _lease_words(lease: Mapping[str, Any]) -> str:
     owner = lease.get("owner") or {}
     who = owner.get("host_name") or owner.get("machine_id")
-    return f"owned by {who}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
+    engine = ", its engine is on" if lease.get("engine_there") else ""
+    return f"owned by {who}{engine}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
 
 
 def reasons_card(reasons: Sequence[Mapping[str, Any]]) -> Card:

@@ -189,7 +189,10 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
     if _is_of(asking, machine_id):
         return f"Control requested from {owner}"
     left_s = lease.get("takeover_in_s") if lease.get("is_overdue") else None
-    return f"{owner} has control{wants}" + ("" if left_s is None else f" · takeover available in {left_s:.0f} s")
+    engine = ", its engine is on" if lease.get("engine_there") else ""
+    return f"{owner} has control{engine}{wants}" + (
+        "" if left_s is None else f" · takeover available in {left_s:.0f} s"
+    )
 
 
 def run_mark(status: str) -> Mark:

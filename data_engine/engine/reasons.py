@@ -348,13 +348,15 @@ class Disabled:
 
 @dataclass(frozen=True, slots=True)
 class OwnedElsewhere:
-    """Another workstation owns the workspace."""
+    """Another workstation owns the workspace; whether its engine is on, None where that is not known to be so still."""
 
     owner: str
+    is_engine_on: bool | None = None
 
     @property
     def text(self) -> str:
-        return f"{self.owner} owns the workspace"
+        engine = "" if self.is_engine_on is None else f", and its engine is {'on' if self.is_engine_on else 'off'}"
+        return f"{self.owner} owns the workspace{engine}"
 
 
 @dataclass(frozen=True, slots=True)

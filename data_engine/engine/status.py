@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_engine.engine.plan import why_blocked
-from data_engine.engine.reasons import ByHand, HeldFiles, Reason, WaitingForGroup, WaitingForWorker
+from data_engine.engine.reasons import ByHand, HeldFiles, OwnedElsewhere, Reason, WaitingForGroup, WaitingForWorker
+from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry
@@ -92,7 +93,8 @@ class FlowFacts:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceFacts:
-    """Everything a status is made of. `owner` is the workstation that owns the workspace, when it is another one."""
+    """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another
+    one."""
 
     workspace_id: str
     workspace_root: str
@@ -101,7 +103,7 @@ class WorkspaceFacts:
     daemon: DaemonFacts = field(default_factory=DaemonFacts)
     engine: EngineFacts = field(default_factory=EngineFacts)
     lease: Mapping[str, Any] = field(default_factory=lambda: NO_LEASE)
-    owner: str | None = None
+    elsewhere: OwnedElsewhere | None = None
     trouble: Mapping[str, str | None] | None = None
 
 
@@ -122,14 +124,18 @@ def status_of(known: WorkspaceFacts) -> dict[str, Any]:
         "lease": {**NO_LEASE, **known.lease},
         "trouble": None if known.trouble is None else dict(known.trouble),
         "flows": [
-            flow_status(flow, is_running=flow.entry.name in running, is_engine_on=known.engine.on, owner=known.owner)
+            flow_status(
+                flow, is_running=flow.entry.name in running, is_engine_on=known.engine.on, elsewhere=known.elsewhere
+            )
             for flow in known.flows
         ],
         "active_runs": [asdict(run) for run in known.active],
     }
 
 
-def flow_status(known: FlowFacts, *, is_running: bool, is_engine_on: bool, owner: str | None = None) -> dict[str, Any]:
+def flow_status(
+    known: FlowFacts, *, is_running: bool, is_engine_on: bool, elsewhere: OwnedElsewhere | None = None
+) -> dict[str, Any]:
     """One flow as JSON.
 
     `state` is "running", "broken", "manual", "disabled", "polling" or "scheduled" when it runs by itself, and "poll ready"
@@ -140,7 +146,7 @@ def flow_status(known: FlowFacts, *, is_running: bool, is_engine_on: bool, owner
     blocked = None
     if entry.flow is not None:
         switches = {entry.name: known.is_enabled}
-        blocked = why_blocked(entry.name, switches=switches, is_engine_on=is_engine_on, owner=owner)
+        blocked = why_blocked(entry.name, switches=switches, is_engine_on=is_engine_on, elsewhere=elsewhere)
     return {
         "name": entry.name,
         "group": entry.group,
@@ -157,6 +163,19 @@ def flow_status(known: FlowFacts, *, is_running: bool, is_engine_on: bool, owner
         "last_run": None if known.last_run is None else known.last_run.as_dict(),
         "error": None if entry.error is None else entry.error.as_dict(),
     }
+
+
+def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | None:
+    """The workstation that owns the workspace, when it is another one than this one; what is known of its engine.
+
+    Example:
+        >>> owned_elsewhere(LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, engine_on=True), "m1").text
+        'ANNA-PC owns the workspace, and its engine is on'
+        >>> owned_elsewhere(LeaseStatus("owned", {"machine_id": "m1", "host_name": "MY-PC"}), "m1")
+    """
+    if status.owner is None or status.is_mine or status.owner.get("machine_id") == machine_id:
+        return None
+    return OwnedElsewhere(shown_machine(status.owner), status.engine_there)
 
 
 def active_runs(ledger: Ledger, *, but_of: int | None = None) -> list[ActiveRun]:

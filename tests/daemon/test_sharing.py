@@ -113,6 +113,14 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
     drop(team, "a.txt")
     until(lambda: statuses(anna) == {"a.txt": ["success"]})
 
+    there = "anna owns the workspace, and its engine is on"
+    without_a_daemon = ben.command("status")[1]
+    assert (without_a_daemon["daemon"]["running"], without_a_daemon["lease"]["engine_there"]) == (False, True)
+    assert {flow["name"]: flow["reason"] for flow in without_a_daemon["flows"] if flow["mode"] == "poll"} == {
+        "poll": there
+    }
+    assert ben.command("explain", "poll")[1][0]["reason"] == there
+
     for refusal in (("start",), ("preview", "writes")):
         code, refused = ben.command(*refusal)
         assert (code, "owned by anna" in refused["error"]["what"]) == (3, True)
@@ -127,7 +135,7 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
     assert ben.command("disable", "poll")[0] == 3
     until(lambda: statuses(ben) == {"a.txt": ["success"]})
     assert ben.lease["state"] == "owned"
-    assert ben.daemon.get("/explain", subject="poll")["reasons"][0]["reason"] == "anna owns the workspace"
+    assert ben.daemon.get("/explain", subject="poll")["reasons"][0]["reason"] == there
     assert begun(team) == ["a.txt begin", "a.txt finish"]
 
 

@@ -283,8 +283,9 @@ def test_a_name_alone_can_rule_a_file_out(path: str, text: str | None) -> None:
 
 
 def test_what_blocks_a_whole_flow_is_named() -> None:
+    anna = OwnedElsewhere("anna", is_engine_on=True)
     assert why_blocked("claims", switches={"claims": False}) == Disabled()
-    assert why_blocked("claims", switches={"claims": True}, owner="ws-7") == OwnedElsewhere("ws-7")
+    assert why_blocked("claims", switches={"claims": True}, elsewhere=anna) == anna
     assert why_blocked("claims", switches={}, is_engine_on=False) == EngineOff()
     assert why_blocked("claims", switches={}) is None
 

@@ -284,6 +284,7 @@ def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
         (leased("mine", owner=ME), "This workstation has control"),
         (leased("mine", owner=ME, requested_by=ANN), "This workstation has control · ann-pc asks for it"),
         (leased("owned"), "ann-pc has control"),
+        (leased("owned", engine_there=True), "ann-pc has control, its engine is on"),
         (leased("owned", takeover_in_s=41.6), "ann-pc has control"),
         (leased("owned", takeover_in_s=41.6, is_overdue=True), "ann-pc has control · takeover available in 42 s"),
         (
