@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.compiled import CompiledNotebook
 
-Check = Annotated[bool, typer.Option("--check", help="Also build the flows; say only what is wrong.")]
+Check = Annotated[bool, typer.Option("--check", help="Also build the flows; say only what is wrong or warned of.")]
 
 
 def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = False, as_json: AsJson = False) -> int:
@@ -45,7 +45,7 @@ def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = 
     if as_json:
         print_json([_module_facts(entry, deployment[entry.name]) for entry in entries])
     else:
-        shown = [entry for entry in entries if entry in broken or entry in stale] if check else entries
+        shown = [entry for entry in entries if entry in broken or entry in stale or entry.warnings or not check]
         _say_modules(shown, deployment)
         warned = sum(1 for entry in entries if entry.warnings)
         say(f"{count(len(entries), 'module')}, {len(broken)} broken, {warned} with warnings, {len(stale)} edited")

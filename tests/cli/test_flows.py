@@ -164,6 +164,20 @@ def test_check_says_only_what_is_wrong(cli: Cli, ws: WorkspaceFiles) -> None:
     assert cli("compile", "--check", "raises").code == 1
 
 
+def test_check_prints_warnings_and_passes(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A warning is no error: 0, with the text."""
+    read = "import duckdb\ncon = duckdb.connect()"
+    ws.notebook(
+        "reads", "from data_engine import Flow", read, "def build():\n    return Flow(group='R').step(lambda c: con)"
+    )
+
+    for name in ((), ("reads",)):
+        checked = cli("compile", "--check", *name)
+        assert checked.code == 0
+        assert "good    reads.ipynb" in checked.out
+        assert "warning: reads.ipynb, cell 2, line 2: duckdb.connect()" in checked.out
+
+
 def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> None:
     """A deployed module that is not current fails the check; a broken one is not deployed and ends with 1."""
     assert "claims.ipynb (not deployed)" in cli("compile").out
