@@ -14,7 +14,14 @@ from typing import Any, Literal, overload
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
-from data_engine.engine.explain import broken_row, flows_of_file, nothing_to_explain, reason_row, rows_at_rest
+from data_engine.engine.explain import (
+    broken_row,
+    edit_rows,
+    flows_of_file,
+    nothing_to_explain,
+    reason_row,
+    rows_at_rest,
+)
 from data_engine.engine.held import HeldAtRest
 from data_engine.engine.home import Home, home
 from data_engine.engine.lookout import Memory
@@ -163,10 +170,7 @@ class Workspace:
 
         "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
         """
-        deployments = self.home.deployments()
-        if check_flow_name(name) not in deployments.deployed():
-            return "not deployed"
-        return deployments.edits().get(name, "as deployed")
+        return self.home.deployments().standing([check_flow_name(name)])[name]
 
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first; of one flow when named.
@@ -539,7 +543,8 @@ class Workspace:
         """The explanation without a daemon."""
         standing = self._standing()
         if subject in standing:
-            return self._reasons_at_rest(standing[subject].entry, None)
+            known = standing[subject]
+            return [*edit_rows(subject, known.edit), *self._reasons_at_rest(known.entry, None)]
         watches = {name: None if one.entry.flow is None else Watch.of(one.entry.flow) for name, one in standing.items()}
         rows = []
         for watch, inside, why in flows_of_file(Path(subject), watches):

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from data_engine import __version__
 from data_engine.client import Workspace
-from data_engine.engine.held import freed_words
+from data_engine.engine.reasons import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.workspace.layout import is_workspace

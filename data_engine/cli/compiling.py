@@ -39,7 +39,7 @@ def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = 
 
         find_module(ws.home.modules(), name)
         entries = [entry for entry in entries if entry.name == name]
-    deployment = {entry.name: ws.deployment(entry.name) for entry in entries}
+    deployment = ws.home.deployments().standing(entry.name for entry in entries)
     stale = [entry for entry in entries if deployment[entry.name].startswith("edited")]
     broken = [entry for entry in entries if entry.error is not None]
     if as_json:
@@ -62,7 +62,8 @@ def deploy(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = Fals
         entries = ws.deploy(name)
     broken = [entry for entry in entries if entry.error is not None]
     if as_json:
-        print_json([_module_facts(entry, ws.deployment(entry.name)) for entry in entries])
+        deployment = ws.home.deployments().standing(entry.name for entry in entries)
+        print_json([_module_facts(entry, deployment[entry.name]) for entry in entries])
         return 1 if broken else 0
     for entry in entries:
         if entry.error is not None:

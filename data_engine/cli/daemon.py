@@ -17,8 +17,8 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.outcome import Failed
-from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
-from data_engine.engine.held import freed_words
+from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, status_style, table
+from data_engine.engine.reasons import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.lease.status import lease_lines
 
@@ -162,6 +162,9 @@ def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: M
         if any(flow["name"] == name and flow["state"] == "broken" for flow in ws.status()["flows"]):
             raise Failed(error) from error
         raise
+    if (deployment := ws.deployment(name)).startswith("edited"):  # asked now: starting the daemon deploys what is good
+        edit = f"`data-engine deploy {name}` first, or `data-engine run --once {name}`"
+        complain(f"{deployment}: what is deployed runs. To run the edit: {edit}", style="yellow")
     try:
         runs = ws.wait(run_ids)
     except FlowValidationError as error:

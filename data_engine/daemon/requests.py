@@ -13,7 +13,7 @@ from typing import Any
 from data_engine.daemon.loop import Daemon
 from data_engine.daemon.server import Answer
 from data_engine.daemon.telling import History, daemon_status, flow_reasons
-from data_engine.engine.explain import flows_of_file, nothing_to_explain, reason_row
+from data_engine.engine.explain import edit_rows, flows_of_file, nothing_to_explain, reason_row
 from data_engine.engine.status import DaemonFacts
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
@@ -102,7 +102,8 @@ class DaemonRequests:
         if os.sep not in subject:
             await daemon.notice(subject)
         if subject in daemon.deployer.flows:
-            return {"reasons": await flow_reasons(daemon, subject)}
+            edit = edit_rows(subject, daemon.deployer.flows[subject].edit)
+            return {"reasons": [*edit, *await flow_reasons(daemon, subject)]}
         watches = {flow: daemon.watch_of(flow) for flow in daemon.deployer.flows}
         found = []
         for watch, inside, why in flows_of_file(Path(subject), watches):

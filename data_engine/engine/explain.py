@@ -104,6 +104,14 @@ def nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationEr
     )
 
 
+def edit_rows(flow: str, edit: str | None) -> list[dict[str, Any]]:
+    """That the reasons are of what is deployed, where an edit is not."""
+    if edit is None:
+        return []
+    words, _, error = edit.partition("\n")
+    return [reason_row(flow, None, f"{words}: what is deployed runs" + (f"\n{error}" if error else ""))]
+
+
 def broken_row(flow: str, error: FlowValidationError | None) -> dict[str, Any]:
     """Why a broken module does not run, with its place and mend."""
     return reason_row(flow, None, f"broken: {error or 'unknown'}")

@@ -43,18 +43,6 @@ class HeldAtRest:
         return held_files(self._bad, polled)
 
 
-def freed_words(count: int) -> str:
-    """What a retry says that has freed so many sources.
-
-    Example:
-        >>> freed_words(2), freed_words(0)
-        ('What was held is due again (2).', 'Nothing was held; `data-engine explain` says why something does not run.')
-    """
-    if not count:
-        return "Nothing was held; `data-engine explain` says why something does not run."
-    return f"What was held is due again ({count:,})."
-
-
 def held_files(bad: Iterable[SourceState], watches: Mapping[str, Watch]) -> dict[str, set[SourceKey]]:
     """Which of the sources whose last run did not end well are held, looking at each file."""
     found: dict[str, set[SourceKey]] = {}

@@ -427,6 +427,18 @@ WhyNot: TypeAlias = (
 Reason: TypeAlias = WhyDue | WhyNot
 
 
+def freed_words(count: int) -> str:
+    """What a retry says that has freed so many sources.
+
+    Example:
+        >>> freed_words(2), freed_words(0)
+        ('What was held is due again (2).', 'Nothing was held; `data-engine explain` says why something does not run.')
+    """
+    if not count:
+        return "Nothing was held; `data-engine explain` says why something does not run."
+    return f"What was held is due again ({count:,})."
+
+
 _SLOW_LOOK_S = 0.5
 
 

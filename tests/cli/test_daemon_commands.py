@@ -13,6 +13,15 @@ from tests.cli.conftest import Cli
 from tests.daemon.support import until
 from tests.support import WorkspaceFiles
 
+PARTS = """
+    from data_engine import Flow
+    def work(context):
+        if context.params.get("fail"):
+            raise KeyError("amount")
+        return 1
+    def build():
+        return Flow(group="G").watch(mode="schedule", time="03:30").step(work)
+"""
 POLLED = """
     from data_engine import Flow
     def build():
@@ -28,18 +37,7 @@ def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def daemon(cli: Cli, ws: WorkspaceFiles) -> Iterator[Cli]:
-    ws.notebook(
-        "parts",
-        """
-        from data_engine import Flow
-        def work(context):
-            if context.params.get("fail"):
-                raise KeyError("amount")
-            return 1
-        def build():
-            return Flow(group="G").watch(mode="schedule", time="03:30").step(work)
-        """,
-    )
+    ws.notebook("parts", PARTS)
     started = cli("start", "--json")
     assert started.code == 0
     assert [flow["name"] for flow in started.json["flows"] if flow["next_run_utc"]] == ["parts"]
@@ -71,7 +69,25 @@ def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:
     assert daemon("show", "parts", "--json").json["next_run_utc"] == next_utc
     for command in (("status",), ("list",), ("show", "parts"), ("explain", "parts")):
         assert local_time(next_utc) in daemon(*command).out
-    assert "next run  -" in daemon("show", "claims").out
+    assert "next run    -" in daemon("show", "claims").out
+
+
+def test_an_edit_that_is_not_deployed_is_told_wherever_a_flow_is(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """In `status`, `list`, `show`, `explain` and `run`, with a daemon and without."""
+    edit = "edited, not deployed: cell 1"
+    assert not any(edit in daemon(*command).out for command in (("list",), ("show", "parts"), ("explain", "parts")))
+    assert edit not in daemon("run", "parts").err
+    ws.notebook("parts", PARTS.replace("return 1", "return 2"))
+
+    until(lambda: edit in daemon("status").out)
+    assert f"{edit}: what is deployed runs" in daemon("run", "parts").err
+    Workspace(ws.root).stop_engine()
+    for _ in ("with a daemon", "without"):
+        for command in (("status",), ("list",), ("show", "parts"), ("explain", "parts")):
+            assert edit in daemon(*command).out, command
+        assert [flow["deployment"] for flow in daemon("list", "--json").json] == ["as deployed", edit]
+        assert daemon("show", "parts", "--json").json["deployment"] == edit
+        daemon("kill")
 
 
 def test_run_waits_and_fails_with_1(daemon: Cli) -> None:

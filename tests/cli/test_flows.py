@@ -35,8 +35,21 @@ def test_list_shows_every_flow_and_reports_broken_ones(cli: Cli, ws: WorkspaceFi
 
     assert answer.code == 0
     rows = [line.split() for line in answer.out.splitlines()]
-    assert ["broken", "Broken", "broken"] in rows
-    assert ["claims", "Claims", "Claims", "poll", "every", "30s", "when", "files", "change", "in"] in rows
+    assert ["broken", "Broken", "broken", "not", "deployed"] in rows
+    assert [
+        "claims",
+        "Claims",
+        "Claims",
+        "poll",
+        "every",
+        "30s",
+        "when",
+        "files",
+        "change",
+        "in",
+        "not",
+        "deployed",
+    ] in rows
     assert "broken.py, line 1" in answer.err
 
 
@@ -72,8 +85,8 @@ def test_show_tells_everything_about_a_flow(cli: Cli, ws: WorkspaceFiles) -> Non
 
     assert before.code == 0
     assert "All [red]claims[/red]" in before.out
-    assert "last run  never on this machine" in before.out
-    assert "last run  success" in after.out
+    assert "last run    never on this machine" in before.out
+    assert "last run    success" in after.out
     assert [line.split() for line in before.out.splitlines()[-2:]] == [["Read", "read", "raw"], ["Read", "read", "raw"]]
 
 
