@@ -28,6 +28,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.lease.keeper import Keeper
 from data_engine.model import Event, SourceKey
+from data_engine.notebook.catalog import find_module, unknown_flow
 
 log = logging.getLogger(__name__)
 
@@ -307,7 +308,7 @@ class Daemon:
         Raises:
             FlowValidationError: no such flow, a broken one, or no such source.
         """
-        flow = self.good_flow(self.deployed(name))
+        flow = self.good_flow(await self.named(name))
         await self.ownership.own()
         if source is None:
             sources = await asyncio.to_thread(startup_sources, flow)
@@ -323,6 +324,17 @@ class Daemon:
         if name not in self.deployer.flows and await self.deployer.refresh():
             self._flows_changed()
 
+    async def named(self, name: str) -> Deployed:
+        """The deployed flow `name`, also of a module that was saved a moment ago.
+
+        Raises:
+            FlowValidationError: there is none; the same error as without a daemon.
+        """
+        await self.notice(name)
+        if name not in self.deployer.flows:
+            await asyncio.to_thread(find_module, self.home.modules(), name)
+        return self.deployed(name)
+
     def deployed(self, name: str) -> Deployed:
         """The deployed flow `name`.
 
@@ -331,12 +343,7 @@ class Daemon:
         """
         found = self.deployer.flows.get(name)
         if found is None:
-            known = ", ".join(sorted(self.deployer.flows)) or "none"
-            raise FlowValidationError(
-                f"Unknown flow: {name!r}",
-                where=str(self.home.layout.flow_modules_dir),
-                mend=f"flows there are: {known}",
-            )
+            raise unknown_flow(name, self.home.layout.flow_modules_dir, self.deployer.flows)
         return found
 
     def good_flow(self, deployed: Deployed) -> Flow:
@@ -409,7 +416,7 @@ class Daemon:
         """
         await self.deployer.refresh(asked=None if name is None else frozenset({name}))
         self._flows_changed()
-        if name is not None and (edit := self.deployed(name).edit) is not None:
+        if name is not None and (edit := (await self.named(name)).edit) is not None:
             raise FlowValidationError(f"{name} was not deployed: {edit}", where=name, mend="mend the module")
 
     @property

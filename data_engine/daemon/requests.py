@@ -90,8 +90,7 @@ class DaemonRequests:
         self._noticed()
         await self.daemon.ready.wait()
         name = _text(given, "name")
-        await self.daemon.notice(name)
-        return self.daemon.deployed(name).entry.as_dict()
+        return (await self.daemon.named(name)).entry.as_dict()
 
     async def explain(self, given: dict[str, Any]) -> dict[str, Any]:
         """Why a flow, or each flow that could take a file, does or does not run."""
@@ -138,7 +137,6 @@ class DaemonRequests:
         if not isinstance(params, dict):
             raise FlowValidationError(f"params must be an object, not {params!r}", where="run", mend='{"days": 3}')
         source, name = given.get("source"), _text(given, "flow")
-        await self.daemon.notice(name)
         return {"run_ids": await self.daemon.run(name, None if source is None else str(source), params)}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -171,6 +169,8 @@ class DaemonRequests:
         await self.daemon.ready.wait()
         flow = None if given.get("flow") is None else _text(given, "flow")
         source = None if given.get("source") is None else _text(given, "source")
+        if flow is not None:
+            await self.daemon.named(flow)
         self._require_retry_means_something(flow, source)
         return {"freed": await self.daemon.retry(flow, source)}
 
@@ -179,7 +179,7 @@ class DaemonRequests:
         self._noticed()
         await self.daemon.ready.wait()
         name, is_enabled = _text(given, "flow"), _flag(given, "enabled")
-        await self.daemon.notice(name)
+        await self.daemon.named(name)
         self.daemon.set_enabled(name, is_enabled)
         return self._status()
 

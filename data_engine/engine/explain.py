@@ -5,6 +5,7 @@ With an engine that is on they are those its last look was decided by; without o
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -97,10 +98,12 @@ def flows_of_file(path: Path, watches: Mapping[str, Watch | None]) -> Iterator[t
 
 def nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
     """The error for what is neither a flow nor a file of one."""
+    near = difflib.get_close_matches(subject, flows, n=1)
+    meant = f"did you mean {near[0]}? Else " if near else ""
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source",
         where="explain",
-        mend=f"name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
+        mend=f"{meant}name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
     )
 
 

@@ -122,14 +122,14 @@ def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles)
 
 
 WRONG = {
-    ("run", "nope"): "Unknown flow: 'nope'",
+    ("run", "nope"): "Flow module 'nope' is not available",
     ("run",): "which flow?",
-    ("enable", "nope"): "Unknown flow: 'nope'",
+    ("enable", "nope"): "Flow module 'nope' is not available",
     ("explain", "nope"): "neither a flow nor a file",
     ("stop-run", "00"): "there is no run '00'",
     ("kill-run", "00"): "there is no run '00'",
     ("retry", "--source", "a.csv"): "not of which flow",
-    ("retry", "nope"): "Unknown flow: 'nope'",
+    ("retry", "nope"): "Flow module 'nope' is not available",
     ("retry", "claims"): "runs when somebody asks: nothing of it is held",
 }
 
