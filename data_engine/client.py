@@ -33,7 +33,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.lease.glance import glance, refuse_owned_elsewhere
-from data_engine.lease.status import LeaseStatus, lease_facts
+from data_engine.lease.status import LeaseStatus, lease_facts, why_no_release
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module, read_catalog, with_unreadable
 from data_engine.notebook.load import FlowModules
@@ -491,9 +491,11 @@ class Workspace:
         """Give the workspace up when its running work is done: to whoever has asked for it, else to anybody.
 
         With `now=True` running work is stopped at its next step or item first. The engine goes on at the new owner when one
-        has asked for the workspace; else it is off. Does nothing where this machine does not own it.
+        has asked for the workspace; else it is off. Where this machine does not own it nothing happens, and `said` of what
+        comes back says why.
         """
-        return self._ask_lease("release", now=now)
+        why = why_no_release(self.lease(), machine_id(), has_daemon=self._daemon() is not None)
+        return Facts({**self._ask_lease("release", now=now), "said": why})
 
     def take_over(self) -> Facts:
         """Own the workspace of an owner that has been silent for the stale threshold; the engine goes on where it was on.

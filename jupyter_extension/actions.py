@@ -178,8 +178,9 @@ def _lease(ws: Workspace, args: Args) -> str:
         ws.withdraw_request()
         return "Control is requested no longer."
     if does == "release":
-        ws.release_control(now=bool(args.get("now", False)))
-        return "Control is given up when running work is done." if not args.get("now") else "Control is given up now."
+        why = ws.release_control(now=bool(args.get("now", False))).said
+        when = "now" if args.get("now") else "when running work is done"
+        return f"Control is given up {when}." if why is None else str(why)
     if does == "take-over":
         ws.take_over()
         return "This workstation has control."

@@ -117,6 +117,24 @@ def lease_facts(status: LeaseStatus, *, aged_s: float = 0.0) -> dict[str, Any]:
     return asdict(aged) | {"engine_there": aged.engine_there, "words": aged.words()}
 
 
+def why_no_release(status: Mapping[str, Any], machine_id: str, *, has_daemon: bool) -> str | None:
+    """Why giving the workspace up has no effect at this workstation, from the lease as JSON; None when it has one.
+
+    Example:
+        >>> why_no_release({"state": "owned", "owner": {"machine_id": "m2", "host_name": "BEN-PC"}}, "m1", has_daemon=True)
+        'BEN-PC owns the workspace, not this workstation: nothing was given up'
+        >>> why_no_release({"state": "mine", "owner": {"machine_id": "m1"}, "is_mine": True}, "m1", has_daemon=True)
+    """
+    owner = status.get("owner")
+    if owner is None:
+        return f"nobody is seen to own the workspace, it is {status['state']!s}: nothing was given up"
+    if owner.get("machine_id") != machine_id:
+        return f"{shown_machine(owner)} owns the workspace, not this workstation: nothing was given up"
+    if not (status.get("is_mine") and has_daemon):
+        return "the daemon of this workstation that owned the workspace is gone: `data-engine start` owns it again, then give it up"
+    return None
+
+
 def lease_lines(lease: Mapping[str, Any]) -> list[str]:
     """What a person should know of the ownership that a status tells, a line each; the first says who owns.
 

@@ -144,6 +144,19 @@ def test_wrong_requests_end_with_2_and_a_mend(daemon: Cli) -> None:
         assert document.json["error"]["mend"]
 
 
+def test_giving_up_what_is_not_owned_says_so(daemon: Cli) -> None:
+    said = [daemon("lease", "release").out]
+    until(lambda: daemon("lease", "status", "--json").json["state"] == "available")
+    said.append(daemon("lease", "release").out)
+    daemon("start")
+    daemon("kill")
+    said.append(daemon("lease", "release").out)
+
+    assert "nothing was given up" not in said[0]
+    assert "nobody is seen to own the workspace, it is available: nothing was given up" in said[1]
+    assert "the daemon of this workstation that owned the workspace is gone" in said[2]
+
+
 def test_without_a_daemon_there_is_nothing_to_stop_and_switches_are_kept(cli: Cli) -> None:
     assert (cli("stop").code, cli("kill").code) == (0, 0)
     assert cli("status", "--json").json["daemon"]["running"] is False

@@ -126,6 +126,8 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
         assert (code, "owned by anna" in refused["error"]["what"]) == (3, True)
         assert refused["error"]["where"]
         assert "lease request" in refused["error"]["mend"]
+    code, released = ben.command("lease", "release")
+    assert (code, released["said"]) == (0, "anna owns the workspace, not this workstation: nothing was given up")
     assert ben.command("preview", "writes", "--use", "one") == (0, {"type": "int", "value": 1})
     assert ben.command("reset", "poll", "--yes")[0] == 3
     assert ben.command("start", "--no-engine")[0] == 0
