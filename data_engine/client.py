@@ -401,6 +401,8 @@ class Workspace:
                         active=active_runs(ledger),
                         lease=lease_facts(lease),
                         elsewhere=owned_elsewhere(lease, machine_id()),
+                        trouble=None if (error := self.home.settings_error()) is None else error.as_dict(),
+                        warnings=() if error is not None else self.settings().warnings,
                         daemon=DaemonFacts(interpreter=recorded_interpreter(ledger)),
                     )
                 )

@@ -133,6 +133,9 @@ def status_card(status: Mapping[str, Any]) -> Card:
     rows = [_flow_row(flow) for flow in status["flows"][: 5 * MOST_ROWS]]
     columns = ("Flow", "Group", "State", "Next run", "Last run", "", "Note")
     parts: list[Part] = [table(columns, rows, total=len(status["flows"]))] if rows else []
+    if trouble := status.get("trouble"):
+        parts.insert(0, Note(Mark(str(trouble["what"]), "bad", "cross"), trouble.get("mend") or ""))
+    parts += [_warning(warning) for warning in status.get("warnings", ())]
     if status["active_runs"]:
         active = [
             (

@@ -410,6 +410,8 @@ def _notices(status: Mapping[str, Any], problem: str | None) -> Iterable[Notice]
     trouble = status.get("trouble")
     if trouble:
         yield Notice("bad", str(trouble["what"]), trouble.get("mend"))
+    for warning in status.get("warnings", ()):
+        yield Notice("warn", str(warning))
     lease = status["lease"]
     if lease.get("trouble"):
         yield Notice("bad", str(lease["trouble"]), "check whether the shared drive is connected")

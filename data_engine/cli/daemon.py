@@ -13,7 +13,6 @@ from data_engine.cli.options import (
     FlowName,
     SomeFlowName,
     chosen_workspace,
-    say_settings_warnings,
     source_from_shell,
 )
 from data_engine.cli.outcome import Failed
@@ -35,7 +34,7 @@ def start(
 ) -> int:
     """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
     ws = chosen_workspace(ctx)
-    say_settings_warnings(ws)
+    ws.settings()  # nothing is started by settings that cannot be used; the status tells of their warnings
     ws.start()
     if engine:
         ws.start_engine()
@@ -213,6 +212,8 @@ def _tell_status(ws: Workspace, as_json: bool) -> int:
         for part in ("where", "mend"):
             if trouble[part]:
                 say(f"         {part}: {trouble[part]}")
+    for warning in found["warnings"]:
+        say(f"warning  {warning}", style="yellow")
     say("")
     shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
     for flow in found["flows"]:

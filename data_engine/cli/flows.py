@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from data_engine.cli.options import AsJson, FlowName, chosen_workspace, in_flow_modules, load_module
+from data_engine.cli.options import AsJson, FlowName, chosen_workspace, in_flow_modules, load_module, say_settings
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, status_style, table
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     with in_flow_modules(ws):
         entries = ws.catalog()
         coming = ws.next_runs()
+    say_settings(ws)
     deployment = ws.home.deployments().standing(entry.name for entry in entries)
     if as_json:
         live = [{"deployment": deployment[entry.name], "next_run_utc": coming.get(entry.name)} for entry in entries]

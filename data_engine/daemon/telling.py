@@ -81,6 +81,7 @@ def daemon_status(daemon: Daemon, facts: DaemonFacts, history: History) -> dict[
             lease=daemon.ownership.facts(),
             elsewhere=daemon.ownership.elsewhere,
             trouble=None if daemon.trouble is None else daemon.trouble.as_dict(),
+            warnings=daemon.home.settings().warnings,
         )
     )
 

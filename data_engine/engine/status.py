@@ -93,8 +93,8 @@ class FlowFacts:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceFacts:
-    """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another
-    one."""
+    """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
+    `warnings` are of the settings: keys nobody reads."""
 
     workspace_id: str
     workspace_root: str
@@ -105,6 +105,7 @@ class WorkspaceFacts:
     lease: Mapping[str, Any] = field(default_factory=lambda: NO_LEASE)
     elsewhere: OwnedElsewhere | None = None
     trouble: Mapping[str, str | None] | None = None
+    warnings: Sequence[str] = ()
 
 
 def status_of(known: WorkspaceFacts) -> dict[str, Any]:
@@ -123,6 +124,7 @@ def status_of(known: WorkspaceFacts) -> dict[str, Any]:
         "engine": asdict(known.engine),
         "lease": {**NO_LEASE, **known.lease},
         "trouble": None if known.trouble is None else dict(known.trouble),
+        "warnings": list(known.warnings),
         "flows": [
             flow_status(
                 flow, is_running=flow.entry.name in running, is_engine_on=known.engine.on, elsewhere=known.elsewhere

@@ -90,6 +90,25 @@ def test_an_edit_that_is_not_deployed_is_told_wherever_a_flow_is(daemon: Cli, ws
         daemon("kill")
 
 
+def test_a_setting_nobody_reads_is_told_once(cli: Cli, ws: WorkspaceFiles) -> None:
+    """With and without a daemon; a setting that cannot be used is told too, and what needs no settings works."""
+    warning = 'unknown setting "deploy.quite"; the nearest known one is "deploy.quiet"'
+    ws.source("config/data_engine.toml", '[deploy]\nquite = "1s"\n')
+    try:
+        for command in (("status",), ("list",), ("start", "--no-engine"), ("status",), ("list",)):
+            answer = cli(*command)
+            assert (answer.code, (answer.out + answer.err).count(warning)) == (0, 1), command
+        (told,) = cli("status", "--json").json["warnings"]
+        assert warning in told
+    finally:
+        Workspace(ws.root).kill()
+    ws.source("config/data_engine.toml", '[deploy]\nquiet = "soon"\n')
+    for command in (("status",), ("list",)):
+        answer = cli(*command)
+        assert (answer.code, (answer.out + answer.err).count("deploy.quiet")) == (0, 1), command
+    assert cli("start").code == 2
+
+
 def test_run_waits_and_fails_with_1(daemon: Cli) -> None:
     good = daemon("run", "parts")
     assert (good.code, "success" in good.out) == (0, True)

@@ -360,12 +360,14 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
     found = status(flow(), lease=leased("mine", owner=ME, requested_by=ANN))
     found["lease"] |= {"trouble": "the drive is away", "lost_to": ANN}
     found["trouble"] = {"what": "the modules cannot be described", "where": None, "mend": "see the log"}
+    found["warnings"] = ['unknown setting "quite"']
 
     notices = render(found, problem="The daemon does not answer").notices
 
     assert [(notice.tone, notice.text, notice.mend) for notice in notices] == [
         ("warn", "The daemon does not answer", None),
         ("bad", "the modules cannot be described", "see the log"),
+        ("warn", 'unknown setting "quite"', None),
         ("bad", "the drive is away", "check whether the shared drive is connected"),
         ("warn", "ann-pc has taken this workspace over", None),
     ]
