@@ -14,23 +14,32 @@ from typing import Any, Literal, overload
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
-from data_engine.engine.explain import broken_row, flows_of_file, nothing_to_explain, reason_row, rows_at_rest
+from data_engine.engine.explain import (
+    broken_row,
+    edit_rows,
+    flows_of_file,
+    nothing_to_explain,
+    reason_row,
+    rows_at_rest,
+)
+from data_engine.engine.held import HeldAtRest
 from data_engine.engine.home import Home, home
 from data_engine.engine.lookout import Memory
 from data_engine.engine.plan import Rules, Watch, why_blocked
 from data_engine.engine.reasons import ByHand, EngineOff, Running
 from data_engine.engine.run import check_params
-from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, active_runs, status_of
+from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere, status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.lease.glance import glance, refuse_owned_elsewhere
-from data_engine.lease.status import lease_facts
+from data_engine.lease.status import LeaseStatus, lease_facts, why_no_release
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module, read_catalog, with_unreadable
 from data_engine.notebook.load import FlowModules
 from data_engine.shown import Listing
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
+from data_engine.workspace.machine import machine_id
 from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.settings import WorkspaceSettings
@@ -161,10 +170,7 @@ class Workspace:
 
         "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
         """
-        deployments = self.home.deployments()
-        if check_flow_name(name) not in deployments.deployed():
-            return "not deployed"
-        return deployments.edits().get(name, "as deployed")
+        return self.home.deployments().standing([check_flow_name(name)])[name]
 
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first; of one flow when named.
@@ -337,14 +343,14 @@ class Workspace:
         """
         self._running_daemon().post("/kill-run", {"run_id": run_id})
 
-    def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None) -> None:
-        """Hold failed sources no longer: those of `flow`, or only its `source`, or all.
+    def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None) -> int:
+        """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many were held.
 
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
         """
         body = {"flow": flow, "source": None if source is None else _path_text(source, "retry(source=...)")}
-        self._running_daemon().post("/retry", body)
+        return int(self._running_daemon().post("/retry", body)["freed"])
 
     def enable(self, name: str) -> None:
         """Let the flow run by itself again.
@@ -374,7 +380,9 @@ class Workspace:
                 return Facts(facts(daemon.get("/status")))
         ledger = self.home.ledger()
         ledger.recover()
-        last, switches = ledger.last_runs(), ledger.switches()
+        last, switches, standing = ledger.last_runs(), ledger.switches(), self._standing()
+        watches = [Watch.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
+        held, lease = HeldAtRest(ledger).of(watches), self._glance()
         return Facts(
             facts(
                 status_of(
@@ -382,11 +390,19 @@ class Workspace:
                         self.workspace_id,
                         str(self.root),
                         flows=[
-                            replace(known, last_run=last.get(name), is_enabled=switches.get(name, True))
-                            for name, known in self._standing().items()
+                            replace(
+                                known,
+                                last_run=last.get(name),
+                                is_enabled=switches.get(name, True),
+                                held=len(held.get(name, ())),
+                            )
+                            for name, known in standing.items()
                         ],
                         active=active_runs(ledger),
-                        lease=self._glance(),
+                        lease=lease_facts(lease),
+                        elsewhere=owned_elsewhere(lease, machine_id()),
+                        trouble=None if (error := self.home.settings_error()) is None else error.as_dict(),
+                        warnings=() if error is not None else self.settings().warnings,
                         daemon=DaemonFacts(interpreter=recorded_interpreter(ledger)),
                     )
                 )
@@ -454,10 +470,10 @@ class Workspace:
         if daemon is not None:
             with suppress(DaemonGoneError):
                 return Facts(facts(daemon.get("/status")["lease"]))
-        return Facts(facts(self._glance()))
+        return Facts(facts(lease_facts(self._glance())))
 
-    def _glance(self) -> dict[str, Any]:
-        return lease_facts(glance(self.layout.workspace_state_dir, self.home.local.identity))
+    def _glance(self) -> LeaseStatus:
+        return glance(self.layout.workspace_state_dir, self.home.local.identity)
 
     def request_control(self) -> Facts:
         """Ask the owner for the workspace: this machine's daemon (started if need be) owns it once the owner agrees.
@@ -477,9 +493,11 @@ class Workspace:
         """Give the workspace up when its running work is done: to whoever has asked for it, else to anybody.
 
         With `now=True` running work is stopped at its next step or item first. The engine goes on at the new owner when one
-        has asked for the workspace; else it is off. Does nothing where this machine does not own it.
+        has asked for the workspace; else it is off. Where this machine does not own it nothing happens, and `said` of what
+        comes back says why.
         """
-        return self._ask_lease("release", now=now)
+        why = why_no_release(self.lease(), machine_id(), has_daemon=self._daemon() is not None)
+        return Facts({**self._ask_lease("release", now=now), "said": why})
 
     def take_over(self) -> Facts:
         """Own the workspace of an owner that has been silent for the stale threshold; the engine goes on where it was on.
@@ -529,7 +547,8 @@ class Workspace:
         """The explanation without a daemon."""
         standing = self._standing()
         if subject in standing:
-            return self._reasons_at_rest(standing[subject].entry, None)
+            known = standing[subject]
+            return [*edit_rows(subject, known.edit), *self._reasons_at_rest(known.entry, None)]
         watches = {name: None if one.entry.flow is None else Watch.of(one.entry.flow) for name, one in standing.items()}
         rows = []
         for watch, inside, why in flows_of_file(Path(subject), watches):
@@ -546,7 +565,8 @@ class Workspace:
             return [broken_row(entry.name, entry.error)]
         ledger, watch = self.home.ledger(), Watch.of(entry.flow)
         under_way = {run.source for run in active_runs(ledger) if run.flow == entry.name}
-        blocked = why_blocked(watch.flow, switches=ledger.switches(), is_engine_on=False)
+        elsewhere = owned_elsewhere(self._glance(), machine_id())
+        blocked = why_blocked(watch.flow, switches=ledger.switches(), is_engine_on=False, elsewhere=elsewhere)
         if isinstance(watch.trigger, Poll) and blocked is not None:
             memory = Memory(ledger.source_states(entry.name), ledger.outputs(entry.name))
             rules = Rules.of(self.home.settings())

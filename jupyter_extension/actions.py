@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from data_engine import __version__
 from data_engine.client import Workspace
+from data_engine.engine.reasons import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.workspace.layout import is_workspace
@@ -139,8 +140,7 @@ def _run_ids(ws: Workspace, args: Args) -> list[str]:
 
 
 def _retry(ws: Workspace, args: Args) -> str:
-    ws.retry(args.get("flow"), args.get("source"))
-    return "What was held is due again."
+    return freed_words(ws.retry(args.get("flow"), args.get("source")))
 
 
 def _enable(ws: Workspace, args: Args) -> str:
@@ -178,8 +178,9 @@ def _lease(ws: Workspace, args: Args) -> str:
         ws.withdraw_request()
         return "Control is requested no longer."
     if does == "release":
-        ws.release_control(now=bool(args.get("now", False)))
-        return "Control is given up when running work is done." if not args.get("now") else "Control is given up now."
+        why = ws.release_control(now=bool(args.get("now", False))).said
+        when = "now" if args.get("now") else "when running work is done"
+        return f"Control is given up {when}." if why is None else str(why)
     if does == "take-over":
         ws.take_over()
         return "This workstation has control."

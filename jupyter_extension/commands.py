@@ -96,10 +96,11 @@ def _run(given: Namespace, names: UserNames) -> Any:
     ws = _workspace()
     if given.subject is None:
         _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    if (state := ws.deployment(name)).startswith("edited"):
+    run_ids: list[Any] = ws.run(name, wait=False, source=given.source, params=params)
+    if (state := ws.deployment(name)).startswith("edited"):  # asked now: starting the daemon deploys what is good
         print(f"{state}: what is deployed runs. To run the edit: %flow deploy {name} first, or %flow run --once")
     try:
-        return ws.run(name, wait=not given.no_wait, source=given.source, params=params)
+        return run_ids if given.no_wait else ws.wait(run_ids)
     except KeyboardInterrupt:
         print("No longer waiting: the run goes on in the daemon. See %flow status")
         raise
@@ -169,7 +170,7 @@ COMMANDS = {
                 _SOURCE,
                 _PARAM,
                 Option("--fresh", "Run every step, also those whose results are kept."),
-                Option("--force", "Write to the mirror although the flow is running."),
+                Option("--force", "Write to the mirror although the flow is running, or owned elsewhere."),
             ),
         ),
         Command(

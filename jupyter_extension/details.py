@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.client import Workspace
-from data_engine.errors import FlowValidationError
 from data_engine.model import Run, SourceState, StepRun
+from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import file_facts
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.marks import Mark, mark_of, reason_mark
@@ -178,9 +178,7 @@ def _entry(ws: Workspace, name: str) -> dict[str, Any]:
     if known is None or known[0] != facts:
         known = _listed[ws.root] = (facts, {entry["name"]: entry for entry in from_child(ws.root, "list")})
     if name not in known[1]:
-        raise FlowValidationError(
-            f"Unknown flow: {name!r}", where=str(folder), mend=f"flows there are: {', '.join(known[1]) or 'none'}"
-        )
+        raise unknown_flow(name, folder, known[1])
     entry: dict[str, Any] = known[1][name]
     return entry
 

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -55,8 +54,6 @@ class Feed:
         self._connection: http.client.HTTPConnection | None = None
         self._looked: tuple[Any, ...] | None = None
         self._status: dict[str, Any] | None = None
-        self._held: dict[str, int] = {}
-        self._held_of: list[Any] | None = None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each view from now on, the known one at once; what is returned ends that."""
@@ -180,22 +177,9 @@ class Feed:
         """The status as the panel shows it."""
         ledger = self._ws.home.ledger()
         recent = ledger.count_runs(since_utc=utc_text(time.time() - _MONTH_S))
-        last = [flow["last_run"] and flow["last_run"]["run_id"] for flow in status["flows"]]
-        if last != self._held_of:
-            self._held_of, self._held = last, self._count_held(status)
-        shown = render(status, recent_runs=recent, held=self._held, problem=problem, machine_id=machine_id())
+        shown = render(status, recent_runs=recent, problem=problem, machine_id=machine_id())
         view: View = as_json(shown)
         return view
-
-    def _count_held(self, status: dict[str, Any]) -> dict[str, int]:
-        """How many files of each polled flow are there and held."""
-        polled = {flow["name"] for flow in status["flows"] if flow["mode"] == "poll"}
-        folder = self._ws.layout.flow_modules_dir
-        return Counter(
-            flow
-            for flow, key in self._ws.home.ledger().held_sources()
-            if flow in polled and os.path.exists(folder / key.root / key.path)
-        )
 
     def _tell(self, status: dict[str, Any], *, problem: str | None = None, keep: bool = True) -> None:
         view = self.view_of(status, problem=problem)

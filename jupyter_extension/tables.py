@@ -133,6 +133,9 @@ def status_card(status: Mapping[str, Any]) -> Card:
     rows = [_flow_row(flow) for flow in status["flows"][: 5 * MOST_ROWS]]
     columns = ("Flow", "Group", "State", "Next run", "Last run", "", "Note")
     parts: list[Part] = [table(columns, rows, total=len(status["flows"]))] if rows else []
+    if trouble := status.get("trouble"):
+        parts.insert(0, Note(Mark(str(trouble["what"]), "bad", "cross"), trouble.get("mend") or ""))
+    parts += [_warning(warning) for warning in status.get("warnings", ())]
     if status["active_runs"]:
         active = [
             (
@@ -170,7 +173,8 @@ _TOLD = (None, EngineOff().text, ByHand().text, Disabled().text)
 def _lease_words(lease: Mapping[str, Any]) -> str:
     owner = lease.get("owner") or {}
     who = owner.get("host_name") or owner.get("machine_id")
-    return f"owned by {who}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
+    engine = ", its engine is on" if lease.get("engine_there") else ""
+    return f"owned by {who}{engine}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
 
 
 def reasons_card(reasons: Sequence[Mapping[str, Any]]) -> Card:

@@ -127,25 +127,19 @@ def render(
     status: Mapping[str, Any],
     *,
     recent_runs: int | None = None,
-    held: Mapping[str, int] | None = None,
     problem: str | None = None,
     machine_id: str | None = None,
 ) -> PanelView:
     """The panel of a workspace with this status (the shape `data-engine status --json` prints).
 
-    `recent_runs` counts the runs of the last 30 days; `held` each flow's files that are held; `problem` says why the status may be old; `machine_id` is this
+    `recent_runs` counts the runs of the last 30 days; `problem` says why the status may be old; `machine_id` is this
     machine's, which tells a request of its own from a colleague's.
     """
     daemon, engine, lease = status["daemon"], status["engine"], status["lease"]
     is_running, is_on = bool(daemon["running"]), bool(engine["on"])
     elsewhere = _owned_elsewhere(lease)
     active = tuple(_active(run) for run in status["active_runs"])
-    flows = {
-        flow["name"]: _row(
-            flow, active=active, is_on=is_on, elsewhere=elsewhere, held=(held or {}).get(flow["name"], 0)
-        )
-        for flow in status["flows"]
-    }
+    flows = {flow["name"]: _row(flow, active=active, is_on=is_on, elsewhere=elsewhere) for flow in status["flows"]}
     return PanelView(
         workspace_id=status["workspace_id"],
         workspace_root=status["workspace_root"],
@@ -195,7 +189,10 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
     if _is_of(asking, machine_id):
         return f"Control requested from {owner}"
     left_s = lease.get("takeover_in_s") if lease.get("is_overdue") else None
-    return f"{owner} has control{wants}" + ("" if left_s is None else f" · takeover available in {left_s:.0f} s")
+    engine = ", its engine is on" if lease.get("engine_there") else ""
+    return f"{owner} has control{engine}{wants}" + (
+        "" if left_s is None else f" · takeover available in {left_s:.0f} s"
+    )
 
 
 def run_mark(status: str) -> Mark:
@@ -270,9 +267,7 @@ _FAILED = re.compile(r'Flow "[^"]*" failed in step "([^"]*)"(?: \(function [^)]*
 _CELL = re.compile(r"([^/\\,;:(\n]+\.ipynb), cell (\d+)(?: \(In \[\d+\]\))?(?:, line (\d+))?")
 
 
-def _row(
-    flow: Mapping[str, Any], *, active: tuple[ActiveRun, ...], is_on: bool, elsewhere: str | None, held: int
-) -> FlowRow:
+def _row(flow: Mapping[str, Any], *, active: tuple[ActiveRun, ...], is_on: bool, elsewhere: str | None) -> FlowRow:
     last = None if flow["last_run"] is None else run_outcome(flow["last_run"])
     mark = mark_of(flow["state"])
     return FlowRow(
@@ -289,8 +284,8 @@ def _row(
         edit=flow.get("edit"),
         error=flow.get("error"),
         enabled=flow["enabled"],
-        held=held,
-        is_failing=bool(held) or mark.tone == "bad" or (last is not None and last.mark.tone == "bad"),
+        held=flow["held"],
+        is_failing=bool(flow["held"]) or mark.tone == "bad" or (last is not None and last.mark.tone == "bad"),
         buttons=_flow_buttons(flow, active=active, is_on=is_on, elsewhere=elsewhere),
     )
 
@@ -415,6 +410,8 @@ def _notices(status: Mapping[str, Any], problem: str | None) -> Iterable[Notice]
     trouble = status.get("trouble")
     if trouble:
         yield Notice("bad", str(trouble["what"]), trouble.get("mend"))
+    for warning in status.get("warnings", ()):
+        yield Notice("warn", str(warning))
     lease = status["lease"]
     if lease.get("trouble"):
         yield Notice("bad", str(lease["trouble"]), "check whether the shared drive is connected")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.compiled import CompiledNotebook
 
-Check = Annotated[bool, typer.Option("--check", help="Also build the flows; say only what is wrong.")]
+Check = Annotated[bool, typer.Option("--check", help="Also build the flows; say only what is wrong or warned of.")]
 
 
 def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = False, as_json: AsJson = False) -> int:
@@ -39,13 +39,13 @@ def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = 
 
         find_module(ws.home.modules(), name)
         entries = [entry for entry in entries if entry.name == name]
-    deployment = {entry.name: ws.deployment(entry.name) for entry in entries}
+    deployment = ws.home.deployments().standing(entry.name for entry in entries)
     stale = [entry for entry in entries if deployment[entry.name].startswith("edited")]
     broken = [entry for entry in entries if entry.error is not None]
     if as_json:
         print_json([_module_facts(entry, deployment[entry.name]) for entry in entries])
     else:
-        shown = [entry for entry in entries if entry in broken or entry in stale] if check else entries
+        shown = [entry for entry in entries if entry in broken or entry in stale or entry.warnings or not check]
         _say_modules(shown, deployment)
         warned = sum(1 for entry in entries if entry.warnings)
         say(f"{count(len(entries), 'module')}, {len(broken)} broken, {warned} with warnings, {len(stale)} edited")
@@ -62,7 +62,8 @@ def deploy(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = Fals
         entries = ws.deploy(name)
     broken = [entry for entry in entries if entry.error is not None]
     if as_json:
-        print_json([_module_facts(entry, ws.deployment(entry.name)) for entry in entries])
+        deployment = ws.home.deployments().standing(entry.name for entry in entries)
+        print_json([_module_facts(entry, deployment[entry.name]) for entry in entries])
         return 1 if broken else 0
     for entry in entries:
         if entry.error is not None:

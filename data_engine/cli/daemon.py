@@ -13,11 +13,11 @@ from data_engine.cli.options import (
     FlowName,
     SomeFlowName,
     chosen_workspace,
-    say_settings_warnings,
     source_from_shell,
 )
 from data_engine.cli.outcome import Failed
-from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
+from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, status_style, table
+from data_engine.engine.reasons import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.lease.status import lease_lines
 
@@ -34,7 +34,7 @@ def start(
 ) -> int:
     """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
     ws = chosen_workspace(ctx)
-    say_settings_warnings(ws)
+    ws.settings()  # nothing is started by settings that cannot be used; the status tells of their warnings
     ws.start()
     if engine:
         ws.start_engine()
@@ -116,8 +116,8 @@ def retry(
             where="data-engine retry --source",
             mend="name the flow: data-engine retry FLOW --source PATH",
         )
-    chosen_workspace(ctx).retry(name, source_from_shell(source))
-    _done({"flow": name, "source": source}, "What was held is due again.", as_json)
+    freed = chosen_workspace(ctx).retry(name, source_from_shell(source))
+    _done({"flow": name, "source": source, "freed": freed}, freed_words(freed), as_json)
     return 0
 
 
@@ -161,6 +161,9 @@ def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: M
         if any(flow["name"] == name and flow["state"] == "broken" for flow in ws.status()["flows"]):
             raise Failed(error) from error
         raise
+    if (deployment := ws.deployment(name)).startswith("edited"):  # asked now: starting the daemon deploys what is good
+        edit = f"`data-engine deploy {name}` first, or `data-engine run --once {name}`"
+        complain(f"{deployment}: what is deployed runs. To run the edit: {edit}", style="yellow")
     try:
         runs = ws.wait(run_ids)
     except FlowValidationError as error:
@@ -209,6 +212,8 @@ def _tell_status(ws: Workspace, as_json: bool) -> int:
         for part in ("where", "mend"):
             if trouble[part]:
                 say(f"         {part}: {trouble[part]}")
+    for warning in found["warnings"]:
+        say(f"warning  {warning}", style="yellow")
     say("")
     shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
     for flow in found["flows"]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from data_engine.cli.options import AsJson, FlowName, chosen_workspace, in_flow_modules, load_module
+from data_engine.cli.options import AsJson, FlowName, chosen_workspace, in_flow_modules, load_module, say_settings
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, status_style, table
 
 if TYPE_CHECKING:
@@ -21,20 +21,23 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     with in_flow_modules(ws):
         entries = ws.catalog()
         coming = ws.next_runs()
+    say_settings(ws)
+    deployment = ws.home.deployments().standing(entry.name for entry in entries)
     if as_json:
-        print_json([entry.as_dict() | {"next_run_utc": coming.get(entry.name)} for entry in entries])
+        live = [{"deployment": deployment[entry.name], "next_run_utc": coming.get(entry.name)} for entry in entries]
+        print_json([entry.as_dict() | more for entry, more in zip(entries, live, strict=True)])
         return 0
     if not entries:
         say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
         return 0
-    flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT")
+    flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     for entry in entries:
         if entry.error is None:
             source = short_path(entry.source, ws.root)
-            coming_at = local_time(coming.get(entry.name))
-            flows.add_row(entry.name, entry.title, entry.group, entry.mode, entry.trigger, source, coming_at)
+            shown = (entry.title, entry.group, entry.mode, entry.trigger, source, local_time(coming.get(entry.name)))
+            flows.add_row(entry.name, *shown, deployment[entry.name])
         else:
-            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", style="red")
+            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", deployment[entry.name], style="red")
     say(flows)
     for entry in entries:
         if entry.error is not None:
@@ -59,11 +62,12 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         for step in module.flow.steps
     ]
     coming = ws.next_runs().get(entry.name)
+    deployment = ws.deployment(entry.name)
     if as_json:
-        live = {"next_run_utc": coming, "last_run": None if last is None else last.as_dict()}
+        live = {"deployment": deployment, "next_run_utc": coming, "last_run": None if last is None else last.as_dict()}
         print_json(entry.as_dict() | {"steps": steps} | live)
     else:
-        _say_flow(entry, steps, last, coming, ws.root)
+        _say_flow(entry, steps, last, coming, deployment, ws.root)
     return 0
 
 
@@ -80,7 +84,12 @@ def short_path(path: str | None, root: Path) -> str:
 
 
 def _say_flow(
-    entry: CatalogEntry, steps: list[dict[str, Any]], last: Run | None, coming: str | None, root: Path
+    entry: CatalogEntry,
+    steps: list[dict[str, Any]],
+    last: Run | None,
+    coming: str | None,
+    deployment: str,
+    root: Path,
 ) -> None:
     say(entry.title, style="bold")
     if entry.description:
@@ -94,11 +103,12 @@ def _say_flow(
         "trigger": entry.trigger,
         "source": short_path(entry.source, root),
         "mirror": short_path(entry.mirror, root),
+        "production": deployment,
         "next run": local_time(coming) or "-",
         "last run": _last_run(last),
     }
     for name, value in facts.items():
-        say(f"{name:10}{value}")
+        say(f"{name:12}{value}")
     say("")
     shown = table("STEP", "FUNCTION", "USES", "SAVES AS")
     for step in steps:

@@ -48,7 +48,10 @@ def release(
     as_json: AsJson = False,
 ) -> int:
     """Give the workspace up when the running work is done: to whoever has asked for it, else to anybody."""
-    return _tell(chosen_workspace(ctx).release_control(now=now), as_json)
+    lease = chosen_workspace(ctx).release_control(now=now)
+    if lease.said is not None and not as_json:
+        say(lease.said)
+    return _tell(lease, as_json)
 
 
 def take_over(ctx: typer.Context, as_json: AsJson = False) -> int:

@@ -120,6 +120,13 @@ def say_settings_warnings(ws: Workspace) -> None:
         complain(f"warning: {warning}", style="yellow")
 
 
+def say_settings(ws: Workspace) -> None:
+    """Tell of settings nobody reads, or that cannot be used, where nothing is run by them."""
+    error = ws.home.settings_error()
+    for warning in ws.settings().warnings if error is None else (error,):
+        complain(f"warning: {warning}", style="yellow")
+
+
 def source_from_shell(source: str | None) -> str | None:
     """`source` as a whole path where it exists, seen from the shell; else as it is, for the source folder to find it."""
     if source is None:

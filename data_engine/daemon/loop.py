@@ -20,12 +20,15 @@ from data_engine.daemon.runs import Item, Runs
 from data_engine.daemon.watchers import Watchers
 from data_engine.daemon.workers import Workers
 from data_engine.engine.candidates import pick_source, startup_sources
+from data_engine.engine.held import HeldAtRest
 from data_engine.engine.home import Home
+from data_engine.engine.lookout import Lookout
 from data_engine.engine.plan import Watch
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.lease.keeper import Keeper
 from data_engine.model import Event, SourceKey
+from data_engine.notebook.catalog import find_module, unknown_flow
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,9 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._data_version = self.ledger.data_version()
         self._pruned_s = 0.0
+        self._held_files = HeldAtRest(self.ledger)
+        self._held_at_rest: dict[str, int] = {}
+        self._held_told: dict[str, int] = {}
         self._needed_s = time.monotonic()
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -125,6 +131,7 @@ class Daemon:
     def _turn_off(self) -> None:
         self.ledger.set_setting(ENGINE_SETTING, "0")
         self.is_engine_on = False
+        self._held_at_rest |= {flow: self.held(flow) for flow in self.watchers.names()}
         self.watchers.stop()
         self.tell()
 
@@ -136,9 +143,20 @@ class Daemon:
     async def _look_at_the_share(self) -> None:
         if await self.deployer.refresh():
             self._flows_changed()
+        held = await asyncio.to_thread(self._held_files.of, self._at_rest())
+        self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
+
+    def _at_rest(self) -> list[Watch]:
+        """The flows whose folders nobody looks through."""
+        looked_at = set(self.watchers.names())
+        return [watch for flow in self.deployer.flows if flow not in looked_at and (watch := self.watch_of(flow))]
 
     async def _see_what_changed(self) -> None:
         self._notice_others()
+        held = {flow: self.held(flow) for flow in self.deployer.flows}
+        if held != self._held_told:
+            self._held_told = held
+            self.tell()
         self.runs.see_whether_trouble_is_over()
         self._give_up_when_idle()
         self._prune()
@@ -268,6 +286,11 @@ class Daemon:
             return None
         return Watch.of(deployed.entry.flow)
 
+    def held(self, flow: str) -> int:
+        """How many files of the flow are held, from memory."""
+        looking = self.watchers.watching(flow)
+        return looking.held if isinstance(looking, Lookout) else self._held_at_rest.get(flow, 0)
+
     @property
     def trouble(self) -> FlowValidationError | None:
         """What keeps work from being started or stored, settings from being used, or flows from being deployed."""
@@ -285,7 +308,7 @@ class Daemon:
         Raises:
             FlowValidationError: no such flow, a broken one, or no such source.
         """
-        flow = self.good_flow(self.deployed(name))
+        flow = self.good_flow(await self.named(name))
         await self.ownership.own()
         if source is None:
             sources = await asyncio.to_thread(startup_sources, flow)
@@ -301,6 +324,17 @@ class Daemon:
         if name not in self.deployer.flows and await self.deployer.refresh():
             self._flows_changed()
 
+    async def named(self, name: str) -> Deployed:
+        """The deployed flow `name`, also of a module that was saved a moment ago.
+
+        Raises:
+            FlowValidationError: there is none; the same error as without a daemon.
+        """
+        await self.notice(name)
+        if name not in self.deployer.flows:
+            await asyncio.to_thread(find_module, self.home.modules(), name)
+        return self.deployed(name)
+
     def deployed(self, name: str) -> Deployed:
         """The deployed flow `name`.
 
@@ -309,12 +343,7 @@ class Daemon:
         """
         found = self.deployer.flows.get(name)
         if found is None:
-            known = ", ".join(sorted(self.deployer.flows)) or "none"
-            raise FlowValidationError(
-                f"Unknown flow: {name!r}",
-                where=str(self.home.layout.flow_modules_dir),
-                mend=f"flows there are: {known}",
-            )
+            raise unknown_flow(name, self.home.layout.flow_modules_dir, self.deployer.flows)
         return found
 
     def good_flow(self, deployed: Deployed) -> Flow:
@@ -327,8 +356,8 @@ class Daemon:
             raise deployed.entry.error or FlowValidationError(f"flow {deployed.entry.name!r} is broken")
         return deployed.entry.flow
 
-    def retry(self, flow: str | None, source: str | None) -> None:
-        """Hold the sources of `flow` (of all, or only `source`) no longer.
+    async def retry(self, flow: str | None, source: str | None) -> int:
+        """Hold the sources of `flow` (of all, or only `source`) no longer; how many were held.
 
         Raises:
             FlowValidationError: no such flow or source.
@@ -337,8 +366,11 @@ class Daemon:
         if flow is not None and source is not None:
             key = pick_source(self.good_flow(self.deployed(flow)), source).key
             keys = None if key is None else frozenset({key})
-        for name in self.watchers.names() if flow is None else [self.deployed(flow).entry.name]:
-            self.watchers.free(name, keys)
+        names = self.watchers.names() if flow is None else [self.deployed(flow).entry.name]
+        watches = [watch for name in names if (watch := self.watch_of(name))]
+        held = await asyncio.to_thread(self._held_files.of, watches)
+        slots = sum(self.watchers.free(name, keys) for name in names)
+        return slots + sum(len(found if keys is None else found & keys) for found in held.values())
 
     def reset(self, flow: str | None) -> int:
         """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again.
@@ -384,7 +416,7 @@ class Daemon:
         """
         await self.deployer.refresh(asked=None if name is None else frozenset({name}))
         self._flows_changed()
-        if name is not None and (edit := self.deployed(name).edit) is not None:
+        if name is not None and (edit := (await self.named(name)).edit) is not None:
             raise FlowValidationError(f"{name} was not deployed: {edit}", where=name, mend="mend the module")
 
     @property

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeVar
 
 from data_engine import __version__
 from data_engine.engine.home import Home
+from data_engine.engine.reasons import OwnedElsewhere
+from data_engine.engine.status import owned_elsewhere
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
 from data_engine.lease.keeper import Keeper
@@ -59,6 +61,7 @@ class Ownership:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._before = keeper.standing
+        self._machine_id = keeper.me.machine_id
         self.is_releasing = False
         keeper.on_change = self._call_changed
 
@@ -83,12 +86,9 @@ class Ownership:
         return self.is_held and self._keeper.standing.lease.requested_by is not None
 
     @property
-    def owner(self) -> str | None:
+    def elsewhere(self) -> OwnedElsewhere | None:
         """The workstation that owns the workspace, when it is another one."""
-        lease = self._keeper.standing.lease
-        if self.is_held or lease.is_mine or lease.owner is None:
-            return None
-        return str(lease.owner.get("host_name") or lease.owner.get("machine_id"))
+        return None if self.is_held else owned_elsewhere(self._keeper.standing.lease, self._machine_id)
 
     @property
     def is_waiting(self) -> bool:
@@ -112,7 +112,7 @@ class Ownership:
         Raises:
             OwnedElsewhereError: one does.
         """
-        if self.owner is not None:
+        if self.elsewhere is not None:
             raise OwnedElsewhereError(
                 f"the workspace is {self.facts()['words']}",
                 where="the workspace's lease",

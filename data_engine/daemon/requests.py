@@ -13,7 +13,7 @@ from typing import Any
 from data_engine.daemon.loop import Daemon
 from data_engine.daemon.server import Answer
 from data_engine.daemon.telling import History, daemon_status, flow_reasons
-from data_engine.engine.explain import flows_of_file, nothing_to_explain, reason_row
+from data_engine.engine.explain import edit_rows, flows_of_file, nothing_to_explain, reason_row
 from data_engine.engine.status import DaemonFacts
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
@@ -90,8 +90,7 @@ class DaemonRequests:
         self._noticed()
         await self.daemon.ready.wait()
         name = _text(given, "name")
-        await self.daemon.notice(name)
-        return self.daemon.deployed(name).entry.as_dict()
+        return (await self.daemon.named(name)).entry.as_dict()
 
     async def explain(self, given: dict[str, Any]) -> dict[str, Any]:
         """Why a flow, or each flow that could take a file, does or does not run."""
@@ -102,7 +101,8 @@ class DaemonRequests:
         if os.sep not in subject:
             await daemon.notice(subject)
         if subject in daemon.deployer.flows:
-            return {"reasons": await flow_reasons(daemon, subject)}
+            edit = edit_rows(subject, daemon.deployer.flows[subject].edit)
+            return {"reasons": [*edit, *await flow_reasons(daemon, subject)]}
         watches = {flow: daemon.watch_of(flow) for flow in daemon.deployer.flows}
         found = []
         for watch, inside, why in flows_of_file(Path(subject), watches):
@@ -137,7 +137,6 @@ class DaemonRequests:
         if not isinstance(params, dict):
             raise FlowValidationError(f"params must be an object, not {params!r}", where="run", mend='{"days": 3}')
         source, name = given.get("source"), _text(given, "flow")
-        await self.daemon.notice(name)
         return {"run_ids": await self.daemon.run(name, None if source is None else str(source), params)}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -165,21 +164,22 @@ class DaemonRequests:
         return self._end(given, self.daemon.runs.workers.kill)
 
     async def retry(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Hold failed sources no longer."""
+        """Hold failed sources no longer; how many were held."""
         self._noticed()
         await self.daemon.ready.wait()
         flow = None if given.get("flow") is None else _text(given, "flow")
         source = None if given.get("source") is None else _text(given, "source")
+        if flow is not None:
+            await self.daemon.named(flow)
         self._require_retry_means_something(flow, source)
-        self.daemon.retry(flow, source)
-        return {}
+        return {"freed": await self.daemon.retry(flow, source)}
 
     async def enable(self, given: dict[str, Any]) -> dict[str, Any]:
         """Let a flow run by itself, or not."""
         self._noticed()
         await self.daemon.ready.wait()
         name, is_enabled = _text(given, "flow"), _flag(given, "enabled")
-        await self.daemon.notice(name)
+        await self.daemon.named(name)
         self.daemon.set_enabled(name, is_enabled)
         return self._status()
 

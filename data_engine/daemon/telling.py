@@ -64,6 +64,7 @@ def daemon_status(daemon: Daemon, facts: DaemonFacts, history: History) -> dict[
             is_enabled=switches.get(name, True),
             last_run=last.get(name),
             next_run_utc=daemon.watchers.next_utc(name),
+            held=daemon.held(name),
             why=daemon.watchers.why(name),
             waiting=daemon.runs.why_waiting(name, others),
         )
@@ -78,8 +79,9 @@ def daemon_status(daemon: Daemon, facts: DaemonFacts, history: History) -> dict[
             daemon=facts,
             engine=EngineFacts(daemon.is_engine_on, daemon.is_stopping, not daemon.ready.is_set()),
             lease=daemon.ownership.facts(),
-            owner=daemon.ownership.owner,
+            elsewhere=daemon.ownership.elsewhere,
             trouble=None if daemon.trouble is None else daemon.trouble.as_dict(),
+            warnings=daemon.home.settings().warnings,
         )
     )
 
@@ -117,7 +119,7 @@ async def flow_reasons(daemon: Daemon, name: str, path: str | None = None) -> li
     running = [run for run in [*own_runs(daemon), *others] if run.flow == name]
     waiting = daemon.runs.why_waiting(name, others)
     blocked = why_blocked(
-        name, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on, owner=daemon.ownership.owner
+        name, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on, elsewhere=daemon.ownership.elsewhere
     )
     looking, under_way = daemon.watchers.watching(name), {run.source for run in running}
     if blocked is None and isinstance(looking, Lookout):

@@ -112,14 +112,16 @@ class Watchers:
             if isinstance(watcher.watching, Lookout):
                 watcher.watching.reload()
 
-    def free(self, name: str, keys: frozenset[SourceKey] | None = None) -> None:
-        """Hold these sources of the flow (all without) no longer; of a schedule its slot."""
+    def free(self, name: str, keys: frozenset[SourceKey] | None = None) -> int:
+        """Hold these sources of the flow (all without) no longer; of a schedule its slots: how many of those were held."""
         looking = self.watching(name)
         if isinstance(looking, Lookout):
             looking.free(keys)
         elif looking is not None and keys is None:
-            looking.free()
+            count = looking.free()
             self._watchers[name].wake()
+            return count
+        return 0
 
     # -- what is known of them -------------------------------------------------------------------------------------
 

@@ -97,9 +97,16 @@ class Clockwork:
         """Whether it was served before: a clock that was set back comes to it a second time."""
         return self._ledger is not None and slot_utc in self._ledger.served_slots(self.watch.flow, since_utc=slot_utc)
 
-    def free(self) -> None:
-        """Hold no slot any longer; each that was held is tried once. From any thread; it takes effect at the next look."""
+    def free(self) -> int:
+        """Hold no slot any longer; each that was held is tried once: how many. From any thread; it takes effect at the next
+        look.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        count = len(self._held_slots())
         self._is_freeing = True
+        return count
 
     def refresh(self, *, now_s: float) -> None:
         """See which slots others have served, and hold one whose runs died.

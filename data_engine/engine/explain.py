@@ -5,6 +5,7 @@ With an engine that is on they are those its last look was decided by; without o
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -97,11 +98,21 @@ def flows_of_file(path: Path, watches: Mapping[str, Watch | None]) -> Iterator[t
 
 def nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
     """The error for what is neither a flow nor a file of one."""
+    near = difflib.get_close_matches(subject, flows, n=1)
+    meant = f"did you mean {near[0]}? Else " if near else ""
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source",
         where="explain",
-        mend=f"name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
+        mend=f"{meant}name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
     )
+
+
+def edit_rows(flow: str, edit: str | None) -> list[dict[str, Any]]:
+    """That the reasons are of what is deployed, where an edit is not."""
+    if edit is None:
+        return []
+    words, _, error = edit.partition("\n")
+    return [reason_row(flow, None, f"{words}: what is deployed runs" + (f"\n{error}" if error else ""))]
 
 
 def broken_row(flow: str, error: FlowValidationError | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from data_engine.engine.plan import (
     matches,
     state_after,
 )
-from data_engine.engine.reasons import Done, Looks, NeedsHash, RetryLater, Running, Settling, Unreachable
+from data_engine.engine.reasons import Done, Held, Looks, NeedsHash, RetryLater, Running, Settling, Unreachable
 from data_engine.engine.scanner import Scan, Scanner
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
@@ -107,6 +107,7 @@ class Lookout:
         self._started_s: dict[str, float] = {}
         self._failures: dict[SourceKey, int] = {}
         self._freed: set[str] = set()
+        self._held: set[SourceKey] = set()
         self._events = events
         self._watched: tuple[Path, bool, tuple[int, int]] | None = None
         self._has_hints_since_scan = False
@@ -149,6 +150,11 @@ class Lookout:
     def free(self, keys: frozenset[SourceKey] | None = None) -> None:
         """Hold these sources (all without) no longer."""
         self._post(lambda: self._free_and_judge(keys))
+
+    @property
+    def held(self) -> int:
+        """How many files were held when they were last judged."""
+        return len(self._held)
 
     # -- the one thread --------------------------------------------------------------------------------------------
 
@@ -269,9 +275,12 @@ class Lookout:
         now_s = self._clock()
         for name in found.gone:
             self._open.pop(name, None)
+            self._held.discard(self._key(name))
         for name, signature in found.seen.items():
-            if self._states.is_good(self._key(name), signature):
+            key = self._key(name)
+            if self._states.is_good(key, signature):
                 self._open.pop(name, None)
+                self._held.discard(key)
                 continue
             known = self._open.get(name)
             if (known is None or known.signature[:2] != signature[:2]) and not self._is_handed(name):
@@ -304,6 +313,8 @@ class Lookout:
                 verdict = self._judge(name, sighting)
             if isinstance(verdict, NotDue) and not isinstance(verdict.why, _WAITS):
                 del self._open[name]
+            key = self._key(name)
+            (self._held.add if isinstance(verdict.why, Held) else self._held.discard)(key)
             verdicts.append((name, verdict))
         if self._is_batch:
             return self._hand_batch([verdict for _, verdict in verdicts])
@@ -376,6 +387,7 @@ class Lookout:
     def _lose(self, name: str) -> None:
         """It cannot be read: gone, or locked. The next scan that sees it takes it for new, and may come soon."""
         self._open.pop(name, None)
+        self._held.discard(self._key(name))
         self._scanner.forget(name)
         soon_s = max(self._clock() + self._trigger.interval_seconds, self._may_scan_s)
         self._next_scan_s = min(self._next_scan_s, soon_s)
@@ -417,13 +429,18 @@ class Lookout:
 
     def _settle(self, seen: SeenSource, end: RunFinished) -> None:
         before = self._states.get(seen.key)
-        self._states.put(state_after(before, self.watch.flow, seen, end))
+        state = state_after(before, self.watch.flow, seen, end)
+        self._states.put(state)
         if is_retryable(end):
             is_again = before is not None and before.last[:2] == seen.signature[:2]
             self._failures[seen.key] = self._failures.get(seen.key, 0) + 1 if is_again else 1
             self._rules = replace(self._rules, failures=self._failures)
         else:
             self._failures.pop(seen.key, None)
+        # What was handed over is judged anew; what somebody ran by hand is not.
+        is_held = state.status in HELD_STATUSES or state.abandoned_in_a_row > 1
+        is_here = seen.key == self._key(seen.key.path) and self._scanner.signature(seen.key.path) is not None
+        (self._held.add if is_held and is_here else self._held.discard)(seen.key)
 
     def _is_written(self, path: str, run_id: str) -> bool:
         """Whether the run wrote the file it returned: steps also return the very source they were given."""
@@ -476,9 +493,10 @@ class Lookout:
     def _judge_all_again(self) -> None:
         now_s = self._clock()
         for name, signature in self._scanner.files():
-            if name in self._open or self._is_handed(name) or self._states.is_good(self._key(name), signature):
-                continue
-            self._open[name] = _Sighting(signature, now_s, now_s)
+            if self._states.is_good(self._key(name), signature):
+                self._held.discard(self._key(name))
+            elif name not in self._open and not self._is_handed(name):
+                self._open[name] = _Sighting(signature, now_s, now_s)
 
     # -- events ----------------------------------------------------------------------------------------------------
 

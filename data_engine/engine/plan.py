@@ -364,17 +364,15 @@ def plan_interval(
 
 
 def why_blocked(
-    flow: str, *, switches: Mapping[str, bool], is_engine_on: bool = True, owner: str | None = None
+    flow: str, *, switches: Mapping[str, bool], is_engine_on: bool = True, elsewhere: OwnedElsewhere | None = None
 ) -> Disabled | OwnedElsewhere | EngineOff | None:
     """What keeps the whole flow from running, whatever is due; None when nothing does.
 
-    `owner` is the workstation that owns the workspace, when it is another one.
+    `elsewhere` is said of the workstation that owns the workspace, when it is another one.
     """
     if not switches.get(flow, True):
         return Disabled()
-    if owner is not None:
-        return OwnedElsewhere(owner)
-    return None if is_engine_on else EngineOff()
+    return elsewhere or (None if is_engine_on else EngineOff())
 
 
 def next_in_group(waiting: Collection[str], turns: Mapping[str, int]) -> str | None:

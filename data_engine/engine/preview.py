@@ -19,10 +19,10 @@ from data_engine.engine.reuse.caption import PreviewReport, caption, show_captio
 from data_engine.engine.reuse.walk import DEFAULT_CACHE_BYTES, PreviewCache, Walk
 from data_engine.engine.run import check_params, make_context, outcome_of, require_source
 from data_engine.engine.stale import stale_helpers
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, GroupBusyError
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
-from data_engine.lease.glance import glance
+from data_engine.lease.glance import refuse_owned_elsewhere
 from data_engine.notebook.deploy import cells_text
 from data_engine.notebook.locate import annotate_call
 
@@ -47,6 +47,8 @@ def preview(
     Raises:
         FlowValidationError: no steps, no such object, or no source to preview.
         FlowExecutionError: a step raised; placed in its notebook cell.
+        OwnedElsewhereError: it would write to the mirror, and another workstation owns the workspace.
+        GroupBusyError: it would write to the mirror, and the flow is running.
     """
     global _last
     started_s = time.perf_counter()
@@ -66,7 +68,7 @@ def preview(
     limit_bytes = DEFAULT_CACHE_BYTES if home is None else home.settings().preview.cache_bytes
     walk = Walk(flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line)
     if home is not None and not force:
-        walk.may_write = lambda target: _refuse_beside_a_run(flow, home, target)
+        walk.may_write = lambda target: _stop_before_writing(flow, home, target)
     try:
         require_source(flow, chosen)
         value = walk.run(stop)
@@ -128,24 +130,31 @@ def steps_until(flow: Flow, use: str | None) -> int:
     )
 
 
-def _refuse_beside_a_run(flow: Flow, home: Home, target: Path) -> None:
-    """Stop a preview before it writes where a run of the flow writes, here or at the workstation that owns the workspace."""
-    owner = glance(home.layout.workspace_state_dir, home.local.identity)
-    if owner.owner is not None and not owner.is_mine:
-        raise RunInterrupted(
-            "stopped",
-            f"the preview stopped before it wrote to the mirror ({target.name}): the workspace is {owner.words()}; "
-            "preview a step before it, or preview(force=True)",
-        )
+def _stop_before_writing(flow: Flow, home: Home, target: Path) -> None:
+    """Stop a preview before it writes where a run of the flow writes; an author's `except Exception` lets that pass.
+
+    Raises:
+        RunInterrupted: it may not write; its `error` says why.
+    """
+    try:
+        _require_no_run(flow, home, target)
+    except FlowValidationError as error:
+        raise RunInterrupted("stopped", error.what, error) from None
+
+
+def _require_no_run(flow: Flow, home: Home, target: Path) -> None:
+    """Return when no run of the flow writes to its mirror, here or at the workstation that owns the workspace."""
+    or_else = "preview an object of a step before it, or give preview() force=True"
+    what = f"the preview's write to the mirror ({target.name})"
+    refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what=what, or_else=or_else)
     ledger = home.ledger()
     ledger.recover()  # a run whose process died writes nothing any more
     running = [run for run in ledger.running(flow.group) if run.flow == flow.name]
     if running:
-        run = running[0]
-        raise RunInterrupted(
-            "stopped",
-            f"the preview stopped before it wrote to the mirror ({target.name}): the flow is running "
-            f"(run {run.run_id[:8]}); wait for its end, or preview(force=True)",
+        raise GroupBusyError(
+            f"{what} is not done now: the flow is running (run {running[0].run_id[:8]})",
+            where=f'flow "{flow.name}"',
+            mend=f"wait for its end, {or_else}",
         )
 
 

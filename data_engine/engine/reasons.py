@@ -163,6 +163,32 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldFiles:
+    """So many files of a poll flow are held, `beside` what there is to say of the flow as a whole.
+
+    Example:
+        >>> HeldFiles("claims", 1).text
+        '1 file is held: it runs again when it changes, or with `data-engine retry claims`'
+        >>> HeldFiles("claims", 2, EngineOff()).text
+        'the engine is off; 2 files are held, and tried again when it is started'
+    """
+
+    flow: str
+    count: int
+    beside: Reason | None = None
+
+    @property
+    def text(self) -> str:
+        is_one = self.count == 1
+        held = "1 file is held" if is_one else f"{self.count:,} files are held"
+        if self.beside is None:
+            again = "it runs again when it changes" if is_one else "they run again when they change"
+            return f"{held}: {again}, or with `data-engine retry {self.flow}`"
+        more = ", and tried again when it is started" if isinstance(self.beside, EngineOff) else ""
+        return f"{self.beside.text}; {held}{more}"
+
+
+@dataclass(frozen=True, slots=True)
 class HeldSlot:
     """The runs of a wall-clock slot were abandoned twice; it counts as served until somebody tries it again."""
 
@@ -322,13 +348,15 @@ class Disabled:
 
 @dataclass(frozen=True, slots=True)
 class OwnedElsewhere:
-    """Another workstation owns the workspace."""
+    """Another workstation owns the workspace; whether its engine is on, None where that is not known to be so still."""
 
     owner: str
+    is_engine_on: bool | None = None
 
     @property
     def text(self) -> str:
-        return f"{self.owner} owns the workspace"
+        engine = "" if self.is_engine_on is None else f", and its engine is {'on' if self.is_engine_on else 'off'}"
+        return f"{self.owner} owns the workspace{engine}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,9 +421,22 @@ WhyNot: TypeAlias = (
     | EngineOff
     | WaitingForGroup
     | WaitingForWorker
+    | HeldFiles
     | HeldSlot
 )
 Reason: TypeAlias = WhyDue | WhyNot
+
+
+def freed_words(count: int) -> str:
+    """What a retry says that has freed so many sources.
+
+    Example:
+        >>> freed_words(2), freed_words(0)
+        ('What was held is due again (2).', 'Nothing was held; `data-engine explain` says why something does not run.')
+    """
+    if not count:
+        return "Nothing was held; `data-engine explain` says why something does not run."
+    return f"What was held is due again ({count:,})."
 
 
 _SLOW_LOOK_S = 0.5

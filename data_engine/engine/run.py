@@ -155,7 +155,7 @@ def require_source(flow: Flow, source: Source) -> None:
 def outcome_of(raised: BaseException) -> tuple[str, str, BaseException]:
     """The status, cause and error for callers of what ended a run."""
     if isinstance(raised, RunInterrupted):
-        error = FlowStoppedError(raised.cause)
+        error = raised.error or FlowStoppedError(raised.cause)
         error.__cause__ = raised
         return raised.status, raised.cause, error
     if isinstance(raised, FlowStoppedError):

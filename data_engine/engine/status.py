@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_engine.engine.plan import why_blocked
-from data_engine.engine.reasons import ByHand, Reason, WaitingForGroup, WaitingForWorker
+from data_engine.engine.reasons import ByHand, HeldFiles, OwnedElsewhere, Reason, WaitingForGroup, WaitingForWorker
+from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry
@@ -75,8 +76,8 @@ class ActiveRun:
 class FlowFacts:
     """One flow as it is known now. `entry` is what production runs, or the module where none of it is deployed.
 
-    `edit` tells of an edit that is not deployed; `why` is what planning said last of the flow as a whole; `waiting` is why
-    work of it that could start does not.
+    `edit` tells of an edit that is not deployed; `held` counts its files that are held; `why` is what planning said last of
+    the flow as a whole; `waiting` is why work of it that could start does not.
     """
 
     entry: CatalogEntry
@@ -85,13 +86,15 @@ class FlowFacts:
     is_enabled: bool = True
     last_run: Run | None = None
     next_run_utc: str | None = None
+    held: int = 0
     why: Reason | None = None
     waiting: WaitingForGroup | WaitingForWorker | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceFacts:
-    """Everything a status is made of. `owner` is the workstation that owns the workspace, when it is another one."""
+    """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
+    `warnings` are of the settings: keys nobody reads."""
 
     workspace_id: str
     workspace_root: str
@@ -100,8 +103,9 @@ class WorkspaceFacts:
     daemon: DaemonFacts = field(default_factory=DaemonFacts)
     engine: EngineFacts = field(default_factory=EngineFacts)
     lease: Mapping[str, Any] = field(default_factory=lambda: NO_LEASE)
-    owner: str | None = None
+    elsewhere: OwnedElsewhere | None = None
     trouble: Mapping[str, str | None] | None = None
+    warnings: Sequence[str] = ()
 
 
 def status_of(known: WorkspaceFacts) -> dict[str, Any]:
@@ -120,25 +124,31 @@ def status_of(known: WorkspaceFacts) -> dict[str, Any]:
         "engine": asdict(known.engine),
         "lease": {**NO_LEASE, **known.lease},
         "trouble": None if known.trouble is None else dict(known.trouble),
+        "warnings": list(known.warnings),
         "flows": [
-            flow_status(flow, is_running=flow.entry.name in running, is_engine_on=known.engine.on, owner=known.owner)
+            flow_status(
+                flow, is_running=flow.entry.name in running, is_engine_on=known.engine.on, elsewhere=known.elsewhere
+            )
             for flow in known.flows
         ],
         "active_runs": [asdict(run) for run in known.active],
     }
 
 
-def flow_status(known: FlowFacts, *, is_running: bool, is_engine_on: bool, owner: str | None = None) -> dict[str, Any]:
+def flow_status(
+    known: FlowFacts, *, is_running: bool, is_engine_on: bool, elsewhere: OwnedElsewhere | None = None
+) -> dict[str, Any]:
     """One flow as JSON.
 
     `state` is "running", "broken", "manual", "disabled", "polling" or "scheduled" when it runs by itself, and "poll ready"
-    or "schedule ready" when it would and the whole of it is kept from it; `reason` says by what.
+    or "schedule ready" when it would and the whole of it is kept from it; `reason` says by what, and what else of it waits
+    for somebody: `held` of its files.
     """
     entry = known.entry
     blocked = None
     if entry.flow is not None:
         switches = {entry.name: known.is_enabled}
-        blocked = why_blocked(entry.name, switches=switches, is_engine_on=is_engine_on, owner=owner)
+        blocked = why_blocked(entry.name, switches=switches, is_engine_on=is_engine_on, elsewhere=elsewhere)
     return {
         "name": entry.name,
         "group": entry.group,
@@ -150,10 +160,24 @@ def flow_status(known: FlowFacts, *, is_running: bool, is_engine_on: bool, owner
         "reason": _reason(known, blocked, is_running=is_running),
         "deployment": _deployment(known),
         "edit": known.edit,
+        "held": known.held,
         "next_run_utc": known.next_run_utc,
         "last_run": None if known.last_run is None else known.last_run.as_dict(),
         "error": None if entry.error is None else entry.error.as_dict(),
     }
+
+
+def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | None:
+    """The workstation that owns the workspace, when it is another one than this one; what is known of its engine.
+
+    Example:
+        >>> owned_elsewhere(LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, engine_on=True), "m1").text
+        'ANNA-PC owns the workspace, and its engine is on'
+        >>> owned_elsewhere(LeaseStatus("owned", {"machine_id": "m1", "host_name": "MY-PC"}), "m1")
+    """
+    if status.owner is None or status.is_mine or status.owner.get("machine_id") == machine_id:
+        return None
+    return OwnedElsewhere(shown_machine(status.owner), status.engine_there)
 
 
 def active_runs(ledger: Ledger, *, but_of: int | None = None) -> list[ActiveRun]:
@@ -199,11 +223,11 @@ def _state(known: FlowFacts, blocked: Reason | None) -> str:
 def _reason(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> str | None:
     if known.entry.flow is None:
         return None if known.entry.error is None else known.entry.error.what
-    if is_running:
-        return None
-    if known.waiting is not None:
-        return known.waiting.text
-    why = ByHand() if known.entry.mode == "manual" else blocked or known.why
+    why: Reason | None = None
+    if not is_running:
+        why = known.waiting or (ByHand() if known.entry.mode == "manual" else blocked or known.why)
+    if known.held:
+        why = HeldFiles(known.entry.name, known.held, why)
     return None if why is None else why.text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_engine.errors import FlowStoppedError
+from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.batch import ItemError
 from data_engine.model import Event, StepProgress
 
@@ -81,9 +81,13 @@ class StepControl:
 
 
 class RunInterrupted(BaseException):
-    """The run must end now: a stop, a time limit. A BaseException, so that an author's `except Exception` lets it pass."""
+    """The run must end now: a stop, a time limit. A BaseException, so that an author's `except Exception` lets it pass.
 
-    def __init__(self, status: str, cause: str) -> None:
+    `error` is what its caller receives instead of a `FlowStoppedError`.
+    """
+
+    def __init__(self, status: str, cause: str, error: FlowValidationError | None = None) -> None:
         super().__init__(cause)
         self.status = status
         self.cause = cause
+        self.error = error

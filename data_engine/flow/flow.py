@@ -323,6 +323,8 @@ class Flow(Shown):
         Raises:
             FlowValidationError: no steps, no such object, no source to preview, or called while a flow module loads.
             FlowExecutionError: a step raised.
+            OwnedElsewhereError, GroupBusyError: it would write to the mirror, and another workstation owns the workspace,
+                or the flow is running; without `force=True`.
         """
         from data_engine.engine.preview import preview
 

@@ -38,6 +38,12 @@ class LeaseStatus:
     engine_on: bool = False
     note: str = ""
 
+    @property
+    def engine_there(self) -> bool | None:
+        """Whether the engine is on at another workstation; None where none is known to be at work."""
+        is_at_work = self.state in ("owned", "control_requested") and not (self.is_mine or self.is_overdue or self.note)
+        return self.engine_on if is_at_work else None
+
     def words(self) -> str:
         """One line for people.
 
@@ -47,12 +53,12 @@ class LeaseStatus:
         """
         if self.state in ("available", "unreachable", "damaged") or self.owner is None:
             return f"{self.state.replace('_', ' ')}: {self.note}" if self.note else self.state.replace("_", " ")
-        who = "this workstation" if self.is_mine else _shown(self.owner)
+        who = "this workstation" if self.is_mine else shown_machine(self.owner)
         text = f"owned by {who}{_for(self.owned_for_s)}"
         if self.note:
             text = self.note
         if self.requested_by is not None:
-            text += f", control requested by {_shown(self.requested_by)}"
+            text += f", control requested by {shown_machine(self.requested_by)}"
         if self.state == "takeover_available":
             return f"{text}, takeover available"
         if self.is_overdue and self.takeover_in_s is not None:
@@ -108,7 +114,25 @@ def lease_facts(status: LeaseStatus, *, aged_s: float = 0.0) -> dict[str, Any]:
         takeover_in_s=None if status.takeover_in_s is None else max(0.0, status.takeover_in_s - aged_s),
         owned_for_s=status.owned_for_s + aged_s if status.owned_for_s else 0.0,
     )
-    return asdict(aged) | {"words": aged.words()}
+    return asdict(aged) | {"engine_there": aged.engine_there, "words": aged.words()}
+
+
+def why_no_release(status: Mapping[str, Any], machine_id: str, *, has_daemon: bool) -> str | None:
+    """Why giving the workspace up has no effect at this workstation, from the lease as JSON; None when it has one.
+
+    Example:
+        >>> why_no_release({"state": "owned", "owner": {"machine_id": "m2", "host_name": "BEN-PC"}}, "m1", has_daemon=True)
+        'BEN-PC owns the workspace, not this workstation: nothing was given up'
+        >>> why_no_release({"state": "mine", "owner": {"machine_id": "m1"}, "is_mine": True}, "m1", has_daemon=True)
+    """
+    owner = status.get("owner")
+    if owner is None:
+        return f"nobody is seen to own the workspace, it is {status['state']!s}: nothing was given up"
+    if owner.get("machine_id") != machine_id:
+        return f"{shown_machine(owner)} owns the workspace, not this workstation: nothing was given up"
+    if not (status.get("is_mine") and has_daemon):
+        return "the daemon of this workstation that owned the workspace is gone: `data-engine start` owns it again, then give it up"
+    return None
 
 
 def lease_lines(lease: Mapping[str, Any]) -> list[str]:
@@ -117,12 +141,14 @@ def lease_lines(lease: Mapping[str, Any]) -> list[str]:
     Example:
         >>> lease_lines({"words": "owned by this workstation", "lapsed": True, "trouble": "Host is down"})
         ['owned by this workstation', 'nothing new starts until its heartbeat can be written', 'Host is down']
-        >>> lease_lines({"words": "owned by BEN-PC", "lost_to": "BEN-PC"})
-        ['owned by BEN-PC', 'BEN-PC has taken it over from this workstation']
+        >>> lease_lines({"words": "owned by BEN-PC", "engine_there": True, "lost_to": "BEN-PC"})
+        ['owned by BEN-PC', 'its engine is on', 'BEN-PC has taken it over from this workstation']
     """
+    is_on = lease.get("engine_there")
     lost_to = lease.get("lost_to")
     lines = (
         lease["words"],
+        "" if is_on is None else f"its engine is {'on' if is_on else 'off'}",
         "nothing new starts until its heartbeat can be written" if lease.get("lapsed") else "",
         "it is given up when the running work has ended" if lease.get("releasing") else "",
         lease.get("trouble") or "",
@@ -182,7 +208,8 @@ def _requester(request: Request) -> dict[str, Any]:
     }
 
 
-def _shown(who: Mapping[str, Any]) -> str:
+def shown_machine(who: Mapping[str, Any]) -> str:
+    """A workstation's name for people."""
     return str(who.get("host_name") or who.get("machine_id"))
 
 

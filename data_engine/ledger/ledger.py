@@ -25,6 +25,7 @@ from data_engine.ledger.rows import (
     STEP_COLUMNS,
     SourceStates,
     restored,
+    source_state,
     storable,
 )
 from data_engine.ledger.upkeep import abandon_runs_of, prune, reset
@@ -37,7 +38,7 @@ from data_engine.model import (
     Run,
     RunFinished,
     RunStarted,
-    SourceKey,
+    SourceState,
     StepProgress,
     StepRun,
     utc_text,
@@ -254,14 +255,10 @@ class Ledger:
         """How many runs began since then."""
         return int(self._rows("SELECT count(*) FROM runs WHERE started_at_utc >= ?", since_utc)[0][0])
 
-    def held_sources(self, limit: int = 1000) -> list[tuple[str, SourceKey]]:
-        """The flow and key of each source whose last run failed, was stopped or was killed; also of files long gone."""
-        rows = self._rows(
-            "SELECT flow_name, source_root, source_key FROM file_state"
-            " WHERE last_status IN ('failed', 'stopped', 'killed') LIMIT ?",
-            limit,
-        )
-        return [(restored(flow), SourceKey(restored(root), restored(key))) for flow, root, key in rows]
+    def not_good(self) -> list[SourceState]:
+        """What is known of each source whose last run did not end well, of every flow; also of files long gone."""
+        rows = self._rows(f"SELECT flow_name, {STATE_COLUMNS} FROM file_state WHERE last_status != 'success'")
+        return [source_state(restored(flow), tuple(row)) for flow, *row in rows]
 
     def running(self, group: str | None = None) -> list[Run]:
         """The runs that have begun and not ended, oldest first; `recover()` first takes out those whose process died."""

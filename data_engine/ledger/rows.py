@@ -54,7 +54,7 @@ class SourceStates(Mapping[SourceKey, SourceState]):
 
     def __getitem__(self, key: SourceKey) -> SourceState:
         known = self._known[key]
-        return known if isinstance(known, SourceState) else _source_state(self._flow, known)
+        return known if isinstance(known, SourceState) else source_state(self._flow, known)
 
     def __iter__(self) -> Iterator[SourceKey]:
         return starmap(SourceKey, self._known)
@@ -82,7 +82,8 @@ class SourceStates(Mapping[SourceKey, SourceState]):
                 yield self[SourceKey(*key)]
 
 
-def _source_state(flow: str, row: tuple[Any, ...]) -> SourceState:
+def source_state(flow: str, row: tuple[Any, ...]) -> SourceState:
+    """The record of a row of `STATE_COLUMNS`."""
     root, path, status, size, mtime, digest, run_id, at_utc, error, *good, good_run_id, good_at_utc, abandoned = row
     key = SourceKey(restored(root), restored(path))
     success = None if good[0] is None else Signature(*good)

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -164,12 +164,28 @@ def find_module(modules: FlowModules, name: str) -> Path:
     if paths:
         raise _two_files(name, paths)
     flows = [stem for stem, found in files.items() if any(_is_flow_file(modules, path) for path in found)]
-    known = ", ".join(flows)
+    raise unknown_flow(name, modules.folder, flows, mend=_how_to_be_a_flow(modules, name, bool(files.get(name))))
+
+
+def unknown_flow(name: str, folder: Path, flows: Collection[str], *, mend: str | None = None) -> FlowValidationError:
+    """The error for a name that none of the `flows` in the folder has: it lists them, and without a better mend names the
+    nearest.
+
+    Example:
+        >>> unknown_flow("clams", Path("flow_modules"), ["claims", "parts"]).mend
+        'did you mean claims?'
+    """
+    import difflib
+
+    known = ", ".join(sorted(flows))
     available = f" Available flow modules: {known}." if known else ""
-    raise FlowValidationError(
-        f"Flow module '{name}' is not available in {modules.folder}.{available}",
-        where=str(modules.folder),
-        mend=_how_to_be_a_flow(modules, name, bool(files.get(name)), flows),
+    near = difflib.get_close_matches(Path(name).stem, flows, n=1)
+    return FlowValidationError(
+        f"Flow module '{name}' is not available in {folder}.{available}",
+        where=str(folder),
+        mend=mend
+        or (f"did you mean {near[0]}?" if near else None)
+        or "check the spelling; a flow is a notebook or .py file there that defines build()",
     )
 
 
@@ -184,22 +200,15 @@ def check_flow_name(name: object) -> str:
     return name
 
 
-def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool, flows: list[str]) -> str:
-    """What to do when `name` is no flow: it may be there and not be one."""
-    import difflib
-
+def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool) -> str | None:
+    """What to do when `name` is there and no flow; None when it is not there."""
     if is_module:
         return f"let {name} define build(): without it, it is a scratch notebook or a module to import from"
     if _SCRATCH.fullmatch(name) and any(
         (modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb")
     ):
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
-    near = difflib.get_close_matches(Path(name).stem, flows, n=1)
-    return (
-        f"did you mean {near[0]}?"
-        if near
-        else "check the spelling; a flow is a notebook or .py file there that defines build()"
-    )
+    return None
 
 
 _remembered: dict[str, dict[str, tuple[str, CatalogEntry | None]]] = {}

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -266,6 +266,14 @@ class Deployments:
             if lines:
                 found[(new.get(cell_id) or old[cell_id]).cell] = lines
         return found
+
+    def standing(self, names: Iterable[str]) -> dict[str, str]:
+        """How each of these modules stands to what production runs, in a few words.
+
+        "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
+        """
+        deployed, edits = self.deployed(), self.edits()
+        return {name: edits.get(name, "as deployed") if name in deployed else "not deployed" for name in names}
 
     def edits(self) -> dict[str, str]:
         """For each deployed flow whose module is not as deployed, the words for it."""

@@ -10,7 +10,23 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.output import local_time
 from tests.cli.conftest import Cli
+from tests.daemon.support import until
 from tests.support import WorkspaceFiles
+
+PARTS = """
+    from data_engine import Flow
+    def work(context):
+        if context.params.get("fail"):
+            raise KeyError("amount")
+        return 1
+    def build():
+        return Flow(group="G").watch(mode="schedule", time="03:30").step(work)
+"""
+POLLED = """
+    from data_engine import Flow
+    def build():
+        return Flow(group="P").watch(mode="poll", source="../in", interval="200ms", settle=0).step(lambda context: 1 / 0)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -21,18 +37,7 @@ def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def daemon(cli: Cli, ws: WorkspaceFiles) -> Iterator[Cli]:
-    ws.notebook(
-        "parts",
-        """
-        from data_engine import Flow
-        def work(context):
-            if context.params.get("fail"):
-                raise KeyError("amount")
-            return 1
-        def build():
-            return Flow(group="G").watch(mode="schedule", time="03:30").step(work)
-        """,
-    )
+    ws.notebook("parts", PARTS)
     started = cli("start", "--json")
     assert started.code == 0
     assert [flow["name"] for flow in started.json["flows"] if flow["next_run_utc"]] == ["parts"]
@@ -64,7 +69,44 @@ def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:
     assert daemon("show", "parts", "--json").json["next_run_utc"] == next_utc
     for command in (("status",), ("list",), ("show", "parts"), ("explain", "parts")):
         assert local_time(next_utc) in daemon(*command).out
-    assert "next run  -" in daemon("show", "claims").out
+    assert "next run    -" in daemon("show", "claims").out
+
+
+def test_an_edit_that_is_not_deployed_is_told_wherever_a_flow_is(daemon: Cli, ws: WorkspaceFiles) -> None:
+    """In `status`, `list`, `show`, `explain` and `run`, with a daemon and without."""
+    edit = "edited, not deployed: cell 1"
+    assert not any(edit in daemon(*command).out for command in (("list",), ("show", "parts"), ("explain", "parts")))
+    assert edit not in daemon("run", "parts").err
+    ws.notebook("parts", PARTS.replace("return 1", "return 2"))
+
+    until(lambda: edit in daemon("status").out)
+    assert f"{edit}: what is deployed runs" in daemon("run", "parts").err
+    Workspace(ws.root).stop_engine()
+    for _ in ("with a daemon", "without"):
+        for command in (("status",), ("list",), ("show", "parts"), ("explain", "parts")):
+            assert edit in daemon(*command).out, command
+        assert [flow["deployment"] for flow in daemon("list", "--json").json] == ["as deployed", edit]
+        assert daemon("show", "parts", "--json").json["deployment"] == edit
+        daemon("kill")
+
+
+def test_a_setting_nobody_reads_is_told_once(cli: Cli, ws: WorkspaceFiles) -> None:
+    """With and without a daemon; a setting that cannot be used is told too, and what needs no settings works."""
+    warning = 'unknown setting "deploy.quite"; the nearest known one is "deploy.quiet"'
+    ws.source("config/data_engine.toml", '[deploy]\nquite = "1s"\n')
+    try:
+        for command in (("status",), ("list",), ("start", "--no-engine"), ("status",), ("list",)):
+            answer = cli(*command)
+            assert (answer.code, (answer.out + answer.err).count(warning)) == (0, 1), command
+        (told,) = cli("status", "--json").json["warnings"]
+        assert warning in told
+    finally:
+        Workspace(ws.root).kill()
+    ws.source("config/data_engine.toml", '[deploy]\nquiet = "soon"\n')
+    for command in (("status",), ("list",)):
+        answer = cli(*command)
+        assert (answer.code, (answer.out + answer.err).count("deploy.quiet")) == (0, 1), command
+    assert cli("start").code == 2
 
 
 def test_run_waits_and_fails_with_1(daemon: Cli) -> None:
@@ -83,18 +125,30 @@ def test_switches_and_reasons(daemon: Cli) -> None:
     assert daemon("disable", "parts").code == 0
     assert daemon("explain", "parts", "--json").json[0]["reason"] == "disabled"
     assert daemon("enable", "parts").code == 0
-    assert daemon("retry").code == 0
+
+
+def test_a_retry_says_whether_anything_was_held(daemon: Cli, ws: WorkspaceFiles) -> None:
+    answer = daemon("retry")
+    assert (answer.code, answer.out.startswith("Nothing was held")) == (0, True)
+    assert daemon("retry", "--json").json["freed"] == 0
+
+    ws.source("in/a.txt")
+    ws.module("polled", POLLED)
+    daemon("deploy", "polled")
+    until(lambda: any(flow["held"] for flow in daemon("status", "--json").json["flows"]))
+    assert "1 file is held" in daemon("status").out
+    assert "What was held is due again (1)" in daemon("retry", "polled").out
 
 
 WRONG = {
-    ("run", "nope"): "Unknown flow: 'nope'",
+    ("run", "nope"): "Flow module 'nope' is not available",
     ("run",): "which flow?",
-    ("enable", "nope"): "Unknown flow: 'nope'",
+    ("enable", "nope"): "Flow module 'nope' is not available",
     ("explain", "nope"): "neither a flow nor a file",
     ("stop-run", "00"): "there is no run '00'",
     ("kill-run", "00"): "there is no run '00'",
     ("retry", "--source", "a.csv"): "not of which flow",
-    ("retry", "nope"): "Unknown flow: 'nope'",
+    ("retry", "nope"): "Flow module 'nope' is not available",
     ("retry", "claims"): "runs when somebody asks: nothing of it is held",
 }
 
@@ -107,6 +161,19 @@ def test_wrong_requests_end_with_2_and_a_mend(daemon: Cli) -> None:
         assert document.code == 2
         assert said in document.json["error"]["what"]
         assert document.json["error"]["mend"]
+
+
+def test_giving_up_what_is_not_owned_says_so(daemon: Cli) -> None:
+    said = [daemon("lease", "release").out]
+    until(lambda: daemon("lease", "status", "--json").json["state"] == "available")
+    said.append(daemon("lease", "release").out)
+    daemon("start")
+    daemon("kill")
+    said.append(daemon("lease", "release").out)
+
+    assert "nothing was given up" not in said[0]
+    assert "nobody is seen to own the workspace, it is available: nothing was given up" in said[1]
+    assert "the daemon of this workstation that owned the workspace is gone" in said[2]
 
 
 def test_without_a_daemon_there_is_nothing_to_stop_and_switches_are_kept(cli: Cli) -> None:

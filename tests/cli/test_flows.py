@@ -35,8 +35,21 @@ def test_list_shows_every_flow_and_reports_broken_ones(cli: Cli, ws: WorkspaceFi
 
     assert answer.code == 0
     rows = [line.split() for line in answer.out.splitlines()]
-    assert ["broken", "Broken", "broken"] in rows
-    assert ["claims", "Claims", "Claims", "poll", "every", "30s", "when", "files", "change", "in"] in rows
+    assert ["broken", "Broken", "broken", "not", "deployed"] in rows
+    assert [
+        "claims",
+        "Claims",
+        "Claims",
+        "poll",
+        "every",
+        "30s",
+        "when",
+        "files",
+        "change",
+        "in",
+        "not",
+        "deployed",
+    ] in rows
     assert "broken.py, line 1" in answer.err
 
 
@@ -72,8 +85,8 @@ def test_show_tells_everything_about_a_flow(cli: Cli, ws: WorkspaceFiles) -> Non
 
     assert before.code == 0
     assert "All [red]claims[/red]" in before.out
-    assert "last run  never on this machine" in before.out
-    assert "last run  success" in after.out
+    assert "last run    never on this machine" in before.out
+    assert "last run    success" in after.out
     assert [line.split() for line in before.out.splitlines()[-2:]] == [["Read", "read", "raw"], ["Read", "read", "raw"]]
 
 
@@ -162,6 +175,20 @@ def test_check_says_only_what_is_wrong(cli: Cli, ws: WorkspaceFiles) -> None:
     assert "raises.ipynb, cell 1, line 2" in checked.err
     assert cli("compile", "--check", "claims").code == 0
     assert cli("compile", "--check", "raises").code == 1
+
+
+def test_check_prints_warnings_and_passes(cli: Cli, ws: WorkspaceFiles) -> None:
+    """A warning is no error: 0, with the text."""
+    read = "import duckdb\ncon = duckdb.connect()"
+    ws.notebook(
+        "reads", "from data_engine import Flow", read, "def build():\n    return Flow(group='R').step(lambda c: con)"
+    )
+
+    for name in ((), ("reads",)):
+        checked = cli("compile", "--check", *name)
+        assert checked.code == 0
+        assert "good    reads.ipynb" in checked.out
+        assert "warning: reads.ipynb, cell 2, line 2: duckdb.connect()" in checked.out
 
 
 def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> None:

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from data_engine import Flow, FlowExecutionError, FlowStoppedError, FlowValidationError, Workspace, load_flow
+from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow
+from data_engine.errors import GroupBusyError
 from tests.support import WorkspaceFiles
 
 
@@ -131,7 +132,7 @@ def test_a_preview_stops_before_it_writes_where_a_run_writes(ws: WorkspaceFiles)
             assert running.poll() is None
         flow = load_flow("claims", data_root=ws.root)
 
-        with pytest.raises(FlowStoppedError, match=r"before it wrote to the mirror.*the flow is running"):
+        with pytest.raises(GroupBusyError, match=r"write to the mirror.*the flow is running"):
             flow.preview(use="out")
         assert flow.preview(use="out", force=True) == ws.root / "out/out.txt"
         running.kill()

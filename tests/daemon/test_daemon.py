@@ -87,8 +87,25 @@ def test_a_run_by_hand_is_recorded_and_returned(workspace: Workspace) -> None:
     assert isinstance(run, Run)
     assert (run.flow, run.status, run.cause) == ("manual", "success", None)
     assert [step.status for step in workspace.steps(run.run_id)] == ["success"]
-    with pytest.raises(FlowValidationError, match="Unknown flow: 'nope'"):
-        workspace.run("nope")
+
+
+@pytest.mark.parametrize("name", ["manua", "nope", "scratch", "Untitled3"])
+def test_a_name_of_no_flow_is_refused_as_without_a_daemon(workspace: Workspace, ws: WorkspaceFiles, name: str) -> None:
+    """With the nearest name there is, and with why a module that is there is no flow."""
+    ws.module("scratch", "x = 1")
+    ws.module("Untitled3", "def build():\n    pass")
+    workspace.start_engine()
+    with pytest.raises(FlowValidationError) as direct:
+        workspace.load_flow(name)
+
+    for ask in (workspace.run, workspace.retry, workspace.enable):
+        with pytest.raises(FlowValidationError) as refused:
+            ask(name)
+        assert refused.value.as_dict() == direct.value.as_dict()
+    if name == "manua":
+        assert direct.value.mend == "did you mean manual?"
+        with pytest.raises(FlowValidationError, match=r"did you mean manual\?"):
+            workspace.explain(name)
 
 
 def test_dropped_files_are_run_once_each_and_a_failed_one_is_held(workspace: Workspace, ws: WorkspaceFiles) -> None:
@@ -112,7 +129,8 @@ def test_dropped_files_are_run_once_each_and_a_failed_one_is_held(workspace: Wor
     log = [line.message for line in workspace.log(next(run.run_id for run in runs if "later" in str(run.source)))]
     assert "read 2" in log
 
-    workspace.retry("poll")
+    freed = [workspace.retry("poll", ws.root / "in/later.txt"), workspace.retry("poll", ws.root / "in/broken.txt")]
+    assert freed == [0, 1]
     until(lambda: ended(workspace, "poll", 4))
     ws.source("in/broken.txt", "good now")
     until(lambda: flow_of(workspace, "poll")["last_run"]["status"] == "success")

@@ -15,7 +15,7 @@ from data_engine.engine.plan import Watch
 from data_engine.engine.reasons import Looks
 from data_engine.flow.flow import Flow
 from data_engine.ledger.rows import SourceStates
-from tests.daemon.support import ended, until
+from tests.daemon.support import ended, flow_of, until
 from tests.support import WorkspaceFiles
 
 POLL = """
@@ -75,6 +75,36 @@ def test_what_ran_and_what_is_held_is_told_whether_or_not_anything_looks(
     assert reasons(workspace, ws.root / "in/none.txt") == {"none.txt": "no such"}
     with pytest.raises(FlowValidationError, match=r"neither a flow nor a file of any flow's source"):
         workspace.explain("nope")
+
+
+def test_the_status_counts_what_is_held(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """With an engine, without one, disabled, and without a daemon; a file that is gone or changed is not held."""
+
+    def held() -> tuple[int, str | None]:
+        flow = flow_of(workspace, "poll")
+        return flow["held"], flow["reason"]
+
+    again = "1 file is held: it runs again when it changes, or with `data-engine retry poll`"
+    off = "the engine is off; 1 file is held, and tried again when it is started"
+    ws.source("in/worse.txt", "bad")
+    workspace.start_engine()
+    until(lambda: held()[0] == 2)
+    (ws.root / "in/worse.txt").unlink()
+    until(lambda: held() == (1, again))
+    workspace.disable("poll")
+    until(lambda: held() == (1, "disabled; 1 file is held"))
+    workspace.enable("poll")
+    until(lambda: held() == (1, again))
+    workspace.stop_engine()
+    assert held() == (1, off)
+    workspace.kill()  # what a daemon of this machine owned is not owned elsewhere
+    assert held() == (1, off)
+    workspace.start()
+    until(lambda: workspace.status()["flows"] and held() == (1, off))
+    ws.source("in/bad.txt", "mended")
+    until(lambda: held() == (0, "the engine is off"))
+    workspace.kill()
+    assert held() == (0, "the engine is off")
 
 
 def test_every_file_of_a_large_folder_can_be_asked_for(workspace: Workspace, ws: WorkspaceFiles) -> None:

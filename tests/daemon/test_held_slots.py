@@ -60,7 +60,7 @@ def test_a_slot_that_kills_its_daemon_twice_is_held_until_a_person_frees_it(
     assert flow_of(workspace, "hourly")["next_run_utc"] == rows[0]["next_run_utc"]
     assert [run.status for run in workspace.runs("hourly")] == ["abandoned", "abandoned"]
     ws.source("harmless")
-    workspace.retry("hourly")
+    assert workspace.retry("hourly") == 1
     until(lambda: len(ended(workspace, "hourly", 3)) == 3)
     until(lambda: "next at" in workspace.explain("hourly")[0]["reason"])
     assert workspace.runs("hourly")[0].status == "success"

@@ -35,6 +35,18 @@ def finish(context):
 def build():
     return Flow(group="Poll").watch(mode="poll", source="../in", interval="200ms", settle=0).step(begin).step(finish)
 """
+WRITES = """
+from data_engine import Flow
+
+def write(context):
+    try:
+        context.mirror.root_file("out.txt").write_text("x")
+    except Exception:
+        pass
+
+def build():
+    return Flow(group="Writes").mirror(root="../out").step(lambda context: 1, save_as="one").step(write)
+"""
 HAND = """
 from data_engine import Flow
 
@@ -53,6 +65,7 @@ def team(tmp_path: Path) -> Path:
     (ws.root / "flow_modules" / "example.ipynb").unlink()
     (ws.root / "flow_modules" / "poll.py").write_text(POLL)
     (ws.root / "flow_modules" / "hand.py").write_text(HAND)
+    (ws.root / "flow_modules" / "writes.py").write_text(WRITES)
     (ws.root / "in").mkdir()
     return ws.root
 
@@ -100,10 +113,22 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
     drop(team, "a.txt")
     until(lambda: statuses(anna) == {"a.txt": ["success"]})
 
-    code, refused = ben.command("start")
-    assert code == 3
-    assert "owned by anna" in refused["error"]["what"]
-    assert "lease request" in refused["error"]["mend"]
+    there = "anna owns the workspace, and its engine is on"
+    without_a_daemon = ben.command("status")[1]
+    assert (without_a_daemon["daemon"]["running"], without_a_daemon["lease"]["engine_there"]) == (False, True)
+    assert {flow["name"]: flow["reason"] for flow in without_a_daemon["flows"] if flow["mode"] == "poll"} == {
+        "poll": there
+    }
+    assert ben.command("explain", "poll")[1][0]["reason"] == there
+
+    for refusal in (("start",), ("preview", "writes")):
+        code, refused = ben.command(*refusal)
+        assert (code, "owned by anna" in refused["error"]["what"]) == (3, True)
+        assert refused["error"]["where"]
+        assert "lease request" in refused["error"]["mend"]
+    code, released = ben.command("lease", "release")
+    assert (code, released["said"]) == (0, "anna owns the workspace, not this workstation: nothing was given up")
+    assert ben.command("preview", "writes", "--use", "one") == (0, {"type": "int", "value": 1})
     assert ben.command("reset", "poll", "--yes")[0] == 3
     assert ben.command("start", "--no-engine")[0] == 0
     assert ben.command("reset", "poll", "--yes")[0] == 3
@@ -112,7 +137,7 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
     assert ben.command("disable", "poll")[0] == 3
     until(lambda: statuses(ben) == {"a.txt": ["success"]})
     assert ben.lease["state"] == "owned"
-    assert ben.daemon.get("/explain", subject="poll")["reasons"][0]["reason"] == "anna owns the workspace"
+    assert ben.daemon.get("/explain", subject="poll")["reasons"][0]["reason"] == there
     assert begun(team) == ["a.txt begin", "a.txt finish"]
 
 

@@ -15,9 +15,10 @@ from data_engine import Flow
 from data_engine.engine.file_events import FileEvents
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Due, Rules, Watch
+from data_engine.engine.reasons import Asked
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import SourceStates
-from data_engine.model import RunFinished, RunStarted, SourceKey, StepFinished
+from data_engine.model import RunFinished, RunStarted, SeenSource, SourceKey, StepFinished
 
 
 class Watched:
@@ -208,6 +209,52 @@ def test_a_bad_end_holds_the_file_until_it_changes(watched: Watched, status: str
     assert watched.reasons()["a.csv"].endswith(f"{status}: boom")
     watched.write("a.csv", "mended")
     assert watched.names() == ["a.csv"]
+
+
+@pytest.mark.parametrize("run_as", ["individual", "batch"])
+def test_what_is_held_is_counted_as_it_is_explained(tmp_path: Path, run_as: str) -> None:
+    """Through failures, runs by hand, files that change or go, a retry, and another machine's writes."""
+    watched = Watched(tmp_path / run_as, run_as=run_as)
+    counts = []
+
+    def see() -> None:
+        assert watched.look() == []
+        held = [path for path, reason in watched.reasons().items() if path and reason.startswith("held")]
+        assert watched.lookout.held == len(held)
+        counts.append(len(held))
+
+    def by_hand(name: str, status: str) -> None:
+        seen = watched.lookout._scanner.signature(name)
+        assert seen is not None
+        watched.run(Due(None, Asked(), (SeenSource(watched.watch.key(name), seen),)), status)
+
+    for name in ("a.csv", "b.csv", "c.csv"):
+        watched.write(name)
+    for due in watched.look():
+        watched.run(due, "failed")
+    see()
+    by_hand("a.csv", "success")
+    see()
+    by_hand("a.csv", "failed")
+    see()
+    (watched.root / "c.csv").unlink()
+    see()
+    watched.write("b.csv", "mended")
+    for due in watched.look():
+        watched.run(due)
+    see()
+    watched.lookout.free()
+    for due in watched.look():
+        watched.run(due, "killed")
+    see()
+    by_hand("b.csv", "failed")
+    see()
+    watched.hear = watched.ledger.record  # type: ignore[method-assign]  # in another process
+    by_hand("b.csv", "success")
+    watched.lookout.reload()
+    see()
+
+    assert counts == {"individual": [3, 2, 3, 2, 1, 1, 2, 1], "batch": [3, 2, 3, 2, 0, 0, 1, 0]}[run_as]
 
 
 def test_a_person_who_starts_the_engine_frees_what_is_held_and_its_own_return_does_not(watched: Watched) -> None:

@@ -290,8 +290,9 @@ def test_a_source_inside_the_mirror_is_no_output() -> None:
 
 
 def test_what_blocks_a_whole_flow_is_named() -> None:
+    anna = OwnedElsewhere("anna", is_engine_on=True)
     assert why_blocked("claims", switches={"claims": False}) == Disabled()
-    assert why_blocked("claims", switches={"claims": True}, owner="ws-7") == OwnedElsewhere("ws-7")
+    assert why_blocked("claims", switches={"claims": True}, elsewhere=anna) == anna
     assert why_blocked("claims", switches={}, is_engine_on=False) == EngineOff()
     assert why_blocked("claims", switches={}) is None
 

@@ -9,7 +9,15 @@ from typing import Any, Literal
 import pytest
 
 from data_engine import Flow
-from data_engine.engine.reasons import GroupRun, HeldSlot, NotYet, Unreachable, WaitingForGroup, WaitingForWorker
+from data_engine.engine.reasons import (
+    GroupRun,
+    HeldSlot,
+    NotYet,
+    OwnedElsewhere,
+    Unreachable,
+    WaitingForGroup,
+    WaitingForWorker,
+)
 from data_engine.engine.status import (
     ActiveRun,
     DaemonFacts,
@@ -37,11 +45,12 @@ def entry(mode: Literal["manual", "poll", "schedule"]) -> CatalogEntry:
 
 BROKEN = CatalogEntry("claims", Path("claims.py"), "Claims", error=FlowValidationError("it does not parse"))
 POLL, SCHEDULE, MANUAL = FlowFacts(entry("poll")), FlowFacts(entry("schedule")), FlowFacts(entry("manual"))
+ANNA = OwnedElsewhere("anna", is_engine_on=True)
 WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
 
 
 @pytest.mark.parametrize(
-    ("known", "is_on", "is_running", "owner", "state", "reason"),
+    ("known", "is_on", "is_running", "elsewhere", "state", "reason"),
     [
         pytest.param(POLL, True, False, None, "polling", None, id="a poll flow polls while the engine is on"),
         pytest.param(POLL, False, False, None, "poll ready", "the engine is off", id="else it could"),
@@ -60,7 +69,7 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
         pytest.param(
             FlowFacts(BROKEN), True, False, None, "broken", "it does not parse", id="a broken module says why"
         ),
-        pytest.param(POLL, False, False, "ws-7", "poll ready", "ws-7 owns the workspace", id="the owner is named"),
+        pytest.param(POLL, False, False, ANNA, "poll ready", ANNA.text, id="the owner is named"),
         pytest.param(
             replace(POLL, waiting=WAITING),
             True,
@@ -106,12 +115,48 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
             Unreachable(NOON, "gone").text,
             id="a share that is away",
         ),
+        pytest.param(
+            replace(POLL, held=2),
+            True,
+            False,
+            None,
+            "polling",
+            "2 files are held: they run again when they change, or with `data-engine retry claims`",
+            id="files that failed wait for somebody",
+        ),
+        pytest.param(
+            replace(POLL, held=1),
+            True,
+            True,
+            None,
+            "running",
+            "1 file is held: it runs again when it changes, or with `data-engine retry claims`",
+            id="also while another runs",
+        ),
+        pytest.param(
+            replace(POLL, held=2),
+            False,
+            False,
+            None,
+            "poll ready",
+            "the engine is off; 2 files are held, and tried again when it is started",
+            id="who starts the engine frees them",
+        ),
+        pytest.param(
+            replace(POLL, held=2, is_enabled=False),
+            True,
+            False,
+            None,
+            "disabled",
+            "disabled; 2 files are held",
+            id="nothing frees them while the flow is disabled",
+        ),
     ],
 )
 def test_each_flow_has_a_word_and_a_reason(
-    known: FlowFacts, is_on: bool, is_running: bool, owner: str | None, state: str, reason: str | None
+    known: FlowFacts, is_on: bool, is_running: bool, elsewhere: OwnedElsewhere | None, state: str, reason: str | None
 ) -> None:
-    found = flow_status(known, is_running=is_running, is_engine_on=is_on, owner=owner)
+    found = flow_status(known, is_running=is_running, is_engine_on=is_on, elsewhere=elsewhere)
 
     assert (found["state"], found["reason"]) == (state, reason)
 

@@ -109,17 +109,17 @@ def test_runs_are_counted_from_a_time_on(filled: Ledger) -> None:
     assert filled.count_runs(since_utc=utc_text(9.0)) == 0
 
 
-def test_sources_that_failed_last_are_known_as_held(ledger: Ledger) -> None:
+def test_sources_that_failed_last_are_known(ledger: Ledger) -> None:
     """Until a run of theirs ends well."""
     seen = SeenSource(SourceKey("../in", "a.csv"), Signature(1, 1))
     ledger.record(start("r1", flow="claims", source="/in/a.csv"))
     ledger.record(finish("r1", "failed", seen=(seen,)))
-    held = ledger.held_sources()
+    bad = ledger.not_good()
     ledger.record(start("r2", flow="claims", source="/in/a.csv"))
     ledger.record(finish("r2", seen=(seen,)))
 
-    assert held == [("claims", SourceKey("../in", "a.csv"))]
-    assert ledger.held_sources() == []
+    assert [(state.flow, state.key, state.status) for state in bad] == [("claims", seen.key, "failed")]
+    assert ledger.not_good() == []
 
 
 def test_data_version_moves_with_the_writes_of_others_only(ledger: Ledger, path: Path) -> None:

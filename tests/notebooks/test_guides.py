@@ -135,7 +135,7 @@ def test_sharing_a_workspace_shows_what_its_text_says(run_guide: Any) -> None:
 
     assert "anna: owned by this workstation\n" in _printed(cells["own"])
     assert "owned by anna - exit code 3\n" in _printed(cells["own"])
-    assert "[('monday.csv', 'success')]\nanna owns the workspace\n" in _printed(cells["observe"])
+    assert "[('monday.csv', 'success')]\nanna owns the workspace, and its engine is on\n" in _printed(cells["observe"])
     assert "anna: owned by this workstation, control requested by ben\n" in _printed(cells["hand-over"])
     assert "ben:  owned by this workstation\n" in _printed(cells["hand-over"])
     both = "[('monday.csv', 'success'), ('tuesday.csv', 'success')]"

@@ -37,6 +37,7 @@ def flow(name: str = "claims", **changes: Any) -> dict[str, Any]:
         "reason": None,
         "deployment": "as deployed",
         "edit": None,
+        "held": 0,
         "next_run_utc": None,
         "last_run": None,
         "error": None,
@@ -283,6 +284,7 @@ def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
         (leased("mine", owner=ME), "This workstation has control"),
         (leased("mine", owner=ME, requested_by=ANN), "This workstation has control · ann-pc asks for it"),
         (leased("owned"), "ann-pc has control"),
+        (leased("owned", engine_there=True), "ann-pc has control, its engine is on"),
         (leased("owned", takeover_in_s=41.6), "ann-pc has control"),
         (leased("owned", takeover_in_s=41.6, is_overdue=True), "ann-pc has control · takeover available in 42 s"),
         (
@@ -358,12 +360,14 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
     found = status(flow(), lease=leased("mine", owner=ME, requested_by=ANN))
     found["lease"] |= {"trouble": "the drive is away", "lost_to": ANN}
     found["trouble"] = {"what": "the modules cannot be described", "where": None, "mend": "see the log"}
+    found["warnings"] = ['unknown setting "quite"']
 
     notices = render(found, problem="The daemon does not answer").notices
 
     assert [(notice.tone, notice.text, notice.mend) for notice in notices] == [
         ("warn", "The daemon does not answer", None),
         ("bad", "the modules cannot be described", "see the log"),
+        ("warn", 'unknown setting "quite"', None),
         ("bad", "the drive is away", "check whether the shared drive is connected"),
         ("warn", "ann-pc has taken this workspace over", None),
     ]
