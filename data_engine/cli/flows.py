@@ -114,9 +114,6 @@ def _say_flow(
     for step in steps:
         shown.add_row(step["label"], step["function"], step["use"] or "", step["save_as"] or "")
     say(shown)
-    for warning in entry.warnings:
-        say("")
-        say(f"warning: {warning}", style="yellow")
     if last is not None and last.error:
         say("")
         say(f"the last run's error: {last.error}", style=status_style(last.status))

@@ -110,16 +110,6 @@ def load_module(ws: Workspace, name: str) -> LoadedModule:
     return loaded
 
 
-def say_settings_warnings(ws: Workspace) -> None:
-    """Tell of settings nobody reads, before something runs by them.
-
-    Raises:
-        SettingsError: the file holds something it cannot mean.
-    """
-    for warning in ws.settings().warnings:
-        complain(f"warning: {warning}", style="yellow")
-
-
 def say_settings(ws: Workspace) -> None:
     """Tell of settings nobody reads, or that cannot be used, where nothing is run by them."""
     error = ws.home.settings_error()

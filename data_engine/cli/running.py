@@ -18,7 +18,7 @@ from data_engine.cli.options import (
     in_flow_modules,
     load_module,
     read_params,
-    say_settings_warnings,
+    say_settings,
     source_from_shell,
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
@@ -78,7 +78,8 @@ def run(
             mend="name the flow: data-engine run --once NAME --source PATH",
         )
     ws = chosen_workspace(ctx)
-    say_settings_warnings(ws)
+    ws.settings()  # nothing runs by settings that cannot be used
+    say_settings(ws)
     params = read_params(param)
     source = source_from_shell(source)
     report = Report(quiet=as_json, keep_ids=True)

@@ -5,7 +5,6 @@ With an engine that is on they are those its last look was decided by; without o
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -25,6 +24,7 @@ from data_engine.engine.reasons import (
     WaitsForSettling,
 )
 from data_engine.errors import FlowValidationError
+from data_engine.flow.spelling import nearest
 from data_engine.model import utc_text
 
 MOST_ROWS = 1000
@@ -98,8 +98,8 @@ def flows_of_file(path: Path, watches: Mapping[str, Watch | None]) -> Iterator[t
 
 def nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
     """The error for what is neither a flow nor a file of one."""
-    near = difflib.get_close_matches(subject, flows, n=1)
-    meant = f"did you mean {near[0]}? Else " if near else ""
+    near = nearest(subject, flows)
+    meant = f"did you mean {near}? Else " if near else ""
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source",
         where="explain",

@@ -15,6 +15,7 @@ from typing import Any
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import title_words
+from data_engine.flow.spelling import nearest
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.load import FlowModules
@@ -175,16 +176,14 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, mend: str |
         >>> unknown_flow("clams", Path("flow_modules"), ["claims", "parts"]).mend
         'did you mean claims?'
     """
-    import difflib
-
     known = ", ".join(sorted(flows))
     available = f" Available flow modules: {known}." if known else ""
-    near = difflib.get_close_matches(Path(name).stem, flows, n=1)
+    near = nearest(Path(name).stem, flows)
     return FlowValidationError(
         f"Flow module '{name}' is not available in {folder}.{available}",
         where=str(folder),
         mend=mend
-        or (f"did you mean {near[0]}?" if near else None)
+        or (f"did you mean {near}?" if near else None)
         or "check the spelling; a flow is a notebook or .py file there that defines build()",
     )
 
