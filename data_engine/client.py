@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -297,18 +298,27 @@ class Workspace:
         Whom they wait for is said on standard error.
 
         Raises:
-            WorkspaceError: the daemon ended before one of them began.
+            WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
         """
         said: set[str] = set()
         pending, timeout_s = list(run_ids), _QUIET_S
+        silent_since_s = None
         while pending:
             try:
                 daemon = self._running_daemon()
                 body = {"run_ids": pending, "timeout_s": timeout_s}
                 answer = daemon.post("/wait", body, timeout_s=_LONG_S)
-            except WorkspaceError:  # no daemon answers any more
-                self._require_they_ended(pending)
-                break
+            except WorkspaceError:
+                from data_engine.daemon.start import wait_until_gone
+
+                if wait_until_gone(self.home, _LOOK_AGAIN_S):
+                    self._require_they_ended(pending)
+                    break
+                silent_since_s = silent_since_s or time.monotonic()
+                if time.monotonic() - silent_since_s > _DYING_S:
+                    raise
+                continue
+            silent_since_s = None
             pending, why = answer["pending"], answer["why"]
             if why is not None and why not in said:
                 said.add(why)
@@ -317,9 +327,14 @@ class Workspace:
         return Listing(self.run_record(run_id) for run_id in run_ids)
 
     def _require_they_ended(self, run_ids: Sequence[str]) -> None:
-        ledger = self.home.ledger()
-        ledger.recover()
-        lost = [run_id for run_id in run_ids if (run := ledger.run(run_id)) is None or run.status == "started"]
+        ledger, until_s = self.home.ledger(), time.monotonic() + _DYING_S
+        while True:
+            ledger.recover()
+            runs = {run_id: ledger.run(run_id) for run_id in run_ids}
+            if not any(run and run.status == "started" for run in runs.values()) or time.monotonic() > until_s:
+                break
+            time.sleep(_LOOK_AGAIN_S)  # a process that dies lets go of one lock after the other
+        lost = [run_id for run_id, run in runs.items() if run is None or run.status == "started"]
         if lost:
             raise WorkspaceError(
                 f"the daemon ended before {len(lost)} of the runs began: what was asked for by hand is not kept",
@@ -620,6 +635,7 @@ class Workspace:
 
 _LONG_S = 60.0
 _QUIET_S = 1.0
+_DYING_S, _LOOK_AGAIN_S = 5.0, 0.05
 _WAIT_S = 20.0
 _daemons: dict[Path, DaemonClient] = {}
 

@@ -31,6 +31,17 @@ if sys.platform == "win32":
 
     def _unlock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+    def _look(descriptor: int) -> None:
+        # There is no lock to share: whoever else looks right now is gone in a moment, a holder is not.
+        for pause_s in (0.01, 0.03, 0):
+            try:
+                _lock(descriptor)
+                break
+            except OSError:
+                if not pause_s:
+                    raise
+                time.sleep(pause_s)
 else:
     import fcntl
 
@@ -39,6 +50,9 @@ else:
 
     def _unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _look(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 _LONGEST_PAUSE_S = 0.05
@@ -76,7 +90,25 @@ class OsLock:
         Raises:
             LedgerError: the lock file cannot be made.
         """
-        return self._take(os.O_CREAT)
+        with _gate:
+            if self._descriptor is not None:
+                return False
+            try:
+                descriptor = self._open()
+            except OSError as error:
+                raise LedgerError(
+                    f"the lock file cannot be opened: {error.strerror or error}",
+                    where=str(self.path),
+                    mend="make its folder writable for this user",
+                ) from error
+            try:
+                _lock(descriptor)
+            except OSError:
+                os.close(descriptor)
+                return False
+            self._descriptor = descriptor
+            _held.add(self)
+            return True
 
     def wait(self, waiting: Callable[[], None] | None = None, timeout_s: float | None = None) -> bool:
         """Take the lock, waiting until it is free; False when it was not within `timeout_s`.
@@ -108,35 +140,12 @@ class OsLock:
                 _unlock(descriptor)
             os.close(descriptor)
 
-    def _take(self, flags: int) -> bool:
-        with _gate:
-            if self._descriptor is not None:
-                return False
-            try:
-                descriptor = self._open(flags)
-            except OSError as error:
-                raise LedgerError(
-                    f"the lock file cannot be opened: {error.strerror or error}",
-                    where=str(self.path),
-                    mend="make its folder writable for this user",
-                ) from error
-            try:
-                _lock(descriptor)
-            except OSError:
-                os.close(descriptor)
-                return False
-            self._descriptor = descriptor
-            _held.add(self)
-            return True
-
-    def _open(self, flags: int) -> int:
+    def _open(self) -> int:
         try:
-            return os.open(self.path, os.O_RDWR | flags)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
-            if not flags & os.O_CREAT:
-                raise
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self.path, os.O_RDWR | flags)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT)
 
 
 class RunnerLock(OsLock):
@@ -159,16 +168,25 @@ class RunnerLock(OsLock):
 
 
 def is_runner_gone(folder: Path, runner_id: str) -> bool:
-    """Whether nobody holds the runner's lock any more. A missing file counts as gone; one that cannot be opened does not."""
-    lock = RunnerLock(folder, runner_id)
-    if not lock.path.exists():
-        return True
-    try:
-        is_free = lock._take(0)
-    except LedgerError:
-        return not lock.path.exists()
-    OsLock.release(lock)
-    return is_free
+    """Whether nobody holds the runner's lock any more. A missing file counts as gone; one that cannot be opened does not.
+
+    Any number of processes may ask at once.
+    """
+    path = RunnerLock(folder, runner_id).path
+    with _gate:  # a child forked now would keep the descriptor
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except OSError:
+            return not path.exists()
+        try:
+            _look(descriptor)
+        except OSError:
+            return False
+        else:
+            _unlock(descriptor)
+            return True
+        finally:
+            os.close(descriptor)
 
 
 class GroupLock(OsLock):

@@ -125,14 +125,37 @@ def use(
 
 
 def fork(path: FolderPath, as_json: AsJson = False) -> int:
-    """Let a copy start without history. It gets an identity of its own."""
+    """Let a copy start without history. It gets an identity of its own. Refused while somebody works in it."""
     from data_engine.workspace.identity import fork_identity
     from data_engine.workspace.select import select_workspace
 
     layout = select_workspace(path)
+    _require_nobody_works_in(layout)
     identity = fork_identity(layout)
     if as_json:
         print_json({"workspace_id": layout.workspace_id, "workspace_root": layout.root, "identity": identity})
     else:
         say(f"{layout.root} has its own identity now ({identity}) and starts without history.")
     return 0
+
+
+def _require_nobody_works_in(layout: WorkspaceLayout) -> None:
+    from contextlib import suppress
+
+    from data_engine.daemon.endpoint import read_endpoint
+    from data_engine.lease.glance import refuse_owned_elsewhere
+    from data_engine.workspace.identity import layouts_seen_at, original_identity
+
+    for local in layouts_seen_at(layout.root):
+        daemon = read_endpoint(local)
+        if daemon is not None and daemon.is_alive() and daemon.workspace_root == str(layout.root):
+            raise WorkspaceError(
+                f"this machine's daemon (pid {daemon.pid}) works in {layout.root}: its history would stay behind",
+                where="data-engine workspace fork",
+                mend=f"fork the copy, not this one; or end the daemon first: data-engine --workspace {layout.root} kill",
+            )
+    with suppress(
+        WorkspaceError
+    ):  # a damaged identity is a reason to fork; what a copy says of its owner is not its own
+        if (identity := original_identity(layout)) is not None:
+            refuse_owned_elsewhere(layout.workspace_state_dir, identity, what="a fork")

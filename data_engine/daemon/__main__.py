@@ -47,6 +47,9 @@ _GONE_S = 86400.0
 _GONE_IDLE_S = 60.0
 _HERE, _GONE, _OTHER = "is there", "is gone", "is another workspace now"
 
+_LOOKERS_S = 0.5
+"""Whoever only looks whether a daemon is there holds its lock for a moment."""
+
 log = logging.getLogger("data_engine.daemon")
 
 
@@ -58,7 +61,7 @@ def main() -> int:
     where = home(Path(sys.argv[1]))
     where.local.runtime_dir.mkdir(parents=True, exist_ok=True)
     lock = OsLock(where.local.daemon_lock_path)
-    if not lock.try_acquire():
+    if not lock.wait(timeout_s=_LOOKERS_S):
         return 0
     os.chdir(where.local.runtime_dir)
     _log_to(where.local.daemon_log_path)

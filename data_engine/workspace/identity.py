@@ -103,6 +103,16 @@ def keep_identity(layout: WorkspaceLayout, identity: str) -> bool:
     return record is None or record.identity == identity
 
 
+def original_identity(layout: WorkspaceLayout) -> str | None:
+    """The identity of a workspace that was made in this very folder; None for one without an identity, and for a copy.
+
+    Raises:
+        WorkspaceError: the identity file is damaged.
+    """
+    record = _read(layout)
+    return record.identity if record is not None and _was_made_in(layout, record) else None
+
+
 def fork_identity(layout: WorkspaceLayout) -> str:
     """A new identity for the workspace, which then starts without history.
 

@@ -45,6 +45,17 @@ def daemon(cli: Cli, ws: WorkspaceFiles) -> Iterator[Cli]:
     Workspace(ws.root).kill()
 
 
+def test_a_workspace_that_a_daemon_works_in_is_not_forked(daemon: Cli, ws: WorkspaceFiles) -> None:
+    daemon("run", "parts")
+
+    refused = daemon("workspace", "fork", ws.root)
+
+    assert (refused.code, f"--workspace {ws.root} kill" in refused.err) == (2, True)
+    assert [run["flow"] for run in daemon("runs", "--json").json] == ["parts"]
+    daemon("kill")
+    assert daemon("workspace", "fork", ws.root).code == 0
+
+
 def test_start_status_stop(daemon: Cli) -> None:
     status = daemon("status", "--json").json
     assert status["daemon"]["running"] is True

@@ -101,10 +101,10 @@ def test_a_daemon_that_dies_under_who_waits_is_said(workspace: Workspace, proces
     assert waiting.stderr is not None
     waiting.stderr.readline()
     os.kill(workspace.status()["daemon"]["pid"], signal.SIGKILL)
-    (out, _), (_, err) = running.communicate(timeout=30), waiting.communicate(timeout=30)
+    (out, said), (_, err) = running.communicate(timeout=30), waiting.communicate(timeout=30)
 
     assert (running.returncode, waiting.returncode) == (1, 1)
-    assert out.decode().startswith("abandoned slow")
+    assert out.decode().startswith("abandoned slow"), said.decode()
     assert "the daemon ended before 1 of the runs began" in err.decode()
     assert "mend:" in err.decode()
 

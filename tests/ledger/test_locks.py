@@ -140,6 +140,16 @@ def test_a_runner_is_gone_when_its_process_is(tmp_path: Path) -> None:
     assert not (tmp_path / "here.lock").exists()
 
 
+def test_a_runner_is_gone_for_all_who_ask_at_once(tmp_path: Path) -> None:
+    RunnerLock(tmp_path, "r").path.touch()
+    asks = "import sys\nfrom pathlib import Path\nfrom data_engine.locks import is_runner_gone\n"
+    asks += "print(all([is_runner_gone(Path(sys.argv[1]), 'r') for _ in range(20_000)]))"
+    command = [sys.executable, "-c", asks, str(tmp_path)]
+    askers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+
+    assert [asker.communicate(timeout=60)[0] for asker in askers] == ["True\n"] * 3
+
+
 @needs_fork
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_holds_nothing(tmp_path: Path) -> None:
