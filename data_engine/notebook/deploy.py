@@ -407,7 +407,7 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
     A module that imports by computed names counts with every `.py` file.
     """
     imports = {name: imported_files(data, name, contents) for name, data in contents.items() if name.endswith(".py")}
-    digests = {}
+    digests: dict[str, str] = {}
     for name, data in contents.items():
         if "/" in name:
             continue
@@ -419,10 +419,12 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
             for file in (set(imports) if wanted is None else wanted) - reached:
                 reached.add(file)
                 waiting.append(imports[file])
-        digest = hashlib.sha256(name.encode() + b"\0" + code)
+        stem = Path(name).stem
+        other = digests.get(stem, "")  # two files of one stem are one broken module, which is none of the two
+        digest = hashlib.sha256(other.encode() + name.encode() + b"\0" + code)
         for file in sorted(reached):
             digest.update(b"\0" + file.encode() + b"\0" + hashlib.sha256(contents[file]).digest())
-        digests[Path(name).stem] = digest.hexdigest()
+        digests[stem] = digest.hexdigest()
     return digests
 
 

@@ -55,6 +55,24 @@ def test_an_edit_changes_nothing_in_production_until_it_is_deployed(ws: Workspac
     assert workspace.deployment("claims") == "as deployed"
 
 
+@pytest.mark.parametrize("first", [".py", ".ipynb"])
+def test_a_second_file_of_one_name_is_an_edit_that_cannot_be_deployed(ws: WorkspaceFiles, first: str) -> None:
+    """Whichever of the two is deployed."""
+    workspace = Workspace(ws.root)
+    source = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(lambda context: 1)"
+    files = {".py": lambda: ws.module("parts", source), ".ipynb": lambda: ws.notebook("parts", source)}
+    files.pop(first)()
+    workspace.deploy()
+
+    for second in files.values():
+        second()
+
+    assert workspace.deployment("parts").startswith("edited, not deployed")
+    (entry,) = [entry for entry in workspace.deploy() if entry.name == "parts"]
+    assert "exists twice" in str(entry.error)
+    assert workspace.deployment("parts").startswith("edited, not deployed")
+
+
 def test_a_broken_edit_leaves_the_flow_on_its_last_good_deployment(ws: WorkspaceFiles, workspace: Workspace) -> None:
     workspace.deploy()
     write(ws, "1 +")
