@@ -124,8 +124,8 @@ def _rows(lookout: Lookout, path: str | None, why_of: Callable[[str, Verdict], R
     flow, root = lookout.watch.flow, lookout.root
     found = list(lookout.verdicts(path))
     if not found:
-        text = NoFiles().text if path is None else "no such file was seen"
-        return [reason_row(flow, str(root / (path or "")), text)]
+        why = NoFiles() if path is None else lookout.why_not_there(path)
+        return [reason_row(flow, str(root / (path or "")), why.text)]
     found.sort(key=lambda verdict: isinstance(verdict.why, (Done, OwnOutput)))  # what somebody may wait for comes first
     rows = []
     for verdict in found[:MOST_ROWS]:

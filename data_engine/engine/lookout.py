@@ -32,7 +32,17 @@ from data_engine.engine.plan import (
     matches,
     state_after,
 )
-from data_engine.engine.reasons import Done, Held, Looks, NeedsHash, RetryLater, Running, Settling, Unreachable
+from data_engine.engine.reasons import (
+    Done,
+    Held,
+    Looks,
+    NeedsHash,
+    NotThere,
+    RetryLater,
+    Running,
+    Settling,
+    Unreachable,
+)
 from data_engine.engine.scanner import Scan, Scanner
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
@@ -225,6 +235,11 @@ class Lookout:
         if self._is_batch and self._scanner.signature("") is None:
             key = self.watch.key("")
             yield NotDue(key, Running()) if key in self._handed else judge_batch(key, verdicts, self._seen_of_all())
+
+    def why_not_there(self, path: str) -> NotThere:
+        """What is known of the file at `path` inside the root, of which there is no verdict."""
+        known = self._states.get(self._key(path))
+        return NotThere() if known is None else NotThere(known.status, known.last_run_id, known.last_at_utc)
 
     def close(self) -> None:
         """Watch no longer."""

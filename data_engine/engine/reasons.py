@@ -117,6 +117,28 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class NotThere:
+    """No such file was seen; how its last run ended, when there was one.
+
+    Example:
+        >>> NotThere().text, NotThere("success", "1f3c9d2e7a41", "2026-01-05T06:30:00+00:00").text[:45]
+        ('no such file was seen', 'not there any more; its last run: success, at')
+    """
+
+    status: str | None = None
+    run_id: str | None = None
+    at_utc: str | None = None
+
+    @property
+    def text(self) -> str:
+        if self.status is None:
+            return "no such file was seen"
+        return (
+            f"not there any more; its last run: {self.status}, at {_shown(self.at_utc)}, run {(self.run_id or '?')[:8]}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settling:
     """The source has not been seen unchanged for long enough; `left_s` seconds are left."""
 
@@ -401,6 +423,7 @@ class WaitingForWorker:
 WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
 WhyNot: TypeAlias = (
     Done
+    | NotThere
     | Settling
     | WaitsForSettling
     | NeedsHash

@@ -73,6 +73,9 @@ def test_what_ran_and_what_is_held_is_told_whether_or_not_anything_looks(
     assert reasons(workspace, ws.root / "in/bad.txt") == {"bad.txt": "held since"}
     assert reasons(workspace, ws.root / "in/list.csv") == {"list.csv": "extension not"}
     assert reasons(workspace, ws.root / "in/none.txt") == {"none.txt": "no such"}
+    (ws.root / "in/new.txt").unlink()
+    (gone,) = workspace.explain(ws.root / "in/new.txt")
+    assert gone.reason.startswith("not there any more; its last run: success, at 20")
     with pytest.raises(FlowValidationError, match=r"neither a flow nor a file of any flow's source"):
         workspace.explain("nope")
 
