@@ -88,18 +88,24 @@ class FlowModules:
         """
         with _loading:
             path = self.authored(path)
-            name = path.stem
-            full_name = f"{self.package}.{name}"
-            sys.modules.pop(full_name, None)
             try:
-                with module_folder(self.folder):
-                    module = self._execute(full_name, path, data)
-            except (Exception, SystemExit) as error:
-                raise _placed(error, name, "import", path)  # noqa: B904 - it has its cause
-            description = _description(module, name)
-            flow = self._build(module, name)
-            warnings = (*getattr(module, "__data_engine_warnings__", ()), *_unsaved_names(flow))
-            return LoadedModule(name, path, description, flow, warnings)
+                return self._load(path, data)
+            except KeyboardInterrupt as error:  # of many modules, the one that does not end
+                raise KeyboardInterrupt(f"interrupted while {path} was loaded") from error
+
+    def _load(self, path: Path, data: bytes) -> LoadedModule:
+        name = path.stem
+        full_name = f"{self.package}.{name}"
+        sys.modules.pop(full_name, None)
+        try:
+            with module_folder(self.folder):
+                module = self._execute(full_name, path, data)
+        except (Exception, SystemExit) as error:
+            raise _placed(error, name, "import", path)  # noqa: B904 - it has its cause
+        description = _description(module, name)
+        flow = self._build(module, name)
+        warnings = (*getattr(module, "__data_engine_warnings__", ()), *_unsaved_names(flow))
+        return LoadedModule(name, path, description, flow, warnings)
 
     def refresh(self) -> str:
         """Forget imported helpers and sibling modules when the content of any changed on disk; a digest of them all."""

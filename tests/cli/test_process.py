@@ -119,6 +119,22 @@ def test_ctrl_c_ends_with_130_and_the_run_is_recorded(process: Process, ws: Work
     assert [run.status for run in Workspace(ws.root).runs("slow")] == ["stopped"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("command", ["list", "compile --check", "status"])
+def test_ctrl_c_names_the_module_that_does_not_end_to_load(process: Process, ws: WorkspaceFiles, command: str) -> None:
+    good = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(print)"
+    ws.module("a_good_one", good)
+    ws.module("hangs", "import sys, time\nprint('begun', file=sys.stderr, flush=True)\ntime.sleep(600)\n" + good)
+    asked = process(*command.split())
+    assert asked.stderr is not None
+    assert asked.stderr.readline() == b"begun\n"
+    asked.send_signal(signal.SIGINT)
+    err = asked.communicate()[1].decode()
+
+    assert (asked.returncode, "Traceback" in err) == (130, False)
+    assert f"interrupted while {ws.modules / 'hangs.py'} was loaded" in err
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize(
     ("variables", "is_coloured"),
