@@ -488,7 +488,8 @@ class Workspace:
         return Facts(facts(lease_facts(self._glance())))
 
     def _glance(self) -> LeaseStatus:
-        return glance(self.layout.workspace_state_dir, self.home.local.identity)
+        local = self.home.local
+        return glance(self.layout.workspace_state_dir, local.identity, state_root=local.state_root)
 
     def request_control(self) -> Facts:
         """Ask the owner for the workspace: this machine's daemon (started if need be) owns it once the owner agrees.

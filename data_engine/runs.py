@@ -213,7 +213,11 @@ def show(flow: Flow) -> Any:
 
 def _refuse_owned_elsewhere(where: Home, what: str) -> None:
     refuse_owned_elsewhere(
-        where.layout.workspace_state_dir, where.local.identity, what=what, or_else="give run_once() or run() force=True"
+        where.layout.workspace_state_dir,
+        where.local.identity,
+        what=what,
+        or_else="give run_once() or run() force=True",
+        state_root=where.local.state_root,
     )
 
 

@@ -13,15 +13,16 @@ from data_engine.lease.status import LeaseStatus, status_of
 from data_engine.workspace.machine import machine_id
 
 
-def glance(workspace_state_dir: Path, identity: str) -> LeaseStatus:
+def glance(workspace_state_dir: Path, identity: str, *, state_root: Path | None = None) -> LeaseStatus:
     """The ownership as one look shows it: how long the owner has been silent takes longer to see, and is None.
 
-    `identity` is the workspace's. A daemon of this machine that owns it shows as `mine`.
+    `identity` is the workspace's, `state_root` this machine's for who knows it already. A daemon of this machine that owns it
+    shows as `mine`.
 
     Raises:
         WorkspaceError: this machine's name cannot be kept.
     """
-    me = Identity(machine_id(), daemon_id="")
+    me = Identity(machine_id(state_root), daemon_id="")
     observer = Observer(
         OsFolder(workspace_state_dir), me, workspace=identity, limits=Limits(), holds_lock=lambda: False
     )
@@ -32,15 +33,18 @@ def glance(workspace_state_dir: Path, identity: str) -> LeaseStatus:
     return status
 
 
-def refuse_owned_elsewhere(workspace_state_dir: Path, identity: str, *, what: str, or_else: str = "") -> None:
+def refuse_owned_elsewhere(
+    workspace_state_dir: Path, identity: str, *, what: str, or_else: str = "", state_root: Path | None = None
+) -> None:
     """Return when no other workstation owns the workspace, as far as one look can tell.
 
-    `what` is what must not be done then, such as "run_once()"; `or_else` is one more mend, such as "give force=True".
+    `what` is what must not be done then, such as "run_once()"; `or_else` is one more mend, such as "give force=True"; the
+    rest is as for `glance`.
 
     Raises:
         OwnedElsewhereError: another workstation owns it.
     """
-    status = glance(workspace_state_dir, identity)
+    status = glance(workspace_state_dir, identity, state_root=state_root)
     if status.owner is None or status.is_mine:
         return
     raise OwnedElsewhereError(

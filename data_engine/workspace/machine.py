@@ -61,15 +61,17 @@ def state_root() -> Path:
     return base / host_folder_name(socket.gethostname())
 
 
-def machine_id() -> str:
+def machine_id(root: Path | None = None) -> str:
     """DATA_ENGINE_MACHINE_ID, else a name made once per state root: a new state root is a new machine.
+
+    `root` is the state root, for who knows it already.
 
     Raises:
         WorkspaceError: the name cannot be kept, or what was kept is not a name.
     """
     if named := os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip():
         return _checked_machine_id(named, where="DATA_ENGINE_MACHINE_ID")
-    path = state_root() / "machine_id"
+    path = (root or state_root()) / "machine_id"
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
