@@ -12,6 +12,8 @@ from data_engine.errors import LedgerError
 
 _CHECKPOINT_PAGES = 4000
 """A commit that moves the log into the file waits for the disk: once in 16 MB, not in 4."""
+_CACHE_KIB = 1024
+"""Half of SQLite's own, of every process that has the history open; nothing measured got slower by it."""
 
 _CAUSES = (
     ("SQLITE_FULL", "the disk is full", "free some space on that drive"),
@@ -35,6 +37,7 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
         _enter_wal(connection, busy_timeout_s)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except BaseException:
         connection.close()
         raise
