@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from data_engine.helpers.duckdb.connection import Wait
+    from data_engine.helpers.duckdb.connection import Database, Wait
 
     Parameters = Sequence[Any] | Mapping[str, Any] | None
 
@@ -151,15 +151,16 @@ def read_rows_by_values(
             raise _no_column(target, existing, [name], "column")
         selected = _selected(target, existing, wanted)
         _, values = register(database, lookup, arrow, name=_LOOKUP)
-        value, condition = "k.value", ""
-        if values.kind != existing[own]:
-            condition = f" WHERE {kept_by('k.value', values.kind, existing[own])}"
-            value = f"TRY_CAST(k.value AS {existing[own]})"
+        looked_up = _LOOKUP
+        if values.kind != existing[own]:  # then several of the values may be one in the table
+            looked_up = (
+                f"(SELECT TRY_CAST(k.value AS {existing[own]}) AS value, min(k.position) AS position FROM {_LOOKUP} AS k"
+                f" WHERE {kept_by('k.value', values.kind, existing[own])} GROUP BY ALL)"
+            )
         # Only tables have row numbers; a view's rows of one value come as they come.
-        order = "k.position, d.rowid" if _is_table(database.execute, target) else "k.position"
+        order = "k.position, d.rowid" if _has_row_numbers(database, target) else "k.position"
         return database.frame(
-            f"SELECT {selected} FROM {target.sql} AS d"
-            f" JOIN (SELECT {value} AS value, min(k.position) AS position FROM {_LOOKUP} AS k{condition} GROUP BY ALL) AS k"
+            f"SELECT {selected} FROM {target.sql} AS d JOIN {looked_up} AS k"
             f" ON d.{quoted(own)} IS NOT DISTINCT FROM k.value ORDER BY {order}"
         )
 
@@ -186,9 +187,14 @@ def _lookup(is_in: object) -> pl.DataFrame:
     return values.unique(maintain_order=True).to_frame().with_row_index("position")
 
 
-def _is_table(execute: Any, table: Table) -> bool:
-    rows = execute("SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = current_database()")
-    return all(find(table.name, [name]) is None or find(table.schema, [schema]) is None for schema, name in rows)
+def _has_row_numbers(database: Database, table: Table) -> bool:
+    import duckdb
+
+    try:
+        database.conn.sql(f"SELECT rowid FROM {table.sql} LIMIT 0")
+    except duckdb.BinderException:
+        return False
+    return True
 
 
 def _selected(table: Table, existing: dict[str, str], wanted: list[str]) -> str:
