@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds
-from data_engine.engine.reasons import ByHand, Disabled, EngineOff
+from data_engine.engine.reasons import ByHand, Disabled, EngineOff, held_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
@@ -162,7 +162,7 @@ def _flow_row(flow: Mapping[str, Any]) -> tuple[Cell, ...]:
         _to_minute(flow["next_run_utc"]),
         mark_of(last["status"]) if last else "",
         Faint(_to_minute(last["started_at_utc"])) if last else "",
-        "; ".join(filter(None, [reason, flow.get("edit")])),
+        "; ".join(filter(None, [reason, held_words(flow["name"], flow["held"], flow["reason"]), flow.get("edit")])),
     )
 
 

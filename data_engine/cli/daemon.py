@@ -17,7 +17,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.outcome import Failed
 from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, status_style, table
-from data_engine.engine.reasons import freed_words
+from data_engine.engine.reasons import freed_words, held_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.lease.status import lease_lines
 
@@ -219,7 +219,8 @@ def _tell_status(ws: Workspace, as_json: bool) -> int:
     for flow in found["flows"]:
         last = flow["last_run"]
         ended = "" if last is None else f"{last['status']}, {local_time(last['started_at_utc'])}"
-        note = "; ".join(filter(None, [flow["edit"], flow["reason"]]))
+        held = held_words(flow["name"], flow["held"], flow["reason"])
+        note = "; ".join(filter(None, [flow["edit"], flow["reason"], held]))
         row = (flow["name"], flow["group"] or "", flow["state"], local_time(flow["next_run_utc"]), ended, note)
         shown.add_row(*row, style="red" if flow["state"] == "broken" else "")
     say(shown)

@@ -185,32 +185,6 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldFiles:
-    """So many files of a poll flow are held, `beside` what there is to say of the flow as a whole.
-
-    Example:
-        >>> HeldFiles("claims", 1).text
-        '1 file is held: it runs again when it changes, or with `data-engine retry claims`'
-        >>> HeldFiles("claims", 2, EngineOff()).text
-        'the engine is off; 2 files are held, and tried again when it is started'
-    """
-
-    flow: str
-    count: int
-    beside: Reason | None = None
-
-    @property
-    def text(self) -> str:
-        is_one = self.count == 1
-        held = "1 file is held" if is_one else f"{self.count:,} files are held"
-        if self.beside is None:
-            again = "it runs again when it changes" if is_one else "they run again when they change"
-            return f"{held}: {again}, or with `data-engine retry {self.flow}`"
-        more = ", and tried again when it is started" if isinstance(self.beside, EngineOff) else ""
-        return f"{self.beside.text}; {held}{more}"
-
-
-@dataclass(frozen=True, slots=True)
 class HeldSlot:
     """The runs of a wall-clock slot were abandoned twice; it counts as served until somebody tries it again."""
 
@@ -444,10 +418,27 @@ WhyNot: TypeAlias = (
     | EngineOff
     | WaitingForGroup
     | WaitingForWorker
-    | HeldFiles
     | HeldSlot
 )
 Reason: TypeAlias = WhyDue | WhyNot
+
+
+def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
+    """That so many files of a flow are held, and how they run again; None for none. `beside` is the reason told of the flow.
+
+    Example:
+        >>> held_words("claims", 1)
+        '1 file is held: it runs again when it changes, or with `data-engine retry claims`'
+        >>> held_words("claims", 2, EngineOff().text), held_words("claims", 0)
+        ('2 files are held, and tried again when the engine is started', None)
+    """
+    if not count:
+        return None
+    held = "1 file is held" if count == 1 else f"{count:,} files are held"
+    if beside is None:
+        again = "it runs again when it changes" if count == 1 else "they run again when they change"
+        return f"{held}: {again}, or with `data-engine retry {flow}`"
+    return f"{held}, and tried again when the engine is started" if beside == EngineOff().text else held
 
 
 def freed_words(count: int) -> str:

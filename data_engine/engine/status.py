@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_engine.engine.plan import why_blocked
-from data_engine.engine.reasons import ByHand, HeldFiles, OwnedElsewhere, Reason, WaitingForGroup, WaitingForWorker
+from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, WaitingForGroup, WaitingForWorker
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
@@ -141,8 +141,8 @@ def flow_status(
     """One flow as JSON.
 
     `state` is "running", "broken", "manual", "disabled", "polling" or "scheduled" when it runs by itself, and "poll ready"
-    or "schedule ready" when it would and the whole of it is kept from it; `reason` says by what, and what else of it waits
-    for somebody: `held` of its files.
+    or "schedule ready" when it would and the whole of it is kept from it; `reason` says by what. `held` of its
+    files failed and wait for an edit or for somebody.
     """
     entry = known.entry
     blocked = None
@@ -223,11 +223,9 @@ def _state(known: FlowFacts, blocked: Reason | None) -> str:
 def _reason(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> str | None:
     if known.entry.flow is None:
         return None if known.entry.error is None else known.entry.error.what
-    why: Reason | None = None
-    if not is_running:
-        why = known.waiting or (ByHand() if known.entry.mode == "manual" else blocked or known.why)
-    if known.held:
-        why = HeldFiles(known.entry.name, known.held, why)
+    if is_running:
+        return None
+    why = known.waiting or (ByHand() if known.entry.mode == "manual" else blocked or known.why)
     return None if why is None else why.text
 
 

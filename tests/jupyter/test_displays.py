@@ -102,10 +102,10 @@ STATUS = facts(
         "lease": {"state": "owned", "owner": {"machine_id": "m", "host_name": "desk-7"}, "token": 3},
         "flows": [
             {"name": "claims", "group": "G", "state": "polling", "reason": None, "edit": None,
-             "next_run_utc": "2026-01-05T06:30:00+00:00", "last_run": RUNS[1].as_dict()},
+             "next_run_utc": "2026-01-05T06:30:00+00:00", "last_run": RUNS[1].as_dict(), "held": 2},
             {"name": "report", "group": "G", "state": "broken", "reason": "NameError: name 'x' is not defined",
-             "next_run_utc": None, "last_run": None, "edit": None},
-            {"name": "hourly", "group": "G", "state": "disabled", "reason": "disabled", "next_run_utc": None,
+             "next_run_utc": None, "last_run": None, "edit": None, "held": 0},
+            {"name": "hourly", "group": "G", "state": "disabled", "reason": "disabled", "next_run_utc": None, "held": 0,
              "last_run": None, "edit": "edited, not deployed: cell 2"},
         ],
         "active_runs": [{"run_id": "3f" * 16, "flow": "claims", "source": "/in/a.csv", "step": "Clean",
