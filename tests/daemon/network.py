@@ -140,6 +140,10 @@ class Network:
         if self.kind == "sftp":
             listen = f"TCP-LISTEN:{PORT},reuseaddr,fork"
             self._start("s", "socat", listen, f"EXEC:{SFTP_SERVER}")
+            knock = [*self._inside("s"), "socat", "-u", "OPEN:/dev/null", f"TCP:127.0.0.1:{PORT}"]
+            within(
+                20, lambda: subprocess.run(knock, check=False, capture_output=True).returncode == 0
+            )  # sshfs tries once
             return
         state = self.folder / "samba"
         for place in PLACES:
