@@ -6,7 +6,7 @@ A lookout knows those of its own folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from data_engine.engine.candidates import signature_of
 from data_engine.engine.plan import Candidate, Rules, Watch, judge, why_no_candidate
@@ -40,16 +40,11 @@ class HeldAtRest:
         version = self._ledger.version()
         if version != self._version:
             self._bad, self._version = self._ledger.not_good(), version
-        return held_files(self._bad, polled)
-
-
-def held_files(bad: Iterable[SourceState], watches: Mapping[str, Watch]) -> dict[str, set[SourceKey]]:
-    """Which of the sources whose last run did not end well are held, looking at each file."""
-    found: dict[str, set[SourceKey]] = {}
-    for number, state in enumerate(state for state in bad if state.flow in watches):
-        if _is_held(watches[state.flow], state, is_looked_at=number < _MOST_LOOKS):
-            found.setdefault(state.flow, set()).add(state.key)
-    return found
+        found: dict[str, set[SourceKey]] = {}
+        for number, state in enumerate(state for state in self._bad if state.flow in polled):
+            if _is_held(polled[state.flow], state, is_looked_at=number < _MOST_LOOKS):
+                found.setdefault(state.flow, set()).add(state.key)
+        return found
 
 
 def _is_held(watch: Watch, state: SourceState, *, is_looked_at: bool) -> bool:

@@ -26,6 +26,7 @@ from data_engine.engine.plan import (
     Rules,
     Verdict,
     Watch,
+    holds,
     is_retryable,
     judge,
     judge_batch,
@@ -453,9 +454,8 @@ class Lookout:
         else:
             self._failures.pop(seen.key, None)
         # What was handed over is judged anew; what somebody ran by hand is not.
-        is_held = state.status in HELD_STATUSES or state.abandoned_in_a_row > 1
         is_here = seen.key == self._key(seen.key.path) and self._scanner.signature(seen.key.path) is not None
-        (self._held.add if is_held and is_here else self._held.discard)(seen.key)
+        (self._held.add if is_here and holds(state) else self._held.discard)(seen.key)
 
     def _is_written(self, path: str, run_id: str) -> bool:
         """Whether the run wrote the file it returned: steps also return the very source they were given."""

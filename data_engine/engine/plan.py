@@ -192,8 +192,13 @@ def _compare(candidate: Candidate, state: SourceState, rules: Rules, now_s: floa
     return Changed()
 
 
+def holds(state: SourceState) -> bool:
+    """Whether how its last run ended holds a source that is as it was then; a run that was abandoned once is run again."""
+    return state.status != "success" and (state.status != "abandoned" or state.abandoned_in_a_row > 1)
+
+
 def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: float) -> WhyDue | NotDue:
-    if state.status == "abandoned" and state.abandoned_in_a_row < 2:
+    if not holds(state):
         return Interrupted()
     if state.last_run_id in rules.freed:
         return Freed(state.status)
