@@ -36,7 +36,14 @@ from data_engine.flow.trigger import Poll
 from data_engine.lease.glance import glance, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus, lease_facts, why_no_release
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
-from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module, read_catalog, with_unreadable
+from data_engine.notebook.catalog import (
+    CatalogEntry,
+    check_flow_name,
+    find_module,
+    module_files,
+    read_catalog,
+    with_unreadable,
+)
 from data_engine.notebook.load import FlowModules
 from data_engine.shown import Listing
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
@@ -235,7 +242,9 @@ class Workspace:
         refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="forgetting history")
         ledger = self.home.ledger()
         ledger.recover()
-        return ledger.reset_all() if name is None else ledger.reset_flow(name)
+        if name is not None:
+            return ledger.reset_flow(name)
+        return ledger.reset_all(module_files(self.layout.flow_modules_dir))
 
     # -- the daemon ------------------------------------------------------------------------------------------------
 

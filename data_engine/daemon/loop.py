@@ -387,7 +387,7 @@ class Daemon:
                 where=f'flow "{busy.flow}"',
                 mend="wait for its runs to end, or stop them; the engine starts new ones as long as it is on",
             )
-        count = self.ledger.reset_all() if flow is None else self.ledger.reset_flow(flow)
+        count = self.ledger.reset_all(self.watchers.names()) if flow is None else self.ledger.reset_flow(flow)
         for name in self.watchers.names() if flow is None else [flow]:
             self.watchers.forget(name)
             if self.is_engine_on:

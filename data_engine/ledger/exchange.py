@@ -38,6 +38,10 @@ _FEW_RUNS = 20_000
 _IS_OWN_RUN = "EXISTS (SELECT 1 FROM runs AS mine WHERE mine.run_id = {run_id} AND mine.runner_id IS NOT NULL)"
 _GUARDS = {"runs": "runs.runner_id IS NULL", "step_runs": "NOT " + _IS_OWN_RUN.format(run_id="step_runs.run_id")}
 _FIXED = ("logs", "outputs")
+# A reset made here waits for its claim, also when somebody else's of the same flow is taken in before.
+_KEPT_REV = (
+    "CASE WHEN tombstones.rev > (SELECT value FROM meta WHERE key = 'published_rev') THEN tombstones.rev ELSE 0 END"
+)
 _ADD_LINE = """
 INSERT INTO logs (run_id, line_no, flow_name, step_label, level, message, created_at_utc, run_bytes, rev)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0 WHERE ?2 IS NOT NULL OR NOT EXISTS (SELECT 1 FROM logs
@@ -278,7 +282,7 @@ def _upsert(table: str) -> str:
     values = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
     return (
         f"INSERT INTO {local} ({', '.join(columns)}, rev) VALUES ({', '.join('?' * len(columns))}, 0)"
-        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {values}, rev = 0"
+        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {values}, rev = {_KEPT_REV if table == 'resets' else '0'}"
         f" WHERE (excluded.seen_token, excluded.seen_rev) > ({local}.seen_token, {local}.seen_rev)"
         f" AND NOT (excluded.seen_rev <= {local}.rev AND excluded.seen_token IN (SELECT token FROM own_tokens))"
         f" AND {_GUARDS.get(table, '1')}"

@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -373,15 +373,17 @@ class Ledger:
         Raises:
             LedgerError: a run of it is running.
         """
-        return self._reset(flow)
+        return self._reset(flow, [flow])
 
-    def reset_all(self) -> int:
+    def reset_all(self, named: Iterable[str] = ()) -> int:
         """Forget every flow's runs and sources; how many runs went. Switches, slots, outputs and settings stay.
+
+        Flows `named` are reset also where nothing is known of them here: they may have a history that others published.
 
         Raises:
             LedgerError: a run is running.
         """
-        return self._reset(None)
+        return self._reset(None, named)
 
     def data_version(self) -> int:
         """A number that changes when another connection, of this or another process, has written."""
@@ -413,11 +415,17 @@ class Ledger:
                 if durable:
                     connection.execute("PRAGMA synchronous = NORMAL")
 
-    def _reset(self, flow: str | None) -> int:
+    def _reset(self, flow: str | None, named: Iterable[str]) -> int:
         self.flush()
         with self.writing() as (connection, rev):
-            flow = storable(flow)
-            return reset(connection, flow, runners_dir=self.runners_dir, now_s=time.time(), rev=rev)
+            return reset(
+                connection,
+                storable(flow),
+                named=[storable(name) for name in named],
+                runners_dir=self.runners_dir,
+                now_s=time.time(),
+                rev=rev,
+            )
 
     def _write(self, batch: list[Event]) -> None:
         try:

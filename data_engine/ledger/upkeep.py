@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 from data_engine.errors import LedgerError
@@ -57,16 +59,25 @@ def prune(connection: sqlite3.Connection, *, retention_days: float, now_s: float
     return connection.execute(f"DELETE {_OLD_RUNS}", before).rowcount
 
 
-def reset(connection: sqlite3.Connection, flow: str | None, *, runners_dir: Path, now_s: float, rev: int) -> int:
+def reset(
+    connection: sqlite3.Connection,
+    flow: str | None,
+    *,
+    named: Iterable[str],
+    runners_dir: Path,
+    now_s: float,
+    rev: int,
+) -> int:
     """Remove the runs, steps, logs and file state of `flow` (None: of every flow); how many runs went.
 
     What the author chose or the schedule has done stays: switches, slots served, and which files are outputs. A schedule
-    owes nothing for the time before. A tombstone per flow tells the publisher.
+    owes nothing for the time before. A tombstone per flow tells the publisher; each flow of `named` gets one also where
+    nothing is known of it, for it may have a shared history that was not taken in yet.
 
     Raises:
         LedgerError: a run of it is running.
     """
-    which = {"flow": flow}
+    which = {"flow": flow, "named": json.dumps(list(named))}
     mine = "(:flow IS NULL OR flow_name = :flow)"
     started = f"SELECT run_id, flow_name, runner_id FROM runs WHERE status = 'started' AND {mine}"
     for run_id, name, runner_id in connection.execute(started, which).fetchall():
@@ -85,7 +96,8 @@ def reset(connection: sqlite3.Connection, flow: str | None, *, runners_dir: Path
     )
     connection.execute(
         "INSERT INTO tombstones (flow_name, reset_at_utc, seen_token, seen_rev, rev) SELECT flow_name, :at, :token,"
-        f" :seen_rev, :rev FROM (SELECT flow_name FROM runs UNION SELECT flow_name FROM file_state) WHERE {mine}"
+        f" :seen_rev, :rev FROM (SELECT flow_name FROM runs WHERE {mine} UNION SELECT flow_name FROM file_state WHERE {mine}"
+        " UNION SELECT value FROM json_each(:named)) WHERE true"
         " ON CONFLICT (flow_name) DO UPDATE SET reset_at_utc = excluded.reset_at_utc, rev = excluded.rev,"
         " seen_token = excluded.seen_token, seen_rev = excluded.seen_rev",
         which | {"at": utc_text(now_s), "rev": rev, "token": seen[0], "seen_rev": seen[1]},

@@ -358,6 +358,24 @@ def test_a_reset_that_was_made_without_owning_counts_from_the_next_claim(three: 
         assert machine.ledger.source_states("claims") == {}
 
 
+def test_a_reset_of_what_is_not_known_here_yet_counts_as_well(three: list[Machine]) -> None:
+    """A machine that has never looked at the shared history resets a flow, or every flow it has modules of."""
+    a, b, c = three
+    for machine, reset in (
+        (b, lambda: b.ledger.reset_flow("claims")),
+        (c, lambda: c.ledger.reset_all(["claims", "idle"])),
+    ):
+        a.claim()
+        work(a, f"before {machine}")
+        work(a, f"other {machine}", flow="audit")
+        a.commit()
+        assert reset() == 0
+        machine.claim()
+        machine.commit()
+        assert {run.flow for run in machine.ledger.runs()} == {"audit"}
+        assert (machine.ledger.source_states("claims"), len(machine.ledger.source_states("audit"))) == ({}, 1)
+
+
 def test_folded_segments_say_the_same(three: list[Machine]) -> None:
     """To one who never saw their parts, and to one who saw them all and more."""
     a, b, c = three

@@ -97,6 +97,7 @@ def test_reset_of_a_flow_makes_its_sources_unknown(ledger: Ledger) -> None:
     assert ledger.served_slots("audit") == set()
     assert ledger._rows("SELECT flow_name FROM tombstones") == [("claims",)]
     assert ledger.reset_flow("unknown") == 0
+    assert ledger._rows("SELECT flow_name FROM tombstones") == [("claims",), ("unknown",)]
 
 
 def test_reset_of_everything(ledger: Ledger) -> None:
