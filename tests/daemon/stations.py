@@ -17,6 +17,7 @@ import psutil
 
 from data_engine.daemon.control import API, DaemonClient
 from data_engine.daemon.endpoint import read_endpoint, read_token
+from data_engine.errors import OwnedElsewhereError
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -71,6 +72,18 @@ class Station:
     def lease_do(self, what: str, **more: Any) -> None:
         """What `data-engine lease` does."""
         self.daemon.post("/lease", {"do": what, **more}, timeout_s=30)
+
+    def take_over(self) -> None:
+        """Take the workspace over as soon as it may: silence begins anew where this machine was too busy to look."""
+
+        def is_taken() -> bool:
+            until(lambda: self.lease["state"] == "takeover_available")
+            with suppress(OwnedElsewhereError):
+                self.lease_do("take-over")
+                return True
+            return False
+
+        until(is_taken)
 
     @property
     def local(self) -> LocalLayout:

@@ -122,8 +122,7 @@ def test_a_taker_over_at_another_mount_does_what_was_not_done_and_nothing_else(
     anna.end()
 
     (network.export / "team" / "hold").unlink()
-    until(lambda: ben.lease["state"] == "takeover_available")
-    ben.lease_do("take-over")
+    ben.take_over()
     drop(network.export / "team", "c.txt")
     until(lambda: statuses(ben).get("c.txt") == ["success"])
     until(lambda: statuses(ben)[""].count("success") == len(slots))
@@ -147,8 +146,7 @@ def test_an_owner_whose_cable_is_pulled_is_taken_over_and_learns_it(
     until(lambda: statuses(ben) == {"a.txt": ["success"], **({"": ["success"]} if "" in statuses(ben) else {})})
     network.plug(0, is_in=False)
     until(lambda: anna.lease["lapsed"])
-    until(lambda: ben.lease["state"] == "takeover_available")
-    ben.lease_do("take-over")
+    ben.take_over()
     drop(network.export / "team", "b.txt")
     until(lambda: statuses(ben).get("b.txt") == ["success"])
 

@@ -81,7 +81,7 @@ def pair(drive: Drive, tmp_path: Path) -> Iterator[tuple[Station, Station]]:
 def test_a_drive_that_becomes_read_only_holds_the_owner_up_and_loses_nothing(
     drive: Drive, pair: tuple[Station, Station]
 ) -> None:
-    """It lapses and says why; nobody is offered a takeover that could not be written; it goes on when it can write."""
+    """It lapses and says why, an observer sees it silent; once it can be written the owner goes on, and nothing is lost."""
     anna, ben = pair
     drive.allow_writing(False)
     until(lambda: anna.lease["lapsed"])
