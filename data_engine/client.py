@@ -549,7 +549,7 @@ class Workspace:
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Facts]:
         """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each.
 
-        A row without a source is about the whole flow.
+        A row without a source is about the whole flow. A file is named by its path, or by its path inside the source.
 
         Raises:
             FlowValidationError: neither a flow nor a source file.
@@ -560,15 +560,14 @@ class Workspace:
             'runs when somebody asks'
         """
         subject = _path_text(flow_or_path, "explain(flow_or_path)")
-        if os.sep in subject or Path(subject).exists():
-            subject = str(Path(subject).resolve())
+        about = {"subject": subject, "file": str(Path(subject).expanduser().resolve())}
         daemon = self._daemon()
         if daemon is not None:
             with suppress(DaemonGoneError):  # it was just leaving
-                return Listing(map(Facts, daemon.get("/explain", timeout_s=_LONG_S, subject=subject)["reasons"]))
-        return Listing(map(Facts, self._explain_at_rest(subject)))
+                return Listing(map(Facts, daemon.get("/explain", timeout_s=_LONG_S, **about)["reasons"]))
+        return Listing(map(Facts, self._explain_at_rest(**about)))
 
-    def _explain_at_rest(self, subject: str) -> list[dict[str, Any]]:
+    def _explain_at_rest(self, subject: str, file: str) -> list[dict[str, Any]]:
         """The explanation without a daemon."""
         standing = self._standing()
         if subject in standing:
@@ -576,9 +575,9 @@ class Workspace:
             return [*edit_rows(subject, known.edit), *self._reasons_at_rest(known.entry, None)]
         watches = {name: None if one.entry.flow is None else Watch.of(one.entry.flow) for name, one in standing.items()}
         rows = []
-        for watch, inside, why in flows_of_file(Path(subject), watches):
-            if why is not None:
-                rows.append(reason_row(watch.flow, subject, why.text))
+        for watch, inside, ruled_out in flows_of_file(Path(file), watches, named=subject):
+            if ruled_out is not None:
+                rows.append(ruled_out)
             else:
                 rows += self._reasons_at_rest(standing[watch.flow].entry, inside or None)
         if not rows:
@@ -699,7 +698,7 @@ def _folder(path: object, where: str) -> Path:
 
 def _path_text(path: object, where: str) -> str:
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
-    if not isinstance(text, str):
+    if not isinstance(text, str) or "\0" in text:
         raise FlowValidationError(f"{path!r} is no path", where=where, mend="give a text or a pathlib.Path")
     return text
 

@@ -13,7 +13,7 @@ from typing import Any
 from data_engine.daemon.loop import Daemon
 from data_engine.daemon.server import Answer
 from data_engine.daemon.telling import History, daemon_status, flow_reasons
-from data_engine.engine.explain import edit_rows, flows_of_file, nothing_to_explain, reason_row
+from data_engine.engine.explain import edit_rows, flows_of_file, nothing_to_explain
 from data_engine.engine.status import DaemonFacts
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
@@ -105,9 +105,12 @@ class DaemonRequests:
             return {"reasons": [*edit, *await flow_reasons(daemon, subject)]}
         watches = {flow: daemon.watch_of(flow) for flow in daemon.deployer.flows}
         found = []
-        for watch, inside, why in flows_of_file(Path(subject), watches):
-            if why is not None:
-                found.append(reason_row(watch.flow, subject, why.text))
+        path = Path(_text(given, "file"))
+        for watch, inside, ruled_out in await asyncio.to_thread(
+            lambda: list(flows_of_file(path, watches, named=subject))
+        ):
+            if ruled_out is not None:
+                found.append(ruled_out)
             else:
                 found += await flow_reasons(daemon, watch.flow, inside or None)
         if not found:

@@ -5,6 +5,7 @@ With an engine that is on they are those its last look was decided by; without o
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -86,14 +87,23 @@ def rows_at_rest(
     return rows if path is not None else [reason_row(watch.flow, None, blocked.text), *rows]
 
 
-def flows_of_file(path: Path, watches: Mapping[str, Watch | None]) -> Iterator[tuple[Watch, str, Reason | None]]:
-    """The flows under whose source the file lies, with its path inside, and why its name rules it out for one."""
+def flows_of_file(
+    path: Path, watches: Mapping[str, Watch | None], *, named: str = ""
+) -> Iterator[tuple[Watch, str, dict[str, Any] | None]]:
+    """The flows under whose source the file lies, with its path inside, and the row that says so where its name rules it out.
+
+    A file at `path`, which is absolute, or one that is `named` by its path inside the source.
+    """
     for flow in sorted(watches):
         watch = watches[flow]
         source = None if watch is None else watch.trigger.source
-        if watch is not None and source is not None and path.is_relative_to(source):
-            inside = "" if path == source else path.relative_to(source).as_posix()
-            yield watch, inside, why_no_candidate(watch, inside) if inside else None
+        if watch is None or source is None:
+            continue
+        found = path if path.is_relative_to(source) else Path(os.path.normpath(source / named))
+        if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
+            inside = "" if found == source else found.relative_to(source).as_posix()
+            why = why_no_candidate(watch, inside) if inside else None
+            yield watch, inside, None if why is None else reason_row(flow, str(found), why.text)
 
 
 def nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:

@@ -64,13 +64,15 @@ def test_what_ran_and_what_is_held_is_told_whether_or_not_anything_looks(
     until(lambda: reasons(workspace) == {None: "looks every", "new.txt": "already done", **known})
     workspace.stop_engine()
     ws.source("in/later.txt", "1")
+    assert reasons(workspace, "bad.txt") == {"bad.txt": "held since"}  # also by its path inside the source
+    assert reasons(workspace, "list.csv") == {"list.csv": "extension not"}
     for name in (" x .txt", "\udcff.txt"):
         assert reasons(workspace, ws.root / "in" / name) == {name: "no such"}
     off = {None: "the engine", "later.txt": "the engine", "new.txt": "already done", **known}
     assert reasons(workspace) == off
     workspace.kill()
     assert reasons(workspace) == off
-    assert reasons(workspace, ws.root / "in/bad.txt") == {"bad.txt": "held since"}
+    assert reasons(workspace, ws.root / "in/bad.txt") == reasons(workspace, "bad.txt") == {"bad.txt": "held since"}
     assert reasons(workspace, ws.root / "in/list.csv") == {"list.csv": "extension not"}
     assert reasons(workspace, ws.root / "in/none.txt") == {"none.txt": "no such"}
     (ws.root / "in/new.txt").unlink()

@@ -137,7 +137,7 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
     assert ben.command("disable", "poll")[0] == 3
     until(lambda: statuses(ben) == {"a.txt": ["success"]})
     assert ben.lease["state"] == "owned"
-    assert ben.daemon.get("/explain", subject="poll")["reasons"][0]["reason"] == there
+    assert ben.daemon.get("/explain", subject="poll", file="/poll")["reasons"][0]["reason"] == there
     assert begun(team) == ["a.txt begin", "a.txt finish"]
 
 
