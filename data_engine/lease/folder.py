@@ -160,14 +160,25 @@ def probe(folder: FileSystem) -> list[str]:
     try:
         folder.mkdir(base)
     except OSError as error:
-        return [f"nothing can be written: {error.strerror or error}"]
+        return [f"nothing can be written: {drive_words(error)}"]
     try:
         return list(_wrong_in(folder, base))
     except OSError as error:
-        return [f"{error.strerror or error}: {error.filename or base}"]
+        return [drive_words(error, base)]
     finally:
         with suppress(OSError):
             _remove(folder, base)
+
+
+def drive_words(error: OSError, path: str = "") -> str:
+    """What the drive said, and about which file or folder; `path` where it did not say.
+
+    Example:
+        >>> drive_words(FileNotFoundError(2, "No such file or directory", "/mnt/team/.workspace_state"))
+        'No such file or directory: /mnt/team/.workspace_state'
+    """
+    about = error.filename or path
+    return (error.strerror or str(error)) + (f": {about}" if about else "")
 
 
 def sync_client(path: Path) -> str | None:

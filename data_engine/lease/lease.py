@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from data_engine.clock import boot_clock
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
-from data_engine.lease.folder import FileSystem
+from data_engine.lease.folder import FileSystem, drive_words
 from data_engine.lease.generations import Generations, Snapshot
 from data_engine.lease.notices import Notices
 from data_engine.lease.protocol import (
@@ -145,7 +145,7 @@ class Observer:
         except ShorterList as error:
             return self._damaged(str(error), before_s, is_shorter=True)
         except OSError as error:
-            return View("unreachable", self.limits, why=error.strerror or str(error))
+            return View("unreachable", self.limits, why=drive_words(error))
         self._damage = None
         limits = top.limits or self.limits
         self._seen = looked(
