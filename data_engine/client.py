@@ -8,33 +8,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
-from data_engine.engine.explain import (
-    broken_row,
-    edit_rows,
-    flows_of_file,
-    nothing_to_explain,
-    reason_row,
-    rows_at_rest,
-)
-from data_engine.engine.held import HeldAtRest
+from data_engine.engine.at_rest import explain_at_rest, facts_at_rest, lease_at_rest
 from data_engine.engine.home import Home, home
-from data_engine.engine.lookout import Memory
-from data_engine.engine.plan import Rules, Watch, why_blocked
-from data_engine.engine.reasons import ByHand, EngineOff, Running
 from data_engine.engine.run import check_params
-from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere, status_of
+from data_engine.engine.status import status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
-from data_engine.flow.trigger import Poll
-from data_engine.lease.glance import glance, refuse_owned_elsewhere
-from data_engine.lease.status import LeaseStatus, lease_facts, why_no_release
+from data_engine.lease.glance import refuse_owned_elsewhere
+from data_engine.lease.status import lease_facts, why_no_release
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.catalog import (
     CatalogEntry,
@@ -402,51 +389,8 @@ class Workspace:
         if daemon is not None:
             with suppress(DaemonGoneError):  # it was just leaving
                 return Facts(facts(daemon.get("/status")))
-        ledger = self.home.ledger()
-        ledger.recover()
-        last, switches, standing = ledger.last_runs(), ledger.switches(), self._standing()
-        watches = [Watch.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
-        held, lease = HeldAtRest(ledger).of(watches), self._glance()
-        return Facts(
-            facts(
-                status_of(
-                    WorkspaceFacts(
-                        self.workspace_id,
-                        str(self.root),
-                        flows=[
-                            replace(
-                                known,
-                                last_run=last.get(name),
-                                is_enabled=switches.get(name, True),
-                                held=len(held.get(name, ())),
-                            )
-                            for name, known in standing.items()
-                        ],
-                        active=active_runs(ledger),
-                        lease=lease_facts(lease),
-                        elsewhere=owned_elsewhere(lease, machine_id()),
-                        trouble=None if (error := self.home.settings_error()) is None else error.as_dict(),
-                        warnings=() if error is not None else self.settings().warnings,
-                        daemon=DaemonFacts(interpreter=recorded_interpreter(ledger)),
-                    )
-                )
-            )
-        )
-
-    def _standing(self) -> dict[str, FlowFacts]:
-        """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""
-        deployments = self.home.deployments()
-        deployed, edits = deployments.deployed(), deployments.edits()
-        found = {}
-        for entry in self.catalog():
-            edit, modules = edits.get(entry.name), None
-            if edit is not None and entry.error is not None:
-                edit, modules = f"{edit}\n{entry.error}", deployments.modules_of(entry.name)
-            if modules is not None:
-                old = {one.name: one for one in read_catalog(modules)}.get(entry.name)
-                entry = entry if old is None or old.error is not None else old
-            found[entry.name] = FlowFacts(entry, is_deployed=entry.name in deployed, edit=edit)
-        return found
+        at_rest = facts_at_rest(self.home, interpreter=recorded_interpreter(self.home.ledger()))
+        return Facts(facts(status_of(at_rest)))
 
     def next_runs(self) -> dict[str, str]:
         """When the next slot or tick of each schedule comes, in UTC; empty while the engine is off."""
@@ -494,11 +438,7 @@ class Workspace:
         if daemon is not None:
             with suppress(DaemonGoneError):
                 return Facts(facts(daemon.get("/status")["lease"]))
-        return Facts(facts(lease_facts(self._glance())))
-
-    def _glance(self) -> LeaseStatus:
-        local = self.home.local
-        return glance(self.layout.workspace_state_dir, local.identity, state_root=local.state_root)
+        return Facts(facts(lease_facts(lease_at_rest(self.home))))
 
     def request_control(self) -> Facts:
         """Ask the owner for the workspace: this machine's daemon (started if need be) owns it once the owner agrees.
@@ -560,43 +500,14 @@ class Workspace:
             'runs when somebody asks'
         """
         subject = _path_text(flow_or_path, "explain(flow_or_path)")
-        about = {"subject": subject, "file": str(Path(subject).expanduser().resolve())}
+        file = str(Path(subject).expanduser().resolve())
         daemon = self._daemon()
         if daemon is not None:
             with suppress(DaemonGoneError):  # it was just leaving
-                return Listing(map(Facts, daemon.get("/explain", timeout_s=_LONG_S, **about)["reasons"]))
-        return Listing(map(Facts, self._explain_at_rest(**about)))
-
-    def _explain_at_rest(self, subject: str, file: str) -> list[dict[str, Any]]:
-        """The explanation without a daemon."""
-        standing = self._standing()
-        if subject in standing:
-            known = standing[subject]
-            return [*edit_rows(subject, known.edit), *self._reasons_at_rest(known.entry, None)]
-        watches = {name: None if one.entry.flow is None else Watch.of(one.entry.flow) for name, one in standing.items()}
-        rows = []
-        for watch, inside, ruled_out in flows_of_file(Path(file), watches, named=subject):
-            if ruled_out is not None:
-                rows.append(ruled_out)
-            else:
-                rows += self._reasons_at_rest(standing[watch.flow].entry, inside or None)
-        if not rows:
-            raise nothing_to_explain(subject, standing)
-        return rows
-
-    def _reasons_at_rest(self, entry: CatalogEntry, path: str | None) -> list[dict[str, Any]]:
-        if entry.flow is None:
-            return [broken_row(entry.name, entry.error)]
-        ledger, watch = self.home.ledger(), Watch.of(entry.flow)
-        under_way = {run.source for run in active_runs(ledger) if run.flow == entry.name}
-        elsewhere = owned_elsewhere(self._glance(), machine_id())
-        blocked = why_blocked(watch.flow, switches=ledger.switches(), is_engine_on=False, elsewhere=elsewhere)
-        if isinstance(watch.trigger, Poll) and blocked is not None:
-            memory = Memory(ledger.source_states(entry.name), ledger.outputs(entry.name))
-            rules = Rules.of(self.home.settings())
-            return rows_at_rest(watch, memory, rules, blocked, path=path, under_way=under_way)
-        why = Running() if under_way else ByHand() if watch.trigger.mode == "manual" else blocked
-        return [reason_row(entry.name, None, (why or EngineOff()).text)]
+                return Listing(
+                    map(Facts, daemon.get("/explain", timeout_s=_LONG_S, subject=subject, file=file)["reasons"])
+                )
+        return Listing(map(Facts, explain_at_rest(self.home, subject, file)))
 
     def _switch(self, name: str, is_enabled: bool) -> None:
         daemon = self._daemon()
