@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -476,12 +477,18 @@ class Lookout:
         if self._is_batch and name is None:
             for other, signature in self._scanner.files():
                 self._open.setdefault(other, _Sighting(signature, now_s, now_s))
-        elif name is not None and self._scanner.signature(name) is not None:
-            known = self._scanner.see_again(name)
-            if known is None:
-                self._lose(name)
-            elif not self._states.is_good(self._key(name), known):
-                self._open[name] = _Sighting(known, now_s, now_s)
+        elif name is not None:
+            for one in _spellings(name):
+                self._open_again(one, now_s)
+
+    def _open_again(self, name: str, now_s: float) -> None:
+        if self._scanner.signature(name) is None:
+            return
+        known = self._scanner.see_again(name)
+        if known is None:
+            self._lose(name)
+        elif not self._states.is_good(self._key(name), known):
+            self._open[name] = _Sighting(known, now_s, now_s)
 
     def _remember(self) -> None:
         memory = self._read()
@@ -547,7 +554,10 @@ class Lookout:
         return self._trigger.run_as == "batch"
 
     def _key(self, name: str) -> SourceKey:
-        return SourceKey(self._root_as_authored, name if name.isascii() else portable_text(name))
+        """The same on every workstation, however its drive spells it; of two files that only differ in that, its own."""
+        portable = name if name.isascii() else portable_text(name)
+        is_taken = portable != name and self._scanner.signature(portable) is not None
+        return SourceKey(self._root_as_authored, name if is_taken else portable)
 
     def _name(self, path: str) -> str | None:
         """The name of a candidate at this absolute path; None when it lies elsewhere."""
@@ -581,6 +591,11 @@ class _Sighting(NamedTuple):
     signature: Signature
     since_s: float
     last_s: float
+
+
+def _spellings(name: str) -> set[str]:
+    """The name, and those a drive may take for another file though people read the same."""
+    return {name} if name.isascii() else {name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))}
 
 
 def _seconds_until(at_utc: str, wall_s: float) -> float:

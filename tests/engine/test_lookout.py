@@ -630,3 +630,43 @@ def test_names_are_known_in_one_spelling_whatever_the_drive_writes(watched: Watc
     assert watched.lookout.name_of(due) == apart
     watched.run(due)
     assert watched.names() == []
+
+
+NFC, NFD = "\u00e9.csv", "e\u0301.csv"
+
+
+def test_two_files_that_people_read_the_same_are_two(watched: Watched) -> None:
+    """Each is run once, whichever was there first and whichever is run first; alone, a name has one key in both spellings."""
+    for name in (NFC, NFD):
+        watched.write(name, name)
+    due = watched.look()
+    assert {watched.lookout.name_of(one) for one in due} == {NFC, NFD}
+    for one in due:
+        watched.run(one)
+    assert watched.look() == []
+    watched.restart()
+    assert watched.look() == []
+
+    (watched.root / NFC).unlink()
+    watched.write(NFD, "changed")
+    (due_again,) = watched.look()
+    assert due_again.key is not None
+    assert due_again.key.path == NFC
+
+
+def test_a_file_that_comes_while_one_of_the_same_reading_runs_is_run_after_it(watched: Watched) -> None:
+    watched.write(NFD, "first")
+    (first,) = watched.look()
+    watched.begin(first)
+    watched.write(NFC, "second")
+    during = watched.names()
+    watched.end(first)
+    after = watched.look()
+    for one in after:
+        watched.run(one)
+    assert [*during, *(watched.lookout.name_of(one) for one in after)].count(NFC) == 1
+    while again := watched.look():
+        assert [watched.lookout.name_of(one) for one in again] == [NFD]  # done again rather than never
+        for one in again:
+            watched.run(one)
+    assert set(watched.reasons()) == {NFC, NFD}
