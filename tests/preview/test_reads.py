@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Flow, FlowExecutionError
-from data_engine.engine.reuse import reads
+from data_engine.engine.reuse import doors
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 
@@ -531,7 +531,7 @@ def test_readers_are_put_back_whatever_happens(cells: Cells) -> None:
     )
     assert after == before
     assert cells.names["read_csv"] is pl.read_csv
-    assert reads._opened == {}
+    assert doors._opened == {}
     assert sys.modules["polars"] is pl
 
 
@@ -619,4 +619,4 @@ def test_two_previews_at_once_do_not_mix(cells: Cells, data: Path) -> None:
     assert ran() == []
     assert flows[0].preview() == 2
     assert reasons()["s"] == "file a changed"
-    assert reads._opened == {}
+    assert doors._opened == {}

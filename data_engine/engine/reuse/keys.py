@@ -34,9 +34,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from data_engine.engine.reuse.bytecode import Chain, CodeFacts, code_facts, constant_bytes, identifiers
+from data_engine.engine.reuse.doors import is_door, is_reader, watched_libraries
 from data_engine.engine.reuse.kept import PLAIN
 from data_engine.engine.reuse.libraries import LOOSE, is_authored, version_of, why_unseen
-from data_engine.engine.reuse.reads import Namespace, is_door, is_frame, is_reader, watched_libraries
+from data_engine.engine.reuse.notes import is_frame
+from data_engine.engine.reuse.sightings import Namespace
 from data_engine.flow.batch import Batch, FileRef
 from data_engine.flow.spec import Collect, Map, StepSpec
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.candidates import Source
+from data_engine.engine.reuse.doors import Doors, seen_through
 from data_engine.engine.reuse.kept import (
     CannotKeep,
     changeable_ids,
@@ -33,7 +34,7 @@ from data_engine.engine.reuse.kept import (
 )
 from data_engine.engine.reuse.keys import StepCode, digest_of, step_code, value_digest, world
 from data_engine.engine.reuse.libraries import is_authored
-from data_engine.engine.reuse.reads import Doors, Namespace, Sightings, seen_through
+from data_engine.engine.reuse.sightings import Namespace, Sightings
 from data_engine.engine.reuse.signatures import Kind, Look, compare, look
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl

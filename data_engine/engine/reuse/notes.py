@@ -1,0 +1,334 @@
+"""What each door notes when somebody goes through it: `original(*args, **kwargs)` is called, and `seers` are told."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from data_engine.engine.reuse.bytecode import identifiers
+from data_engine.engine.reuse.sightings import Sightings, unseen
+from data_engine.engine.reuse.signatures import Kind
+from data_engine.engine.reuse.sql import Statement, read_sql
+
+_PATH_WORDS = frozenset(
+    """source sources path paths file files io filepath filepath_or_buffer path_or_buf path_or_buffer path_or_file where filename
+    database name uri input_file path_or_paths fname path_or_glob file_glob""".split()
+)
+_Args = tuple[Any, ...]
+_Kwargs = dict[str, Any]
+
+
+def reader(kind: Kind) -> Callable[..., Any]:
+    def note(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+        given = [*args[:1], *(value for word, value in kwargs.items() if word in _PATH_WORDS)]
+        _note_paths(given, kind, seers)
+        return original(*args, **kwargs)
+
+    return note
+
+
+def method_reader(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    return reader("content")(partial(original, args[0]), seers, args[1:], kwargs)
+
+
+def note_open(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    file = args[0] if args else kwargs.get("file")
+    mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
+    if isinstance(file, int):
+        if file <= 2:
+            _miss(seers, "the keyboard or a pipe")
+        return original(*args, **kwargs)
+    if isinstance(mode, str):
+        reads = "r" in mode or "a" in mode or "+" in mode
+        writes = any(letter in mode for letter in "wxa+")
+        if reads and not ("w" in mode or "x" in mode):
+            _note_paths([file], "content", seers, native=False)
+        if writes:
+            _note_written(file, seers)
+    return original(*args, **kwargs)
+
+
+def note_os_open(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    flags = args[1] if len(args) > 1 else kwargs.get("flags", 0)
+    path = args[0] if args else kwargs.get("path")
+    is_anew = bool(flags & os.O_TRUNC or flags & os.O_EXCL)
+    if kwargs.get("dir_fd") is not None:
+        _miss(seers, "a file relative to an open folder")
+    elif not is_anew:
+        _note_paths([path], "content", seers, native=False)
+    if flags & (os.O_WRONLY | os.O_RDWR):
+        _note_written(path, seers)
+    return original(*args, **kwargs)
+
+
+_WALKERS = frozenset(
+    {"os", "glob", "pathlib", "pathlib._local", "pathlib._abc", "pathlib._os", "shutil", "data_engine.flow.scan"}
+)
+_LOOKERS = frozenset(
+    {"pathlib", "pathlib._local", "pathlib._abc", "genericpath", "posixpath", "ntpath", "zipfile", "shutil"}
+)
+
+
+def note_stat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    caller = sys._getframe(2)
+    if caller.f_globals.get("__name__") in _LOOKERS and caller.f_code.co_name == "stat" and caller.f_back is not None:
+        caller = caller.f_back
+    if caller.f_code.co_name == "_stat" and caller.f_globals.get("__name__") == "shutil":
+        return original(*args, **kwargs)  # a copy looks whether its target is a pipe; its source is opened
+    is_question = caller.f_globals.get("__name__") in _LOOKERS
+    question: Kind = "folder" if caller.f_code.co_name in ("is_dir", "isdir") else "kind"
+    path = args[0] if args else kwargs.get("path")
+    if kwargs.get("dir_fd") is not None:
+        _miss(seers, "a file relative to an open folder")
+    elif not isinstance(path, int):
+        follows = kwargs.get("follow_symlinks", True)
+        _note_paths([path], question if is_question else "stat" if follows else "link", seers, native=False)
+        if not follows:
+            _note_paths([path], "kind", seers, native=False)
+    return original(*args, **kwargs)
+
+
+def note_lstat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    path = args[0] if args else kwargs.get("path")
+    if not isinstance(path, int):
+        _note_paths([path], "kind", seers, native=False)
+        _note_paths([path], "stat", seers, native=False)
+    return original(*args, **kwargs)
+
+
+def note_listing(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    path = args[0] if args else kwargs.get("path", ".")
+    is_scan = (
+        getattr(original, "__name__", "") == "scandir" and sys._getframe(2).f_globals.get("__name__") not in _WALKERS
+    )
+    if isinstance(path, int):
+        _miss(seers, "an open folder")
+    else:
+        _note_paths(["." if path is None else path], "entries" if is_scan else "names", seers, native=False)
+    return original(*args, **kwargs)
+
+
+_QUESTIONS: dict[str, Kind] = {
+    **dict.fromkeys(("getsize", "getmtime", "getctime", "getatime", "samefile"), "stat"),
+    "realpath": "link",
+    "isdir": "folder",
+}
+
+
+def note_question(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    name = getattr(original, "__name__", "")
+    is_copy = name == "samefile" and sys._getframe(2).f_globals.get("__name__") == "shutil"
+    if not is_copy:  # which looks whether its target is its source
+        paths = [value for value in args if not isinstance(value, (int, bool))]
+        _note_paths(paths, _QUESTIONS.get(name, "kind"), seers, native=False)
+    with unseen():
+        return original(*args, **kwargs)
+
+
+def note_database(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    place = args[0] if args else kwargs.get("database", ":memory:")
+    text = place if isinstance(place, str) else None
+    if text is not None and text in (":default:",):
+        _miss(seers, "the default DuckDB connection")
+    elif text is not None and (text.startswith(("file:", "md:", "motherduck:")) or "?" in text):
+        _miss(seers, f"the database {text}")
+    elif place not in (":memory:", "") and not (text or "").startswith(":memory:"):
+        _note_paths([place], "database", seers, native=False)
+    if kwargs.get("config"):
+        _miss(seers, "a configured connection")
+    return original(*args, **kwargs)
+
+
+def note_module_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    given = kwargs.get("connection")
+    duckdb: Any = sys.modules["duckdb"]
+    if given is None and not all(one.is_duckdb_pristine for one in seers):
+        if _is_pristine(duckdb):
+            for one in seers:
+                one.is_duckdb_pristine = True
+        else:
+            _miss(seers, "the state of the default DuckDB connection")
+    _note_sql(seers, args[0] if args else kwargs.get("query"), is_shared=given is None)
+    return _call_for_frames(original, args, kwargs)
+
+
+def note_method_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    text = args[1] if len(args) > 1 else kwargs.get("query")
+    _note_sql(seers, text, is_shared=args[0] is _default_connection())
+    return _call_for_frames(original, args, kwargs)
+
+
+def note_relation_query(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    _note_sql(seers, args[-1] if args else None, is_shared=False)
+    return _call_for_frames(original, args, kwargs)
+
+
+def note_frames_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    texts = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
+    if not texts:
+        _miss(seers, "a query that is no text")
+    for text in texts:
+        _note_sql(seers, text, is_shared=False)
+    return original(*args, **kwargs)
+
+
+def note_unseen(reason: str) -> Callable[..., Any]:
+    def note(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+        _miss(seers, reason)
+        return original(*args, **kwargs)
+
+    return note
+
+
+def note_sample(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    if kwargs.get("seed") is None and kwargs.get("random_state") is None:
+        _miss(seers, f"random numbers ({getattr(original, '__name__', 'sample')} without a seed)")
+    return original(*args, **kwargs)
+
+
+def note_rank(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    if "random" in (*args[1:2], kwargs.get("method")) and kwargs.get("seed") is None:
+        _miss(seers, "random numbers (a rank without a seed)")
+    return original(*args, **kwargs)
+
+
+def note_fragments(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    for text in (*args, *kwargs.values()):
+        if isinstance(text, str):
+            _note_sql(seers, text, is_shared=False)
+    return _call_for_frames(original, args, kwargs)
+
+
+def note_rename(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    _note_written(args[1] if len(args) > 1 else kwargs.get("dst"), seers)
+    return original(*args, **kwargs)
+
+
+def note_writer(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    for value in (*args[1:2], *(value for word, value in kwargs.items() if word in _PATH_WORDS or word == "target")):
+        _note_written(value, seers)
+    return original(*args, **kwargs)
+
+
+def _miss(seers: tuple[Sightings, ...], reason: str) -> None:
+    for one in seers:
+        one.miss(reason)
+
+
+def _note_written(value: object, seers: tuple[Sightings, ...]) -> None:
+    for text in _texts_of(value) or ():
+        for one in seers:
+            one.wrote(os.path.abspath(text))
+
+
+def _note_paths(values: Iterable[object], kind: Kind, seers: tuple[Sightings, ...], *, native: bool = True) -> None:
+    """Note each path in `values`; native readers also take patterns, folders and addresses."""
+    with unseen():
+        for value in values:
+            texts = _texts_of(value)
+            if texts is None:
+                _miss(seers, f"a reader given a {type(value).__name__}")
+                continue
+            for text in texts:
+                if native and "://" in text:
+                    _miss(seers, f"the address {text.partition('?')[0]}")
+                    continue
+                path = os.path.abspath(os.path.expanduser(text) if native else text)
+                is_pattern = native and any(letter in text for letter in "*?[") and not os.path.exists(path)
+                if path.startswith(("/proc/", "/sys/")) or (path.startswith("/dev/") and path != os.devnull):
+                    _miss(seers, path)
+                    continue
+                for one in seers:
+                    one.read("tree" if is_pattern else kind, path)
+
+
+def _texts_of(value: object) -> list[str] | None:
+    """The paths meant by an argument, [] for open files and other data, None when nobody can tell."""
+    if isinstance(value, (str, os.PathLike)):
+        return [os.fsdecode(value)]
+    if isinstance(value, bytes):
+        return [os.fsdecode(value)] if len(value) < 4096 and b"\n" not in value and b"\0" not in value else []
+    if value is None or isinstance(value, (int, io.IOBase, bytearray, memoryview)) or hasattr(value, "read"):
+        return []
+    if isinstance(value, (list, tuple, set, frozenset)):
+        found = [_texts_of(item) for item in value]
+        return None if None in found else [text for texts in found for text in texts or ()]
+    module = type(value).__module__.partition(".")[0]
+    return [] if module in ("pyarrow", "polars", "pandas", "numpy", "duckdb", "_duckdb", "_polars_runtime_32") else None
+
+
+def _note_sql(seers: tuple[Sightings, ...], text: object, *, is_shared: bool) -> None:
+    if not isinstance(text, str):
+        _miss(seers, "a query that is no text")
+        return
+    with unseen():
+        statement: Statement = read_sql(text)
+    if statement.unseen is not None:
+        _miss(seers, statement.unseen)
+    if is_shared and statement.changes:
+        _miss(seers, "the default DuckDB connection, which it changes")
+    _note_paths(statement.files, "content", seers)
+    _note_paths(statement.databases, "database", seers, native=False)
+    _note_written(list(statement.targets), seers)
+    words = identifiers(text)
+    frame: FrameType | None = sys._getframe(3)
+    is_outside = False
+    while frame is not None:
+        space = frame.f_globals
+        if space.get("__name__", "").startswith("data_engine.engine"):
+            is_outside = True  # beyond the step: who called the preview
+        else:
+            for word in words & space.keys():
+                if is_frame(space[word]):
+                    for one in seers:
+                        one.frame(space, word)
+            if is_outside and frame.f_locals is not space:
+                found = next((word for word in words & frame.f_locals.keys() if is_frame(frame.f_locals[word])), None)
+                if found is not None:
+                    _miss(seers, f"{found}, a variable of whoever called the preview")
+        frame = frame.f_back
+
+
+def is_frame(value: object) -> bool:
+    """Whether SQL can read `value` by the name of its variable."""
+    return type(value).__module__.partition(".")[0] in ("polars", "pyarrow", "pandas", "numpy", "duckdb", "_duckdb")
+
+
+_CALL = compile("__data_engine_call__()", "<preview>", "eval")
+
+
+def _call_for_frames(original: Any, args: _Args, kwargs: _Kwargs) -> Any:
+    """Call DuckDB as if from the caller's own frame, where it looks for frames by name."""
+    caller = sys._getframe(3)
+    names = {**caller.f_locals, "__data_engine_call__": partial(original, *args, **kwargs)}
+    return eval(_CALL, caller.f_globals, names)
+
+
+def _default_connection() -> object:
+    duckdb: Any = sys.modules["duckdb"]
+    return duckdb.default_connection()
+
+
+_STATE = """
+    select (select count(*) from duckdb_tables()) + (select count(*) from duckdb_views() where not internal)
+         + (select count(*) from duckdb_functions() where not internal)
+         + (select count(*) from duckdb_types() where not internal),
+    (select string_agg(concat(name, '=', value), ';' order by name) from duckdb_settings())
+"""
+_fresh_settings: list[object] = []
+
+
+def _is_pristine(duckdb: Any) -> bool:
+    """Whether the default connection is as a new one: no tables, no functions, no settings of its own."""
+    with unseen():
+        if not _fresh_settings:
+            with duckdb.connect() as fresh:
+                _fresh_settings.append(fresh.execute(_STATE).fetchone()[1])
+        with duckdb.default_connection().cursor() as cursor:
+            made, settings = cursor.execute(_STATE).fetchone()
+        return bool(made == 0 and settings == _fresh_settings[0])

@@ -1,0 +1,98 @@
+"""What a step reads and writes, and who is looking.
+
+Who reads is told by a context variable, which map threads inherit. Foreign threads have none: what they read counts for
+every preview that runs at that moment.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_engine.engine.reuse.libraries import library_folders
+from data_engine.engine.reuse.signatures import Kind, Look, look
+
+Namespace = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Sightings:
+    """What one step read and wrote while it ran.
+
+    `written` are files it made anew, `targets` mirror paths it was given; `unseen` is the first reason why there may be more.
+    """
+
+    digest_frame: Callable[[object], bytes | None]
+    reads: dict[tuple[Kind, str], Look] = field(default_factory=dict)
+    frames: dict[tuple[int, str], tuple[Namespace, bytes]] = field(default_factory=dict)
+    written: dict[str, None] = field(default_factory=dict)
+    targets: dict[str, None] = field(default_factory=dict)
+    is_duckdb_pristine: bool = False
+    unseen: str | None = None
+
+    def read(self, kind: Kind, path: str) -> None:
+        """Note a read, with what is there now, before it is read."""
+        key = (kind, path)
+        if key not in self.reads and path not in self.written and not path.startswith(library_folders()):
+            self.reads[key] = look(kind, path)
+
+    def wrote(self, path: str) -> None:
+        """Note that the step makes this file anew."""
+        self.written.setdefault(path)
+
+    def miss(self, reason: str) -> None:
+        """Note that something cannot be seen."""
+        if self.unseen is None:
+            self.unseen = reason
+
+    def frame(self, space: Namespace, name: str) -> None:
+        """Note that a query read the author's frame of this name."""
+        key = (id(space), name)
+        if key not in self.frames:
+            digest = self.digest_frame(space[name])
+            if digest is None:
+                self.miss(f"{name}, which a query reads")
+            else:
+                self.frames[key] = (space, digest)
+
+
+@contextmanager
+def seeing(sightings: Sightings) -> Iterator[None]:
+    """Inside, what this context reads is noted there."""
+    token = _mine.set(sightings)
+    with _lock:
+        _running.append(sightings)
+    try:
+        yield
+    finally:
+        with _lock:
+            _running[:] = [one for one in _running if one is not sightings]
+        _mine.reset(token)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Inside, nothing this context reads is noted: it is the noting itself that reads."""
+    token = _mine.set(_NOBODY)
+    try:
+        yield
+    finally:
+        _mine.reset(token)
+
+
+def seers() -> tuple[Sightings, ...]:
+    """Whose sightings a read of this context is."""
+    mine = _mine.get()
+    if mine is None:
+        return tuple(_running)
+    return () if mine is _NOBODY else (mine,)
+
+
+_NOBODY = Sightings(lambda value: None)
+_mine: ContextVar[Sightings | None] = ContextVar("preview_sightings", default=None)
+_running: list[Sightings] = []
+_lock = threading.Lock()
