@@ -221,6 +221,54 @@ def test_a_step_that_changes_more_than_its_result_always_runs(cells: Cells, befo
         assert ran() == ["s", "t"]
 
 
+WRITES = {
+    "another saved object": "context.objects['a'] = 'new'",
+    "a saved object taken away": "context.objects.pop('a')",
+    "an object of its own": "context.objects['z'] = 5",
+    "all saved objects": "context.objects = {'a': 1, 'z': 2}",
+    "no saved objects": "context.objects.clear()",
+    "metadata": "context.metadata['z'] = 5",
+    "the outputs of steps": "context.metadata['step_outputs'].update(z=5)",
+    "an attribute": "context.z = 5",
+    "nothing": "None",
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
+def test_what_a_step_writes_to_the_context_is_there_for_later_steps_as_in_a_run(cells: Cells, write: str) -> None:
+    """First, again, from the cache, after an edit of a step before it and of one after it, and once it writes no more."""
+    cells.run("""
+        from data_engine import Flow
+        def make(context): return "old"
+        def between(context): return "between"
+        def look(context):
+            outputs = {name: value for name, value in context.metadata["step_outputs"].items() if name == "z"}
+            return context.current, dict(context.objects), context.metadata.get("z"), outputs, getattr(context, "z", None)
+        def last(context): return context.current, context.objects.get("a")
+        def build():
+            return (Flow(group="G", name="f").step(make, save_as="a").step(between, save_as="b").step(change)
+                    .step(look, save_as="l").step(last, save_as="m"))
+    """)
+
+    def in_a_run() -> Any:
+        cells.run("_ran = build().run_once()[0].current")
+        return cells.names["_ran"]
+
+    cells.run(f"def change(context):\n    {write}\n    return 1")
+    cells.preview(use="b")
+    for _ in range(3):
+        assert cells.preview() == in_a_run()
+    cells.run("def make(context): return 'other'")
+    assert cells.preview() == in_a_run()
+    cells.run("def last(context): return context.current, sorted(context.objects)")
+    assert cells.preview() == in_a_run()
+    cells.run("def change(context): return 1")
+    for _ in range(2):
+        assert cells.preview() == in_a_run()
+    cells.run(f"def change(context):\n    {write}\n    return 1")
+    assert cells.preview() == in_a_run()
+
+
 RETURNED = """
     from pathlib import Path
     from data_engine import Flow

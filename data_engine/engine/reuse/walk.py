@@ -216,6 +216,7 @@ class Walk:
 
         Raises: as `run_steps`.
         """
+        self._as_given = dict(_state(self.context))
         self._metadata = dict(self.context.metadata)
         self.context.__class__ = PreviewContext
         flow_place = self._place(0)[:4]
@@ -235,7 +236,10 @@ class Walk:
                     return value
 
     def _begin(self) -> None:
-        _state(self.context).update(metadata={**self._metadata, "step_outputs": {}}, objects={})
+        state = _state(self.context)
+        state.clear()
+        state.update(self._as_given, metadata={**self._metadata, "step_outputs": {}}, objects={})
+        self._writer: str | None = None
         self._made: set[int] = set()
         self._live: dict[int, Any] = {}
         self._codes: list[StepCode] = []
@@ -276,6 +280,8 @@ class Walk:
         why: str | None
         if self.fresh:
             why = "fresh=True"
+        elif self._writer is not None:
+            why = f"{self._writer} writes to the context"
         elif unseen is not None:
             why = f"reads what cannot be seen: {unseen}"
         elif entry is None:
@@ -410,13 +416,14 @@ class Walk:
     def _run(self, index: int, why: str, unseen: str | None) -> None:
         step, code, state = self.flow.steps[index], self._codes[index], _state(self.context)
         before, saved = self._inputs[index], self._saved[index]
-        by_name = step.use if step.use != "current" else None
-        is_open = code.names_objects or code.odd_metadata or self._in_order or by_name not in (None, *saved)
-        if code.odd_metadata:
-            for at in range(index):
-                self._value(at)
-        objects = {name: self._value(at) for name, at in saved.items() if is_open or name == by_name}
-        state.update(current=None if before is None else self._value(before), objects=objects)
+        if self._writer is None:
+            by_name = step.use if step.use != "current" else None
+            is_open = code.names_objects or code.odd_metadata or self._in_order or by_name not in (None, *saved)
+            if code.odd_metadata:
+                for at in range(index):
+                    self._value(at)
+            objects = {name: self._value(at) for name, at in saved.items() if is_open or name == by_name}
+            state.update(current=None if before is None else self._value(before), objects=objects)
         sightings = Sightings(value_digest)
         self._renew_context(index, sightings)
         if self.source.path is not None:
@@ -435,7 +442,12 @@ class Walk:
         )
         if is_odd:
             sightings.miss("the context as a whole")
-        impure = self._impurity(index, parts, _given(state, step) == given)
+        is_writer = _given(state, step) != given
+        impure = self._impurity(index, parts)
+        if is_writer or self._writer is not None:
+            # From here on the context is handed on as it is, as in a run: nobody knows what later steps take from it.
+            self._writer = self._writer or _name(step)
+            impure = impure or ("it" if is_writer else self._writer) + " writes to the context"
         needs_order = is_odd or impure is not None
         self._made.add(index)
         self._live[index] = value
@@ -456,20 +468,19 @@ class Walk:
         state["config"] = WorkspaceConfigContext(context.workspace_root)
         if context.mirror is not None:
             state["mirror"] = replace(context.mirror, on_target=note)
-        state["metadata"]["step_outputs"] = {}
-        for at in range(index):
-            if at in self._live and outputs_of(self._live[at]):
-                note_outputs(context, self.flow.steps[at].label, self._live[at])
+        if self._writer is None:
+            state["metadata"]["step_outputs"] = {}
+            for at in range(index):
+                if at in self._live and outputs_of(self._live[at]):
+                    note_outputs(context, self.flow.steps[at].label, self._live[at])
         state.pop("_looked_at", None)
 
-    def _impurity(self, index: int, parts: Mapping[str, bytes], context_is_as_given: bool) -> str | None:
-        """What the step changed beside making its result."""
+    def _impurity(self, index: int, parts: Mapping[str, bytes]) -> str | None:
+        """What the step changed beside making its result and writing to the context."""
         after = {**step_code(self.flow.steps[index]).parts, **world()}
         changed = next((label for label in {**parts, **after} if parts.get(label) != after.get(label)), None)
         if changed is not None:
             return f"it changes {changed}"
-        if not context_is_as_given:
-            return "it writes to the context"
         for at in {self._inputs[index], *self._saved[index].values()}:
             if at is None or at not in self._live:
                 continue
@@ -605,9 +616,8 @@ def _given(state: Mapping[str, Any], step: StepSpec) -> object:
     skipped = ("current", "objects", "control", "metadata", "_inside", "_looked_at")
     own = {name: id(value) for name, value in state.items() if name not in skipped}
     objects = {name: id(value) for name, value in state["objects"].items() if name != step.save_as}
-    return (
-        own,
-        objects,
-        value_digest(dict(state["params"])),
-        {name: id(value) for name, value in state["metadata"].items() if name != "step_outputs"},
-    )
+    metadata = {name: id(value) for name, value in state["metadata"].items() if name != "step_outputs"}
+    outputs = state["metadata"].get("step_outputs")
+    if isinstance(outputs, dict):  # the step's own may be numbered
+        outputs = {name: id(value) for name, value in outputs.items() if not str(name).startswith(step.label)}
+    return own, objects, value_digest(dict(state["params"])), metadata, outputs
