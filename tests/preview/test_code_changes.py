@@ -436,3 +436,68 @@ def test_a_library_counts_by_its_version(cells: Cells, version: str, monkeypatch
 
     assert step_code(cells.names["flow"].steps[0]).parts["library tomlkit"] == version.encode()
     version_of.cache_clear()
+
+
+READ_ELSEWHERE = {
+    "the schema of a class": (
+        "class Row: amount: {}",
+        ("int", "float"),
+        "sorted(map(str, Row.__annotations__.items()))",
+    ),
+    "a type of polars": (
+        "import polars as pl\nclass Row: amount: {}",
+        ("pl.Int64", "pl.Decimal(10, 2)"),
+        "str(Row.__annotations__)",
+    ),
+    "the fields of a dataclass": (
+        "import dataclasses\n@dataclasses.dataclass\nclass Row:\n    amount: {} = 1",
+        ("int", "float"),
+        "[str(one.type) for one in dataclasses.fields(Row)]",
+    ),
+    "the metadata of a field": (
+        "import dataclasses\n@dataclasses.dataclass\nclass Row:\n    a: int = dataclasses.field(default=1, metadata=dict(unit={}))",
+        ("'eur'", "'usd'"),
+        "dataclasses.fields(Row)[0].metadata['unit']",
+    ),
+    "a typed dictionary": (
+        "import typing\nclass Row(typing.TypedDict):\n    amount: {}",
+        ("int", "float"),
+        "str(typing.get_type_hints(Row))",
+    ),
+    "the annotations of a function": ("def rule(amount: {}): ...", ("int", "float"), "str(rule.__annotations__)"),
+    "what a class matches": (
+        "class Row:\n    __match_args__ = ({},)\n    a, b = 1, 2\ndef of(row):\n    match row:\n        case Row(x): return x",
+        ("'a'", "'b'"),
+        "of(Row())",
+    ),
+    "a docstring": ("def rule():\n    {}", ("'select 1'", "'select 2'"), "rule.__doc__"),
+    "a docstring that is asked for": ("class Rule:\n    {}", ("'one'", "'two'"), "getattr(Rule, '__doc__')"),
+    "what a bound method belongs to": ("def made(): return {}\nsize = made().__len__", ("[1]", "[1, 2]"), "size()"),
+}
+
+
+@pytest.mark.parametrize(("before", "edits", "result"), READ_ELSEWHERE.values(), ids=list(READ_ELSEWHERE))
+def test_what_code_says_beside_what_it_does_counts_where_it_is_read(
+    cells: Cells, before: str, edits: tuple[str, str], result: str
+) -> None:
+    cells.run("from data_engine import Flow").run(before.format(edits[0]))
+    cells.run(
+        f"def step(context): return {result}\ndef build(): return Flow(group='G', name='f').step(step, save_as='s')"
+    )
+    first = cells.preview()
+    cells.run(before.format(edits[0]))
+    assert cells.preview() == first
+    assert ran() == []
+    cells.run(before.format(edits[1]))
+    assert cells.check() != first
+
+
+def test_a_docstring_nobody_reads_does_not_count(cells: Cells) -> None:
+    cells.run("from data_engine import Flow\ndef helper():\n    'one'\n    return 1")
+    cells.run(
+        "def step(context): return helper()\ndef build(): return Flow(group='G', name='f').step(step, save_as='s')"
+    )
+    cells.preview()
+    cells.run("def helper():\n    'two'\n    return 1")
+    cells.preview()
+    assert ran() == []

@@ -14,6 +14,7 @@ import enum
 import functools
 import hashlib
 import importlib
+import inspect
 import io
 import locale
 import logging
@@ -24,9 +25,9 @@ import sys
 import types
 import typing
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
 from pathlib import PurePath
 from typing import Any
@@ -48,7 +49,8 @@ _PATH_LIKE = re.compile(r"[^\n\0]{0,400}([/\\][^\n\0]{0,400}|\.\w{1,8})")
 _BY_NAME = frozenset({"builtins.getattr", "operator.attrgetter", "operator.methodcaller"})
 _AT_NAME = re.compile(r"@([^\W\d]\w*)")
 _VOLATILE = re.compile(
-    r"\b(random|randomblob|uuid|gen_random_uuid|uuidv4|uuidv7|now|today|get_current_time(stamp)?|getenv|getvariable)\s*\(\s*\)"
+    r"\b(random|uuid|gen_random_uuid|uuidv4|uuidv7|now|today|get_current_time(stamp)?|getenv|getvariable)\s*\(\s*\)"
+    r"|\brandomblob\s*\("
     r"|\b(current_(date|time|timestamp|localtime|localtimestamp)|localtimestamp)\b"
     r"|\b(date|datetime|time|julianday|unixepoch|strftime)\s*\([^)]*'now'",
     re.IGNORECASE,
@@ -59,7 +61,7 @@ _ASKERS = frozenset({"library numpy", "library pandas", "library duckdb"})
 _BUILTINS: Namespace = vars(builtins)
 _CLASS_NOISE = frozenset(
     """__dict__ __weakref__ __doc__ __module__ __annotations__ __annotate__ __annotate_func__ __annotations_cache__
-    __firstlineno__ __static_attributes__ __abstractmethods__ _abc_impl __dataclass_fields__ __match_args__ __parameters__
+    __firstlineno__ __static_attributes__ __abstractmethods__ _abc_impl __dataclass_fields__ __parameters__
     __orig_bases__ __type_params__ __slots__ _is_protocol __protocol_attrs__ __non_callable_proto_members__
     _is_runtime_protocol __subclasshook__""".split()
 )
@@ -181,6 +183,9 @@ class _Walk:
     def result(self) -> StepCode:
         self._frames_named_in_texts()
         self._added_methods()
+        if "__doc__" in self.mentions | self.literals:
+            told = [one.__doc__ for one in self.alive if isinstance(one, (types.FunctionType, type))]
+            self.parts["a docstring"] = digest_of(told)
         return StepCode(
             self.parts,
             self.unseen,
@@ -229,7 +234,7 @@ class _Walk:
             return self.cls(target, name) if is_authored(target.__module__) else self.library(_dotted(target))
         if isinstance(target, types.ModuleType):
             return self.module(target, name)
-        if isinstance(target, (types.BuiltinFunctionType, types.MethodType)):
+        if isinstance(target, (types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)):
             return self._bound(target, name)
         if isinstance(target, _DESCRIPTORS):
             owner = getattr(target, "__objclass__", None)
@@ -281,7 +286,7 @@ class _Walk:
         space = fn.__globals__
         if is_authored(_space_name(space)):
             self._note_facts(facts, space)
-        pieces: list[object] = [facts.digest]
+        pieces: list[object] = [facts.digest, *self._annotations(fn, label)]
         pieces += [self.value(value, f"a default of {fn.__name__}") for value in fn.__defaults__ or ()]
         pieces += [
             (key, self.value(value, f"a default of {fn.__name__}")) for key, value in (fn.__kwdefaults__ or {}).items()
@@ -427,6 +432,7 @@ class _Walk:
         pieces: list[object] = [kind.__qualname__, [self.reference(base, base.__name__) for base in kind.__bases__]]
         if type(kind) is not type:
             pieces.append(self.reference(type(kind), type(kind).__name__))
+        pieces += self._annotations(kind, name)
         members: Mapping[str, enum.Enum] = kind.__members__ if issubclass(kind, enum.Enum) else {}
         is_enum = issubclass(kind, enum.Enum)
         pieces += [(key, self.value(member._value_, key)) for key, member in members.items()]
@@ -435,6 +441,7 @@ class _Walk:
                 continue
             if key == "__dataclass_params__":
                 pieces.append(repr(value))
+                pieces += [(one.name, one.kw_only, self.value(dict(one.metadata), name)) for one in fields(kind)]
             elif isinstance(value, types.FunctionType):
                 pieces.append((key, self.reference(value, f"{kind.__name__}.{key}")))
             elif type(value).__name__ == "_tuplegetter":
@@ -443,6 +450,16 @@ class _Walk:
                 pieces.append((key, self._named(value, f"{kind.__name__}.{key}")))
         self.parts[label] = digest_of(*pieces)
         return label
+
+    def _annotations(self, target: Any, name: str) -> Iterator[object]:
+        """What is annotated, for schemas are written so; a type of the author's counts with all it is."""
+        annotated: Mapping[str, Any] = {}
+        with suppress(Exception):  # from Python 3.14 they are evaluated when asked for, and may name what is not there
+            annotated = inspect.get_annotations(target)
+        for key, value in annotated.items():
+            is_ours = isinstance(value, type) and is_authored(value.__module__)
+            with suppress(Exception):  # the author's own `__repr__`
+                yield key, self.reference(value, name) if is_ours else repr(value)
 
     def library(self, dotted: str) -> str:
         self.by_name = self.by_name or dotted in _BY_NAME

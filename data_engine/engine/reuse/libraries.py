@@ -130,6 +130,7 @@ LOOSE = {
     "now": "the clock",
     "utcnow": "the clock",
     "today": "the clock",
+    "writestr": "the clock",
     "urlopen": "the network",
     "getenv": "the environment",
     "environ": "the environment",
