@@ -54,10 +54,14 @@ class Workspace:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        root = _folder(path, "Workspace(path)").resolve()
+        root = _folder(path, "Workspace(path)")
         if not is_workspace(root):
             what = (
-                "is a file" if root.is_file() else "has no flow_modules folder" if root.is_dir() else "does not exist"
+                "is a file"
+                if os.path.isfile(root)
+                else "has no flow_modules folder"
+                if os.path.isdir(root)
+                else "does not exist"
             )
             raise WorkspaceError(
                 f"{root} is no workspace: it {what}",
@@ -602,9 +606,20 @@ def _workspace(data_root: str | os.PathLike[str] | None) -> Workspace:
 
 
 def _folder(path: object, where: str) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not str(path).strip() or "\0" in str(path):
-        raise WorkspaceError(f"a workspace cannot be {path!r}", where=where, mend="give the path of a workspace folder")
-    return Path(path).expanduser()
+    wrong: Exception | None = None
+    if isinstance(path, (str, os.PathLike)) and str(path).strip() and "\0" not in str(path):
+        try:
+            return Path(path).expanduser().resolve()
+        except (
+            OSError,
+            RuntimeError,
+            UnicodeError,
+        ) as error:  # too long, a loop of links, no such user, no file's name
+            wrong = error
+    why = "" if wrong is None else f": {getattr(wrong, 'strerror', None) or wrong}"
+    raise WorkspaceError(
+        f"a workspace cannot be {path!r}{why}", where=where, mend="give the path of a workspace folder"
+    ) from wrong
 
 
 def _path_text(path: object, where: str) -> str:

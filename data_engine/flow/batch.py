@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
@@ -126,6 +126,17 @@ class Batch(Generic[T], Shown):
     """
 
     items: tuple[T, ...]
+
+    def __post_init__(self) -> None:
+        given: object = self.items
+        if not isinstance(given, tuple):
+            if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+                raise FlowValidationError(
+                    f"a batch cannot be of {type(given).__name__} {given!r}",
+                    where="Batch(items)",
+                    mend="give a tuple or list of items",
+                )
+            object.__setattr__(self, "items", tuple(given))
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.items)

@@ -70,8 +70,16 @@ CALLS: list[tuple[str, Callable[[Workspace, Any], object], list[Any]]] = [
     ("reset", lambda ws, it: ws.reset(it), [5, "", ["poll"]]),
     ("load a flow", lambda ws, it: ws.load_flow(it), NO_NAMES),
     ("an interpreter", lambda ws, it: ws.set_interpreter(it), [5, "", "/nowhere/python", "a\0"]),
-    ("a workspace", lambda ws, it: Workspace(it), [None, 5, "", "a\0", "/nowhere", Path("/etc/passwd"), b"/tmp"]),
-    ("a new workspace", lambda ws, it: Workspace.create(it), [None, 5, "", "a\0", Path("/etc/passwd"), b"/tmp"]),
+    (
+        "a workspace",
+        lambda ws, it: Workspace(it),
+        [None, 5, "", "a\0", "/nowhere", "x" * 300, "a\ud800", Path("/etc/passwd"), b"/tmp"],
+    ),
+    (
+        "a new workspace",
+        lambda ws, it: Workspace.create(it),
+        [None, 5, "", "a\0", "x" * 300, "a\ud800", Path("/etc/passwd"), b"/tmp"],
+    ),
 ]
 
 

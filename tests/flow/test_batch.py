@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine import Batch, FileRef, ItemError
+from data_engine import Batch, FileRef, FlowValidationError, ItemError
 from tests.flow.running import failing
 
 
@@ -159,3 +159,12 @@ def test_file_refs_and_batches_pickle_and_copy() -> None:
 def test_what_names_no_file_is_refused(value: Any) -> None:
     """A blank text is not the working directory."""
     assert "FileRef cannot be made from" in failing(lambda: FileRef(value)).what
+
+
+def test_a_batch_is_made_of_any_items_in_order_and_of_nothing_else() -> None:
+    """A text is no items, though it can be looped over."""
+    made: Any = Batch
+    assert made([1, 2]) == made(n for n in (1, 2)) == Batch((1, 2))
+    for wrong in (5, "abc", b"abc", None):
+        with pytest.raises(FlowValidationError, match="a batch cannot be of"):
+            made(wrong)
