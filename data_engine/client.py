@@ -14,6 +14,7 @@ from typing import Any, Literal, overload
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
+from data_engine.daemon.memory import remember_engine
 from data_engine.engine.at_rest import explain_at_rest, facts_at_rest, lease_at_rest
 from data_engine.engine.home import Home, home
 from data_engine.engine.run import check_params
@@ -162,6 +163,10 @@ class Workspace:
             deployments.deploy(stored, {entry.name for entry in wanted if entry.error is None})
             if name is None:
                 deployments.withdraw(set(deployments.deployed()) - {entry.name for entry in entries})
+        daemon = self._daemon()
+        if daemon is not None:
+            with suppress(DaemonGoneError):
+                daemon.post("/look", timeout_s=_LONG_S)  # what is asked for next runs what was deployed
         return wanted
 
     def deployment(self, name: str) -> str:
@@ -252,11 +257,13 @@ class Workspace:
         self._daemon(start=True).post("/engine", {"on": True}, timeout_s=_LONG_S)
 
     def stop_engine(self) -> None:
-        """Let running work finish and start nothing more by itself; does nothing without a daemon."""
+        """Let running work finish and start nothing more by itself, also in the next daemon."""
         daemon = self._daemon()
         if daemon is not None:
             with suppress(DaemonGoneError):
                 daemon.post("/engine", {"on": False})
+                return
+        remember_engine(self.home.ledger(), is_on=False)
 
     def shutdown(self) -> None:
         """End the daemon when its running work is done; does nothing without one."""
@@ -266,10 +273,16 @@ class Workspace:
                 daemon.post("/shutdown")
 
     def kill(self) -> bool:
-        """End the daemon and whatever it runs, now; whether there was one. Its runs become `abandoned`."""
+        """End the daemon and whatever it runs, now; whether there was one. Its runs become `abandoned`.
+
+        The engine is off until a person starts it, also where another daemon is started for something else.
+        """
         from data_engine.daemon.start import kill_daemon
 
-        return kill_daemon(self.home)
+        was_there = kill_daemon(self.home)
+        with suppress(FlowValidationError):  # a history that cannot be written keeps nobody from ending a daemon
+            remember_engine(self.home.ledger(), is_on=False)
+        return was_there
 
     def run(
         self,

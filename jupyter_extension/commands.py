@@ -108,6 +108,8 @@ def _run(given: Namespace, names: UserNames) -> Any:
 
 def _start(given: Namespace, names: UserNames) -> Any:
     ws = _workspace()
+    if given.no_engine and not ws.status()["daemon"]["running"]:
+        ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
     ws.start()
     if not given.no_engine:
         ws.start_engine()

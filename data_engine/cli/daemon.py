@@ -35,6 +35,8 @@ def start(
     """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
     ws = chosen_workspace(ctx)
     ws.settings()  # nothing is started by settings that cannot be used; the status tells of their warnings
+    if not engine and not ws.status()["daemon"]["running"]:
+        ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
     ws.start()
     if engine:
         ws.start_engine()

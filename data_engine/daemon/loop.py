@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.desk import Work
+from data_engine.daemon.memory import remember_engine, was_engine_on
 from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.runs import Item, Runs
 from data_engine.daemon.watchers import Watchers
@@ -38,7 +39,6 @@ _PRUNE_EVERY_S = 3600.0
 _RELEASE_RETRY_S = 2.0
 _TELL_AFTER_S = 0.02
 _WRITE_PATIENCE_S = 0.5
-ENGINE_SETTING = "engine_is_on"
 
 
 class Daemon:
@@ -73,7 +73,7 @@ class Daemon:
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
         await self.runs.workers.start()
         self.ownership.start()
-        again = self._spawn(self._own_again()) if self.ledger.setting(ENGINE_SETTING) == "1" else None
+        again = self._spawn(self._own_again()) if was_engine_on(self.ledger) else None
         await self.deployer.refresh(is_start=True)
         if again is not None and await again:
             self._turn_on(by_person=False)
@@ -101,7 +101,7 @@ class Daemon:
         """Run polled and scheduled flows from now on; what was held is tried again. Also deploys everything good."""
         await self.ownership.own()
         await self.deployer.refresh(is_start=True)
-        self.ledger.set_setting(ENGINE_SETTING, "1")
+        remember_engine(self.ledger, is_on=True)
         self.ownership.set_engine(True)
         self._turn_on(by_person=True)
         self.tell()
@@ -118,7 +118,7 @@ class Daemon:
             await self.ownership.own()
         except FlowValidationError as error:
             log.warning("the engine stays off: %s", error)
-            self.ledger.set_setting(ENGINE_SETTING, "0")
+            remember_engine(self.ledger, is_on=False)
             return False
         self.ownership.set_engine(True)
         await asyncio.to_thread(self._recall)  # while a worker looks at the modules
@@ -129,7 +129,7 @@ class Daemon:
             self.watchers.recall(self.home.deployments().deployed())
 
     def _turn_off(self) -> None:
-        self.ledger.set_setting(ENGINE_SETTING, "0")
+        remember_engine(self.ledger, is_on=False)
         self.is_engine_on = False
         self._held_at_rest |= {flow: self.held(flow) for flow in self.watchers.names()}
         self.watchers.stop()
@@ -141,7 +141,7 @@ class Daemon:
             self._watch(flow, frees_held=by_person)
 
     async def _look_at_the_share(self) -> None:
-        if await self.deployer.refresh():
+        if await self.deployer.refresh() or self.watchers.are_outdated:
             self._flows_changed()
         held = await asyncio.to_thread(self._held_files.of, self._at_rest())
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
@@ -193,11 +193,16 @@ class Daemon:
 
     # -- owning ----------------------------------------------------------------------------------------------------
 
-    def owned(self, *, engine_on: bool) -> None:
-        """The workspace is ours now; `engine_on` travelled with it."""
+    def owned(self, *, engine_on: bool, is_again: bool) -> None:
+        """The workspace is ours now, or is so again; `engine_on` travelled with it.
+
+        Of a daemon of this machine it is older than what is remembered here: somebody may have ended it on purpose.
+        """
         self._needed_s = time.monotonic()
-        if engine_on and self.ready.is_set() and not self.is_engine_on:
-            self.ledger.set_setting(ENGINE_SETTING, "1")
+        if engine_on and is_again and not was_engine_on(self.ledger):
+            self.ownership.set_engine(False)
+        elif engine_on and self.ready.is_set() and not self.is_engine_on:
+            remember_engine(self.ledger, is_on=True)
             self._turn_on(by_person=False)
 
     def lost(self, to: str) -> None:
@@ -321,7 +326,12 @@ class Daemon:
 
     async def notice(self, name: str) -> None:
         """Look at the modules now when no flow has this name: it may have been saved a moment ago."""
-        if name not in self.deployer.flows and await self.deployer.refresh():
+        if name not in self.deployer.flows:
+            await self.look()
+
+    async def look(self) -> None:
+        """Look now at the modules, and at what is deployed."""
+        if await self.deployer.refresh():
             self._flows_changed()
 
     async def named(self, name: str) -> Deployed:

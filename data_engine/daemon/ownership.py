@@ -36,8 +36,8 @@ _T = TypeVar("_T")
 class Engine(Protocol):
     """What the ownership lets go on, holds up or ends."""
 
-    def owned(self, *, engine_on: bool) -> None:
-        """The workspace is ours now; `engine_on` travelled with it."""
+    def owned(self, *, engine_on: bool, is_again: bool) -> None:
+        """The workspace is ours now, or is so again; `engine_on` travelled with it."""
         ...
 
     def lost(self, to: str) -> None:
@@ -205,7 +205,7 @@ class Ownership:
             self._engine.may_work_until(now.work_until_s)
         if now.token is not None and now.token != before.token:
             self.is_releasing = False
-            self._engine.owned(engine_on=now.engine_on)
+            self._engine.owned(engine_on=now.engine_on, is_again=now.is_again)
         elif now.token is None and before.token is not None:
             self._engine.may_work_until(NEVER)
             self.is_releasing = False

@@ -50,6 +50,7 @@ class DaemonRequests:
             "retry": self.retry,
             "enable": self.enable,
             "deploy": self.deploy,
+            "look": self.look,
             "reset": self.reset,
             "interpreter": self.interpreter,
             "lease": self.lease,
@@ -192,6 +193,13 @@ class DaemonRequests:
         await self.daemon.ready.wait()
         await self.daemon.deploy(given.get("flow"))
         return self._status()
+
+    async def look(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Look at once at the modules and at what is deployed, which somebody has changed."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        await self.daemon.look()
+        return {}
 
     async def reset(self, given: dict[str, Any]) -> dict[str, Any]:
         """Forget a flow's (or every flow's) history and freshness; how many runs went."""

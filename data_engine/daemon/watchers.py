@@ -58,6 +58,7 @@ class Watchers:
         self._home, self._ledger, self._runs = home, home.ledger(), runs
         self._loop = asyncio.get_running_loop()
         self._watchers: dict[str, Watcher] = {}
+        self._settings: dict[str, object] = {}
         self._recalled: dict[str, SourceStates] = {}
         self._slots: dict[int, _Slot] = {}
         self._numbers = itertools.count(1)
@@ -77,10 +78,14 @@ class Watchers:
             watch = None
         watcher = self._watchers.get(name)
         if watcher is not None:
-            if watch is not None and getattr(watcher.watching, "watch", watch) == watch:
+            is_same = watch is not None and getattr(watcher.watching, "watch", watch) == watch
+            if is_same and self._settings.get(name) == self._used_settings():
+                if frees_held:
+                    self.free(name)
                 return
             self.forget(name)
         if flow is not None and watch is not None:
+            self._settings[name] = self._used_settings()
             self._watchers[name] = Watcher(name, self._maker(watch, frees_held), self._deliverer(flow))
 
     def forget(self, name: str) -> None:
@@ -101,6 +106,12 @@ class Watchers:
         """Look at nothing any more, ever."""
         self.stop()
         self._file_events.close()
+
+    @property
+    def are_outdated(self) -> bool:
+        """Whether one of them looks by settings that were edited since."""
+        used = self._used_settings()
+        return any(self._settings[name] != used for name in self._watchers)
 
     def names(self) -> list[str]:
         """The flows that are looked at."""
@@ -199,6 +210,11 @@ class Watchers:
             self._end_slot(number)
 
     # -- looking ---------------------------------------------------------------------------------------------------
+
+    def _used_settings(self) -> object:
+        """What of the settings decides when something is due."""
+        settings = self._home.settings()
+        return Rules.of(settings), settings.timezone, settings.history.retention_days
 
     def _maker(self, watch: Watch, frees_held: bool) -> Callable[[Callable[[], None]], Watching]:
         settings = self._home.settings()

@@ -265,8 +265,9 @@ class Worker:
 
     def _bring_texts_home(self) -> None:
         """Let the daemon take what was written in this step before it hears of the step's end."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # the step put another one in its place, and closed it
+                stream.flush()
         self._flush_c_streams()
         if _may_be_unread(1) or _may_be_unread(2):
             self._have_texts_taken()

@@ -186,7 +186,8 @@ class Workers:
             if handle.job is None:
                 handle.retire()
             elif kill:
-                handle.kill("the daemon was shut down")
+                handle.is_abandoned = True
+                handle.kill("the daemon was ended with what it ran")
         if self._handles:
             self._all_gone = asyncio.get_running_loop().create_future()
             await self._all_gone
@@ -295,6 +296,7 @@ class _Handle:
     is_given_up: bool = False
     is_last_try: bool = False
     is_behind: bool = False
+    is_abandoned: bool = False
     killed_for: str | None = None
     killed_run: str | None = None
     describing: str | None = None
@@ -598,7 +600,9 @@ class _Handle:
         """Give the run of a worker that is gone its end."""
         started, step = run.started, run.step
         status = "failed" if self.killed_for is None else "killed"
-        if self.killed_run not in (None, started.run_id):
+        if self.is_abandoned:
+            status = "abandoned"
+        elif self.killed_run not in (None, started.run_id):
             status, cause = "abandoned", _BYSTANDER
         text = cause
         if step is not None or status == "failed":

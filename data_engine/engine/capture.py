@@ -67,6 +67,10 @@ class _Tee:
         for text in texts:
             self.write(text)
 
+    def close(self) -> None:
+        """The stream is the process's, which goes on after the run that closes it."""
+        self.original.flush()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.original, name)
 
@@ -83,6 +87,7 @@ class _LogHandler(logging.Handler):
 
 
 _handler = _LogHandler()
+_originals: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
 _users = 0
 _lock = threading.Lock()
 
@@ -107,10 +112,11 @@ def is_captured() -> bool:
 
 
 def _install() -> None:
-    global _users
+    global _users, _originals
     with _lock:
         _users += 1
         if _users == 1:
+            _originals = sys.stdout, sys.stderr
             sys.stdout = _Tee(sys.stdout, "INFO")
             sys.stderr = _Tee(sys.stderr, "ERROR")
             logging.root.addHandler(_handler)
@@ -121,8 +127,13 @@ def _uninstall() -> None:
     with _lock:
         _users -= 1
         if _users == 0:
-            if isinstance(sys.stdout, _Tee):
-                sys.stdout = sys.stdout.original
-            if isinstance(sys.stderr, _Tee):
-                sys.stderr = sys.stderr.original
+            if _is_spent(sys.stdout):
+                sys.stdout = _originals[0]
+            if _is_spent(sys.stderr):
+                sys.stderr = _originals[1]
             logging.root.removeHandler(_handler)
+
+
+def _is_spent(stream: Any) -> bool:
+    """Whether it is ours, or one that a run put in its place and left closed: nobody could print any more."""
+    return stream is None or isinstance(stream, _Tee) or getattr(stream, "closed", False) is True

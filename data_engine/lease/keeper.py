@@ -52,13 +52,15 @@ class Standing:
     """What is known of the ownership without asking anybody.
 
     `token` is the fencing token while this daemon owns the workspace (it may have lapsed), else None. Work may start until
-    `work_until_s` on `boot_clock()`. `engine_on` is what the newest generation says of the engine. `lost_to` names who took
+    `work_until_s` on `boot_clock()`. `engine_on` is what the newest generation says of the engine, `is_again` whether the owner
+    before was a daemon of this machine. `lost_to` names who took
     the workspace from this daemon. `trouble` is what keeps the share from being written. `seen_s` is when `lease` was seen.
     """
 
     token: int | None = None
     work_until_s: float = NEVER
     engine_on: bool = False
+    is_again: bool = False
     lease: LeaseStatus = field(default_factory=LeaseStatus)
     lost_to: str | None = None
     trouble: str | None = None
@@ -101,6 +103,7 @@ class Keeper:
         self._view: View | None = None
         self._wishes: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._engine_on: bool | None = None
+        self._is_again = False
         self._brought_home: str | None = None
         self._troubles: dict[str, str] = {}
         self._commits = 0
@@ -331,8 +334,12 @@ class Keeper:
         with suppress(FlowValidationError):  # settings that cannot be read are told elsewhere; the last ones hold on
             self.limits = self._observer.limits = self._read_limits()
         held = self._observer.claim(view)
+        before = view.top
+        self._is_again = before is not None and before.is_owned and before.by.machine_id == self.me.machine_id
         self._remember()
-        self._view = replace(view, state="mine", top=held.head)
+        asked = view.request
+        is_own = asked is not None and asked.requester_daemon_id == self.me.daemon_id  # the claim has answered it
+        self._view = replace(view, state="mine", top=held.head, request=None if is_own else asked)
         self._bring_home(mine=True)
         self._held = held
         self._wants_control = False
@@ -466,6 +473,10 @@ class Keeper:
     def _request(self, kind: str) -> None:
         if self._held is not None:
             return
+        self._view = self._observer.poll()
+        if self._view.state == "available":  # nobody has to be asked
+            self._own()
+            return
         try:
             self._observer.request_control(kind)
         except OSError as error:
@@ -521,6 +532,7 @@ class Keeper:
             None if held is None else held.token,
             NEVER if held is None else held.work_until,
             (held.head.engine_on if held is not None else top is not None and top.engine_on),
+            held is not None and self._is_again,
             self._lease_status(),
             before.lost_to if lost_to == "" else lost_to,
             next(iter(self._troubles.values()), None),

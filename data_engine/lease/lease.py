@@ -293,6 +293,8 @@ class Observer:
                     where=where,
                     mend=f"try again in {wait_s - view.silent_s:.0f} s",
                 )
+
+        def begin() -> None:
             if self._held is not None:
                 self._held.is_over = True
 
@@ -303,6 +305,7 @@ class Observer:
                 seat.new_id(),
                 seat.utc(),
                 check=check,
+                begin=begin,
                 accepts_shorter=self._damage is not None and self._damage.is_shorter,
             )
         except Damaged as error:

@@ -28,12 +28,13 @@ def repair(
     at_utc: str,
     *,
     check: Callable[[Entry], None],
+    begin: Callable[[], None],
     accepts_shorter: bool,
 ) -> Repaired | None:
     """Append from the newest readable generation what of it is whole; nobody owns the workspace then.
 
-    None when nothing is damaged. `check` sees the generation it will go on from, and may raise to leave all as it is.
-    With `accepts_shorter` a list that ends before the highest known generation is accepted as it is.
+    None when nothing is damaged. `check` sees the generation it will go on from, and may raise to leave all as it is;
+    `begin` is called before anything is written. With `accepts_shorter` a list that ends before the highest known generation is accepted as it is.
 
     Raises:
         ShorterList: it ends there, and that may be a late cache.
@@ -48,16 +49,17 @@ def repair(
     if newest < known and not accepts_shorter:
         raise ShorterList(f"the list ends at generation {newest}, {known} was seen before")
     check(base)
-    for number in missing:
-        generations.give_up(number)
     whole, lost_segments = _whole(generations, base)
     lost = (*range(base.number + 1, newest + 1), *range(newest + 1, known + 1))
+    if not (missing or lost or lost_segments):
+        return None
+    begin()
+    for number in missing:
+        generations.give_up(number)
     entry = None
     if base.number < newest or lost_segments:
         entry = next_entry(replace(base, number=newest), "repair", me, nonce, at_utc, files=whole)
         generations.publish(entry, base if base.number == newest else None)
-    if not lost and entry is None:
-        return None
     generations.known = newest if entry is None else entry.number
     return Repaired(entry, lost, lost_segments)
 

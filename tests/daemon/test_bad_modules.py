@@ -203,7 +203,7 @@ def test_a_daemon_killed_while_it_migrates_leaves_the_version_before(workspace: 
         process.kill()
         process.wait()
 
-    workspace.start()
+    workspace.start_engine()
     with sqlite3.connect(ledger) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -332,3 +332,93 @@ def test_stopping_the_engine_keeps_what_a_person_asked_for(workspace: Workspace,
 
     until(lambda: workspace.home.ledger().run(str(asked)))
     until(lambda: workspace.run_record(str(asked)).status == "success")
+
+
+def test_what_was_deployed_is_what_runs_next(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Without waiting for the daemon's next look."""
+    workspace.start()
+    for number in range(4):
+        ws.notebook("hand", MANUAL.replace("return os.getpid()", f"print({number})"))
+        workspace.deploy("hand")
+        (run,) = workspace.run("hand")
+        assert isinstance(run, Run)
+        assert [line.message for line in workspace.log(run.run_id)] == [str(number)]
+        assert flow_of(workspace, "hand")["reason"] == "runs when somebody asks"
+
+
+def test_a_person_who_kills_and_starts_again_loses_nothing(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """What ran is abandoned and done again, what had failed is tried again, and no engine comes back before it is asked for."""
+    ws.notebook("poll", POLL.replace("print(", "import time; time.sleep(float(text)); print("))
+    ws.source("in/bad.txt", "bad")
+    ws.source("in/slow.txt", "600")
+    workspace.start_engine()
+    until(lambda: [run.status for run in workspace.runs("poll")].count("failed") == 1)
+    until(lambda: any(run.status == "started" for run in workspace.runs("poll")))
+    workspace.kill()
+    (slow,) = [run for run in workspace.runs("poll") if run.source and run.source.endswith("slow.txt")]
+    assert slow.status == "abandoned"
+
+    workspace.run("manual")
+    assert workspace.status()["engine"]["on"] is False
+    ws.source("in/slow.txt", "0")
+    workspace.start_engine()
+    until(lambda: [run.status for run in workspace.runs("poll")].count("failed") == 2)
+    until(lambda: "success" in [run.status for run in workspace.runs("poll")])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_person_who_starts_an_engine_that_came_back_frees_what_it_held(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    """By itself, after a death, it frees nothing."""
+    ws.source("in/bad.txt", "bad")
+    workspace.start_engine()
+    until(lambda: ended(workspace, "poll", 1))
+    endpoint = read_endpoint(workspace.home.local)
+    assert endpoint is not None
+    os.kill(endpoint.pid, signal.SIGKILL)
+    until(lambda: not endpoint.is_alive())
+    workspace.start()
+    until(lambda: workspace.status()["engine"]["on"])
+    until(lambda: flow_of(workspace, "poll")["held"] == 1)
+    assert len(workspace.runs("poll")) == 1
+
+    workspace.start_engine()
+    until(lambda: ended(workspace, "poll", 2))
+
+
+def test_an_edit_of_the_settings_holds_for_what_is_looked_at_already(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Without a restart: the zone of a schedule, and how often a failed source is tried again."""
+    ws.notebook("daily", MANUAL.replace('Flow(group="M")', 'Flow(group="M").watch(mode="schedule", time="07:00")'))
+    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    workspace.start_engine()
+    before = workspace.next_runs()["daily"]
+    text = 'timezone = "Asia/Tokyo"\n[deploy]\nquiet = "0s"\n[retry]\nretries = 1\ndelay = "100ms"\n'
+    ws.source("config/data_engine.toml", text)
+    until(lambda: workspace.next_runs().get("daily", before) != before)
+    assert workspace.next_runs()["daily"][11:16] == "22:00"
+
+    ws.source("in/bad.txt", "bad")
+    until(lambda: ended(workspace, "poll", 2))
+
+
+@pytest.mark.parametrize(
+    "spoils",
+    [
+        "sys.stdout.close()",
+        "sys.stdout = None",
+        "sys.stderr = open(os.devnull, 'w'); sys.stderr.close()",
+        "sys.stdout = sys.stderr = open(os.devnull, 'w'); print(1); sys.stdout.close()",
+    ],
+)
+def test_a_step_that_closes_the_screen_spoils_nothing(workspace: Workspace, ws: WorkspaceFiles, spoils: str) -> None:
+    """Neither its own run nor the next one of its worker, nor a run in this process."""
+    ws.source("config/data_engine.toml", "[executor]\nworkers = 1\n")
+    ws.notebook("spoils", MANUAL.replace("return os.getpid()", f"import sys; {spoils}"))
+    for name in ("spoils", "manual", "spoils", "manual"):
+        (run,) = workspace.run(name)
+        assert isinstance(run, Run)
+        assert (run.status, run.error) == ("success", None)
+    workspace.load_flow("spoils").run_once()
+    print("still here", flush=True)
+    print("and here", file=sys.stderr, flush=True)

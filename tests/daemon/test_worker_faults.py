@@ -530,7 +530,7 @@ def test_a_shutdown_kills_what_runs(ws: WorkspaceFiles) -> None:
         await shop.started()
         await asyncio.wait_for(shop.workers.close(kill=True), 30)
 
-        assert (shop.finished().status, shop.finished().cause) == ("killed", "the daemon was shut down")
+        assert (shop.finished().status, shop.finished().cause) == ("abandoned", "the daemon was ended with what it ran")
         assert sorted(shop.forgotten) == sorted(shop.remembered)
 
     play(scene())

@@ -612,7 +612,7 @@ def test_nothing_is_repaired_that_is_whole_or_owned() -> None:
         observer.repair(observer.poll())
 
     assert bench.written == []
-    assert held.is_over  # it had to stop before it looked
+    assert held.can_work()  # so nothing had to stop
 
 
 def test_a_restored_backup_is_told_and_accepted_only_on_request() -> None:

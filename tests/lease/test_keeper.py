@@ -238,3 +238,13 @@ def test_an_edit_of_the_limits_holds_from_the_next_claim(machine: Callable[..., 
     anna.keeper.own().result(10)
     assert anna.keeper.limits == Limits(0.2, 30.0)
     until(lambda: (ben.keeper.standing.lease.takeover_in_s or 0) > 20)
+
+
+def test_an_owner_has_not_asked_itself(machine: Callable[..., Machine]) -> None:
+    """Whoever asks for what nobody owns gets it, and its own request with it."""
+    anna = machine("anna")
+    anna.keeper.request("ui").result(10)
+    until(anna.keeper.can_work)
+
+    assert anna.keeper.standing.lease.state == "mine"
+    assert anna.keeper.standing.lease.requested_by is None
