@@ -11,7 +11,18 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from data_engine.errors import FlowValidationError
-from data_engine.helpers import read_sql, read_table, replace_rows_by_file, replace_rows_by_values, replace_table
+from data_engine.helpers import (
+    build_dimension,
+    compact_database,
+    ensure_index,
+    normalize_columns,
+    read_rows_by_values,
+    read_sql,
+    read_table,
+    replace_rows_by_file,
+    replace_rows_by_values,
+    replace_table,
+)
 
 
 @pytest.fixture
@@ -109,6 +120,29 @@ def test_odd_names_of_tables_work(db: Path, table: str) -> None:
 
     assert read_table(db, table).rows() == [(1, 2, 3, 4, 5, 1)]
     assert read_table(db, table, select=["x'y", 'a "b"']).rows() == [(5, 1)]
+
+
+def test_a_schema_called_as_the_database_works_twice(db: Path) -> None:
+    """Once it is there, DuckDB takes `mart.sales` for either; each call still means the schema's table, and its indexes."""
+    frame = pl.DataFrame({"id": [1, 2], "none": [None, None]})
+    replace_table(db, "mart.sales", df=frame)
+
+    replace_table(db, "mart.sales", df=frame)
+    replace_rows_by_file(db, "mart.files", df=frame, file_hash="a")
+    ensure_index(db, "mart.files", columns="id")
+    replace_rows_by_file(db, "mart.files", df=pl.DataFrame({"id": [2.5]}), file_hash="b")
+    build_dimension(db, "mart.dim", df=frame)
+    normalize_columns(db, "mart.other", df=frame, on="id")
+    report = compact_database(db)
+
+    assert report.filter(pl.col("dropped_column_count") > 0)["table"].to_list() == [
+        "mart.dim",
+        "mart.files",
+        "mart.sales",
+    ]
+    assert read_table(db, "mart.sales").rows() == [(1,), (2,)]
+    assert read_rows_by_values(db, "mart.files", column="id", is_in=[2.5], select="*").rows() == [(2.5, "b")]
+    assert read_sql(db, sql="SELECT schema_name, table_name FROM duckdb_indexes()").rows() == [("mart", "files")]
 
 
 @pytest.mark.parametrize("table", ["", " ", "a.", ".a", "a..b", 'a."b', "a.b.c.d"])

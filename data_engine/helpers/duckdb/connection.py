@@ -106,19 +106,23 @@ class Database:
             _refuse_infinite(series)
         return frame.cast(dict.fromkeys(intervals, pl.Duration("us"))) if intervals else frame
 
+    def name(self) -> str:
+        """What DuckDB calls the database: after its file. A schema may have the same name, so all SQL begins with it."""
+        ((name,),) = self.execute("SELECT current_database()")
+        return str(name)
+
     def table(self, table: str) -> Table:
         """The table meant; a name of two parts is a schema's table, whatever else is called so."""
         parts = table_parts(table)
-        if len(parts) == 1:
-            return Table("main", parts[0], quoted(parts[0]))
-        ((database,),) = self.execute("SELECT current_database()")
+        database = self.name()
         if len(parts) == 3 and folded(parts[0]) != folded(database):
             raise FlowValidationError(
                 f'"{parts[0]}" is not the database in this file',
                 where=f"table={table!r}",
                 mend=f'it is called "{database}"',
             )
-        return Table(parts[-2], parts[-1], ".".join(quoted(part) for part in (database, *parts[-2:])))
+        schema, name = parts[-2:] if len(parts) > 1 else ("main", *parts)
+        return Table(schema, name, ".".join(map(quoted, (database, schema, name))))
 
     def columns(self, table: Table) -> dict[str, str] | None:
         """Each column's type by name; None when there is no such table or view."""
@@ -149,7 +153,7 @@ class Database:
     def make_schema(self, table: Table) -> None:
         """Make the schema of the table unless it is there."""
         if table.schema != "main":
-            self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.schema)}")
+            self.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.name())}.{quoted(table.schema)}")
 
     def table_names(self) -> list[str]:
         """Tables and views of the file; those outside the schema main with their schema."""

@@ -23,8 +23,9 @@ _ITEM = re.compile(r"'((?:[^'\\]|\\.)*)'|([^\[\],\s]+)")
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index made by CREATE INDEX: its name, its table's, what it is on, as SQL."""
+    """An index made by CREATE INDEX: where it is, its name, its table's, what it is on, as SQL."""
 
+    database: str
     schema: str
     name: str
     table: str
@@ -33,7 +34,7 @@ class Index:
 
     @property
     def sql_name(self) -> str:
-        return f"{quoted(self.schema)}.{quoted(self.name)}"
+        return ".".join(map(quoted, (self.database, self.schema, self.name)))
 
     def covers(self, column: str) -> bool:
         """Whether it is on the column, or on an expression that may use it."""
@@ -68,12 +69,12 @@ def put_back(database: Database, table: Table, indexes: Sequence[Index]) -> None
 
 def _all_indexes(database: Database, schema: str) -> list[Index]:
     rows = database.execute(
-        "SELECT schema_name, index_name, table_name, expressions, is_unique FROM duckdb_indexes()"
+        "SELECT database_name, schema_name, index_name, table_name, expressions, is_unique FROM duckdb_indexes()"
         " WHERE database_name = current_database() AND sql IS NOT NULL ORDER BY index_name"
     )
     return [
-        Index(found, name, on, _items(expressions), bool(unique))
-        for found, name, on, expressions, unique in rows
+        Index(catalog, found, name, on, _items(expressions), bool(unique))
+        for catalog, found, name, on, expressions, unique in rows
         if folded(found) == folded(schema)
     ]
 

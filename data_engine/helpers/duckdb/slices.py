@@ -194,7 +194,8 @@ def replace_table(
     frame = as_frame(df)
     arrow = as_arrow(frame)
     with writing(db_path, wait=wait) as database:
-        _create(database, database.table(table), register(database, frame, arrow))
+        columns = register(database, frame, arrow)
+        _create(database, database.table(table), columns)
     return frame if return_df else None
 
 

@@ -192,9 +192,8 @@ def _write_anew(database: Database) -> None:
     copy = path.with_name(f".{path.name}.compact.tmp")
     _remove(copy)  # a killed call may have left one; nobody else is here now
     try:
-        ((name,),) = database.execute("SELECT current_database()")
         database.execute(f"ATTACH {text_literal(str(copy))} AS {_COPY}")
-        _copy(database, name)
+        _copy(database, database.name())
         database.execute(f"DETACH {_COPY}")
         if _size_bytes(copy) >= _size_bytes(path):  # a small file without free space: the copy's own blocks cost more
             return
