@@ -21,6 +21,8 @@ from data_engine.helpers import (
 )
 
 DAY, NOON = date(2024, 5, 6), datetime(2024, 5, 6, 12)
+EVER = date(9999, 12, 31)
+"""Beyond what moments in nanoseconds reach: their last year is 2262."""
 
 
 @pytest.fixture
@@ -159,6 +161,44 @@ def test_text_takes_anything_when_asked(db: Path, first: pl.Series, second: pl.S
 def test_asking_for_text_still_widens_numbers_to_numbers(db: Path) -> None:
     """It is the last way out."""
     assert store(db, series([1]), series([1.5]), widen="text").dtype == pl.Float64
+
+
+@pytest.mark.parametrize("widen", [True, "text", False])
+def test_a_date_no_nanoseconds_reach_keeps_a_column_of_days(db: Path, widen: Any) -> None:
+    """Midnights in nanoseconds are days, so they go there as they are."""
+    midnight = series([datetime(2024, 5, 6)], pl.Datetime("ns"))
+
+    assert store(db, series([EVER]), midnight, widen=widen).to_list() == [EVER, DAY]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (series([EVER]), series([NOON], pl.Datetime("ns")), ["9999-12-31", "2024-05-06 12:00:00"]),
+        (series([NOON], pl.Datetime("ns")), series([EVER]), ["2024-05-06 12:00:00", "9999-12-31"]),
+        (series([NOON], pl.Datetime("ns")), series([datetime(9999, 1, 1)]), ["2024-05-06 12:00:00", "9999-01-01 00:00:00"]),
+        (series([Decimal("1.25")], pl.Decimal(20, 5)), series([Decimal(10**37)], pl.Decimal(38, 0)), ["1.25000", str(10**37)]),
+        (series([Decimal("1.25")], pl.Decimal(38, 10)), series([10**36], pl.Int128), ["1.2500000000", str(10**36)]),
+        (series([Decimal(10**37)], pl.Decimal(38, 0)), series([Decimal("1.25")], pl.Decimal(20, 5)), [str(10**37), "1.25000"]),
+    ],
+)  # fmt: skip
+def test_where_no_type_reaches_the_values_of_both_text_does(
+    db: Path, first: pl.Series, second: pl.Series, expected: list[str]
+) -> None:
+    """When asked; otherwise the message names the column and what helps."""
+    store(db, first)
+    for widen in (True, False):
+        with pytest.raises(FlowValidationError, match=r'"x" is .* that it cannot hold(.|\n)*widen='):
+            store(db, first, second, widen=widen)
+
+    assert store(db, first, second, widen="text").to_list() == expected
+
+
+def test_a_row_to_be_replaced_does_not_stop_the_widening(db: Path) -> None:
+    """Its value need not fit the new type."""
+    store(db, series([EVER]))
+
+    assert store(db, series([NOON], pl.Datetime("ns"))).to_list() == [NOON]
 
 
 def test_a_value_of_another_type_that_comes_back_the_same_is_stored(db: Path) -> None:

@@ -14,7 +14,7 @@ from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table,
 from data_engine.helpers.duckdb.fit import Kept, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
 from data_engine.helpers.duckdb.names import column_list, find, quoted, shown, table_parts
-from data_engine.helpers.duckdb.types import is_same_kind, kept_by
+from data_engine.helpers.duckdb.types import is_same_kind, kept_by, tried
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -335,7 +335,7 @@ def _looked_up(
         value, kind = f"p.{column.value}", existing[name]
         if kind != column.kind:
             conditions.append(kept_by(value, column.kind, kind))
-            value = f"TRY_CAST({value} AS {kind})"
+            value = tried(value, column.kind, kind)
         conditions.append(f"d.{quoted(name)} {'IS NOT DISTINCT FROM' if null_matches else '='} {value}")
     selected = ", ".join(f"d.{quoted(name)} AS {quoted(new)}" for name, new in brought.items())
     found = database.frame(

@@ -4,7 +4,7 @@ For a column of both whose types differ, the first of these that holds:
 
 1. every incoming value is null: the table stays as it is
 2. the types differ in size or grain only, and every incoming value fits: it is stored as the column's type
-3. a type of numbers, dates or times holds both: the column takes it (int to float, date to timestamp)
+3. a type of numbers, dates or times holds every value of both: the column takes it (int to float, date to timestamp)
 4. the column holds no value yet: it takes the incoming type
 5. every incoming value comes back the same from the column's type: it is stored so
 6. text was asked for: the column becomes text
@@ -21,7 +21,7 @@ from data_engine.helpers.duckdb.connection import Database, Table
 from data_engine.helpers.duckdb.incoming import SOURCE, Column
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import find, quoted, shown
-from data_engine.helpers.duckdb.types import common_type, is_same_kind, kept_by, may_round
+from data_engine.helpers.duckdb.types import common_type, is_same_kind, kept_by, may_lose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def _decide(meeting: _Meeting, widen: Widen) -> _Change | None:
         and _fits(meeting, common)
         and _rows_fit(meeting, common)
     ):
-        return _Change(meeting.name, common, f"CAST({name} AS {common})")
+        # Of the rows that the call replaces, nobody asked whether they fit.
+        return _Change(meeting.name, common, f"TRY_CAST({name} AS {common})")
     values, rows = _counts(meeting) if widen else (1, 1)
     retyped = _Change(meeting.name, column.kind, f"CAST(NULL AS {column.kind})")
     # A column of nulls says nothing of its type; that of an empty table was perhaps declared, but text is what nulls get.
@@ -139,7 +140,7 @@ def _as_text(meeting: _Meeting) -> _Change | None:
 def _fits(meeting: _Meeting, kind: str) -> bool:
     """Whether every incoming value comes back the same from `kind`."""
     column = meeting.column
-    if not may_round(column.kind, kind):
+    if not may_lose(column.kind, kind):
         return True
     ((lost,),) = meeting.database.execute(
         f"SELECT count(*) FROM {SOURCE} WHERE NOT {kept_by(column.value, column.kind, kind)}"
@@ -149,7 +150,7 @@ def _fits(meeting: _Meeting, kind: str) -> bool:
 
 def _rows_fit(meeting: _Meeting, kind: str) -> bool:
     """The same for the rows that are there."""
-    if not may_round(meeting.kind, kind):
+    if not may_lose(meeting.kind, kind):
         return True
     kept = kept_by(f"d.{quoted(meeting.name)}", meeting.kind, kind)
     ((lost,),) = meeting.database.execute(

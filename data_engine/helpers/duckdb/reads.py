@@ -8,7 +8,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Table, reading
 from data_engine.helpers.duckdb.incoming import as_arrow, register
 from data_engine.helpers.duckdb.names import column_list, find, quoted, shown, table_parts
-from data_engine.helpers.duckdb.types import kept_by
+from data_engine.helpers.duckdb.types import kept_by, tried
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def read_rows_by_values(
         looked_up = _LOOKUP
         if values.kind != existing[own]:  # then several of the values may be one in the table
             looked_up = (
-                f"(SELECT TRY_CAST(k.value AS {existing[own]}) AS value, min(k.position) AS position FROM {_LOOKUP} AS k"
+                f"(SELECT {tried('k.value', values.kind, existing[own])} AS value, min(k.position) AS position FROM {_LOOKUP} AS k"
                 f" WHERE {kept_by('k.value', values.kind, existing[own])} GROUP BY ALL)"
             )
         # Only "=" lets DuckDB skip the blocks of rows that hold none of the values.

@@ -9,7 +9,7 @@ from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table,
 from data_engine.helpers.duckdb.fit import Kept, check_widen, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
 from data_engine.helpers.duckdb.names import find, quoted, shown, table_parts, text_literal
-from data_engine.helpers.duckdb.types import kept_by
+from data_engine.helpers.duckdb.types import kept_by, tried
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,10 +161,8 @@ def replace_rows_by_values(
 def _none_of(column: str, kind: str, incoming: Column) -> str:
     """The condition that the table's `column` holds none of the incoming values."""
     fitting = kept_by(incoming.value, incoming.kind, kind)
-    return (
-        f"NOT EXISTS (SELECT 1 FROM {SOURCE} AS s WHERE {fitting}"
-        f" AND {column} IS NOT DISTINCT FROM TRY_CAST(s.{incoming.value} AS {kind}))"
-    )
+    value = tried(f"s.{incoming.value}", incoming.kind, kind)
+    return f"NOT EXISTS (SELECT 1 FROM {SOURCE} AS s WHERE {fitting} AND {column} IS NOT DISTINCT FROM {value})"
 
 
 def replace_table(
