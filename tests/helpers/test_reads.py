@@ -86,6 +86,44 @@ def test_conditions_may_be_blank_or_end_in_a_comment(db: Path, where: str | None
     assert read_table(db, "sales", where=where, limit=0).height == 0
 
 
+def test_a_condition_may_name_the_table(db: Path) -> None:
+    """As SQL does, with or without its schema; a view as well."""
+    import duckdb
+
+    with duckdb.connect(str(db)) as conn:
+        conn.execute("CREATE VIEW recent AS FROM sales")
+
+    for table, where in [
+        ("sales", "sales.id > 4"),
+        ("SALES", "Sales.ID > 4"),
+        ("mart.main.sales", "mart.main.sales.id > 4"),
+        ("mart.big sales", '"big sales".id > 4'),
+        ("recent", "recent.id > 4"),
+    ]:
+        assert read_table(db, table, select=["day", "id"], where=where).rows() == [(None, 5)]
+
+
+def test_a_struct_called_d_is_itself_in_a_condition(tmp_path: Path) -> None:
+    """No name of ours comes before it; `select` takes columns in any case."""
+    db = tmp_path / "mart.duckdb"
+    replace_table(db, "t", df=pl.DataFrame({"d": [{"amount": 7}, {"amount": 8}], "amount": [8, 7], "t": [1, 2]}))
+
+    assert read_table(db, "t", select=["AMOUNT", "T"], where="d.amount = 7").rows() == [(8, 1)]
+    assert read_table(db, "t", where="t.amount = 7").rows() == [({"amount": 8}, 7, 2)]
+
+
+@pytest.mark.parametrize("name", ["rowid", "ROWID"])
+def test_a_column_called_rowid_is_no_order(tmp_path: Path, name: str) -> None:
+    """Rows of one value come in the table's order all the same."""
+    db = tmp_path / "mart.duckdb"
+    replace_table(db, "t", df=pl.DataFrame({"k": [1, 2, 1, 1], name: [9, 8, 7, 8]}))
+
+    found = read_rows_by_values(db, "t", column="k", is_in=[2, 1], select="*")
+
+    assert found.rows() == [(2, 8), (1, 9), (1, 7), (1, 8)]
+    assert found.columns == ["k", name]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 _LOOKUP = "__data_engine_lookup"
+_ROW = "__data_engine_row"
 
 
 def read_sql(
@@ -67,7 +68,7 @@ def read_table(
 
     Args:
         select: the columns, in this order and spelling; "*" for all.
-        where: an SQL condition; its values go into `params`, for `?` or `$name`. None or blank keeps every row.
+        where: an SQL condition, in which columns may have the table's name before them, as in "sales.amount > 1"; its values go into `params`, for `?` or `$name`. None or blank keeps every row.
         limit: at most so many rows.
 
     Raises:
@@ -100,7 +101,8 @@ def read_table(
         )
     with reading(db_path, wait=wait) as database:
         target = database.table(table)
-        sql = f"SELECT {_selected(target, database.known_columns(target), wanted)} FROM {target.sql} AS d"
+        # No alias of ours: in `where` a name before a dot is the table's own, or a column's that is a struct.
+        sql = f"SELECT {_selected(target, database.known_columns(target), wanted)} FROM {target.sql}"
         if where is not None and where.strip():
             sql += f" WHERE (\n{where}\n)"  # on lines of its own: it may end in a comment
         if limit is not None:
@@ -149,7 +151,7 @@ def read_rows_by_values(
         own = find(name, existing)
         if own is None:
             raise _no_column(target, existing, [name], "column")
-        selected = _selected(target, existing, wanted)
+        selected = _selected(target, existing, wanted, prefix="d.")
         _, values = register(database, lookup, arrow, name=_LOOKUP)
         looked_up = _LOOKUP
         if values.kind != existing[own]:  # then several of the values may be one in the table
@@ -159,10 +161,13 @@ def read_rows_by_values(
             )
         # Only "=" lets DuckDB skip the blocks of rows that hold none of the values.
         is_one = "IS NOT DISTINCT FROM" if lookup["value"].null_count() else "="
-        # Only tables have row numbers; a view's rows of one value come as they come.
-        order = "k.position, d.rowid" if _has_row_numbers(database, target) else "k.position"
+        rows, order = target.sql, "k.position"
+        if find("rowid", existing) is not None:  # a column of the table's own, which hides its row numbers
+            rows, order = f"(SELECT row_number() OVER () AS {_ROW}, * FROM {target.sql})", f"k.position, d.{_ROW}"
+        elif _has_row_numbers(database, target):  # as tables have; a view's rows of one value come as they come
+            order = "k.position, d.rowid"
         return database.frame(
-            f"SELECT {selected} FROM {target.sql} AS d JOIN {looked_up} AS k"
+            f"SELECT {selected} FROM {rows} AS d JOIN {looked_up} AS k"
             f" ON d.{quoted(own)} {is_one} k.value ORDER BY {order}"
         )
 
@@ -199,16 +204,16 @@ def _has_row_numbers(database: Database, table: Table) -> bool:
     return True
 
 
-def _selected(table: Table, existing: dict[str, str], wanted: list[str]) -> str:
+def _selected(table: Table, existing: dict[str, str], wanted: list[str], *, prefix: str = "") -> str:
     if wanted == ["*"]:
-        return "d.*"
+        wanted = list(existing)
     missing = [name for name in wanted if find(name, existing) is None]
     if missing:
         raise _no_column(table, existing, missing, "select")
     found: dict[str, str] = {}
     for name in wanted:  # one column asked for in two spellings comes once, in the first
         found.setdefault(find(name, existing) or name, name)
-    return ", ".join(f"d.{quoted(own)} AS {quoted(name)}" for own, name in found.items())
+    return ", ".join(f"{prefix}{quoted(own)} AS {quoted(name)}" for own, name in found.items())
 
 
 def _no_column(table: Table, existing: dict[str, str], missing: list[str], argument: str) -> FlowValidationError:
