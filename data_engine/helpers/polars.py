@@ -258,14 +258,15 @@ def remove_null_columns(frame: Frame) -> Frame:
         ['a']
     """
     import polars as pl
+    from polars.selectors import by_name
 
     if isinstance(frame, pl.DataFrame):
-        return frame.select(series.name for series in frame if series.null_count() < len(series))
+        return frame.select(by_name([series.name for series in frame if series.null_count() < len(series)]))
     if not isinstance(frame, pl.LazyFrame):
         raise TypeError(f"frame must be a Polars DataFrame or LazyFrame, not {type(frame).__name__}")
     with asking("frame"):
         counts = frame.select(pl.all().count()).collect()
-    return frame.select(name for name in counts.columns if counts[name].item() > 0)
+    return frame.select(by_name([name for name in counts.columns if counts[name].item() > 0]))
 
 
 def write_parquet_atomic(df: pl.DataFrame, path: str | PathLike[str], **options: Any) -> Path:

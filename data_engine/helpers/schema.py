@@ -119,8 +119,10 @@ class Columns(tuple[str, ...]):
         Raises:
             FlowValidationError: it lacks one; names those it has.
         """
+        from polars.selectors import by_name
+
         _require(frame, self, "columns")
-        return frame.select(list(self))
+        return frame.select(by_name(list(self)))
 
     def normalize_column_names(self, frame: Frame) -> Frame:
         """The frame with normal names for these of its columns."""
@@ -155,8 +157,9 @@ class Dtypes(dict[str, "Any"]):
 def _as_kind(name: str, kind: Any, wanted: Any) -> pl.Expr:
     """A cast; text becomes a date or a time by its ISO form, which Polars does not call a cast."""
     import polars as pl
+    from polars.selectors import by_name
 
-    column = pl.col(name)
+    column = by_name(name).as_expr()
     if kind == pl.String and wanted == pl.Date:
         return column.str.to_date("%Y-%m-%d")
     if kind == pl.String and wanted == pl.Datetime:
@@ -203,8 +206,10 @@ class Drop(tuple[str, ...]):
 
     def apply(self, frame: Frame) -> Frame:
         """The frame without these columns; those it lacks do not matter."""
+        from polars.selectors import by_name
+
         names = _names(frame)
-        return frame.drop([name for name in self if name in names])
+        return frame.drop(by_name([name for name in self if name in names]))
 
 
 @dataclass(frozen=True)

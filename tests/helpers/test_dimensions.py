@@ -130,6 +130,19 @@ def test_normalizing_is_building_and_attaching(db: Path, drop_key: bool) -> None
     assert_frame_equal(read_table(db, "c"), read_table(db, "a"))
 
 
+def test_no_column_of_ours_stands_in_the_way(db: Path) -> None:
+    """Whatever the frame's columns, the dimension's and the key are called."""
+    frame = pl.DataFrame({"__data_engine_row": ["b", "a"], "__data_engine_row_": [1, 2]})
+    build_dimension(db, "dim", df=frame.drop("__data_engine_row_"))
+    build_dimension(db, "other", df=pl.DataFrame({"n": [5]}), key_column="__data_engine_row")
+
+    assert attach_dimension(db, "dim", df=frame, on="__data_engine_row").rows() == [("b", 1, 2), ("a", 2, 1)]
+    assert denormalize_columns(db, "dim", df=pl.DataFrame({"dimension_key": [2]})).rows() == [(2, "b")]
+    assert attach_dimension(
+        db, "other", df=pl.DataFrame({"n": [5]}), on="n", key_column="__data_engine_row"
+    ).rows() == [(5, 1)]
+
+
 def test_denormalizing_brings_the_columns_back(db: Path) -> None:
     """Null where the key is null or unknown; names that are taken get a suffix."""
     build_dimension(db, "dim", df=CITIES)

@@ -177,3 +177,14 @@ def test_a_frame_that_does_not_fit_is_refused(apply: Any, message: str) -> None:
         apply(pl.DataFrame({"a": ["x"], "b": [1]}))
     with pytest.raises(TypeError, match="frame must be"):
         apply({"a": 1})
+
+
+@pytest.mark.parametrize("name", ["*", "^a.*$"])
+def test_a_column_called_as_a_pattern_is_only_itself(name: str) -> None:
+    """Polars would take the name for all columns like it."""
+    frame = pl.DataFrame({"abc": ["x"], name: [1.0]})
+
+    for given in (frame, frame.lazy()):
+        assert TableSchema(columns=[name]).columns.apply(given).lazy().collect().rows() == [(1.0,)]
+        assert TableSchema(drop=[name]).drop.apply(given).lazy().collect().rows() == [("x",)]
+        assert TableSchema(dtypes={name: pl.Int64}).dtypes.apply(given).lazy().collect().rows() == [("x", 1)]

@@ -145,6 +145,19 @@ def test_a_schema_called_as_the_database_works_twice(db: Path) -> None:
     assert read_sql(db, sql="SELECT schema_name, table_name FROM duckdb_indexes()").rows() == [("mart", "files")]
 
 
+def test_a_column_called_as_a_pattern_is_only_itself(db: Path) -> None:
+    """Polars takes "*" and "^...$" for all columns like them; here they are names."""
+    frame = pl.DataFrame({"*": [1], "^a.*$": [None], "abc": [None]}, schema_overrides={"abc": pl.Int8})
+
+    stored = replace_rows_by_file(db, "sales", df=frame, file_hash="a", file_hash_column="^f.*$")
+    normalized = normalize_columns(db, "dim", df=frame, on=["*", "^a.*$"])
+
+    assert stored.rows() == [(1, None, None, "a")]
+    assert read_table(db, "sales").schema == frame.schema | {"^a.*$": pl.String, "^f.*$": pl.String}
+    assert normalized.rows() == [(None, 1)]
+    assert read_sql(db, sql='SELECT INTERVAL 1 DAY AS "*", 1 AS x').rows() == [(timedelta(days=1), 1)]
+
+
 @pytest.mark.parametrize("table", ["", " ", "a.", ".a", "a..b", 'a."b', "a.b.c.d"])
 def test_a_table_name_with_an_empty_part_is_refused(db: Path, table: str) -> None:
     """And nothing is made."""
@@ -244,6 +257,8 @@ def test_a_view_is_not_written_to(db: Path) -> None:
         ({"df": pl.DataFrame({"a": [object()]})}, ValueError, 'cannot hold the column "a"'),
         ({"df": pl.DataFrame({"a": [[timedelta(1)]]})}, ValueError, 'cannot hold the column "a"'),
         ({"df": pl.DataFrame({"a": [{"b": [timedelta(1)]}]})}, ValueError, 'cannot hold the column "a"'),
+        ({"df": pl.DataFrame(schema={"a": pl.Array(pl.Int8, 0)})}, ValueError, "width 0"),
+        ({"df": pl.DataFrame({"a": [[]]}, schema={"a": pl.List(pl.Array(pl.Int8, (2, 0)))})}, ValueError, "width 0"),
         ({"df": pl.DataFrame({"a": [2**127 - 1]}, schema={"a": pl.Int128})}, ValueError, 'cannot hold the column "a"'),
     ],
 )

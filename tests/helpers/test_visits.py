@@ -163,3 +163,12 @@ def test_columns_without_values_are_removed() -> None:
     assert lazy.collect().columns == ["a"]
     assert remove_null_columns(frame.head(0)).columns == []
     assert remove_null_columns(frame.lazy().head(0)).collect().columns == []
+
+
+@pytest.mark.parametrize("name", ["*", "^a.*$"])
+def test_a_column_called_as_a_pattern_stays_alone(name: str) -> None:
+    """The columns of nulls go, whatever the others are called."""
+    frame = pl.DataFrame({name: [1], "abc": [None]})
+
+    assert remove_null_columns(frame).columns == [name]
+    assert remove_null_columns(frame.lazy()).collect().columns == [name]

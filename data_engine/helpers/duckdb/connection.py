@@ -76,6 +76,7 @@ class Database:
         """
         import duckdb
         import polars as pl
+        from polars.selectors import by_name
 
         try:
             relation: Any = self.conn.sql(sql, params=parameters)
@@ -104,7 +105,7 @@ class Database:
         frame: pl.DataFrame = relation.pl()
         for series in frame:
             _refuse_infinite(series)
-        return frame.cast(dict.fromkeys(intervals, pl.Duration("us"))) if intervals else frame
+        return frame.with_columns(by_name(intervals).cast(pl.Duration("us"))) if intervals else frame
 
     def name(self) -> str:
         """What DuckDB calls the database: after its file. A schema may have the same name, so all SQL begins with it."""

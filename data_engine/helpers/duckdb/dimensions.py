@@ -13,7 +13,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, reading, writing
 from data_engine.helpers.duckdb.fit import Kept, fit
 from data_engine.helpers.duckdb.incoming import SOURCE, Column, as_arrow, as_frame, frame_column, new_column, register
-from data_engine.helpers.duckdb.names import column_list, find, quoted, shown, table_parts
+from data_engine.helpers.duckdb.names import column_list, find, free_name, quoted, shown, table_parts
 from data_engine.helpers.duckdb.types import is_same_kind, kept_by, tried
 
 TYPE_CHECKING = False
@@ -103,14 +103,15 @@ def attach_dimension(
     """
     table_parts(table)
     frame, natural, key = _checked(df, on, key_column)
-    arrow = as_arrow(_probing(frame, natural))
+    probing = _probing(frame, natural)
+    arrow = as_arrow(probing)
     with reading(db_path, wait=wait) as database:
         target = database.table(table)
         existing = database.known_columns(target)
         pairs = [(name, _table_column(target, existing, name, argument="on")) for name in natural]
         found = _table_column(target, existing, key, argument="key_column")
-        columns = register(database, _probing(frame, natural), arrow, name=_PROBE)[1:]
-        keys = _looked_up(database, target, existing, columns, [own for _, own in pairs], {found: key}, len(frame))
+        probed = register(database, probing, arrow, name=_PROBE)
+        keys = _looked_up(database, target, existing, probed, [own for _, own in pairs], {found: key}, len(frame))
     return _attached(frame, keys, natural if drop_key else [])
 
 
@@ -146,6 +147,8 @@ def normalize_columns(
         >>> normalize_columns(db, "dim_city", df=sales, on="city", key_column="city_key").rows()
         [(1, 2), (2, 1), (3, 2)]
     """
+    from polars.selectors import by_name
+
     table_parts(table)
     if returns not in ("df", "map", None):
         raise FlowValidationError(f"returns cannot be {returns!r}", where="returns=", mend='use "df", "map" or None')
@@ -153,16 +156,16 @@ def normalize_columns(
     probing = _probing(frame, natural)
     arrow = as_arrow(probing)
     with writing(db_path, wait=wait) as database:
-        columns = register(database, probing, arrow, name=_PROBE)[1:]
+        probed = register(database, probing, arrow, name=_PROBE)
         database.conn.register(SOURCE, arrow)
-        target, names = _add_missing(database, table, columns, key)
+        target, names = _add_missing(database, table, probed[1:], key)
         if returns is None:
             return None
         if returns == "map":
-            return _mapping(database, target, frame.select(natural), names, key)
+            return _mapping(database, target, frame.select(by_name(natural)), names, key)
         existing = database.known_columns(target)
         own = [names[name] for name in natural]
-        keys = _looked_up(database, target, existing, columns, own, {_known_key(existing, key): key}, len(frame))
+        keys = _looked_up(database, target, existing, probed, own, {_known_key(existing, key): key}, len(frame))
     return _attached(frame, keys, natural if drop_key else [])
 
 
@@ -215,8 +218,8 @@ def denormalize_columns(
                 raise FlowValidationError(
                     f'the frame has a column "{name}" already', where="df=", mend="rename it, or narrow select="
                 )
-        columns = register(database, probing, arrow, name=_PROBE)[1:]
-        found = _looked_up(database, target, existing, columns, [own_key], brought, len(frame), null_matches=False)
+        probed = register(database, probing, arrow, name=_PROBE)
+        found = _looked_up(database, target, existing, probed, [own_key], brought, len(frame), null_matches=False)
     return _attached(frame, found, [key] if drop_key else [])
 
 
@@ -259,7 +262,9 @@ def _known_key(existing: dict[str, str], key: str) -> str:
 
 def _probing(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
     """The columns to look up, with each row's number before them."""
-    return frame.select(columns).with_row_index(_ROW)
+    from polars.selectors import by_name
+
+    return frame.select(by_name(columns)).with_row_index(free_name(_ROW, columns))
 
 
 def _add_missing(database: Database, table: str, columns: Sequence[Column], key: str) -> tuple[Table, dict[str, str]]:
@@ -309,27 +314,36 @@ def _in_order(names: object) -> str:
 
 def _mapping(database: Database, table: Table, frame: pl.DataFrame, names: dict[str, str], key: str) -> pl.DataFrame:
     """The incoming combinations with their keys, in the frame's own types."""
+    from polars.selectors import by_name
+
     selected = ", ".join(f"d.{quoted(own)} AS {quoted(name)}" for name, own in names.items())
     same = " AND ".join(f"d.{quoted(own)} IS NOT DISTINCT FROM s.{quoted(name)}" for name, own in names.items())
     found = database.frame(
         f"SELECT {selected}, d.{quoted(key)} AS {quoted(key)} FROM {table.sql} AS d"
         f" WHERE EXISTS (SELECT 1 FROM {SOURCE} AS s WHERE {same}) ORDER BY {_in_order(names)}"
     )
-    return found.cast({name: kind for name, kind in frame.schema.items() if found.schema[name] != kind})
+    return found.with_columns(
+        by_name(name).cast(kind) for name, kind in frame.schema.items() if found.schema[name] != kind
+    )
 
 
 def _looked_up(
     database: Database,
     table: Table,
     existing: dict[str, str],
-    columns: Sequence[Column],
+    probed: Sequence[Column],
     own: Sequence[str],
     brought: dict[str, str],
     rows: int,
     *,
     null_matches: bool = True,
 ) -> pl.DataFrame:
-    """The table's columns `brought` for each row of the probing frame, in its order; nulls where nothing matches."""
+    """The table's columns `brought` for each row of the probing frame, in its order; nulls where nothing matches.
+
+    Of `probed`, the first column is the row's number.
+    """
+    row, *columns = probed
+    number = free_name(_ROW, brought.values())
     conditions = []
     for column, name in zip(columns, own, strict=True):
         value, kind = f"p.{column.value}", existing[name]
@@ -339,7 +353,7 @@ def _looked_up(
         conditions.append(f"d.{quoted(name)} {'IS NOT DISTINCT FROM' if null_matches else '='} {value}")
     selected = ", ".join(f"d.{quoted(name)} AS {quoted(new)}" for name, new in brought.items())
     found = database.frame(
-        f"SELECT p.{_ROW}, {selected} FROM {_PROBE} AS p LEFT JOIN {table.sql} AS d ON {' AND '.join(conditions)}"
+        f"SELECT p.{row.value} AS {number}, {selected} FROM {_PROBE} AS p LEFT JOIN {table.sql} AS d ON {' AND '.join(conditions)}"
     )
     if len(found) != rows:
         raise FlowValidationError(
@@ -347,10 +361,12 @@ def _looked_up(
             where=str(database.path),
             mend="name all columns of its natural key, or mend the table: each of its rows must be there once",
         )
-    if not found[_ROW].is_sorted():
-        found = found.sort(_ROW)
-    return found.drop(_ROW)
+    if not found[number].is_sorted():
+        found = found.sort(number)
+    return found.drop(number)
 
 
 def _attached(frame: pl.DataFrame, found: pl.DataFrame, dropped: Sequence[str]) -> pl.DataFrame:
-    return frame.drop(dropped).hstack(found)
+    from polars.selectors import by_name
+
+    return frame.drop(by_name(dropped)).hstack(found)

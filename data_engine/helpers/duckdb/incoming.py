@@ -108,11 +108,12 @@ def as_arrow(frame: pl.DataFrame) -> Any:
     """The frame as an Arrow table DuckDB can scan; what it has no type for becomes its nearest equal.
 
     Raises:
-        FlowValidationError: a value has no equal in DuckDB, or would not come back: a Python object, a duration in a list, a
-            whole number of more than 38 digits.
+        FlowValidationError: a value has no equal in DuckDB, or would not come back: a Python object, a duration in a list, an
+            array of width 0, a whole number of more than 38 digits.
     """
     import polars as pl
     from polars.exceptions import PolarsError
+    from polars.selectors import by_name
 
     changed = {name: _storable(kind) for name, kind in frame.schema.items() if _storable(kind) != kind}
     homeless = {name: reason for name, kind in frame.schema.items() if (reason := _homeless(kind))}
@@ -123,8 +124,7 @@ def as_arrow(frame: pl.DataFrame) -> Any:
             mend="cast it, or drop it",
         )
     try:
-        if changed:
-            frame = frame.cast(changed)  # type: ignore[arg-type]
+        frame = frame.with_columns(by_name(name).cast(kind) for name, kind in changed.items())
         return frame.to_arrow(compat_level=pl.CompatLevel.newest())
     except (PolarsError, ValueError, TypeError) as error:
         raise FlowValidationError(
@@ -142,6 +142,8 @@ def _homeless(kind: Any, *, is_nested: bool = False) -> str | None:
         return "Python objects have no type there"
     if kind == pl.Duration and is_nested:
         return "Polars cannot read a duration inside another type back"
+    if isinstance(kind, pl.Array) and kind.size == 0:  # DuckDB divides by the width, and the process is gone
+        return "an array of width 0 has no type there"
     inner = [field.dtype for field in kind.fields] if isinstance(kind, pl.Struct) else [getattr(kind, "inner", None)]
     return next((why for one in inner if one is not None and (why := _homeless(one, is_nested=True))), None)
 

@@ -56,6 +56,19 @@ def find(name: str, names: Iterable[str]) -> str | None:
     return next((one for one in names if folded(one) == wanted), None)
 
 
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """`name`, with as many `_` behind it as it takes to be none of `taken`.
+
+    Example:
+        >>> free_name("row", ["id"]), free_name("row", ["ROW", "row_"])
+        ('row', 'row__')
+    """
+    taken = list(taken)
+    while find(name, taken) is not None:
+        name += "_"
+    return name
+
+
 def table_parts(table: object) -> tuple[str, ...]:
     """The one to three parts of a table's name: `table`, `schema.table` or `database.schema.table`.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Table, reading
 from data_engine.helpers.duckdb.incoming import as_arrow, register
-from data_engine.helpers.duckdb.names import column_list, find, quoted, shown, table_parts
+from data_engine.helpers.duckdb.names import column_list, find, free_name, quoted, shown, table_parts
 from data_engine.helpers.duckdb.types import kept_by, tried
 
 TYPE_CHECKING = False
@@ -163,7 +163,8 @@ def read_rows_by_values(
         is_one = "IS NOT DISTINCT FROM" if lookup["value"].null_count() else "="
         rows, order = target.sql, "k.position"
         if find("rowid", existing) is not None:  # a column of the table's own, which hides its row numbers
-            rows, order = f"(SELECT row_number() OVER () AS {_ROW}, * FROM {target.sql})", f"k.position, d.{_ROW}"
+            row = free_name(_ROW, existing)
+            rows, order = f"(SELECT row_number() OVER () AS {row}, * FROM {target.sql})", f"k.position, d.{row}"
         elif _has_row_numbers(database, target):  # as tables have; a view's rows of one value come as they come
             order = "k.position, d.rowid"
         return database.frame(
