@@ -124,6 +124,23 @@ def test_everything_else_in_the_database_is_kept(db: Path) -> None:
                 conn.execute(wrong)
 
 
+def test_a_column_that_a_view_or_a_macro_names_is_kept(db: Path) -> None:
+    """They work afterwards; a view of all columns names none."""
+    import duckdb
+
+    nulls = {name: [None] for name in ("none", 'odd "name', "used", "goes", "use")}
+    replace_table(db, "t", df=pl.DataFrame({"a": [1]} | nulls))
+    with duckdb.connect(str(db)) as conn:
+        conn.execute("""
+            CREATE VIEW named AS SELECT a, NONE AS n, "odd ""name" FROM t; CREATE VIEW every AS FROM t;
+            CREATE MACRO first_used() AS (SELECT used FROM t LIMIT 1);
+        """)
+
+    assert compact_database(db)["dropped_columns"].to_list() == [["goes", "use"]]
+    assert read_table(db, "named").rows() == [(1, None, None)]
+    assert read_sql(db, sql="SELECT first_used() AS x, a FROM every").rows() == [(None, 1)]
+
+
 def test_foreign_keys_are_kept_or_the_copy_refused(db: Path) -> None:
     """DuckDB 1.x copies the tables in an order of its own, most often the wrong one; the file is as it was then."""
     import duckdb

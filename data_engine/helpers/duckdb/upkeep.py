@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -45,7 +46,7 @@ def compact_database(
     """What was given back: columns that hold no value are dropped, then the file is written anew without its free space.
 
     The new file takes the old one's place in one step while the database is locked; until then the old one is untouched. A
-    table without rows keeps its columns, and every table keeps one. Nobody else may have the database open meanwhile, not even
+    table without rows keeps its columns, every table keeps one, and a column stays whose name stands in a view or a macro. Nobody else may have the database open meanwhile, not even
     in this process.
 
     Args:
@@ -75,8 +76,10 @@ def compact_database(
     with exclusive(db_path, wait=wait, config=_ALONE) as database:
         before_bytes = _size_bytes(database.path)
         targets = _targets(database, wanted)
+        uses = _uses(database)
         dropped = {
-            table: _drop_null_columns(database, table) if drop_all_null_columns else _Dropped() for table in targets
+            table: _drop_null_columns(database, table, uses) if drop_all_null_columns else _Dropped()
+            for table in targets
         }
         database.execute("CHECKPOINT")
         if vacuum:
@@ -153,15 +156,30 @@ def _targets(database: Database, wanted: list[str] | None) -> list[Table]:
     return [by_name[key] for key in keys]
 
 
-def _drop_null_columns(database: Database, table: Table) -> _Dropped:
-    """Drop the columns of a table with rows in which no row has a value; its indexes are dropped before and made again after."""
+def _uses(database: Database) -> str:
+    """The SQL of all views and macros, which DuckDB lets break in silence when a column goes."""
+    rows = database.execute(
+        "SELECT sql FROM duckdb_views() WHERE database_name = current_database() AND NOT internal UNION ALL"
+        " SELECT macro_definition FROM duckdb_functions() WHERE database_name = current_database() AND NOT internal"
+    )
+    return folded("\n".join(sql for (sql,) in rows if sql))
+
+
+def _is_named(column: str, uses: str) -> bool:
+    """Whether the name stands in the SQL as a word; whose column is meant does not matter, a kept one does no harm."""
+    name = re.escape(folded(column).replace('"', '""'))
+    return re.search(rf"(?<!\w){name}(?!\w)", uses) is not None
+
+
+def _drop_null_columns(database: Database, table: Table, uses: str) -> _Dropped:
+    """Drop the columns of a table with rows in which no row has a value and that no view names; its indexes are dropped before and made again after."""
     columns = list(database.known_columns(table))
     counted = ", ".join(f"count({quoted(name)})" for name in columns)
     ((rows, *values),) = database.execute(f"SELECT count(*), {counted} FROM {table.sql}")
-    empty = [name for name, count in zip(columns, values, strict=True) if count == 0]
-    if not rows or not empty:
-        return _Dropped()
+    empty = [name for name, count in zip(columns, values, strict=True) if count == 0 and not _is_named(name, uses)]
     dropped = empty[1:] if len(empty) == len(columns) else empty
+    if not rows or not dropped:
+        return _Dropped()
     indexes = indexes_of(database, table)
     gone = [index for index in indexes if any(index.covers(name) for name in dropped)]
     database.execute("BEGIN TRANSACTION")
