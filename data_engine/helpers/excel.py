@@ -35,7 +35,9 @@ def write_excel_atomic(
 
     Until the new file is complete the old one stays, whatever fails; who has it open goes on reading the old (on Windows,
     Excel itself must be closed: nothing else can replace the file then). Text stays text, also "=1+1" and web addresses; NaN
-    and infinity become Excel's errors #NUM! and #DIV/0!. What a worksheet would cut, round or leave out is refused.
+    and infinity become Excel's errors #NUM! and #DIV/0!. Excel itself keeps about 15 digits of
+    a float, milliseconds of a moment or a time (what is finer is cut, so that none becomes the next day), and of an empty text
+    an empty cell. Whatever else a worksheet would cut, round or leave out is refused.
 
     Args:
         worksheet: the sheet's name, "Sheet1" by default.
@@ -67,11 +69,28 @@ def write_excel_atomic(
     with whole_or_nothing(target, XlsxWriterException), atomic_target(target) as fresh:
         zipped = io.BytesIO()  # not the file itself: a ZipFile on a full disk fails again when it is collected
         with xlsxwriter.Workbook(zipped, {**_OPTIONS, "use_zip64": bool(options.pop("use_zip64", False))}) as book:
-            df.write_excel(book, worksheet=worksheet, **options)
+            _to_milliseconds(df).write_excel(book, worksheet=worksheet, **options)
             if df.width and not any(sheet.tables for sheet in book.worksheets()):
                 raise ValueError("xlsxwriter warned and left the table out; look at the options, such as table_name=")
         fresh.write_bytes(zipped.getbuffer())
     return target
+
+
+def _to_milliseconds(df: pl.DataFrame) -> pl.DataFrame:
+    """The frame with what Excel cannot tell apart cut off its times: it would round 23:59:59.9999 up into the next day."""
+    import polars as pl
+
+    fine = [series for series in df if series.dtype in (pl.Datetime, pl.Time)]
+    return df.with_columns(_cut(series) for series in fine)
+
+
+def _cut(series: pl.Series) -> pl.Series:
+    import polars as pl
+
+    unit = "ns" if series.dtype == pl.Time else series.dtype.time_unit  # type: ignore[attr-defined]
+    per_ms = {"ns": 1_000_000, "us": 1_000, "ms": 1}[unit]
+    numbers = series.to_physical()
+    return (numbers - numbers % per_ms).cast(series.dtype)
 
 
 def _check_fits(df: pl.DataFrame) -> None:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -244,6 +244,19 @@ def test_text_stays_text_in_a_worksheet(folder: Path) -> None:
 
     assert pl.read_excel(path)["a"].to_list() == texts
     assert pl.read_excel(path)["b"][0] == 123456789012.34
+
+
+def test_a_last_microsecond_stays_in_its_day(folder: Path) -> None:
+    """A worksheet keeps milliseconds; the rest is cut, where Excel would round it up."""
+    last = [datetime(1960, 1, 31, 23, 59, 59, 999_999), None, datetime(2024, 5, 6, 7, 8, 9, 1)]
+    clock = [time(23, 59, 59, 999_999), None, time(7, 8, 9, 1)]
+    frame = pl.DataFrame({"a": last, "b": pl.Series(last, dtype=pl.Datetime("ns")), "c": clock, "d": 1})
+
+    found = pl.read_excel(write_excel_atomic(frame, folder / "a.xlsx"))
+
+    cut = [datetime(1960, 1, 31, 23, 59, 59, 999_000), None, datetime(2024, 5, 6, 7, 8, 9)]
+    assert found["a"].to_list() == found["b"].to_list() == cut
+    assert found["c"].dt.time().to_list() == [time(23, 59, 59, 999_000), None, time(7, 8, 9)]
 
 
 def test_nan_is_an_error_of_excel(folder: Path) -> None:
