@@ -231,7 +231,8 @@ def visit_counter(
     )
     place = row.sort_by(order)
     # ... and the rows of one value of one group side by side, in time: a visit begins where the places are no neighbours.
-    parts = [*groups, visited]
+    # A literal is one value, which is gathered only once it stands on every row.
+    parts = [one if one.meta.is_column() else pl.when(row >= 0).then(one) for one in (*groups, visited)]
     by_value = pl.arg_sort_by([*parts, place])
     is_other = pl.any_horizontal(
         [row == 0, *(part.gather(by_value).ne_missing(part.gather(by_value).shift(1)) for part in parts)]
@@ -332,7 +333,8 @@ def sink_parquet_atomic(lf: pl.LazyFrame, path: str | PathLike[str], **options: 
         )
     target = target_of(path)
     # Not by name: a query that fails may go on in the background, and would make the file again after it was removed.
-    with whole_or_nothing(target), atomic_target(target) as fresh, fresh.open("wb") as file:
+    # Whatever it raises: the query may call any Python function.
+    with whole_or_nothing(target, Exception), atomic_target(target) as fresh, fresh.open("wb") as file:
         lf.sink_parquet(file, **options)
     return target
 
@@ -347,7 +349,8 @@ def _day(given: object, argument: str) -> pl.Expr:
     if isinstance(given, date):
         return pl.lit(given)
     if isinstance(given, (str, pl.Expr)):
-        return _expression(given, argument).dt.date()
+        # A column of nulls alone may have no type yet; with a typed null beside it, it has one.
+        return pl.coalesce(_expression(given, argument), pl.lit(None, dtype=pl.Date)).dt.date()
     raise TypeError(f"{argument} must be a column, an expression or a date, not {given!r}")
 
 

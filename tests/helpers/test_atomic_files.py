@@ -74,6 +74,10 @@ def test_a_failure_leaves_the_old_file(
         with pytest.raises(FlowValidationError, match="was not written"):
             write(FRAME.lazy().with_columns(pl.col("b").cast(pl.Int64)), target)
 
+        with pytest.raises(FlowValidationError, match="was not written") as raised:
+            write(FRAME.lazy().map_batches(lambda frame: 1 / 0), target)  # type: ignore[arg-type,return-value]
+        assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
     def fail(path: Path) -> None:
         raise OSError(28, "No space left on device")
 

@@ -264,6 +264,32 @@ def test_a_value_polars_cannot_hold_is_refused(db: Path, value: str, message: st
         read_sql(db, sql=f"SELECT {value} AS x")
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY sales TO 'out.csv'",
+        "/* all */ copy (FROM sales) TO 'out.csv'",
+        "SELECT 1; COPY sales TO 'out.csv'",
+        "EXPLAIN ANALYZE COPY sales TO 'out.csv'",
+        "PREPARE x AS COPY sales TO 'out.csv'; EXECUTE x",
+        "EXPORT DATABASE 'out.csv'",
+    ],
+)
+def test_sql_writes_no_file(db: Path, sql: str) -> None:
+    """Beside the database it could, for all that this is open for reading."""
+    with pytest.raises(FlowValidationError, match="writes files"):
+        read_sql(db, sql=sql)
+    assert not Path("out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "sql", ["FROM sales", "DESCRIBE sales", "EXPLAIN FROM sales", "PIVOT sales ON day USING sum(id)"]
+)
+def test_sql_that_only_reads_is_let_through(db: Path, sql: str) -> None:
+    """Whatever statement it is."""
+    assert read_sql(db, sql=sql).height > 0
+
+
 def test_columns_of_one_name_come_apart(db: Path) -> None:
     """With a number behind the second, whatever their types."""
     frame = read_sql(db, sql="SELECT INTERVAL 1 DAY AS x, INTERVAL 2 DAY AS x, 1 AS y")

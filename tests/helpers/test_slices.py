@@ -235,6 +235,7 @@ def test_a_view_is_not_written_to(db: Path) -> None:
             ValueError,
             'query of the LazyFrame fails: unable to find column "b"',
         ),
+        ({"df": pl.LazyFrame({"a": [1]}).map_batches(lambda frame: 1 / 0)}, ValueError, "fails: division by zero"),  # type: ignore[arg-type,return-value]
         ({"df": pl.scan_csv("nowhere.csv")}, ValueError, "query of the LazyFrame fails"),
         ({"table": "sa\0les"}, ValueError, "Table name"),
         ({"file_hash_column": "a\0b"}, ValueError, "column name"),
@@ -259,6 +260,7 @@ def test_a_view_is_not_written_to(db: Path) -> None:
         ({"df": pl.DataFrame({"a": [{"b": [timedelta(1)]}]})}, ValueError, 'cannot hold the column "a"'),
         ({"df": pl.DataFrame(schema={"a": pl.Array(pl.Int8, 0)})}, ValueError, "width 0"),
         ({"df": pl.DataFrame({"a": [[]]}, schema={"a": pl.List(pl.Array(pl.Int8, (2, 0)))})}, ValueError, "width 0"),
+        ({"df": pl.DataFrame({"a": [[{"": 1}]]})}, ValueError, "field without a name"),
         ({"df": pl.DataFrame({"a": [2**127 - 1]}, schema={"a": pl.Int128})}, ValueError, 'cannot hold the column "a"'),
     ],
 )

@@ -172,3 +172,12 @@ def test_a_column_called_as_a_pattern_stays_alone(name: str) -> None:
 
     assert remove_null_columns(frame).columns == [name]
     assert remove_null_columns(frame.lazy()).collect().columns == [name]
+
+
+def test_a_literal_is_one_group_or_one_value() -> None:
+    """As where values are propagated; so is any expression that gives one value."""
+    frame = pl.DataFrame({"v": ["a", "b", "a"], "t": [1, 2, 3]})
+
+    for by in (pl.lit(1), pl.col("t").max()):
+        assert frame.select(visit_counter("v", by=by, sort_by="t")).to_series().to_list() == [1, 1, 2]
+    assert frame.select(visit_counter(pl.lit("x"), by="v", sort_by="t")).to_series().to_list() == [1, 1, 1]

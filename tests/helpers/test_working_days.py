@@ -206,3 +206,19 @@ def test_wrong_days_are_refused(call: Any) -> None:
     """With what they may be."""
     with pytest.raises(TypeError, match="must be a"):
         call()
+
+
+@pytest.mark.parametrize("count_first_day", [True, False])
+def test_a_column_of_nulls_without_a_type_gives_nulls(count_first_day: bool) -> None:
+    """As a column of days would that holds none."""
+    frame = pl.DataFrame({"none": [None, None], "day": [date(2024, 5, 6)] * 2, "n": [1, 0]})
+
+    found = frame.select(
+        networkdays("none", "day", count_first_day=count_first_day).alias("a"),
+        networkdays("day", "none", count_first_day=count_first_day).alias("b"),
+        workday("none", "n", count_first_day=count_first_day).alias("c"),
+        workday("day", "none", count_first_day=count_first_day).alias("d"),
+    )
+
+    assert found.schema == {"a": pl.Int64, "b": pl.Int64, "c": pl.Date, "d": pl.Date}
+    assert found.null_count().row(0) == (2, 2, 2, 2)

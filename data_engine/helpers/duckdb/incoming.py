@@ -109,7 +109,7 @@ def as_arrow(frame: pl.DataFrame) -> Any:
 
     Raises:
         FlowValidationError: a value has no equal in DuckDB, or would not come back: a Python object, a duration in a list, an
-            array of width 0, a whole number of more than 38 digits.
+            array of width 0, a field without a name, a whole number of more than 38 digits.
     """
     import polars as pl
     from polars.exceptions import PolarsError
@@ -144,6 +144,8 @@ def _homeless(kind: Any, *, is_nested: bool = False) -> str | None:
         return "Polars cannot read a duration inside another type back"
     if isinstance(kind, pl.Array) and kind.size == 0:  # DuckDB divides by the width, and the process is gone
         return "an array of width 0 has no type there"
+    if isinstance(kind, pl.Struct) and any(not field.name for field in kind.fields):
+        return "a field without a name comes back under another, or not at all"
     inner = [field.dtype for field in kind.fields] if isinstance(kind, pl.Struct) else [getattr(kind, "inner", None)]
     return next((why for one in inner if one is not None and (why := _homeless(one, is_nested=True))), None)
 

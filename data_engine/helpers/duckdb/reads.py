@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_engine.errors import FlowValidationError
@@ -34,7 +35,7 @@ def read_sql(
     no type for (BIT, TIMETZ, BIGNUM) as text. Values go into `params`, for `?` or `$name` in the query.
 
     Raises:
-        FlowValidationError: no such database or table, blank or wrong SQL, a statement that writes, a busy database; a value that Polars
+        FlowValidationError: no such database or table, blank or wrong SQL, a statement that writes to the database or a file, a busy database; a value that Polars
             cannot hold: an infinite date, an interval of months or inside a list, more than 38 digits.
         TypeError: the SQL is no text.
 
@@ -51,7 +52,24 @@ def read_sql(
     if not sql.strip():
         raise FlowValidationError("sql must be non-empty", where="sql=", mend="write one query, such as SELECT ...")
     with reading(db_path, wait=wait) as database:
+        _refuse_files(database, sql)
         return database.frame(sql, _parameters(params))
+
+
+def _refuse_files(database: Database, sql: str) -> None:
+    """A database that is open for reading only would still let COPY and EXPORT write files beside it."""
+    import duckdb
+
+    kinds = duckdb.StatementType
+    for statement in database.conn.extract_statements(sql):
+        writes = statement.type in (kinds.COPY, kinds.EXPORT)
+        holds_another = statement.type in (kinds.EXPLAIN, kinds.PREPARE)  # EXPLAIN ANALYZE runs it
+        if writes or (holds_another and re.search(r"\b(copy|export)\b", statement.query, re.IGNORECASE)):
+            raise FlowValidationError(
+                "read_sql only reads, and this statement writes files",
+                where=statement.query.strip(),
+                mend="read the rows, then write them with write_parquet_atomic or write_excel_atomic",
+            )
 
 
 def read_table(
