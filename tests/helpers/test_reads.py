@@ -64,7 +64,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="not a valid DuckDB database"):
         read_table(path, "sales")
-    with pytest.raises(ValueError, match="not a valid DuckDB database"):
+    with pytest.raises(ValueError, match=r"not a valid DuckDB database(.|\n)*a file that DuckDB made"):
         replace_table(path, "sales", df=pl.DataFrame({"a": [1]}))
     assert path.read_text() == "hello" * 1000
 
@@ -148,6 +148,26 @@ def test_wrong_questions_are_answered_with_what_exists(
     """Never an error of DuckDB's own."""
     with pytest.raises(error, match=message):
         read_table(db, options.pop("table", "sales"), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "mend"),
+    [
+        ({"where": "id >"}, "mend the SQL"),
+        ({"where": "price > 1"}, "the table's own columns"),
+        ({"where": "id = ?"}, "one value in params= for each"),
+        ({"where": "id = ?", "params": [1, 2]}, "one value in params= for each"),
+        ({"where": "id = $x", "params": {"y": 1}}, "one value in params= for each"),
+        ({"where": "id = ?", "params": ["x"]}, "mend the value"),
+        ({"where": "id = ?", "params": [object()]}, "numbers, texts"),
+        ({"where": "error('no') IS NULL"}, "try it with DuckDB itself"),
+    ],
+)
+def test_what_duckdb_refuses_has_a_mend(db: Path, options: dict[str, Any], mend: str) -> None:
+    """One that fits the common kinds, for all others a general one."""
+    with pytest.raises(FlowValidationError, match="DuckDB refused it") as raised:
+        read_table(db, "sales", **options)
+    assert mend in (raised.value.mend or "")
 
 
 def test_rows_come_in_the_order_of_the_values(db: Path) -> None:

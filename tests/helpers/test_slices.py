@@ -216,7 +216,7 @@ def test_a_view_is_not_written_to(db: Path) -> None:
         lambda: replace_table(db, "recent", df=pl.DataFrame({"day": [1]})),
         lambda: replace_rows_by_values(db, "recent", df=pl.DataFrame({"day": [1]}), column="day"),
     ):
-        with pytest.raises(FlowValidationError, match="DuckDB refused it"):
+        with pytest.raises(FlowValidationError, match=r"DuckDB refused it(.|\n)*a view is not written to"):
             call()
     assert read_table(db, "recent").rows() == [(1,)]
 
@@ -308,7 +308,7 @@ def test_constraints_and_defaults_of_a_table_hold(db: Path) -> None:
 
     replace_rows_by_values(db, "sales", df=pl.DataFrame({"id": [1, 2], "amount": [1.0, 2.0]}), column="id")
     replace_rows_by_values(db, "sales", df=pl.DataFrame({"id": [2], "amount": [3.0]}), column="id")
-    with pytest.raises(FlowValidationError, match="Constraint"):
+    with pytest.raises(FlowValidationError, match=r"Constraint(.|\n)*mend the rows"):
         replace_rows_by_values(db, "sales", df=pl.DataFrame({"id": [1], "amount": [None]}), column="id")
     with pytest.raises(FlowValidationError, match="Constraint"):
         replace_rows_by_values(db, "sales", df=pl.DataFrame({"id": [4, 4], "amount": [1, 2]}), column="id")

@@ -19,6 +19,7 @@ from pathlib import Path
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts
+from data_engine.helpers.duckdb.refusals import refusal
 from data_engine.helpers.paths import local_path
 
 TYPE_CHECKING = False
@@ -350,5 +351,4 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, PolarsError) as error:
-        what = str(error).strip().split("\n\n")[0]
-        raise FlowValidationError(f"DuckDB refused it: {what}", where=str(path)) from error
+        raise refusal(error, path) from error
