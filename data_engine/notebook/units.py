@@ -245,6 +245,8 @@ class Units:
             if (changes and changes[-1] is change) or depth > _DEEPEST_ALIAS:
                 continue
             changes.append(change)
+            for twin in _twins(owner.node, name):
+                self._attach(change, twin, owner.index + 1, depth + 1)
             alias = owner.names.aliases.get(name)
             if alias and _is_same_object(alias):
                 self._attach(change, alias[0], owner.index, depth + 1)
@@ -253,6 +255,14 @@ class Units:
 def _is_same_object(alias: Path) -> bool:
     """Whether what the path gives is its root or a part of it, so that changing the one changes the other."""
     return all(part != "()" or alias[i - 1] in ("get", "setdefault") for i, part in enumerate(alias))
+
+
+def _twins(node: ast.stmt, name: str) -> list[str]:
+    """The other names of the same object in `first = second = []`."""
+    if not isinstance(node, ast.Assign) or len(node.targets) == 1:
+        return []
+    names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [other for other in names if other != name] if name in names else []
 
 
 def _is_main_test(test: ast.expr) -> bool:
