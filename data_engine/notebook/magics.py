@@ -8,8 +8,10 @@ from __future__ import annotations
 import __future__
 
 import ast
+import io
 import re
 import threading
+import tokenize
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ _TRANSPARENT_LINE = frozenset({"time", "prun"})
 
 _CELL_MAGIC = re.compile(r"[ \t]*%%([\w.+-]+)(.*)")
 _DIRECTIVE = re.compile(r"#\s*\|\s*([\w-]+)\s*", re.ASCII)
+_MARK = re.compile(r"#\s*\|\s*(?:keep|skip)\b", re.ASCII | re.IGNORECASE)
 _MAGIC_LINE = re.compile(r"\s*(?:[\w\s,]*=\s*)?%(?:%)?([\w.]+)\s*(.*)")
 _transforms = 500  # IPython's own limit
 
@@ -49,7 +52,8 @@ class Statement:
 class ParsedCell:
     """A cell's statements, or the reason there are none: `problem` (with `problem_line`) or another `language`.
 
-    `lines` is the text the statements' positions refer to; its line numbers are the cell's.
+    `lines` is the text the statements' positions refer to; its line numbers are the cell's. `mistaken_directive` is the
+    line, word and mend of a directive that does nothing.
     """
 
     cell: NotebookCell
@@ -103,6 +107,7 @@ def parse_cell(cell: NotebookCell) -> ParsedCell:
             problem_line=problem_line,
             mistaken_directive=mistaken,
         )
+    mistaken = mistaken or _misplaced(text, statements)
     for name, magic in captured:
         names = Names()
         names.binds[name] = 1
@@ -187,10 +192,24 @@ def _directives(cell: NotebookCell) -> tuple[Verdict | None, tuple[int, str, str
 
                 near = difflib.get_close_matches(word, ("keep", "skip"), n=1, cutoff=0.7)
                 if near:
-                    mistaken = (number, match[1], near[0])
+                    mistaken = (number, match[1], f"did you mean `#| {near[0]}`?")
     if len(found) == 2:
         return "both", mistaken
     return ("keep" if "keep" in found else "skip" if found else None), mistaken
+
+
+def _misplaced(text: str, statements: list[Statement]) -> tuple[int, str, str] | None:
+    """A keep or skip behind the first statement of a cell, where nobody reads it."""
+    if not statements or not _MARK.search(text):
+        return None
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            match = _DIRECTIVE.fullmatch(token.string) if token.type == tokenize.COMMENT else None
+            if match and match[1].lower() in ("keep", "skip") and token.start[0] >= statements[0].line:
+                return token.start[0], match[1], "move it to the top of the cell: it holds for all of it"
+    except (tokenize.TokenError, SyntaxError):
+        pass  # Python's two tokenizers differ on odd text; the parser took it, so the cell itself is fine
+    return None
 
 
 def _see_through(text: str) -> tuple[str, list[tuple[str, str]], str]:

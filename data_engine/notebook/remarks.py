@@ -211,8 +211,8 @@ def _about_cells(units: Units) -> Iterator[Remark]:
             what = f"the cell does not parse and is left out: {cell.problem}"
             yield Remark(what, number, cell.problem_line, "mend it, or mark it `#| skip`")
         if cell.mistaken_directive is not None:
-            line, word, near = cell.mistaken_directive
-            yield Remark(f"`#| {word}` means nothing here", number, line, f"did you mean `#| {near}`?")
+            line, word, mend = cell.mistaken_directive
+            yield Remark(f"`#| {word}` means nothing here", number, line, mend)
 
 
 def _about_names(units: Units, outcome: Outcome) -> Iterator[Remark]:

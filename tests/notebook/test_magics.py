@@ -119,7 +119,27 @@ def test_a_directive_one_letter_off_is_noticed(text: str, near: str | None) -> N
     """Other tools have directives of their own; only near misses of ours are pointed out."""
     mistaken = parse_cell(cell(text)).mistaken_directive
 
-    assert (mistaken[2] if mistaken else None) == near
+    assert (mistaken[2] if mistaken else None) == (f"did you mean `#| {near}`?" if near else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("x = 1\n#| keep\ny = 2", (2, "keep")),
+        ("x = 1  #| skip", (1, "skip")),
+        ("%time\nif x:\n    # | Keep\n    y = 2", (3, "Keep")),
+        ("#| keep\nx = 1", None),
+        ("#| skip\nx = 1\n#| keep", (3, "keep")),
+        ("x = '''\n#| keep\n'''", None),
+        ("x = 1\n# write #| keep at the top", None),
+    ],
+)
+def test_a_directive_that_is_not_at_the_top_is_noticed(text: str, place: tuple[int, str] | None) -> None:
+    """Below code a directive does nothing, which its author cannot see; text and prose are no directives."""
+    mistaken = parse_cell(cell(text)).mistaken_directive
+
+    assert (mistaken[:2] if mistaken else None) == place
+    assert mistaken is None or "top of the cell" in mistaken[2]
 
 
 def test_plain_cells_need_no_ipython() -> None:
