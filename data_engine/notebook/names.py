@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import NamedTuple, TypeAlias
 
 LOAD = 1
@@ -31,15 +32,11 @@ Path: TypeAlias = tuple[str, ...]
 
 
 class Bare(NamedTuple):
-    """A call that stands alone. `text` is its first text argument, or "inplace" for a call with `inplace=`.
-
-    `given` are the names its arguments begin with, "" for others.
-    """
+    """A call that stands alone. `text` is its first text argument, or "inplace" for a call with `inplace=`."""
 
     path: Path
     line: int
     text: str
-    given: tuple[str, ...]
 
 
 class Names:
@@ -53,18 +50,20 @@ class Names:
         "binds",
         "bound_globals",
         "calls",
-        "changes_parameters",
+        "changed_parameters",
         "comprehension_targets",
         "containers",
         "deletes",
         "future",
         "imports",
+        "inner_calls",
         "later",
         "later_calls",
         "later_lines",
         "now",
         "now_lines",
         "relative_line",
+        "sql_parameters",
         "star",
         "targets",
         "writes",
@@ -86,10 +85,12 @@ class Names:
         self.future: tuple[str, ...] = ()
         self.relative_line: int | None = None
         self.await_line: int | None = None
-        self.changes_parameters = False  # a function that changes what it is given
+        self.changed_parameters: dict[str, int] = {}  # of its functions: what they change of what they are given
+        self.sql_parameters = False  # a function that gives a parameter to `sql` or the like
         self.containers: set[str] = set()  # bound to a list, dict, set or the like as written
         self.aliases: dict[str, Path] = {}  # bound to what this path gives
-        self.calls: list[tuple[Path, int, bool]] = []  # made now: path, line, inside a with that undoes it
+        self.calls: list[tuple[Path, ast.Call, bool]] = []  # made now: path, call, inside a with that undoes it
+        self.inner_calls: list[ast.Call] = []  # made in function bodies
         self.later_calls: list[Path] = []  # made in function bodies, also writes; only the interesting ones
         self.bare: list[Bare] = []  # calls that stand alone
         self.writes: list[tuple[Path, int, bool]] = []  # attributes and elements assigned or deleted now

@@ -174,15 +174,15 @@ def forbidden(units: Units, unit: Unit, want: Want | None) -> Iterator[Remark]:
         if uses.get("get_ipython", 0) & (LOAD | HINT):
             mend = "keep IPython's tools in cells that build() does not need, or mark the cell `#| skip`"
             yield Remark(f"`get_ipython` does not exist in production{user}", number, lines["get_ipython"], mend)
-    for path, line, _ in names.calls:
+    for path, call, _ in names.calls:
         runs_one_inside = len(path) == 2 and "flow" in units.done_by(path[0], unit.index)
         if runs_one_inside or "flow" in effects.kinds(units.resolve(path, unit)):
-            call = f"{path[0] if runs_one_inside else path[-2]}()"
-            value = f"`{want.name}` comes from {call}" if want else f"{call} runs a flow"
+            shown = f"{path[0] if runs_one_inside else path[-2]}()"
+            value = f"`{want.name}` comes from {shown}" if want else f"{shown} runs a flow"
             yield Remark(
                 f"{value} in cell {number}, and production has no such value{user}",
                 number,
-                line,
+                call.lineno,
                 "move the work into a step, and take the value from `context.current` or `context.objects`",
             )
             return
@@ -259,18 +259,18 @@ def _about_duplicates(units: Units, name: str) -> Iterator[Remark]:
 def _about_input(units: Units, unit: Unit, why: str) -> Iterator[Remark]:
     if why in (SETS_UP, MARKED_KEEP) or isinstance(unit.node, DEFINITIONS):
         return
-    for path, line, _ in unit.names.calls:
+    for path, call, _ in unit.names.calls:
         kinds = effects.kinds(units.resolve(path, unit))
         if len(path) == 2:
             kinds |= units.done_by(path[0], unit.index)
         shown = effects.dotted(path)
         if "read" in kinds:
             what = f"{shown} reads data when the module is loaded, outside every step"
-            yield Remark(what, unit.number, line, "did you mean `context.current`? Read the data inside a step")
+            yield Remark(what, unit.number, call.lineno, "did you mean `context.current`? Read the data inside a step")
             return
         if "io" in kinds:
             what = f"{shown} does input or output when the module is loaded, outside every step"
-            yield Remark(what, unit.number, line, "move it into a step or use `context.config`")
+            yield Remark(what, unit.number, call.lineno, "move it into a step or use `context.config`")
             return
 
 
@@ -289,7 +289,7 @@ def _about_left_out(units: Units, unit: Unit, outcome: Outcome) -> Iterator[Rema
     if unit.names.relative_line and not isinstance(unit.node, DEFINITIONS):
         what = "a notebook has no package to import from relatively; the import is left out"
         yield Remark(what, number, unit.names.relative_line, _FULL_NAME)
-    for path, line, text, _ in unit.names.bare:
+    for path, line, text in unit.names.bare:
         if units.resolve(path, unit) == "os.chdir()":
             mend = "write paths relative to the flow_modules folder: every run starts there"
             yield Remark("`os.chdir(...)` is left out", number, line, mend)

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data_engine.notebook import effects
+from data_engine.notebook.callees import Body, Callees
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.names import CHANGE, HINT, LOAD, MUTATE, NOTE, SQL, TABLE, TYPE
+from data_engine.notebook.names import CHANGE, HINT, LOAD, NOTE, SQL, TABLE, TYPE
 from data_engine.notebook.remarks import (
     MARKED_KEEP,
     SETS_UP,
@@ -29,7 +30,7 @@ from data_engine.notebook.remarks import (
     warnings_of,
 )
 from data_engine.notebook.shapes import path_of, sql_words, texts_in
-from data_engine.notebook.units import DEFINITIONS, END, FUNCTIONS, IMPORTS, LOOKS, Unit, Units
+from data_engine.notebook.units import DEFINITIONS, END, IMPORTS, LOOKS, Unit, Units, is_same_object
 
 _GIVEN = frozenset(dir(builtins)) | {
     "__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__",
@@ -149,8 +150,8 @@ class _Following:
         self.soft: list[_Soft] = []
         self.problems: list[Remark] = []
         self.work: list[Unit] = []
-        self.registrars: set[int] = set()
-        self.changers: set[int] = set()
+        self.callees = Callees(units)
+        self.meant: frozenset[int] = frozenset()  # what is taken before anything is tried
 
     def take_roots(self) -> None:
         """Take what production runs whatever build() needs, then build, DESCRIPTION and all they need."""
@@ -317,7 +318,7 @@ class _Following:
 
     def try_the_probable(self) -> list[Remark]:
         """Take registrations and softly meant names as long as that brings new ones; warnings for what was refused."""
-        self._find_registrars()
+        self.meant = frozenset(self.taken)
         refused: dict[int, tuple[str, Remark]] = {}
         tried = 0
         before = -1
@@ -359,7 +360,7 @@ class _Following:
             makers = list(node.decorator_list)
             if isinstance(node, ast.ClassDef):
                 makers += [*node.bases, *(keyword.value for keyword in node.keywords if keyword.arg == "metaclass")]
-            maker = next((maker for maker in makers if self._registers(maker, unit)), None)
+            maker = next((maker for maker in makers if self._registers(maker, unit)), None) or self._recorder(unit)
             if maker is not None:
                 yield unit, f"registered by `{effects.dotted(path_of(maker))}`"
 
@@ -369,44 +370,66 @@ class _Following:
             if path[0] in owner.names.imports:
                 if effects.may_register(self.units.resolve(path, unit)):
                     return True
-            elif owner.index in self.taken or owner.index in self.registrars:
+            elif owner.index in self.taken:
                 return True
         return False
 
-    def _find_registrars(self) -> None:
-        """Functions build() does not name that change a needed object, or what they are given: `register("a")`."""
-        for unit in self.units.all:
-            names = unit.names
-            if unit.index in self.taken or unit.is_skipped or not isinstance(unit.node, FUNCTIONS):
-                continue
-            if "build" in names.later or any(not LOOKS.isdisjoint(path) for path in names.later_calls):
-                continue
-            if names.changes_parameters:
-                self.changers.add(unit.index)
-            for name, flags in names.later.items():
-                owners = self.units.reaching(name, END)[0]
-                is_change = flags & CHANGE or (flags & MUTATE and self.units.is_container(name, END))
-                if is_change and any(owner.index in self.taken for owner in owners):
-                    self.registrars.add(unit.index)
+    def _recorder(self, unit: Unit) -> ast.expr | None:
+        """The decorator, base or metaclass of a definition whose code in the notebook changes a needed object."""
+        node = unit.node
+        assert isinstance(node, DEFINITIONS)
+        for maker in node.decorator_list:
+            if any(self._changes_needed(body) for body in self.callees.called((*path_of(maker), "()"), unit.index)):
+                return maker
+        if isinstance(node, ast.ClassDef):
+            makers = [(base, False) for base in node.bases]
+            makers += [(keyword.value, True) for keyword in node.keywords if keyword.arg == "metaclass"]
+            for maker, is_metaclass in makers:
+                hooks = self.callees.hooks(path_of(maker), unit.index, is_metaclass=is_metaclass)
+                if any(self._changes_needed(body) for body in hooks):
+                    return maker
+        return None
 
     def _registering_calls(self) -> Iterator[tuple[Unit, str]]:
+        """Statements that call what changes a needed object: `register("a")`, `x = Check("a")`, `add(ROWS)`."""
         for unit in self.units.all:
             if unit.is_skipped or unit.index in self.taken or unit.is_main or unit.magic:
                 continue
-            for path, _, _, given in unit.names.bare:
-                owners = self.units.reaching(path[0], unit.index)[0] if len(path) == 2 else []
-                if any(owner.index in self.registrars for owner in owners) or (
-                    any(owner.index in self.changers for owner in owners) and self._is_needed_container(given, unit)
-                ):
-                    yield unit, f"`{path[0]}` changes what build() needs"
+            if self.callees.own.isdisjoint(unit.names.now):
+                continue
+            for path, call, _ in unit.names.calls:
+                bodies = self.callees.called(path, unit.index)
+                if any(self._changes_needed(body, call, unit) for body in bodies):
+                    yield unit, f"`{effects.dotted(path[:-1])}` changes what build() needs"
                     break
 
-    def _is_needed_container(self, names: Iterable[str], unit: Unit) -> bool:
-        return any(
-            self.units.is_container(name, unit.index)
-            and any(owner.index in self.taken for owner in self.units.reaching(name, unit.index)[0])
-            for name in names
-        )
+    def _changes_needed(self, body: Body, call: ast.Call | None = None, unit: Unit | None = None) -> bool:
+        """Whether running a body changes an object that was taken, by its name or as what the call hands it.
+
+        What build() itself may call is called here to try it out; only a needed class is made an object of in earnest.
+        """
+        names = body.owner.names
+        if body.owner.index in self.meant and not body.is_constructor:
+            return False
+        if "build" in names.later or any(not LOOKS.isdisjoint(path) for path in names.later_calls):
+            return False
+        done = self.callees.done(body)
+        if any(self._is_needed(name, flags, END) for name, flags in done.names.items()):
+            return True
+        if call is None or unit is None:
+            return False
+        for parameter, flags in done.parameters.items():
+            for value in self.callees.given(call, body, parameter) if flags else ():
+                path = path_of(value)
+                if is_same_object(path) and self._is_needed(path[0], flags, unit.index):
+                    return True
+        return False
+
+    def _is_needed(self, name: str, flags: int, at: int) -> bool:
+        """Whether flags say that what `name` means at unit `at` is changed, and that was taken."""
+        if not flags & CHANGE and not self.units.is_container(name, at):
+            return False
+        return any(owner.index in self.taken for owner in self.units.reaching(name, at)[0])
 
 
 def _used_names(units: Units) -> set[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from data_engine.notebook import effects
 from data_engine.notebook.magics import ParsedCell, Statement
 from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path
-from data_engine.notebook.walk import analyse
+from data_engine.notebook.walk import MUTATORS, analyse
 
 END = sys.maxsize
 """The place after the last statement: what functions see when a flow runs."""
@@ -100,6 +100,12 @@ class Units:
         for unit in live:
             for name, imported in unit.names.imports.items():
                 self.packages.setdefault(imported.partition(".")[0], []).append((unit, name))
+        self._methods = {
+            name
+            for unit in live
+            for name, alias in unit.names.aliases.items()
+            if len(alias) > 1 and alias[-1] in MUTATORS
+        }
         self.changes: dict[tuple[int, str], list[Unit]] = {}
         self._functions: list[frozenset[int]] = []
         self._attach_changes(live)
@@ -147,10 +153,18 @@ class Units:
             if name in owner.names.containers:
                 return True
             alias = owner.names.aliases.get(name)
-            is_same = alias and (_is_same_object(alias) or alias[1:] == ("copy", "()"))
+            is_same = alias and (is_same_object(alias) or alias[1:] == ("copy", "()"))
             if alias and is_same and depth < _DEEPEST_ALIAS and self.is_container(alias[0], owner.index, depth + 1):
                 return True
         return False
+
+    def bound_method(self, name: str, at: int) -> str:
+        """The container that calling `name` changes, after `add = ROWS.append`; "" for none."""
+        for owner in self.reaching(name, at)[0] if name in self._methods else ():
+            alias = owner.names.aliases.get(name, ())
+            if len(alias) == 2 and alias[1] in MUTATORS and self.is_container(alias[0], owner.index):
+                return alias[0]
+        return ""
 
     def is_setup(self, unit: Unit) -> bool:
         """Whether the unit sets up the whole process, beyond a `with` that undoes it."""
@@ -229,6 +243,8 @@ class Units:
                 if flags & CHANGE or (flags & MUTATE and self.is_container(name, unit.index)):
                     self._attach(unit, name, unit.index, 0)
                     self._attach_to_package(unit, name)
+                elif flags & CALL and (whole := self.bound_method(name, unit.index)):
+                    self._attach(unit, whole, unit.index, 0)
 
     def _attach_to_package(self, change: Unit, name: str) -> None:
         """A module that is changed is changed for whoever imports from its package."""
@@ -248,11 +264,11 @@ class Units:
             for twin in _twins(owner.node, name):
                 self._attach(change, twin, owner.index + 1, depth + 1)
             alias = owner.names.aliases.get(name)
-            if alias and _is_same_object(alias):
+            if alias and is_same_object(alias):
                 self._attach(change, alias[0], owner.index, depth + 1)
 
 
-def _is_same_object(alias: Path) -> bool:
+def is_same_object(alias: Path) -> bool:
     """Whether what the path gives is its root or a part of it, so that changing the one changes the other."""
     return all(part != "()" or alias[i - 1] in ("get", "setdefault") for i, part in enumerate(alias))
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, NOTE, SQL, TABLE, TYPE, Bare, Names
 from data_engine.notebook.shapes import elements, is_container, path_of, reads_tables, sql_words, texts_in
 
-_MUTATORS = frozenset(
+MUTATORS = frozenset(
     {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
      "reverse", "rotate", "update", "setdefault", "add", "discard", "difference_update", "intersection_update",
      "symmetric_difference_update", "subtract", "move_to_end", "__setitem__", "__delitem__"}
 )  # fmt: skip
+"""Methods that change a list, dict, set or deque in place."""
+
 _ARGUMENT_MUTATORS = frozenset({"shuffle", "heappush", "heappop", "heapify", "heapreplace", "insort", "insort_left"})
-_SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
+SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
 _LATER_CALLS = frozenset(
     {"preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes",
      "sql", "execute", "table", "basicConfig", "setLevel", "addHandler", "dictConfig", "fileConfig", "setlocale",
      "filterwarnings", "simplefilter", "load_dotenv", "seed", "set_option", "putenv", "setcontext", "set_tbl_rows"}
 )  # fmt: skip
+
+_COPIES = (ast.Call, ast.BinOp, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+_NOTHING: Mapping[str, int] = {}
 
 _MODULE, _CLASS, _FUNCTION = 0, 1, 2
 
@@ -212,7 +217,7 @@ class _Walk:
         shadow = self.type_parameters(node)
         if shadow:
             self.scope.shadows.append(shadow)
-        parameters = _parameters(arguments)
+        parameters = parameters_of(arguments)
         for parameter in parameters:
             if parameter.annotation is not None:
                 self.annotation(parameter.annotation)
@@ -220,15 +225,31 @@ class _Walk:
             self.annotation(node.returns)
         scope = self.open_function()
         scope.bound.update(parameter.arg for parameter in parameters)
+        copied: dict[str, int] = {}  # parameters, and what was done to them before they became something else
         for statement in node.body:
             self.visit(statement)
+            if statement.__class__ is ast.Assign and isinstance(statement.value, _COPIES):
+                for target in statement.targets:
+                    if isinstance(target, ast.Name):
+                        copied.setdefault(target.id, scope.uses.get(target.id, 0))
         if self.functions == 1:
-            self.out.changes_parameters |= any(
-                scope.uses.get(parameter.arg, 0) & (CHANGE | MUTATE) for parameter in parameters
-            )
+            self.note_parameters(scope, parameters, copied)
         self.close_function()
         if shadow:
             self.scope.shadows.pop()
+
+    def note_parameters(
+        self, scope: _Scope, parameters: Iterable[ast.arg], copied: Mapping[str, int] = _NOTHING
+    ) -> None:
+        """Remember what the function just read does with what it is given."""
+        for parameter in parameters:
+            flags = scope.uses.get(parameter.arg, 0)
+            if flags & SQL:
+                self.out.sql_parameters = True
+            flags = copied.get(parameter.arg, flags) & (CHANGE | MUTATE)
+            if flags:
+                changed = self.out.changed_parameters
+                changed[parameter.arg] = changed.get(parameter.arg, 0) | flags
 
     def type_parameters(self, node: Any) -> set[str]:
         """The names of `[T: Base]`; what bounds them is only looked up when somebody asks."""
@@ -244,8 +265,11 @@ class _Walk:
         self.visit_all(node.args.defaults)
         self.visit_all(node.args.kw_defaults)
         scope = self.open_function()
-        scope.bound.update(parameter.arg for parameter in _parameters(node.args))
+        parameters = parameters_of(node.args)
+        scope.bound.update(parameter.arg for parameter in parameters)
         self.visit(node.body)
+        if self.functions == 1:
+            self.note_parameters(scope, parameters)
         self.close_function()
 
     def visit_class(self, node: Any) -> None:
@@ -296,7 +320,8 @@ class _Walk:
                 self.out.imports[name] = f"{'.' * node.level}{node.module or ''}.{alias.name}"
 
     def visit_assign(self, node: ast.Assign) -> None:
-        self.visit(node.value)
+        value = node.value
+        self.visit(value.value if isinstance(value, ast.Attribute) else value)  # `add = ROWS.append` is only a name
         for target in node.targets:
             self.bind_target(target)
             if self.scope.kind == _MODULE:
@@ -368,9 +393,7 @@ class _Walk:
             text = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
             if any(keyword.arg == "inplace" for keyword in call.keywords):
                 text = "inplace"
-            given = (*call.args, *(keyword.value for keyword in call.keywords))
-            roots = tuple(path_of(value)[0] for value in given)
-            self.out.bare.append(Bare(path_of(call), node.lineno, text, roots))
+            self.out.bare.append(Bare(path_of(call), node.lineno, text))
         self.visit(value)
 
     def visit_for(self, node: Any) -> None:
@@ -485,6 +508,8 @@ class _Walk:
         return scope
 
     def visit_attribute(self, node: Any) -> None:
+        if node.attr in MUTATORS and node.value.__class__ is ast.Name:
+            self.use(node.value.id, MUTATE, node.lineno)  # `map(ROWS.append, found)`
         while node.__class__ is ast.Attribute:
             node = node.value
         self.visit(node)
@@ -502,7 +527,7 @@ class _Walk:
             name = ""
             if function.__class__ is ast.Attribute:
                 name = function.attr
-                if name in _MUTATORS:
+                if name in MUTATORS:
                     path = path_of(function)
                     # `FRAMES["a"].sort()` is as likely a frame's sort, which changes nothing
                     is_whole = len(path) == 2 and path[0] not in self.elements
@@ -511,16 +536,20 @@ class _Walk:
             elif function.__class__ is ast.Name:
                 name = function.id
                 self.use(name, CALL, node.lineno)
+                if name == "next" and node.args and node.args[0].__class__ is ast.Name:
+                    self.use(node.args[0].id, CHANGE, node.lineno)
                 if name in ("setattr", "delattr") and node.args and (root := path_of(node.args[0])[0]):
                     self.use(root, CHANGE, node.lineno)
             if name in _ARGUMENT_MUTATORS and node.args and (root := path_of(node.args[0])[0]):
                 self.use(root, MUTATE, node.lineno)
-            if name in _SQL_CALLS:
+            if name in SQL_CALLS:
                 self.sql_call(node)
             if not self.functions:
-                self.out.calls.append((path_of(node), node.lineno, bool(self.undoing)))
-            elif name in _LATER_CALLS or name.startswith(("read_", "scan_")):
-                self.out.later_calls.append(path_of(node))
+                self.out.calls.append((path_of(node), node, bool(self.undoing)))
+            else:
+                self.out.inner_calls.append(node)
+                if name in _LATER_CALLS or name.startswith(("read_", "scan_")):
+                    self.out.later_calls.append(path_of(node))
             for argument in node.args:
                 self.visit(argument)
             for keyword in node.keywords:
@@ -607,7 +636,7 @@ _NAME_ERRORS = frozenset({"NameError"})
 _IMPORT_ERRORS = frozenset({"ImportError", "Exception", "BaseException"})
 
 
-def _parameters(arguments: ast.arguments) -> list[ast.arg]:
+def parameters_of(arguments: ast.arguments) -> list[ast.arg]:
     found = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     if arguments.vararg:
         found.append(arguments.vararg)

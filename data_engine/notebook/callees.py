@@ -1,0 +1,219 @@
+"""What calling the notebook's own functions and classes changes, found in their bodies and in those they call.
+
+`reg("a")` runs the body of `reg`; `Check("a")` runs the constructor of a class, `checks.add("a")` a method of it after
+`checks = Checks()`, and `class Positive(Check)` the hooks of a base.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path
+from data_engine.notebook.shapes import path_of
+from data_engine.notebook.units import END, FUNCTIONS, Unit, Units, is_same_object
+from data_engine.notebook.walk import SQL_CALLS, analyse, parameters_of
+
+_CONSTRUCTORS = ("__new__", "__init__", "__post_init__", "__set_name__")
+_CALL_ITSELF = ("()",)
+_DEEPEST = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """One function, lambda or method. `owner` is the unit that defines it, `rest` its `*args`, `me` a method's own object; or ""."""
+
+    owner: Unit
+    names: Names
+    parameters: tuple[str, ...]
+    positional: tuple[str, ...]
+    rest: str = ""
+    me: str = ""
+    is_constructor: bool = False
+
+
+@dataclass(slots=True)
+class Done:
+    """What a body does, itself and through others, as flags: to module-level names, and to what it is given.
+
+    `sql` are the parameters whose text reaches `sql` or the like.
+    """
+
+    names: dict[str, int] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
+    sql: set[str] = field(default_factory=set)
+
+
+class Callees:
+    """The notebook's own functions and methods, looked up when a call of theirs is met."""
+
+    def __init__(self, units: Units) -> None:
+        self.units = units
+        self.own = self._own_names()
+        self._bodies: dict[int, Body] = {}
+        self._done: dict[int, Done] = {}
+
+    def called(self, path: Path, at: int, depth: int = 0) -> Iterator[Body]:
+        """The bodies that a call of `path` runs at unit `at`; the path ends with "()"."""
+        if path[0] not in self.own or depth > _DEEPEST:
+            return
+        rest = path[1:]
+        for owner in self.units.reaching(path[0], at)[0]:
+            node = owner.node
+            if isinstance(node, FUNCTIONS):
+                if not set(rest) - {"()"}:  # also what a function returns: it may be one of its own inner functions
+                    yield self._body(owner, node)
+            elif isinstance(node, ast.ClassDef):
+                yield from self._called_on(owner, rest)
+            elif (value := _lambda_of(node)) is not None:
+                if rest == _CALL_ITSELF:
+                    yield self._body(owner, value)
+            elif alias := owner.names.aliases.get(path[0]):
+                yield from self.called((*alias, *rest), owner.index, depth + 1)
+
+    def hooks(self, base: Path, at: int, *, is_metaclass: bool) -> Iterator[Body]:
+        """The bodies that run when a class is made with this base or metaclass."""
+        for owner in self._classes(base, at):
+            if is_metaclass:
+                yield from self._methods(owner, ("__prepare__", "__new__", "__init__"))
+                continue
+            yield from self._methods(owner, ("__init_subclass__",))
+            for ancestor in self._family(owner):
+                for keyword in ancestor.node.keywords:  # type: ignore[attr-defined]
+                    if keyword.arg == "metaclass":
+                        yield from self.hooks(path_of(keyword.value), ancestor.index, is_metaclass=True)
+
+    def done(self, body: Body) -> Done:
+        """What running a body does."""
+        key = id(body.names)
+        if key in self._done:
+            return self._done[key]
+        names = body.names
+        found = self._done[key] = Done()  # a body that calls itself finds what is known so far
+        for name, flags in names.later.items():
+            if flags & (CHANGE | MUTATE):
+                found.names[name] = flags & (CHANGE | MUTATE)
+            if flags & CALL and (whole := self.units.bound_method(name, END)):
+                found.names[whole] = found.names.get(whole, 0) | MUTATE
+        found.parameters.update({name: names.changed_parameters.get(name, 0) for name in body.parameters})
+        for call in names.inner_calls:
+            path = path_of(call)
+            if len(path) > 1 and path[-2] in SQL_CALLS:
+                found.sql.update(part.id for part in _first_text(call) if part.id in body.parameters)
+            for callee in self._called_inside(body, path):
+                self._add(found, body, call, callee)
+        return found
+
+    def given(self, call: ast.Call, body: Body, parameter: str) -> Iterator[ast.expr]:
+        """What a call hands to a parameter of the body it runs."""
+        positional = body.positional[1:] if body.me else body.positional
+        for place, value in enumerate(call.args):
+            if parameter == (positional[place] if place < len(positional) else body.rest):
+                yield value
+        for keyword in call.keywords:
+            if keyword.arg == parameter:
+                yield keyword.value
+
+    # finding bodies
+
+    def _own_names(self) -> frozenset[str]:
+        """The names that may lead to a body: definitions, lambdas, and what is made from them."""
+        own: set[str] = set()
+        for unit in self.units.all:
+            if unit.is_skipped:
+                continue
+            if isinstance(unit.node, (*FUNCTIONS, ast.ClassDef)) or _lambda_of(unit.node) is not None:
+                own.update(unit.names.binds)
+            else:
+                own.update(name for name, alias in unit.names.aliases.items() if alias[0] in own)
+        return frozenset(own)
+
+    def _body(self, owner: Unit, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, me: bool = False) -> Body:
+        body = self._bodies.get(id(node))
+        if body is None:
+            arguments = node.args
+            positional = tuple(parameter.arg for parameter in (*arguments.posonlyargs, *arguments.args))
+            body = self._bodies[id(node)] = Body(
+                owner,
+                owner.names if node is owner.node or isinstance(node, ast.Lambda) else analyse(node),
+                tuple(parameter.arg for parameter in parameters_of(arguments)),
+                positional,
+                arguments.vararg.arg if arguments.vararg else "",
+                positional[0] if me and positional else "",
+                is_constructor=getattr(node, "name", "") in _CONSTRUCTORS,
+            )
+        return body
+
+    def _called_on(self, owner: Unit, rest: Path) -> Iterator[Body]:
+        """What `Class()`, `Class.method()`, `Class().method()` and `Class()()` run."""
+        if rest == _CALL_ITSELF:
+            yield from self._methods(owner, _CONSTRUCTORS)
+        elif rest == ("()", "()"):
+            yield from self._methods(owner, ("__call__",))
+        else:
+            method = rest[1:] if rest[:1] == _CALL_ITSELF else rest
+            if len(method) == 2 and method[1] == "()":
+                yield from self._methods(owner, method[:1])
+
+    def _methods(self, owner: Unit, names: Iterable[str]) -> Iterator[Body]:
+        wanted = set(names)
+        for ancestor in self._family(owner):
+            for node in ancestor.node.body:  # type: ignore[attr-defined]
+                if isinstance(node, FUNCTIONS) and node.name in wanted:
+                    wanted.discard(node.name)
+                    is_static = any(path_of(maker) == ("staticmethod",) for maker in node.decorator_list)
+                    yield self._body(ancestor, node, me=not is_static)
+
+    def _family(self, owner: Unit) -> list[Unit]:
+        """The unit of a class, and those of its bases as far as the notebook defines them."""
+        found = [owner]
+        for unit in found:
+            for base in unit.node.bases:  # type: ignore[attr-defined]
+                found += [other for other in self._classes(path_of(base), unit.index) if other not in found]
+        return found
+
+    def _classes(self, path: Path, at: int) -> list[Unit]:
+        owners = self.units.reaching(path[0], at)[0] if path[1:] in ((), ("[]",)) else []
+        return [owner for owner in owners if isinstance(owner.node, ast.ClassDef)]
+
+    # following calls inside bodies
+
+    def _called_inside(self, body: Body, path: Path) -> Iterator[Body]:
+        if body.me and path[0] == body.me:
+            yield from self._called_on(body.owner, path[1:])
+        elif path[0] in body.names.later:
+            yield from self.called(path, END)
+
+    def _add(self, found: Done, body: Body, call: ast.Call, callee: Body) -> None:
+        """Add what a call inside `body` does: to module-level names, and to what the body was given itself."""
+        inner = self.done(callee)
+        for name, flags in list(inner.names.items()):
+            found.names[name] = found.names.get(name, 0) | flags
+        if callee.me and callee.owner is body.owner and body.me:
+            found.parameters[body.me] |= inner.parameters.get(callee.me, 0)
+        for parameter, flags in list(inner.parameters.items()):
+            for value in self.given(call, callee, parameter) if flags else ():
+                path = path_of(value)
+                if not is_same_object(path):
+                    continue
+                into = found.parameters if path[0] in body.parameters else found.names
+                if path[0] in body.parameters or path[0] in body.names.later:
+                    into[path[0]] = into.get(path[0], 0) | flags
+        for parameter in sorted(inner.sql):
+            for value in self.given(call, callee, parameter):
+                found.sql.update(part.id for part in _names_in(value) if part.id in body.parameters)
+
+
+def _lambda_of(node: ast.stmt) -> ast.Lambda | None:
+    value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+    return value if isinstance(value, ast.Lambda) else None
+
+
+def _first_text(call: ast.Call) -> list[ast.Name]:
+    first = call.args[:1] or [keyword.value for keyword in call.keywords]
+    return [name for value in first for name in _names_in(value)]
+
+
+def _names_in(value: ast.expr) -> list[ast.Name]:
+    return [part for part in ast.walk(value) if isinstance(part, ast.Name)]
