@@ -10,8 +10,9 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from data_engine.notebook import effects
 from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path
-from data_engine.notebook.shapes import path_of
+from data_engine.notebook.shapes import first_text, path_of
 from data_engine.notebook.units import END, FUNCTIONS, Unit, Units, is_same_object
 from data_engine.notebook.walk import SQL_CALLS, analyse, parameters_of
 
@@ -37,12 +38,19 @@ class Body:
 class Done:
     """What a body does, itself and through others, as flags: to module-level names, and to what it is given.
 
-    `sql` are the parameters whose text reaches `sql` or the like.
+    `sql` are the parameters whose text reaches `sql` or the like; `is_open` says that it calls something of its own
+    object, or of the notebook's, that may change more than this tells.
     """
 
     names: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
     sql: set[str] = field(default_factory=set)
+    is_open: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether it surely changes something that is there before and after."""
+        return bool(self.names) or any(self.parameters.values())
 
 
 class Callees:
@@ -100,9 +108,11 @@ class Callees:
         for call in names.inner_calls:
             path = path_of(call)
             if len(path) > 1 and path[-2] in SQL_CALLS:
-                found.sql.update(part.id for part in _first_text(call) if part.id in body.parameters)
-            for callee in self._called_inside(body, path):
+                found.sql.update(part.id for part in _names_given_first(call) if part.id in body.parameters)
+            callees = list(self._called_inside(body, path))
+            for callee in callees:
                 self._add(found, body, call, callee)
+            found.is_open |= not callees and self._may_change_more(body, path, call)
         return found
 
     def given(self, call: ast.Call, body: Body, parameter: str) -> Iterator[ast.expr]:
@@ -114,6 +124,18 @@ class Callees:
         for keyword in call.keywords:
             if keyword.arg == parameter:
                 yield keyword.value
+
+    def changed_by(self, call: ast.Call, path: Path, body: Body) -> Iterator[tuple[str, int]]:
+        """The names whose objects a call changes because it is called on them or hands them over, with the flags."""
+        for parameter, flags in self.done(body).parameters.items():
+            if not flags:
+                continue
+            if parameter == body.me and not body.is_constructor:
+                yield path[0], CHANGE
+            for value in self.given(call, body, parameter):
+                given = path_of(value)
+                if is_same_object(given):
+                    yield given[0], flags
 
     # finding bodies
 
@@ -185,9 +207,16 @@ class Callees:
         elif path[0] in body.names.later:
             yield from self.called(path, END)
 
+    def _may_change_more(self, body: Body, path: Path, call: ast.Call) -> bool:
+        is_lasting = path[0] in body.parameters or path[0] in body.names.later
+        if len(path) < 3 or not is_lasting or effects.only_looks(path[-2], first_text(call)):
+            return False
+        return not any(path[0] in owner.names.imports for owner in self.units.reaching(path[0], END)[0])
+
     def _add(self, found: Done, body: Body, call: ast.Call, callee: Body) -> None:
         """Add what a call inside `body` does: to module-level names, and to what the body was given itself."""
         inner = self.done(callee)
+        found.is_open |= inner.is_open
         for name, flags in list(inner.names.items()):
             found.names[name] = found.names.get(name, 0) | flags
         if callee.me and callee.owner is body.owner and body.me:
@@ -210,7 +239,7 @@ def _lambda_of(node: ast.stmt) -> ast.Lambda | None:
     return value if isinstance(value, ast.Lambda) else None
 
 
-def _first_text(call: ast.Call) -> list[ast.Name]:
+def _names_given_first(call: ast.Call) -> list[ast.Name]:
     first = call.args[:1] or [keyword.value for keyword in call.keywords]
     return [name for value in first for name in _names_in(value)]
 

@@ -74,6 +74,8 @@ _READERS = frozenset(
      "glob", "rglob", "read_text", "read_bytes", "names", "paths", "ok", "errors", "summarize", "debug", "warning", "error", "exception", "critical", "log", "isEnabledFor", "getEffectiveLevel", "most_common",
      "elements", "isoformat", "strftime", "timestamp"}
 )  # fmt: skip
+_FILLERS = frozenset({"read_string", "read_dict", "read_file", "read_env"})
+"""Methods that read into their own object, as those of a ConfigParser do."""
 _LOOKING_SQL = re.compile(r"\s*(select|from|with|describe|show|summarize|pragma|explain|values|table)\b", re.IGNORECASE)
 _SETUP_VERB = re.compile(
     r"(set|setup|init|initiali[sz]e|config|configure|install|register|enable|disable|patch|use|login|connect|activate|load_extension)"
@@ -138,7 +140,9 @@ def only_looks(method: str, text: str) -> bool:
         return False
     if method in ("sql", "query", "execute"):
         return _LOOKING_SQL.match(text) is not None
-    return method in _READERS or method.startswith(("is_", "read_", "scan_", "plot_", "get_"))
+    if method in _READERS:
+        return True
+    return method.startswith(("is_", "read_", "scan_", "plot_", "get_")) and method not in _FILLERS
 
 
 def sounds_like_setup(function: str) -> bool:

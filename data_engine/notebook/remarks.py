@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.notebook import effects
+from data_engine.notebook.callees import Callees
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.units import DEFINITIONS, FUNCTIONS, Unit, Units
@@ -18,6 +19,7 @@ MARKED_KEEP = "its cell is marked keep"
 
 _PLAIN_ASSIGNMENT = "give `{}` its value in an assignment of its own"
 _FULL_NAME = "write the full name, such as `from flow_helpers.tables import lookup`"
+_KEEP_CALL = "put `#| keep` at the top of the cell if production needs it, or call it inside a step"
 _IN_PLACE = re.compile(r"changes `(.*)` in place")
 _PROCESS_MAGIC = re.compile(r"the line magic %(env|set_env|cd|dotenv|pushd|popd)")
 
@@ -60,13 +62,15 @@ class Want:
 class Outcome:
     """What slicing came to: `taken` maps units to reasons, `followed` are the names needed when the flow runs.
 
-    `shadowed` are wants that a left-out loop also sets, `starred` those that only a star import can supply.
+    `shadowed` are wants that a left-out loop also sets, `starred` those that only a star import can supply;
+    `callees` tells what the notebook's own methods do.
     """
 
     taken: Mapping[int, str]
     followed: Collection[str]
     shadowed: Sequence[Want]
     starred: Sequence[tuple[Want, Unit]]
+    callees: Callees
 
 
 def unsupplied(units: Units, want: Want) -> Remark:
@@ -289,25 +293,31 @@ def _about_left_out(units: Units, unit: Unit, outcome: Outcome) -> Iterator[Rema
     if unit.names.relative_line and not isinstance(unit.node, DEFINITIONS):
         what = "a notebook has no package to import from relatively; the import is left out"
         yield Remark(what, number, unit.names.relative_line, _FULL_NAME)
+    told = set()
     for path, line, text in unit.names.bare:
         if units.resolve(path, unit) == "os.chdir()":
             mend = "write paths relative to the flow_modules folder: every run starts there"
             yield Remark("`os.chdir(...)` is left out", number, line, mend)
-        elif _may_be_missed(units, unit, path, text, outcome.taken):
+        elif _may_be_missed(units, unit, path, text, outcome):
+            told.add(line)
             yield Remark(
                 f"`{effects.dotted(path[:-1])}(...)` is left out: nothing tells what the call changes, so production does not make it",
                 number,
                 line,
-                "put `#| keep` at the top of the cell if production needs it, or call it inside a step",
+                _KEEP_CALL,
             )
+    for remark in _about_trials(units, unit, outcome):
+        if remark.line not in told:
+            yield remark
 
 
-def _may_be_missed(units: Units, unit: Unit, path: Path, text: str, taken: Mapping[int, str]) -> bool:
+def _may_be_missed(units: Units, unit: Unit, path: Path, text: str, outcome: Outcome) -> bool:
     """Whether a call that stands alone and is left out may have been there for its effect on needed code."""
     owners = units.reaching(path[0], unit.index)[0]
     if not owners:
         return False
     owner = owners[0]
+    taken = outcome.taken
     method = path[-2]
     if path[0] in owner.names.imports:
         if len(path) == 2:
@@ -318,4 +328,32 @@ def _may_be_missed(units: Units, unit: Unit, path: Path, text: str, taken: Mappi
     if len(path) == 2:
         done = set() if owner.index in taken else units.done_by(path[0], unit.index)
         return "setup" in done and "flow" not in done
-    return owner.index in taken and not isinstance(owner.node, FUNCTIONS) and not effects.only_looks(method, text)
+    if owner.index not in taken or isinstance(owner.node, FUNCTIONS):
+        return False
+    only_looks = effects.only_looks(method, text)
+    found = [outcome.callees.done(body) for body in outcome.callees.called(path, unit.index)]
+    if found:  # the class is the notebook's own: its source tells more than the method's name
+        return any(each.changes or (each.is_open and not only_looks) for each in found)
+    return not only_looks
+
+
+def _about_trials(units: Units, unit: Unit, outcome: Outcome) -> Iterator[Remark]:
+    """Calls of needed code that surely change what they are given or called on: trials, or part of making a needed value."""
+    callees = outcome.callees
+    if callees.own.isdisjoint(unit.names.now):
+        return
+    for path, call, _ in unit.names.calls:
+        changed = [
+            name
+            for body in callees.called(path, unit.index)
+            for name, flags in callees.changed_by(call, path, body)
+            if units.is_changed(name, flags, unit.index, outcome.taken)
+        ]
+        if changed:
+            yield Remark(
+                f"`{effects.dotted(path[:-1])}(...)` changes `{changed[0]}`, which build() needs, and is left out:"
+                " production does not try out what it calls itself",
+                unit.number,
+                call.lineno,
+                _KEEP_CALL,
+            )

@@ -62,6 +62,14 @@ def texts_in(node: ast.AST) -> Iterable[str]:
             yield child.value
 
 
+def first_text(call: ast.Call) -> str:
+    """A call's first argument, if that is a text, or "inplace" for a call with `inplace=`; else ""."""
+    if any(keyword.arg == "inplace" for keyword in call.keywords):
+        return "inplace"
+    first = call.args[0] if call.args else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+
+
 def reads_tables(text: str) -> bool:
     """Whether a text looks like SQL that selects from something."""
     return " " in text and _FROM.search(text) is not None

@@ -18,7 +18,7 @@ from typing import Any
 from data_engine.notebook import effects
 from data_engine.notebook.callees import Body, Callees
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.names import CHANGE, HINT, LOAD, NOTE, SQL, TABLE, TYPE
+from data_engine.notebook.names import HINT, LOAD, NOTE, SQL, TABLE, TYPE
 from data_engine.notebook.remarks import (
     MARKED_KEEP,
     SETS_UP,
@@ -30,7 +30,7 @@ from data_engine.notebook.remarks import (
     warnings_of,
 )
 from data_engine.notebook.shapes import path_of, sql_words, texts_in
-from data_engine.notebook.units import DEFINITIONS, END, IMPORTS, LOOKS, Unit, Units, is_same_object
+from data_engine.notebook.units import DEFINITIONS, END, IMPORTS, LOOKS, Unit, Units
 
 _GIVEN = frozenset(dir(builtins)) | {
     "__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__",
@@ -292,7 +292,7 @@ class _Following:
         """What it came to."""
         star = self._last_star()
         starred = [(want, star) for want in self.open if want.target is None and star is not None]
-        return Outcome(self.taken, self.followed.keys(), self.shadowed, starred)
+        return Outcome(self.taken, self.followed.keys(), self.shadowed, starred, self.callees)
 
     # what is only probably meant
 
@@ -413,23 +413,13 @@ class _Following:
             return False
         if "build" in names.later or any(not LOOKS.isdisjoint(path) for path in names.later_calls):
             return False
-        done = self.callees.done(body)
-        if any(self._is_needed(name, flags, END) for name, flags in done.names.items()):
+        changed = self.callees.done(body).names.items()
+        if any(self.units.is_changed(name, flags, END, self.taken) for name, flags in changed):
             return True
-        if call is None or unit is None:
-            return False
-        for parameter, flags in done.parameters.items():
-            for value in self.callees.given(call, body, parameter) if flags else ():
-                path = path_of(value)
-                if is_same_object(path) and self._is_needed(path[0], flags, unit.index):
-                    return True
-        return False
-
-    def _is_needed(self, name: str, flags: int, at: int) -> bool:
-        """Whether flags say that what `name` means at unit `at` is changed, and that was taken."""
-        if not flags & CHANGE and not self.units.is_container(name, at):
-            return False
-        return any(owner.index in self.taken for owner in self.units.reaching(name, at)[0])
+        return (call is not None and unit is not None) and any(
+            self.units.is_changed(name, flags, unit.index, self.taken)
+            for name, flags in self.callees.changed_by(call, path_of(call), body)
+        )
 
 
 def _used_names(units: Units) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from data_engine.notebook import effects
 from data_engine.notebook.magics import ParsedCell, Statement
@@ -157,6 +157,12 @@ class Units:
             if alias and is_same and depth < _DEEPEST_ALIAS and self.is_container(alias[0], owner.index, depth + 1):
                 return True
         return False
+
+    def is_changed(self, name: str, flags: int, at: int, taken: Collection[int]) -> bool:
+        """Whether flags say that what `name` means at unit `at` is changed, and a unit of `taken` made that."""
+        if not flags & CHANGE and not (flags & MUTATE and self.is_container(name, at)):
+            return False
+        return any(owner.index in taken for owner in self.reaching(name, at)[0])
 
     def bound_method(self, name: str, at: int) -> str:
         """The container that calling `name` changes, after `add = ROWS.append`; "" for none."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, NOTE, SQL, TABLE, TYPE, Bare, Names
-from data_engine.notebook.shapes import elements, is_container, path_of, reads_tables, sql_words, texts_in
+from data_engine.notebook.shapes import elements, first_text, is_container, path_of, reads_tables, sql_words, texts_in
 
 MUTATORS = frozenset(
     {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
@@ -389,11 +389,7 @@ class _Walk:
         value = node.value
         call = value.value if isinstance(value, ast.Await) else value
         if not self.functions and isinstance(call, ast.Call):
-            first = call.args[0] if call.args else None
-            text = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
-            if any(keyword.arg == "inplace" for keyword in call.keywords):
-                text = "inplace"
-            self.out.bare.append(Bare(path_of(call), node.lineno, text))
+            self.out.bare.append(Bare(path_of(call), node.lineno, first_text(call)))
         self.visit(value)
 
     def visit_for(self, node: Any) -> None:
