@@ -137,6 +137,20 @@ class Callees:
                 if is_same_object(given):
                     yield given[0], flags
 
+    def sql_in(self, unit: Unit) -> Iterator[tuple[ast.expr, int]]:
+        """What a unit hands to parameters that reach `sql` or the like, and where the names in it are looked up."""
+        calls = [(path, call, unit.index) for path, call, _ in unit.names.calls]
+        calls += [(path_of(call), call, END) for call in unit.names.inner_calls]
+        for path, call, at in calls:
+            if isinstance(unit.node, ast.ClassDef) and path[0] in ("self", "cls"):
+                bodies = self._called_on(unit, path[1:])
+            else:
+                bodies = self.called(path, at)
+            for body in bodies:
+                for parameter in sorted(self.done(body).sql):
+                    for value in self.given(call, body, parameter):
+                        yield value, at
+
     # finding bodies
 
     def _own_names(self) -> frozenset[str]:

@@ -29,7 +29,7 @@ from data_engine.notebook.remarks import (
     unsupplied,
     warnings_of,
 )
-from data_engine.notebook.shapes import path_of, sql_words, texts_in
+from data_engine.notebook.shapes import path_of, reads_tables, sql_words, texts_in
 from data_engine.notebook.units import DEFINITIONS, END, IMPORTS, LOOKS, Unit, Units
 
 _GIVEN = frozenset(dir(builtins)) | {
@@ -151,6 +151,7 @@ class _Following:
         self.problems: list[Remark] = []
         self.work: list[Unit] = []
         self.callees = Callees(units)
+        self.has_sql_wrappers = any(unit.names.sql_parameters for unit in units.all)
         self.meant: frozenset[int] = frozenset()  # what is taken before anything is tried
 
     def take_roots(self) -> None:
@@ -211,6 +212,8 @@ class _Following:
                 self._follow_name(Want(name, unit.index, unit, names.now_lines[name]), flags, bool(is_read))
             for name, flags in names.later.items():
                 self._follow_name(Want(name, END, unit, names.later_lines[name]), flags, bool(flags & LOAD))
+            if self.has_sql_wrappers:
+                self._follow_handed_sql(unit)
             if names.later and not isinstance(unit.node, DEFINITIONS):
                 self._take_early(unit, unit.index)  # `sorted(rows, key=lambda row: RANK[row])`
 
@@ -229,10 +232,25 @@ class _Following:
         for owner in self.units.reaching(want.name, want.at)[0]:
             if isinstance(owner.node, IMPORTS):
                 continue
-            for text in texts_in(owner.node):
-                tables, words = sql_words(text)
-                for word in sorted(words & self.units.events.keys()):
-                    self.soft.append(_Soft(replace(want, name=word), word in tables))
+            self._note_tables(texts_in(owner.node), want)
+
+    def _follow_handed_sql(self, unit: Unit) -> None:
+        """The names in SQL texts that a function of the notebook takes as a parameter: `q("select day from lookup")`."""
+        for value, at in self.callees.sql_in(unit):
+            texts = list(texts_in(value))
+            for part in ast.walk(value):
+                if isinstance(part, ast.Name):
+                    if part.id in unit.names.later or part.id in unit.names.now:
+                        self._note_sql(Want(part.id, at, unit, part.lineno))
+                    else:  # a local variable: one of these texts, perhaps
+                        texts += [text for text in texts_in(unit.node) if reads_tables(text)]
+            self._note_tables(texts, Want("", at, unit, value.lineno))
+
+    def _note_tables(self, texts: Iterable[str], want: Want) -> None:
+        for text in texts:
+            tables, words = sql_words(text)
+            for word in sorted(words & self.units.events.keys()):
+                self.soft.append(_Soft(replace(want, name=word), word in tables))
 
     def need(self, want: Want) -> None:
         """Take all that may supply a name where it is read."""
