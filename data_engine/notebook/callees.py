@@ -154,7 +154,7 @@ class Callees:
     # finding bodies
 
     def _own_names(self) -> frozenset[str]:
-        """The names that may lead to a body: definitions, lambdas, and what is made from them."""
+        """The names that may lead to a body: definitions but build(), lambdas, and what is made from them."""
         own: set[str] = set()
         for unit in self.units.all:
             if unit.is_skipped:
@@ -163,7 +163,7 @@ class Callees:
                 own.update(unit.names.binds)
             else:
                 own.update(name for name, alias in unit.names.aliases.items() if alias[0] in own)
-        return frozenset(own)
+        return frozenset(own - {"build"})
 
     def _body(self, owner: Unit, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, me: bool = False) -> Body:
         body = self._bodies.get(id(node))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 LOAD = 1
@@ -26,6 +27,8 @@ TYPE = 256
 """A text annotation or a bound of a type parameter names it: meant if it exists, wherever it is defined."""
 SQL = 128
 """The name's value is given to `sql`, `query`, `execute` or `eval`."""
+
+NOTHING: Mapping[str, int] = {}
 
 Path: TypeAlias = tuple[str, ...]
 """An access path: `logging.getLogger("x").setLevel` is ("logging", "getLogger", "()", "setLevel")."""
@@ -85,7 +88,7 @@ class Names:
         self.future: tuple[str, ...] = ()
         self.relative_line: int | None = None
         self.await_line: int | None = None
-        self.changed_parameters: dict[str, int] = {}  # of its functions: what they change of what they are given
+        self.changed_parameters = NOTHING  # of its functions: what they change of what they are given
         self.sql_parameters = False  # a function that gives a parameter to `sql` or the like
         self.containers: set[str] = set()  # bound to a list, dict, set or the like as written
         self.aliases: dict[str, Path] = {}  # bound to what this path gives

@@ -395,7 +395,8 @@ class _Following:
     def _recorder(self, unit: Unit) -> ast.expr | None:
         """The decorator, base or metaclass of a definition whose code in the notebook changes a needed object."""
         node = unit.node
-        assert isinstance(node, DEFINITIONS)
+        if not isinstance(node, DEFINITIONS) or self.callees.own.isdisjoint(unit.names.now):
+            return None
         for maker in node.decorator_list:
             if any(self._changes_needed(body) for body in self.callees.called((*path_of(maker), "()"), unit.index)):
                 return maker

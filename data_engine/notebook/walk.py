@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, NOTE, SQL, TABLE, TYPE, Bare, Names
+from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, NOTE, NOTHING, SQL, TABLE, TYPE, Bare, Names
 from data_engine.notebook.shapes import elements, first_text, is_container, path_of, reads_tables, sql_words, texts_in
 
 MUTATORS = frozenset(
@@ -25,7 +25,6 @@ _LATER_CALLS = frozenset(
 )  # fmt: skip
 
 _COPIES = (ast.Call, ast.BinOp, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
-_NOTHING: Mapping[str, int] = {}
 
 _MODULE, _CLASS, _FUNCTION = 0, 1, 2
 
@@ -239,7 +238,7 @@ class _Walk:
             self.scope.shadows.pop()
 
     def note_parameters(
-        self, scope: _Scope, parameters: Iterable[ast.arg], copied: Mapping[str, int] = _NOTHING
+        self, scope: _Scope, parameters: Iterable[ast.arg], copied: Mapping[str, int] = NOTHING
     ) -> None:
         """Remember what the function just read does with what it is given."""
         for parameter in parameters:
@@ -249,7 +248,7 @@ class _Walk:
             flags = copied.get(parameter.arg, flags) & (CHANGE | MUTATE)
             if flags:
                 changed = self.out.changed_parameters
-                changed[parameter.arg] = changed.get(parameter.arg, 0) | flags
+                self.out.changed_parameters = {**changed, parameter.arg: changed.get(parameter.arg, 0) | flags}
 
     def type_parameters(self, node: Any) -> set[str]:
         """The names of `[T: Base]`; what bounds them is only looked up when somebody asks."""
