@@ -351,8 +351,7 @@ def _about_trials(units: Units, unit: Unit, outcome: Outcome) -> Iterator[Remark
         ]
         if changed:
             yield Remark(
-                f"`{effects.dotted(path[:-1])}(...)` changes `{changed[0]}`, which build() needs, and is left out:"
-                " production does not try out what it calls itself",
+                f"`{effects.dotted(path[:-1])}(...)` changes `{changed[0]}`, which build() needs, and is left out",
                 unit.number,
                 call.lineno,
                 _KEEP_CALL,

@@ -13,12 +13,13 @@ import builtins
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from data_engine.notebook import effects
 from data_engine.notebook.callees import Body, Callees
 from data_engine.notebook.magics import ParsedCell
-from data_engine.notebook.names import HINT, LOAD, NOTE, SQL, TABLE, TYPE
+from data_engine.notebook.names import CALL, HINT, LOAD, NOTE, SQL, TABLE, TYPE
 from data_engine.notebook.remarks import (
     MARKED_KEEP,
     SETS_UP,
@@ -152,7 +153,6 @@ class _Following:
         self.work: list[Unit] = []
         self.callees = Callees(units)
         self.has_sql_wrappers = any(unit.names.sql_parameters for unit in units.all)
-        self.meant: frozenset[int] = frozenset()  # what is taken before anything is tried
 
     def take_roots(self) -> None:
         """Take what production runs whatever build() needs, then build, DESCRIPTION and all they need."""
@@ -336,7 +336,6 @@ class _Following:
 
     def try_the_probable(self) -> list[Remark]:
         """Take registrations and softly meant names as long as that brings new ones; warnings for what was refused."""
-        self.meant = frozenset(self.taken)
         refused: dict[int, tuple[str, Remark]] = {}
         tried = 0
         before = -1
@@ -398,14 +397,15 @@ class _Following:
         if not isinstance(node, DEFINITIONS) or self.callees.own.isdisjoint(unit.names.now):
             return None
         for maker in node.decorator_list:
-            if any(self._changes_needed(body) for body in self.callees.called((*path_of(maker), "()"), unit.index)):
+            bodies = self.callees.called((*path_of(maker), "()"), unit.index)
+            if any(self._changes_needed(body, unit) for body in bodies):
                 return maker
         if isinstance(node, ast.ClassDef):
             makers = [(base, False) for base in node.bases]
             makers += [(keyword.value, True) for keyword in node.keywords if keyword.arg == "metaclass"]
             for maker, is_metaclass in makers:
                 hooks = self.callees.hooks(path_of(maker), unit.index, is_metaclass=is_metaclass)
-                if any(self._changes_needed(body) for body in hooks):
+                if any(self._changes_needed(body, unit) for body in hooks):
                     return maker
         return None
 
@@ -418,27 +418,38 @@ class _Following:
                 continue
             for path, call, _ in unit.names.calls:
                 bodies = self.callees.called(path, unit.index)
-                if any(self._changes_needed(body, call, unit) for body in bodies):
+                if any(self._changes_needed(body, unit, call) for body in bodies):
                     yield unit, f"`{effects.dotted(path[:-1])}` changes what build() needs"
                     break
 
-    def _changes_needed(self, body: Body, call: ast.Call | None = None, unit: Unit | None = None) -> bool:
-        """Whether running a body changes an object that was taken, by its name or as what the call hands it.
+    @cached_property
+    def in_runs(self) -> set[int]:
+        """The units a run may call or use: reached from build() without what only a value at module level calls."""
+        found: set[int] = set()
+        names = ["build", "DESCRIPTION"]
+        while names:
+            for unit in self.units.reaching(names.pop(), END)[0]:
+                if unit.index not in found:
+                    found.add(unit.index)
+                    names += [name for name, flags in unit.names.later.items() if flags & LOAD]
+                    names += [name for name, flags in unit.names.now.items() if flags & LOAD and not flags & CALL]
+        return found
 
-        What build() itself may call is called here to try it out; only a needed class is made an object of in earnest.
+    def _changes_needed(self, body: Body, unit: Unit, call: ast.Call | None = None) -> bool:
+        """Whether running a body at `unit` changes an object that was taken, by its name or as what `call` hands it.
+
+        What a run itself may call is called here to try it out; only a needed class is made an object of in earnest.
         """
         names = body.owner.names
-        if body.owner.index in self.meant and not body.is_constructor:
+        roots = self.units.reaching(path_of(call)[0], unit.index)[0] if call else []
+        if not body.is_constructor and any(owner.index in self.in_runs for owner in (body.owner, *roots)):
             return False
         if "build" in names.later or any(not LOOKS.isdisjoint(path) for path in names.later_calls):
             return False
-        changed = self.callees.done(body).names.items()
-        if any(self.units.is_changed(name, flags, END, self.taken) for name, flags in changed):
-            return True
-        return (call is not None and unit is not None) and any(
-            self.units.is_changed(name, flags, unit.index, self.taken)
-            for name, flags in self.callees.changed_by(call, path_of(call), body)
-        )
+        changed = list(self.callees.done(body).names.items())
+        if call is not None:
+            changed += self.callees.changed_by(call, path_of(call), body)
+        return any(self.units.is_changed(name, flags, unit.index, self.taken) for name, flags in changed)
 
 
 def _used_names(units: Units) -> set[str]:

@@ -162,7 +162,17 @@ class Units:
         """Whether flags say that what `name` means at unit `at` is changed, and a unit of `taken` made that."""
         if not flags & CHANGE and not (flags & MUTATE and self.is_container(name, at)):
             return False
-        return any(owner.index in taken for owner in self.reaching(name, at)[0])
+        return self._is_made_by(taken, name, at, 0)
+
+    def _is_made_by(self, taken: Collection[int], name: str, at: int, depth: int) -> bool:
+        for owner in self.reaching(name, at)[0]:
+            if owner.index in taken:
+                return True
+            alias = owner.names.aliases.get(name)
+            is_same = alias and is_same_object(alias) and depth < _DEEPEST_ALIAS
+            if alias and is_same and self._is_made_by(taken, alias[0], owner.index, depth + 1):
+                return True
+        return False
 
     def bound_method(self, name: str, at: int) -> str:
         """The container that calling `name` changes, after `add = ROWS.append`; "" for none."""

@@ -170,10 +170,30 @@ statement = st.one_of(
     one("def {0}():\n    return {1}", function, value),
     one("def {0}(n={1}):\n    return n + {2}", function, value, value),
     one("{0} = lambda: {1}", function, value),
+    one("note({0}, {1})", rows, value),
+    one("{0} = note({1}, {2})", number, rows, value),
+    one("{0} = push({1})", number, value),
+    one("[push(i) for i in ({0}, {1})]", value, value),
+    one("{0} = Item({1}).size({2})", number, value, rows),
     one("print({0})", value),
     one("{0}", value),
 )
 programs = st.lists(st.lists(statement, min_size=1, max_size=4), min_size=1, max_size=5)
+
+
+CHANGERS = """
+def note(rows, item):
+    rows.append(item)
+    return item
+def push(item):
+    return note(R, item)
+class Item:
+    def __init__(self, size):
+        P.append(size)
+    def size(self, rows):
+        rows.append(0)
+        return len(rows)
+"""
 
 
 def results(namespace: dict[str, Any]) -> Any:
@@ -189,7 +209,9 @@ def results(namespace: dict[str, Any]) -> Any:
 )
 def test_the_slice_gives_what_the_whole_notebook_gives(program: list[list[str]], wanted: list[str]) -> None:
     """Without side effects, `build()` of the compiled module returns what it returns in a kernel after "Run All"."""
-    start = "a, b, c, d = 1, 2, 3, 4\nP, Q, R = [1], [2, 3], []\ndef f():\n    return 5\ndef g():\n    return 6"
+    start = (
+        "a, b, c, d = 1, 2, 3, 4\nP, Q, R = [1], [2, 3], []\ndef f():\n    return 5\ndef g():\n    return 6" + CHANGERS
+    )
     texts = [start, *("\n".join(cell) for cell in program), f"def build():\n    return [{', '.join(wanted)}]"]
     whole: dict[str, Any] = {"print": lambda *_: None}
     try:
