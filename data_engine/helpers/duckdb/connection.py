@@ -109,13 +109,15 @@ class Database:
         return frame.with_columns(by_name(intervals).cast(pl.Duration("us"))) if intervals else frame
 
     def name(self) -> str:
-        """What DuckDB calls the database: after its file. A schema may have the same name, so all SQL begins with it."""
+        """What DuckDB calls the database: after its file. A schema may have the same name, so dotted names begin with it."""
         ((name,),) = self.execute("SELECT current_database()")
         return str(name)
 
     def table(self, table: str) -> Table:
         """The table meant; a name of two parts is a schema's table, whatever else is called so."""
         parts = table_parts(table)
+        if len(parts) == 1:  # nothing before it that could mean two things
+            return Table("main", parts[0], quoted(parts[0]))
         database = self.name()
         if len(parts) == 3 and folded(parts[0]) != folded(database):
             raise FlowValidationError(
@@ -123,8 +125,7 @@ class Database:
                 where=f"table={table!r}",
                 mend=f'it is called "{database}"',
             )
-        schema, name = parts[-2:] if len(parts) > 1 else ("main", *parts)
-        return Table(schema, name, ".".join(map(quoted, (database, schema, name))))
+        return Table(parts[-2], parts[-1], ".".join(map(quoted, (database, *parts[-2:]))))
 
     def columns(self, table: Table) -> dict[str, str] | None:
         """Each column's type by name; None when there is no such table or view."""
