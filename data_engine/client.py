@@ -173,8 +173,15 @@ class Workspace:
         """How the flow's module stands to what production runs, in a few words.
 
         "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
+
+        Raises:
+            FlowValidationError: no such module, and none is deployed.
         """
-        return self.home.deployments().standing([check_flow_name(name)])[name]
+        deployments = self.home.deployments()
+        standing = deployments.standing([check_flow_name(name)])[name]
+        if name not in deployments.deployed():
+            find_module(self.home.modules(), name)
+        return standing
 
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first; of one flow when named.
@@ -313,6 +320,13 @@ class Workspace:
         Raises:
             WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
         """
+        if isinstance(run_ids, (str, bytes)) or not isinstance(run_ids, Sequence):
+            raise FlowValidationError(
+                f"{run_ids!r} is no list of run ids",
+                where="wait(run_ids)",
+                mend="give what run(..., wait=False) returned",
+            )
+        run_ids = [_run_id(one) for one in run_ids]
         said: set[str] = set()
         pending, timeout_s = list(run_ids), _QUIET_S
         silent_since_s = None
@@ -361,7 +375,7 @@ class Workspace:
         Raises:
             FlowValidationError: it is not running there.
         """
-        self._running_daemon().post("/stop-run", {"run_id": run_id})
+        self._running_daemon().post("/stop-run", {"run_id": _run_id(run_id)})
 
     def kill_run(self, run_id: str) -> None:
         """End the process of a run of the daemon, now.
@@ -369,7 +383,7 @@ class Workspace:
         Raises:
             FlowValidationError: it is not running there.
         """
-        self._running_daemon().post("/kill-run", {"run_id": run_id})
+        self._running_daemon().post("/kill-run", {"run_id": _run_id(run_id)})
 
     def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None) -> int:
         """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many were held.
@@ -377,7 +391,10 @@ class Workspace:
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
         """
-        body = {"flow": flow, "source": None if source is None else _path_text(source, "retry(source=...)")}
+        body = {
+            "flow": flow if flow is None else check_flow_name(flow),
+            "source": None if source is None else _path_text(source, "retry(source=...)"),
+        }
         return int(self._running_daemon().post("/retry", body)["freed"])
 
     def enable(self, name: str) -> None:
@@ -527,6 +544,7 @@ class Workspace:
         return Listing(map(Facts, explain_at_rest(self.home, subject, file)))
 
     def _switch(self, name: str, is_enabled: bool) -> None:
+        check_flow_name(name)
         daemon = self._daemon()
         if daemon is not None:
             daemon.post("/enable", {"flow": name, "enabled": is_enabled})
@@ -640,6 +658,12 @@ def _path_text(path: object, where: str) -> str:
     if not isinstance(text, str) or "\0" in text:
         raise FlowValidationError(f"{path!r} is no path", where=where, mend="give a text or a pathlib.Path")
     return text
+
+
+def _run_id(run_id: object) -> str:
+    if not isinstance(run_id, str) or not run_id.strip():
+        raise FlowValidationError(f"{run_id!r} is no run id", where="run id", mend="take an id from `data-engine runs`")
+    return run_id
 
 
 def _json_params(params: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -220,3 +220,16 @@ class FlowStoppedError(RuntimeError):
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
         self.completed = []
+
+
+def told(error: BaseException) -> str:
+    """What an exception says; also of one that cannot say it.
+
+    Example:
+        >>> told(KeyError("total"))
+        "'total'"
+    """
+    try:
+        return str(error)
+    except Exception as wrong:  # the author's own `__str__`
+        return f"(its text cannot be had: {type(wrong).__name__} in __str__)"

@@ -56,12 +56,13 @@ def _preview(given: Namespace, names: UserNames) -> Any:
 
 
 def _compile(given: Namespace, names: UserNames) -> Any:
-    from data_engine.notebook.catalog import find_module
+    from data_engine.notebook.catalog import find_module, require_parsed
     from data_engine.notebook.compile import compile_notebook
 
     name = given.subject or _own_name(names, "compile")
     path = find_module(_workspace().home.modules(), name)
     if path.suffix == ".py":
+        require_parsed(path)
         print(f"{path.name} is a Python module: production runs the whole of it.")
         return None
     _tell_unsaved(given, names, path)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from textwrap import dedent
 
+from data_engine.files import write_text_atomic
+
 
 def notebook_bytes(*cells: str, counts: bool = False) -> bytes:
     """A version 4.5 notebook whose code cells have these texts; with `counts` they were run in order."""
@@ -53,5 +55,5 @@ class WorkspaceFiles:
     def source(self, name: str, text: str = "x") -> Path:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text_atomic(path, text, durable=False)  # whoever watches sees it whole
         return path

@@ -122,6 +122,12 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
 
 
 def _whole_module(path: Path, as_json: bool) -> int:
+    from data_engine.notebook.catalog import require_parsed
+
+    try:
+        require_parsed(path)
+    except FlowValidationError as error:
+        raise Failed(error) from error
     if as_json:
         source = path.read_text(encoding="utf-8", errors="replace")
         print_json({"name": path.stem, "path": str(path), "source": source, "warnings": [], "cells": []})

@@ -184,8 +184,8 @@ def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: M
             f"{run.status:<8} {run.flow}  {run.source or ''}  {seconds(run.elapsed_s)}  run {run.run_id[:8]}",
             style=status_style(run.status),
         )
-        if run.error:
-            say(f"  {run.error}")
+        if run.error or (run.cause and run.status != "success"):
+            say(f"  {run.error or run.cause}")
     say(f"{count(len(runs), 'run')}, {count(len(failed), 'failure')}")
     return 1 if failed else 0
 

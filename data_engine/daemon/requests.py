@@ -332,10 +332,14 @@ class DaemonRequests:
         self._noticed()
         run = self._run(_text(given, "run_id"))
         if not act(run.run_id):
+            is_elsewhere = run.status == "started"
             raise FlowValidationError(
-                f"run {run.run_id[:8]} is not running in this daemon: it is {run.status}",
+                f"run {run.run_id[:8]} is not running in this daemon: it is {run.status}"
+                + (" by another process" if is_elsewhere else ""),
                 where="run id",
-                mend="take an id from the active runs of `data-engine status`",
+                mend="stop it where it was started, with Ctrl-C or by interrupting its kernel"
+                if is_elsewhere
+                else "take an id from the active runs of `data-engine status`",
             )
         return {"run_id": run.run_id}
 

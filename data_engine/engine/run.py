@@ -18,6 +18,7 @@ from data_engine.errors import (
     FlowValidationError,
     LedgerError,
     MissingParamError,
+    told,
 )
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
@@ -78,8 +79,8 @@ def run_source(
     except BaseException as raised:
         status, cause, error = outcome_of(raised)
         if status == "failed":
-            log("ERROR", str(error))
-        finish(status, cause, str(error))
+            log("ERROR", told(error))
+        finish(status, cause, told(error))
         if not isinstance(error, (FlowValidationError, FlowStoppedError)) or isinstance(error, LedgerError):
             raise
         context.error = error

@@ -212,6 +212,7 @@ def _settle_seconds(value: object) -> float:
             where=where,
             mend='settle=2 or settle="500ms"; settle=0 takes the first sighting',
         )
+    parse_duration(f"{min(value, 10**10)}s", where=where, allow_zero=True)  # as long as a duration may be
     return value
 
 

@@ -210,6 +210,7 @@ class Ledger:
             raise LedgerError(f"no run has the status {status!r}", where="status=", mend=f"use one of {RUN_STATUSES}")
         if limit < 0:
             raise LedgerError(f"the limit {limit} is negative", where="limit=", mend="give how many runs you want")
+        limit = min(limit, 2**63 - 1)  # as many as SQLite can count
         wanted = {"flow_name": flow, "status": status, "source_path": source}
         given = {column: value for column, value in wanted.items() if value is not None}
         where = " AND ".join(f"{column} = ?" for column in given) or "1"

@@ -305,14 +305,30 @@ def _is_flow_content(modules: FlowModules, path: Path, data: bytes) -> bool:
     try:
         return _defines_build(data)
     except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise FlowExecutionError(
-            flow_name=path.stem,
-            phase="import",
-            detail=f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}",
-            cell=f"{path.name}{line}",
-            source_line=error.text if isinstance(error, SyntaxError) else None,
-        ) from error
+        raise _unparsed(path, error) from error
+
+
+def require_parsed(path: Path) -> None:
+    """Return when the Python module parses; nothing of it is run.
+
+    Raises:
+        FlowExecutionError: it does not; names the line.
+    """
+    try:
+        ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise _unparsed(path, error) from error
+
+
+def _unparsed(path: Path, error: SyntaxError | ValueError) -> FlowExecutionError:
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    return FlowExecutionError(
+        flow_name=path.stem,
+        phase="import",
+        detail=f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}",
+        cell=f"{path.name}{line}",
+        source_line=error.text if isinstance(error, SyntaxError) else None,
+    )
 
 
 @lru_cache(maxsize=256)

@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.errors import FlowExecutionError, FlowValidationError, told
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
@@ -370,7 +370,7 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
     raised = FlowExecutionError(
         flow_name=name,
         phase=phase,
-        detail=f"{type(error).__name__}: {error}",
+        detail=f"{type(error).__name__}: {told(error)}",
         function_name="build" if phase == "build" else None,
         source_path=path,
         mend=meant(error),

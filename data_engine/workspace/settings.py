@@ -306,6 +306,7 @@ _READERS: Mapping[str, _Reader] = {
     "preview.cache": lambda value, where: parse_size(value, where=where),
 }
 _SECTIONS = frozenset(key.partition(".")[0] for key in _READERS if "." in key)
+_LEAST_HEARTBEAT_S = 0.1
 _FIELD_UNITS = {"quiet": "_s", "delay": "_s", "run_timeout": "_s", "heartbeat": "_s", "stale_after": "_s"} | {
     "idle_exit": "_s",
     "cache": "_bytes",
@@ -334,6 +335,12 @@ def _flat(document: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list
 
 def _check_together(settings: WorkspaceSettings, where: str) -> None:
     lease, executor = settings.lease, settings.executor
+    if lease.heartbeat_s < _LEAST_HEARTBEAT_S:
+        raise SettingsError(
+            f"a heartbeat of {lease.heartbeat_s:g} s is shorter than a drive takes to write one",
+            where=f"{where}: lease.heartbeat",
+            mend=f'write heartbeat = "{_LEAST_HEARTBEAT_S:g}s" or more; 30s suits most drives',
+        )
     if lease.stale_after_s < 3 * lease.heartbeat_s * (1 - 1e-9):
         raise SettingsError(
             f"stale_after ({lease.stale_after_s:g} s) is less than 3 heartbeats of {lease.heartbeat_s:g} s",

@@ -140,6 +140,11 @@ def test_compile_of_a_python_module_says_that_it_runs_whole(cli: Cli, ws: Worksp
 
     assert "the whole of it" in cli("compile", "plain").out
     assert "def build()" in cli("compile", "plain", "--json").json["source"]
+    ws.module("plain", "def build(:\n")
+    wrong = cli("compile", "plain")
+    assert wrong.code == 1
+    assert "SyntaxError" in wrong.err
+    assert "plain.py, line 1" in wrong.err
 
 
 def test_compile_fails_on_what_production_cannot_have(cli: Cli, ws: WorkspaceFiles) -> None:

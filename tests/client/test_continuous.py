@@ -17,6 +17,7 @@ import pytest
 
 from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow, run
 from data_engine.engine.continuous import run_until_interrupted
+from data_engine.files import write_text_atomic
 from data_engine.model import Event, RunFinished, RunStarted, utc_text
 from tests.support import WorkspaceFiles
 
@@ -83,6 +84,11 @@ def inbox(tmp_path: Path) -> Path:
     return (tmp_path / "in").resolve()
 
 
+def put(path: Path, text: str) -> None:
+    """A file that is whole when it is first seen."""
+    write_text_atomic(path, text, durable=False)
+
+
 def polling(inbox: Path, step: Callable[[Any], Any], name: str = "poll", **options: Any) -> Flow:
     given: dict[str, Any] = {"interval": "50ms", "settle": 0, **options}
     return Flow(group="G", name=name).watch(mode="poll", source=inbox, **given).step(step)
@@ -97,7 +103,7 @@ def test_the_backlog_and_what_is_dropped_later_is_run_once(inbox: Path) -> None:
         (inbox / "b.csv.part").write_text("x")
         (inbox / "b.csv.part").rename(inbox / "b.csv")
         until(lambda: len(seen.names) == 2)
-        (inbox / "a.csv").write_text("longer")
+        put(inbox / "a.csv", "longer")
         until(lambda: len(seen.names) == 3)
 
     assert running(person, polling(inbox, seen)) == []
@@ -108,10 +114,10 @@ def test_events_find_a_file_long_before_the_next_scan(inbox: Path) -> None:
     seen = Seen()
 
     def person() -> None:
-        (inbox / "first.csv").write_text("x")
+        put(inbox / "first.csv", "x")
         until(lambda: seen.names == ["first.csv"])  # from the first scan or from an event
         (inbox / "sub").mkdir()
-        (inbox / "sub" / "second.csv").write_text("x")
+        put(inbox / "sub" / "second.csv", "x")
         until(lambda: len(seen.names) == 2)
 
     running(person, polling(inbox, seen, interval="1h"))
@@ -125,7 +131,7 @@ def test_a_source_that_comes_later_is_found(tmp_path: Path, capsys: pytest.Captu
     def person() -> None:
         until(lambda: "unreachable since" in capsys.readouterr().err)
         inbox.mkdir()
-        (inbox / "a.csv").write_text("x")
+        put(inbox / "a.csv", "x")
         until(lambda: seen.names == ["a.csv"])
 
     running(person, polling(inbox, seen))
@@ -139,7 +145,7 @@ def test_a_failure_is_one_line_and_the_others_run(inbox: Path, capsys: pytest.Ca
 
     def person() -> None:
         until(lambda: len(seen.names) == 2)
-        (inbox / "more.csv").write_text("x")
+        put(inbox / "more.csv", "x")
         until(lambda: len(seen.names) == 3)
 
     running(person, polling(inbox, seen))

@@ -348,12 +348,17 @@ def test_only_the_place_that_is_missing_is_offered() -> None:
     assert error.mend == 'context.mirror is None: add .mirror(root="../out") to the flow'
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 @pytest.mark.parametrize(
     "exception",
-    [ValueError(), StopIteration("x"), AssertionError(), OSError(2, "no", "f")],
+    [ValueError(), StopIteration("x"), AssertionError(), OSError(2, "no", "f"), Mute()],
 )
 def test_every_exception_of_the_author_is_wrapped(exception: Exception) -> None:
-    """Also StopIteration, which a generator would turn into something else."""
+    """Also StopIteration, which a generator would turn into something else, and one that cannot say what it says."""
 
     def step(context: FlowContext) -> None:
         raise exception

@@ -250,6 +250,7 @@ def test_settle_is_whole_seconds_or_a_duration(settle: Any, seconds: float) -> N
         ("-1s", "must be positive"),
         ("5", "Unsupported duration format"),
         ("nans", "not finite"),
+        (10**400, "longer than a century"),
     ],
 )
 def test_any_other_settle_is_refused(settle: Any, words: str) -> None:

@@ -147,6 +147,7 @@ WRONG = [
     ("history.retention_days", "0", "whole number from 1"),
     ("history.retention_days", '"30d"', "whole number"),
     ("lease.heartbeat", '"0s"', '"30s"'),
+    ("lease.heartbeat", '"99ms"', 'heartbeat = "0.1s"'),
     ("lease.heartbeat", '"31s"', 'stale_after = "93s"'),
     ("lease.stale_after", '"89s"', 'stale_after = "90s"'),
     ("lease.takeover", '"never"', '"ask" or "auto"'),
@@ -172,7 +173,7 @@ class TestWrongValues:
         assert where.endswith(key) or key in ("executor.kind", "lease.heartbeat")  # those name the setting they miss
         assert mend in str(caught.value.mend)
 
-    @pytest.mark.parametrize("heartbeat", ["0.1s", "10ms", "7s", "1.1h"])
+    @pytest.mark.parametrize("heartbeat", ["0.1s", "110ms", "7s", "1.1h"])
     def test_exactly_three_heartbeats_are_enough(self, heartbeat: str) -> None:
         """The mend's own proposal must be accepted, whatever rounding does."""
         with pytest.raises(SettingsError) as caught:
