@@ -20,7 +20,7 @@ from data_engine.daemon.workers import JobEnd, Workers
 from data_engine.engine.candidates import Source
 from data_engine.engine.home import Home
 from data_engine.engine.plan import Due, Watch
-from data_engine.engine.reasons import GroupRun, WaitingForGroup, WaitingForWorker
+from data_engine.engine.reasons import GroupRun, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.engine.status import ActiveRun, active_runs
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.locks import GroupLock
@@ -164,11 +164,13 @@ class Runs:
             work.item.run_id == run_id and run_id not in job.ended for job in self._jobs.values() for work in job.works
         )
 
-    def why_waiting(self, flow: str, others: Sequence[ActiveRun]) -> WaitingForGroup | WaitingForWorker | None:
+    def why_waiting(self, flow: str, others: Sequence[ActiveRun]) -> Waiting | None:
         """Why the flow's next work does not start; None when nothing of it waits. `others` are runs of other processes."""
         work = self._desk.first(flow)
         if work is None:
             return None
+        if self._host.keeps_workspace() and not self._host.can_work():
+            return WaitingForShare()
         own = [run for run in self.active.values() if run.group == work.group and run.flow != flow]
         runs = [GroupRun(run.flow, run.run_id, os.getpid()) for run in own]
         runs += [GroupRun(run.flow, run.run_id, run.pid) for run in others if run.group == work.group]

@@ -394,6 +394,16 @@ class WaitingForWorker:
         return "waiting for a worker: as many runs as [executor] workers allows are under way"
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingForShare:
+    """This machine owns the workspace, and cannot prove it just now."""
+
+    @property
+    def text(self) -> str:
+        return "waiting for the workspace's drive: nothing new starts until this machine's heartbeat can be written"
+
+
+Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare
 WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
 WhyNot: TypeAlias = (
     Done
@@ -418,6 +428,7 @@ WhyNot: TypeAlias = (
     | EngineOff
     | WaitingForGroup
     | WaitingForWorker
+    | WaitingForShare
     | HeldSlot
 )
 Reason: TypeAlias = WhyDue | WhyNot

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_engine.engine.plan import why_blocked
-from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, WaitingForGroup, WaitingForWorker
+from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Waiting
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
@@ -88,7 +88,7 @@ class FlowFacts:
     next_run_utc: str | None = None
     held: int = 0
     why: Reason | None = None
-    waiting: WaitingForGroup | WaitingForWorker | None = None
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)

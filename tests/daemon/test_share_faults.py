@@ -50,6 +50,12 @@ class Drive:
                 subprocess.run(["umount", "-l", one], check=True, capture_output=True)
 
 
+def reasons(station: Station) -> dict[str, str]:
+    """Why each source does not run, by its name."""
+    rows = station.daemon.get("/explain", subject="poll", file="/poll")["reasons"]
+    return {Path(row["source"]).name: row["reason"] for row in rows if row["source"]}
+
+
 @pytest.fixture
 def drive(tmp_path: Path) -> Iterator[Drive]:
     try:
@@ -87,10 +93,11 @@ def test_a_drive_that_becomes_read_only_holds_the_owner_up_and_loses_nothing(
     until(lambda: anna.lease["lapsed"])
     until(lambda: "the heartbeat cannot be written" in (anna.lease["trouble"] or ""))
     until(lambda: ben.lease["state"] == "takeover_available")
+    drop(drive.behind / "team", "b.txt")
+    until(lambda: reasons(anna).get("b.txt", "").startswith("waiting for the workspace's drive"))
     drive.allow_writing(True)
 
     until(lambda: not anna.lease["lapsed"] and anna.lease["trouble"] is None)
-    drop(drive.at / "team", "b.txt")
     until(lambda: ben.runs() == {"a.txt": ["success"], "b.txt": ["success"]})
     assert begun(drive.at / "team").count("a.txt begin") == 1
 
