@@ -61,7 +61,6 @@ def run_source(
     context = make_context(flow, source, home=home, control=control, params=params, started_at_s=started_at_s)
     if seen is None:
         seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
-    sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen))
 
     def finish(status: str, cause: str | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - started_s
@@ -70,6 +69,11 @@ def run_source(
     def log(level: str, text: str) -> None:
         sink(LogLine(run_id, flow.name or "", control.label, level, text, time.time()))
 
+    try:
+        sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen))
+    except KeyboardInterrupt as raised:  # it may have begun all the same
+        finish("stopped", outcome_of(raised)[1], told(raised))
+        raise
     try:
         if context.source is None:
             require_source(flow, source)

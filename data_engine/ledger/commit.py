@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
+from data_engine.interrupts import InterruptsHeld
 from data_engine.model import Event
 
 
@@ -59,7 +60,8 @@ class GroupCommit:
         Raises:
             Exception: what the write raised; all but `forget` is kept for the next one.
         """
-        with self._write_lock:
+        # What a Ctrl-C breaks off is not known to be written: it strikes when that is settled.
+        with InterruptsHeld(), self._write_lock:
             with self._waiting_lock:
                 batch, self._waiting = self._waiting, []
             if not batch:

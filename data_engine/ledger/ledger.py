@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from data_engine.errors import LedgerError
+from data_engine.interrupts import InterruptsHeld
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
 from data_engine.ledger.journal import JournalReader, journal_path, journals_of, recorded_later, replay
@@ -468,7 +469,7 @@ class Ledger:
 
     @contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:
-        with self._connection_lock:
+        with InterruptsHeld(), self._connection_lock:
             try:
                 yield self._connection
             except sqlite3.Error as error:
