@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress
 from pathlib import Path
@@ -31,6 +31,7 @@ _AGES = {
     "step_runs": ("finished_at_utc", "started_at_utc"),
     "logs": ("created_at_utc",),
 }
+_NEWEST_REV = 2**62
 _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
 _BULK_BYTES = 500_000
 _FEW_RUNS = 20_000
@@ -146,6 +147,27 @@ def mark_published(
         # A fold of what was not all taken in is taken in itself.
         if there == len(set(olds)):
             connection.execute(put, (table, name, newest))
+
+
+def publish_again(
+    connection: sqlite3.Connection, tables: Collection[str], rev: int, *, after: int | None = None
+) -> None:
+    """Let the rows of these tables be published once more: the segments they were in are lost.
+
+    `after` is the generation that the list goes on from, where it has lost its end: the tokens beyond it never were, as
+    far as others know, so that whatever is published from now on is newer than rows under such a token.
+
+    Resets are not among them: one that is published again would be newer than all that was done since it was made.
+    """
+    published = "(SELECT value FROM meta WHERE key = 'published_rev')"
+    for table in TABLES:
+        if table not in tables or table == "resets":
+            continue
+        connection.execute(f"UPDATE {table} SET rev = ? WHERE rev <= {published}", (rev,))
+        if after is not None and table not in _FIXED:
+            connection.execute(
+                f"UPDATE {table} SET seen_token = ?1, seen_rev = ?2 WHERE seen_token > ?1", (after, _NEWEST_REV)
+            )
 
 
 def take_in(connection: sqlite3.Connection, incoming: Sequence[Incoming], root: Path) -> None:
