@@ -139,6 +139,8 @@ class Share:
         news = self._unaccounted(repairs or {})
         if generation < hydrated and not news:
             return []
+        if news:  # before what was published since is taken in: it is newer than what is lost
+            self._account(news, has_history=hydrated >= 0)
         taken = self._taken()
         unseen = [(table, name) for table, listed in names.items() for name in listed if (table, name) not in taken]
         if unseen:
@@ -154,10 +156,6 @@ class Share:
             connection.executemany("DELETE FROM taken_segments WHERE shared_table = ? AND name = ?", list(gone))
             connection.execute("UPDATE meta SET value = ? WHERE key = 'hydrated_generation'", (generation,))
             connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
-            connection.executemany("INSERT INTO accounted_repairs VALUES (?)", [(nonce,) for nonce in news])
-            if hydrated >= 0:  # a ledger that had nothing of the shared history has lost nothing of it
-                for base, tables in news.values():
-                    exchange.publish_again(connection, tables, rev, after=base)
             if mine and owner is not None:
                 exchange.begin_token(connection, owner, rev)
                 settled = exchange.settle_lost(connection, now_s=time.time() if now_s is None else now_s, rev=rev)
@@ -195,6 +193,13 @@ class Share:
             )
         found = {table: [name for name in listed if (table, name) in old] for table, listed in names.items()}
         return {table: listed for table, listed in found.items() if listed}
+
+    def _account(self, repairs: Mapping[str, tuple[int, Collection[str]]], *, has_history: bool) -> None:
+        self._ledger.flush()
+        with self._ledger.writing(durable=True) as (connection, rev):
+            connection.executemany("INSERT INTO accounted_repairs VALUES (?)", [(nonce,) for nonce in repairs])
+            for base, tables in repairs.values() if has_history else ():
+                exchange.publish_again(connection, tables, rev, after=base)
 
     def _unaccounted(
         self, repairs: Mapping[str, tuple[int, Collection[str]]]
