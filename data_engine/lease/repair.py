@@ -74,9 +74,10 @@ def repair(
     first = base or Entry(-1, "genesis", 0, "", Identity("", ""))
     is_unfinished = first.number == newest and first.goes_on_at > 0
     place = first.goes_on_at if is_unfinished else newest + 1
-    target = max(place, known + 1)
+    # The turn must not be where an owner that does not know of it would go on from, with the next number.
+    target = max(place, known + 2 if place == known else known + 1)
     broken = generations.broken_segments(first)
-    lost = tuple(range(first.next_number, target))
+    lost = tuple(range(first.next_number, max(newest, known) + 1))
     if not (missing or lost or broken or is_replaced or is_unfinished):
         return None
     begin()

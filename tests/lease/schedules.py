@@ -254,7 +254,8 @@ def mend(world: World, machine: Machine, observer: Observer, held: HeldLease) ->
         for table in broken
     }
     entry = held.commit(add, fold={table: Fold(tuple(names), None) for table, names in broken.items()})
-    world.ghost.excused -= {key for key, version in rows.items() if version >= world.ghost.told.get(key, -1)}
+    if not entry.names & world.ghost.rotten.keys():
+        world.ghost.excused -= {key for key, version in rows.items() if version >= world.ghost.told.get(key, -1)}
     world.ghost.told_committed(machine, entry, rows)
     world.counts["mended by the owner"] += 1
 

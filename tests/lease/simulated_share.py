@@ -578,7 +578,10 @@ class Ghost:
                 del place[number]  # type: ignore[attr-defined]
         self.damaged -= {number for number in self.damaged if number > newest}
         self.rotten = rotten
-        self.excused |= {key for key, version in self.told.items() if self.rows[newest].get(key, -1) < version}
+        rows = {} if rotten else self.rows[newest]
+        self.excused |= {key for key, version in self.told.items() if rows.get(key, -1) < version} | set(
+            self.rows[newest] if rotten else ()
+        )
         for machine in self.world.machines:
             machine.cache.clear()
 

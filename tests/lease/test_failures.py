@@ -643,7 +643,7 @@ def test_a_restored_backup_is_told_and_accepted_only_on_request() -> None:
 
     repaired = repaired_by(observer, view)
 
-    assert (repaired.entry.number, repaired.lost_generations, observer.known) == (3, (2,), 3)
+    assert (repaired.entry.number, repaired.lost_generations, observer.known) == (4, (2,), 4)
     assert observer.poll().state == "available"
 
 
