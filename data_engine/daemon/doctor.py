@@ -11,15 +11,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine.daemon import probes
 from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.finding import Finding
+from data_engine.daemon.shared_history import check_shared_history
 from data_engine.daemon.trial import import_modules
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
-from data_engine.ledger.connection import as_ledger_error
+from data_engine.ledger.connection import as_ledger_error, connect_to_look
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
@@ -29,17 +30,9 @@ from data_engine.workspace.settings import LeaseSettings, WorkspaceSettings, loa
 _CLOCKS_AGREE_S = 5.0
 _COARSEST_STAMP_S = 1.0  # planning takes times less than a second apart for one
 _LOG_LINES = 5
+__all__ = ["Finding", "examine"]
+
 _OTHER_SHARE = "keep the workspace on a drive that has this: a local drive, SMB 3, or NFS 4"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: `ok` is None where it could not be judged; `measured` is what was seen, `mend` what to do or set."""
-
-    name: str
-    ok: bool | None
-    measured: str
-    mend: str | None = None
 
 
 def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
@@ -65,6 +58,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
         yield check_ledger(None if local is None else local.ledger_path)
         if local is not None:
             yield check_daemon(local)
+            yield from check_shared_history(layout, local)
     yield from check_modules(layout.flow_modules_dir)
 
 
@@ -323,10 +317,8 @@ def _measured(name: str, check: Callable[[], Finding]) -> Finding:
 
 
 def _quick_check(path: Path, limit_s: float) -> tuple[str, int]:
-    # A file in WAL mode without its log is in nobody's use: read as immutable, no log is made for it.
     is_in_use = Path(f"{path}-wal").exists()
-    uri = f"{path.absolute().as_uri()}?{'mode=ro' if is_in_use else 'immutable=1'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=1.0)
+    connection = connect_to_look(path)
     try:
         until_s = time.monotonic() + limit_s
         connection.set_progress_handler(lambda: time.monotonic() > until_s, 10_000)

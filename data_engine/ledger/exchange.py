@@ -228,6 +228,14 @@ def note_seen(connection: sqlite3.Connection, token: int, rev: int) -> None:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_rev'", (rev,))
 
 
+def known_list(connection: sqlite3.Connection) -> tuple[int, str, frozenset[str]]:
+    """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
+    number = meta(connection, "known_generation")
+    rows = connection.execute("SELECT number, nonce, is_repair FROM known_list").fetchall()
+    nonce = next((nonce for at, nonce, is_repair in rows if not is_repair and at == number), "")
+    return number, nonce, frozenset(nonce for _, nonce, is_repair in rows if is_repair)
+
+
 def meta(connection: sqlite3.Connection, key: str) -> int:
     """A number the ledger keeps of itself."""
     return int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])

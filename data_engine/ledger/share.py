@@ -63,10 +63,7 @@ class Share:
     def known_list(self) -> tuple[int, str, frozenset[str]]:
         """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
         with self._ledger.reading() as connection:
-            rows = connection.execute("SELECT number, nonce, is_repair FROM known_list").fetchall()
-        number = self.known_generation
-        nonce = next((nonce for at, nonce, is_repair in rows if not is_repair and at == number), "")
-        return number, nonce, frozenset(nonce for _, nonce, is_repair in rows if is_repair)
+            return exchange.known_list(connection)
 
     def note_list(self, number: int, nonce: str, repairs: Collection[str]) -> None:
         """Keep what is known of the list, also through a power cut. It goes back only where a repair made the list shorter."""

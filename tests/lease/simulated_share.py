@@ -509,6 +509,8 @@ class Ghost:
             raise Violation(f"{machine.name} was told that generation {entry.number} is its own, but it is not")
         stored = self.rows[entry.number]
         for key, version in rows.items():
+            if self.went_back and stored.get(key, -1) < version:
+                continue  # what it had uploaded went back with the share
             if stored.get(key, -1) < version and key not in self.dropped | self.excused:
                 raise Violation(f"{machine.name} was told that {key} is committed, but it is not")
             self.told[key] = max(version, self.told.get(key, -1))
@@ -634,11 +636,16 @@ class Ghost:
         try:
             entry = entry_of(self.world.share.files[f"{folder}/entry.json"], number)
         except (KeyError, Damaged):
+            if self.went_back:  # the backup was made, and restored, in the middle of a publication
+                self.is_beyond_telling = True
+                return
             raise Violation("a half-written generation is visible") from None
         self.world.note(machine, f"==> generation {number} {entry.kind} token {entry.token} by {entry.by.daemon_id}")
         self.world.counts[f"generation: {entry.kind}"] += 1
         prev = self.history.get(self.newest)
         is_next = number == (prev.next_number if prev else 0) or (entry.kind == "repair" and number > self.newest)
+        if self.went_back and number < self.newest and number not in self.history:
+            return  # by who does not know of the repair yet: beside the list, and fenced at the next look
         if self.is_beyond_telling:  # a restored list was collected as it came: what follows begins anew
             return
         if not is_next or number in self.history:
