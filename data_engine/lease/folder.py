@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from data_engine import private
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive, replace_file, sync_folder
 
@@ -231,8 +232,8 @@ def lock_id(path: Path) -> str:
         WorkspaceError: the file can be neither read nor made.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        create_exclusive(path, secrets.token_hex(16) + "\n")
+        private.make_folder(path.parent)
+        create_exclusive(path, secrets.token_hex(16) + "\n", mode=private.FILE)
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise WorkspaceError(
