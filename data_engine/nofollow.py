@@ -32,6 +32,9 @@ _FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0) | NO_
 _LOOK_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
 _NAME_SURROGATE = 0x20000000
 
+FOREIGN = "a link or a mount point"
+"""Why a `Left` was left that is foreign."""
+
 _LINK, _MOUNT = "it is a link, which is not followed here", "something else is mounted there"
 
 
@@ -235,7 +238,7 @@ def _removed(place: Place, name: str) -> Iterator[Left]:
             if not left:
                 os.rmdir(place.at(name), dir_fd=place.descriptor)
         else:
-            yield Left(path, "a link or a mount point")
+            yield Left(path, FOREIGN)
     except FileNotFoundError:
         return
     except OSError as error:

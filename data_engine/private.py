@@ -48,13 +48,24 @@ def settle(root: Path) -> None:
         return
     if not stat.S_ISDIR(facts.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(root))
-    if (owner := _owner(facts)) is not None:
-        raise WorkspaceError(
-            f"this machine's own folder belongs to another user ({owner})",
-            where=str(root),
-            mend="every user needs a state root of their own: set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml",
-        )
+    check_owner(root)
     mend_if_open(root)
+
+
+def check_owner(root: Path) -> None:
+    """Nothing where the private root is this user's, or not there.
+
+    Raises:
+        WorkspaceError: it belongs to another user.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        owner = _owner(os.stat(root))
+        if owner is not None:
+            raise WorkspaceError(
+                f"this machine's own folder belongs to another user ({owner})",
+                where=str(root),
+                mend="every user needs a state root of their own: set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml",
+            )
 
 
 def mend_if_open(path: Path) -> None:
@@ -180,7 +191,7 @@ def _walk(root: Path, folder: str, *, is_mending: bool) -> Iterator[Left]:
             entries = place.entries()
             for name, kind in entries:
                 if kind == "foreign":
-                    yield Left(place.path / name, "a link or a mount point")
+                    yield Left(place.path / name, nofollow.FOREIGN)
                     continue
                 try:
                     facts = os.stat(place.at(name), dir_fd=place.descriptor, follow_symlinks=False)

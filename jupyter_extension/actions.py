@@ -204,14 +204,20 @@ def _debug(ws: Workspace, args: Args) -> Any:
 
 def _clear_debug(ws: Workspace, args: Args) -> str:
     folder, count, left = ws.home.local.debug_dir, 0, 0
-    with suppress(FileNotFoundError), opened(folder.parent, folder) as place:
-        for name, kind in place.entries():
-            if "__" not in name:
-                continue
-            if kind == "file" and not remove_tree(folder.parent, folder / name):
-                count += name.endswith(".json")
-            else:
-                left += 1
+    try:
+        with opened(folder.parent, folder) as place:
+            saved = [entry for entry in place.entries() if "__" in entry.name]
+    except FileNotFoundError:
+        saved = []
+    except OSError as error:
+        raise WorkspaceError(
+            f"the saved frames cannot be removed: {error.strerror}", where=str(folder), mend="take it away yourself"
+        ) from error
+    for name, kind in saved:
+        if kind == "file" and not remove_tree(folder.parent, folder / name):
+            count += name.endswith(".json")
+        else:
+            left += 1
     said = f"Removed {count} saved frame{'' if count == 1 else 's'}."
     return f"{said} Left alone what is no file of ours: {left} in {folder}." if left else said
 

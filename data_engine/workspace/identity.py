@@ -152,9 +152,10 @@ def _local_layout(layout: WorkspaceLayout, identity: str) -> LocalLayout:
 def _check_private(local: LocalLayout) -> None:
     """No link where its folders belong, and nothing of it open to others. What lies below these folders is looked at again when it is used."""
     root = local.artifacts_override or local.state_root
-    for chosen in (local.artifacts_override, local.ledger_override):
+    ledger = local.ledger_override
+    for chosen in (local.artifacts_override, *((ledger, ledger.parent) if ledger else ())):
         if chosen is not None:
-            private.follow(chosen if chosen is local.artifacts_override else chosen.parent)
+            private.follow(chosen)
     try:
         for folder in (local.runtime_dir, local.compiled_flow_modules_dir):
             check_own(root, folder)
