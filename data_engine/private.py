@@ -121,8 +121,14 @@ def open_file(path: str | Path, flags: int) -> int:
     """
     path = Path(path)
     _refuse_link(path.parent)
-    _refuse_link(path)
-    descriptor = os.open(path, flags | nofollow.NO_FOLLOW, FILE)
+    if not nofollow.NO_FOLLOW:
+        _refuse_link(path)
+    try:
+        descriptor = os.open(path, flags | nofollow.NO_FOLLOW, FILE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotFollowedError.link(path) from error
+        raise
     if _HAS_MODES and _is_open(facts := os.fstat(descriptor)) and stat.S_ISREG(facts.st_mode):
         with suppress(OSError):
             os.fchmod(descriptor, FILE)
@@ -143,6 +149,7 @@ def make_file(path: Path) -> None:
     try:
         os.close(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     except FileExistsError:
+        _refuse_link(path)
         if _is_open(os.lstat(path)):
             with suppress(OSError):
                 os.chmod(path, FILE)
