@@ -19,7 +19,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -32,11 +32,19 @@ _FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0) | NO_
 _LOOK_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
 _NAME_SURROGATE = 0x20000000
 
+FOREIGN = "a link or a mount point"
+"""Why a `Left` was left that is foreign."""
+
 _LINK, _MOUNT = "it is a link, which is not followed here", "something else is mounted there"
 
 
 class NotFollowedError(OSError):
     """A link, a junction or a mount point is where a folder or a file of ours belongs; `filename` is its path."""
+
+    @classmethod
+    def link(cls, path: str | os.PathLike[str]) -> NotFollowedError:
+        """Of the link at `path`."""
+        return cls(errno.ELOOP, _LINK, os.fspath(path))
 
 
 class Entry(NamedTuple):
@@ -156,9 +164,39 @@ def check_own(root: Path, path: str | os.PathLike[str]) -> None:
     try:
         with opened(root, os.path.join(*folders) if folders else "") as place:
             if name and place.kind(name) == "foreign":
-                raise NotFollowedError(errno.ELOOP, _LINK, str(place.path / name))
+                raise NotFollowedError.link(place.path / name)
     except FileNotFoundError:
         return
+
+
+def make_folder(root: Path, path: str | os.PathLike[str], *, mode: int = 0o777) -> None:
+    """Make the folder `path` below `root`, with what is missing between them; `mode` is cut by the umask as `mkdir` does.
+
+    Raises:
+        NotFollowedError: a link, a junction or a mount point is on the way or in its place.
+        OSError: it cannot be made; FileNotFoundError where there is no `root`.
+    """
+    place = _opened_root(root)
+    try:
+        for name in _below(root, path):
+            try:
+                inner = _open_inside(place, name)
+            except FileNotFoundError:
+                with suppress(FileExistsError):  # somebody else was quicker
+                    os.mkdir(place.at(name), mode, dir_fd=place.descriptor)
+                inner = _open_inside(place, name)
+            _close(place)
+            place = inner
+    finally:
+        _close(place)
+
+
+def is_link(path: str | os.PathLike[str]) -> bool:
+    """Whether a link or a junction is at `path`; False for what is not there."""
+    try:
+        return _leads_away(os.lstat(path))
+    except OSError:
+        return False
 
 
 def remove_tree(root: Path, path: str | os.PathLike[str]) -> list[Left]:
@@ -200,7 +238,7 @@ def _removed(place: Place, name: str) -> Iterator[Left]:
             if not left:
                 os.rmdir(place.at(name), dir_fd=place.descriptor)
         else:
-            yield Left(path, "a link or a mount point")
+            yield Left(path, FOREIGN)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -239,7 +277,7 @@ def _open_inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Place:
     if place.descriptor is None:
         facts = os.lstat(path)
         if _leads_away(facts):
-            raise NotFollowedError(errno.ELOOP, _LINK, str(path))
+            raise NotFollowedError.link(path)
         if not stat.S_ISDIR(facts.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         return Place(path, None, place._device)
@@ -248,7 +286,7 @@ def _open_inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Place:
     except OSError as error:
         # Linux calls a link no folder here, others a loop; both mean also what they say.
         if error.errno in (errno.ENOTDIR, errno.ELOOP) and _is_link(place, name):
-            raise NotFollowedError(errno.ELOOP, _LINK, str(path)) from error
+            raise NotFollowedError.link(path) from error
         error.filename = str(path)
         raise
     inner = Place(path, descriptor, _device(descriptor))

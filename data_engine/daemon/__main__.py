@@ -17,10 +17,11 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from data_engine import __version__
+from data_engine import __version__, private
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.loop import Daemon
@@ -58,13 +59,20 @@ def main() -> int:
 
     The second one, if any, is the interpreter of whoever starts it, to be recorded.
     """
-    where = home(Path(sys.argv[1]))
-    where.local.runtime_dir.mkdir(parents=True, exist_ok=True)
-    lock = OsLock(where.local.daemon_lock_path)
-    if not lock.wait(timeout_s=_LOOKERS_S):
-        return 0
-    os.chdir(where.local.runtime_dir)
-    _log_to(where.local.daemon_log_path)
+    try:
+        where = home(Path(sys.argv[1]))
+        private.make_folder(where.local.runtime_dir)
+        lock = OsLock(where.local.daemon_lock_path)
+        if not lock.wait(timeout_s=_LOOKERS_S):
+            return 0
+        os.chdir(where.local.runtime_dir)
+        _log_to(where.local.daemon_log_path)
+    except (FlowValidationError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for place in where.local.private_places:
+        for left in private.mend(place):
+            log.warning("not ours alone: %s", left)
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)
     try:
@@ -217,11 +225,18 @@ class _Pids:
         self._write()
 
     def _write(self) -> None:
-        write_text_atomic(self._path, json.dumps(self._pids), durable=False)
+        write_text_atomic(self._path, json.dumps(self._pids), durable=False, mode=private.FILE)
+
+
+class _PrivateLog(logging.handlers.RotatingFileHandler):
+    """A log that only this user can read, also the one it begins when the last is full."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=private.open_file)
 
 
 def _log_to(path: Path) -> None:
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
+    handler = _PrivateLog(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from data_engine import __version__
+from data_engine import __version__, private
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.environment import without_kernel
@@ -143,10 +143,14 @@ def detached() -> dict[str, object]:
 
 def _spawn(home: Home, interpreter: str | None) -> DaemonClient:
     local = home.local
-    local.runtime_dir.mkdir(parents=True, exist_ok=True)
     said = local.runtime_dir / "daemon-start.log"
     environment = without_kernel(os.environ)
-    with said.open("wb") as output:
+    try:
+        private.make_folder(local.runtime_dir)
+        output = open(said, "wb", opener=private.open_file)  # noqa: SIM115 - closed by the next line
+    except OSError as error:
+        raise _failed(home, f"{error.filename or said}: {error.strerror or error}") from error
+    with output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
             stdin=subprocess.DEVNULL,

@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
+from data_engine import private
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.nofollow import NO_FOLLOW, NotFollowedError, Place, opened
@@ -340,8 +341,8 @@ def lock_id(path: Path) -> str:
         WorkspaceError: the file can be neither read nor made.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        create_exclusive(path, secrets.token_hex(16) + "\n")
+        private.make_folder(path.parent)
+        create_exclusive(path, secrets.token_hex(16) + "\n", mode=private.FILE)
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise WorkspaceError(
