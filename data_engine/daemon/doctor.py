@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.trial import import_modules
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
+from data_engine.ledger.belief import Doubted, Known, judge, read_known
 from data_engine.ledger.connection import as_ledger_error
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.workspace.identity import known_local_layout
@@ -63,6 +65,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
         yield _of_error("run history", error)
     else:
         yield check_ledger(None if local is None else local.ledger_path)
+        yield check_age(None if local is None else local.ledger_path, layout.workspace_state_dir)
         if local is not None:
             yield check_daemon(local)
     yield from check_modules(layout.flow_modules_dir)
@@ -236,6 +239,20 @@ def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
     return Finding("run history", True, f"{path} is whole")
 
 
+def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) -> Finding:
+    """Whether this machine's clock is believed where it says that history is too old to keep; `shared` lies on the drive."""
+    name = "age of history"
+    try:
+        known = Known() if ledger is None or not ledger.exists() else _known_clock(ledger)
+        server_ahead_s = probes.server_ahead_s(shared)
+    except (sqlite3.Error, OSError) as error:
+        return Finding(name, None, f"could not be judged: {type(error).__name__}: {error}")
+    clock = judge(time.time() if now_s is None else now_s, known, server_ahead_s=server_ahead_s)
+    if isinstance(clock, Doubted):
+        return Finding(name, False, clock.text, clock.mend)
+    return Finding(name, True, "the clock of this machine is believed")
+
+
 def check_daemon(local: LocalLayout) -> Finding:
     """Whether the daemon ended without taking leave, and what its log says last."""
     endpoint = read_endpoint(local)
@@ -322,11 +339,20 @@ def _measured(name: str, check: Callable[[], Finding]) -> Finding:
         return Finding(name, None, f"could not be measured: {type(error).__name__}: {error}")
 
 
-def _quick_check(path: Path, limit_s: float) -> tuple[str, int]:
+def _opened(path: Path, *, is_in_use: bool) -> sqlite3.Connection:
     # A file in WAL mode without its log is in nobody's use: read as immutable, no log is made for it.
-    is_in_use = Path(f"{path}-wal").exists()
     uri = f"{path.absolute().as_uri()}?{'mode=ro' if is_in_use else 'immutable=1'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=1.0)
+    return sqlite3.connect(uri, uri=True, timeout=1.0)
+
+
+def _known_clock(path: Path) -> Known:
+    with closing(_opened(path, is_in_use=Path(f"{path}-wal").exists())) as connection:
+        return read_known(connection)
+
+
+def _quick_check(path: Path, limit_s: float) -> tuple[str, int]:
+    is_in_use = Path(f"{path}-wal").exists()
+    connection = _opened(path, is_in_use=is_in_use)
     try:
         until_s = time.monotonic() + limit_s
         connection.set_progress_handler(lambda: time.monotonic() > until_s, 10_000)

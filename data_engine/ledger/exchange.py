@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from data_engine.ledger.rows import seen_from_text, storable
 from data_engine.ledger.segments import TABLES, decode, encode
 from data_engine.ledger.writer import end_run
+from data_engine.model import utc_text
 
 HISTORY = ("step_runs", "logs")
 """Tables that only tell more about runs: taken in after all others, a segment at a time, so that nobody waits for them."""
@@ -204,6 +205,16 @@ def note_seen(connection: sqlite3.Connection, token: int, rev: int) -> None:
     if (token, rev) > (meta(connection, "seen_token"), meta(connection, "seen_rev")):
         connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_token'", (token,))
         connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_rev'", (rev,))
+
+
+def newest_of(connection: sqlite3.Connection, names: Iterable[tuple[str, str]], *, until_s: float) -> float | None:
+    """The time of the newest row in segments that were taken in, by table and name; of those that end until then."""
+    ask = (
+        "SELECT CAST(strftime('%s', newest_utc) AS REAL) FROM taken_segments"
+        " WHERE shared_table = ? AND name = ? AND newest_utc <= ?"
+    )
+    found = [connection.execute(ask, (*name, utc_text(until_s))).fetchone() for name in names]
+    return max((row[0] for row in found if row is not None and row[0] is not None), default=None)
 
 
 def meta(connection: sqlite3.Connection, key: str) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 from data_engine.errors import LedgerError
 from data_engine.interrupts import InterruptsHeld
+from data_engine.ledger.belief import Believed
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
 from data_engine.ledger.journal import JournalReader, journal_path, journals_of, recorded_later, replay
@@ -376,13 +377,13 @@ class Ledger:
             RunnerLock(self.runners_dir, runner).remove()
         return abandoned
 
-    def prune(self, *, retention_days: float, now_s: float) -> int:
+    def prune(self, *, retention_days: float, at: Believed) -> int:
         """Remove runs that ended earlier, with their steps and logs, and older logs of no run; how many runs went.
 
-        What is known of sources, outputs and slots stays.
+        What is known of sources, outputs and slots stays, but for slots that no time ever believed comes near.
         """
         with self.writing() as (connection, _):
-            return prune(connection, retention_days=retention_days, now_s=now_s)
+            return prune(connection, retention_days=retention_days, at=at)
 
     def reset_flow(self, flow: str) -> int:
         """Forget the flow's runs and sources, so that every source is due again; how many runs went.
