@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from data_engine.shown import Shown
 
+_SKEW_S = 300.0
+
 RUN_STATUSES = ("started", "success", "failed", "stopped", "killed", "abandoned")
 """Every word a run's status can be."""
 
@@ -118,7 +120,8 @@ class Run:
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
     `status` is one of `RUN_STATUSES`; `error` is the whole rendered text; `cause` says in a few words why the status
-    is what it is ("the code raised", "its process died", "stopped by request", ...).
+    is what it is ("the code raised", "its process died", "stopped by request", ...). `from_the_future`: it began later than
+    the clock says now, so a clock was wrong; it is shown where its time sorts it, and is never the newest.
     """
 
     run_id: str
@@ -131,6 +134,7 @@ class Run:
     elapsed_s: float | None = None
     error: str | None = None
     cause: str | None = None
+    from_the_future: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The keys and values `data-engine runs --json` prints."""
@@ -213,6 +217,20 @@ def facts(value: Any) -> Any:
     if isinstance(value, dict):
         return Facts({key: facts(item) for key, item in value.items()})
     return [facts(item) for item in value] if isinstance(value, list) else value
+
+
+def future_utc(now_s: float) -> str:
+    """What begins later than this is from the future.
+
+    Two machines of a team may be some minutes apart and neither is wrong: a domain lets nobody in who is further away.
+
+    Reference: RFC 4120 section 7.5.1 on clock skew.
+
+    Example:
+        >>> future_utc(0)
+        '1970-01-01T00:05:00.000000+00:00'
+    """
+    return utc_text(now_s + _SKEW_S)
 
 
 def utc_text(at_s: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from data_engine.client import Workspace
+from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.continuous import run_until_interrupted
 from data_engine.engine.groups import holding_group
@@ -18,6 +19,8 @@ from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.lease.glance import refuse_owned_elsewhere
+from data_engine.ledger.belief import Believed
+from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
 from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry, find_module
 from data_engine.notebook.deploy import file_facts
@@ -222,10 +225,12 @@ def _refuse_owned_elsewhere(where: Home, what: str) -> None:
 
 
 def _prune_when_due(where: Home) -> None:
-    """Drop history past its retention, at most once an hour on this machine."""
+    """Drop history past its retention, at most once an hour on this machine, where its clock is believed."""
     ledger = where.ledger()
     now_s = time.time()
-    last = ledger.setting("pruned_at_s")
+    last = ledger.setting(PRUNED_AT)
     if last is None or now_s - float(last) > _PRUNE_EVERY_S or float(last) > now_s:
-        ledger.set_setting("pruned_at_s", str(now_s))
-        ledger.prune(retention_days=where.settings().history.retention_days, now_s=now_s)
+        ledger.set_setting(PRUNED_AT, str(now_s))
+        clock = WallClock(ledger, lambda: server_ahead_s(where.layout.workspace_state_dir)).judge()
+        if isinstance(clock, Believed):
+            ledger.prune(retention_days=where.settings().history.retention_days, at=clock)

@@ -49,6 +49,7 @@ class RunView:
     cause: str | None
     error: str | None
     cells: tuple[Mapping[str, Any], ...]
+    from_the_future: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
     """
     entry = _entry(ws, name)
     runs = ws.runs(name, limit)
-    newest = runs[0] if runs else None
+    newest = ws.home.ledger().last_run(name)
     files, note = _files(ws, name, entry)
     error = entry.get("error")
     return FlowView(
@@ -103,7 +104,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         path=entry["path"],
         about=_about(entry),
         warnings=tuple(entry["warnings"]),
-        steps=_steps(ws, entry["steps"], runs),
+        steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,
         runs=tuple(run_view(run) for run in runs),
         files=files,
@@ -127,6 +128,7 @@ def run_view(run: Run) -> RunView:
         cause=run.cause,
         error=None if error is None else short_error(error),
         cells=tuple(cells_of(run.error)),
+        from_the_future=run.from_the_future,
     )
 
 
@@ -207,10 +209,10 @@ def _about(entry: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((label, str(value)) for label, value in rows if value)
 
 
-def _steps(ws: Workspace, labels: list[str], runs: list[Run]) -> tuple[StepView, ...]:
-    ran = {step.index: step for step in ws.steps(runs[0].run_id)} if runs else {}
+def _steps(ws: Workspace, labels: list[str], newest: Run | None, runs: list[Run]) -> tuple[StepView, ...]:
+    ran = {} if newest is None else {step.index: step for step in ws.steps(newest.run_id)}
     outputs: dict[str, str] = {}
-    for run in [run for run in runs if run.status == "success"][:_LOOK_BACK]:
+    for run in [run for run in runs if run.status == "success" and not run.from_the_future][:_LOOK_BACK]:
         for step in ws.steps(run.run_id):
             if step.output_path:
                 outputs.setdefault(step.label, step.output_path)

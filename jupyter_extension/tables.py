@@ -8,7 +8,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
-from data_engine.cli.output import count, local_time, seconds
+from data_engine.cli.output import count, local_time, seconds, started
 from data_engine.engine.reasons import ByHand, Disabled, EngineOff, held_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
@@ -25,13 +25,16 @@ _MOST_ERRORS = 3
 
 
 def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) -> Card:
-    """Runs by time and as a table, in the order given; what failed with its whole error, folded."""
+    """Runs by time and as a table, in the order given; what failed with its whole error, folded.
+
+    Runs from the future are in the table only.
+    """
     rows = [
         (
             mark_of(run.status),
             run.flow,
             _file(run.source),
-            _without_year(run.started_at_utc),
+            started(run) if run.from_the_future else _without_year(run.started_at_utc),
             seconds(run.elapsed_s),
             Code(run.run_id[:8], run.run_id),
             _first_error(run.error or run.cause),
@@ -39,7 +42,8 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
         for run in runs[:MOST_ROWS]
     ]
     columns = ("Status", "Flow", "Source", "Started", "Time", "Run", "Why")
-    parts: list[Part] = [Picture(runs_picture(runs, now_s=now_s, zone=zone))] if len(runs) > 1 else []
+    timely = [run for run in runs if not run.from_the_future]
+    parts: list[Part] = [Picture(runs_picture(timely, now_s=now_s, zone=zone))] if len(timely) > 1 else []
     parts.append(table(columns, rows, right=("Time",), total=len(runs)))
     failed = [run for run in runs if run.error and "\n" in run.error]
     for run in failed[:_MOST_ERRORS]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace
-from data_engine.cli.output import count, print_json, say, table
+from data_engine.cli.output import count, local_time, print_json, say, table
+from data_engine.model import utc_text
 
 if TYPE_CHECKING:
     from data_engine.daemon.doctor import Finding
@@ -16,11 +18,27 @@ _WORDS = {True: "ok", False: "wrong", None: "unknown"}
 _STYLES = {True: "", False: "red", None: "yellow"}
 
 
-def doctor(ctx: typer.Context, as_json: AsJson = False) -> int:
+AcceptClock = Annotated[
+    bool,
+    typer.Option(
+        "--accept-clock", help="First say that the clock of this machine is right, for what is too old to keep."
+    ),
+]
+
+
+def doctor(ctx: typer.Context, accept_clock: AcceptClock = False, as_json: AsJson = False) -> int:
     """Measure what the workspace needs of its drive and this machine; say what to set. Exits 1 when something is wrong."""
     from data_engine.daemon.doctor import examine
 
-    layout = chosen_workspace(ctx).layout
+    ws = chosen_workspace(ctx)
+    if accept_clock:
+        from data_engine.ledger.wall_clock import accept_clock as accept
+
+        now_s = time.time()
+        accept(ws.home.ledger(), now_s)
+        if not as_json:
+            say(f"The clock of this machine is right: it is {local_time(utc_text(now_s))}.", "")
+    layout = ws.layout
     findings = list(examine(layout))
     wrong = [finding for finding in findings if finding.ok is False]
     if as_json:

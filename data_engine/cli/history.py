@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
-from data_engine.cli.output import count, local_time, print_json, say, seconds, status_style, table
+from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def log(
     say(f"run {run.run_id}  {run.flow}  {run.source or ''}".rstrip())
     cause = f" ({run.cause})" if run.cause else ""
     say(
-        f"{run.status}{cause}, started {local_time(run.started_at_utc)}, {seconds(run.elapsed_s)}",
+        f"{run.status}{cause}, started {started(run)}, {seconds(run.elapsed_s)}",
         style=status_style(run.status),
     )
     say("")
@@ -130,7 +130,7 @@ def _row(run: Run) -> tuple[str, ...]:
         run.flow,
         "" if run.source is None else Path(run.source).name,
         run.status,
-        local_time(run.started_at_utc),
+        started(run),
         seconds(run.elapsed_s),
         next(iter((run.error or run.cause or "").splitlines()), ""),
     )

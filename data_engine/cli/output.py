@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from data_engine.model import Run
+
+FROM_THE_FUTURE = " (from the future)"
+"""What stands behind the start of a run that a wrong clock dated later than now."""
+
 _WIDE = 10_000
 _STATUS_STYLES = {"success": "green", "failed": "red", "killed": "red", "abandoned": "red", "stopped": "yellow"}
 
@@ -93,6 +98,11 @@ def count(number: int, one: str) -> str:
 def local_time(utc: str | None) -> str:
     """A stored UTC time as this machine's clock shows it, to the second; "" for None."""
     return "" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def started(run: Run) -> str:
+    """When a run began, for people; one that a wrong clock dated later than now is marked."""
+    return f"{local_time(run.started_at_utc)}{FROM_THE_FUTURE if run.from_the_future else ''}"
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from data_engine import nofollow, private
@@ -22,6 +23,7 @@ from data_engine.daemon.shared_history import check_shared_history
 from data_engine.daemon.trial import import_modules
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
+from data_engine.ledger.belief import Doubted, Known, judge, read_known
 from data_engine.ledger.connection import as_ledger_error, connect_to_look
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.workspace.identity import known_local_layout
@@ -60,6 +62,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     else:
         yield check_private(() if local is None else local.private_places)
         yield check_ledger(None if local is None else local.ledger_path)
+        yield check_age(None if local is None else local.ledger_path, layout.workspace_state_dir)
         if local is not None:
             yield check_daemon(local)
             yield from check_shared_history(layout, local)
@@ -257,6 +260,20 @@ def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
     return Finding("run history", True, f"{path} is whole")
 
 
+def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) -> Finding:
+    """Whether this machine's clock is believed where it says that history is too old to keep; `shared` lies on the drive."""
+    name = "age of history"
+    try:
+        known = Known() if ledger is None or not ledger.exists() else _known_clock(ledger)
+        server_ahead_s = probes.server_ahead_s(shared)
+    except (sqlite3.Error, OSError) as error:
+        return Finding(name, None, f"could not be judged: {type(error).__name__}: {error}")
+    clock = judge(time.time() if now_s is None else now_s, known, server_ahead_s=server_ahead_s)
+    if isinstance(clock, Doubted):
+        return Finding(name, False, clock.text, clock.mend)
+    return Finding(name, True, "the clock of this machine is believed")
+
+
 def check_daemon(local: LocalLayout) -> Finding:
     """Whether the daemon ended without taking leave, and what its log says last."""
     endpoint = read_endpoint(local)
@@ -341,6 +358,11 @@ def _measured(name: str, check: Callable[[], Finding]) -> Finding:
         return check()
     except (OSError, subprocess.SubprocessError) as error:
         return Finding(name, None, f"could not be measured: {type(error).__name__}: {error}")
+
+
+def _known_clock(path: Path) -> Known:
+    with closing(connect_to_look(path)) as connection:
+        return read_known(connection)
 
 
 def _quick_check(path: Path, limit_s: float) -> tuple[str, int]:

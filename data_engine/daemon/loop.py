@@ -28,6 +28,7 @@ from data_engine.engine.plan import Watch
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.lease.keeper import Keeper
+from data_engine.ledger.belief import Believed
 from data_engine.model import Event, SourceKey
 from data_engine.notebook.catalog import find_module, unknown_flow
 
@@ -187,9 +188,11 @@ class Daemon:
             self.tell()
 
     def _prune(self) -> None:
-        if time.monotonic() - self._pruned_s > _PRUNE_EVERY_S or not self._pruned_s:
+        clock = self.ownership.clock
+        is_due = time.monotonic() - self._pruned_s > _PRUNE_EVERY_S or not self._pruned_s
+        if is_due and isinstance(clock, Believed):
             self._pruned_s = time.monotonic()
-            self.ledger.prune(retention_days=self.home.settings().history.retention_days, now_s=time.time())
+            self.ledger.prune(retention_days=self.home.settings().history.retention_days, at=clock)
 
     # -- owning ----------------------------------------------------------------------------------------------------
 

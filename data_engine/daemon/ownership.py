@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from data_engine import __version__
+from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.home import Home
 from data_engine.engine.reasons import OwnedElsewhere
 from data_engine.engine.status import owned_elsewhere
@@ -23,7 +24,9 @@ from data_engine.lease.keeper import Keeper
 from data_engine.lease.lease import Observer
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import lease_facts
+from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
+from data_engine.ledger.wall_clock import WallClock
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import machine_id
 
@@ -94,6 +97,11 @@ class Ownership:
     def is_waiting(self) -> bool:
         """Whether this daemon is there to own the workspace later: it has asked for it, or watches a silent owner."""
         return self._keeper.is_waiting
+
+    @property
+    def clock(self) -> Verdict | None:
+        """What the share's thread found last of this machine's wall clock; None before it has looked."""
+        return self._keeper.standing.clock
 
     def facts(self) -> dict[str, Any]:
         """The lease as `data-engine status --json` shows it."""
@@ -249,6 +257,9 @@ def keeper_of(where: Home, daemon_id: str) -> Keeper:
         unfit=lambda: why_unfit(where.layout),
         takes_over_by_itself=lambda: where.settings().lease.takeover == "auto",
         retention_days=lambda: where.settings().history.retention_days,
+        judge_clock=WallClock(
+            where.ledger(), lambda: server_ahead_s(where.layout.workspace_state_dir), runs=True
+        ).judge,
     )
 
 

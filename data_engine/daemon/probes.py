@@ -23,6 +23,7 @@ from data_engine.daemon.start import detached
 from data_engine.engine.file_events import FileEvents
 from data_engine.files import replace_file
 from data_engine.nofollow import remove_tree
+from data_engine.workspace.machine import network_drive
 
 _RACERS = 4
 _RACES = 10
@@ -125,13 +126,24 @@ def replace_under_a_reader(
 
 
 def clock_offset_s(folder: Path) -> float:
-    """How far the clock that stamps files on this drive is ahead of this machine's; 0 when it agrees, below 0 behind."""
+    """How far the clock that stamps files on this drive is ahead of this machine's; 0 when it agrees, below 0 behind.
+
+    Told by a new folder: a client may stamp a file that it writes by its own clock, and tell the server later.
+    """
     path = folder / "stamped"
     before_s = time.time()
-    path.write_bytes(b"x")
+    path.mkdir()
     after_s = time.time()
     stamp_s = path.stat().st_mtime
     return stamp_s - min(max(stamp_s, before_s), after_s)
+
+
+def server_ahead_s(folder: Path) -> float | None:
+    """How far the clock of the file server that has `folder` is ahead of this machine's; None for a local drive's."""
+    if network_drive(folder) is None:
+        return None
+    with probe_folder(folder) as probed:
+        return clock_offset_s(probed)
 
 
 def stamp_step_s(folder: Path, *, limit_s: float = 2.2) -> float | None:

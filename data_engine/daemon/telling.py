@@ -22,6 +22,7 @@ from data_engine.engine.status import (
     status_of,
 )
 from data_engine.flow.trigger import Poll
+from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, utc_text
 
@@ -81,7 +82,7 @@ def daemon_status(daemon: Daemon, facts: DaemonFacts, history: History) -> dict[
             lease=daemon.ownership.facts(),
             elsewhere=daemon.ownership.elsewhere,
             trouble=None if daemon.trouble is None else daemon.trouble.as_dict(),
-            warnings=daemon.home.settings().warnings,
+            warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock)),
         )
     )
 

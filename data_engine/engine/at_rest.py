@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, ac
 from data_engine.flow.trigger import Poll
 from data_engine.lease.glance import glance
 from data_engine.lease.status import LeaseStatus, lease_facts
+from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.workspace.machine import machine_id
 
@@ -38,6 +41,7 @@ def facts_at_rest(home: Home, *, interpreter: str | None) -> WorkspaceFacts:
     last, switches, standing = ledger.last_runs(), ledger.switches(), _standing(home)
     watches = [Watch.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
     held, lease, error = HeldAtRest(ledger).of(watches), lease_at_rest(home), home.settings_error()
+    settings_warnings = () if error is not None else home.settings().warnings
     return WorkspaceFacts(
         home.layout.workspace_id,
         str(home.layout.root),
@@ -54,7 +58,7 @@ def facts_at_rest(home: Home, *, interpreter: str | None) -> WorkspaceFacts:
         lease=lease_facts(lease),
         elsewhere=owned_elsewhere(lease, machine_id()),
         trouble=None if error is None else error.as_dict(),
-        warnings=() if error is not None else home.settings().warnings,
+        warnings=(*settings_warnings, *clock_warnings(kept_doubt(ledger, time.time()))),
         daemon=DaemonFacts(interpreter=interpreter),
     )
 

@@ -15,7 +15,7 @@ from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
 from data_engine.engine.slots import zone_of
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import Run, utc_text
+from data_engine.model import Run, future_utc, utc_text
 from data_engine.workspace.settings import WorkspaceSettings
 
 _RECENT_S = 40 * 86400.0
@@ -51,7 +51,7 @@ class Clockwork:
         self._started_s = local_s
         self._ticks_done = 0
         self._next_s: float | None = None
-        self._asked_s = now_s
+        self._asked_s = self._seen_s = now_s
         self._served_until_s = now_s
         self.held: HeldSlot | None = None
         self._freed: deque[str] = deque()
@@ -60,6 +60,7 @@ class Clockwork:
 
     def look(self, *, now_s: float, local_s: float, on_since_s: float) -> Due | NotDue:
         """The slot or tick that is due now, or when the next one is."""
+        self._seen_s = now_s
         if self._trigger.interval_seconds is not None:
             return plan_interval(
                 self._trigger, started_s=self._started_s, ticks_done=self._ticks_done, local_s=local_s, now_s=now_s
@@ -114,8 +115,9 @@ class Clockwork:
         Raises:
             LedgerError: it cannot be read, or the hold cannot be kept.
         """
+        self._seen_s = now_s
         if self._trigger.interval_seconds is None and self._ledger is not None:
-            hold_abandoned_slot(self._ledger, self.watch.flow)
+            hold_abandoned_slot(self._ledger, self.watch.flow, now_s=now_s)
             self._served_until_s = served_until(self._ledger, self.watch, now_s=now_s)
             self._next_s = None
             self._note_held()
@@ -152,7 +154,8 @@ class Clockwork:
         """What a person can free: with `catch_up="all"` every held slot, else only one that no later one has replaced."""
         if self._trigger.interval_seconds is not None or self._ledger is None:
             return []
-        held = self._ledger.held_slots(self.watch.flow)
+        future = future_utc(self._seen_s)
+        held = [one for one in self._ledger.held_slots(self.watch.flow) if one[0] <= future]
         is_owed = self._trigger.catch_up == "all"
         return [one for one in held if is_owed or _seconds(one[0]) >= self._served_until_s]
 
@@ -164,10 +167,10 @@ class Clockwork:
             self.held = HeldSlot(slot, run.finished_at_utc, run.cause)
 
 
-def hold_abandoned_slot(ledger: Ledger, flow: str) -> None:
+def hold_abandoned_slot(ledger: Ledger, flow: str, *, now_s: float) -> None:
     """Let the flow's slot under way count as served by its last run, when its runs died with their process twice.
 
-    Runs that died together count once. Whoever calls has recovered the ledger.
+    Runs that died together count once, runs from the future not at all. Whoever calls has recovered the ledger.
 
     Raises:
         LedgerError: it cannot be read or kept.
@@ -175,7 +178,8 @@ def hold_abandoned_slot(ledger: Ledger, flow: str) -> None:
     slot, _, begun_utc = (ledger.setting(_under_way(flow)) or "").partition(" ")
     if not slot or slot in ledger.served_slots(flow, since_utc=slot):
         return
-    lost = [run for run in ledger.runs(flow, _DEATHS_LOOKED_AT, status="abandoned") if run.started_at_utc >= begun_utc]
+    abandoned = ledger.runs(flow, _DEATHS_LOOKED_AT, status="abandoned")
+    lost = [run for run in abandoned if begun_utc <= run.started_at_utc <= future_utc(now_s)]
     if len({run.finished_at_utc for run in lost}) >= _MOST_DEATHS:
         ledger.serve_slot(flow, slot, lost[0].run_id)
 
@@ -191,15 +195,18 @@ def served_until(ledger: Ledger, watch: Watch, *, now_s: float) -> float:
     setting = f"schedule of {watch.flow}"
     known, schedule = ledger.setting(setting), f"{' | '.join(trigger.cron_lines)} @ {trigger.tz or ''}"
     now_utc = utc_text(now_s)
-    served = ledger.served_slots(watch.flow, since_utc=utc_text(now_s - _RECENT_S)) or ledger.served_slots(watch.flow)
+    # What a wrong clock served in the future does not count before its time.
+    served = {
+        slot for slot in ledger.served_slots(watch.flow, since_utc=utc_text(now_s - _RECENT_S)) if slot <= now_utc
+    }
+    served = served or {slot for slot in ledger.served_slots(watch.flow) if slot <= now_utc}
     # Without a known schedule, slots that are there came from another workstation: they stand for this schedule.
-    if (known is None and not served) or (known is not None and known != schedule):
+    if not served or (known is not None and known != schedule):
         ledger.serve_slot(watch.flow, now_utc, "")
         served.add(now_utc)
     if known != schedule:
         ledger.set_setting(setting, schedule)
-    # What a wrong clock served in the future does not count before its time.
-    return max((_seconds(slot) for slot in served if slot <= now_utc), default=now_s)
+    return max(map(_seconds, served))
 
 
 def _seconds(utc: str) -> float:

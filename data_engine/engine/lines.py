@@ -270,9 +270,9 @@ class PollLine(Line):
     def refresh(self) -> None:
         if self.home is None or self._lookout is None:
             return
-        newest = self.home.ledger().runs(self.watch.flow, 1)
-        if newest and newest[0].run_id not in self._known_runs:
-            self._known_runs.append(newest[0].run_id)
+        newest = self.home.ledger().last_run(self.watch.flow)
+        if newest is not None and newest.run_id not in self._known_runs:
+            self._known_runs.append(newest.run_id)
             self._lookout.reload()
             for due in [self._waiting.popleft() for _ in range(len(self._waiting))]:
                 self._lookout.give_back(due)
@@ -315,8 +315,9 @@ class PollLine(Line):
                 return Memory(SourceStates(flow))
             ledger = home.ledger()
             ledger.recover()
-            newest = ledger.runs(flow, 1)
-            self._known_runs.extend(run.run_id for run in newest if run.status != "started")
+            newest = ledger.last_run(flow)
+            if newest is not None and newest.status != "started":
+                self._known_runs.append(newest.run_id)
             return Memory(ledger.source_states(flow), ledger.outputs(flow))
 
         return Lookout(

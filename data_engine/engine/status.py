@@ -94,7 +94,7 @@ class FlowFacts:
 @dataclass(frozen=True, slots=True)
 class WorkspaceFacts:
     """Everything a status is made of. `elsewhere` is said of the workstation that owns the workspace, when it is another one;
-    `warnings` are of the settings: keys nobody reads."""
+    `warnings` are of the settings (keys nobody reads) and of this machine's clock."""
 
     workspace_id: str
     workspace_root: str

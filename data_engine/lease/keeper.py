@@ -37,6 +37,7 @@ from data_engine.lease.protocol import (
 )
 from data_engine.lease.repair import Repaired
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
+from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.exchange import Batch
 from data_engine.ledger.share import Share
 from data_engine.model import utc_text
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 _COLLECT_EVERY = 8
 _DROP_EVERY_S = 3600.0
 _CHECK_EVERY_S = 3600.0
+_JUDGE_EVERY_S = 600.0
 _SOON_S = 0.05
 _LONGEST_SLEEP_S = 30.0
 _NEVER_DUE = float("inf")
@@ -62,6 +64,7 @@ class Standing:
     `work_until_s` on `boot_clock()`. `engine_on` is what the newest generation says of the engine, `is_again` whether the owner
     before was a daemon of this machine. `lost_to` names who took
     the workspace from this daemon. `trouble` is what keeps the share from being written. `seen_s` is when `lease` was seen.
+    `clock` says whether this machine's wall clock is believed, None before it was judged.
     """
 
     token: int | None = None
@@ -72,13 +75,15 @@ class Standing:
     lost_to: str | None = None
     trouble: str | None = None
     seen_s: float = NEVER
+    clock: Verdict | None = None
 
 
 class Keeper:
     """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread whenever `standing` changed.
 
     `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says, once,
-    before anything is claimed, why nobody can own a workspace in this place.
+    before anything is claimed, why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
+    what others have published is here: by that it may judge.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class Keeper:
         unfit: Callable[[], str | None] = lambda: None,
         takes_over_by_itself: Callable[[], bool] = lambda: False,
         retention_days: Callable[[], float] = lambda: 30.0,
+        judge_clock: Callable[[], Verdict] = lambda: Believed(time.time(), time.time()),
         clock: Callable[[], float] = boot_clock,
     ) -> None:
         self.me = me
@@ -104,6 +110,9 @@ class Keeper:
         self._is_probed = False
         self._takes_over = takes_over_by_itself
         self._retention_days = retention_days
+        self._judge_clock = judge_clock
+        self._believed: Verdict | None = None
+        self._clock_due_s = NEVER
         self.on_change: Callable[[], None] = lambda: None
         self._clock = clock
         self._held: HeldLease | None = None
@@ -270,7 +279,18 @@ class Keeper:
         else:
             self._refresh(view)
             self._claim_by_itself(view)
+        self._look_at_the_clock(view)
         self._tell()
+
+    def _look_at_the_clock(self, view: View) -> None:
+        is_home = view.top is None or self._held is not None or view.top.nonce == self._brought_home
+        is_due = self._clock() >= self._clock_due_s or isinstance(self._believed, Doubted)
+        if is_home and is_due and view.state not in ("unreachable", "damaged"):
+            self._clock_due_s = self._clock() + _JUDGE_EVERY_S
+            self._on_the_share("clock", self._judge)
+
+    def _judge(self) -> None:
+        self._believed = self._judge_clock()
 
     def _refresh(self, view: View) -> None:
         """Bring home what the newest generation holds, for people to see."""
@@ -526,10 +546,11 @@ class Keeper:
         folds = {
             table: Fold(tuple(names), made) for table, (names, made) in self._share.folds(sizes, self._fetch).items()
         }
-        if self._clock() - self._dropped_s > _DROP_EVERY_S:
+        at = self._believed
+        if isinstance(at, Believed) and self._clock() - self._dropped_s > _DROP_EVERY_S:
             self._dropped_s = self._clock()
             names = {table: [name for name, _ in rows] for table, rows in sizes.items()}
-            old = self._share.expired(names, retention_days=self._retention_days(), now_s=time.time())
+            old = self._share.expired(names, retention_days=self._retention_days(), at=at)
             folds |= {table: Fold(tuple(gone), None) for table, gone in old.items()}
         return folds
 
@@ -650,6 +671,7 @@ class Keeper:
             before.lost_to if lost_to == "" else lost_to,
             next(iter(self._troubles.values()), None),
             self._clock(),
+            self._believed,
         )
         if self.standing != before:
             self.on_change()

@@ -10,5 +10,7 @@ migrations.py   the schema and its history
 share.py        Share: what goes out to the shared history and what comes in
 exchange.py     the statements of that, with the one rule of which row is newer
 segments.py     rows as Parquet bytes and back, and folding; says how a daemon uses Share
+belief.py       whether the machine's clock is believed for removing what is old: pure decisions
+wall_clock.py   the clock as one process judges it, again and again
 aside.py        the short-lived child that has PyArrow, so that a daemon need not
 """

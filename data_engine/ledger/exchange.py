@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from data_engine.ledger.rows import seen_from_text, storable
 from data_engine.ledger.segments import TABLES, decode, encode
 from data_engine.ledger.writer import end_run
+from data_engine.model import utc_text
 
 HISTORY = ("step_runs", "logs")
 """Tables that only tell more about runs: taken in after all others, a segment at a time, so that nobody waits for them."""
@@ -234,6 +235,16 @@ def known_list(connection: sqlite3.Connection) -> tuple[int, str, frozenset[str]
     rows = connection.execute("SELECT number, nonce, is_repair FROM known_list").fetchall()
     nonce = next((nonce for at, nonce, is_repair in rows if not is_repair and at == number), "")
     return number, nonce, frozenset(nonce for _, nonce, is_repair in rows if is_repair)
+
+
+def newest_of(connection: sqlite3.Connection, names: Iterable[tuple[str, str]], *, until_s: float) -> float | None:
+    """The time of the newest row in segments that were taken in, by table and name; of those that end until then."""
+    ask = (
+        "SELECT CAST(strftime('%s', newest_utc) AS REAL) FROM taken_segments"
+        " WHERE shared_table = ? AND name = ? AND newest_utc <= ?"
+    )
+    found = [connection.execute(ask, (*name, utc_text(until_s))).fetchone() for name in names]
+    return max((row[0] for row in found if row is not None and row[0] is not None), default=None)
 
 
 def meta(connection: sqlite3.Connection, key: str) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from data_engine import private
 from data_engine.errors import LedgerError
 from data_engine.interrupts import InterruptsHeld
+from data_engine.ledger.belief import Believed
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
 from data_engine.ledger.journal import JournalReader, journal_path, journals_of, recorded_later, replay
@@ -43,6 +44,7 @@ from data_engine.model import (
     SourceState,
     StepProgress,
     StepRun,
+    future_utc,
     utc_text,
 )
 from data_engine.nofollow import remove_tree
@@ -50,14 +52,15 @@ from data_engine.nofollow import remove_tree
 _FLUSH_EVERY_S = 0.2
 _WRITTEN_AT_ONCE = (RunStarted, RunFinished)
 
-# The newest run of each flow by one index seek per flow, however long the history is.
+# The newest run of each flow by one index seek per flow, however long the history is; what is from the future is none.
 _LAST_RUNS = f"""
 WITH RECURSIVE flows (name) AS (
     SELECT MIN(flow_name) FROM runs
     UNION ALL SELECT (SELECT MIN(flow_name) FROM runs WHERE flow_name > flows.name) FROM flows WHERE name IS NOT NULL
 )
 SELECT {RUN_COLUMNS} FROM flows JOIN runs ON runs.rowid = (
-    SELECT rowid FROM runs WHERE flow_name = flows.name ORDER BY started_at_utc DESC, rowid DESC LIMIT 1
+    SELECT rowid FROM runs WHERE flow_name = flows.name AND started_at_utc <= ?
+    ORDER BY started_at_utc DESC, rowid DESC LIMIT 1
 )
 """
 
@@ -207,6 +210,8 @@ class Ledger:
     ) -> list[Run]:
         """The newest runs, newest first, of one flow, in one status, of one source (its absolute path as recorded).
 
+        Those from the future come first: the one that ran last is `last_run`.
+
         Raises:
             LedgerError: `status` is no status of a run, or `limit` is negative.
         """
@@ -253,12 +258,23 @@ class Ledger:
         return [LogEntry(*row) for row in rows]
 
     def last_runs(self) -> dict[str, Run]:
-        """The newest run of every flow that ever ran, by flow name."""
-        return {run.flow: run for run in map(_run, self._rows(_LAST_RUNS))}
+        """The newest run of every flow that ever ran, by flow name; runs from the future do not count."""
+        return {run.flow: run for run in map(_run, self._rows(_LAST_RUNS, future_utc(time.time())))}
+
+    def last_run(self, flow: str) -> Run | None:
+        """The newest run of the flow; runs from the future do not count."""
+        rows = self._rows(
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE flow_name = ? AND started_at_utc <= ?"
+            " ORDER BY started_at_utc DESC, rowid DESC LIMIT 1",
+            flow,
+            future_utc(time.time()),
+        )
+        return _run(rows[0]) if rows else None
 
     def count_runs(self, *, since_utc: str) -> int:
-        """How many runs began since then."""
-        return int(self._rows("SELECT count(*) FROM runs WHERE started_at_utc >= ?", since_utc)[0][0])
+        """How many runs began since then; runs from the future do not count."""
+        ask = "SELECT count(*) FROM runs WHERE started_at_utc >= ? AND started_at_utc <= ?"
+        return int(self._rows(ask, since_utc, future_utc(time.time()))[0][0])
 
     def not_good(self) -> list[SourceState]:
         """What is known of each source whose last run did not end well, of every flow; also of files long gone."""
@@ -364,13 +380,13 @@ class Ledger:
             RunnerLock(self.runners_dir, runner).remove()
         return abandoned
 
-    def prune(self, *, retention_days: float, now_s: float) -> int:
+    def prune(self, *, retention_days: float, at: Believed) -> int:
         """Remove runs that ended earlier, with their steps and logs, and older logs of no run; how many runs went.
 
-        What is known of sources, outputs and slots stays.
+        What is known of sources, outputs and slots stays, but for slots that no time ever believed comes near.
         """
         with self.writing() as (connection, _):
-            return prune(connection, retention_days=retention_days, now_s=now_s)
+            return prune(connection, retention_days=retention_days, at=at)
 
     def reset_flow(self, flow: str) -> int:
         """Forget the flow's runs and sources, so that every source is due again; how many runs went.
@@ -490,8 +506,10 @@ class Ledger:
 
 
 def _run(row: tuple[Any, ...]) -> Run:
-    run_id, flow, group, source, *rest = row
-    return Run(run_id, flow, group, source and restored(source), *rest)
+    run_id, flow, group, source, status, began, ended, elapsed_s, error, cause = row
+    is_future = began > future_utc(time.time())
+    source = source and restored(source)
+    return Run(run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, from_the_future=is_future)
 
 
 def _step(row: tuple[Any, ...]) -> StepRun:

@@ -154,7 +154,17 @@ CREATE TABLE known_list (number INTEGER NOT NULL, nonce TEXT NOT NULL, is_repair
 CREATE TABLE accounted_repairs (nonce TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS)
+# The newest record before clocks were doubted (see belief.py); what a wrong clock left in the future is none.
+_CLOCK = """
+INSERT INTO settings SELECT 'wall clock', json_object('believed_s', at_s, 'highest_s', at_s) FROM (
+    SELECT CAST(strftime('%s', max(at_utc)) AS REAL) AS at_s FROM (
+        SELECT started_at_utc AS at_utc FROM runs UNION ALL SELECT finished_at_utc FROM runs
+        UNION ALL SELECT created_at_utc FROM logs UNION ALL SELECT slot_utc FROM schedule_slots
+    ) WHERE at_utc <= strftime('%Y-%m-%dT%H:%M:%S', 'now', '+2 days')
+) WHERE at_s IS NOT NULL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK)
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 
 

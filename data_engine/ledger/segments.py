@@ -11,7 +11,7 @@ How a daemon shares its ledger (`Share` in share.py; nothing here needs to be ca
     folds = share.folds(sizes, fetch)                           {table: (names, bytes)}, mostly {}
     ... lease.commit(add=batch.tables, fold=folds) ...
     share.mark_published(batch, n, {table: name}, {table: (names, name)})    only after success
-    share.expired(names, retention_days=30, now_s=now)          {table: names} whose rows are all too old to keep
+    share.expired(names, retention_days=30, at=believed)        {table: names} whose rows are all too old to keep
 
 `names` is what a generation lists, `{table: [name, ...]}` in its order; `sizes` the same with `(name, size_bytes)`;
 `fetch(table, name)` gives the bytes. A commit in doubt is repeated with the same batch or a new one.

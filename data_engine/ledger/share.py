@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_engine.ledger import aside, exchange
+from data_engine.ledger import aside, belief, exchange
+from data_engine.ledger.belief import Believed
 from data_engine.ledger.exchange import Batch
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.segments import plan_folds
@@ -148,14 +149,17 @@ class Share:
             return []
         gone = taken - {(table, name) for table, listed in names.items() for name in listed}
         settled: list[str] = []
+        at_s = time.time() if now_s is None else now_s
         self._ledger.flush()
         with self._ledger.writing(durable=True) as (connection, rev):
+            if (newest_s := exchange.newest_of(connection, unseen, until_s=at_s)) is not None:
+                belief.keep_known(connection, belief.with_record(belief.read_known(connection), newest_s))
             connection.executemany("DELETE FROM taken_segments WHERE shared_table = ? AND name = ?", list(gone))
             connection.execute("UPDATE meta SET value = ? WHERE key = 'hydrated_generation'", (generation,))
             connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
             if mine and owner is not None:
                 exchange.begin_token(connection, owner, rev)
-                settled = exchange.settle_lost(connection, now_s=time.time() if now_s is None else now_s, rev=rev)
+                settled = exchange.settle_lost(connection, now_s=at_s, rev=rev)
             else:
                 exchange.abandon_lost(connection, owner)
         self._owner = owner
@@ -178,10 +182,10 @@ class Share:
         return made
 
     def expired(
-        self, names: Mapping[str, Collection[str]], *, retention_days: float, now_s: float
+        self, names: Mapping[str, Collection[str]], *, retention_days: float, at: Believed
     ) -> dict[str, list[str]]:
         """Per table the names of the segments of runs, steps and logs that hold nothing newer than the retention."""
-        before = utc_text(now_s - retention_days * _DAY_S)
+        before = utc_text(at.now_s - retention_days * _DAY_S)
         with self._ledger.reading() as connection:
             old = set(
                 connection.execute(

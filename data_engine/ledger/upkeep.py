@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_engine.errors import LedgerError
+from data_engine.ledger.belief import FURTHEST_S, Believed
 from data_engine.ledger.rows import seen_from_text, storable
 from data_engine.ledger.writer import end_run
 from data_engine.locks import is_runner_gone
@@ -46,9 +47,12 @@ def abandon_runs_of(connection: sqlite3.Connection, runner_id: str, *, now_s: fl
     return []
 
 
-def prune(connection: sqlite3.Connection, *, retention_days: float, now_s: float) -> int:
-    """Remove ended runs older than that with their steps and logs, and older logs of no run; how many runs went."""
-    before = {"before": utc_text(now_s - retention_days * _DAY_S)}
+def prune(connection: sqlite3.Connection, *, retention_days: float, at: Believed) -> int:
+    """Remove ended runs older than that with their steps and logs, and older logs of no run; how many runs went.
+
+    Slots that a wrong clock served go too, or they would count as served when their time comes.
+    """
+    before = {"before": utc_text(at.now_s - retention_days * _DAY_S)}
     connection.execute(f"DELETE FROM step_runs WHERE run_id IN (SELECT run_id {_OLD_RUNS})", before)
     connection.execute(f"DELETE FROM logs WHERE run_id IN (SELECT run_id {_OLD_RUNS})", before)
     connection.execute(
@@ -56,6 +60,7 @@ def prune(connection: sqlite3.Connection, *, retention_days: float, now_s: float
         " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_id = logs.run_id)",
         before,
     )
+    connection.execute("DELETE FROM schedule_slots WHERE slot_utc > ?", (utc_text(at.highest_s + FURTHEST_S),))
     return connection.execute(f"DELETE {_OLD_RUNS}", before).rowcount
 
 

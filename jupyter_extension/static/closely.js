@@ -32,7 +32,7 @@ export function flowClosely(app) {
 }
 
 function lastFailure(app, details) {
-  const run = details && details.runs ? details.runs[0] : null;
+  const run = details && details.runs ? details.runs.find((one) => !one.from_the_future) : null;
   if (!run || run.mark.tone !== "bad" || app.state.run) return null;
   return h("div", { class: "de-note de-bad", key: "last failure" },
     icon(run.mark),
@@ -149,8 +149,9 @@ export function cellLinks(app, cells) {
 
 const NEWEST = 40;
 function timeline(app, runs) {
-  if (!runs || runs.length < 2) return null;
-  const shown = runs.slice(0, NEWEST).reverse();
+  const timely = (runs || []).filter((run) => !run.from_the_future);
+  if (timely.length < 2) return null;
+  const shown = timely.slice(0, NEWEST).reverse();
   const longest = Math.max(...shown.map((run) => run.elapsed_s || 0), 0.001);
   const words = {};
   for (const run of shown) words[run.mark.word] = (words[run.mark.word] || 0) + 1;
@@ -195,7 +196,7 @@ function runsTable(app, details) {
   const open = app.state.run;
   const runs = details.runs.filter((run) => (open && open.id === run.run_id) || ((!onlyFailed || run.mark.tone === "bad")
     && words.every((word) => `${run.mark.word} ${run.source || ""} ${run.error || ""} ${run.cause || ""} ${run.run_id}`.toLowerCase().includes(word))));
-  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, open && open.id === run.run_id ? open : null], () => runRow(app, run)));
+  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, run.from_the_future, open && open.id === run.run_id ? open : null], () => runRow(app, run)));
   const failed = details.runs.filter((run) => run.mark.tone === "bad").length;
   return h("div", { class: "de-runs" },
     details.runs.length > FEW_RUNS ? h("div", { class: "de-line", key: "find runs" },
@@ -207,13 +208,18 @@ function runsTable(app, details) {
       ? h("button", { class: "de-button de-more", key: "more", onclick: () => app.moreRuns() }, "Show more runs") : null);
 }
 
+// A run that a wrong clock dated later than now is marked.
+function startOf(run) {
+  return run.from_the_future ? `${clock(run.started_at_utc)} (from the future)` : shortClock(run.started_at_utc);
+}
+
 function runRow(app, run) {
   const isOpen = app.state.run && app.state.run.id === run.run_id;
   return h("div", { key: run.run_id, class: `de-run-row${isOpen ? " de-open" : ""}`, "data-run": run.run_id },
     h("button", { class: "de-run-main", "aria-expanded": String(Boolean(isOpen)), onclick: () => app.openRun(isOpen ? null : run.run_id) },
       icon(run.mark),
       h("span", { class: "de-word de-run-word" }, run.mark.word),
-      h("span", { class: "de-run-when", title: clock(run.started_at_utc) }, shortClock(run.started_at_utc)),
+      h("span", { class: "de-run-when", title: clock(run.started_at_utc) }, startOf(run)),
       h("span", { class: "de-grow de-clip de-faint", title: run.source || "" }, run.source_name ? middle(run.source_name, 48) : ""),
       run.elapsed_s === null ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
     run.error && !isOpen ? h("div", { class: "de-run-error de-clip", title: run.error }, run.error) : null,

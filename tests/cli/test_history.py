@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 
+from data_engine import Workspace
+from data_engine.ledger.wall_clock import accept_clock
+from data_engine.model import RunFinished, RunStarted
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
@@ -73,6 +77,41 @@ def test_the_log_of_a_run_by_the_beginning_of_its_id(cli: Cli) -> None:
     assert facts["run"] == run
     assert [(step["label"], step["status"]) for step in facts["steps"]] == [("Read", "failed")]
     assert [line["message"] for line in facts["log"]][:2] == ["reading", "half way"]
+
+
+def test_a_run_from_the_future_is_marked_and_is_not_the_last(cli: Cli, ws: WorkspaceFiles) -> None:
+    """In the table, in its log and in JSON; the status and `show` tell of the newest of the others."""
+    ledger, at_s = Workspace(ws.root).home.ledger(), time.time() + 400 * 86_400
+    ledger.record(RunStarted("ahead", "claims", "G", None, at_s), RunFinished("ahead", "success", at_s, 1.0))
+
+    assert ["(from the future)" in line for line in cli("runs").out.splitlines()[2:]] == [True, False, False, False]
+    assert "(from the future)" in cli("log", "ahead").out
+    newest, *others = cli("runs", "--json").json
+    assert (newest["run_id"], newest["from_the_future"]) == ("ahead", True)
+    assert {run["from_the_future"] for run in others} == {False}
+    last = next(flow["last_run"] for flow in cli("status", "--json").json["flows"] if flow["name"] == "claims")
+    assert last["run_id"] == cli("show", "claims", "--json").json["last_run"]["run_id"] != "ahead"
+
+
+def test_a_command_under_a_clock_far_ahead_removes_nothing_until_the_clock_is_accepted(
+    cli: Cli, ws: WorkspaceFiles
+) -> None:
+    """And it is told, without a daemon too."""
+    ledger, year_ago_s = Workspace(ws.root).home.ledger(), time.time() - 400 * 86_400
+    ledger.record(RunStarted("old", "claims", "G", None, year_ago_s), RunFinished("old", "success", year_ago_s, 1.0))
+    accept_clock(ledger, year_ago_s)
+
+    cli("run", "--once")
+    assert cli("log", "old").code == 0
+    assert "--accept-clock" in cli("status").out
+    (warning,) = cli("status", "--json").json["warnings"]
+    assert "400 days after the newest record" in warning
+    assert cli("doctor").code == 1
+
+    assert cli("doctor", "--accept-clock").code == 0
+    assert cli("status", "--json").json["warnings"] == []
+    cli("run", "--once")
+    assert cli("log", "old").code == 2
 
 
 def test_reset_forgets_one_flow_or_all(cli: Cli) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,8 +21,9 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.plan import Candidate, Due, NotDue, Rules, Watch, judge
 from data_engine.engine.reasons import Retried, RetryLater
 from data_engine.files import write_text_atomic
-from data_engine.model import Signature, SourceState, utc_text
-from tests.daemon.support import ended, until
+from data_engine.model import Run, Signature, SourceState, utc_text
+from tests.daemon.support import ended, flow_of, until
+from tests.daemon.test_network_share import network_of
 from tests.engine.test_schedules import Engine, at
 from tests.support import WorkspaceFiles
 
@@ -142,12 +146,17 @@ def drop(ws: WorkspaceFiles, name: str) -> None:
     write_text_atomic(ws.root / "in" / name, name, durable=False)
 
 
-@pytest.mark.skipif(not LIBRARIES, reason="libfaketime (package faketime) is not installed")
-def test_the_daemon_outlives_a_clock_that_jumps_by_hours(
-    workspace: Workspace, ws: WorkspaceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Forward over a slot, back before it, and over it again: it runs once, and files are run after their settle time."""
+@pytest.fixture
+def set_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets the clock of every process that is started from now on, also while it runs; this one's stays right."""
+    if not LIBRARIES:
+        pytest.skip("libfaketime (package faketime) is not installed")
     offset = tmp_path / "offset"
+
+    def set_to(jump: str) -> None:
+        write_text_atomic(offset, jump, durable=False)  # half a file would end whoever reads the time
+
+    set_to("+0")
     for name, value in {
         "LD_PRELOAD": str(LIBRARIES[0]),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
@@ -156,7 +165,13 @@ def test_the_daemon_outlives_a_clock_that_jumps_by_hours(
         "NO_FAKE_STAT": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    write_text_atomic(offset, "+0", durable=False)
+    return set_to
+
+
+def test_the_daemon_outlives_a_clock_that_jumps_by_hours(
+    workspace: Workspace, ws: WorkspaceFiles, set_clock: Callable[[str], None]
+) -> None:
+    """Forward over a slot, back before it, and over it again: it runs once, and files are run after their settle time."""
     slot = datetime.now(UTC) + timedelta(hours=2)
     ws.notebook("daily", DAILY.format(slot=f"{slot:%H:%M}"))
     workspace.start_engine()
@@ -165,7 +180,7 @@ def test_the_daemon_outlives_a_clock_that_jumps_by_hours(
     assert workspace.runs("daily") == []
 
     for number, jump in enumerate(("+3h", "-5h", "+3h"), start=1):
-        write_text_atomic(offset, jump, durable=False)  # half a file would end whoever reads the time
+        set_clock(jump)
         drop(ws, f"{number}.txt")
         dropped_s = time.monotonic()
         until(lambda number=number: len(ended(workspace, "poll", number)) == number)  # type: ignore[misc]
@@ -180,6 +195,105 @@ def test_the_daemon_outlives_a_clock_that_jumps_by_hours(
     assert read_endpoint(workspace.home.local) == endpoint
     assert endpoint is not None
     assert endpoint.is_alive()
+
+
+HELLO = """
+    from data_engine import Flow
+    def hello(context):
+        print("hello")
+    def build():
+        return Flow(group="H").step(hello)
+"""
+
+
+def test_a_start_under_a_clock_far_ahead_removes_nothing_until_the_clock_is_accepted(
+    ws: WorkspaceFiles, set_clock: Callable[[str], None]
+) -> None:
+    """Runs, steps, logs and published segments stay, and it is told; once somebody accepts the clock, all that is old goes."""
+    ws.source("config/data_engine.toml", '[lease]\nheartbeat = "1s"\nstale_after = "5s"\n')
+    ws.notebook("hello", HELLO)
+    workspace = Workspace(ws.root)
+    state = ws.root / ".workspace_state" / "state"
+
+    def published() -> list[str]:
+        newest = max((state / "generations").glob("*/entry.json"), key=lambda path: path.parent.name)
+        return [name for name in os.listdir(state / "runs") if name in newest.read_text()]
+
+    try:
+        (before,) = workspace.run("hello")
+        assert isinstance(before, Run)
+        (segment,) = until(published)
+        workspace.kill()
+
+        set_clock("+400d")
+        (ahead,) = workspace.run("hello")
+        until(lambda: len(published()) == 2)
+        (doubt,) = until(lambda: workspace.status()["warnings"])
+
+        assert "400 days after the newest record" in doubt
+        assert "data-engine doctor --accept-clock" in doubt
+        assert workspace.run_record(before.run_id) == before
+        assert (len(workspace.steps(before.run_id)), len(workspace.log(before.run_id))) == (1, 1)
+        assert segment in published()
+        log = workspace.home.local.daemon_log_path.read_text()
+        assert log.count("--accept-clock") == 1
+        assert doctor(ws)["age of history"]["ok"] is False
+
+        assert doctor(ws, "--accept-clock")["age of history"]["ok"] is True
+        until(lambda: [run.run_id for run in workspace.runs()] == [ahead.run_id])  # type: ignore[union-attr]
+        assert workspace.status()["warnings"] == []
+        workspace.run("hello")  # with what is published next, the old goes
+        until(lambda: segment not in published())
+    finally:
+        workspace.kill()
+
+
+def test_a_clock_that_is_right_again_goes_on_where_it_was(ws: WorkspaceFiles, set_clock: Callable[[str], None]) -> None:
+    """Nothing is doubted and nothing was lost; the run from the future is marked, and is not the last one."""
+    ws.notebook("hello", HELLO)
+    workspace = Workspace(ws.root)
+    try:
+        workspace.run("hello")
+        workspace.kill()
+        set_clock("+400d")
+        workspace.run("hello")
+        until(lambda: workspace.status()["warnings"])
+        workspace.kill()
+        set_clock("+0")
+        (last,) = workspace.run("hello")
+
+        assert isinstance(last, Run)
+        assert [run.from_the_future for run in workspace.runs()] == [True, False, False]
+        assert flow_of(workspace, "hello")["last_run"] == last.as_dict()
+        assert workspace.status()["warnings"] == []
+    finally:
+        workspace.kill()
+
+
+def test_the_file_servers_clock_is_asked_over_the_network_and_a_local_drive_has_none(
+    tmp_path: Path, set_clock: Callable[[str], None]
+) -> None:
+    """A machine that is 400 days ahead learns it from the share, and from nothing of its own."""
+    ask = (
+        "import sys; from pathlib import Path; from data_engine.daemon.probes import server_ahead_s;"
+        "print([server_ahead_s(Path(folder)) for folder in sys.argv[1:]])"
+    )
+    with network_of("sftp", tmp_path) as network:
+        set_clock("+400d")
+        command = [sys.executable, "-c", ask, str(network.mount(0)), str(tmp_path)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        ahead_s, local = json.loads(told.stdout.replace("None", "null"))
+
+        assert abs(ahead_s + 400 * 86_400) < 60
+        assert local is None
+        assert list(network.export.glob(".probe*")) == []
+
+
+def doctor(ws: WorkspaceFiles, *options: str) -> dict[str, Any]:
+    """What the command finds in a process of its own, under the clock that is set."""
+    command = [sys.executable, "-m", "data_engine", "--workspace", str(ws.root), "doctor", "--json", *options]
+    answer = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    return {finding["name"]: finding for finding in json.loads(answer.stdout)["findings"]}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")

@@ -17,6 +17,7 @@ from data_engine import Workspace
 from data_engine.daemon import probes
 from data_engine.daemon.doctor import (
     Finding,
+    check_age,
     check_daemon,
     check_drive,
     check_ledger,
@@ -33,6 +34,7 @@ from data_engine.daemon.doctor import (
 from data_engine.daemon.endpoint import Endpoint, write_endpoint
 from data_engine.daemon.trial import import_modules
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.wall_clock import accept_clock
 from data_engine.workspace.layout import LocalLayout
 from data_engine.workspace.machine import machine_settings_path
 from data_engine.workspace.settings import LeaseSettings
@@ -94,6 +96,21 @@ def test_the_drive_is_measured(tmp_path: Path) -> None:
     assert all(finding.ok for finding in found.values())
     assert "smallest safe stale_after 90 s" in found["visibility"].measured
     assert list(tmp_path.glob(".probe*")) == []
+
+
+def test_the_age_of_history_is_judged_by_the_clock_and_nothing_is_kept_of_it(ws: WorkspaceFiles) -> None:
+    """Both sides of two days after the newest record; a ledger that is open elsewhere is read too."""
+    home = Workspace(ws.root).home
+    ledger, day_s = home.ledger(), 86_400.0
+    accept_clock(ledger, 20_000 * day_s)
+
+    def judged(days: float) -> Finding:
+        return check_age(home.local.ledger_path, ws.root, now_s=(20_000 + days) * day_s)
+
+    assert [judged(days).ok for days in (0, 2, 2.001, 400, 0)] == [True, True, False, False, True]
+    assert "doctor --accept-clock" in str(judged(400).mend)
+    assert check_age(None, ws.root).ok is True
+    assert check_age(ws.source("no_ledger.sqlite", "x" * 5000), ws.root).ok is None
 
 
 def test_the_probe_folder_goes_also_when_a_check_fails(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from data_engine.engine.plan import Due, NotDue, Watch, plan_interval, plan_slot
 from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
 from data_engine.engine.slots import slots_between, zone_of
 from data_engine.flow.trigger import Schedule
+from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import RunFinished, RunStarted, utc_text
 from data_engine.workspace.settings import HistorySettings, WorkspaceSettings
@@ -213,6 +214,61 @@ def test_what_a_wrong_clock_served_in_the_future_holds_up_nothing(tmp_path: Path
     engine.stop()
 
     assert engine.ran == [at(6)]
+
+
+def test_a_slot_from_the_future_hides_none_that_was_served_long_ago(tmp_path: Path) -> None:
+    """A monthly flow that was away for fifty days owes what came since the first of June."""
+    engine = Engine(tmp_path, time=None, cron="0 6 1 * *")
+    engine.start(at(1))
+    engine.look(at(6))
+    engine.ledger.serve_slot("nightly", utc_text(at(24 * 400)), "wrong")
+    engine.stop()
+    engine.start(at(24 * 50))
+    engine.look(at(24 * 50))
+    engine.stop()
+
+    assert engine.ran == [at(6), at(24 * 30 + 6)]
+
+
+def test_a_schedule_first_seen_under_a_wrong_clock_owes_what_comes_after_it_is_right(tmp_path: Path) -> None:
+    """Also over restarts."""
+    engine = Engine(tmp_path)
+    for hours in (24 * 400, 1, 7):
+        engine.start(at(hours))
+        engine.look(at(hours))
+        engine.stop()
+
+    assert engine.ran == [at(6)]
+
+
+def test_a_slot_that_a_wrong_clock_served_runs_when_its_day_comes(tmp_path: Path) -> None:
+    """Once the history was tidied up by a clock that is believed; what the right clock served stays."""
+    engine = Engine(tmp_path)
+    engine.start(at(1))
+    engine.look(at(24 * 365 + 7))
+    engine.look(at(6))
+    engine.ledger.prune(retention_days=30, at=Believed(at(7), at(7)))
+    engine.look(at(24 * 365 + 7))
+    engine.stop()
+
+    assert engine.ran == [at(24 * 365 + 6), at(6), at(24 * 365 + 6)]
+
+
+def test_runs_from_the_future_that_died_hold_no_slot_and_are_not_tried_again(tmp_path: Path) -> None:
+    """The daemon died twice under a wrong clock; under the right one a first death is a first death."""
+    engine = Engine(tmp_path)
+    engine.start(at(1))
+    for hours in (24 * 400 + 6, 24 * 400 + 6.1):
+        engine.die(at(hours))
+        engine.start(at(hours + 0.05))
+    engine.stop()
+    engine.start(at(2), by_person=True)
+    assert (engine.verdict(at(2)), engine.held_slot()) == (next_at(6), None)
+    engine.die(at(6))
+    engine.start(at(7))
+
+    assert engine.verdict(at(7)) == slot(6, is_missed=True)
+    engine.stop()
 
 
 def test_a_slot_whose_runs_died_twice_is_held_and_the_next_one_is_run(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC
 from html.parser import HTMLParser
 from pathlib import Path
@@ -423,6 +424,14 @@ def test_a_failure_is_never_hidden_behind_the_runs_on_its_spot() -> None:
 
     assert "1001 runs: 1 failed, 1000 success" in picture
     assert re.findall('<g class="([^"]+)"', picture) == ["de-bad", "de-good"]
+
+
+def test_a_run_from_the_future_is_marked_in_the_table_and_stretches_no_picture() -> None:
+    ahead = replace(run(0), started_at_utc="2027-02-09T12:00:00+00:00", from_the_future=True)
+    shown = html(runs_card([ahead, run(7), run(14)], now_s=NOON_S, zone=UTC))
+
+    assert shown.count("(from the future)") == 1
+    assert 'aria-label="2 runs by time' in shown
 
 
 def test_a_timeline_holds_the_newest_flows() -> None:

@@ -15,6 +15,7 @@ from data_engine.lease.keeper import Keeper
 from data_engine.lease.lease import Observer
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.ledger.aside import perform
+from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.share import Share
 from data_engine.model import RunFinished, RunStarted
@@ -248,3 +249,38 @@ def test_an_owner_has_not_asked_itself(machine: Callable[..., Machine]) -> None:
 
     assert anna.keeper.standing.lease.state == "mine"
     assert anna.keeper.standing.lease.requested_by is None
+
+
+def test_a_clock_in_doubt_takes_nothing_from_what_is_published(machine: Callable[..., Machine]) -> None:
+    """Segments that are too old by it stay until it is believed; it is judged once what others published is here."""
+    verdict: list[Verdict] = [Doubted(time.time() + 400 * 86_400, time.time())]
+    known: list[set[str]] = []
+    ben = machine("ben")
+    ben.run("theirs")
+    ben.keeper.own().result(10)
+    until(lambda: published(ben) != [])
+    ben.keeper.release().result(10)
+
+    def judge() -> Verdict:
+        known.append(anna.runs())
+        return verdict[0]
+
+    anna = machine("anna", judge_clock=lambda: judge())
+    anna.keeper.own().result(10)
+    until(lambda: isinstance(anna.keeper.standing.clock, Doubted))
+    (old,) = published(anna)
+    anna.run("r1")
+    until(lambda: len(published(anna)) == 2)
+    assert old in published(anna)
+    assert known[0] == {"theirs"}
+
+    verdict[0] = Believed(time.time() + 400 * 86_400, time.time() + 400 * 86_400)
+    until(lambda: isinstance(anna.keeper.standing.clock, Believed))
+    anna.run("r2")
+    until(lambda: old not in published(anna))
+
+
+def published(machine: Machine) -> list[str]:
+    """The segments of runs that the newest generation lists, as that machine holds it."""
+    held = machine.keeper._held
+    return [] if held is None else [segment.name for segment in held.head.files.get("runs", ())]

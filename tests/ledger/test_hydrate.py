@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import LedgerError
+from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.share import Share
 from tests.ledger.events import begin, end, finish, line, seen, start
@@ -454,9 +455,10 @@ def test_what_the_share_lost_stays_here(three: list[Machine]) -> None:
     a.commit()
     b.refresh()
     files = a.folder.head.files
-    old = a.share.expired(files, retention_days=1, now_s=10 * 86_400.0)
+    at = Believed(10 * 86_400.0, 10 * 86_400.0)
+    old = a.share.expired(files, retention_days=1, at=at)
     assert set(old) == {"runs", "step_runs", "logs"}
-    assert a.share.expired(files, retention_days=30, now_s=10 * 86_400.0) == {}
+    assert a.share.expired(files, retention_days=30, at=at) == {}
     a.drop(old)
     for machine in (b, c):
         machine.refresh()

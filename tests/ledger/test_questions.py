@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,29 @@ def test_runs_are_counted_from_a_time_on(filled: Ledger) -> None:
     assert filled.count_runs(since_utc=utc_text(0)) == 5
     assert filled.count_runs(since_utc=utc_text(3.0)) == 3
     assert filled.count_runs(since_utc=utc_text(9.0)) == 0
+
+
+def test_a_run_from_the_future_is_marked_where_it_sorts_and_is_never_the_newest(ledger: Ledger) -> None:
+    """What begins within five minutes is a machine whose clock is a little ahead."""
+    now_s = time.time()
+    for run_id, flow, ahead_s in (
+        ("now", "claims", 0),
+        ("soon", "claims", 240),
+        ("ahead", "claims", 400 * 86_400),
+        ("alone", "audit", 360),
+    ):
+        ledger.record(start(run_id, flow=flow, at=now_s + ahead_s))
+
+    marked = {run.run_id: run.from_the_future for run in ledger.runs()}
+    assert marked == {"ahead": True, "alone": True, "soon": False, "now": False}
+    assert ids(ledger.runs("claims")) == ["ahead", "soon", "now"]
+    assert {flow: run.run_id for flow, run in ledger.last_runs().items()} == {"claims": "soon"}
+    assert ids([ledger.last_run("claims")]) == ["soon"]
+    assert ledger.last_run("audit") is None
+    assert ledger.count_runs(since_utc=utc_text(0)) == 2
+    run = ledger.run("ahead")
+    assert run is not None
+    assert run.as_dict()["from_the_future"] is True
 
 
 def test_sources_that_failed_last_are_known(ledger: Ledger) -> None:

@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import LedgerError
+from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import utc_text
 from tests.ledger.events import end, finish, line, seen, start
 
 DAY_S = 86_400.0
+
+
+def at(days: float) -> Believed:
+    """A time that is believed, so many days after the epoch."""
+    return Believed(days * DAY_S, days * DAY_S)
 
 
 def record_run(ledger: Ledger, run_id: str, at_s: float, flow: str = "claims") -> None:
@@ -28,7 +34,7 @@ def test_runs_older_than_the_retention_go_with_steps_and_logs(ledger: Ledger) ->
     record_run(ledger, "old", 10 * DAY_S - 1)
     record_run(ledger, "new", 10 * DAY_S + 1)
     ledger.serve_slot("claims", "1970-01-02T00:00:00+00:00", "old")
-    gone = ledger.prune(retention_days=30, now_s=40 * DAY_S)
+    gone = ledger.prune(retention_days=30, at=at(40))
 
     assert gone == 1
     assert [run.run_id for run in ledger.runs()] == ["new"]
@@ -46,7 +52,7 @@ def test_a_run_that_ended_lately_or_not_at_all_stays(ledger: Ledger) -> None:
     ledger.record(finish("long", at=39 * DAY_S))
     ledger.record(start("open", at=0.0))
 
-    assert ledger.prune(retention_days=30, now_s=40 * DAY_S) == 0
+    assert ledger.prune(retention_days=30, at=at(40)) == 0
     assert len(ledger.runs()) == 2
     assert [entry.message for entry in ledger.log("long")] == ["early"]
 
@@ -57,7 +63,7 @@ def test_log_lines_of_no_run_go_too(ledger: Ledger) -> None:
         ledger.record(line(run_id, "old", at=0.0))
         ledger.record(line(run_id, "new", at=39 * DAY_S))
     ledger.flush()
-    ledger.prune(retention_days=30, now_s=40 * DAY_S)
+    ledger.prune(retention_days=30, at=at(40))
 
     assert ledger._rows("SELECT run_id, message FROM logs ORDER BY id") == [(None, "new"), ("gone", "new")]
 
@@ -72,7 +78,7 @@ def test_many_runs_go_in_one_statement(ledger: Ledger) -> None:
             (rev,),
         )
 
-    assert ledger.prune(retention_days=1, now_s=40 * DAY_S) == 40_000
+    assert ledger.prune(retention_days=1, at=at(40)) == 40_000
 
 
 def test_reset_of_a_flow_makes_its_sources_unknown(ledger: Ledger) -> None:
@@ -130,6 +136,16 @@ def test_pruning_a_ledger_while_another_process_has_it_open_is_seen_there(ledger
     """No cache in between."""
     record_run(ledger, "r1", 0.0)
     with Ledger.open(path) as other:
-        other.prune(retention_days=1, now_s=40 * DAY_S)
+        other.prune(retention_days=1, at=at(40))
 
     assert ledger.runs() == []
+
+
+def test_slots_that_no_believed_time_comes_near_go(ledger: Ledger) -> None:
+    """A wrong clock served them; they would count as served when their day comes. Both sides of the bound."""
+    kept, gone = utc_text(42 * DAY_S), utc_text(42 * DAY_S + 1)
+    for slot in (kept, gone):
+        ledger.serve_slot("claims", slot, "r1")
+    ledger.prune(retention_days=1, at=Believed(30 * DAY_S, 40 * DAY_S))
+
+    assert ledger.served_slots("claims") == {kept}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace, panel
+from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from jupyter_extension.actions import CHANGES, answer, is_here, place_of
 from jupyter_extension.feed import status_of_child
@@ -57,6 +59,19 @@ def test_a_polled_flow_tells_how_it_polls(workspace: Workspace) -> None:
     assert (about["Extensions"], about["Settle"], about["Max parallel"]) == (".csv", "0 s", "1")
     assert about["Runs as"] == "one run for each file"
     assert ask(workspace, "reload") == "Reloaded flow definitions."
+
+
+def test_a_run_from_the_future_is_marked_and_its_steps_are_not_the_newest(workspace: Workspace) -> None:
+    """What a wrong clock wrote stands first in the list; the flow is shown as its last run left it."""
+    (last,) = workspace.run("good")
+    ledger, at_s = workspace.home.ledger(), time.time() + 400 * 86_400
+    ledger.record(RunStarted("ahead", "good", "G", None, at_s), RunFinished("ahead", "failed", at_s, 1.0))
+    shown = ask(workspace, "flow", flow="good")
+
+    assert isinstance(last, Run)
+    assert [(run["run_id"], run["from_the_future"]) for run in shown["runs"]] == [("ahead", True), (last.run_id, False)]
+    assert shown["run_id"] == last.run_id
+    assert {step["mark"]["word"] for step in shown["steps"]} == {"success"}
 
 
 def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspace) -> None:

@@ -189,6 +189,33 @@ def test_a_daemon_that_dies_is_told_of(lab: Lab, page: Page) -> None:
     panel.row("good").locator(".de-last .de-good").wait_for(timeout=20000)
 
 
+def test_a_run_that_a_wrong_clock_dated_ahead_is_marked_in_the_list(lab: Lab, page: Page) -> None:
+    """It stands first and says so; the flow's last run is the newest of the others, and the bars are without it."""
+    workspace = lab.workspace("ahead")
+    flows.fill(workspace, good=flows.GOOD)
+    before = f"""
+import time
+from data_engine import Workspace
+from data_engine.model import RunFinished, RunStarted
+ledger = Workspace({str(workspace)!r}).home.ledger()
+for run_id, status, days in (("one", "success", -2), ("two", "success", -1), ("ahead", "failed", 400)):
+    at_s = time.time() + days * 86400
+    ledger.record(RunStarted(run_id, "good", "G", None, at_s), RunFinished(run_id, status, at_s, 1.0))
+"""
+    page.open(panel_notebook(lab, workspace, "ahead_panel", before=before))
+    page.run_all()
+    panel = page.in_cell()
+    panel.row("good").locator(".de-last .de-good").wait_for()
+    detail = panel.select("good")
+    detail.get_by_role("tab", name="Runs").click()
+    rows = detail.locator(".de-run-row")
+    rows.first.wait_for()
+
+    assert ["(from the future)" in text for text in rows.all_inner_texts()] == [True, False, False]
+    assert detail.locator(".de-timeline").get_attribute("aria-label") == "The last 2 runs: 2 success"
+    assert detail.get_by_text("Last run failed").count() == 0
+
+
 def test_a_held_file_is_seen_with_its_reason_and_tried_again(lab: Lab, page: Page) -> None:
     """In the list, in the flow's files, and after the mend it is done."""
     workspace = lab.workspace("held")
