@@ -2,20 +2,42 @@
 
 In the daemon PyArrow costs 38 MB for as long as it lives, and a first refresh of 100,000 runs would hold its other
 threads up for a second; a child costs 0.1 s each time. Request and reply are pickled over its pipes.
+
+The child is also who unfolds what others have written. It may use so much memory and so much of a processor and no more, and
+when it dies of a file, the file is refused and the daemon lives. The reply stays a pickle: a file that could make the child
+answer with one of its own making already runs as this user, and needs no pickle any more; short of that the child answers
+with what it has read as texts and numbers.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import data_engine
-from data_engine.errors import LedgerError
+from data_engine.errors import FlowValidationError, LedgerError, RefusedSegmentError
+
+MOST_MEMORY_BYTES = 1_500_000_000
+"""Of a child that reads segments, beyond what it has when it begins: six times the largest fold."""
+
+_LOOK_EVERY_S = 0.2
+_LEAST_CPU_S, _CPU_S_A_BYTE = 120.0, 20e-6
+"""To take segments in, twenty times what it takes; time on a processor, so that a machine may sleep or be busy meanwhile."""
+
+_FOLD_CPU_S = 30.0
+"""The owner's heartbeat waits for it."""
+
+_CRASHES = frozenset(
+    -getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL") if hasattr(signal, name)
+)
+_WINDOWS_CRASH = 0xC000_0000
 
 _CACHE_KIB = 64 * 1024
 
@@ -30,18 +52,22 @@ class Collect(NamedTuple):
 
 
 class TakeIn(NamedTuple):
-    """Put the rows of segments, whose bytes wait in files, in place; `(table, name, file)` each."""
+    """Put the rows of segments, whose bytes wait in files, in place; `(table, name, file)` each.
+
+    `token` is that of the generation that lists them.
+    """
 
     ledger: Path
     root: Path
     segments: Sequence[tuple[str, str, Path]]
+    token: int
 
 
 class Fold(NamedTuple):
-    """Make one segment of those whose bytes wait in `files`."""
+    """Make one segment of those of a table, whose bytes wait in files; the rest as for `TakeIn`."""
 
-    table: str
-    files: Sequence[Path]
+    segments: Sequence[tuple[str, str, Path]]
+    token: int
 
 
 Request = Collect | TakeIn | Fold
@@ -52,43 +78,67 @@ def in_child(request: Request) -> Any:
 
     Raises:
         LedgerError: what `perform` raised, or the child could not be started or died.
+        RefusedSegmentError: what `perform` raised, or the child died of a segment, or needed too much for it.
     """
     home = os.path.dirname(os.path.dirname(data_engine.__file__))
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     try:
-        child = subprocess.run(
+        child = subprocess.Popen(
             [sys.executable, "-P", "-c", "from data_engine.ledger.aside import answer; answer()"],
-            input=pickle.dumps(request),
-            capture_output=True,
-            check=False,
-            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Arrow's own pools take far more address space than memory, and that is what can be limited.
+            env=os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except OSError as error:
         raise _no_answer(request, str(error)) from error
-    if child.returncode != 0:
-        said = child.stderr.decode(errors="replace").strip()
-        raise _no_answer(request, said.rpartition("\n")[2] or f"it left with {child.returncode}")
-    reply = pickle.loads(child.stdout)
-    if isinstance(reply, LedgerError):
-        raise reply
-    return reply
+    with child:
+        try:
+            given, errors, ended_for = _watched(child, request)
+        except BaseException:
+            child.kill()
+            raise
+    said = errors.decode(errors="replace").strip()
+    if child.returncode == 0:
+        reply = pickle.loads(given)
+        if isinstance(reply, FlowValidationError):
+            raise reply
+        return reply
+    is_crash = child.returncode in _CRASHES or child.returncode >= _WINDOWS_CRASH
+    if not isinstance(request, Collect) and (ended_for or is_crash):
+        table, name = _read_last(request, said)
+        why = ended_for or f"reading it ended a process ({child.returncode})"
+        raise RefusedSegmentError(why, table=table, name=name)
+    raise _no_answer(request, said.rpartition("\n")[2] or f"it left with {child.returncode}")
 
 
-def perform(request: Request) -> Any:
-    """Do it here: a `Batch` or None for `Collect`, None for `TakeIn`, the bytes for `Fold`.
+def perform(request: Request, *, begin: Callable[[str, str], None] = lambda table, name: None) -> Any:
+    """Do it here: a `Batch` or None for `Collect`, the rows left out (`LeftOut`) for `TakeIn`, the bytes for `Fold`.
+
+    `begin` is told the table and name of each segment before it is read.
 
     Raises:
-        LedgerError: the ledger cannot be used, or a segment is damaged.
+        LedgerError: the ledger cannot be used.
+        RefusedSegmentError: a segment is none that a Data Engine writes.
     """
     import sqlite3
 
+    from data_engine.ledger.checks import refused_rows
     from data_engine.ledger.connection import as_ledger_error, connect, transaction
     from data_engine.ledger.exchange import HISTORY, Incoming, take_in, unpublished
     from data_engine.ledger.segments import fold
 
     if isinstance(request, Fold):
-        return fold(request.table, [file.read_bytes() for file in request.files])
+        (table,) = {table for table, _, _ in request.segments}
+
+        def contents() -> Iterator[tuple[str, bytes]]:
+            for _, name, file in request.segments:
+                begin(table, name)
+                yield name, file.read_bytes()
+
+        return fold(table, contents(), lambda columns: refused_rows(table, columns, token=request.token))
     try:
         connection = connect(request.ledger, busy_timeout_s=30.0)
         try:
@@ -98,13 +148,18 @@ def perform(request: Request) -> Any:
                 return unpublished(connection, request.token, request.root, limit=request.limit)
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             segments = [Incoming(*segment) for segment in request.segments]
-            with transaction(connection):
-                take_in(connection, [segment for segment in segments if segment.table not in HISTORY], request.root)
-            for segment in segments:
-                if segment.table in HISTORY:
-                    with transaction(connection):
-                        take_in(connection, [segment], request.root)
-            return None
+            history = [[segment] for segment in segments if segment.table in HISTORY]
+            left_out = []
+            for together in ([segment for segment in segments if segment.table not in HISTORY], *history):
+                with transaction(connection):
+                    left_out += take_in(
+                        connection,
+                        together,
+                        request.root,
+                        token=request.token,
+                        begin=lambda segment: begin(segment.table, segment.name),
+                    )
+            return left_out
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -114,11 +169,66 @@ def perform(request: Request) -> Any:
 def answer() -> None:
     """What the child does: one request from its standard input, one reply to its standard output."""
     request = pickle.load(sys.stdin.buffer)
+    if not isinstance(request, Collect):
+        _limit_memory()
     try:
-        reply = perform(request)
-    except LedgerError as error:
+        # The last line tells of which segment it died.
+        reply = perform(request, begin=lambda table, name: print(f"{table}/{name}", file=sys.stderr, flush=True))
+    except (LedgerError, RefusedSegmentError) as error:
         reply = error
     pickle.dump(reply, sys.stdout.buffer)
+
+
+def _limit_memory() -> None:
+    """Let allocations fail where the system can (Linux); elsewhere, whoever waits for the child looks at what it has."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    import psutil
+
+    most = psutil.Process().memory_info().vms + MOST_MEMORY_BYTES
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _watched(child: subprocess.Popen[bytes], request: Request) -> tuple[bytes, bytes, str]:
+    """What the child has answered and said, and for what it was ended; "" when it ended by itself."""
+    asked: bytes | None = pickle.dumps(request)
+    ended_for = ""
+    while True:
+        try:
+            given, errors = child.communicate(asked, timeout=_LOOK_EVERY_S)
+        except subprocess.TimeoutExpired:
+            asked = None
+            if not isinstance(request, Collect) and not ended_for and (ended_for := _too_much(child.pid, request)):
+                child.kill()
+        else:
+            return given, errors, ended_for
+
+
+def _too_much(pid: int, request: TakeIn | Fold) -> str:
+    """What the child needs more of than it may have; "" when it is well."""
+    import psutil
+
+    most_s = _FOLD_CPU_S
+    if isinstance(request, TakeIn):
+        most_s = _LEAST_CPU_S + _CPU_S_A_BYTE * sum(file.stat().st_size for _, _, file in request.segments)
+    try:
+        process = psutil.Process(pid)
+        used, times = process.memory_info().rss, process.cpu_times()
+    except psutil.Error:
+        return ""
+    if used > MOST_MEMORY_BYTES:
+        return f"reading it took more than {MOST_MEMORY_BYTES:,} bytes of memory"
+    return f"reading it took more than {most_s:.0f} s" if times.user + times.system > most_s else ""
+
+
+def _read_last(request: TakeIn | Fold, said: str) -> tuple[str, str]:
+    """The table and name of the segment that the child had begun to read."""
+    begun = {f"{table}/{name}": (table, name) for table, name, _ in request.segments}
+    return next((begun[line] for line in reversed(said.splitlines()) if line in begun), request.segments[0][:2])
 
 
 def _no_answer(request: Request, why: str) -> LedgerError:
