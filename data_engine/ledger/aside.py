@@ -170,7 +170,7 @@ def answer() -> None:
     """What the child does: one request from its standard input, one reply to its standard output."""
     request = pickle.load(sys.stdin.buffer)
     if not isinstance(request, Collect):
-        _limit_memory()
+        limit_memory()
     try:
         # The last line tells of which segment it died.
         reply = perform(request, begin=lambda table, name: print(f"{table}/{name}", file=sys.stderr, flush=True))
@@ -179,8 +179,8 @@ def answer() -> None:
     pickle.dump(reply, sys.stdout.buffer)
 
 
-def _limit_memory() -> None:
-    """Let allocations fail where the system can (Linux); elsewhere, whoever waits for the child looks at what it has."""
+def limit_memory() -> None:
+    """Let allocations of this process fail where the system can (Linux); elsewhere, who waits for it looks at what it has."""
     if sys.platform == "win32":
         return
     import resource

@@ -317,7 +317,9 @@ def _batches(table: str, data: bytes, name: str) -> Iterator[pa.RecordBatch]:
             )
         if rows != file.metadata.num_rows:
             raise RefusedSegmentError("it unfolds to less than it says", table=table, name=name)
-    except (pa.ArrowException, OSError, MemoryError) as error:
+    except RefusedSegmentError:
+        raise
+    except (pa.ArrowException, OSError, MemoryError, ValueError) as error:  # ValueError: names that are no UTF-8
         raise RefusedSegmentError(_first_line(error), table=table, name=name) from error
 
 
