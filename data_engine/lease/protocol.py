@@ -21,6 +21,7 @@ from functools import cache
 from typing import Any, Literal
 
 from data_engine.errors import FlowValidationError
+from data_engine.lease.fields import checked_flag, checked_name, checked_number, checked_seconds, checked_text, shown
 from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES
 
 FORMAT = 1
@@ -38,13 +39,6 @@ generations; where a scanner holds one open for a week, a commit each 5 s leaves
 MOST_SEGMENTS = 20_000
 """Of an entry, in all its tables."""
 
-LONGEST_STALE_AFTER_S = 86_400.0
-"""The settings allow no longer one: nobody can be made to wait for ever until an owner may be taken over."""
-
-_LONGEST_TEXT = 1_000
-_LARGEST_NUMBER = 10**10 - 1
-"""As ten digits can say. Generations, tokens, beats and process ids stay far below it."""
-
 TABLES = ("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets")
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 State = Literal["available", "reserved", "owned", "mine", "stale", "unreachable", "damaged"]
@@ -55,8 +49,6 @@ _UNOWNED = ("genesis", "release", "repair")
 _SEGMENT_NAME = re.compile(r"([0-9]{10})-[0-9A-Za-z_-]{1,64}\.parquet")
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{16}")
-_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
-"""What no name of a machine has, and a terminal may take for an order."""
 
 
 class LeaseOutcome(Exception):
@@ -559,42 +551,18 @@ def _checks(kind: type) -> dict[str, Callable[[str, Any], Any]]:
     return {one.name: _CHECKS[str(one.type)] for one in fields(kind) if str(one.type) in _CHECKS}
 
 
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or _NO_TEXT.search(value) is not None:
-        raise ValueError(f"{name} is {_shown(value)}")
-    return value
-
-
-def _number(name: str, value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= _LARGEST_NUMBER:  # a bool is none
-        raise ValueError(f"{name} is {_shown(value)}")
-    return value
-
-
-def _seconds(name: str, value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value <= LONGEST_STALE_AFTER_S:
-        raise ValueError(f"{name} is {_shown(value)}")
-    return float(value)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is {_shown(value)}")
-    return value
-
-
 def _kind(name: str, value: Any) -> Kind:
     if value not in _KINDS:
-        raise ValueError(f"{name} is {_shown(value)}")
+        raise ValueError(f"{name} is {shown(value)}")
     kind: Kind = value
     return kind
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "str": _text,
-    "int": _number,
-    "float": _seconds,
-    "bool": _flag,
+    "str": checked_text,
+    "int": checked_number,
+    "float": checked_seconds,
+    "bool": checked_flag,
     "Kind": _kind,
 }
 
@@ -605,38 +573,23 @@ def _files(tables: Any) -> dict[str, tuple[Segment, ...]]:
     count = sum(len(rows) for rows in tables.values())
     if max(count, len(tables)) > MOST_SEGMENTS:
         raise ValueError(f"it lists {max(count, len(tables)):,} files")
-    return {_named(_TABLE_NAME, table): tuple(_segment(row) for row in rows) for table, rows in tables.items()}
+    return {checked_name(_TABLE_NAME, table): tuple(_segment(row) for row in rows) for table, rows in tables.items()}
 
 
 def _segment(row: Any) -> Segment:
     if not isinstance(row, list):
-        raise TypeError(f"a file is {_shown(row)}")
+        raise TypeError(f"a file is {shown(row)}")
     name, size, checksum = row
     if type(size) is not int or not 0 <= size <= LARGEST_SEGMENT_BYTES:
-        raise ValueError(f"the size of {_shown(name)} is {_shown(size)}")
-    return Segment(_named(_SEGMENT_NAME, name), size, _named(_DIGEST, checksum))
-
-
-def _named(pattern: re.Pattern[str], text: Any) -> str:
-    if not isinstance(text, str) or not pattern.fullmatch(text):
-        raise ValueError(f"name {_shown(text)}")
-    return text
+        raise ValueError(f"the size of {shown(name)} is {shown(size)}")
+    return Segment(checked_name(_SEGMENT_NAME, name), size, checked_name(_DIGEST, checksum))
 
 
 def _version_shown(record: Mapping[str, Any]) -> str:
-    version = record.get("app_version")
-    return version[:60] if isinstance(version, str) and _NO_TEXT.search(version) is None else ""
-
-
-def _shown(value: Any) -> str:
-    """At most a line of it: a number may have thousands of digits, and a list thousands of items."""
-    if isinstance(value, str):
-        return repr(value[:60])
-    return (
-        repr(value)
-        if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**64)
-        else f"a {type(value).__name__}"
-    )
+    try:
+        return checked_text("app_version", record.get("app_version"))[:60]
+    except ValueError:
+        return ""
 
 
 def _refuse_constant(name: str) -> None:

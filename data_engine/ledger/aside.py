@@ -19,10 +19,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import data_engine
 from data_engine.errors import FlowValidationError, LedgerError, RefusedSegmentError
+
+if TYPE_CHECKING:
+    import sqlite3
 
 MOST_MEMORY_BYTES = 1_500_000_000
 """Of a child that reads segments, beyond what it has when it begins: six times the largest fold."""
@@ -30,6 +33,9 @@ MOST_MEMORY_BYTES = 1_500_000_000
 _LOOK_EVERY_S = 0.2
 _LEAST_CPU_S, _CPU_S_A_BYTE = 120.0, 20e-6
 """To take segments in, twenty times what it takes; time on a processor, so that a machine may sleep or be busy meanwhile."""
+
+LEAST_GROWTH_BYTES, _GROWTH_A_BYTE = 1_000_000_000, 50
+"""Of a ledger by all the segments that are taken in at once; what a Data Engine publishes unfolds to some 10 bytes a byte."""
 
 _FOLD_CPU_S = 30.0
 """The owner's heartbeat waits for it."""
@@ -73,8 +79,25 @@ class Fold(NamedTuple):
 Request = Collect | TakeIn | Fold
 
 
-def in_child(request: Request) -> Any:
-    """What `perform` gives, done by a child process.
+class Bounds(NamedTuple):
+    """What a child may have."""
+
+    memory_bytes: int
+    cpu_s: float
+
+
+def bounds_of(request: Request) -> Bounds | None:
+    """Of whoever reads what others have written; None where it is this machine's own."""
+    if isinstance(request, Collect):
+        return None
+    if isinstance(request, Fold):
+        return Bounds(MOST_MEMORY_BYTES, _FOLD_CPU_S)
+    size = sum(file.stat().st_size for _, _, file in request.segments)
+    return Bounds(MOST_MEMORY_BYTES, _LEAST_CPU_S + _CPU_S_A_BYTE * size)
+
+
+def in_child(request: Request, bounds: Bounds | None = None) -> Any:
+    """What `perform` gives, done by a child process within `bounds`, by default those of the request.
 
     Raises:
         LedgerError: what `perform` raised, or the child could not be started or died.
@@ -96,7 +119,7 @@ def in_child(request: Request) -> Any:
         raise _no_answer(request, str(error)) from error
     with child:
         try:
-            given, errors, ended_for = _watched(child, request)
+            given, errors, ended_for = _watched(child, request, bounds or bounds_of(request))
         except BaseException:
             child.kill()
             raise
@@ -114,10 +137,16 @@ def in_child(request: Request) -> Any:
     raise _no_answer(request, said.rpartition("\n")[2] or f"it left with {child.returncode}")
 
 
-def perform(request: Request, *, begin: Callable[[str, str], None] = lambda table, name: None) -> Any:
+def perform(
+    request: Request,
+    *,
+    begin: Callable[[str, str], None] = lambda table, name: None,
+    least_growth_bytes: int = LEAST_GROWTH_BYTES,
+) -> Any:
     """Do it here: a `Batch` or None for `Collect`, the rows left out (`LeftOut`) for `TakeIn`, the bytes for `Fold`.
 
-    `begin` is told the table and name of each segment before it is read.
+    `begin` is told the table and name of each segment before it is read. The ledger may grow by `least_growth_bytes`, and more
+    where segments are large.
 
     Raises:
         LedgerError: the ledger cannot be used.
@@ -148,22 +177,30 @@ def perform(request: Request, *, begin: Callable[[str, str], None] = lambda tabl
                 return unpublished(connection, request.token, request.root, limit=request.limit)
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             segments = [Incoming(*segment) for segment in request.segments]
+            size = sum(segment.path.stat().st_size for segment in segments)
+            most_bytes = _bytes_of(connection) + least_growth_bytes + _GROWTH_A_BYTE * size
+
+            def begin_with(segment: Incoming) -> None:
+                if _bytes_of(connection) > most_bytes:
+                    why = "those before it unfold to more than is taken in at once"
+                    raise RefusedSegmentError(why, table=segment.table, name=segment.name)
+                begin(segment.table, segment.name)
+
             history = [[segment] for segment in segments if segment.table in HISTORY]
             left_out = []
             for together in ([segment for segment in segments if segment.table not in HISTORY], *history):
                 with transaction(connection):
-                    left_out += take_in(
-                        connection,
-                        together,
-                        request.root,
-                        token=request.token,
-                        begin=lambda segment: begin(segment.table, segment.name),
-                    )
+                    left_out += take_in(connection, together, request.root, token=request.token, begin=begin_with)
             return left_out
         finally:
             connection.close()
     except sqlite3.Error as error:
         raise as_ledger_error(error, request.ledger) from error
+
+
+def _bytes_of(connection: sqlite3.Connection) -> int:
+    pages, size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
+    return int(pages * size)
 
 
 def answer() -> None:
@@ -181,19 +218,17 @@ def answer() -> None:
 
 def limit_memory() -> None:
     """Let allocations of this process fail where the system can (Linux); elsewhere, who waits for it looks at what it has."""
-    if sys.platform == "win32":
+    if sys.platform != "linux":
         return
     import resource
 
-    import psutil
-
-    most = psutil.Process().memory_info().vms + MOST_MEMORY_BYTES
+    most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MOST_MEMORY_BYTES
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _watched(child: subprocess.Popen[bytes], request: Request) -> tuple[bytes, bytes, str]:
+def _watched(child: subprocess.Popen[bytes], request: Request, bounds: Bounds | None) -> tuple[bytes, bytes, str]:
     """What the child has answered and said, and for what it was ended; "" when it ended by itself."""
     asked: bytes | None = pickle.dumps(request)
     ended_for = ""
@@ -202,27 +237,24 @@ def _watched(child: subprocess.Popen[bytes], request: Request) -> tuple[bytes, b
             given, errors = child.communicate(asked, timeout=_LOOK_EVERY_S)
         except subprocess.TimeoutExpired:
             asked = None
-            if not isinstance(request, Collect) and not ended_for and (ended_for := _too_much(child.pid, request)):
+            if bounds is not None and not ended_for and (ended_for := _too_much(child.pid, bounds)):
                 child.kill()
         else:
             return given, errors, ended_for
 
 
-def _too_much(pid: int, request: TakeIn | Fold) -> str:
+def _too_much(pid: int, bounds: Bounds) -> str:
     """What the child needs more of than it may have; "" when it is well."""
     import psutil
 
-    most_s = _FOLD_CPU_S
-    if isinstance(request, TakeIn):
-        most_s = _LEAST_CPU_S + _CPU_S_A_BYTE * sum(file.stat().st_size for _, _, file in request.segments)
     try:
         process = psutil.Process(pid)
         used, times = process.memory_info().rss, process.cpu_times()
     except psutil.Error:
         return ""
-    if used > MOST_MEMORY_BYTES:
-        return f"reading it took more than {MOST_MEMORY_BYTES:,} bytes of memory"
-    return f"reading it took more than {most_s:.0f} s" if times.user + times.system > most_s else ""
+    if used > bounds.memory_bytes:
+        return f"reading it took more than {bounds.memory_bytes:,} bytes of memory"
+    return f"reading it took more than {bounds.cpu_s:.0f} s" if times.user + times.system > bounds.cpu_s else ""
 
 
 def _read_last(request: TakeIn | Fold, said: str) -> tuple[str, str]:

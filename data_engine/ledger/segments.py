@@ -5,6 +5,7 @@ How a daemon shares its ledger (`Share` in share.py; nothing here needs to be ca
     share = Share(ledger, workspace_root)
     share.known_generation, share.note_generation(n)            highest number ever seen; kept through a power cut
     share.seen                                                  names of the segments taken in already
+    share.left_out                                              rows that were not taken in, told for people; None
     share.hydrate(n, names, fetch, owner=token)                 an observer takes a whole generation in; owner None: nobody
     share.hydrate(n, names, fetch, owner=token, mine=True)      after a claim, before the first commit
     batch = share.unpublished(token)                            None when nothing is new; else batch.tables: {table: bytes}
@@ -14,7 +15,7 @@ How a daemon shares its ledger (`Share` in share.py; nothing here needs to be ca
     share.expired(names, retention_days=30, now_s=now)          {table: names} whose rows are all too old to keep
 
 `names` is what a generation lists, `{table: [name, ...]}` in its order; `sizes` the same with `(name, size_bytes)`;
-`fetch(table, name)` gives the bytes. A commit in doubt is repeated with the same batch or a new one.
+`fetch(table, name)` gives the bytes. `hydrate` also takes the generation's own `token`, which is the owner's when there is one. A commit in doubt is repeated with the same batch or a new one.
 
 Every row says under which fencing token it was committed and which revision it had in its ledger. `(fencing_token, rev)`
 grows along the chain of generations, so of two rows with one key the greater is the newer, in whatever order they are
@@ -46,8 +47,8 @@ LARGEST_FOLD_BYTES = 32_000_000
 LARGEST_SEGMENT_BYTES = 128_000_000
 """As it lies on the share. A commit writes 1 to 100 kB, at worst some ten MB; one segment at a time is in a daemon's memory."""
 
-LARGEST_UNFOLDED_BYTES = 1_000_000_000
-"""The rows of one segment, in all. A commit's are below 100 MB; a file of some kB can unfold to any size."""
+LARGEST_UNFOLDED_BYTES = 512_000_000
+"""The rows of one segment, in all. A commit's are below 100 MB, at the very worst 400; a file of some kB can unfold to any size."""
 
 MOST_ROWS = 16_000_000
 """Of one segment. A commit has some 100,000; a fold of very short rows the most."""

@@ -289,6 +289,42 @@ print(psutil.Process().memory_info().rss, resource.getrusage(resource.RUSAGE_CHI
     assert child < aside.MOST_MEMORY_BYTES + 300_000_000
 
 
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        (aside.Bounds(1, 1e9), "took more than 1 bytes of memory"),
+        (aside.Bounds(10**12, 0.0), "took more than 0 s"),
+    ],
+)
+def test_who_waits_for_the_child_ends_it(tmp_path: Path, bounds: aside.Bounds, said: str) -> None:
+    """Where the system sets no bounds; the segment it was at is named, and nothing was taken in."""
+    (tmp_path / "0").write_bytes(segment("outputs", GOOD["outputs"]))
+    (tmp_path / "1").write_bytes(long_texts(50_000, 100_000))
+    segments = [("outputs", "fine", tmp_path / "0"), ("logs", "large", tmp_path / "1")]
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        with pytest.raises(RefusedSegmentError, match=said) as caught:
+            aside.in_child(aside.TakeIn(ledger.path, Path("/mnt/ws"), segments, 1), bounds)
+        assert caught.value.name in ("fine", "large")
+        assert ledger.reset_all() == 0
+
+
+def test_many_bombs_fill_no_disk(tmp_path: Path) -> None:
+    """Each of them within its bounds, all together not: nothing of them is left in the ledger."""
+    segments = []
+    for number in range(20):
+        runs = [good("runs", run_id=f"{number}-{n}", error_text="x" * 400_000) for n in range(5)]
+        (tmp_path / str(number)).write_bytes(segment("runs", *runs))
+        segments.append(("runs", str(number), tmp_path / str(number)))
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        request = aside.TakeIn(ledger.path, Path("/mnt/ws"), segments, 1)
+        with pytest.raises(RefusedSegmentError, match="more than is taken in at once") as caught:
+            aside.perform(request, least_growth_bytes=10_000_000)
+        assert 3 < int(caught.value.name) < 20
+        assert ledger.runs() == []
+        aside.perform(request)
+        assert len(ledger.runs(limit=1000)) == 100
+
+
 def test_what_is_published_here_is_taken_in_there(two: list[Machine]) -> None:
     """Texts that are too long are cut, paths that climb within the workspace are straightened, much goes in several commits."""
     a, b = two
