@@ -9,6 +9,7 @@
         │   ├── SettingsError          a settings file holds a wrong value
         │   └── InvalidWorkspaceIdError
         ├── LedgerError                the run history on this machine cannot be read or written
+        ├── RefusedSegmentError        a file of the shared history is not what a Data Engine writes
         ├── GroupBusyError             the flow's group is running and cannot be waited for
         └── OwnedElsewhereError        another workstation owns the workspace
     RuntimeError
@@ -197,6 +198,30 @@ class InvalidWorkspaceIdError(WorkspaceError):
 
 class LedgerError(FlowValidationError):
     """The run history on this machine cannot be read or written: disk full, read-only, damaged or too new."""
+
+
+class RefusedSegmentError(FlowValidationError):
+    """A file of the shared history is not what a Data Engine writes, whatever its checksum says: nothing of it was taken in.
+
+    `table` and `name` say which; `name` is "" where only its bytes were at hand.
+
+    Example:
+        >>> print(RefusedSegmentError("column rev is missing", table="runs", name="0000000012-9f3c.parquet"))
+        a file of the shared history was refused: column rev is missing
+          where: state/runs/0000000012-9f3c.parquet
+          mend:  `data-engine lease repair` goes on without that file; look who else may write to the shared folder
+    """
+
+    def __init__(self, why: str, *, table: str, name: str = "") -> None:
+        super().__init__(
+            f"a file of the shared history was refused: {why}",
+            where=f"state/{table}/{name}" if name else f"table {table}",
+            mend="`data-engine lease repair` goes on without that file; look who else may write to the shared folder",
+        )
+        self.why, self.table, self.name = why, table, name
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"why": self.why, "table": self.table, "name": self.name}
 
 
 class GroupBusyError(FlowValidationError):

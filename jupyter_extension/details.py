@@ -144,7 +144,7 @@ def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
         "run": run_view(run),
         "flow": run.flow,
         "error": run.error,
-        "steps": [_step(step) for step in ws.steps(run.run_id)],
+        "steps": [_step(step, ws.root) for step in ws.steps(run.run_id)],
         "lines": [
             {"at_utc": line.created_at_utc, "level": line.level, "step": line.step, "message": line.message}
             for line in lines[-MOST_LINES:]
@@ -216,12 +216,26 @@ def _steps(ws: Workspace, labels: list[str], newest: Run | None, runs: list[Run]
         for step in ws.steps(run.run_id):
             if step.output_path:
                 outputs.setdefault(step.label, step.output_path)
-    return tuple(_step(ran.get(index), label, outputs.get(label)) for index, label in enumerate(labels))
+    return tuple(_step(ran.get(index), ws.root, label, outputs.get(label)) for index, label in enumerate(labels))
 
 
-def _step(step: StepRun | None, label: str = "", output: str | None = None) -> StepView:
+def is_on_another_host(output: str, root: Path) -> bool:
+    r"""Whether a look at an output that another machine may have named would speak to a host, or to a device, of its choice.
+
+    Such a look is for a person to ask for.
+
+    Example:
+        >>> here = Path("/srv/ws")
+        >>> [is_on_another_host(path, here) for path in ("/data/x.csv", "//host/share/x.csv", "\\\\.\\pipe\\x")]
+        [False, True, True]
+    """
+    return output[:2].replace("\\", "/") == "//" and not Path(output).is_relative_to(root)
+
+
+def _step(step: StepRun | None, root: Path, label: str = "", output: str | None = None) -> StepView:
     output = (None if step is None else step.output_path) or output
-    why = None if output and os.path.exists(output) else "no output is available for this step yet"
+    is_there = output is not None and (is_on_another_host(output, root) or os.path.exists(output))
+    why = None if is_there else "no output is available for this step yet"
     if step is None:
         return StepView(label, Mark("not run"), None, None, None, output, why)
     mark = run_mark(step.status)

@@ -45,9 +45,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     import polars as pl
 
-    path = Path(str(request["path"]))
-    if not path.exists():
-        raise FlowValidationError(f"{path} is not there", where=str(path), mend="run the flow again")
+    path = _regular(str(request["path"]))
     facts = {"path": str(path), "name": path.name, "size_bytes": path.stat().st_size}
     suffix = path.suffix.lower()
     if suffix not in (*_TABLES, *_EXCEL) and not path.is_dir():
@@ -72,6 +70,19 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
             where=str(path),
             mend="open it in a cell to see the whole error",
         ) from error
+
+
+def _regular(text: str) -> Path:
+    """The file or folder; the name may come from another machine, and a device or a pipe is not even opened to see."""
+    path = Path(text)
+    is_device = text[:4].replace("\\", "/") == "//./"  # on Windows a pipe answers when it is looked for
+    if not is_device and not path.exists():
+        raise FlowValidationError(f"{path} is not there", where=str(path), mend="run the flow again")
+    if is_device or not (path.is_file() or path.is_dir()):
+        raise FlowValidationError(
+            f"{path} is neither a file nor a folder", where=str(path), mend="look at it by other means"
+        )
+    return path
 
 
 def _scan(path: Path, sheet: Any) -> tuple[pl.LazyFrame, list[str]]:

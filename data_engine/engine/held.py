@@ -12,6 +12,7 @@ from data_engine.engine.candidates import signature_of
 from data_engine.engine.plan import Candidate, Rules, Watch, judge, why_no_candidate
 from data_engine.engine.reasons import Held
 from data_engine.flow.trigger import Poll
+from data_engine.ledger.checks import is_inside
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import SourceKey, SourceState
 
@@ -50,7 +51,7 @@ class HeldAtRest:
 def _is_held(watch: Watch, state: SourceState, *, is_looked_at: bool) -> bool:
     trigger, path = watch.trigger, state.key.path
     assert trigger.source is not None
-    if state.key != watch.key(path) or (path and why_no_candidate(watch, path) is not None):
+    if state.key != watch.key(path) or not is_inside(path) or (path and why_no_candidate(watch, path) is not None):
         return False
     signature = signature_of(trigger.source / path) if is_looked_at else state.last
     if signature is None:

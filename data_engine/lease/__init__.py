@@ -6,6 +6,7 @@ generation, so whoever knows less than the newest one cannot append. The number 
 Heartbeats, marker folders and clocks only decide when one may try and what people see.
 
     protocol.py      pure: Limits, Identity, Entry, Request, View; the rule of silence; records with checksums
+    fields.py        pure: the fields of a record, each checked
     status.py        pure: LeaseStatus, what people are told
     folder.py        OsFolder (the drive; follows no link), probe, sync_client, host_id
     generations.py   the list: newest entry, the one arbiter, whole snapshots, collection

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.protocol import (
+    LARGEST_ENTRY_BYTES,
     TABLES,
     Damaged,
     Entry,
@@ -37,9 +38,6 @@ from data_engine.nofollow import NotFollowedError
 GENERATIONS = "state/generations"
 NOT_OURS = "not_ours"
 """Where what lay inside of an old generation and is not Data Engine's is put, untouched, when the generation is removed."""
-
-LARGEST_RECORD_BYTES = 16_000_000
-"""No entry and no notice is larger."""
 
 KEEP = 4
 """The newest generations are never collected, so that a slow reader finds what it is reading."""
@@ -152,7 +150,7 @@ class Generations:
         """The entry at `number`, or why it cannot be read."""
         path = f"{path_of(number)}/entry.json"
         try:
-            return entry_of(self.folder.read(path, LARGEST_RECORD_BYTES), number)
+            return entry_of(self.folder.read(path, LARGEST_ENTRY_BYTES), number)
         except NotFollowedError as error:
             return Damaged(f"is not Data Engine's: {error.strerror}", file=self._relative(error, path), is_foreign=True)
         except Damaged as error:
@@ -314,8 +312,10 @@ class Generations:
         except (NotFollowedError, NotADirectoryError) as error:
             raise Damaged(f"is not Data Engine's: {error.strerror}", file=f"state/{table}", is_foreign=True) from None
 
-    def broken_segments(self, entry: Entry) -> dict[str, list[str]]:
+    def broken_segments(self, entry: Entry, refused: Collection[str] = ()) -> dict[str, list[str]]:
         """Per table the segments of `entry` that are missing or not what was written; all of them are read.
+
+        `refused` are names of segments that are whole, but none that a Data Engine writes.
 
         Raises:
             OSError: the share is away.
@@ -325,7 +325,10 @@ class Generations:
             for segment in segments:
                 try:
                     self.fetch(table, segment)
+                    is_broken = segment.name in refused
                 except (FileNotFoundError, Damaged):
+                    is_broken = True
+                if is_broken:
                     broken.setdefault(table, []).append(segment.name)
         return broken
 

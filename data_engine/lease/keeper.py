@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from data_engine.clock import boot_clock
-from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError
+from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, RefusedSegmentError
 from data_engine.lease.lease import HeldLease, Observer
 from data_engine.lease.protocol import (
     NEVER,
@@ -314,12 +314,22 @@ class Keeper:
             repairs = {one.nonce: (one.base, one.tables) for one in top.repairs}
             try:
                 for run_id in self._share.hydrate(
-                    top.number, names, self._observer.fetch, owner=owner, mine=mine, repairs=repairs
+                    top.number,
+                    names,
+                    self._observer.fetch,
+                    owner=owner,
+                    mine=mine,
+                    repairs=repairs,
+                    token=top.token,
                 ):
                     log.warning("run %s was abandoned: its workstation lost the workspace", run_id)
             except Damaged as error:
                 self._note_damage(error)
                 raise
+            except RefusedSegmentError as error:
+                damaged = Damaged(error.why, file=f"state/{error.table}/{error.name}")
+                self._note_damage(damaged)
+                raise damaged from error
             except FileNotFoundError:  # collected while it was read: there is a newer one
                 self._view = self._observer.poll()
                 continue
@@ -501,7 +511,7 @@ class Keeper:
         """
         held = self._held
         assert held is not None
-        broken = self._observer.broken_segments(held.head)
+        broken = self._observer.broken_segments(held.head, self._share.refused)
         if broken:
             self._share.publish_again(broken)
             batch = self._share.unpublished(held.token)
@@ -612,7 +622,7 @@ class Keeper:
             lost = self._mend()
             self._tell()
             return f"mended; published again from this machine: {', '.join(lost)}" if lost else _HEALTHY
-        repaired = self._observer.repair(view)
+        repaired = self._observer.repair(view, self._share.refused)
         self._remember()
         if repaired is None:
             self._look()
@@ -669,7 +679,7 @@ class Keeper:
             held is not None and self._is_again,
             self._lease_status(),
             before.lost_to if lost_to == "" else lost_to,
-            next(iter(self._troubles.values()), None),
+            next(iter(self._troubles.values()), None) or self._share.left_out,
             self._clock(),
             self._believed,
         )

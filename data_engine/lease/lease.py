@@ -243,13 +243,13 @@ class Observer:
         """
         self._generations.check_whole(entry, taken)
 
-    def broken_segments(self, entry: Entry) -> dict[str, list[str]]:
-        """Per table the segments of `entry` that are missing or not what was written; all of them are read.
+    def broken_segments(self, entry: Entry, refused: Collection[str] = ()) -> dict[str, list[str]]:
+        """Per table the segments of `entry` that are missing, not what was written, or in `refused`; all of them are read.
 
         Raises:
             OSError: the share is away.
         """
-        return self._generations.broken_segments(entry)
+        return self._generations.broken_segments(entry, refused)
 
     def fetch(self, table: str, name: str) -> bytes:
         """The content of one segment of the newest generation looked at, to fold it.
@@ -312,9 +312,10 @@ class Observer:
         if standing is not None and standing.requester_machine_id == self.me.machine_id:
             self._notices.remove_request()
 
-    def repair(self, view: View) -> Repaired | None:
+    def repair(self, view: View, refused: Collection[str] = ()) -> Repaired | None:
         """Go on from the newest readable generation, without segments that are gone or damaged; says what is lost.
 
+        `refused` are names of segments that are whole, but none that a Data Engine writes; they are left out as well.
         None when nothing is damaged; nothing has changed then. Only on a person's word. Afterwards nobody owns the workspace,
         this machine neither. A list that is shorter than what this machine has seen (a restored backup), or another one, is
         taken for what is left. The damage must have been there, and no owner heard, for the stale threshold: an owner that
@@ -373,6 +374,7 @@ class Observer:
                 begin=begin,
                 accepts_shorter=self._damage is not None and self._damage.is_shorter,
                 is_replaced=self._damage is not None and self._damage.is_replaced,
+                refused=refused,
             )
         except Damaged as error:
             is_newer = isinstance(error, NewerFormat)

@@ -18,8 +18,18 @@ from dataclasses import asdict
 from typing import Any
 
 from data_engine.lease.folder import FileSystem
-from data_engine.lease.generations import LARGEST_RECORD_BYTES, make, names_in, put_aside, remove, unlink
-from data_engine.lease.protocol import Damage, Damaged, Entry, LeaseRecord, Request, encode, lease_of, request_of
+from data_engine.lease.generations import make, names_in, put_aside, remove, unlink
+from data_engine.lease.protocol import (
+    LARGEST_NOTICE_BYTES,
+    Damage,
+    Damaged,
+    Entry,
+    LeaseRecord,
+    Request,
+    encode,
+    lease_of,
+    request_of,
+)
 from data_engine.nofollow import NotFollowedError
 
 KEEP_STALE = 8
@@ -49,7 +59,7 @@ class Notices:
     def lease(self) -> LeaseRecord | None:
         """The heartbeat; None when there is none, or none that can be read."""
         try:
-            record = lease_of(self.folder.read(self._lease_path, LARGEST_RECORD_BYTES))
+            record = lease_of(self.folder.read(self._lease_path, LARGEST_NOTICE_BYTES))
         except FileNotFoundError:
             self.broken = None
             return None
@@ -65,7 +75,7 @@ class Notices:
     def request(self) -> Request | None:
         """The request; None when there is none, or none that can be read."""
         try:
-            return request_of(self.folder.read(self._request_path, LARGEST_RECORD_BYTES))
+            return request_of(self.folder.read(self._request_path, LARGEST_NOTICE_BYTES))
         except (FileNotFoundError, Damaged, NotFollowedError, IsADirectoryError):
             return None
 

@@ -3,6 +3,9 @@
 A record on the share is 16 hex digits of a SHA-256, a line feed, and one JSON object. Fields nobody knows are ignored; an
 entry with a higher `format` than ours is not understood.
 
+Whoever can write to the share can write a record, with its right checksum. So a record is believed only where each field it
+has is of the field's type and within bounds that no Data Engine reaches; else it is damaged.
+
 No time written by another machine is ever compared: silence is measured on the clock of the one who listens.
 """
 
@@ -12,15 +15,27 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Literal
 
 from data_engine.errors import FlowValidationError
+from data_engine.lease.fields import checked_flag, checked_name, checked_number, checked_seconds, checked_text, shown
+from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES
 
 FORMAT = 2
 """2: repairs stand in the list, and a list may go on at a higher number. Who knows only 1 observes and never owns."""
+
+LARGEST_ENTRY_BYTES = 4_000_000
+"""Of an entry's file; one that lists a thousand segments has 100 kB. Parsed, the worst of this size takes 100 MB for a moment."""
+
+LARGEST_NOTICE_BYTES = 64_000
+"""Of a heartbeat's or a request's file, which have 400 bytes."""
+
+MOST_SEGMENTS = 20_000
+"""Of an entry, in all its tables."""
+
 TABLES = ("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets")
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 State = Literal["available", "reserved", "owned", "mine", "stale", "unreachable", "damaged"]
@@ -28,9 +43,10 @@ State = Literal["available", "reserved", "owned", "mine", "stale", "unreachable"
 NEVER = float("-inf")
 _KINDS = ("genesis", "claim", "commit", "renew", "release", "repair")
 _UNOWNED = ("genesis", "release", "repair")
-_SEGMENT_NAME = re.compile(r"(\d{10})-[0-9A-Za-z_-]+\.parquet")
-_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KEPT_REPAIRS = 16
+_SEGMENT_NAME = re.compile(r"([0-9]{10})-[0-9A-Za-z_-]{1,64}\.parquet")
+_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 class LeaseOutcome(Exception):
@@ -393,19 +409,21 @@ def encode(record: Mapping[str, Any]) -> bytes:
     return f"{digest(body)}\n".encode() + body
 
 
-def decode(data: bytes) -> dict[str, Any]:
+def decode(data: bytes, largest: int = LARGEST_ENTRY_BYTES) -> dict[str, Any]:
     """The record stored as `data`.
 
     Raises:
-        Damaged: the checksum does not match, or it is no JSON object.
+        Damaged: the checksum does not match, it is no JSON object, or it is larger than `largest`.
     """
+    if len(data) > largest:
+        raise Damaged(f"{len(data):,} bytes are more than any record has")
     head, _, body = data.partition(b"\n")
     if digest(body).encode() != head:
         raise Damaged("the checksum does not match")
     try:
-        record = json.loads(body)
-    except ValueError as error:
-        raise Damaged(f"no JSON: {error}") from None
+        record = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"no JSON: {str(error)[:200]}") from None
     if not isinstance(record, dict):
         raise Damaged("no JSON object")
     return record
@@ -429,19 +447,19 @@ def entry_of(data: bytes, number: int) -> Entry:
         raise Damaged(f"generation {number}: {error}") from None
     written = record.get("format")
     if isinstance(written, int) and written > FORMAT:
-        raise NewerFormat(f"generation {number} was written by Data Engine {record.get('app_version', '')}".rstrip())
+        raise NewerFormat(f"generation {number} was written by Data Engine {_version_shown(record)}".rstrip())
     try:
         limits = Limits(**_known(Limits, record)) if "heartbeat_s" in record else None
-        files = {_checked(_TABLE_NAME, table): _segments(rows) for table, rows in record["files"].items()}
-        own = {k: v for k, v in _known(Entry, record).items() if k not in _NESTED}
-        repairs = tuple(_repair(one) for one in record.get("repairs", ()))
-        entry = Entry(**own, by=Identity(**_known(Identity, record)), limits=limits, files=files, repairs=repairs)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        known = {name: record[name] for name in record if name not in _NESTED}
+        entry = Entry(**_known(Entry, known), by=Identity(**_known(Identity, record)), limits=limits)
+        entry = replace(entry, files=_files(record["files"]), repairs=_repairs(record.get("repairs", [])))
+    except (TypeError, ValueError, KeyError) as error:
         raise Damaged(f"generation {number} is no entry: {type(error).__name__}: {error}") from None
-    if entry.number != number or entry.kind not in _KINDS or not isinstance(entry.token, int):
-        raise Damaged(f"generation {number} holds entry {entry.number} of kind {entry.kind!r}")
-    if not isinstance(entry.goes_on_at, int) or (entry.goes_on_at and entry.goes_on_at <= number):
-        raise Damaged(f"generation {number} goes on at {entry.goes_on_at!r}")
+    is_claim = entry.kind in ("claim", "repair")
+    if entry.number != number or entry.token > number or (is_claim and entry.token != number):
+        raise Damaged(f"generation {number} holds entry {entry.number} of kind {entry.kind!r}, token {entry.token}")
+    if entry.goes_on_at and entry.goes_on_at <= number:
+        raise Damaged(f"generation {number} goes on at {entry.goes_on_at}")
     return entry
 
 
@@ -452,13 +470,9 @@ def lease_of(data: bytes) -> LeaseRecord:
         Damaged: it is none.
     """
     try:
-        record = LeaseRecord(**_known(LeaseRecord, decode(data)))
-    except TypeError as error:
-        raise Damaged(str(error)) from None
-    numbers_are = isinstance(record.beat, int) and isinstance(record.token, int)
-    if not numbers_are or not isinstance(record.stale_after_s, (int, float)):
-        raise Damaged("no heartbeat")
-    return record
+        return LeaseRecord(**_known(LeaseRecord, decode(data, LARGEST_NOTICE_BYTES)))
+    except (TypeError, ValueError) as error:
+        raise Damaged(f"no heartbeat: {error}") from None
 
 
 def request_of(data: bytes) -> Request:
@@ -468,20 +482,23 @@ def request_of(data: bytes) -> Request:
         Damaged: it is none.
     """
     try:
-        request = Request(**_known(Request, decode(data)))
-    except TypeError as error:
-        raise Damaged(str(error)) from None
-    texts = (request.request_id, request.requester_machine_id, request.requester_host_name)
-    if not (isinstance(request.beat, int) and all(isinstance(text, str) for text in texts)):
-        raise Damaged("no request")
-    return request
+        return Request(**_known(Request, decode(data, LARGEST_NOTICE_BYTES)))
+    except (TypeError, ValueError) as error:
+        raise Damaged(f"no request: {error}") from None
 
 
 def next_entry(prev: Entry, kind: Kind, by: Identity, nonce: str, at_utc: str, **changes: Any) -> Entry:
-    """The generation after `prev`: it inherits all that `changes` does not name; a claim's number is its token."""
+    """The generation after `prev`: it inherits all that `changes` does not name; a claim's number is its token.
+
+    Raises:
+        Damaged: it would list more files than anybody reads.
+    """
     number = prev.next_number
     changes = {"handoff_to": "", "handoff_name": "", "goes_on_at": 0, **changes}
     token = number if kind in ("claim", "repair") else prev.token
+    count = sum(len(segments) for segments in changes.get("files", prev.files).values())
+    if count > MOST_SEGMENTS:
+        raise Damaged(f"generation {number} would list {count:,} files")
     return replace(prev, number=number, kind=kind, token=token, nonce=nonce, by=by, at_utc=at_utc, **changes)
 
 
@@ -600,31 +617,72 @@ def _state(top: Entry, silent_s: float, limits: Limits, me: Identity, is_dead_he
 
 
 def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: record[name] for name in _names(kind) if name in record}
+    """The fields of `kind` that the record has, each checked; those of other kinds than the four are built elsewhere."""
+    return {name: check(name, record[name]) for name, check in _checks(kind).items() if name in record}
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(one.name for one in fields(kind))
+def _checks(kind: type) -> dict[str, Callable[[str, Any], Any]]:
+    return {one.name: _CHECKS[str(one.type)] for one in fields(kind) if str(one.type) in _CHECKS}
 
 
-def _segments(rows: list[list[Any]]) -> tuple[Segment, ...]:
-    return tuple(Segment(_checked(_SEGMENT_NAME, name), int(size), str(digest)) for name, size, digest in rows)
+def _kind(name: str, value: Any) -> Kind:
+    if value not in _KINDS:
+        raise ValueError(f"{name} is {shown(value)}")
+    kind: Kind = value
+    return kind
 
 
-def _repair(record: Mapping[str, Any]) -> Repair:
-    tables = tuple(_checked(_TABLE_NAME, name) for name in record["tables"])
-    return Repair(
-        int(record["number"]),
-        str(record["nonce"]),
-        int(record["base"]),
-        tables,
-        str(record.get("by", "")),
-        str(record.get("at_utc", "")),
-    )
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "str": checked_text,
+    "int": checked_number,
+    "float": checked_seconds,
+    "bool": checked_flag,
+    "Kind": _kind,
+}
 
 
-def _checked(pattern: re.Pattern[str], text: str) -> str:
-    if not pattern.fullmatch(text):
-        raise ValueError(f"name {text!r}")
-    return text
+def _files(tables: Any) -> dict[str, tuple[Segment, ...]]:
+    if not isinstance(tables, dict) or not all(isinstance(rows, list) for rows in tables.values()):
+        raise ValueError("its files are no lists by table")
+    count = sum(len(rows) for rows in tables.values())
+    if max(count, len(tables)) > MOST_SEGMENTS:
+        raise ValueError(f"it lists {max(count, len(tables)):,} files")
+    return {checked_name(_TABLE_NAME, table): tuple(_segment(row) for row in rows) for table, rows in tables.items()}
+
+
+def _segment(row: Any) -> Segment:
+    if not isinstance(row, list):
+        raise TypeError(f"a file is {shown(row)}")
+    name, size, checksum = row
+    if type(size) is not int or not 0 <= size <= LARGEST_SEGMENT_BYTES:
+        raise ValueError(f"the size of {shown(name)} is {shown(size)}")
+    return Segment(checked_name(_SEGMENT_NAME, name), size, checked_name(_DIGEST, checksum))
+
+
+def _repairs(rows: Any) -> tuple[Repair, ...]:
+    if not isinstance(rows, list) or len(rows) > _KEPT_REPAIRS:
+        raise ValueError("its repairs are no short list")
+    return tuple(_repair(row) for row in rows)
+
+
+def _repair(row: Any) -> Repair:
+    if not isinstance(row, dict) or not isinstance(row["tables"], list) or len(row["tables"]) > MOST_SEGMENTS:
+        raise TypeError(f"a repair is {shown(row)}")
+    base = row["base"]
+    if base != -1:
+        checked_number("base", base)
+    tables = tuple(checked_name(_TABLE_NAME, table) for table in row["tables"])
+    known = {name: value for name, value in row.items() if name not in ("tables", "base")}
+    return Repair(**_known(Repair, known), base=base, tables=tables)
+
+
+def _version_shown(record: Mapping[str, Any]) -> str:
+    try:
+        return checked_text("app_version", record.get("app_version"))[:60]
+    except ValueError:
+        return ""
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")

@@ -10,7 +10,7 @@ follow, and whoever still holds the lost rows publishes them again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from data_engine.lease.generations import Generations
@@ -49,12 +49,14 @@ def repair(
     begin: Callable[[], None],
     accepts_shorter: bool,
     is_replaced: bool = False,
+    refused: Collection[str] = (),
 ) -> Repaired | None:
     """Append from the newest readable generation what of it is whole; nobody owns the workspace then.
 
     None when nothing is damaged. `check` sees the generation it will go on from, None where there is none, and may raise to
     leave all as it is; `begin` is called before anything is written. With `accepts_shorter` a list that ends before the
     highest known generation is taken for what is left. With `is_replaced` it is another list than the one known here.
+    `refused` are names of segments that are whole, but none that a Data Engine writes.
 
     Raises:
         ShorterList: it ends there, and that may be a late cache.
@@ -76,7 +78,7 @@ def repair(
     place = first.goes_on_at if is_unfinished else newest + 1
     # The turn must not be where an owner that does not know of it would go on from, with the next number.
     target = max(place, known + 2 if place == known else known + 1)
-    broken = generations.broken_segments(first)
+    broken = generations.broken_segments(first, refused)
     lost = tuple(range(first.next_number, max(newest, known) + 1))
     if not (missing or lost or broken or is_replaced or is_unfinished):
         return None
@@ -97,7 +99,7 @@ def repair(
     if newest < 0:
         generations.begin_again(after)
     elif target > place:
-        turn = replace(after, number=place, nonce=new_id(), goes_on_at=target)
+        turn = replace(after, number=place, token=place, nonce=new_id(), goes_on_at=target)
         generations.publish(turn, before, in_number=newest)
         generations.publish(after, turn, in_number=place)
     else:

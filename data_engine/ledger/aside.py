@@ -2,20 +2,48 @@
 
 In the daemon PyArrow costs 38 MB for as long as it lives, and a first refresh of 100,000 runs would hold its other
 threads up for a second; a child costs 0.1 s each time. Request and reply are pickled over its pipes.
+
+The child is also who unfolds what others have written. It may use so much memory and so much of a processor and no more, and
+when it dies of a file, the file is refused and the daemon lives. The reply stays a pickle: a file that could make the child
+answer with one of its own making already runs as this user, and needs no pickle any more; short of that the child answers
+with what it has read as texts and numbers.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import data_engine
-from data_engine.errors import LedgerError
+from data_engine.errors import FlowValidationError, LedgerError, RefusedSegmentError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+MOST_MEMORY_BYTES = 1_500_000_000
+"""Of a child that reads segments, beyond what it has when it begins: six times the largest fold."""
+
+_LOOK_EVERY_S = 0.2
+_LEAST_CPU_S, _CPU_S_A_BYTE = 120.0, 20e-6
+"""To take segments in, twenty times what it takes; time on a processor, so that a machine may sleep or be busy meanwhile."""
+
+LEAST_GROWTH_BYTES, _GROWTH_A_BYTE = 1_000_000_000, 50
+"""Of a ledger by all the segments that are taken in at once; what a Data Engine publishes unfolds to some 10 bytes a byte."""
+
+_FOLD_CPU_S = 30.0
+"""The owner's heartbeat waits for it."""
+
+_CRASHES = frozenset(
+    -getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL") if hasattr(signal, name)
+)
+_WINDOWS_CRASH = 0xC000_0000
 
 _CACHE_KIB = 64 * 1024
 
@@ -30,65 +58,116 @@ class Collect(NamedTuple):
 
 
 class TakeIn(NamedTuple):
-    """Put the rows of segments, whose bytes wait in files, in place; `(table, name, file)` each."""
+    """Put the rows of segments, whose bytes wait in files, in place; `(table, name, file)` each.
+
+    `token` is that of the generation that lists them.
+    """
 
     ledger: Path
     root: Path
     segments: Sequence[tuple[str, str, Path]]
+    token: int
 
 
 class Fold(NamedTuple):
-    """Make one segment of those whose bytes wait in `files`."""
+    """Make one segment of those of a table, whose bytes wait in files; the rest as for `TakeIn`."""
 
-    table: str
-    files: Sequence[Path]
+    segments: Sequence[tuple[str, str, Path]]
+    token: int
 
 
 Request = Collect | TakeIn | Fold
 
 
-def in_child(request: Request) -> Any:
-    """What `perform` gives, done by a child process.
+class Bounds(NamedTuple):
+    """What a child may have."""
+
+    memory_bytes: int
+    cpu_s: float
+
+
+def bounds_of(request: Request) -> Bounds | None:
+    """Of whoever reads what others have written; None where it is this machine's own."""
+    if isinstance(request, Collect):
+        return None
+    if isinstance(request, Fold):
+        return Bounds(MOST_MEMORY_BYTES, _FOLD_CPU_S)
+    size = sum(file.stat().st_size for _, _, file in request.segments)
+    return Bounds(MOST_MEMORY_BYTES, _LEAST_CPU_S + _CPU_S_A_BYTE * size)
+
+
+def in_child(request: Request, bounds: Bounds | None = None) -> Any:
+    """What `perform` gives, done by a child process within `bounds`, by default those of the request.
 
     Raises:
         LedgerError: what `perform` raised, or the child could not be started or died.
+        RefusedSegmentError: what `perform` raised, or the child died of a segment, or needed too much for it.
     """
     home = os.path.dirname(os.path.dirname(data_engine.__file__))
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     try:
-        child = subprocess.run(
+        child = subprocess.Popen(
             [sys.executable, "-P", "-c", "from data_engine.ledger.aside import answer; answer()"],
-            input=pickle.dumps(request),
-            capture_output=True,
-            check=False,
-            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Arrow's own pools take far more address space than memory, and that is what can be limited.
+            env=os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except OSError as error:
         raise _no_answer(request, str(error)) from error
-    if child.returncode != 0:
-        said = child.stderr.decode(errors="replace").strip()
-        raise _no_answer(request, said.rpartition("\n")[2] or f"it left with {child.returncode}")
-    reply = pickle.loads(child.stdout)
-    if isinstance(reply, LedgerError):
-        raise reply
-    return reply
+    with child:
+        try:
+            given, errors, ended_for = _watched(child, request, bounds or bounds_of(request))
+        except BaseException:
+            child.kill()
+            raise
+    said = errors.decode(errors="replace").strip()
+    if child.returncode == 0:
+        reply = pickle.loads(given)
+        if isinstance(reply, FlowValidationError):
+            raise reply
+        return reply
+    is_crash = child.returncode in _CRASHES or child.returncode >= _WINDOWS_CRASH
+    if not isinstance(request, Collect) and (ended_for or is_crash):
+        table, name = _read_last(request, said)
+        why = ended_for or f"reading it ended a process ({child.returncode})"
+        raise RefusedSegmentError(why, table=table, name=name)
+    raise _no_answer(request, said.rpartition("\n")[2] or f"it left with {child.returncode}")
 
 
-def perform(request: Request) -> Any:
-    """Do it here: a `Batch` or None for `Collect`, None for `TakeIn`, the bytes for `Fold`.
+def perform(
+    request: Request,
+    *,
+    begin: Callable[[str, str], None] = lambda table, name: None,
+    least_growth_bytes: int = LEAST_GROWTH_BYTES,
+) -> Any:
+    """Do it here: a `Batch` or None for `Collect`, the rows left out (`LeftOut`) for `TakeIn`, the bytes for `Fold`.
+
+    `begin` is told the table and name of each segment before it is read. The ledger may grow by `least_growth_bytes`, and more
+    where segments are large.
 
     Raises:
-        LedgerError: the ledger cannot be used, or a segment is damaged.
+        LedgerError: the ledger cannot be used.
+        RefusedSegmentError: a segment is none that a Data Engine writes.
     """
     import sqlite3
 
+    from data_engine.ledger.checks import refused_rows
     from data_engine.ledger.connection import as_ledger_error, connect, transaction
     from data_engine.ledger.exchange import HISTORY, Incoming, take_in, unpublished
     from data_engine.ledger.segments import fold
 
     if isinstance(request, Fold):
-        return fold(request.table, [file.read_bytes() for file in request.files])
+        (table,) = {table for table, _, _ in request.segments}
+
+        def contents() -> Iterator[tuple[str, bytes]]:
+            for _, name, file in request.segments:
+                begin(table, name)
+                yield name, file.read_bytes()
+
+        return fold(table, contents(), lambda columns: refused_rows(table, columns, token=request.token))
     try:
         connection = connect(request.ledger, busy_timeout_s=30.0)
         try:
@@ -98,27 +177,90 @@ def perform(request: Request) -> Any:
                 return unpublished(connection, request.token, request.root, limit=request.limit)
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             segments = [Incoming(*segment) for segment in request.segments]
-            with transaction(connection):
-                take_in(connection, [segment for segment in segments if segment.table not in HISTORY], request.root)
-            for segment in segments:
-                if segment.table in HISTORY:
-                    with transaction(connection):
-                        take_in(connection, [segment], request.root)
-            return None
+            size = sum(segment.path.stat().st_size for segment in segments)
+            most_bytes = _bytes_of(connection) + least_growth_bytes + _GROWTH_A_BYTE * size
+
+            def begin_with(segment: Incoming) -> None:
+                if _bytes_of(connection) > most_bytes:
+                    why = "those before it unfold to more than is taken in at once"
+                    raise RefusedSegmentError(why, table=segment.table, name=segment.name)
+                begin(segment.table, segment.name)
+
+            history = [[segment] for segment in segments if segment.table in HISTORY]
+            left_out = []
+            for together in ([segment for segment in segments if segment.table not in HISTORY], *history):
+                with transaction(connection):
+                    left_out += take_in(connection, together, request.root, token=request.token, begin=begin_with)
+            return left_out
         finally:
             connection.close()
     except sqlite3.Error as error:
         raise as_ledger_error(error, request.ledger) from error
 
 
+def _bytes_of(connection: sqlite3.Connection) -> int:
+    pages, size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
+    return int(pages * size)
+
+
 def answer() -> None:
     """What the child does: one request from its standard input, one reply to its standard output."""
     request = pickle.load(sys.stdin.buffer)
+    if not isinstance(request, Collect):
+        limit_memory()
     try:
-        reply = perform(request)
-    except LedgerError as error:
+        # The last line tells of which segment it died.
+        reply = perform(request, begin=lambda table, name: print(f"{table}/{name}", file=sys.stderr, flush=True))
+    except (LedgerError, RefusedSegmentError) as error:
         reply = error
     pickle.dump(reply, sys.stdout.buffer)
+
+
+def limit_memory() -> None:
+    """Let allocations of this process fail where the system can (Linux); elsewhere, who waits for it looks at what it has."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MOST_MEMORY_BYTES
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _watched(child: subprocess.Popen[bytes], request: Request, bounds: Bounds | None) -> tuple[bytes, bytes, str]:
+    """What the child has answered and said, and for what it was ended; "" when it ended by itself."""
+    asked: bytes | None = pickle.dumps(request)
+    ended_for = ""
+    while True:
+        try:
+            given, errors = child.communicate(asked, timeout=_LOOK_EVERY_S)
+        except subprocess.TimeoutExpired:
+            asked = None
+            if bounds is not None and not ended_for and (ended_for := _too_much(child.pid, bounds)):
+                child.kill()
+        else:
+            return given, errors, ended_for
+
+
+def _too_much(pid: int, bounds: Bounds) -> str:
+    """What the child needs more of than it may have; "" when it is well."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        used, times = process.memory_info().rss, process.cpu_times()
+    except psutil.Error:
+        return ""
+    if used > bounds.memory_bytes:
+        return f"reading it took more than {bounds.memory_bytes:,} bytes of memory"
+    return f"reading it took more than {bounds.cpu_s:.0f} s" if times.user + times.system > bounds.cpu_s else ""
+
+
+def _read_last(request: TakeIn | Fold, said: str) -> tuple[str, str]:
+    """The table and name of the segment that the child had begun to read."""
+    begun = {f"{table}/{name}": (table, name) for table, name, _ in request.segments}
+    return next((begun[line] for line in reversed(said.splitlines()) if line in begun), request.segments[0][:2])
 
 
 def _no_answer(request: Request, why: str) -> LedgerError:

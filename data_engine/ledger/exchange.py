@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_engine.errors import RefusedSegmentError
+from data_engine.ledger.checks import LONGEST_SEEN, LONGEST_TEXT, is_absolute, refused_rows
 from data_engine.ledger.rows import seen_from_text, storable
-from data_engine.ledger.segments import TABLES, decode, encode
+from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES, TABLES, decode, encode
 from data_engine.ledger.writer import end_run
 from data_engine.model import utc_text
 
@@ -34,6 +37,17 @@ _AGES = {
 }
 _NEWEST_REV = 2**62
 _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
+_LONG_TEXTS = {
+    "runs": ("error_text", "cause", "group_name", "started_seen"),
+    "step_runs": ("error_text", "step_label"),
+    "logs": ("message", "step_label", "level"),
+    "file_state": ("last_error_text",),
+}
+_BATCH_CHARS = 16_000_000
+_MOST_CHARS = 100_000_000
+"""Of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""
+_CUT_AT = (LONGEST_TEXT, 10_000, 100)
+
 _BULK_BYTES = 500_000
 _FEW_RUNS = 20_000
 
@@ -71,6 +85,15 @@ class Incoming(NamedTuple):
     path: Path
 
 
+class LeftOut(NamedTuple):
+    """So many rows of a segment were not taken in, because each is none a Data Engine writes; `why` is of one of them."""
+
+    table: str
+    name: str
+    rows: int
+    why: str
+
+
 def begin_token(connection: sqlite3.Connection, token: int, rev: int) -> None:
     """Remember that this ledger publishes under `token`; what runs here is published again, as running under it."""
     if connection.execute("INSERT INTO own_tokens VALUES (?) ON CONFLICT DO NOTHING", (token,)).rowcount:
@@ -102,12 +125,24 @@ def has_unpublished(connection: sqlite3.Connection) -> bool:
 
 
 def unpublished(connection: sqlite3.Connection, token: int, root: Path, *, limit: int) -> Batch | None:
-    """The rows written after the last one that was published, about `limit` per table at most; None when there are none."""
+    """The rows written after the last one that was published, about `limit` per table at most; None when there are none.
+
+    Texts longer than any that is taken in are cut, so that nobody refuses what is published here.
+    """
     since = meta(connection, "published_rev")
     last = meta(connection, "rev")
     for table in TABLES:
         row = connection.execute(
             f"SELECT rev FROM {_local(table)} WHERE rev > ? AND rev > 0 ORDER BY rev LIMIT 1 OFFSET ?", (since, limit)
+        ).fetchone()
+        if row is not None:
+            last = min(last, row[0])
+    for table, names in _LONG_TEXTS.items():
+        chars = " + ".join(f"coalesce(length({name}), 0)" for name in names)
+        row = connection.execute(
+            f"SELECT rev FROM (SELECT rev, sum({chars}) OVER (ORDER BY rev) AS chars FROM {table} WHERE rev > ? AND rev > 0"
+            " AND rev <= ?) WHERE chars > ? ORDER BY rev LIMIT 1",
+            (since, last, _BATCH_CHARS),
         ).fetchone()
         if row is not None:
             last = min(last, row[0])
@@ -119,7 +154,7 @@ def unpublished(connection: sqlite3.Connection, token: int, root: Path, *, limit
         if rows:
             columns = list(zip(*rows, strict=True))
             _change_paths(table, columns, _outgoing(os.fspath(root)))
-            tables[table] = encode(table, columns)
+            tables[table] = _encoded(table, columns)
             newest[table] = _newest(table, columns)
             count += len(rows)
     return Batch(token, last, count, tables, newest) if tables else None
@@ -171,17 +206,33 @@ def publish_again(
             )
 
 
-def take_in(connection: sqlite3.Connection, incoming: Sequence[Incoming], root: Path) -> None:
+def take_in(
+    connection: sqlite3.Connection,
+    incoming: Sequence[Incoming],
+    root: Path,
+    *,
+    token: int,
+    begin: Callable[[Incoming], None] = lambda segment: None,
+) -> list[LeftOut]:
     """Put the rows of these segments in place; what is newer here stays. Resets come first: they say which rows are too old.
 
+    `token` is that of the generation that lists them. `begin` is told each before it is read.
+
     Raises:
-        LedgerError: a segment is damaged.
+        RefusedSegmentError: a segment is none that a Data Engine writes.
     """
+    left_out: list[LeftOut] = []
     for table in ("resets", *(table for table in TABLES if table != "resets")):
         segments = [segment for segment in incoming if segment.table == table]
         with _bulk(connection, table, segments):
             for segment in segments:
-                _take_segment(connection, segment, root)
+                begin(segment)
+                try:
+                    left_out += _take_segment(connection, segment, root, token)
+                except MemoryError as error:
+                    why = "its rows need more memory than is given to them"
+                    raise RefusedSegmentError(why, table=table, name=segment.name) from error
+    return left_out
 
 
 def abandon_lost(connection: sqlite3.Connection, owner: int | None) -> None:
@@ -255,7 +306,7 @@ def meta(connection: sqlite3.Connection, key: str) -> int:
 _OF_PRESUMED = "run_id IN (SELECT run_id FROM runs WHERE status = 'abandoned' AND finished_at_utc IS NULL)"
 
 
-def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path) -> None:
+def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path, token: int) -> list[LeftOut]:
     table = segment.table
     statement = _upsert(table)
     # A line or an output never changes, so its version is not kept.
@@ -266,9 +317,14 @@ def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path)
     }
     newest: str | None = None
     version = (0, 0)
-    for columns in decode(table, segment.path.read_bytes()):
+    left_out: Counter[str] = Counter()
+    for columns in decode(table, segment.path.read_bytes(), segment.name):
+        if refused := refused_rows(table, columns, token=token):
+            left_out.update(refused.values())
+            is_good = [number not in refused for number in range(len(columns[0]))]
+            columns = [list(compress(column, is_good)) for column in columns]
         versions = list(zip(*columns[-2:], strict=True))
-        version = max(version, *versions)
+        version = max((version, *versions))
         newest = max(filter(None, (newest, _newest(table, columns))), default=None)
         flows = columns[list(TABLES[table].columns).index("flow_name")]
         if table == "resets":
@@ -283,6 +339,7 @@ def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path)
     connection.execute(
         "INSERT INTO taken_segments VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (table, segment.name, newest)
     )
+    return [LeftOut(table, segment.name, left_out.total(), next(iter(left_out)))] if left_out else []
 
 
 def _forget(connection: sqlite3.Connection, flows: Iterable[str]) -> None:
@@ -357,12 +414,36 @@ def _change_paths(table: str, columns: list[Any], translate: Callable[[str], str
             columns[at] = [path and translate(path) for path in columns[at]]
 
 
+def _encoded(table: str, columns: list[Any]) -> bytes:
+    """The bytes of a segment that everybody takes in, with texts cut where they are too long."""
+    names = list(TABLES[table].columns)
+    for longest in _CUT_AT:
+        chars = 0
+        for name in _LONG_TEXTS.get(table, ()):
+            at = names.index(name)
+            columns[at] = [_cut(text, longest) if name != "started_seen" else _kept(text) for text in columns[at]]
+            chars += sum(len(text) for text in columns[at] if text is not None)
+        if chars <= _MOST_CHARS and len(data := encode(table, columns)) <= LARGEST_SEGMENT_BYTES:
+            return data
+    return encode(table, columns)
+
+
+def _cut(text: str | None, longest: int) -> str | None:
+    return text if text is None or len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _kept(seen: str | None) -> str | None:
+    """The sources of a run that begins; without them a machine that takes over runs them again."""
+    return seen if seen is None or len(seen) <= LONGEST_SEEN else None
+
+
 def _outgoing(root: str) -> Callable[[str], str]:
     """A path inside the root relative to it, with forward slashes; any other as it is."""
     prefix = str(storable(root.rstrip(os.sep) + os.sep))
 
     def translate(path: str) -> str:
-        return path[len(prefix) :].replace(os.sep, "/") if path.startswith(prefix) else path
+        inside = os.path.normpath(path) if ".." in path else path  # an author may climb within the workspace
+        return inside[len(prefix) :].replace(os.sep, "/") if inside.startswith(prefix) else path
 
     return translate
 
@@ -372,7 +453,6 @@ def _incoming(root: str) -> Callable[[str], str]:
     prefix = str(storable(root.rstrip(os.sep) + os.sep))
 
     def translate(path: str) -> str:
-        is_absolute = not path or path[0] == "/" or path[:2] == "\\\\" or path[1:3] in (":\\", ":/")
-        return path if is_absolute else prefix + path.replace("/", os.sep)
+        return path if is_absolute(path) else prefix + path.replace("/", os.sep)
 
     return translate

@@ -5,6 +5,7 @@ How a daemon shares its ledger (`Share` in share.py; nothing here needs to be ca
     share = Share(ledger, workspace_root)
     share.known_generation, share.note_generation(n)            highest number ever seen; kept through a power cut
     share.seen                                                  names of the segments taken in already
+    share.left_out                                              rows that were not taken in, told for people; None
     share.hydrate(n, names, fetch, owner=token)                 an observer takes a whole generation in; owner None: nobody
     share.hydrate(n, names, fetch, owner=token, mine=True)      after a claim, before the first commit
     batch = share.unpublished(token)                            None when nothing is new; else batch.tables: {table: bytes}
@@ -14,21 +15,25 @@ How a daemon shares its ledger (`Share` in share.py; nothing here needs to be ca
     share.expired(names, retention_days=30, at=believed)        {table: names} whose rows are all too old to keep
 
 `names` is what a generation lists, `{table: [name, ...]}` in its order; `sizes` the same with `(name, size_bytes)`;
-`fetch(table, name)` gives the bytes. A commit in doubt is repeated with the same batch or a new one.
+`fetch(table, name)` gives the bytes. `hydrate` also takes the generation's own `token`, which is the owner's when there is one. A commit in doubt is repeated with the same batch or a new one.
 
 Every row says under which fencing token it was committed and which revision it had in its ledger. `(fencing_token, rev)`
 grows along the chain of generations, so of two rows with one key the greater is the newer, in whatever order they are
 read. A row may be there twice: a reader takes the newest per key. Times are UTC ISO-8601 texts with offset. A path inside
 the workspace is relative to its root, any other is as its machine wrote it. A text that is no Unicode has `\\udcXX` in it.
 A reset forgets the runs, steps, logs and file state of its flow that are older than itself.
+
+Whoever can write to the share can write a segment, with its right checksum. So what a file says of its own size is checked
+before anything of it is unfolded, then what is unfolded is counted, and what is no such table is refused as a whole. What
+the rows may hold is checked one by one, in checks.py. No limit here is met by what a Data Engine writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data_engine.errors import LedgerError
+from data_engine.errors import RefusedSegmentError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,9 +44,29 @@ FOLD_AT = 16
 LARGEST_FOLD_BYTES = 32_000_000
 """A fold takes no more than this in, and a segment of a quarter of it is not folded again: memory has a bound."""
 
+LARGEST_SEGMENT_BYTES = 128_000_000
+"""As it lies on the share. A commit writes 1 to 100 kB, at worst some ten MB; one segment at a time is in a daemon's memory."""
+
+LARGEST_UNFOLDED_BYTES = 512_000_000
+"""The rows of one segment, in all. A commit's are below 100 MB, at the very worst 400; a file of some kB can unfold to any size."""
+
+MOST_ROWS = 16_000_000
+"""Of one segment. A commit has some 100,000; a fold of very short rows the most."""
+
+LARGEST_UNFOLDED_FOLD_BYTES = 256_000_000
+MOST_FOLD_ROWS = 2_000_000
+"""A fold has all its rows in memory at once; segments that would need more stay as they are."""
+
+_MOST_COLUMNS = 1_000
+_MOST_FOOTER_ITEMS = 10_000
+_LONGEST_FOOTER_TEXT = 1_000_000
+"""Of the lists and texts in a file's footer: 16 million rows are 1,000 row groups, and a least or largest value has 4 kB."""
+
 _SMALLEST_TIER_BYTES = 32_000
 _TIER_FACTOR = 8
-_ROWS_AT_A_TIME = 16_384
+_GROUP_ROWS = 16_384
+_ROWS_AT_A_TIME = 4_096
+"""16,384 error texts of 30 kB would be half a GB, twice."""
 
 
 class Table(NamedTuple):
@@ -140,55 +165,58 @@ def encode(table: str, columns: Sequence[Sequence[Any]]) -> bytes:
     return _written(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def decode(table: str, data: bytes) -> Iterator[list[list[Any]]]:
+def decode(table: str, data: bytes, name: str = "") -> Iterator[list[list[Any]]]:
     """The columns of a segment, those of `TABLES[table]` in their order, for some thousand rows at a time.
 
     A column the segment lacks holds None; one that is not known is left out.
 
     Raises:
-        LedgerError: it is no Parquet file, is damaged, or its rows cannot be told apart.
+        RefusedSegmentError: it is no Parquet file, its rows cannot be told apart, or it is larger than any segment is.
     """
-    pa, parquet = _arrow()
-    try:
-        file = parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False)
-        there = _checked(table, file.schema_arrow)
-        for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=sorted(there), use_threads=False):
-            missing = [None] * batch.num_rows
-            yield [batch.column(name).to_pylist() if name in there else missing for name in TABLES[table].columns]
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(table, error) from error
+    for batch in _batches(table, data, name):
+        yield [column.to_pylist() for column in batch.columns]
 
 
-def fold(table: str, segments: Sequence[bytes]) -> bytes:
-    """One segment with the newest row of each key in `segments`, in their order.
+def fold(
+    table: str,
+    segments: Iterable[tuple[str, bytes]],
+    refused: Callable[[Sequence[Sequence[Any]]], Collection[int]] = lambda columns: (),
+) -> bytes:
+    """One segment with the newest row of each key in `segments`, `(name, bytes)` in their order.
+
+    `refused` says which rows of some columns are left out.
 
     Raises:
-        LedgerError: one of them is damaged.
+        RefusedSegmentError: one of them is damaged, or all together are larger than a fold may be.
 
     Example:
         >>> old, new = [["claims"], [True], [7], [12]], [["claims"], [False], [9], [1]]
-        >>> data = fold("flow_switches", [encode("flow_switches", new), encode("flow_switches", old)])
+        >>> data = fold("flow_switches", [("b", encode("flow_switches", new)), ("a", encode("flow_switches", old))])
         >>> list(decode("flow_switches", data))
         [[['claims'], [False], [9], [1]]]
     """
-    pa, parquet = _arrow()
-    schema = _schema(table)
-    try:
-        whole = pa.concat_tables(
-            _conformed(table, parquet.ParquetFile(pa.BufferReader(data)).read(), schema) for data in segments
-        )
-        newest: dict[tuple[Any, ...], tuple[int, int, int]] = {}
-        first = 0
-        for batch in whole.select([*TABLES[table].key, "fencing_token", "rev"]).to_batches(_ROWS_AT_A_TIME):
-            *keys, tokens, revs = (column.to_pylist() for column in batch.columns)
-            for index, (key, token, rev) in enumerate(zip(zip(*keys, strict=True), tokens, revs, strict=True), first):
+    pa, _ = _arrow()
+    at = [list(TABLES[table].columns).index(column) for column in TABLES[table].key]
+    newest: dict[tuple[Any, ...], tuple[int, int, int]] = {}
+    batches: list[Any] = []
+    first = size = 0
+    for name, data in segments:
+        for batch in _batches(table, data, name):
+            first, size = first + batch.num_rows, size + batch.nbytes
+            if first > MOST_FOLD_ROWS or size > LARGEST_UNFOLDED_FOLD_BYTES:
+                raise RefusedSegmentError("with those before it, it is too large to be folded", table=table, name=name)
+            columns = [column.to_pylist() for column in batch.columns]
+            out = refused(columns)
+            keys = zip(*(columns[column] for column in at), strict=True)
+            rows = enumerate(zip(keys, *columns[-2:], strict=True), first - batch.num_rows)
+            for index, (key, token, rev) in rows:
+                if index - first + batch.num_rows in out:
+                    continue
                 if (known := newest.get(key)) is None or known[:2] < (token, rev):
                     newest[key] = token, rev, index
-            first += batch.num_rows
-        kept = whole.take(pa.array(sorted(index for _, _, index in newest.values()), pa.int64()))
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(table, error) from error
-    return _written(kept)
+            batches.append(batch)
+    whole = pa.Table.from_batches(batches, schema=_schema(table))
+    return _written(whole.take(pa.array(sorted(index for _, _, index in newest.values()), pa.int64())))
 
 
 def plan_folds(sizes: Sequence[tuple[str, int]]) -> list[str]:
@@ -246,7 +274,7 @@ def _tier(size: int) -> int:
 def _written(whole: pa.Table) -> bytes:
     pa, parquet = _arrow()
     sink = pa.BufferOutputStream()
-    parquet.write_table(whole, sink, compression="zstd", store_schema=False, row_group_size=_ROWS_AT_A_TIME)
+    parquet.write_table(whole, sink, compression="zstd", store_schema=False, row_group_size=_GROUP_ROWS)
     return bytes(sink.getvalue())
 
 
@@ -256,32 +284,74 @@ def _schema(table: str) -> pa.Schema:
     return pa.schema([(name, types[kind]) for name, kind in TABLES[table].columns.items()])
 
 
-def _checked(table: str, found: pa.Schema) -> set[str]:
-    """The known columns that are there."""
-    wanted = _schema(table)
-    there = {name for name in found.names if name in TABLES[table].columns}
-    wrong = [name for name in there if found.field(name).type != wanted.field(name).type]
-    missing = {*TABLES[table].key, "fencing_token", "rev"} - there
-    if wrong or missing:
-        raise _damaged(table, f"column {(wrong or sorted(missing))[0]} is {'of another type' if wrong else 'missing'}")
-    return there
+def _batches(table: str, data: bytes, name: str) -> Iterator[pa.RecordBatch]:
+    """The rows as `TABLES` has them, some thousand at a time, each text valid; no more than the file says, nor than is allowed."""
+    pa, parquet = _arrow()
+    schema = _schema(table)
+    rows = size = 0
+    try:
+        file = parquet.ParquetFile(
+            pa.BufferReader(data),
+            pre_buffer=False,
+            thrift_string_size_limit=_LONGEST_FOOTER_TEXT,
+            thrift_container_size_limit=_MOST_FOOTER_ITEMS,
+        )
+        if why := _why_too_large(file.metadata):
+            raise RefusedSegmentError(why, table=table, name=name)
+        there = file.schema_arrow
+        if why := _why_another(table, there, schema):
+            raise RefusedSegmentError(why, table=table, name=name)
+        wanted = [column for column in TABLES[table].columns if column in there.names]
+        for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=wanted, use_threads=False):
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows > file.metadata.num_rows or size > LARGEST_UNFOLDED_BYTES:
+                raise RefusedSegmentError(
+                    "it unfolds to more than it says, or than is taken in", table=table, name=name
+                )
+            batch.validate(full=True)
+            yield pa.RecordBatch.from_arrays(
+                [
+                    batch.column(field.name) if field.name in wanted else pa.nulls(batch.num_rows, field.type)
+                    for field in schema
+                ],
+                schema=schema,
+            )
+        if rows != file.metadata.num_rows:
+            raise RefusedSegmentError("it unfolds to less than it says", table=table, name=name)
+    except RefusedSegmentError:
+        raise
+    except (pa.ArrowException, OSError, MemoryError, ValueError) as error:  # ValueError: names that are no UTF-8
+        raise RefusedSegmentError(_first_line(error), table=table, name=name) from error
 
 
-def _conformed(table: str, whole: pa.Table, schema: pa.Schema) -> pa.Table:
-    pa, _ = _arrow()
-    there = _checked(table, whole.schema)
-    columns = [
-        whole.column(field.name) if field.name in there else pa.nulls(whole.num_rows, field.type) for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+def _why_too_large(said: Any) -> str | None:
+    """Why a file that says this of itself is not unfolded at all."""
+    groups = [said.row_group(number) for number in range(said.num_row_groups)]
+    size = sum(group.total_byte_size for group in groups)
+    if not 0 <= said.num_rows <= MOST_ROWS or any(group.num_rows < 0 for group in groups):
+        return f"it says that it has {said.num_rows:,} rows"
+    if any(group.total_byte_size < 0 for group in groups) or size > LARGEST_UNFOLDED_BYTES:
+        return f"it says that it unfolds to {size:,} bytes"
+    return f"it has {said.num_columns:,} columns" if said.num_columns > _MOST_COLUMNS else None
 
 
-def _damaged(table: str, why: object) -> LedgerError:
-    return LedgerError(
-        f"a segment of the shared history cannot be read: {why}",
-        where=f"table {table}",
-        mend="run data-engine doctor on the owner's workstation",
-    )
+def _why_another(table: str, there: pa.Schema, wanted: pa.Schema) -> str | None:
+    """Why a file with these columns is none of this table."""
+    for column in TABLES[table].columns:
+        count = there.names.count(column)
+        if count > 1:
+            return f"column {column} is there {count} times"
+        if count == 0 and column in (*TABLES[table].key, "fencing_token", "rev"):
+            return f"column {column} is missing"
+        if count == 1 and there.field(column).type != wanted.field(column).type:
+            return f"column {column} is of another type"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    """What a library said, at most a line: it may quote what it read."""
+    line = str(error).strip().partition("\n")[0].encode("ascii", "backslashreplace").decode()
+    return f"{type(error).__name__}: {''.join(c for c in line if c.isprintable())[:200]}"
 
 
 def _arrow() -> tuple[Any, Any]:

@@ -5,18 +5,25 @@ segments.py says at its head how a daemon uses this, and what the files hold.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_engine.errors import RefusedSegmentError
 from data_engine.ledger import aside, belief, exchange
 from data_engine.ledger.belief import Believed
-from data_engine.ledger.exchange import Batch
+from data_engine.ledger.exchange import Batch, LeftOut
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.segments import plan_folds
+from data_engine.ledger.segments import LARGEST_FOLD_BYTES, TABLES, plan_folds
 from data_engine.model import utc_text
+
+log = logging.getLogger(__name__)
+
+LARGEST_SPOOL_BYTES = 4_000_000_000
+"""Of all segments that wait at once to be taken in; a first refresh of years has some hundred MB."""
 
 Fetch = Callable[[str, str], bytes]
 """The bytes of a segment, by table and name."""
@@ -29,8 +36,10 @@ class Share:
 
     Work that needs PyArrow is done by a short-lived child; with `perform=aside.perform` it is done here.
 
-    Every method raises `LedgerError` when the ledger cannot be used or a segment is damaged. What `fetch` raises comes through, and
-    what was begun is then as if it had not been.
+    Every method raises `LedgerError` when the ledger cannot be used. What `fetch` raises comes through, and what was begun is
+    then as if it had not been.
+
+    `left_out` tells people of rows that were not taken in, since this began; None when there were none.
 
     Example:
         >>> import tempfile
@@ -54,6 +63,10 @@ class Share:
         self._root = root
         self._perform = perform
         self._owner: int | None = -1
+        self._refused: dict[tuple[str, str], RefusedSegmentError] = {}
+        self._unfoldable: set[tuple[str, str]] = set()
+        self._rows_left_out = 0
+        self.left_out: str | None = None
 
     @property
     def known_generation(self) -> int:
@@ -121,6 +134,7 @@ class Share:
         owner: int | None,
         mine: bool = False,
         repairs: Mapping[str, tuple[int, Collection[str]]] | None = None,
+        token: int | None = None,
         now_s: float | None = None,
     ) -> list[str]:
         """Take in what `generation` lists and was not taken in before; the ids of runs that were closed as abandoned.
@@ -140,11 +154,24 @@ class Share:
         if news:  # before what was published since is taken in: it is newer than what is lost
             self._account(news, has_history=hydrated >= 0)
         taken = self._taken()
-        unseen = [(table, name) for table, listed in names.items() for name in listed if (table, name) not in taken]
+        listed_here = {table: listed for table, listed in names.items() if table in TABLES}
+        unseen = [
+            (table, name) for table, listed in listed_here.items() for name in listed if (table, name) not in taken
+        ]
+        for key in unseen:
+            if key in self._refused:
+                raise self._refused[key]
         if unseen:
+            if token is None:
+                token = generation if owner is None else owner
             with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
-                segments = list(_spooled(unseen, fetch, Path(folder)))
-                self._perform(aside.TakeIn(self._ledger.path, self._root, segments))
+                try:
+                    segments = list(_spooled(unseen, fetch, Path(folder)))
+                    self._tell(self._perform(aside.TakeIn(self._ledger.path, self._root, segments, token)))
+                except RefusedSegmentError as refused:
+                    log.warning("%s: %s", refused.where, refused.what)
+                    self._refused[refused.table, refused.name] = refused
+                    raise
         elif generation == hydrated and owner == self._owner and not mine and not news:
             return []
         gone = taken - {(table, name) for table, listed in names.items() for name in listed}
@@ -172,13 +199,24 @@ class Share:
             exchange.publish_again(connection, tables, rev)
 
     def folds(self, sizes: Mapping[str, Sequence[tuple[str, int]]], fetch: Fetch) -> dict[str, tuple[list[str], bytes]]:
-        """Per table the names of neighbours that should become one segment, and its bytes; mostly empty."""
+        """Per table the names of neighbours that should become one segment, and its bytes; mostly empty.
+
+        For the owner. What cannot be folded stays as it is, so that nothing that lies there keeps it from publishing.
+        """
+        with self._ledger.reading() as connection:
+            own = connection.execute("SELECT max(token) FROM own_tokens").fetchone()[0]
         made: dict[str, tuple[list[str], bytes]] = {}
         for table, listed in sizes.items():
-            if names := plan_folds(listed):
+            if table not in TABLES or own is None:
+                continue
+            if names := plan_folds([(name, self._fold_size(table, name, size)) for name, size in listed]):
                 with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
-                    files = [path for _, _, path in _spooled([(table, name) for name in names], fetch, Path(folder))]
-                    made[table] = names, self._perform(aside.Fold(table, files))
+                    segments = list(_spooled([(table, name) for name in names], fetch, Path(folder)))
+                    try:
+                        made[table] = names, self._perform(aside.Fold(segments, own))
+                    except RefusedSegmentError as refused:
+                        log.warning("%s stays as it is: %s", refused.where, refused.what)
+                        self._unfoldable.add((table, refused.name))
         return made
 
     def expired(
@@ -211,6 +249,26 @@ class Share:
             known = {nonce for (nonce,) in connection.execute("SELECT nonce FROM accounted_repairs")}
         return {nonce: what for nonce, what in repairs.items() if nonce not in known}
 
+    @property
+    def refused(self) -> frozenset[str]:
+        """The names of segments that were read and are none that a Data Engine writes."""
+        return frozenset(name for _, name in self._refused)
+
+    def _fold_size(self, table: str, name: str, size: int) -> int:
+        return LARGEST_FOLD_BYTES if (table, name) in self._unfoldable else size
+
+    def _tell(self, left_out: Sequence[LeftOut]) -> None:
+        for one in left_out:
+            log.warning("%d rows of %s/%s were left out: %s", one.rows, one.table, one.name, one.why)
+            self._rows_left_out += one.rows
+        if left_out:
+            rows = f"{self._rows_left_out:,} row{'' if self._rows_left_out == 1 else 's'}"
+            last = left_out[-1]
+            self.left_out = (
+                f"{rows} of the shared history {'was' if self._rows_left_out == 1 else 'were'} left out, which no Data Engine"
+                f" writes: {last.table}/{last.name}: {last.why}"
+            )
+
     def _taken(self) -> set[tuple[str, str]]:
         with self._ledger.reading() as connection:
             return set(connection.execute("SELECT shared_table, name FROM taken_segments").fetchall())
@@ -222,7 +280,12 @@ class Share:
 
 def _spooled(names: Sequence[tuple[str, str]], fetch: Fetch, folder: Path) -> Iterator[tuple[str, str, Path]]:
     """Each segment in a file of its own, so that never more than one is in memory."""
+    size = 0
     for number, (table, name) in enumerate(names):
         path = folder / str(number)
-        path.write_bytes(fetch(table, name))
+        data = fetch(table, name)
+        size += len(data)
+        if size > LARGEST_SPOOL_BYTES:
+            raise RefusedSegmentError("with those before it, it is too large to be taken in", table=table, name=name)
+        path.write_bytes(data)
         yield table, name, path

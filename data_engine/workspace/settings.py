@@ -307,6 +307,9 @@ _READERS: Mapping[str, _Reader] = {
 }
 _SECTIONS = frozenset(key.partition(".")[0] for key in _READERS if "." in key)
 _LEAST_HEARTBEAT_S = 0.1
+_LONGEST_STALE_AFTER_S = 86_400.0
+"""A machine whose newest generation says more is not believed: the same as in the lease's protocol."""
+
 _FIELD_UNITS = {"quiet": "_s", "delay": "_s", "run_timeout": "_s", "heartbeat": "_s", "stale_after": "_s"} | {
     "idle_exit": "_s",
     "cache": "_bytes",
@@ -346,6 +349,12 @@ def _check_together(settings: WorkspaceSettings, where: str) -> None:
             f"stale_after ({lease.stale_after_s:g} s) is less than 3 heartbeats of {lease.heartbeat_s:g} s",
             where=f"{where}: lease.stale_after",
             mend=f'write stale_after = "{3 * lease.heartbeat_s:g}s" or more, or a shorter heartbeat',
+        )
+    if lease.stale_after_s > _LONGEST_STALE_AFTER_S:
+        raise SettingsError(
+            f"stale_after ({lease.stale_after_s:g} s) is more than a day",
+            where=f"{where}: lease.stale_after",
+            mend='write stale_after = "24h" or less; 90s suits most drives',
         )
     if executor.kind == "dask" and executor.scheduler is None:
         raise SettingsError(

@@ -25,10 +25,12 @@ from data_engine.lease.protocol import (
     Segment,
     Sighting,
     decode,
+    digest,
     encode,
     entry_of,
     folded,
     is_of_this_machine,
+    lease_of,
     looked,
     next_entry,
     request_of,
@@ -36,7 +38,7 @@ from data_engine.lease.protocol import (
 
 A = Identity("A", "A1", "ANNA-PC", 7, "1.0", "lock-A", "host-A")
 LIMITS = Limits(30, 90)
-SEGMENTS = tuple(Segment(f"{n:010d}-{letter}.parquet", n, "00") for n, letter in enumerate("abcde"))
+SEGMENTS = tuple(Segment(f"{n:010d}-{letter}.parquet", n, "00" * 8) for n, letter in enumerate("abcde"))
 CLAIM = Entry(4, "claim", 4, "n4", A, True, LIMITS, files={"runs": SEGMENTS})
 
 
@@ -72,7 +74,7 @@ def test_an_entry_comes_back_as_it_was_written() -> None:
 def test_fields_nobody_knows_are_ignored() -> None:
     """An older Data Engine reads what a newer one of the same format wrote."""
     record = CLAIM.record() | {"colour": "blue"}
-    record["files"]["later_table"] = [["0000000004-x.parquet", 1, "00"]]
+    record["files"]["later_table"] = [["0000000004-x.parquet", 1, "00" * 8]]
 
     entry = entry_of(encode(record), 4)
 
@@ -94,13 +96,40 @@ def test_a_higher_format_is_told_with_its_version() -> None:
         {"number": 5},
         {"kind": "surprise"},
         {"token": "4"},
+        {"token": 5},
+        {"token": 2**62},
+        {"kind": "commit", "token": -1},
+        {"kind": ["claim"]},
+        {"pid": True},
+        {"pid": 1e300},
+        {"beat": None, "pid": None},
+        {"engine_on": 1},
+        {"nonce": "x" * 1001},
+        {"host_name": "PC\x1b[2J"},
+        {"host_name": "PC\udc80"},
+        {"host_name": {}},
+        {"handoff_to": ["B"]},
+        {"files": {"runs": [["0000000004-x.parquet", 1, "00" * 8]] * 20_001}},
+        {"files": {f"t{n}": [] for n in range(20_001)}},
+        {"files": {"runs": {"0000000004-x.parquet": [1, "00" * 8]}}},
+        {"files": {"runs": ["0000000004-x.parquet"]}},
+        {"files": {"runs": [["0000000004-x.parquet", 2**40, "00" * 8]]}},
+        {"files": {"runs": [["0000000004-x.parquet", -1, "00" * 8]]}},
+        {"files": {"runs": [["0000000004-x.parquet", True, "00" * 8]]}},
+        {"files": {"runs": [["0000000004-x.parquet", 1, "../../etc/passwd"]]}},
+        {"files": {"runs": [["0000000004-" + "x" * 65 + ".parquet", 1, "00" * 8]]}},
+        {"files": {"runs": [["٠000000004-x.parquet", 1, "00" * 8]]}},
+        {"files": {"runs": [[["0000000004-x.parquet"], 1, "00" * 8]]}},
         {"files": []},
         {"files": {"runs": [["0000000004-x.parquet", 1]]}},
-        {"files": {"runs": [["../../0000000004-x.parquet", 1, "00"]]}},
-        {"files": {"../runs": [["0000000004-x.parquet", 1, "00"]]}},
-        {"files": {"runs": [["0000000004-x.parquet", "many", "00"]]}},
+        {"files": {"runs": [["../../0000000004-x.parquet", 1, "00" * 8]]}},
+        {"files": {"../runs": [["0000000004-x.parquet", 1, "00" * 8]]}},
+        {"files": {"runs": [["0000000004-x.parquet", "many", "00" * 8]]}},
         {"heartbeat_s": -1},
         {"stale_after_s": "soon"},
+        {"stale_after_s": 1e9},
+        {"heartbeat_s": 10**400, "stale_after_s": 10**401},
+        {"heartbeat_s": True},
     ],
 )
 def test_what_is_no_entry_is_damaged(changes: dict[str, object]) -> None:
@@ -126,11 +155,74 @@ def test_one_changed_byte_is_noticed(at: int, change: int) -> None:
         entry_of(bytes(data), 4)
 
 
-def test_a_request_that_is_none_is_damaged() -> None:
-    """A request has no right to break the owner's look."""
-    for record in ({}, {"workspace": "w", "request_id": 4, "beat": "x", "requester_machine_id": []}):
-        with pytest.raises(Damaged):
-            request_of(encode(record))
+NOTICE = {"workspace": "w", "beat": 1}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"beat": "x"},
+        {"beat": 2**62},
+        {"beat": -1},
+        {"beat": True},
+        {"beat": 1.5},
+        {"workspace": []},
+        {"workspace": "w\n"},
+    ],
+)
+def test_a_heartbeat_or_request_that_is_none_is_damaged(changes: dict[str, object]) -> None:
+    """Neither has a right to break anybody's look."""
+    with pytest.raises(Damaged):
+        request_of(encode(NOTICE | {"request_id": "r", "requester_machine_id": "B"} | changes))
+    with pytest.raises(Damaged):
+        lease_of(encode(NOTICE | {"token": 4, "machine_id": "A"} | changes))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"request_id": 4}, {"requester_pid": "1"}, {"requester_host_name": "x" * 1001}]
+)
+def test_a_request_needs_all_it_has(changes: dict[str, object]) -> None:
+    """Who asks, and by which id."""
+    record = NOTICE | ({"request_id": "r", "requester_machine_id": "B"} | changes if changes else {})
+    with pytest.raises(Damaged):
+        request_of(encode(record))
+
+
+@pytest.mark.parametrize("changes", [{}, {"token": None}, {"stale_after_s": 1e12}, {"stale_after_s": -1}])
+def test_a_heartbeat_needs_all_it_has(changes: dict[str, object]) -> None:
+    """Whose it is, and what it makes a repair wait for is a day at most."""
+    record = NOTICE | ({"token": 4, "machine_id": "A"} | changes if changes else {})
+    with pytest.raises(Damaged):
+        lease_of(encode(record))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 500_000,
+        b'{"a":' * 200_000,
+        b'{"number":' + b"9" * 100_000 + b"}",
+        b'{"stale_after_s":NaN}',
+        b'{"stale_after_s":-Infinity}',
+        b'{"host_name":"' + b"x" * 5_000_000 + b'"}',
+        b"\xff\xfe",
+    ],
+    ids=["deep list", "deep object", "long number", "no number", "infinite", "large", "no text"],
+)
+def test_a_record_made_to_hurt_is_damaged(body: bytes) -> None:
+    """With its right checksum: nested too deep, too long, or no JSON."""
+    data = digest(body).encode() + b"\n" + body
+
+    for read in (decode, lease_of, request_of, lambda data: entry_of(data, 4)):
+        with pytest.raises(Damaged) as caught:
+            read(data)
+        assert len(str(caught.value)) < 300
+
+
+def test_an_entry_that_nobody_would_read_is_not_written() -> None:
+    """The owner notices before it is published."""
+    with pytest.raises(Damaged, match="would list 20,001 files"):
+        next_entry(CLAIM, "commit", A, "n5", "", files={"runs": SEGMENTS[:1] * 20_001})
 
 
 def test_records_are_json_that_people_can_read() -> None:

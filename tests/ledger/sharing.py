@@ -100,7 +100,10 @@ class Machine:
         else:
             from data_engine.ledger.segments import fold
 
-            folds = {t: (names, fold(t, [self.folder.data[t, name] for name in names])) for t, names in tables.items()}
+            folds = {
+                t: (names, fold(t, [(name, self.folder.data[t, name]) for name in names]))
+                for t, names in tables.items()
+            }
         if not folds:
             return []
         files = dict(self.folder.head.files)

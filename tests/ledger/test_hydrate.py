@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.errors import LedgerError
+from data_engine.errors import RefusedSegmentError
+from data_engine.ledger import aside
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.share import Share
@@ -484,7 +485,7 @@ def test_an_older_generation_changes_nothing(three: list[Machine]) -> None:
 
 
 def test_a_refresh_that_breaks_off_changes_nothing(three: list[Machine]) -> None:
-    """A segment that is gone or damaged: nothing of the generation is there, and the next refresh has it all."""
+    """A segment that is gone: nothing of the generation is there, and the next refresh has it all. A refused one is kept in mind."""
     a, b, _ = three
     a.claim()
     work(a, "r1")
@@ -495,10 +496,15 @@ def test_a_refresh_that_breaks_off_changes_nothing(three: list[Machine]) -> None
     with pytest.raises(KeyError):
         b.refresh()
     a.folder.data["flow_switches", name] = good[:-20]
-    with pytest.raises(LedgerError, match="segment"):
+    with pytest.raises(RefusedSegmentError, match="refused"):
         b.refresh()
     assert (b.ledger.runs(), b.share.seen) == ([], frozenset())
     a.folder.data["flow_switches", name] = good
+    fetched = list(b.folder.fetched)
+    with pytest.raises(RefusedSegmentError, match="refused"):
+        b.refresh()
+    assert b.folder.fetched == fetched
+    b.share = Share(b.ledger, Path("/mnt/b/ws"), perform=aside.perform)
     b.refresh()
     assert everything(b) == everything(a)
 
@@ -631,6 +637,6 @@ def test_the_child_gives_the_same(tmp_path: Path) -> None:
         assert everything(b) == everything(a)
         name = a.folder.head.files["runs"][0]
         a.folder.data["runs", name] = b"no parquet"
-        with Ledger.open(tmp_path / "c.sqlite") as third, pytest.raises(LedgerError, match="segment") as caught:
+        with Ledger.open(tmp_path / "c.sqlite") as third, pytest.raises(RefusedSegmentError, match="refused") as caught:
             Share(third, Path("/")).hydrate(9, a.folder.head.files, a.folder.fetch, owner=None)
         assert caught.value.mend

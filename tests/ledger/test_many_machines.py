@@ -16,7 +16,7 @@ from tests.ledger.sharing import Folder, Machine
 MACHINES = st.integers(0, 2)
 FLOWS = st.sampled_from(["claims", "audit"])
 FILES = st.sampled_from(["a.csv", "b.csv"])
-SLOTS = st.sampled_from(["2026-01-01", "2026-01-02"])
+SLOTS = st.sampled_from([f"2026-01-0{day}T00:00:00+00:00" for day in (1, 2)])
 
 
 class Workspace(RuleBasedStateMachine):

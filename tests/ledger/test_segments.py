@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_engine.errors import LedgerError
+from data_engine.errors import RefusedSegmentError
 from data_engine.ledger.segments import FOLD_AT, LARGEST_FOLD_BYTES, TABLES, decode, encode, fold, plan_folds
 
 GOLDEN = Path(__file__).with_name("golden_segments")
@@ -61,6 +61,10 @@ def rows_of(table: str, data: bytes) -> list[tuple[Any, ...]]:
     return [row for columns in decode(table, data) for row in zip(*columns, strict=True)]
 
 
+def folded(table: str, parts: Sequence[bytes]) -> bytes:
+    return fold(table, [(str(number), part) for number, part in enumerate(parts)])
+
+
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "text": st.none() | st.text(max_size=20),
     "int": st.none() | st.integers(-(2**63), 2**63 - 1),
@@ -102,13 +106,13 @@ def test_a_fold_has_the_newest_row_of_each_key(case: tuple[str, list[tuple[Any, 
     for row in rows:
         key = tuple(row[i] for i in at)
         newest[key] = max(newest.get(key, (0, 0)), row[-2:])
-    whole = fold(table, parts)
+    whole = folded(table, parts)
 
     found = rows_of(table, whole)
     assert {tuple(row[i] for i in at): row[-2:] for row in found} == newest
     assert len(found) == len(newest)
     assert set(map(repr, found)) <= set(map(repr, rows))
-    assert rows_of(table, fold(table, [whole, *parts])) == found
+    assert rows_of(table, folded(table, [whole, *parts])) == found
 
 
 def test_a_fold_keeps_a_shrinking_table_small() -> None:
@@ -118,7 +122,7 @@ def test_a_fold_keeps_a_shrinking_table_small() -> None:
         encode("file_state", columns_of([(*row[:-1], rev) for rev in range(n, n + 50)])) for n in range(0, 800, 50)
     ]
 
-    assert rows_of("file_state", fold("file_state", parts)) == [(*row[:-1], 799)]
+    assert rows_of("file_state", folded("file_state", parts)) == [(*row[:-1], 799)]
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))
@@ -169,7 +173,7 @@ def test_a_column_that_is_missing_is_empty_and_one_too_many_is_left_out() -> Non
     expected = [(*row[:7], None, *row[8:])]
 
     assert rows_of("step_runs", sink.getvalue()) == expected
-    assert rows_of("step_runs", fold("step_runs", [sink.getvalue()])) == expected
+    assert rows_of("step_runs", folded("step_runs", [sink.getvalue()])) == expected
 
 
 def test_a_damaged_segment_is_named_with_its_mend() -> None:
@@ -181,11 +185,11 @@ def test_a_damaged_segment_is_named_with_its_mend() -> None:
     odd = io.BytesIO()
     parquet.write_table(pa.table({"flow_name": ["a"], "enabled": ["x"], "fencing_token": [1], "rev": [1]}), odd)
     for table, data in (("runs", b""), ("runs", good[:-9]), ("outputs", good), ("flow_switches", odd.getvalue())):
-        with pytest.raises(LedgerError, match="segment") as caught:
+        with pytest.raises(RefusedSegmentError, match="refused") as caught:
             rows_of(table, data)
         assert (caught.value.where, bool(caught.value.mend)) == (f"table {table}", True)
-        with pytest.raises(LedgerError, match="segment"):
-            fold(table, [data])
+        with pytest.raises(RefusedSegmentError, match=f"state/{table}/0"):
+            folded(table, [data])
 
 
 def grow(sizes: Sequence[int], *, shrink: int = 0) -> tuple[list[int], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,6 +64,17 @@ def test_tables_of_every_kind_are_shown(tmp_path: Path, suffix: str) -> None:
     assert found["kind"] == "table"
     assert [column["name"] for column in found["columns"]] == ["city", "amount"]
     assert (found["rows"], found["total"]) == ([["Oslo", 3], ["Rome", 5]], 2)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    """A published row may name a device, a pipe nobody ever writes to, or a link to one."""
+    os.mkfifo(tmp_path / "pipe.parquet")
+    (tmp_path / "link.csv").symlink_to("/dev/zero")
+
+    for path in (tmp_path / "pipe.parquet", tmp_path / "link.csv", "/dev/zero", "//./pipe/x", "\\\\.\\pipe\\x"):
+        with pytest.raises(FlowValidationError, match="neither a file nor a folder"):
+            inspect({"path": str(path)})
 
 
 def test_pages_follow_each_other(table: Path) -> None:

@@ -150,6 +150,7 @@ WRONG = [
     ("lease.heartbeat", '"99ms"', 'heartbeat = "0.1s"'),
     ("lease.heartbeat", '"31s"', 'stale_after = "93s"'),
     ("lease.stale_after", '"89s"', 'stale_after = "90s"'),
+    ("lease.stale_after", '"25h"', 'stale_after = "24h" or less'),
     ("lease.takeover", '"never"', '"ask" or "auto"'),
     ("daemon.idle_exit", '"0s"', '"30s"'),
     ("preview.cache", "1024", '"1GiB"'),

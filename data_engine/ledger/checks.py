@@ -1,0 +1,203 @@
+"""What a row of the shared history may hold: which rows are left out when segments are taken in or folded, and why.
+
+A row is left out where no Data Engine writes such a one: a version that no commit of that generation can have, which would
+beat every later row for ever; a word that is no status, a time that is none, which others would stumble over each time they
+look; a name that leads out of its folder. It is left out alone, and told: the rest of its segment is as good as before, and one
+odd row of one machine must not make the workspace unusable for all.
+
+What may be legitimate is let in, and is harmless until somebody uses it: an output lies where its author put it. So nothing
+that is stored is opened unless a person asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from data_engine.ledger.rows import restored
+from data_engine.ledger.segments import TABLES
+from data_engine.model import RUN_STATUSES
+
+LONGEST_TEXT = 1_000_000
+"""Characters of a message, an error or a label; whoever publishes a longer one cuts it."""
+
+LONGEST_SEEN = 32_000_000
+"""Characters of the sources of a run that begins, a hundred thousand files are 10 million; a longer list is not published."""
+
+LARGEST_REV = 2**40
+"""A ledger counts its transactions: five in a second are 2**40 after 6,900 years."""
+
+_LONGEST_NAME = 1_000
+_LONGEST_PATH = 40_000
+"""Windows has paths of 32,767 characters; one that is no Unicode is up to six times as long as it looks."""
+
+_LARGEST_COUNT = 2**31
+_TIME = re.compile(r"(?:19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?\+00:00", re.ASCII)
+"""As `utc_text` writes it. Years beyond make trouble in other zones, and before 1970 on Windows."""
+
+_ID = re.compile(r"[^\x00-\x1f\x7f/\\]{1,200}")
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
+_DRIVE = re.compile(r"[A-Za-z]:/")
+
+
+def refused_rows(table: str, columns: Sequence[Sequence[Any]], *, token: int) -> dict[int, str]:
+    """The numbers of the rows to leave out, each with why; `token` is that of the generation that lists their segment.
+
+    Example:
+        >>> columns = [["claims", "claims"], ["out/a.csv", "../../etc/passwd"], [7, 7], [12, 13]]
+        >>> refused_rows("outputs", columns, token=7)
+        {1: "output_path cannot be '../../etc/passwd'"}
+        >>> refused_rows("outputs", columns, token=6)[0]
+        'fencing_token cannot be 7'
+    """
+    out: dict[int, str] = {}
+    optional = _OPTIONAL.get(table, ())
+    checks = _CHECKS | _OWN_CHECKS.get(table, {}) | {"fencing_token": lambda value: 1 <= value <= token}
+    for name, column in zip(TABLES[table].columns, columns, strict=True):
+        check = checks[name]
+        # Most columns hold few different values.
+        bad = {value for value in set(column) if not (name in optional if value is None else check(value))}
+        if bad:
+            for number, value in enumerate(column):
+                if value in bad:
+                    out.setdefault(number, f"{name} cannot be {_shown(value)}")
+    for one, other in _TOGETHER.get(table, ()):
+        pair = (columns[list(TABLES[table].columns).index(name)] for name in (one, other))
+        for number, (left, right) in enumerate(zip(*pair, strict=True)):
+            if (left is None) != (right is None):
+                out.setdefault(number, f"{one} and {other} come together")
+    return out
+
+
+def is_absolute(path: str) -> bool:
+    """Whether any system calls it so; the empty path counts."""
+    return not path or path[0] == "/" or path[:2] == "\\\\" or path[1:3] in (":\\", ":/")
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path, with slashes of either kind, stays in the folder it is joined to; "" is the folder itself.
+
+    Example:
+        >>> [is_inside(path) for path in ("a/b.csv", "", "a/../b.csv", "/etc/passwd", "..\\\\x", "C:/x", "..a")]
+        [True, True, False, False, False, False, True]
+    """
+    parts = restored(path).replace("\\", "/")
+    return not parts.startswith("/") and _DRIVE.match(parts) is None and ".." not in parts.split("/")
+
+
+def _is_text(value: str) -> bool:
+    return len(value) <= LONGEST_TEXT
+
+
+def _is_name(value: str) -> bool:
+    """The name of a flow: of a file without its ending, or "" of one that has none."""
+    name = restored(value)
+    return len(name) <= _LONGEST_NAME and name not in (".", "..") and _NO_NAME.search(name) is None
+
+
+def _is_id(value: str) -> bool:
+    return _ID.fullmatch(value) is not None
+
+
+def _is_slot_run(value: str) -> bool:
+    """A slot that was served without any run has none."""
+    return value == "" or _is_id(value)
+
+
+def _is_inner(value: str) -> bool:
+    return len(value) <= _LONGEST_PATH and "\0" not in value and is_inside(value)
+
+
+def _is_path(value: str) -> bool:
+    is_there = 0 < len(value) <= _LONGEST_PATH and "\0" not in value
+    return is_there and (is_absolute(value) or is_inside(value))
+
+
+def _is_root(value: str) -> bool:
+    return len(value) <= _LONGEST_PATH and "\0" not in value
+
+
+def _is_time(value: str) -> bool:
+    if _TIME.fullmatch(value) is None:
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:  # the 30th of February
+        return False
+    return True
+
+
+def _is_count(value: int) -> bool:
+    return 0 <= value < _LARGEST_COUNT
+
+
+def _is_size(value: int) -> bool:
+    return value >= 0
+
+
+def _is_status(value: str) -> bool:
+    return value in RUN_STATUSES
+
+
+def _is_seen(value: str) -> bool:
+    """What `rows.seen_as_text` gives."""
+    if len(value) > LONGEST_SEEN:
+        return False
+    try:
+        rows = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(rows, list) and all(isinstance(row, list) and _is_seen_source(row) for row in rows)
+
+
+def _is_seen_source(row: list[Any]) -> bool:
+    if len(row) != 5:
+        return False
+    root, path, size, mtime, digest = row
+    is_key = isinstance(root, str) and isinstance(path, str) and _is_root(root) and _is_inner(path)
+    is_mark = type(size) is int and type(mtime) is int and 0 <= size < 2**63 and -(2**63) <= mtime < 2**63
+    return is_key and is_mark and (digest is None or (isinstance(digest, str) and _is_id(digest)))
+
+
+def _is_any(value: object) -> bool:
+    return True
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("run_id", "last_run_id", "last_success_run_id", "content_hash", "success_content_hash"), _is_id),
+    **dict.fromkeys(("status", "last_status"), _is_status),
+    **dict.fromkeys(("started_at_utc", "finished_at_utc", "created_at_utc", "last_at_utc", "slot_utc"), _is_time),
+    **dict.fromkeys(("last_success_at_utc", "reset_at_utc"), _is_time),
+    **dict.fromkeys(("group_name", "step_label", "level", "message"), _is_text),
+    **dict.fromkeys(("error_text", "last_error_text", "cause"), _is_text),
+    **dict.fromkeys(("step_index", "line_no", "abandoned_in_a_row"), _is_count),
+    **dict.fromkeys(("size_bytes", "success_size_bytes"), _is_size),
+    **dict.fromkeys(("mtime_ns", "success_mtime_ns", "enabled"), _is_any),
+    **dict.fromkeys(("source_path", "output_path"), _is_path),
+    "flow_name": _is_name,
+    "source_root": _is_root,
+    "source_key": _is_inner,
+    "started_seen": _is_seen,
+    "elapsed_s": math.isfinite,
+    "rev": lambda value: 1 <= value <= LARGEST_REV,
+}
+_OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {"schedule_slots": {"run_id": _is_slot_run}}
+_OPTIONAL = {
+    "runs": "source_path source_root source_key finished_at_utc elapsed_s error_text cause started_seen".split(),
+    "step_runs": "finished_at_utc elapsed_s error_text output_path".split(),
+    "logs": "run_id line_no flow_name step_label".split(),
+    "file_state": (
+        "content_hash last_error_text last_run_id last_at_utc success_size_bytes success_mtime_ns success_content_hash"
+        " last_success_run_id last_success_at_utc"
+    ).split(),
+    "schedule_slots": ["run_id"],
+}
+_TOGETHER = {"logs": [("run_id", "line_no")], "file_state": [("success_size_bytes", "success_mtime_ns")]}
+
+
+def _shown(value: object) -> str:
+    return repr(value[:60] if isinstance(value, str) else value)
