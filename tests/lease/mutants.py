@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from data_engine.lease import generations as generations_module
 from data_engine.lease import lease as lease_module
 from data_engine.lease import protocol
+from data_engine.lease import repair as repair_module
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.generations import KEEP, Generations, path_of, remove, unlink
 from data_engine.lease.lease import HeldLease, Observer
@@ -40,7 +42,7 @@ def broken(name: str) -> Iterator[None]:
     """The product with this rule broken."""
     with ExitStack() as stack:
         for target, attribute, replacement in MUTANTS[name][1]:
-            stack.enter_context(patch.object(target, attribute, replacement))
+            stack.enter_context(patch.object(target, attribute, replacement, create=attribute == "max"))
         yield
 
 
@@ -55,7 +57,7 @@ def mutant(what: str, *places: tuple[Any, str]) -> Callable[[Any], Any]:
 
 
 _top, _collect, _snapshot = Generations.top, Generations.collect, Generations.snapshot
-_newest_readable = Generations.newest_readable
+_newest_readable, _publish = Generations.newest_readable, Generations.publish
 _poll, _claim, _repair, _heartbeat = Observer.poll, Observer.claim, Observer.repair, HeldLease.heartbeat
 _next_entry, _folded, _view_of = protocol.next_entry, protocol.folded, protocol.view_of
 
@@ -285,3 +287,51 @@ def forgets_what_it_knew(self: Generations) -> Entry | None:
 @mutant("any other machine's owner is taken for a dead predecessor of this one", (lease_module, "is_of_this_machine"))
 def every_machine_is_this_one(top: Entry, me: protocol.Identity) -> bool:
     return top.by.daemon_id != me.daemon_id
+
+
+@mutant("a history is claimed without looking whether it is whole", (Observer, "check_whole"))
+def claims_what_is_not_whole(self: Observer, entry: Entry, taken: Any) -> None:
+    pass
+
+
+@mutant("a repair is numbered from the list it found", (repair_module, "max"))
+def repairs_from_the_list(*numbers: int) -> int:
+    return min(numbers)
+
+
+@mutant("a repair leaves the place free where the list ended", (Generations, "publish"))
+def repairs_without_a_turn(
+    self: Generations, entry: Entry, after: Entry | None, *, in_number: int | None = None
+) -> None:
+    if entry.goes_on_at:
+        self.turned_from = entry.number - 1, after  # type: ignore[attr-defined]
+    elif entry.kind == "repair" and in_number == getattr(self, "turned_from", (-1, None))[0] + 1:
+        number, before = self.turned_from  # type: ignore[attr-defined]
+        _publish(self, entry, before, in_number=number)
+    else:
+        _publish(self, entry, after, in_number=in_number)
+
+
+@mutant("what lies in the way of a collection is left where it is", (generations_module, "put_aside"))
+def leaves_it_in_the_way(folder: FileSystem, path: str, prefix: str) -> dict[str, str]:
+    return {path: "left"}
+
+
+@mutant("the list ends where the next number is not found", (Generations, "top"))
+def ends_at_a_hole(self: Generations) -> Entry | None:
+    number = self.known
+    try:
+        newest = self.look(number)
+    except FileNotFoundError:
+        return _top(self)
+    while True:
+        following = newest.next_number if isinstance(newest, Entry) else number + 1
+        try:
+            newest = self.look(following)
+        except FileNotFoundError:
+            break
+        number = following
+    if isinstance(newest, protocol.Damaged):
+        raise newest
+    self._saw(newest)
+    return newest

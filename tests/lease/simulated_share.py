@@ -710,7 +710,7 @@ class Ghost:
             raise Violation(f"{machine.name} took what was handed to {prev.handoff_to} after {waited_s:.1f} s")
 
     def _check_silence_before_repair(self, entry: Entry) -> None:
-        if not (self.world.profile.timing_holds and self.world.faults_on):
+        if self.went_back or not (self.world.profile.timing_holds and self.world.faults_on):
             return
         for other in self.world.machines:
             if other.is_alive and other.held is not None and other.held.can_work() and self._has_spoken(other.held):
