@@ -494,8 +494,9 @@ class Ghost:
             self._published(machine, f"{GENERATIONS}/{number}")
         elif name == "rename_dir" and args[1].startswith(GENERATIONS):
             self._published(machine, args[1])
-        elif name == "write" and args[0].startswith(GENERATIONS) and "stage-" not in args[0] and args[1] != b"lost\n":
-            self._published(machine, _split(args[0])[0])
+        elif name == "write" and args[0].startswith(GENERATIONS) and "stage-" not in args[0]:
+            if not b"lost\n".startswith(args[1]):  # that an entry is given up, or the half of it, is no generation
+                self._published(machine, _split(args[0])[0])
         elif name == "unlink" and args[0].startswith("state/"):
             self._unlinked(machine, args[0])
         if len(self.world.share.links) != self.links:
