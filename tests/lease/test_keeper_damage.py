@@ -128,6 +128,42 @@ def test_an_owner_whose_segment_is_gone_mends_it_from_its_own_ledger(
     until(lambda: ben.runs() == {"r1", "r2"})
 
 
+def test_an_owner_makes_the_folder_of_a_table_anew(machine: Callable[..., Machine], share: Path) -> None:
+    """It goes on publishing; what lay in the folder is told as missing, and comes back by a repair at the owner."""
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    published(anna, "r1")
+    shutil.rmtree(share / "state" / "runs")
+    published(anna, "r2")
+    assert anna.keeper.standing.trouble is None
+    ben = machine("ben")
+    until(lambda: ben.keeper.standing.lease.damage is not None)
+    assert (ben.keeper.standing.lease.damage or {})["fix"] == "on ANNA-PC: data-engine lease repair"
+
+    anna.keeper.repair().result(10)
+    until(lambda: ben.runs() == {"r1", "r2"})
+    until(lambda: ben.keeper.standing.lease.damage is None)
+
+
+@pytest.mark.parametrize("place", ["state", "state/generations", "state/generations/{newest}"])
+def test_a_file_in_place_of_a_folder_is_named(machine: Callable[..., Machine], share: Path, place: str) -> None:
+    """With the very path that has to be taken away before a repair, also in a list that is all there beside it."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    published(anna, "r1")
+    until(lambda: ben.runs() == {"r1"})
+    anna.close(release=False)
+    there = share / place.format(newest=max(path.name for path in (share / "state" / "generations").iterdir()))
+    there.rename(share / "elsewhere")
+    there.write_text("a file")
+
+    until(lambda: ben.keeper.standing.lease.state == "damaged")
+    damage = ben.keeper.standing.lease.damage
+    assert damage is not None
+    assert damage["file"] == there.relative_to(share).as_posix()
+    assert damage["fix"] == f"take {damage['file']} in .workspace_state away, then data-engine lease repair"
+
+
 def test_a_repair_of_a_healthy_workspace_changes_nothing(machine: Callable[..., Machine], share: Path) -> None:
     """At its owner, and where nobody owns; while another one works it is refused."""
     anna, ben = machine("anna"), machine("ben")
