@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,6 +144,25 @@ def test_an_owner_makes_the_folder_of_a_table_anew(machine: Callable[..., Machin
     anna.keeper.repair().result(10)
     until(lambda: ben.runs() == {"r1", "r2"})
     until(lambda: ben.keeper.standing.lease.damage is None)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_what_was_left_alone_hides_no_trouble(machine: Callable[..., Machine], share: Path) -> None:
+    """It costs nothing, so that it is told last."""
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    published(anna, "r1")
+    shutil.rmtree(share / "leased" / "w")
+    (share / "leased" / "w").symlink_to(share)
+    until(lambda: "leased/w" in (anna.keeper.standing.trouble or ""))
+    shutil.rmtree(share / "state" / "runs")
+    (share / "state" / "runs").write_text("a file")
+    anna.run("r2")
+
+    until(lambda: (anna.keeper.standing.trouble or "").startswith("the history cannot be published"))
+    assert "leased/w in .workspace_state was left alone" in (anna.keeper.standing.trouble or "")
+    (share / "state" / "runs").unlink()
+    until(lambda: (anna.keeper.standing.trouble or "").startswith("leased/w"))
 
 
 @pytest.mark.parametrize("place", ["state", "state/generations", "state/generations/{newest}"])
