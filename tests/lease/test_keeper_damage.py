@@ -165,6 +165,27 @@ def test_what_was_left_alone_hides_no_trouble(machine: Callable[..., Machine], s
     until(lambda: (anna.keeper.standing.trouble or "").startswith("leased/w"))
 
 
+@pytest.mark.parametrize("folder", ["leases", "control_requests", "leased", "available", "stale"])
+def test_a_folder_of_notices_that_is_gone_is_made_anew(
+    machine: Callable[..., Machine], share: Path, folder: str
+) -> None:
+    """Heartbeats and requests go on."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    until(lambda: ben.keeper.standing.lease.state == "owned")
+    shutil.rmtree(share / folder)
+
+    ben.keeper.request("cli").result(10)
+    until(lambda: anna.keeper.standing.lease.state == "control_requested")
+    until(lambda: len(list((share / "leases").glob("w.json"))) == 1)
+    until(lambda: len(list((share / "leased").glob("w/token-*"))) == 1)
+    assert anna.keeper.standing.trouble is None
+    anna.keeper.release(to_requester=True).result(10)
+    until(ben.keeper.can_work)
+    ben.keeper.release().result(10)
+    until(lambda: (share / "available" / "w").is_dir())
+
+
 @pytest.mark.parametrize("place", ["state", "state/generations", "state/generations/{newest}"])
 def test_a_file_in_place_of_a_folder_is_named(machine: Callable[..., Machine], share: Path, place: str) -> None:
     """With the very path that has to be taken away before a repair, also in a list that is all there beside it."""
