@@ -423,10 +423,15 @@ class Campaign:
 
     def _judge_histories(self) -> None:
         """All know the same runs that went well."""
+        end_s = time.monotonic() + 20
+        while lacking := self._lacking():
+            assert time.monotonic() < end_s, f"histories differ; lacking: {lacking}"
+            time.sleep(0.1)
+
+    def _lacking(self) -> dict[str, list[tuple[str, str]]]:
         by_station = {one.name: self._good_runs(one) for one in self._stations}
         everything = set().union(*by_station.values())
-        lacking = {name: sorted(everything - runs) for name, runs in by_station.items() if runs != everything}
-        assert not lacking, f"histories differ; lacking: {lacking}"
+        return {name: sorted(everything - runs) for name, runs in by_station.items() if runs != everything}
 
     # -- facts ------------------------------------------------------------------------------------------------------------
 
