@@ -128,6 +128,7 @@ class Campaign:
         self._asked_s: dict[Station, float] = {}
         self._lost_to: dict[Station, str | None] = {}
         self._not_before: dict[str, float] = {}
+        self._refused_with = ""
         self._story: list[str] = []
 
     def run(self) -> Report:
@@ -284,7 +285,7 @@ class Campaign:
         return all(self._known(one) >= set(self._files) for one in leases)
 
     def _help(self, leases: dict[Station, dict[str, Any]], wanted: Station | None) -> None:
-        told = " ".join(_told_in(lease) for lease in leases.values())
+        told = " ".join([*(_told_in(lease) for lease in leases.values()), self._refused_with])
         for name in filter(self._saboteur.is_there, sorted(self._saboteur.obstacles)):
             if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w/.-])", told):
                 self._saboteur.take_away(name)
@@ -348,7 +349,8 @@ class Campaign:
         try:
             deed()
         except FlowValidationError as error:
-            self._mended(f"{what}: {error.what} | {error.mend}", f"{what}, refused")
+            self._refused_with = f"{error.what} | {error.mend}"
+            self._mended(f"{what}: {self._refused_with}", f"{what}, refused")
             if "`data-engine lease release`" in (error.mend or ""):
                 self._release(error.what.partition(" ")[0])
         else:
