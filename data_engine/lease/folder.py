@@ -221,10 +221,11 @@ class OsFolder:
                     raise NotOursError(error.errno, what, where) from error
                 error.filename = where
                 raise
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):  # a folder cannot even be wrapped as a file
+                os.close(descriptor)
+                raise NotOursError(errno.EINVAL, _NO_FILE, where)
             with os.fdopen(descriptor, "rb") as file:
-                facts = os.fstat(descriptor)
-                if not stat.S_ISREG(facts.st_mode):
-                    raise NotOursError(errno.EINVAL, _NO_FILE, where)
                 data = file.read(limit + 1) if facts.st_size <= limit else b""
             if facts.st_size > limit or len(data) > limit:
                 raise NotOursError(errno.EFBIG, f"it has more than {limit:,} bytes", where)

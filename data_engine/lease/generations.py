@@ -151,7 +151,7 @@ class Generations:
         path = f"{path_of(number)}/entry.json"
         try:
             return entry_of(self.folder.read(path, LARGEST_ENTRY_BYTES), number)
-        except NotFollowedError as error:
+        except (NotFollowedError, NotADirectoryError) as error:
             return Damaged(f"is not Data Engine's: {error.strerror}", file=self._relative(error, path), is_foreign=True)
         except Damaged as error:
             error.file = error.file or path
@@ -184,7 +184,8 @@ class Generations:
         try:
             names = self.folder.listdir(GENERATIONS)
         except (NotFollowedError, NotADirectoryError) as error:
-            raise Damaged(f"is not Data Engine's: {error.strerror}", file=GENERATIONS, is_foreign=True) from None
+            where = self._relative(error, GENERATIONS)
+            raise Damaged(f"is not Data Engine's: {error.strerror}", file=where, is_foreign=True) from None
         return sorted(int(name) for name in names if len(name) == 10 and name.isascii() and name.isdecimal())
 
     def create(self, first: Entry) -> None:
@@ -369,7 +370,12 @@ class Generations:
     def upload(self, table: str, number: int, nonce: str, content: bytes) -> Segment:
         """A new segment under a fresh name; nobody sees it before a generation lists it."""
         segment = Segment(f"{number:010d}-{nonce}.parquet", len(content), digest(content))
-        self.folder.write(f"state/{table}/{segment.name}", content)
+        path = f"state/{table}/{segment.name}"
+        try:
+            self.folder.write(path, content)
+        except FileNotFoundError:  # the table's folder is gone
+            make(self.folder, f"state/{table}")
+            self.folder.write(path, content)
         return segment
 
     def collect(self, head: Entry) -> None:

@@ -52,6 +52,7 @@ _SOON_S = 0.05
 _LONGEST_SLEEP_S = 30.0
 _NEVER_DUE = float("inf")
 _TRIES = 3
+_LEFT = "left alone"
 _HEALTHY = "nothing of the shared history is damaged: nothing was changed"
 _T = TypeVar("_T")
 
@@ -460,7 +461,7 @@ class Keeper:
         """What lies among our files on the share and is none of them is told as long as it is there."""
         left = self._observer.left_alone
         told = "; ".join(f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())[:3])
-        self._note("left alone", told + (f" (and {len(left) - 3} more)" if len(left) > 3 else "") if left else None)
+        self._note(_LEFT, told + (f" (and {len(left) - 3} more)" if len(left) > 3 else "") if left else None)
 
     def _lose(self, fenced: Fenced) -> None:
         self._held = None
@@ -679,7 +680,8 @@ class Keeper:
             held is not None and self._is_again,
             self._lease_status(),
             before.lost_to if lost_to == "" else lost_to,
-            next(iter(self._troubles.values()), None) or self._share.left_out,
+            "; ".join(self._troubles[about] for about in sorted(self._troubles, key=_LEFT.__eq__))
+            or self._share.left_out,
             self._clock(),
             self._believed,
         )

@@ -355,7 +355,11 @@ class Observer:
                 return
             owner = lease.shown if lease is not None else "its owner" if base is None else base.by.shown
             if self._damage is not None and self._damage.heard_s > self._damage.since_s:
-                raise OwnedElsewhereError(f"{owner} is at work on the workspace", where=where, mend="repair it there")
+                raise OwnedElsewhereError(  # on a list that is whole to it, so that a repair there finds nothing
+                    f"{owner} is at work on the workspace",
+                    where=where,
+                    mend="let it give the workspace up there (`data-engine lease release`), then repair it here",
+                )
             raise WorkspaceError(
                 f"{owner} may still be at work", where=where, mend=f"try again in {wait_s - view.silent_s:.0f} s"
             )

@@ -102,7 +102,7 @@ class Notices:
         def write() -> None:
             names = names_in(self.folder, leased)
             if mark not in names:
-                make(self.folder, leased)
+                self._make_marker(leased)
                 self.folder.write(f"{leased}/{mark}", machine_id.encode())
             for name in names:
                 if name != mark and _MARK.fullmatch(name):
@@ -115,7 +115,7 @@ class Notices:
         """Make the markers say that nobody owns."""
         leased, available = f"leased/{self.workspace}", f"available/{self.workspace}"
         self._leave(leased, lambda: remove(self.folder, leased))
-        self._leave(available, lambda: make(self.folder, available))
+        self._leave(available, lambda: self._make_marker(available))
 
     def quarantine(self, silent: Entry) -> None:
         """Set the markers and the heartbeat of an owner that fell silent aside."""
@@ -153,6 +153,10 @@ class Notices:
             return {}
         return remove(self.folder, f"available/{self.workspace}")
 
+    def _make_marker(self, path: str) -> None:
+        make(self.folder, path.partition("/")[0])  # somebody may have cleaned that away as well
+        make(self.folder, path)
+
     def _leave(self, path: str, deed: Callable[[], Mapping[str, str] | None]) -> None:
         """Do `deed`; what lies in its way and is not ours stays, and is told until it is gone."""
         for told in [told for told in self.left_alone if told == path or told.startswith(f"{path}/")]:
@@ -165,7 +169,11 @@ class Notices:
     def _put(self, path: str, record: Mapping[str, Any]) -> None:
         for tries_left in reversed(range(_TRIES)):
             temp = f"{path}.{self._new_id()}.tmp"
-            self.folder.write(temp, encode(record))
+            try:
+                self.folder.write(temp, encode(record))
+            except FileNotFoundError:  # its folder is gone
+                make(self.folder, path.rpartition("/")[0])
+                self.folder.write(temp, encode(record))
             try:
                 self.folder.replace(temp, path)
             except FileNotFoundError:  # a collecting owner took it for what a crash left

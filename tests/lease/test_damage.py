@@ -258,8 +258,10 @@ def test_a_list_that_went_on_from_a_backup_without_a_repair_is_damage_to_who_kne
     for _ in range(10):
         new.heartbeat()
         bench.watch(others["B"], 20)
-    with pytest.raises(OwnedElsewhereError, match="F-PC is at work"):
+    with pytest.raises(OwnedElsewhereError, match="F-PC is at work") as refused:
         others["B"].repair(others["B"].poll())
+    assert "data-engine lease release" in str(refused.value.mend)  # a repair at F would find nothing
+    assert fresh.repair(fresh.poll()) is None
 
     new.release()
     repaired = others["B"].repair(bench.watch(others["B"], 90))

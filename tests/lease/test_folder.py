@@ -42,6 +42,20 @@ def test_a_file_is_created_once(tmp_path: Path) -> None:
     assert folder.read("a") == b"1"
 
 
+def test_a_folder_in_place_of_a_file_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """Once for each time that it is asked for; nothing stays open."""
+    folder = OsFolder(tmp_path)
+    folder.mkdir("a")
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+    for _ in range(3):
+        with pytest.raises(NotOursError, match="no regular file") as refused:
+            folder.read("a")
+        assert refused.value.filename == str(tmp_path / "a")
+
+    assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_file_that_could_not_be_written_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk leaves no torn file under the name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,82 @@ def test_an_owner_whose_segment_is_gone_mends_it_from_its_own_ledger(
     assert anna.keeper.standing.lost_to is None
     ben = machine("ben")
     until(lambda: ben.runs() == {"r1", "r2"})
+
+
+def test_an_owner_makes_the_folder_of_a_table_anew(machine: Callable[..., Machine], share: Path) -> None:
+    """It goes on publishing; what lay in the folder is told as missing, and comes back by a repair at the owner."""
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    published(anna, "r1")
+    shutil.rmtree(share / "state" / "runs")
+    published(anna, "r2")
+    assert anna.keeper.standing.trouble is None
+    ben = machine("ben")
+    until(lambda: ben.keeper.standing.lease.damage is not None)
+    assert (ben.keeper.standing.lease.damage or {})["fix"] == "on ANNA-PC: data-engine lease repair"
+
+    anna.keeper.repair().result(10)
+    until(lambda: ben.runs() == {"r1", "r2"})
+    until(lambda: ben.keeper.standing.lease.damage is None)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_what_was_left_alone_hides_no_trouble(machine: Callable[..., Machine], share: Path) -> None:
+    """It costs nothing, so that it is told last."""
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    published(anna, "r1")
+    shutil.rmtree(share / "leased" / "w")
+    (share / "leased" / "w").symlink_to(share)
+    until(lambda: "leased/w" in (anna.keeper.standing.trouble or ""))
+    shutil.rmtree(share / "state" / "runs")
+    (share / "state" / "runs").write_text("a file")
+    anna.run("r2")
+
+    until(lambda: (anna.keeper.standing.trouble or "").startswith("the history cannot be published"))
+    assert "leased/w in .workspace_state was left alone" in (anna.keeper.standing.trouble or "")
+    (share / "state" / "runs").unlink()
+    until(lambda: (anna.keeper.standing.trouble or "").startswith("leased/w"))
+
+
+@pytest.mark.parametrize("folder", ["leases", "control_requests", "leased", "available", "stale"])
+def test_a_folder_of_notices_that_is_gone_is_made_anew(
+    machine: Callable[..., Machine], share: Path, folder: str
+) -> None:
+    """Heartbeats and requests go on."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    until(lambda: ben.keeper.standing.lease.state == "owned")
+    shutil.rmtree(share / folder)
+
+    ben.keeper.request("cli").result(10)
+    until(lambda: anna.keeper.standing.lease.state == "control_requested")
+    until(lambda: len(list((share / "leases").glob("w.json"))) == 1)
+    until(lambda: len(list((share / "leased").glob("w/token-*"))) == 1)
+    assert anna.keeper.standing.trouble is None
+    anna.keeper.release(to_requester=True).result(10)
+    until(ben.keeper.can_work)
+    ben.keeper.release().result(10)
+    until(lambda: (share / "available" / "w").is_dir())
+
+
+@pytest.mark.parametrize("place", ["state", "state/generations", "state/generations/{newest}"])
+def test_a_file_in_place_of_a_folder_is_named(machine: Callable[..., Machine], share: Path, place: str) -> None:
+    """With the very path that has to be taken away before a repair, also in a list that is all there beside it."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    published(anna, "r1")
+    until(lambda: ben.runs() == {"r1"})
+    anna.close(release=False)
+    there = share / place.format(newest=max(path.name for path in (share / "state" / "generations").iterdir()))
+    there.rename(share / "elsewhere")
+    there.write_text("a file")
+
+    until(lambda: ben.keeper.standing.lease.state == "damaged")
+    damage = ben.keeper.standing.lease.damage
+    assert damage is not None
+    assert damage["file"] == there.relative_to(share).as_posix()
+    assert damage["fix"] == f"take {damage['file']} in .workspace_state away, then data-engine lease repair"
 
 
 def test_a_repair_of_a_healthy_workspace_changes_nothing(machine: Callable[..., Machine], share: Path) -> None:
