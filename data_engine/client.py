@@ -234,7 +234,8 @@ class Workspace:
         Every source is due again, in a daemon that runs at once; a schedule owes nothing for the time before.
 
         Raises:
-            FlowValidationError: a run of it is under way, here or in another process of this machine.
+            FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way, here or in
+                another process of this machine.
             OwnedElsewhereError: another workstation owns the workspace, and its history.
         """
         name = None if flow is None else check_flow_name(flow)
@@ -246,6 +247,8 @@ class Workspace:
         ledger = self.home.ledger()
         ledger.recover()
         if name is not None:
+            if not ledger.runs(name, 1):
+                find_module(self.home.modules(), name)
             return ledger.reset_flow(name)
         return ledger.reset_all(module_files(self.layout.flow_modules_dir))
 
