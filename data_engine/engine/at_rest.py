@@ -19,7 +19,7 @@ from data_engine.engine.home import Home
 from data_engine.engine.lookout import Memory
 from data_engine.engine.plan import Rules, Watch, why_blocked
 from data_engine.engine.reasons import ByHand, EngineOff, Running
-from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
+from data_engine.engine.status import DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
 from data_engine.flow.trigger import Poll
 from data_engine.lease.glance import glance
 from data_engine.lease.status import LeaseStatus, lease_facts
@@ -27,8 +27,9 @@ from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.workspace.machine import machine_id
 
 
-def facts_at_rest(home: Home, *, interpreter: str | None) -> WorkspaceFacts:
-    """What a status tells; `interpreter` is the one that is recorded for the workers.
+def facts_at_rest(home: Home, *, interpreter: str | None, was_engine_on: bool) -> WorkspaceFacts:
+    """What a status tells; `interpreter` is the one that is recorded for the workers, `was_engine_on` what the last daemon
+    left to the next one.
 
     Raises:
         FlowValidationError: the flow_modules folder cannot be read.
@@ -38,6 +39,7 @@ def facts_at_rest(home: Home, *, interpreter: str | None) -> WorkspaceFacts:
     last, switches, standing = ledger.last_runs(), ledger.switches(), _standing(home)
     watches = [Watch.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
     held, lease, error = HeldAtRest(ledger).of(watches), lease_at_rest(home), home.settings_error()
+    elsewhere = owned_elsewhere(lease, machine_id())
     return WorkspaceFacts(
         home.layout.workspace_id,
         str(home.layout.root),
@@ -52,7 +54,8 @@ def facts_at_rest(home: Home, *, interpreter: str | None) -> WorkspaceFacts:
         ],
         active=active_runs(ledger),
         lease=lease_facts(lease),
-        elsewhere=owned_elsewhere(lease, machine_id()),
+        elsewhere=elsewhere,
+        engine=EngineFacts(goes_on=was_engine_on and elsewhere is None),
         trouble=None if error is None else error.as_dict(),
         warnings=() if error is not None else home.settings().warnings,
         daemon=DaemonFacts(interpreter=interpreter),

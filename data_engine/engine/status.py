@@ -30,6 +30,9 @@ NO_LEASE: Mapping[str, Any] = {
 }
 """The lease of a workspace that nobody owns; whoever knows more of one replaces what it knows."""
 
+GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
+"""What is said of `engine.goes_on`."""
+
 
 @dataclass(frozen=True, slots=True)
 class DaemonFacts:
@@ -46,11 +49,15 @@ class DaemonFacts:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """Whether flows run by themselves; `starting` while the daemon reads them, `stopping` while it ends."""
+    """Whether flows run by themselves; `starting` while the daemon reads them, `stopping` while it ends.
+
+    `goes_on` without a daemon: the last one died with its engine on, and the next one turns it on by itself.
+    """
 
     on: bool = False
     stopping: bool = False
     starting: bool = False
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
