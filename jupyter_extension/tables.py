@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds
-from data_engine.engine.reasons import ByHand, Disabled, EngineOff, held_words
-from data_engine.engine.status import GOES_ON
+from data_engine.engine.reasons import GOES_ON, ByHand, Disabled, EngineOff, held_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext

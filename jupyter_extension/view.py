@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeAlias
 
-from data_engine.engine.status import GOES_ON
+from data_engine.engine.reasons import GOES_ON
 from jupyter_extension.marks import Mark, mark_of
 
 WhyNot: TypeAlias = str | None

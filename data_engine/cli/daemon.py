@@ -17,8 +17,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.outcome import Failed
 from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, status_style, table
-from data_engine.engine.reasons import freed_words, held_words
-from data_engine.engine.status import GOES_ON
+from data_engine.engine.reasons import GOES_ON, freed_words, held_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.lease.status import lease_lines
 

@@ -30,9 +30,6 @@ NO_LEASE: Mapping[str, Any] = {
 }
 """The lease of a workspace that nobody owns; whoever knows more of one replaces what it knows."""
 
-GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
-"""What is said of `engine.goes_on`."""
-
 
 @dataclass(frozen=True, slots=True)
 class DaemonFacts:
