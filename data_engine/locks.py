@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from data_engine.errors import GroupBusyError, LedgerError
+from data_engine.files import trouble_of
 
 # Not the filelock library: only its newest releases let go in forked children, those install an audit hook that every
 # later event of the process pays for (Python 3.12 up), and its import costs 60 ms at a kernel's first run.
@@ -97,7 +98,7 @@ class OsLock:
                 descriptor = self._open()
             except OSError as error:
                 raise LedgerError(
-                    f"the lock file cannot be opened: {error.strerror or error}",
+                    f"the lock file cannot be opened: {trouble_of(error)}",
                     where=str(self.path),
                     mend="make its folder writable for this user",
                 ) from error

@@ -31,7 +31,7 @@ from data_engine.daemon.sessions import create_time_of
 from data_engine.daemon.workers import Workers, end_orphans
 from data_engine.engine.home import Home, home
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.files import write_text_atomic
+from data_engine.files import is_full, trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.locks import OsLock
 from data_engine.workspace.identity import keep_identity
@@ -47,6 +47,7 @@ _GONE_S = 86400.0
 _GONE_IDLE_S = 60.0
 _HERE, _GONE, _OTHER = "is there", "is gone", "is another workspace now"
 
+_FULL_MEND = "free some space on that drive, and start it again"
 _LOOKERS_S = 0.5
 """Whoever only looks whether a daemon is there holds its lock for a moment."""
 
@@ -58,27 +59,46 @@ def main() -> int:
 
     The second one, if any, is the interpreter of whoever starts it, to be recorded.
     """
-    where = home(Path(sys.argv[1]))
-    where.local.runtime_dir.mkdir(parents=True, exist_ok=True)
-    lock = OsLock(where.local.daemon_lock_path)
-    if not lock.wait(timeout_s=_LOOKERS_S):
-        return 0
-    os.chdir(where.local.runtime_dir)
-    _log_to(where.local.daemon_log_path)
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD)
+    lock: OsLock | None = None
     try:
+        where = home(Path(sys.argv[1]))
+        where.local.runtime_dir.mkdir(parents=True, exist_ok=True)
+        lock = OsLock(where.local.daemon_lock_path)
+        if not lock.wait(timeout_s=_LOOKERS_S):
+            return 0
+        os.chdir(where.local.runtime_dir)
+        _log_to(where.local.daemon_log_path)
+        gc.freeze()
+        gc.set_threshold(_GARBAGE_THRESHOLD)
         asyncio.run(_serve(where, sys.argv[2] if len(sys.argv) > 2 else None))
     except FlowValidationError as error:
         log.error("%s", error)  # noqa: TRY400 - it says all there is to say
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        log.exception("the daemon ended")
+        if not is_full(error):
+            raise
+        print(WorkspaceError(trouble_of(error), where=error.filename, mend=_FULL_MEND), file=sys.stderr)
+        return 1
     except Exception:
         log.exception("the daemon ended")
         raise
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
     return 0
+
+
+def _let_starter_go(said: Path) -> None:
+    """From now on what is written to the standard streams goes into a file: whoever started this hears it no longer."""
+    try:
+        file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    except OSError:  # the disk is full; the log is what counts
+        file = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
 
 
 def _interpreter(ledger: Ledger, started_by: str | None) -> str:
@@ -137,6 +157,7 @@ async def _serve(where: Home, started_by: str | None) -> None:
         except NotImplementedError:
             signal.signal(number, lambda *_: shut_down(False))
     write_endpoint(where.local, endpoint, token)
+    _let_starter_go(where.local.runtime_dir / "daemon-start.log")
     log.info("daemon %s of %s listens on port %s", os.getpid(), where.layout.root, port)
     try:
         await daemon.start()
@@ -224,6 +245,7 @@ def _log_to(path: Path) -> None:
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.raiseExceptions = False  # of a full disk nobody needs a traceback for each line that is not written
 
 
 if __name__ == "__main__":

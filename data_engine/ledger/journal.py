@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowValidationError, LedgerError
-from data_engine.files import is_full
+from data_engine.files import is_full, trouble_of
 from data_engine.ledger.rows import storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
@@ -46,7 +46,6 @@ MAX_ERROR = 100_000
 _READ_BYTES = 1024 * 1024
 _TRY_AGAIN_S = 0.1
 _SUFFIX = ".events"
-_FULL = "the disk is full"
 
 
 class JournalWriter:
@@ -68,9 +67,9 @@ class JournalWriter:
         try:
             if os.write(self._file, line) == len(line):
                 return
-            trouble = _FULL
+            trouble = "the disk is full"
         except OSError as error:
-            trouble = _FULL if is_full(error) else error.strerror or str(error)
+            trouble = trouble_of(error)
         os.ftruncate(self._file, size_bytes)
         raise LedgerError(
             f"the start of a run cannot be kept: {trouble}", where=str(self._path), mend="free some space on that drive"

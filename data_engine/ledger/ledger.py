@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from data_engine.errors import LedgerError
+from data_engine.files import trouble_of
 from data_engine.interrupts import InterruptsHeld
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
@@ -103,7 +104,7 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerError(
-                f"the folder of the run history cannot be made: {error.strerror or error}",
+                f"the folder of the run history cannot be made: {trouble_of(error)}",
                 where=str(path.parent),
                 mend="make its parent folder writable for this user",
             ) from error
