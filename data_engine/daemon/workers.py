@@ -142,6 +142,12 @@ class Workers:
             handle.child.send({"kind": "stop", "run_id": run_id, "cause": "stopped by request"})
         return handle is not None
 
+    def leave(self, job_id: str) -> None:
+        """Let the job begin no further run; what it has not begun comes back with its end."""
+        for handle in self._handles:
+            if handle.job is not None and handle.job.job_id == job_id:
+                handle.child.send({"kind": "leave", "job_id": job_id})
+
     def wind_down(self, *, stop_for: str | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
         for handle in self._handles:
