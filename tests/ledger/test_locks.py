@@ -266,7 +266,8 @@ def test_who_asked_first_has_the_group_next(tmp_path: Path) -> None:
 
 
 def test_who_asked_first_and_is_killed_keeps_nobody_waiting(tmp_path: Path) -> None:
-    assert (holder := GroupLock(tmp_path, "G")).try_acquire()
+    holder = GroupLock(tmp_path, "G")
+    assert holder.try_acquire()
     code = ASK.format(folder=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
