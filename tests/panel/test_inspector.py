@@ -281,12 +281,13 @@ def test_a_look_that_cannot_be_ended_holds_up_nobody(tmp_path: Path) -> None:
         "import pathlib, subprocess, sys, time; held = subprocess.Popen(['sleep', '600']);"
         "(pathlib.Path(sys.argv[1]) / str(held.pid)).touch(); time.sleep(600)"
     )
-    child = InspectChild([sys.executable, "-c", stuck, str(tmp_path)])
+    (held := tmp_path / "held").mkdir()
+    child = InspectChild([sys.executable, "-c", stuck, str(held)])
     for _ in range(2):
         with pytest.raises(FlowValidationError, match=r"took longer than 0\.5 s") as caught:
             child.ask({"path": "/share/a.parquet"}, timeout_s=0.5)
     child.close()
-    for holder in tmp_path.iterdir():
+    for holder in held.iterdir():
         os.kill(int(holder.name), signal.SIGKILL)
 
     assert caught.value.where == "/share/a.parquet"
