@@ -15,14 +15,17 @@ from pathlib import Path
 
 _SHARING_VIOLATIONS = (5, 32, 33)
 _RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)
+_PLAIN = 0o666
+"""What a plain `open` asks for; the umask takes from it."""
 
 
 @contextmanager
-def atomic_target(target: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_target(target: Path, *, durable: bool = True, mode: int = _PLAIN) -> Iterator[Path]:
     """A fresh path beside `target` to write to; on a clean exit it replaces `target`, on any error `target` stays.
 
-    The file gets the mode a plain `open` gives, so colleagues on a shared folder can read it. The name begins with a
-    dot and ends in `.tmp`, which watching and collecting skip.
+    The file gets the mode a plain `open` gives, so colleagues on a shared folder can read it; with another `mode` it is
+    there, empty, with that one. The name begins with a dot and ends in `.tmp`, which watching and collecting skip. A link
+    at `target` is replaced, and never followed.
 
     Raises:
         OSError: the folder cannot be written or the disk is full; nothing is left behind.
@@ -37,6 +40,8 @@ def atomic_target(target: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     fresh = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
     try:
+        if mode != _PLAIN:
+            os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
         yield fresh
         if durable:
             sync_file(fresh)
@@ -49,19 +54,19 @@ def atomic_target(target: Path, *, durable: bool = True) -> Iterator[Path]:
         sync_folder(target.parent)
 
 
-def write_text_atomic(target: Path, text: str, *, durable: bool = True) -> None:
+def write_text_atomic(target: Path, text: str, *, durable: bool = True, mode: int = _PLAIN) -> None:
     """Replace `target` by `text` (UTF-8, line ends as given), or leave it as it was."""
-    with atomic_target(target, durable=durable) as fresh:
+    with atomic_target(target, durable=durable, mode=mode) as fresh:
         fresh.write_text(text, encoding="utf-8", newline="")
 
 
-def write_bytes_atomic(target: Path, data: bytes, *, durable: bool = True) -> None:
+def write_bytes_atomic(target: Path, data: bytes, *, durable: bool = True, mode: int = _PLAIN) -> None:
     """Replace `target` by `data`, or leave it as it was."""
-    with atomic_target(target, durable=durable) as fresh:
+    with atomic_target(target, durable=durable, mode=mode) as fresh:
         fresh.write_bytes(data)
 
 
-def create_exclusive(target: Path, text: str, *, mode: int = 0o666) -> bool:
+def create_exclusive(target: Path, text: str, *, mode: int = _PLAIN) -> bool:
     """Create `target` with `text` unless it exists; whether it was created. What exists is never touched.
 
     The content is complete whenever the name is visible on file systems with hard links; elsewhere the name comes

@@ -1,6 +1,7 @@
 """OS locks that end with their process, however it ends: one per runner, one per group.
 
-The files stay empty; only the lock on them means something. A lock is never shared with a forked child, so a step that
+The files stay empty; only the lock on them means something. They are private: whoever can open one, be it to read, can
+hold its lock and with it a group or a start for ever. A lock is never shared with a forked child, so a step that
 forks cannot keep its run's group busy or its dead runner alive.
 
 Reference: flock(2), a lock belongs to the open file and so excludes threads of one process as well; LockFile on Windows.
@@ -19,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from data_engine import nofollow, private
 from data_engine.errors import GroupBusyError, LedgerError
 from data_engine.files import trouble_of
 
@@ -143,10 +145,10 @@ class OsLock:
 
     def _open(self) -> int:
         try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT)
+            return private.open_file(self.path, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self.path, os.O_RDWR | os.O_CREAT)
+            private.make_folder(self.path.parent)
+            return private.open_file(self.path, os.O_RDWR | os.O_CREAT)
 
 
 class RunnerLock(OsLock):
@@ -164,8 +166,7 @@ class RunnerLock(OsLock):
 
     def remove(self) -> None:
         """Remove the file of a runner that is gone."""
-        with suppress(OSError):
-            self.path.unlink()
+        nofollow.remove_tree(self.path.parent.parent, self.path)
 
 
 def is_runner_gone(folder: Path, runner_id: str) -> bool:
@@ -179,7 +180,7 @@ def is_runner_gone(folder: Path, runner_id: str) -> bool:
 def _is_free(path: Path) -> bool:
     with _gate:  # a child forked now would keep the descriptor
         try:
-            descriptor = os.open(path, os.O_RDWR)
+            descriptor = private.open_file(path, os.O_RDWR)
         except OSError:
             return not path.exists()
         try:

@@ -17,6 +17,7 @@ from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS
 from data_engine.engine.reasons import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
+from data_engine.nofollow import opened, remove_tree
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
     load_machine_settings,
@@ -218,11 +219,23 @@ def _debug(ws: Workspace, args: Args) -> Any:
 
 
 def _clear_debug(ws: Workspace, args: Args) -> str:
-    count = 0
-    for path in ws.home.local.debug_dir.glob("*__*"):
-        path.unlink(missing_ok=True)
-        count += path.suffix == ".json"
-    return f"Removed {count} saved frame{'' if count == 1 else 's'}."
+    folder, count, left = ws.home.local.debug_dir, 0, 0
+    try:
+        with opened(folder.parent, folder) as place:
+            saved = [entry for entry in place.entries() if "__" in entry.name]
+    except FileNotFoundError:
+        saved = []
+    except OSError as error:
+        raise WorkspaceError(
+            f"the saved frames cannot be removed: {error.strerror}", where=str(folder), mend="take it away yourself"
+        ) from error
+    for name, kind in saved:
+        if kind == "file" and not remove_tree(folder.parent, folder / name):
+            count += name.endswith(".json")
+        else:
+            left += 1
+    said = f"Removed {count} saved frame{'' if count == 1 else 's'}."
+    return f"{said} Left alone what is no file of ours: {left} in {folder}." if left else said
 
 
 def _inspect(ws: Workspace, args: Args) -> Any:

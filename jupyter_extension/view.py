@@ -178,7 +178,8 @@ def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> st
         return "Nobody has control"
     if state in ("unreachable", "damaged"):
         what = "The shared state cannot be reached" if state == "unreachable" else "The shared state is damaged"
-        return f"{what}: {lease['note']}" if lease.get("note") else what
+        told = f"{what}: {lease['note']}" if lease.get("note") else what
+        return f"{told} · {lease['damage']['fix']}" if lease.get("damage") else told
     if _is_mine(lease):
         if lease.get("releasing"):
             return "Giving control up when running work is done"

@@ -17,10 +17,11 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from data_engine import __version__
+from data_engine import __version__, private
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.loop import Daemon
@@ -47,7 +48,6 @@ _GONE_S = 86400.0
 _GONE_IDLE_S = 60.0
 _HERE, _GONE, _OTHER = "is there", "is gone", "is another workspace now"
 
-_FULL_MEND = "free some space on that drive, and start it again"
 _LOOKERS_S = 0.5
 """Whoever only looks whether a daemon is there holds its lock for a moment."""
 
@@ -62,12 +62,15 @@ def main() -> int:
     lock: OsLock | None = None
     try:
         where = home(Path(sys.argv[1]))
-        where.local.runtime_dir.mkdir(parents=True, exist_ok=True)
+        private.make_folder(where.local.runtime_dir)
         lock = OsLock(where.local.daemon_lock_path)
         if not lock.wait(timeout_s=_LOOKERS_S):
             return 0
         os.chdir(where.local.runtime_dir)
         _log_to(where.local.daemon_log_path)
+        for place in where.local.private_places:
+            for left in private.mend(place):
+                log.warning("not ours alone: %s", left)
         gc.freeze()
         gc.set_threshold(_GARBAGE_THRESHOLD)
         asyncio.run(_serve(where, sys.argv[2] if len(sys.argv) > 2 else None))
@@ -76,10 +79,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        log.exception("the daemon ended")
-        if not is_full(error):
-            raise
-        print(WorkspaceError(trouble_of(error), where=error.filename, mend=_FULL_MEND), file=sys.stderr)
+        if logging.root.handlers:  # else there is no log yet, and nobody wants a traceback in its place
+            log.exception("the daemon ended")
+        where_is = None if error.filename is None else str(error.filename)
+        mend = "free some space on that drive, and start it again" if is_full(error) else None
+        print(WorkspaceError(trouble_of(error), where=where_is, mend=mend), file=sys.stderr)
         return 1
     except Exception:
         log.exception("the daemon ended")
@@ -93,8 +97,8 @@ def main() -> int:
 def _let_starter_go(said: Path) -> None:
     """From now on what is written to the standard streams goes into a file: whoever started this hears it no longer."""
     try:
-        file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-    except OSError:  # the disk is full; the log is what counts
+        file = private.open_file(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    except OSError:  # the disk is full, or a link is in its place; the log is what counts
         file = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(file, stream)
@@ -238,11 +242,18 @@ class _Pids:
         self._write()
 
     def _write(self) -> None:
-        write_text_atomic(self._path, json.dumps(self._pids), durable=False)
+        write_text_atomic(self._path, json.dumps(self._pids), durable=False, mode=private.FILE)
+
+
+class _PrivateLog(logging.handlers.RotatingFileHandler):
+    """A log that only this user can read, also the one it begins when the last is full."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=private.open_file)
 
 
 def _log_to(path: Path) -> None:
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
+    handler = _PrivateLog(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.raiseExceptions = False  # of a full disk nobody needs a traceback for each line that is not written

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from data_engine import private
 from data_engine.daemon.environment import without_kernel
 from data_engine.daemon.messages import WHERE_SIGNAL, Frames, Message, encode
 from data_engine.daemon.sessions import MARK, create_time_of, end_session
@@ -69,7 +70,7 @@ class Child:
         self._is_writing = False
         self._is_ended = False
         self._stderr_tail = b""
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
         ours, theirs = socket.socketpair()
         our_answers, their_answers = socket.socketpair()
         descriptors = (theirs.fileno(), their_answers.fileno())

@@ -6,40 +6,36 @@ Everything is tried in a hidden folder that is removed again; what exists is onl
 from __future__ import annotations
 
 import math
+import shlex
 import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from data_engine import nofollow, private
 from data_engine.daemon import probes
 from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.finding import Finding
+from data_engine.daemon.shared_history import check_shared_history
 from data_engine.daemon.trial import import_modules
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
-from data_engine.ledger.connection import as_ledger_error
+from data_engine.ledger.connection import as_ledger_error, connect_to_look
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, network_drive, state_root
 from data_engine.workspace.settings import LeaseSettings, WorkspaceSettings, load_settings
 
+__all__ = ["Finding", "examine"]
+
 _CLOCKS_AGREE_S = 5.0
 _COARSEST_STAMP_S = 1.0  # planning takes times less than a second apart for one
 _LOG_LINES = 5
+_SHOWN = 5
 _OTHER_SHARE = "keep the workspace on a drive that has this: a local drive, SMB 3, or NFS 4"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: `ok` is None where it could not be judged; `measured` is what was seen, `mend` what to do or set."""
-
-    name: str
-    ok: bool | None
-    measured: str
-    mend: str | None = None
 
 
 def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
@@ -62,9 +58,11 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     except FlowValidationError as error:
         yield _of_error("run history", error)
     else:
+        yield check_private(() if local is None else local.private_places)
         yield check_ledger(None if local is None else local.ledger_path)
         if local is not None:
             yield check_daemon(local)
+            yield from check_shared_history(layout, local)
     yield from check_modules(layout.flow_modules_dir)
 
 
@@ -204,6 +202,29 @@ def check_state_root() -> Finding:
         return Finding("state root", False, f"{root} cannot be written: {error.strerror or error}", choose)
 
 
+def check_private(places: Sequence[Path] = ()) -> Finding:
+    """Whether other users of this machine can open what it keeps: its state root, and `places` elsewhere."""
+    try:
+        root = state_root()
+        private.check_owner(root)
+    except FlowValidationError as error:
+        return _of_error("other users", error)
+    except OSError as error:
+        return Finding("other users", None, f"{error.filename} cannot be looked at: {error.strerror}")
+    found = [one for place in dict.fromkeys([root, *places]) for one in private.told(place)]
+    if not found:
+        return Finding("other users", True, f"none of them can open what is kept in {root}")
+    listed = "; ".join(map(str, found[:_SHOWN])) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+    is_open = [one for one in found if one.why != nofollow.FOREIGN]
+    mends = []
+    if is_open:
+        where = " ".join(shlex.quote(str(place)) for place in dict.fromkeys([root, *places]) if private.told(place))
+        mends.append(f"close it: chmod -R go-rwx {where}; a start of the daemon does so too")
+    if len(is_open) < len(found):
+        mends.append("take away what is no folder or file of ours; it is never followed or removed")
+    return Finding("other users", False, f"not for this user alone: {listed}", "; ".join(mends))
+
+
 def check_daemon_survives() -> Finding:
     """Whether a process that is started as the daemon is goes on when the one that started it ends."""
 
@@ -323,10 +344,8 @@ def _measured(name: str, check: Callable[[], Finding]) -> Finding:
 
 
 def _quick_check(path: Path, limit_s: float) -> tuple[str, int]:
-    # A file in WAL mode without its log is in nobody's use: read as immutable, no log is made for it.
     is_in_use = Path(f"{path}-wal").exists()
-    uri = f"{path.absolute().as_uri()}?{'mode=ro' if is_in_use else 'immutable=1'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=1.0)
+    connection = connect_to_look(path)
     try:
         until_s = time.monotonic() + limit_s
         connection.set_progress_handler(lambda: time.monotonic() > until_s, 10_000)

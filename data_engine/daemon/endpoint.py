@@ -8,6 +8,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from data_engine import private
 from data_engine.daemon.sessions import create_time_of
 from data_engine.errors import WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
@@ -48,8 +49,9 @@ def write_endpoint(local: LocalLayout, endpoint: Endpoint, token: str) -> None:
         WorkspaceError: they cannot be written.
     """
     try:
-        _write_private(local.daemon_token_path, token)
-        _write_private(local.daemon_endpoint_path, json.dumps(asdict(endpoint)))
+        private.make_folder(local.runtime_dir)
+        write_text_atomic(local.daemon_token_path, token, mode=private.FILE)
+        write_text_atomic(local.daemon_endpoint_path, json.dumps(asdict(endpoint)), mode=private.FILE)
     except OSError as error:
         raise WorkspaceError(
             f"the daemon cannot say where it listens: {trouble_of(error)}",
@@ -85,15 +87,6 @@ def read_token(local: LocalLayout) -> str | None:
 def new_token() -> str:
     """A secret nobody can guess."""
     return secrets.token_urlsafe(32)
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    previous = os.umask(0o077)
-    try:
-        write_text_atomic(path, text)
-    finally:
-        os.umask(previous)
 
 
 def _read_private(path: Path) -> str | None:

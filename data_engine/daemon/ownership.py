@@ -230,13 +230,16 @@ def keeper_of(where: Home, daemon_id: str) -> Keeper:
     lock = lock_id(where.local.daemon_lock_path.with_suffix(".id"))
     me = Identity(name, daemon_id, host_name, os.getpid(), __version__, lock, host_id())
     share = Share(where.ledger(), where.layout.root)
+    known, nonce, repairs = share.known_list
     observer = Observer(
         OsFolder(where.layout.workspace_state_dir),
         me,
         workspace=where.local.identity,
         limits=limits(),
         holds_lock=lambda: True,  # the daemon holds it for its life
-        known=max(0, share.known_generation),
+        known=max(0, known),
+        nonce=nonce,
+        repairs=repairs,
     )
     return Keeper(
         observer,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 from data_engine.daemon.start import detached
 from data_engine.engine.file_events import FileEvents
 from data_engine.files import replace_file
+from data_engine.nofollow import remove_tree
 
 _RACERS = 4
 _RACES = 10
@@ -58,7 +58,7 @@ def probe_folder(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(parent, folder)
 
 
 def creators_that_won(folder: Path) -> list[int]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from data_engine import __version__
+from data_engine import __version__, private
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.environment import without_kernel
@@ -47,7 +47,7 @@ def start_daemon(home: Home, *, interpreter: str | None = None) -> DaemonClient:
     try:
         return _start(home, interpreter)
     except OSError as error:
-        raise _failed(home, trouble_of(error), where=error.filename) from error
+        raise _failed(home, f"{error.filename or 'its folder'}: {trouble_of(error)}") from error
 
 
 def _start(home: Home, interpreter: str | None) -> DaemonClient:
@@ -155,7 +155,7 @@ def detached() -> dict[str, object]:
 
 def _spawn(home: Home, interpreter: str | None) -> DaemonClient:
     local = home.local
-    local.runtime_dir.mkdir(parents=True, exist_ok=True)
+    private.make_folder(local.runtime_dir)
     environment = without_kernel(os.environ)
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
@@ -250,9 +250,9 @@ def kill_daemon(home: Home, *, timeout_s: float = 0.5) -> bool:
     return True
 
 
-def _failed(home: Home, cause: str, *, where: str | None = None, mend: str | None = None) -> WorkspaceError:
+def _failed(home: Home, cause: str, *, mend: str | None = None) -> WorkspaceError:
     return WorkspaceError(
         f"the daemon of {home.layout.workspace_id} did not start: {cause}",
-        where=where or str(home.local.daemon_log_path),
+        where=str(home.local.daemon_log_path),
         mend=mend or "mend the cause and start it again; `data-engine doctor` checks this machine",
     )

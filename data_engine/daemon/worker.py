@@ -22,6 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
+from data_engine import private
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
     IMPORT_MEND,
@@ -127,7 +128,7 @@ class Worker:
             return
         self._home = _home(hello)
         runtime_dir = self._home.local.runtime_dir
-        runtime_dir.mkdir(parents=True, exist_ok=True)
+        private.make_folder(runtime_dir)
         state = ProcessState.now()
         own_threads = {thread.ident for thread in threading.enumerate() if thread.ident is not None}
         own_files = open_files()

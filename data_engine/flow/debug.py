@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from data_engine import private
 from data_engine.errors import FlowValidationError
 from data_engine.files import atomic_target, write_text_atomic
 from data_engine.flow.batch import Batch
@@ -63,7 +64,7 @@ class FlowDebugContext:
         path = self._path(saved_at, name, ".parquet")
         facts = self._facts("dataframe", path, saved_at) | {"rows": frame.height, "columns": frame.columns}
         try:
-            with atomic_target(path, durable=False) as fresh:
+            with atomic_target(path, durable=False, mode=private.FILE) as fresh:
                 frame.write_parquet(fresh)
         except OSError as error:
             raise self._unwritable(path, error) from error
@@ -93,7 +94,7 @@ class FlowDebugContext:
         stamp = saved_at.replace(":", "-").replace(".", "-")
         tokens = [_token(self.flow_name, "flow"), _token(self.step_name, "step"), stamp, _token(name, "artifact")]
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            private.make_folder(self.root)
         except OSError as error:
             raise self._unwritable(self.root, error) from error
         stem, number = "__".join(tokens), 2
@@ -119,7 +120,9 @@ class FlowDebugContext:
         import json
 
         try:
-            write_text_atomic(path, json.dumps(value, indent=2, sort_keys=True) + "\n", durable=False)
+            write_text_atomic(
+                path, json.dumps(value, indent=2, sort_keys=True) + "\n", durable=False, mode=private.FILE
+            )
         except OSError as error:
             raise self._unwritable(path, error) from error
 

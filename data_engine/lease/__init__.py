@@ -7,10 +7,10 @@ Heartbeats, marker folders and clocks only decide when one may try and what peop
 
     protocol.py      pure: Limits, Identity, Entry, Request, View; the rule of silence; records with checksums
     status.py        pure: LeaseStatus, what people are told
-    folder.py        OsFolder (the drive), probe, sync_client, host_id
+    folder.py        OsFolder (the drive; follows no link), probe, sync_client, host_id
     generations.py   the list: newest entry, the one arbiter, whole snapshots, collection
     notices.py       heartbeat, request and markers: they inform and never decide
-    repair.py        going on after damage
+    repair.py        going on after damage, numbered above all that was ever seen
     lease.py         Observer and HeldLease
     keeper.py        the thread of a daemon that does all this
 
@@ -18,10 +18,11 @@ In use, by one thread that does all input and output on the share (nothing here 
 and `is_over` are memory only and may be read from any thread):
 
     observer = Observer(OsFolder(layout.workspace_state_dir), me, workspace=identity, limits=Limits(30, 90),
-                        holds_lock=lambda: lock.is_held, known=ledger.known_generation)
+                        holds_lock=lambda: lock.is_held, known=known, nonce=nonce, repairs=repairs)
     view = observer.poll()                      # every view.limits.poll_s; never raises
     status_of(view, me).words()                 # "owned by ANNA-PC for 12 min, takeover available in 40 s"
-    held = observer.claim(view)                 # when view.is_claimable: available, stale; or mine after an InDoubt
+    held = observer.claim(view, taken=names)    # when view.is_claimable: available, stale; or mine after an InDoubt;
+                                                # only where all segments are there, and whole where they are not in `taken`
     snapshot = observer.snapshot(seen=names)    # refresh before the first commit; only segments not in `seen` are read
     held.heartbeat("idle")                      # every limits.heartbeat_s; after an error again in limits.retry_s
     observer.fetch("runs", name)                # one segment of the newest generation, to fold it
@@ -30,7 +31,8 @@ and `is_over` are memory only and may be read from any thread):
     held.release(handoff_to=view.request)       # stop work and commit first
     observer.request_control("ui"), observer.repeat_request(), observer.withdraw_request()
     observer.repair(view)                       # only when a person asked for it
-    observer.known                              # keep it in the local ledger: highest generation ever seen here
+    observer.known_list                         # keep it in the local ledger: what has been seen of the list
+    observer.left_alone                         # what lies among our files and is none of them
 
 `Fenced`: somebody else owns now; the HeldLease is over. `Lost`: look again. `InDoubt` and `OSError` (the share is away,
 full, read-only): keep the state and call again; the work deadline keeps running. `Damaged`: the list or a segment cannot

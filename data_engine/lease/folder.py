@@ -12,15 +12,19 @@ import os
 import re
 import secrets
 import socket
+import stat
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
+from data_engine import private
 from data_engine.errors import WorkspaceError
-from data_engine.files import create_exclusive, replace_file, sync_folder
+from data_engine.files import create_exclusive
+from data_engine.nofollow import NO_FOLLOW, NotFollowedError, Place, opened
 
 _RETRY_DELAYS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 _T = TypeVar("_T")
@@ -52,20 +56,39 @@ _CLIENT_MARKS = {
 _CLIENT_VARIABLES = {"OneDrive": "OneDrive", "OneDriveCommercial": "OneDrive", "OneDriveConsumer": "OneDrive"}
 
 
-class FileSystem(Protocol):
-    """The eight operations the protocol needs. Paths use '/' and are relative to the state folder; all raise OSError."""
+LARGEST_READ_BYTES = 256_000_000
+"""No file of ours is larger; what is, is not read."""
 
-    def read(self, path: str) -> bytes:
-        """The whole file."""
+LARGEST_LISTING = 100_000
+"""No folder of ours holds more names; of one that does, none is believed."""
+
+Kind = Literal["file", "folder", "foreign"]
+
+
+class NotOursError(NotFollowedError):
+    """What is there is none of Data Engine's files: no regular file, too large, or a folder with too many names."""
+
+
+class FileSystem(Protocol):
+    """The nine operations the protocol needs. Paths use '/' and are relative to the state folder; all raise OSError.
+
+    A link, a junction or a mount point on the way, or at its end, is never followed: `NotFollowedError`.
+    """
+
+    def read(self, path: str, limit: int = LARGEST_READ_BYTES) -> bytes:
+        """The whole file, of `limit` bytes at most."""
 
     def listdir(self, path: str) -> list[str]:
         """The names in a folder; "" is the state folder itself."""
+
+    def kind(self, path: str) -> Kind:
+        """Whether it is a folder, anything else that can be in one ("file"), or leads elsewhere ("foreign")."""
 
     def write(self, path: str, data: bytes) -> None:
         """Create a file that was not there, durably."""
 
     def replace(self, src: str, dst: str) -> None:
-        """Rename a file over another one or onto a free name."""
+        """Rename a file, or what is foreign, over a file or onto a free name."""
 
     def rename_dir(self, src: str, dst: str) -> None:
         """Rename a folder in one step; refused where `dst` is a filled folder."""
@@ -83,69 +106,156 @@ class FileSystem(Protocol):
 class OsFolder:
     """The real thing under `root`: durable, readable for colleagues, patient with scanners for up to 1.6 s.
 
+    `root` itself may be a link, nothing below it is followed. What Windows cannot do in one step nofollow.py says.
+
     Example:
         >>> import tempfile
         >>> folder = OsFolder(Path(tempfile.mkdtemp()))
         >>> folder.mkdir("a"), folder.write("a/entry", b"1")
         (None, None)
-        >>> folder.rename_dir("a", "b"), folder.read("b/entry"), folder.listdir("")
-        (None, b'1', ['b'])
+        >>> folder.rename_dir("a", "b"), folder.read("b/entry"), folder.listdir(""), folder.kind("b")
+        (None, b'1', ['b'], 'folder')
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def read(self, path: str) -> bytes:
-        """The whole file."""
-        return _patient(self._at(path).read_bytes)
+    def read(self, path: str, limit: int = LARGEST_READ_BYTES) -> bytes:
+        """The whole file, of `limit` bytes at most."""
+        return _patient(lambda: self._read(path, limit))
 
     def listdir(self, path: str) -> list[str]:
         """The names in a folder."""
-        target = self._at(path)
-        return _patient(lambda: os.listdir(target))
+        return _patient(lambda: self._names(path))
+
+    def kind(self, path: str) -> Kind:
+        """Whether it is a folder, a file, or leads elsewhere."""
+
+        def look() -> Kind:
+            with self._above(path) as (place, name):
+                return place.kind(name)
+
+        return _patient(look)
 
     def write(self, path: str, data: bytes) -> None:
         """Create a file that was not there; its content and its name are on the drive when this returns."""
-        target = self._at(path)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            with suppress(OSError):
-                target.unlink()
-            raise
-        sync_folder(target.parent)
+        with self._above(path) as (place, name):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | getattr(os, "O_BINARY", 0)
+            descriptor = os.open(place.at(name), flags, 0o666, dir_fd=place.descriptor)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(place.at(name), dir_fd=place.descriptor)
+                raise
+            _sync(place)
 
     def replace(self, src: str, dst: str) -> None:
-        """Rename a file over another one or onto a free name."""
-        target = self._at(dst)
-        replace_file(self._at(src), target)
-        sync_folder(target.parent)
+        """Rename a file, or what is foreign, over a file or onto a free name."""
+        with self._above(src) as (source, old), self._above(dst) as (target, new):
+            with suppress(FileNotFoundError):
+                if (kind := target.kind(new)) != "file":
+                    raise NotOursError(errno.EEXIST, _A_FOLDER if kind == "folder" else _A_LINK, str(target.path / new))
+            _patient(
+                lambda: os.replace(
+                    source.at(old), target.at(new), src_dir_fd=source.descriptor, dst_dir_fd=target.descriptor
+                )
+            )
+            _sync(target)
 
     def rename_dir(self, src: str, dst: str) -> None:
         """Rename a folder in one step; refused where `dst` is a filled folder."""
-        source, target = self._at(src), self._at(dst)
-        sync_folder(source)
-        _patient(lambda: os.rename(source, target), except_taken=target)
-        sync_folder(target.parent)
+        with opened(self.root, src) as moved:
+            _sync(moved)
+        with self._above(src) as (source, old), self._above(dst) as (target, new):
+            _patient(
+                lambda: os.rename(
+                    source.at(old), target.at(new), src_dir_fd=source.descriptor, dst_dir_fd=target.descriptor
+                ),
+                is_refused=lambda: _is_there(target, new),
+            )
+            _sync(target)
 
     def mkdir(self, path: str) -> None:
         """Make one folder that was not there."""
-        os.mkdir(self._at(path))
+        with self._above(path) as (place, name):
+            os.mkdir(place.at(name), dir_fd=place.descriptor)
 
     def unlink(self, path: str) -> None:
         """Remove a file."""
-        _patient(self._at(path).unlink)
+        with self._above(path) as (place, name):
+            if (kind := place.kind(name)) != "file":
+                raise NotOursError(errno.EISDIR, _A_FOLDER if kind == "folder" else _A_LINK, str(place.path / name))
+            _patient(lambda: os.unlink(place.at(name), dir_fd=place.descriptor))
 
     def rmdir(self, path: str) -> None:
         """Remove a folder; refused where it is filled."""
-        _patient(self._at(path).rmdir)
+        with self._above(path) as (place, name):
+            if place.kind(name) == "foreign":
+                raise NotOursError(errno.ELOOP, _A_LINK, str(place.path / name))
+            _patient(lambda: os.rmdir(place.at(name), dir_fd=place.descriptor))
 
-    def _at(self, path: str) -> Path:
-        return self.root.joinpath(*path.split("/"))
+    @contextmanager
+    def _above(self, path: str) -> Iterator[tuple[Place, str]]:
+        """The folder that `path` is in, open, and its name there."""
+        above, _, name = path.rpartition("/")
+        with opened(self.root, above) as place:
+            yield place, name
+
+    def _read(self, path: str, limit: int) -> bytes:
+        with self._above(path) as (place, name):
+            where = str(place.path / name)
+            if place.descriptor is None and place.kind(name) == "foreign":
+                raise NotOursError(errno.ELOOP, _A_LINK, where)
+            # A pipe is opened without waiting for its other end.
+            flags = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+            try:
+                descriptor = os.open(place.at(name), flags, dir_fd=place.descriptor)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENXIO):
+                    what = _A_LINK if error.errno == errno.ELOOP else _NO_FILE
+                    raise NotOursError(error.errno, what, where) from error
+                error.filename = where
+                raise
+            with os.fdopen(descriptor, "rb") as file:
+                facts = os.fstat(descriptor)
+                if not stat.S_ISREG(facts.st_mode):
+                    raise NotOursError(errno.EINVAL, _NO_FILE, where)
+                data = file.read(limit + 1) if facts.st_size <= limit else b""
+            if facts.st_size > limit or len(data) > limit:
+                raise NotOursError(errno.EFBIG, f"it has more than {limit:,} bytes", where)
+            return data
+
+    def _names(self, path: str) -> list[str]:
+        with (
+            opened(self.root, path) as place,
+            os.scandir(place.path if place.descriptor is None else place.descriptor) as found,
+        ):
+            names = [entry.name for entry in islice(found, LARGEST_LISTING + 1)]
+        if len(names) > LARGEST_LISTING:
+            raise NotOursError(errno.EFBIG, f"it holds more than {LARGEST_LISTING:,} names", str(self.root / path))
+        return names
+
+
+_A_LINK, _A_FOLDER, _NO_FILE = "it is a link or a mount point", "it is a folder", "it is no regular file"
+
+
+def _sync(place: Place) -> None:
+    """Ask the drive to keep the folder's names; does nothing where folders cannot be synced."""
+    if place.descriptor is not None:
+        with suppress(OSError):
+            os.fsync(place.descriptor)
+
+
+def _is_there(place: Place, name: str) -> bool:
+    try:
+        os.stat(place.at(name), dir_fd=place.descriptor, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def probe(folder: FileSystem) -> list[str]:
@@ -167,7 +277,7 @@ def probe(folder: FileSystem) -> list[str]:
         return [drive_words(error, base)]
     finally:
         with suppress(OSError):
-            _remove(folder, base)
+            _clear(folder, base)
 
 
 def drive_words(error: OSError, path: str = "") -> str:
@@ -231,8 +341,8 @@ def lock_id(path: Path) -> str:
         WorkspaceError: the file can be neither read nor made.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        create_exclusive(path, secrets.token_hex(16) + "\n")
+        private.make_folder(path.parent)
+        create_exclusive(path, secrets.token_hex(16) + "\n", mode=private.FILE)
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise WorkspaceError(
@@ -261,8 +371,8 @@ def _system_id() -> str:
     return "" if is_random else f"{node:012x}"
 
 
-def _patient(action: Callable[[], _T], *, except_taken: Path | None = None) -> _T:
-    """`action`, tried again for a while where somebody has the name open; not where `except_taken` is there."""
+def _patient(action: Callable[[], _T], *, is_refused: Callable[[], bool] = lambda: False) -> _T:
+    """`action`, tried again for a while where somebody has the name open; not where `is_refused`."""
     for delay_s in (*_RETRY_DELAYS_S, None):
         try:
             return action()
@@ -272,7 +382,7 @@ def _patient(action: Callable[[], _T], *, except_taken: Path | None = None) -> _
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from error
                 continue
             is_open = error.errno == errno.EBUSY or (os.name == "nt" and isinstance(error, PermissionError))
-            if delay_s is None or not is_open or (except_taken is not None and except_taken.exists()):
+            if delay_s is None or not is_open or is_refused():
                 raise
             time.sleep(delay_s)
     raise AssertionError("the last try returns or raises")
@@ -312,12 +422,12 @@ def _wrong_in(folder: FileSystem, base: str) -> list[str]:
     return wrong
 
 
-def _remove(folder: FileSystem, path: str) -> None:
-    try:
-        names = folder.listdir(path)
-    except NotADirectoryError:
-        folder.unlink(path)
-        return
-    for name in names:
-        _remove(folder, f"{path}/{name}")
+def _clear(folder: FileSystem, path: str) -> None:
+    """Remove what the probe has made there, and nothing else."""
+    for name in folder.listdir(path):
+        inner = f"{path}/{name}"
+        if folder.kind(inner) == "folder":
+            _clear(folder, inner)
+        elif name in ("entry.json", "new"):
+            folder.unlink(inner)
     folder.rmdir(path)

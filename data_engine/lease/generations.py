@@ -10,6 +10,7 @@ after the one before it is gone, and with that go all stages from which the numb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from data_engine.lease.protocol import (
     InDoubt,
     Lost,
     NewerFormat,
+    Replaced,
     Segment,
     ShorterList,
     StaleView,
@@ -30,13 +32,22 @@ from data_engine.lease.protocol import (
     entry_of,
     segment_number,
 )
+from data_engine.nofollow import NotFollowedError
 
 GENERATIONS = "state/generations"
+NOT_OURS = "not_ours"
+"""Where what lay inside of an old generation and is not Data Engine's is put, untouched, when the generation is removed."""
+
+LARGEST_RECORD_BYTES = 16_000_000
+"""No entry and no notice is larger."""
+
 KEEP = 4
 """The newest generations are never collected, so that a slow reader finds what it is reading."""
 
 _TRIES = 3
 _SNAPSHOT_TRIES = 5
+_LOOKED_AT = 32
+_OURS = re.compile(r"\d{10}|entry\.json|stage-\w+|token-\d{10}|lease\.json|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,57 +59,112 @@ class Snapshot:
 
 
 class Generations:
-    """The list as one machine sees it. `known` is the highest number ever seen and never goes back.
+    """The list as one machine sees it. `known` is the highest number ever seen, `nonce` that of the generation there.
 
-    `newest` is the last entry that `top` returned or `publish` won.
+    `known` goes back only where the list tells of a repair that is not in `repairs`, the nonces of those seen before: then
+    the list has lost its end. `newest` is the last entry that `top` returned or `publish` won. `left_alone` holds, by its
+    path, what lies among our files and is none of them, and why it was not touched.
     """
 
-    def __init__(self, folder: FileSystem, known: int) -> None:
+    def __init__(self, folder: FileSystem, known: int, *, nonce: str = "", repairs: Collection[str] = ()) -> None:
         self.folder = folder
         self.known = known
+        self.nonce = nonce
+        self.repairs = frozenset(repairs)
         self.newest: Entry | None = None
+        self.left_alone: dict[str, str] = {}
 
     def top(self) -> Entry | None:
-        """The newest generation, read from the highest known one forward; None before the first.
+        """The newest generation; None before the first. Found by what the folder shows and by what was seen before.
 
         Raises:
             StaleView: the share shows less than this machine has seen.
-            Damaged: the newest one cannot be read.
+            Damaged: the newest one cannot be read; `Replaced`: the list is another one than this machine knows.
             OSError: the share is away.
         """
-        number = self.known
-        try:
-            newest = self.look(number)
-        except FileNotFoundError:  # collected, or the first look
-            numbers = self.numbers()
-            if numbers is None:
-                return None
-            number = numbers[-1] if numbers else -1
-            if number < self.known:
-                raise ShorterList(f"the list ends at generation {number}, {self.known} was seen before") from None
+        numbers = self.numbers()
+        if numbers is None:
+            return None
+        number, newest = self._newest_of(numbers)
+        if number != self.known:
             try:
-                newest = self.look(number)
-            except FileNotFoundError:
-                raise StaleView("the list is changing") from None
+                known = self.look(self.known)
+            except FileNotFoundError:  # collected, or lost
+                if number < self.known and not self._tells_of_a_repair(newest):
+                    raise self._shorter(number) from None
+            else:
+                self._check_same(known, newest)
+                if number < self.known and not self._tells_of_a_repair(newest):
+                    number, newest = self.known, known
+        else:
+            self._check_same(newest, newest)
         while True:
+            following = newest.next_number if isinstance(newest, Entry) else number + 1
             try:
-                newest = self.look(number + 1)
+                newest = self.look(following)
             except FileNotFoundError:
                 break
-            number += 1
-        self.known = max(self.known, number)
+            number = following
+        self._check_no_hole(following, numbers)
         if isinstance(newest, Damaged):
+            if number > self.known:
+                self.known, self.nonce = number, ""
             raise newest
-        self.newest = newest
+        if newest.goes_on_at:
+            raise ShorterList(f"a repair that goes on at generation {newest.goes_on_at} has not ended")
+        self._saw(newest)
         return newest
+
+    def _newest_of(self, numbers: list[int]) -> tuple[int, Entry | Damaged]:
+        """The highest number whose folder holds an entry. Folders above it that hold none are no generations."""
+        for number in reversed(numbers[-_LOOKED_AT:]):
+            with suppress(FileNotFoundError):
+                return number, self.look(number)
+        last = numbers[-1] if numbers else -1
+        raise ShorterList(f"the list ends at generation {last}, and no entry is there")
+
+    def _check_same(self, known: Entry | Damaged, newest: Entry | Damaged) -> None:
+        """Whether what stands at the known number is what was seen there."""
+        is_other = isinstance(known, Entry) and self.nonce not in ("", known.nonce)
+        if is_other and not self._tells_of_a_repair(newest):
+            raise Replaced("holds another generation than this machine has seen there", file=path_of(self.known))
+
+    def _check_no_hole(self, following: int, numbers: list[int]) -> None:
+        """A folder where the next generation belongs, and no entry in it: it was there and is damaged, or comes to be seen."""
+        for number in numbers:
+            if number == following:
+                raise ShorterList(f"generation {number} is listed, and its entry is not there")
+            if number > following:
+                self.left_alone[path_of(number)] = "it is no generation: it holds no entry"
+
+    def _shorter(self, last: int) -> ShorterList:
+        return ShorterList(f"the list ends at generation {last}, {self.known} was seen before")
+
+    def _tells_of_a_repair(self, newest: Entry | Damaged) -> bool:
+        """Whether the list was repaired since this machine has looked: then what it knew beyond that is lost."""
+        return isinstance(newest, Entry) and any(one.nonce not in self.repairs for one in newest.repairs)
+
+    def _saw(self, newest: Entry) -> None:
+        self.known, self.nonce, self.newest = newest.number, newest.nonce, newest
+        self.repairs |= {one.nonce for one in newest.repairs}
 
     def look(self, number: int) -> Entry | Damaged:
         """The entry at `number`, or why it cannot be read."""
-        data = self.folder.read(f"{path_of(number)}/entry.json")
+        path = f"{path_of(number)}/entry.json"
         try:
-            return entry_of(data, number)
+            return entry_of(self.folder.read(path, LARGEST_RECORD_BYTES), number)
+        except NotFollowedError as error:
+            return Damaged(f"is not Data Engine's: {error.strerror}", file=self._relative(error, path), is_foreign=True)
         except Damaged as error:
+            error.file = error.file or path
             return error
+
+    def _relative(self, error: OSError, path: str) -> str:
+        """The path below the state folder that the error is about."""
+        about = str(error.filename or "").replace("\\", "/")
+        parts = path.split("/")
+        heads = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+        return next((head for head in heads if about.endswith(f"/{head}")), path)
 
     def numbers(self) -> list[int] | None:
         """The numbers the share shows, ascending; None when nobody has ever owned this workspace."""
@@ -111,12 +177,20 @@ class Generations:
             return None
 
     def all_numbers(self) -> list[int]:
-        """The numbers the share shows, ascending, whatever was seen before."""
-        names = self.folder.listdir(GENERATIONS)
+        """The numbers the share shows, ascending, whatever was seen before.
+
+        Raises:
+            Damaged: something else stands where the list belongs, or more than a list ever holds.
+            OSError: the share is away; FileNotFoundError when there is no list.
+        """
+        try:
+            names = self.folder.listdir(GENERATIONS)
+        except (NotFollowedError, NotADirectoryError) as error:
+            raise Damaged(f"is not Data Engine's: {error.strerror}", file=GENERATIONS, is_foreign=True) from None
         return sorted(int(name) for name in names if len(name) == 10 and name.isascii() and name.isdecimal())
 
-    def create(self, genesis: Entry) -> None:
-        """Make the folders and the list itself, which appears by one rename, once for ever.
+    def create(self, first: Entry) -> None:
+        """Make the folders and the list itself, which appears by one rename with `first` in it, once for ever.
 
         Raises:
             OSError: the share is away, full or read-only.
@@ -125,34 +199,57 @@ class Generations:
             make(self.folder, path)
         for table in TABLES:
             make(self.folder, f"state/{table}")
-        if self.numbers():
-            return
-        seed = f"init-{genesis.nonce}"
+        with suppress(FileNotFoundError):
+            if self.all_numbers():
+                return
+        seed = f"init-{first.nonce}"
         self.folder.mkdir(seed)
-        self.folder.mkdir(f"{seed}/{genesis.number:010d}")
-        self.folder.write(f"{seed}/{genesis.number:010d}/entry.json", encode(genesis.record()))
+        self.folder.mkdir(f"{seed}/{first.number:010d}")
+        self.folder.write(f"{seed}/{first.number:010d}/entry.json", encode(first.record()))
         try:
             self.folder.rename_dir(seed, GENERATIONS)
         except OSError:
             self.folder.listdir(GENERATIONS)  # somebody else's list is as good
-            remove(self.folder, seed)
+            self.note_left(remove(self.folder, seed))
 
-    def publish(self, entry: Entry, after: Entry | None) -> None:
-        """Win the number of `entry`, which follows `after`; None: it follows one that cannot be read. The one arbiter.
+    def begin_again(self, first: Entry) -> None:
+        """Make a new list that begins with `first`, where the old one is gone with all its folders.
+
+        Raises:
+            Lost: somebody else has made one.
+            OSError: the share is away, full or read-only.
+        """
+        with suppress(OSError):
+            self.folder.rmdir(GENERATIONS)  # refused where it is filled
+        self.create(first)
+        try:
+            found = self.look(first.number)
+        except FileNotFoundError:
+            raise Lost("somebody else has made a new list") from None
+        if not isinstance(found, Entry) or found.nonce != first.nonce:
+            raise Lost("somebody else has made a new list")
+        self._saw(first)
+
+    def publish(self, entry: Entry, after: Entry | None, *, in_number: int | None = None) -> None:
+        """Win the number of `entry`, which follows `after`, the generation `in_number` (the one before, if not said).
+
+        The one arbiter. `after` is None where the generation there cannot be read.
 
         Raises:
             Lost: the number is taken, or its predecessor was collected or replaced.
             InDoubt: the share did not say; it may have been published, or may be yet.
             OSError: it could not be prepared.
         """
-        number, before = entry.number, path_of(entry.number - 1)
-        stage = f"{before}/stage-{entry.nonce}"
+        number, before = entry.number, entry.number - 1 if in_number is None else in_number
+        stage = f"{path_of(before)}/stage-{entry.nonce}"
         try:
-            self._check_unchanged(number - 1, after)
+            self._check_unchanged(before, after)
+            if {number, number + 1} & set(self.all_numbers()):  # also where its entry is gone
+                raise Lost(f"generation {number} is there")
             self.folder.mkdir(stage)
             self.folder.write(f"{stage}/entry.json", encode(entry.record()))
         except FileNotFoundError:
-            raise Lost(f"generation {number - 1} was collected") from None
+            raise Lost(f"generation {before} was collected") from None
         is_moved = False
         for _ in range(_TRIES):
             try:
@@ -166,7 +263,8 @@ class Generations:
             if isinstance(there, Entry) and there.nonce != entry.nonce:
                 raise Lost(f"generation {number} is taken")
             if isinstance(there, Entry) or is_moved:
-                self.known, self.newest = max(self.known, number), entry
+                if not entry.goes_on_at:  # such a one is only half of a repair
+                    self._saw(entry)
                 return
         raise InDoubt(f"{entry.kind} {number}")  # not known, and renaming again had no end either
 
@@ -187,12 +285,67 @@ class Generations:
                 for table, segments in top.files.items():
                     for segment in segments:
                         if segment.name not in seen and segment.name not in read:
-                            read[segment.name] = self.fetch(table, segment)
+                            read[segment.name] = self.fetch_listed(table, segment, top.nonce)
             except FileNotFoundError:  # collected meanwhile: begin again at the new top
                 continue
             new = {table: {s.name: read[s.name] for s in rows if s.name in read} for table, rows in top.files.items()}
             return Snapshot(top, new)
         raise StaleView("no snapshot stayed whole while it was read")
+
+    def check_whole(self, entry: Entry, taken: Collection[str]) -> None:
+        """Return when every segment that `entry` lists is there, and whole where it is not in `taken`.
+
+        `taken` are the names of segments whose rows this machine holds; these are only looked for.
+
+        Raises:
+            Damaged: one is missing or not what was written; it says which.
+            FileNotFoundError: one was collected, `entry` is not the newest any more.
+            OSError: the share is away.
+        """
+        for table, segments in entry.files.items():
+            there = self._listed(table) if segments else set()
+            for segment in segments:
+                if segment.name not in taken or segment.name not in there:
+                    self.fetch_listed(table, segment, entry.nonce)
+
+    def _listed(self, table: str) -> set[str]:
+        try:
+            return set(names_in(self.folder, f"state/{table}"))
+        except (NotFollowedError, NotADirectoryError) as error:
+            raise Damaged(f"is not Data Engine's: {error.strerror}", file=f"state/{table}", is_foreign=True) from None
+
+    def broken_segments(self, entry: Entry) -> dict[str, list[str]]:
+        """Per table the segments of `entry` that are missing or not what was written; all of them are read.
+
+        Raises:
+            OSError: the share is away.
+        """
+        broken: dict[str, list[str]] = {}
+        for table, segments in entry.files.items():
+            for segment in segments:
+                try:
+                    self.fetch(table, segment)
+                except (FileNotFoundError, Damaged):
+                    broken.setdefault(table, []).append(segment.name)
+        return broken
+
+    def fetch_listed(self, table: str, segment: Segment, nonce: str) -> bytes:
+        """The content of a segment that the generation with this nonce lists.
+
+        Raises:
+            Damaged: it is not what was written, or is missing while that generation is still the newest.
+            FileNotFoundError: it was collected, there is a newer generation.
+        """
+        try:
+            return self.fetch(table, segment)
+        except FileNotFoundError:
+            top = self.top()
+            if top is None or top.nonce != nonce:
+                raise
+        try:
+            return self.fetch(table, segment)
+        except FileNotFoundError:
+            raise Damaged("is missing", file=f"state/{table}/{segment.name}") from None
 
     def fetch(self, table: str, segment: Segment) -> bytes:
         """The content of one segment.
@@ -201,9 +354,13 @@ class Generations:
             Damaged: it is not what was written.
             FileNotFoundError: it was collected.
         """
-        data = self.folder.read(f"state/{table}/{segment.name}")
+        path = f"state/{table}/{segment.name}"
+        try:
+            data = self.folder.read(path, segment.size_bytes)
+        except NotFollowedError as error:
+            raise Damaged(f"is not what was written: {error.strerror}", file=path) from None
         if len(data) != segment.size_bytes or digest(data) != segment.digest:
-            raise Damaged(f"state/{table}/{segment.name} does not match its checksum")
+            raise Damaged("does not match its checksum", file=path)
         return data
 
     def upload(self, table: str, number: int, nonce: str, content: bytes) -> Segment:
@@ -216,7 +373,8 @@ class Generations:
         """Remove what neither `head` nor the generations kept before it list, then old generations, oldest first.
 
         Safe also for an owner that is fenced and does not know it: it goes by its own head, and a kept generation that
-        is gone ends the collection before anything is removed.
+        is gone ends the collection before anything is removed. It ends where `head` is not there any more as well: somebody
+        has restored a backup.
         """
         numbers = self.numbers() or []
         live = set(head.names)
@@ -228,21 +386,50 @@ class Generations:
                 if isinstance(kept, Entry):  # nobody can read the segments of a damaged one
                     live |= kept.names
         for table in TABLES:
-            for name in names_in(self.folder, f"state/{table}"):
-                written_for = segment_number(name)
-                if name not in live and written_for is not None and written_for <= head.number:
-                    unlink(self.folder, f"state/{table}/{name}")
+            self._collect_segments(table, live, head)
         for number in numbers:
             if number > head.number - KEEP:
                 break
-            remove(self.folder, path_of(number))  # raises when it cannot be removed: then the next number stays, too
+            self._check_unchanged(head.number, head)
+            self._collect_generation(number)  # raises when it cannot be removed: then the next number stays, too
 
-    def newest_readable(self, numbers: list[int]) -> tuple[Entry, list[int]]:
-        """The newest entry that can be read, and the newer numbers whose entry is not found.
+    def note_left(self, paths: Mapping[str, str]) -> None:
+        """Remember what lies among our files and is none of them; what was told before and is gone is forgotten."""
+        self.left_alone |= paths
+
+    def _collect_segments(self, table: str, live: Collection[str], head: Entry) -> None:
+        try:
+            names = names_in(self.folder, f"state/{table}")
+        except (NotFollowedError, NotADirectoryError) as error:
+            self.note_left({f"state/{table}": str(error.strerror)})
+            return
+        for name in names:
+            written_for = segment_number(name)
+            if name not in live and written_for is not None and written_for <= head.number:
+                self._check_unchanged(head.number, head)
+                self.note_left(remove(self.folder, f"state/{table}/{name}"))
+
+    def _collect_generation(self, number: int) -> None:
+        """Remove an old generation. What in it is not ours is put aside, so that the folder can go.
+
+        The folder must go before the next number is touched, because it can hold a stage for that number; and it is never
+        renamed away, because a late writer may still have it open.
+        """
+        path = path_of(number)
+        left = remove(self.folder, path)
+        if path in left:  # a link in place of an old generation: nobody ever writes through it
+            self.note_left(left)
+            return
+        for foreign in left:
+            self.note_left(put_aside(self.folder, foreign, f"{number:010d}"))
+        if left:
+            remove(self.folder, path)
+
+    def newest_readable(self, numbers: list[int]) -> tuple[Entry | None, list[int]]:
+        """The newest entry that can be read, None when there is none, and the newer numbers whose entry is not found.
 
         Raises:
             NewerFormat: one was written by a newer Data Engine.
-            Damaged: there is none.
         """
         missing = []
         for number in reversed(numbers):
@@ -255,7 +442,7 @@ class Generations:
                 raise found
             if isinstance(found, Entry):
                 return found, missing
-        raise Damaged("no generation can be read")
+        return None, missing
 
     def give_up(self, number: int) -> None:
         """Let the missing entry of `number` be missing for ever. An exclusive create tells what a cache cannot.
@@ -291,12 +478,6 @@ def make(folder: FileSystem, path: str) -> None:
         folder.mkdir(path)
 
 
-def unlink(folder: FileSystem, path: str) -> None:
-    """Remove a file unless it is gone."""
-    with suppress(FileNotFoundError):
-        folder.unlink(path)
-
-
 def names_in(folder: FileSystem, path: str) -> list[str]:
     """The names in a folder; none when it is not there."""
     try:
@@ -305,16 +486,50 @@ def names_in(folder: FileSystem, path: str) -> list[str]:
         return []
 
 
-def remove(folder: FileSystem, path: str) -> None:
-    """Remove a small folder with all in it, or a file, unless it is gone."""
-    try:
-        names = folder.listdir(path)
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        unlink(folder, path)
-        return
-    for name in names:
-        remove(folder, f"{path}/{name}")
+def unlink(folder: FileSystem, path: str) -> None:
+    """Remove a file unless it is gone."""
     with suppress(FileNotFoundError):
-        folder.rmdir(path)
+        folder.unlink(path)
+
+
+def remove(folder: FileSystem, path: str) -> dict[str, str]:
+    """Remove what is ours of a small folder, or a file of ours, unless it is gone; what was left alone, and why.
+
+    Inside of folders only names that Data Engine or a file manager puts there are removed; a link never is.
+
+    Raises:
+        OSError: the share is away, or something of ours is in use.
+    """
+    try:
+        kind = folder.kind(path)
+        if kind == "foreign":
+            return {path: "it is a link or a mount point"}
+        if kind == "file":
+            folder.unlink(path)
+            return {}
+        left: dict[str, str] = {}
+        for name in folder.listdir(path):
+            if _OURS.fullmatch(name):
+                left |= remove(folder, f"{path}/{name}")
+            else:
+                left[f"{path}/{name}"] = "it is not Data Engine's"
+        if not left:
+            folder.rmdir(path)
+    except FileNotFoundError:
+        return {}
+    return left
+
+
+def put_aside(folder: FileSystem, path: str, prefix: str) -> dict[str, str]:
+    """Move what is not ours, untouched, out of a place of ours; where it is now, and why.
+
+    Raises:
+        OSError: it cannot be moved, as a mount point cannot.
+    """
+    aside = f"{NOT_OURS}/{prefix}-{path.rpartition('/')[2]}"
+    make(folder, NOT_OURS)
+    if folder.kind(path) == "folder":
+        folder.rename_dir(path, aside)
+    else:
+        folder.replace(path, aside)
+    return {aside: f"it was {path}, and is not Data Engine's"}

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +21,7 @@ from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereE
 from data_engine.lease.lease import HeldLease, Observer
 from data_engine.lease.protocol import (
     NEVER,
+    Damage,
     Damaged,
     Entry,
     Fenced,
@@ -30,20 +31,26 @@ from data_engine.lease.protocol import (
     LeaseOutcome,
     Limits,
     Lost,
+    StaleView,
     View,
     is_of_this_machine,
 )
-from data_engine.lease.status import LeaseStatus, status_of
+from data_engine.lease.repair import Repaired
+from data_engine.lease.status import LeaseStatus, shown_machine, status_of
+from data_engine.ledger.exchange import Batch
 from data_engine.ledger.share import Share
+from data_engine.model import utc_text
 
 log = logging.getLogger(__name__)
 
 _COLLECT_EVERY = 8
 _DROP_EVERY_S = 3600.0
+_CHECK_EVERY_S = 3600.0
 _SOON_S = 0.05
 _LONGEST_SLEEP_S = 30.0
 _NEVER_DUE = float("inf")
 _TRIES = 3
+_HEALTHY = "nothing of the shared history is damaged: nothing was changed"
 _T = TypeVar("_T")
 
 
@@ -105,11 +112,12 @@ class Keeper:
         self._engine_on: bool | None = None
         self._is_again = False
         self._brought_home: str | None = None
+        self._damage: Damage | None = None
         self._troubles: dict[str, str] = {}
         self._commits = 0
         self._dropped_s = NEVER
         self._wants_control = False
-        self._beat_due_s = self._commit_due_s = self._look_due_s = self._repeat_due_s = NEVER
+        self._beat_due_s = self._commit_due_s = self._look_due_s = self._repeat_due_s = self._check_due_s = NEVER
         self._thread = threading.Thread(target=self._run, name="share", daemon=True)
 
     def start(self) -> None:
@@ -233,7 +241,7 @@ class Keeper:
     def _next_due_s(self) -> float:
         if self._held is None:
             return min(self._look_due_s, self._repeat_due_s if self._wants_control else _NEVER_DUE)
-        return min(self._beat_due_s, self._commit_due_s, self._look_due_s)
+        return min(self._beat_due_s, self._commit_due_s, self._look_due_s, self._check_due_s)
 
     def _tick(self) -> None:
         now_s = self._clock()
@@ -241,6 +249,9 @@ class Keeper:
             self._beat()
         if self._held is not None and now_s >= self._commit_due_s:
             self._commit_when_due()
+        if self._held is not None and now_s >= self._check_due_s:
+            self._check_due_s = now_s + _CHECK_EVERY_S
+            self._on_the_share("check", self._check_segments)
         if now_s >= self._look_due_s:
             self._look()
         if self._held is None and self._wants_control and now_s >= self._repeat_due_s:
@@ -267,23 +278,45 @@ class Keeper:
             self._on_the_share("refresh", self._bring_home)
 
     def _bring_home(self, *, mine: bool = False) -> None:
+        """Take in all that the newest generation lists.
+
+        Raises:
+            Damaged: some of it is missing or cannot be read; it is told until it can.
+            StaleView: it changes faster than it can be read.
+            OSError, LedgerError: the share is away, or this machine's ledger cannot be used.
+        """
         for _ in range(_TRIES):
             top = self._view.top if self._view is not None else None
             if top is None:
                 return
             names = {table: [segment.name for segment in segments] for table, segments in top.files.items()}
             owner = top.token if top.is_owned else None
+            repairs = {one.nonce: (one.base, one.tables) for one in top.repairs}
             try:
-                for run_id in self._share.hydrate(top.number, names, self._observer.fetch, owner=owner, mine=mine):
+                for run_id in self._share.hydrate(
+                    top.number, names, self._observer.fetch, owner=owner, mine=mine, repairs=repairs
+                ):
                     log.warning("run %s was abandoned: its workstation lost the workspace", run_id)
+            except Damaged as error:
+                self._note_damage(error)
+                raise
             except FileNotFoundError:  # collected while it was read: there is a newer one
                 self._view = self._observer.poll()
                 continue
             self._brought_home = top.nonce
+            self._note_damage(None)
             return
+        raise StaleView("the shared history changes faster than it can be read")
+
+    def _note_damage(self, error: Damaged | None) -> None:
+        if error is None:
+            self._damage = None
+        elif self._damage is None or self._damage.what != str(error):
+            self._damage = Damage.of(error, utc_text(time.time()))
+            log.warning("the shared history is damaged: %s", error)
 
     def _remember(self) -> None:
-        self._share.note_generation(self._observer.known)
+        self._share.note_list(*self._observer.known_list)
 
     def _claim_by_itself(self, view: View) -> None:
         """Take what was given to this machine, what it asked for, or what nobody runs any more where the settings say so."""
@@ -309,8 +342,14 @@ class Keeper:
                 break
             try:
                 self._claim(view)
+            except Damaged as error:
+                self._note_damage(error)
+                self._tell()
+                raise self._not_here() from error
             except LeaseOutcome as lost:  # somebody was quicker, or it is not known: the next look tells
                 log.info("the claim did not succeed: %s", lost)
+            except LedgerError as error:
+                raise self._not_here(str(error)) from error
             except OSError as error:
                 self._note("claim", f"the shared folder cannot be written: {error}")
                 raise self._not_here(str(error)) from error
@@ -333,20 +372,28 @@ class Keeper:
         self._require_fit()
         with suppress(FlowValidationError):  # settings that cannot be read are told elsewhere; the last ones hold on
             self.limits = self._observer.limits = self._read_limits()
-        held = self._observer.claim(view)
+        self._bring_home()  # all of it, before anything is claimed
+        held = self._observer.claim(view, self._share.seen)
         before = view.top
         self._is_again = before is not None and before.is_owned and before.by.machine_id == self.me.machine_id
         self._remember()
         asked = view.request
         is_own = asked is not None and asked.requester_daemon_id == self.me.daemon_id  # the claim has answered it
         self._view = replace(view, state="mine", top=held.head, request=None if is_own else asked)
-        self._bring_home(mine=True)
+        try:
+            self._bring_home(mine=True)
+        except BaseException:
+            with suppress(LeaseOutcome, OSError):
+                held.release()  # nobody may own what it could not take in
+            self._view = self._observer.poll()
+            raise
         self._held = held
         self._wants_control = False
         now_s = self._clock()
         self._beat_due_s = now_s + self.limits.heartbeat_s
         self._commit_due_s = now_s + _SOON_S
         self._look_due_s = now_s + self.limits.poll_s
+        self._check_due_s = now_s + _CHECK_EVERY_S
         self._engine_on = None
         log.info("this machine owns the workspace: token %s", held.token)
         self._troubles.clear()
@@ -358,7 +405,7 @@ class Keeper:
             "owned": "ask for it: `data-engine lease request`, or Workspace.request_control()",
             "control_requested": "wait until its owner agrees, or until its lease is free",
             "takeover_available": "take it over: `data-engine lease take-over`, or Workspace.take_over()",
-            "damaged": "see `data-engine doctor`",
+            "damaged": status.fix,
         }.get(status.state, "check whether the drive is connected and writable; `data-engine doctor` measures it")
         what = f"this machine does not own the workspace: {status.words()}"
         return OwnedElsewhereError(f"{what} ({why})" if why else what, where="the workspace's lease", mend=mend)
@@ -377,6 +424,13 @@ class Keeper:
             return
         self._beat_due_s = self._clock() + self.limits.heartbeat_s
         self._note("heartbeat", None)
+        self._tell_what_is_left()
+
+    def _tell_what_is_left(self) -> None:
+        """What lies among our files on the share and is none of them is told as long as it is there."""
+        left = self._observer.left_alone
+        told = "; ".join(f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())[:3])
+        self._note("left alone", told + (f" (and {len(left) - 3} more)" if len(left) > 3 else "") if left else None)
 
     def _lose(self, fenced: Fenced) -> None:
         self._held = None
@@ -386,6 +440,8 @@ class Keeper:
         self._troubles.clear()
         is_given_up = entry is not None and entry.kind == "release" and entry.by.daemon_id == self.me.daemon_id
         by = "somebody else" if entry is None else entry.by.shown
+        if entry is not None and entry.kind == "repair":
+            by = f"{by}, which repaired the shared history,"
         self._tell(lost_to=None if is_given_up else by)  # a release whose answer was lost took nothing from us
 
     # -- publishing -----------------------------------------------------------------------------------------------------
@@ -403,8 +459,38 @@ class Keeper:
             self._lose(fenced)
         except (Lost, InDoubt, Damaged, OSError, LedgerError) as error:
             self._note("history", f"the history cannot be published: {error}")
+            if isinstance(error, Damaged) and error.file:
+                self._on_the_share("mend", self._mend)
         else:
             self._note("history", None)
+
+    def _check_segments(self) -> None:
+        """Notice as the owner that a segment is gone, before somebody needs it."""
+        held = self._held
+        assert held is not None
+        try:
+            self._observer.check_whole(held.head, self._share.seen)
+        except Damaged as error:
+            self._note_damage(error)
+            self._mend()
+
+    def _mend(self) -> list[str]:
+        """As the owner: publish again, from this machine's ledger, what segments that are missing or damaged held; their names.
+
+        The owner has taken in all that the list holds, so nothing is lost by leaving them out.
+        """
+        held = self._held
+        assert held is not None
+        broken = self._observer.broken_segments(held.head)
+        if broken:
+            self._share.publish_again(broken)
+            batch = self._share.unpublished(held.token)
+            folds = {table: Fold(tuple(names), None) for table, names in broken.items()}
+            entry = held.commit({} if batch is None else batch.tables, fold=folds)
+            self._published(held, batch, entry, {})
+            log.warning("published again, because segments were missing or damaged: %s", ", ".join(broken))
+        self._note_damage(None)
+        return [f"{table}/{name}" for table, names in broken.items() for name in names]
 
     def _commit(self, held: HeldLease, *, is_worth_it: bool) -> None:
         """Publish what is new, if anything is; more than a segment takes follows at once."""
@@ -421,12 +507,19 @@ class Keeper:
             for table, fold in folds.items()
             for made in _new_names(before, entry, table) - {names.get(table)}
         }
+        self._published(held, batch, entry, folded)
+
+    def _published(
+        self, held: HeldLease, batch: Batch | None, entry: Entry, folded: Mapping[str, tuple[Sequence[str], str]]
+    ) -> None:
+        names = {} if batch is None else {table: entry.files[table][-1].name for table in batch.tables}
         self._share.mark_published(batch, entry.number, names, folded)
         self._remember()
         self._brought_home = entry.nonce
         self._commits += 1
         if self._commits % _COLLECT_EVERY == 0:
             self._on_the_share("collect", held.collect)
+            self._tell_what_is_left()
 
     def _folds(self, head: Entry) -> dict[str, Fold]:
         sizes = {table: [(one.name, one.size_bytes) for one in rows] for table, rows in head.files.items()}
@@ -491,10 +584,30 @@ class Keeper:
         self._look()
 
     def _repair(self) -> str:
-        repaired = self._observer.repair(self._observer.poll())
-        self._look()
-        lost = [f"generation {number}" for number in repaired.lost_generations] + list(repaired.lost_segments)
-        return f"mended; lost: {', '.join(lost)}" if lost else "mended; nothing was lost"
+        """Mend what is damaged. An owner goes on owning, from its own ledger; whoever else repairs owns nothing afterwards."""
+        view = self._view = self._observer.poll()
+        held = self._held
+        if held is not None and view.state == "mine":
+            lost = self._mend()
+            self._tell()
+            return f"mended; published again from this machine: {', '.join(lost)}" if lost else _HEALTHY
+        repaired = self._observer.repair(view)
+        self._remember()
+        if repaired is None:
+            self._look()
+            return _HEALTHY
+        self._held = None
+        self._view = self._observer.poll()
+        said = _words_of(repaired)
+        if held is None:
+            self._look()
+            return said
+        try:  # it owned before: it owns again
+            self._own()
+        except OwnedElsewhereError as error:
+            self._tell(lost_to=shown_machine(self._lease_status().owner or {"host_name": "somebody else"}))
+            return f"{said}; {error.what}"
+        return said
 
     # -- telling ------------------------------------------------------------------------------------------------------
 
@@ -520,7 +633,7 @@ class Keeper:
         self._tell()
 
     def _lease_status(self) -> LeaseStatus:
-        return LeaseStatus() if self._view is None else status_of(self._view, self.me)
+        return LeaseStatus() if self._view is None else status_of(self._view, self.me, self._damage)
 
     def _tell(self, *, lost_to: str | None = "") -> None:
         """Renew `standing`; "" leaves what is there."""
@@ -540,6 +653,17 @@ class Keeper:
         )
         if self.standing != before:
             self.on_change()
+
+
+def _words_of(repaired: Repaired) -> str:
+    generations = repaired.lost_generations
+    lost = [f"generation {number}" for number in generations[:1]]
+    if len(generations) > 1:
+        lost = [f"generations {generations[0]} to {generations[-1]}"]
+    lost += repaired.lost_segments
+    if not lost:
+        return "mended; nothing was lost"
+    return f"mended; lost on the share: {', '.join(lost)}; whoever still holds these rows publishes them again when it owns"
 
 
 def _new_names(before: Entry, after: Entry, table: str) -> set[str]:

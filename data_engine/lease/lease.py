@@ -20,6 +20,7 @@ from data_engine.lease.notices import Notices
 from data_engine.lease.protocol import (
     NEVER,
     TABLES,
+    Damage,
     Damaged,
     Entry,
     Fenced,
@@ -31,6 +32,7 @@ from data_engine.lease.protocol import (
     Limits,
     Lost,
     NewerFormat,
+    Replaced,
     Request,
     Segment,
     ShorterList,
@@ -43,6 +45,7 @@ from data_engine.lease.protocol import (
     view_of,
 )
 from data_engine.lease.repair import Repaired, repair
+from data_engine.nofollow import NotFollowedError
 
 _APPEND_TRIES = 4
 _LATE_CACHE = 2.0
@@ -70,12 +73,18 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class _Damage:
-    """The same damage since `since_s`: nobody can have appended since then, or it would be another one."""
+class _Damaged:
+    """The same damage since `since_s`: nobody can have appended since then, or it would be another one.
 
-    why: str
+    `heard` is the heartbeat as it was last seen to change, at `heard_s`: an owner that knows another list may be at work.
+    """
+
+    damage: Damage
     since_s: float
+    heard: tuple[int, int] | None
+    heard_s: float
     is_shorter: bool
+    is_replaced: bool
 
 
 class Observer:
@@ -83,7 +92,7 @@ class Observer:
 
     `workspace` names the notices and must be the same on every machine: the workspace's identity. `limits` are this
     machine's settings; they travel with its claims. `holds_lock` says whether this process holds the local lock of the
-    workspace; without it nothing is claimed. `known` is what was persisted of `Observer.known`.
+    workspace; without it nothing is claimed. `known`, `nonce` and `repairs` are what was persisted of `Observer.known_list`.
 
     Example:
         >>> import tempfile
@@ -108,6 +117,8 @@ class Observer:
         limits: Limits,
         holds_lock: Callable[[], bool],
         known: int = 0,
+        nonce: str = "",
+        repairs: Collection[str] = (),
         clock: Callable[[], float] = boot_clock,
         utc: Callable[[], str] = _utc_now,
         new_id: Callable[[], str] = _new_id,
@@ -115,18 +126,29 @@ class Observer:
         self.me = me
         self.limits = limits
         self._holds_lock = holds_lock
-        self._generations = Generations(folder, known)
-        self._notices = Notices(folder, workspace, new_id)
+        self._generations = Generations(folder, known, nonce=nonce, repairs=repairs)
+        self._notices = Notices(folder, workspace, new_id, utc)
         self._seat = Seat(self._generations, self._notices, me, clock, utc, new_id)
         self._seen = Sighting()
-        self._damage: _Damage | None = None
+        self._damage: _Damaged | None = None
+        self._deaf_since_s: float | None = None
         self._held: HeldLease | None = None
         self._request: Request | None = None
 
     @property
     def known(self) -> int:
-        """The highest generation ever seen here; it never goes back. Persist it, and hand it to the next Observer."""
+        """The highest generation ever seen here; it goes back only with a list that a repair has made shorter."""
         return self._generations.known
+
+    @property
+    def known_list(self) -> tuple[int, str, frozenset[str]]:
+        """`known`, its nonce and the nonces of all repairs seen. Persist them together, and hand them to the next Observer."""
+        return self._generations.known, self._generations.nonce, self._generations.repairs
+
+    @property
+    def left_alone(self) -> Mapping[str, str]:
+        """What lies among our files on the share and is none of them, with the reason why it was not touched."""
+        return {**self._generations.left_alone, **self._notices.left_alone}
 
     def poll(self) -> View:
         """Look once. Silence is counted only while this machine is really looking; never raises."""
@@ -138,12 +160,8 @@ class Observer:
             is_mine = top.is_owned and top.by.daemon_id == self.me.daemon_id
             lease = None if is_mine else self._notices.lease()
             request = self._notices.request()
-        except NewerFormat as error:
-            return self._damaged(f"update needed: {error}", before_s)
-        except Damaged as error:
-            return self._damaged(str(error), before_s)
-        except ShorterList as error:
-            return self._damaged(str(error), before_s, is_shorter=True)
+        except (Damaged, ShorterList) as error:
+            return self._damaged(error, before_s)
         except OSError as error:
             return View("unreachable", self.limits, why=drive_words(error))
         self._damage = None
@@ -152,20 +170,33 @@ class Observer:
             self._seen, top, lease, request, before_s=before_s, after_s=self._seat.clock(), limits=limits
         )
         is_dead_here = top.is_owned and is_of_this_machine(top, self.me) and self._holds_lock()
-        return view_of(
+        view = view_of(
             self._seen, top, lease, request, before_s=before_s, limits=limits, me=self.me, is_dead_here=is_dead_here
         )
+        return self._with_heartbeat(view, before_s)
 
-    def claim(self, view: View) -> HeldLease:
-        """Become the owner of exactly what `view` saw.
+    def _with_heartbeat(self, view: View, before_s: float) -> View:
+        """`view`, damaged where for long something lies in place of the owner's heartbeat that is none."""
+        broken = self._notices.broken if view.state == "owned" else None
+        if broken is None:
+            self._deaf_since_s = None
+        elif self._deaf_since_s is None:
+            self._deaf_since_s = before_s
+        elif before_s - self._deaf_since_s >= view.limits.max_gap_s:
+            return replace(view, state="damaged", why=broken.what, damage=broken)
+        return view
 
-        A view that says `mine` gives back the lease that is held, or one whose claim landed although its answer was
-        lost: it may work after its first heartbeat.
+    def claim(self, view: View, taken: Collection[str] = ()) -> HeldLease:
+        """Become the owner of exactly what `view` saw, when all of its history is there.
+
+        `taken` are the names of the segments whose rows this machine holds; all others are read here and checked. A view
+        that says `mine` gives back the lease that is held, or one whose claim landed although its answer was lost: it may
+        work after its first heartbeat.
 
         Raises:
             Lost: the view may not be claimed or is out of date, the owner has spoken, or the local lock is not held.
             InDoubt: it may have been won; the next poll says `mine` if so.
-            Damaged: the newest generation cannot be read.
+            Damaged: the newest generation, or a segment of it, is missing or cannot be read; nothing was claimed.
             OSError: the share is away, full or read-only.
         """
         if not view.is_claimable or not self._holds_lock():
@@ -178,6 +209,10 @@ class Observer:
             lease = self._notices.lease()
             if lease is not None and lease.token == prev.token and (prev.number, lease.beat) > self._seen.mark:
                 raise Lost("the owner is alive")
+        try:
+            self.check_whole(prev, taken)
+        except FileNotFoundError:
+            raise Lost("the view is out of date") from None
         entry = next_entry(prev, "claim", self.me, seat.new_id(), seat.utc(), limits=self.limits)
         self._generations.publish(entry, prev)
         held = self._hold(entry, start_s)
@@ -193,23 +228,41 @@ class Observer:
 
         Raises:
             StaleView: the share shows too little, or the list changes faster than it can be read.
-            Damaged: a segment or the newest generation cannot be read.
+            Damaged: a segment or the newest generation is missing or cannot be read.
             OSError: the share is away.
         """
         return self._generations.snapshot(seen)
+
+    def check_whole(self, entry: Entry, taken: Collection[str]) -> None:
+        """Return when every segment of `entry` is there, and whole where it is not in `taken`, which are only looked for.
+
+        Raises:
+            Damaged: one is missing or not what was written; it says which.
+            FileNotFoundError: one was collected, `entry` is not the newest any more.
+            OSError: the share is away.
+        """
+        self._generations.check_whole(entry, taken)
+
+    def broken_segments(self, entry: Entry) -> dict[str, list[str]]:
+        """Per table the segments of `entry` that are missing or not what was written; all of them are read.
+
+        Raises:
+            OSError: the share is away.
+        """
+        return self._generations.broken_segments(entry)
 
     def fetch(self, table: str, name: str) -> bytes:
         """The content of one segment of the newest generation looked at, to fold it.
 
         Raises:
             FileNotFoundError: that generation does not list it, or it was collected.
-            Damaged: it is not what was written.
+            Damaged: it is missing, or not what was written.
             OSError: the share is away.
         """
         newest = self._generations.newest
         for segment in newest.files.get(table, ()) if newest is not None else ():
-            if segment.name == name:
-                return self._generations.fetch(table, segment)
+            if newest is not None and segment.name == name:
+                return self._generations.fetch_listed(table, segment, newest.nonce)
         raise FileNotFoundError(errno.ENOENT, f"no segment of {table} in the newest generation", name)
 
     def request_control(self, client_kind: str = "ui") -> Request:
@@ -259,40 +312,52 @@ class Observer:
         if standing is not None and standing.requester_machine_id == self.me.machine_id:
             self._notices.remove_request()
 
-    def repair(self, view: View) -> Repaired:
+    def repair(self, view: View) -> Repaired | None:
         """Go on from the newest readable generation, without segments that are gone or damaged; says what is lost.
 
-        Only on a person's word. Afterwards nobody owns the workspace, this machine neither. A list that is shorter than
-        what this machine has seen (a restored backup) is accepted as it is. The damage must have been there for the stale
-        threshold, because an owner that cannot read the list either works on until its deadline.
+        None when nothing is damaged; nothing has changed then. Only on a person's word. Afterwards nobody owns the workspace,
+        this machine neither. A list that is shorter than what this machine has seen (a restored backup), or another one, is
+        taken for what is left. The damage must have been there, and no owner heard, for the stale threshold: an owner that
+        cannot read the list either works on until its deadline.
 
         Raises:
-            OwnedElsewhereError: the newest generation can be read and another machine owns by it.
-            WorkspaceError: nothing is damaged, nothing can be read or reached, it needs a newer Data Engine, or it is
-                too early.
+            OwnedElsewhereError: another machine owns, or is heard to be at work.
+            WorkspaceError: nothing can be read or reached, something that is not Data Engine's is in the way, it needs a
+                newer Data Engine, or it is too early.
             Lost, InDoubt: somebody else appended meanwhile, or the share did not say: look again.
             OSError: the share is away, full or read-only.
         """
         seat, where = self._seat, self._notices.workspace
-        if view.state in ("owned", "reserved") and view.top is not None:
+        is_of_list = view.state == "damaged" and view.top is None
+        if view.state in ("owned", "reserved") or (view.state == "damaged" and not is_of_list):
+            owner = "" if view.top is None else view.top.by.shown
             raise OwnedElsewhereError(
-                f"{view.top.by.shown} owns the workspace",
+                f"{owner} owns the workspace",
                 where=where,
-                mend="ask for control there, or wait until it can be taken over",
+                mend="repair it there, ask for control, or wait until it can be taken over",
             )
         if view.state == "unreachable":
             raise WorkspaceError(f"the workspace cannot be reached: {view.why}", where=where, mend="try again later")
 
-        def check(base: Entry) -> None:
+        if view.state == "available" and view.top is None and self._generations.known <= 0:
+            return None
+
+        def check(base: Entry | None) -> None:
+            seen, there = (None if one is None else one.nonce for one in (view.top, base))
+            if not is_of_list and seen != there:
+                raise Lost("the view is out of date")
             lease = self._notices.lease()  # a damaged claim does not tell its limits, but its heartbeat does
             spoken_s = 0.0 if lease is None else lease.stale_after_s
-            wait_s = max(spoken_s, (base.limits or self.limits).stale_after_s, self.limits.stale_after_s)
-            if view.state == "damaged" and view.silent_s < wait_s:
-                raise WorkspaceError(
-                    f"{base.by.shown if lease is None else lease.shown} may still be at work",
-                    where=where,
-                    mend=f"try again in {wait_s - view.silent_s:.0f} s",
-                )
+            limits = (base.limits if base is not None else None) or self.limits
+            wait_s = max(spoken_s, limits.stale_after_s, self.limits.stale_after_s)
+            if not is_of_list or view.silent_s >= wait_s:
+                return
+            owner = lease.shown if lease is not None else "its owner" if base is None else base.by.shown
+            if self._damage is not None and self._damage.heard_s > self._damage.since_s:
+                raise OwnedElsewhereError(f"{owner} is at work on the workspace", where=where, mend="repair it there")
+            raise WorkspaceError(
+                f"{owner} may still be at work", where=where, mend=f"try again in {wait_s - view.silent_s:.0f} s"
+            )
 
         def begin() -> None:
             if self._held is not None:
@@ -302,22 +367,30 @@ class Observer:
             repaired = repair(
                 self._generations,
                 self.me,
-                seat.new_id(),
+                seat.new_id,
                 seat.utc(),
                 check=check,
                 begin=begin,
                 accepts_shorter=self._damage is not None and self._damage.is_shorter,
+                is_replaced=self._damage is not None and self._damage.is_replaced,
             )
         except Damaged as error:
             is_newer = isinstance(error, NewerFormat)
             raise WorkspaceError(
                 f"the shared history cannot be repaired: {error}",
                 where=where,
-                mend="update Data Engine on this machine" if is_newer else "restore .workspace_state from a backup",
+                mend="update Data Engine on this machine"
+                if is_newer
+                else "repair it on a machine that has owned the workspace, or restore .workspace_state from a backup",
             ) from error
-        if repaired is None:
-            raise WorkspaceError("nothing of the shared history is damaged", where=where, mend="go on as it is")
-        self._damage = None
+        except NotFollowedError as error:
+            raise WorkspaceError(
+                f"the shared history cannot be repaired: {error.filename} is not Data Engine's: {error.strerror}",
+                where=where,
+                mend="take it away, then repair again",
+            ) from error
+        if repaired is not None:
+            self._damage = None
         return repaired
 
     def _first(self) -> Entry:
@@ -334,15 +407,30 @@ class Observer:
             self._held = HeldLease(self._seat, entry, proved_s)
         return self._held
 
-    def _damaged(self, why: str, before_s: float, *, is_shorter: bool = False) -> View:
+    def _damaged(self, error: Damaged | ShorterList, before_s: float) -> View:
         newest = self._generations.newest
         limits = (newest.limits if newest is not None else None) or self.limits
-        if self._damage is None or self._damage.why != why:
-            self._damage = _Damage(why, self._seat.clock(), is_shorter)  # the look may have taken long
-        for_s = max(0.0, before_s - self._damage.since_s)
-        if is_shorter and for_s < _LATE_CACHE * limits.stale_after_s:
+        is_shorter, damage = isinstance(error, ShorterList), Damage.of(error, self._seat.utc())
+        why = damage.what
+        heard, now_s = self._heard(), self._seat.clock()  # the look may have taken long
+        known = self._damage
+        if known is None or known.damage.what != why:
+            known = _Damaged(damage, now_s, heard, now_s, is_shorter, isinstance(error, Replaced))
+        elif heard != known.heard:
+            known = replace(known, heard=heard, heard_s=now_s)
+        self._damage = known
+        if is_shorter and before_s - known.since_s < _LATE_CACHE * limits.stale_after_s:
             return View("unreachable", limits, why=why)
-        return View("damaged", limits, silent_s=for_s, why=why)
+        silent_s = max(0.0, before_s - max(known.since_s, known.heard_s))
+        return View("damaged", limits, silent_s=silent_s, why=why, damage=known.damage)
+
+    def _heard(self) -> tuple[int, int] | None:
+        """The heartbeat of somebody else, whatever the list says; None when there is none to be read."""
+        try:
+            lease = self._notices.lease()
+        except OSError:
+            return None
+        return None if lease is None or lease.daemon_id == self.me.daemon_id else (lease.token, lease.beat)
 
 
 class HeldLease:

@@ -11,40 +11,63 @@ Markers follow the list and are mended by the owner's heartbeat. A missing or da
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 from data_engine.lease.folder import FileSystem
-from data_engine.lease.generations import make, names_in, remove, unlink
-from data_engine.lease.protocol import Damaged, Entry, LeaseRecord, Request, encode, lease_of, request_of
-
-_T = TypeVar("_T")
+from data_engine.lease.generations import LARGEST_RECORD_BYTES, make, names_in, put_aside, remove, unlink
+from data_engine.lease.protocol import Damage, Damaged, Entry, LeaseRecord, Request, encode, lease_of, request_of
+from data_engine.nofollow import NotFollowedError
 
 KEEP_STALE = 8
 """Bundles of silent owners kept for people to look at."""
 
 _TRIES = 3
+_MARK = re.compile(r"token-\d{10}")
 
 
 class Notices:
-    """The notices of one workspace; `workspace` is the same on every machine, so it is not the name of a mount."""
+    """The notices of one workspace; `workspace` is the same on every machine, so it is not the name of a mount.
 
-    def __init__(self, folder: FileSystem, workspace: str, new_id: Callable[[], str]) -> None:
+    They inform, so what lies in their place and is not ours is left alone and never an error: `left_alone` names it, with
+    the reason. `broken` says what was wrong with the heartbeat when it was last looked at; None where it is missing.
+    """
+
+    def __init__(self, folder: FileSystem, workspace: str, new_id: Callable[[], str], utc: Callable[[], str]) -> None:
         self.folder = folder
         self.workspace = workspace
+        self.broken: Damage | None = None
+        self.left_alone: dict[str, str] = {}
         self._new_id = new_id
+        self._utc = utc
         self._lease_path = f"leases/{workspace}.json"
         self._request_path = f"control_requests/{workspace}.json"
 
     def lease(self) -> LeaseRecord | None:
         """The heartbeat; None when there is none, or none that can be read."""
-        return self._read(self._lease_path, lease_of)
+        try:
+            record = lease_of(self.folder.read(self._lease_path, LARGEST_RECORD_BYTES))
+        except FileNotFoundError:
+            self.broken = None
+            return None
+        except (Damaged, NotFollowedError, IsADirectoryError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            if self.broken is None:
+                what = f"{self._lease_path} is no heartbeat: {why}"
+                self.broken = Damage(what, self._lease_path, self._utc(), "heartbeat")
+            return None
+        self.broken = None
+        return record
 
     def request(self) -> Request | None:
         """The request; None when there is none, or none that can be read."""
-        return self._read(self._request_path, request_of)
+        try:
+            return request_of(self.folder.read(self._request_path, LARGEST_RECORD_BYTES))
+        except (FileNotFoundError, Damaged, NotFollowedError, IsADirectoryError):
+            return None
 
     def put_lease(self, record: LeaseRecord) -> None:
         """Replace the heartbeat."""
@@ -56,52 +79,78 @@ class Notices:
 
     def remove_lease(self) -> None:
         """Take the heartbeat away."""
-        unlink(self.folder, self._lease_path)
+        self._leave(self._lease_path, lambda: unlink(self.folder, self._lease_path))
 
     def remove_request(self) -> None:
         """Take the request away."""
-        unlink(self.folder, self._request_path)
+        self._leave(self._request_path, lambda: unlink(self.folder, self._request_path))
 
     def mark_leased(self, token: int, machine_id: str) -> None:
         """Make the markers say that `token` owns; only reads when they do already."""
         leased, mark = f"leased/{self.workspace}", f"token-{token:010d}"
-        names = names_in(self.folder, leased)
-        if mark not in names:
-            make(self.folder, leased)
-            self.folder.write(f"{leased}/{mark}", machine_id.encode())
-        for name in names:
-            if name != mark:
-                unlink(self.folder, f"{leased}/{name}")
-        if self.workspace in names_in(self.folder, "available"):
-            remove(self.folder, f"available/{self.workspace}")
+
+        def write() -> None:
+            names = names_in(self.folder, leased)
+            if mark not in names:
+                make(self.folder, leased)
+                self.folder.write(f"{leased}/{mark}", machine_id.encode())
+            for name in names:
+                if name != mark and _MARK.fullmatch(name):
+                    unlink(self.folder, f"{leased}/{name}")
+
+        self._leave(leased, write)
+        self._leave("available", self._unmark_available)
 
     def mark_available(self) -> None:
         """Make the markers say that nobody owns."""
-        remove(self.folder, f"leased/{self.workspace}")
-        make(self.folder, f"available/{self.workspace}")
+        leased, available = f"leased/{self.workspace}", f"available/{self.workspace}"
+        self._leave(leased, lambda: remove(self.folder, leased))
+        self._leave(available, lambda: make(self.folder, available))
 
     def quarantine(self, silent: Entry) -> None:
         """Set the markers and the heartbeat of an owner that fell silent aside."""
         bundle = f"stale/{self.workspace}__{silent.token:010d}__{self._new_id()}"
-        with suppress(FileNotFoundError):
-            self.folder.rename_dir(f"leased/{self.workspace}", bundle)
-            self.folder.replace(self._lease_path, f"{bundle}/lease.json")
+
+        def move() -> None:
+            with suppress(FileNotFoundError):
+                self.folder.rename_dir(f"leased/{self.workspace}", bundle)
+                self.folder.replace(self._lease_path, f"{bundle}/lease.json")
+
+        self._leave("stale", move)
 
     def collect(self) -> None:
         """Remove what crashes left beside the records, and all but the newest bundles of silent owners."""
         for folder in ("leases", "control_requests"):
-            for name in names_in(self.folder, folder):
-                if name.startswith(f"{self.workspace}.json.") and name.endswith(".tmp"):
-                    unlink(self.folder, f"{folder}/{name}")
+            self._leave(folder, lambda folder=folder: self._collect_drafts(folder))  # type: ignore[misc]
+        self._leave("stale", self._collect_bundles)
+
+    def _collect_drafts(self, folder: str) -> Mapping[str, str]:
+        left: dict[str, str] = {}
+        for name in names_in(self.folder, folder):
+            if name.startswith(f"{self.workspace}.json.") and name.endswith(".tmp"):
+                left |= remove(self.folder, f"{folder}/{name}")
+        return left
+
+    def _collect_bundles(self) -> Mapping[str, str]:
+        left: dict[str, str] = {}
         bundles = [name for name in names_in(self.folder, "stale") if name.startswith(f"{self.workspace}__")]
         for name in sorted(bundles)[:-KEEP_STALE]:
-            remove(self.folder, f"stale/{name}")
+            left |= remove(self.folder, f"stale/{name}")
+        return left
 
-    def _read(self, path: str, record_of: Callable[[bytes], _T]) -> _T | None:
+    def _unmark_available(self) -> Mapping[str, str]:
+        if self.workspace not in names_in(self.folder, "available"):
+            return {}
+        return remove(self.folder, f"available/{self.workspace}")
+
+    def _leave(self, path: str, deed: Callable[[], Mapping[str, str] | None]) -> None:
+        """Do `deed`; what lies in its way and is not ours stays, and is told until it is gone."""
+        for told in [told for told in self.left_alone if told == path or told.startswith(f"{path}/")]:
+            del self.left_alone[told]
         try:
-            return record_of(self.folder.read(path))
-        except (FileNotFoundError, Damaged):
-            return None
+            self.left_alone |= deed() or {}
+        except (NotFollowedError, NotADirectoryError, IsADirectoryError) as error:
+            self.left_alone[path] = error.strerror or str(error)
 
     def _put(self, path: str, record: Mapping[str, Any]) -> None:
         for tries_left in reversed(range(_TRIES)):
@@ -112,6 +161,11 @@ class Notices:
             except FileNotFoundError:  # a collecting owner took it for what a crash left
                 if not tries_left:
                     raise
+            except NotFollowedError:  # a link or a folder in its place, which is kept elsewhere
+                unlink(self.folder, temp)
+                if not tries_left:
+                    raise
+                self.left_alone |= put_aside(self.folder, path, self._new_id())
             except OSError:
                 with suppress(OSError):
                     self.folder.unlink(temp)

@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from data_engine.errors import FlowValidationError
 
-FORMAT = 1
+FORMAT = 2
+"""2: repairs stand in the list, and a list may go on at a higher number. Who knows only 1 observes and never owns."""
 TABLES = ("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets")
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 State = Literal["available", "reserved", "owned", "mine", "stale", "unreachable", "damaged"]
@@ -29,6 +30,7 @@ _KINDS = ("genesis", "claim", "commit", "renew", "release", "repair")
 _UNOWNED = ("genesis", "release", "repair")
 _SEGMENT_NAME = re.compile(r"(\d{10})-[0-9A-Za-z_-]+\.parquet")
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_KEPT_REPAIRS = 16
 
 
 class LeaseOutcome(Exception):
@@ -52,11 +54,27 @@ class InDoubt(LeaseOutcome):
 
 
 class Damaged(LeaseOutcome):
-    """Something published cannot be read as it was written."""
+    """Something published cannot be read as it was written. `file` is where, relative to the state folder, if it is one file;
+    with `is_foreign` something that is not Data Engine's lies there.
+
+    Example:
+        >>> error = Damaged("is missing", file="state/runs/0000000012-9f3c.parquet")
+        >>> str(error), error.file
+        ('state/runs/0000000012-9f3c.parquet is missing', 'state/runs/0000000012-9f3c.parquet')
+    """
+
+    def __init__(self, why: str, *, file: str = "", is_foreign: bool = False) -> None:
+        super().__init__(f"{file} {why}" if file else why)
+        self.file = file
+        self.is_foreign = is_foreign
 
 
 class NewerFormat(Damaged):
     """Written by a newer Data Engine, which this one does not understand."""
+
+
+class Replaced(Damaged):
+    """The list holds another generation at a number than the one this machine has seen there."""
 
 
 class StaleView(OSError):
@@ -185,10 +203,26 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """That a damaged list was repaired: generation `number` goes on from `base` (-1: from none), so that what was published
+    between the two, and some segments of `tables`, are lost on the share. Whoever still holds such rows publishes them again.
+    """
+
+    number: int
+    nonce: str
+    base: int
+    tables: tuple[str, ...]
+    by: str = ""
+    at_utc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One generation: who appended it under which token, and every segment of every table.
 
-    `at_utc` is shown to people and never compared. `limits` are the owner's; None before the first claim.
+    `at_utc` is shown to people and never compared. `limits` are the owner's; None before the first claim. `goes_on_at` is
+    where the next generation stands when it is not the next number: after a repair of a list that had lost its end, so that
+    no number is used twice. `repairs` are the newest repairs of the list, oldest first; every later generation has them.
     """
 
     number: int
@@ -202,6 +236,13 @@ class Entry:
     handoff_name: str = ""
     at_utc: str = ""
     files: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
+    goes_on_at: int = 0
+    repairs: tuple[Repair, ...] = ()
+
+    @property
+    def next_number(self) -> int:
+        """Where the generation after this one stands."""
+        return self.goes_on_at or self.number + 1
 
     @property
     def is_owned(self) -> bool:
@@ -218,8 +259,12 @@ class Entry:
         by = asdict(self.by)
         limits = {} if self.limits is None else asdict(self.limits)
         files = {table: [[s.name, s.size_bytes, s.digest] for s in rows] for table, rows in self.files.items()}
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("by", "limits", "files")}
-        return {"format": FORMAT, **by, **own, **limits, "files": files}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NESTED}
+        repairs = [asdict(one) for one in self.repairs]
+        return {"format": FORMAT, **by, **own, **limits, "files": files, "repairs": repairs}
+
+
+_NESTED = ("by", "limits", "files", "repairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,12 +330,37 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """What of the published state cannot be read as it was written, as this machine has noticed it.
+
+    `file` is where, relative to the state folder, if it is one file; `since_utc` is shown to people. `kind` says what helps:
+    a repair, an update of Data Engine ("newer"), or that somebody takes away what lies there ("foreign"). A "heartbeat" is
+    written anew by its owner.
+    """
+
+    what: str
+    file: str = ""
+    since_utc: str = ""
+    kind: Literal["history", "newer", "foreign", "heartbeat"] = "history"
+
+    @classmethod
+    def of(cls, error: Exception, since_utc: str) -> Damage:
+        """The damage that an error tells of."""
+        if isinstance(error, NewerFormat):
+            return cls(f"update needed: {error}", error.file, since_utc, "newer")
+        if isinstance(error, Damaged):
+            return cls(str(error), error.file, since_utc, "foreign" if error.is_foreign else "history")
+        return cls(str(error), "", since_utc)
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What one look showed and what it means here; `limits` are those of the owner, else one's own.
 
     `available`, `stale` and `mine` may be claimed (`mine`: a claim of this daemon whose answer was lost). `reserved` is
-    handed over to somebody who has not taken it yet. `why` says what is wrong when it is `unreachable` or `damaged`;
-    then `silent_s` is for how long this machine has known of the damage.
+    handed over to somebody who has not taken it yet. `why` says what is wrong when it is `unreachable` or `damaged`; then
+    `silent_s` is for how long this machine has known of the damage and heard nothing of an owner. `damage` is what is
+    damaged; where only the heartbeat is, `top` is there.
     """
 
     state: State
@@ -302,6 +372,7 @@ class View:
     heartbeat_age_s: float | None = None
     owned_for_s: float = 0.0
     why: str = ""
+    damage: Damage | None = None
 
     @property
     def is_claimable(self) -> bool:
@@ -362,12 +433,15 @@ def entry_of(data: bytes, number: int) -> Entry:
     try:
         limits = Limits(**_known(Limits, record)) if "heartbeat_s" in record else None
         files = {_checked(_TABLE_NAME, table): _segments(rows) for table, rows in record["files"].items()}
-        own = {k: v for k, v in _known(Entry, record).items() if k not in ("by", "limits", "files")}
-        entry = Entry(**own, by=Identity(**_known(Identity, record)), limits=limits, files=files)
+        own = {k: v for k, v in _known(Entry, record).items() if k not in _NESTED}
+        repairs = tuple(_repair(one) for one in record.get("repairs", ()))
+        entry = Entry(**own, by=Identity(**_known(Identity, record)), limits=limits, files=files, repairs=repairs)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise Damaged(f"generation {number} is no entry: {type(error).__name__}: {error}") from None
     if entry.number != number or entry.kind not in _KINDS or not isinstance(entry.token, int):
         raise Damaged(f"generation {number} holds entry {entry.number} of kind {entry.kind!r}")
+    if not isinstance(entry.goes_on_at, int) or (entry.goes_on_at and entry.goes_on_at <= number):
+        raise Damaged(f"generation {number} goes on at {entry.goes_on_at!r}")
     return entry
 
 
@@ -405,10 +479,15 @@ def request_of(data: bytes) -> Request:
 
 def next_entry(prev: Entry, kind: Kind, by: Identity, nonce: str, at_utc: str, **changes: Any) -> Entry:
     """The generation after `prev`: it inherits all that `changes` does not name; a claim's number is its token."""
-    number = prev.number + 1
-    changes = {"handoff_to": "", "handoff_name": "", **changes}
+    number = prev.next_number
+    changes = {"handoff_to": "", "handoff_name": "", "goes_on_at": 0, **changes}
     token = number if kind in ("claim", "repair") else prev.token
     return replace(prev, number=number, kind=kind, token=token, nonce=nonce, by=by, at_utc=at_utc, **changes)
+
+
+def with_repair(repairs: tuple[Repair, ...], repair: Repair) -> tuple[Repair, ...]:
+    """The repairs of a list and one more; the oldest are forgotten."""
+    return (*repairs, repair)[-_KEPT_REPAIRS:]
 
 
 def folded(table: str, segments: tuple[Segment, ...], fold: Fold, new: Segment | None) -> tuple[Segment, ...]:
@@ -531,6 +610,18 @@ def _names(kind: type) -> tuple[str, ...]:
 
 def _segments(rows: list[list[Any]]) -> tuple[Segment, ...]:
     return tuple(Segment(_checked(_SEGMENT_NAME, name), int(size), str(digest)) for name, size, digest in rows)
+
+
+def _repair(record: Mapping[str, Any]) -> Repair:
+    tables = tuple(_checked(_TABLE_NAME, name) for name in record["tables"])
+    return Repair(
+        int(record["number"]),
+        str(record["nonce"]),
+        int(record["base"]),
+        tables,
+        str(record.get("by", "")),
+        str(record.get("at_utc", "")),
+    )
 
 
 def _checked(pattern: re.Pattern[str], text: str) -> str:

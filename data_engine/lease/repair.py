@@ -1,22 +1,40 @@
-"""Going on after the drive lost or damaged what was published: from the newest generation that can be read."""
+"""Going on after the drive lost or damaged what was published: from the newest generation that can be read.
+
+The number of a repair is higher than any this machine has ever seen, so that no number, and no token, is used twice. Where
+the list has lost its end, or some of its segments, that stands in every later generation: machines that had seen more
+follow, and whoever still holds the lost rows publishes them again.
+
+    ... 42  43            what a restored backup shows; this machine has seen 92
+    ... 42  43  44  93    44 wins the place after 43, so that nobody goes on from there, and says that 93 comes next
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from data_engine.lease.generations import Generations
-from data_engine.lease.protocol import Damaged, Entry, Identity, Segment, ShorterList, next_entry
+from data_engine.lease.protocol import (
+    TABLES,
+    Damaged,
+    Entry,
+    Identity,
+    Repair,
+    Segment,
+    ShorterList,
+    next_entry,
+    with_repair,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What a repair did: the generation it appended, None when a shorter list was only accepted.
+    """What a repair did: the generation it appended.
 
     `lost_generations` could not be read or are gone; `lost_segments` (`table/name`) are missing or damaged.
     """
 
-    entry: Entry | None
+    entry: Entry
     lost_generations: tuple[int, ...]
     lost_segments: tuple[str, ...]
 
@@ -24,17 +42,19 @@ class Repaired:
 def repair(
     generations: Generations,
     me: Identity,
-    nonce: str,
+    new_id: Callable[[], str],
     at_utc: str,
     *,
-    check: Callable[[Entry], None],
+    check: Callable[[Entry | None], None],
     begin: Callable[[], None],
     accepts_shorter: bool,
+    is_replaced: bool = False,
 ) -> Repaired | None:
     """Append from the newest readable generation what of it is whole; nobody owns the workspace then.
 
-    None when nothing is damaged. `check` sees the generation it will go on from, and may raise to leave all as it is;
-    `begin` is called before anything is written. With `accepts_shorter` a list that ends before the highest known generation is accepted as it is.
+    None when nothing is damaged. `check` sees the generation it will go on from, None where there is none, and may raise to
+    leave all as it is; `begin` is called before anything is written. With `accepts_shorter` a list that ends before the
+    highest known generation is taken for what is left. With `is_replaced` it is another list than the one known here.
 
     Raises:
         ShorterList: it ends there, and that may be a late cache.
@@ -43,38 +63,60 @@ def repair(
         OSError: the share is away, full or read-only.
     """
     known = generations.known
-    numbers = generations.all_numbers()
+    numbers = _numbers(generations)
     base, missing = generations.newest_readable(numbers)
-    newest = numbers[-1]
+    if base is None and known <= 0:
+        raise Damaged("no generation can be read, and this machine has never seen one")
+    newest = numbers[-1] if numbers else -1
     if newest < known and not accepts_shorter:
         raise ShorterList(f"the list ends at generation {newest}, {known} was seen before")
     check(base)
-    whole, lost_segments = _whole(generations, base)
-    lost = (*range(base.number + 1, newest + 1), *range(newest + 1, known + 1))
-    if not (missing or lost or lost_segments):
+    first = base or Entry(-1, "genesis", 0, "", Identity("", ""))
+    is_unfinished = first.number == newest and first.goes_on_at > 0
+    place = first.goes_on_at if is_unfinished else newest + 1
+    # The turn must not be where an owner that does not know of it would go on from, with the next number.
+    target = max(place, known + 2 if place == known else known + 1)
+    broken = generations.broken_segments(first)
+    lost = tuple(range(first.next_number, max(newest, known) + 1))
+    if not (missing or lost or broken or is_replaced or is_unfinished):
         return None
     begin()
     for number in missing:
         generations.give_up(number)
-    entry = None
-    if base.number < newest or lost_segments:
-        entry = next_entry(replace(base, number=newest), "repair", me, nonce, at_utc, files=whole)
-        generations.publish(entry, base if base.number == newest else None)
-    generations.known = newest if entry is None else entry.number
-    return Repaired(entry, lost, lost_segments)
+    fact = Repair(target, new_id(), first.number, TABLES if lost or is_replaced else tuple(broken), me.shown, at_utc)
+    after = next_entry(
+        replace(first, number=target - 1, goes_on_at=0),
+        "repair",
+        me,
+        new_id(),
+        at_utc,
+        files=_without(first.files, broken),
+        repairs=with_repair(first.repairs, fact),
+    )
+    before = base if base is not None and base.number == newest else None
+    if newest < 0:
+        generations.begin_again(after)
+    elif target > place:
+        turn = replace(after, number=place, nonce=new_id(), goes_on_at=target)
+        generations.publish(turn, before, in_number=newest)
+        generations.publish(after, turn, in_number=place)
+    else:
+        generations.publish(after, before, in_number=newest)
+    return Repaired(after, lost, tuple(f"{table}/{name}" for table, names in broken.items() for name in names))
 
 
-def _whole(generations: Generations, base: Entry) -> tuple[dict[str, tuple[Segment, ...]], tuple[str, ...]]:
-    whole: dict[str, tuple[Segment, ...]] = {}
-    lost: list[str] = []
-    for table, segments in base.files.items():
-        kept = []
-        for segment in segments:
-            try:
-                generations.fetch(table, segment)
-            except (FileNotFoundError, Damaged):
-                lost.append(f"{table}/{segment.name}")
-            else:
-                kept.append(segment)
-        whole[table] = tuple(kept)
-    return whole, tuple(lost)
+def _numbers(generations: Generations) -> list[int]:
+    try:
+        return generations.all_numbers()
+    except FileNotFoundError:
+        generations.folder.listdir("")  # an unmounted share is no lost list
+        return []
+
+
+def _without(
+    files: Mapping[str, tuple[Segment, ...]], broken: Mapping[str, list[str]]
+) -> dict[str, tuple[Segment, ...]]:
+    return {
+        table: tuple(segment for segment in segments if segment.name not in broken.get(table, ()))
+        for table, segments in files.items()
+    }

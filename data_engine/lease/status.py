@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from data_engine.lease.protocol import Entry, Identity, Request, View
+from data_engine.lease.protocol import Damage, Entry, Identity, Request, View
 
+_REPAIR = "data-engine lease repair"
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
 
 
@@ -18,7 +19,8 @@ class LeaseStatus:
     `owner` and `requested_by` are `{machine_id, host_name, ...}`. `is_mine` tells on whose side a request is pending.
     `takeover_in_s` is how much more silence makes the lease free to take, 0 when it is; None where nobody can take it.
     `engine_on` is what travels with the workspace. `note` says what the word does not: why it cannot be reached, or for
-    whom it is kept. Before the first look it is `unreachable`.
+    whom it is kept. `damage` is what is damaged: `{what, file, noticed_by, since_utc, fix}`. Before the first look it is
+    `unreachable`.
 
     Example:
         >>> LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, token=7, heartbeat_age_s=50.0,
@@ -37,6 +39,12 @@ class LeaseStatus:
     is_overdue: bool = False
     engine_on: bool = False
     note: str = ""
+    damage: Mapping[str, str] | None = None
+
+    @property
+    def fix(self) -> str:
+        """What helps against the damage."""
+        return _REPAIR if self.damage is None else self.damage["fix"]
 
     @property
     def engine_there(self) -> bool | None:
@@ -66,8 +74,34 @@ class LeaseStatus:
         return text
 
 
-def status_of(view: View, me: Identity) -> LeaseStatus:
-    """What `view` means to people at this machine."""
+def status_of(view: View, me: Identity, damage: Damage | None = None) -> LeaseStatus:
+    """What `view` means to people at this machine; `damage` is what it has noticed of the history beside the list."""
+    found = damage or view.damage
+    if found is None:
+        return _undamaged(view, me)
+    status = LeaseStatus("damaged") if view.top is None else _undamaged(view, me)
+    facts = {
+        "what": found.what,
+        "file": found.file,
+        "noticed_by": me.shown,
+        "since_utc": found.since_utc,
+        "fix": _fix_of(found, view),
+    }
+    return replace(status, state="damaged", note=found.what, damage=facts)
+
+
+def _fix_of(damage: Damage, view: View) -> str:
+    if damage.kind == "newer":
+        return "update Data Engine on this machine"
+    if damage.kind == "foreign":
+        return f"take {damage.file} in .workspace_state away, then {_REPAIR}"
+    owner = "" if view.top is None or not view.top.is_owned else view.top.by.shown
+    if damage.kind == "heartbeat":
+        return f"{owner} writes it anew within a heartbeat; if it does not, look there what keeps it"
+    return f"on {owner}: {_REPAIR}" if owner and view.state in ("owned", "reserved") else _REPAIR
+
+
+def _undamaged(view: View, me: Identity) -> LeaseStatus:
     top = view.top
     if top is None:
         word: Word = "unreachable" if view.state == "unreachable" else "damaged"
@@ -146,8 +180,11 @@ def lease_lines(lease: Mapping[str, Any]) -> list[str]:
     """
     is_on = lease.get("engine_there")
     lost_to = lease.get("lost_to")
+    damage = lease.get("damage")
     lines = (
         lease["words"],
+        f"noticed by {damage['noticed_by']}, since {damage['since_utc']}" if damage else "",
+        f"what helps: {damage['fix']}" if damage else "",
         "" if is_on is None else f"its engine is {'on' if is_on else 'off'}",
         "nothing new starts until its heartbeat can be written" if lease.get("lapsed") else "",
         "it is given up when the running work has ended" if lease.get("releasing") else "",
@@ -180,7 +217,7 @@ def _word(view: View) -> Word:
         return "takeover_available"
     if view.state in ("owned", "mine") and view.request is not None:
         return "control_requested"
-    return {"available": "available", "mine": "mine", "owned": "owned"}[view.state]  # type: ignore[return-value]
+    return {"available": "available", "mine": "mine", "owned": "owned", "damaged": "damaged"}[view.state]  # type: ignore[return-value]
 
 
 def _left_s(view: View) -> float:

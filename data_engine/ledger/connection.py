@@ -44,6 +44,18 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_look(path: Path) -> sqlite3.Connection:
+    """A connection that reads and makes no file.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened, or is not a database.
+    """
+    # A file in WAL mode without its log is in nobody's use: read as immutable, no log is made for it.
+    is_in_use = Path(f"{path}-wal").exists()
+    uri = f"{path.absolute().as_uri()}?{'mode=ro' if is_in_use else 'immutable=1'}"
+    return sqlite3.connect(uri, uri=True, timeout=1.0)
+
+
 def _enter_wal(connection: sqlite3.Connection, patience_s: float) -> None:
     deadline_s = time.monotonic() + patience_s
     while True:

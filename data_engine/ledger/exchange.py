@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress
 from pathlib import Path
@@ -31,6 +31,7 @@ _AGES = {
     "step_runs": ("finished_at_utc", "started_at_utc"),
     "logs": ("created_at_utc",),
 }
+_NEWEST_REV = 2**62
 _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
 _BULK_BYTES = 500_000
 _FEW_RUNS = 20_000
@@ -148,6 +149,27 @@ def mark_published(
             connection.execute(put, (table, name, newest))
 
 
+def publish_again(
+    connection: sqlite3.Connection, tables: Collection[str], rev: int, *, after: int | None = None
+) -> None:
+    """Let the rows of these tables be published once more: the segments they were in are lost.
+
+    `after` is the generation that the list goes on from, where it has lost its end: the tokens beyond it never were, as
+    far as others know, so that whatever is published from now on is newer than rows under such a token.
+
+    Resets are not among them: one that is published again would be newer than all that was done since it was made.
+    """
+    published = "(SELECT value FROM meta WHERE key = 'published_rev')"
+    for table in TABLES:
+        if table not in tables or table == "resets":
+            continue
+        connection.execute(f"UPDATE {table} SET rev = ? WHERE rev <= {published}", (rev,))
+        if after is not None and table not in _FIXED:
+            connection.execute(
+                f"UPDATE {table} SET seen_token = ?1, seen_rev = ?2 WHERE seen_token > ?1", (after, _NEWEST_REV)
+            )
+
+
 def take_in(connection: sqlite3.Connection, incoming: Sequence[Incoming], root: Path) -> None:
     """Put the rows of these segments in place; what is newer here stays. Resets come first: they say which rows are too old.
 
@@ -204,6 +226,14 @@ def note_seen(connection: sqlite3.Connection, token: int, rev: int) -> None:
     if (token, rev) > (meta(connection, "seen_token"), meta(connection, "seen_rev")):
         connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_token'", (token,))
         connection.execute("UPDATE meta SET value = ? WHERE key = 'seen_rev'", (rev,))
+
+
+def known_list(connection: sqlite3.Connection) -> tuple[int, str, frozenset[str]]:
+    """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
+    number = meta(connection, "known_generation")
+    rows = connection.execute("SELECT number, nonce, is_repair FROM known_list").fetchall()
+    nonce = next((nonce for at, nonce, is_repair in rows if not is_repair and at == number), "")
+    return number, nonce, frozenset(nonce for _, nonce, is_repair in rows if is_repair)
 
 
 def meta(connection: sqlite3.Connection, key: str) -> int:

@@ -23,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from data_engine import private
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
 from data_engine.ledger.rows import storable
@@ -40,6 +41,7 @@ from data_engine.model import (
     StepStarted,
     utc_text,
 )
+from data_engine.nofollow import opened, remove_tree
 
 MAX_LINE = 10_000
 MAX_ERROR = 100_000
@@ -53,7 +55,7 @@ class JournalWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._file = private.open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._identity = os.fstat(self._file)
 
     def begin(self, event: RunStarted) -> None:
@@ -112,7 +114,7 @@ class JournalReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._file = private.open_file(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
         self._offset = 0
         self.damage: FlowValidationError | None = None
 
@@ -146,7 +148,7 @@ class JournalReader:
         """Let go of the file, and remove it unless something in it is not recorded yet."""
         os.close(self._file)
         if not keep:
-            self.path.unlink(missing_ok=True)
+            remove_tree(self.path.parent.parent, self.path)
 
 
 def journal_path(folder: Path, runner_id: str, name: str) -> Path:
@@ -156,7 +158,12 @@ def journal_path(folder: Path, runner_id: str, name: str) -> Path:
 
 def journals_of(folder: Path, runner_id: str) -> list[Path]:
     """The journals that are there of the runner's workers."""
-    return sorted(folder.glob(f"{runner_id}.*{_SUFFIX}"))
+    try:
+        with opened(folder.parent, folder) as place:
+            names = [name for name, kind in place.entries() if kind == "file"]
+    except OSError:
+        return []
+    return [folder / name for name in names if name.startswith(f"{runner_id}.") and name.endswith(_SUFFIX)]
 
 
 def recorded_later(path: Path) -> list[Event]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from data_engine import private
 from data_engine.errors import LedgerError
 from data_engine.files import trouble_of
 from data_engine.interrupts import InterruptsHeld
@@ -45,6 +46,7 @@ from data_engine.model import (
     StepRun,
     utc_text,
 )
+from data_engine.nofollow import remove_tree
 
 _FLUSH_EVERY_S = 0.2
 _WRITTEN_AT_ONCE = (RunStarted, RunFinished)
@@ -101,12 +103,13 @@ class Ledger:
             LedgerError: disk full, read-only, not a ledger, or written by a newer Data Engine.
         """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(path.parent)
+            private.make_file(path)  # SQLite gives its log the mode of this file
         except OSError as error:
             raise LedgerError(
-                f"the folder of the run history cannot be made: {trouble_of(error)}",
-                where=str(path.parent),
-                mend="make its parent folder writable for this user",
+                f"the run history cannot be made: {trouble_of(error)}",
+                where=str(error.filename or path),
+                mend="make its folder a plain one that is writable for this user",
             ) from error
         try:
             connection = connect(path, busy_timeout_s=busy_timeout_s)
@@ -358,7 +361,7 @@ class Ledger:
                 abandoned += abandon_runs_of(connection, runner, now_s=at_s, rev=rev)
         for runner in gone:
             for journal in journals_of(self.runners_dir, runner):
-                journal.unlink(missing_ok=True)
+                remove_tree(self.runners_dir.parent, journal)
             RunnerLock(self.runners_dir, runner).remove()
         return abandoned
 

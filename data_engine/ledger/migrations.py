@@ -147,7 +147,14 @@ INSERT INTO meta VALUES ('published_rev', 0), ('known_generation', -1), ('hydrat
     ('seen_token', 0), ('seen_rev', 0);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED)
+# What is known of the list of generations beside its highest number, and the repairs whose losses were made good from here.
+_REPAIRS = """
+CREATE TABLE known_list (number INTEGER NOT NULL, nonce TEXT NOT NULL, is_repair INTEGER NOT NULL,
+    PRIMARY KEY (is_repair, nonce)) WITHOUT ROWID;
+CREATE TABLE accounted_repairs (nonce TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS)
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 
 

@@ -59,11 +59,23 @@ class Share:
         """The highest number of a generation ever noted; -1 at first."""
         return self._meta("known_generation")
 
-    def note_generation(self, number: int) -> None:
-        """Keep `number` if it is the highest yet, also through a power cut."""
-        if number > self.known_generation:
-            with self._ledger.writing(durable=True) as (connection, _):
-                connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (number,))
+    @property
+    def known_list(self) -> tuple[int, str, frozenset[str]]:
+        """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
+        with self._ledger.reading() as connection:
+            return exchange.known_list(connection)
+
+    def note_list(self, number: int, nonce: str, repairs: Collection[str]) -> None:
+        """Keep what is known of the list, also through a power cut. It goes back only where a repair made the list shorter."""
+        before = self.known_list
+        if (number, nonce, frozenset(repairs)) == before:
+            return
+        with self._ledger.writing(durable=True) as (connection, _):
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'known_generation'", (number,))
+            connection.execute("DELETE FROM known_list WHERE NOT is_repair")
+            put = "INSERT INTO known_list VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+            connection.execute(put, (number, nonce, False))
+            connection.executemany(put, [(0, one, True) for one in repairs])
 
     @property
     def seen(self) -> frozenset[str]:
@@ -107,25 +119,32 @@ class Share:
         *,
         owner: int | None,
         mine: bool = False,
+        repairs: Mapping[str, tuple[int, Collection[str]]] | None = None,
         now_s: float | None = None,
     ) -> list[str]:
         """Take in what `generation` lists and was not taken in before; the ids of runs that were closed as abandoned.
 
         Runs, sources, outputs, slots, switches and resets change together; steps and logs of runs follow. Nothing that
-        was written here is removed because a generation lacks it; a generation older than one taken in is left alone.
+        was written here is removed because a generation lacks it; a generation older than one taken in is left alone, unless
+        it tells of a repair. `repairs` are those it tells of, by nonce: the generation that each went on from, and the tables
+        that have lost rows. What this ledger holds of these is published again when this machine owns.
 
         `owner` is the fencing token of the machine that owns the workspace in it, None when nobody does: what still
         runs under another token is shown as abandoned. With `mine` (after a claim) that is settled and published.
         """
-        if generation < self._meta("hydrated_generation"):
+        hydrated = self._meta("hydrated_generation")
+        news = self._unaccounted(repairs or {})
+        if generation < hydrated and not news:
             return []
+        if news:  # before what was published since is taken in: it is newer than what is lost
+            self._account(news, has_history=hydrated >= 0)
         taken = self._taken()
         unseen = [(table, name) for table, listed in names.items() for name in listed if (table, name) not in taken]
         if unseen:
             with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
                 segments = list(_spooled(unseen, fetch, Path(folder)))
                 self._perform(aside.TakeIn(self._ledger.path, self._root, segments))
-        elif generation == self._meta("hydrated_generation") and owner == self._owner and not mine:
+        elif generation == hydrated and owner == self._owner and not mine and not news:
             return []
         gone = taken - {(table, name) for table, listed in names.items() for name in listed}
         settled: list[str] = []
@@ -141,6 +160,12 @@ class Share:
                 exchange.abandon_lost(connection, owner)
         self._owner = owner
         return settled
+
+    def publish_again(self, tables: Collection[str]) -> None:
+        """Let the next commits publish all rows that this ledger holds of these tables, whoever published them before."""
+        self._ledger.flush()
+        with self._ledger.writing(durable=True) as (connection, rev):
+            exchange.publish_again(connection, tables, rev)
 
     def folds(self, sizes: Mapping[str, Sequence[tuple[str, int]]], fetch: Fetch) -> dict[str, tuple[list[str], bytes]]:
         """Per table the names of neighbours that should become one segment, and its bytes; mostly empty."""
@@ -165,6 +190,22 @@ class Share:
             )
         found = {table: [name for name in listed if (table, name) in old] for table, listed in names.items()}
         return {table: listed for table, listed in found.items() if listed}
+
+    def _account(self, repairs: Mapping[str, tuple[int, Collection[str]]], *, has_history: bool) -> None:
+        self._ledger.flush()
+        with self._ledger.writing(durable=True) as (connection, rev):
+            connection.executemany("INSERT INTO accounted_repairs VALUES (?)", [(nonce,) for nonce in repairs])
+            for base, tables in repairs.values() if has_history else ():
+                exchange.publish_again(connection, tables, rev, after=base)
+
+    def _unaccounted(
+        self, repairs: Mapping[str, tuple[int, Collection[str]]]
+    ) -> dict[str, tuple[int, Collection[str]]]:
+        if not repairs:
+            return {}
+        with self._ledger.reading() as connection:
+            known = {nonce for (nonce,) in connection.execute("SELECT nonce FROM accounted_repairs")}
+        return {nonce: what for nonce, what in repairs.items() if nonce not in known}
 
     def _taken(self) -> set[tuple[str, str]]:
         with self._ledger.reading() as connection:

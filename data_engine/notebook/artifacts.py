@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_engine import nofollow, private
 from data_engine.files import write_bytes_atomic
 from data_engine.notebook.compiled import (
     FORMAT,
@@ -117,12 +118,14 @@ def _read(file: Path, path: Path, content_hash: str) -> Artifact | None:
 
 def _write(artifact: Artifact, file: Path) -> None:
     payload = marshal.dumps((_packed(artifact.compiled), artifact.codes))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomic(file, _digest(payload, artifact.content_hash) + payload, durable=False)
+    private.make_folder(file.parent)
+    write_bytes_atomic(file, _digest(payload, artifact.content_hash) + payload, durable=False, mode=private.FILE)
     prefix = _prefix(artifact.compiled.path)
-    for entry in list(os.scandir(file.parent)):
-        if entry.name != file.name and entry.name.startswith(prefix) and entry.name.endswith(".artifact"):
-            os.unlink(entry.path)
+    with nofollow.opened(file.parent.parent, file.parent) as place:
+        for name in place.names():
+            is_old = name != file.name and name.startswith(prefix) and name.endswith(".artifact")
+            if is_old and place.kind(name) == "file":
+                os.unlink(place.at(name), dir_fd=place.descriptor)
 
 
 def _digest(payload: bytes, content_hash: str) -> bytes:

@@ -10,8 +10,8 @@ import ast
 import difflib
 import hashlib
 import json
+import logging
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from data_engine import private
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import write_text_atomic
 from data_engine.locks import OsLock
+from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.compiled import Chunk, CompiledNotebook
 from data_engine.notebook.load import FlowModules
@@ -29,6 +31,8 @@ from data_engine.notebook.load import FlowModules
 HELPERS = "flow_helpers"
 
 _OTHERS_TAKE_S = 120.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +143,19 @@ class Deployments:
         set_id = digest.hexdigest()[:24]
         folder = self._root / set_id
         try:
-            if not folder.is_dir():
+            if not _is_set(folder):
                 fresh = self._root / f".{set_id}.{os.urandom(6).hex()}.tmp"
+                private.make_folder(fresh)
                 for name, data in contents.items():
                     target = fresh / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(data)
-                fresh.mkdir(parents=True, exist_ok=True)
+                    private.make_folder(target.parent)
+                    with open(target, "xb", opener=private.open_file) as file:
+                        file.write(data)
                 try:
                     os.rename(fresh, folder)
                 except OSError:
-                    shutil.rmtree(fresh, ignore_errors=True)
-                    if not folder.is_dir():
+                    remove_tree(self._root.parent, fresh)
+                    if not _is_set(folder):
                         raise
         except OSError as error:
             raise _unwritable(folder, error) from error
@@ -169,7 +174,7 @@ class Deployments:
                 where=str(self._pointer),
                 mend="remove the file and deploy again with `data-engine deploy`",
             ) from error
-        there = {set_id for set_id in {set_id for set_id, _ in pointers.values()} if (self._root / set_id).is_dir()}
+        there = {set_id for set_id in {set_id for set_id, _ in pointers.values()} if _is_set(self._root / set_id)}
         return {name: pointer for name, pointer in pointers.items() if pointer[0] in there}
 
     def facts(self) -> tuple[int, ...] | None:
@@ -213,23 +218,26 @@ class Deployments:
     def _point(self, pointers: Mapping[str, tuple[str, str]]) -> None:
         value = {name: {"set": set_id, "digest": digest} for name, (set_id, digest) in pointers.items()}
         try:
-            write_text_atomic(self._pointer, json.dumps(value, indent=1, sort_keys=True) + "\n")
+            private.make_folder(self._root)
+            text = json.dumps(value, indent=1, sort_keys=True) + "\n"
+            write_text_atomic(self._pointer, text, mode=private.FILE)
         except OSError as error:
             raise _unwritable(self._pointer, error) from error
 
     def collect(self, in_use: set[str]) -> None:
         """Remove the sets no flow points to, but for those in `in_use` (ids that running work holds).
 
-        Does nothing while another process is deploying: its set has no flow yet.
+        Does nothing while another process is deploying: its set has no flow yet. What is foreign is left and told.
         """
         keep = OsLock(self._root / ".keep.lock")
         if not keep.try_acquire():
             return
         try:
             kept = in_use | {set_id for set_id, _ in self.deployed().values()}
-            for name in os.listdir(self._root):
-                if name not in kept and (self._root / name).is_dir():
-                    shutil.rmtree(self._root / name, ignore_errors=True)
+            with opened(self._root.parent, self._root) as place:
+                old = [name for name, kind in place.entries() if kind != "file" and name not in kept]
+            for left in (one for name in old for one in remove_tree(self._root.parent, self._root / name)):
+                _log.warning("an old deployment was not removed: %s", left)
         except OSError:
             return
         finally:
@@ -471,6 +479,10 @@ def _own_code(path: Path, data: bytes, cache_dir: Path | None) -> bytes:
         with suppress(FlowValidationError):
             return load_artifact(path, data, cache_dir=cache_dir).compiled.source.encode()
     return data
+
+
+def _is_set(folder: Path) -> bool:
+    return folder.is_dir() and not is_link(folder)
 
 
 def _unwritable(path: Path, error: OSError) -> WorkspaceError:

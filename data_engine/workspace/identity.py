@@ -21,11 +21,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_engine import private
 from data_engine.errors import LedgerError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.locks import OsLock
+from data_engine.nofollow import check_own, make_folder, opened
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout, is_workspace
-from data_engine.workspace.machine import absolute_folder, refuse_network_drive, state_root
+from data_engine.workspace.machine import absolute_folder, private_state_root, refuse_network_drive, state_root
 
 _BY_PATH = "path-"
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -40,9 +42,12 @@ def local_layout(layout: WorkspaceLayout) -> LocalLayout:
     """This machine's folder for the workspace, with DATA_ENGINE_RUNTIME_ROOT and DATA_ENGINE_RUNTIME_DB_PATH applied.
 
     Raises:
-        WorkspaceError: as `workspace_identity`; or an override is no absolute path, or lies on a network drive.
+        WorkspaceError: as `workspace_identity`; or an override is no absolute path, or lies on a network drive; or a link
+            or a mount point is where one of its folders belongs.
     """
-    return _local_layout(layout, workspace_identity(layout))
+    local = _local_layout(layout, workspace_identity(layout))
+    _check_private(local)
+    return local
 
 
 def known_local_layout(layout: WorkspaceLayout) -> LocalLayout | None:
@@ -78,7 +83,7 @@ def workspace_identity(layout: WorkspaceLayout) -> str:
         WorkspaceError: no workspace is there, its identity file is damaged, or this machine's state cannot be kept.
     """
     _refuse_no_workspace(layout)
-    places = state_root() / "workspaces"
+    places = private_state_root() / "workspaces"
     root = os.path.realpath(layout.root)
     record = _read(layout) or _make(layout)
     if record is None:
@@ -123,7 +128,7 @@ def fork_identity(layout: WorkspaceLayout) -> str:
         WorkspaceError: no workspace is there, or it cannot be written.
     """
     _refuse_no_workspace(layout)
-    places = state_root() / "workspaces"
+    places = private_state_root() / "workspaces"
     with _locked(places):
         return _fork(layout, os.path.realpath(layout.root), places)
 
@@ -142,6 +147,26 @@ def _local_layout(layout: WorkspaceLayout, identity: str) -> LocalLayout:
         artifacts_override=_local_override("DATA_ENGINE_RUNTIME_ROOT"),
         ledger_override=_local_override("DATA_ENGINE_RUNTIME_DB_PATH"),
     )
+
+
+def _check_private(local: LocalLayout) -> None:
+    """No link where its folders belong, and nothing of it open to others. What lies below these folders is looked at again when it is used."""
+    root = local.artifacts_override or local.state_root
+    ledger = local.ledger_override
+    for chosen in (local.artifacts_override, *((ledger, ledger.parent) if ledger else ())):
+        if chosen is not None:
+            private.follow(chosen)
+    try:
+        for folder in (local.runtime_dir, local.compiled_flow_modules_dir):
+            check_own(root, folder)
+        for place in local.private_places:
+            private.mend_if_open(place)
+    except OSError as error:
+        raise WorkspaceError(
+            f"this machine's own folder cannot be used: {error.strerror or error}",
+            where=str(error.filename or root),
+            mend="take it away, and what it leads to stays as it is; another place is set with DATA_ENGINE_STATE_ROOT",
+        ) from error
 
 
 def _settle(layout: WorkspaceLayout, root: str, places: Path) -> str:
@@ -187,16 +212,18 @@ def _is_one_folder(one: Path, other: Path) -> bool:
         if os.path.samefile(one, other):
             return True
     for written, watched in ((one, other), (other, one)):
-        probe = written / f".probe-{secrets.token_hex(6)}.tmp"
+        name = f".probe-{secrets.token_hex(6)}.tmp"
         try:
-            probe.touch(exist_ok=False)
+            with opened(written.parent, written.name) as place:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                os.close(os.open(place.at(name), flags, 0o666, dir_fd=place.descriptor))
+                try:
+                    return any(_appears(watched / name, delay_s) for delay_s in _LOOK_AGAIN_S)
+                finally:
+                    with suppress(OSError):
+                        os.unlink(place.at(name), dir_fd=place.descriptor)
         except OSError:
             continue
-        try:
-            return any(_appears(watched / probe.name, delay_s) for delay_s in _LOOK_AGAIN_S)
-        finally:
-            with suppress(OSError):
-                probe.unlink()
     return False
 
 
@@ -212,14 +239,9 @@ def _fork(layout: WorkspaceLayout, root: str, places: Path) -> str:
     identity = _new_identity()
     folder = layout.workspace_state_dir
     try:
-        folder.mkdir(exist_ok=True)
+        make_folder(layout.root, folder)
         # First set aside, then renamed: interrupted between the two, it is noticed again and nothing is mixed up.
-        moved = [entry for entry in folder.iterdir() if entry != layout.identity_path and not _is_aside(entry)]
-        aside = folder / f"before_{identity}"
-        if moved:
-            aside.mkdir()
-        for entry in moved:
-            entry.rename(aside / entry.name)
+        _set_aside(layout, f"before_{identity}")
         record = {"identity": identity, "folder": folder.stat().st_ino, "forked_from": old and old.identity}
         write_text_atomic(layout.identity_path, json.dumps(record) + "\n")
     except OSError as error:
@@ -234,8 +256,21 @@ def _fork(layout: WorkspaceLayout, root: str, places: Path) -> str:
     return identity
 
 
-def _is_aside(entry: Path) -> bool:
-    return entry.name.startswith(("before_", ".probe-"))
+def _set_aside(layout: WorkspaceLayout, aside: str) -> None:
+    with opened(layout.root, layout.workspace_state_dir) as place:
+        at = place.descriptor
+        entries = [one for one in place.entries() if one.name != layout.identity_path.name and not _is_aside(one.name)]
+        moved = [name for name, kind in entries if kind != "foreign"]
+        for name in (name for name, kind in entries if kind == "foreign"):
+            _log.warning("%s is a link or a mount point, and is left where it is", place.path / name)
+        if moved:
+            os.mkdir(place.at(aside), dir_fd=at)
+        for name in moved:
+            os.rename(place.at(name), os.path.join(place.at(aside), name), src_dir_fd=at, dst_dir_fd=at)
+
+
+def _is_aside(name: str) -> bool:
+    return name.startswith(("before_", ".probe-"))
 
 
 def _make(layout: WorkspaceLayout, identity: str | None = None) -> _Record | None:
@@ -243,7 +278,7 @@ def _make(layout: WorkspaceLayout, identity: str | None = None) -> _Record | Non
     made = False
     try:
         made = not folder.exists()
-        folder.mkdir(exist_ok=True)
+        make_folder(layout.root, folder)
         record = {"identity": identity or _new_identity(), "folder": folder.stat().st_ino}
         create_exclusive(layout.identity_path, json.dumps(record) + "\n")
     except OSError as error:
@@ -316,7 +351,8 @@ def _known_roots(places: Path, identity: str) -> list[str]:
 
 def _remember(places: Path, identity: str, roots: list[str]) -> None:
     try:
-        write_text_atomic(places / f"{identity}.json", json.dumps({"roots": roots}) + "\n")
+        private.make_folder(places)
+        write_text_atomic(places / f"{identity}.json", json.dumps({"roots": roots}) + "\n", mode=private.FILE)
     except OSError as error:
         raise _unkept(places, error) from error
 

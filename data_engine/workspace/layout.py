@@ -135,6 +135,17 @@ class LocalLayout:
         """Locked by whoever is starting the daemon."""
         return self.runtime_dir / ".daemon-start.lock"
 
+    @property
+    def private_places(self) -> tuple[Path, ...]:
+        """The files and folders that are for this user alone: the state root, and what an override puts elsewhere."""
+        places = [self.state_root]
+        if self.artifacts_override is not None:
+            places += [self.runtime_dir, self.compiled_flow_modules_dir]
+        if self.ledger_override is not None:
+            path = self.ledger_override
+            places += [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm")), path.parent / "runners"]
+        return tuple(places)
+
 
 def is_workspace(path: Path | str) -> bool:
     """Whether the folder holds `flow_modules`; False for whatever cannot be looked at."""

@@ -4,7 +4,7 @@ Example of `settings.toml` in the machine's config folder:
 
     collection_root = "/mnt/team/workspaces"   # the folder whose children are workspaces
     default_workspace = "claims"               # its name in that folder
-    state_root = "/var/lib/data_engine"        # on a local drive
+    state_root = "/var/lib/data_engine/ann"    # on a local drive, for this user alone
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from data_engine import private
 from data_engine.errors import SettingsError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.workspace.toml import changed_toml, parse_toml, read_toml_text, unknown_key
@@ -61,6 +62,24 @@ def state_root() -> Path:
     return base / host_folder_name(socket.gethostname())
 
 
+def private_state_root() -> Path:
+    """`state_root()`, made or mended so that no other user can enter it.
+
+    Raises:
+        WorkspaceError: as `state_root`; or it belongs to another user, or cannot be made or mended.
+    """
+    root = state_root()
+    try:
+        private.settle(root)
+    except OSError as error:
+        raise WorkspaceError(
+            f"this machine cannot remember its workspaces: {error.strerror or error}",
+            where=str(root),
+            mend="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
+        ) from error
+    return root
+
+
 def machine_id(root: Path | None = None) -> str:
     """DATA_ENGINE_MACHINE_ID, else a name made once per state root: a new state root is a new machine.
 
@@ -74,8 +93,8 @@ def machine_id(root: Path | None = None) -> str:
     path = (root or state_root()) / "machine_id"
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            create_exclusive(path, f"{path.parent.name}-{secrets.token_hex(6)}\n")
+            private.settle(path.parent)
+            create_exclusive(path, f"{path.parent.name}-{secrets.token_hex(6)}\n", mode=private.FILE)
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise WorkspaceError(

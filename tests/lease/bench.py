@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+from data_engine.lease.folder import LARGEST_READ_BYTES, Kind
 from data_engine.lease.lease import HeldLease, Observer
 from data_engine.lease.protocol import Identity, Limits, View
 from tests.lease.simulated_share import MUTATIONS, Share
@@ -37,6 +38,8 @@ class Bench:
         host_id: str = "",
         holds_lock: bool = True,
         known: int = 0,
+        nonce: str = "",
+        repairs: Collection[str] = (),
         version: str = "1.0",
     ) -> Observer:
         """An observer; its way to the share is `folders[name]`."""
@@ -51,6 +54,8 @@ class Bench:
             limits=limits,
             holds_lock=lambda: holds_lock,
             known=known,
+            nonce=nonce,
+            repairs=repairs,
             clock=lambda: self.now,
             utc=lambda: "2026-01-01T00:00:00+00:00",
             new_id=self.new_id,
@@ -84,8 +89,12 @@ class Folder:
         self.before: Interfere = lambda name, args: None
         self.after: Interfere = lambda name, args: None
 
-    def read(self, path: str) -> bytes:
-        found: bytes = self._do("read", path)
+    def read(self, path: str, limit: int = LARGEST_READ_BYTES) -> bytes:
+        found: bytes = self._do("read", path, limit)
+        return found
+
+    def kind(self, path: str) -> Kind:
+        found: Kind = self._do("kind", path)
         return found
 
     def listdir(self, path: str) -> list[str]:

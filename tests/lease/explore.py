@@ -175,7 +175,7 @@ def play(
     try:
         while world.step():
             pass
-        lost = world.ghost.lost(world.ghost.rows[-1] if world.ghost.rows else {})
+        lost = world.ghost.lost(world.ghost.rows.get(world.ghost.newest, {}))
         if lost:
             raise Violation(f"committed rows are lost: {lost}")
     except Violation as violation:

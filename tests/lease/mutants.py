@@ -71,7 +71,7 @@ def _nonce_at(self: Generations, number: int) -> str | None:
 
 
 @mutant("an error of the rename is believed: lost answers are not looked up", (Generations, "publish"))
-def rename_error_believed(self: Generations, entry: Entry, after: Entry | None) -> None:
+def rename_error_believed(self: Generations, entry: Entry, after: Entry | None, **others: Any) -> None:
     stage = f"{path_of(entry.number - 1)}/stage-{entry.nonce}"
     try:
         _prepare(self.folder, stage, entry)
@@ -82,11 +82,11 @@ def rename_error_believed(self: Generations, entry: Entry, after: Entry | None) 
         raise Lost("taken") from None
     except OSError:
         pass  # "it will have worked"
-    self.known, self.newest = max(self.known, entry.number), entry
+    self._saw(entry)
 
 
 @mutant("the stage lies outside its predecessor: collected numbers can be won again", (Generations, "publish"))
-def stage_elsewhere(self: Generations, entry: Entry, after: Entry | None) -> None:
+def stage_elsewhere(self: Generations, entry: Entry, after: Entry | None, **others: Any) -> None:
     stage = f"state/stage-{entry.nonce}"
     _prepare(self.folder, stage, entry)
     for _ in range(3):
@@ -97,19 +97,19 @@ def stage_elsewhere(self: Generations, entry: Entry, after: Entry | None) -> Non
                 raise Lost("taken")
         except OSError:
             continue
-        self.known, self.newest = max(self.known, entry.number), entry
+        self._saw(entry)
         return
     raise InDoubt(entry.kind)
 
 
 @mutant("the number is an empty folder and the record is written into it", (Generations, "publish"))
-def made_then_written(self: Generations, entry: Entry, after: Entry | None) -> None:
+def made_then_written(self: Generations, entry: Entry, after: Entry | None, **others: Any) -> None:
     try:
         self.folder.mkdir(path_of(entry.number))
     except FileExistsError:
         raise Lost("taken") from None
     self.folder.write(f"{path_of(entry.number)}/entry.json", encode(entry.record()))
-    self.known, self.newest = max(self.known, entry.number), entry
+    self._saw(entry)
 
 
 @mutant("collection does not go oldest first", (Generations, "collect"))
@@ -209,8 +209,8 @@ def counts_its_own_sleep(self: Observer) -> View:
 
 
 @mutant("whatever is newest is claimed, not what was seen", (Observer, "claim"))
-def claims_the_newest(self: Observer, view: View) -> HeldLease:
-    return _claim(self, replace(view, top=self._generations.top()))
+def claims_the_newest(self: Observer, view: View, taken: Any = ()) -> HeldLease:
+    return _claim(self, replace(view, top=self._generations.top()), taken)
 
 
 @mutant("observers go by their own limits, not by the owner's", (lease_module, "view_of"))
@@ -255,10 +255,11 @@ def repairs_at_once(self: Observer, view: View) -> Any:
 
 
 @mutant("a repair goes on from the generation before the newest readable one", (Generations, "newest_readable"))
-def repairs_too_far_back(self: Generations, numbers: list[int]) -> tuple[Entry, list[int]]:
+def repairs_too_far_back(self: Generations, numbers: list[int]) -> tuple[Entry | None, list[int]]:
     newest, missing = _newest_readable(self, numbers)
-    older = [n for n in numbers if n < newest.number]
-    return _newest_readable(self, older) if older and newest.number < numbers[-1] else (newest, missing)
+    older = [n for n in numbers if newest is not None and n < newest.number]
+    is_behind = newest is not None and newest.number < numbers[-1]
+    return _newest_readable(self, older) if older and is_behind else (newest, missing)
 
 
 @mutant("a repair takes for lost what a cache does not show", (Generations, "give_up"))
@@ -277,11 +278,8 @@ def mixed_snapshot(self: Generations, seen: Any = ()) -> Any:
 
 @mutant("the newest generation is the one known, however old", (Generations, "top"))
 def forgets_what_it_knew(self: Generations) -> Entry | None:
-    known, self.known = self.known, 0
-    try:
-        return _top(self)
-    finally:
-        self.known = min(known, self.known)
+    self.known, self.nonce = 0, ""
+    return _top(self)
 
 
 @mutant("any other machine's owner is taken for a dead predecessor of this one", (lease_module, "is_of_this_machine"))

@@ -18,9 +18,11 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
+from data_engine.lease.folder import LARGEST_READ_BYTES, Kind, NotOursError
 from data_engine.lease.generations import GENERATIONS
 from data_engine.lease.lease import HeldLease, Observer
 from data_engine.lease.protocol import TABLES, Damaged, Entry, Identity, Limits, entry_of, lease_of
+from data_engine.nofollow import NotFollowedError
 
 Rows = Mapping[str, int]
 MUTATIONS = frozenset(("write", "replace", "rename_dir", "mkdir", "unlink", "rmdir"))
@@ -47,6 +49,9 @@ class Profile:
     p_full: float = 0.0008
     p_slow: float = 0.04
     p_damage: float = 0.0
+    p_rot: float = 0.0
+    p_back: float = 0.0
+    p_link: float = 0.0
     cache_s: float = 3.0
     p_cache: float = 0.3
     replaces_empty: bool = True
@@ -57,19 +62,43 @@ class Profile:
 
 
 class Share:
-    """The server: strictly ordered, atomic operations."""
+    """The server: strictly ordered, atomic operations. `links` lead out of it; nothing may follow or remove one."""
 
     def __init__(self, replaces_empty: bool = True) -> None:
         self.replaces_empty = replaces_empty
         self.files: dict[str, bytes] = {}
         self.folders: dict[str, set[str]] = {"": set()}
+        self.links: set[str] = set()
 
-    def read(self, path: str) -> bytes:
+    def link(self, path: str) -> None:
+        """Somebody puts a link there, in place of what was there."""
+        names, name = self._parent(path)
+        for place in (self.files, self.folders):
+            for below in [one for one in place if one == path or one.startswith(f"{path}/")]:
+                del place[below]
+        self.links = {one for one in self.links if not one.startswith(f"{path}/")} | {path}
+        names.add(name)
+
+    def kind(self, path: str) -> Kind:
+        self._check_way(_split(path)[0])
+        if path in self.links:
+            return "foreign"
+        if path in self.folders:
+            return "folder"
+        if path in self.files:
+            return "file"
+        raise FileNotFoundError(errno.ENOENT, "not found", path)
+
+    def read(self, path: str, limit: int = LARGEST_READ_BYTES) -> bytes:
+        self._check_way(path)
         if path not in self.files:
             raise FileNotFoundError(errno.ENOENT, "not found", path)
+        if len(self.files[path]) > limit:
+            raise NotOursError(errno.EFBIG, "too large", path)
         return self.files[path]
 
     def listdir(self, path: str) -> list[str]:
+        self._check_way(path)
         if path in self.files:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", path)
         if path not in self.folders:
@@ -78,30 +107,38 @@ class Share:
 
     def write(self, path: str, data: bytes) -> None:
         names, name = self._parent(path)
-        if path in self.files or path in self.folders:
-            raise FileExistsError(errno.EEXIST, "exists", path)
+        self._check_free(path)
         names.add(name)
         self.files[path] = data
 
     def replace(self, src: str, dst: str) -> None:
-        self.read(src)
+        is_link = self.kind(src) == "foreign"
+        if not is_link:
+            self.read(src)
         names, name = self._parent(dst)
+        if dst in self.links or dst in self.folders:
+            raise NotOursError(errno.EEXIST, "a link or a folder", dst)
         names.add(name)
-        self.files[dst] = self.files.pop(src)
+        if is_link:
+            self.links = (self.links - {src}) | {dst}
+        else:
+            self.files[dst] = self.files.pop(src)
         parent, old = _split(src)
         self.folders[parent].discard(old)
 
     def mkdir(self, path: str) -> None:
         names, name = self._parent(path)
-        if path in self.files or path in self.folders:
-            raise FileExistsError(errno.EEXIST, "exists", path)
+        self._check_free(path)
         names.add(name)
         self.folders[path] = set()
 
     def rename_dir(self, src: str, dst: str) -> None:
+        self._check_way(src)
         if src not in self.folders:
             raise FileNotFoundError(errno.ENOENT, "not found", src)
         names, name = self._parent(dst)
+        if dst in self.links or dst in self.files:
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", dst)
         if dst in self.folders and (self.folders[dst] or not self.replaces_empty):
             raise FileExistsError(errno.ENOTEMPTY, "filled", dst)
         names.add(name)
@@ -112,6 +149,7 @@ class Share:
             self.folders[dst + path[len(src) :]] = self.folders.pop(path)
         for path in [p for p in self.files if p.startswith(inside)]:
             self.files[dst + path[len(src) :]] = self.files.pop(path)
+        self.links = {dst + path[len(src) :] if path.startswith(inside) else path for path in self.links}
 
     def unlink(self, path: str) -> None:
         self.read(path)
@@ -126,8 +164,19 @@ class Share:
         parent, name = _split(path)
         self.folders[parent].discard(name)
 
+    def _check_way(self, path: str) -> None:
+        parts = path.split("/")
+        for count in range(1, len(parts) + 1):
+            if "/".join(parts[:count]) in self.links:
+                raise NotFollowedError(errno.ELOOP, "it is a link", "/".join(parts[:count]))
+
+    def _check_free(self, path: str) -> None:
+        if path in self.files or path in self.folders or path in self.links:
+            raise FileExistsError(errno.EEXIST, "exists", path)
+
     def _parent(self, path: str) -> tuple[set[str], str]:
         parent, name = _split(path)
+        self._check_way(parent)
         if parent not in self.folders:
             raise FileNotFoundError(errno.ENOENT, "not found", path)
         return self.folders[parent], name
@@ -149,7 +198,7 @@ class Machine:
     life: greenlet | None = None
     is_alive: bool = False
     incarnation: int = 0
-    known: int = 0
+    known: tuple[int, str, frozenset[str]] = (0, "", frozenset())
     observer: Observer | None = None
     held: HeldLease | None = None
     cache: dict[tuple[str, str], tuple[float, Any]] = field(default_factory=dict)
@@ -159,6 +208,7 @@ class Machine:
     hydrated: int | None = None
     last_read: int = -1
     polls: list[float] = field(default_factory=list)
+    claims_since_s: float = 0.0
     asks_again_s: float | None = None
     operations: int = 0
 
@@ -208,7 +258,9 @@ class World:
             workspace="demo",
             limits=machine.limits,
             holds_lock=lambda: True,
-            known=machine.known,
+            known=machine.known[0],
+            nonce=machine.known[1],
+            repairs=machine.known[2],
             clock=lambda: self.clock(machine),
             utc=lambda: f"{self.now + machine.skew_s:.0f}",
             new_id=self.new_id,
@@ -273,7 +325,7 @@ class World:
         if name not in MUTATIONS:
             return self._look(machine, name, args[0])
         for path in args[:2] if name in ("replace", "rename_dir") else args[:1]:
-            for key in (("read", path), ("listdir", path), ("listdir", _split(path)[0])):
+            for key in (("read", path), ("kind", path), ("listdir", path), ("listdir", _split(path)[0])):
                 machine.cache.pop(key, None)
         getattr(self.share, name)(*args)
         if self.log is not None:
@@ -311,6 +363,12 @@ class World:
             raise OSError(errno.EHOSTDOWN, "share is away")
         if profile.p_damage and rng.random() < profile.p_damage:
             self.ghost.damage()
+        if profile.p_rot and rng.random() < profile.p_rot:
+            self.ghost.rot()
+        if profile.p_back and rng.random() < profile.p_back:
+            self.ghost.go_back()
+        if profile.p_link and rng.random() < profile.p_link:
+            self.ghost.link()
         chance = rng.random() - profile.p_crash
         if chance < 0:
             self._crash(machine, name, args)
@@ -365,8 +423,12 @@ class SimulatedFolder:
         self._world = world
         self._machine = machine
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, limit: int = LARGEST_READ_BYTES) -> bytes:
         found: bytes = self._world.operate(self._machine, "read", (path,))
+        return found
+
+    def kind(self, path: str) -> Kind:
+        found: Kind = self._world.operate(self._machine, "kind", (path,))
         return found
 
     def listdir(self, path: str) -> list[str]:
@@ -396,36 +458,60 @@ class Ghost:
     """Knows what really happened: every generation ever published, its rows, and what machines were told.
 
     A row is a key with a version; a later segment's version of a key stands. A key belongs to the machine that makes it,
-    so versions never fall. `dropped` are keys that retention took away, `excused` those that damage took.
+    so versions never fall. `dropped` are keys that retention took away, `excused` those that damage took. `rotten` are the
+    segments that damage took, with the time; `went_back` counts how often a backup was restored.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.history: list[Entry] = []
-        self.rows: list[Rows] = []
-        self.published_s: list[float] = []
+        self.history: dict[int, Entry] = {}
+        self.rows: dict[int, Rows] = {}
+        self.published_s: dict[int, float] = {}
         self.told: dict[str, int] = {}
         self.dropped: set[str] = set()
         self.excused: set[str] = set()
         self.damaged: set[int] = set()
+        self.rotten: dict[str, float] = {}
+        self.went_back = 0
+        self.is_beyond_telling = False
+        self.links = 0
+        self._backup: tuple[dict[str, bytes], dict[str, set[str]], set[str], dict[str, float], int] | None = None
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest generation, -1 before the first."""
+        return max(self.history, default=-1)
+
+    @property
+    def has_harm(self) -> bool:
+        """Whether a machine may meet something that cannot be read as it was written."""
+        return bool(self.damaged or self.rotten or self.went_back or self.links)
 
     def saw(self, machine: Machine, name: str, args: tuple[Any, ...]) -> None:
         """A mutation has taken effect on the server."""
-        if name == "rename_dir" and args[1].startswith(GENERATIONS):
-            folder = f"{GENERATIONS}/{0:010d}" if args[1] == GENERATIONS else args[1]
-            self._published(machine, folder)
-        elif name == "write" and args[0].startswith(GENERATIONS) and "stage-" not in args[0]:
+        if name == "rename_dir" and args[1] == GENERATIONS:
+            (number,) = self.world.share.folders[GENERATIONS]
+            self._published(machine, f"{GENERATIONS}/{number}")
+        elif name == "rename_dir" and args[1].startswith(GENERATIONS):
+            self._published(machine, args[1])
+        elif name == "write" and args[0].startswith(GENERATIONS) and "stage-" not in args[0] and args[1] != b"lost\n":
             self._published(machine, _split(args[0])[0])
-        elif name == "unlink" and args[0].startswith("state/") and self._is_live(args[0]):
-            raise Violation(f"{machine.name} removed the live file {args[0]}")
+        elif name == "unlink" and args[0].startswith("state/"):
+            self._unlinked(machine, args[0])
+        if len(self.world.share.links) != self.links:
+            raise Violation(f"{machine.name} removed a link: {name} {args[0]}")
 
     def told_committed(self, machine: Machine, entry: Entry, rows: Rows) -> None:
         """The product said that these rows are committed."""
-        if entry.number >= len(self.history) or self.history[entry.number].nonce != entry.nonce:
+        if entry.number not in self.history or self.history[entry.number].nonce != entry.nonce:
+            if self.went_back:
+                return
             raise Violation(f"{machine.name} was told that generation {entry.number} is its own, but it is not")
         stored = self.rows[entry.number]
         for key, version in rows.items():
-            if stored.get(key, -1) < version and key not in self.dropped:
+            if self.went_back and stored.get(key, -1) < version:
+                continue  # what it had uploaded went back with the share
+            if stored.get(key, -1) < version and key not in self.dropped | self.excused:
                 raise Violation(f"{machine.name} was told that {key} is committed, but it is not")
             self.told[key] = max(version, self.told.get(key, -1))
 
@@ -435,70 +521,185 @@ class Ghost:
         return sorted(key for key, version in self.told.items() if rows.get(key, -1) < version and key not in gone)
 
     def damage(self) -> None:
-        """The newest entry rots on the server; what only it listed is excused."""
-        newest = len(self.history) - 1
-        if newest < 1 or self.damaged:
-            return
+        """The newest entry rots or vanishes on the server; what only it listed is excused."""
+        newest = self.newest
         path = f"{GENERATIONS}/{newest:010d}/entry.json"
-        self.world.share.files[path] = self.world.share.files[path][:-5]
+        if newest < 1 or self.damaged or path not in self.world.share.files:
+            return
+        # A folder that is left empty may be replaced by who was about to win its number: no drive that forgets is fenced.
+        is_awaited = any(
+            "stage-" in name for name in self.world.share.folders.get(f"{GENERATIONS}/{newest - 1:010d}", ())
+        )
+        if is_awaited or self.world.rng.random() < 0.7:
+            self.world.share.files[path] = self.world.share.files[path][:-5]
+        else:
+            self.world.share.unlink(path)
         self.damaged.add(newest)
         self.world.counts["fault: newest entry damaged"] += 1
         self.world.note(None, f"*** generation {newest} rots")
+        self._forget_cached("read", path)
+
+    def rot(self) -> None:
+        """A listed segment rots or vanishes; its rows are excused until somebody publishes them again."""
+        head = self.history.get(self.newest)
+        listed = [(t, one) for t, rows in (head.files if head else {}).items() for one in rows]
+        if not listed:
+            return
+        table, segment = self.world.rng.choice(listed)
+        path = f"state/{table}/{segment.name}"
+        if path not in self.world.share.files or segment.name in self.rotten:
+            return
+        self.excused |= {key for key, _ in rows_in(table, self.world.share.files[path])}
+        if self.world.rng.random() < 0.5:
+            self.world.share.files[path] = self.world.share.files[path][:-1] + b"?"
+        else:
+            self.world.share.unlink(path)
+        self.rotten[segment.name] = self.world.now
+        self.world.counts["fault: segment damaged"] += 1
+        self.world.note(None, f"*** segment {path} rots")
+        self._forget_cached("read", path)
+        self._forget_cached("listdir", f"state/{table}")
+
+    def go_back(self) -> None:
+        """First a backup is made, later it is restored: the server forgets what it had acknowledged."""
+        share = self.world.share
+        if self._backup is None:
+            folders = {path: set(names) for path, names in share.folders.items()}
+            if self.newest > 0 and self.newest not in self.damaged:
+                self._backup = dict(share.files), folders, set(share.links), dict(self.rotten), self.newest
+            return
+        files, folders, links, rotten, newest = self._backup
+        if self.went_back or newest not in self.history or self.newest <= newest:
+            return
+        self.went_back += 1
+        self.world.counts["fault: backup restored"] += 1
+        self.world.note(None, f"*** a backup is restored: the list ends at generation {newest}")
+        share.files, share.folders, share.links, self.links = files, folders, links, len(links)
+        for place in (self.history, self.rows, self.published_s):
+            for number in [number for number in place if number > newest]:
+                del place[number]  # type: ignore[attr-defined]
+        self.damaged -= {number for number in self.damaged if number > newest}
+        self.rotten = rotten
+        rows = {} if rotten else self.rows[newest]
+        self.excused |= {key for key, version in self.told.items() if rows.get(key, -1) < version} | set(
+            self.rows[newest] if rotten else ()
+        )
         for machine in self.world.machines:
-            machine.cache.pop(("read", path), None)
+            machine.cache.clear()
+
+    def link(self) -> None:
+        """Somebody puts a link among the files of the share; where it leads nobody knows, and nobody may care."""
+        rng, share = self.world.rng, self.world.share
+        names = [f"{GENERATIONS}/{self.newest:010d}/stage-x{self.links}", f"stale/demo__0000000000__x{self.links}"]
+        names += [f"state/runs/0000000000-x{self.links}.parquet", f"leased/demo/token-000000000{self.links}"]
+        names += ["leased/demo", "available/demo", "leases/demo.json", "control_requests/demo.json"]
+        path = rng.choice(names)
+        if self.links >= 6 or _split(path)[0] not in share.folders or path in share.links:
+            return
+        share.link(path)
+        self.links = len(share.links)
+        self.world.counts["fault: link"] += 1
+        self.world.note(None, f"*** a link at {path}")
+        for machine in self.world.machines:
+            machine.cache.clear()
+
+    def _unlinked(self, machine: Machine, path: str) -> None:
+        """A collection that was under way when a backup was restored goes on for a moment, by what it knew before."""
+        in_newest = path == f"{GENERATIONS}/{self.newest:010d}/entry.json"
+        if not (in_newest or self._is_live(path)):
+            return
+        if not self.went_back:
+            raise Violation(f"{machine.name} removed the live file {path}")
+        if in_newest:
+            self.is_beyond_telling = True
+        else:
+            self.rotten[path.rsplit("/", 1)[1]] = self.world.now
+            table = path.split("/")[1]
+            self.excused |= {key for key in self.told if key.startswith(f"{table}:")}
+
+    def _forget_cached(self, name: str, path: str) -> None:
+        for machine in self.world.machines:
+            machine.cache.pop((name, path), None)
+            machine.cache.pop(("kind", path), None)
 
     def _is_live(self, path: str) -> bool:
-        newest = len(self.history) - 1
-        return newest >= 0 and newest not in self.damaged and path.rsplit("/", 1)[1] in self.history[newest].names
+        name = path.rsplit("/", 1)[1]
+        return (
+            self.newest >= 0
+            and self.newest not in self.damaged
+            and name not in self.rotten
+            and name in self.history[self.newest].names
+        )
 
     def _published(self, machine: Machine, folder: str) -> None:
         number = int(folder.rsplit("/", 1)[1])
         try:
             entry = entry_of(self.world.share.files[f"{folder}/entry.json"], number)
         except (KeyError, Damaged):
+            if self.went_back:  # the backup was made, and restored, in the middle of a publication
+                self.is_beyond_telling = True
+                return
             raise Violation("a half-written generation is visible") from None
         self.world.note(machine, f"==> generation {number} {entry.kind} token {entry.token} by {entry.by.daemon_id}")
         self.world.counts[f"generation: {entry.kind}"] += 1
-        if number != len(self.history):
-            raise Violation(f"generation {number} was published when {len(self.history)} was next")
+        prev = self.history.get(self.newest)
+        is_next = number == (prev.next_number if prev else 0) or (entry.kind == "repair" and number > self.newest)
+        if self.went_back and number < self.newest and number not in self.history:
+            return  # by who does not know of the repair yet: beside the list, and fenced at the next look
+        if self.is_beyond_telling:  # a restored list was collected as it came: what follows begins anew
+            return
+        if not is_next or number in self.history:
+            raise Violation(f"generation {number} was published after {self.newest}")
         rows = self._rows_of(entry)
-        if self.history:
-            base = self._check_follows(machine, entry)
+        if prev is not None:
+            base = self._check_follows(machine, entry, prev)
             self._check_rows(entry, self.rows[base], rows)
-        self.history.append(entry)
-        self.rows.append(rows)
-        self.published_s.append(self.world.now)
+        self.history[number] = entry
+        self.rows[number] = rows
+        self.published_s[number] = self.world.now
 
-    def _check_follows(self, machine: Machine, entry: Entry) -> int:
+    def _check_follows(self, machine: Machine, entry: Entry, prev: Entry) -> int:
         """The rules of the chain; the number of the generation whose rows must go on."""
-        prev = self.history[-1]
         base = prev.number
         if entry.kind == "repair":
-            readable = [e.number for e in self.history if e.number not in self.damaged]
-            base = readable[-1]
+            base = max(number for number in self.history if number not in self.damaged)
             self._check_silence_before_repair(entry)
-            self.excused |= {k for k, version in self.rows[-1].items() if self.rows[base].get(k, -1) < version}
+            before = self.rows[prev.number]
+            self.excused |= {k for k, version in before.items() if self.rows[base].get(k, -1) < version}
             if entry.is_owned:
                 raise Violation("a repair owns the workspace")
+            if not entry.goes_on_at and entry.number <= machine.known[0]:
+                raise Violation(f"{machine.name} repaired at {entry.number}, and knew {machine.known[0]}")
         elif entry.kind == "claim":
             if entry.token != entry.number:
                 raise Violation("a claim without a fresh token")
             if entry.limits != machine.limits:
                 raise Violation("a claim with somebody else's limits")
             self._check_handoff(machine, prev)
+            self._check_history_was_whole(machine, entry)
         elif not prev.is_owned or entry.token != prev.token or entry.by.daemon_id != prev.by.daemon_id:
             owner = prev.by.machine_id if prev.is_owned else "nobody"
             raise Violation(f"{entry.kind} {entry.number} of token {entry.token}, but {owner} owns {prev.token}")
         elif entry.limits != prev.limits:
             raise Violation(f"{entry.kind} {entry.number} changes the limits")
-        if entry.kind != "commit" and entry.engine_on != self.history[base].engine_on:
+        if entry.kind != "commit" and entry.engine_on not in (self.history[base].engine_on, prev.engine_on):
             raise Violation(f"{entry.kind} {entry.number} changes the engine's state")
         return base
+
+    def _check_history_was_whole(self, machine: Machine, entry: Entry) -> None:
+        """Nobody claims what could not be read whole. What a machine has taken in before need only be there."""
+        for table, segments in entry.files.items():
+            for segment in segments:
+                is_gone = f"state/{table}/{segment.name}" not in self.world.share.files
+                if segment.name not in self.rotten or (segment.name in machine.seen and not is_gone):
+                    continue
+                if self.world.profile.timing_holds and self.rotten[segment.name] < machine.claims_since_s - 10:
+                    raise Violation(f"{machine.name} claimed without {segment.name}")
 
     def _check_handoff(self, machine: Machine, prev: Entry) -> None:
         if prev.handoff_to in ("", machine.name):
             return
-        waited_s = (self.world.now - self.published_s[-1]) * machine.rate
+        waited_s = (self.world.now - self.published_s[prev.number]) * machine.rate
         if waited_s < (prev.limits or machine.limits).handoff_grace_s - 0.001:
             raise Violation(f"{machine.name} took what was handed to {prev.handoff_to} after {waited_s:.1f} s")
 
@@ -518,7 +719,7 @@ class Ghost:
 
     def _check_rows(self, entry: Entry, before: Rows, after: Rows) -> None:
         for key, version in before.items():
-            if after.get(key, -1) < version and key not in self.dropped:
+            if after.get(key, -1) < version and key not in self.dropped and key not in self.excused:
                 raise Violation(
                     f"{entry.kind} {entry.number} by {entry.by.daemon_id} turned {key} from {version} "
                     f"to {after.get(key, 'nothing')}"
@@ -529,6 +730,10 @@ class Ghost:
         for table, segments in entry.files.items():
             for segment in segments:
                 data = self.world.share.files.get(f"state/{table}/{segment.name}")
+                if data is None and self.went_back:  # it was uploaded just before
+                    self.rotten[segment.name] = self.world.now
+                if segment.name in self.rotten:
+                    continue
                 if table not in TABLES or data is None or len(data) != segment.size_bytes:
                     raise Violation(f"generation {entry.number} lists {segment.name}, which is not there")
                 rows.update(rows_in(table, data))

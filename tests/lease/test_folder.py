@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from data_engine.errors import WorkspaceError
-from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
+from data_engine.lease.folder import NotOursError, OsFolder, host_id, lock_id, probe, sync_client
+from data_engine.nofollow import NotFollowedError
 from tests.lease.simulated_share import Share
 
 
@@ -69,37 +70,37 @@ def test_colleagues_can_read_what_is_written(tmp_path: Path) -> None:
     assert (mode("a/b"), mode("a")) == (mode("plain"), mode("folder"))
 
 
-def test_a_name_that_another_client_took_away_is_not_found(tmp_path: Path) -> None:
+def test_a_name_that_another_client_took_away_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """NFS answers ESTALE in place of ENOENT; it is asked again, then told as what it is."""
-    folder = OsFolder(tmp_path)
     asked = []
+    real = os.open
 
-    class Stale(type(tmp_path)):  # type: ignore[misc]
-        def read_bytes(self) -> bytes:
-            asked.append(self.name)
-            raise OSError(errno.ESTALE, "stale file handle", str(self))
+    def stale(path: str, flags: int, *args: Any, **others: Any) -> int:
+        if path != "a":
+            return real(path, flags, *args, **others)
+        asked.append(path)
+        raise OSError(errno.ESTALE, "stale file handle", path)
 
-    folder.root = Stale(tmp_path)
-
+    monkeypatch.setattr(os, "open", stale)
     with pytest.raises(FileNotFoundError):
-        folder.read("a")
+        OsFolder(tmp_path).read("a")
 
     assert len(asked) == 6
 
 
-def test_a_name_that_somebody_has_open_is_tried_again(tmp_path: Path) -> None:
+def test_a_name_that_somebody_has_open_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An SMB mount of Linux answers EBUSY until the reader has closed it."""
     folder = OsFolder(tmp_path)
     folder.write("a", b"1")
     refused = [OSError(errno.EBUSY, "busy")] * 2
+    real = os.unlink
 
-    class Busy(type(tmp_path)):  # type: ignore[misc]
-        def unlink(self, missing_ok: bool = False) -> None:
-            if refused:
-                raise refused.pop()
-            super().unlink(missing_ok)
+    def busy(path: str, **others: Any) -> None:
+        if refused:
+            raise refused.pop()
+        real(path, **others)
 
-    folder.root = Busy(tmp_path)
+    monkeypatch.setattr(os, "unlink", busy)
     folder.unlink("a")
 
     assert not refused
@@ -256,3 +257,90 @@ def test_errors_of_the_drive_stay_what_they_are(tmp_path: Path) -> None:
     ):
         with pytest.raises(error):
             call(path)
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> tuple[OsFolder, Path]:
+    """A shared folder with a link out of it, and what the link leads to."""
+    docs = tmp_path / "docs"
+    (docs / "inner").mkdir(parents=True)
+    (docs / "thesis.docx").write_text("years")
+    (tmp_path / "share").mkdir()
+    (tmp_path / "share" / "link").symlink_to(docs)
+    (tmp_path / "share" / "file").symlink_to(docs / "thesis.docx")
+    return OsFolder(tmp_path / "share"), docs
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        lambda folder: folder.listdir("link"),
+        lambda folder: folder.read("link/thesis.docx"),
+        lambda folder: folder.read("file"),
+        lambda folder: folder.write("link/new", b"1"),
+        lambda folder: folder.mkdir("link/new"),
+        lambda folder: folder.unlink("link/thesis.docx"),
+        lambda folder: folder.unlink("link"),
+        lambda folder: folder.unlink("file"),
+        lambda folder: folder.rmdir("link/inner"),
+        lambda folder: folder.rmdir("link"),
+        lambda folder: folder.rename_dir("link", "moved"),
+        lambda folder: folder.rename_dir("link/inner", "moved"),
+        lambda folder: (folder.write("mine", b"1"), folder.replace("mine", "file")),
+        lambda folder: (folder.write("mine", b"1"), folder.replace("mine", "link/thesis.docx")),
+        lambda folder: folder.replace("link/thesis.docx", "mine"),
+    ],
+)
+def test_nothing_is_done_through_a_link(away: tuple[OsFolder, Path], deed: Any) -> None:
+    """Neither what it leads to nor the link itself is touched."""
+    folder, docs = away
+
+    with pytest.raises(NotFollowedError):
+        deed(folder)
+
+    assert sorted(path.name for path in docs.iterdir()) == ["inner", "thesis.docx"]
+    assert (docs / "thesis.docx").read_text() == "years"
+    assert (folder.root / "link").is_symlink()
+    assert (folder.root / "file").is_symlink()
+
+
+def test_a_link_may_be_moved_as_itself(away: tuple[OsFolder, Path]) -> None:
+    """So that it can be kept elsewhere."""
+    folder, docs = away
+    folder.replace("link", "kept")
+    assert ((folder.root / "kept").readlink(), folder.kind("kept"), sorted(folder.listdir(""))) == (
+        docs,
+        "foreign",
+        ["file", "kept"],
+    )
+
+
+def test_the_root_itself_may_be_a_link(away: tuple[OsFolder, Path]) -> None:
+    """Where a workspace lies is the user's choice."""
+    folder, docs = away
+    assert OsFolder(folder.root / "link").read("thesis.docx") == b"years"
+    assert docs.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_only_regular_files_of_a_size_that_can_be_are_read(tmp_path: Path) -> None:
+    """A pipe would be waited for for ever, and a huge file would fill the memory."""
+    folder = OsFolder(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(10**12)
+    folder.write("fine", b"12345")
+
+    for name, limit, why in (("pipe", 10, "no regular file"), ("huge", 10**9, "more than"), ("fine", 4, "more than")):
+        with pytest.raises(NotOursError, match=why):
+            folder.read(name, limit)
+    assert folder.read("fine", 5) == b"12345"
+
+
+def test_a_folder_with_too_many_names_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_engine.lease.folder.LARGEST_LISTING", 3)
+    for name in "abcd":
+        (tmp_path / name).touch()
+
+    with pytest.raises(NotOursError, match="more than 3 names"):
+        OsFolder(tmp_path).listdir("")

@@ -512,14 +512,87 @@ def test_runs_recorded_without_a_daemon_go_with_the_next_commit(three: list[Mach
     assert [run.run_id for run in b.ledger.runs()] == ["r1"]
 
 
-def test_the_known_generation_only_grows(three: list[Machine]) -> None:
-    """And is there when the ledger is opened again."""
+def test_what_is_known_of_the_list_is_there_when_the_ledger_is_opened_again(three: list[Machine]) -> None:
+    """The number may go back: only with a repair, which the observer tells."""
     a = three[0]
-    assert a.share.known_generation == -1
-    for number in (7, 3):
-        a.share.note_generation(number)
+    assert a.share.known_list == (-1, "", frozenset())
+    for known in ((7, "n7", set()), (3, "n3", {"r1"}), (4, "n4", {"r1", "r2"})):
+        a.share.note_list(*known)
     with Ledger.open(a.ledger.path) as again:
-        assert Share(again, Path("/")).known_generation == 7
+        assert Share(again, Path("/")).known_list == (4, "n4", {"r1", "r2"})
+
+
+def lose(a: Machine, table: str, *, base: int) -> dict[str, tuple[int, tuple[str, ...]]]:
+    """A generation of nobody that has lost all segments of a table, after a repair that went on from `base`."""
+    a.folder.append(None, {name: ([] if name == table else names) for name, names in a.folder.head.files.items()})
+    return {"r1": (base, (table,))}
+
+
+def test_rows_of_lost_segments_are_published_again_by_whoever_holds_them(three: list[Machine]) -> None:
+    """Also rows that another machine had published; a machine without them gets them from there."""
+    a, b, c = three
+    a.claim()
+    a.ledger.record(start("r1"), finish("r1"))
+    a.commit()
+    b.refresh()
+    repairs = lose(a, "runs", base=a.folder.head.number)
+    head = a.folder.head
+    b.share.hydrate(head.number, head.files, b.folder.fetch, owner=None, repairs=repairs)
+    c.refresh()
+    assert c.ledger.runs() == []
+
+    b.claim()
+    b.commit()
+    c.refresh()
+
+    assert [run.run_id for run in c.ledger.runs()] == ["r1"]
+
+
+def test_a_repair_is_made_good_once(three: list[Machine]) -> None:
+    """Every later generation tells of it; nothing is published a second time."""
+    a, b, _ = three
+    a.claim()
+    a.ledger.record(start("r1"), finish("r1"))
+    a.commit()
+    b.refresh()
+    repairs = lose(a, "runs", base=a.folder.head.number)
+    for _ in range(2):
+        head = a.folder.append(None)
+        b.share.hydrate(head.number, head.files, b.folder.fetch, owner=None, repairs=repairs)
+    b.claim()
+    b.commit()
+    head = b.folder.head
+    b.share.hydrate(head.number, head.files, b.folder.fetch, owner=b.token, mine=True, repairs=repairs)
+
+    assert b.share.unpublished(b.token or 0) is None
+
+
+def test_after_a_list_that_lost_its_end_what_is_done_then_is_newer_than_what_was_lost(three: list[Machine]) -> None:
+    """Tokens beyond the generation it goes on from never were, as far as others know, and may be given again."""
+    a, b, c = three
+    a.claim()
+    work(a, "r1")
+    a.commit()
+    b.refresh()
+    kept = a.folder.head
+    for _ in range(3):  # a token that is lost later
+        c.claim()
+    work(c, "r2", status="failed")
+    c.commit()
+    a.refresh()
+    assert a.ledger.source_states("claims")[KEY].status == "failed"
+
+    del a.folder.chain[a.folder.chain.index(kept) + 1 :]
+    repairs = {"x": (kept.number, ("file_state",))}
+    head = b.folder.append(None)
+    b.share.hydrate(head.number, head.files, b.folder.fetch, owner=None, repairs=repairs)
+    b.claim()
+    work(b, "r3")
+    b.commit()
+    head = b.folder.head
+    a.share.hydrate(head.number, head.files, a.folder.fetch, owner=head.owner, repairs=repairs)
+
+    assert a.ledger.source_states("claims")[KEY].last_run_id == "r3"
 
 
 def test_what_must_outlive_a_power_cut_is_written_through(three: list[Machine]) -> None:

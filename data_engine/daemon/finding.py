@@ -1,0 +1,15 @@
+"""What one check of `data-engine doctor` found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: `ok` is None where it could not be judged; `measured` is what was seen, `mend` what to do or set."""
+
+    name: str
+    ok: bool | None
+    measured: str
+    mend: str | None = None

@@ -1,0 +1,322 @@
+"""Folders of ours, used without following a link, a junction or a mount point that somebody put into them.
+
+Each function takes a `root`, which is the user's choice and followed wherever it leads, and a path below it, of which
+nothing is followed: a symbolic link, a junction, or a folder where something else is mounted is *foreign*, left as it is,
+and told.
+
+On POSIX every folder on the way is opened by its own name in the one above, so that nothing that is exchanged meanwhile
+leads elsewhere. Windows has no such names: there each folder is looked at and then used by its path, and whoever may
+write to the folder above can put a junction in its place in the instant between the two.
+
+Reference: openat(2), O_NOFOLLOW; `mnt_id` in proc_pid_fdinfo(5), which alone tells a bind mount of the same drive; name
+surrogates in [MS-FSCC] 2.1.2.1: cloud files and compressed files are reparse points too, and lead nowhere else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+"""For `os.open`: a link is an error (ELOOP) and not followed; 0 where there is no such thing."""
+
+_HAS_DESCRIPTORS = {os.open, os.stat, os.unlink, os.rmdir} <= os.supports_dir_fd and bool(NO_FOLLOW)
+_FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0) | NO_FOLLOW
+_LOOK_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
+_NAME_SURROGATE = 0x20000000
+
+FOREIGN = "a link or a mount point"
+"""Why a `Left` was left that is foreign."""
+
+_LINK, _MOUNT = "it is a link, which is not followed here", "something else is mounted there"
+
+
+class NotFollowedError(OSError):
+    """A link, a junction or a mount point is where a folder or a file of ours belongs; `filename` is its path."""
+
+    @classmethod
+    def link(cls, path: str | os.PathLike[str]) -> NotFollowedError:
+        """Of the link at `path`."""
+        return cls(errno.ELOOP, _LINK, os.fspath(path))
+
+
+class Entry(NamedTuple):
+    """A name in a folder: a folder, foreign, or anything else ("file")."""
+
+    name: str
+    kind: Literal["file", "folder", "foreign"]
+
+
+class Left(NamedTuple):
+    """What was not removed, and why in a few words."""
+
+    path: Path
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+
+_Device: TypeAlias = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder that was reached without following anything. Use it while it is open:
+    `os.unlink(place.at(name), dir_fd=place.descriptor)`, and likewise `open`, `mkdir`, `rmdir`, `rename`, `stat`.
+    """
+
+    path: Path
+    descriptor: int | None
+    _device: _Device
+
+    def at(self, name: str) -> str:
+        """What to call `name` in this folder in a function that takes `dir_fd=place.descriptor`."""
+        return name if self.descriptor is not None else os.path.join(self.path, name)
+
+    def names(self) -> list[str]:
+        """Every name in this folder."""
+        return os.listdir(self.path if self.descriptor is None else self.descriptor)
+
+    def kind(self, name: str) -> Literal["file", "folder", "foreign"]:
+        """What `name` is.
+
+        Raises:
+            OSError: it cannot be looked at; FileNotFoundError where it is not there.
+        """
+        facts = os.stat(self.at(name), dir_fd=self.descriptor, follow_symlinks=False)
+        if _leads_away(facts):
+            return "foreign"
+        if not stat.S_ISDIR(facts.st_mode):
+            return "file"
+        try:
+            with _inside(self, name, flags=_LOOK_ONLY):
+                return "folder"
+        except NotFollowedError:
+            return "foreign"
+        except PermissionError:  # a folder that cannot be opened is one all the same; only O_PATH needs no right to it
+            return "folder"
+
+    def entries(self) -> list[Entry]:
+        """Every name in this folder with what it is, sorted; names that went meanwhile are left out."""
+        found = []
+        for name in sorted(self.names()):
+            try:
+                found.append(Entry(name, self.kind(name)))
+            except FileNotFoundError:
+                continue
+        return found
+
+
+@contextmanager
+def opened(root: Path, folder: str | os.PathLike[str] = "") -> Iterator[Place]:
+    """The folder `folder` below `root`, given relative to it or as a path that begins with it.
+
+    Raises:
+        NotFollowedError: a link, a junction or a mount point is on the way below `root`.
+        ValueError: `folder` is not below `root`.
+        OSError: it cannot be opened; FileNotFoundError or NotADirectoryError where it is not there.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp()).resolve()
+        >>> (root / "ours").mkdir(), (root / "link").symlink_to(root / "ours")
+        (None, None)
+        >>> with opened(root) as place:
+        ...     place.entries()
+        [Entry(name='link', kind='foreign'), Entry(name='ours', kind='folder')]
+        >>> try:
+        ...     with opened(root, "link") as place:
+        ...         pass
+        ... except NotFollowedError as error:
+        ...     print(error.strerror)
+        it is a link, which is not followed here
+    """
+    names = _below(root, folder)
+    place = _opened_root(root)
+    try:
+        for name in names:
+            inner = _open_inside(place, name)
+            _close(place)
+            place = inner
+        yield place
+    finally:
+        _close(place)
+
+
+def check_own(root: Path, path: str | os.PathLike[str]) -> None:
+    """Nothing when neither `path` nor a folder between it and `root` is foreign, whether they are there or not.
+
+    For a library that takes a path and follows it; what is exchanged after this is not seen.
+
+    Raises:
+        NotFollowedError: the first that is.
+        OSError: a folder on the way cannot be opened, or is none.
+    """
+    *folders, name = _below(root, path) or [""]
+    try:
+        with opened(root, os.path.join(*folders) if folders else "") as place:
+            if name and place.kind(name) == "foreign":
+                raise NotFollowedError.link(place.path / name)
+    except FileNotFoundError:
+        return
+
+
+def make_folder(root: Path, path: str | os.PathLike[str], *, mode: int = 0o777) -> None:
+    """Make the folder `path` below `root`, with what is missing between them; `mode` is cut by the umask as `mkdir` does.
+
+    Raises:
+        NotFollowedError: a link, a junction or a mount point is on the way or in its place.
+        OSError: it cannot be made; FileNotFoundError where there is no `root`.
+    """
+    place = _opened_root(root)
+    try:
+        for name in _below(root, path):
+            try:
+                inner = _open_inside(place, name)
+            except FileNotFoundError:
+                with suppress(FileExistsError):  # somebody else was quicker
+                    os.mkdir(place.at(name), mode, dir_fd=place.descriptor)
+                inner = _open_inside(place, name)
+            _close(place)
+            place = inner
+    finally:
+        _close(place)
+
+
+def is_link(path: str | os.PathLike[str]) -> bool:
+    """Whether a link or a junction is at `path`; False for what is not there."""
+    try:
+        return _leads_away(os.lstat(path))
+    except OSError:
+        return False
+
+
+def remove_tree(root: Path, path: str | os.PathLike[str]) -> list[Left]:
+    """Remove the file or folder `path` below `root` with all in it; what was not removed. Nothing when it is not there.
+
+    What is foreign, and whatever the drive refuses to remove, is left where it is, and with it the folders around it; all
+    else goes.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp()).resolve()
+        >>> (root / "set" / "helpers").mkdir(parents=True)
+        >>> remove_tree(root, "set"), list(root.iterdir())
+        ([], [])
+    """
+    *folders, name = _below(root, path) or [""]
+    if not name:
+        raise ValueError(f"{root} itself is not removed")
+    try:
+        with opened(root, os.path.join(*folders) if folders else "") as place:
+            return list(_removed(place, name))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [Left(Path(str(error.filename or root)), error.strerror or str(error))]
+
+
+def _removed(place: Place, name: str) -> Iterator[Left]:
+    """Remove `name` in `place`; yields what was left."""
+    path = place.path / name
+    try:
+        kind = place.kind(name)
+        if kind == "file":
+            os.unlink(place.at(name), dir_fd=place.descriptor)
+        elif kind == "folder":
+            with _inside(place, name) as inner:
+                left = [one for entry in sorted(inner.names()) for one in _removed(inner, entry)]
+            yield from left
+            if not left:
+                os.rmdir(place.at(name), dir_fd=place.descriptor)
+        else:
+            yield Left(path, FOREIGN)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Left(path, error.strerror or str(error))
+
+
+def _below(root: Path, path: str | os.PathLike[str]) -> list[str]:
+    text = os.fspath(path)
+    if os.path.isabs(text):
+        text = os.fspath(Path(text).relative_to(root))
+    names = [name for name in Path(text).parts if name != "."]
+    if ".." in names:
+        raise ValueError(f"{text!r} is not below {root}")
+    return names
+
+
+@contextmanager
+def _inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Iterator[Place]:
+    inner = _open_inside(place, name, flags=flags)
+    try:
+        yield inner
+    finally:
+        _close(inner)
+
+
+def _opened_root(root: Path) -> Place:
+    if not _HAS_DESCRIPTORS:
+        os.listdir(root)  # the same errors as where it is opened
+        return Place(root, None, (os.stat(root).st_dev, ""))
+    descriptor = os.open(root, os.O_RDONLY | _FOLDER_ONLY & ~NO_FOLLOW)
+    return Place(root, descriptor, _device(descriptor))
+
+
+def _open_inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Place:
+    path = place.path / name
+    if place.descriptor is None:
+        facts = os.lstat(path)
+        if _leads_away(facts):
+            raise NotFollowedError.link(path)
+        if not stat.S_ISDIR(facts.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        return Place(path, None, place._device)
+    try:
+        descriptor = os.open(name, flags | _FOLDER_ONLY, dir_fd=place.descriptor)
+    except OSError as error:
+        # Linux calls a link no folder here, others a loop; both mean also what they say.
+        if error.errno in (errno.ENOTDIR, errno.ELOOP) and _is_link(place, name):
+            raise NotFollowedError.link(path) from error
+        error.filename = str(path)
+        raise
+    inner = Place(path, descriptor, _device(descriptor))
+    if inner._device != place._device:
+        _close(inner)
+        raise NotFollowedError(errno.EXDEV, _MOUNT, str(path))
+    return inner
+
+
+def _close(place: Place) -> None:
+    if place.descriptor is not None:
+        os.close(place.descriptor)
+
+
+def _is_link(place: Place, name: str) -> bool:
+    return stat.S_ISLNK(os.stat(name, dir_fd=place.descriptor, follow_symlinks=False).st_mode)
+
+
+def _leads_away(facts: os.stat_result) -> bool:
+    surrogate = getattr(facts, "st_reparse_tag", 0) & _NAME_SURROGATE
+    return stat.S_ISLNK(facts.st_mode) or bool(surrogate)
+
+
+def _device(descriptor: int) -> _Device:
+    """What an open folder is mounted on. Folders only: of a file, an overlay names the drive beneath it."""
+    mount = ""
+    if sys.platform == "linux":
+        try:
+            with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+                mount = next((line for line in file if line.startswith("mnt_id:")), "")
+        except OSError:
+            pass  # without /proc a bind mount of the same drive is not seen
+    return os.fstat(descriptor).st_dev, mount

@@ -1,0 +1,211 @@
+"""The keeper on a share that was damaged: nothing is owned by half, an owner mends from its ledger, and rows come back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from data_engine.errors import OwnedElsewhereError
+from tests.lease.test_keeper import LIMITS, Machine, until
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Path:
+    folder = tmp_path / "share"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def machine(tmp_path: Path, share: Path) -> Iterator[Callable[..., Machine]]:
+    made: list[Machine] = []
+
+    def make(name: str, **more: object) -> Machine:
+        made.append(Machine(name, share, tmp_path / "state", **more))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close(release=False)
+
+
+def segments(share: Path, table: str) -> list[Path]:
+    return sorted((share / "state" / table).glob("*.parquet"))
+
+
+def published(one: Machine, *run_ids: str) -> None:
+    """A commit for each of these runs, so that each has a segment of its own."""
+    for run_id in run_ids:
+        one.run(run_id)
+        until(lambda: one.share.unpublished(one.keeper.standing.token or 0) is None)
+
+
+@pytest.mark.parametrize("harm", ["missing", "torn"])
+def test_a_take_over_of_a_history_that_cannot_be_read_whole_takes_nothing(
+    machine: Callable[..., Machine], share: Path, harm: str
+) -> None:
+    """It is told with the file at all who look, nobody owns, no engine may start; after a repair all goes on."""
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    published(anna, "r1", "r2")
+    anna.close(release=False)
+    (one, _) = segments(share, "runs")
+    one.unlink() if harm == "missing" else one.write_bytes(b"?" * one.stat().st_size)
+    ben, carl = machine("ben"), machine("carl")
+    until(lambda: ben.keeper.standing.lease.damage is not None)
+    before = sorted(path.name for path in (share / "state" / "generations").iterdir())
+
+    for _ in range(20):
+        with pytest.raises(OwnedElsewhereError) as refused:
+            ben.keeper.take_over().result(10)
+    assert one.name in refused.value.what
+    assert "data-engine lease repair" in str(refused.value.mend)
+    assert sorted(path.name for path in (share / "state" / "generations").iterdir()) == before
+    for observer in (ben, carl):
+        until(lambda observer=observer: observer.keeper.standing.lease.state == "damaged")
+        damage = observer.keeper.standing.lease.damage
+        assert damage is not None
+        assert (damage["file"], damage["noticed_by"]) == (
+            f"state/runs/{one.name}",
+            f"{observer.keeper.me.machine_id.upper()}-PC",
+        )
+        assert not observer.keeper.can_work()
+
+    def repair() -> str:
+        return str(ben.keeper.repair().result(10))
+
+    until(lambda: _quietly(repair))
+    ben.keeper.own().result(10)
+    assert ben.runs() == {"r2"}
+    until(lambda: carl.keeper.standing.lease.state == "owned")
+
+
+def _quietly(deed: Callable[[], str]) -> str | None:
+    try:
+        return deed()
+    except OwnedElsewhereError:
+        return None
+
+
+def test_rows_of_a_lost_segment_are_published_again_by_the_machine_that_holds_them(
+    machine: Callable[..., Machine], share: Path
+) -> None:
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    published(anna, "r1", "r2")
+    until(lambda: ben.runs() == {"r1", "r2"})
+    anna.keeper.release().result(10)
+    segments(share, "runs")[0].unlink()
+    carl = machine("carl")
+    until(lambda: carl.keeper.standing.lease.state == "damaged")
+    said = carl.keeper.repair().result(10)
+    until(lambda: carl.runs() == {"r2"})
+
+    ben.keeper.own().result(10)
+    until(lambda: carl.runs() == {"r1", "r2"})
+    assert "lost on the share" in said
+
+
+def test_an_owner_whose_segment_is_gone_mends_it_from_its_own_ledger(
+    machine: Callable[..., Machine], share: Path
+) -> None:
+    """It goes on owning, and says what it published again."""
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    published(anna, "r1", "r2")
+    gone = segments(share, "runs")[0]
+    gone.unlink()
+
+    said = anna.keeper.repair().result(10)
+
+    assert said == f"mended; published again from this machine: runs/{gone.name}"
+    assert anna.keeper.can_work()
+    assert anna.keeper.standing.lost_to is None
+    ben = machine("ben")
+    until(lambda: ben.runs() == {"r1", "r2"})
+
+
+def test_a_repair_of_a_healthy_workspace_changes_nothing(machine: Callable[..., Machine], share: Path) -> None:
+    """At its owner, and where nobody owns; while another one works it is refused."""
+    anna, ben = machine("anna"), machine("ben")
+    nothing = "nothing of the shared history is damaged: nothing was changed"
+    assert anna.keeper.repair().result(10) == nothing
+    anna.keeper.own().result(10)
+    token = anna.keeper.standing.token
+
+    assert anna.keeper.repair().result(10) == nothing
+    assert (anna.keeper.standing.token, anna.keeper.can_work(), anna.keeper.standing.lost_to) == (token, True, None)
+    with pytest.raises(OwnedElsewhereError, match="ANNA-PC owns"):
+        ben.keeper.repair().result(10)
+    anna.keeper.release().result(10)
+    assert anna.keeper.repair().result(10) == nothing
+
+
+def test_after_a_restored_backup_one_repair_is_enough_and_nothing_of_it_is_lost(
+    machine: Callable[..., Machine], share: Path, tmp_path: Path
+) -> None:
+    """Observers follow; the owner that repairs owns again; what the backup lacks comes back from its ledger."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    published(anna, "r1")
+    shutil.copytree(share / "state", tmp_path / "backup")
+    published(anna, "r2", "r3")
+    until(lambda: ben.runs() == {"r1", "r2", "r3"})
+    known = anna.share.known_list[0]
+    shutil.rmtree(share / "state")
+    shutil.copytree(tmp_path / "backup", share / "state")
+    until(lambda: anna.keeper.standing.lease.state == "damaged")
+    until(lambda: ben.keeper.standing.lease.state == "damaged")
+
+    said = until_said(lambda: str(anna.keeper.repair().result(10)))
+
+    assert "lost on the share" in said
+    until(anna.keeper.can_work)
+    assert anna.share.known_list[0] > known
+    assert anna.keeper.standing.lost_to is None
+    until(lambda: ben.keeper.standing.lease.state == "owned")
+    carl = machine("carl")
+    until(lambda: carl.runs() == {"r1", "r2", "r3"})
+    anna.close()
+    again = Machine("anna", share, tmp_path / "state", daemon="again")
+    try:
+        again.keeper.own().result(10)
+    finally:
+        again.close()
+
+
+def until_said(deed: Callable[[], str]) -> str:
+    """What a repair says when it is no longer too early."""
+    from data_engine.errors import WorkspaceError
+
+    said: list[str] = []
+
+    def is_said() -> bool:
+        try:
+            said.append(deed())
+        except (WorkspaceError, OwnedElsewhereError):
+            return False
+        return True
+
+    until(is_said)
+    return said[0]
+
+
+def test_what_lies_among_our_files_and_is_not_ours_is_told(machine: Callable[..., Machine], share: Path) -> None:
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    documents = share.parent / "docs"
+    documents.mkdir()
+    (documents / "thesis.docx").write_text("years")
+    shutil.rmtree(share / "leased" / "w")
+    (share / "leased" / "w").symlink_to(documents)
+
+    until(lambda: "leased/w" in (anna.keeper.standing.trouble or ""), 5 * LIMITS.stale_after_s + 5)
+
+    assert anna.keeper.can_work()
+    assert (documents / "thesis.docx").read_text() == "years"
+    (share / "leased" / "w").unlink()
+    until(lambda: anna.keeper.standing.trouble is None)
