@@ -13,6 +13,7 @@ import logging.handlers
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
 from contextlib import suppress
@@ -35,6 +36,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import is_full, trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.locks import OsLock
+from data_engine.unfinished import remove_unfinished
 from data_engine.workspace.identity import keep_identity
 
 LOG_BYTES = 1_000_000
@@ -48,6 +50,7 @@ _GONE_S = 86400.0
 _GONE_IDLE_S = 60.0
 _HERE, _GONE, _OTHER = "is there", "is gone", "is another workspace now"
 
+_REMOVING = "unfinished"
 _LOOKERS_S = 0.5
 """Whoever only looks whether a daemon is there holds its lock for a moment."""
 
@@ -124,6 +127,7 @@ async def _serve(where: Home, started_by: str | None) -> None:
     for pid in end_orphans(pids.recorded()):
         log.warning("ended worker %s of a daemon that is gone", pid)
     pids.clear()
+    _remove_unfinished()
     ledger = where.ledger()
     for run_id in ledger.recover():
         log.warning("run %s was abandoned: its process died", run_id)
@@ -132,6 +136,10 @@ async def _serve(where: Home, started_by: str | None) -> None:
     where.settings()  # those it starts with must be good
     where = replace(where, keeps_settings=True)
 
+    def forget(pid: int) -> None:
+        pids.forget(pid)
+        _remove_unfinished()
+
     def make_workers(**callbacks: Any) -> Workers:
         return Workers(
             workspace_root=where.layout.root,
@@ -139,7 +147,7 @@ async def _serve(where: Home, started_by: str | None) -> None:
             interpreter=interpreter,
             limit=where.settings().executor.workers,
             remember=pids.remember,
-            forget=pids.forget,
+            forget=forget,
             **callbacks,
         )
 
@@ -213,6 +221,12 @@ def _look_at_place(where: Home) -> str:
         return _HERE if keep_identity(where.layout, where.local.identity) else _OTHER
     except (WorkspaceError, OSError) as error:
         return f"is not quite there: {error}"
+
+
+def _remove_unfinished() -> None:
+    """Remove what killed workers left half written, where nothing waits for a drive that does not answer."""
+    if sum(thread.name == _REMOVING for thread in threading.enumerate()) < 2:
+        threading.Thread(target=remove_unfinished, name=_REMOVING, daemon=True).start()
 
 
 class _Pids:
