@@ -10,7 +10,7 @@ The floors of the package; imports only point down:
     2  notebook/              from notebooks to modules, and from errors to cells
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
-    0  errors.py files.py nofollow.py private.py locks.py interrupts.py clock.py duration.py shown.py
+    0  errors.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """

@@ -14,7 +14,7 @@ from typing import Any, Literal, overload
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
-from data_engine.daemon.memory import remember_engine
+from data_engine.daemon.memory import remember_engine, was_engine_on
 from data_engine.engine.at_rest import explain_at_rest, facts_at_rest, lease_at_rest
 from data_engine.engine.home import Home, home
 from data_engine.engine.run import check_params
@@ -234,7 +234,8 @@ class Workspace:
         Every source is due again, in a daemon that runs at once; a schedule owes nothing for the time before.
 
         Raises:
-            FlowValidationError: a run of it is under way, here or in another process of this machine.
+            FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way, here or in
+                another process of this machine.
             OwnedElsewhereError: another workstation owns the workspace, and its history.
         """
         name = None if flow is None else check_flow_name(flow)
@@ -246,6 +247,8 @@ class Workspace:
         ledger = self.home.ledger()
         ledger.recover()
         if name is not None:
+            if not ledger.runs(name, 1):
+                find_module(self.home.modules(), name)
             return ledger.reset_flow(name)
         return ledger.reset_all(module_files(self.layout.flow_modules_dir))
 
@@ -423,7 +426,9 @@ class Workspace:
         if daemon is not None:
             with suppress(DaemonGoneError):  # it was just leaving
                 return Facts(facts(daemon.get("/status")))
-        at_rest = facts_at_rest(self.home, interpreter=recorded_interpreter(self.home.ledger()))
+        ledger = self.home.ledger()
+        interpreter = recorded_interpreter(ledger)
+        at_rest = facts_at_rest(self.home, interpreter=interpreter, was_engine_on=was_engine_on(ledger))
         return Facts(facts(status_of(at_rest)))
 
     def next_runs(self) -> dict[str, str]:

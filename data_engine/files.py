@@ -20,7 +20,9 @@ _PLAIN = 0o666
 
 
 @contextmanager
-def atomic_target(target: Path, *, durable: bool = True, mode: int = _PLAIN) -> Iterator[Path]:
+def atomic_target(
+    target: Path, *, durable: bool = True, mode: int = _PLAIN, fresh: Path | None = None
+) -> Iterator[Path]:
     """A fresh path beside `target` to write to; on a clean exit it replaces `target`, on any error `target` stays.
 
     The file gets the mode a plain `open` gives, so colleagues on a shared folder can read it; with another `mode` it is
@@ -38,7 +40,7 @@ def atomic_target(target: Path, *, durable: bool = True, mode: int = _PLAIN) -> 
         >>> (folder / "a.txt").read_text(), sorted(p.name for p in folder.iterdir())
         ('whole', ['a.txt'])
     """
-    fresh = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
+    fresh = fresh or fresh_name(target)
     try:
         if mode != _PLAIN:
             os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
@@ -52,6 +54,16 @@ def atomic_target(target: Path, *, durable: bool = True, mode: int = _PLAIN) -> 
         raise
     if durable:
         sync_folder(target.parent)
+
+
+def fresh_name(target: Path) -> Path:
+    """A name beside `target` that nobody has, for `atomic_target`.
+
+    Example:
+        >>> fresh_name(Path("out/a.txt")).match("out/.a.txt.*.tmp")
+        True
+    """
+    return target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
 
 
 def write_text_atomic(target: Path, text: str, *, durable: bool = True, mode: int = _PLAIN) -> None:
@@ -152,3 +164,13 @@ def is_full(error: Exception) -> bool:
         (True, False)
     """
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def trouble_of(error: OSError) -> str:
+    """What is in the way, in words a person can act on.
+
+    Example:
+        >>> trouble_of(OSError(errno.ENOSPC, "No space left on device")), trouble_of(PermissionError(13, "Permission denied"))
+        ('the disk is full', 'Permission denied')
+    """
+    return "the disk is full" if is_full(error) else error.strerror or str(error)

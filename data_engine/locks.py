@@ -22,6 +22,7 @@ from types import TracebackType
 
 from data_engine import nofollow, private
 from data_engine.errors import GroupBusyError, LedgerError
+from data_engine.files import trouble_of
 
 # Not the filelock library: only its newest releases let go in forked children, those install an audit hook that every
 # later event of the process pays for (Python 3.12 up), and its import costs 60 ms at a kernel's first run.
@@ -99,7 +100,7 @@ class OsLock:
                 descriptor = self._open()
             except OSError as error:
                 raise LedgerError(
-                    f"the lock file cannot be opened: {error.strerror or error}",
+                    f"the lock file cannot be opened: {trouble_of(error)}",
                     where=str(self.path),
                     mend="make its folder writable for this user",
                 ) from error
@@ -173,7 +174,10 @@ def is_runner_gone(folder: Path, runner_id: str) -> bool:
 
     Any number of processes may ask at once.
     """
-    path = RunnerLock(folder, runner_id).path
+    return _is_free(RunnerLock(folder, runner_id).path)
+
+
+def _is_free(path: Path) -> bool:
     with _gate:  # a child forked now would keep the descriptor
         try:
             descriptor = private.open_file(path, os.O_RDWR)
@@ -206,6 +210,31 @@ class GroupLock(OsLock):
         digest = hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         super().__init__(folder / f"group-{digest}.lock")
         self.group = group
+        self._asking = OsLock(self.path.with_suffix(".asked"))
+
+    def ask_first(self) -> None:
+        """Let nobody begin in the group for what is only due before this has had the lock, or has let go.
+
+        For what a person waits for; one waits so at a time, the others a little longer.
+        """
+        self._asking.try_acquire()
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether another one waits for the group for what a person asked for."""
+        return not self._asking.is_held and not _is_free(self._asking.path)
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free and nobody goes first; whether this object holds it now."""
+        if self.gives_way or not super().try_acquire():
+            return False
+        self._asking.release()
+        return True
+
+    def release(self) -> None:
+        """Let go, also of having asked first; does nothing when neither was done."""
+        self._asking.release()
+        super().release()
 
     def acquire(self, waiting: Callable[[], None] | None = None, timeout_s: float | None = None) -> None:
         """Take the lock, waiting until it is free; `waiting` is called before each pause and may raise to give up.

@@ -88,7 +88,7 @@ def _run_once(
     finished: list[FlowContext] = Listing()
     try:
         for one in sources:
-            with holding_group(flow, where):
+            with holding_group(flow, where, by_hand=True):
                 context = run_source(flow, one, home=where, sink=sink, params=given)
             if context.error is not None and on_error == "raise":
                 assert isinstance(context.error, (FlowValidationError, FlowStoppedError))

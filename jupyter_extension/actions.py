@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from data_engine import __version__
 from data_engine.client import Workspace
+from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.engine.reasons import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
@@ -43,22 +44,38 @@ def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
         "the panel knows no action 'dance'"
     """
     try:
+        given = check(action, args)
         if action in _ANYWHERE:
-            return {"result": _ANYWHERE[action](root, args)}
-        if action not in _IN_WORKSPACE:
-            raise FlowValidationError(
-                f"the panel knows no action {action!r}",
-                where="the request",
-                mend="restart JupyterLab and reload the page: one of the two is older than the package",
-            )
+            return {"result": _ANYWHERE[action][0](root, given)}
         if root is None:
             raise WorkspaceError("no workspace is chosen", where="the panel", mend="choose one at the top of the panel")
-        return {"result": _IN_WORKSPACE[action](Workspace(root), args)}
+        return {"result": _IN_WORKSPACE[action][0](Workspace(root), given)}
     except FlowValidationError as error:
         return {"error": error.as_dict()}
     except Exception as error:  # whatever it is, the page must be told
         what = f"{action} failed: {type(error).__name__}: {error}"
         return {"error": {"what": what, "where": None, "mend": "`data-engine doctor` checks this machine"}}
+
+
+def check(action: str, args: Args) -> Args:
+    """The arguments of an action, each of its type; those it does not know are left out.
+
+    Raises:
+        BadRequestError: one is missing, or of the wrong type.
+        FlowValidationError: there is no such action.
+
+    Example:
+        >>> check("reset", {})
+        {'flow': None}
+    """
+    if action not in _ANYWHERE and action not in _IN_WORKSPACE:
+        raise FlowValidationError(
+            f"the panel knows no action {action!r}",
+            where="the request",
+            mend="restart JupyterLab and reload the page: one of the two is older than the package",
+        )
+    fields = _ANYWHERE[action][1] if action in _ANYWHERE else _IN_WORKSPACE[action][1]
+    return checked(args, fields, action)
 
 
 def place_of(ws: Workspace) -> dict[str, str]:
@@ -109,9 +126,8 @@ def _stop_engine(ws: Workspace, args: Args) -> str:
 
 
 def _run(ws: Workspace, args: Args) -> dict[str, Any]:
-    name = _text(args, "flow")
-    params = args.get("params") or {}
-    run_ids = ws.run(name, wait=False, source=args.get("source"), params=params)
+    name = args["flow"]
+    run_ids = ws.run(name, wait=False, source=args["source"], params=args["params"])
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
     return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} asked for."}
@@ -130,9 +146,9 @@ def _kill_run(ws: Workspace, args: Args) -> str:
 
 
 def _run_ids(ws: Workspace, args: Args) -> list[str]:
-    if "run_id" in args:
-        return [_text(args, "run_id")]
-    flow, daemon = _text(args, "flow"), daemon_of(ws)
+    if args["run_id"] is not None:
+        return [args["run_id"]]
+    flow, daemon = checked(args, {"flow": TEXT}, "stop_run")["flow"], daemon_of(ws)
     active = [] if daemon is None else daemon.get("/status")["active_runs"]
     found = [run["run_id"] for run in active if run["flow"] == flow and run["in_daemon"]]
     if not found:
@@ -141,37 +157,37 @@ def _run_ids(ws: Workspace, args: Args) -> list[str]:
 
 
 def _retry(ws: Workspace, args: Args) -> str:
-    return freed_words(ws.retry(args.get("flow"), args.get("source")))
+    return freed_words(ws.retry(args["flow"], args["source"]))
 
 
 def _enable(ws: Workspace, args: Args) -> str:
-    ws.enable(_text(args, "flow"))
+    ws.enable(args["flow"])
     return f"{args['flow']} runs by itself when the engine is on."
 
 
 def _disable(ws: Workspace, args: Args) -> str:
-    ws.disable(_text(args, "flow"))
+    ws.disable(args["flow"])
     return f"{args['flow']} runs by hand only."
 
 
 def _deploy(ws: Workspace, args: Args) -> str:
-    flow = args.get("flow")
+    flow = args["flow"]
     daemon = daemon_of(ws)
     if daemon is not None:
         daemon.post("/deploy", {"flow": flow}, timeout_s=60.0)
     else:
-        from_child(ws.root, "deploy", *([] if flow is None else [str(flow)]))
+        from_child(ws.root, "deploy", *([] if flow is None else [flow]))
     return f"Production runs {flow or 'every good module'} as it is now."
 
 
 def _reset(ws: Workspace, args: Args) -> str:
-    flow = args.get("flow")
+    flow = args["flow"]
     count = ws.reset(flow)
     return f"Forgot {count} run{'' if count == 1 else 's'} of {flow or 'every flow'}; its files are new again."
 
 
 def _lease(ws: Workspace, args: Args) -> str:
-    does = _text(args, "do")
+    does = args["do"]
     if does == "request":
         ws.request_control()
         return "Control requested: its owner is asked, and this workstation has it once they agree."
@@ -179,8 +195,8 @@ def _lease(ws: Workspace, args: Args) -> str:
         ws.withdraw_request()
         return "Control is requested no longer."
     if does == "release":
-        why = ws.release_control(now=bool(args.get("now", False))).said
-        when = "now" if args.get("now") else "when running work is done"
+        why = ws.release_control(now=args["now"]).said
+        when = "now" if args["now"] else "when running work is done"
         return f"Control is given up {when}." if why is None else str(why)
     if does == "take-over":
         ws.take_over()
@@ -191,11 +207,11 @@ def _lease(ws: Workspace, args: Args) -> str:
 
 
 def _flow(ws: Workspace, args: Args) -> Any:
-    return as_json(flow_details(ws, _text(args, "flow"), limit=int(args.get("limit", 100))))
+    return as_json(flow_details(ws, args["flow"], limit=args["limit"]))
 
 
 def _run_details(ws: Workspace, args: Args) -> Any:
-    return as_json(run_details(ws, _text(args, "run_id")))
+    return as_json(run_details(ws, args["run_id"]))
 
 
 def _debug(ws: Workspace, args: Args) -> Any:
@@ -223,12 +239,12 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
 
 
 def _inspect(ws: Workspace, args: Args) -> Any:
-    path = os.path.join(ws.layout.flow_modules_dir, os.path.expanduser(_text(args, "path")))
+    path = os.path.join(ws.layout.flow_modules_dir, os.path.expanduser(args["path"]))
     return ask_child({**args, "path": os.path.normpath(path)})
 
 
 def _new_flow(ws: Workspace, args: Args) -> Any:
-    return {"path": str(new_flow_notebook(ws.layout.flow_modules_dir, str(args.get("name") or "new_flow")))}
+    return {"path": str(new_flow_notebook(ws.layout.flow_modules_dir, args["name"] or "new_flow"))}
 
 
 def _settings(ws: Workspace, args: Args) -> Any:
@@ -258,7 +274,7 @@ def _reload(ws: Workspace, args: Args) -> str:
 
 
 def _set_interpreter(ws: Workspace, args: Args) -> str:
-    text = str(args.get("path") or "").strip()
+    text = args["path"].strip()
     ws.set_interpreter(text or None)
     return f"Runs use {text}." if text else "Runs use the Python of whoever starts the daemon."
 
@@ -271,7 +287,7 @@ def _workspaces(root: str | None, args: Args) -> Any:
     found: dict[str, str] = {}
     machine = load_machine_settings()
     collection = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT") or machine.collection_root
-    places = [collection, Path(root).parent if root else None, *args.get("near", [])]
+    places = [collection, Path(root).parent if root else None, *args["near"]]
     selected = None
     with suppress(FlowValidationError):
         selected = str(select_workspace().root)
@@ -289,18 +305,18 @@ def _workspaces(root: str | None, args: Args) -> Any:
 
 
 def _save_settings(root: str | None, args: Args) -> str:
-    text = str(args.get("collection_root", "")).strip()
+    text = args["collection_root"].strip()
     save_machine_settings(collection_root=Path(os.path.expanduser(text)) if text else None)
     return f"Workspace folder: {text}" if text else "Workspace folder is not configured."
 
 
 def _use(root: str | None, args: Args) -> str:
-    layout = use_workspace(Path(_text(args, "path")))
+    layout = use_workspace(Path(args["path"]))
     return f"{layout.workspace_id} is meant from now on where nothing nearer names one."
 
 
 def _provision(root: str | None, args: Args) -> Any:
-    text = os.path.expanduser(_text(args, "path"))
+    text = os.path.expanduser(args["path"])
     if not os.path.isabs(text):
         collection = load_machine_settings().collection_root
         if collection is None:
@@ -329,43 +345,65 @@ def _interpreter(ws: Workspace) -> dict[str, str]:
     return {"executable": executable, "kind": "virtual environment" if is_venv else "system or global"}
 
 
-def _text(args: Args, name: str) -> str:
-    value = args.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise FlowValidationError(f"{name} must be a text, not {value!r}", where="the panel", mend=f"give {name}")
-    return value
+def _is_sort(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], bool)
+        for one in value
+    )
 
 
-_IN_WORKSPACE: dict[str, Callable[[Workspace, Args], Any]] = {
-    "start_daemon": _start_daemon,
-    "shutdown": _shutdown,
-    "kill": _kill,
-    "start_engine": _start_engine,
-    "stop_engine": _stop_engine,
-    "run": _run,
-    "stop_run": _stop_run,
-    "kill_run": _kill_run,
-    "retry": _retry,
-    "enable": _enable,
-    "disable": _disable,
-    "deploy": _deploy,
-    "reset": _reset,
-    "lease": _lease,
-    "flow": _flow,
-    "run_details": _run_details,
-    "debug": _debug,
-    "clear_debug": _clear_debug,
-    "inspect": _inspect,
-    "new_flow": _new_flow,
-    "reload": _reload,
-    "settings": _settings,
-    "set_interpreter": _set_interpreter,
+def _is_filters(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict) and isinstance(one.get("column"), str) and isinstance(one.get("op"), str) for one in value
+    )
+
+
+_A_FLOW: Fields = {"flow": TEXT}
+_SOME_FLOW: Fields = {"flow": TEXT.optional}
+_A_RUN: Fields = {"run_id": TEXT.optional, "flow": TEXT.optional}
+_LOOK: Fields = {
+    "path": PATH,
+    "sheet": ANY_TEXT.optional,
+    "offset": COUNT.or_else(0),
+    "limit": COUNT.or_else(200),
+    "sort": Field("a list of [column, is descending]", _is_sort).or_else([]),
+    "filters": Field("a list of {column, op, value}", _is_filters).or_else([]),
+    "distinct": ANY_TEXT.optional,
+    "export": FLAG.or_else(False),
 }
-_ANYWHERE: dict[str, Callable[[str | None, Args], Any]] = {
-    "workspaces": _workspaces,
-    "save_settings": _save_settings,
-    "use": _use,
-    "provision": _provision,
+_IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
+    "start_daemon": (_start_daemon, {}),
+    "shutdown": (_shutdown, {}),
+    "kill": (_kill, {}),
+    "start_engine": (_start_engine, {}),
+    "stop_engine": (_stop_engine, {}),
+    "run": (_run, {"flow": TEXT, "source": PATH.optional, "params": OBJECT.or_else({})}),
+    "stop_run": (_stop_run, _A_RUN),
+    "kill_run": (_kill_run, _A_RUN),
+    "retry": (_retry, {"flow": TEXT.optional, "source": PATH.optional}),
+    "enable": (_enable, _A_FLOW),
+    "disable": (_disable, _A_FLOW),
+    "deploy": (_deploy, _SOME_FLOW),
+    "reset": (_reset, _SOME_FLOW),
+    "lease": (_lease, {"do": TEXT, "now": FLAG.or_else(False)}),
+    "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),
+    "run_details": (_run_details, {"run_id": TEXT}),
+    "debug": (_debug, {}),
+    "clear_debug": (_clear_debug, {}),
+    "inspect": (_inspect, _LOOK),
+    "new_flow": (_new_flow, {"name": ANY_TEXT.optional}),
+    "reload": (_reload, {}),
+    "settings": (_settings, {}),
+    "set_interpreter": (_set_interpreter, {"path": ANY_TEXT.or_else("")}),
 }
+_ANYWHERE: dict[str, tuple[Callable[[str | None, Args], Any], Fields]] = {
+    "workspaces": (_workspaces, {"near": PATHS.or_else([])}),
+    "save_settings": (_save_settings, {"collection_root": ANY_TEXT.or_else("")}),
+    "use": (_use, {"path": PATH}),
+    "provision": (_provision, {"path": PATH}),
+}
+ACTIONS: Mapping[str, Fields] = {name: fields for name, (_, fields) in (_IN_WORKSPACE | _ANYWHERE).items()}
+"""What each action takes."""
+
 CHANGES = frozenset(_IN_WORKSPACE) - {"flow", "run_details", "debug", "inspect", "settings", "clear_debug"}
 """The actions after which the status may be another."""

@@ -16,11 +16,13 @@ from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import file_facts
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.marks import Mark, mark_of, reason_mark
+from jupyter_extension.there import is_there
 from jupyter_extension.view import WhyNot, cells_of, run_mark, short_error
 
 MOST_FILES = 1000
 MOST_LINES = 5000
 _LOOK_BACK = 3
+_NO_ANSWER = "the drive of its output does not answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +236,9 @@ def is_on_another_host(output: str, root: Path) -> bool:
 
 def _step(step: StepRun | None, root: Path, label: str = "", output: str | None = None) -> StepView:
     output = (None if step is None else step.output_path) or output
-    is_there = output is not None and (is_on_another_host(output, root) or os.path.exists(output))
-    why = None if is_there else "no output is available for this step yet"
+    is_unasked = output is not None and is_on_another_host(output, root)
+    there = True if is_unasked else is_there(output) if output else False
+    why = None if there else _NO_ANSWER if there is None else "no output is available for this step yet"
     if step is None:
         return StepView(label, Mark("not run"), None, None, None, output, why)
     mark = run_mark(step.status)

@@ -1,4 +1,7 @@
-"""The process that looks into output files, kept warm between questions and ended when nobody asks any more."""
+"""The process that looks into output files, kept warm between questions and ended when nobody asks any more.
+
+It may hang where nothing can end it, on a drive that does not answer: it is then left alone, and a new one answers.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,31 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import IO, Any
 
 from data_engine.errors import FlowValidationError
 
 TIMEOUT_S = 60.0
 KEEP_S = 120.0
 PATIENCE_S = 2.0
+_END_S = 1.0
+_COMMAND = (sys.executable, "-P", "-m", "jupyter_extension.inspector")
 
 
 class InspectChild:
-    """One child process. A question waits for the one before it, and ends it when that has taken long already."""
+    """One child process, of `command`. A question waits for the one before it, and ends it when that has taken long already."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = _COMMAND) -> None:
+        self._command = command
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._lines: SimpleQueue[bytes] = SimpleQueue()
         self._timer: threading.Timer | None = None
-        self._was_slow = False
+        self._stuck: list[subprocess.Popen[bytes]] = []
         self._busy_since_s: float | None = None
 
     def ask(self, request: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
@@ -38,22 +47,24 @@ class InspectChild:
         """
         busy_since_s, process = self._busy_since_s, self._process
         if busy_since_s is not None and process is not None and time.monotonic() - busy_since_s > PATIENCE_S:
-            process.kill()  # whoever asked looks elsewhere by now
+            self._lines.put(b"")  # whoever asked looks elsewhere by now
+            process.kill()
         with self._lock:
             process = self._started()
             self._busy_since_s = time.monotonic()
             assert process.stdin is not None
-            assert process.stdout is not None
+            was_slow = False
             try:
                 process.stdin.write(json.dumps(dict(request)).encode() + b"\n")
                 process.stdin.flush()
-                line = self._line(process, timeout_s)
+                line = self._lines.get(timeout=timeout_s)
             except OSError:
                 line = b""
+            except Empty:
+                line, was_slow = b"", True
             finally:
                 self._busy_since_s = None
             if not line:
-                was_slow = self._was_slow
                 self.close()
                 raise FlowValidationError(
                     f"looking into the file took longer than {timeout_s:g} s"
@@ -71,14 +82,17 @@ class InspectChild:
         return result
 
     def close(self) -> None:
-        """End the child."""
+        """End the child; one that the system cannot end now is left alone."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
+            assert process.stdin is not None
+            with suppress(OSError):
+                process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
+            self._stuck.append(process)
+        self._stuck = [one for one in self._stuck if one.poll() is None]
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._timer is not None:
@@ -88,30 +102,16 @@ class InspectChild:
             here = str(Path(__file__).parent.parent)
             path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "jupyter_extension.inspector"],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": path},
             )
+            self._lines = SimpleQueue()
+            reading = (self._process.stdout, self._lines)
+            threading.Thread(target=_read_lines, args=reading, name="data-engine-inspect", daemon=True).start()
         return self._process
-
-    def _line(self, process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
-        """The next line of the child's; b"" when it dies, or is ended because it took too long."""
-        assert process.stdout is not None
-        self._was_slow = False
-
-        def end() -> None:
-            self._was_slow = True
-            process.kill()
-
-        watchdog = threading.Timer(timeout_s, end)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            return process.stdout.readline()
-        finally:
-            watchdog.cancel()
 
     def _rest(self) -> None:
         self._timer = threading.Timer(KEEP_S, self._end_if_idle)
@@ -124,6 +124,14 @@ class InspectChild:
                 self.close()
             finally:
                 self._lock.release()
+
+
+def _read_lines(pipe: IO[bytes], lines: SimpleQueue[bytes]) -> None:
+    """Each line the child writes, and b"" at its end; in a thread of its own, which a child that hangs holds up alone."""
+    with pipe:
+        while line := pipe.readline():
+            lines.put(line)
+    lines.put(b"")
 
 
 _child = InspectChild()

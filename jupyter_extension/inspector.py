@@ -9,10 +9,12 @@ import base64
 import io
 import json
 import os
+import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ MOST_ROWS = 1000
 MOST_DISTINCT = 500
 MOST_EXPORTED = 100_000
 MOST_TEXT_BYTES = 200_000
+MOST_FILES = 10_000
 _TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".arrow", ".feather", ".ipc")
 _EXCEL = (".xlsx", ".xls", ".xlsm", ".xlsb")
 _TEXT = (".txt", ".log", ".md", ".yaml", ".yml", ".xml", ".html", ".sql", ".py", ".toml", ".ini", ".cfg")
@@ -33,7 +36,8 @@ _excel: dict[tuple[str, int, str | None], Any] = {}
 
 
 def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
-    """A page of the file (or of the Parquet files under the folder) `path`.
+    """A page of the file (or of the Parquet files under the folder) `path`. Only regular files are opened: the path may come
+    from another machine's history, and a pipe, a device or a socket may never give an answer.
 
     A table's page has `columns` ({name, dtype}), `rows` of texts, numbers and None, `total` (rows that pass) and `offset`.
     `sort` is a list of [column, is_descending]; `filters` a list of {column, op, value}; `distinct` names a column whose
@@ -41,12 +45,12 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     anything else a `note`.
 
     Raises:
-        FlowValidationError: the file cannot be read, or a filter does not fit its column.
+        FlowValidationError: it is no regular file and no folder, it cannot be read, or a filter does not fit its column.
     """
     import polars as pl
 
-    path = _regular(str(request["path"]))
-    facts = {"path": str(path), "name": path.name, "size_bytes": path.stat().st_size}
+    path = Path(str(request["path"]))
+    facts = {"path": str(path), "name": path.name, "size_bytes": _looked_at(path).st_size}
     suffix = path.suffix.lower()
     if suffix not in (*_TABLES, *_EXCEL) and not path.is_dir():
         return facts | _text(path, suffix)
@@ -72,17 +76,40 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
 
 
-def _regular(text: str) -> Path:
-    """The file or folder; the name may come from another machine, and a device or a pipe is not even opened to see."""
-    path = Path(text)
-    is_device = text[:4].replace("\\", "/") == "//./"  # on Windows a pipe answers when it is looked for
-    if not is_device and not path.exists():
-        raise FlowValidationError(f"{path} is not there", where=str(path), mend="run the flow again")
-    if is_device or not (path.is_file() or path.is_dir()):
+def _looked_at(path: Path) -> os.stat_result:
+    """What is known of a file or folder that may be opened; its name may come from another machine."""
+    if os.fspath(path)[:4].replace("\\", "/") == "//./":  # on Windows a pipe answers when it is looked for
         raise FlowValidationError(
-            f"{path} is neither a file nor a folder", where=str(path), mend="look at it by other means"
+            f"{path} is a device; only regular files are shown", where=str(path), mend="choose an output file of a flow"
         )
-    return path
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise FlowValidationError(f"{path} is not there", where=str(path), mend="run the flow again") from None
+    except OSError as error:
+        raise FlowValidationError(
+            f"{path} cannot be looked at: {error.strerror or error}",
+            where=str(path),
+            mend="check the path and its links",
+        ) from error
+    if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode):
+        return found
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    kind = kinds.get(stat.S_IFMT(found.st_mode), "no regular file")
+    raise FlowValidationError(
+        f"{path} is {kind}; only regular files are shown", where=str(path), mend="choose an output file of a flow"
+    )
+
+
+def _parquet_files(folder: Path) -> Iterator[str]:
+    """The Parquet files below a folder, in order; links to folders are not followed, and only regular files count."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(place, name)
+            with suppress(OSError):
+                if name.endswith(".parquet") and stat.S_ISREG(os.stat(path).st_mode):
+                    yield path
 
 
 def _scan(path: Path, sheet: Any) -> tuple[pl.LazyFrame, list[str]]:
@@ -90,7 +117,14 @@ def _scan(path: Path, sheet: Any) -> tuple[pl.LazyFrame, list[str]]:
 
     suffix = path.suffix.lower()
     if path.is_dir():
-        return pl.scan_parquet(path / "**" / "*.parquet", missing_columns="insert", extra_columns="ignore"), []
+        files = list(islice(_parquet_files(path), MOST_FILES + 1))
+        if not 0 < len(files) <= MOST_FILES:
+            raise FlowValidationError(
+                f"{path} holds {'no' if not files else f'more than {MOST_FILES:,}'} Parquet files",
+                where=str(path),
+                mend="choose a file, or a folder that holds some",
+            )
+        return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore"), []
     if suffix == ".parquet":
         return pl.scan_parquet(path), []
     if suffix in (".csv", ".tsv"):
@@ -238,7 +272,10 @@ def _shown(value: Any) -> Any:
 
 
 def _text(path: Path, suffix: str) -> dict[str, Any]:
-    with path.open("rb") as file:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            _looked_at(path)  # it was another one a moment ago
         data = file.read(MOST_TEXT_BYTES + 1)
     if suffix not in (*_TEXT, ".json") and b"\0" in data[:4096]:
         return {"kind": "note", "note": f"{suffix or 'this kind of file'} cannot be previewed here"}

@@ -21,14 +21,16 @@ from tornado import web
 
 from data_engine import __version__
 from data_engine.client import Workspace
+from data_engine.daemon.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
 from data_engine.errors import FlowValidationError
-from jupyter_extension.actions import CHANGES, answer, is_here
+from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
 from jupyter_extension.assets import panel_css, panel_js
 from jupyter_extension.feed import Feed, View
 from jupyter_extension.view import delta
 
 BASE = "data-engine"
 STREAM_SILENCE_S = 15.0
+_AS_JSON = "send a JSON object"
 
 _pool = ThreadPoolExecutor(8, thread_name_prefix="data-engine-panel")
 _feeds: dict[Path, Feed] = {}
@@ -43,11 +45,33 @@ class _Handler(APIHandler):
     async def in_thread(self, work: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(_pool, work, *given)
 
-    def body(self) -> dict[str, Any]:
-        found = self.get_json_body()
+    def body(self, **fields: Field) -> dict[str, Any]:
+        """The values of these fields of the body.
+
+        Raises:
+            BadRequestError: it is no JSON object, or one of them is of the wrong type.
+        """
+        try:
+            found = json.loads(self.request.body or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise BadRequestError(f"the body is not JSON: {error}", where="the request", mend=_AS_JSON) from error
         if not isinstance(found, dict):
-            raise web.HTTPError(400, "the body is not a JSON object")
-        return found
+            raise BadRequestError("the body is not a JSON object", where="the request", mend=_AS_JSON)
+        return checked(found, fields, "the request") if fields else found
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """A request of wrong types is refused in the shape of every other error."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if not isinstance(error, BadRequestError):
+            super().write_error(status_code, **kwargs)
+            return
+        self.set_status(400)
+        self.finish(json.dumps({"error": error.as_dict()}))
+
+    def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
+        """A wrong request is the caller's matter: it leaves no traceback in the server's log."""
+        if not isinstance(error, BadRequestError):
+            super().log_exception(kind, error, trace)
 
 
 class Hello(_Handler):
@@ -55,12 +79,12 @@ class Hello(_Handler):
 
     @web.authenticated
     async def post(self) -> None:
-        body = self.body()
+        body = self.body(root=ANY_TEXT.optional, path=ANY_TEXT.or_else(""))
         root_dir = str(Path(self.settings["server_root_dir"]).expanduser())
-        path = str(body.get("path") or "").rpartition(":")[2]
+        path = body["path"].rpartition(":")[2]
         near = [root_dir, *_folders_above(Path(root_dir), path)]
         root = await self.in_thread(_workspace_around, Path(root_dir), path)
-        found = await self.in_thread(answer, root or body.get("root"), "workspaces", {"near": near})
+        found = await self.in_thread(answer, root or body["root"], "workspaces", {"near": near})
         self.finish(json.dumps({"version": __version__, "root_dir": root_dir} | found.get("result", found)))
 
 
@@ -73,14 +97,14 @@ class Match(_Handler):
 
 
 class Do(_Handler):
-    """One action of the panel. What a person got wrong is an answer too, so it is no HTTP error."""
+    """One action of the panel. What a person got wrong is an answer too, so it is no HTTP error; a wrong type is one."""
 
     @web.authenticated
     async def post(self) -> None:
-        body = self.body()
-        root, action, args = body.get("root"), str(body.get("action")), body.get("args") or {}
-        if not isinstance(args, dict) or not isinstance(root, (str, type(None))):
-            raise web.HTTPError(400, "args must be an object and root a text")
+        body = self.body(root=ANY_TEXT.optional, action=ANY_TEXT, args=OBJECT.or_else({}))
+        root, action, args = body["root"], body["action"], body["args"]
+        if action in ACTIONS:
+            checked(args, ACTIONS[action], action)
         found = await self.in_thread(answer, root, action, args)
         if action in CHANGES and root is not None:
             feed = _feeds.get(Path(root))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds, started
-from data_engine.engine.reasons import ByHand, Disabled, EngineOff, held_words
+from data_engine.engine.reasons import GOES_ON, ByHand, Disabled, EngineOff, held_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
@@ -137,6 +137,8 @@ def status_card(status: Mapping[str, Any]) -> Card:
     rows = [_flow_row(flow) for flow in status["flows"][: 5 * MOST_ROWS]]
     columns = ("Flow", "Group", "State", "Next run", "Last run", "", "Note")
     parts: list[Part] = [table(columns, rows, total=len(status["flows"]))] if rows else []
+    if engine.get("goes_on"):
+        parts.insert(0, Note(Mark(GOES_ON, "warn", "triangle"), "%flow start"))
     if trouble := status.get("trouble"):
         parts.insert(0, Note(Mark(str(trouble["what"]), "bad", "cross"), trouble.get("mend") or ""))
     parts += [_warning(warning) for warning in status.get("warnings", ())]

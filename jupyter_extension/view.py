@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeAlias
 
+from data_engine.engine.reasons import GOES_ON
 from jupyter_extension.marks import Mark, mark_of
 
 WhyNot: TypeAlias = str | None
@@ -337,7 +338,9 @@ def _buttons(
         or elsewhere
         or ("the modules are being read" if any(row.mark.word == BEING_READ for row in flows.values()) else None)
         or (None if by_themselves else "no flow polls or has a schedule"),
-        "stop_engine": no_daemon or leaving or (None if engine["on"] else "the engine is off"),
+        "stop_engine": None
+        if engine.get("goes_on")
+        else no_daemon or leaving or (None if engine["on"] else "the engine is off"),
         "request": _why_no_request(lease, machine_id),
         "withdraw": None
         if _is_of(asking, machine_id) and not is_mine
@@ -408,6 +411,10 @@ def _footer(flows: Mapping[str, FlowRow], recent_runs: int | None) -> tuple[str,
 def _notices(status: Mapping[str, Any], problem: str | None) -> Iterable[Notice]:
     if problem is not None:
         yield Notice("warn", problem)
+    if status["engine"].get("goes_on"):
+        yield Notice(
+            "warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off for good"
+        )
     trouble = status.get("trouble")
     if trouble:
         yield Notice("bad", str(trouble["what"]), trouble.get("mend"))

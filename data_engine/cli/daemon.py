@@ -17,7 +17,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.outcome import Failed
 from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, status_style, table
-from data_engine.engine.reasons import freed_words, held_words
+from data_engine.engine.reasons import GOES_ON, freed_words, held_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.lease.status import lease_lines
 
@@ -207,6 +207,8 @@ def _tell_status(ws: Workspace, as_json: bool) -> int:
     ending = ", ends when its running work is done" if daemon["ending"] else ""
     say(f"daemon   {'running, pid ' + str(daemon['pid']) if daemon['running'] else 'not running'}{ending}")
     say(f"engine   {'on' if engine['on'] else 'off'}")
+    if engine.get("goes_on"):
+        say(f"         {GOES_ON}: data-engine start", style="yellow")
     for number, line in enumerate(lease_lines(found["lease"])):
         say(f"{'' if number else 'lease':<8} {line}")
     if (trouble := found["trouble"]) is not None:

@@ -13,6 +13,7 @@ import logging.handlers
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
 from contextlib import suppress
@@ -32,9 +33,10 @@ from data_engine.daemon.sessions import create_time_of
 from data_engine.daemon.workers import Workers, end_orphans
 from data_engine.engine.home import Home, home
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.files import write_text_atomic
+from data_engine.files import is_full, trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.locks import OsLock
+from data_engine.unfinished import remove_unfinished
 from data_engine.workspace.identity import keep_identity
 
 LOG_BYTES = 1_000_000
@@ -48,6 +50,7 @@ _GONE_S = 86400.0
 _GONE_IDLE_S = 60.0
 _HERE, _GONE, _OTHER = "is there", "is gone", "is another workspace now"
 
+_REMOVING = "unfinished"
 _LOOKERS_S = 0.5
 """Whoever only looks whether a daemon is there holds its lock for a moment."""
 
@@ -59,6 +62,7 @@ def main() -> int:
 
     The second one, if any, is the interpreter of whoever starts it, to be recorded.
     """
+    lock: OsLock | None = None
     try:
         where = home(Path(sys.argv[1]))
         private.make_folder(where.local.runtime_dir)
@@ -67,26 +71,41 @@ def main() -> int:
             return 0
         os.chdir(where.local.runtime_dir)
         _log_to(where.local.daemon_log_path)
-    except (FlowValidationError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    for place in where.local.private_places:
-        for left in private.mend(place):
-            log.warning("not ours alone: %s", left)
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD)
-    try:
+        for place in where.local.private_places:
+            for left in private.mend(place):
+                log.warning("not ours alone: %s", left)
+        gc.freeze()
+        gc.set_threshold(_GARBAGE_THRESHOLD)
         asyncio.run(_serve(where, sys.argv[2] if len(sys.argv) > 2 else None))
     except FlowValidationError as error:
         log.error("%s", error)  # noqa: TRY400 - it says all there is to say
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        if logging.root.handlers:  # else there is no log yet, and nobody wants a traceback in its place
+            log.exception("the daemon ended")
+        where_is = None if error.filename is None else str(error.filename)
+        mend = "free some space on that drive, and start it again" if is_full(error) else None
+        print(WorkspaceError(trouble_of(error), where=where_is, mend=mend), file=sys.stderr)
+        return 1
     except Exception:
         log.exception("the daemon ended")
         raise
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
     return 0
+
+
+def _let_starter_go(said: Path) -> None:
+    """From now on what is written to the standard streams goes into a file: whoever started this hears it no longer."""
+    try:
+        file = private.open_file(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    except OSError:  # the disk is full, or a link is in its place; the log is what counts
+        file = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
 
 
 def _interpreter(ledger: Ledger, started_by: str | None) -> str:
@@ -108,6 +127,7 @@ async def _serve(where: Home, started_by: str | None) -> None:
     for pid in end_orphans(pids.recorded()):
         log.warning("ended worker %s of a daemon that is gone", pid)
     pids.clear()
+    _remove_unfinished()
     ledger = where.ledger()
     for run_id in ledger.recover():
         log.warning("run %s was abandoned: its process died", run_id)
@@ -116,6 +136,10 @@ async def _serve(where: Home, started_by: str | None) -> None:
     where.settings()  # those it starts with must be good
     where = replace(where, keeps_settings=True)
 
+    def forget(pid: int) -> None:
+        pids.forget(pid)
+        _remove_unfinished()
+
     def make_workers(**callbacks: Any) -> Workers:
         return Workers(
             workspace_root=where.layout.root,
@@ -123,7 +147,7 @@ async def _serve(where: Home, started_by: str | None) -> None:
             interpreter=interpreter,
             limit=where.settings().executor.workers,
             remember=pids.remember,
-            forget=pids.forget,
+            forget=forget,
             **callbacks,
         )
 
@@ -145,6 +169,7 @@ async def _serve(where: Home, started_by: str | None) -> None:
         except NotImplementedError:
             signal.signal(number, lambda *_: shut_down(False))
     write_endpoint(where.local, endpoint, token)
+    _let_starter_go(where.local.runtime_dir / "daemon-start.log")
     log.info("daemon %s of %s listens on port %s", os.getpid(), where.layout.root, port)
     try:
         await daemon.start()
@@ -198,6 +223,12 @@ def _look_at_place(where: Home) -> str:
         return f"is not quite there: {error}"
 
 
+def _remove_unfinished() -> None:
+    """Remove what killed workers left half written, where nothing waits for a drive that does not answer."""
+    if sum(thread.name == _REMOVING for thread in threading.enumerate()) < 2:
+        threading.Thread(target=remove_unfinished, name=_REMOVING, daemon=True).start()
+
+
 class _Pids:
     """The worker processes of this daemon, kept so that the next one can end what this one leaves behind."""
 
@@ -239,6 +270,7 @@ def _log_to(path: Path) -> None:
     handler = _PrivateLog(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.raiseExceptions = False  # of a full disk nobody needs a traceback for each line that is not written
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from data_engine import private
 from data_engine.daemon.sessions import create_time_of
 from data_engine.errors import WorkspaceError
-from data_engine.files import write_text_atomic
+from data_engine.files import trouble_of, write_text_atomic
 from data_engine.workspace.layout import LocalLayout
 
 
@@ -54,7 +54,7 @@ def write_endpoint(local: LocalLayout, endpoint: Endpoint, token: str) -> None:
         write_text_atomic(local.daemon_endpoint_path, json.dumps(asdict(endpoint)), mode=private.FILE)
     except OSError as error:
         raise WorkspaceError(
-            f"the daemon cannot say where it listens: {error.strerror}",
+            f"the daemon cannot say where it listens: {trouble_of(error)}",
             where=str(local.runtime_dir),
             mend="make the folder writable for this user",
         ) from error

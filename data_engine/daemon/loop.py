@@ -159,6 +159,7 @@ class Daemon:
             self._held_told = held
             self.tell()
         self.runs.see_whether_trouble_is_over()
+        self.runs.let_by_hand_go_first()
         self._give_up_when_idle()
         self._prune()
 
@@ -324,7 +325,7 @@ class Daemon:
             sources = (await asyncio.to_thread(pick_source, flow, source),)
         batch = uuid.uuid4().hex
         items = [Item(one, uuid.uuid4().hex, params) for one in sources]
-        self.runs.add([Work(name, flow.group, item, batch) for item in items], first=True)
+        self.runs.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
         return [item.run_id for item in items]
 
     async def notice(self, name: str) -> None:

@@ -28,8 +28,6 @@ from data_engine.model import SeenSource, SourceKey
 WHERE_SIGNAL = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
 """Makes a worker write where its threads are to standard error, also when it hangs in C code."""
 MAX_FRAME_BYTES = 256 * 1024 * 1024
-MAX_LOG_LINES = 10_000
-MAX_LOG_BYTES = 4 * 1024 * 1024
 IMPORT_MEND = "move what takes long or ends the process out of the module's top level, into a step"
 _SIZE_BYTES = 4
 
@@ -170,41 +168,6 @@ def unpack_job(message: Message) -> Job:
         return Job(**fields, sources=tuple(sources))
     except (TypeError, ValueError, KeyError) as error:
         raise _refused(f"{str(message)[:200]} is no job") from error
-
-
-class LogLimit:
-    """How much of what one run prints is kept: so many lines, so many characters.
-
-    Example:
-        >>> limit = LogLimit(lines=1)
-        >>> limit.takes("kept"), limit.takes("not kept"), limit.left_out
-        (True, False, 1)
-    """
-
-    def __init__(self, lines: int = MAX_LOG_LINES, size: int = MAX_LOG_BYTES) -> None:
-        self._lines = lines
-        self._size = size
-        self.left_out = 0
-
-    def takes(self, text: str) -> bool:
-        """Whether there is room for this line; one that is not taken is counted."""
-        if self.is_full:
-            self.left_out += 1
-            return False
-        self._lines -= 1
-        self._size -= len(text)
-        return True
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no line is taken any more."""
-        return self._lines <= 0 or self._size <= 0
-
-    def summary(self) -> str | None:
-        """What to tell at the end of a log that is not whole; None when it is."""
-        if not self.left_out:
-            return None
-        return f"{self.left_out:,} more lines were printed and are not kept"
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode

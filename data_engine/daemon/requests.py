@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from data_engine.daemon.fields import (
+    ANY_TEXT,
+    COUNT,
+    FLAG,
+    OBJECT,
+    PATH,
+    SECONDS,
+    TEXT,
+    TEXTS,
+    Answer,
+    asked,
+)
 from data_engine.daemon.loop import Daemon
-from data_engine.daemon.server import Answer
 from data_engine.daemon.telling import History, daemon_status, flow_reasons
 from data_engine.engine.explain import edit_rows, flows_of_file, nothing_to_explain
 from data_engine.engine.status import DaemonFacts
@@ -34,27 +44,27 @@ class DaemonRequests:
         self._history = History(daemon.ledger)
         self._is_ending = False
         self.questions: dict[str, Answer] = {
-            "ping": self.ping,
-            "status": self.status,
-            "runs": self.runs,
-            "log": self.log,
-            "explain": self.explain,
-            "flow": self.flow,
+            "ping": asked(self.ping, "ping"),
+            "status": asked(self.status, "status"),
+            "runs": asked(self.runs, "runs", flow=TEXT.optional, limit=COUNT.or_else(100)),
+            "log": asked(self.log, "log", run_id=TEXT),
+            "explain": asked(self.explain, "explain", subject=PATH, file=PATH.optional),
+            "flow": asked(self.flow, "flow", name=TEXT),
         }
         self.commands: dict[str, Answer] = {
-            "engine": self.engine,
-            "run": self.run,
-            "wait": self.wait,
-            "stop-run": self.stop_run,
-            "kill-run": self.kill_run,
-            "retry": self.retry,
-            "enable": self.enable,
-            "deploy": self.deploy,
-            "look": self.look,
-            "reset": self.reset,
-            "interpreter": self.interpreter,
-            "lease": self.lease,
-            "shutdown": self.shutdown,
+            "engine": asked(self.engine, "engine", on=FLAG),
+            "run": asked(self.run, "run", flow=TEXT, source=PATH.optional, params=OBJECT.or_else({})),
+            "wait": asked(self.wait, "wait", run_ids=TEXTS, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
+            "stop-run": asked(self.stop_run, "stop-run", run_id=TEXT),
+            "kill-run": asked(self.kill_run, "kill-run", run_id=TEXT),
+            "retry": asked(self.retry, "retry", flow=TEXT.optional, source=PATH.optional),
+            "enable": asked(self.enable, "enable", flow=TEXT, enabled=FLAG),
+            "deploy": asked(self.deploy, "deploy", flow=TEXT.optional),
+            "look": asked(self.look, "look"),
+            "reset": asked(self.reset, "reset", flow=TEXT.optional),
+            "interpreter": asked(self.interpreter, "interpreter", path=PATH),
+            "lease": asked(self.lease, "lease", do=TEXT, now=FLAG.or_else(False), client=ANY_TEXT.or_else("ui")),
+            "shutdown": asked(self.shutdown, "shutdown", kill=FLAG.or_else(False)),
         }
 
     # -- questions -------------------------------------------------------------------------------------------------
@@ -71,13 +81,12 @@ class DaemonRequests:
     async def runs(self, given: dict[str, Any]) -> dict[str, Any]:
         """The newest runs, of one `flow` when given."""
         self._noticed()
-        limit = _whole(given.get("limit", "100"), "limit")
-        return {"runs": [run.as_dict() for run in self.daemon.ledger.runs(given.get("flow"), limit)]}
+        return {"runs": [run.as_dict() for run in self.daemon.ledger.runs(given["flow"], given["limit"])]}
 
     async def log(self, given: dict[str, Any]) -> dict[str, Any]:
         """A run with its steps and lines."""
         self._noticed()
-        run = self._run(_text(given, "run_id"))
+        run = self._run(given["run_id"])
         ledger = self.daemon.ledger
         ledger.flush()
         return {
@@ -90,14 +99,14 @@ class DaemonRequests:
         """One flow as it is deployed: its module, steps, source and mirror."""
         self._noticed()
         await self.daemon.ready.wait()
-        name = _text(given, "name")
+        name = given["name"]
         return (await self.daemon.named(name)).entry.as_dict()
 
     async def explain(self, given: dict[str, Any]) -> dict[str, Any]:
         """Why a flow, or each flow that could take a file, does or does not run."""
         self._noticed()
         await self.daemon.ready.wait()
-        subject = _text(given, "subject")
+        subject = given["subject"]
         daemon = self.daemon
         if os.sep not in subject:
             await daemon.notice(subject)
@@ -106,7 +115,7 @@ class DaemonRequests:
             return {"reasons": [*edit, *await flow_reasons(daemon, subject)]}
         watches = {flow: daemon.watch_of(flow) for flow in daemon.deployer.flows}
         found = []
-        path = Path(_text(given, "file"))
+        path = Path(given["file"] or subject)
         for watch, inside, ruled_out in await asyncio.to_thread(
             lambda: list(flows_of_file(path, watches, named=subject))
         ):
@@ -124,7 +133,7 @@ class DaemonRequests:
         """Turn the engine on or off."""
         self._noticed()
         await self.daemon.ready.wait()
-        if _flag(given, "on"):
+        if given["on"]:
             self._require_future()
             await self.daemon.start_engine()
             await self._until_next_runs_are_known()
@@ -137,19 +146,13 @@ class DaemonRequests:
         self._noticed()
         await self.daemon.ready.wait()
         self._require_future()
-        params = given.get("params") or {}
-        if not isinstance(params, dict):
-            raise FlowValidationError(f"params must be an object, not {params!r}", where="run", mend='{"days": 3}')
-        source, name = given.get("source"), _text(given, "flow")
-        return {"run_ids": await self.daemon.run(name, None if source is None else str(source), params)}
+        return {"run_ids": await self.daemon.run(given["flow"], given["source"], given["params"])}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
         """Those of `run_ids` that have ended, at the latest after `timeout_s` (30 s at most); `why` none of the others runs."""
         self._noticed()
-        run_ids = given.get("run_ids")
-        if not isinstance(run_ids, list) or not all(isinstance(one, str) for one in run_ids):
-            raise FlowValidationError("run_ids must be a list of texts", where="wait", mend='{"run_ids": ["..."]}')
-        until_s = time.monotonic() + min(float(given.get("timeout_s", LONGEST_WAIT_S)), LONGEST_WAIT_S)
+        run_ids = given["run_ids"]
+        until_s = time.monotonic() + min(given["timeout_s"], LONGEST_WAIT_S)
         while True:
             pending = [one for one in run_ids if self.daemon.runs.is_to_come(one) or one in self.daemon.runs.active]
             left_s = until_s - time.monotonic()
@@ -171,8 +174,7 @@ class DaemonRequests:
         """Hold failed sources no longer; how many were held."""
         self._noticed()
         await self.daemon.ready.wait()
-        flow = None if given.get("flow") is None else _text(given, "flow")
-        source = None if given.get("source") is None else _text(given, "source")
+        flow, source = given["flow"], given["source"]
         if flow is not None:
             await self.daemon.named(flow)
         self._require_retry_means_something(flow, source)
@@ -182,7 +184,7 @@ class DaemonRequests:
         """Let a flow run by itself, or not."""
         self._noticed()
         await self.daemon.ready.wait()
-        name, is_enabled = _text(given, "flow"), _flag(given, "enabled")
+        name, is_enabled = given["flow"], given["enabled"]
         await self.daemon.named(name)
         self.daemon.set_enabled(name, is_enabled)
         return self._status()
@@ -191,7 +193,7 @@ class DaemonRequests:
         """Deploy a module, or all, as they are now."""
         self._noticed()
         await self.daemon.ready.wait()
-        await self.daemon.deploy(given.get("flow"))
+        await self.daemon.deploy(given["flow"])
         return self._status()
 
     async def look(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -205,12 +207,15 @@ class DaemonRequests:
         """Forget a flow's (or every flow's) history and freshness; how many runs went."""
         self._noticed()
         await self.daemon.ready.wait()
-        return {"count": self.daemon.reset(None if given.get("flow") is None else _text(given, "flow"))}
+        flow = given["flow"]
+        if flow is not None and not self.daemon.ledger.runs(flow, 1):
+            await self.daemon.named(flow)
+        return {"count": self.daemon.reset(flow)}
 
     async def interpreter(self, given: dict[str, Any]) -> dict[str, Any]:
         """Let workers run with another Python, which the caller has tried."""
         self._noticed()
-        self.daemon.use_interpreter(_text(given, "path"))
+        self.daemon.use_interpreter(given["path"])
         return self._status()
 
     async def lease(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -218,13 +223,13 @@ class DaemonRequests:
         self._noticed()
         await self.daemon.ready.wait()
         ownership, said = self.daemon.ownership, None
-        match given.get("do"):
+        match given["do"]:
             case "request":
-                await ownership.request(str(given.get("client", "ui")))
+                await ownership.request(given["client"])
             case "withdraw":
                 await ownership.withdraw()
             case "release":
-                self.daemon.give_up(now=bool(given.get("now", False)))
+                self.daemon.give_up(now=given["now"])
             case "take-over":
                 await ownership.take_over()
             case "repair":
@@ -240,7 +245,7 @@ class DaemonRequests:
     async def shutdown(self, given: dict[str, Any]) -> dict[str, Any]:
         """End the daemon: when its work is done, or now with `kill`."""
         self._is_ending = True
-        self._shut_down(bool(given.get("kill", False)))
+        self._shut_down(given["kill"])
         return {}
 
     # -- the stream ------------------------------------------------------------------------------------------------
@@ -330,7 +335,7 @@ class DaemonRequests:
 
     def _end(self, given: dict[str, Any], act: Any) -> dict[str, Any]:
         self._noticed()
-        run = self._run(_text(given, "run_id"))
+        run = self._run(given["run_id"])
         if not act(run.run_id):
             is_elsewhere = run.status == "started"
             raise FlowValidationError(
@@ -342,29 +347,3 @@ class DaemonRequests:
                 else "take an id from the active runs of `data-engine status`",
             )
         return {"run_id": run.run_id}
-
-
-def _text(given: Mapping[str, Any], name: str) -> str:
-    value = given.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise FlowValidationError(f"{name} must be a text, not {value!r}", where="the request", mend=f"give {name}")
-    return value
-
-
-def _flag(given: Mapping[str, Any], name: str) -> bool:
-    value = given.get(name)
-    if not isinstance(value, bool):
-        raise FlowValidationError(
-            f"{name} must be true or false, not {value!r}", where="the request", mend=f"give {name}"
-        )
-    return value
-
-
-def _whole(value: Any, name: str) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = -1
-    if number < 0:
-        raise FlowValidationError(f"{name}={value!r} must be a whole number", where="the request", mend=f"{name}=100")
-    return number

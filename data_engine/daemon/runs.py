@@ -128,15 +128,20 @@ class Runs:
 
     # -- asked by the daemon ---------------------------------------------------------------------------------------
 
-    def add(self, works: Sequence[Work], *, first: bool = False) -> None:
-        """Let this wait for its turn, and hand out what can run; `first` for what a person asked for."""
-        for work in reversed(works) if first else works:
-            self._desk.add(work, first=first)
+    def add(self, works: Sequence[Work]) -> None:
+        """Let this wait for its turn, and hand out what can run; what a person asked for goes before all that is due."""
+        for work in works:
+            self._desk.add(work)
         self.dispatch()
+        self.let_by_hand_go_first()
 
     def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
         """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""
-        return self._desk.drop(flow, only=only)
+        dropped = self._desk.drop(flow, only=only)
+        for group in {work.group for work in dropped} - self._desk.asked_groups():
+            if group in self._locks and not self._locks[group].is_held:
+                self._locks[group].release()  # it may have asked to go first
+        return dropped
 
     @property
     def is_idle(self) -> bool:
@@ -196,7 +201,7 @@ class Runs:
 
     def wind_down(self, why: str, *, stop: bool) -> None:
         """Start nothing that waits, and let what runs end by itself, or with `stop` at its next step."""
-        for work in self._desk.drop():
+        for work in self.drop():
             self._never_run(work, why)
         self.workers.wind_down(stop_for=why if stop else None)
 
@@ -237,15 +242,27 @@ class Runs:
         for works in self._desk.take(free=self.workers.free(), max_parallel=limits, may_start=self._may_start):
             self._hand_out(works)
 
+    def let_by_hand_go_first(self) -> None:
+        """Take back what was handed ahead and is only due, where what a person asked for waits for it, here or elsewhere."""
+        groups = self._desk.asked_groups()
+        needs_worker = bool(groups) and not self.workers.free()
+        for job_id, job in self._jobs.items():
+            group = job.works[0].group
+            is_ahead = len(job.works) > 1 and came_by_itself(job.works[0])
+            if is_ahead and (needs_worker or group in groups or self._locks[group].gives_way):
+                self.workers.leave(job_id)
+
     def _may_start(self, group: str) -> bool:
         lock = self._locks.setdefault(group, GroupLock(self._home.local.locks_dir, group))
         try:
-            if lock.is_held or lock.try_acquire():
+            if not lock.gives_way if lock.is_held else lock.try_acquire():
                 return True
+            if not lock.is_held and group in self._desk.asked_groups():
+                lock.ask_first()
         except LedgerError as error:
             self._rest(error)
             return False
-        if self._retry is None:  # a kernel or a command line runs this group: ask again soon
+        if self._retry is None:  # a kernel or a command line runs this group, or goes first: ask again soon
             self._retry = self._loop.call_later(_GROUP_RETRY_S, self._ask_again)
         return False
 
@@ -378,7 +395,7 @@ class Runs:
         if not came_by_itself(work) and not self._host.keeps_workspace():
             self._never_run(work, "this machine does not own the workspace any more")
         elif not came_by_itself(work) or self._host.take_back(work):
-            self._desk.add(work, first=True)
+            self._desk.add(work, again=True)
 
     def _not_begun(self, work: Work, end: JobEnd) -> None:
         """No run of a source can begin: its module is broken, and that is its run."""

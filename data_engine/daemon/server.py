@@ -7,7 +7,6 @@ import hmac
 import json
 import logging
 import weakref
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import tornado.httpserver
@@ -16,6 +15,7 @@ import tornado.netutil
 import tornado.web
 
 from data_engine.daemon.control import API, MAX_BODY_BYTES
+from data_engine.daemon.fields import Answer, BadRequestError
 from data_engine.errors import FlowValidationError
 
 IDLE_CONNECTION_S = 3600
@@ -27,8 +27,6 @@ MOST_STRANGERS = 256
 LONGEST_PAUSE_S = 10.0
 
 log = logging.getLogger(__name__)
-
-Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Requests(Protocol):
@@ -153,7 +151,10 @@ class _Call(_Authenticated):
         try:
             value = await answer(given)
         except FlowValidationError as error:
-            self._send(422, {"error": error.as_dict(), "kind": type(error).__name__})
+            self._send(
+                400 if isinstance(error, BadRequestError) else 422,
+                {"error": error.as_dict(), "kind": type(error).__name__},
+            )
         except Exception as error:
             log.exception("request %s failed", name)
             what = f"the daemon failed at {name!r}: {type(error).__name__}: {error}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from data_engine import __version__, private
 from data_engine.daemon.control import DaemonClient
@@ -16,11 +18,14 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.environment import without_kernel
 from data_engine.engine.home import Home
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.files import trouble_of
 from data_engine.locks import OsLock
 from data_engine.workspace.layout import is_workspace
 
 WAIT_S = 20.0
 _POLL_S = 0.01
+_LAST_WORDS_S = 2.0
+_MOST_SAID_BYTES = 2000
 
 
 def start_daemon(home: Home, *, interpreter: str | None = None) -> DaemonClient:
@@ -39,6 +44,13 @@ def start_daemon(home: Home, *, interpreter: str | None = None) -> DaemonClient:
         return client
     if client is not None:
         client.close()
+    try:
+        return _start(home, interpreter)
+    except OSError as error:
+        raise _failed(home, f"{error.filename or 'its folder'}: {trouble_of(error)}") from error
+
+
+def _start(home: Home, interpreter: str | None) -> DaemonClient:
     lock = OsLock(home.local.daemon_start_lock_path)
     if not lock.wait(timeout_s=WAIT_S):
         raise _failed(home, "another process has been starting it for too long")
@@ -143,24 +155,19 @@ def detached() -> dict[str, object]:
 
 def _spawn(home: Home, interpreter: str | None) -> DaemonClient:
     local = home.local
-    said = local.runtime_dir / "daemon-start.log"
+    private.make_folder(local.runtime_dir)
     environment = without_kernel(os.environ)
-    try:
-        private.make_folder(local.runtime_dir)
-        output = open(said, "wb", opener=private.open_file)  # noqa: SIM115 - closed by the next line
-    except OSError as error:
-        raise _failed(home, f"{error.filename or said}: {error.strerror or error}") from error
-    with output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            close_fds=True,
-            cwd=local.runtime_dir,
-            env=environment | import_path(environment),
-            **detached(),  # type: ignore[call-overload]
-        )
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,  # not a file: the drive may be full, and that is what it then has to say
+        stderr=subprocess.STDOUT,
+        close_fds=True,
+        cwd=local.runtime_dir,
+        env=environment | import_path(environment),
+        **detached(),  # type: ignore[call-overload]
+    )
+    words = _LastWords(process.stdout)
     deadline_s = time.monotonic() + WAIT_S
     while time.monotonic() < deadline_s:
         endpoint = read_endpoint(local)
@@ -173,14 +180,32 @@ def _spawn(home: Home, interpreter: str | None) -> DaemonClient:
             other = _settled(home) if process.returncode == 0 else None
             if other is not None:
                 return other  # somebody else's daemon was quicker
-            raise _failed(
-                home, said.read_text(errors="replace").strip()[-2000:] or f"it left with {process.returncode}"
-            )
+            raise _failed(home, words.text() or f"it left with {process.returncode}")
         time.sleep(_POLL_S)
     with suppress(OSError):
         process.kill()
     process.wait()
-    raise _failed(home, said.read_text(errors="replace").strip()[-2000:] or f"it did not answer within {WAIT_S:g} s")
+    raise _failed(home, words.text() or f"it did not answer within {WAIT_S:g} s")
+
+
+class _LastWords:
+    """What a daemon says before it works by itself; it lets go of this pipe once it does."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._tail = b""
+        self._thread = threading.Thread(target=self._listen, name="daemon-start", daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """The end of it, once the daemon is gone."""
+        self._thread.join(_LAST_WORDS_S)
+        return self._tail.decode(errors="replace").strip()
+
+    def _listen(self) -> None:
+        with self._pipe:
+            while data := self._pipe.read1(_MOST_SAID_BYTES):  # type: ignore[attr-defined]
+                self._tail = (self._tail + data)[-_MOST_SAID_BYTES:]
 
 
 def import_path(environment: Mapping[str, str]) -> dict[str, str]:

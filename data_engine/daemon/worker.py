@@ -30,7 +30,6 @@ from data_engine.daemon.messages import (
     Frames,
     Job,
     JobSource,
-    LogLimit,
     Message,
     encode,
     unpack_job,
@@ -46,6 +45,7 @@ from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.journal import JournalWriter
+from data_engine.ledger.last_lines import LastLinesWriter, last_lines_path
 from data_engine.model import (
     Event,
     LogLine,
@@ -75,7 +75,8 @@ def main() -> None:
         faulthandler.register(WHERE_SIGNAL, file=2)
     sys.stdout = sys.__stdout__ = _Screen(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _Screen(2)  # type: ignore[misc]
-    worker = Worker(channel, answers, JournalWriter(Path(sys.argv[4])))
+    journal = Path(sys.argv[4])
+    worker = Worker(channel, answers, JournalWriter(journal), LastLinesWriter(last_lines_path(journal)))
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
     worker.work()
 
@@ -99,10 +100,13 @@ class _Screen(io.TextIOWrapper):
 class Worker:
     """One worker process. Jobs are run by the main thread; another one listens to the daemon."""
 
-    def __init__(self, channel: socket.socket, answers: socket.socket, journal: JournalWriter) -> None:
+    def __init__(
+        self, channel: socket.socket, answers: socket.socket, journal: JournalWriter, last: LastLinesWriter
+    ) -> None:
         self._channel = channel
         self._answers = answers
         self._journal = journal
+        self._last = last
         self._send_lock = threading.Lock()
         self._journal_lock = threading.Lock()
         self._jobs: SimpleQueue[Message | None] = SimpleQueue()
@@ -113,8 +117,6 @@ class Worker:
         self._is_fork = False
         self._run_id: str | None = None
         self._begun = 0
-        self._log = LogLimit()
-        self._flow_name = ""
         self._progress_s = 0.0
         self._flush_c_streams = _flush_of_c()
         self._modules: FlowModules | None = None
@@ -227,8 +229,13 @@ class Worker:
             may_work=self._may_work,
             seen=seen,
             run_id=source.run_id,
+            keep_last=self._keep_last,
         )
         return context.error
+
+    def _keep_last(self, line: LogLine) -> None:
+        if not self._is_fork:
+            self._last.put(line)
 
     def _sink(self, event: Event) -> None:
         """Keep an event in the journal, for good before this returns; a start that cannot be kept is no run."""
@@ -236,16 +243,10 @@ class Worker:
             if isinstance(event, (StepFinished, RunFinished)):
                 os._exit(event.status != "success")  # a forked child came back out of the step; it is no second run
             return
-        kind = type(event)
-        if kind is LogLine:
-            if self._log.takes(event.message):  # type: ignore[union-attr]
-                self._report(event)
-            return
-        if kind is StepFinished:
+        if isinstance(event, StepFinished):
             self._bring_texts_home()
         if isinstance(event, RunStarted):
-            self._log = LogLimit()
-            self._flow_name = event.flow
+            self._last.clear()
             with self._kept():
                 self._journal.begin(event)
             self._run_id = event.run_id
@@ -253,8 +254,6 @@ class Worker:
             return
         if isinstance(event, StepProgress) and not self._is_worth_telling(event):
             return
-        if isinstance(event, RunFinished) and (left_out := self._log.summary()):
-            self._report(LogLine(event.run_id, self._flow_name, None, "WARNING", left_out, event.at_s))
         self._report(event)
 
     def _is_worth_telling(self, progress: StepProgress) -> bool:
@@ -368,6 +367,7 @@ class Worker:
         self._channel.close()
         self._answers.close()
         self._journal.close()
+        self._last.close()
 
 
 def _home(hello: Message) -> Home:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from data_engine.daemon.child import (
     Child,
@@ -31,7 +31,6 @@ from data_engine.daemon.messages import (
     Job,
     JobEnd,
     JobSource,
-    LogLimit,
     Message,
     encode,
     pack_job,
@@ -40,6 +39,8 @@ from data_engine.daemon.sessions import end_orphans, end_started_by
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.files import is_full
 from data_engine.ledger.journal import JournalReader
+from data_engine.ledger.last_lines import last_lines_path, read_last_lines
+from data_engine.ledger.logbound import LAST_LINES, LogBound, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -141,6 +142,12 @@ class Workers:
         if handle is not None:
             handle.child.send({"kind": "stop", "run_id": run_id, "cause": "stopped by request"})
         return handle is not None
+
+    def leave(self, job_id: str) -> None:
+        """Let the job begin no further run; what it has not begun comes back with its end."""
+        for handle in self._handles:
+            if handle.job is not None and handle.job.job_id == job_id:
+                handle.child.send({"kind": "leave", "job_id": job_id})
 
     def wind_down(self, *, stop_for: str | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
@@ -269,12 +276,21 @@ def _is_passing(error: Exception) -> bool:
     return is_full(error) or (isinstance(error, OSError) and error.errno in _SHORTAGES)
 
 
+class _Written(NamedTuple):
+    """A line on a standard stream, as it was written."""
+
+    level: str
+    step: str | None
+    at_s: float
+    line: bytes
+
+
 @dataclass(slots=True)
 class _Run:
     """The run a worker is in."""
 
     started: RunStarted
-    limit: LogLimit
+    written: LogBound[_Written]
     begun_s: float
     step: StepStarted | None = None
     step_begun_s: float = 0.0
@@ -448,6 +464,9 @@ class _Handle:
                 run.step, run.step_begun_s = event, time.monotonic()
             elif isinstance(event, StepFinished):
                 run.step = None
+                if event.status != "success":
+                    self.child.finish_lines()
+                    self._end_log(run)
             elif isinstance(event, RunFinished):
                 self.child.finish_lines()
                 self._leave_run(run)
@@ -464,21 +483,26 @@ class _Handle:
     def _begin_run(self, started: RunStarted) -> None:
         assert self.job is not None
         self.told.append(started)
-        self.run = run = _Run(started, LogLimit(), time.monotonic())
+        self.run = run = _Run(started, LogBound(), time.monotonic())
         self.begun += 1
         limit_s = self.job.run_timeout_s
         if limit_s is not None:
             run.timer = self.pool._loop.call_later(limit_s, self._out_of_time, run, limit_s)
-        for level, line in self.early:
-            self._log(self.run, level, line)
+        now_s = time.time()
+        self.told += [LogLine(started.run_id, started.flow, None, level, line, now_s) for level, line in self.early]
         self.early.clear()
 
     def _leave_run(self, run: _Run) -> None:
         if run.timer is not None:
             run.timer.cancel()
-        if left_out := run.limit.summary():
-            self._log_now(run, "WARNING", left_out)
+        self._end_log(run)
         self.run = None
+
+    def _end_log(self, run: _Run) -> None:
+        """The last lines that were written; what is told of the run's end comes after them."""
+        left_out, last = run.written.rest()
+        lines = [line for one in last if (line := self._as_line(run, one)) is not None]
+        self.told += end_of_log(left_out, lines)
 
     def _take_lines(self, level: str, lines: list[bytes]) -> None:
         run = self.run
@@ -486,23 +510,26 @@ class _Handle:
             if self.job is not None and len(self.early) < _EARLY_LINES:
                 self.early += [(level, text) for line in lines if (text := line_text(line))]
             return
+        step, at_s = None if run.step is None else run.step.label, time.time()
         for number, line in enumerate(lines):
-            if run.limit.is_full:
-                run.limit.left_out += len(lines) - number
-                return
-            text = line_text(line)
-            if text and not (level == "ERROR" and is_machinery(text, self.pool._modules_dir)):
-                self._log(run, level, text)
+            if run.written.is_full:
+                left = lines[number:]
+                run.written.leave_out(max(len(left) - LAST_LINES, 0))
+                for one in left[-LAST_LINES:]:
+                    run.written.hold(_Written(level, step, at_s, one), len(one))
+                break
+            told = self._as_line(run, _Written(level, step, at_s, line))
+            if told is not None and run.written.takes(size_of(told.message)):
+                self.told.append(told)
         self._pass_on()
 
-    def _log(self, run: _Run, level: str, text: str) -> None:
-        if run.limit.takes(text):
-            self._log_now(run, level, text)
-
-    def _log_now(self, run: _Run, level: str, text: str) -> None:
-        started, step = run.started, run.step
-        label = None if step is None else step.label
-        self.told.append(LogLine(started.run_id, started.flow, label, level, text, time.time()))
+    def _as_line(self, run: _Run, written: _Written) -> LogLine | None:
+        """A written line as one of the log; None for one that tells an author nothing."""
+        level, step, at_s, line = written
+        text = line_text(line)
+        if not text or (level == "ERROR" and is_machinery(text, self.pool._modules_dir)):
+            return None
+        return LogLine(run.started.run_id, run.started.flow, step, level, text, at_s)
 
     def _pass_on(self) -> None:
         told, self.told = self.told, []
@@ -563,6 +590,8 @@ class _Handle:
             self._end_run(run, cause)
         self.job = None
         self.journal.close(keep=self.is_behind)
+        if not self.is_behind:
+            last_lines_path(self.journal.path).unlink(missing_ok=True)
         self.pool._gone(self)
         if job is None:
             return
@@ -616,8 +645,10 @@ class _Handle:
             )
             text = str(error)
         now_s, clock_s = time.time(), time.monotonic()
-        self._log_now(run, "ERROR", text)
+        self.told += read_last_lines(last_lines_path(self.journal.path), started.run_id)
+        label = None if step is None else step.label
         self._leave_run(run)
+        self.told.append(LogLine(started.run_id, started.flow, label, "ERROR", text, now_s))
         if step is not None:
             word = "stopped" if status == "killed" else status
             elapsed_s = clock_s - run.step_begun_s

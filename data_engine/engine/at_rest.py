@@ -20,7 +20,7 @@ from data_engine.engine.home import Home
 from data_engine.engine.lookout import Memory
 from data_engine.engine.plan import Rules, Watch, why_blocked
 from data_engine.engine.reasons import ByHand, EngineOff, Running
-from data_engine.engine.status import DaemonFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
+from data_engine.engine.status import DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
 from data_engine.flow.trigger import Poll
 from data_engine.lease.glance import glance
 from data_engine.lease.status import LeaseStatus, lease_facts
@@ -30,8 +30,9 @@ from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.workspace.machine import machine_id
 
 
-def facts_at_rest(home: Home, *, interpreter: str | None) -> WorkspaceFacts:
-    """What a status tells; `interpreter` is the one that is recorded for the workers.
+def facts_at_rest(home: Home, *, interpreter: str | None, was_engine_on: bool) -> WorkspaceFacts:
+    """What a status tells; `interpreter` is the one that is recorded for the workers, `was_engine_on` what the last daemon
+    left to the next one.
 
     Raises:
         FlowValidationError: the flow_modules folder cannot be read.
@@ -42,6 +43,7 @@ def facts_at_rest(home: Home, *, interpreter: str | None) -> WorkspaceFacts:
     watches = [Watch.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
     held, lease, error = HeldAtRest(ledger).of(watches), lease_at_rest(home), home.settings_error()
     settings_warnings = () if error is not None else home.settings().warnings
+    elsewhere = owned_elsewhere(lease, machine_id())
     return WorkspaceFacts(
         home.layout.workspace_id,
         str(home.layout.root),
@@ -56,7 +58,8 @@ def facts_at_rest(home: Home, *, interpreter: str | None) -> WorkspaceFacts:
         ],
         active=active_runs(ledger),
         lease=lease_facts(lease),
-        elsewhere=owned_elsewhere(lease, machine_id()),
+        elsewhere=elsewhere,
+        engine=EngineFacts(goes_on=was_engine_on and elsewhere is None),
         trouble=None if error is None else error.as_dict(),
         warnings=(*settings_warnings, *clock_warnings(kept_doubt(ledger, time.time()))),
         daemon=DaemonFacts(interpreter=interpreter),

@@ -12,9 +12,8 @@ from contextvars import ContextVar
 from typing import Any, TextIO
 
 from data_engine.flow.control import StepControl
+from data_engine.ledger.logbound import MAX_LINE, both_ends
 from data_engine.model import LogLine
-
-_MAX_LINE = 10_000
 
 
 class _Lines:
@@ -29,7 +28,7 @@ class _Lines:
         with self.lock:
             text = self.partial[level] + text
             *lines, rest = text.split("\n")
-            if len(rest) > _MAX_LINE:
+            if len(rest) > MAX_LINE:
                 lines.append(rest)
                 rest = ""
             self.partial[level] = rest
@@ -40,7 +39,9 @@ class _Lines:
         shown = line.rsplit("\r", 1)[-1].rstrip()  # a progress bar rewrites its line; the last state counts
         if shown:
             control = self.control
-            control.emit(LogLine(control.run_id, control.flow, control.label, level, shown[:_MAX_LINE], time.time()))
+            control.emit(
+                LogLine(control.run_id, control.flow, control.label, level, both_ends(shown, MAX_LINE), time.time())
+            )
 
     def close(self) -> None:
         for level, rest in self.partial.items():

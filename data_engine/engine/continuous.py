@@ -308,22 +308,27 @@ class _Group:
         return ready[name]
 
     def _turn(self, line: Line) -> None:
-        with holding_group(line.flow, line.home, waiting=self._around.may_work):
+        by_hand = line.flow.mode == "manual"
+        with holding_group(line.flow, line.home, by_hand=by_hand, waiting=self._around.may_work) as gives_way:
             work = line.begin()
             if work is None:
                 return
-            self._run(line, work)
+            self._run(line, work, gives_way)
             if not work.jobs:
                 line.current = None
                 line.end(work)
 
-    def _run(self, line: Line, work: Pass) -> None:
-        """Run jobs of the pass, `max_parallel` at once, until it is over or another flow of the group waits."""
+    def _run(self, line: Line, work: Pass, gives_way: Callable[[], bool]) -> None:
+        """Run jobs of the pass, `max_parallel` at once, until it is over, another flow of the group or a person waits."""
         errors: list[BaseException] = []
 
         def drain() -> None:
             has_run = False
-            while not self._around.stopping.is_set() and not errors and not (has_run and self._others_wait(line)):
+            while (
+                not self._around.stopping.is_set()
+                and not errors
+                and not (has_run and (gives_way() or self._others_wait(line)))
+            ):
                 try:
                     job = work.jobs.popleft()
                 except IndexError:

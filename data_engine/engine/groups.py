@@ -19,16 +19,19 @@ _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", defau
 
 
 @contextmanager
-def holding_group(flow: Flow, home: Home | None, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def holding_group(
+    flow: Flow, home: Home | None, *, by_hand: bool, waiting: Callable[[], None] | None = None
+) -> Iterator[Callable[[], bool]]:
     """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
 
-    `waiting` is called again and again while it waits, and may raise to give up.
+    What runs `by_hand` goes before all that is only due, in whatever process. `waiting` is called again and again while it
+    waits, and may raise to give up. What is given tells whether somebody waits who goes first.
 
     Raises:
         GroupBusyError: the group is running further up in this call, or in a process that started this one.
     """
     if home is None:
-        yield
+        yield lambda: False
         return
     key = (home.local.locks_dir, flow.group)
     if key in _held.get():
@@ -40,10 +43,21 @@ def holding_group(flow: Flow, home: Home | None, *, waiting: Callable[[], None] 
     lock = GroupLock(home.local.locks_dir, flow.group)
     if not lock.try_acquire():
         _tell_whom_we_wait_for(flow, home)
-        lock.acquire(waiting)
+
+        def wait() -> None:
+            if by_hand:
+                lock.ask_first()
+            if waiting is not None:
+                waiting()
+
+        try:
+            lock.acquire(wait)
+        except BaseException:
+            lock.release()
+            raise
     token = _held.set(_held.get() | {key})
     try:
-        yield
+        yield lambda: lock.gives_way
     finally:
         _held.reset(token)
         lock.release()

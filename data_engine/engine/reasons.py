@@ -364,6 +364,10 @@ class EngineOff:
         return "the engine is off"
 
 
+GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
+"""What is said where the last daemon died with its engine on: the next one turns it on by itself."""
+
+
 class GroupRun(NamedTuple):
     """A run that keeps its group busy, in the process `pid`."""
 

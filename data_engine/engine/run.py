@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.spelling import nearest
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Poll
+from data_engine.ledger.logbound import MAX_LINE, LogBound, both_ends, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
 from data_engine.notebook.locate import annotate
 
@@ -41,11 +43,13 @@ def run_source(
     may_work: Callable[[], None] | None = None,
     seen: tuple[SeenSource, ...] | None = None,
     run_id: str | None = None,
+    keep_last: Callable[[LogLine], None] | None = None,
 ) -> FlowContext:
     """Run every step of `flow` for `source`; its context, whose `error` is set when the run did not succeed.
 
     `seen` are the sources the run settles, as they were seen when it was found due; without it a poll flow's are looked at
-    now. `sink` gets every event as it happens. The error is a `FlowExecutionError` (placed in its notebook cell) when the code
+    now. `sink` gets every event as it happens, but of a long log only the first lines; its last ones come before the run's
+    end, and `keep_last` gets each line that may be one of them as it happens. The error is a `FlowExecutionError` (placed in its notebook cell) when the code
     raised, a `FlowValidationError` when the input was wrong, a `FlowStoppedError` when it was stopped or out of time.
 
     Raises:
@@ -53,6 +57,7 @@ def run_source(
         KeyboardInterrupt: the run is recorded as stopped.
     """
     run_id = run_id or uuid.uuid4().hex
+    sink = _bounded(sink, keep_last)
     started_s = time.perf_counter()
     started_at_s = time.time()
     control = StepControl(
@@ -93,6 +98,32 @@ def run_source(
             log("WARNING", f"{source.path} changed while it was read; it is due again")
         finish("success", None, None)
     return context
+
+
+def _bounded(sink: Callable[[Event], None], keep_last: Callable[[LogLine], None] | None) -> Callable[[Event], None]:
+    """The sink of a run whose log is kept within its bound."""
+    bound: LogBound[LogLine] = LogBound()
+    lock = threading.Lock()
+
+    def bounded(event: Event) -> None:
+        if isinstance(event, LogLine):
+            if len(event.message) > MAX_LINE:
+                event = event._replace(message=both_ends(event.message, MAX_LINE))
+            size_bytes = size_of(event.message)
+            if bound.takes(size_bytes):
+                sink(event)
+                return
+            with lock:
+                bound.hold(event, size_bytes)
+                if keep_last is not None:
+                    keep_last(event)
+            return
+        if isinstance(event, RunFinished):
+            for line in end_of_log(*bound.rest()):
+                sink(line)
+        sink(event)
+
+    return bounded
 
 
 def make_context(

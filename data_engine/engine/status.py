@@ -46,11 +46,15 @@ class DaemonFacts:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """Whether flows run by themselves; `starting` while the daemon reads them, `stopping` while it ends."""
+    """Whether flows run by themselves; `starting` while the daemon reads them, `stopping` while it ends.
+
+    `goes_on` without a daemon: the last one died with its engine on, and the next one turns it on by itself.
+    """
 
     on: bool = False
     stopping: bool = False
     starting: bool = False
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

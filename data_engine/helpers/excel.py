@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
-from data_engine.files import atomic_target
 from data_engine.helpers.targets import target_of, whole_or_nothing
+from data_engine.unfinished import noted_target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def write_excel_atomic(
         raise TypeError(f"worksheet must be a sheet's name, not {worksheet!r}")
     _check_fits(df)
     target = target_of(path)
-    with whole_or_nothing(target, XlsxWriterException), atomic_target(target) as fresh:
+    with whole_or_nothing(target, XlsxWriterException), noted_target(target) as fresh:
         zipped = io.BytesIO()  # not the file itself: a ZipFile on a full disk fails again when it is collected
         with xlsxwriter.Workbook(zipped, {**_OPTIONS, "use_zip64": bool(options.pop("use_zip64", False))}) as book:
             _to_milliseconds(df).write_excel(book, worksheet=worksheet, **options)

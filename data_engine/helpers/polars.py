@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
-from data_engine.files import atomic_target
 from data_engine.helpers.excel import write_excel_atomic
 from data_engine.helpers.queries import asking
 from data_engine.helpers.targets import target_of, whole_or_nothing
+from data_engine.unfinished import noted_target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def write_parquet_atomic(df: pl.DataFrame, path: str | PathLike[str], **options:
             mend="leave it out, or use polars.DataFrame.write_parquet",
         )
     target = target_of(path)
-    with whole_or_nothing(target), atomic_target(target) as fresh:
+    with whole_or_nothing(target), noted_target(target) as fresh:
         df.write_parquet(fresh, **options)
     return target
 
@@ -334,7 +334,7 @@ def sink_parquet_atomic(lf: pl.LazyFrame, path: str | PathLike[str], **options: 
     target = target_of(path)
     # Not by name: a query that fails may go on in the background, and would make the file again after it was removed.
     # Whatever it raises: the query may call any Python function.
-    with whole_or_nothing(target, Exception), atomic_target(target) as fresh, fresh.open("wb") as file:
+    with whole_or_nothing(target, Exception), noted_target(target) as fresh, fresh.open("wb") as file:
         lf.sink_parquet(file, **options)
     return target
 

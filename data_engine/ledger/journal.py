@@ -25,7 +25,8 @@ from typing import Any
 
 from data_engine import private
 from data_engine.errors import FlowValidationError, LedgerError
-from data_engine.files import is_full
+from data_engine.files import is_full, trouble_of
+from data_engine.ledger.logbound import MAX_LINE, both_ends
 from data_engine.ledger.rows import storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
@@ -43,12 +44,10 @@ from data_engine.model import (
 )
 from data_engine.nofollow import opened, remove_tree
 
-MAX_LINE = 10_000
 MAX_ERROR = 100_000
 _READ_BYTES = 1024 * 1024
 _TRY_AGAIN_S = 0.1
 _SUFFIX = ".events"
-_FULL = "the disk is full"
 
 
 class JournalWriter:
@@ -70,9 +69,9 @@ class JournalWriter:
         try:
             if os.write(self._file, line) == len(line):
                 return
-            trouble = _FULL
+            trouble = "the disk is full"
         except OSError as error:
-            trouble = _FULL if is_full(error) else error.strerror or str(error)
+            trouble = trouble_of(error)
         os.ftruncate(self._file, size_bytes)
         raise LedgerError(
             f"the start of a run cannot be kept: {trouble}", where=str(self._path), mend="free some space on that drive"
@@ -199,7 +198,7 @@ def replay(connection: sqlite3.Connection, events: Iterable[Event], *, runner_id
 
 
 def event_line(event: Event) -> bytes:
-    """An event as a line; texts nobody can read to the end are cut.
+    """An event as a line; of texts nobody can read to the end the two ends are kept.
 
     Example:
         >>> event_line(StepStarted("3f", 0, "Read", 1.5))
@@ -207,9 +206,9 @@ def event_line(event: Event) -> bytes:
     """
     if isinstance(event, LogLine):
         if len(event.message) > MAX_LINE:
-            event = event._replace(message=event.message[:MAX_LINE])
+            event = event._replace(message=both_ends(event.message, MAX_LINE))
     elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
-        event = event._replace(error=event.error[:MAX_ERROR])
+        event = event._replace(error=both_ends(event.error, MAX_ERROR))
     return _to_json([type(event).__name__, *event]).encode() + b"\n"
 
 

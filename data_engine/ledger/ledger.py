@@ -15,11 +15,13 @@ from typing import Any
 
 from data_engine import private
 from data_engine.errors import LedgerError
+from data_engine.files import trouble_of
 from data_engine.interrupts import InterruptsHeld
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
 from data_engine.ledger.journal import JournalReader, journal_path, journals_of, recorded_later, replay
+from data_engine.ledger.last_lines import last_lines_path, read_last_lines
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import (
     LOG_COLUMNS,
@@ -109,7 +111,7 @@ class Ledger:
             private.make_file(path)  # SQLite gives its log the mode of this file
         except OSError as error:
             raise LedgerError(
-                f"the run history cannot be made: {error.strerror or error}",
+                f"the run history cannot be made: {trouble_of(error)}",
                 where=str(error.filename or path),
                 mend="make its folder a plain one that is writable for this user",
             ) from error
@@ -371,12 +373,17 @@ class Ledger:
                 if not connection.execute("SELECT 1 FROM runners WHERE runner_id = ?", (runner,)).fetchall():
                     continue  # another process was quicker
                 for journal in journals_of(self.runners_dir, runner):
-                    replay(connection, recorded_later(journal), runner_id=runner, rev=rev)
+                    events = recorded_later(journal)
+                    ended = {event.run_id for event in events if isinstance(event, RunFinished)}
+                    for run_id in {event.run_id for event in events} - ended:
+                        events += read_last_lines(last_lines_path(journal), run_id)
+                    replay(connection, events, runner_id=runner, rev=rev)
                 at_s = time.time() if now_s is None else now_s
                 abandoned += abandon_runs_of(connection, runner, now_s=at_s, rev=rev)
         for runner in gone:
             for journal in journals_of(self.runners_dir, runner):
                 remove_tree(self.runners_dir.parent, journal)
+                remove_tree(self.runners_dir.parent, last_lines_path(journal))
             RunnerLock(self.runners_dir, runner).remove()
         return abandoned
 

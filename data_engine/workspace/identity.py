@@ -23,7 +23,7 @@ from pathlib import Path
 
 from data_engine import private
 from data_engine.errors import LedgerError, WorkspaceError
-from data_engine.files import create_exclusive, write_text_atomic
+from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.locks import OsLock
 from data_engine.nofollow import check_own, make_folder, opened
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout, is_workspace
@@ -246,7 +246,7 @@ def _fork(layout: WorkspaceLayout, root: str, places: Path) -> str:
         write_text_atomic(layout.identity_path, json.dumps(record) + "\n")
     except OSError as error:
         raise WorkspaceError(
-            f"the workspace's identity cannot be written: {error}",
+            f"the workspace's identity cannot be written: {trouble_of(error)}",
             where=str(folder),
             mend="make the workspace writable",
         ) from error
@@ -288,7 +288,7 @@ def _make(layout: WorkspaceLayout, identity: str | None = None) -> _Record | Non
         if error.errno in _READ_ONLY:
             return None
         raise WorkspaceError(
-            f"the workspace's identity cannot be written: {error}",
+            f"the workspace's identity cannot be written: {trouble_of(error)}",
             where=str(layout.identity_path),
             mend="make room on that drive, or take away what is in the way",
         ) from error
@@ -374,7 +374,7 @@ def _locked(places: Path) -> Iterator[None]:
 
 def _unkept(places: Path, error: Exception) -> WorkspaceError:
     return WorkspaceError(
-        f"this machine cannot remember its workspaces: {error}",
+        f"this machine cannot remember its workspaces: {trouble_of(error) if isinstance(error, OSError) else error}",
         where=str(places),
         mend="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
     )

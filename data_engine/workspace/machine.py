@@ -20,7 +20,7 @@ from pathlib import Path
 
 from data_engine import private
 from data_engine.errors import SettingsError, WorkspaceError
-from data_engine.files import create_exclusive, write_text_atomic
+from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.workspace.toml import changed_toml, parse_toml, read_toml_text, unknown_key
 
 _NETWORK_FILE_SYSTEM = re.compile(
@@ -98,7 +98,7 @@ def machine_id(root: Path | None = None) -> str:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise WorkspaceError(
-            f"this machine's name cannot be kept: {error}",
+            f"this machine's name cannot be kept: {trouble_of(error) if isinstance(error, OSError) else error}",
             where=str(path),
             mend="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
         ) from error
@@ -134,7 +134,9 @@ def save_machine_settings(**changes: Path | str | None) -> MachineSettings:
         write_text_atomic(path, text)
     except OSError as error:
         raise SettingsError(
-            f"the machine's settings cannot be written: {error}", where=str(path), mend="make that folder writable"
+            f"the machine's settings cannot be written: {trouble_of(error)}",
+            where=str(path),
+            mend="make that folder writable",
         ) from error
     return settings
 

@@ -28,6 +28,7 @@ async function ask(base, path, body) {
   const response = await fetch(base + path, {
     method: "POST", headers: serverHeaders(), credentials: "same-origin", body: JSON.stringify(body),
   });
+  if (response.status === 400) return response.json(); // with the error: page and server differ in version
   if (!response.ok) throw new Error(`the Jupyter server answered ${response.status}`);
   return response.json();
 }

@@ -91,11 +91,52 @@ def test_no_more_is_handed_out_than_there_are_workers_free() -> None:
 
 
 def test_what_a_person_asks_for_goes_first() -> None:
+    """In the order it was asked for: before what is due of its flow, of its group, and of every other group."""
     desk = Desk()
+    fill(desk, "c", "H", *range(5))
+    fill(desk, "b", "G", *range(5))
     fill(desk, "a", "G", 1, 2)
-    desk.add(Work("a", "G", "asked"), first=True)
+    for name in ("first", "second"):
+        desk.add(Work("a", "G", name, batch=name, by_hand=True))
 
-    assert take(desk) == [["asked"]]
+    assert [desk.first(flow) and desk.first(flow).item for flow in "abc"] == ["first", 0, 0]  # type: ignore[union-attr]
+    order = []
+    for _ in range(4):
+        ((work,),) = desk.take(free=1, max_parallel={}, may_start=lambda group: True)
+        order.append(work.item)
+        desk.ended(work.flow)
+    assert order == ["first", "second", 0, 0]
+
+
+def test_what_is_only_due_is_not_fed_to_a_group_somebody_waits_for() -> None:
+    """Its running work ends, then what was asked for runs; other groups go on."""
+    desk = Desk()
+    fill(desk, "a", "G", *range(10))
+    assert take(desk, a=4) == [[0], [1], [2], [3]]
+    desk.add(Work("b", "G", "asked", by_hand=True))
+    fill(desk, "c", "H", "other")
+
+    assert take(desk, a=4) == [["other"]]
+    for _ in range(4):
+        assert take(desk, a=4) == []
+        desk.ended("a")
+    assert take(desk, a=4) == [["asked"]]
+    desk.ended("b")
+    assert take(desk, a=4) == [[4], [5], [6], [7]]
+
+
+def test_what_comes_back_keeps_its_place_behind_what_was_asked_for() -> None:
+    """Taken back from a worker, it goes before its like only."""
+    desk = Desk()
+    fill(desk, "a", "G", 2, 3)
+    desk.add(Work("a", "G", "asked", by_hand=True))
+    desk.add(Work("a", "G", 1), again=True)
+
+    order = []
+    while job := take(desk):
+        order += job[0]
+        desk.ended("a")
+    assert order == ["asked", 1, 2, 3]
 
 
 def test_dropped_work_does_not_run() -> None:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
+from data_engine.cli.app import run as command_line
 from data_engine.files import write_text_atomic
 from data_engine.model import Run
 from tests.daemon.support import flow_of, until
@@ -152,6 +154,51 @@ def test_a_full_disk_under_the_daemon_delays_work_and_loses_none(
         until(lambda: workspace.runs("ticks"))
         log = workspace.home.local.daemon_log_path.read_text()
         assert "disk is full" in log or "No space left on device" in log  # the ledger said so, or the journal
+    finally:
+        workspace.kill()
+
+
+@pytest.mark.parametrize("before", ["nothing", "looked at", "a daemon ran"])
+def test_a_daemon_that_finds_a_full_drive_says_so(
+    ws: WorkspaceFiles,
+    small_drive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: str,
+) -> None:
+    """To whoever starts it, though it can write nothing down; whatever of its state is there. With room again it starts."""
+    monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(small_drive / "state"))
+    workspace = filled(ws)
+    command = ["--workspace", str(ws.root), "start", "--no-engine"]
+    try:
+        if before == "looked at":
+            workspace.runs()
+        elif before == "a daemon ran":
+            workspace.start()
+            workspace.kill()
+        filler = fill(small_drive)
+        assert command_line(command) == 2
+        said = capsys.readouterr().err
+
+        assert "disk is full" in said
+        assert "it left with" not in said
+        assert "Traceback" not in said
+        filler.unlink()
+        assert command_line(command) == 0
+    finally:
+        workspace.kill()
+
+
+def test_a_daemon_tells_its_starter_why_it_ends_and_is_heard_no_longer(ws: WorkspaceFiles) -> None:
+    """All it says goes to whoever starts it, until it works; what comes after goes into a file."""
+    workspace = filled(ws)
+    workspace.start()
+    pid = workspace.status()["daemon"]["pid"]
+    try:
+        if sys.platform == "linux":
+            streams = {os.readlink(f"/proc/{pid}/fd/{number}") for number in (1, 2)}
+            assert streams == {str(workspace.home.local.runtime_dir / "daemon-start.log")}
+        assert [one.name for one in threading.enumerate() if one.name == "daemon-start"] == []
     finally:
         workspace.kill()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +13,10 @@ from typing import Any
 import pytest
 
 from data_engine import Workspace
+from data_engine.cli.app import run as command_line
+from jupyter_extension.card import text
+from jupyter_extension.tables import status_card
+from jupyter_extension.view import render
 from tests.daemon.support import flow_of, until
 from tests.support import WorkspaceFiles
 
@@ -183,3 +189,38 @@ def test_the_next_run_is_told_wherever_a_schedule_is(workspace: Workspace) -> No
     (row,) = workspace.explain("nightly")
     assert (row["next_run_utc"], row["reason"]) == (None, "the engine is off")
     assert flow_of(workspace, "nightly")["next_run_utc"] is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal of POSIX")
+def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command line, Python and the panel, until the next daemon really does; not once somebody has stopped it."""
+    command = ["--workspace", str(workspace.root), "status"]
+    workspace.start_engine()
+    with_daemon = workspace.status()
+    os.kill(with_daemon["daemon"]["pid"], signal.SIGKILL)
+    until(lambda: not workspace.status()["daemon"]["running"])
+    dead = workspace.status()
+    command_line(command)
+    said = capsys.readouterr().out
+    view = render(dead)
+    card = text(status_card(dead))
+    workspace.start()
+    until(lambda: workspace.status()["engine"]["on"])
+    again = workspace.status()
+    os.kill(again["daemon"]["pid"], signal.SIGKILL)
+    until(lambda: not workspace.status()["daemon"]["running"])
+    workspace.stop_engine()
+    command_line(command)
+    stopped = capsys.readouterr().out
+
+    assert (with_daemon["engine"]["goes_on"], dead["engine"]["goes_on"], dead["engine"]["on"]) == (False, True, False)
+    words = "the daemon is not running; its engine goes on with the next daemon"
+    assert f"{words}: data-engine start" in " ".join(said.split())
+    assert [(notice.tone, notice.text.lower()) for notice in view.notices] == [("warn", words)]
+    assert view.buttons["stop_engine"] is None
+    assert words in " ".join(card.split())
+    assert again["engine"]["goes_on"] is False
+    assert workspace.status()["engine"]["goes_on"] is False
+    assert "goes on" not in stopped

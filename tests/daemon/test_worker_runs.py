@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from data_engine.clock import boot_clock
-from data_engine.daemon.messages import MAX_LOG_LINES, Job, JobSource
+from data_engine.daemon.messages import Job, JobSource
 from data_engine.engine.home import home
 from data_engine.errors import FlowValidationError, LedgerError
+from data_engine.ledger.logbound import FIRST_LINES, MOST_LINES, gap
 from data_engine.model import Event, LogLine, RunStarted, SourceKey, StepProgress, StepStarted
 from data_engine.notebook.catalog import entry_of_message
 from tests.daemon.worker_harness import Shop, number_in, play, until
@@ -308,7 +309,7 @@ def test_what_is_written_belongs_to_the_step_that_wrote_it(ws: WorkspaceFiles) -
 
 
 def test_a_flood_of_text_is_bounded(ws: WorkspaceFiles) -> None:
-    """Whether Python prints it or a child writes it: the log says how much was left out, and the run ends."""
+    """Whether Python prints it or a child writes it: the first and last lines are kept, and how many are not is said."""
     flow(
         ws,
         "a",
@@ -321,11 +322,14 @@ def test_a_flood_of_text_is_bounded(ws: WorkspaceFiles) -> None:
             await shop.run("a")
 
             log = shop.log()
-            assert len(log) == 2 * MAX_LOG_LINES + 2
+            assert len(log) == 2 * MOST_LINES + 2
             assert [line for line in log if line.startswith("WARNING")] == [
-                "WARNING 20,000 more lines were printed and are not kept",
-                f"WARNING {25_000_000 - MAX_LOG_LINES:,} more lines were printed and are not kept",
+                f"WARNING {gap(20_000)}",
+                f"WARNING {gap(25_000_000 - MOST_LINES)}",
             ]
+            printed = [line for line in log if line.startswith("INFO line")]
+            assert (printed[0], printed[-1]) == ("INFO line 0", "INFO line 29999")
+            assert printed[FIRST_LINES - 1 : FIRST_LINES + 1] == ["INFO line 8999", "INFO line 29000"]
             assert shop.finished().status == "success"
 
     play(scene())

@@ -22,6 +22,16 @@ assert lock.try_acquire()
 print("held", flush=True)
 sys.stdin.read()
 """
+ASK = """
+import sys
+from pathlib import Path
+from data_engine.locks import GroupLock
+lock = GroupLock(Path({folder!r}), "G")
+assert not lock.try_acquire()
+lock.ask_first()
+print("asked", flush=True)
+sys.stdin.read()
+"""
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -232,3 +242,40 @@ def test_a_lock_that_cannot_be_made_is_an_error_with_a_mend(tmp_path: Path) -> N
         OsLock(tmp_path / "file" / "a.lock").try_acquire()
 
     assert caught.value.where == str(tmp_path / "file" / "a.lock")
+
+
+def test_who_asked_first_has_the_group_next(tmp_path: Path) -> None:
+    """The one that lets go does not get it again before; nor does anybody else, until the asking one is gone."""
+    due, asked, other = (GroupLock(tmp_path, "G") for _ in range(3))
+    assert due.try_acquire()
+    assert not due.gives_way
+    assert not asked.try_acquire()
+    asked.ask_first()
+    other.ask_first()
+
+    assert (due.gives_way, asked.gives_way, other.gives_way) == (True, False, True)
+    due.release()
+    assert (due.try_acquire(), other.try_acquire(), asked.try_acquire()) == (False, False, True)
+    assert not other.gives_way
+    other.ask_first()
+    asked.release()
+    assert not due.try_acquire()
+    other.release()
+    assert due.try_acquire()
+    due.release()
+
+
+def test_who_asked_first_and_is_killed_keeps_nobody_waiting(tmp_path: Path) -> None:
+    holder = GroupLock(tmp_path, "G")
+    assert holder.try_acquire()
+    code = ASK.format(folder=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "asked\n"
+    holder.release()
+    due = GroupLock(tmp_path, "G")
+
+    assert not due.try_acquire()
+    end(process)
+    assert due.try_acquire()
+    due.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -12,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from data_engine import Workspace, panel
+from data_engine import FlowValidationError, Workspace, load_flow, panel
+from data_engine.daemon.fields import BadRequestError
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
-from jupyter_extension.actions import CHANGES, answer, is_here, place_of
+from jupyter_extension.actions import ACTIONS, CHANGES, answer, check, is_here, place_of
 from jupyter_extension.feed import status_of_child
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
@@ -223,6 +225,43 @@ def test_a_wrong_request_is_answered_with_its_mend(ws: WorkspaceFiles, action: s
 
     assert found["error"]["what"]
     assert found["error"]["mend"]
+
+
+WRONG: tuple[Any, ...] = (3, -1, 1.5, True, "", "a\0b", "\ud800", [], [3], [None], {}, {"a": 1}, 10**400)
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_every_field_of_every_action_is_checked(action: str) -> None:
+    """Before anything is done with it: what does not fit its field is refused, by name."""
+    needed = {"flow", "path", "do", "run_id"} & set(ACTIONS[action])
+    for name, field in ACTIONS[action].items():
+        refused = [value for value in WRONG if not field.fits(value)]
+        assert len(refused) > 5
+        for value in refused:
+            with pytest.raises(BadRequestError, match=f"^{name} must be {re.escape(field.words)}, not ") as caught:
+                check(action, dict.fromkeys(needed, "x") | {name: value})
+            assert caught.value.mend
+
+
+@pytest.mark.parametrize("has_daemon", [False, True])
+def test_a_flow_nobody_knows_cannot_be_reset(ws: WorkspaceFiles, has_daemon: bool) -> None:
+    """Whoever asks, the panel or Python: it is told the nearest name; one that is gone but has a history can be."""
+    flows.fill(ws.root, good=flows.GOOD)
+    workspace = Workspace(ws.root)
+    load_flow("good", data_root=ws.root).run_once()
+    if has_daemon:
+        workspace.start()
+    (ws.modules / "good.ipynb").rename(ws.modules / "better.ipynb")
+    try:
+        found = answer(str(ws.root), "reset", {"flow": "bettr"})
+        with pytest.raises(FlowValidationError, match="'bettr' is not available") as caught:
+            workspace.reset("bettr")
+
+        assert found["error"]["what"] == caught.value.what
+        assert found["error"]["mend"] == caught.value.mend == "did you mean better?"
+        assert answer(str(ws.root), "reset", {"flow": "good"})["result"].startswith("Forgot 1 run of good")
+    finally:
+        workspace.kill()
 
 
 def test_looking_changes_nothing() -> None:

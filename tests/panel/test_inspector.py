@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime as dt
 import json
 import os
+import signal
+import socket
+import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +20,12 @@ import polars as pl
 import pytest
 
 from data_engine import FlowValidationError
+from jupyter_extension import there
 from jupyter_extension.inspect_child import InspectChild
 from jupyter_extension.inspector import OPS, inspect
+from jupyter_extension.there import is_there
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sockets of POSIX")
 
 FRAME = pl.DataFrame(
     {
@@ -73,7 +82,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "link.csv").symlink_to("/dev/zero")
 
     for path in (tmp_path / "pipe.parquet", tmp_path / "link.csv", "/dev/zero", "//./pipe/x", "\\\\.\\pipe\\x"):
-        with pytest.raises(FlowValidationError, match="neither a file nor a folder"):
+        with pytest.raises(FlowValidationError, match="only regular files are shown"):
             inspect({"path": str(path)})
 
 
@@ -239,3 +248,74 @@ def test_a_slow_look_is_ended(child: InspectChild, table: Path) -> None:
 
     with pytest.raises(FlowValidationError, match=r"took longer than 0\.01 s"):
         child.ask({"path": str(table)}, timeout_s=0.01)
+
+
+def odd_paths(folder: Path) -> dict[str, Path]:
+    """Paths that are there and may never be read to an end."""
+    os.mkfifo(folder / "pipe.csv")
+    (folder / "link.csv").symlink_to("pipe.csv")
+    (folder / "loop.csv").symlink_to("loop.csv")
+    with contextlib.chdir(folder), socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket.log")
+    names = ("pipe.csv", "link.csv", "loop.csv", "socket.log")
+    return {name: folder / name for name in names} | {"a device": Path("/dev/zero"), "a terminal": Path("/dev/tty")}
+
+
+@posix_only
+def test_only_regular_files_are_opened(tmp_path: Path, child: InspectChild) -> None:
+    """Pipes, sockets, devices and links to them are refused at once, by the panel's own path; their names may be anybody's."""
+    for name, path in odd_paths(tmp_path).items():
+        with pytest.raises(FlowValidationError, match=r"only regular files are shown|cannot be looked at") as caught:
+            child.ask({"path": str(path)}, timeout_s=20)
+        assert caught.value.mend, name
+
+
+@posix_only
+def test_a_folder_with_loops_and_pipes_shows_its_regular_files(tmp_path: Path, child: InspectChild) -> None:
+    """A link to the folder above is not followed, and a pipe by a table's name is not opened."""
+    (tmp_path / "a").mkdir()
+    pl.DataFrame({"a": [1, 2]}).write_parquet(tmp_path / "a" / "x.parquet")
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a" / "b.parquet").symlink_to("x.parquet")
+    os.mkfifo(tmp_path / "a" / "pipe.parquet")
+    (tmp_path / "empty").mkdir()
+
+    assert child.ask({"path": str(tmp_path)}, timeout_s=20)["total"] == 4
+    with pytest.raises(FlowValidationError, match="holds no Parquet files"):
+        child.ask({"path": str(tmp_path / "empty")})
+
+
+@posix_only
+def test_a_look_that_cannot_be_ended_holds_up_nobody(tmp_path: Path) -> None:
+    """As on a drive that does not answer: the time limit holds though the child's end cannot be seen, and the next is asked."""
+    stuck = (
+        "import pathlib, subprocess, sys, time; held = subprocess.Popen(['sleep', '600']);"
+        "(pathlib.Path(sys.argv[1]) / str(held.pid)).touch(); time.sleep(600)"
+    )
+    (held := tmp_path / "held").mkdir()
+    child = InspectChild([sys.executable, "-c", stuck, str(held)])
+    for _ in range(2):
+        with pytest.raises(FlowValidationError, match=r"took longer than 0\.5 s") as caught:
+            child.ask({"path": "/share/a.parquet"}, timeout_s=0.5)
+    child.close()
+    for holder in held.iterdir():
+        os.kill(int(holder.name), signal.SIGKILL)
+
+    assert caught.value.where == "/share/a.parquet"
+
+
+def test_a_drive_that_does_not_answer_leaves_the_question_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a moment; once several wait for an answer nobody waits any more, until they have one."""
+    monkeypatch.setattr(there, "PATIENCE_S", 0.01)
+    answers = threading.Event()
+
+    def look(path: str) -> bool:
+        return answers.wait(60)
+
+    assert [is_there("/share/a", look) for _ in range(there.MOST_STUCK + 3)] == [None] * (there.MOST_STUCK + 3)
+    assert len([one for one in threading.enumerate() if one.name == "data-engine-look"]) == there.MOST_STUCK
+    answers.set()
+    for thread in list(there._stuck):
+        thread.join()
+    monkeypatch.setattr(there, "PATIENCE_S", 60.0)
+    assert is_there("/share/a", look) is True

@@ -84,9 +84,27 @@ def test_a_mistake_is_an_answer_with_its_mend(lab: Lab, workspace: Path) -> None
     assert all(error["mend"] for error in (unknown, nowhere, flow))
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{", b'{"root": 3, "action": "run"}', b'{"action": "run", "args": 3}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{",
+        b'{"root": 3, "action": "run"}',
+        b'{"action": "run", "args": 3}',
+        b'{"action": 3}',
+        b'{"action": "run", "args": {"flow": 3}}',
+        b'{"action": "run", "args": {"flow": "good", "params": [1]}}',
+        b'{"action": "retry", "args": {"source": {}}}',
+        b'{"action": "lease", "args": {"do": "release", "now": "yes"}}',
+        b'{"action": "flow", "args": {"flow": "good", "limit": "all"}}',
+        b'{"action": "reset", "args": {"flow": ["good"]}}',
+        b'{"action": "inspect", "args": {"path": "a.csv", "sort": [1]}}',
+        b'{"action": "inspect", "args": {"path": "a.csv", "filters": "x"}}',
+        b'{"action": "save_settings", "args": {"collection_root": 3}}',
+    ],
+)
 def test_a_malformed_request_is_refused(lab: Lab, body: bytes) -> None:
-    """With an HTTP error and no traceback."""
+    """With an HTTP error in the shape of every other one, and no traceback."""
     where = urlsplit(lab.base)
     assert where.hostname
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=10)
@@ -96,6 +114,8 @@ def test_a_malformed_request_is_refused(lab: Lab, body: bytes) -> None:
     connection.close()
 
     assert answer.status == 400
+    assert json.loads(text)["error"]["what"]
+    assert json.loads(text)["error"]["mend"]
     assert b"Traceback" not in text
 
 

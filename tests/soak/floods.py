@@ -1,7 +1,7 @@
 """`python -m tests.soak.floods [SIZE_GB] [FILES]`: a step that prints 2 GB, and 10,000 files at once, under the whole daemon.
 
 Each way of printing (lines from Python, one endless line from Python, C code, a child process) must end with a bounded
-log that says how much it left out, while the daemon stays small and answers. Of the files each must be run exactly once.
+log of its first and last lines that says how much it left out, while the daemon stays small and answers. Of the files each must be run exactly once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import psutil
 
 from data_engine import Workspace
 from data_engine.daemon.control import DaemonClient
-from data_engine.daemon.messages import MAX_LOG_BYTES, MAX_LOG_LINES
+from data_engine.ledger.logbound import MOST_BYTES, MOST_LINES
 from data_engine.model import Run
 from tests.soak.daemon_kills import until
 from tests.support import WorkspaceFiles
@@ -52,6 +52,10 @@ PRINTS = """
                 puts(text)
         else:
             subprocess.run(["head", "-c", str(size), "/dev/zero"], stderr=subprocess.STDOUT, check=True)
+        if how in ("lines", "endless line"):
+            print("\\nthe last line")
+        else:
+            os.write(1, b"\\nthe last line\\n")
 
     def build():
         return Flow(group="P").step(flood)
@@ -113,11 +117,12 @@ class Floods:
         assert isinstance(run, Run)
         assert run.status == "success", f"{how}: {run.error}"
         log = self.workspace.log(run.run_id)
-        told = [line.message for line in log if line.message.endswith("more lines were printed and are not kept")]
-        assert told or size < MAX_LOG_BYTES, f"{how}: nothing is said of what was left out"
-        assert len(log) <= 2 * MAX_LOG_LINES + 2
+        told = [line.message for line in log if "left out here" in line.message]
+        assert told or size < MOST_BYTES, f"{how}: nothing is said of what was left out"
+        assert len(log) <= 2 * MOST_LINES + 2
+        assert log[-1].message == "the last line", f"{how}: the end of the log is not kept"
         kept = sum(len(line.message) for line in log)
-        assert kept <= 2 * MAX_LOG_BYTES + 200_000, f"{how}: {kept:,} characters are kept"
+        assert kept <= 2 * MOST_BYTES + 200_000, f"{how}: {kept:,} characters are kept"
         assert ledger.stat().st_size / 1e6 - before_mb < 25, f"{how}: the ledger grew too much"
         self._check(peak, how)
         return peak

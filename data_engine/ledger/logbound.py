@@ -1,0 +1,114 @@
+"""How much of what one run prints is kept: the first lines as they come and, once it has ended, the last; the cause stands there.
+
+    log = first lines, "n lines are left out here", last lines
+
+Memory and what is written are bounded, however much is printed. `last_lines` lets the last ones outlive a killed process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+from data_engine.model import LogLine
+
+FIRST_LINES, FIRST_BYTES = 9_000, 3_500_000
+LAST_LINES, LAST_BYTES = 1_000, 500_000
+MOST_LINES, MOST_BYTES = FIRST_LINES + LAST_LINES, FIRST_BYTES + LAST_BYTES
+MAX_LINE = 10_000
+
+_T = TypeVar("_T")
+
+
+class LogBound(Generic[_T]):
+    """What of a log is kept. Any thread may add to it.
+
+    Example:
+        >>> bound = LogBound(first_lines=1, last_lines=2)
+        >>> [bound.takes(4) or bound.hold(line, 4) for line in ("a", "b", "c", "d")]
+        [True, None, None, None]
+        >>> bound.rest()
+        (1, ['c', 'd'])
+    """
+
+    def __init__(self, first_lines: int = FIRST_LINES, last_lines: int = LAST_LINES) -> None:
+        self._lines, self._bytes = first_lines, FIRST_BYTES
+        self._last_lines = last_lines
+        self._last: deque[tuple[_T, int]] = deque()
+        self._last_bytes = 0
+        self._left_out = 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no line is one of the first any more."""
+        return self._lines <= 0 or self._bytes <= 0
+
+    def takes(self, size_bytes: int) -> bool:
+        """Whether a line of this size is one of the first; else it is to be held."""
+        with self._lock:
+            if self.is_full:
+                return False
+            self._lines -= 1
+            self._bytes -= size_bytes
+            return True
+
+    def hold(self, line: _T, size_bytes: int) -> None:
+        """Keep a line as one of the last, as long as it is one."""
+        with self._lock:
+            self._last.append((line, size_bytes))
+            self._last_bytes += size_bytes
+            while len(self._last) > self._last_lines or (self._last_bytes > LAST_BYTES and len(self._last) > 1):
+                self._last_bytes -= self._last.popleft()[1]
+                self._left_out += 1
+
+    def leave_out(self, count: int) -> None:
+        """Count lines of which many more follow at once."""
+        self._left_out += count
+
+    def rest(self) -> tuple[int, list[_T]]:
+        """How many lines are left out after the first, and the last; both only once."""
+        with self._lock:
+            left_out, last = self._left_out, [line for line, _ in self._last]
+            self._left_out, self._last_bytes = 0, 0
+            self._last.clear()
+        return left_out, last
+
+
+def gap(left_out: int) -> str:
+    """What stands in a log where lines are left out.
+
+    Example:
+        >>> gap(12_345)
+        '12,345 lines are left out here: of a long log the first and the last lines are kept'
+    """
+    lines = "1 line is" if left_out == 1 else f"{left_out:,} lines are"
+    return f"{lines} left out here: of a long log the first and the last lines are kept"
+
+
+def end_of_log(left_out: int, last: list[LogLine]) -> list[LogLine]:
+    """The lines that end a log of which so many are left out, with the one that says so."""
+    if not left_out or not last:
+        return last
+    return [last[0]._replace(level="WARNING", message=gap(left_out)), *last]
+
+
+def both_ends(text: str, most: int) -> str:
+    """The text, or of one that is longer than `most` its two ends: an error says at its end what it is.
+
+    Example:
+        >>> both_ends("a" * 100 + "KeyError: 3", 90)
+        'aaaaaaaaaaaaaaa … 66 characters are left out … aaaaaaaaaaaaaaaaaaaKeyError: 3'
+    """
+    if len(text) <= most:
+        return text
+    room = max(most - 45, 0)
+    last = room * 2 // 3
+    first = room - last
+    return f"{text[:first]} … {len(text) - room:,} characters are left out … {text[len(text) - last :]}"
+
+
+def size_of(text: str) -> int:
+    """How many bytes the text has in the ledger."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "backslashreplace"))
