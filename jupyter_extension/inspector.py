@@ -49,7 +49,12 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     import polars as pl
 
-    path = Path(str(request["path"]))
+    text = str(request["path"])
+    if text[:4].replace("\\", "/") == "//./":  # on Windows a pipe answers when it is looked for
+        raise FlowValidationError(
+            f"{text} is a device; only regular files are shown", where=text, mend="choose an output file of a flow"
+        )
+    path = Path(text)
     facts = {"path": str(path), "name": path.name, "size_bytes": _looked_at(path).st_size}
     suffix = path.suffix.lower()
     if suffix not in (*_TABLES, *_EXCEL) and not path.is_dir():
@@ -78,10 +83,6 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _looked_at(path: Path) -> os.stat_result:
     """What is known of a file or folder that may be opened; its name may come from another machine."""
-    if os.fspath(path)[:4].replace("\\", "/") == "//./":  # on Windows a pipe answers when it is looked for
-        raise FlowValidationError(
-            f"{path} is a device; only regular files are shown", where=str(path), mend="choose an output file of a flow"
-        )
     try:
         found = path.stat()
     except FileNotFoundError:
