@@ -424,16 +424,19 @@ class Campaign:
         return "a repair said that it is lost, and the next owner had never known it"
 
     def _judge_histories(self) -> None:
-        """All know the same runs that went well."""
-        end_s = time.monotonic() + 20
-        while lacking := self._lacking():
+        """All know the same runs that went well, once whoever knows of one that others lack has owned for long enough."""
+        end_s = time.monotonic() + 60
+        while lacking := {one.name: sorted(runs) for one in self._stations if (runs := self._lacks(one))}:
             assert time.monotonic() < end_s, f"histories differ; lacking: {lacking}"
-            time.sleep(0.1)
+            holders = [
+                one for one in self._stations if any(self._good_runs(one) & set(runs) for runs in lacking.values())
+            ]
+            self._heal(self._rng.choice(holders))
+            time.sleep(1)
 
-    def _lacking(self) -> dict[str, list[tuple[str, str]]]:
-        by_station = {one.name: self._good_runs(one) for one in self._stations}
-        everything = set().union(*by_station.values())
-        return {name: sorted(everything - runs) for name, runs in by_station.items() if runs != everything}
+    def _lacks(self, station: Station) -> set[tuple[str, str]]:
+        """The runs that went well, as anybody else knows, of which it does not know that."""
+        return set().union(*map(self._good_runs, self._stations)) - self._good_runs(station)
 
     # -- facts ------------------------------------------------------------------------------------------------------------
 
