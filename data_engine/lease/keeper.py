@@ -295,7 +295,7 @@ class Keeper:
 
     def _refresh(self, view: View) -> None:
         """Bring home what the newest generation holds, for people to see."""
-        if view.top is not None and view.top.nonce != self._brought_home:
+        if view.top is not None and (view.top.nonce != self._brought_home or self._damage is not None):
             self._on_the_share("refresh", self._bring_home)
 
     def _bring_home(self, *, mine: bool = False) -> None:
@@ -324,6 +324,8 @@ class Keeper:
                     token=top.token,
                 ):
                     log.warning("run %s was abandoned: its workstation lost the workspace", run_id)
+                if self._damage is not None:  # what a claim has missed may be there again
+                    self._observer.check_whole(top, self._share.seen)
             except Damaged as error:
                 self._note_damage(error)
                 raise
@@ -650,7 +652,8 @@ class Keeper:
         except Fenced as fenced:
             self._lose(fenced)
         except (LeaseOutcome, OSError, FlowValidationError) as error:
-            log.warning("on the share: %s: %s", type(error).__name__, error)
+            if self._troubles.get(about) != str(error):
+                log.warning("on the share: %s: %s", type(error).__name__, error)
             self._note(about, str(error))
         else:
             if about in self._troubles:

@@ -286,3 +286,23 @@ def test_what_lies_among_our_files_and_is_not_ours_is_told(machine: Callable[...
     assert (documents / "thesis.docx").read_text() == "years"
     (share / "leased" / "w").unlink()
     until(lambda: anna.keeper.standing.trouble is None)
+
+
+def test_damage_that_goes_away_is_told_no_longer(machine: Callable[..., Machine], share: Path) -> None:
+    """Also where only a claim has noticed it: what this machine has taken in is looked for again until it is there."""
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    published(anna, "r1")
+    anna.keeper.release().result(10)
+    (segment,) = segments(share, "runs")
+    segment.rename(share / "elsewhere")
+    with pytest.raises(OwnedElsewhereError, match="is missing"):
+        anna.keeper.own().result(10)
+    assert anna.keeper.standing.lease.state == "damaged"
+    anna.keeper.look().result(10)
+    assert anna.keeper.standing.lease.state == "damaged"
+
+    (share / "elsewhere").rename(segment)
+
+    until(lambda: anna.keeper.standing.lease.state == "available")
+    anna.keeper.own().result(10)
