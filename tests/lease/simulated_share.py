@@ -527,14 +527,11 @@ class Ghost:
         path = f"{GENERATIONS}/{newest:010d}/entry.json"
         if newest < 1 or self.damaged or path not in self.world.share.files:
             return
-        # A folder that is left empty may be replaced by who was about to win its number: no drive that forgets is fenced.
-        is_awaited = any(
-            "stage-" in name for name in self.world.share.folders.get(f"{GENERATIONS}/{newest - 1:010d}", ())
-        )
-        if is_awaited or self.world.rng.random() < 0.7:
+        if self.world.rng.random() < 0.7:
             self.world.share.files[path] = self.world.share.files[path][:-5]
-        else:
+        else:  # something stays: a folder that is left empty is won by whoever had looked before; no such drive is fenced
             self.world.share.unlink(path)
+            self.world.share.write(f"{_split(path)[0]}/.DS_Store", b"")
         self.damaged.add(newest)
         self.world.counts["fault: newest entry damaged"] += 1
         self.world.note(None, f"*** generation {newest} rots")
