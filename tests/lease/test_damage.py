@@ -163,6 +163,14 @@ def test_a_repair_of_a_restored_backup_is_numbered_above_all_that_was_seen() -> 
     assert again.poll().state == "owned"
 
 
+def test_an_older_generation_is_never_taken_for_the_newest() -> None:
+    """A share that shows less than was seen shows nothing that can be believed."""
+    bench, _, _, others = turned_back()
+    assert bench.watch(others["B"], 60).top is None
+    with broken("forgets_what_it_knew"):
+        assert others["C"].poll().top is not None
+
+
 def goes_on_where_the_backup_ended() -> bool:
     """Whether a machine that had seen nothing of the lost end can claim beside a repair that was made meanwhile."""
     bench, owner, _, _ = turned_back()
