@@ -15,13 +15,14 @@ from data_engine.lease.notices import Notices
 from data_engine.lease.protocol import TABLES, Damage, Damaged, Entry, ShorterList
 from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.exchange import known_list
-from data_engine.nofollow import NotFollowedError, opened
+from data_engine.nofollow import opened
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 _REPAIR = "data-engine lease repair"
 _NAMED = 3
-_PLACES = ("", "state", GENERATIONS, *(f"state/{table}" for table in TABLES), "leases", "leased", "available", "stale")
-_PLACES_OF_NOTICES = ("control_requests",)
+_NOTICES = ("leases", "leased", "available", "stale", "control_requests")
+_PLACES = ("", "state", GENERATIONS, *(f"state/{table}" for table in TABLES), *_NOTICES)
+_LOOKED_INTO = 50
 
 
 def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterator[Finding]:
@@ -76,19 +77,19 @@ def _heartbeat(folder: OsFolder, workspace: str, top: Entry) -> Finding:
 
 def _foreign(state_dir: Path) -> Finding:
     """Links and mount points among the shared files, which nothing follows, and what was found there before."""
-    found = []
-    for place in (*_PLACES, *_PLACES_OF_NOTICES, NOT_OURS):
+    found: list[str] = []
+    places = [*_PLACES, NOT_OURS]
+    for place in places:
         try:
             with opened(state_dir, place) as there:
-                found += [
-                    f"{place}/{entry.name}".lstrip("/")
-                    for entry in there.entries()
-                    if entry.kind == "foreign" or place == NOT_OURS
-                ]
-        except NotFollowedError:
-            continue  # it is named by the folder above it
-        except OSError:
+                entries = there.entries()
+        except OSError:  # not there; or a link, which is named by the folder above it
             continue
+        inside = [f"{place}/{entry.name}".lstrip("/") for entry in entries if entry.kind == "folder"]
+        places += inside[:_LOOKED_INTO] if place == GENERATIONS else []
+        found += [
+            f"{place}/{entry.name}".lstrip("/") for entry in entries if entry.kind == "foreign" or place == NOT_OURS
+        ]
     if not found:
         return Finding("links", True, "none among the shared files")
     more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
