@@ -333,9 +333,9 @@ def check_snapshot(world: World, machine: Machine, snapshot: Snapshot) -> None:
         raise Violation(f"{machine.name} was not given all of generation {number}")
     for table, contents in snapshot.new.items():
         for content in contents.values():
-            machine.ledger.update(
-                (k, v) for k, v in rows_in(table, content) if not k.split(":")[1].startswith(machine.name)
-            )
+            for key, version in rows_in(table, content):  # a folded segment that is new here may hold older versions
+                if not key.split(":")[1].startswith(machine.name):
+                    machine.ledger[key] = max(version, machine.ledger.get(key, -1))
 
 
 def check_whole(world: World, machine: Machine, snapshot: Snapshot) -> dict[str, int]:
