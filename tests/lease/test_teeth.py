@@ -35,6 +35,9 @@ def is_caught(name: str) -> bool:
         return any(violation for violation in islice(with_preemptions(scenario, preemptions), 5000))
 
 
+pytestmark = pytest.mark.timeout(600)  # all mutants are played for the first of them
+
+
 @pytest.fixture(scope="module")
 def caught() -> dict[str, bool]:
     return dict(zip(CHECKED, on_all_cores(is_caught, CHECKED), strict=True))
