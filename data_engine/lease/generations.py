@@ -403,7 +403,7 @@ class Generations:
             self._collect_generation(number)  # raises when it cannot be removed: then the next number stays, too
 
     def note_left(self, paths: Mapping[str, str]) -> None:
-        """Remember what lies among our files and is none of them; what was told before and is gone is forgotten."""
+        """Remember what lies among our files and is none of them."""
         self.left_alone |= paths
 
     def _collect_segments(self, table: str, live: Collection[str], head: Entry) -> None:

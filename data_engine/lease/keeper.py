@@ -534,7 +534,7 @@ class Keeper:
         folds = self._folds(before)
         tables = {} if batch is None else batch.tables
         entry = held.commit(tables, fold=folds, engine_on=self._engine_on)
-        names = {table: entry.files[table][-1].name for table in tables}
+        names = _names_of(batch, entry)
         folded = {
             table: (fold.names, made)
             for table, fold in folds.items()
@@ -545,8 +545,7 @@ class Keeper:
     def _published(
         self, held: HeldLease, batch: Batch | None, entry: Entry, folded: Mapping[str, tuple[Sequence[str], str]]
     ) -> None:
-        names = {} if batch is None else {table: entry.files[table][-1].name for table in batch.tables}
-        self._share.mark_published(batch, entry.number, names, folded)
+        self._share.mark_published(batch, entry.number, _names_of(batch, entry), folded)
         self._remember()
         self._brought_home = entry.nonce
         self._commits += 1
@@ -701,6 +700,11 @@ def _words_of(repaired: Repaired) -> str:
     if not lost:
         return "mended; nothing was lost"
     return f"mended; lost on the share: {', '.join(lost)}; whoever still holds these rows publishes them again when it owns"
+
+
+def _names_of(batch: Batch | None, entry: Entry) -> dict[str, str]:
+    """What the segments of the batch are called in the generation that has just published them."""
+    return {} if batch is None else {table: entry.files[table][-1].name for table in batch.tables}
 
 
 def _new_names(before: Entry, after: Entry, table: str) -> set[str]:

@@ -3,7 +3,7 @@
 How a daemon shares its ledger (`Share` in share.py; nothing here needs to be called for it):
 
     share = Share(ledger, workspace_root)
-    share.known_generation, share.note_generation(n)            highest number ever seen; kept through a power cut
+    share.known_list, share.note_list(n, nonce, repairs)        what was seen of the list; kept through a power cut
     share.seen                                                  names of the segments taken in already
     share.left_out                                              rows that were not taken in, told for people; None
     share.hydrate(n, names, fetch, owner=token)                 an observer takes a whole generation in; owner None: nobody
