@@ -385,6 +385,7 @@ class Generations:
         is gone ends the collection before anything is removed. It ends where `head` is not there any more as well: somebody
         has restored a backup.
         """
+        forget_gone(self.folder, self.left_alone)
         numbers = self.numbers() or []
         live = set(head.names)
         for number in numbers:
@@ -527,6 +528,21 @@ def remove(folder: FileSystem, path: str) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     return left
+
+
+def forget_gone(folder: FileSystem, left_alone: dict[str, str]) -> None:
+    """Take out of `left_alone` what is not there any more.
+
+    Raises:
+        OSError: the share is away.
+    """
+    for path in list(left_alone):
+        try:
+            folder.kind(path)
+        except FileNotFoundError:
+            del left_alone[path]
+        except (NotFollowedError, NotADirectoryError):  # there is something else in its way by now
+            continue
 
 
 def put_aside(folder: FileSystem, path: str, prefix: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import Any
 
 from data_engine.lease.folder import FileSystem
-from data_engine.lease.generations import make, names_in, put_aside, remove, unlink
+from data_engine.lease.generations import forget_gone, make, names_in, put_aside, remove, unlink
 from data_engine.lease.protocol import (
     LARGEST_NOTICE_BYTES,
     Damage,
@@ -130,6 +130,7 @@ class Notices:
 
     def collect(self) -> None:
         """Remove what crashes left beside the records, and all but the newest bundles of silent owners."""
+        forget_gone(self.folder, self.left_alone)
         for folder in ("leases", "control_requests"):
             self._leave(folder, lambda folder=folder: self._collect_drafts(folder))  # type: ignore[misc]
         self._leave("stale", self._collect_bundles)

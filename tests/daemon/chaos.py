@@ -67,11 +67,15 @@ class Execution(NamedTuple):
 
 
 class Happened(NamedTuple):
-    """What may cost work that was not published: a kill, a freeze, damage to the history, a repair, a take-over."""
+    """What may cost work that was not published: a kill, a freeze, damage to the history, a repair, a take-over.
+
+    `unseen_by` are the stations that had never seen the newest of the generations that it took away.
+    """
 
     at_s: float
     what: str
     is_loss: bool = False
+    unseen_by: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -196,7 +200,13 @@ class Campaign:
         )[0]
         if kind.startswith("strike"):
             strike = self._saboteur.strike()
-            self._happens(str(strike), counted=f"{strike.deed}: {strike.target}", is_loss=strike.is_of_history)
+            unseen_by = frozenset(one.name for one in self._stations if self._known_generation(one) < strike.took)
+            self._happens(
+                str(strike),
+                counted=f"{strike.deed}: {strike.target}",
+                is_loss=strike.is_of_history,
+                unseen_by=unseen_by,
+            )
             time.sleep(self._rng.choice((0, 0, 0.3)))
         if kind.endswith("kill"):
             self._kill(self._rng.choice([*self._awake(), *self._owners() * 3]), self._rng.choice((0, 0, 1, 4)))
@@ -419,6 +429,8 @@ class Campaign:
             assert losses, f"{what}, and nothing was lost in between"
             return "it was not published when the owner was killed, frozen or lost its folder"
         assert again.station not in knew, f"{what}, which knew that it is done"
+        if any(again.station in one.unseen_by for one in between):
+            return "the drive forgot the generation before the next owner had ever seen it"
         lost = [one for one in between if one.what.startswith("repaired") and one.is_loss]
         assert lost, f"{what}, although it was published, and no repair said that something is lost"
         return "a repair said that it is lost, and the next owner had never known it"
@@ -463,6 +475,11 @@ class Campaign:
         )
         return dict(self._rows(station, question))
 
+    def _known_generation(self, station: Station) -> int:
+        """The newest generation that it has seen, -1 for none."""
+        found = self._rows(station, "SELECT value FROM meta WHERE key = 'known_generation'")
+        return max((int(number) for (number,) in found), default=-1)
+
     def _held(self, station: Station) -> bool:
         held = "SELECT source_key FROM file_state WHERE last_status = 'abandoned' AND abandoned_in_a_row > 1"
         return bool(self._rows(station, held))
@@ -484,9 +501,11 @@ class Campaign:
 
     # -- telling ----------------------------------------------------------------------------------------------------------
 
-    def _happens(self, what: str, *, counted: str = "", is_loss: bool = False) -> None:
-        self._happened.append(Happened(time.time(), what, is_loss))
-        self._tell(what)
+    def _happens(
+        self, what: str, *, counted: str = "", is_loss: bool = False, unseen_by: frozenset[str] = frozenset()
+    ) -> None:
+        self._happened.append(Happened(time.time(), what, is_loss, unseen_by))
+        self._tell(f"{what}, unseen by {', '.join(sorted(unseen_by))}" if unseen_by else what)
         if counted:
             self.report.faults[counted] += 1
 

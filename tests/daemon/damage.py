@@ -37,11 +37,15 @@ _IS_OF_HISTORY = {"segment", "entry", "generation", "generations", "table", "sta
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """One thing that was done. `is_of_history` tells whether it may take published rows away."""
+    """One thing that was done. `is_of_history` tells whether it may take published rows away.
+
+    `took` is the highest generation that it took out of the folder, -1 for none.
+    """
 
     target: str
     deed: str
     path: str
+    took: int
 
     @property
     def is_of_history(self) -> bool:
@@ -63,6 +67,7 @@ class Saboteur:
         self._aside = aside
         self._rng = rng
         self._count = 0
+        self._took = -1
         self._backups: list[Path] = []
         self._put: set[str] = set()
         self._canaries: dict[str, bytes] = {}
@@ -112,12 +117,13 @@ class Saboteur:
             path = self._find(target)
             if path is None:
                 continue
+            self._took = -1
             try:
                 deed = self._do(path)
             except FileNotFoundError:  # it went meanwhile
                 continue
             if deed is not None:
-                return Strike(target, deed, self._name(path))
+                return Strike(target, deed, self._name(path), self._took)
         raise AssertionError("there is nothing to damage")
 
     def is_there(self, name: str) -> bool:
@@ -296,6 +302,8 @@ class Saboteur:
         os.rename(path, gone)
         self._put -= set(_foreign_in(gone))
         name = self._name(path)
+        parts = {part for one in _walk(gone) for part in one.relative_to(gone).parts} | set(path.parts)
+        self._took = max((int(part) for part in parts if re.fullmatch(r"\d{10}", part)), default=-1)
         self.obstacles = {one for one in self.obstacles if one != name and not one.startswith(f"{name}/")}
 
     def _note_obstacles(self, restored: Path) -> None:

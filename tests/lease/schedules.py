@@ -26,9 +26,8 @@ def profile_of(seed: int) -> Profile:
     """What may go wrong in schedule `seed`."""
     rng = random.Random(seed * 7919 + 1)
     replaces_empty, limits = rng.random() < 0.6, _LIMITS if rng.random() < 0.5 else _LIMITS[:1]
-    p_damage = 0.002 if rng.random() < 0.08 else 0.0
     harm = {
-        "p_damage": p_damage,
+        "p_damage": 0.002 if rng.random() < 0.08 else 0.0,
         "p_rot": 0.002 if rng.random() < 0.1 else 0.0,
         "p_back": 0.003 if rng.random() < 0.1 else 0.0,
         "p_link": 0.002 if rng.random() < 0.1 else 0.0,
@@ -64,7 +63,7 @@ def profile_of(seed: int) -> Profile:
         p_pause=rng.choice((0.005, 0.02)),
         p_crash=rng.choice((0.003, 0.01)),
         p_error_after=rng.choice((0.006, 0.03)),
-        p_damage=p_damage,
+        **harm,
         limits=limits,
     )
 

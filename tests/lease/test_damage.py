@@ -328,6 +328,27 @@ def test_a_link_among_the_stages_is_kept_elsewhere_and_collection_goes_on() -> N
     assert set(observer.left_alone) == {f"{NOT_OURS}/0000000001-stage-x", f"{NOT_OURS}/0000000001-my documents"}
 
 
+def test_what_was_taken_away_is_not_told_any_more() -> None:
+    """The next collection looks whether it is still there."""
+    bench = Bench()
+    observer, held = bench.owner()
+    paths = [f"{path_of(0)}/stage-x", "control_requests/w.json", "state/logs/0000000001-x.parquet"]
+    for path in paths:
+        bench.share.link(path)
+    bench.machine("B").request_control()
+    for _ in range(3 * KEEP):
+        held.commit({"runs": b"1"})
+    held.collect()
+    told = set(observer.left_alone)
+    assert told
+
+    for path in list(bench.share.links):
+        bench.share.links.discard(path)
+    held.collect()
+
+    assert observer.left_alone == {}
+
+
 @pytest.mark.parametrize(
     "path", ["leased/w", "available/w", "stale", "leased", "state/logs/0000000001-x.parquet", "control_requests/w.json"]
 )
