@@ -2,8 +2,9 @@
 
 The floors of the package; imports only point down:
 
-    8  cli/  demo/            the command line; the demo's flows and data
-    7  client.py  runs.py     Workspace: the Python face; recorded runs in the caller's process
+    9  the names below, and the IPython extension
+    8  cli/  demo/  jupyter_extension/    the command line; the demo's flows and data; magics, displays and panel
+    7  client.py  verbs.py  runs.py       Workspace: the Python face; what a flow can do; runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
     4  engine/                candidates, runs, previews, executors, groups
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
@@ -11,6 +12,7 @@ The floors of the package; imports only point down:
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
     0  errors.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
+    0  version.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """
@@ -26,12 +28,11 @@ if TYPE_CHECKING:
     from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
     from data_engine.flow.batch import Batch, FileRef, ItemError
     from data_engine.flow.context import FlowContext
-    from data_engine.flow.flow import Flow
     from data_engine.notebook.compile import compile_notebook
     from data_engine.runs import run
+    from data_engine.verbs import Flow
+    from data_engine.version import __version__ as __version__
     from jupyter_extension.panel import panel
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Batch",
@@ -54,13 +55,14 @@ __all__ = [
 _HOMES = {
     "Batch": "data_engine.flow.batch",
     "FileRef": "data_engine.flow.batch",
-    "Flow": "data_engine.flow.flow",
+    "Flow": "data_engine.verbs",
     "FlowContext": "data_engine.flow.context",
     "FlowExecutionError": "data_engine.errors",
     "FlowStoppedError": "data_engine.errors",
     "FlowValidationError": "data_engine.errors",
     "ItemError": "data_engine.flow.batch",
     "Workspace": "data_engine.client",
+    "__version__": "data_engine.version",
     "clear_preview_cache": "data_engine.engine.preview",
     "compile_notebook": "data_engine.notebook.compile",
     "discover_flows": "data_engine.client",

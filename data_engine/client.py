@@ -20,7 +20,6 @@ from data_engine.engine.home import Home, home
 from data_engine.engine.run import check_params
 from data_engine.engine.status import status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.flow.flow import Flow
 from data_engine.lease.glance import refuse_owned_elsewhere
 from data_engine.lease.status import lease_facts, why_no_release
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
@@ -34,6 +33,7 @@ from data_engine.notebook.catalog import (
 )
 from data_engine.notebook.load import FlowModules
 from data_engine.shown import Listing
+from data_engine.verbs import Flow
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.machine import machine_id
 from data_engine.workspace.provision import provision_workspace
@@ -131,7 +131,7 @@ class Workspace:
 
     def flows(self) -> tuple[Flow, ...]:
         """The good flows, sorted by name; `catalog()` tells of the broken modules."""
-        return tuple(entry.flow for entry in self.catalog() if entry.flow is not None)
+        return tuple(Flow.of(entry.flow) for entry in self.catalog() if entry.flow is not None)
 
     def load_flow(self, name: str) -> Flow:
         """The flow of the module `name`, executed afresh.
@@ -140,7 +140,7 @@ class Workspace:
             FlowValidationError: no such module, or it is broken.
         """
         modules = self.home.modules()
-        return modules.load(find_module(modules, name)).flow
+        return Flow.of(modules.load(find_module(modules, name)).flow)
 
     def deploy(self, name: str | None = None) -> tuple[CatalogEntry, ...]:
         """Let production run the modules as they are now: the flow `name`, or every flow; their entries.
@@ -634,7 +634,7 @@ def discover_flows(*, data_root: str | os.PathLike[str] | None = None) -> tuple[
     for entry in entries:
         if entry.error is not None:
             print(f"flow module {entry.path.name} is broken: {entry.error}", file=sys.stderr)
-    return tuple(entry.flow for entry in entries if entry.flow is not None)
+    return tuple(Flow.of(entry.flow) for entry in entries if entry.flow is not None)
 
 
 def _workspace(data_root: str | os.PathLike[str] | None) -> Workspace:

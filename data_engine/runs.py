@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from data_engine.client import Workspace
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.continuous import run_until_interrupted
@@ -22,7 +21,7 @@ from data_engine.lease.glance import refuse_owned_elsewhere
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
 from data_engine.model import Event
-from data_engine.notebook.catalog import CatalogEntry, find_module
+from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.deploy import file_facts
 from data_engine.notebook.locate import annotate_call
 from data_engine.shown import Listing
@@ -143,9 +142,9 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
 
 
 def run_workspace(
-    ws: Workspace, names: Sequence[str] = (), *, listen: Callable[[Event], None], broken: Callable[[CatalogEntry], None]
+    where: Home, names: Sequence[str] = (), *, listen: Callable[[Event], None], broken: Callable[[CatalogEntry], None]
 ) -> None:
-    """Run the workspace's flows (those named, or all that are not manual) as they become due, until Ctrl-C.
+    """Run the flows of the workspace at `where` (those named, or all that are not manual) as they become due, until Ctrl-C.
 
     Modules are read again when their files change; new ones join, and one that breaks goes on as it was last good. `broken`
     is called with the entry of each that does not become a flow, again when its files change.
@@ -154,8 +153,8 @@ def run_workspace(
         FlowValidationError: a name that is no flow, or nothing to watch.
     """
     for name in names:
-        find_module(ws.home.modules(), name)
-    _refuse_owned_elsewhere(ws.home, "running flows here")
+        find_module(where.modules(), name)
+    _refuse_owned_elsewhere(where, "running flows here")
     good: dict[str, Flow] = {}
     seen: object = None
     looked_s = float("-inf")
@@ -165,11 +164,11 @@ def run_workspace(
         nonlocal seen, looked_s, is_any_broken
         if time.monotonic() - looked_s < _REREAD_EVERY_S:
             return None
-        looked_s, before, seen = time.monotonic(), seen, file_facts(ws.layout.flow_modules_dir)
+        looked_s, before, seen = time.monotonic(), seen, file_facts(where.layout.flow_modules_dir)
         if before == seen:
             return None
         there = set()
-        for entry in ws.catalog():
+        for entry in read_catalog(where.modules()):
             if names and entry.name not in names:
                 continue
             there.add(entry.name)
@@ -189,12 +188,15 @@ def run_workspace(
     if not flows and not is_any_broken:
         raise FlowValidationError(
             "there is nothing to watch: no flow polls or has a schedule",
-            where=str(ws.layout.flow_modules_dir),
+            where=str(where.layout.flow_modules_dir),
             mend='give a flow .watch(mode="poll", ...) or .watch(mode="schedule", ...), or name the manual ones',
         )
-    run_until_interrupted(
-        flows, load=ws.load_flow, reread=reread, listen=listen, upkeep=lambda: _prune_when_due(ws.home)
-    )
+
+    def load(name: str) -> Flow:
+        modules = where.modules()
+        return modules.load(find_module(modules, name)).flow
+
+    run_until_interrupted(flows, load=load, reread=reread, listen=listen, upkeep=lambda: _prune_when_due(where))
 
 
 def show(flow: Flow) -> Any:

@@ -1,12 +1,31 @@
-"""What shows itself in a notebook: the one door from the values up to their pictures and tables."""
+"""What shows itself in a notebook: values ask whoever is registered from above for their picture or table.
+
+A package registers a function under the entry point group `data_engine.display`; it is loaded when the first value is shown.
+"""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, TypeVar
 
     T = TypeVar("T")
+    Bundle = dict[str, str]
+
+GROUP = "data_engine.display"
+
+_displays: list[Callable[[Any], Bundle | None]] | None = None
+
+
+def bundle_of(value: Any) -> Bundle | None:
+    """`value` as HTML and as text, by MIME type; None where nobody shows it better than its `repr`."""
+    global _displays
+    if _displays is None:
+        from importlib.metadata import entry_points
+
+        _displays = [found.load() for found in entry_points(group=GROUP)]
+    return next((bundle for display in _displays if (bundle := display(value)) is not None), None)
 
 
 class Shown:
@@ -14,10 +33,8 @@ class Shown:
 
     __slots__ = ()
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str] | None:
-        from jupyter_extension.display import bundle
-
-        return bundle(self)
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Bundle | None:
+        return bundle_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         # IPython prefers its own printers of lists, dicts and exceptions to the text of the bundle.

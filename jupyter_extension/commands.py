@@ -12,7 +12,7 @@ from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.flow.flow import Flow
+    from data_engine.verbs import Flow
 
 UserNames: TypeAlias = Mapping[str, Any]
 """The names of the notebook's cells."""
@@ -244,7 +244,7 @@ def _workspace() -> Workspace:
 
 
 def _own_flow(names: UserNames) -> Flow:
-    from data_engine.flow.flow import Flow
+    from data_engine.verbs import Flow
 
     build = names.get("build")
     if not callable(build):

@@ -19,10 +19,10 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 
-from data_engine import __version__
 from data_engine.client import Workspace
 from data_engine.daemon.fields import ANY_TEXT, OBJECT, BadRequestError, Field, checked
 from data_engine.errors import FlowValidationError
+from data_engine.version import __version__
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
 from jupyter_extension.assets import panel_css, panel_js
 from jupyter_extension.feed import Feed, View

@@ -20,8 +20,7 @@ import data_engine
 
 PACKAGE = Path(data_engine.__file__).parent
 ROOT = PACKAGE.parent
-DOORS = {"preview", "run_once", "run", "show"}
-"""The verbs of `Flow` that lead up into the engine and the client; their imports are inside them."""
+OURS = ("data_engine", "jupyter_extension")
 HEAVY = ["polars", "duckdb", "pyarrow", "pandas", "numpy", "IPython", "nbformat", "tornado", "sqlite3", "typer"]
 
 
@@ -39,7 +38,7 @@ class Import(NamedTuple):
 
 
 def imports_of(source: str, importer: str) -> Iterator[Import]:
-    """What `source` imports of data_engine, also inside functions and for types only."""
+    """What `source` imports of ours, also inside functions and for types only."""
 
     def visit(node: ast.AST, function: str, only_types: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
@@ -58,11 +57,11 @@ def imports_of(source: str, importer: str) -> Iterator[Import]:
 
 def _targets(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
     if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "data_engine")
+        yield from (alias.name for alias in node.names if alias.name.split(".")[0] in OURS)
         return
     assert node.level == 0, f"line {node.lineno}: write imports in full"
     module = node.module or ""
-    if module.split(".")[0] != "data_engine":
+    if module.split(".")[0] not in OURS:
         return
     for alias in node.names:
         if module == "data_engine" and alias.name in data_engine._HOMES:
@@ -98,45 +97,28 @@ def floors() -> dict[str, int]:
     return found
 
 
-def floor_of(module: str) -> int | None:
-    """None for the package's own face, which only names where the public names live."""
+def floor_of(module: str) -> int:
+    """The face of the package, which names where the public names live, is above all."""
     if module == "data_engine":
-        return None
-    if module == "data_engine.__main__" or module.split(".")[0] == "jupyter_extension":
+        return max(floors().values()) + 1
+    if module == "data_engine.__main__":
         return max(floors().values())
-    return floors()[module.split(".")[1]]
-
-
-def is_door(found: Import) -> bool:
-    return found.importer == "data_engine.flow.flow" and found.function in DOORS
+    return floors()[module.split(".")[0] if module.startswith("jupyter_extension") else module.split(".")[1]]
 
 
 def test_the_docstring_of_the_package_places_every_module() -> None:
     """On one floor; and names none that is not there."""
     there = {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
-    there |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    there |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"jupyter_extension"}
 
     assert set(floors()) == there
 
 
 def test_imports_only_point_down() -> None:
-    """Also inside functions and for types; the doors of Flow are the one exception."""
-    upward = []
-    for found in all_imports():
-        importer, imported = floor_of(found.importer), floor_of(found.imported)
-        if importer is not None and imported is not None and imported > importer and not is_door(found):
-            upward.append(str(found))
+    """Also inside functions, for types, and from JupyterLab's part; there is no exception."""
+    upward = [str(found) for found in all_imports() if floor_of(found.imported) > floor_of(found.importer)]
 
     assert upward == []
-
-
-def test_the_doors_of_flow_open_inside_functions() -> None:
-    """Each leads to the engine or to the runs made here, and is there."""
-    doors = {found.function: found.imported.split(".")[1] for found in all_imports() if is_door(found)}
-
-    assert set(doors) <= DOORS
-    assert {"preview", "run_once", "show"} <= set(doors)
-    assert set(doors.values()) <= {"engine", "runs"}
 
 
 def test_the_lowest_floor_stands_alone() -> None:
@@ -163,11 +145,10 @@ def test_helpers_are_a_leaf() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """What runs at import time has an order; the face of the package looks its names up later."""
+    """Neither at import time nor later, inside functions or for types."""
     graph: dict[str, set[str]] = {}
     for found in all_imports():
-        if not found.function and not found.only_types and "data_engine" not in (found.importer, found.imported):
-            graph.setdefault(found.importer, set()).add(found.imported)
+        graph.setdefault(found.importer, set()).add(found.imported)
     try:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -182,7 +163,9 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("from data_engine.client import Workspace", [("data_engine.client", "", False)]),
         ("import data_engine.client as c", [("data_engine.client", "", False)]),
         ("from data_engine import Workspace", [("data_engine.client", "", False)]),
-        ("from data_engine import __version__", [("data_engine", "", False)]),
+        ("from data_engine import __version__", [("data_engine.version", "", False)]),
+        ("import jupyter_extension.panel", [("jupyter_extension.panel", "", False)]),
+        ("def f():\n  from jupyter_extension import panel", [("jupyter_extension.panel", "f", False)]),
         ("from data_engine.flow import scan", [("data_engine.flow.scan", "", False)]),
         ("from data_engine import flow", [("data_engine.flow", "", False)]),
         ("class A:\n  def f(self):\n    if 1:\n      import data_engine.client", [("data_engine.client", "f", False)]),

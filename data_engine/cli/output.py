@@ -49,7 +49,7 @@ def complain(*texts: str, style: str | None = None) -> None:
 
 def print_version() -> None:
     """Print the program's name and version."""
-    from data_engine import __version__
+    from data_engine.version import __version__
 
     print(f"data-engine {__version__}")
 

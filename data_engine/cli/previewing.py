@@ -39,6 +39,7 @@ def preview(
 ) -> int:
     """Look at one object of a flow, for its first source or another. Nothing is recorded."""
     from data_engine.engine.candidates import pick_source
+    from data_engine.engine.preview import preview as make
     from data_engine.engine.preview import steps_until
 
     ws = chosen_workspace(ctx)
@@ -50,7 +51,7 @@ def preview(
         if source is not None:
             pick_source(flow, source)
         try:
-            value = flow.preview(use=use, source=source, params=params)
+            value = make(flow, use=use, source=source, params=params)
         except (WorkspaceError, OwnedElsewhereError):
             raise
         except FlowValidationError as error:

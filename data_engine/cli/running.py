@@ -225,7 +225,7 @@ def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
 
     try:
         with in_flow_modules(ws):
-            run_workspace(ws, names, listen=listen, broken=broken)
+            run_workspace(ws.home, names, listen=listen, broken=broken)
     except KeyboardInterrupt:
         forget_homes()
         complain("interrupted", style="bold red")

@@ -22,7 +22,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from data_engine import __version__, private
+from data_engine import private
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.loop import Daemon
@@ -37,6 +37,7 @@ from data_engine.files import is_full, trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.locks import OsLock
 from data_engine.unfinished import remove_unfinished
+from data_engine.version import __version__
 from data_engine.workspace.identity import keep_identity
 
 LOG_BYTES = 1_000_000

@@ -10,9 +10,9 @@ import os
 import subprocess
 import tempfile
 
-from data_engine import __version__
 from data_engine.errors import WorkspaceError
 from data_engine.ledger.ledger import Ledger
+from data_engine.version import __version__
 
 _CHOSEN = "interpreter"
 _OF_LAST_START = "interpreter of the last start"

@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from data_engine import __version__
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.home import Home
 from data_engine.engine.reasons import OwnedElsewhere
@@ -27,6 +26,7 @@ from data_engine.lease.status import lease_facts
 from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import WallClock
+from data_engine.version import __version__
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import machine_id
 

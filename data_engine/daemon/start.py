@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from data_engine import __version__, private
+from data_engine import private
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.environment import without_kernel
@@ -20,6 +20,7 @@ from data_engine.engine.home import Home
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of
 from data_engine.locks import OsLock
+from data_engine.version import __version__, import_folder
 from data_engine.workspace.layout import is_workspace
 
 WAIT_S = 20.0
@@ -213,9 +214,7 @@ def import_path(environment: Mapping[str, str]) -> dict[str, str]:
 
     An installed package is found by its own interpreter; its folder would give another one libraries that are not its own.
     """
-    import data_engine
-
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(data_engine.__file__)))
+    folder = import_folder()
     known = environment.get("PYTHONPATH", "")
     if os.path.basename(folder) in ("site-packages", "dist-packages"):
         return {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.version import import_folder
 
 _MOST_ENDLESS = 3
 _CODE = (
@@ -75,12 +76,9 @@ def describe(folder: str, bad: str) -> None:
 
 def _attempt(folder: Path, bad: dict[str, str], limit_s: float) -> tuple[str, dict[str, Any] | None, str]:
     """The last module begun, the answer if there was one, and how the process ended otherwise."""
-    import data_engine
-
-    package_folder = os.path.dirname(os.path.dirname(os.path.abspath(data_engine.__file__)))
     with tempfile.TemporaryFile() as said:  # not a pipe: what a module leaves running could hold it open
         child = subprocess.Popen(
-            [sys.executable, "-P", "-B", "-c", _CODE, package_folder, str(folder), json.dumps(bad)],
+            [sys.executable, "-P", "-B", "-c", _CODE, import_folder(), str(folder), json.dumps(bad)],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.DEVNULL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -26,7 +26,7 @@ from data_engine.shown import Shown
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import timedelta
-    from typing import Any, Literal, TypeAlias
+    from typing import Any, Literal, Self, TypeAlias
 
     from data_engine.flow.context import FlowContext
     from data_engine.flow.trigger import Trigger
@@ -45,9 +45,10 @@ class MirrorSpec:
 
 @dataclass(frozen=True)
 class Flow(Shown):
-    """A flow: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
+    """A flow as a value: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
 
-    In a module the file's stem is the name. Flows of one group never run at the same time on one machine.
+    Authors get `data_engine.Flow`, which can also be previewed and run (`data_engine.verbs`); each verb here returns a flow
+    of the class it is called on.
 
     Raises:
         FlowValidationError: a blank group, name or label, or any other type; a mirror root that is the source folder.
@@ -59,8 +60,6 @@ class Flow(Shown):
         >>> flow = base.step(double, save_as="answer")
         >>> flow.mode, [step.label for step in flow.steps], len(base.steps)
         ('manual', ['Start', 'Double'], 1)
-        >>> flow.preview(use="answer")
-        42
     """
 
     group: str
@@ -135,7 +134,7 @@ class Flow(Shown):
         extensions: str | list[str] | tuple[str, ...] | set[str] | None = None,
         settle: int | Duration = 1,
         catch_up: Literal["latest", "all", "none"] = "latest",
-    ) -> Flow:
+    ) -> Self:
         """The flow with this trigger.
 
         Args:
@@ -177,7 +176,7 @@ class Flow(Shown):
         return replace(self, trigger=trigger)
 
     @checked_call
-    def mirror(self, *, root: PathText) -> Flow:
+    def mirror(self, *, root: PathText) -> Self:
         """The flow with `context.mirror` under `root`.
 
         A root inside the source folder is skipped when looking for sources.
@@ -196,7 +195,7 @@ class Flow(Shown):
         use: str | None = None,
         save_as: str | None = None,
         label: str | None = None,
-    ) -> Flow:
+    ) -> Self:
         """The flow with one more step: `fn(context)`, whose result becomes `context.current`.
 
         `use` names an earlier object to make current first, `save_as` names the result. A returned `Path` that exists
@@ -218,7 +217,7 @@ class Flow(Shown):
         label: str | None = None,
         max_parallel: int | None = None,
         on_error: Literal["raise", "collect"] = "raise",
-    ) -> Flow:
+    ) -> Self:
         """The flow with a step that calls `fn(item)` or `fn(context, item)` for each item of the current batch.
 
         The result is a `Batch` in input order. `max_parallel` runs so many items at once. With `on_error="collect"` a
@@ -229,6 +228,7 @@ class Flow(Shown):
             FlowValidationError: `fn` fits neither call, or an option is wrong. At run time: no items, or none to iterate.
 
         Example:
+            >>> from data_engine import Flow
             >>> flow = Flow(group="Demo").step(lambda context: [1, 0]).map(lambda item: 1 / item, on_error="collect")
             >>> batch = flow.preview()
             >>> batch.ok().items, len(batch.errors())
@@ -262,7 +262,7 @@ class Flow(Shown):
         use: str | None = None,
         save_as: str | None = None,
         label: str | None = None,
-    ) -> Flow:
+    ) -> Self:
         """The flow with a step that finds files and returns them as a `Batch` of `FileRef`, in path order.
 
         It looks in `root`, or in the source's root without one, and skips hidden, temporary and lock files as watching
@@ -295,7 +295,7 @@ class Flow(Shown):
         default: str,
         name: str,
         verb: str,
-    ) -> Flow:
+    ) -> Self:
         saved = _object_name(save_as, "save_as", verb)
         if saved == "current":
             raise FlowValidationError(
@@ -303,76 +303,6 @@ class Flow(Shown):
             )
         step = StepSpec(fn, _object_name(use, "use", verb), saved, _object_name(label, "label", verb) or default, name)
         return replace(self, steps=(*self.steps, step))
-
-    # -- running: doors into the engine and the client ------------------------------------------------------------
-
-    @checked_call
-    def preview(
-        self,
-        *,
-        use: str | None = None,
-        source: PathText | None = None,
-        params: Mapping[str, Any] | None = None,
-        fresh: bool = False,
-        force: bool = False,
-    ) -> Any:
-        """The object named `use` (the last result without it), made here and now by the same code as production.
-
-        Runs for one source: the one given, else the first in sort order.
-
-        Raises:
-            FlowValidationError: no steps, no such object, no source to preview, or called while a flow module loads.
-            FlowExecutionError: a step raised.
-            OwnedElsewhereError, GroupBusyError: it would write to the mirror, and another workstation owns the workspace,
-                or the flow is running; without `force=True`.
-        """
-        from data_engine.engine.preview import preview
-
-        return preview(self, use=use, source=source, params=params, fresh=fresh, force=force)
-
-    @checked_call
-    def run_once(
-        self,
-        *,
-        source: PathText | None = None,
-        params: Mapping[str, Any] | None = None,
-        on_error: Literal["raise", "continue"] = "raise",
-        force: bool = False,
-    ) -> list[FlowContext]:
-        """One finished context for each source, whatever its freshness; recorded when the flow belongs to a workspace.
-
-        Raises:
-            FlowExecutionError: a step raised (`on_error="raise"`); its `.completed` holds the finished contexts.
-            FlowValidationError: wrong input, or called while a flow module loads.
-        """
-        from data_engine.runs import run_once
-
-        return run_once(self, source=source, params=params, on_error=on_error, force=force)
-
-    @checked_call
-    def run(self, *, force: bool = False) -> list[FlowContext]:
-        """Run the flow here whenever it is due, until Ctrl-C; a manual flow once, with a context for each source.
-
-        Contexts of a flow that polls or has a schedule are not kept: the answer is empty.
-
-        Raises:
-            FlowValidationError: wrong input, or called while a flow module loads.
-            FlowExecutionError: the flow is manual and a step raised.
-        """
-        from data_engine.runs import run
-
-        return run(self, force=force)
-
-    def show(self) -> Any:
-        """The final result of a flow with exactly one source, from a recorded run.
-
-        Raises:
-            FlowValidationError: more or less than one source.
-            FlowExecutionError: a step raised.
-        """
-        from data_engine.runs import show
-
-        return show(self)
 
 
 Flow.__init__ = checked_call(Flow.__init__)  # type: ignore[method-assign]

@@ -21,8 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import data_engine
 from data_engine.errors import FlowValidationError, LedgerError, RefusedSegmentError
+from data_engine.version import import_folder
 
 if TYPE_CHECKING:
     import sqlite3
@@ -103,7 +103,7 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
         LedgerError: what `perform` raised, or the child could not be started or died.
         RefusedSegmentError: what `perform` raised, or the child died of a segment, or needed too much for it.
     """
-    home = os.path.dirname(os.path.dirname(data_engine.__file__))
+    home = import_folder()
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     try:
         child = subprocess.Popen(
