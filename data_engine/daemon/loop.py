@@ -203,9 +203,14 @@ class Daemon:
         Of a daemon of this machine it is older than what is remembered here: somebody may have ended it on purpose.
         """
         self._needed_s = time.monotonic()
-        if engine_on and is_again and not was_engine_on(self.ledger):
+        was_on = self.is_engine_on
+        if was_on:  # under another token: what was found due may have been done elsewhere since
+            self._wind_down("the workspace had another owner in between", stop=True)
+            self.ownership.set_engine(True)
+        elif engine_on and is_again and not was_engine_on(self.ledger):
             self.ownership.set_engine(False)
-        elif engine_on and self.ready.is_set() and not self.is_engine_on:
+            return
+        if (engine_on or was_on) and self.ready.is_set():
             remember_engine(self.ledger, is_on=True)
             self._turn_on(by_person=False)
 

@@ -32,6 +32,7 @@ _WEIGHTS = {
     "request": 1,
     "notices": 4,
 }
+_A_FILE, _A_FOLDER = b"a file in place of a folder", b"a folder in place of a file"
 _IS_OF_HISTORY = {"segment", "entry", "generation", "generations", "table", "state"}
 
 
@@ -229,11 +230,11 @@ class Saboteur:
         with suppress(FileExistsError):  # the product was quicker
             if is_file:
                 path.mkdir()
-                (path / f"readme{self._count}.txt").write_text("a folder")
+                (path / f"readme{self._count}.txt").write_bytes(_A_FOLDER)
                 self._put.add(f"readme{self._count}.txt")
             else:
-                with open(path, "x") as file:
-                    file.write("a file")
+                with open(path, "xb") as file:
+                    file.write(_A_FILE)
             self.obstacles.add(self._name(path))
 
     def _restore(self, path: Path) -> str | None:
@@ -309,7 +310,7 @@ class Saboteur:
     def _note_obstacles(self, restored: Path) -> None:
         """Links and things of another kind that a backup brought back."""
         self._put |= set(_foreign_in(restored))
-        self.obstacles |= {self._name(path) for path in _walk(restored) if path.is_symlink()}
+        self.obstacles |= {self._name(path) for path in _walk(restored) if path.is_symlink() or _is_of_other_kind(path)}
 
 
 def _children(folder: Path) -> list[Path]:
@@ -337,6 +338,15 @@ def _foreign_in(path: Path) -> Iterator[str]:
                 yield Path(os.readlink(one)).name
         elif found := re.search(r"readme\d+\.txt$", one.name):
             yield found[0]
+
+
+def _is_of_other_kind(path: Path) -> bool:
+    """Whether it was put in a place of the product by the saboteur, as a file for a folder or the other way round."""
+    if path.is_symlink() or not path.exists():
+        return False
+    if path.is_dir():
+        return any(re.fullmatch(r"readme\d+\.txt", inner.name) for inner in _children(path))
+    return path.read_bytes() == _A_FILE
 
 
 def _content(path: Path) -> bytes:

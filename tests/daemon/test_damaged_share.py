@@ -241,6 +241,36 @@ def test_after_a_restored_backup_one_repair_is_enough_for_all_and_nothing_is_don
     assert sorted(begun(team)) == sorted(f"{name} {step}" for name in (*names, "d.txt") for step in ("begin", "finish"))
 
 
+def test_who_owns_again_by_a_repair_does_nothing_that_was_done_meanwhile(team: Path, station: Make) -> None:
+    """What was found due before is judged anew: another one owned in between, and the list told it to nobody."""
+    anna, ben = station("anna").start(), station("ben").start(engine=False)
+    do(team, "a.txt", anna, ben)
+    os.kill(ben.pid, signal.SIGSTOP)  # it never sees what anna publishes next
+    seen = generations(team)
+    names = [f"{number}.txt" for number in range(6)]
+    for name in names:
+        drop(team, name, seconds=0.8)
+    until(lambda: generations(team)[-1] not in seen and any("finish" in line for line in begun(team)[2:]))
+    os.kill(anna.pid, signal.SIGSTOP)
+    for one in set(generations(team)) - set(seen):
+        shutil.rmtree(one)
+    os.kill(ben.pid, signal.SIGCONT)
+    ben.take_over()
+    own(ben)
+    until(lambda: done(ben) >= set(names), 60)
+    os.kill(anna.pid, signal.SIGCONT)
+    until(lambda: anna.lease["damage"], 40)
+    at_first = len(begun(team))
+    ben.lease_do("release")
+    until(lambda: ben.lease["state"] == "available")
+
+    until(lambda: anna.command("lease", "repair")[0] == 0, 40)
+    own(anna)
+    do(team, "b.txt", anna)
+
+    assert [line for line in begun(team)[at_first:] if line.endswith("begin")] == ["b.txt begin"]
+
+
 def test_a_repair_where_nothing_is_damaged_changes_nothing(team: Path, station: Make) -> None:
     """At its owner the engine stays on; at an observer it is refused while an owner works."""
     anna, ben = station("anna").start(), station("ben").start(engine=False)
