@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 from data_engine.flow import flow as value
 from data_engine.flow.spelling import checked_call
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     PathText = str | PathLike[str]
 
 
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Flow(value.Flow):
     """A flow: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC
 from html.parser import HTMLParser
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,12 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_engine import Flow
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
 from data_engine.flow.batch import Batch, FileRef, ItemError
-from data_engine.flow.flow import Flow
 from data_engine.model import RUN_STATUSES, Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.compile import compile_notebook
-from data_engine.shown import Listing
+from data_engine.shown import GROUP, Listing, bundle_of
 from jupyter_extension.brief import brief
 from jupyter_extension.card import STYLE, Card, html, text
 from jupyter_extension.compile_report import compile_card
@@ -325,8 +326,8 @@ def test_results_are_lists_as_before(ws: WorkspaceFiles) -> None:
     assert type(Flow(group="G").step(read).run_once()) is Listing
 
 
-def test_only_two_doors_lead_up_to_the_displays() -> None:
-    """`shown` and the package's face; nothing else below knows of notebooks' pictures."""
+def test_nothing_below_knows_of_the_displays() -> None:
+    """The face of the package names the panel and the magics; values ask whoever has registered."""
     package = ROOT / "data_engine"
     knows = {
         path.relative_to(package).as_posix()
@@ -334,8 +335,16 @@ def test_only_two_doors_lead_up_to_the_displays() -> None:
         if re.search(r"^\s+(from|import) jupyter_extension", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
 
-    assert {"__init__.py", "shown.py"} <= knows
-    assert not [name for name in knows if "/" in name and not name.startswith(("cli/", "daemon/"))]
+    assert knows == {"__init__.py"}
+
+
+def test_who_shows_a_value_is_found_by_its_entry_point() -> None:
+    """Without `%load_ext`, and without an import from below."""
+    found = entry_points(group=GROUP)
+
+    assert [one.value for one in found] == ["jupyter_extension.display:bundle"]
+    assert bundle_of(Flow(group="G")) == bundle(Flow(group="G"))
+    assert bundle_of(object()) is None
 
 
 def test_a_flow_is_no_slower_to_import() -> None:
