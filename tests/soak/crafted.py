@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import RefusedSegmentError
-from data_engine.lease.protocol import Damaged, digest, encode, entry_of, lease_of, request_of
+from data_engine.lease.protocol import Damaged, digest, encode, generation_of, lease_of, request_of
 from data_engine.ledger import aside
 from data_engine.ledger.exchange import Batch
 from data_engine.ledger.ledger import Ledger
@@ -160,8 +160,8 @@ def one_record(rng: random.Random) -> str:
     data = digest(body).encode() + b"\n" + body
     try:
         if kind == "entry":
-            entry = entry_of(data, 7)
-            assert entry_of(encode(entry.record()), 7) == entry
+            entry = generation_of(data, 7)
+            assert generation_of(encode(entry.record()), 7) == entry
         elif kind == "lease":
             assert lease_of(data).beat >= 0
         else:
