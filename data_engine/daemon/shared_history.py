@@ -14,7 +14,7 @@ from data_engine.lease.generations import GENERATIONS, NOT_OURS, GenerationList
 from data_engine.lease.heartbeat_files import HeartbeatFiles
 from data_engine.lease.protocol import TABLES, Damage, Damaged, Generation, ShorterList
 from data_engine.ledger.connection import connect_to_look
-from data_engine.ledger.exchange import known_list
+from data_engine.ledger.replication import known_list
 from data_engine.nofollow import opened
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 

@@ -14,9 +14,9 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.lease import Observer
 from data_engine.lease.protocol import Identity, Limits
-from data_engine.ledger.aside import perform
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.parquet_process import perform
 from data_engine.ledger.share import Share
 from data_engine.model import RunFinished, RunStarted
 
