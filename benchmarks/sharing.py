@@ -108,7 +108,7 @@ class Machine:
     def look(self) -> None:
         """One look at the share, with a refresh when there is something new."""
         self.keeper._look()
-        assert self.keeper.standing.trouble is None, self.keeper.standing.trouble
+        assert self.keeper.state.trouble is None, self.keeper.state.trouble
 
     def record(self, first: int, last: int) -> None:
         """The runs of these numbers, many in one transaction."""

@@ -20,7 +20,7 @@ from data_engine.engine.home import Home, home
 from data_engine.engine.run import check_params
 from data_engine.engine.status import status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.lease.glance import refuse_owned_elsewhere
+from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.lease.status import lease_facts, why_no_release
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.catalog import (

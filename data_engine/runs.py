@@ -17,7 +17,7 @@ from data_engine.engine.run import check_params, run_source
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
-from data_engine.lease.glance import refuse_owned_elsewhere
+from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
 from data_engine.model import Event

@@ -63,7 +63,7 @@ class Ownership:
         self._keeper = keeper
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self._before = keeper.standing
+        self._before = keeper.state
         self._machine_id = keeper.me.machine_id
         self.is_releasing = False
         keeper.on_change = self._call_changed
@@ -81,17 +81,17 @@ class Ownership:
     @property
     def is_held(self) -> bool:
         """Whether this daemon owns the workspace, also while it may not work because the share is away."""
-        return self._keeper.standing.token is not None
+        return self._keeper.state.token is not None
 
     @property
     def is_requested(self) -> bool:
         """Whether somebody has asked for the workspace that is ours."""
-        return self.is_held and self._keeper.standing.lease.requested_by is not None
+        return self.is_held and self._keeper.state.lease.requested_by is not None
 
     @property
     def elsewhere(self) -> OwnedElsewhere | None:
         """The workstation that owns the workspace, when it is another one."""
-        return None if self.is_held else owned_elsewhere(self._keeper.standing.lease, self._machine_id)
+        return None if self.is_held else owned_elsewhere(self._keeper.state.lease, self._machine_id)
 
     @property
     def is_waiting(self) -> bool:
@@ -101,17 +101,17 @@ class Ownership:
     @property
     def clock(self) -> Verdict | None:
         """What the share's thread found last of this machine's wall clock; None before it has looked."""
-        return self._keeper.standing.clock
+        return self._keeper.state.clock
 
     def facts(self) -> dict[str, Any]:
         """The lease as `data-engine status --json` shows it."""
-        standing = self._keeper.standing
-        facts = lease_facts(standing.lease, aged_s=self._keeper.age_s())
+        state = self._keeper.state
+        facts = lease_facts(state.lease, aged_s=self._keeper.age_s())
         return facts | {
             "releasing": self.is_releasing,
             "lapsed": self.is_held and not self._keeper.can_work() and not self.is_releasing,
-            "lost_to": standing.lost_to,
-            "trouble": standing.trouble,
+            "lost_to": state.lost_to,
+            "trouble": state.trouble,
         }
 
     def require_not_elsewhere(self) -> None:
@@ -207,7 +207,7 @@ class Ownership:
             self._loop.call_soon_threadsafe(self._changed)
 
     def _changed(self) -> None:
-        now, before = self._keeper.standing, self._before
+        now, before = self._keeper.state, self._before
         self._before = now
         if now.token is not None and now.work_until_s != before.work_until_s:
             self._engine.may_work_until(now.work_until_s)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from data_engine.daemon.finding import Finding
 from data_engine.lease.folder import OsFolder, drive_words
-from data_engine.lease.generations import GENERATIONS, NOT_OURS, Generations
-from data_engine.lease.notices import Notices
-from data_engine.lease.protocol import TABLES, Damage, Damaged, Entry, ShorterList
+from data_engine.lease.generations import GENERATIONS, NOT_OURS, GenerationList
+from data_engine.lease.heartbeat_files import HeartbeatFiles
+from data_engine.lease.protocol import TABLES, Damage, Damaged, Generation, ShorterList
 from data_engine.ledger.connection import connect_to_look
-from data_engine.ledger.exchange import known_list
+from data_engine.ledger.replication import known_list
 from data_engine.nofollow import opened
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -29,7 +29,7 @@ def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterato
     """The list of generations against what this machine has seen, each segment it lists, the heartbeat, and links."""
     folder = OsFolder(layout.workspace_state_dir)
     known, nonce, repairs = _known_list(local.ledger_path)
-    generations = Generations(folder, max(0, known), nonce=nonce, repairs=repairs)
+    generations = GenerationList(folder, max(0, known), nonce=nonce, repairs=repairs)
     try:
         top = generations.top()
         yield _list(generations, top)
@@ -47,7 +47,7 @@ def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterato
     yield _foreign(layout.workspace_state_dir)
 
 
-def _list(generations: Generations, top: Entry | None) -> Finding:
+def _list(generations: GenerationList, top: Generation | None) -> Finding:
     if top is None:
         return Finding("shared history", True, "nobody has owned this workspace yet")
     broken = [f"{table}/{name}" for table, names in generations.broken_segments(top).items() for name in names]
@@ -62,13 +62,17 @@ def _list(generations: Generations, top: Entry | None) -> Finding:
     return Finding("shared history", False, measured, f"{_REPAIR}, on {top.by.shown}" if top.is_owned else _REPAIR)
 
 
-def _heartbeat(folder: OsFolder, workspace: str, top: Entry) -> Finding:
-    notices = Notices(folder, workspace, lambda: "", lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    lease = notices.lease()
+def _heartbeat(folder: OsFolder, workspace: str, top: Generation) -> Finding:
+    heartbeat_files = HeartbeatFiles(
+        folder, workspace, lambda: "", lambda: datetime.now(UTC).isoformat(timespec="seconds")
+    )
+    lease = heartbeat_files.lease()
     if not top.is_owned:
         return Finding("heartbeat", True, "nobody owns the workspace")
-    if notices.broken is not None:
-        return Finding("heartbeat", False, notices.broken.what, f"{top.by.shown} writes it anew while it is at work")
+    if heartbeat_files.broken is not None:
+        return Finding(
+            "heartbeat", False, heartbeat_files.broken.what, f"{top.by.shown} writes it anew while it is at work"
+        )
     if lease is None or lease.token != top.token:
         measured = f"{top.by.shown} owns the workspace, and its heartbeat is missing"
         return Finding("heartbeat", False, measured, f"look whether the daemon of {top.by.shown} is running")

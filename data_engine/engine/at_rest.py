@@ -22,7 +22,7 @@ from data_engine.engine.plan import Rules, Watch, why_blocked
 from data_engine.engine.reasons import ByHand, EngineOff, Running
 from data_engine.engine.status import DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
 from data_engine.flow.trigger import Poll
-from data_engine.lease.glance import glance
+from data_engine.lease.peek import peek
 from data_engine.lease.status import LeaseStatus, lease_facts
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.wall_clock import kept_doubt
@@ -72,7 +72,7 @@ def lease_at_rest(home: Home) -> LeaseStatus:
     Raises:
         WorkspaceError: this machine's state cannot be used.
     """
-    return glance(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root)
+    return peek(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root)
 
 
 def explain_at_rest(home: Home, subject: str, file: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any, TextIO
 
 from data_engine.flow.control import StepControl
-from data_engine.ledger.logbound import MAX_LINE, both_ends
+from data_engine.ledger.log_limits import MAX_LINE, both_ends
 from data_engine.model import LogLine
 
 

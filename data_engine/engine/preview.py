@@ -22,7 +22,7 @@ from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
-from data_engine.lease.glance import refuse_owned_elsewhere
+from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.deploy import cells_text
 from data_engine.notebook.locate import annotate_call
 

@@ -28,7 +28,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.spelling import nearest
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Poll
-from data_engine.ledger.logbound import MAX_LINE, LogBound, both_ends, end_of_log, size_of
+from data_engine.ledger.log_limits import MAX_LINE, LogBound, both_ends, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
 from data_engine.notebook.locate import annotate
 

@@ -5,12 +5,12 @@ number by one rename; each number can be won once. Claiming, committing, renewin
 generation, so whoever knows less than the newest one cannot append. The number of a claim is its *fencing token*.
 Heartbeats, marker folders and clocks only decide when one may try and what people see.
 
-    protocol.py      pure: Limits, Identity, Entry, Request, View; the rule of silence; records with checksums
+    protocol.py      pure: Limits, Identity, Generation, Request, View; the rule of silence; records with checksums
     fields.py        pure: the fields of a record, each checked
     status.py        pure: LeaseStatus, what people are told
     folder.py        OsFolder (the drive; follows no link), probe, sync_client, host_id
     generations.py   the list: newest entry, the one arbiter, whole snapshots, collection
-    notices.py       heartbeat, request and markers: they inform and never decide
+    heartbeat_files.py  heartbeat, request and markers: they inform and never decide
     repair.py        going on after damage, numbered above all that was ever seen
     lease.py         Observer and HeldLease
     keeper.py        the thread of a daemon that does all this
@@ -27,7 +27,7 @@ and `is_over` are memory only and may be read from any thread):
     snapshot = observer.snapshot(seen=names)    # refresh before the first commit; only segments not in `seen` are read
     held.heartbeat("idle")                      # every limits.heartbeat_s; after an error again in limits.retry_s
     observer.fetch("runs", name)                # one segment of the newest generation, to fold it
-    entry = held.commit({"runs": parquet}, fold={"runs": Fold(names, parquet)}, engine_on=True)
+    generation = held.commit({"runs": parquet}, fold={"runs": Fold(names, parquet)}, engine_on=True)
     held.collect()                              # now and then, after commits
     held.release(handoff_to=view.request)       # stop work and commit first
     observer.request_control("ui"), observer.repeat_request(), observer.withdraw_request()

@@ -20,7 +20,7 @@ from data_engine.lease.protocol import (
     LARGEST_ENTRY_BYTES,
     TABLES,
     Damaged,
-    Entry,
+    Generation,
     InDoubt,
     Lost,
     NewerFormat,
@@ -30,7 +30,7 @@ from data_engine.lease.protocol import (
     StaleView,
     digest,
     encode,
-    entry_of,
+    generation_of,
     segment_number,
 )
 from data_engine.nofollow import NotFollowedError
@@ -52,11 +52,11 @@ _OURS = re.compile(r"\d{10}|entry\.json|stage-\w+|token-\d{10}|lease\.json|\.DS_
 class Snapshot:
     """One whole generation. `new` holds the contents of the segments not seen before: table -> name -> bytes, in order."""
 
-    entry: Entry
+    generation: Generation
     new: Mapping[str, Mapping[str, bytes]]
 
 
-class Generations:
+class GenerationList:
     """The list as one machine sees it. `known` is the highest number ever seen, `nonce` that of the generation there.
 
     `known` goes back only where the list tells of a repair that is not in `repairs`, the nonces of those seen before: then
@@ -69,10 +69,10 @@ class Generations:
         self.known = known
         self.nonce = nonce
         self.repairs = frozenset(repairs)
-        self.newest: Entry | None = None
+        self.newest: Generation | None = None
         self.left_alone: dict[str, str] = {}
 
-    def top(self) -> Entry | None:
+    def top(self) -> Generation | None:
         """The newest generation; None before the first. Found by what the folder shows and by what was seen before.
 
         Raises:
@@ -97,7 +97,7 @@ class Generations:
         else:
             self._check_same(newest, newest)
         while True:
-            following = newest.next_number if isinstance(newest, Entry) else number + 1
+            following = newest.next_number if isinstance(newest, Generation) else number + 1
             try:
                 newest = self.look(following)
             except FileNotFoundError:
@@ -113,7 +113,7 @@ class Generations:
         self._saw(newest)
         return newest
 
-    def _newest_of(self, numbers: list[int]) -> tuple[int, Entry | Damaged]:
+    def _newest_of(self, numbers: list[int]) -> tuple[int, Generation | Damaged]:
         """The highest number whose folder holds an entry. Folders above it that hold none are no generations."""
         for number in reversed(numbers[-_LOOKED_AT:]):
             with suppress(FileNotFoundError):
@@ -121,9 +121,9 @@ class Generations:
         last = numbers[-1] if numbers else -1
         raise ShorterList(f"the list ends at generation {last}, and no entry is there")
 
-    def _check_same(self, known: Entry | Damaged, newest: Entry | Damaged) -> None:
+    def _check_same(self, known: Generation | Damaged, newest: Generation | Damaged) -> None:
         """Whether what stands at the known number is what was seen there."""
-        is_other = isinstance(known, Entry) and self.nonce not in ("", known.nonce)
+        is_other = isinstance(known, Generation) and self.nonce not in ("", known.nonce)
         if is_other and not self._tells_of_a_repair(newest):
             raise Replaced("holds another generation than this machine has seen there", file=path_of(self.known))
 
@@ -138,19 +138,19 @@ class Generations:
     def _shorter(self, last: int) -> ShorterList:
         return ShorterList(f"the list ends at generation {last}, {self.known} was seen before")
 
-    def _tells_of_a_repair(self, newest: Entry | Damaged) -> bool:
+    def _tells_of_a_repair(self, newest: Generation | Damaged) -> bool:
         """Whether the list was repaired since this machine has looked: then what it knew beyond that is lost."""
-        return isinstance(newest, Entry) and any(one.nonce not in self.repairs for one in newest.repairs)
+        return isinstance(newest, Generation) and any(one.nonce not in self.repairs for one in newest.repairs)
 
-    def _saw(self, newest: Entry) -> None:
+    def _saw(self, newest: Generation) -> None:
         self.known, self.nonce, self.newest = newest.number, newest.nonce, newest
         self.repairs |= {one.nonce for one in newest.repairs}
 
-    def look(self, number: int) -> Entry | Damaged:
+    def look(self, number: int) -> Generation | Damaged:
         """The entry at `number`, or why it cannot be read."""
         path = f"{path_of(number)}/entry.json"
         try:
-            return entry_of(self.folder.read(path, LARGEST_ENTRY_BYTES), number)
+            return generation_of(self.folder.read(path, LARGEST_ENTRY_BYTES), number)
         except (NotFollowedError, NotADirectoryError) as error:
             return Damaged(f"is not Data Engine's: {error.strerror}", file=self._relative(error, path), is_foreign=True)
         except Damaged as error:
@@ -188,7 +188,7 @@ class Generations:
             raise Damaged(f"is not Data Engine's: {error.strerror}", file=where, is_foreign=True) from None
         return sorted(int(name) for name in names if len(name) == 10 and name.isascii() and name.isdecimal())
 
-    def create(self, first: Entry) -> None:
+    def create(self, first: Generation) -> None:
         """Make the folders and the list itself, which appears by one rename with `first` in it, once for ever.
 
         Raises:
@@ -211,7 +211,7 @@ class Generations:
             self.folder.listdir(GENERATIONS)  # somebody else's list is as good
             self.note_left(remove(self.folder, seed))
 
-    def begin_again(self, first: Entry) -> None:
+    def begin_again(self, first: Generation) -> None:
         """Make a new list that begins with `first`, where the old one is gone with all its folders.
 
         Raises:
@@ -225,12 +225,12 @@ class Generations:
             found = self.look(first.number)
         except FileNotFoundError:
             raise Lost("somebody else has made a new list") from None
-        if not isinstance(found, Entry) or found.nonce != first.nonce:
+        if not isinstance(found, Generation) or found.nonce != first.nonce:
             raise Lost("somebody else has made a new list")
         self._saw(first)
 
-    def publish(self, entry: Entry, after: Entry | None, *, in_number: int | None = None) -> None:
-        """Win the number of `entry`, which follows `after`, the generation `in_number` (the one before, if not said).
+    def publish(self, generation: Generation, after: Generation | None, *, in_number: int | None = None) -> None:
+        """Win the number of `generation`, which follows `after`, the generation `in_number` (the one before, if not said).
 
         The one arbiter. `after` is None where the generation there cannot be read.
 
@@ -239,14 +239,14 @@ class Generations:
             InDoubt: the share did not say; it may have been published, or may be yet.
             OSError: it could not be prepared.
         """
-        number, before = entry.number, entry.number - 1 if in_number is None else in_number
-        stage = f"{path_of(before)}/stage-{entry.nonce}"
+        number, before = generation.number, generation.number - 1 if in_number is None else in_number
+        stage = f"{path_of(before)}/stage-{generation.nonce}"
         try:
             self._check_unchanged(before, after)
             if {number, number + 1} & set(self.all_numbers()):  # also where its entry is gone
                 raise Lost(f"generation {number} is there")
             self.folder.mkdir(stage)
-            self.folder.write(f"{stage}/entry.json", encode(entry.record()))
+            self.folder.write(f"{stage}/entry.json", encode(generation.record()))
         except FileNotFoundError:
             raise Lost(f"generation {before} was collected") from None
         is_moved = False
@@ -256,16 +256,16 @@ class Generations:
                 is_moved = True
             except OSError:
                 pass  # taken, refused, or done and the answer was lost: whose nonce is there decides
-            there: Entry | Damaged | None = None
+            there: Generation | Damaged | None = None
             with suppress(OSError):
                 there = self.look(number)
-            if isinstance(there, Entry) and there.nonce != entry.nonce:
+            if isinstance(there, Generation) and there.nonce != generation.nonce:
                 raise Lost(f"generation {number} is taken")
-            if isinstance(there, Entry) or is_moved:
-                if not entry.goes_on_at:  # such a one is only half of a repair
-                    self._saw(entry)
+            if isinstance(there, Generation) or is_moved:
+                if not generation.goes_on_at:  # such a one is only half of a repair
+                    self._saw(generation)
                 return
-        raise InDoubt(f"{entry.kind} {number}")  # not known, and renaming again had no end either
+        raise InDoubt(f"{generation.kind} {number}")  # not known, and renaming again had no end either
 
     def snapshot(self, seen: Collection[str] = ()) -> Snapshot | None:
         """One whole generation; the contents of its segments that are not in `seen`. None before the first.
@@ -291,21 +291,21 @@ class Generations:
             return Snapshot(top, new)
         raise StaleView("no snapshot stayed whole while it was read")
 
-    def check_whole(self, entry: Entry, taken: Collection[str]) -> None:
-        """Return when every segment that `entry` lists is there, and whole where it is not in `taken`.
+    def check_whole(self, generation: Generation, taken: Collection[str]) -> None:
+        """Return when every segment that `generation` lists is there, and whole where it is not in `taken`.
 
         `taken` are the names of segments whose rows this machine holds; these are only looked for.
 
         Raises:
             Damaged: one is missing or not what was written; it says which.
-            FileNotFoundError: one was collected, `entry` is not the newest any more.
+            FileNotFoundError: one was collected, `generation` is not the newest any more.
             OSError: the share is away.
         """
-        for table, segments in entry.files.items():
+        for table, segments in generation.files.items():
             there = self._listed(table) if segments else set()
             for segment in segments:
                 if segment.name not in taken or segment.name not in there:
-                    self.fetch_listed(table, segment, entry.nonce)
+                    self.fetch_listed(table, segment, generation.nonce)
 
     def _listed(self, table: str) -> set[str]:
         try:
@@ -313,8 +313,8 @@ class Generations:
         except (NotFollowedError, NotADirectoryError) as error:
             raise Damaged(f"is not Data Engine's: {error.strerror}", file=f"state/{table}", is_foreign=True) from None
 
-    def broken_segments(self, entry: Entry, refused: Collection[str] = ()) -> dict[str, list[str]]:
-        """Per table the segments of `entry` that are missing or not what was written; all of them are read.
+    def broken_segments(self, generation: Generation, refused: Collection[str] = ()) -> dict[str, list[str]]:
+        """Per table the segments of `generation` that are missing or not what was written; all of them are read.
 
         `refused` are names of segments that are whole, but none that a Data Engine writes.
 
@@ -322,7 +322,7 @@ class Generations:
             OSError: the share is away.
         """
         broken: dict[str, list[str]] = {}
-        for table, segments in entry.files.items():
+        for table, segments in generation.files.items():
             for segment in segments:
                 try:
                     self.fetch(table, segment)
@@ -378,7 +378,7 @@ class Generations:
             self.folder.write(path, content)
         return segment
 
-    def collect(self, head: Entry) -> None:
+    def collect(self, head: Generation) -> None:
         """Remove what neither `head` nor the generations kept before it list, then old generations, oldest first.
 
         Safe also for an owner that is fenced and does not know it: it goes by its own head, and a kept generation that
@@ -393,7 +393,7 @@ class Generations:
                 kept = self.look(number)
                 if isinstance(kept, NewerFormat):
                     raise kept
-                if isinstance(kept, Entry):  # nobody can read the segments of a damaged one
+                if isinstance(kept, Generation):  # nobody can read the segments of a damaged one
                     live |= kept.names
         for table in TABLES:
             self._collect_segments(table, live, head)
@@ -407,7 +407,7 @@ class Generations:
         """Remember what lies among our files and is none of them."""
         self.left_alone |= paths
 
-    def _collect_segments(self, table: str, live: Collection[str], head: Entry) -> None:
+    def _collect_segments(self, table: str, live: Collection[str], head: Generation) -> None:
         try:
             names = names_in(self.folder, f"state/{table}")
         except (NotFollowedError, NotADirectoryError) as error:
@@ -435,7 +435,7 @@ class Generations:
         if left:
             remove(self.folder, path)
 
-    def newest_readable(self, numbers: list[int]) -> tuple[Entry | None, list[int]]:
+    def newest_readable(self, numbers: list[int]) -> tuple[Generation | None, list[int]]:
         """The newest entry that can be read, None when there is none, and the newer numbers whose entry is not found.
 
         Raises:
@@ -450,7 +450,7 @@ class Generations:
                 continue
             if isinstance(found, NewerFormat):
                 raise found
-            if isinstance(found, Entry):
+            if isinstance(found, Generation):
                 return found, missing
         return None, missing
 
@@ -466,14 +466,14 @@ class Generations:
         except (FileExistsError, FileNotFoundError):
             raise Lost(f"generation {number} is not as it was seen") from None
 
-    def _check_unchanged(self, number: int, expected: Entry | None) -> None:
+    def _check_unchanged(self, number: int, expected: Generation | None) -> None:
         try:
             found = self.look(number)
         except FileNotFoundError:
             if expected is not None:
                 raise
             return
-        if (found.nonce if isinstance(found, Entry) else None) != (expected.nonce if expected else None):
+        if (found.nonce if isinstance(found, Generation) else None) != (expected.nonce if expected else None):
             raise Lost(f"generation {number} was replaced")
 
 

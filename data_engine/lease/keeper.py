@@ -1,6 +1,6 @@
 """The one thread of a daemon that talks to the share: it looks, claims, beats, publishes, refreshes and hands over.
 
-Everybody else reads `Keeper.standing`, a value in memory, or leaves a wish and gets a future. A share that hangs holds up
+Everybody else reads `Keeper.state`, a value in memory, or leaves a wish and gets a future. A share that hangs holds up
 this thread only: whether work may start is decided by a deadline in memory.
 """
 
@@ -23,9 +23,9 @@ from data_engine.lease.protocol import (
     NEVER,
     Damage,
     Damaged,
-    Entry,
     Fenced,
     Fold,
+    Generation,
     Identity,
     InDoubt,
     LeaseOutcome,
@@ -38,7 +38,7 @@ from data_engine.lease.protocol import (
 from data_engine.lease.repair import Repaired
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
 from data_engine.ledger.belief import Believed, Doubted, Verdict
-from data_engine.ledger.exchange import Batch
+from data_engine.ledger.replication import Batch
 from data_engine.ledger.share import Share
 from data_engine.model import utc_text
 
@@ -58,7 +58,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class OwnershipState:
     """What is known of the ownership without asking anybody.
 
     `token` is the fencing token while this daemon owns the workspace (it may have lapsed), else None. Work may start until
@@ -80,7 +80,7 @@ class Standing:
 
 
 class Keeper:
-    """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread whenever `standing` changed.
+    """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread whenever `state` changed.
 
     `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says, once,
     before anything is claimed, why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
@@ -102,7 +102,7 @@ class Keeper:
     ) -> None:
         self.me = me
         self.limits = observer.limits
-        self.standing = Standing()
+        self.state = OwnershipState()
         self._observer = observer
         self._share = share
         self._read_limits = limits
@@ -138,18 +138,18 @@ class Keeper:
 
     def can_work(self) -> bool:
         """Whether new work may start now."""
-        return self.standing.token is not None and self._clock() < self.standing.work_until_s
+        return self.state.token is not None and self._clock() < self.state.work_until_s
 
     @property
     def is_waiting(self) -> bool:
         """Whether it has asked for the workspace, or would take it over by itself once its owner has died."""
-        lease = self.standing.lease
+        lease = self.state.lease
         is_watching = lease.state in ("owned", "takeover_available") and lease.engine_on and self._takes_over()
-        return self._wants_control or (self.standing.token is None and is_watching)
+        return self._wants_control or (self.state.token is None and is_watching)
 
     def age_s(self) -> float:
         """How long ago the share was last looked at."""
-        return max(0.0, self._clock() - self.standing.seen_s)
+        return max(0.0, self._clock() - self.state.seen_s)
 
     # -- wishes; each is done on the keeper's thread ------------------------------------------------------------------
 
@@ -467,13 +467,15 @@ class Keeper:
 
     def _lose(self, fenced: Fenced) -> None:
         self._held = None
-        entry = fenced.entry
+        generation = fenced.generation
         log.warning("this machine does not own the workspace any more: %s", fenced)
         self._look_due_s = self._clock()
         self._troubles.clear()
-        is_given_up = entry is not None and entry.kind == "release" and entry.by.daemon_id == self.me.daemon_id
-        by = "somebody else" if entry is None else entry.by.shown
-        if entry is not None and entry.kind == "repair":
+        is_given_up = (
+            generation is not None and generation.kind == "release" and generation.by.daemon_id == self.me.daemon_id
+        )
+        by = "somebody else" if generation is None else generation.by.shown
+        if generation is not None and generation.kind == "repair":
             by = f"{by}, which repaired the shared history,"
         self._tell(lost_to=None if is_given_up else by)  # a release whose answer was lost took nothing from us
 
@@ -519,8 +521,8 @@ class Keeper:
             self._share.publish_again(broken)
             batch = self._share.unpublished(held.token)
             folds = {table: Fold(tuple(names), None) for table, names in broken.items()}
-            entry = held.commit({} if batch is None else batch.tables, fold=folds)
-            self._published(held, batch, entry, {})
+            generation = held.commit({} if batch is None else batch.tables, fold=folds)
+            self._published(held, batch, generation, {})
             log.warning("published again, because segments were missing or damaged: %s", ", ".join(broken))
         self._note_damage(None)
         return [f"{table}/{name}" for table, names in broken.items() for name in names]
@@ -533,27 +535,31 @@ class Keeper:
         before = held.head
         folds = self._folds(before)
         tables = {} if batch is None else batch.tables
-        entry = held.commit(tables, fold=folds, engine_on=self._engine_on)
-        names = _names_of(batch, entry)
+        generation = held.commit(tables, fold=folds, engine_on=self._engine_on)
+        names = _names_of(batch, generation)
         folded = {
             table: (fold.names, made)
             for table, fold in folds.items()
-            for made in _new_names(before, entry, table) - {names.get(table)}
+            for made in _new_names(before, generation, table) - {names.get(table)}
         }
-        self._published(held, batch, entry, folded)
+        self._published(held, batch, generation, folded)
 
     def _published(
-        self, held: HeldLease, batch: Batch | None, entry: Entry, folded: Mapping[str, tuple[Sequence[str], str]]
+        self,
+        held: HeldLease,
+        batch: Batch | None,
+        generation: Generation,
+        folded: Mapping[str, tuple[Sequence[str], str]],
     ) -> None:
-        self._share.mark_published(batch, entry.number, _names_of(batch, entry), folded)
+        self._share.mark_published(batch, generation.number, _names_of(batch, generation), folded)
         self._remember()
-        self._brought_home = entry.nonce
+        self._brought_home = generation.nonce
         self._commits += 1
         if self._commits % _COLLECT_EVERY == 0:
             self._on_the_share("collect", held.collect)
             self._tell_what_is_left()
 
-    def _folds(self, head: Entry) -> dict[str, Fold]:
+    def _folds(self, head: Generation) -> dict[str, Fold]:
         sizes = {table: [(one.name, one.size_bytes) for one in rows] for table, rows in head.files.items()}
         folds = {
             table: Fold(tuple(names), made) for table, (names, made) in self._share.folds(sizes, self._fetch).items()
@@ -576,7 +582,7 @@ class Keeper:
         view = self._view = self._observer.poll()
         try:
             self._commit(held, is_worth_it=self._engine_on not in (None, held.head.engine_on))
-            self.standing = replace(self.standing, work_until_s=NEVER)
+            self.state = replace(self.state, work_until_s=NEVER)
             held.release(handoff_to=view.request if to_requester else None)
         except Fenced as fenced:
             self._lose(fenced)
@@ -670,12 +676,12 @@ class Keeper:
         return LeaseStatus() if self._view is None else status_of(self._view, self.me, self._damage)
 
     def _tell(self, *, lost_to: str | None = "") -> None:
-        """Renew `standing`; "" leaves what is there."""
-        held, before = self._held, self.standing
+        """Renew `state`; "" leaves what is there."""
+        held, before = self._held, self.state
         top = None if self._view is None else self._view.top
         if held is not None:
             lost_to = None
-        self.standing = Standing(
+        self.state = OwnershipState(
             None if held is None else held.token,
             NEVER if held is None else held.work_until,
             (held.head.engine_on if held is not None else top is not None and top.engine_on),
@@ -687,7 +693,7 @@ class Keeper:
             self._clock(),
             self._believed,
         )
-        if self.standing != before:
+        if self.state != before:
             self.on_change()
 
 
@@ -702,11 +708,11 @@ def _words_of(repaired: Repaired) -> str:
     return f"mended; lost on the share: {', '.join(lost)}; whoever still holds these rows publishes them again when it owns"
 
 
-def _names_of(batch: Batch | None, entry: Entry) -> dict[str, str]:
+def _names_of(batch: Batch | None, generation: Generation) -> dict[str, str]:
     """What the segments of the batch are called in the generation that has just published them."""
-    return {} if batch is None else {table: entry.files[table][-1].name for table in batch.tables}
+    return {} if batch is None else {table: generation.files[table][-1].name for table in batch.tables}
 
 
-def _new_names(before: Entry, after: Entry, table: str) -> set[str]:
+def _new_names(before: Generation, after: Generation, table: str) -> set[str]:
     known = {segment.name for segment in before.files.get(table, ())}
     return {segment.name for segment in after.files.get(table, ())} - known

@@ -15,16 +15,16 @@ from datetime import UTC, datetime
 from data_engine.clock import boot_clock
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.folder import FileSystem, drive_words
-from data_engine.lease.generations import Generations, Snapshot
-from data_engine.lease.notices import Notices
+from data_engine.lease.generations import GenerationList, Snapshot
+from data_engine.lease.heartbeat_files import HeartbeatFiles
 from data_engine.lease.protocol import (
     NEVER,
     TABLES,
     Damage,
     Damaged,
-    Entry,
     Fenced,
     Fold,
+    Generation,
     Identity,
     InDoubt,
     Kind,
@@ -32,16 +32,16 @@ from data_engine.lease.protocol import (
     Limits,
     Lost,
     NewerFormat,
+    Observed,
     Replaced,
     Request,
     Segment,
     ShorterList,
-    Sighting,
     View,
     folded,
     is_of_this_machine,
-    looked,
-    next_entry,
+    next_generation,
+    observe,
     view_of,
 )
 from data_engine.lease.repair import Repaired, repair
@@ -61,11 +61,11 @@ def _new_id() -> str:
 
 
 @dataclass(frozen=True)
-class Seat:
-    """What an `Observer` and its `HeldLease` work with: the list, the notices, who they are, and their clocks."""
+class Participant:
+    """What an `Observer` and its `HeldLease` work with: the list, the heartbeat files, who they are, and their clocks."""
 
-    generations: Generations
-    notices: Notices
+    generations: GenerationList
+    heartbeat_files: HeartbeatFiles
     me: Identity
     clock: Callable[[], float]
     utc: Callable[[], str]
@@ -90,7 +90,7 @@ class _Damaged:
 class Observer:
     """One daemon that looks at a shared workspace, and claims it when it may.
 
-    `workspace` names the notices and must be the same on every machine: the workspace's identity. `limits` are this
+    `workspace` names the heartbeat files and must be the same on every machine: the workspace's identity. `limits` are this
     machine's settings; they travel with its claims. `holds_lock` says whether this process holds the local lock of the
     workspace; without it nothing is claimed. `known`, `nonce` and `repairs` are what was persisted of `Observer.known_list`.
 
@@ -104,7 +104,7 @@ class Observer:
         >>> held.commit({"runs": b"PAR1"}).number, held.can_work(), observer.poll().state
         (2, True, 'mine')
         >>> held.release()
-        >>> observer.poll().state, observer.snapshot().entry.number, held.is_over
+        >>> observer.poll().state, observer.snapshot().generation.number, held.is_over
         ('available', 3, True)
     """
 
@@ -126,10 +126,10 @@ class Observer:
         self.me = me
         self.limits = limits
         self._holds_lock = holds_lock
-        self._generations = Generations(folder, known, nonce=nonce, repairs=repairs)
-        self._notices = Notices(folder, workspace, new_id, utc)
-        self._seat = Seat(self._generations, self._notices, me, clock, utc, new_id)
-        self._seen = Sighting()
+        self._generations = GenerationList(folder, known, nonce=nonce, repairs=repairs)
+        self._heartbeat_files = HeartbeatFiles(folder, workspace, new_id, utc)
+        self._participant = Participant(self._generations, self._heartbeat_files, me, clock, utc, new_id)
+        self._seen = Observed()
         self._damage: _Damaged | None = None
         self._deaf_since_s: float | None = None
         self._held: HeldLease | None = None
@@ -148,26 +148,26 @@ class Observer:
     @property
     def left_alone(self) -> Mapping[str, str]:
         """What lies among our files on the share and is none of them, with the reason why it was not touched."""
-        return {**self._generations.left_alone, **self._notices.left_alone}
+        return {**self._generations.left_alone, **self._heartbeat_files.left_alone}
 
     def poll(self) -> View:
         """Look once. Silence is counted only while this machine is really looking; never raises."""
-        before_s = self._seat.clock()
+        before_s = self._participant.clock()
         try:
             top = self._generations.top()
             if top is None:
                 return View("available", self.limits)
             is_mine = top.is_owned and top.by.daemon_id == self.me.daemon_id
-            lease = None if is_mine else self._notices.lease()
-            request = self._notices.request()
+            lease = None if is_mine else self._heartbeat_files.lease()
+            request = self._heartbeat_files.request()
         except (Damaged, ShorterList) as error:
             return self._damaged(error, before_s)
         except OSError as error:
             return View("unreachable", self.limits, why=drive_words(error))
         self._damage = None
         limits = top.limits or self.limits
-        self._seen = looked(
-            self._seen, top, lease, request, before_s=before_s, after_s=self._seat.clock(), limits=limits
+        self._seen = observe(
+            self._seen, top, lease, request, before_s=before_s, after_s=self._participant.clock(), limits=limits
         )
         is_dead_here = top.is_owned and is_of_this_machine(top, self.me) and self._holds_lock()
         view = view_of(
@@ -177,7 +177,7 @@ class Observer:
 
     def _with_heartbeat(self, view: View, before_s: float) -> View:
         """`view`, damaged where for long something lies in place of the owner's heartbeat that is none."""
-        broken = self._notices.broken if view.state == "owned" else None
+        broken = self._heartbeat_files.broken if view.state == "owned" else None
         if broken is None:
             self._deaf_since_s = None
         elif self._deaf_since_s is None:
@@ -201,24 +201,26 @@ class Observer:
         """
         if not view.is_claimable or not self._holds_lock():
             raise Lost(f"the workspace is {view.state}" if not view.is_claimable else "the local lock is not held")
-        seat, start_s = self._seat, self._seat.clock()
+        participant, start_s = self._participant, self._participant.clock()
         if view.state == "mine" and view.top is not None:
             return self._hold(view.top, NEVER)
         prev = view.top or self._first()
         if prev.is_owned:  # last look: has the silent owner spoken?
-            lease = self._notices.lease()
+            lease = self._heartbeat_files.lease()
             if lease is not None and lease.token == prev.token and (prev.number, lease.beat) > self._seen.mark:
                 raise Lost("the owner is alive")
         try:
             self.check_whole(prev, taken)
         except FileNotFoundError:
             raise Lost("the view is out of date") from None
-        entry = next_entry(prev, "claim", self.me, seat.new_id(), seat.utc(), limits=self.limits)
-        self._generations.publish(entry, prev)
-        held = self._hold(entry, start_s)
+        generation = next_generation(
+            prev, "claim", self.me, participant.new_id(), participant.utc(), limits=self.limits
+        )
+        self._generations.publish(generation, prev)
+        held = self._hold(generation, start_s)
         with suppress(OSError):  # all of this is mended by the heartbeat
             if prev.is_owned:
-                self._notices.quarantine(prev)
+                self._heartbeat_files.quarantine(prev)
             held.announce("idle")
             self.withdraw_request()
         return held
@@ -233,23 +235,23 @@ class Observer:
         """
         return self._generations.snapshot(seen)
 
-    def check_whole(self, entry: Entry, taken: Collection[str]) -> None:
-        """Return when every segment of `entry` is there, and whole where it is not in `taken`, which are only looked for.
+    def check_whole(self, generation: Generation, taken: Collection[str]) -> None:
+        """Return when every segment of `generation` is there, and whole where it is not in `taken`, which are only looked for.
 
         Raises:
             Damaged: one is missing or not what was written; it says which.
-            FileNotFoundError: one was collected, `entry` is not the newest any more.
+            FileNotFoundError: one was collected, `generation` is not the newest any more.
             OSError: the share is away.
         """
-        self._generations.check_whole(entry, taken)
+        self._generations.check_whole(generation, taken)
 
-    def broken_segments(self, entry: Entry, refused: Collection[str] = ()) -> dict[str, list[str]]:
-        """Per table the segments of `entry` that are missing, not what was written, or in `refused`; all of them are read.
+    def broken_segments(self, generation: Generation, refused: Collection[str] = ()) -> dict[str, list[str]]:
+        """Per table the segments of `generation` that are missing, not what was written, or in `refused`; all of them are read.
 
         Raises:
             OSError: the share is away.
         """
-        return self._generations.broken_segments(entry, refused)
+        return self._generations.broken_segments(generation, refused)
 
     def fetch(self, table: str, name: str) -> bytes:
         """The content of one segment of the newest generation looked at, to fold it.
@@ -271,19 +273,19 @@ class Observer:
         Raises:
             OSError: the share is away, full or read-only.
         """
-        seat, me = self._seat, self.me
+        participant, me = self._participant, self.me
         request = Request(
-            workspace=self._notices.workspace,
-            request_id=seat.new_id(),
+            workspace=self._heartbeat_files.workspace,
+            request_id=participant.new_id(),
             beat=1,
             requester_machine_id=me.machine_id,
             requester_host_name=me.host_name,
             requester_daemon_id=me.daemon_id,
             requester_pid=me.pid,
             requester_client_kind=client_kind,
-            requested_at_utc=seat.utc(),
+            requested_at_utc=participant.utc(),
         )
-        self._notices.put_request(request)
+        self._heartbeat_files.put_request(request)
         self._request = request
         return request
 
@@ -293,24 +295,24 @@ class Observer:
         Raises:
             OSError: the share is away, full or read-only.
         """
-        standing = self._notices.request()
-        if self._request is None or (standing is not None and standing.request_id != self._request.request_id):
+        pending = self._heartbeat_files.request()
+        if self._request is None or (pending is not None and pending.request_id != self._request.request_id):
             self._request = None
             return False
         self._request = replace(self._request, beat=self._request.beat + 1)
-        self._notices.put_request(self._request)
+        self._heartbeat_files.put_request(self._request)
         return True
 
     def withdraw_request(self) -> None:
-        """Take this machine's request back, if it is still the standing one.
+        """Take this machine's request back, if it is still the pending one.
 
         Raises:
             OSError: the share is away or read-only; it then expires by itself.
         """
         self._request = None
-        standing = self._notices.request()
-        if standing is not None and standing.requester_machine_id == self.me.machine_id:
-            self._notices.remove_request()
+        pending = self._heartbeat_files.request()
+        if pending is not None and pending.requester_machine_id == self.me.machine_id:
+            self._heartbeat_files.remove_request()
 
     def repair(self, view: View, refused: Collection[str] = ()) -> Repaired | None:
         """Go on from the newest readable generation, without segments that are gone or damaged; says what is lost.
@@ -328,7 +330,7 @@ class Observer:
             Lost, InDoubt: somebody else appended meanwhile, or the share did not say: look again.
             OSError: the share is away, full or read-only.
         """
-        seat, where = self._seat, self._notices.workspace
+        participant, where = self._participant, self._heartbeat_files.workspace
         is_of_list = view.state == "damaged" and view.top is None
         if view.state in ("owned", "reserved") or (view.state == "damaged" and not is_of_list):
             owner = "" if view.top is None else view.top.by.shown
@@ -343,11 +345,11 @@ class Observer:
         if view.state == "available" and view.top is None and self._generations.known <= 0:
             return None
 
-        def check(base: Entry | None) -> None:
+        def check(base: Generation | None) -> None:
             seen, there = (None if one is None else one.nonce for one in (view.top, base))
             if not is_of_list and seen != there:
                 raise Lost("the view is out of date")
-            lease = self._notices.lease()  # a damaged claim does not tell its limits, but its heartbeat does
+            lease = self._heartbeat_files.lease()  # a damaged claim does not tell its limits, but its heartbeat does
             spoken_s = 0.0 if lease is None else lease.stale_after_s
             limits = (base.limits if base is not None else None) or self.limits
             wait_s = max(spoken_s, limits.stale_after_s, self.limits.stale_after_s)
@@ -372,8 +374,8 @@ class Observer:
             repaired = repair(
                 self._generations,
                 self.me,
-                seat.new_id,
-                seat.utc(),
+                participant.new_id,
+                participant.utc(),
                 check=check,
                 begin=begin,
                 accepts_shorter=self._damage is not None and self._damage.is_shorter,
@@ -399,26 +401,26 @@ class Observer:
             self._damage = None
         return repaired
 
-    def _first(self) -> Entry:
-        seat = self._seat
-        genesis = Entry(0, "genesis", 0, seat.new_id(), Identity("", ""), at_utc=seat.utc())
+    def _first(self) -> Generation:
+        participant = self._participant
+        genesis = Generation(0, "genesis", 0, participant.new_id(), Identity("", ""), at_utc=participant.utc())
         self._generations.create(genesis)
         top = self._generations.top()
         if top is None or top.number != 0:
             raise Lost("somebody else was first")
         return top
 
-    def _hold(self, entry: Entry, proved_s: float) -> HeldLease:
-        if self._held is None or self._held.is_over or self._held.token != entry.token:
-            self._held = HeldLease(self._seat, entry, proved_s)
+    def _hold(self, generation: Generation, proved_s: float) -> HeldLease:
+        if self._held is None or self._held.is_over or self._held.token != generation.token:
+            self._held = HeldLease(self._participant, generation, proved_s)
         return self._held
 
     def _damaged(self, error: Damaged | ShorterList, before_s: float) -> View:
         newest = self._generations.newest
         limits = (newest.limits if newest is not None else None) or self.limits
-        is_shorter, damage = isinstance(error, ShorterList), Damage.of(error, self._seat.utc())
+        is_shorter, damage = isinstance(error, ShorterList), Damage.of(error, self._participant.utc())
         why = damage.what
-        heard, now_s = self._heard(), self._seat.clock()  # the look may have taken long
+        heard, now_s = self._heard(), self._participant.clock()  # the look may have taken long
         known = self._damage
         if known is None or known.damage.what != why:
             known = _Damaged(damage, now_s, heard, now_s, is_shorter, isinstance(error, Replaced))
@@ -433,7 +435,7 @@ class Observer:
     def _heard(self) -> tuple[int, int] | None:
         """The heartbeat of somebody else, whatever the list says; None when there is none to be read."""
         try:
-            lease = self._notices.lease()
+            lease = self._heartbeat_files.lease()
         except OSError:
             return None
         return None if lease is None or lease.daemon_id == self.me.daemon_id else (lease.token, lease.beat)
@@ -446,15 +448,15 @@ class HeldLease:
     this machine knows of.
     """
 
-    def __init__(self, seat: Seat, entry: Entry, proved_s: float) -> None:
-        self.head = entry
-        self.token = entry.token
-        self.limits = entry.limits or Limits()
+    def __init__(self, participant: Participant, generation: Generation, proved_s: float) -> None:
+        self.head = generation
+        self.token = generation.token
+        self.limits = generation.limits or Limits()
         self.is_over = False
-        self._seat = seat
+        self._participant = participant
         self._proved_s = proved_s
         self._beat = 0
-        self._started_utc = seat.utc()
+        self._started_utc = participant.utc()
 
     @property
     def work_until(self) -> float:
@@ -463,7 +465,7 @@ class HeldLease:
 
     def can_work(self) -> bool:
         """Whether new work may start now; asked before every run and every step, it only asks memory."""
-        return self._seat.clock() < self.work_until
+        return self._participant.clock() < self.work_until
 
     def heartbeat(self, status: str = "idle") -> None:
         """Prove the ownership and show it; `status` is shown to people. A proof counts from when it began.
@@ -472,7 +474,7 @@ class HeldLease:
             Fenced: somebody else owns now.
             InDoubt, Damaged, OSError: not proved; the deadline keeps running, try again in `limits.retry_s`.
         """
-        clock = self._seat.clock
+        clock = self._participant.clock
         if clock() - self._proved_s >= self.limits.renew_after_s:
             self._append("renew", lambda head: {})  # a late proof has to win
         start_s = clock()
@@ -480,7 +482,7 @@ class HeldLease:
         self._show(status)
         if clock() - self._proved_s < self.limits.renew_after_s:  # it ended in time, too
             self._proved_s = max(self._proved_s, start_s)
-        self._seat.notices.mark_leased(self.token, self._seat.me.machine_id)
+        self._participant.heartbeat_files.mark_leased(self.token, self._participant.me.machine_id)
 
     def commit(
         self,
@@ -488,7 +490,7 @@ class HeldLease:
         *,
         fold: Mapping[str, Fold] | None = None,
         engine_on: bool | None = None,
-    ) -> Entry:
+    ) -> Generation:
         """Publish new segments (`add`: table -> content), folds and the engine's state as one generation.
 
         After `InDoubt` it may have landed: call again with the same, readers put rows in place by their key. A fold
@@ -506,7 +508,7 @@ class HeldLease:
 
         planned_on = self.head
 
-        def changes(head: Entry) -> dict[str, object]:
+        def changes(head: Generation) -> dict[str, object]:
             files = {table: tuple(segments) for table, segments in head.files.items()}
             for table, one in (fold or {}).items():
                 there = files.get(table, ())
@@ -539,12 +541,12 @@ class HeldLease:
         try:
             self._append("release", lambda head: {"handoff_to": target, "handoff_name": name})
         except Fenced as fenced:
-            if not self._is_own_release(fenced.entry):
+            if not self._is_own_release(fenced.generation):
                 raise
         self.is_over = True
         with suppress(OSError):
-            self._seat.notices.remove_lease()
-            self._seat.notices.mark_available()
+            self._participant.heartbeat_files.remove_lease()
+            self._participant.heartbeat_files.mark_available()
 
     def collect(self) -> None:
         """Remove what nobody reads any more: old generations, segments no kept one lists, leftovers of crashes.
@@ -554,8 +556,8 @@ class HeldLease:
             Damaged, OSError: it stopped where something could not be removed; call again some time.
         """
         self._resync()
-        self._seat.generations.collect(self.head)
-        self._seat.notices.collect()
+        self._participant.generations.collect(self.head)
+        self._participant.heartbeat_files.collect()
 
     def announce(self, status: str) -> None:
         """Show the heartbeat and the markers; it proves nothing.
@@ -564,47 +566,49 @@ class HeldLease:
             OSError: the share is away or full.
         """
         self._show(status)
-        self._seat.notices.mark_leased(self.token, self._seat.me.machine_id)
+        self._participant.heartbeat_files.mark_leased(self.token, self._participant.me.machine_id)
 
-    def _append(self, kind: Kind, changes: Callable[[Entry], dict[str, object]]) -> Entry:
-        seat, start_s = self._seat, self._seat.clock()
+    def _append(self, kind: Kind, changes: Callable[[Generation], dict[str, object]]) -> Generation:
+        participant, start_s = self._participant, self._participant.clock()
         for _ in range(_APPEND_TRIES):
             self._resync()
-            entry = next_entry(self.head, kind, seat.me, seat.new_id(), seat.utc(), **changes(self.head))
+            generation = next_generation(
+                self.head, kind, participant.me, participant.new_id(), participant.utc(), **changes(self.head)
+            )
             try:
-                seat.generations.publish(entry, self.head)
+                participant.generations.publish(generation, self.head)
             except Lost:
                 continue  # _resync says whether it was a late one of ours, or somebody else
-            self.head = entry
+            self.head = generation
             if kind != "release":
                 self._proved_s = max(self._proved_s, start_s)
-            return entry
+            return generation
         raise InDoubt(kind)
 
     def _resync(self) -> None:
         if self.is_over:
             raise Fenced("this lease is over", self.head)
-        top = self._seat.generations.top()
+        top = self._participant.generations.top()
         if top is None or not self._is_ours(top):
             self.is_over = True
             owner = "nobody" if top is None or not top.is_owned else top.by.shown
             raise Fenced(f"the workspace belongs to {owner} now", top)
         self.head = top
 
-    def _is_ours(self, top: Entry) -> bool:
-        return top.is_owned and top.token == self.token and top.by.daemon_id == self._seat.me.daemon_id
+    def _is_ours(self, top: Generation) -> bool:
+        return top.is_owned and top.token == self.token and top.by.daemon_id == self._participant.me.daemon_id
 
-    def _is_own_release(self, entry: Entry | None) -> bool:
-        if entry is None or entry.kind != "release" or entry.token != self.token:
+    def _is_own_release(self, generation: Generation | None) -> bool:
+        if generation is None or generation.kind != "release" or generation.token != self.token:
             return False
-        return entry.by.daemon_id == self._seat.me.daemon_id
+        return generation.by.daemon_id == self._participant.me.daemon_id
 
     def _show(self, status: str) -> None:
         self._beat += 1
-        me = self._seat.me
-        self._seat.notices.put_lease(
+        me = self._participant.me
+        self._participant.heartbeat_files.put_lease(
             LeaseRecord(
-                workspace=self._seat.notices.workspace,
+                workspace=self._participant.heartbeat_files.workspace,
                 token=self.token,
                 beat=self._beat,
                 machine_id=me.machine_id,
@@ -614,11 +618,11 @@ class HeldLease:
                 status=status,
                 app_version=me.app_version,
                 started_at_utc=self._started_utc,
-                last_checkpoint_at_utc=self._seat.utc(),
+                last_checkpoint_at_utc=self._participant.utc(),
                 snapshot_generation_id=self.head.number,
                 stale_after_s=self.limits.stale_after_s,
             )
         )
 
-    def _upload(self, table: str, head: Entry, content: bytes) -> Segment:
-        return self._seat.generations.upload(table, head.number + 1, self._seat.new_id(), content)
+    def _upload(self, table: str, head: Generation, content: bytes) -> Segment:
+        return self._participant.generations.upload(table, head.number + 1, self._participant.new_id(), content)

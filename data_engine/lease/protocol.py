@@ -30,7 +30,7 @@ FORMAT = 2
 LARGEST_ENTRY_BYTES = 4_000_000
 """Of an entry's file; one that lists a thousand segments has 100 kB. Parsed, the worst of this size takes 100 MB for a moment."""
 
-LARGEST_NOTICE_BYTES = 64_000
+LARGEST_HEARTBEAT_BYTES = 64_000
 """Of a heartbeat's or a request's file, which have 400 bytes."""
 
 MOST_SEGMENTS = 20_000
@@ -54,11 +54,11 @@ class LeaseOutcome(Exception):
 
 
 class Fenced(LeaseOutcome):
-    """Somebody else owns the workspace now, or this lease has been released. `entry` is the newest generation seen."""
+    """Somebody else owns the workspace now, or this lease has been released. `generation` is the newest generation seen."""
 
-    def __init__(self, what: str, entry: Entry | None = None) -> None:
+    def __init__(self, what: str, generation: Generation | None = None) -> None:
         super().__init__(what)
-        self.entry = entry
+        self.generation = generation
 
 
 class Lost(LeaseOutcome):
@@ -233,7 +233,7 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Generation:
     """One generation: who appended it under which token, and every segment of every table.
 
     `at_utc` is shown to people and never compared. `limits` are the owner's; None before the first claim. `goes_on_at` is
@@ -328,7 +328,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Observed:
     """What one observer has seen so far, in seconds of its own clock. `mark` only ever moves forward.
 
     `moved_s`: when the newest sign of the owner was first seen; `silent_since_s`: since when silence counts, which is
@@ -381,7 +381,7 @@ class View:
 
     state: State
     limits: Limits
-    top: Entry | None = None
+    top: Generation | None = None
     lease: LeaseRecord | None = None
     request: Request | None = None
     silent_s: float = 0.0
@@ -434,7 +434,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def entry_of(data: bytes, number: int) -> Entry:
+def generation_of(data: bytes, number: int) -> Generation:
     """The entry stored as `data` under `number`.
 
     Raises:
@@ -451,16 +451,18 @@ def entry_of(data: bytes, number: int) -> Entry:
     try:
         limits = Limits(**_known(Limits, record)) if "heartbeat_s" in record else None
         known = {name: record[name] for name in record if name not in _NESTED}
-        entry = Entry(**_known(Entry, known), by=Identity(**_known(Identity, record)), limits=limits)
-        entry = replace(entry, files=_files(record["files"]), repairs=_repairs(record.get("repairs", [])))
+        generation = Generation(**_known(Generation, known), by=Identity(**_known(Identity, record)), limits=limits)
+        generation = replace(generation, files=_files(record["files"]), repairs=_repairs(record.get("repairs", [])))
     except (TypeError, ValueError, KeyError) as error:
         raise Damaged(f"generation {number} is no entry: {type(error).__name__}: {error}") from None
-    is_claim = entry.kind in ("claim", "repair")
-    if entry.number != number or entry.token > number or (is_claim and entry.token != number):
-        raise Damaged(f"generation {number} holds entry {entry.number} of kind {entry.kind!r}, token {entry.token}")
-    if entry.goes_on_at and entry.goes_on_at <= number:
-        raise Damaged(f"generation {number} goes on at {entry.goes_on_at}")
-    return entry
+    is_claim = generation.kind in ("claim", "repair")
+    if generation.number != number or generation.token > number or (is_claim and generation.token != number):
+        raise Damaged(
+            f"generation {number} holds entry {generation.number} of kind {generation.kind!r}, token {generation.token}"
+        )
+    if generation.goes_on_at and generation.goes_on_at <= number:
+        raise Damaged(f"generation {number} goes on at {generation.goes_on_at}")
+    return generation
 
 
 def lease_of(data: bytes) -> LeaseRecord:
@@ -470,7 +472,7 @@ def lease_of(data: bytes) -> LeaseRecord:
         Damaged: it is none.
     """
     try:
-        return LeaseRecord(**_known(LeaseRecord, decode(data, LARGEST_NOTICE_BYTES)))
+        return LeaseRecord(**_known(LeaseRecord, decode(data, LARGEST_HEARTBEAT_BYTES)))
     except (TypeError, ValueError) as error:
         raise Damaged(f"no heartbeat: {error}") from None
 
@@ -482,12 +484,12 @@ def request_of(data: bytes) -> Request:
         Damaged: it is none.
     """
     try:
-        return Request(**_known(Request, decode(data, LARGEST_NOTICE_BYTES)))
+        return Request(**_known(Request, decode(data, LARGEST_HEARTBEAT_BYTES)))
     except (TypeError, ValueError) as error:
         raise Damaged(f"no request: {error}") from None
 
 
-def next_entry(prev: Entry, kind: Kind, by: Identity, nonce: str, at_utc: str, **changes: Any) -> Entry:
+def next_generation(prev: Generation, kind: Kind, by: Identity, nonce: str, at_utc: str, **changes: Any) -> Generation:
     """The generation after `prev`: it inherits all that `changes` does not name; a claim's number is its token.
 
     Raises:
@@ -538,16 +540,16 @@ def segment_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def looked(
-    seen: Sighting,
-    top: Entry,
+def observe(
+    seen: Observed,
+    top: Generation,
     lease: LeaseRecord | None,
     request: Request | None,
     *,
     before_s: float,
     after_s: float,
     limits: Limits,
-) -> Sighting:
+) -> Observed:
     """What has been seen after a look that began at `before_s` and ended at `after_s`.
 
     The rule of silence: it begins anew when (generation, beat under the current token) moves forward, and when nobody
@@ -567,8 +569,8 @@ def looked(
 
 
 def view_of(
-    seen: Sighting,
-    top: Entry,
+    seen: Observed,
+    top: Generation,
     lease: LeaseRecord | None,
     request: Request | None,
     *,
@@ -593,7 +595,7 @@ def view_of(
     )
 
 
-def is_of_this_machine(top: Entry, me: Identity) -> bool:
+def is_of_this_machine(top: Generation, me: Identity) -> bool:
     """Whether `top` was appended by a daemon that held the very lock `me` holds, on the same operating system.
 
     A home folder shared by two hosts, or one machine id in a container image, does not match.
@@ -606,7 +608,7 @@ def is_of_this_machine(top: Entry, me: Identity) -> bool:
     return all(theirs and theirs == ours for theirs, ours in pairs) and top.by.daemon_id != me.daemon_id
 
 
-def _state(top: Entry, silent_s: float, limits: Limits, me: Identity, is_dead_here: bool) -> State:
+def _state(top: Generation, silent_s: float, limits: Limits, me: Identity, is_dead_here: bool) -> State:
     if top.is_owned:
         if top.by.daemon_id == me.daemon_id:
             return "mine"

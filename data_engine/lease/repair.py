@@ -13,16 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from data_engine.lease.generations import Generations
+from data_engine.lease.generations import GenerationList
 from data_engine.lease.protocol import (
     TABLES,
     Damaged,
-    Entry,
+    Generation,
     Identity,
     Repair,
     Segment,
     ShorterList,
-    next_entry,
+    next_generation,
     with_repair,
 )
 
@@ -34,18 +34,18 @@ class Repaired:
     `lost_generations` could not be read or are gone; `lost_segments` (`table/name`) are missing or damaged.
     """
 
-    entry: Entry
+    generation: Generation
     lost_generations: tuple[int, ...]
     lost_segments: tuple[str, ...]
 
 
 def repair(
-    generations: Generations,
+    generations: GenerationList,
     me: Identity,
     new_id: Callable[[], str],
     at_utc: str,
     *,
-    check: Callable[[Entry | None], None],
+    check: Callable[[Generation | None], None],
     begin: Callable[[], None],
     accepts_shorter: bool,
     is_replaced: bool = False,
@@ -73,7 +73,7 @@ def repair(
     if newest < known and not accepts_shorter:
         raise ShorterList(f"the list ends at generation {newest}, {known} was seen before")
     check(base)
-    first = base or Entry(-1, "genesis", 0, "", Identity("", ""))
+    first = base or Generation(-1, "genesis", 0, "", Identity("", ""))
     is_unfinished = first.number == newest and first.goes_on_at > 0
     place = first.goes_on_at if is_unfinished else newest + 1
     # The turn must not be where an owner that does not know of it would go on from, with the next number.
@@ -86,7 +86,7 @@ def repair(
     for number in missing:
         generations.give_up(number)
     fact = Repair(target, new_id(), first.number, TABLES if lost or is_replaced else tuple(broken), me.shown, at_utc)
-    after = next_entry(
+    after = next_generation(
         replace(first, number=target - 1, goes_on_at=0),
         "repair",
         me,
@@ -107,7 +107,7 @@ def repair(
     return Repaired(after, lost, tuple(f"{table}/{name}" for table, names in broken.items() for name in names))
 
 
-def _numbers(generations: Generations) -> list[int]:
+def _numbers(generations: GenerationList) -> list[int]:
     try:
         return generations.all_numbers()
     except FileNotFoundError:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from data_engine.lease.protocol import Damage, Entry, Identity, Request, View
+from data_engine.lease.protocol import Damage, Generation, Identity, Request, View
 
 _REPAIR = "data-engine lease repair"
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
@@ -224,7 +224,7 @@ def _left_s(view: View) -> float:
     return max(0.0, view.limits.stale_after_s - view.silent_s)
 
 
-def _owner(top: Entry) -> dict[str, Any]:
+def _owner(top: Generation) -> dict[str, Any]:
     by = top.by
     return {
         "machine_id": by.machine_id,

@@ -1,6 +1,6 @@
 """The last lines of a worker's log, in a file that is written over and over: they are there whoever is killed.
 
-Made only for a log that is longer than what is kept of its beginning (`logbound`), and never larger than `SIZE_BYTES`. Of a
+Made only for a log that is longer than what is kept of its beginning (`log_limits`), and never larger than `SIZE_BYTES`. Of a
 run that ends by itself the worker tells its last lines in its journal; of one whose process died they are read from here.
 
     file   = record*, each in the place of the oldest ones
@@ -16,7 +16,7 @@ from pathlib import Path
 from data_engine import private
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import event_line, events_in
-from data_engine.ledger.logbound import LAST_BYTES, LAST_LINES, end_of_log, size_of
+from data_engine.ledger.log_limits import LAST_BYTES, LAST_LINES, end_of_log, size_of
 from data_engine.model import LogLine
 
 SIZE_BYTES = 1024 * 1024

@@ -22,6 +22,7 @@ from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
 from data_engine.ledger.journal import JournalReader, journal_path, journals_of, recorded_later, replay
 from data_engine.ledger.last_lines import last_lines_path, read_last_lines
+from data_engine.ledger.maintenance import abandon_runs_of, prune, reset
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import (
     LOG_COLUMNS,
@@ -33,7 +34,6 @@ from data_engine.ledger.rows import (
     source_state,
     storable,
 )
-from data_engine.ledger.upkeep import abandon_runs_of, prune, reset
 from data_engine.ledger.writer import write_events
 from data_engine.locks import RunnerLock, is_runner_gone
 from data_engine.model import (
@@ -321,7 +321,7 @@ class Ledger:
                 storable((flow, slot_utc, run_id, rev)),
             )
 
-    def held_slots(self, flow: str) -> list[tuple[str, Run]]:
+    def abandoned_slots(self, flow: str) -> list[tuple[str, Run]]:
         """The slots of the flow that nothing but an abandoned run has served, oldest first, each with that run."""
         columns = ", ".join(f"runs.{column}" for column in RUN_COLUMNS.split(", "))
         rows = self._rows(

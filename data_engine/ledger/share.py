@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import RefusedSegmentError
-from data_engine.ledger import aside, belief, exchange
+from data_engine.ledger import belief, parquet_process, replication
 from data_engine.ledger.belief import Believed
-from data_engine.ledger.exchange import Batch, LeftOut
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.replication import Batch, LeftOut
 from data_engine.ledger.segments import LARGEST_FOLD_BYTES, TABLES, plan_folds
 from data_engine.model import utc_text
 
@@ -34,7 +34,7 @@ _DAY_S = 86_400
 class Share:
     """The shared history as one ledger of the workspace at `root` sees it. One thread uses it; the ledger may be in use.
 
-    Work that needs PyArrow is done by a short-lived child; with `perform=aside.perform` it is done here.
+    Work that needs PyArrow is done by a short-lived child; with `perform=parquet_process.perform` it is done here.
 
     Every method raises `LedgerError` when the ledger cannot be used. What `fetch` raises comes through, and what was begun is
     then as if it had not been.
@@ -58,7 +58,13 @@ class Share:
         {'claims': False}
     """
 
-    def __init__(self, ledger: Ledger, root: Path, *, perform: Callable[[aside.Request], Any] = aside.in_child) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        root: Path,
+        *,
+        perform: Callable[[parquet_process.Request], Any] = parquet_process.in_child,
+    ) -> None:
         self._ledger = ledger
         self._root = root
         self._perform = perform
@@ -77,7 +83,7 @@ class Share:
     def known_list(self) -> tuple[int, str, frozenset[str]]:
         """What is kept of the list of generations: the highest number, its nonce, and the nonces of its repairs."""
         with self._ledger.reading() as connection:
-            return exchange.known_list(connection)
+            return replication.known_list(connection)
 
     def note_list(self, number: int, nonce: str, repairs: Collection[str]) -> None:
         """Keep what is known of the list, also through a power cut. It goes back only where a repair made the list shorter."""
@@ -103,11 +109,11 @@ class Share:
         """
         self._ledger.flush()
         with self._ledger.reading() as connection:
-            if not exchange.has_unpublished(connection):
+            if not replication.has_unpublished(connection):
                 return None
         with self._ledger.writing() as (connection, rev):
-            exchange.begin_token(connection, token, rev)
-        found = self._perform(aside.Collect(self._ledger.path, token, self._root, limit))
+            replication.begin_token(connection, token, rev)
+        found = self._perform(parquet_process.Collect(self._ledger.path, token, self._root, limit))
         assert found is None or isinstance(found, Batch)
         return found
 
@@ -123,7 +129,7 @@ class Share:
         `names`: what the batch's segments are called now; `folded`: per table the names that were folded and the new one.
         """
         with self._ledger.writing(durable=True) as (connection, _):
-            exchange.mark_published(connection, batch, generation, names or {}, folded or {})
+            replication.mark_published(connection, batch, generation, names or {}, folded or {})
 
     def hydrate(
         self,
@@ -167,7 +173,7 @@ class Share:
             with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
                 try:
                     segments = list(_spooled(unseen, fetch, Path(folder)))
-                    self._tell(self._perform(aside.TakeIn(self._ledger.path, self._root, segments, token)))
+                    self._tell(self._perform(parquet_process.TakeIn(self._ledger.path, self._root, segments, token)))
                 except RefusedSegmentError as refused:
                     log.warning("%s: %s", refused.where, refused.what)
                     self._refused[refused.table, refused.name] = refused
@@ -179,16 +185,16 @@ class Share:
         at_s = time.time() if now_s is None else now_s
         self._ledger.flush()
         with self._ledger.writing(durable=True) as (connection, rev):
-            if (newest_s := exchange.newest_of(connection, unseen, until_s=at_s)) is not None:
+            if (newest_s := replication.newest_of(connection, unseen, until_s=at_s)) is not None:
                 belief.keep_known(connection, belief.with_record(belief.read_known(connection), newest_s))
             connection.executemany("DELETE FROM taken_segments WHERE shared_table = ? AND name = ?", list(gone))
             connection.execute("UPDATE meta SET value = ? WHERE key = 'hydrated_generation'", (generation,))
             connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
             if mine and owner is not None:
-                exchange.begin_token(connection, owner, rev)
-                settled = exchange.settle_lost(connection, now_s=at_s, rev=rev)
+                replication.begin_token(connection, owner, rev)
+                settled = replication.settle_lost(connection, now_s=at_s, rev=rev)
             else:
-                exchange.abandon_lost(connection, owner)
+                replication.abandon_lost(connection, owner)
         self._owner = owner
         return settled
 
@@ -196,7 +202,7 @@ class Share:
         """Let the next commits publish all rows that this ledger holds of these tables, whoever published them before."""
         self._ledger.flush()
         with self._ledger.writing(durable=True) as (connection, rev):
-            exchange.publish_again(connection, tables, rev)
+            replication.publish_again(connection, tables, rev)
 
     def folds(self, sizes: Mapping[str, Sequence[tuple[str, int]]], fetch: Fetch) -> dict[str, tuple[list[str], bytes]]:
         """Per table the names of neighbours that should become one segment, and its bytes; mostly empty.
@@ -213,7 +219,7 @@ class Share:
                 with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
                     segments = list(_spooled([(table, name) for name in names], fetch, Path(folder)))
                     try:
-                        made[table] = names, self._perform(aside.Fold(segments, own))
+                        made[table] = names, self._perform(parquet_process.Fold(segments, own))
                     except RefusedSegmentError as refused:
                         log.warning("%s stays as it is: %s", refused.where, refused.what)
                         self._unfoldable.add((table, refused.name))
@@ -238,7 +244,7 @@ class Share:
         with self._ledger.writing(durable=True) as (connection, rev):
             connection.executemany("INSERT INTO accounted_repairs VALUES (?)", [(nonce,) for nonce in repairs])
             for base, tables in repairs.values() if has_history else ():
-                exchange.publish_again(connection, tables, rev, after=base)
+                replication.publish_again(connection, tables, rev, after=base)
 
     def _unaccounted(
         self, repairs: Mapping[str, tuple[int, Collection[str]]]
@@ -275,7 +281,7 @@ class Share:
 
     def _meta(self, key: str) -> int:
         with self._ledger.reading() as connection:
-            return exchange.meta(connection, key)
+            return replication.meta(connection, key)
 
 
 def _spooled(names: Sequence[tuple[str, str]], fetch: Fetch, folder: Path) -> Iterator[tuple[str, str, Path]]:

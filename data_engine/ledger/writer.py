@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from data_engine.ledger.logbound import MOST_BYTES, MOST_LINES
+from data_engine.ledger.log_limits import MOST_BYTES, MOST_LINES
 from data_engine.ledger.rows import seen_as_text
 from data_engine.model import (
     Event,
@@ -21,7 +21,7 @@ from data_engine.model import (
 
 MAX_LOG_LINES = 2 * MOST_LINES + 1_000
 """Lines kept of one run's log, whoever sends them; one more says that the rest is missing. Each of the two ways in which a run
-prints, through Python and around it, keeps within `logbound`, so that its last lines are there."""
+prints, through Python and around it, keeps within `log_limits`, so that its last lines are there."""
 
 MAX_LOG_BYTES = 2 * MOST_BYTES + 1_000_000
 """Bytes of text kept of one run's log."""

@@ -19,7 +19,7 @@ import threading
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.locate import annotate, show_cells, show_file
 
 ROOT_PACKAGE = "data_engine_flows"
-_FOLDER_KEY = "__data_engine_flow_modules__"
 _loading = threading.RLock()
 
 
@@ -275,7 +274,6 @@ def _register_package(modules: FlowModules) -> None:
         return
     if not any(finder is _finder for finder in sys.meta_path):
         sys.meta_path.insert(0, _finder)
-        importlib.import_module = _import_module
     for name in (ROOT_PACKAGE, modules.package):
         if name not in sys.modules:
             package = types.ModuleType(name)
@@ -283,23 +281,26 @@ def _register_package(modules: FlowModules) -> None:
             sys.modules[name] = package
 
 
-_python_import = builtins.__import__
-_python_import_module = importlib.import_module
+def _importlib_for(modules: FlowModules) -> types.ModuleType:
+    """`importlib` as the flow modules of one folder see it: its `import_module` finds the workspace's modules too."""
+    seen = types.ModuleType("importlib")
+    seen.__dict__.update(vars(importlib))
 
+    @wraps(importlib.import_module)
+    def import_module(name: str, package: str | None = None) -> types.ModuleType:
+        if not name.startswith(".") and _is_ours(modules, name):
+            return _import_of_workspace(modules, name)
+        return importlib.import_module(name, package)
 
-def _import_module(name: str, package: str | None = None) -> types.ModuleType:
-    """`importlib.import_module` for everybody; called from a flow module it finds the workspace's modules too."""
-    caller = sys._getframe(1).f_globals.get("__builtins__")
-    modules = caller.get(_FOLDER_KEY) if isinstance(caller, dict) else None
-    if isinstance(modules, FlowModules) and not name.startswith(".") and _is_ours(modules, name):
-        return _import_of_workspace(modules, name)
-    return _python_import_module(name, package)
+    later = partial(getattr, importlib)  # what of it is imported after this
+    seen.__dict__.update(import_module=import_module, __getattr__=later)
+    return seen
 
 
 def _import_of_workspace(modules: FlowModules, name: str) -> types.ModuleType:
     """The workspace's module `name`; when it is missing the error calls it as its author does."""
     try:
-        return _python_import_module(f"{modules.package}.{name}")
+        return importlib.import_module(f"{modules.package}.{name}")
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith(modules.package):
             raise
@@ -310,6 +311,7 @@ def _import_of_workspace(modules: FlowModules, name: str) -> types.ModuleType:
 
 def _builtins_for(modules: FlowModules) -> dict[str, Any]:
     namespace = dict(vars(builtins))
+    seen_importlib = _importlib_for(modules)
 
     def import_here(
         name: str,
@@ -326,12 +328,12 @@ def _builtins_for(modules: FlowModules) -> dict[str, Any]:
                 if part != "*" and hasattr(module, "__path__") and not hasattr(module, part):
                     full_name = f"{module.__name__}.{part}"
                     if importlib.util.find_spec(full_name) is not None:
-                        _python_import_module(full_name)
+                        importlib.import_module(full_name)
             return module
-        return builtins.__import__(name, globals, locals, fromlist or (), level)
+        found = builtins.__import__(name, globals, locals, fromlist or (), level)
+        return seen_importlib if found is importlib else found
 
     namespace["__import__"] = import_here
-    namespace[_FOLDER_KEY] = modules
     namespace.setdefault("display", _display)
     return namespace
 

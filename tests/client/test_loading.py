@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import typing
 from pathlib import Path
@@ -49,6 +50,35 @@ def test_helpers_import_at_the_top_and_inside_steps(ws: WorkspaceFiles) -> None:
     with_helper(ws, "a")
 
     assert load_flow("claims", data_root=ws.root).run_once()[0].current == ["a"] * 4
+
+
+def test_importlib_is_the_flows_own_and_stays_as_it_is_for_everybody_else(ws: WorkspaceFiles) -> None:
+    """Flow code reaches its helpers by importlib however it imports that; no other code of the process does."""
+    with_helper(ws, "a")
+    ws.module(
+        "by_name",
+        """
+        import importlib
+        import importlib.util as util
+        import importlib.metadata
+        from importlib import import_module
+        from data_engine import Flow
+
+        def look(context):
+            found = [importlib.import_module("flow_helpers.values"), import_module("flow_helpers.values")]
+            return [one.VALUE for one in found], import_module("json").__name__, util is importlib.util
+
+        def build():
+            return Flow(group="G").step(look)
+        """,
+    )
+
+    found = load_flow("by_name", data_root=ws.root).run_once()[0].current
+
+    assert found == (["a", "a"], "json", True)
+    assert importlib.import_module.__module__ == "importlib"
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("flow_helpers.values")
 
 
 def test_two_workspaces_with_equally_named_helpers_never_mix(tmp_path: Path) -> None:

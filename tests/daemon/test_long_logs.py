@@ -13,7 +13,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command_line
-from data_engine.ledger.logbound import FIRST_LINES, LAST_LINES, MOST_LINES, gap
+from data_engine.ledger.log_limits import FIRST_LINES, LAST_LINES, MOST_LINES, gap
 from data_engine.model import Run
 from jupyter_extension.actions import answer
 from tests.daemon.support import until

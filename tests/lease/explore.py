@@ -99,8 +99,8 @@ class Script(World):
 
 def commit(world: Script, machine: Machine, held: HeldLease, key: str, **others: Any) -> None:
     """One row, and tell the ghost."""
-    entry = held.commit({"runs": content_of({key: 1})}, **others)
-    world.ghost.told_committed(machine, entry, {f"runs:{key}": 1})
+    generation = held.commit({"runs": content_of({key: 1})}, **others)
+    world.ghost.told_committed(machine, generation, {f"runs:{key}": 1})
 
 
 def first_claimer(world: Script, machine: Machine) -> None:

@@ -16,13 +16,13 @@ from data_engine.lease import lease as lease_module
 from data_engine.lease import protocol
 from data_engine.lease import repair as repair_module
 from data_engine.lease.folder import FileSystem
-from data_engine.lease.generations import KEEP, Generations, path_of, remove, unlink
+from data_engine.lease.generations import KEEP, GenerationList, path_of, remove, unlink
 from data_engine.lease.lease import HeldLease, Observer
 from data_engine.lease.protocol import (
     TABLES,
-    Entry,
     Fenced,
     Fold,
+    Generation,
     InDoubt,
     Limits,
     Lost,
@@ -56,73 +56,75 @@ def mutant(what: str, *places: tuple[Any, str]) -> Callable[[Any], Any]:
     return register
 
 
-_top, _collect, _snapshot = Generations.top, Generations.collect, Generations.snapshot
-_newest_readable, _publish = Generations.newest_readable, Generations.publish
+_top, _collect, _snapshot = GenerationList.top, GenerationList.collect, GenerationList.snapshot
+_newest_readable, _publish = GenerationList.newest_readable, GenerationList.publish
 _poll, _claim, _repair, _heartbeat = Observer.poll, Observer.claim, Observer.repair, HeldLease.heartbeat
-_next_entry, _folded, _view_of = protocol.next_entry, protocol.folded, protocol.view_of
+_next_generation, _folded, _view_of = protocol.next_generation, protocol.folded, protocol.view_of
 
 
-def _prepare(folder: FileSystem, stage: str, entry: Entry) -> None:
+def _prepare(folder: FileSystem, stage: str, generation: Generation) -> None:
     folder.mkdir(stage)
-    folder.write(f"{stage}/entry.json", encode(entry.record()))
+    folder.write(f"{stage}/entry.json", encode(generation.record()))
 
 
-def _nonce_at(self: Generations, number: int) -> str | None:
+def _nonce_at(self: GenerationList, number: int) -> str | None:
     found = self.look(number)
-    return found.nonce if isinstance(found, Entry) else None
+    return found.nonce if isinstance(found, Generation) else None
 
 
-@mutant("an error of the rename is believed: lost answers are not looked up", (Generations, "publish"))
-def rename_error_believed(self: Generations, entry: Entry, after: Entry | None, **others: Any) -> None:
-    stage = f"{path_of(entry.number - 1)}/stage-{entry.nonce}"
+@mutant("an error of the rename is believed: lost answers are not looked up", (GenerationList, "publish"))
+def rename_error_believed(
+    self: GenerationList, generation: Generation, after: Generation | None, **others: Any
+) -> None:
+    stage = f"{path_of(generation.number - 1)}/stage-{generation.nonce}"
     try:
-        _prepare(self.folder, stage, entry)
-        self.folder.rename_dir(stage, path_of(entry.number))
+        _prepare(self.folder, stage, generation)
+        self.folder.rename_dir(stage, path_of(generation.number))
     except FileNotFoundError:
         raise Lost("collected") from None
     except FileExistsError:
         raise Lost("taken") from None
     except OSError:
         pass  # "it will have worked"
-    self._saw(entry)
+    self._saw(generation)
 
 
-@mutant("the stage lies outside its predecessor: collected numbers can be won again", (Generations, "publish"))
-def stage_elsewhere(self: Generations, entry: Entry, after: Entry | None, **others: Any) -> None:
-    stage = f"state/stage-{entry.nonce}"
-    _prepare(self.folder, stage, entry)
+@mutant("the stage lies outside its predecessor: collected numbers can be won again", (GenerationList, "publish"))
+def stage_elsewhere(self: GenerationList, generation: Generation, after: Generation | None, **others: Any) -> None:
+    stage = f"state/stage-{generation.nonce}"
+    _prepare(self.folder, stage, generation)
     for _ in range(3):
         with suppress(OSError):
-            self.folder.rename_dir(stage, path_of(entry.number))
+            self.folder.rename_dir(stage, path_of(generation.number))
         try:
-            if _nonce_at(self, entry.number) != entry.nonce:
+            if _nonce_at(self, generation.number) != generation.nonce:
                 raise Lost("taken")
         except OSError:
             continue
-        self._saw(entry)
+        self._saw(generation)
         return
-    raise InDoubt(entry.kind)
+    raise InDoubt(generation.kind)
 
 
-@mutant("the number is an empty folder and the record is written into it", (Generations, "publish"))
-def made_then_written(self: Generations, entry: Entry, after: Entry | None, **others: Any) -> None:
+@mutant("the number is an empty folder and the record is written into it", (GenerationList, "publish"))
+def made_then_written(self: GenerationList, generation: Generation, after: Generation | None, **others: Any) -> None:
     try:
-        self.folder.mkdir(path_of(entry.number))
+        self.folder.mkdir(path_of(generation.number))
     except FileExistsError:
         raise Lost("taken") from None
-    self.folder.write(f"{path_of(entry.number)}/entry.json", encode(entry.record()))
-    self._saw(entry)
+    self.folder.write(f"{path_of(generation.number)}/entry.json", encode(generation.record()))
+    self._saw(generation)
 
 
-@mutant("collection does not go oldest first", (Generations, "collect"))
-def collects_newest_first(self: Generations, head: Entry) -> None:
+@mutant("collection does not go oldest first", (GenerationList, "collect"))
+def collects_newest_first(self: GenerationList, head: Generation) -> None:
     for number in reversed(self.numbers() or []):
         if number <= head.number - KEEP:
             remove(self.folder, path_of(number))
 
 
-@mutant("collection removes whatever the newest generation does not list", (Generations, "collect"))
-def collects_unlisted(self: Generations, head: Entry) -> None:
+@mutant("collection removes whatever the newest generation does not list", (GenerationList, "collect"))
+def collects_unlisted(self: GenerationList, head: Generation) -> None:
     for table in TABLES:
         for name in self.folder.listdir(f"state/{table}"):
             if name not in head.names:
@@ -130,11 +132,11 @@ def collects_unlisted(self: Generations, head: Entry) -> None:
     _collect(self, head)
 
 
-@mutant("collection goes by what the folder still shows, not by the own head", (Generations, "collect"))
-def collects_by_listing(self: Generations, head: Entry) -> None:
+@mutant("collection goes by what the folder still shows, not by the own head", (GenerationList, "collect"))
+def collects_by_listing(self: GenerationList, head: Generation) -> None:
     numbers = self.numbers() or []
     found = [self.look(n) for n in numbers if head.number - KEEP < n <= head.number]
-    live = {name for entry in found if isinstance(entry, Entry) for name in entry.names}
+    live = {name for generation in found if isinstance(generation, Generation) for name in generation.names}
     for table in TABLES:
         for name in self.folder.listdir(f"state/{table}"):
             if name not in live and int(name[:10]) <= head.number:
@@ -145,8 +147,8 @@ def collects_by_listing(self: Generations, head: Entry) -> None:
         remove(self.folder, path_of(number))
 
 
-@mutant("segments are named by their number only, so that two writers collide", (Generations, "upload"))
-def shared_names(self: Generations, table: str, number: int, nonce: str, content: bytes) -> Segment:
+@mutant("segments are named by their number only, so that two writers collide", (GenerationList, "upload"))
+def shared_names(self: GenerationList, table: str, number: int, nonce: str, content: bytes) -> Segment:
     name = f"{number:010d}-data.parquet"
     temp = f"state/{table}/{number:010d}-{nonce}.tmp"
     self.folder.write(temp, content)
@@ -159,24 +161,24 @@ def works_until_released(self: HeldLease, handoff_to: Request | None = None) -> 
     target = "" if handoff_to is None else handoff_to.requester_machine_id
     self._append("release", lambda head: {"handoff_to": target})
     self.is_over = True
-    self._seat.notices.remove_lease()
-    self._seat.notices.mark_available()
+    self._participant.heartbeat_files.remove_lease()
+    self._participant.heartbeat_files.mark_available()
 
 
 @mutant("the owner looks at the heartbeat file, not at the list, before it appends", (HeldLease, "_resync"))
 def trusts_the_lease(self: HeldLease) -> None:
-    lease = self._seat.notices.lease()
-    if self.is_over or (lease is not None and lease.daemon_id != self._seat.me.daemon_id):
+    lease = self._participant.heartbeat_files.lease()
+    if self.is_over or (lease is not None and lease.daemon_id != self._participant.me.daemon_id):
         self.is_over = True
         raise Fenced("the lease says so")
-    top = self._seat.generations.top()
+    top = self._participant.generations.top()
     assert top is not None
     self.head = top
 
 
 @mutant("after a lapse the owner just writes its heartbeat again", (HeldLease, "heartbeat"))
 def resumes_by_heartbeat(self: HeldLease, status: str = "idle") -> None:
-    start_s = self._seat.clock()
+    start_s = self._participant.clock()
     self._resync()
     self.announce(status)
     self._proved_s = max(self._proved_s, start_s)
@@ -184,9 +186,9 @@ def resumes_by_heartbeat(self: HeldLease, status: str = "idle") -> None:
 
 @mutant("a heartbeat that ended long after it began still counts", (HeldLease, "heartbeat"))
 def slow_heartbeat_counts(self: HeldLease, status: str = "idle") -> None:
-    if self._seat.clock() - self._proved_s >= self.limits.renew_after_s:
+    if self._participant.clock() - self._proved_s >= self.limits.renew_after_s:
         self._append("renew", lambda head: {})
-    start_s = self._seat.clock()
+    start_s = self._participant.clock()
     self._resync()
     self.announce(status)
     self._proved_s = max(self._proved_s, start_s)
@@ -195,7 +197,7 @@ def slow_heartbeat_counts(self: HeldLease, status: str = "idle") -> None:
 @mutant("a proof counts from its end, and the deadline is as long as the threshold", (HeldLease, "heartbeat"))
 def proof_at_end(self: HeldLease, status: str = "idle") -> None:
     _heartbeat(self, status)
-    self._proved_s = self._seat.clock() + self.limits.stale_after_s - self.limits.work_deadline_s
+    self._proved_s = self._participant.clock() + self.limits.stale_after_s - self.limits.work_deadline_s
 
 
 @mutant("a missing heartbeat is a dead owner", (Observer, "poll"))
@@ -206,7 +208,7 @@ def missing_is_stale(self: Observer) -> View:
 
 @mutant("an observer that slept counts its own sleep as silence", (Observer, "poll"))
 def counts_its_own_sleep(self: Observer) -> View:
-    self._seen = replace(self._seen, polled_s=self._seat.clock())
+    self._seen = replace(self._seen, polled_s=self._participant.clock())
     return _poll(self)
 
 
@@ -226,15 +228,15 @@ def handoff_ignored(*args: Any, **others: Any) -> View:
     return replace(view, state="available") if view.state == "reserved" else view
 
 
-@mutant("a claim begins with the engine off", (lease_module, "next_entry"))
-def engine_forgotten(prev: Entry, kind: protocol.Kind, *args: Any, **changes: Any) -> Entry:
-    return _next_entry(prev, kind, *args, **(changes | {"engine_on": False} if kind == "claim" else changes))
+@mutant("a claim begins with the engine off", (lease_module, "next_generation"))
+def engine_forgotten(prev: Generation, kind: protocol.Kind, *args: Any, **changes: Any) -> Generation:
+    return _next_generation(prev, kind, *args, **(changes | {"engine_on": False} if kind == "claim" else changes))
 
 
-@mutant("a claim keeps the limits of the owner before", (lease_module, "next_entry"))
-def limits_forgotten(prev: Entry, kind: protocol.Kind, *args: Any, **changes: Any) -> Entry:
+@mutant("a claim keeps the limits of the owner before", (lease_module, "next_generation"))
+def limits_forgotten(prev: Generation, kind: protocol.Kind, *args: Any, **changes: Any) -> Generation:
     limits = prev.limits or changes.get("limits")
-    return _next_entry(prev, kind, *args, **(changes | {"limits": limits} if kind == "claim" else changes))
+    return _next_generation(prev, kind, *args, **(changes | {"limits": limits} if kind == "claim" else changes))
 
 
 @mutant("a fold replaces the whole table", (lease_module, "folded"))
@@ -256,41 +258,41 @@ def repairs_at_once(self: Observer, view: View) -> Any:
     return _repair(self, replace(view, silent_s=1e9))
 
 
-@mutant("a repair goes on from the generation before the newest readable one", (Generations, "newest_readable"))
-def repairs_too_far_back(self: Generations, numbers: list[int]) -> tuple[Entry | None, list[int]]:
+@mutant("a repair goes on from the generation before the newest readable one", (GenerationList, "newest_readable"))
+def repairs_too_far_back(self: GenerationList, numbers: list[int]) -> tuple[Generation | None, list[int]]:
     newest, missing = _newest_readable(self, numbers)
     older = [n for n in numbers if newest is not None and n < newest.number]
     is_behind = newest is not None and newest.number < numbers[-1]
     return _newest_readable(self, older) if older and is_behind else (newest, missing)
 
 
-@mutant("a repair takes for lost what a cache does not show", (Generations, "give_up"))
-def repairs_by_a_cache(self: Generations, number: int) -> None:
+@mutant("a repair takes for lost what a cache does not show", (GenerationList, "give_up"))
+def repairs_by_a_cache(self: GenerationList, number: int) -> None:
     pass
 
 
-@mutant("a snapshot mixes what it read of two generations", (Generations, "snapshot"))
-def mixed_snapshot(self: Generations, seen: Any = ()) -> Any:
+@mutant("a snapshot mixes what it read of two generations", (GenerationList, "snapshot"))
+def mixed_snapshot(self: GenerationList, seen: Any = ()) -> Any:
     snapshot = _snapshot(self, seen)
     if snapshot is None or seen:
         return snapshot
     later = self.top()
-    return replace(snapshot, entry=later or snapshot.entry)
+    return replace(snapshot, generation=later or snapshot.generation)
 
 
-@mutant("the newest generation is the one known, however old", (Generations, "top"))
-def forgets_what_it_knew(self: Generations) -> Entry | None:
+@mutant("the newest generation is the one known, however old", (GenerationList, "top"))
+def forgets_what_it_knew(self: GenerationList) -> Generation | None:
     self.known, self.nonce = 0, ""
     return _top(self)
 
 
 @mutant("any other machine's owner is taken for a dead predecessor of this one", (lease_module, "is_of_this_machine"))
-def every_machine_is_this_one(top: Entry, me: protocol.Identity) -> bool:
+def every_machine_is_this_one(top: Generation, me: protocol.Identity) -> bool:
     return top.by.daemon_id != me.daemon_id
 
 
 @mutant("a history is claimed without looking whether it is whole", (Observer, "check_whole"))
-def claims_what_is_not_whole(self: Observer, entry: Entry, taken: Any) -> None:
+def claims_what_is_not_whole(self: Observer, generation: Generation, taken: Any) -> None:
     pass
 
 
@@ -299,17 +301,17 @@ def repairs_from_the_list(*numbers: int) -> int:
     return min(numbers)
 
 
-@mutant("a repair leaves the place free where the list ended", (Generations, "publish"))
+@mutant("a repair leaves the place free where the list ended", (GenerationList, "publish"))
 def repairs_without_a_turn(
-    self: Generations, entry: Entry, after: Entry | None, *, in_number: int | None = None
+    self: GenerationList, generation: Generation, after: Generation | None, *, in_number: int | None = None
 ) -> None:
-    if entry.goes_on_at:
-        self.turned_from = entry.number - 1, after  # type: ignore[attr-defined]
-    elif entry.kind == "repair" and in_number == getattr(self, "turned_from", (-1, None))[0] + 1:
+    if generation.goes_on_at:
+        self.turned_from = generation.number - 1, after  # type: ignore[attr-defined]
+    elif generation.kind == "repair" and in_number == getattr(self, "turned_from", (-1, None))[0] + 1:
         number, before = self.turned_from  # type: ignore[attr-defined]
-        _publish(self, entry, before, in_number=number)
+        _publish(self, generation, before, in_number=number)
     else:
-        _publish(self, entry, after, in_number=in_number)
+        _publish(self, generation, after, in_number=in_number)
 
 
 @mutant("what lies in the way of a collection is left where it is", (generations_module, "put_aside"))
@@ -317,15 +319,15 @@ def leaves_it_in_the_way(folder: FileSystem, path: str, prefix: str) -> dict[str
     return {path: "left"}
 
 
-@mutant("the list ends where the next number is not found", (Generations, "top"))
-def ends_at_a_hole(self: Generations) -> Entry | None:
+@mutant("the list ends where the next number is not found", (GenerationList, "top"))
+def ends_at_a_hole(self: GenerationList) -> Generation | None:
     number = self.known
     try:
         newest = self.look(number)
     except FileNotFoundError:
         return _top(self)
     while True:
-        following = newest.next_number if isinstance(newest, Entry) else number + 1
+        following = newest.next_number if isinstance(newest, Generation) else number + 1
         try:
             newest = self.look(following)
         except FileNotFoundError:

@@ -252,10 +252,10 @@ def mend(world: World, machine: Machine, observer: Observer, held: HeldLease) ->
         )
         for table in broken
     }
-    entry = held.commit(add, fold={table: Fold(tuple(names), None) for table, names in broken.items()})
-    if not entry.names & world.ghost.rotten.keys():
+    generation = held.commit(add, fold={table: Fold(tuple(names), None) for table, names in broken.items()})
+    if not generation.names & world.ghost.rotten.keys():
         world.ghost.excused -= {key for key, version in rows.items() if version >= world.ghost.told.get(key, -1)}
-    world.ghost.told_committed(machine, entry, rows)
+    world.ghost.told_committed(machine, generation, rows)
     world.counts["mended by the owner"] += 1
 
 
@@ -277,10 +277,10 @@ def commit(world: World, machine: Machine, held: HeldLease) -> None:
         if rows:
             add[table] = content_of(rows)
     engine_on = rng.choice((None, None, True, False))
-    entry = held.commit(add, fold=fold, engine_on=engine_on)
-    world.ghost.told_committed(machine, entry, dict(batch))
-    if engine_on not in (None, entry.engine_on):
-        raise Violation(f"{machine.name} switched the engine, and generation {entry.number} does not say so")
+    generation = held.commit(add, fold=fold, engine_on=engine_on)
+    world.ghost.told_committed(machine, generation, dict(batch))
+    if engine_on not in (None, generation.engine_on):
+        raise Violation(f"{machine.name} switched the engine, and generation {generation.number} does not say so")
     machine.unpublished = [row for row in machine.unpublished if row not in batch]
 
 
@@ -314,13 +314,13 @@ def read(world: World, machine: Machine, observer: Observer) -> None:
     if world.rng.random() < 0.1:  # and once in a while all of it
         whole = observer.snapshot()
         if whole is not None:
-            machine.last_read = max(machine.last_read, snapshot.entry.number)
+            machine.last_read = max(machine.last_read, snapshot.generation.number)
             check_whole(world, machine, whole)
 
 
 def check_snapshot(world: World, machine: Machine, snapshot: Snapshot) -> None:
     """What was seen before and what is new make the whole generation, which is no older than the last one."""
-    number = snapshot.entry.number
+    number = snapshot.generation.number
     if number < machine.last_read and not world.ghost.went_back:
         raise Violation(f"{machine.name} read generation {number} after {machine.last_read}")
     machine.last_read = number
@@ -328,7 +328,7 @@ def check_snapshot(world: World, machine: Machine, snapshot: Snapshot) -> None:
         if machine.seen & set(segments):
             raise Violation(f"{machine.name} read again what it had seen")
         machine.seen |= set(segments)
-    if not snapshot.entry.names <= machine.seen:
+    if not snapshot.generation.names <= machine.seen:
         raise Violation(f"{machine.name} was not given all of generation {number}")
     for table, contents in snapshot.new.items():
         for content in contents.values():
@@ -346,8 +346,8 @@ def check_whole(world: World, machine: Machine, snapshot: Snapshot) -> dict[str,
         for key, version in rows_in(table, content)
     }
     is_sure = not (world.ghost.went_back or world.ghost.rotten)
-    if is_sure and rows != world.ghost.rows[snapshot.entry.number]:
-        raise Violation(f"{machine.name} read a mixture: generation {snapshot.entry.number}")
+    if is_sure and rows != world.ghost.rows[snapshot.generation.number]:
+        raise Violation(f"{machine.name} read a mixture: generation {snapshot.generation.number}")
     return rows
 
 

@@ -21,7 +21,7 @@ from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 from data_engine.lease.folder import LARGEST_READ_BYTES, Kind, NotOursError
 from data_engine.lease.generations import GENERATIONS
 from data_engine.lease.lease import HeldLease, Observer
-from data_engine.lease.protocol import TABLES, Damaged, Entry, Identity, Limits, entry_of, lease_of
+from data_engine.lease.protocol import TABLES, Damaged, Generation, Identity, Limits, generation_of, lease_of
 from data_engine.nofollow import NotFollowedError
 
 Rows = Mapping[str, int]
@@ -464,7 +464,7 @@ class Ghost:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.history: dict[int, Entry] = {}
+        self.history: dict[int, Generation] = {}
         self.rows: dict[int, Rows] = {}
         self.published_s: dict[int, float] = {}
         self.told: dict[str, int] = {}
@@ -502,13 +502,13 @@ class Ghost:
         if len(self.world.share.links) != self.links:
             raise Violation(f"{machine.name} removed a link: {name} {args[0]}")
 
-    def told_committed(self, machine: Machine, entry: Entry, rows: Rows) -> None:
+    def told_committed(self, machine: Machine, generation: Generation, rows: Rows) -> None:
         """The product said that these rows are committed."""
-        if entry.number not in self.history or self.history[entry.number].nonce != entry.nonce:
+        if generation.number not in self.history or self.history[generation.number].nonce != generation.nonce:
             if self.went_back:
                 return
-            raise Violation(f"{machine.name} was told that generation {entry.number} is its own, but it is not")
-        stored = self.rows[entry.number]
+            raise Violation(f"{machine.name} was told that generation {generation.number} is its own, but it is not")
+        stored = self.rows[generation.number]
         for key, version in rows.items():
             if self.went_back and stored.get(key, -1) < version:
                 continue  # what it had uploaded went back with the share
@@ -632,67 +632,71 @@ class Ghost:
     def _published(self, machine: Machine, folder: str) -> None:
         number = int(folder.rsplit("/", 1)[1])
         try:
-            entry = entry_of(self.world.share.files[f"{folder}/entry.json"], number)
+            generation = generation_of(self.world.share.files[f"{folder}/entry.json"], number)
         except (KeyError, Damaged):
             if self.went_back:  # the backup was made, and restored, in the middle of a publication
                 self.is_beyond_telling = True
                 return
             raise Violation("a half-written generation is visible") from None
-        self.world.note(machine, f"==> generation {number} {entry.kind} token {entry.token} by {entry.by.daemon_id}")
-        self.world.counts[f"generation: {entry.kind}"] += 1
+        self.world.note(
+            machine, f"==> generation {number} {generation.kind} token {generation.token} by {generation.by.daemon_id}"
+        )
+        self.world.counts[f"generation: {generation.kind}"] += 1
         prev = self.history.get(self.newest)
-        is_next = number == (prev.next_number if prev else 0) or (entry.kind == "repair" and number > self.newest)
+        is_next = number == (prev.next_number if prev else 0) or (generation.kind == "repair" and number > self.newest)
         if self.went_back and number < self.newest and number not in self.history:
             return  # by who does not know of the repair yet: beside the list, and fenced at the next look
         if self.is_beyond_telling:  # a restored list was collected as it came: what follows begins anew
             return
         if not is_next or number in self.history:
             raise Violation(f"generation {number} was published after {self.newest}")
-        rows = self._rows_of(entry)
+        rows = self._rows_of(generation)
         if prev is not None:
             try:
-                base = self._check_follows(machine, entry, prev)
-                self._check_rows(entry, self.rows[base], rows)
+                base = self._check_follows(machine, generation, prev)
+                self._check_rows(generation, self.rows[base], rows)
             except Violation:
-                if not (self.went_back and entry.kind in ("commit", "renew", "release")):
+                if not (self.went_back and generation.kind in ("commit", "renew", "release")):
                     raise
                 self.is_beyond_telling = True  # it was under way, with its checks done, when the backup was restored
                 return
-        self.history[number] = entry
+        self.history[number] = generation
         self.rows[number] = rows
         self.published_s[number] = self.world.now
 
-    def _check_follows(self, machine: Machine, entry: Entry, prev: Entry) -> int:
+    def _check_follows(self, machine: Machine, generation: Generation, prev: Generation) -> int:
         """The rules of the chain; the number of the generation whose rows must go on."""
         base = prev.number
-        if entry.kind == "repair":
+        if generation.kind == "repair":
             base = max(number for number in self.history if number not in self.damaged)
-            self._check_silence_before_repair(entry)
+            self._check_silence_before_repair(generation)
             before, left = self.rows[prev.number], self._rows_of(self.history[base])
             self.excused |= {k for k, version in before.items() if left.get(k, -1) < version}
-            if entry.is_owned:
+            if generation.is_owned:
                 raise Violation("a repair owns the workspace")
-            if not entry.goes_on_at and entry.number <= machine.known[0]:
-                raise Violation(f"{machine.name} repaired at {entry.number}, and knew {machine.known[0]}")
-        elif entry.kind == "claim":
-            if entry.token != entry.number:
+            if not generation.goes_on_at and generation.number <= machine.known[0]:
+                raise Violation(f"{machine.name} repaired at {generation.number}, and knew {machine.known[0]}")
+        elif generation.kind == "claim":
+            if generation.token != generation.number:
                 raise Violation("a claim without a fresh token")
-            if entry.limits != machine.limits:
+            if generation.limits != machine.limits:
                 raise Violation("a claim with somebody else's limits")
             self._check_handoff(machine, prev)
-            self._check_history_was_whole(machine, entry)
-        elif not prev.is_owned or entry.token != prev.token or entry.by.daemon_id != prev.by.daemon_id:
+            self._check_history_was_whole(machine, generation)
+        elif not prev.is_owned or generation.token != prev.token or generation.by.daemon_id != prev.by.daemon_id:
             owner = prev.by.machine_id if prev.is_owned else "nobody"
-            raise Violation(f"{entry.kind} {entry.number} of token {entry.token}, but {owner} owns {prev.token}")
-        elif entry.limits != prev.limits:
-            raise Violation(f"{entry.kind} {entry.number} changes the limits")
-        if entry.kind != "commit" and entry.engine_on not in (self.history[base].engine_on, prev.engine_on):
-            raise Violation(f"{entry.kind} {entry.number} changes the engine's state")
+            raise Violation(
+                f"{generation.kind} {generation.number} of token {generation.token}, but {owner} owns {prev.token}"
+            )
+        elif generation.limits != prev.limits:
+            raise Violation(f"{generation.kind} {generation.number} changes the limits")
+        if generation.kind != "commit" and generation.engine_on not in (self.history[base].engine_on, prev.engine_on):
+            raise Violation(f"{generation.kind} {generation.number} changes the engine's state")
         return base
 
-    def _check_history_was_whole(self, machine: Machine, entry: Entry) -> None:
+    def _check_history_was_whole(self, machine: Machine, generation: Generation) -> None:
         """Nobody claims what could not be read whole. What a machine has taken in before need only be there."""
-        for table, segments in entry.files.items():
+        for table, segments in generation.files.items():
             for segment in segments:
                 is_gone = f"state/{table}/{segment.name}" not in self.world.share.files
                 if segment.name not in self.rotten or (segment.name in machine.seen and not is_gone):
@@ -700,19 +704,19 @@ class Ghost:
                 if self.world.profile.timing_holds and self.rotten[segment.name] < machine.claims_since_s - 10:
                     raise Violation(f"{machine.name} claimed without {segment.name}")
 
-    def _check_handoff(self, machine: Machine, prev: Entry) -> None:
+    def _check_handoff(self, machine: Machine, prev: Generation) -> None:
         if prev.handoff_to in ("", machine.name):
             return
         waited_s = (self.world.now - self.published_s[prev.number]) * machine.rate
         if waited_s < (prev.limits or machine.limits).handoff_grace_s - 0.001:
             raise Violation(f"{machine.name} took what was handed to {prev.handoff_to} after {waited_s:.1f} s")
 
-    def _check_silence_before_repair(self, entry: Entry) -> None:
+    def _check_silence_before_repair(self, generation: Generation) -> None:
         if self.went_back or not (self.world.profile.timing_holds and self.world.faults_on):
             return
         for other in self.world.machines:
             if other.is_alive and other.held is not None and other.held.can_work() and self._has_spoken(other.held):
-                raise Violation(f"repair {entry.number} while {other.name} may work")
+                raise Violation(f"repair {generation.number} while {other.name} may work")
 
     def _has_spoken(self, held: HeldLease) -> bool:
         # Damage between a claim and its first heartbeat leaves nothing that tells the owner's limits.
@@ -721,17 +725,17 @@ class Ghost:
         except (OSError, Damaged):
             return False
 
-    def _check_rows(self, entry: Entry, before: Rows, after: Rows) -> None:
+    def _check_rows(self, generation: Generation, before: Rows, after: Rows) -> None:
         for key, version in before.items():
             if after.get(key, -1) < version and key not in self.dropped and key not in self.excused:
                 raise Violation(
-                    f"{entry.kind} {entry.number} by {entry.by.daemon_id} turned {key} from {version} "
+                    f"{generation.kind} {generation.number} by {generation.by.daemon_id} turned {key} from {version} "
                     f"to {after.get(key, 'nothing')}"
                 )
 
-    def _rows_of(self, entry: Entry) -> Rows:
+    def _rows_of(self, generation: Generation) -> Rows:
         rows: dict[str, int] = {}
-        for table, segments in entry.files.items():
+        for table, segments in generation.files.items():
             for segment in segments:
                 data = self.world.share.files.get(f"state/{table}/{segment.name}")
                 if data is None and self.went_back:  # it was uploaded just before
@@ -739,7 +743,7 @@ class Ghost:
                 if segment.name in self.rotten:
                     continue
                 if table not in TABLES or data is None or len(data) != segment.size_bytes:
-                    raise Violation(f"generation {entry.number} lists {segment.name}, which is not there")
+                    raise Violation(f"generation {generation.number} lists {segment.name}, which is not there")
                 rows.update(rows_in(table, data))
         return rows
 

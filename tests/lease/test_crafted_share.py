@@ -29,12 +29,12 @@ def pair(tmp_path: Path) -> Iterator[tuple[Path, Machine, Machine]]:
 
 def publish(share: Path, table: str, data: bytes) -> str:
     """Let the newest entry list these bytes too; its checksum is right, and the segment's."""
-    entry = max((share / "state" / "generations").glob("*/entry.json"))
-    record = json.loads(entry.read_bytes().partition(b"\n")[2])
+    generation = max((share / "state" / "generations").glob("*/entry.json"))
+    record = json.loads(generation.read_bytes().partition(b"\n")[2])
     name = f"{record['number']:010d}-ff.parquet"
     (share / "state" / table / name).write_bytes(data)
     record["files"].setdefault(table, []).append([name, len(data), digest(data)])
-    entry.write_bytes(encode(record))
+    generation.write_bytes(encode(record))
     return name
 
 
@@ -47,12 +47,12 @@ def test_a_crafted_segment_keeps_nobody_from_working(pair: tuple[Path, Machine, 
     number = owner.share.known_generation
     owner.run("r2")
     until(lambda: owner.share.known_generation > number)
-    until(lambda: observer.keeper.standing.trouble)
+    until(lambda: observer.keeper.state.trouble)
 
-    assert f"state/runs/{name}" in str(observer.keeper.standing.trouble)
+    assert f"state/runs/{name}" in str(observer.keeper.state.trouble)
     assert observer.runs() == {"r1"}
-    assert owner.keeper.standing.token is not None
-    assert owner.keeper.standing.trouble is None
+    assert owner.keeper.state.token is not None
+    assert owner.keeper.state.trouble is None
     assert owner.keeper.can_work()
 
 
@@ -68,4 +68,4 @@ def test_a_crafted_row_is_left_out_and_the_others_are_there(pair: tuple[Path, Ma
 
     assert observer.runs() == {"r1", "r2", "r7"}
     assert str(observer.share.left_out).startswith("2 rows of the shared history were left out")
-    until(lambda: observer.keeper.standing.trouble == observer.share.left_out)
+    until(lambda: observer.keeper.state.trouble == observer.share.left_out)

@@ -150,12 +150,12 @@ def test_a_repair_of_a_restored_backup_is_numbered_above_all_that_was_seen() -> 
     repaired = owner.repair(view)
 
     assert repaired is not None
-    assert (repaired.entry.number, repaired.lost_generations) == (7, (4, 5, 6))
-    assert repaired.entry.repairs[-1].tables == TABLES
+    assert (repaired.generation.number, repaired.lost_generations) == (7, (4, 5, 6))
+    assert repaired.generation.repairs[-1].tables == TABLES
     with pytest.raises(Fenced):
         held.heartbeat()
     assert {name: one.poll().state for name, one in others.items()} == {"B": "available", "C": "available"}
-    assert bench.machine("D").poll().top == repaired.entry
+    assert bench.machine("D").poll().top == repaired.generation
     new = others["B"].claim(others["B"].poll())
     assert new.token == 8
     assert others["C"].poll().top == new.head
@@ -181,7 +181,7 @@ def goes_on_where_the_backup_ended() -> bool:
     try:
         late.claim(view)
     except Lost:
-        assert late.poll().top == repaired.entry
+        assert late.poll().top == repaired.generation
         assert sorted(bench.share.listdir(GENERATIONS))[-2:] == [f"{number:010d}" for number in (4, 7)]
         return False
     return True
@@ -201,10 +201,10 @@ def test_a_machine_that_had_seen_more_than_the_one_that_repairs_follows_as_well(
     repaired = owner.repair(bench.watch(owner, 180))
     assert repaired is not None
 
-    assert (more.poll().top, more.known) == (repaired.entry, 7)
+    assert (more.poll().top, more.known) == (repaired.generation, 7)
     known, nonce, repairs = more.known_list
     restarted = bench.machine("M", daemon="2", known=known, nonce=nonce, repairs=repairs)
-    assert restarted.poll().top == repaired.entry
+    assert restarted.poll().top == repaired.generation
     assert held.is_over
 
 
@@ -227,8 +227,8 @@ def test_a_repair_that_was_broken_off_half_way_is_ended_by_the_next_one() -> Non
     repaired = others["B"].repair(bench.watch(others["B"], 180))
 
     assert repaired is not None
-    assert repaired.entry.number == 7
-    assert others["C"].poll().top == repaired.entry
+    assert repaired.generation.number == 7
+    assert others["C"].poll().top == repaired.generation
 
 
 def test_a_list_that_is_gone_altogether_begins_again_above_what_was_seen() -> None:
@@ -243,8 +243,8 @@ def test_a_list_that_is_gone_altogether_begins_again_above_what_was_seen() -> No
     repaired = owner.repair(bench.watch(owner, 180))
 
     assert repaired is not None
-    assert (repaired.entry.number, repaired.entry.files) == (7, {})
-    assert bench.machine("D").poll().top == repaired.entry
+    assert (repaired.generation.number, repaired.generation.files) == (7, {})
+    assert bench.machine("D").poll().top == repaired.generation
     assert owner.claim(owner.poll()).token == 8
 
 
@@ -274,8 +274,8 @@ def test_a_list_that_went_on_from_a_backup_without_a_repair_is_damage_to_who_kne
     new.release()
     repaired = others["B"].repair(bench.watch(others["B"], 90))
     assert repaired is not None
-    assert fresh.poll().top == repaired.entry
-    assert owner.poll().top == repaired.entry
+    assert fresh.poll().top == repaired.generation
+    assert owner.poll().top == repaired.generation
 
 
 def test_a_repair_is_refused_while_an_owner_is_at_work_and_changes_nothing_where_all_is_well() -> None:

@@ -172,8 +172,8 @@ def test_an_owner_that_slept_too_long_is_fenced_and_can_do_nothing() -> None:
     with pytest.raises(Fenced, match="belongs to B-PC now") as fenced:
         held.commit({"runs": b"3"})
 
-    assert fenced.value.entry is not None
-    assert fenced.value.entry.by.machine_id == "B"
+    assert fenced.value.generation is not None
+    assert fenced.value.generation.by.machine_id == "B"
     assert (held.is_over, held.can_work(), held.work_until) == (True, False, float("-inf"))
     bench.done.clear()
     for call in (held.heartbeat, held.commit, held.collect, held.release):
@@ -464,7 +464,7 @@ def test_a_repair_goes_on_from_the_newest_readable_one_and_says_what_is_lost() -
     repaired = repaired_by(observer, bench.watch(observer, 90))
 
     assert (repaired.lost_generations, repaired.lost_segments) == ((3,), ())
-    assert (repaired.entry.number, repaired.entry.is_owned, repaired.entry.engine_on) == (4, False, True)
+    assert (repaired.generation.number, repaired.generation.is_owned, repaired.generation.engine_on) == (4, False, True)
     snapshot = late.snapshot()
     assert snapshot is not None
     assert list(snapshot.new["runs"].values()) == [b"kept"]
@@ -643,7 +643,7 @@ def test_a_restored_backup_is_told_and_accepted_only_on_request() -> None:
 
     repaired = repaired_by(observer, view)
 
-    assert (repaired.entry.number, repaired.lost_generations, observer.known) == (4, (2,), 4)
+    assert (repaired.generation.number, repaired.lost_generations, observer.known) == (4, (2,), 4)
     assert observer.poll().state == "available"
 
 
@@ -696,10 +696,10 @@ def test_a_commit_in_doubt_may_be_repeated_with_its_fold() -> None:
         held.commit({"runs": b"c"}, fold=fold)
     mend(bench, "A")
 
-    entry = held.commit({"runs": b"c"}, fold=fold, engine_on=True)
+    generation = held.commit({"runs": b"c"}, fold=fold, engine_on=True)
 
-    contents = [bench.share.files[f"state/runs/{segment.name}"] for segment in entry.files["runs"]]
-    assert (entry.number, contents, entry.engine_on) == (5, [b"ab", b"c", b"c"], True)
+    contents = [bench.share.files[f"state/runs/{segment.name}"] for segment in generation.files["runs"]]
+    assert (generation.number, contents, generation.engine_on) == (5, [b"ab", b"c", b"c"], True)
 
 
 def test_a_release_in_doubt_forbids_work_and_may_be_repeated() -> None:

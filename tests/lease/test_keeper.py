@@ -14,9 +14,9 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.lease import Observer
 from data_engine.lease.protocol import Identity, Limits
-from data_engine.ledger.aside import perform
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.parquet_process import perform
 from data_engine.ledger.share import Share
 from data_engine.model import RunFinished, RunStarted
 
@@ -104,19 +104,19 @@ def test_a_request_waits_for_consent_and_the_requester_then_claims_by_itself(mac
     anna.keeper.set_engine(True)
     ben.keeper.request("cli").result(10)
 
-    until(lambda: anna.keeper.standing.lease.state == "control_requested")
+    until(lambda: anna.keeper.state.lease.state == "control_requested")
     time.sleep(LIMITS.stale_after_s)
     assert anna.keeper.can_work()  # nothing happens by itself
-    requested_by = anna.keeper.standing.lease.requested_by
+    requested_by = anna.keeper.state.lease.requested_by
     assert requested_by is not None
     assert requested_by["host_name"] == "BEN-PC"
 
     anna.keeper.release(to_requester=True).result(10)
     assert not anna.keeper.can_work()
     until(ben.keeper.can_work)
-    assert ben.keeper.standing.engine_on
+    assert ben.keeper.state.engine_on
     assert not carl.keeper.can_work()
-    until(lambda: anna.keeper.standing.lease.requested_by is None)
+    until(lambda: anna.keeper.state.lease.requested_by is None)
 
 
 def test_a_dead_owner_is_taken_over_by_a_person_only_after_its_silence(machine: Callable[..., Machine]) -> None:
@@ -128,7 +128,7 @@ def test_a_dead_owner_is_taken_over_by_a_person_only_after_its_silence(machine: 
 
     with pytest.raises(OwnedElsewhereError):
         ben.keeper.take_over().result(10)
-    until(lambda: ben.keeper.standing.lease.state == "takeover_available")
+    until(lambda: ben.keeper.state.lease.state == "takeover_available")
     with pytest.raises(OwnedElsewhereError, match="takeover available"):
         ben.keeper.own().result(10)  # an engine that starts asks a person first
     ben.keeper.take_over().result(10)
@@ -139,12 +139,12 @@ def test_takeover_auto_goes_on_with_an_engine_that_was_on(machine: Callable[...,
     anna, ben = machine("anna"), machine("ben", takes_over_by_itself=lambda: True)
     anna.keeper.own().result(10)
     anna.keeper.set_engine(True)
-    until(lambda: ben.keeper.standing.lease.engine_on)
+    until(lambda: ben.keeper.state.lease.engine_on)
     assert ben.keeper.is_waiting
     anna.close(release=False)
 
     until(ben.keeper.can_work)
-    assert ben.keeper.standing.engine_on
+    assert ben.keeper.state.engine_on
 
 
 def test_an_owner_that_was_taken_over_learns_it_and_keeps_its_rows(machine: Callable[..., Machine]) -> None:
@@ -152,13 +152,13 @@ def test_an_owner_that_was_taken_over_learns_it_and_keeps_its_rows(machine: Call
     anna, ben = machine("anna"), machine("ben")
     anna.keeper.own().result(10)
     freeze = anna.keeper._wish(lambda: time.sleep(LIMITS.stale_after_s * 2.5))
-    until(lambda: ben.keeper.standing.lease.state == "takeover_available")
+    until(lambda: ben.keeper.state.lease.state == "takeover_available")
     assert not anna.keeper.can_work()  # its deadline has passed before anybody may take over
     ben.keeper.take_over().result(10)
     anna.run("late")
     freeze.result(10)
 
-    until(lambda: anna.keeper.standing.lost_to == "BEN-PC")
+    until(lambda: anna.keeper.state.lost_to == "BEN-PC")
     assert anna.runs() == {"late"}
     ben.keeper.release().result(10)
     anna.keeper.own().result(10)
@@ -193,15 +193,15 @@ def test_an_owner_whose_share_is_away_lapses_and_goes_on_when_it_is_back(
     anna.keeper.own().result(10)
     (tmp_path / "share").rename(tmp_path / "away")
 
-    until(lambda: anna.keeper.standing.trouble is not None)
+    until(lambda: anna.keeper.state.trouble is not None)
     while anna.keeper.can_work():  # and it is said all the time until the share is back
-        assert anna.keeper.standing.trouble is not None
-    assert "the heartbeat cannot be written" in (anna.keeper.standing.trouble or "")
-    assert anna.keeper.standing.token is not None
+        assert anna.keeper.state.trouble is not None
+    assert "the heartbeat cannot be written" in (anna.keeper.state.trouble or "")
+    assert anna.keeper.state.token is not None
     anna.run("meanwhile")
     (tmp_path / "away").rename(tmp_path / "share")
     until(anna.keeper.can_work)
-    until(lambda: anna.keeper.standing.trouble is None)
+    until(lambda: anna.keeper.state.trouble is None)
 
 
 def test_an_observer_that_could_not_refresh_says_so_until_it_has(
@@ -221,10 +221,10 @@ def test_an_observer_that_could_not_refresh_says_so_until_it_has(
     segment.write_bytes(content[:-1])
 
     carl = machine("carl")
-    until(lambda: "does not match its checksum" in (carl.keeper.standing.trouble or ""))
+    until(lambda: "does not match its checksum" in (carl.keeper.state.trouble or ""))
     segment.write_bytes(content)
     until(lambda: carl.runs() == {"r1", "r2"})
-    until(lambda: carl.keeper.standing.trouble is None)
+    until(lambda: carl.keeper.state.trouble is None)
 
 
 def test_an_edit_of_the_limits_holds_from_the_next_claim(machine: Callable[..., Machine]) -> None:
@@ -238,7 +238,7 @@ def test_an_edit_of_the_limits_holds_from_the_next_claim(machine: Callable[..., 
 
     anna.keeper.own().result(10)
     assert anna.keeper.limits == Limits(0.2, 30.0)
-    until(lambda: (ben.keeper.standing.lease.takeover_in_s or 0) > 20)
+    until(lambda: (ben.keeper.state.lease.takeover_in_s or 0) > 20)
 
 
 def test_an_owner_has_not_asked_itself(machine: Callable[..., Machine]) -> None:
@@ -247,8 +247,8 @@ def test_an_owner_has_not_asked_itself(machine: Callable[..., Machine]) -> None:
     anna.keeper.request("ui").result(10)
     until(anna.keeper.can_work)
 
-    assert anna.keeper.standing.lease.state == "mine"
-    assert anna.keeper.standing.lease.requested_by is None
+    assert anna.keeper.state.lease.state == "mine"
+    assert anna.keeper.state.lease.requested_by is None
 
 
 def test_a_clock_in_doubt_takes_nothing_from_what_is_published(machine: Callable[..., Machine]) -> None:
@@ -267,7 +267,7 @@ def test_a_clock_in_doubt_takes_nothing_from_what_is_published(machine: Callable
 
     anna = machine("anna", judge_clock=lambda: judge())
     anna.keeper.own().result(10)
-    until(lambda: isinstance(anna.keeper.standing.clock, Doubted))
+    until(lambda: isinstance(anna.keeper.state.clock, Doubted))
     (old,) = published(anna)
     anna.run("r1")
     until(lambda: len(published(anna)) == 2)
@@ -275,7 +275,7 @@ def test_a_clock_in_doubt_takes_nothing_from_what_is_published(machine: Callable
     assert known[0] == {"theirs"}
 
     verdict[0] = Believed(time.time() + 400 * 86_400, time.time() + 400 * 86_400)
-    until(lambda: isinstance(anna.keeper.standing.clock, Believed))
+    until(lambda: isinstance(anna.keeper.state.clock, Believed))
     anna.run("r2")
     until(lambda: old not in published(anna))
 

@@ -41,7 +41,7 @@ def published(one: Machine, *run_ids: str) -> None:
     """A commit for each of these runs, so that each has a segment of its own."""
     for run_id in run_ids:
         one.run(run_id)
-        until(lambda: one.share.unpublished(one.keeper.standing.token or 0) is None)
+        until(lambda: one.share.unpublished(one.keeper.state.token or 0) is None)
 
 
 @pytest.mark.parametrize("harm", ["missing", "torn"])
@@ -56,7 +56,7 @@ def test_a_take_over_of_a_history_that_cannot_be_read_whole_takes_nothing(
     (one, _) = segments(share, "runs")
     one.unlink() if harm == "missing" else one.write_bytes(b"?" * one.stat().st_size)
     ben, carl = machine("ben"), machine("carl")
-    until(lambda: ben.keeper.standing.lease.damage is not None)
+    until(lambda: ben.keeper.state.lease.damage is not None)
     before = sorted(path.name for path in (share / "state" / "generations").iterdir())
 
     for _ in range(20):
@@ -66,8 +66,8 @@ def test_a_take_over_of_a_history_that_cannot_be_read_whole_takes_nothing(
     assert "data-engine lease repair" in str(refused.value.mend)
     assert sorted(path.name for path in (share / "state" / "generations").iterdir()) == before
     for observer in (ben, carl):
-        until(lambda observer=observer: observer.keeper.standing.lease.state == "damaged")
-        damage = observer.keeper.standing.lease.damage
+        until(lambda observer=observer: observer.keeper.state.lease.state == "damaged")
+        damage = observer.keeper.state.lease.damage
         assert damage is not None
         assert (damage["file"], damage["noticed_by"]) == (
             f"state/runs/{one.name}",
@@ -81,7 +81,7 @@ def test_a_take_over_of_a_history_that_cannot_be_read_whole_takes_nothing(
     until(lambda: _quietly(repair))
     ben.keeper.own().result(10)
     assert ben.runs() == {"r2"}
-    until(lambda: carl.keeper.standing.lease.state == "owned")
+    until(lambda: carl.keeper.state.lease.state == "owned")
 
 
 def _quietly(deed: Callable[[], str]) -> str | None:
@@ -101,7 +101,7 @@ def test_rows_of_a_lost_segment_are_published_again_by_the_machine_that_holds_th
     anna.keeper.release().result(10)
     segments(share, "runs")[0].unlink()
     carl = machine("carl")
-    until(lambda: carl.keeper.standing.lease.state == "damaged")
+    until(lambda: carl.keeper.state.lease.state == "damaged")
     said = carl.keeper.repair().result(10)
     until(lambda: carl.runs() == {"r2"})
 
@@ -124,7 +124,7 @@ def test_an_owner_whose_segment_is_gone_mends_it_from_its_own_ledger(
 
     assert said == f"mended; published again from this machine: runs/{gone.name}"
     assert anna.keeper.can_work()
-    assert anna.keeper.standing.lost_to is None
+    assert anna.keeper.state.lost_to is None
     ben = machine("ben")
     until(lambda: ben.runs() == {"r1", "r2"})
 
@@ -136,14 +136,14 @@ def test_an_owner_makes_the_folder_of_a_table_anew(machine: Callable[..., Machin
     published(anna, "r1")
     shutil.rmtree(share / "state" / "runs")
     published(anna, "r2")
-    assert anna.keeper.standing.trouble is None
+    assert anna.keeper.state.trouble is None
     ben = machine("ben")
-    until(lambda: ben.keeper.standing.lease.damage is not None)
-    assert (ben.keeper.standing.lease.damage or {})["fix"] == "on ANNA-PC: data-engine lease repair"
+    until(lambda: ben.keeper.state.lease.damage is not None)
+    assert (ben.keeper.state.lease.damage or {})["fix"] == "on ANNA-PC: data-engine lease repair"
 
     anna.keeper.repair().result(10)
     until(lambda: ben.runs() == {"r1", "r2"})
-    until(lambda: ben.keeper.standing.lease.damage is None)
+    until(lambda: ben.keeper.state.lease.damage is None)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
@@ -154,15 +154,15 @@ def test_what_was_left_alone_hides_no_trouble(machine: Callable[..., Machine], s
     published(anna, "r1")
     shutil.rmtree(share / "leased" / "w")
     (share / "leased" / "w").symlink_to(share)
-    until(lambda: "leased/w" in (anna.keeper.standing.trouble or ""))
+    until(lambda: "leased/w" in (anna.keeper.state.trouble or ""))
     shutil.rmtree(share / "state" / "runs")
     (share / "state" / "runs").write_text("a file")
     anna.run("r2")
 
-    until(lambda: (anna.keeper.standing.trouble or "").startswith("the history cannot be published"))
-    assert "leased/w in .workspace_state was left alone" in (anna.keeper.standing.trouble or "")
+    until(lambda: (anna.keeper.state.trouble or "").startswith("the history cannot be published"))
+    assert "leased/w in .workspace_state was left alone" in (anna.keeper.state.trouble or "")
     (share / "state" / "runs").unlink()
-    until(lambda: (anna.keeper.standing.trouble or "").startswith("leased/w"))
+    until(lambda: (anna.keeper.state.trouble or "").startswith("leased/w"))
 
 
 @pytest.mark.parametrize("folder", ["leases", "control_requests", "leased", "available", "stale"])
@@ -172,14 +172,14 @@ def test_a_folder_of_notices_that_is_gone_is_made_anew(
     """Heartbeats and requests go on."""
     anna, ben = machine("anna"), machine("ben")
     anna.keeper.own().result(10)
-    until(lambda: ben.keeper.standing.lease.state == "owned")
+    until(lambda: ben.keeper.state.lease.state == "owned")
     shutil.rmtree(share / folder)
 
     ben.keeper.request("cli").result(10)
-    until(lambda: anna.keeper.standing.lease.state == "control_requested")
+    until(lambda: anna.keeper.state.lease.state == "control_requested")
     until(lambda: len(list((share / "leases").glob("w.json"))) == 1)
     until(lambda: len(list((share / "leased").glob("w/token-*"))) == 1)
-    assert anna.keeper.standing.trouble is None
+    assert anna.keeper.state.trouble is None
     anna.keeper.release(to_requester=True).result(10)
     until(ben.keeper.can_work)
     ben.keeper.release().result(10)
@@ -198,8 +198,8 @@ def test_a_file_in_place_of_a_folder_is_named(machine: Callable[..., Machine], s
     there.rename(share / "elsewhere")
     there.write_text("a file")
 
-    until(lambda: ben.keeper.standing.lease.state == "damaged")
-    damage = ben.keeper.standing.lease.damage
+    until(lambda: ben.keeper.state.lease.state == "damaged")
+    damage = ben.keeper.state.lease.damage
     assert damage is not None
     assert damage["file"] == there.relative_to(share).as_posix()
     assert damage["fix"] == f"take {damage['file']} in .workspace_state away, then data-engine lease repair"
@@ -211,10 +211,10 @@ def test_a_repair_of_a_healthy_workspace_changes_nothing(machine: Callable[..., 
     nothing = "nothing of the shared history is damaged: nothing was changed"
     assert anna.keeper.repair().result(10) == nothing
     anna.keeper.own().result(10)
-    token = anna.keeper.standing.token
+    token = anna.keeper.state.token
 
     assert anna.keeper.repair().result(10) == nothing
-    assert (anna.keeper.standing.token, anna.keeper.can_work(), anna.keeper.standing.lost_to) == (token, True, None)
+    assert (anna.keeper.state.token, anna.keeper.can_work(), anna.keeper.state.lost_to) == (token, True, None)
     with pytest.raises(OwnedElsewhereError, match="ANNA-PC owns"):
         ben.keeper.repair().result(10)
     anna.keeper.release().result(10)
@@ -234,16 +234,16 @@ def test_after_a_restored_backup_one_repair_is_enough_and_nothing_of_it_is_lost(
     known = anna.share.known_list[0]
     shutil.rmtree(share / "state")
     shutil.copytree(tmp_path / "backup", share / "state")
-    until(lambda: anna.keeper.standing.lease.state == "damaged")
-    until(lambda: ben.keeper.standing.lease.state == "damaged")
+    until(lambda: anna.keeper.state.lease.state == "damaged")
+    until(lambda: ben.keeper.state.lease.state == "damaged")
 
     said = until_said(lambda: str(anna.keeper.repair().result(10)))
 
     assert "lost on the share" in said
     until(anna.keeper.can_work)
     assert anna.share.known_list[0] > known
-    assert anna.keeper.standing.lost_to is None
-    until(lambda: ben.keeper.standing.lease.state == "owned")
+    assert anna.keeper.state.lost_to is None
+    until(lambda: ben.keeper.state.lease.state == "owned")
     carl = machine("carl")
     until(lambda: carl.runs() == {"r1", "r2", "r3"})
     anna.close()
@@ -280,12 +280,12 @@ def test_what_lies_among_our_files_and_is_not_ours_is_told(machine: Callable[...
     shutil.rmtree(share / "leased" / "w")
     (share / "leased" / "w").symlink_to(documents)
 
-    until(lambda: "leased/w" in (anna.keeper.standing.trouble or ""), 5 * LIMITS.stale_after_s + 5)
+    until(lambda: "leased/w" in (anna.keeper.state.trouble or ""), 5 * LIMITS.stale_after_s + 5)
 
     assert anna.keeper.can_work()
     assert (documents / "thesis.docx").read_text() == "years"
     (share / "leased" / "w").unlink()
-    until(lambda: anna.keeper.standing.trouble is None)
+    until(lambda: anna.keeper.state.trouble is None)
 
 
 def test_damage_that_goes_away_is_told_no_longer(machine: Callable[..., Machine], share: Path) -> None:
@@ -298,11 +298,11 @@ def test_damage_that_goes_away_is_told_no_longer(machine: Callable[..., Machine]
     segment.rename(share / "elsewhere")
     with pytest.raises(OwnedElsewhereError, match="is missing"):
         anna.keeper.own().result(10)
-    assert anna.keeper.standing.lease.state == "damaged"
+    assert anna.keeper.state.lease.state == "damaged"
     anna.keeper.look().result(10)
-    assert anna.keeper.standing.lease.state == "damaged"
+    assert anna.keeper.state.lease.state == "damaged"
 
     (share / "elsewhere").rename(segment)
 
-    until(lambda: anna.keeper.standing.lease.state == "available")
+    until(lambda: anna.keeper.state.lease.state == "available")
     anna.keeper.own().result(10)

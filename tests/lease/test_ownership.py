@@ -177,12 +177,12 @@ def test_a_reader_gets_only_the_segments_it_has_not_seen() -> None:
     held.commit({"runs": b"b"})
     bench.done.clear()
 
-    second = reader.snapshot(seen=first.entry.names)
+    second = reader.snapshot(seen=first.generation.names)
 
     assert second is not None
     assert [list(contents.values()) for contents in second.new.values()] == [[], [b"b"]]
     assert len([path for name, path in bench.done if path.startswith("state/runs/")]) == 1
-    assert first.entry.names < second.entry.names
+    assert first.generation.names < second.generation.names
 
 
 def test_a_reader_begins_again_when_what_it_reads_is_collected() -> None:
@@ -215,10 +215,10 @@ def test_a_commit_carries_all_tables_and_the_engine() -> None:
     bench = Bench()
     observer, held = bench.owner("A")
     held.commit(dict.fromkeys(TABLES, b"1"), engine_on=True)
-    entry = held.commit({"runs": b"2"})
+    generation = held.commit({"runs": b"2"})
     held.release()
 
-    assert {table: len(rows) for table, rows in entry.files.items()} == dict.fromkeys(TABLES, 1) | {"runs": 2}
+    assert {table: len(rows) for table, rows in generation.files.items()} == dict.fromkeys(TABLES, 1) | {"runs": 2}
     assert observer.claim(observer.poll()).head.engine_on
 
 

@@ -15,31 +15,31 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.protocol import (
     FORMAT,
     Damaged,
-    Entry,
     Fold,
+    Generation,
     Identity,
     LeaseRecord,
     Limits,
     NewerFormat,
+    Observed,
     Request,
     Segment,
-    Sighting,
     decode,
     digest,
     encode,
-    entry_of,
     folded,
+    generation_of,
     is_of_this_machine,
     lease_of,
-    looked,
-    next_entry,
+    next_generation,
+    observe,
     request_of,
 )
 
 A = Identity("A", "A1", "ANNA-PC", 7, "1.0", "lock-A", "host-A")
 LIMITS = Limits(30, 90)
 SEGMENTS = tuple(Segment(f"{n:010d}-{letter}.parquet", n, "00" * 8) for n, letter in enumerate("abcde"))
-CLAIM = Entry(4, "claim", 4, "n4", A, True, LIMITS, files={"runs": SEGMENTS})
+CLAIM = Generation(4, "claim", 4, "n4", A, True, LIMITS, files={"runs": SEGMENTS})
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_every_limit_scales_so_that_the_margins_stay(heartbeat_s: float, ratio: 
 
 def test_an_entry_comes_back_as_it_was_written() -> None:
     """Every field survives the share."""
-    entry = replace(CLAIM, handoff_to="B", handoff_name="BERT-PC", at_utc="2026-01-01T00:00:00+00:00")
+    generation = replace(CLAIM, handoff_to="B", handoff_name="BERT-PC", at_utc="2026-01-01T00:00:00+00:00")
 
-    assert entry_of(encode(entry.record()), 4) == entry
+    assert generation_of(encode(generation.record()), 4) == generation
 
 
 def test_fields_nobody_knows_are_ignored() -> None:
@@ -76,10 +76,10 @@ def test_fields_nobody_knows_are_ignored() -> None:
     record = CLAIM.record() | {"colour": "blue"}
     record["files"]["later_table"] = [["0000000004-x.parquet", 1, "00" * 8]]
 
-    entry = entry_of(encode(record), 4)
+    generation = generation_of(encode(record), 4)
 
-    assert replace(entry, files={"runs": SEGMENTS}) == CLAIM
-    assert next_entry(entry, "commit", A, "n5", "").files["later_table"][0].name == "0000000004-x.parquet"
+    assert replace(generation, files={"runs": SEGMENTS}) == CLAIM
+    assert next_generation(generation, "commit", A, "n5", "").files["later_table"][0].name == "0000000004-x.parquet"
 
 
 def test_a_higher_format_is_told_with_its_version() -> None:
@@ -87,7 +87,7 @@ def test_a_higher_format_is_told_with_its_version() -> None:
     record = CLAIM.record() | {"format": FORMAT + 1, "app_version": "9.1", "files": "another shape"}
 
     with pytest.raises(NewerFormat, match=r"generation 4 was written by Data Engine 9\.1"):
-        entry_of(encode(record), 4)
+        generation_of(encode(record), 4)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_higher_format_is_told_with_its_version() -> None:
 def test_what_is_no_entry_is_damaged(changes: dict[str, object]) -> None:
     """A right checksum over a wrong content, also one that points outside its folder, is never believed."""
     with pytest.raises(Damaged):
-        entry_of(encode(CLAIM.record() | changes), 4)
+        generation_of(encode(CLAIM.record() | changes), 4)
 
 
 @given(st.binary(max_size=200))
@@ -152,7 +152,7 @@ def test_one_changed_byte_is_noticed(at: int, change: int) -> None:
     data[at % len(data)] ^= change
 
     with pytest.raises(Damaged):
-        entry_of(bytes(data), 4)
+        generation_of(bytes(data), 4)
 
 
 NOTICE = {"workspace": "w", "beat": 1}
@@ -213,7 +213,7 @@ def test_a_record_made_to_hurt_is_damaged(body: bytes) -> None:
     """With its right checksum: nested too deep, too long, or no JSON."""
     data = digest(body).encode() + b"\n" + body
 
-    for read in (decode, lease_of, request_of, lambda data: entry_of(data, 4)):
+    for read in (decode, lease_of, request_of, lambda data: generation_of(data, 4)):
         with pytest.raises(Damaged) as caught:
             read(data)
         assert len(str(caught.value)) < 300
@@ -222,7 +222,7 @@ def test_a_record_made_to_hurt_is_damaged(body: bytes) -> None:
 def test_an_entry_that_nobody_would_read_is_not_written() -> None:
     """The owner notices before it is published."""
     with pytest.raises(Damaged, match="would list 20,001 files"):
-        next_entry(CLAIM, "commit", A, "n5", "", files={"runs": SEGMENTS[:1] * 20_001})
+        next_generation(CLAIM, "commit", A, "n5", "", files={"runs": SEGMENTS[:1] * 20_001})
 
 
 def test_records_are_json_that_people_can_read() -> None:
@@ -234,12 +234,12 @@ def test_records_are_json_that_people_can_read() -> None:
 
 def test_a_claim_inherits_all_but_the_token_and_the_limits() -> None:
     """The engine's state and the history travel with the workspace; a hand-over is over once it was taken."""
-    released = next_entry(CLAIM, "release", A, "n5", "", handoff_to="B", handoff_name="BERT-PC")
+    released = next_generation(CLAIM, "release", A, "n5", "", handoff_to="B", handoff_name="BERT-PC")
     theirs = Identity("B", "B1")
 
-    claim = next_entry(released, "claim", theirs, "n6", "now", limits=Limits(1, 3))
+    claim = next_generation(released, "claim", theirs, "n6", "now", limits=Limits(1, 3))
 
-    assert claim == Entry(6, "claim", 6, "n6", theirs, True, Limits(1, 3), at_utc="now", files={"runs": SEGMENTS})
+    assert claim == Generation(6, "claim", 6, "n6", theirs, True, Limits(1, 3), at_utc="now", files={"runs": SEGMENTS})
 
 
 @pytest.mark.parametrize(
@@ -280,12 +280,12 @@ def lease(beat: int, token: int = 4) -> LeaseRecord:
     return LeaseRecord("w", token, beat, "A")
 
 
-def look(seen: Sighting, at_s: float, record: LeaseRecord | None, entry: Entry = CLAIM) -> Sighting:
-    return looked(seen, entry, record, None, before_s=at_s, after_s=at_s, limits=LIMITS)
+def look(seen: Observed, at_s: float, record: LeaseRecord | None, generation: Generation = CLAIM) -> Observed:
+    return observe(seen, generation, record, None, before_s=at_s, after_s=at_s, limits=LIMITS)
 
 
 @pytest.mark.parametrize(
-    ("record", "entry", "begins_anew"),
+    ("record", "generation", "begins_anew"),
     [
         (lease(6), CLAIM, True),
         (lease(5), replace(CLAIM, number=5), True),
@@ -297,11 +297,13 @@ def look(seen: Sighting, at_s: float, record: LeaseRecord | None, entry: Entry =
     ],
     ids=["next beat", "next generation", "same beat", "older beat", "no heartbeat", "another token", "older list"],
 )
-def test_only_a_step_forward_ends_the_silence(record: LeaseRecord | None, entry: Entry, begins_anew: bool) -> None:
+def test_only_a_step_forward_ends_the_silence(
+    record: LeaseRecord | None, generation: Generation, begins_anew: bool
+) -> None:
     """What is missing, older, or of another owner is no news."""
-    seen = look(look(Sighting(), 1000, lease(5)), 1010, lease(5))
+    seen = look(look(Observed(), 1000, lease(5)), 1010, lease(5))
 
-    after = look(seen, 1020, record, entry)
+    after = look(seen, 1020, record, generation)
 
     assert after.silent_since_s == (1020 if begins_anew else 1000)
     assert after.mark >= seen.mark
@@ -309,7 +311,7 @@ def test_only_a_step_forward_ends_the_silence(record: LeaseRecord | None, entry:
 
 def test_a_hole_in_the_looking_is_no_silence() -> None:
     """30 s between two looks count, 30.1 s do not."""
-    seen = look(Sighting(), 1000, lease(5))
+    seen = look(Observed(), 1000, lease(5))
 
     assert look(seen, 1030, lease(5)).silent_since_s == 1000
     assert look(seen, 1030.1, lease(5)).silent_since_s == 1030.1

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_engine.ledger import aside
-from data_engine.ledger.exchange import Batch
+from data_engine.ledger import parquet_process
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.replication import Batch
 from data_engine.ledger.share import Share
 
 
@@ -61,7 +61,7 @@ class Machine:
     def __init__(self, folder: Folder, path: Path, root: Path = Path("/mnt/workspace")) -> None:
         self.folder = folder
         self.ledger = Ledger.open(path)
-        self.share = Share(self.ledger, root, perform=aside.perform)
+        self.share = Share(self.ledger, root, perform=parquet_process.perform)
         self.token: int | None = None
 
     @property

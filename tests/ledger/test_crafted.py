@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from data_engine.errors import RefusedSegmentError
-from data_engine.ledger import aside
+from data_engine.ledger import parquet_process
 from data_engine.ledger.checks import LONGEST_TEXT, refused_rows
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.segments import TABLES, decode
@@ -156,7 +156,7 @@ def test_a_version_from_nowhere_does_not_win_for_ever(two: list[Machine]) -> Non
 
     names = a.folder.head.files["flow_switches"]
     assert len(names) == 2
-    folded = aside.perform(aside.Fold(_spooled(a, names, Path(a.ledger.path).parent), a.token or 0))
+    folded = parquet_process.perform(parquet_process.Fold(_spooled(a, names, Path(a.ledger.path).parent), a.token or 0))
     assert [columns[:2] for columns in decode("flow_switches", folded)] == [[["claims"], [False]]]
 
 
@@ -286,24 +286,24 @@ print(psutil.Process().memory_info().rss, resource.getrusage(resource.RUSAGE_CHI
     assert told[:2] == [f"{table} {name}", "{'claims': True} [] True"]
     own, child = (int(used) for used in told[2].split())
     assert own < 100_000_000
-    assert child < aside.MOST_MEMORY_BYTES + 300_000_000
+    assert child < parquet_process.MOST_MEMORY_BYTES + 300_000_000
 
 
 @pytest.mark.parametrize(
     ("bounds", "said"),
     [
-        (aside.Bounds(1, 1e9), "took more than 1 bytes of memory"),
-        (aside.Bounds(10**12, 0.0), "took more than 0 s"),
+        (parquet_process.Bounds(1, 1e9), "took more than 1 bytes of memory"),
+        (parquet_process.Bounds(10**12, 0.0), "took more than 0 s"),
     ],
 )
-def test_who_waits_for_the_child_ends_it(tmp_path: Path, bounds: aside.Bounds, said: str) -> None:
+def test_who_waits_for_the_child_ends_it(tmp_path: Path, bounds: parquet_process.Bounds, said: str) -> None:
     """Where the system sets no bounds; the segment it was at is named, and nothing was taken in."""
     (tmp_path / "0").write_bytes(segment("outputs", GOOD["outputs"]))
     (tmp_path / "1").write_bytes(long_texts(50_000, 100_000))
     segments = [("outputs", "fine", tmp_path / "0"), ("logs", "large", tmp_path / "1")]
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
         with pytest.raises(RefusedSegmentError, match=said) as caught:
-            aside.in_child(aside.TakeIn(ledger.path, Path("/mnt/ws"), segments, 1), bounds)
+            parquet_process.in_child(parquet_process.TakeIn(ledger.path, Path("/mnt/ws"), segments, 1), bounds)
         assert caught.value.name in ("fine", "large")
         assert ledger.reset_all() == 0
 
@@ -316,12 +316,12 @@ def test_many_bombs_fill_no_disk(tmp_path: Path) -> None:
         (tmp_path / str(number)).write_bytes(segment("runs", *runs))
         segments.append(("runs", str(number), tmp_path / str(number)))
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        request = aside.TakeIn(ledger.path, Path("/mnt/ws"), segments, 1)
+        request = parquet_process.TakeIn(ledger.path, Path("/mnt/ws"), segments, 1)
         with pytest.raises(RefusedSegmentError, match="more than is taken in at once") as caught:
-            aside.perform(request, least_growth_bytes=10_000_000)
+            parquet_process.perform(request, least_growth_bytes=10_000_000)
         assert 3 < int(caught.value.name) < 20
         assert ledger.runs() == []
-        aside.perform(request)
+        parquet_process.perform(request)
         assert len(ledger.runs(limit=1000)) == 100
 
 
@@ -359,7 +359,7 @@ def test_a_token_is_bound_by_the_generation_also_when_nobody_owns(tmp_path: Path
     """Where its own token is not said, its number is the bound."""
     data = {("flow_switches", str(n)): segment("flow_switches", good("flow_switches", fencing_token=n)) for n in (7, 9)}
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        share = Share(ledger, Path("/mnt/ws"), perform=aside.perform)
+        share = Share(ledger, Path("/mnt/ws"), perform=parquet_process.perform)
         share.hydrate(8, {"flow_switches": ["9"]}, lambda *key: data[key], owner=None)
         assert (ledger.switches(), share.left_out is None) == ({}, False)
         share.hydrate(9, {"flow_switches": ["9", "7"]}, lambda *key: data[key], owner=None, token=6)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import RefusedSegmentError
-from data_engine.ledger import aside
+from data_engine.ledger import parquet_process
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.share import Share
@@ -504,7 +504,7 @@ def test_a_refresh_that_breaks_off_changes_nothing(three: list[Machine]) -> None
     with pytest.raises(RefusedSegmentError, match="refused"):
         b.refresh()
     assert b.folder.fetched == fetched
-    b.share = Share(b.ledger, Path("/mnt/b/ws"), perform=aside.perform)
+    b.share = Share(b.ledger, Path("/mnt/b/ws"), perform=parquet_process.perform)
     b.refresh()
     assert everything(b) == everything(a)
 
@@ -626,7 +626,7 @@ def test_texts_that_are_no_unicode_travel(three: list[Machine]) -> None:
 
 
 def test_the_child_gives_the_same(tmp_path: Path) -> None:
-    """The process that works aside reads and writes what this one would."""
+    """The Parquet process reads and writes what this one would."""
     with machines(tmp_path, "/mnt/a/ws", "/mnt/b/ws") as (a, b):
         for machine, root in ((a, "/mnt/a/ws"), (b, "/mnt/b/ws")):
             machine.share = Share(machine.ledger, Path(root))

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import RefusedSegmentError
-from data_engine.lease.protocol import Damaged, digest, encode, entry_of, lease_of, request_of
-from data_engine.ledger import aside
-from data_engine.ledger.exchange import Batch
+from data_engine.lease.protocol import Damaged, digest, encode, generation_of, lease_of, request_of
+from data_engine.ledger import parquet_process
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.replication import Batch
 from data_engine.ledger.segments import TABLES
 from data_engine.ledger.share import Share
 from data_engine.model import RUN_STATUSES
@@ -55,7 +55,7 @@ class Workstation:
 
     def __init__(self, folder: Path) -> None:
         self.ledgers = [Ledger.open(folder / f"{n}.sqlite") for n in range(2)]
-        self.here, self.there = (Share(ledger, ROOT, perform=aside.perform) for ledger in self.ledgers)
+        self.here, self.there = (Share(ledger, ROOT, perform=parquet_process.perform) for ledger in self.ledgers)
         self.generation = 1
         self.there.hydrate(1, {}, _nothing, owner=None)
         self.here.hydrate(1, {}, _nothing, owner=1, mine=True)
@@ -124,7 +124,7 @@ class Workstation:
             for file, content in zip(files, (segment(table, GOOD[table]), data), strict=True):
                 file.write_bytes(content)
             parts = [(table, "good", files[0]), (table, name, files[1])]
-            folded = aside.perform(aside.Fold(parts, 1))
+            folded = parquet_process.perform(parquet_process.Fold(parts, 1))
         self.elsewhere({table: folded}, "a fold")
 
     def publish(self) -> None:
@@ -160,8 +160,8 @@ def one_record(rng: random.Random) -> str:
     data = digest(body).encode() + b"\n" + body
     try:
         if kind == "entry":
-            entry = entry_of(data, 7)
-            assert entry_of(encode(entry.record()), 7) == entry
+            entry = generation_of(data, 7)
+            assert generation_of(encode(entry.record()), 7) == entry
         elif kind == "lease":
             assert lease_of(data).beat >= 0
         else:
@@ -176,7 +176,7 @@ def one_record(rng: random.Random) -> str:
 
 def play(seed: int, first: int, cases: int, seconds: float) -> None:
     """As the child: so many cases from the first on, each named before it is tried and told after."""
-    aside.limit_memory()
+    parquet_process.limit_memory()
     until_s = time.monotonic() + seconds
     for base in range(first, first + cases, CASES_A_LEDGER):
         with tempfile.TemporaryDirectory() as folder:

@@ -107,7 +107,7 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     try:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from data_engine.ledger.aside import answer; answer()"],
+            [sys.executable, "-P", "-c", "from data_engine.ledger.parquet_process import answer; answer()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -156,7 +156,7 @@ def perform(
 
     from data_engine.ledger.checks import refused_rows
     from data_engine.ledger.connection import as_ledger_error, connect, transaction
-    from data_engine.ledger.exchange import HISTORY, Incoming, take_in, unpublished
+    from data_engine.ledger.replication import HISTORY, Incoming, take_in, unpublished
     from data_engine.ledger.segments import fold
 
     if isinstance(request, Fold):

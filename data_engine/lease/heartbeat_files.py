@@ -20,10 +20,10 @@ from typing import Any
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.generations import forget_gone, make, names_in, put_aside, remove, unlink
 from data_engine.lease.protocol import (
-    LARGEST_NOTICE_BYTES,
+    LARGEST_HEARTBEAT_BYTES,
     Damage,
     Damaged,
-    Entry,
+    Generation,
     LeaseRecord,
     Request,
     encode,
@@ -39,8 +39,8 @@ _TRIES = 3
 _MARK = re.compile(r"token-\d{10}")
 
 
-class Notices:
-    """The notices of one workspace; `workspace` is the same on every machine, so it is not the name of a mount.
+class HeartbeatFiles:
+    """The heartbeat, request and markers of one workspace; `workspace` is the same on every machine, so it is not the name of a mount.
 
     They inform, so what lies in their place and is not ours is left alone and never an error: `left_alone` names it, with
     the reason. `broken` says what was wrong with the heartbeat when it was last looked at; None where it is missing.
@@ -59,7 +59,7 @@ class Notices:
     def lease(self) -> LeaseRecord | None:
         """The heartbeat; None when there is none, or none that can be read."""
         try:
-            record = lease_of(self.folder.read(self._lease_path, LARGEST_NOTICE_BYTES))
+            record = lease_of(self.folder.read(self._lease_path, LARGEST_HEARTBEAT_BYTES))
         except FileNotFoundError:
             self.broken = None
             return None
@@ -75,7 +75,7 @@ class Notices:
     def request(self) -> Request | None:
         """The request; None when there is none, or none that can be read."""
         try:
-            return request_of(self.folder.read(self._request_path, LARGEST_NOTICE_BYTES))
+            return request_of(self.folder.read(self._request_path, LARGEST_HEARTBEAT_BYTES))
         except (FileNotFoundError, Damaged, NotFollowedError, IsADirectoryError):
             return None
 
@@ -117,7 +117,7 @@ class Notices:
         self._leave(leased, lambda: remove(self.folder, leased))
         self._leave(available, lambda: self._make_marker(available))
 
-    def quarantine(self, silent: Entry) -> None:
+    def quarantine(self, silent: Generation) -> None:
         """Set the markers and the heartbeat of an owner that fell silent aside."""
         bundle = f"stale/{self.workspace}__{silent.token:010d}__{self._new_id()}"
 

@@ -13,7 +13,7 @@ from data_engine.lease.status import LeaseStatus, status_of
 from data_engine.workspace.machine import machine_id
 
 
-def glance(workspace_state_dir: Path, identity: str, *, state_root: Path | None = None) -> LeaseStatus:
+def peek(workspace_state_dir: Path, identity: str, *, state_root: Path | None = None) -> LeaseStatus:
     """The ownership as one look shows it: how long the owner has been silent takes longer to see, and is None.
 
     `identity` is the workspace's, `state_root` this machine's for who knows it already. A daemon of this machine that owns it
@@ -39,12 +39,12 @@ def refuse_owned_elsewhere(
     """Return when no other workstation owns the workspace, as far as one look can tell.
 
     `what` is what must not be done then, such as "run_once()"; `or_else` is one more mend, such as "give force=True"; the
-    rest is as for `glance`.
+    rest is as for `peek`.
 
     Raises:
         OwnedElsewhereError: another workstation owns it.
     """
-    status = glance(workspace_state_dir, identity, state_root=state_root)
+    status = peek(workspace_state_dir, identity, state_root=state_root)
     if status.owner is None or status.is_mine:
         return
     raise OwnedElsewhereError(
