@@ -12,7 +12,7 @@ from typing import Any
 from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import spread
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import (
     FlowExecutionError,
     FlowStoppedError,
@@ -37,7 +37,7 @@ def run_source(
     flow: Flow,
     source: Source,
     *,
-    home: Home | None,
+    home: LocalWorkspace | None,
     sink: Callable[[Event], None],
     params: Mapping[str, Any],
     may_work: Callable[[], None] | None = None,
@@ -130,7 +130,7 @@ def make_context(
     flow: Flow,
     source: Source,
     *,
-    home: Home | None,
+    home: LocalWorkspace | None,
     control: StepControl,
     params: Mapping[str, Any],
     started_at_s: float,
@@ -204,7 +204,9 @@ def outcome_of(raised: BaseException) -> tuple[str, str, BaseException]:
     return "failed", "the code raised", raised
 
 
-def _permission(home: Home | None, may_work: Callable[[], None] | None, started_s: float) -> Callable[[], None]:
+def _permission(
+    home: LocalWorkspace | None, may_work: Callable[[], None] | None, started_s: float
+) -> Callable[[], None]:
     limit_s = None if home is None else home.settings().limits.run_timeout_s
     if limit_s is None:
         return may_work or _always
@@ -222,14 +224,14 @@ def _always() -> None:
     """The permission of a run without limits."""
 
 
-def _states(flow: Flow, home: Home | None) -> Mapping[SourceKey, SourceState] | None:
+def _states(flow: Flow, home: LocalWorkspace | None) -> Mapping[SourceKey, SourceState] | None:
     """What is known of the flow's sources, where content decides whether one has changed."""
     if home is None or home.settings().freshness != "content":
         return None
     return home.ledger().source_states(flow.name or "")
 
 
-def _debug(flow: Flow, source: Source, home: Home, control: StepControl) -> FlowDebugContext:
+def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepControl) -> FlowDebugContext:
     return FlowDebugContext(
         home.local.debug_dir,
         workspace_id=home.layout.workspace_id,
