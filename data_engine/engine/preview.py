@@ -1,6 +1,6 @@
 """Look at one object of a flow, made by the same code and with the same paths as in production.
 
-Steps that would give what they gave last time in this process are not run again (`reuse`); one line says which ran and why.
+Steps that would give what they gave last time in this process are not run again (`memo`); one line says which ran and why.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import spread
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
+from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
+from data_engine.engine.memo.runner import DEFAULT_CACHE_BYTES, PreviewCache, PreviewRunner
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.reuse.caption import PreviewReport, caption, show_caption
-from data_engine.engine.reuse.walk import DEFAULT_CACHE_BYTES, PreviewCache, Walk
 from data_engine.engine.run import check_params, make_context, outcome_of, require_source
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError
@@ -66,7 +66,7 @@ def preview(
     control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
     context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
     limit_bytes = DEFAULT_CACHE_BYTES if home is None else home.settings().preview.cache_bytes
-    walk = Walk(flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line)
+    walk = PreviewRunner(flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line)
     if home is not None and not force:
         walk.may_write = lambda target: _stop_before_writing(flow, home, target)
     try:

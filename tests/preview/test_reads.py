@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Flow, FlowExecutionError
-from data_engine.engine.reuse import doors
+from data_engine.engine.memo import interceptors
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 
@@ -494,7 +494,7 @@ def test_a_reader_given_as_the_step_itself_is_seen(cells: Cells, data: Path) -> 
 
 
 def test_readers_are_put_back_whatever_happens(cells: Cells) -> None:
-    """Also when the step raises; the doubles work without a preview."""
+    """Also when the step raises; the wrappers work without a preview."""
     import builtins
     import io
     import sys
@@ -531,12 +531,12 @@ def test_readers_are_put_back_whatever_happens(cells: Cells) -> None:
     )
     assert after == before
     assert cells.names["read_csv"] is pl.read_csv
-    assert doors._opened == {}
+    assert interceptors._opened == {}
     assert sys.modules["polars"] is pl
 
 
 def test_a_double_somebody_keeps_goes_on_working(cells: Cells, data: Path) -> None:
-    """A module imported while a step runs takes the double with it."""
+    """A module imported while a step runs takes the wrapper with it."""
     cells.run("import polars as pl\nfrom data_engine import Flow\nkept = {}")
     cells.run("def step(context): kept['read'] = pl.read_csv")
     cells.run("def build(): return Flow(group='G', name='f').step(step)")
@@ -619,4 +619,4 @@ def test_two_previews_at_once_do_not_mix(cells: Cells, data: Path) -> None:
     assert ran() == []
     assert flows[0].preview() == 2
     assert reasons()["s"] == "file a changed"
-    assert doors._opened == {}
+    assert interceptors._opened == {}
