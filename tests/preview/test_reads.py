@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from data_engine import Flow, FlowExecutionError
-from data_engine.engine.memo import interceptors
+from data_engine.engine.memo import interceptors, libraries
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 
@@ -620,3 +621,19 @@ def test_two_previews_at_once_do_not_mix(cells: Cells, data: Path) -> None:
     assert flows[0].preview() == 2
     assert reasons()["s"] == "file a changed"
     assert interceptors._opened == {}
+
+
+def test_no_class_that_only_computes_holds_a_reader_of_its_own() -> None:
+    """The standard library may bind `os.scandir` when a class is made, as `Path.glob` does from Python 3.13 on; there it is replaced too."""
+    held = []
+    for name, module in sorted(sys.modules.items()):
+        if name.partition(".")[0] not in libraries._COMPUTING:
+            continue
+        for kind in [value for value in vars(module).values() if isinstance(value, type)]:
+            for attribute, value in vars(kind).items():
+                function = value.__func__ if isinstance(value, staticmethod) else value
+                is_read = interceptors.is_reader(function)
+                if is_read and not interceptors.is_intercepted(kind, attribute):
+                    held.append(f"{name}.{kind.__qualname__}.{attribute}")
+
+    assert held == []

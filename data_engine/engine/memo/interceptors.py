@@ -77,7 +77,8 @@ def intercepted(fn: Any) -> Any:
 
 
 def _is_wrapper(value: object) -> bool:
-    return type(value) is FunctionType and "_records_reads" in value.__dict__
+    function = value.__func__ if isinstance(value, staticmethod) else value
+    return type(function) is FunctionType and "_records_reads" in function.__dict__
 
 
 # -- where a reader is found, and its wrapper there --------------------------------------------------------------------
@@ -165,7 +166,7 @@ def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
     with suppress(AttributeError, TypeError):
         wrapper = wraps(original)(wrapper)
     wrapper._records_reads = True  # type: ignore[attr-defined]
-    return wrapper
+    return staticmethod(wrapper) if isinstance(original, staticmethod) else wrapper
 
 
 _known: tuple[object, dict[int, tuple[Any, Any]]] = (None, {})
@@ -201,6 +202,8 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
     "bz2": {"_builtin_open": recorders.record_open},
     "tarfile": {"bltn_open": recorders.record_open},
     "tokenize": {"_builtin_open": recorders.record_open},
+    "glob._StringGlobber": {"scandir": recorders.record_listing, "lstat": recorders.record_lstat,
+                            "lexists": recorders.record_question},  # Path.glob, from Python 3.13 on
     "os": {
         "open": recorders.record_os_open,
         "stat": recorders.record_stat,

@@ -275,8 +275,11 @@ def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -
     _record_paths(statement.files, "content", logs)
     _record_paths(statement.databases, "database", logs, native=False)
     _record_written(list(statement.targets), logs)
-    words = identifiers(text)
-    frame: FrameType | None = sys._getframe(3)
+    _record_frames(identifiers(text), logs, sys._getframe(3))
+
+
+def _record_frames(words: frozenset[str], logs: tuple[AccessLog, ...], frame: FrameType | None) -> None:
+    """Record the frames that a query with these words may read by the name of a variable, from `frame` outwards."""
     is_outside = False
     while frame is not None:
         space = frame.f_globals
@@ -288,7 +291,8 @@ def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -
                     for one in logs:
                         one.frame(space, word)
             if is_outside and frame.f_locals is not space:
-                found = next((word for word in words & frame.f_locals.keys() if is_frame(frame.f_locals[word])), None)
+                variables = frame.f_locals  # from Python 3.13 on a proxy, whose keys() are a list
+                found = next((word for word in words.intersection(variables) if is_frame(variables[word])), None)
                 if found is not None:
                     _mark_unseen(logs, f"{found}, a variable of whoever called the preview")
         frame = frame.f_back
