@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.figures import finish, report
 from data_engine.daemon.messages import Job, JobEnd, JobSource
 from data_engine.daemon.workers import Workers
-from data_engine.engine.home import Home, forget_homes, home
+from data_engine.engine.local_workspace import LocalWorkspace, forget_workspaces, local_workspace
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Event, SourceKey, StepStarted
 
@@ -34,7 +34,7 @@ def build():
 class Bench:
     """Workers whose events go into a ledger; `first_step_s` is when the newest job's first step began."""
 
-    def __init__(self, where: Home, ledger: Ledger) -> None:
+    def __init__(self, where: LocalWorkspace, ledger: Ledger) -> None:
         self.ledger = ledger
         self.first_step_s = 0.0
         self.done: asyncio.Queue[JobEnd] = asyncio.Queue()
@@ -68,7 +68,7 @@ class Bench:
 
 async def measure(root: Path) -> None:
     """Print the figures."""
-    where = home(root)
+    where = local_workspace(root)
     folder = root / "in"
     sources = []
     for number in range(16):
@@ -103,7 +103,7 @@ def main() -> None:
         (root / "in").mkdir()
         (root / "flow_modules" / "tiny.py").write_text(FLOW)
         asyncio.run(measure(root))
-        forget_homes()
+        forget_workspaces()
     finish()
 
 

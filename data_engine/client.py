@@ -16,7 +16,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 from data_engine.daemon.memory import remember_engine, was_engine_on
 from data_engine.engine.at_rest import explain_at_rest, facts_at_rest, lease_at_rest
-from data_engine.engine.home import Home, home
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.run import check_params
 from data_engine.engine.status import status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -109,9 +109,9 @@ class Workspace:
         return WorkspaceLayout(self.root)
 
     @property
-    def home(self) -> Home:
+    def home(self) -> LocalWorkspace:
         """The workspace as this machine sees it: local paths, ledger, settings."""
-        return home(self.root)
+        return local_workspace(self.root)
 
     def settings(self) -> WorkspaceSettings:
         """The workspace's settings.

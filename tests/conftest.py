@@ -28,9 +28,9 @@ def private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     here.mkdir()
     monkeypatch.chdir(here)
     yield
-    home = sys.modules.get("data_engine.engine.home")
+    home = sys.modules.get("data_engine.engine.local_workspace")
     if home is not None:
-        home.forget_homes()
+        home.forget_workspaces()
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | N
 
 
 def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
-    from data_engine.engine.home import forget_homes
+    from data_engine.engine.local_workspace import forget_workspaces
     from data_engine.runs import run_workspace
 
     report = Report(quiet=as_json)
@@ -227,7 +227,7 @@ def _watch(ws: Workspace, names: list[str], as_json: bool) -> int:
         with in_flow_modules(ws):
             run_workspace(ws.home, names, listen=listen, broken=broken)
     except KeyboardInterrupt:
-        forget_homes()
+        forget_workspaces()
         complain("interrupted", style="bold red")
         sys.stdout.flush()
         os._exit(130)  # not sys.exit: Python would wait for the threads of a step that is left behind

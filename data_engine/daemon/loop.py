@@ -22,7 +22,7 @@ from data_engine.daemon.watchers import Watchers
 from data_engine.daemon.workers import Workers
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held import HeldAtRest
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.lookout import Lookout
 from data_engine.engine.plan import Watch
 from data_engine.errors import FlowValidationError
@@ -45,7 +45,7 @@ _WRITE_PATIENCE_S = 0.5
 class Daemon:
     """The engine of one workspace on this machine. `make_workers` builds its workers around the callbacks it is given."""
 
-    def __init__(self, home: Home, make_workers: Callable[..., Workers], keeper: Keeper) -> None:
+    def __init__(self, home: LocalWorkspace, make_workers: Callable[..., Workers], keeper: Keeper) -> None:
         self.home = home
         self.ledger = home.ledger()
         self.ownership = Ownership(keeper, self)

@@ -18,7 +18,7 @@ from data_engine.daemon.desk import Desk, Work
 from data_engine.daemon.messages import Job, JobSource
 from data_engine.daemon.workers import JobEnd, Workers
 from data_engine.engine.candidates import Source
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.plan import Due, Watch
 from data_engine.engine.reasons import GroupRun, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.engine.status import ActiveRun, active_runs
@@ -110,7 +110,7 @@ def came_by_itself(work: Work) -> bool:
 class Runs:
     """What waits, what runs, and the workers it runs in. `make_workers` builds them around the callbacks it is given."""
 
-    def __init__(self, home: Home, make_workers: Callable[..., Workers], host: Host) -> None:
+    def __init__(self, home: LocalWorkspace, make_workers: Callable[..., Workers], host: Host) -> None:
         self.active: dict[str, Active] = {}
         self._home, self._ledger, self._host = home, home.ledger(), host
         self._desk = Desk()

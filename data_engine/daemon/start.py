@@ -16,7 +16,7 @@ from data_engine import private
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.environment import without_kernel
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of
 from data_engine.locks import OsLock
@@ -29,7 +29,7 @@ _LAST_WORDS_S = 2.0
 _MOST_SAID_BYTES = 2000
 
 
-def start_daemon(home: Home, *, interpreter: str | None = None) -> DaemonClient:
+def start_daemon(home: LocalWorkspace, *, interpreter: str | None = None) -> DaemonClient:
     """A client of the workspace's daemon, which is started when none runs; it answers when this returns.
 
     It outlives the interrupt, restart and end of the process that starts it. An idle daemon of another version of this
@@ -51,7 +51,7 @@ def start_daemon(home: Home, *, interpreter: str | None = None) -> DaemonClient:
         raise _failed(home, f"{error.filename or 'its folder'}: {trouble_of(error)}") from error
 
 
-def _start(home: Home, interpreter: str | None) -> DaemonClient:
+def _start(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
     lock = OsLock(home.local.daemon_start_lock_path)
     if not lock.wait(timeout_s=WAIT_S):
         raise _failed(home, "another process has been starting it for too long")
@@ -64,7 +64,7 @@ def _start(home: Home, interpreter: str | None) -> DaemonClient:
         lock.release()
 
 
-def _answering(home: Home) -> DaemonClient | None:
+def _answering(home: LocalWorkspace) -> DaemonClient | None:
     """The client of a daemon that answers and does not end."""
     client = DaemonClient.connect(home.local)
     if client is None or not client.is_ending:
@@ -73,17 +73,17 @@ def _answering(home: Home) -> DaemonClient | None:
     return None
 
 
-def _fits(client: DaemonClient, home: Home) -> bool:
+def _fits(client: DaemonClient, home: LocalWorkspace) -> bool:
     return client.endpoint.version == __version__ and not _was_left_behind(client, home)
 
 
-def _was_left_behind(client: DaemonClient, home: Home) -> bool:
+def _was_left_behind(client: DaemonClient, home: LocalWorkspace) -> bool:
     """Whether the workspace is not where the daemon looks for it any more: it was moved, or mounted elsewhere."""
     root = Path(client.endpoint.workspace_root)
     return root != home.layout.root and not is_workspace(root)
 
 
-def _settled(home: Home) -> DaemonClient | None:
+def _settled(home: LocalWorkspace) -> DaemonClient | None:
     """The client of the daemon that is there, once it answers; None once there is none.
 
     The lock decides: a process that was killed may still be seen, and its port may still take a connection.
@@ -101,7 +101,7 @@ def _settled(home: Home) -> DaemonClient | None:
     return None
 
 
-def _why_it_stays(home: Home) -> str:
+def _why_it_stays(home: LocalWorkspace) -> str:
     endpoint = read_endpoint(home.local)
     pid = "" if endpoint is None else f" (pid {endpoint.pid})"
     client = DaemonClient.connect(home.local)
@@ -111,7 +111,7 @@ def _why_it_stays(home: Home) -> str:
     return f"the one before it{pid} is ending and waits for its running work"
 
 
-def _replaced(client: DaemonClient, home: Home) -> bool:
+def _replaced(client: DaemonClient, home: LocalWorkspace) -> bool:
     """End a daemon of another version when it is idle, or one whose workspace was moved; whether it is gone."""
     if _was_left_behind(client, home):
         print(
@@ -131,13 +131,13 @@ def _replaced(client: DaemonClient, home: Home) -> bool:
     return _ended(client, home)
 
 
-def _ended(client: DaemonClient, home: Home) -> bool:
+def _ended(client: DaemonClient, home: LocalWorkspace) -> bool:
     client.post("/shutdown")
     client.close()
     return wait_until_gone(home, WAIT_S)
 
 
-def wait_until_gone(home: Home, timeout_s: float) -> bool:
+def wait_until_gone(home: LocalWorkspace, timeout_s: float) -> bool:
     """Whether the daemon was gone within `timeout_s`: its lock is free."""
     lock = OsLock(home.local.daemon_lock_path)
     if not lock.wait(timeout_s=timeout_s):
@@ -154,7 +154,7 @@ def detached() -> dict[str, object]:
     return {"start_new_session": True}
 
 
-def _spawn(home: Home, interpreter: str | None) -> DaemonClient:
+def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
     local = home.local
     private.make_folder(local.runtime_dir)
     environment = without_kernel(os.environ)
@@ -221,7 +221,7 @@ def import_path(environment: Mapping[str, str]) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, [folder, known]))}
 
 
-def kill_daemon(home: Home, *, timeout_s: float = 0.5) -> bool:
+def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:
     """End the daemon and its workers now, whatever they do; whether there was one.
 
     It is asked first and given `timeout_s`; what it leaves behind becomes `abandoned` when the ledger is next looked at.
@@ -249,7 +249,7 @@ def kill_daemon(home: Home, *, timeout_s: float = 0.5) -> bool:
     return True
 
 
-def _failed(home: Home, cause: str, *, mend: str | None = None) -> WorkspaceError:
+def _failed(home: LocalWorkspace, cause: str, *, mend: str | None = None) -> WorkspaceError:
     return WorkspaceError(
         f"the daemon of {home.layout.workspace_id} did not start: {cause}",
         where=str(home.local.daemon_log_path),

@@ -20,7 +20,7 @@ from data_engine.daemon.watcher import Watcher, Watching
 from data_engine.engine.candidates import Source, listed_source, startup_sources
 from data_engine.engine.clockwork import Clockwork
 from data_engine.engine.file_events import FileEvents
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Due, Rules, Watch, why_blocked
 from data_engine.engine.reasons import Reason, Slot
@@ -54,7 +54,7 @@ class _Slot:
 class Watchers:
     """The watchers of one daemon; what they find goes to `runs`."""
 
-    def __init__(self, home: Home, runs: Runs) -> None:
+    def __init__(self, home: LocalWorkspace, runs: Runs) -> None:
         self._home, self._ledger, self._runs = home, home.ledger(), runs
         self._loop = asyncio.get_running_loop()
         self._watchers: dict[str, Watcher] = {}

@@ -15,7 +15,6 @@ from contextvars import copy_context
 from pathlib import Path
 
 from data_engine.engine.groups import holding_group
-from data_engine.engine.home import home_of, settle_flow
 from data_engine.engine.lines import (
     LONGEST_WAIT_S,
     ClockLine,
@@ -26,6 +25,7 @@ from data_engine.engine.lines import (
     Surroundings,
     end_left_behind,
 )
+from data_engine.engine.local_workspace import settle_flow, workspace_of
 from data_engine.engine.plan import Watch, next_in_group
 from data_engine.errors import FlowStoppedError, FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
@@ -150,7 +150,7 @@ class _Engine:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(self._around, self.nudged.set, self._failed if self._once else None)
-        line = _KINDS[flow.mode](self._around, flow, home_of(flow), is_new=is_new, wake=group.wake)
+        line = _KINDS[flow.mode](self._around, flow, workspace_of(flow), is_new=is_new, wake=group.wake)
         group.add(line)
         return line
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import GroupRun, WaitingForGroup
 from data_engine.errors import GroupBusyError
 from data_engine.flow.flow import Flow
@@ -20,7 +20,7 @@ _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", defau
 
 @contextmanager
 def holding_group(
-    flow: Flow, home: Home | None, *, by_hand: bool, waiting: Callable[[], None] | None = None
+    flow: Flow, home: LocalWorkspace | None, *, by_hand: bool, waiting: Callable[[], None] | None = None
 ) -> Iterator[Callable[[], bool]]:
     """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
 
@@ -63,7 +63,7 @@ def holding_group(
         lock.release()
 
 
-def _tell_whom_we_wait_for(flow: Flow, home: Home) -> None:
+def _tell_whom_we_wait_for(flow: Flow, home: LocalWorkspace) -> None:
     running = home.ledger().running_with_pids(flow.group)
     ancestors = _ancestors()
     for run, pid in running:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from data_engine.engine.candidates import Source, is_unchanged, listed_source, startup_sources
 from data_engine.engine.clockwork import Clockwork
 from data_engine.engine.file_events import FileEvents
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Due, NotDue, Rules, Watch, why_blocked
 from data_engine.engine.reasons import Asked, NotYet, Slot
@@ -77,7 +77,7 @@ class Line:
     """One flow: `wake` is called when it may have become ready. `is_new` when a person has just started it."""
 
     def __init__(
-        self, around: Surroundings, flow: Flow, home: Home | None, *, is_new: bool, wake: Callable[[], None]
+        self, around: Surroundings, flow: Flow, home: LocalWorkspace | None, *, is_new: bool, wake: Callable[[], None]
     ) -> None:
         self.around = around
         self.flow = flow

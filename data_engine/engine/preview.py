@@ -1,6 +1,6 @@
 """Look at one object of a flow, made by the same code and with the same paths as in production.
 
-Steps that would give what they gave last time in this process are not run again (`reuse`); one line says which ran and why.
+Steps that would give what they gave last time in this process are not run again (`memo`); one line says which ran and why.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import spread
-from data_engine.engine.home import Home, home_of, settle_flow
+from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
+from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
+from data_engine.engine.memo.runner import DEFAULT_CACHE_BYTES, PreviewCache, PreviewRunner
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.reuse.caption import PreviewReport, caption, show_caption
-from data_engine.engine.reuse.walk import DEFAULT_CACHE_BYTES, PreviewCache, Walk
 from data_engine.engine.run import check_params, make_context, outcome_of, require_source
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError
@@ -60,13 +60,13 @@ def preview(
     except FlowValidationError as wrong:
         annotate_call(wrong)
         raise
-    home = home_of(flow)
+    home = workspace_of(flow)
     helpers = stale_helpers()
     line = ProgressLine()
     control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
     context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
     limit_bytes = DEFAULT_CACHE_BYTES if home is None else home.settings().preview.cache_bytes
-    walk = Walk(flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line)
+    walk = PreviewRunner(flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line)
     if home is not None and not force:
         walk.may_write = lambda target: _stop_before_writing(flow, home, target)
     try:
@@ -130,7 +130,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
     )
 
 
-def _stop_before_writing(flow: Flow, home: Home, target: Path) -> None:
+def _stop_before_writing(flow: Flow, home: LocalWorkspace, target: Path) -> None:
     """Stop a preview before it writes where a run of the flow writes; an author's `except Exception` lets that pass.
 
     Raises:
@@ -142,7 +142,7 @@ def _stop_before_writing(flow: Flow, home: Home, target: Path) -> None:
         raise RunInterrupted("stopped", error.what, error) from None
 
 
-def _require_no_run(flow: Flow, home: Home, target: Path) -> None:
+def _require_no_run(flow: Flow, home: LocalWorkspace, target: Path) -> None:
     """Return when no run of the flow writes to its mirror, here or at the workstation that owns the workspace."""
     or_else = "preview an object of a step before it, or give preview() force=True"
     what = f"the preview's write to the mirror ({target.name})"
@@ -158,7 +158,7 @@ def _require_no_run(flow: Flow, home: Home, target: Path) -> None:
         )
 
 
-def _seal(flow: Flow, home: Home | None) -> tuple[str, ...]:
+def _seal(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
     """How the notebook's code stands to the deployed flow; nothing when it is not deployed."""
     if home is None or flow.name is None:
         return ()

@@ -12,21 +12,21 @@ from typing import Any
 from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import spread
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import (
     FlowExecutionError,
     FlowStoppedError,
     FlowValidationError,
     LedgerError,
     MissingParamError,
-    told,
+    message_of,
 )
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
-from data_engine.flow.spelling import nearest
 from data_engine.flow.steps import run_steps
+from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.log_limits import MAX_LINE, LogBound, both_ends, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
@@ -37,7 +37,7 @@ def run_source(
     flow: Flow,
     source: Source,
     *,
-    home: Home | None,
+    home: LocalWorkspace | None,
     sink: Callable[[Event], None],
     params: Mapping[str, Any],
     may_work: Callable[[], None] | None = None,
@@ -77,7 +77,7 @@ def run_source(
     try:
         sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen))
     except KeyboardInterrupt as raised:  # it may have begun all the same
-        finish("stopped", outcome_of(raised)[1], told(raised))
+        finish("stopped", outcome_of(raised)[1], message_of(raised))
         raise
     try:
         if context.source is None:
@@ -88,8 +88,8 @@ def run_source(
     except BaseException as raised:
         status, cause, error = outcome_of(raised)
         if status == "failed":
-            log("ERROR", told(error))
-        finish(status, cause, told(error))
+            log("ERROR", message_of(error))
+        finish(status, cause, message_of(error))
         if not isinstance(error, (FlowValidationError, FlowStoppedError)) or isinstance(error, LedgerError):
             raise
         context.error = error
@@ -130,7 +130,7 @@ def make_context(
     flow: Flow,
     source: Source,
     *,
-    home: Home | None,
+    home: LocalWorkspace | None,
     control: StepControl,
     params: Mapping[str, Any],
     started_at_s: float,
@@ -163,7 +163,7 @@ class _Params(dict[str, Any]):
     """What a run was given; a name it was not given is an error that says how to give it."""
 
     def __missing__(self, name: object) -> Any:
-        near = nearest(str(name), self)
+        near = nearest_name(str(name), self)
         offer = f"did you mean {near!r}? Otherwise give" if near else "give"
         raise MissingParamError(
             f"the run was given no param {name!r}; it was given: {', '.join(map(repr, self)) or 'none'}",
@@ -204,7 +204,9 @@ def outcome_of(raised: BaseException) -> tuple[str, str, BaseException]:
     return "failed", "the code raised", raised
 
 
-def _permission(home: Home | None, may_work: Callable[[], None] | None, started_s: float) -> Callable[[], None]:
+def _permission(
+    home: LocalWorkspace | None, may_work: Callable[[], None] | None, started_s: float
+) -> Callable[[], None]:
     limit_s = None if home is None else home.settings().limits.run_timeout_s
     if limit_s is None:
         return may_work or _always
@@ -222,14 +224,14 @@ def _always() -> None:
     """The permission of a run without limits."""
 
 
-def _states(flow: Flow, home: Home | None) -> Mapping[SourceKey, SourceState] | None:
+def _states(flow: Flow, home: LocalWorkspace | None) -> Mapping[SourceKey, SourceState] | None:
     """What is known of the flow's sources, where content decides whether one has changed."""
     if home is None or home.settings().freshness != "content":
         return None
     return home.ledger().source_states(flow.name or "")
 
 
-def _debug(flow: Flow, source: Source, home: Home, control: StepControl) -> FlowDebugContext:
+def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepControl) -> FlowDebugContext:
     return FlowDebugContext(
         home.local.debug_dir,
         workspace_id=home.layout.workspace_id,

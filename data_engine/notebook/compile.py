@@ -13,9 +13,9 @@ from pathlib import Path
 
 from data_engine.errors import FlowValidationError, NotebookCompileError
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
+from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, read_cells
-from data_engine.notebook.remarks import Remark
 from data_engine.notebook.slice import Slice, slice_cells
 
 
@@ -151,19 +151,19 @@ def _code(kept: list[ast.stmt], cell: ParsedCell, path: Path, flags: int) -> typ
         line, problem = kept[0].lineno, str(error)
     else:
         return code
-    raise _error(Remark(f"the cell does not compile: {problem}", number, line, "mend the cell"), [cell.cell], path)
+    raise _error(Diagnostic(f"the cell does not compile: {problem}", number, line, "mend the cell"), [cell.cell], path)
 
 
-def _error(remark: Remark, cells: Sequence[NotebookCell], path: Path) -> NotebookCompileError:
-    cell = next((cell for cell in cells if cell.number == remark.cell), None)
+def _error(diagnostic: Diagnostic, cells: Sequence[NotebookCell], path: Path) -> NotebookCompileError:
+    cell = next((cell for cell in cells if cell.number == diagnostic.cell), None)
     lines = cell.text.split("\n") if cell else []
-    text = lines[remark.line - 1] if 0 < remark.line <= len(lines) else ""
+    text = lines[diagnostic.line - 1] if 0 < diagnostic.line <= len(lines) else ""
     return NotebookCompileError(
         flow_name=path.stem,
-        detail=remark.message,
-        cell=f"{path.name}, cell {remark.cell}, line {remark.line}",
+        detail=diagnostic.message,
+        cell=f"{path.name}, cell {diagnostic.cell}, line {diagnostic.line}",
         source_line=text.encode("utf-8", "replace").decode() or None,
-        mend=remark.mend,
+        mend=diagnostic.mend,
     )
 
 

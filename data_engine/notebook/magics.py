@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from data_engine.notebook.names import Names
 from data_engine.notebook.read import NotebookCell
-from data_engine.notebook.walk import analyse
+from data_engine.notebook.scopes import analyse
 
 Verdict = Literal["keep", "skip", "both"]
 
@@ -38,7 +38,7 @@ _transforms = 500  # IPython's own limit
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class ParsedStatement:
     """One top-level statement. `magic` says what of IPython it holds ("the line magic %time"), "" for none."""
 
     node: ast.stmt
@@ -58,7 +58,7 @@ class ParsedCell:
 
     cell: NotebookCell
     lines: tuple[str, ...]
-    statements: tuple[Statement, ...] = ()
+    statements: tuple[ParsedStatement, ...] = ()
     verdict: Verdict | None = None
     language: str = ""
     problem: str = ""
@@ -90,7 +90,7 @@ def parse_cell(cell: NotebookCell) -> ParsedCell:
             if magic_lines:
                 problem, problem_line = later_problem, later_line
     lines = tuple(text.split("\n"))
-    statements: list[Statement] = []
+    statements: list[ParsedStatement] = []
     if tree is not None:
         try:
             statements = [_statement(node, lines, magic_lines) for node in tree.body]
@@ -111,7 +111,7 @@ def parse_cell(cell: NotebookCell) -> ParsedCell:
     for name, magic in captured:
         names = Names()
         names.binds[name] = 1
-        statements.insert(0, Statement(ast.Pass(lineno=1, col_offset=0), names, 1, magic))
+        statements.insert(0, ParsedStatement(ast.Pass(lineno=1, col_offset=0), names, 1, magic))
     return ParsedCell(cell, lines, tuple(statements), verdict=verdict, mistaken_directive=mistaken)
 
 
@@ -144,14 +144,14 @@ def _line_of(text: str, place: int) -> int:
     return text.count("\n", 0, place) + 1
 
 
-def _statement(node: ast.stmt, lines: tuple[str, ...], magic_lines: dict[int, str]) -> Statement:
+def _statement(node: ast.stmt, lines: tuple[str, ...], magic_lines: dict[int, str]) -> ParsedStatement:
     line = first_line(node, lines)
     names = analyse(node)
     for number in range(line, (node.end_lineno or line) + 1) if magic_lines else ():
         if number in magic_lines:
             _bind_timed(magic_lines[number], names)
-            return Statement(node, names, line, _describe(magic_lines[number]), number)
-    return Statement(node, names, line)
+            return ParsedStatement(node, names, line, _describe(magic_lines[number]), number)
+    return ParsedStatement(node, names, line)
 
 
 def first_line(node: ast.stmt, lines: tuple[str, ...]) -> int:
@@ -165,7 +165,7 @@ def first_line(node: ast.stmt, lines: tuple[str, ...]) -> int:
     return line
 
 
-def _impossible_future(statements: list[Statement]) -> tuple[str, int]:
+def _impossible_future(statements: list[ParsedStatement]) -> tuple[str, int]:
     for statement in statements:
         for name in statement.names.future:
             if not hasattr(__future__, name) or name == "barry_as_FLUFL":
@@ -198,7 +198,7 @@ def _directives(cell: NotebookCell) -> tuple[Verdict | None, tuple[int, str, str
     return ("keep" if "keep" in found else "skip" if found else None), mistaken
 
 
-def _misplaced(text: str, statements: list[Statement]) -> tuple[int, str, str] | None:
+def _misplaced(text: str, statements: list[ParsedStatement]) -> tuple[int, str, str] | None:
     """A keep or skip behind the first statement of a cell, where nobody reads it."""
     if not statements or not _MARK.search(text):
         return None

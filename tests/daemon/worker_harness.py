@@ -14,7 +14,7 @@ import psutil
 
 from data_engine.daemon.messages import Job, JobEnd, JobSource
 from data_engine.daemon.workers import Workers
-from data_engine.engine.home import home
+from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from tests.support import WorkspaceFiles
@@ -42,7 +42,7 @@ class Shop:
         self.journals = ws.root.parent / "journals"
         self.workers = Workers(
             workspace_root=ws.root,
-            local=home(ws.root).local,
+            local=local_workspace(ws.root).local,
             interpreter=options.pop("interpreter", sys.executable),
             limit=limit,
             new_journal=self._new_journal,

@@ -19,7 +19,7 @@ MEBIBYTE = 1024 * 1024
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A demo workspace whose three flows have run once."""
     from data_engine import Workspace, load_flow
-    from data_engine.engine.home import forget_homes
+    from data_engine.engine.local_workspace import forget_workspaces
 
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
@@ -29,7 +29,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in FLOWS:
             load_flow(name, data_root=root).run_once()
         yield root
-        forget_homes()
+        forget_workspaces()
 
 
 @pytest.fixture(scope="module")

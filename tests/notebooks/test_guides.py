@@ -10,7 +10,7 @@ import pytest
 
 from data_engine import Workspace, load_flow
 from data_engine.demo.content import FLOWS, lay_out
-from data_engine.engine.home import forget_homes
+from data_engine.engine.local_workspace import forget_workspaces
 
 REPOSITORY = Path(__file__).parents[2]
 GUIDES = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -207,7 +207,7 @@ def test_the_demos_notebooks_run_in_a_kernel_after_their_flows_ran(
         notebook = root / "flow_modules" / f"{name}.ipynb"
         monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", str(notebook))
         cells[name] = run_guide(notebook, notebook.parent)
-    forget_homes()
+    forget_workspaces()
 
     assert "shape: (842, 19)" in _printed(cells["daily_flights"]["preview-raw"])
     assert "shape: (720, 14)" in _printed(cells["daily_flights"]["preview-weekend"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.engine.reuse.caption import PreviewReport, caption
-from data_engine.engine.reuse.walk import StepReport
+from data_engine.engine.memo.caption import PreviewReport, caption
+from data_engine.engine.memo.runner import StepReport
 from tests.engine.test_in_a_kernel import run_in_kernel
 from tests.preview.conftest import Cells
 from tests.support import WorkspaceFiles

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from data_engine import Flow, FlowExecutionError
-from data_engine.engine.reuse import doors
+from data_engine.engine.memo import interceptors, libraries
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 
@@ -494,7 +495,7 @@ def test_a_reader_given_as_the_step_itself_is_seen(cells: Cells, data: Path) -> 
 
 
 def test_readers_are_put_back_whatever_happens(cells: Cells) -> None:
-    """Also when the step raises; the doubles work without a preview."""
+    """Also when the step raises; the wrappers work without a preview."""
     import builtins
     import io
     import sys
@@ -531,12 +532,12 @@ def test_readers_are_put_back_whatever_happens(cells: Cells) -> None:
     )
     assert after == before
     assert cells.names["read_csv"] is pl.read_csv
-    assert doors._opened == {}
+    assert interceptors._opened == {}
     assert sys.modules["polars"] is pl
 
 
 def test_a_double_somebody_keeps_goes_on_working(cells: Cells, data: Path) -> None:
-    """A module imported while a step runs takes the double with it."""
+    """A module imported while a step runs takes the wrapper with it."""
     cells.run("import polars as pl\nfrom data_engine import Flow\nkept = {}")
     cells.run("def step(context): kept['read'] = pl.read_csv")
     cells.run("def build(): return Flow(group='G', name='f').step(step)")
@@ -619,4 +620,20 @@ def test_two_previews_at_once_do_not_mix(cells: Cells, data: Path) -> None:
     assert ran() == []
     assert flows[0].preview() == 2
     assert reasons()["s"] == "file a changed"
-    assert doors._opened == {}
+    assert interceptors._opened == {}
+
+
+def test_no_class_that_only_computes_holds_a_reader_of_its_own() -> None:
+    """The standard library may bind `os.scandir` when a class is made, as `Path.glob` does from Python 3.13 on; there it is replaced too."""
+    held = []
+    for name, module in sorted(sys.modules.items()):
+        if name.partition(".")[0] not in libraries._COMPUTING:
+            continue
+        for kind in [value for value in vars(module).values() if isinstance(value, type)]:
+            for attribute, value in vars(kind).items():
+                function = value.__func__ if isinstance(value, staticmethod) else value
+                is_read = interceptors.is_reader(function)
+                if is_read and not interceptors.is_intercepted(kind, attribute):
+                    held.append(f"{name}.{kind.__qualname__}.{attribute}")
+
+    assert held == []

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from data_engine import Flow
+from data_engine.engine.memo.runner import PreviewCache, PreviewRunner
+from data_engine.engine.memo.value_copy import CannotCopy, copy_of
 from data_engine.engine.preview import last_report
-from data_engine.engine.reuse.kept import CannotKeep, copy_of
-from data_engine.engine.reuse.walk import PreviewCache, Walk
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 
@@ -331,7 +331,7 @@ def walk(flow: Flow, cache: PreviewCache, limit_bytes: int) -> list[bool]:
     from data_engine.flow.control import StepControl
 
     control = StepControl(run_id="preview")
-    one = Walk(flow, FlowContext("f", "G", control=control), control, Source(), cache, limit_bytes=limit_bytes)
+    one = PreviewRunner(flow, FlowContext("f", "G", control=control), control, Source(), cache, limit_bytes=limit_bytes)
     one.run(len(flow.steps))
     return [one.reports[index].ran for index in sorted(one.reports)]
 
@@ -393,7 +393,7 @@ def test_a_step_that_raises_keeps_what_came_before(cells: Cells) -> None:
 
 def test_what_is_over_50_mb_is_weighed_without_being_copied() -> None:
     """Frames and Arrow tables share their buffers and may be of any size."""
-    with pytest.raises(CannotKeep, match="50 MB"):
+    with pytest.raises(CannotCopy, match="50 MB"):
         copy_of([bytes(1000)] * 60_000)
     import polars as pl
 

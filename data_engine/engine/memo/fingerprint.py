@@ -34,12 +34,12 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from data_engine.engine.reuse.bytecode import Chain, CodeFacts, code_facts, constant_bytes, identifiers
-from data_engine.engine.reuse.doors import is_door, is_reader, watched_libraries
-from data_engine.engine.reuse.kept import PLAIN
-from data_engine.engine.reuse.libraries import LOOSE, is_authored, version_of, why_unseen
-from data_engine.engine.reuse.notes import is_frame
-from data_engine.engine.reuse.sightings import Namespace
+from data_engine.engine.memo.access_log import Namespace
+from data_engine.engine.memo.bytecode import Chain, CodeFacts, code_facts, constant_bytes, identifiers
+from data_engine.engine.memo.interceptors import is_intercepted, is_reader, watched_libraries
+from data_engine.engine.memo.libraries import LOOSE, is_authored, version_of, why_unseen
+from data_engine.engine.memo.recorders import is_frame
+from data_engine.engine.memo.value_copy import PLAIN
 from data_engine.flow.batch import Batch, FileRef
 from data_engine.flow.spec import Collect, Map, StepSpec
 
@@ -79,7 +79,7 @@ _DESCRIPTORS = (
 
 
 @dataclass(frozen=True, slots=True)
-class StepCode:
+class CodeFingerprint:
     """What a step's code is at this moment.
 
     `parts` name everything it is made of, each with a digest; `unseen` is why it must always run, None when it need not;
@@ -98,9 +98,9 @@ class StepCode:
     odd_metadata: bool
 
 
-def step_code(step: StepSpec) -> StepCode:
+def code_fingerprint(step: StepSpec) -> CodeFingerprint:
     """The code of `step`. Modules it imports inside functions are imported, as the step itself would do."""
-    walk = _Walk()
+    walk = _CodeTracer()
     fn = step.fn
     options: tuple[object, ...] = (step.use, step.save_as, step.label)
     if isinstance(fn, Map):
@@ -130,7 +130,7 @@ def world() -> dict[str, bytes]:
 
 def value_digest(value: object) -> bytes | None:
     """A digest of the content of `value`; None when it has none."""
-    walk = _Walk()
+    walk = _CodeTracer()
     digest = walk.value(value, "value")
     return None if walk.unseen else hashlib.sha256(b"".join([digest, *walk.parts.values()])).digest()
 
@@ -161,7 +161,7 @@ def _working_directory() -> str:
 
 
 @dataclass
-class _Walk:
+class _CodeTracer:
     parts: dict[str, bytes] = field(default_factory=dict)
     unseen: str | None = None
     literals: set[str] = field(default_factory=set)
@@ -180,13 +180,13 @@ class _Walk:
     digests: dict[int, bytes] = field(default_factory=dict)
     cycles: int = 0
 
-    def result(self) -> StepCode:
+    def result(self) -> CodeFingerprint:
         self._frames_named_in_texts()
         self._added_methods()
         if "__doc__" in self.mentions | self.literals:
             told = [one.__doc__ for one in self.alive if isinstance(one, (types.FunctionType, type))]
             self.parts["a docstring"] = digest_of(told)
-        return StepCode(
+        return CodeFingerprint(
             self.parts,
             self.unseen,
             frozenset(text for text in self.literals if _PATH_LIKE.fullmatch(text)),
@@ -197,14 +197,14 @@ class _Walk:
             self.odd_metadata,
         )
 
-    def miss(self, reason: str) -> None:
+    def mark_unseen(self, reason: str) -> None:
         if self.unseen is None:
             self.unseen = reason
 
     # -- callables ---------------------------------------------------------------------------------------------------
 
     def root(self, fn: Any) -> None:
-        """The step's own function; a partial is taken apart, a reader given as a step is seen by its double."""
+        """The step's own function; a partial is taken apart, a reader given as a step is seen by its wrapper."""
         if isinstance(fn, functools.partial):
             self.parts["its arguments"] = digest_of(
                 self.value(fn.args, "its arguments"), self.value(fn.keywords, "its arguments")
@@ -224,7 +224,7 @@ class _Walk:
         if known is not None:
             return known
         if is_reader(target):
-            self.miss(f"{name} is held where it cannot be watched")
+            self.mark_unseen(f"{name} is held where it cannot be watched")
             return _dotted(target)
         if isinstance(target, types.FunctionType):
             return (
@@ -244,7 +244,7 @@ class _Walk:
             pieces = (target.func, target.args, target.keywords)
             return "partial " + " ".join(self.value(piece, name).hex() for piece in pieces)
         if type(target).__name__ == "_lru_cache_wrapper":
-            self.miss(f"{name} remembers its results (functools.cache)")
+            self.mark_unseen(f"{name} remembers its results (functools.cache)")
             return self.reference(target.__wrapped__, name)
         if isinstance(target, (staticmethod, classmethod)):
             return f"{type(target).__name__} {self.reference(target.__func__, name)}"
@@ -279,7 +279,7 @@ class _Walk:
     def function(self, fn: types.FunctionType, label: str) -> str:
         label = self._label(fn, label)
         if len(self.parts) > _MAX_PARTS:
-            self.miss("more code than can be followed")
+            self.mark_unseen("more code than can be followed")
             return label
         self.parts[label] = b""
         facts = code_facts(fn.__code__)
@@ -319,7 +319,7 @@ class _Walk:
             self._text(text)
         self.spaces.setdefault(id(space), space)
         for name in facts.loose & LOOSE.keys():
-            self.miss(f"{LOOSE[name]} ({name})")
+            self.mark_unseen(f"{LOOSE[name]} ({name})")
         own = space.get("__builtins__")
         if isinstance(own, dict) and own is not _BUILTINS and is_reader(own.get("open")):
             self.captured.append((own, "open"))
@@ -366,7 +366,7 @@ class _Walk:
                     return f"no {owner.__name__}.{attribute}"
                 self.reference(maker, f"{owner.__name__}.__getattr__")
             value, chain, name = getattr(owner, attribute, None), chain[1:], attribute
-            if is_reader(value) and not is_door(owner, attribute):
+            if is_reader(value) and not is_intercepted(owner, attribute):
                 self.captured.append((vars(owner), attribute))
                 return self.library(_dotted(value))
             if not is_ours and not isinstance(value, types.ModuleType):
@@ -390,7 +390,7 @@ class _Walk:
         if is_authored(type(value).__module__) or isinstance(value, functools.partial):
             return f"{text} {self._named(value, attribute)}"
         if type(value).__module__.startswith("unittest"):
-            self.miss(f"{module}.{attribute}, which is a mock")
+            self.mark_unseen(f"{module}.{attribute}, which is a mock")
         is_plain = isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType))
         if is_plain and module.partition(".")[0] != "duckdb":  # its functions live under other names
             self.library(".".join((_dotted(value), *chain)))
@@ -465,7 +465,7 @@ class _Walk:
         self.by_name = self.by_name or dotted in _BY_NAME
         reason = why_unseen(dotted)
         if reason is not None:
-            self.miss(reason)
+            self.mark_unseen(reason)
         top = dotted.partition(".")[0]
         self.parts.setdefault(f"library {top}", version_of(top).encode())
         return dotted
@@ -502,7 +502,7 @@ class _Walk:
                     self._text(value)
             return _short(constant_bytes(value))
         if is_reader(value):
-            self.miss(f"{name} is held where it cannot be watched")
+            self.mark_unseen(f"{name} is held where it cannot be watched")
             return b"reader"
         reference = self.reference(value, name)
         if reference:
@@ -518,7 +518,7 @@ class _Walk:
         cycles = self.cycles
         try:
             if len(self.open_values) > 60:
-                self.miss(f"{name} is nested too deeply")
+                self.mark_unseen(f"{name} is nested too deeply")
                 return b""
             content = _short(self._content(value, kind, name))
         finally:
@@ -561,7 +561,7 @@ class _Walk:
         library = kind.__module__.partition(".")[0]
         content = _library_content(value, kind, library)
         if content is None:
-            self.miss(f"{name} is a {kind.__name__}, whose state nobody can see")
+            self.mark_unseen(f"{name} is a {kind.__name__}, whose state nobody can see")
             return title
         return title + content
 
@@ -592,7 +592,7 @@ class _Walk:
                 and not is_dataclass(base)
                 and base.__module__ not in ("abc", "typing", "enum")
             ):
-                self.miss(f"{name} is a {kind.__name__}, whose state nobody can see")
+                self.mark_unseen(f"{name} is a {kind.__name__}, whose state nobody can see")
         if isinstance(value, (list, tuple, set, frozenset)):
             pieces.append(self._items(value, list, name))
         elif isinstance(value, dict):
@@ -619,13 +619,13 @@ class _Walk:
     def _frames_named_in_texts(self) -> None:
         """SQL reads frames by name: any word in any text that is the name of a frame in a module reached."""
         if self.attached and "library duckdb" not in self.parts:
-            self.miss("a database that SQLite attaches")
+            self.mark_unseen("a database that SQLite attaches")
         if self.by_name and ("library datetime" in self.parts or not self.literals.isdisjoint(LOOSE)):
-            self.miss("an attribute read by a name made while it runs")
+            self.mark_unseen("an attribute read by a name made while it runs")
         if self.volatile:
-            self.miss(f"the clock or random numbers in a query ({min(self.volatile)})")
+            self.mark_unseen(f"the clock or random numbers in a query ({min(self.volatile)})")
         if not self.parts.keys().isdisjoint(_ASKERS) and self.words & _VOLATILE_WORDS & self.literals:
-            self.miss(f"the clock or random numbers ({min(self.words & _VOLATILE_WORDS & self.literals)!r})")
+            self.mark_unseen(f"the clock or random numbers ({min(self.words & _VOLATILE_WORDS & self.literals)!r})")
         for space in list(self.spaces.values()):
             for word in sorted(self.asked & space.keys()):
                 self._named(space[word], word)

@@ -32,11 +32,11 @@ _realpath, _exists, _islink, _isdir = os.path.realpath, os.path.exists, os.path.
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Signature:
     """What was seen: `facts` (None: nothing there), and for what was changed just before, its `content` too.
 
     `fresh_ns` is the newest change so young that the facts alone could hide another one, 0 when there is none; with
-    `content` None nobody can tell then. `at_ns` is the time of the look.
+    `content` None nobody can tell then. `at_ns` is the time it was taken.
     """
 
     facts: object
@@ -45,87 +45,87 @@ class Look:
     at_ns: int = 0
 
 
-UNREADABLE = Look("too much to look at", fresh_ns=1)
+UNREADABLE = Signature("too much to look at", fresh_ns=1)
 """What is never as it was."""
 
 
-def look(kind: Kind, path: str, now_ns: int | None = None) -> Look:
-    """What `path` looks like now; a change after two seconds before `now_ns` is a fresh one."""
+def signature_of(kind: Kind, path: str, now_ns: int | None = None) -> Signature:
+    """What `path` signatures like now; a change after two seconds before `now_ns` is a fresh one."""
     now_ns = time.time_ns() if now_ns is None else now_ns
     try:
         if kind == "content":
-            return _look_at_file(path, now_ns)
+            return _file_signature(path, now_ns)
         if kind == "database":
-            return _look_at_database(path, now_ns)
+            return _database_signature(path, now_ns)
         if kind == "tree":
-            return _look_at_tree(path, now_ns)
+            return _tree_signature(path, now_ns)
         if kind == "kind":
-            return Look(_kind_of(path))
+            return Signature(_kind_of(path))
         if kind == "folder":
-            return Look(_isdir(path))
+            return Signature(_isdir(path))
         if kind == "stat":
-            return _look_at_facts(path, now_ns)
+            return _facts_signature(path, now_ns)
         if kind == "names":
-            return Look(tuple(sorted(os.fsdecode(name) for name in _listdir(path))))
+            return Signature(tuple(sorted(os.fsdecode(name) for name in _listdir(path))))
         if kind == "entries":
-            return _look_at_entries([path], now_ns, is_deep=False)
-        return Look(_realpath(path))
+            return _entries_signature([path], now_ns, is_deep=False)
+        return Signature(_realpath(path))
     except (OSError, ValueError):
-        return Look(None)
+        return Signature(None)
 
 
-def compare(kind: Kind, path: str, before: Look) -> Look | None:
-    """None when `path` is not surely as it was; else the look to remember from now on."""
+def compare(kind: Kind, path: str, before: Signature) -> Signature | None:
+    """None when `path` is not surely as it was; else the signature to remember from now on."""
     if before is UNREADABLE or (before.fresh_ns and before.content is None):
         return None
     started_ns = time.time_ns()
-    now = look(kind, path, before.at_ns)  # the same freshness, so that the same contents are compared
+    now = signature_of(kind, path, before.at_ns)  # the same freshness, so that the same contents are compared
     if now.facts != before.facts or (before.fresh_ns and now.content != before.content):
         return None
     is_settled = before.fresh_ns and before.fresh_ns < started_ns - _RACY_NS
     return replace(before, fresh_ns=0, content=None) if is_settled else before
 
 
-def _look_at_file(path: str, now_ns: int) -> Look:
+def _file_signature(path: str, now_ns: int) -> Signature:
     facts = _stat(path)
     if _is_folder(facts):
-        return _look_at_tree(path, now_ns)
+        return _tree_signature(path, now_ns)
     if not stat.S_ISREG(facts.st_mode):
         return UNREADABLE
-    return _look_with_content(path, facts, now_ns)
+    return _content_signature(path, facts, now_ns)
 
 
-def _look_at_facts(path: str, now_ns: int) -> Look:
+def _facts_signature(path: str, now_ns: int) -> Signature:
     facts = _stat(path)
-    return Look(_numbers(facts)) if not stat.S_ISREG(facts.st_mode) else _look_with_content(path, facts, now_ns)
+    return Signature(_numbers(facts)) if not stat.S_ISREG(facts.st_mode) else _content_signature(path, facts, now_ns)
 
 
-def _look_with_content(path: str, facts: os.stat_result, now_ns: int) -> Look:
+def _content_signature(path: str, facts: os.stat_result, now_ns: int) -> Signature:
     fresh_ns = _fresh(facts, now_ns)
-    return Look(_numbers(facts), fresh_ns, _hash(path) if fresh_ns else None, now_ns)
+    return Signature(_numbers(facts), fresh_ns, _hash(path) if fresh_ns else None, now_ns)
 
 
-def _look_at_database(path: str, now_ns: int) -> Look:
-    looks = [look("content", path, now_ns)]
+def _database_signature(path: str, now_ns: int) -> Signature:
+    signatures = [signature_of("content", path, now_ns)]
     for beside in (f"{path}.wal", f"{path}-wal", f"{path}-journal"):
-        found = look("content", beside, now_ns)
+        found = signature_of("content", beside, now_ns)
         is_empty = isinstance(found.facts, tuple) and found.facts[2] == 0
-        looks.append(Look(None) if is_empty else found)  # opening a database makes an empty log
-    return _joined(tuple(one.facts for one in looks), looks, now_ns)
+        signatures.append(Signature(None) if is_empty else found)  # opening a database makes an empty log
+    return _joined(tuple(one.facts for one in signatures), signatures, now_ns)
 
 
-def _look_at_tree(path: str, now_ns: int) -> Look:
+def _tree_signature(path: str, now_ns: int) -> Signature:
     if not globbing.has_magic(path) or _exists(path):
-        return _look_at_entries([path], now_ns, is_deep=True)
+        return _entries_signature([path], now_ns, is_deep=True)
     start = path
     while globbing.has_magic(start):
         start = os.path.dirname(start)
-    return _look_at_entries([start or "."], now_ns, is_deep=globbing.has_magic(os.path.dirname(path)))
+    return _entries_signature([start or "."], now_ns, is_deep=globbing.has_magic(os.path.dirname(path)))
 
 
-def _look_at_entries(folders: list[str], now_ns: int, *, is_deep: bool) -> Look:
+def _entries_signature(folders: list[str], now_ns: int, *, is_deep: bool) -> Signature:
     seen: list[object] = []
-    fresh: list[Look] = []
+    fresh: list[Signature] = []
     while folders:
         folder = folders.pop()
         with _scandir(folder) as entries:
@@ -145,15 +145,15 @@ def _look_at_entries(folders: list[str], now_ns: int, *, is_deep: bool) -> Look:
                 continue
             seen.append((entry.path, _numbers(facts)))
             if _fresh(facts, now_ns):
-                fresh.append(_look_with_content(entry.path, facts, now_ns))
+                fresh.append(_content_signature(entry.path, facts, now_ns))
     return _joined(tuple(seen), fresh, now_ns)
 
 
-def _joined(facts: object, looks: list[Look], now_ns: int) -> Look:
-    fresh = [one for one in looks if one.fresh_ns]
+def _joined(facts: object, signatures: list[Signature], now_ns: int) -> Signature:
+    fresh = [one for one in signatures if one.fresh_ns]
     texts = [one.content for one in fresh]
     content = None if None in texts else " ".join(map(str, texts))
-    return Look(facts, max((one.fresh_ns for one in fresh), default=0), content, now_ns)
+    return Signature(facts, max((one.fresh_ns for one in fresh), default=0), content, now_ns)
 
 
 def _fresh(facts: os.stat_result, now_ns: int) -> int:

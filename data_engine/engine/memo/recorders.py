@@ -1,4 +1,4 @@
-"""What each door notes when somebody goes through it: `original(*args, **kwargs)` is called, and `seers` are told."""
+"""What each replaced entry point records: `original(*args, **kwargs)` is called, and what it touches is added to `logs`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from data_engine.engine.reuse.bytecode import identifiers
-from data_engine.engine.reuse.sightings import Sightings, unseen
-from data_engine.engine.reuse.signatures import Kind
-from data_engine.engine.reuse.sql import Statement, read_sql
+from data_engine.engine.memo.access_log import AccessLog, not_logged
+from data_engine.engine.memo.bytecode import identifiers
+from data_engine.engine.memo.signatures import Kind
+from data_engine.engine.memo.sql import SqlAccess, sql_access
 
 _PATH_WORDS = frozenset(
     """source sources path paths file files io filepath filepath_or_buffer path_or_buf path_or_buffer path_or_file where filename
@@ -24,45 +24,45 @@ _Kwargs = dict[str, Any]
 
 
 def reader(kind: Kind) -> Callable[..., Any]:
-    def note(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    def note(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
         given = [*args[:1], *(value for word, value in kwargs.items() if word in _PATH_WORDS)]
-        _note_paths(given, kind, seers)
+        _record_paths(given, kind, logs)
         return original(*args, **kwargs)
 
     return note
 
 
-def method_reader(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    return reader("content")(partial(original, args[0]), seers, args[1:], kwargs)
+def method_reader(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    return reader("content")(partial(original, args[0]), logs, args[1:], kwargs)
 
 
-def note_open(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_open(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     file = args[0] if args else kwargs.get("file")
     mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
     if isinstance(file, int):
         if file <= 2:
-            _miss(seers, "the keyboard or a pipe")
+            _mark_unseen(logs, "the keyboard or a pipe")
         return original(*args, **kwargs)
     if isinstance(mode, str):
         reads = "r" in mode or "a" in mode or "+" in mode
         writes = any(letter in mode for letter in "wxa+")
         if reads and not ("w" in mode or "x" in mode):
-            _note_paths([file], "content", seers, native=False)
+            _record_paths([file], "content", logs, native=False)
         if writes:
-            _note_written(file, seers)
+            _record_written(file, logs)
     return original(*args, **kwargs)
 
 
-def note_os_open(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_os_open(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     flags = args[1] if len(args) > 1 else kwargs.get("flags", 0)
     path = args[0] if args else kwargs.get("path")
     is_anew = bool(flags & os.O_TRUNC or flags & os.O_EXCL)
     if kwargs.get("dir_fd") is not None:
-        _miss(seers, "a file relative to an open folder")
+        _mark_unseen(logs, "a file relative to an open folder")
     elif not is_anew:
-        _note_paths([path], "content", seers, native=False)
+        _record_paths([path], "content", logs, native=False)
     if flags & (os.O_WRONLY | os.O_RDWR):
-        _note_written(path, seers)
+        _record_written(path, logs)
     return original(*args, **kwargs)
 
 
@@ -74,7 +74,7 @@ _LOOKERS = frozenset(
 )
 
 
-def note_stat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_stat(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     caller = sys._getframe(2)
     if caller.f_globals.get("__name__") in _LOOKERS and caller.f_code.co_name == "stat" and caller.f_back is not None:
         caller = caller.f_back
@@ -84,32 +84,32 @@ def note_stat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: 
     question: Kind = "folder" if caller.f_code.co_name in ("is_dir", "isdir") else "kind"
     path = args[0] if args else kwargs.get("path")
     if kwargs.get("dir_fd") is not None:
-        _miss(seers, "a file relative to an open folder")
+        _mark_unseen(logs, "a file relative to an open folder")
     elif not isinstance(path, int):
         follows = kwargs.get("follow_symlinks", True)
-        _note_paths([path], question if is_question else "stat" if follows else "link", seers, native=False)
+        _record_paths([path], question if is_question else "stat" if follows else "link", logs, native=False)
         if not follows:
-            _note_paths([path], "kind", seers, native=False)
+            _record_paths([path], "kind", logs, native=False)
     return original(*args, **kwargs)
 
 
-def note_lstat(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_lstat(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     path = args[0] if args else kwargs.get("path")
     if not isinstance(path, int):
-        _note_paths([path], "kind", seers, native=False)
-        _note_paths([path], "stat", seers, native=False)
+        _record_paths([path], "kind", logs, native=False)
+        _record_paths([path], "stat", logs, native=False)
     return original(*args, **kwargs)
 
 
-def note_listing(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_listing(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     path = args[0] if args else kwargs.get("path", ".")
     is_scan = (
         getattr(original, "__name__", "") == "scandir" and sys._getframe(2).f_globals.get("__name__") not in _WALKERS
     )
     if isinstance(path, int):
-        _miss(seers, "an open folder")
+        _mark_unseen(logs, "an open folder")
     else:
-        _note_paths(["." if path is None else path], "entries" if is_scan else "names", seers, native=False)
+        _record_paths(["." if path is None else path], "entries" if is_scan else "names", logs, native=False)
     return original(*args, **kwargs)
 
 
@@ -120,130 +120,130 @@ _QUESTIONS: dict[str, Kind] = {
 }
 
 
-def note_question(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_question(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     name = getattr(original, "__name__", "")
     is_copy = name == "samefile" and sys._getframe(2).f_globals.get("__name__") == "shutil"
     if not is_copy:  # which looks whether its target is its source
         paths = [value for value in args if not isinstance(value, (int, bool))]
-        _note_paths(paths, _QUESTIONS.get(name, "kind"), seers, native=False)
-    with unseen():
+        _record_paths(paths, _QUESTIONS.get(name, "kind"), logs, native=False)
+    with not_logged():
         return original(*args, **kwargs)
 
 
-def note_database(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_database(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     place = args[0] if args else kwargs.get("database", ":memory:")
     text = place if isinstance(place, str) else None
     if text is not None and text in (":default:",):
-        _miss(seers, "the default DuckDB connection")
+        _mark_unseen(logs, "the default DuckDB connection")
     elif text is not None and (text.startswith(("file:", "md:", "motherduck:")) or "?" in text):
-        _miss(seers, f"the database {text}")
+        _mark_unseen(logs, f"the database {text}")
     elif place not in (":memory:", "") and not (text or "").startswith(":memory:"):
-        _note_paths([place], "database", seers, native=False)
+        _record_paths([place], "database", logs, native=False)
     if kwargs.get("config"):
-        _miss(seers, "a configured connection")
+        _mark_unseen(logs, "a configured connection")
     return original(*args, **kwargs)
 
 
-def note_module_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_module_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     given = kwargs.get("connection")
     duckdb: Any = sys.modules["duckdb"]
-    if given is None and not all(one.is_duckdb_pristine for one in seers):
+    if given is None and not all(one.is_duckdb_pristine for one in logs):
         if _is_pristine(duckdb):
-            for one in seers:
+            for one in logs:
                 one.is_duckdb_pristine = True
         else:
-            _miss(seers, "the state of the default DuckDB connection")
-    _note_sql(seers, args[0] if args else kwargs.get("query"), is_shared=given is None)
+            _mark_unseen(logs, "the state of the default DuckDB connection")
+    _record_sql(logs, args[0] if args else kwargs.get("query"), is_shared=given is None)
     return _call_for_frames(original, args, kwargs)
 
 
-def note_method_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_method_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     text = args[1] if len(args) > 1 else kwargs.get("query")
-    _note_sql(seers, text, is_shared=args[0] is _default_connection())
+    _record_sql(logs, text, is_shared=args[0] is _default_connection())
     return _call_for_frames(original, args, kwargs)
 
 
-def note_relation_query(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    _note_sql(seers, args[-1] if args else None, is_shared=False)
+def record_relation_query(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    _record_sql(logs, args[-1] if args else None, is_shared=False)
     return _call_for_frames(original, args, kwargs)
 
 
-def note_frames_sql(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_frames_sql(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     texts = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
     if not texts:
-        _miss(seers, "a query that is no text")
+        _mark_unseen(logs, "a query that is no text")
     for text in texts:
-        _note_sql(seers, text, is_shared=False)
+        _record_sql(logs, text, is_shared=False)
     return original(*args, **kwargs)
 
 
-def note_unseen(reason: str) -> Callable[..., Any]:
-    def note(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
-        _miss(seers, reason)
+def record_unseen(reason: str) -> Callable[..., Any]:
+    def note(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+        _mark_unseen(logs, reason)
         return original(*args, **kwargs)
 
     return note
 
 
-def note_sample(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_sample(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     if kwargs.get("seed") is None and kwargs.get("random_state") is None:
-        _miss(seers, f"random numbers ({getattr(original, '__name__', 'sample')} without a seed)")
+        _mark_unseen(logs, f"random numbers ({getattr(original, '__name__', 'sample')} without a seed)")
     return original(*args, **kwargs)
 
 
-def note_rank(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_rank(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     if "random" in (*args[1:2], kwargs.get("method")) and kwargs.get("seed") is None:
-        _miss(seers, "random numbers (a rank without a seed)")
+        _mark_unseen(logs, "random numbers (a rank without a seed)")
     return original(*args, **kwargs)
 
 
-def note_fragments(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_fragments(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     for text in (*args, *kwargs.values()):
         if isinstance(text, str):
-            _note_sql(seers, text, is_shared=False)
+            _record_sql(logs, text, is_shared=False)
     return _call_for_frames(original, args, kwargs)
 
 
-def note_rename(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    _note_written(args[1] if len(args) > 1 else kwargs.get("dst"), seers)
+def record_rename(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
+    _record_written(args[1] if len(args) > 1 else kwargs.get("dst"), logs)
     return original(*args, **kwargs)
 
 
-def note_writer(original: Any, seers: tuple[Sightings, ...], args: _Args, kwargs: _Kwargs) -> Any:
+def record_writer(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
     for value in (*args[1:2], *(value for word, value in kwargs.items() if word in _PATH_WORDS or word == "target")):
-        _note_written(value, seers)
+        _record_written(value, logs)
     return original(*args, **kwargs)
 
 
-def _miss(seers: tuple[Sightings, ...], reason: str) -> None:
-    for one in seers:
-        one.miss(reason)
+def _mark_unseen(logs: tuple[AccessLog, ...], reason: str) -> None:
+    for one in logs:
+        one.mark_unseen(reason)
 
 
-def _note_written(value: object, seers: tuple[Sightings, ...]) -> None:
+def _record_written(value: object, logs: tuple[AccessLog, ...]) -> None:
     for text in _texts_of(value) or ():
-        for one in seers:
+        for one in logs:
             one.wrote(os.path.abspath(text))
 
 
-def _note_paths(values: Iterable[object], kind: Kind, seers: tuple[Sightings, ...], *, native: bool = True) -> None:
+def _record_paths(values: Iterable[object], kind: Kind, logs: tuple[AccessLog, ...], *, native: bool = True) -> None:
     """Note each path in `values`; native readers also take patterns, folders and addresses."""
-    with unseen():
+    with not_logged():
         for value in values:
             texts = _texts_of(value)
             if texts is None:
-                _miss(seers, f"a reader given a {type(value).__name__}")
+                _mark_unseen(logs, f"a reader given a {type(value).__name__}")
                 continue
             for text in texts:
                 if native and "://" in text:
-                    _miss(seers, f"the address {text.partition('?')[0]}")
+                    _mark_unseen(logs, f"the address {text.partition('?')[0]}")
                     continue
                 path = os.path.abspath(os.path.expanduser(text) if native else text)
                 is_pattern = native and any(letter in text for letter in "*?[") and not os.path.exists(path)
                 if path.startswith(("/proc/", "/sys/")) or (path.startswith("/dev/") and path != os.devnull):
-                    _miss(seers, path)
+                    _mark_unseen(logs, path)
                     continue
-                for one in seers:
+                for one in logs:
                     one.read("tree" if is_pattern else kind, path)
 
 
@@ -262,21 +262,24 @@ def _texts_of(value: object) -> list[str] | None:
     return [] if module in ("pyarrow", "polars", "pandas", "numpy", "duckdb", "_duckdb", "_polars_runtime_32") else None
 
 
-def _note_sql(seers: tuple[Sightings, ...], text: object, *, is_shared: bool) -> None:
+def _record_sql(logs: tuple[AccessLog, ...], text: object, *, is_shared: bool) -> None:
     if not isinstance(text, str):
-        _miss(seers, "a query that is no text")
+        _mark_unseen(logs, "a query that is no text")
         return
-    with unseen():
-        statement: Statement = read_sql(text)
+    with not_logged():
+        statement: SqlAccess = sql_access(text)
     if statement.unseen is not None:
-        _miss(seers, statement.unseen)
+        _mark_unseen(logs, statement.unseen)
     if is_shared and statement.changes:
-        _miss(seers, "the default DuckDB connection, which it changes")
-    _note_paths(statement.files, "content", seers)
-    _note_paths(statement.databases, "database", seers, native=False)
-    _note_written(list(statement.targets), seers)
-    words = identifiers(text)
-    frame: FrameType | None = sys._getframe(3)
+        _mark_unseen(logs, "the default DuckDB connection, which it changes")
+    _record_paths(statement.files, "content", logs)
+    _record_paths(statement.databases, "database", logs, native=False)
+    _record_written(list(statement.targets), logs)
+    _record_frames(identifiers(text), logs, sys._getframe(3))
+
+
+def _record_frames(words: frozenset[str], logs: tuple[AccessLog, ...], frame: FrameType | None) -> None:
+    """Record the frames that a query with these words may read by the name of a variable, from `frame` outwards."""
     is_outside = False
     while frame is not None:
         space = frame.f_globals
@@ -285,12 +288,13 @@ def _note_sql(seers: tuple[Sightings, ...], text: object, *, is_shared: bool) ->
         else:
             for word in words & space.keys():
                 if is_frame(space[word]):
-                    for one in seers:
+                    for one in logs:
                         one.frame(space, word)
             if is_outside and frame.f_locals is not space:
-                found = next((word for word in words & frame.f_locals.keys() if is_frame(frame.f_locals[word])), None)
+                variables = frame.f_locals  # from Python 3.13 on a proxy, whose keys() are a list
+                found = next((word for word in words.intersection(variables) if is_frame(variables[word])), None)
                 if found is not None:
-                    _miss(seers, f"{found}, a variable of whoever called the preview")
+                    _mark_unseen(logs, f"{found}, a variable of whoever called the preview")
         frame = frame.f_back
 
 
@@ -325,7 +329,7 @@ _fresh_settings: list[object] = []
 
 def _is_pristine(duckdb: Any) -> bool:
     """Whether the default connection is as a new one: no tables, no functions, no settings of its own."""
-    with unseen():
+    with not_logged():
         if not _fresh_settings:
             with duckdb.connect() as fresh:
                 _fresh_settings.append(fresh.execute(_STATE).fetchone()[1])

@@ -1,7 +1,7 @@
 """Which code is the author's, which libraries only compute, and what in them a preview cannot see through.
 
 A step is reused only when everything it reaches is the author's (and so part of its key), computes from its arguments, or
-reads through a door that `doors` watches. Whatever is on no list counts as unseen: that costs a re-run, never a stale result.
+reads through an entry point that `interceptors` replaces. Whatever is on no list counts as unseen: that costs a re-run, never a stale result.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.reuse.walk import StepReport
+from data_engine.engine.memo.runner import StepReport
 from data_engine.workspace.here import kernel_shell
 
 _LONGEST_LIST = 3

@@ -13,21 +13,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_engine.engine.reuse.libraries import library_folders
-from data_engine.engine.reuse.signatures import Kind, Look, look
+from data_engine.engine.memo.libraries import library_folders
+from data_engine.engine.memo.signatures import Kind, Signature, signature_of
 
 Namespace = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Sightings:
+class AccessLog:
     """What one step read and wrote while it ran.
 
     `written` are files it made anew, `targets` mirror paths it was given; `unseen` is the first reason why there may be more.
     """
 
     digest_frame: Callable[[object], bytes | None]
-    reads: dict[tuple[Kind, str], Look] = field(default_factory=dict)
+    reads: dict[tuple[Kind, str], Signature] = field(default_factory=dict)
     frames: dict[tuple[int, str], tuple[Namespace, bytes]] = field(default_factory=dict)
     written: dict[str, None] = field(default_factory=dict)
     targets: dict[str, None] = field(default_factory=dict)
@@ -38,13 +38,13 @@ class Sightings:
         """Note a read, with what is there now, before it is read."""
         key = (kind, path)
         if key not in self.reads and path not in self.written and not path.startswith(library_folders()):
-            self.reads[key] = look(kind, path)
+            self.reads[key] = signature_of(kind, path)
 
     def wrote(self, path: str) -> None:
         """Note that the step makes this file anew."""
         self.written.setdefault(path)
 
-    def miss(self, reason: str) -> None:
+    def mark_unseen(self, reason: str) -> None:
         """Note that something cannot be seen."""
         if self.unseen is None:
             self.unseen = reason
@@ -55,27 +55,27 @@ class Sightings:
         if key not in self.frames:
             digest = self.digest_frame(space[name])
             if digest is None:
-                self.miss(f"{name}, which a query reads")
+                self.mark_unseen(f"{name}, which a query reads")
             else:
                 self.frames[key] = (space, digest)
 
 
 @contextmanager
-def seeing(sightings: Sightings) -> Iterator[None]:
+def logging_to(access_log: AccessLog) -> Iterator[None]:
     """Inside, what this context reads is noted there."""
-    token = _mine.set(sightings)
+    token = _mine.set(access_log)
     with _lock:
-        _running.append(sightings)
+        _running.append(access_log)
     try:
         yield
     finally:
         with _lock:
-            _running[:] = [one for one in _running if one is not sightings]
+            _running[:] = [one for one in _running if one is not access_log]
         _mine.reset(token)
 
 
 @contextmanager
-def unseen() -> Iterator[None]:
+def not_logged() -> Iterator[None]:
     """Inside, nothing this context reads is noted: it is the noting itself that reads."""
     token = _mine.set(_NOBODY)
     try:
@@ -84,15 +84,15 @@ def unseen() -> Iterator[None]:
         _mine.reset(token)
 
 
-def seers() -> tuple[Sightings, ...]:
-    """Whose sightings a read of this context is."""
+def active_logs() -> tuple[AccessLog, ...]:
+    """Whose access_log a read of this context is."""
     mine = _mine.get()
     if mine is None:
         return tuple(_running)
     return () if mine is _NOBODY else (mine,)
 
 
-_NOBODY = Sightings(lambda value: None)
-_mine: ContextVar[Sightings | None] = ContextVar("preview_sightings", default=None)
-_running: list[Sightings] = []
+_NOBODY = AccessLog(lambda value: None)
+_mine: ContextVar[AccessLog | None] = ContextVar("preview_sightings", default=None)
+_running: list[AccessLog] = []
 _lock = threading.Lock()

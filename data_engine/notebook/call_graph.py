@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from data_engine.notebook import effects
 from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path
+from data_engine.notebook.scopes import SQL_CALLS, analyse, parameters_of
 from data_engine.notebook.shapes import first_text, path_of
-from data_engine.notebook.units import END, FUNCTIONS, Unit, Units, is_same_object
-from data_engine.notebook.walk import SQL_CALLS, analyse, parameters_of
+from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements, is_same_object
 
 _CONSTRUCTORS = ("__new__", "__init__", "__post_init__", "__set_name__")
 _CALL_ITSELF = ("()",)
@@ -23,9 +23,9 @@ _DEEPEST = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """One function, lambda or method. `owner` is the unit that defines it, `rest` its `*args`, `me` a method's own object; or ""."""
+    """One function, lambda or method. `owner` is the statement that defines it, `rest` its `*args`, `me` a method's own object; or ""."""
 
-    owner: Unit
+    owner: Statement
     names: Names
     parameters: tuple[str, ...]
     positional: tuple[str, ...]
@@ -35,7 +35,7 @@ class Body:
 
 
 @dataclass(slots=True)
-class Done:
+class BodyEffects:
     """What a body does, itself and through others, as flags: to module-level names, and to what it is given.
 
     `sql` are the parameters whose text reaches `sql` or the like; `is_open` says that it calls something of its own
@@ -53,21 +53,21 @@ class Done:
         return bool(self.names) or any(self.parameters.values())
 
 
-class Callees:
+class CallGraph:
     """The notebook's own functions and methods, looked up when a call of theirs is met."""
 
-    def __init__(self, units: Units) -> None:
-        self.units = units
+    def __init__(self, statements: Statements) -> None:
+        self.statements = statements
         self.own = self._own_names()
         self._bodies: dict[int, Body] = {}
-        self._done: dict[int, Done] = {}
+        self._effects: dict[int, BodyEffects] = {}
 
     def called(self, path: Path, at: int, depth: int = 0) -> Iterator[Body]:
-        """The bodies that a call of `path` runs at unit `at`; the path ends with "()"."""
+        """The bodies that a call of `path` runs at statement `at`; the path ends with "()"."""
         if path[0] not in self.own or depth > _DEEPEST:
             return
         rest = path[1:]
-        for owner in self.units.reaching(path[0], at)[0]:
+        for owner in self.statements.reaching(path[0], at)[0]:
             node = owner.node
             if isinstance(node, FUNCTIONS):
                 if not set(rest) - {"()"}:  # also what a function returns: it may be one of its own inner functions
@@ -92,17 +92,17 @@ class Callees:
                     if keyword.arg == "metaclass":
                         yield from self.hooks(path_of(keyword.value), ancestor.index, is_metaclass=True)
 
-    def done(self, body: Body) -> Done:
+    def effects_of(self, body: Body) -> BodyEffects:
         """What running a body does."""
         key = id(body.names)
-        if key in self._done:
-            return self._done[key]
+        if key in self._effects:
+            return self._effects[key]
         names = body.names
-        found = self._done[key] = Done()  # a body that calls itself finds what is known so far
+        found = self._effects[key] = BodyEffects()  # a body that calls itself finds what is known so far
         for name, flags in names.later.items():
             if flags & (CHANGE | MUTATE):
                 found.names[name] = flags & (CHANGE | MUTATE)
-            if flags & CALL and (whole := self.units.bound_method(name, END)):
+            if flags & CALL and (whole := self.statements.bound_method(name, END)):
                 found.names[whole] = found.names.get(whole, 0) | MUTATE
         found.parameters.update({name: names.changed_parameters.get(name, 0) for name in body.parameters})
         for call in names.inner_calls:
@@ -127,7 +127,7 @@ class Callees:
 
     def changed_by(self, call: ast.Call, path: Path, body: Body) -> Iterator[tuple[str, int]]:
         """The names whose objects a call changes because it is called on them or hands them over, with the flags."""
-        for parameter, flags in self.done(body).parameters.items():
+        for parameter, flags in self.effects_of(body).parameters.items():
             if not flags:
                 continue
             if parameter == body.me and not body.is_constructor:
@@ -137,17 +137,17 @@ class Callees:
                 if is_same_object(given):
                     yield given[0], flags
 
-    def sql_in(self, unit: Unit) -> Iterator[tuple[ast.expr, int]]:
-        """What a unit hands to parameters that reach `sql` or the like, and where the names in it are looked up."""
-        calls = [(path, call, unit.index) for path, call, _ in unit.names.calls]
-        calls += [(path_of(call), call, END) for call in unit.names.inner_calls]
+    def sql_in(self, statement: Statement) -> Iterator[tuple[ast.expr, int]]:
+        """What a statement hands to parameters that reach `sql` or the like, and where the names in it are looked up."""
+        calls = [(path, call, statement.index) for path, call, _ in statement.names.calls]
+        calls += [(path_of(call), call, END) for call in statement.names.inner_calls]
         for path, call, at in calls:
-            if isinstance(unit.node, ast.ClassDef) and path[0] in ("self", "cls"):
-                bodies = self._called_on(unit, path[1:])
+            if isinstance(statement.node, ast.ClassDef) and path[0] in ("self", "cls"):
+                bodies = self._called_on(statement, path[1:])
             else:
                 bodies = self.called(path, at)
             for body in bodies:
-                for parameter in sorted(self.done(body).sql):
+                for parameter in sorted(self.effects_of(body).sql):
                     for value in self.given(call, body, parameter):
                         yield value, at
 
@@ -156,16 +156,18 @@ class Callees:
     def _own_names(self) -> frozenset[str]:
         """The names that may lead to a body: definitions but build(), lambdas, and what is made from them."""
         own: set[str] = set()
-        for unit in self.units.all:
-            if unit.is_skipped:
+        for statement in self.statements.all:
+            if statement.is_skipped:
                 continue
-            if isinstance(unit.node, (*FUNCTIONS, ast.ClassDef)) or _lambda_of(unit.node) is not None:
-                own.update(unit.names.binds)
+            if isinstance(statement.node, (*FUNCTIONS, ast.ClassDef)) or _lambda_of(statement.node) is not None:
+                own.update(statement.names.binds)
             else:
-                own.update(name for name, alias in unit.names.aliases.items() if alias[0] in own)
+                own.update(name for name, alias in statement.names.aliases.items() if alias[0] in own)
         return frozenset(own - {"build"})
 
-    def _body(self, owner: Unit, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, me: bool = False) -> Body:
+    def _body(
+        self, owner: Statement, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, me: bool = False
+    ) -> Body:
         body = self._bodies.get(id(node))
         if body is None:
             arguments = node.args
@@ -181,7 +183,7 @@ class Callees:
             )
         return body
 
-    def _called_on(self, owner: Unit, rest: Path) -> Iterator[Body]:
+    def _called_on(self, owner: Statement, rest: Path) -> Iterator[Body]:
         """What `Class()`, `Class.method()`, `Class().method()` and `Class()()` run."""
         if rest == _CALL_ITSELF:
             yield from self._methods(owner, _CONSTRUCTORS)
@@ -192,7 +194,7 @@ class Callees:
             if len(method) == 2 and method[1] == "()":
                 yield from self._methods(owner, method[:1])
 
-    def _methods(self, owner: Unit, names: Iterable[str]) -> Iterator[Body]:
+    def _methods(self, owner: Statement, names: Iterable[str]) -> Iterator[Body]:
         wanted = set(names)
         for ancestor in self._family(owner):
             for node in ancestor.node.body:  # type: ignore[attr-defined]
@@ -201,16 +203,16 @@ class Callees:
                     is_static = any(path_of(maker) == ("staticmethod",) for maker in node.decorator_list)
                     yield self._body(ancestor, node, me=not is_static)
 
-    def _family(self, owner: Unit) -> list[Unit]:
-        """The unit of a class, and those of its bases as far as the notebook defines them."""
+    def _family(self, owner: Statement) -> list[Statement]:
+        """The statement of a class, and those of its bases as far as the notebook defines them."""
         found = [owner]
-        for unit in found:
-            for base in unit.node.bases:  # type: ignore[attr-defined]
-                found += [other for other in self._classes(path_of(base), unit.index) if other not in found]
+        for statement in found:
+            for base in statement.node.bases:  # type: ignore[attr-defined]
+                found += [other for other in self._classes(path_of(base), statement.index) if other not in found]
         return found
 
-    def _classes(self, path: Path, at: int) -> list[Unit]:
-        owners = self.units.reaching(path[0], at)[0] if path[1:] in ((), ("[]",)) else []
+    def _classes(self, path: Path, at: int) -> list[Statement]:
+        owners = self.statements.reaching(path[0], at)[0] if path[1:] in ((), ("[]",)) else []
         return [owner for owner in owners if isinstance(owner.node, ast.ClassDef)]
 
     # following calls inside bodies
@@ -225,11 +227,11 @@ class Callees:
         is_lasting = path[0] in body.parameters or path[0] in body.names.later
         if len(path) < 3 or not is_lasting or effects.only_looks(path[-2], first_text(call)):
             return False
-        return not any(path[0] in owner.names.imports for owner in self.units.reaching(path[0], END)[0])
+        return not any(path[0] in owner.names.imports for owner in self.statements.reaching(path[0], END)[0])
 
-    def _add(self, found: Done, body: Body, call: ast.Call, callee: Body) -> None:
+    def _add(self, found: BodyEffects, body: Body, call: ast.Call, callee: Body) -> None:
         """Add what a call inside `body` does: to module-level names, and to what the body was given itself."""
-        inner = self.done(callee)
+        inner = self.effects_of(callee)
         found.is_open |= inner.is_open
         for name, flags in list(inner.names.items()):
             found.names[name] = found.names.get(name, 0) | flags

@@ -48,7 +48,7 @@ _ARROW = frozenset({"Table", "RecordBatch", "ChunkedArray", "Schema", "DataType"
 _LAZY = frozenset({"LazyFrame", "Expr", "LazyGroupBy", "DuckDBPyRelation"})
 
 
-class CannotKeep(Exception):
+class CannotCopy(Exception):
     """The value has no sound cheap copy; the text says what it is."""
 
 
@@ -58,7 +58,7 @@ def copy_of(value: Any, *, apart: bool = False) -> Copied:
     A frame made of a NumPy array changes with it: with `apart`, frames get buffers of their own.
 
     Raises:
-        CannotKeep: a handle, a generator, a lazy frame, an object of another class, or too large.
+        CannotCopy: a handle, a generator, a lazy frame, an object of another class, or too large.
 
     Example:
         >>> inner = [1]
@@ -100,7 +100,7 @@ class _Copy:
             return known
         self._depth += 1
         if self._depth > 100:
-            raise CannotKeep("a value nested too deeply")
+            raise CannotCopy("a value nested too deeply")
         copied = self._container(value, kind) if _is_container(kind) else self._other(value, kind)
         self._depth -= 1
         self._done[id(value)] = copied
@@ -109,7 +109,7 @@ class _Copy:
     def _weigh(self, size_bytes: int) -> None:
         self.plain_bytes += size_bytes
         if self.plain_bytes > MAX_PLAIN_BYTES:
-            raise CannotKeep("over 50 MB")
+            raise CannotCopy("over 50 MB")
 
     def _container(self, value: Any, kind: type) -> Any:
         self._weigh(sys.getsizeof(value))
@@ -154,12 +154,12 @@ class _Copy:
             self._done[id(value)] = twin
             twin.__dict__.update({key: self.copy(item) for key, item in value.__dict__.items()})
             return twin
-        raise CannotKeep(name)
+        raise CannotCopy(name)
 
     def _polars(self, value: Any) -> Any:
         dtypes = value.dtypes if hasattr(value, "dtypes") else [value.dtype]
         if "Object" in repr(dtypes):
-            raise CannotKeep("a frame of Python objects")
+            raise CannotCopy("a frame of Python objects")
         size_bytes = value.estimated_size()
         self.frame_bytes += size_bytes
         return _own_polars(value, size_bytes) if self.apart else value.clone()
@@ -170,14 +170,14 @@ class _Copy:
             self._weigh(64)
             return value
         if kind is not numpy.ndarray or value.dtype.hasobject:
-            raise CannotKeep(kind.__name__)
+            raise CannotCopy(kind.__name__)
         self._weigh(value.nbytes)
         return value.copy(order="K")
 
     def _pandas(self, value: Any) -> Any:
         pandas = sys.modules["pandas"]
         if type(value) not in (pandas.DataFrame, pandas.Series) or not _is_plain_pandas(value, pandas):
-            raise CannotKeep("a pandas object of Python objects")
+            raise CannotCopy("a pandas object of Python objects")
         used = value.memory_usage(deep=True, index=True)
         self._weigh(int(used if isinstance(used, int) else used.sum()))
         return value.copy(deep=True)
@@ -218,7 +218,7 @@ def is_unchanged(now: Any, before: Any) -> bool:
     return False
 
 
-def changeable_ids(value: Any) -> set[int]:
+def mutable_ids(value: Any) -> set[int]:
     """The identities of everything in `value` that could be changed in place, to see whether two values share any."""
     found: set[int] = set()
 
@@ -349,7 +349,7 @@ def holds_arrays(value: Any) -> bool:
 
 def _own_polars(value: Any, size_bytes: int) -> Any:
     if size_bytes > MAX_PLAIN_BYTES:
-        raise CannotKeep("a large frame that may share memory with an array")
+        raise CannotCopy("a large frame that may share memory with an array")
     polars = sys.modules["polars"]
     frame = value.to_frame() if type(value) is polars.Series else value
     sink = io.BytesIO()
@@ -362,7 +362,7 @@ def _own_arrow(value: Any, name: str) -> Any:
     if name in ("Schema", "DataType", "Field") or name.endswith("Type"):
         return value
     if name not in ("Table", "RecordBatch") or value.nbytes > MAX_PLAIN_BYTES:
-        raise CannotKeep(f"Arrow {name} that may share memory with an array")
+        raise CannotCopy(f"Arrow {name} that may share memory with an array")
     import pyarrow.ipc
 
     sink = pyarrow.BufferOutputStream()

@@ -8,9 +8,9 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 
 from data_engine.notebook import effects
-from data_engine.notebook.magics import ParsedCell, Statement
+from data_engine.notebook.magics import ParsedCell, ParsedStatement
 from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path
-from data_engine.notebook.walk import MUTATORS, analyse
+from data_engine.notebook.scopes import MUTATORS, analyse
 
 END = sys.maxsize
 """The place after the last statement: what functions see when a flow runs."""
@@ -18,14 +18,14 @@ END = sys.maxsize
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
-LOOKS = frozenset({"preview", "run_once", "show", "display", "plot"})
+DISPLAY_CALLS = frozenset({"preview", "run_once", "show", "display", "plot"})
 """Calls that say a statement is there to be looked at."""
 
 _COMPOUND = {ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.For, ast.AsyncFor, ast.While, ast.Match}
 _DEEPEST_ALIAS = 20
 
 
-class Unit:
+class Statement:
     """One top-level statement in its place; `index` counts the notebook's statements, `number` its code cells.
 
     `definite` are the names it binds whatever happens (None: all it binds). `is_main` marks what runs only under
@@ -46,15 +46,15 @@ class Unit:
         "number",
     )
 
-    def __init__(self, index: int, cell: ParsedCell, statement: Statement) -> None:
+    def __init__(self, index: int, cell: ParsedCell, parsed: ParsedStatement) -> None:
         self.index = index
         self.cell = cell
         self.number = cell.cell.number
-        self.node = statement.node
-        self.names: Names = statement.names
-        self.line = statement.line
-        self.magic = statement.magic
-        self.magic_line = statement.magic_line
+        self.node = parsed.node
+        self.names: Names = parsed.names
+        self.line = parsed.line
+        self.magic = parsed.magic
+        self.magic_line = parsed.magic_line
         self.is_skipped = cell.verdict == "skip"
         self.is_main = isinstance(self.node, ast.If) and _is_main_test(self.node.test)
         self.definite: frozenset[str] | None = None
@@ -74,73 +74,73 @@ class Unit:
         return f"cell {self.number}, line {self.line}"
 
 
-class Units:
-    """All statements of a notebook. `events` are the units that bind a name, in order, without skipped cells.
+class Statements:
+    """All statements of a notebook. `events` are the statements that bind a name, in order, without skipped cells.
 
-    `repeats` maps an import that was made before to the cell that made it; `changes` maps a unit and a name it binds to
-    the units that change that object in place; `epochs` numbers the stretches in which functions see the same bindings;
+    `repeats` maps an import that was made before to the cell that made it; `changes` maps a statement and a name it binds to
+    the statements that change that object in place; `epochs` numbers the stretches in which functions see the same bindings;
     `packages` are the imports, with the name they bind, by top-level package.
     """
 
     def __init__(self, cells: Sequence[ParsedCell]) -> None:
         self.cells = cells
-        self.all: list[Unit] = []
+        self.all: list[Statement] = []
         for cell in cells:
-            for statement in cell.statements:
-                self.all.append(Unit(len(self.all), cell, statement))
-        live = [unit for unit in self.all if not unit.is_skipped]
-        self.future = tuple(sorted({name for unit in live for name in unit.names.future}))
+            for parsed in cell.statements:
+                self.all.append(Statement(len(self.all), cell, parsed))
+        live = [statement for statement in self.all if not statement.is_skipped]
+        self.future = tuple(sorted({name for statement in live for name in statement.names.future}))
         self.lazy_annotations = "annotations" in self.future or sys.version_info >= (3, 14)
-        self.events: dict[str, list[Unit]] = {}
+        self.events: dict[str, list[Statement]] = {}
         self.repeats: dict[int, int] = {}
         self._collect_events(live)
-        self._indexes = {name: [unit.index for unit in events] for name, events in self.events.items()}
+        self._indexes = {name: [statement.index for statement in events] for name, events in self.events.items()}
         self.epochs = self._count_epochs()
-        self.packages: dict[str, list[tuple[Unit, str]]] = {}
-        for unit in live:
-            for name, imported in unit.names.imports.items():
-                self.packages.setdefault(imported.partition(".")[0], []).append((unit, name))
+        self.packages: dict[str, list[tuple[Statement, str]]] = {}
+        for statement in live:
+            for name, imported in statement.names.imports.items():
+                self.packages.setdefault(imported.partition(".")[0], []).append((statement, name))
         self._methods = {
             name
-            for unit in live
-            for name, alias in unit.names.aliases.items()
+            for statement in live
+            for name, alias in statement.names.aliases.items()
             if len(alias) > 1 and alias[-1] in MUTATORS
         }
-        self.changes: dict[tuple[int, str], list[Unit]] = {}
+        self.changes: dict[tuple[int, str], list[Statement]] = {}
         self._functions: list[frozenset[int]] = []
         self._attach_changes(live)
 
-    def reaching(self, name: str, at: int) -> tuple[list[Unit], list[Unit]]:
-        """The units that may have bound `name` last before unit `at`, latest first, and those it was only a target of.
+    def reaching(self, name: str, at: int) -> tuple[list[Statement], list[Statement]]:
+        """The statements that may have bound `name` last before statement `at`, latest first, and those it was only a target of.
 
         Several may have: all behind the last one that is sure to.
         """
-        strong: list[Unit] = []
-        weak: list[Unit] = []
+        strong: list[Statement] = []
+        weak: list[Statement] = []
         events = self.events.get(name)
         if events is None:
             return strong, weak
         place = len(events) if at == END else bisect_left(self._indexes[name], at)
         while place:
             place -= 1
-            unit = events[place]
-            if name in unit.names.targets:
-                weak.append(unit)
+            statement = events[place]
+            if name in statement.names.targets:
+                weak.append(statement)
                 continue
-            strong.append(unit)
-            is_sure = unit.definite is None or name in unit.definite
-            if is_sure and name not in unit.names.additive:
+            strong.append(statement)
+            is_sure = statement.definite is None or name in statement.definite
+            if is_sure and name not in statement.names.additive:
                 break
         return strong, weak
 
-    def resolve(self, path: Path, unit: Unit, depth: int = 0) -> str:
-        """The dotted name of an access path in `unit`; its root is "?" when it is an object made in the notebook."""
+    def resolve(self, path: Path, statement: Statement, depth: int = 0) -> str:
+        """The dotted name of an access path in `statement`; its root is "?" when it is an object made in the notebook."""
         root = path[0]
-        found, _ = self.reaching(root, unit.index)
-        owner = found[0] if found else unit
+        found, _ = self.reaching(root, statement.index)
+        owner = found[0] if found else statement
         if found and root in owner.names.imports:
             return effects.dotted((owner.names.imports[root], *path[1:]))
-        if not found and root not in unit.names.binds:
+        if not found and root not in statement.names.binds:
             return effects.dotted((root or "?", *path[1:]))
         alias = owner.names.aliases.get(root)
         if alias and alias[0] != root and depth < _DEEPEST_ALIAS:
@@ -159,7 +159,7 @@ class Units:
         return False
 
     def is_changed(self, name: str, flags: int, at: int, taken: Collection[int]) -> bool:
-        """Whether flags say that what `name` means at unit `at` is changed, and a unit of `taken` made that."""
+        """Whether flags say that what `name` means at statement `at` is changed, and a statement of `taken` made that."""
         if not flags & CHANGE and not (flags & MUTATE and self.is_container(name, at)):
             return False
         return self._is_made_by(taken, name, at, 0)
@@ -182,16 +182,18 @@ class Units:
                 return alias[0]
         return ""
 
-    def is_setup(self, unit: Unit) -> bool:
-        """Whether the unit sets up the whole process, beyond a `with` that undoes it."""
-        names = unit.names
-        if unit.is_main or unit.magic or isinstance(unit.node, DEFINITIONS):
+    def is_setup(self, statement: Statement) -> bool:
+        """Whether the statement sets up the whole process, beyond a `with` that undoes it."""
+        names = statement.names
+        if statement.is_main or statement.magic or isinstance(statement.node, DEFINITIONS):
             return False
         marks = [(path, undoing) for path, _, undoing in names.calls]
         marks += [((*path, " ="), undoing) for path, _, undoing in names.writes]
-        if type(unit.node) in _COMPOUND and any(not LOOKS.isdisjoint(path) for path, _ in marks):
+        if type(statement.node) in _COMPOUND and any(not DISPLAY_CALLS.isdisjoint(path) for path, _ in marks):
             return False
-        return any(path[0] and not undoing and effects.is_setup(self.resolve(path, unit)) for path, undoing in marks)
+        return any(
+            path[0] and not undoing and effects.is_setup(self.resolve(path, statement)) for path, undoing in marks
+        )
 
     def done_by(self, function: str, at: int) -> set[str]:
         """What calling a function of the notebook does, itself and through others, of `effects.kinds`."""
@@ -208,9 +210,9 @@ class Units:
                 names += [name for name, flags in owner.names.later.items() if flags & CALL]
         return done
 
-    def functions_in(self, unit: Unit) -> list[Unit]:
-        """The units whose functions may be called through what `unit` binds: itself, and those it is made from."""
-        while len(self._functions) <= unit.index:
+    def functions_in(self, statement: Statement) -> list[Statement]:
+        """The statements whose functions may be called through what `statement` binds: itself, and those it is made from."""
+        while len(self._functions) <= statement.index:
             other = self.all[len(self._functions)]
             found = frozenset({other.index} if other.names.later else ())
             for name, flags in other.names.now.items():
@@ -219,31 +221,31 @@ class Units:
                         if not self._functions[maker.index] <= found:
                             found |= self._functions[maker.index]
             self._functions.append(found)
-        return [self.all[index] for index in sorted(self._functions[unit.index])]
+        return [self.all[index] for index in sorted(self._functions[statement.index])]
 
-    def _collect_events(self, live: Iterable[Unit]) -> None:
-        for unit in live:
-            is_import = isinstance(unit.node, IMPORTS)
+    def _collect_events(self, live: Iterable[Statement]) -> None:
+        for statement in live:
+            is_import = isinstance(statement.node, IMPORTS)
             repeated = 0
-            for name in unit.names.binds:
+            for name in statement.names.binds:
                 events = self.events.setdefault(name, [])
-                if is_import and events and name not in unit.names.additive:
+                if is_import and events and name not in statement.names.additive:
                     last = events[-1]
-                    if isinstance(last.node, IMPORTS) and last.names.imports[name] == unit.names.imports[name]:
+                    if isinstance(last.node, IMPORTS) and last.names.imports[name] == statement.names.imports[name]:
                         repeated += 1
-                        self.repeats[unit.index] = last.number
+                        self.repeats[statement.index] = last.number
                         continue
-                events.append(unit)
-            if repeated != len(unit.names.binds):
-                self.repeats.pop(unit.index, None)
+                events.append(statement)
+            if repeated != len(statement.names.binds):
+                self.repeats.pop(statement.index, None)
 
     def _count_epochs(self) -> list[int]:
-        read_later = {name for unit in self.all for name in unit.names.later}
+        read_later = {name for statement in self.all for name in statement.names.later}
         moves = {
-            unit.index
+            statement.index
             for name, events in self.events.items()
             if len(events) > 1 and name in read_later
-            for unit in events
+            for statement in events
         }
         epochs, epoch = [], 0
         for index in range(len(self.all) + 1):
@@ -251,27 +253,27 @@ class Units:
             epoch += index in moves
         return epochs
 
-    def _attach_changes(self, live: Iterable[Unit]) -> None:
-        for unit in live:
-            if unit.is_main:
+    def _attach_changes(self, live: Iterable[Statement]) -> None:
+        for statement in live:
+            if statement.is_main:
                 continue
-            for name, flags in unit.names.now.items():
-                if flags & CHANGE or (flags & MUTATE and self.is_container(name, unit.index)):
-                    self._attach(unit, name, unit.index, 0)
-                    self._attach_to_package(unit, name)
-                elif flags & CALL and (whole := self.bound_method(name, unit.index)):
-                    self._attach(unit, whole, unit.index, 0)
+            for name, flags in statement.names.now.items():
+                if flags & CHANGE or (flags & MUTATE and self.is_container(name, statement.index)):
+                    self._attach(statement, name, statement.index, 0)
+                    self._attach_to_package(statement, name)
+                elif flags & CALL and (whole := self.bound_method(name, statement.index)):
+                    self._attach(statement, whole, statement.index, 0)
 
-    def _attach_to_package(self, change: Unit, name: str) -> None:
+    def _attach_to_package(self, change: Statement, name: str) -> None:
         """A module that is changed is changed for whoever imports from its package."""
         for owner in self.reaching(name, change.index)[0]:
             if name in owner.names.imports:
-                for unit, other in self.packages[owner.names.imports[name].partition(".")[0]]:
-                    changes = self.changes.setdefault((unit.index, other), [])
+                for statement, other in self.packages[owner.names.imports[name].partition(".")[0]]:
+                    changes = self.changes.setdefault((statement.index, other), [])
                     if change not in changes[-1:]:
                         changes.append(change)
 
-    def _attach(self, change: Unit, name: str, at: int, depth: int) -> None:
+    def _attach(self, change: Statement, name: str, at: int, depth: int) -> None:
         for owner in self.reaching(name, at)[0]:
             changes = self.changes.setdefault((owner.index, name), [])
             if (changes and changes[-1] is change) or depth > _DEEPEST_ALIAS:

@@ -22,7 +22,7 @@ from data_engine.workspace.settings import WorkspaceSettings, load_settings
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class LocalWorkspace:
     """One workspace as this machine sees it.
 
     With `keeps_settings` (the daemon and its workers) the last good settings are worked with while their file is wrong, and
@@ -99,23 +99,23 @@ class Home:
 
 
 _lock = threading.Lock()
-_homes: dict[Path, Home] = {}
+_workspaces: dict[Path, LocalWorkspace] = {}
 _Settings: TypeAlias = tuple[tuple[int, int] | None, WorkspaceSettings, WorkspaceError | None]
 _settings: dict[Path, _Settings] = {}
 _ledgers: dict[tuple[Path, int], Ledger] = {}
 
 
-def home(root: Path) -> Home:
+def local_workspace(root: Path) -> LocalWorkspace:
     """The workspace at `root`.
 
     Raises:
         WorkspaceError: its state on this machine cannot be used.
     """
     with _lock:
-        known = _homes.get(root)
+        known = _workspaces.get(root)
         if known is None or not root.is_dir():
             layout = WorkspaceLayout(root)
-            known = _homes[root] = Home(layout, local_layout(layout))
+            known = _workspaces[root] = LocalWorkspace(layout, local_layout(layout))
         return known
 
 
@@ -126,13 +126,13 @@ def _is_there(folder: Path) -> bool:
         return False
 
 
-def forget_homes() -> None:
+def forget_workspaces() -> None:
     """Close every ledger of this process and read identities anew; for tests and after a fork of a workspace."""
     with _lock:
         for ledger in _ledgers.values():
             ledger.close()
         _ledgers.clear()
-        _homes.clear()
+        _workspaces.clear()
         _settings.clear()
 
 
@@ -171,6 +171,6 @@ def settle_flow(flow: Flow) -> Flow:
     return replace(flow, name=name, _workspace_root=place.path.parent.parent)
 
 
-def home_of(flow: Flow) -> Home | None:
+def workspace_of(flow: Flow) -> LocalWorkspace | None:
     """The workspace a settled flow belongs to, None for a flow that belongs to none."""
-    return None if flow._workspace_root is None else home(flow._workspace_root)
+    return None if flow._workspace_root is None else local_workspace(flow._workspace_root)

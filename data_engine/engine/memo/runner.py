@@ -22,20 +22,20 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.candidates import Source
-from data_engine.engine.reuse.doors import Doors, seen_through
-from data_engine.engine.reuse.kept import (
-    CannotKeep,
-    changeable_ids,
+from data_engine.engine.memo.access_log import AccessLog, Namespace
+from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, digest_of, value_digest, world
+from data_engine.engine.memo.interceptors import Interceptors, intercepted
+from data_engine.engine.memo.libraries import is_authored
+from data_engine.engine.memo.signatures import Kind, Signature, compare, signature_of
+from data_engine.engine.memo.value_copy import (
+    CannotCopy,
     copy_of,
     holds_arrays,
     is_lazy,
     is_unchanged,
+    mutable_ids,
     paths_in,
 )
-from data_engine.engine.reuse.keys import StepCode, digest_of, step_code, value_digest, world
-from data_engine.engine.reuse.libraries import is_authored
-from data_engine.engine.reuse.sightings import Namespace, Sightings
-from data_engine.engine.reuse.signatures import Kind, Look, compare, look
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
@@ -47,7 +47,7 @@ DEFAULT_CACHE_BYTES = 1024**3
 """What a flow that belongs to no workspace may keep."""
 
 _MAX_ENTRIES = 2000
-_Reads = dict[tuple[Kind, str], Look]
+_Reads = dict[tuple[Kind, str], Signature]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class StepReport:
 
 
 @dataclass(slots=True)
-class _Entry:
+class _CacheEntry:
     out_key: bytes
     reads: _Reads
     frames: dict[tuple[int, str], tuple[Namespace, bytes]]
@@ -95,7 +95,7 @@ class PreviewCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._entries: OrderedDict[bytes, _CacheEntry] = OrderedDict()
         self._pasts: OrderedDict[tuple[str, ...], _Past] = OrderedDict()
         self._in_order: set[tuple[str, ...]] = set()
         self._used_bytes = 0
@@ -112,7 +112,7 @@ class PreviewCache:
             self._pasts.clear()
             self._used_bytes = 0
 
-    def get(self, key: bytes) -> _Entry | None:
+    def get(self, key: bytes) -> _CacheEntry | None:
         """The entry of a key, now the most recently used."""
         with self._lock:
             entry = self._entries.get(key)
@@ -120,7 +120,7 @@ class PreviewCache:
                 self._entries.move_to_end(key)
             return entry
 
-    def put(self, key: bytes, entry: _Entry, limit_bytes: int) -> None:
+    def put(self, key: bytes, entry: _CacheEntry, limit_bytes: int) -> None:
         """Keep an entry, dropping the least recently used ones beyond `limit_bytes`."""
         with self._lock:
             before = self._entries.pop(key, None)
@@ -196,7 +196,7 @@ class _StartOver(BaseException):
 
 
 @dataclass
-class Walk:
+class PreviewRunner:
     """One preview of a flow: `run` gives the value of its last step and tells what became of each."""
 
     flow: Flow
@@ -223,7 +223,7 @@ class Walk:
         self._in_order = self.fresh or self.cache.needs_order(flow_place)
         self._needs_order = False
         self._reasons: dict[int, str] = {}
-        with Doors() as self._doors:
+        with Interceptors() as self._interceptors:
             while True:
                 self._begin()
                 try:
@@ -242,12 +242,12 @@ class Walk:
         self._writer: str | None = None
         self._made: set[int] = set()
         self._live: dict[int, Any] = {}
-        self._codes: list[StepCode] = []
+        self._codes: list[CodeFingerprint] = []
         self._keys: list[bytes] = []
-        self._entries: list[_Entry] = []
+        self._entries: list[_CacheEntry] = []
         self._inputs: list[int | None] = []
         self._saved: list[dict[str, int]] = []
-        self._compared: dict[tuple[Kind, str, Look], Look | None] = {}
+        self._compared: dict[tuple[Kind, str, Signature], Signature | None] = {}
         self._facts = digest_of(*self._run_facts())
         self._params = value_digest(dict(self.context.params))
 
@@ -266,7 +266,7 @@ class Walk:
 
     def _take(self, index: int, step: StepSpec) -> None:
         """Reuse step number `index` or run it."""
-        code = step_code(step)
+        code = code_fingerprint(step)
         parts = {**code.parts, **world()}
         consumed = self._consumed(index, code)
         key = digest_of(self._facts, sorted(parts.items()), sorted(consumed.items()))
@@ -312,7 +312,7 @@ class Walk:
         place = (str(source.root), str(source.path), source.key, str(self.context.workspace_root))
         return [flow.name, flow.group, mirror, extensions, place, self.context.source is None]
 
-    def _consumed(self, index: int, code: StepCode) -> dict[str, bytes]:
+    def _consumed(self, index: int, code: CodeFingerprint) -> dict[str, bytes]:
         before = self._inputs[index]
         found = {} if before is None else {_name(self.flow.steps[before]): self._entries[before].out_key}
         if code.names_objects:
@@ -320,7 +320,7 @@ class Walk:
         found["params"] = self._params or b""
         return found
 
-    def _unseen_state(self, index: int, code: StepCode) -> str | None:
+    def _unseen_state(self, index: int, code: CodeFingerprint) -> str | None:
         """A saved handle or generator this step can reach, which an earlier step may have used up."""
         if code.odd_metadata:
             return "metadata that differs from run to run"
@@ -343,7 +343,7 @@ class Walk:
             return "params changed" if moved[0] == "params" else f"{moved[0].partition(' (')[0]} before it changed"
         return "its result is no longer kept"
 
-    def _moved(self, entry: _Entry) -> str | None:
+    def _moved(self, entry: _CacheEntry) -> str | None:
         """What the entry read or left behind that is not as it was."""
         for (kind, path), before in entry.reads.items():
             now = self._compare(kind, path, before)
@@ -360,7 +360,7 @@ class Walk:
                 return f"constant {name} changed"
         return None
 
-    def _defined_anew(self, entry: _Entry) -> str | None:
+    def _defined_anew(self, entry: _CacheEntry) -> str | None:
         """Which class of the kept result is no longer the one the code means: `isinstance` would tell them apart."""
         now = frozenset[int]().union(*(code.classes for code in self._codes))
         return next(
@@ -372,7 +372,7 @@ class Walk:
             None,
         )
 
-    def _compare(self, kind: Kind, path: str, before: Look) -> Look | None:
+    def _compare(self, kind: Kind, path: str, before: Signature) -> Signature | None:
         known = (kind, path, before)
         if known not in self._compared:
             self._compared[known] = compare(kind, path, before)
@@ -424,14 +424,14 @@ class Walk:
                     self._value(at)
             objects = {name: self._value(at) for name, at in saved.items() if is_open or name == by_name}
             state.update(current=None if before is None else self._value(before), objects=objects)
-        sightings = Sightings(value_digest)
-        self._renew_context(index, sightings)
+        access_log = AccessLog(value_digest)
+        self._renew_context(index, access_log)
         if self.source.path is not None:
-            sightings.read("content", str(self.source.path))
+            access_log.read("content", str(self.source.path))
         literals = _looks_at(code.literals)
         parts, given = {**code.parts, **world()}, _given(state, step)
         for event in run_steps(
-            _only(self.flow, _seen_step(step, self._doors, sightings, code)), self.context, control=self.control
+            _only(self.flow, _seen_step(step, self._interceptors, access_log, code)), self.context, control=self.control
         ):
             self.sink(event)
         self._compared.clear()
@@ -441,7 +441,7 @@ class Walk:
             "metadata" in looked_at and not code.names_metadata
         )
         if is_odd:
-            sightings.miss("the context as a whole")
+            access_log.mark_unseen("the context as a whole")
         is_writer = _given(state, step) != given
         impure = self._impurity(index, parts)
         if is_writer or self._writer is not None:
@@ -451,19 +451,19 @@ class Walk:
         needs_order = is_odd or impure is not None
         self._made.add(index)
         self._live[index] = value
-        self._store(index, why, value, sightings, literals, unseen, impure, needs_order=needs_order)
+        self._store(index, why, value, access_log, literals, unseen, impure, needs_order=needs_order)
         self._needs_order = self._needs_order or needs_order
         if needs_order and not self._in_order and (is_odd or not self._made.issuperset(range(index))):
             raise _StartOver
 
-    def _renew_context(self, index: int, sightings: Sightings) -> None:
+    def _renew_context(self, index: int, access_log: AccessLog) -> None:
         """What a step reads through the context must be read for it, not remembered from an earlier step."""
         context, state = self.context, _state(self.context)
 
         def note(target: Path) -> None:
             self.may_write(target)
             self.wrote.setdefault(target)
-            sightings.targets.setdefault(str(target))
+            access_log.targets.setdefault(str(target))
 
         state["config"] = WorkspaceConfigContext(context.workspace_root)
         if context.mirror is not None:
@@ -477,7 +477,7 @@ class Walk:
 
     def _impurity(self, index: int, parts: Mapping[str, bytes]) -> str | None:
         """What the step changed beside making its result and writing to the context."""
-        after = {**step_code(self.flow.steps[index]).parts, **world()}
+        after = {**code_fingerprint(self.flow.steps[index]).parts, **world()}
         changed = next((label for label in {**parts, **after} if parts.get(label) != after.get(label)), None)
         if changed is not None:
             return f"it changes {changed}"
@@ -503,7 +503,7 @@ class Walk:
         index: int,
         why: str,
         value: Any,
-        sightings: Sightings,
+        access_log: AccessLog,
         literals: _Reads,
         unseen: str | None,
         impure: str | None,
@@ -511,23 +511,23 @@ class Walk:
         needs_order: bool,
     ) -> None:
         step, key = self.flow.steps[index], self._keys[index]
-        missed = unseen or sightings.unseen
+        missed = unseen or access_log.unseen
         reason = impure or (None if missed is None else f"reads what cannot be seen: {missed}")
-        reads = {**literals, **sightings.reads}
+        reads = {**literals, **access_log.reads}
         reads = {
             place: seen
             for place, seen in reads.items()
-            if place in sightings.reads or place[1] not in sightings.written
+            if place in access_log.reads or place[1] not in access_log.written
         }
-        paths = [*sightings.written, *sightings.targets, *(os.path.abspath(path) for path in paths_in(value))]
+        paths = [*access_log.written, *access_log.targets, *(os.path.abspath(path) for path in paths_in(value))]
         files: _Reads = {}
         for path in dict.fromkeys(paths):
             kind: Kind = "kind" if os.path.isdir(path) else "content"
-            files[kind, path] = look(kind, path)
-        entry = _Entry(
+            files[kind, path] = signature_of(kind, path)
+        entry = _CacheEntry(
             out_key=b"",
             reads=reads,
-            frames=sightings.frames,
+            frames=access_log.frames,
             files=files,
             unseen=reason,
             needs_order=needs_order,
@@ -542,7 +542,7 @@ class Walk:
         elif isinstance(step.fn, Collect):  # what else lies in the folder is no matter
             entry.out_key = digest_of(key, value_digest(value) or os.urandom(32), _facts_of(files))
         else:
-            frames = sorted((name, digest) for (_, name), (_, digest) in sightings.frames.items())
+            frames = sorted((name, digest) for (_, name), (_, digest) in access_log.frames.items())
             entry.out_key = digest_of(key, _facts_of(reads), frames, _facts_of(files))
         self._keep(index, entry, value)
         if len(self._entries) == index:
@@ -552,24 +552,24 @@ class Walk:
         self.cache.put(key, entry, self.limit_bytes)
         self.reports[index] = StepReport(_name(step), True, why, entry.at_s, entry.not_kept)
 
-    def _keep(self, index: int, entry: _Entry, value: Any) -> None:
+    def _keep(self, index: int, entry: _CacheEntry, value: Any) -> None:
         """Put a copy of the value into its entry, or say why there is none."""
         given = {"": self._inputs[index], **self._saved[index]}
         others = {name: self._live[at] for name, at in given.items() if at is not None and at in self._live}
         try:
             copied, size_bytes, classes = copy_of(value, apart=any(map(holds_arrays, others.values())))
-        except CannotKeep as error:
+        except CannotCopy as error:
             entry.not_kept = str(error)
             entry.is_stateful = not is_lazy(value) and entry.not_kept != "over 50 MB"
             return
-        mine = changeable_ids(value)
+        mine = mutable_ids(value)
         entry.same_as = next((name for name, other in others.items() if other is value and mine), None)
         if entry.same_as is None:
             if size_bytes > self.limit_bytes:
                 entry.not_kept = "larger than the preview cache"
                 return
             entry.value, entry.size_bytes, entry.classes = copied, size_bytes, classes
-            entry.shares = bool(mine) and any(not mine.isdisjoint(changeable_ids(other)) for other in others.values())
+            entry.shares = bool(mine) and any(not mine.isdisjoint(mutable_ids(other)) for other in others.values())
 
 
 def _name(step: StepSpec) -> str:
@@ -580,15 +580,15 @@ def _only(flow: Flow, step: StepSpec) -> Flow:
     return replace(flow, steps=(step,))
 
 
-def _seen_step(step: StepSpec, doors: Doors, sightings: Sightings, code: StepCode) -> StepSpec:
+def _seen_step(step: StepSpec, interceptors: Interceptors, access_log: AccessLog, code: CodeFingerprint) -> StepSpec:
     """The step with its function watched."""
     fn: Any = step.fn
-    fn = replace(fn, fn=seen_through(fn.fn)) if isinstance(fn, Map) else seen_through(fn)
+    fn = replace(fn, fn=intercepted(fn.fn)) if isinstance(fn, Map) else intercepted(fn)
 
     def watched(context: FlowContext) -> Any:
         state = _state(context)
         state["_looked_at"] = set()
-        with doors.watch(sightings, code.captured):
+        with interceptors.intercept(access_log, code.captured):
             try:
                 return fn(context)
             finally:
@@ -603,11 +603,11 @@ def _looks_at(literals: frozenset[str]) -> _Reads:
     for text in literals:
         path = os.path.abspath(os.path.expanduser(text))
         kind: Kind = "content" if os.path.isfile(path) else "kind"
-        found[kind, path] = look(kind, path)
+        found[kind, path] = signature_of(kind, path)
     return found
 
 
-def _facts_of(looks: Mapping[Any, Look]) -> list[tuple[str, str, str | None]]:
+def _facts_of(looks: Mapping[Any, Signature]) -> list[tuple[str, str, str | None]]:
     return sorted((repr(place), repr(seen.facts), seen.content) for place, seen in looks.items())
 
 

@@ -40,9 +40,9 @@ def analyse(statement: ast.stmt) -> Names:
         >>> list(names.binds), list(names.now), list(names.later)
         (['clean'], ['RATE'], ['LIMIT'])
     """
-    walk = _Walk()
-    walk.visit(statement)
-    return walk.out
+    visitor = _ScopeVisitor()
+    visitor.visit(statement)
+    return visitor.out
 
 
 _FIELDS: dict[type, tuple[str, ...]] = {}
@@ -64,7 +64,7 @@ class _Scope:
         self.sql_texts: list[str] = []
 
 
-class _Walk:
+class _ScopeVisitor:
     """One walk over one statement."""
 
     def __init__(self) -> None:
@@ -646,43 +646,43 @@ def _catches(handler: ast.ExceptHandler, errors: frozenset[str]) -> bool:
     )
 
 
-_HANDLERS: dict[type, Callable[[_Walk, Any], None]] = {
-    ast.Name: _Walk.visit_name,
-    ast.Constant: _Walk.visit_constant,
-    ast.Attribute: _Walk.visit_attribute,
-    ast.Call: _Walk.visit_call,
-    ast.BinOp: _Walk.visit_binary,
-    ast.Lambda: _Walk.visit_lambda,
-    ast.ListComp: _Walk.visit_comprehension,
-    ast.SetComp: _Walk.visit_comprehension,
-    ast.DictComp: _Walk.visit_comprehension,
-    ast.GeneratorExp: _Walk.visit_comprehension,
-    ast.NamedExpr: _Walk.visit_named_expr,
-    ast.Await: _Walk.visit_await,
-    ast.FunctionDef: _Walk.visit_function,
-    ast.AsyncFunctionDef: _Walk.visit_function,
-    ast.ClassDef: _Walk.visit_class,
-    ast.Import: _Walk.visit_import,
-    ast.ImportFrom: _Walk.visit_import_from,
-    ast.Assign: _Walk.visit_assign,
-    ast.AnnAssign: _Walk.visit_ann_assign,
-    ast.AugAssign: _Walk.visit_aug_assign,
-    ast.Delete: _Walk.visit_delete,
-    ast.Global: _Walk.visit_global,
-    ast.Nonlocal: _Walk.visit_nonlocal,
-    ast.Expr: _Walk.visit_expr,
-    ast.For: _Walk.visit_for,
-    ast.AsyncFor: _Walk.visit_for,
-    ast.With: _Walk.visit_with,
-    ast.AsyncWith: _Walk.visit_with,
-    ast.If: _Walk.visit_if,
-    ast.Try: _Walk.visit_try,
-    ast.While: _Walk.visit_while,
-    ast.Match: _Walk.visit_match,
-    ast.MatchAs: _Walk.visit_match_as,
-    ast.MatchStar: _Walk.visit_match_star,
-    ast.MatchMapping: _Walk.visit_match_mapping,
+_HANDLERS: dict[type, Callable[[_ScopeVisitor, Any], None]] = {
+    ast.Name: _ScopeVisitor.visit_name,
+    ast.Constant: _ScopeVisitor.visit_constant,
+    ast.Attribute: _ScopeVisitor.visit_attribute,
+    ast.Call: _ScopeVisitor.visit_call,
+    ast.BinOp: _ScopeVisitor.visit_binary,
+    ast.Lambda: _ScopeVisitor.visit_lambda,
+    ast.ListComp: _ScopeVisitor.visit_comprehension,
+    ast.SetComp: _ScopeVisitor.visit_comprehension,
+    ast.DictComp: _ScopeVisitor.visit_comprehension,
+    ast.GeneratorExp: _ScopeVisitor.visit_comprehension,
+    ast.NamedExpr: _ScopeVisitor.visit_named_expr,
+    ast.Await: _ScopeVisitor.visit_await,
+    ast.FunctionDef: _ScopeVisitor.visit_function,
+    ast.AsyncFunctionDef: _ScopeVisitor.visit_function,
+    ast.ClassDef: _ScopeVisitor.visit_class,
+    ast.Import: _ScopeVisitor.visit_import,
+    ast.ImportFrom: _ScopeVisitor.visit_import_from,
+    ast.Assign: _ScopeVisitor.visit_assign,
+    ast.AnnAssign: _ScopeVisitor.visit_ann_assign,
+    ast.AugAssign: _ScopeVisitor.visit_aug_assign,
+    ast.Delete: _ScopeVisitor.visit_delete,
+    ast.Global: _ScopeVisitor.visit_global,
+    ast.Nonlocal: _ScopeVisitor.visit_nonlocal,
+    ast.Expr: _ScopeVisitor.visit_expr,
+    ast.For: _ScopeVisitor.visit_for,
+    ast.AsyncFor: _ScopeVisitor.visit_for,
+    ast.With: _ScopeVisitor.visit_with,
+    ast.AsyncWith: _ScopeVisitor.visit_with,
+    ast.If: _ScopeVisitor.visit_if,
+    ast.Try: _ScopeVisitor.visit_try,
+    ast.While: _ScopeVisitor.visit_while,
+    ast.Match: _ScopeVisitor.visit_match,
+    ast.MatchAs: _ScopeVisitor.visit_match_as,
+    ast.MatchStar: _ScopeVisitor.visit_match_star,
+    ast.MatchMapping: _ScopeVisitor.visit_match_mapping,
 }
-for _name, _visit in {"TryStar": _Walk.visit_try, "TypeAlias": _Walk.visit_type_alias}.items():
+for _name, _visit in {"TryStar": _ScopeVisitor.visit_try, "TypeAlias": _ScopeVisitor.visit_type_alias}.items():
     if hasattr(ast, _name):  # newer Pythons
         _HANDLERS[getattr(ast, _name)] = _visit

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class SqlAccess:
     """`files` and `databases` are paths in its text, `targets` files it writes; `changes` when it is no mere question."""
 
     files: tuple[str, ...] = ()
@@ -44,14 +44,14 @@ _UNSEEN = {
 
 
 @lru_cache(maxsize=512)
-def read_sql(text: str) -> Statement:
+def sql_access(text: str) -> SqlAccess:
     """The files, databases and dangers in `text`.
 
     Example:
-        >>> read_sql("select * from 'a.csv' join read_parquet(['b/*.parquet']) using (id)").files
+        >>> sql_access("select * from 'a.csv' join read_parquet(['b/*.parquet']) using (id)").files
         ('a.csv', 'b/*.parquet')
-        >>> read_sql("create table t as select random()")
-        Statement(files=(), databases=(), targets=(), changes=True, unseen='random numbers in SQL')
+        >>> sql_access("create table t as select random()")
+        SqlAccess(files=(), databases=(), targets=(), changes=True, unseen='random numbers in SQL')
     """
     tokens = [token for token in _TOKEN.findall(text) if not token.startswith(("--", "/*"))]
     files: list[str] = []
@@ -91,7 +91,7 @@ def read_sql(text: str) -> Statement:
                 unseen = unseen or f"the address {path.partition('?')[0]}"
             else:
                 files.append(path)
-    return Statement(tuple(filter(_is_path, files)), tuple(databases), tuple(targets), changes, unseen)
+    return SqlAccess(tuple(filter(_is_path, files)), tuple(databases), tuple(targets), changes, unseen)
 
 
 def _has_literal_path(tokens: list[str], at: int) -> bool:
