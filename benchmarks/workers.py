@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.figures import finish, report
 from data_engine.daemon.messages import Job, JobEnd, JobSource
-from data_engine.daemon.workers import Workers
+from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.home import Home, forget_homes, home
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Event, SourceKey, StepStarted
@@ -38,7 +38,7 @@ class Bench:
         self.ledger = ledger
         self.first_step_s = 0.0
         self.done: asyncio.Queue[JobEnd] = asyncio.Queue()
-        self.workers = Workers(
+        self.workers = WorkerPool(
             workspace_root=where.layout.root,
             local=where.local,
             interpreter=sys.executable,

@@ -34,8 +34,8 @@ from data_engine.daemon.messages import (
     encode,
     unpack_job,
 )
-from data_engine.daemon.sessions import end_session
-from data_engine.daemon.tidy import ProcessState, leaks, memory_bytes, open_files
+from data_engine.daemon.process_state import ProcessState, leaks, memory_bytes, open_files
+from data_engine.daemon.process_tree import end_session
 from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
 from data_engine.engine.home import Home

@@ -1,7 +1,7 @@
 """Flows that run as they become due, here in the caller's process, until somebody stops them.
 
 One thread for each group does its runs, one flow at a time; one for each poll flow looks at its source, so that a share
-that hangs holds up nobody else. What is due is decided by `plan`, through a `Lookout` or a `Clockwork`.
+that hangs holds up nobody else. What is due is decided by `plan`, through a `FolderPoller` or a `ScheduleClock`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from data_engine.engine.lines import (
     Surroundings,
     end_left_behind,
 )
-from data_engine.engine.plan import Watch, next_in_group
 from data_engine.errors import FlowStoppedError, FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.model import Event, RunFinished, RunStarted
+from data_engine.scheduler.plan import PlannedFlow, next_in_group
 
 _BEAT_S = 0.5
 _ASLEEP_AFTER_S = 90.0
@@ -139,7 +139,7 @@ class _Engine:
             self._lines.pop(key).retire()
         for key, flow in wanted.items():
             line = self._lines.get(key)
-            if line is not None and line.watch == Watch.of(flow):
+            if line is not None and line.watch == PlannedFlow.of(flow):
                 continue
             if line is not None:
                 line.retire()

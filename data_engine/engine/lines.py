@@ -11,11 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from data_engine.engine.candidates import Source, is_unchanged, listed_source, startup_sources
-from data_engine.engine.clockwork import Clockwork
-from data_engine.engine.file_events import FileEvents
 from data_engine.engine.home import Home
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Due, NotDue, Rules, Watch, why_blocked
 from data_engine.engine.reasons import Asked, NotYet, Slot
 from data_engine.engine.run import run_source
 from data_engine.errors import FlowValidationError, LedgerError
@@ -24,6 +20,10 @@ from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, RunFinished, RunStarted
+from data_engine.scheduler.file_events import FileEvents
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, Rules, why_blocked
+from data_engine.scheduler.schedule_clock import ScheduleClock
 from data_engine.workspace.settings import WorkspaceSettings
 
 LONGEST_WAIT_S = 30.0
@@ -81,7 +81,7 @@ class Line:
     ) -> None:
         self.around = around
         self.flow = flow
-        self.watch = Watch.of(flow)
+        self.watch = PlannedFlow.of(flow)
         self.home = home
         self.is_new = is_new
         self.is_retired = False
@@ -165,7 +165,7 @@ class Line:
         if self.current is None or not self.current.jobs:
             self.refresh()
             flow = self._fresh_flow()
-            if Watch.of(flow) != self.watch:
+            if PlannedFlow.of(flow) != self.watch:
                 self._not_before_s = time.monotonic() + _REREAD_PAUSE_S  # until the flows have been read again
                 return None
             self.current = self.take(flow)
@@ -236,7 +236,7 @@ class PollLine(Line):
     def start(self) -> None:
         self._waiting: deque[Due] = deque()
         self._woken = threading.Event()
-        self._lookout: Lookout | None = None
+        self._poller: FolderPoller | None = None
         self._known_runs: deque[str] = deque(maxlen=_KNOWN_RUNS)
         threading.Thread(target=self._keep_looking, name=f"look {self.watch.flow}", daemon=True).start()
 
@@ -244,11 +244,11 @@ class PollLine(Line):
         return self._waiting[0] if self._waiting else None
 
     def take(self, flow: Flow) -> Pass:
-        lookout = self._lookout
-        if lookout is None or flow.trigger is None:
+        poller = self._poller
+        if poller is None or flow.trigger is None:
             return Pass(flow, deque())
         taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        return Pass(flow, deque(Job(listed_source(flow.trigger, lookout.name_of(due)), due) for due in taken))
+        return Pass(flow, deque(Job(listed_source(flow.trigger, poller.name_of(due)), due) for due in taken))
 
     def run(self, work: Pass, job: Job) -> None:
         path, seen = job.source.path, job.due.seen
@@ -260,26 +260,26 @@ class PollLine(Line):
     def note(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._known_runs.append(event.run_id)
-        if self._lookout is not None:
-            self._lookout.note(event)
+        if self._poller is not None:
+            self._poller.note(event)
 
     def return_job(self, work: Pass, job: Job) -> None:
-        if self._lookout is not None:
-            self._lookout.give_back(job.due)
+        if self._poller is not None:
+            self._poller.give_back(job.due)
 
     def refresh(self) -> None:
-        if self.home is None or self._lookout is None:
+        if self.home is None or self._poller is None:
             return
         newest = self.home.ledger().last_run(self.watch.flow)
         if newest is not None and newest.run_id not in self._known_runs:
             self._known_runs.append(newest.run_id)
-            self._lookout.reload()
+            self._poller.reload()
             for due in [self._waiting.popleft() for _ in range(len(self._waiting))]:
-                self._lookout.give_back(due)
+                self._poller.give_back(due)
 
     def reload(self) -> None:
-        if self._lookout is not None:
-            self._lookout.reload()
+        if self._poller is not None:
+            self._poller.reload()
 
     def retire(self) -> None:
         super().retire()
@@ -288,11 +288,11 @@ class PollLine(Line):
     def _keep_looking(self) -> None:
         while not (self.is_retired or self.around.stopping.is_set()):
             try:
-                if self._lookout is None:
-                    self._lookout = self._make_lookout()
-                found = self._lookout.look()
-                self.tell(self._trouble(self._lookout), about="source")
-                wait_s = self._lookout.next_look_s - time.monotonic()
+                if self._poller is None:
+                    self._poller = self._make_poller()
+                found = self._poller.look()
+                self.tell(self._trouble(self._poller), about="source")
+                wait_s = self._poller.next_look_s - time.monotonic()
             except Exception as error:
                 self.pause(error)
                 found, wait_s = [], _TROUBLE_PAUSE_S
@@ -302,25 +302,25 @@ class PollLine(Line):
             if self._woken.wait(min(max(wait_s, 0.0), LONGEST_WAIT_S)):
                 time.sleep(_EVENT_PAUSE_S)  # a writer's many events are one look
                 self._woken.clear()
-        if self._lookout is not None:
-            self._lookout.close()
+        if self._poller is not None:
+            self._poller.close()
 
-    def _make_lookout(self) -> Lookout:
+    def _make_poller(self) -> FolderPoller:
         home = self.home
         settings = WorkspaceSettings() if home is None else home.settings()
         flow = self.watch.flow
 
-        def read() -> Memory:
+        def read() -> KnownSources:
             if home is None:
-                return Memory(SourceStates(flow))
+                return KnownSources(SourceStates(flow))
             ledger = home.ledger()
             ledger.recover()
             newest = ledger.last_run(flow)
             if newest is not None and newest.status != "started":
                 self._known_runs.append(newest.run_id)
-            return Memory(ledger.source_states(flow), ledger.outputs(flow))
+            return KnownSources(ledger.source_states(flow), ledger.outputs(flow))
 
-        return Lookout(
+        return FolderPoller(
             self.watch,
             read=read,
             rules=Rules.of(settings),
@@ -329,22 +329,22 @@ class PollLine(Line):
             wake=self._woken.set,
         )
 
-    def _trouble(self, lookout: Lookout) -> str:
-        if lookout.unreachable is not None:
-            return f"{lookout.root} is {lookout.unreachable.text}"
-        first = sorted(lookout.troubles.items())[:3]
-        return "; ".join(f"{lookout.root / folder} cannot be read: {why}" for folder, why in first)
+    def _trouble(self, poller: FolderPoller) -> str:
+        if poller.unreachable is not None:
+            return f"{poller.root} is {poller.unreachable.text}"
+        first = sorted(poller.troubles.items())[:3]
+        return "; ".join(f"{poller.root / folder} cannot be read: {why}" for folder, why in first)
 
 
 class ClockLine(Line):
     """Slots and ticks."""
 
     def start(self) -> None:
-        self._clockwork: Clockwork | None = None
+        self._schedule_clock: ScheduleClock | None = None
         self.is_ready()  # intervals begin now
 
     def due(self) -> Due | NotDue:
-        return self._running_clockwork().look(
+        return self._running_clock().look(
             now_s=time.time(), local_s=time.monotonic(), on_since_s=self.around.on_since_s
         )
 
@@ -355,19 +355,19 @@ class ClockLine(Line):
         if isinstance(due.why, Slot) and due.why.skipped_before_utc is not None:
             self.tell(due.why.text)
         jobs = deque(Job(source, due) for source in startup_sources(flow))
-        self._running_clockwork().begin(due, now_s=time.time())
+        self._running_clock().begin(due, now_s=time.time())
         return Pass(flow, jobs, due)
 
     def refresh(self) -> None:
-        self._running_clockwork().refresh(now_s=time.time())
+        self._running_clock().refresh(now_s=time.time())
 
     def end(self, done: Pass) -> None:
         if done.due is not None:
-            self._running_clockwork().serve(done.due, done.last_run_id)
+            self._running_clock().serve(done.due, done.last_run_id)
 
-    def _running_clockwork(self) -> Clockwork:
-        if self._clockwork is None:
-            self._clockwork = Clockwork(
+    def _running_clock(self) -> ScheduleClock:
+        if self._schedule_clock is None:
+            self._schedule_clock = ScheduleClock(
                 self.watch,
                 settings=WorkspaceSettings() if self.home is None else self.home.settings(),
                 ledger=None if self.home is None else self.home.ledger(),
@@ -375,7 +375,7 @@ class ClockLine(Line):
                 local_s=time.monotonic(),
                 frees_held=self.is_new,
             )
-        return self._clockwork
+        return self._schedule_clock
 
 
 class ManualLine(Line):

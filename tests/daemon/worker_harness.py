@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from data_engine.daemon.messages import Job, JobEnd, JobSource
-from data_engine.daemon.workers import Workers
+from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.home import home
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
@@ -40,7 +40,7 @@ class Shop:
         self.forgotten: list[int] = []
         self._before = before
         self.journals = ws.root.parent / "journals"
-        self.workers = Workers(
+        self.workers = WorkerPool(
             workspace_root=ws.root,
             local=home(ws.root).local,
             interpreter=options.pop("interpreter", sys.executable),

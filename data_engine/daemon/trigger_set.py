@@ -1,5 +1,5 @@
-"""Who looks for what is due in one daemon: a watcher for each flow that runs by itself. Everything on the daemon's thread,
-but for the looking (`watcher`), which only hands over what is due.
+"""Who looks for what is due in one daemon: a thread for each flow that runs by itself. Everything on the daemon's thread,
+but for the looking (`thread`), which only hands over what is due.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from data_engine.clock import boot_clock
-from data_engine.daemon.desk import Work
-from data_engine.daemon.runs import Item, Runs, came_by_itself
-from data_engine.daemon.watcher import Watcher, Watching
+from data_engine.daemon.dispatcher import Dispatcher, Item, came_by_itself
 from data_engine.engine.candidates import Source, listed_source, startup_sources
-from data_engine.engine.clockwork import Clockwork
-from data_engine.engine.file_events import FileEvents
 from data_engine.engine.home import Home
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Due, Rules, Watch, why_blocked
 from data_engine.engine.reasons import Reason, Slot
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, SourceKey
+from data_engine.scheduler.file_events import FileEvents
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.plan import Due, PlannedFlow, Rules, why_blocked
+from data_engine.scheduler.run_queue import Work
+from data_engine.scheduler.schedule_clock import ScheduleClock
+from data_engine.scheduler.trigger_thread import TriggerThread, Watching
 
 log = logging.getLogger(__name__)
 
@@ -39,25 +39,25 @@ _TRY_AGAIN_S = 1.0
 class _Slot:
     """A slot or tick of a schedule whose runs have not all ended: `left` of `run_ids`.
 
-    `clockwork` is the one that began it; `waiting` are the watchers that are told when it is done with.
+    `schedule_clock` is the one that began it; `waiting` are the trigger threads that are told when it is done with.
     """
 
     flow: str
     due: Due
-    clockwork: Clockwork
+    schedule_clock: ScheduleClock
     run_ids: frozenset[str]
     left: set[str]
-    waiting: list[Watcher]
+    waiting: list[TriggerThread]
     last_run_id: str = ""
 
 
-class Watchers:
-    """The watchers of one daemon; what they find goes to `runs`."""
+class TriggerSet:
+    """The trigger threads of one daemon; what they find goes to `runs`."""
 
-    def __init__(self, home: Home, runs: Runs) -> None:
-        self._home, self._ledger, self._runs = home, home.ledger(), runs
+    def __init__(self, home: Home, dispatcher: Dispatcher) -> None:
+        self._home, self._ledger, self._dispatcher = home, home.ledger(), dispatcher
         self._loop = asyncio.get_running_loop()
-        self._watchers: dict[str, Watcher] = {}
+        self._threads: dict[str, TriggerThread] = {}
         self._settings: dict[str, object] = {}
         self._recalled: dict[str, SourceStates] = {}
         self._slots: dict[int, _Slot] = {}
@@ -71,14 +71,14 @@ class Watchers:
 
         With `frees_held` what was held is tried again.
         """
-        watch = None if flow is None else Watch.of(flow)
+        watch = None if flow is None else PlannedFlow.of(flow)
         if watch is not None and (
             watch.trigger.mode == "manual" or why_blocked(name, switches=self._ledger.switches()) is not None
         ):
             watch = None
-        watcher = self._watchers.get(name)
-        if watcher is not None:
-            is_same = watch is not None and getattr(watcher.watching, "watch", watch) == watch
+        thread = self._threads.get(name)
+        if thread is not None:
+            is_same = watch is not None and getattr(thread.watching, "watch", watch) == watch
             if is_same and self._settings.get(name) == self._used_settings():
                 if frees_held:
                     self.free(name)
@@ -86,20 +86,20 @@ class Watchers:
             self.forget(name)
         if flow is not None and watch is not None:
             self._settings[name] = self._used_settings()
-            self._watchers[name] = Watcher(name, self._maker(watch, frees_held), self._deliverer(flow))
+            self._threads[name] = TriggerThread(name, self._maker(watch, frees_held), self._deliverer(flow))
 
     def forget(self, name: str) -> None:
         """Look at the flow no more, and let nothing of it wait that came by itself."""
-        watcher = self._watchers.pop(name, None)
-        if watcher is not None:
-            watcher.close()
+        thread = self._threads.pop(name, None)
+        if thread is not None:
+            thread.close()
         self._drop_waiting(name)
 
     def stop(self) -> None:
         """Look at nothing, and let nothing wait that came by itself."""
-        for watcher in self._watchers.values():
-            watcher.close()
-        self._watchers.clear()
+        for thread in self._threads.values():
+            thread.close()
+        self._threads.clear()
         self._drop_waiting(None)
 
     def close(self) -> None:
@@ -111,26 +111,26 @@ class Watchers:
     def are_outdated(self) -> bool:
         """Whether one of them looks by settings that were edited since."""
         used = self._used_settings()
-        return any(self._settings[name] != used for name in self._watchers)
+        return any(self._settings[name] != used for name in self._threads)
 
     def names(self) -> list[str]:
         """The flows that are looked at."""
-        return list(self._watchers)
+        return list(self._threads)
 
     def reload(self) -> None:
         """Others have written the history: judge everything anew."""
-        for watcher in self._watchers.values():
-            if isinstance(watcher.watching, Lookout):
-                watcher.watching.reload()
+        for thread in self._threads.values():
+            if isinstance(thread.watching, FolderPoller):
+                thread.watching.reload()
 
     def free(self, name: str, keys: frozenset[SourceKey] | None = None) -> int:
         """Hold these sources of the flow (all without) no longer; of a schedule its slots: how many of those were held."""
         looking = self.watching(name)
-        if isinstance(looking, Lookout):
+        if isinstance(looking, FolderPoller):
             looking.free(keys)
         elif looking is not None and keys is None:
             count = looking.free()
-            self._watchers[name].wake()
+            self._threads[name].wake()
             return count
         return 0
 
@@ -138,28 +138,28 @@ class Watchers:
 
     def watching(self, name: str) -> Watching | None:
         """What looks at the flow now."""
-        watcher = self._watchers.get(name)
-        return None if watcher is None else watcher.watching
+        thread = self._threads.get(name)
+        return None if thread is None else thread.watching
 
     def next_utc(self, name: str) -> str | None:
         """When the flow's next slot or tick comes."""
-        watcher = self._watchers.get(name)
-        return None if watcher is None else watcher.next_utc
+        thread = self._threads.get(name)
+        return None if thread is None else thread.next_utc
 
     def is_new_to(self, name: str) -> bool:
         """Whether the flow is watched, and nobody knows yet when it comes next."""
-        watcher = self._watchers.get(name)
-        return watcher is not None and not isinstance(watcher.watching, Lookout) and watcher.why is None
+        thread = self._threads.get(name)
+        return thread is not None and not isinstance(thread.watching, FolderPoller) and thread.why is None
 
     def why(self, name: str) -> Reason | None:
         """What planning said last of the flow as a whole: its next slot, a slot that is held, a source out of reach."""
-        watcher = self._watchers.get(name)
-        if watcher is None:
+        thread = self._threads.get(name)
+        if thread is None:
             return None
-        looking = watcher.watching
-        if isinstance(looking, Lookout):
+        looking = thread.watching
+        if isinstance(looking, FolderPoller):
             return looking.unreachable
-        return watcher.why if looking is None or looking.held is None else looking.held
+        return thread.why if looking is None or looking.held is None else looking.held
 
     # -- what is remembered ----------------------------------------------------------------------------------------
 
@@ -171,32 +171,32 @@ class Watchers:
 
     def forget_recalled(self) -> None:
         """Keep of what was recalled only what somebody is about to ask for."""
-        self._recalled = {name: states for name, states in self._recalled.items() if name in self._watchers}
+        self._recalled = {name: states for name, states in self._recalled.items() if name in self._threads}
 
-    def memory(self, name: str) -> Memory:
+    def memory(self, name: str) -> KnownSources:
         """What is known of the flow's sources.
 
         Raises:
             LedgerError: the history cannot be read.
         """
         states = self._recalled.pop(name, None)
-        return Memory(self._ledger.source_states(name) if states is None else states, self._ledger.outputs(name))
+        return KnownSources(self._ledger.source_states(name) if states is None else states, self._ledger.outputs(name))
 
     # -- told by the runs ------------------------------------------------------------------------------------------
 
     def heard(self, name: str, events: Sequence[Event]) -> None:
         """Something happened in runs of the flow."""
         looking = self.watching(name)
-        if isinstance(looking, Lookout):
+        if isinstance(looking, FolderPoller):
             looking.note(*events)
 
     def take_back(self, work: Work) -> bool:
         """Work that was due has no run: whether it shall wait again; a file is judged anew instead."""
         looking = self.watching(work.flow)
-        if isinstance(looking, Lookout):
+        if isinstance(looking, FolderPoller):
             looking.give_back(work.item.due)
             return False
-        return work.flow in self._watchers
+        return work.flow in self._threads
 
     def settled(self, work: Work) -> None:
         """The work is done with; its slot is when all of it is."""
@@ -216,12 +216,12 @@ class Watchers:
         settings = self._home.settings()
         return Rules.of(settings), settings.timezone, settings.history.retention_days
 
-    def _maker(self, watch: Watch, frees_held: bool) -> Callable[[Callable[[], None]], Watching]:
+    def _maker(self, watch: PlannedFlow, frees_held: bool) -> Callable[[Callable[[], None]], Watching]:
         settings = self._home.settings()
 
         def make(wake: Callable[[], None]) -> Watching:
             if isinstance(watch.trigger, Schedule):
-                return Clockwork(
+                return ScheduleClock(
                     watch,
                     settings=settings,
                     ledger=self._ledger,
@@ -229,7 +229,7 @@ class Watchers:
                     local_s=boot_clock(),
                     frees_held=frees_held,
                 )
-            return Lookout(
+            return FolderPoller(
                 watch,
                 read=lambda: self.memory(watch.flow),
                 rules=Rules.of(settings),
@@ -240,38 +240,38 @@ class Watchers:
 
         return make
 
-    def _deliverer(self, flow: Flow) -> Callable[[Watcher, list[Due]], None]:
-        def deliver(watcher: Watcher, dues: list[Due]) -> None:
-            """Called from the watcher's thread."""
-            looking = watcher.watching
-            if isinstance(looking, Lookout):
+    def _deliverer(self, flow: Flow) -> Callable[[TriggerThread, list[Due]], None]:
+        def deliver(thread: TriggerThread, dues: list[Due]) -> None:
+            """Called from the thread's thread."""
+            looking = thread.watching
+            if isinstance(looking, FolderPoller):
                 sources = [(listed_source(looking.watch.trigger, looking.name_of(due)), due) for due in dues]
             else:
                 sources = [(source, due) for due in dues for source in startup_sources(flow)]
-            self._loop.call_soon_threadsafe(self._take_due, watcher, flow.group, sources, dues)
+            self._loop.call_soon_threadsafe(self._take_due, thread, flow.group, sources, dues)
 
         return deliver
 
     def _take_due(
-        self, watcher: Watcher, group: str, sources: Sequence[tuple[Source, Due]], dues: Sequence[Due]
+        self, thread: TriggerThread, group: str, sources: Sequence[tuple[Source, Due]], dues: Sequence[Due]
     ) -> None:
-        name, looking = watcher.flow, watcher.watching
-        if self._watchers.get(name) is not watcher:
+        name, looking = thread.flow, thread.watching
+        if self._threads.get(name) is not thread:
             return
         number = None
-        if isinstance(looking, Clockwork):
+        if isinstance(looking, ScheduleClock):
             under_way = self._under_way(name, dues[0])
             if under_way is not None:  # begun before the engine was stopped and started: one run is enough
-                under_way.waiting.append(watcher)
+                under_way.waiting.append(thread)
                 return
             number = next(self._numbers)
         items = [Item(source, uuid.uuid4().hex, {}, due, number) for source, due in sources]
-        if number is not None and isinstance(looking, Clockwork):
+        if number is not None and isinstance(looking, ScheduleClock):
             run_ids = frozenset(item.run_id for item in items)
-            self._slots[number] = _Slot(name, dues[0], looking, run_ids, set(run_ids), [watcher])
+            self._slots[number] = _Slot(name, dues[0], looking, run_ids, set(run_ids), [thread])
             if not items:
                 self._end_slot(number)
-        self._runs.add([Work(name, group, item, batch=number) for item in items])
+        self._dispatcher.add([Work(name, group, item, batch=number) for item in items])
 
     def _under_way(self, name: str, due: Due) -> _Slot | None:
         """The same wall-clock slot of the flow, when its runs have not all ended."""
@@ -282,7 +282,7 @@ class Watchers:
 
     def _drop_waiting(self, name: str | None) -> None:
         # A slot of which something never runs is not served.
-        for work in self._runs.drop(name, only=came_by_itself):
+        for work in self._dispatcher.drop(name, only=came_by_itself):
             self._slots.pop(work.item.slot, None)
 
     def _end_slot(self, number: int) -> None:
@@ -290,18 +290,18 @@ class Watchers:
         if slot is None:
             return
         try:
-            if self._watchers.get(slot.flow) in slot.waiting or self._ran_to_its_end(slot):
-                slot.clockwork.serve(slot.due, slot.last_run_id)
+            if self._threads.get(slot.flow) in slot.waiting or self._ran_to_its_end(slot):
+                slot.schedule_clock.serve(slot.due, slot.last_run_id)
         except LedgerError as error:
-            self._runs.say_trouble(error)
+            self._dispatcher.say_trouble(error)
             self._loop.call_later(_TRY_AGAIN_S, self._end_slot, number)
             return
         del self._slots[number]
-        for watcher in slot.waiting:
-            watcher.settled()
+        for thread in slot.waiting:
+            thread.settled()
 
     def _ran_to_its_end(self, slot: _Slot) -> bool:
-        """Whether no run of the slot was stopped when its watcher was: what is handed over unfinished is run elsewhere."""
+        """Whether no run of the slot was stopped when its thread was: what is handed over unfinished is run elsewhere."""
         runs = [self._ledger.run(run_id) for run_id in slot.run_ids]
         return all(run is not None and run.status in ("success", "failed") for run in runs)
 

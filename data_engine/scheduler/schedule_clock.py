@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime
 
-from data_engine.engine.plan import Due, NotDue, Watch, plan_interval, plan_slots
 from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
-from data_engine.engine.slots import zone_of
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, future_utc, utc_text
+from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
+from data_engine.scheduler.slots import zone_of
 from data_engine.workspace.settings import WorkspaceSettings
 
 _RECENT_S = 40 * 86400.0
@@ -23,7 +23,7 @@ _MOST_DEATHS = 2
 _DEATHS_LOOKED_AT = 50
 
 
-class Clockwork:
+class ScheduleClock:
     """What of a schedule is due. Without a ledger what was served is known until the process ends.
 
     `now_s` is wall time; `local_s` is a clock that only goes forward, and when the first look is made on it the intervals
@@ -33,7 +33,7 @@ class Clockwork:
 
     def __init__(
         self,
-        watch: Watch,
+        watch: PlannedFlow,
         *,
         settings: WorkspaceSettings,
         ledger: Ledger | None,
@@ -184,7 +184,7 @@ def hold_abandoned_slot(ledger: Ledger, flow: str, *, now_s: float) -> None:
         ledger.serve_slot(flow, slot, lost[0].run_id)
 
 
-def served_until(ledger: Ledger, watch: Watch, *, now_s: float) -> float:
+def served_until(ledger: Ledger, watch: PlannedFlow, *, now_s: float) -> float:
     """Until when the flow's slots are served: its newest served slot, or the moment its schedule was first seen.
 
     Raises:

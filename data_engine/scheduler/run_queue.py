@@ -1,7 +1,7 @@
 """Which work is handed out next: what a person asked for before what is due, flows of one group one at a time, fairly,
 and never more than the workers can take.
 
-Nothing here runs anything; a desk is told what waits and what ended, and says what to start.
+Nothing here runs anything; a queue is told what waits and what ended, and says what to start.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_engine.engine.plan import next_in_group
+from data_engine.scheduler.plan import next_in_group
 
 MOST_AHEAD = 16
 _AHEAD_S = 0.2
@@ -47,15 +47,15 @@ class _Lane:
         return self.asked or self.due
 
 
-class Desk:
+class RunQueue:
     """Hands out waiting work in jobs: lists of works of one flow and batch, for one worker one after the other.
 
     Example:
-        >>> desk = Desk()
+        >>> queue = RunQueue()
         >>> for name in ("a.csv", "b.csv"):
-        ...     desk.add(Work("claims", "Claims", name))
-        >>> desk.add(Work("nightly", "Claims", None))
-        >>> [[work.item for work in job] for job in desk.take(free=4, max_parallel={}, may_start=lambda group: True)]
+        ...     queue.add(Work("claims", "Claims", name))
+        >>> queue.add(Work("nightly", "Claims", None))
+        >>> [[work.item for work in job] for job in queue.take(free=4, max_parallel={}, may_start=lambda group: True)]
         [['a.csv']]
     """
 

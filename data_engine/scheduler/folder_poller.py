@@ -18,22 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_engine.engine.candidates import content_hash
-from data_engine.engine.file_events import FileEvents
-from data_engine.engine.plan import (
-    HELD_STATUSES,
-    Candidate,
-    Due,
-    NotDue,
-    Rules,
-    Verdict,
-    Watch,
-    holds,
-    is_retryable,
-    judge,
-    judge_batch,
-    matches,
-    state_after,
-)
 from data_engine.engine.reasons import (
     Done,
     Held,
@@ -45,7 +29,6 @@ from data_engine.engine.reasons import (
     Settling,
     Unreachable,
 )
-from data_engine.engine.scanner import Scan, Scanner
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.rows import SourceStates
@@ -59,6 +42,23 @@ from data_engine.model import (
     StepFinished,
     utc_text,
 )
+from data_engine.scheduler.file_events import FileEvents
+from data_engine.scheduler.plan import (
+    HELD_STATUSES,
+    Candidate,
+    Due,
+    NotDue,
+    PlannedFlow,
+    Rules,
+    Verdict,
+    holds,
+    is_retryable,
+    judge,
+    judge_batch,
+    matches,
+    state_after,
+)
+from data_engine.scheduler.scanner import Scan, Scanner
 
 _PART_S = 0.1
 _SHARE_OF_TIME = 10
@@ -68,14 +68,14 @@ _MOST_HINTS = 5000
 _WAITS = (Settling, RetryLater, NeedsHash)
 
 
-class Memory(NamedTuple):
+class KnownSources(NamedTuple):
     """What is known of a flow's sources, and the files its steps returned, as absolute paths."""
 
     states: SourceStates
     outputs: frozenset[str] | set[str] = frozenset()
 
 
-class Lookout:
+class FolderPoller:
     """What of a poll flow's source is due.
 
     `read` gives what earlier runs left, and is asked again after `reload()`; `rules` the workspace's settings. With
@@ -85,9 +85,9 @@ class Lookout:
 
     def __init__(
         self,
-        watch: Watch,
+        watch: PlannedFlow,
         *,
-        read: Callable[[], Memory],
+        read: Callable[[], KnownSources],
         rules: Rules | None = None,
         frees_held: bool = True,
         events: FileEvents | None = None,

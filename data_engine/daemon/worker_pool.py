@@ -16,15 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from data_engine.daemon.child import (
-    Child,
-    cause_of_death,
-    environment_of_workers,
-    is_machinery,
-    line_text,
-    memory_kills,
-    was_killed,
-)
 from data_engine.daemon.interpreter import unusable
 from data_engine.daemon.messages import (
     IMPORT_MEND,
@@ -35,7 +26,16 @@ from data_engine.daemon.messages import (
     encode,
     pack_job,
 )
-from data_engine.daemon.sessions import end_orphans, end_started_by
+from data_engine.daemon.process_tree import end_orphans, end_started_by
+from data_engine.daemon.worker_process import (
+    WorkerProcess,
+    cause_of_death,
+    environment_of_workers,
+    is_machinery,
+    line_text,
+    memory_kills,
+    was_killed,
+)
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.files import is_full
 from data_engine.ledger.journal import JournalReader
@@ -44,7 +44,7 @@ from data_engine.ledger.logbound import LAST_LINES, LogBound, end_of_log, size_o
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
-__all__ = ["JobEnd", "Workers", "end_orphans"]
+__all__ = ["JobEnd", "WorkerPool", "end_orphans"]
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ _LOOK_AFTER_LOADING_S = 0.005
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
-class Workers:
+class WorkerPool:
     """The worker processes of one workspace. Everything happens on the thread of the loop it was made in.
 
     At most `limit` jobs of kind "run" at once. What runs report is in the journal of their worker (`new_journal` makes one)
@@ -301,7 +301,7 @@ class _Run:
 class _Handle:
     """One worker and what it is doing."""
 
-    pool: Workers
+    pool: WorkerPool
     job: Job | None = None
     run: _Run | None = None
     begun: int = 0
@@ -342,9 +342,9 @@ class _Handle:
         hello = {"kind": "hello", "workspace_root": str(pool._root), "local": local, "work_until": pool._work_until}
         self.child.send(hello)
 
-    def _new_child(self) -> Child:
+    def _new_child(self) -> WorkerProcess:
         pool = self.pool
-        return Child(
+        return WorkerProcess(
             pool._interpreter,
             environment_of_workers(os.environ),
             pool._local.runtime_dir,

@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import TypeAlias
 
 from data_engine.clock import boot_clock
-from data_engine.engine.clockwork import Clockwork
-from data_engine.engine.lookout import Lookout
-from data_engine.engine.plan import Due, NotDue
 from data_engine.engine.reasons import NotYet, Reason
+from data_engine.scheduler.folder_poller import FolderPoller
+from data_engine.scheduler.plan import Due, NotDue
+from data_engine.scheduler.schedule_clock import ScheduleClock
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,10 @@ _TROUBLE_PAUSE_S = 5.0
 _LOOK_PAUSE_S = 0.02
 _LONGEST_GAP_S = 60.0
 
-Watching: TypeAlias = Lookout | Clockwork
+Watching: TypeAlias = FolderPoller | ScheduleClock
 
 
-class Watcher:
+class TriggerThread:
     """Looks at one flow until it is closed; `deliver(watcher, dues)` is called from its thread.
 
     `make` gives what is looked at; it is called in the thread, because it may read a slow share. A schedule's slot is
@@ -39,7 +39,7 @@ class Watcher:
         self,
         flow: str,
         make: Callable[[Callable[[], None]], Watching],
-        deliver: Callable[[Watcher, list[Due]], None],
+        deliver: Callable[[TriggerThread, list[Due]], None],
     ) -> None:
         self.flow = flow
         self.watching: Watching | None = None
@@ -88,12 +88,12 @@ class Watcher:
             if was_woken or due:
                 time.sleep(_LOOK_PAUSE_S)  # the ends of many fast runs are one look
             was_woken = self._event.wait(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
-        if isinstance(self.watching, Lookout):
+        if isinstance(self.watching, FolderPoller):
             self.watching.close()
 
     def _look(self, watching: Watching) -> tuple[list[Due], float]:
         """What is due, and in how many seconds to look again."""
-        if isinstance(watching, Lookout):
+        if isinstance(watching, FolderPoller):
             return watching.look(), watching.next_look_s - time.monotonic()
         now_s, boot_s = time.time(), boot_clock()
         self._on_since_s = on_since(self._on_since_s, now_s=now_s, gap_s=boot_s - self._looked_boot_s)

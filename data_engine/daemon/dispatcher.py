@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_engine.daemon.deployer import Deployed
-from data_engine.daemon.desk import Desk, Work
 from data_engine.daemon.messages import Job, JobSource
-from data_engine.daemon.workers import JobEnd, Workers
+from data_engine.daemon.worker_pool import JobEnd, WorkerPool
 from data_engine.engine.candidates import Source
 from data_engine.engine.home import Home
-from data_engine.engine.plan import Due, Watch
 from data_engine.engine.reasons import GroupRun, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.engine.status import ActiveRun, active_runs
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.locks import GroupLock
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepProgress, StepStarted
 from data_engine.notebook.catalog import CatalogEntry, entry_of_message
+from data_engine.scheduler.plan import Due, PlannedFlow
+from data_engine.scheduler.run_queue import RunQueue, Work
 
 log = logging.getLogger(__name__)
 
@@ -107,14 +107,14 @@ def came_by_itself(work: Work) -> bool:
     return work.item.due is not None
 
 
-class Runs:
+class Dispatcher:
     """What waits, what runs, and the workers it runs in. `make_workers` builds them around the callbacks it is given."""
 
-    def __init__(self, home: Home, make_workers: Callable[..., Workers], host: Host) -> None:
+    def __init__(self, home: Home, make_workers: Callable[..., WorkerPool], host: Host) -> None:
         self.active: dict[str, Active] = {}
         self._home, self._ledger, self._host = home, home.ledger(), host
-        self._desk = Desk()
-        self.workers: Workers = make_workers(
+        self._queue = RunQueue()
+        self.workers: WorkerPool = make_workers(
             new_journal=self._ledger.new_journal, store=self._store, on_events=self._on_events, on_done=self._on_done
         )
         self.workers.set_work_until(0.0)
@@ -131,14 +131,14 @@ class Runs:
     def add(self, works: Sequence[Work]) -> None:
         """Let this wait for its turn, and hand out what can run; what a person asked for goes before all that is due."""
         for work in works:
-            self._desk.add(work)
+            self._queue.add(work)
         self.dispatch()
         self.let_by_hand_go_first()
 
     def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
         """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""
-        dropped = self._desk.drop(flow, only=only)
-        for group in {work.group for work in dropped} - self._desk.asked_groups():
+        dropped = self._queue.drop(flow, only=only)
+        for group in {work.group for work in dropped} - self._queue.asked_groups():
             if group in self._locks and not self._locks[group].is_held:
                 self._locks[group].release()  # it may have asked to go first
         return dropped
@@ -146,7 +146,7 @@ class Runs:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
-        return not self._jobs and not self._desk.waiting()
+        return not self._jobs and not self._queue.waiting()
 
     @property
     def are_under_way(self) -> bool:
@@ -163,7 +163,7 @@ class Runs:
 
     def is_to_come(self, run_id: str) -> bool:
         """Whether the run waits, or has not ended in its worker."""
-        if any(work.item.run_id == run_id for work in self._desk.waiting()):
+        if any(work.item.run_id == run_id for work in self._queue.waiting()):
             return True
         return any(
             work.item.run_id == run_id and run_id not in job.ended for job in self._jobs.values() for work in job.works
@@ -171,7 +171,7 @@ class Runs:
 
     def why_waiting(self, flow: str, others: Sequence[ActiveRun]) -> Waiting | None:
         """Why the flow's next work does not start; None when nothing of it waits. `others` are runs of other processes."""
-        work = self._desk.first(flow)
+        work = self._queue.first(flow)
         if work is None:
             return None
         if self._host.keeps_workspace() and not self._host.can_work():
@@ -181,7 +181,7 @@ class Runs:
         runs += [GroupRun(run.flow, run.run_id, run.pid) for run in others if run.group == work.group]
         lock = self._locks.get(work.group)
         is_held_elsewhere = lock is not None and not lock.is_held
-        if self._desk.holder(work.group) not in (None, flow) or runs:
+        if self._queue.holder(work.group) not in (None, flow) or runs:
             return WaitingForGroup(work.group, tuple(runs))
         if not self.workers.free():
             return WaitingForWorker()
@@ -189,7 +189,7 @@ class Runs:
 
     def why_none_began(self, run_ids: Collection[str]) -> str | None:
         """Whom these runs, asked for by hand, wait for; None when one of them runs or is about to."""
-        work = next((work for work in self._desk.waiting() if work.item.run_id in run_ids), None)
+        work = next((work for work in self._queue.waiting() if work.item.run_id in run_ids), None)
         if work is None or any(run_id in self.active for run_id in run_ids):
             return None
         own = tuple(
@@ -230,7 +230,7 @@ class Runs:
         """Hand out what can run now."""
         if self._pause is not None or not self._host.can_work():
             return
-        if not self._desk.has_waiting or not self.workers.free():
+        if not self._queue.has_waiting or not self.workers.free():
             return
         try:
             self._ledger.require_writable()  # what cannot be recorded is not begun
@@ -238,13 +238,13 @@ class Runs:
             self._rest(error)
             return
         flows = {name: one.entry.flow for name, one in self._host.deployed_flows().items()}
-        limits = {name: Watch.of(flow).trigger.max_parallel for name, flow in flows.items() if flow is not None}
-        for works in self._desk.take(free=self.workers.free(), max_parallel=limits, may_start=self._may_start):
+        limits = {name: PlannedFlow.of(flow).trigger.max_parallel for name, flow in flows.items() if flow is not None}
+        for works in self._queue.take(free=self.workers.free(), max_parallel=limits, may_start=self._may_start):
             self._hand_out(works)
 
     def let_by_hand_go_first(self) -> None:
         """Take back what was handed ahead and is only due, where what a person asked for waits for it, here or elsewhere."""
-        groups = self._desk.asked_groups()
+        groups = self._queue.asked_groups()
         needs_worker = bool(groups) and not self.workers.free()
         for job_id, job in self._jobs.items():
             group = job.works[0].group
@@ -257,7 +257,7 @@ class Runs:
         try:
             if not lock.gives_way if lock.is_held else lock.try_acquire():
                 return True
-            if not lock.is_held and group in self._desk.asked_groups():
+            if not lock.is_held and group in self._queue.asked_groups():
                 lock.ask_first()
         except LedgerError as error:
             self._rest(error)
@@ -384,7 +384,7 @@ class Runs:
                     continue
             self._host.settled(work)
         seconds = time.monotonic() - running.started_s
-        group = self._desk.ended(flow, seconds=seconds, runs=max(len(running.began), 1))
+        group = self._queue.ended(flow, seconds=seconds, runs=max(len(running.began), 1))
         if group is not None:
             self._locks[group].release()
         self.dispatch()
@@ -395,7 +395,7 @@ class Runs:
         if not came_by_itself(work) and not self._host.keeps_workspace():
             self._never_run(work, "this machine does not own the workspace any more")
         elif not came_by_itself(work) or self._host.take_back(work):
-            self._desk.add(work, again=True)
+            self._queue.add(work, again=True)
 
     def _not_begun(self, work: Work, end: JobEnd) -> None:
         """No run of a source can begin: its module is broken, and that is its run."""
