@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import finish, report
-from data_engine.daemon.messages import Job, JobEnd, JobSource
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.home import Home, forget_homes, home
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Event, SourceKey, StepStarted
+from data_engine.scheduler.executor import Job, JobEnd, JobSource
 
 FLOW = """
 from data_engine import Flow

@@ -10,7 +10,6 @@ from typing import Any
 from data_engine.client import Workspace
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.candidates import pick_source, startup_sources
-from data_engine.engine.continuous import run_until_interrupted
 from data_engine.engine.groups import holding_group
 from data_engine.engine.home import Home, home_of, settle_flow
 from data_engine.engine.progress import ProgressLine
@@ -25,6 +24,7 @@ from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry, find_module
 from data_engine.notebook.deploy import file_facts
 from data_engine.notebook.locate import annotate_call
+from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
 
 _PRUNE_EVERY_S = 3600.0

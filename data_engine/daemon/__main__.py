@@ -27,10 +27,10 @@ from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
-from data_engine.daemon.process_tree import create_time_of
+from data_engine.daemon.process_tree import create_time_of, end_orphans
 from data_engine.daemon.requests import DaemonRequests
 from data_engine.daemon.server import listen, make_application
-from data_engine.daemon.worker_pool import WorkerPool, end_orphans
+from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.home import Home, home
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import is_full, trouble_of, write_text_atomic

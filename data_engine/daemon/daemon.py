@@ -9,15 +9,13 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from data_engine.daemon.deployer import Deployed, Deployer
-from data_engine.daemon.dispatcher import Dispatcher, Item
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.ownership import Ownership
-from data_engine.daemon.trigger_set import TriggerSet
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held import HeldAtRest
@@ -26,11 +24,13 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.lease.keeper import Keeper
 from data_engine.ledger.belief import Believed
-from data_engine.model import Event, SourceKey
+from data_engine.model import SourceKey
 from data_engine.notebook.catalog import find_module, unknown_flow
+from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
-from data_engine.scheduler.run_queue import Work
+from data_engine.scheduler.run_queue import Item, Work
+from data_engine.scheduler.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,10 @@ _PRUNE_EVERY_S = 3600.0
 _RELEASE_RETRY_S = 2.0
 _TELL_AFTER_S = 0.02
 _WRITE_PATIENCE_S = 0.5
+
+
+def _log_of(flow: str, text: str) -> None:
+    log.info("%s: %s", flow, text)
 
 
 class Daemon:
@@ -54,11 +58,21 @@ class Daemon:
         self.change = asyncio.Condition()
         self.number = 0
         self.ready = asyncio.Event()
-        self.dispatcher = Dispatcher(home, make_workers, self)
-        self.triggers = TriggerSet(home, self.dispatcher)
-        self.deployer = Deployer(home, self.dispatcher.describe, self.dispatcher.sets_in_use)
         self._loop = asyncio.get_running_loop()
-        self._data_version = self.ledger.data_version()
+
+        def workers(dispatcher: Dispatcher[WorkerPool]) -> WorkerPool:
+            return make_workers(
+                new_journal=self.ledger.new_journal,
+                store=dispatcher.store,
+                on_events=dispatcher.on_events,
+                on_done=dispatcher.on_done,
+            )
+
+        self.scheduler = Scheduler(home, workers, self, loop=self._loop, say=_log_of)
+        self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
+        self.workers = self.dispatcher.executor
+        self.workers.set_work_until(0.0)
+        self.deployer = Deployer(home, self.workers.describe, self.dispatcher.sets_in_use)
         self._pruned_s = 0.0
         self._held_files = HeldAtRest(self.ledger)
         self._held_at_rest: dict[str, int] = {}
@@ -72,7 +86,7 @@ class Daemon:
     async def start(self) -> None:
         """Warm a worker, deploy what is good, and take the engine up where it was when the last daemon ended."""
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
-        await self.dispatcher.workers.start()
+        await self.workers.start()
         self.ownership.start()
         again = self._spawn(self._own_again()) if was_engine_on(self.ledger) else None
         await self.deployer.refresh(is_start=True)
@@ -92,7 +106,7 @@ class Daemon:
         if not kill:
             while self.dispatcher.are_under_way:
                 await self.wait_for_change(1.0)
-        await self.dispatcher.workers.close(kill=kill)
+        await self.workers.close(kill=kill)
         await self.ownership.close(release=not kill)
         for task in list(self._tasks):
             task.cancel()
@@ -153,13 +167,11 @@ class Daemon:
         return [watch for flow in self.deployer.flows if flow not in looked_at and (watch := self.watch_of(flow))]
 
     async def _see_what_changed(self) -> None:
-        self._notice_others()
+        self.scheduler.beat()
         held = {flow: self.held(flow) for flow in self.deployer.flows}
         if held != self._held_told:
             self._held_told = held
             self.tell()
-        self.dispatcher.see_whether_trouble_is_over()
-        self.dispatcher.let_by_hand_go_first()
         self._give_up_when_idle()
         self._prune()
 
@@ -179,14 +191,6 @@ class Daemon:
             for flow in {*self.triggers.names(), *self.deployer.flows}:
                 self._watch(flow, frees_held=False)
         self.tell()
-
-    def _notice_others(self) -> None:
-        lost = self.ledger.recover()
-        version = self.ledger.data_version()
-        if lost or version != self._data_version:
-            self._data_version = version
-            self.triggers.reload()
-            self.tell()
 
     def _prune(self) -> None:
         clock = self.ownership.clock
@@ -216,7 +220,7 @@ class Daemon:
 
     def may_work_until(self, boot_s: float) -> None:
         """Steps and items may begin until then."""
-        self.dispatcher.workers.set_work_until(max(0.0, boot_s))
+        self.workers.set_work_until(max(0.0, boot_s))
 
     def noticed(self) -> None:
         """Something about the ownership changed."""
@@ -260,9 +264,9 @@ class Daemon:
         elif self.ownership.is_held and now_s - self._needed_s > self.home.settings().daemon.idle_exit_s:
             self.give_up(now=False)
 
-    # -- what its runs need ----------------------------------------------------------------------------------------
+    # -- what its scheduler asks -------------------------------------------------------------------------------------
 
-    def can_work(self) -> bool:
+    def may_begin(self) -> bool:
         """Whether new runs may begin now."""
         return not self.is_stopping and self.ownership.can_work()
 
@@ -270,21 +274,10 @@ class Daemon:
         """Whether this machine owns the workspace and does not give it up."""
         return self.ownership.is_held and not self.ownership.is_releasing
 
-    def deployed_flows(self) -> Mapping[str, Deployed]:
+    def ready_flows(self) -> Mapping[str, ReadyFlow]:
         """What production runs."""
-        return self.deployer.flows
-
-    def heard(self, flow: str, events: Sequence[Event]) -> None:
-        """Something happened in runs of the flow."""
-        self.triggers.heard(flow, events)
-
-    def take_back(self, work: Work) -> bool:
-        """Work that was due has no run: whether it shall wait again."""
-        return self.triggers.take_back(work)
-
-    def settled(self, work: Work) -> None:
-        """The work is done with."""
-        self.triggers.settled(work)
+        flows = self.deployer.flows.items()
+        return {name: ReadyFlow(one.entry.flow, one.content) for name, one in flows if one.entry.flow is not None}
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
@@ -297,8 +290,8 @@ class Daemon:
 
     def held(self, flow: str) -> int:
         """How many files of the flow are held, from memory."""
-        looking = self.triggers.watching(flow)
-        return looking.held if isinstance(looking, FolderPoller) else self._held_at_rest.get(flow, 0)
+        planner = self.triggers.planner(flow)
+        return planner.held if isinstance(planner, FolderPoller) else self._held_at_rest.get(flow, 0)
 
     @property
     def trouble(self) -> FlowValidationError | None:
@@ -307,7 +300,10 @@ class Daemon:
 
     def _watch(self, flow: str, *, frees_held: bool) -> None:
         deployed = self.deployer.flows.get(flow)
-        self.triggers.watch(flow, None if deployed is None else deployed.entry.flow, frees_held=frees_held)
+        content = None if deployed is None else deployed.content
+        self.triggers.watch(
+            flow, None if deployed is None else deployed.entry.flow, version=content, frees_held=frees_held
+        )
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -436,11 +432,11 @@ class Daemon:
     @property
     def interpreter(self) -> str:
         """The Python its workers run with."""
-        return self.dispatcher.workers.interpreter
+        return self.workers.interpreter
 
     def use_interpreter(self, path: str) -> None:
         """Let workers run with this Python from now on; a run under way ends with the one it has."""
-        self.dispatcher.workers.use_interpreter(path)
+        self.workers.use_interpreter(path)
         self.tell()
 
     @property

@@ -166,11 +166,11 @@ class DaemonRequests:
 
     async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """Ask a run to end at its next step or item."""
-        return self._end(given, self.daemon.dispatcher.workers.stop)
+        return self._end(given, self.daemon.workers.stop)
 
     async def kill_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """End a run's process now."""
-        return self._end(given, self.daemon.dispatcher.workers.kill)
+        return self._end(given, self.daemon.workers.kill)
 
     async def retry(self, given: dict[str, Any]) -> dict[str, Any]:
         """Hold failed sources no longer; how many were held."""

@@ -122,11 +122,11 @@ async def flow_reasons(daemon: Daemon, name: str, path: str | None = None) -> li
     blocked = why_blocked(
         name, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on, elsewhere=daemon.ownership.elsewhere
     )
-    looking, under_way = daemon.triggers.watching(name), {run.source for run in running}
+    looking, under_way = daemon.triggers.planner(name), {run.source for run in running}
     if blocked is None and isinstance(looking, FolderPoller):
         return await asyncio.to_thread(source_rows, looking, path=path, waiting=waiting, under_way=under_way)
     if blocked is not None and isinstance(watch.trigger, Poll):
-        memory, rules = daemon.triggers.memory(name), Rules.of(daemon.home.settings())
+        memory, rules = daemon.triggers.known_sources(name), Rules.of(daemon.home.settings())
         return await asyncio.to_thread(rows_at_rest, watch, memory, rules, blocked, path=path, under_way=under_way)
     reasons: Sequence[Reason | None]
     if running or waiting is not None:

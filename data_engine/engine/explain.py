@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from data_engine.clock import boot_clock
 from data_engine.engine.reasons import (
     Done,
     NeedsHash,
@@ -57,8 +58,8 @@ def source_rows(
 
     rows = _rows(poller, path, why_of)
     if path is None and poller.unreachable is None:
-        next_utc = utc_text(time.time() + max(0.0, poller.next_scan_s - time.monotonic()))
-        rows.append(reason_row(poller.watch.flow, None, poller.looks.text, next_utc))
+        next_utc = utc_text(time.time() + max(0.0, poller.next_scan_s - boot_clock()))
+        rows.append(reason_row(poller.planned.flow, None, poller.looks.text, next_utc))
     return rows
 
 
@@ -74,9 +75,9 @@ def rows_at_rest(
     """Each source while nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run
     does not."""
     poller = FolderPoller(watch, read=lambda: memory, rules=replace(rules, retries=0), frees_held=False)
-    poller.look()
-    while poller.is_looking:
-        poller.look()
+    poller.poll()
+    while poller.is_scanning:
+        poller.poll()
 
     def why_of(source: str, verdict: Verdict) -> Reason:
         if source in under_way:
@@ -131,7 +132,7 @@ def broken_row(flow: str, error: FlowValidationError | None) -> dict[str, Any]:
 
 
 def _rows(poller: FolderPoller, path: str | None, why_of: Callable[[str, Verdict], Reason]) -> list[dict[str, Any]]:
-    flow, root = poller.watch.flow, poller.root
+    flow, root = poller.planned.flow, poller.root
     found = list(poller.verdicts(path))
     if not found:
         why = NoFiles() if path is None else poller.why_not_there(path)

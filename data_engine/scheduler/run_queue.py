@@ -1,7 +1,7 @@
 """Which work is handed out next: what a person asked for before what is due, flows of one group one at a time, fairly,
-and never more than the workers can take.
+and never more than the executor can take.
 
-Nothing here runs anything; a queue is told what waits and what ended, and says what to start.
+Nothing here runs anything; the queue is told what waits and what ended, and says what to start.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from data_engine.scheduler.plan import next_in_group
+from data_engine.engine.candidates import Source
+from data_engine.scheduler.plan import Due, next_in_group
 
 MOST_AHEAD = 16
 _AHEAD_S = 0.2
@@ -19,10 +20,10 @@ _AHEAD_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One run that waits: of `flow`, in `group`, for the source `item` stands for (any value of the caller's).
+    """One run that waits: of `flow`, in `group`, for what `item` says (an `Item`; the queue does not look).
 
-    Work with the same `batch` (one request by hand, one poll) may share a pass of its module. What somebody asked for
-    `by_hand` goes before all that is due.
+    Work with the same `batch` (one request by hand, one slot, all that is polled) may share a pass of its module. What
+    somebody asked for `by_hand` goes before all that is due.
     """
 
     flow: str
@@ -32,31 +33,91 @@ class Work:
     by_hand: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What one piece of waiting work is for; `due` is None for a request by hand."""
+
+    source: Source
+    run_id: str
+    params: dict[str, Any]
+    due: Due | None = None
+    slot: int | None = None
+
+
+def came_by_itself(work: Work) -> bool:
+    """Whether nobody asked for it: it was due."""
+    return work.item.due is not None
+
+
+class HandOut(NamedTuple):
+    """Work for one worker, one run after the other, all of one pass; `ends_pass` where nothing more of the pass will come."""
+
+    works: list[Work]
+    pass_number: int
+    ends_pass: bool
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What shares one execution of a flow's module: `left` works at the head of their line, and `jobs` that are out."""
+
+    number: int
+    batch: Hashable
+    left: int
+    jobs: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        return not self.left and not self.jobs
+
+
+@dataclass(slots=True)
+class _Line:
+    """Waiting work of one kind of one flow, and the pass its head belongs to."""
+
+    works: deque[Work] = field(default_factory=deque)
+    current: _Pass | None = None
+
+    def put_back(self, work: Work) -> None:
+        self.works.appendleft(work)
+        if self.current is not None:
+            is_of_it = self.current.batch == work.batch and not self.current.is_over
+            self.current.left = self.current.left + 1 if is_of_it else 0
+
+    def keep(self, is_kept: Callable[[Work], bool]) -> None:
+        if self.current is not None:
+            self.current.left = sum(
+                is_kept(work) for _, work in zip(range(self.current.left), self.works, strict=False)
+            )
+        self.works = deque(filter(is_kept, self.works))
+
+
 @dataclass(slots=True)
 class _Lane:
     """One flow's waiting and running work."""
 
-    asked: deque[Work] = field(default_factory=deque)
-    due: deque[Work] = field(default_factory=deque)
+    asked: _Line = field(default_factory=_Line)
+    due: _Line = field(default_factory=_Line)
     jobs: int = 0
     mean_s: float = _AHEAD_S
 
     @property
-    def next(self) -> deque[Work]:
+    def next(self) -> _Line:
         """Where its next work comes from; empty when nothing waits."""
-        return self.asked or self.due
+        return self.asked if self.asked.works else self.due
 
 
 class RunQueue:
-    """Hands out waiting work in jobs: lists of works of one flow and batch, for one worker one after the other.
+    """Hands out waiting work in jobs: works of one flow and pass, for one worker one after the other.
 
     Example:
         >>> queue = RunQueue()
         >>> for name in ("a.csv", "b.csv"):
         ...     queue.add(Work("claims", "Claims", name))
         >>> queue.add(Work("nightly", "Claims", None))
-        >>> [[work.item for work in job] for job in queue.take(free=4, max_parallel={}, may_start=lambda group: True)]
-        [['a.csv']]
+        >>> jobs = queue.take(free=4, max_parallel={}, may_start=lambda group: True)
+        >>> [([work.item for work in job.works], job.ends_pass) for job in jobs]
+        [(['a.csv'], False)]
     """
 
     def __init__(self) -> None:
@@ -65,17 +126,22 @@ class RunQueue:
         self._holders: dict[str, str] = {}
         self._turns: dict[str, int] = {}
         self._turn = 0
+        self._passes: dict[int, _Pass] = {}
+        self._pass_count = 0
 
     def add(self, work: Work, *, again: bool = False) -> None:
-        """Let `work` wait; `again` for what was handed out and comes back: it keeps its place among its like."""
+        """Let `work` wait; `again` for what was handed out and comes back: it keeps its place among its like, and its pass."""
         lane = self._lanes.setdefault(work.flow, _Lane())
         self._groups[work.flow] = work.group
-        like = lane.asked if work.by_hand else lane.due
-        (like.appendleft if again else like.append)(work)
+        line = lane.asked if work.by_hand else lane.due
+        if again:
+            line.put_back(work)
+        else:
+            line.works.append(work)
 
-    def take(self, *, free: int, max_parallel: Mapping[str, int], may_start: Callable[[str], bool]) -> list[list[Work]]:
+    def take(self, *, free: int, max_parallel: Mapping[str, int], may_start: Callable[[str], bool]) -> list[HandOut]:
         """The jobs to start now, at most `free`. `may_start(group)` is asked before each of a group (its OS lock)."""
-        jobs: list[list[Work]] = []
+        jobs: list[HandOut] = []
         while len(jobs) < free:
             job = self._next(max_parallel, may_start)
             if job is None:
@@ -83,10 +149,17 @@ class RunQueue:
             jobs.append(job)
         return jobs
 
-    def ended(self, flow: str, *, seconds: float | None = None, runs: int = 0) -> str | None:
-        """A job of `flow` has ended; the group when it is free now. `seconds` and `runs` teach how long its runs take."""
+    def ended(
+        self, flow: str, *, pass_number: int | None = None, seconds: float | None = None, runs: int = 0
+    ) -> str | None:
+        """A job of `flow` has ended, and what comes back of it was added; the group when it is free now.
+
+        `seconds` and `runs` teach how long its runs take.
+        """
         lane = self._lanes[flow]
         lane.jobs -= 1
+        if pass_number in self._passes:
+            self._passes[pass_number].jobs -= 1
         if seconds is not None and runs:
             lane.mean_s = 0.5 * lane.mean_s + 0.5 * seconds / runs
         group = self._groups[flow]
@@ -95,46 +168,57 @@ class RunQueue:
             return group
         return None
 
+    def ended_passes(self) -> list[int]:
+        """The passes that are over since this was asked last."""
+        over = [number for number, one in self._passes.items() if one.is_over]
+        for number in over:
+            del self._passes[number]
+        return over
+
     def waiting(self, flow: str | None = None) -> list[Work]:
         """What waits, of one flow or of all."""
         lanes = self._lanes.values() if flow is None else filter(None, [self._lanes.get(flow)])
-        return [work for lane in lanes for work in (*lane.asked, *lane.due)]
+        return [work for lane in lanes for work in (*lane.asked.works, *lane.due.works)]
 
     @property
     def has_waiting(self) -> bool:
         """Whether anything waits."""
-        return any(lane.next for lane in self._lanes.values())
+        return any(lane.next.works for lane in self._lanes.values())
 
     def asked_groups(self) -> set[str]:
         """The groups in which something waits that a person asked for."""
-        return {self._groups[flow] for flow, lane in self._lanes.items() if lane.asked}
+        return {self._groups[flow] for flow, lane in self._lanes.items() if lane.asked.works}
+
+    def flows_waiting(self, group: str) -> list[str]:
+        """The flows of the group of which something waits."""
+        return [flow for flow, lane in self._lanes.items() if lane.next.works and self._groups[flow] == group]
 
     def first(self, flow: str) -> Work | None:
         """What of the flow is next in line; None when nothing waits."""
         lane = self._lanes.get(flow)
-        return lane.next[0] if lane is not None and lane.next else None
+        return lane.next.works[0] if lane is not None and lane.next.works else None
 
     def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
         """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""
         dropped = [work for work in self.waiting(flow) if only(work)]
         for name, lane in self._lanes.items():
             if flow in (None, name):
-                lane.asked = deque(work for work in lane.asked if not only(work))
-                lane.due = deque(work for work in lane.due if not only(work))
+                lane.asked.keep(lambda work: not only(work))
+                lane.due.keep(lambda work: not only(work))
         return dropped
 
     def holder(self, group: str) -> str | None:
         """The flow that runs in the group."""
         return self._holders.get(group)
 
-    def _next(self, max_parallel: Mapping[str, int], may_start: Callable[[str], bool]) -> list[Work] | None:
+    def _next(self, max_parallel: Mapping[str, int], may_start: Callable[[str], bool]) -> HandOut | None:
         waiting: dict[str, list[str]] = {}
         for name, lane in self._lanes.items():
-            if lane.next:
+            if lane.next.works:
                 waiting.setdefault(self._groups[name], []).append(name)
         asked = self.asked_groups()
         for group in asked:  # what is only due there waits until it has run
-            waiting[group] = [flow for flow in waiting[group] if self._lanes[flow].asked]
+            waiting[group] = [flow for flow in waiting[group] if self._lanes[flow].asked.works]
         for group in sorted(waiting, key=lambda one: (one not in asked, self._last_turn(waiting[one]))):
             flow = self._flow_of(group, waiting[group], max_parallel)
             if flow is None or not may_start(group):
@@ -156,15 +240,28 @@ class RunQueue:
             return None  # another flow's turn comes when the holder's running work has ended
         return holder if self._lanes[holder].jobs < max_parallel.get(holder, 1) else None
 
-    def _job(self, flow: str, *, is_alone: bool, slots: int) -> list[Work]:
+    def _job(self, flow: str, *, is_alone: bool, slots: int) -> HandOut:
         lane = self._lanes[flow]
-        waiting = lane.next
+        line = lane.next
+        shared = self._pass_of(line)
         most = 1
         if is_alone:
-            share = -(-len(waiting) // slots)
+            share = -(-len(line.works) // slots)
             most = max(1, min(MOST_AHEAD, share, int(_AHEAD_S / max(lane.mean_s, 1e-6))))
-        job = [waiting.popleft()]
-        while len(job) < most and waiting and waiting[0].batch == job[0].batch:
-            job.append(waiting.popleft())
+        works = [line.works.popleft() for _ in range(min(most, shared.left))]
+        shared.left -= len(works)
+        shared.jobs += 1
         lane.jobs += 1
-        return job
+        return HandOut(works, shared.number, ends_pass=not shared.left and shared.jobs == 1)
+
+    def _pass_of(self, line: _Line) -> _Pass:
+        """The pass the head of the line belongs to; when the last one was handed out, all that waits there now begins one."""
+        if line.current is None or not line.current.left:
+            batch, count = line.works[0].batch, 0
+            for work in line.works:
+                if work.batch != batch:
+                    break
+                count += 1
+            self._pass_count += 1
+            line.current = self._passes[self._pass_count] = _Pass(self._pass_count, batch, count)
+        return line.current

@@ -12,11 +12,11 @@ from typing import Any
 
 import psutil
 
-from data_engine.daemon.messages import Job, JobEnd, JobSource
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.home import home
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from tests.support import WorkspaceFiles
 
 PATIENCE_S = 30.0

@@ -46,7 +46,7 @@ class Watched:
 
     def look(self, after_s: float = 10.0) -> list[Due]:
         self.now_s += after_s
-        return self.poller.look()
+        return self.poller.poll()
 
     def names(self, after_s: float = 10.0) -> list[str]:
         return [self.poller.name_of(due) for due in self.look(after_s)]
@@ -553,7 +553,7 @@ def test_scans_take_at_most_a_tenth_of_the_time(tmp_path: Path) -> None:
     poller = FolderPoller(watched.watch, read=lambda: KnownSources(SourceStates("claims")), clock=clock)
     clock.step_s = 3.0
 
-    poller.look()
+    poller.poll()
 
     assert poller.cadence_s >= 30
 
@@ -585,11 +585,11 @@ def test_what_comes_before_the_first_event_and_after_the_first_scan_is_seen_at_o
     poller = FolderPoller(
         watched.watch, read=lambda: KnownSources(SourceStates("claims")), events=events, clock=lambda: watched.now_s
     )
-    poller.look()
+    poller.poll()
     assert watched.now_s <= poller.next_look_s < watched.now_s + 1
     watched.now_s = poller.next_look_s
 
-    assert [poller.name_of(due) for due in poller.look()] == ["between.csv"]
+    assert [poller.name_of(due) for due in poller.poll()] == ["between.csv"]
     assert poller.next_look_s > watched.now_s + 3000
 
 

@@ -12,7 +12,7 @@ from data_engine.scheduler.run_queue import MOST_AHEAD, RunQueue, Work
 
 def take(queue: RunQueue, free: int = 99, allowed: Any = None, **max_parallel: int) -> list[list[Any]]:
     jobs = queue.take(free=free, max_parallel=max_parallel, may_start=lambda group: allowed is None or group in allowed)
-    return [[work.item for work in job] for job in jobs]
+    return [[work.item for work in job.works] for job in jobs]
 
 
 def fill(queue: RunQueue, flow: str, group: str, *items: Any, batch: Any = None) -> None:
@@ -102,7 +102,7 @@ def test_what_a_person_asks_for_goes_first() -> None:
     assert [queue.first(flow) and queue.first(flow).item for flow in "abc"] == ["first", 0, 0]  # type: ignore[union-attr]
     order = []
     for _ in range(4):
-        ((work,),) = queue.take(free=1, max_parallel={}, may_start=lambda group: True)
+        (((work,), *_),) = queue.take(free=1, max_parallel={}, may_start=lambda group: True)
         order.append(work.item)
         queue.ended(work.flow)
     assert order == ["first", "second", 0, 0]
@@ -165,7 +165,7 @@ def test_everything_runs_once_and_no_group_twice_at_a_time(steps: list[tuple[str
 
     def start() -> None:
         jobs = queue.take(free=workers - len(running), max_parallel=limits, may_start=lambda group: True)
-        running.extend((job[0].flow, [work.item for work in job]) for job in jobs)
+        running.extend((job.works[0].flow, [work.item for work in job.works]) for job in jobs)
         check()
 
     for flow, ending in steps:
@@ -184,3 +184,72 @@ def test_everything_runs_once_and_no_group_twice_at_a_time(steps: list[tuple[str
         start()
 
     assert sorted(done) == list(range(added))
+
+
+# -- passes -------------------------------------------------------------------------------------------------------
+
+
+def passes(queue: RunQueue, **max_parallel: int) -> list[tuple[list[Any], int, bool]]:
+    jobs = queue.take(free=99, max_parallel=max_parallel, may_start=lambda group: True)
+    return [([work.item for work in job.works], job.pass_number, job.ends_pass) for job in jobs]
+
+
+def test_what_waits_when_a_pass_begins_is_of_it_and_what_comes_later_is_of_the_next() -> None:
+    queue = RunQueue()
+    fill(queue, "a", "G", 1, 2)
+    assert passes(queue) == [([1], 1, False)]
+    fill(queue, "a", "G", 3)
+
+    queue.ended("a", pass_number=1)
+    assert queue.ended_passes() == []
+    assert passes(queue) == [([2], 1, True)]
+    queue.ended("a", pass_number=1)
+    assert queue.ended_passes() == [1]
+    assert passes(queue) == [([3], 2, True)]
+
+
+def test_a_pass_that_several_workers_share_is_over_when_the_last_of_them_ends() -> None:
+    queue = RunQueue()
+    fill(queue, "a", "G", 1, 2)
+
+    assert passes(queue, a=2) == [([1], 1, False), ([2], 1, False)]
+    queue.ended("a", pass_number=1)
+    assert queue.ended_passes() == []
+    queue.ended("a", pass_number=1)
+    assert queue.ended_passes() == [1]
+
+
+def test_what_comes_back_of_a_job_stays_in_its_pass() -> None:
+    queue = RunQueue()
+    fill(queue, "a", "G", 1)
+    assert passes(queue) == [([1], 1, True)]
+
+    queue.add(Work("a", "G", 1), again=True)
+    queue.ended("a", pass_number=1)
+
+    assert queue.ended_passes() == []
+    assert passes(queue) == [([1], 1, True)]
+
+
+def test_what_a_person_asks_for_is_a_pass_of_its_own_between_the_works_of_another() -> None:
+    queue = RunQueue()
+    fill(queue, "a", "G", 1, 2)
+    assert passes(queue) == [([1], 1, False)]
+    queue.add(Work("a", "G", "asked", batch="request", by_hand=True))
+
+    queue.ended("a", pass_number=1)
+    assert passes(queue) == [(["asked"], 2, True)]
+    queue.ended("a", pass_number=2)
+    assert queue.ended_passes() == [2]
+    assert passes(queue) == [([2], 1, True)]
+
+
+def test_dropped_work_leaves_its_pass() -> None:
+    queue = RunQueue()
+    fill(queue, "a", "G", 1, 2, 3)
+    assert passes(queue) == [([1], 1, False)]
+
+    queue.drop("a", only=lambda work: work.item == 2)
+    queue.ended("a", pass_number=1)
+
+    assert passes(queue) == [([3], 1, True)]

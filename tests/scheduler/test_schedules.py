@@ -128,7 +128,7 @@ class Engine:
         )
 
     def verdict(self, now: float) -> Due | NotDue:
-        return self.schedule_clock.look(now_s=now, local_s=0.0, on_since_s=self.on_since_s)
+        return self.schedule_clock.check(now_s=now, local_s=0.0, on_since_s=self.on_since_s)
 
     def held_slot(self) -> HeldSlot | None:
         return self.schedule_clock.held
@@ -143,7 +143,7 @@ class Engine:
         self.ledger.close()
 
     def look(self, now: float, *, dies: bool = False) -> None:
-        while isinstance(due := self.schedule_clock.look(now_s=now, local_s=0.0, on_since_s=self.on_since_s), Due):
+        while isinstance(due := self.schedule_clock.check(now_s=now, local_s=0.0, on_since_s=self.on_since_s), Due):
             if dies:
                 return
             assert isinstance(due.why, Slot)
