@@ -10,9 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from data_engine.engine.local_workspace import LocalWorkspace, forget_workspaces, local_workspace
+
 from benchmarks.figures import finish, report
 from data_engine.daemon.worker_pool import WorkerPool
-from data_engine.engine.home import Home, forget_homes, home
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Event, SourceKey, StepStarted
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
@@ -34,7 +35,7 @@ def build():
 class Bench:
     """Workers whose events go into a ledger; `first_step_s` is when the newest job's first step began."""
 
-    def __init__(self, where: Home, ledger: Ledger) -> None:
+    def __init__(self, where: LocalWorkspace, ledger: Ledger) -> None:
         self.ledger = ledger
         self.first_step_s = 0.0
         self.done: asyncio.Queue[JobEnd] = asyncio.Queue()
@@ -68,7 +69,7 @@ class Bench:
 
 async def measure(root: Path) -> None:
     """Print the figures."""
-    where = home(root)
+    where = local_workspace(root)
     folder = root / "in"
     sources = []
     for number in range(16):
@@ -103,7 +104,7 @@ def main() -> None:
         (root / "in").mkdir()
         (root / "flow_modules" / "tiny.py").write_text(FLOW)
         asyncio.run(measure(root))
-        forget_homes()
+        forget_workspaces()
     finish()
 
 

@@ -15,12 +15,12 @@ from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint, remember_engine, was_engine_on
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 from data_engine.engine.at_rest import explain_at_rest, facts_at_rest, lease_at_rest
-from data_engine.engine.home import Home, home
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.run import check_params
 from data_engine.engine.status import status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
-from data_engine.lease.glance import refuse_owned_elsewhere
+from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.lease.status import lease_facts, why_no_release
 from data_engine.model import Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.catalog import (
@@ -108,7 +108,7 @@ class Workspace:
         return WorkspaceLayout(self.root)
 
     @property
-    def home(self) -> Home:
+    def home(self) -> LocalWorkspace:
         """The workspace as this machine sees it: local paths, ledger, settings."""
         return home(self.root)
 

@@ -11,13 +11,13 @@ from data_engine.client import Workspace
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.groups import holding_group
-from data_engine.engine.home import Home, home_of, settle_flow
+from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import check_params, run_source
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
-from data_engine.lease.glance import refuse_owned_elsewhere
+from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
 from data_engine.model import Event
@@ -72,7 +72,7 @@ def _run_once(
         )
     given = check_params(params)
     sources = startup_sources(flow) if source is None else (pick_source(flow, source),)
-    where = home_of(flow)
+    where = workspace_of(flow)
     if where is not None and not force:
         _refuse_owned_elsewhere(where, "run_once()")
     line = ProgressLine(len(sources))
@@ -130,7 +130,7 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
         raise FlowValidationError(
             "run() was given no flow", where="run(*flows)", mend="run(flow, ...), such as run(*discover_flows())"
         )
-    homes = {where.layout.root: where for flow in flows if (where := home_of(settle_flow(flow))) is not None}
+    homes = {where.layout.root: where for flow in flows if (where := workspace_of(settle_flow(flow))) is not None}
     if not force:
         for where in homes.values():
             _refuse_owned_elsewhere(where, "run()")
@@ -214,7 +214,7 @@ def show(flow: Flow) -> Any:
     return run_once(settled)[0].current
 
 
-def _refuse_owned_elsewhere(where: Home, what: str) -> None:
+def _refuse_owned_elsewhere(where: LocalWorkspace, what: str) -> None:
     refuse_owned_elsewhere(
         where.layout.workspace_state_dir,
         where.local.identity,
@@ -224,7 +224,7 @@ def _refuse_owned_elsewhere(where: Home, what: str) -> None:
     )
 
 
-def _prune_when_due(where: Home) -> None:
+def _prune_when_due(where: LocalWorkspace) -> None:
     """Drop history past its retention, at most once an hour on this machine, where its clock is believed."""
     ledger = where.ledger()
     now_s = time.time()

@@ -19,7 +19,7 @@ from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held import HeldAtRest
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.lease.keeper import Keeper
@@ -49,7 +49,7 @@ def _log_of(flow: str, text: str) -> None:
 class Daemon:
     """The engine of one workspace on this machine. `make_workers` builds its workers around the callbacks it is given."""
 
-    def __init__(self, home: Home, make_workers: Callable[..., WorkerPool], keeper: Keeper) -> None:
+    def __init__(self, home: LocalWorkspace, make_workers: Callable[..., WorkerPool], keeper: Keeper) -> None:
         self.home = home
         self.ledger = home.ledger()
         self.ownership = Ownership(keeper, self)

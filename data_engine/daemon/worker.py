@@ -36,7 +36,7 @@ from data_engine.daemon.process_state import ProcessState, grown, leaks, memory_
 from data_engine.daemon.process_tree import end_session
 from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.run import run_source
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.control import RunInterrupted
@@ -399,11 +399,11 @@ class _Loaded(NamedTuple):
     flow: Flow | None = None
 
 
-def _home(hello: Message) -> Home:
+def _home(hello: Message) -> LocalWorkspace:
     fields: dict[str, Any] = dict(hello["local"])
     for name in ("state_root", "artifacts_override", "ledger_override"):
         fields[name] = fields[name] and Path(fields[name])
-    return Home(WorkspaceLayout(Path(hello["workspace_root"])), LocalLayout(**fields), keeps_settings=True)
+    return LocalWorkspace(WorkspaceLayout(Path(hello["workspace_root"])), LocalLayout(**fields), keeps_settings=True)
 
 
 def _leave(error: OSError) -> NoReturn:

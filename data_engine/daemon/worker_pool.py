@@ -38,7 +38,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerEr
 from data_engine.files import is_full
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.last_lines import last_lines_path, read_last_lines
-from data_engine.ledger.logbound import LAST_LINES, LogBound, end_of_log, size_of
+from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.notebook.catalog import CatalogEntry, entry_of_message
 from data_engine.scheduler.executor import Job, JobEnd, JobSource

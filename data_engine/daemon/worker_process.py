@@ -23,7 +23,7 @@ from data_engine.daemon.messages import WHERE_SIGNAL, Frames, Message, encode
 from data_engine.daemon.process_tree import MARK, create_time_of, end_session
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
-from data_engine.ledger.logbound import MAX_LINE
+from data_engine.ledger.log_limits import MAX_LINE
 from data_engine.model import Event
 
 log = logging.getLogger(__name__)

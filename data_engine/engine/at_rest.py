@@ -16,11 +16,11 @@ from data_engine.engine.explain import (
     rows_at_rest,
 )
 from data_engine.engine.held import HeldAtRest
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import ByHand, EngineOff, Running
 from data_engine.engine.status import DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
 from data_engine.flow.trigger import Poll
-from data_engine.lease.glance import glance
+from data_engine.lease.peek import glance
 from data_engine.lease.status import LeaseStatus, lease_facts
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.wall_clock import kept_doubt
@@ -30,7 +30,7 @@ from data_engine.scheduler.plan import PlannedFlow, Rules, why_blocked
 from data_engine.workspace.machine import machine_id
 
 
-def facts_at_rest(home: Home, *, interpreter: str | None, was_engine_on: bool) -> WorkspaceFacts:
+def facts_at_rest(home: LocalWorkspace, *, interpreter: str | None, was_engine_on: bool) -> WorkspaceFacts:
     """What a status tells; `interpreter` is the one that is recorded for the workers, `was_engine_on` what the last daemon
     left to the next one.
 
@@ -66,7 +66,7 @@ def facts_at_rest(home: Home, *, interpreter: str | None, was_engine_on: bool) -
     )
 
 
-def lease_at_rest(home: Home) -> LeaseStatus:
+def lease_at_rest(home: LocalWorkspace) -> LeaseStatus:
     """Who owns the workspace, as one look shows it.
 
     Raises:
@@ -75,7 +75,7 @@ def lease_at_rest(home: Home) -> LeaseStatus:
     return glance(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root)
 
 
-def explain_at_rest(home: Home, subject: str, file: str) -> list[dict[str, Any]]:
+def explain_at_rest(home: LocalWorkspace, subject: str, file: str) -> list[dict[str, Any]]:
     """Why the flow `subject` does not run, or the file at `file`, which may be `subject` inside a flow's source.
 
     Raises:
@@ -96,7 +96,7 @@ def explain_at_rest(home: Home, subject: str, file: str) -> list[dict[str, Any]]
     return rows
 
 
-def _standing(home: Home) -> dict[str, FlowFacts]:
+def _standing(home: LocalWorkspace) -> dict[str, FlowFacts]:
     """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""
     deployments = home.deployments()
     deployed, edits = deployments.deployed(), deployments.edits()
@@ -112,7 +112,7 @@ def _standing(home: Home) -> dict[str, FlowFacts]:
     return found
 
 
-def _reasons(home: Home, entry: CatalogEntry, path: str | None) -> list[dict[str, Any]]:
+def _reasons(home: LocalWorkspace, entry: CatalogEntry, path: str | None) -> list[dict[str, Any]]:
     if entry.flow is None:
         return [broken_row(entry.name, entry.error)]
     ledger, watch = home.ledger(), PlannedFlow.of(entry.flow)

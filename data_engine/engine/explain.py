@@ -24,7 +24,7 @@ from data_engine.engine.reasons import (
     WaitsForSettling,
 )
 from data_engine.errors import FlowValidationError
-from data_engine.flow.spelling import nearest
+from data_engine.flow.suggestions import nearest
 from data_engine.model import utc_text
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.scheduler.plan import Due, PlannedFlow, Rules, Verdict, why_no_candidate

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import GroupRun, WaitingForGroup
 from data_engine.errors import GroupBusyError
 from data_engine.flow.flow import Flow
@@ -20,7 +20,7 @@ _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", defau
 
 @contextmanager
 def holding_group(
-    flow: Flow, home: Home | None, *, by_hand: bool, waiting: Callable[[], None] | None = None
+    flow: Flow, home: LocalWorkspace | None, *, by_hand: bool, waiting: Callable[[], None] | None = None
 ) -> Iterator[Callable[[], bool]]:
     """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
 
@@ -57,7 +57,7 @@ def holding_group(
 
 
 @contextmanager
-def inside_group(flow: Flow, home: Home | None) -> Iterator[None]:
+def inside_group(flow: Flow, home: LocalWorkspace | None) -> Iterator[None]:
     """Inside is a run of the flow's group, whose lock somebody else holds for it."""
     token = _held.set(_held.get() if home is None else _held.get() | {(home.local.locks_dir, flow.group)})
     try:
@@ -66,7 +66,7 @@ def inside_group(flow: Flow, home: Home | None) -> Iterator[None]:
         _held.reset(token)
 
 
-def refuse_inside_group(flow: Flow, home: Home | None) -> None:
+def refuse_inside_group(flow: Flow, home: LocalWorkspace | None) -> None:
     """Refuse to start the flow inside a run of its own group.
 
     Raises:
@@ -80,7 +80,7 @@ def refuse_inside_group(flow: Flow, home: Home | None) -> None:
         )
 
 
-def tell_whom_we_wait_for(flow: Flow, home: Home) -> None:
+def tell_whom_we_wait_for(flow: Flow, home: LocalWorkspace) -> None:
     """Say on standard error which runs the flow waits for.
 
     Raises:

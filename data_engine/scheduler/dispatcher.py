@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import GroupRun, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.engine.status import ActiveRun, active_runs
 from data_engine.errors import FlowValidationError, LedgerError
@@ -95,7 +95,7 @@ class Dispatcher(Generic[_E]):
 
     def __init__(
         self,
-        home: Home | None,
+        home: LocalWorkspace | None,
         make_executor: Callable[[Dispatcher[_E]], _E],
         around: Surroundings,
         triggers: TriggerSet,

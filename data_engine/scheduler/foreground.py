@@ -17,7 +17,7 @@ from pathlib import Path
 
 from data_engine.engine.candidates import Source, startup_sources
 from data_engine.engine.groups import refuse_inside_group, tell_whom_we_wait_for
-from data_engine.engine.home import home_of, settle_flow
+from data_engine.engine.local_workspace import settle_flow, workspace_of
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
@@ -132,7 +132,7 @@ class _ForegroundRun:
                     mend="give each flow once, or name it: Flow(group=..., name=...)",
                 )
             named[flow.name or ""] = flow
-            refuse_inside_group(flow, home_of(flow))
+            refuse_inside_group(flow, workspace_of(flow))
         for root, named in wanted.items():
             if root not in self._parts:
                 self._parts[root] = _Part(self, next(iter(named.values())))
@@ -266,7 +266,7 @@ class _Part:
     """The flows of one workspace, or of none, in a continuous run, and their scheduler. Everything on the loop's thread."""
 
     def __init__(self, whole: _ForegroundRun, flow: Flow) -> None:
-        home = home_of(flow)
+        home = workspace_of(flow)
         self._whole = whole
         self._home = None if home is None else replace(home, keeps_settings=True)
         self._flows: dict[str, ReadyFlow] = {}

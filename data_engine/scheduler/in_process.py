@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from data_engine.engine.candidates import is_unchanged
 from data_engine.engine.groups import inside_group
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.run import run_source
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
@@ -43,7 +43,7 @@ class InProcess:
 
     def __init__(
         self,
-        home: Home | None,
+        home: LocalWorkspace | None,
         *,
         loop: asyncio.AbstractEventLoop,
         flows: Callable[[], Mapping[str, ReadyFlow]],

@@ -155,7 +155,7 @@ class ScheduleClock:
         if self._trigger.interval_seconds is not None or self._ledger is None:
             return []
         future = future_utc(self._seen_s)
-        held = [one for one in self._ledger.held_slots(self.planned.flow) if one[0] <= future]
+        held = [one for one in self._ledger.abandoned_slots(self.planned.flow) if one[0] <= future]
         is_owed = self._trigger.catch_up == "all"
         return [one for one in held if is_owed or _seconds(one[0]) >= self._served_until_s]
 

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.scheduler.dispatcher import Dispatcher, Surroundings
 from data_engine.scheduler.executor import Executor
 from data_engine.scheduler.trigger_set import TriggerSet
@@ -31,7 +31,7 @@ class Scheduler(Generic[_E]):
 
     def __init__(
         self,
-        home: Home | None,
+        home: LocalWorkspace | None,
         make_executor: Callable[[Dispatcher[_E]], _E],
         around: Surroundings,
         *,

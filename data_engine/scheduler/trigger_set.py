@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import Source, listed_source, startup_sources
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import Reason, Slot
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
@@ -67,7 +67,7 @@ class TriggerSet:
 
     def __init__(
         self,
-        home: Home | None,
+        home: LocalWorkspace | None,
         *,
         loop: asyncio.AbstractEventLoop,
         hand_over: Callable[[Sequence[Work]], None],

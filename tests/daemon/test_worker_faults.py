@@ -406,13 +406,13 @@ import asyncio, itertools, sys, os
 from pathlib import Path
 from data_engine.scheduler.executor import Job, JobSource
 from data_engine.daemon.worker_pool import WorkerPool
-from data_engine.engine.home import home
+from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader
 
 async def main():
     root, numbers = Path(sys.argv[1]), itertools.count()
     workers = WorkerPool(
-        workspace_root=root, local=home(root).local, interpreter=sys.executable, limit=2,
+        workspace_root=root, local=local_workspace(root).local, interpreter=sys.executable, limit=2,
         new_journal=lambda: JournalReader(root.parent / f"{next(numbers)}.events"),
         store=lambda job, events: None, on_events=lambda job, events: None, on_done=lambda job, end: None,
         remember=lambda pid, create_time: print(pid, create_time, flush=True), forget=lambda pid: None,

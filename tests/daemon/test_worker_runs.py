@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from data_engine.engine.local_workspace import local_workspace
+from data_engine.ledger.log_limits import FIRST_LINES, MOST_LINES, gap
 
 from data_engine.clock import boot_clock
-from data_engine.engine.home import home
 from data_engine.errors import FlowValidationError, LedgerError
-from data_engine.ledger.logbound import FIRST_LINES, MOST_LINES, gap
 from data_engine.model import Event, LogLine, RunStarted, SourceKey, StepProgress, StepStarted
 from data_engine.notebook.catalog import entry_of_message
 from data_engine.scheduler.executor import Job, JobSource
@@ -217,7 +217,7 @@ def test_everything_is_put_back_between_two_jobs(ws: WorkspaceFiles) -> None:
             await shop.run("a", "1")
             pid = int(shop.log("1")[0].split()[-1])
             await until(lambda: len(shop.alive()) == 2 and all(one.is_free for one in shop.workers._handles))
-            assert os.readlink(f"/proc/{pid}/cwd") == str(home(ws.root).local.runtime_dir.resolve())
+            assert os.readlink(f"/proc/{pid}/cwd") == str(local_workspace(ws.root).local.runtime_dir.resolve())
             await shop.run("a", "2")
 
             assert shop.log("1") == shop.log("2")
@@ -399,7 +399,7 @@ def test_permission_that_runs_out_inside_a_run_holds_its_next_step(ws: Workspace
 def test_modules_come_from_the_deployed_set(ws: WorkspaceFiles) -> None:
     """With the authored names; an edit does not reach a run of what is deployed."""
     flow(ws, "a", "print('old', __file__)")
-    stored = home(ws.root).deployments().store()
+    stored = local_workspace(ws.root).deployments().store()
     flow(ws, "a", "print('new')")
 
     async def scene() -> None:

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any
 
 import psutil
+from data_engine.engine.local_workspace import local_workspace
 
 from data_engine.daemon.worker_pool import WorkerPool
-from data_engine.engine.home import home
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
@@ -42,7 +42,7 @@ class Shop:
         self.journals = ws.root.parent / "journals"
         self.workers = WorkerPool(
             workspace_root=ws.root,
-            local=home(ws.root).local,
+            local=local_workspace(ws.root).local,
             interpreter=options.pop("interpreter", sys.executable),
             limit=limit,
             new_journal=self._new_journal,
