@@ -17,11 +17,11 @@ from typing import Any
 
 from benchmarks.figures import finish, report
 from data_engine import Flow, run
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Watch
-from data_engine.engine.scanner import Scanner
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Signature, SourceState
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.plan import PlannedFlow
+from data_engine.scheduler.scanner import Scanner
 
 FOLDERS, FILES = 100, 1000
 PASSES = 7
@@ -50,7 +50,9 @@ def cpu_s(call: Callable[[], object]) -> float:
 
 def steady_pass(root: Path) -> float:
     """The steady pass over a plain walk: the median of the ratios."""
-    watch = Watch.of(Flow("G", "claims").watch(mode="poll", source=root, interval="1s", settle=0, extensions=".csv"))
+    watch = PlannedFlow.of(
+        Flow("G", "claims").watch(mode="poll", source=root, interval="1s", settle=0, extensions=".csv")
+    )
     scanner = Scanner(root, (".csv",))
     scanner.scan()
 
@@ -61,14 +63,14 @@ def steady_pass(root: Path) -> float:
     for name, seen in scanner.files():
         states.put(state(name, seen))
     now_s = 0.0
-    lookout = Lookout(watch, read=lambda: Memory(states), clock=lambda: now_s)
-    first_s = cpu_s(lookout.look)
+    poller = FolderPoller(watch, read=lambda: KnownSources(states), clock=lambda: now_s)
+    first_s = cpu_s(poller.look)
     report("first look at 100,000 files that are done", first_s, 2.0, "s CPU")
     ratios = []
     for _ in range(PASSES):
         plain_s = cpu_s(lambda: walk(str(root)))
         now_s += 1000.0
-        ratios.append(cpu_s(lookout.look) / plain_s)
+        ratios.append(cpu_s(poller.look) / plain_s)
     return statistics.median(ratios)
 
 

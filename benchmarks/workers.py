@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import finish, report
-from data_engine.daemon.messages import Job, JobEnd, JobSource
-from data_engine.daemon.workers import Workers
+from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace, forget_workspaces, local_workspace
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Event, SourceKey, StepStarted
+from data_engine.scheduler.executor import Job, JobEnd, JobSource
 
 FLOW = """
 from data_engine import Flow
@@ -38,7 +38,7 @@ class Bench:
         self.ledger = ledger
         self.first_step_s = 0.0
         self.done: asyncio.Queue[JobEnd] = asyncio.Queue()
-        self.workers = Workers(
+        self.workers = WorkerPool(
             workspace_root=where.layout.root,
             local=where.local,
             interpreter=sys.executable,

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.endpoint import read_endpoint, remember_engine, was_engine_on
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
-from data_engine.daemon.memory import remember_engine, was_engine_on
 from data_engine.engine.at_rest import explain_at_rest, facts_at_rest, lease_at_rest
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.run import check_params

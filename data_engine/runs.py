@@ -9,7 +9,6 @@ from typing import Any
 
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.candidates import pick_source, startup_sources
-from data_engine.engine.continuous import run_until_interrupted
 from data_engine.engine.groups import holding_group
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.progress import ProgressLine
@@ -24,6 +23,7 @@ from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
 from data_engine.notebook.deploy import file_facts
 from data_engine.notebook.locate import annotate_call
+from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
 
 _PRUNE_EVERY_S = 3600.0
@@ -142,7 +142,11 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
 
 
 def run_workspace(
-    where: Home, names: Sequence[str] = (), *, listen: Callable[[Event], None], broken: Callable[[CatalogEntry], None]
+    where: LocalWorkspace,
+    names: Sequence[str] = (),
+    *,
+    listen: Callable[[Event], None],
+    broken: Callable[[CatalogEntry], None],
 ) -> None:
     """Run the flows of the workspace at `where` (those named, or all that are not manual) as they become due, until Ctrl-C.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from data_engine.flow import flow as value
-from data_engine.flow.spelling import checked_call
+from data_engine.flow.suggestions import checked_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from data_engine.engine.slots import next_slot, zone_of
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.model import Facts
 from data_engine.notebook.catalog import trigger_text
+from data_engine.scheduler.slots import next_slot, zone_of
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
 from jupyter_extension.lettering import fit, width
 from jupyter_extension.marks import Mark, mark_of, shape_svg

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
+from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
-from data_engine.daemon.loop import Daemon
 from data_engine.daemon.ownership import keeper_of
+from data_engine.daemon.process_tree import create_time_of, end_orphans
 from data_engine.daemon.requests import DaemonRequests
 from data_engine.daemon.server import listen, make_application
-from data_engine.daemon.sessions import create_time_of
-from data_engine.daemon.workers import Workers, end_orphans
+from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import is_full, trouble_of, write_text_atomic
@@ -141,8 +141,8 @@ async def _serve(where: LocalWorkspace, started_by: str | None) -> None:
         pids.forget(pid)
         _remove_unfinished()
 
-    def make_workers(**callbacks: Any) -> Workers:
-        return Workers(
+    def make_workers(**callbacks: Any) -> WorkerPool:
+        return WorkerPool(
             workspace_root=where.layout.root,
             local=where.local,
             interpreter=interpreter,

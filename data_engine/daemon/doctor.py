@@ -19,8 +19,8 @@ from data_engine import nofollow, private
 from data_engine.daemon import probes
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
+from data_engine.daemon.import_check import import_modules
 from data_engine.daemon.shared_history import check_shared_history
-from data_engine.daemon.trial import import_modules
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known

@@ -1,4 +1,4 @@
-"""How this machine's daemon of a workspace is found: a private file that says which process listens where."""
+"""What a daemon leaves on this machine: a private file that says which process listens where, and whether its engine is on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_engine import private
-from data_engine.daemon.sessions import create_time_of
+from data_engine.daemon.process_tree import create_time_of
 from data_engine.errors import WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
+from data_engine.ledger.ledger import Ledger
 from data_engine.workspace.layout import LocalLayout
+
+_ENGINE = "engine_is_on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +100,13 @@ def _read_private(path: Path) -> str | None:
             return file.read() if is_private else None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def was_engine_on(ledger: Ledger) -> bool:
+    """Whether the engine was on when the last daemon of this machine ended, however that was."""
+    return ledger.setting(_ENGINE) == "1"
+
+
+def remember_engine(ledger: Ledger, *, is_on: bool) -> None:
+    """Let the next daemon turn its engine on by itself, or not."""
+    ledger.set_setting(_ENGINE, "1" if is_on else "0")

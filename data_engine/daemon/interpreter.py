@@ -61,8 +61,8 @@ def checked_interpreter(path: str | os.PathLike[str]) -> str:
         raise WorkspaceError(
             f"an interpreter cannot be {path!r}", where="interpreter", mend="give the path of a Python executable"
         )
-    from data_engine.daemon.child import environment_of_workers
     from data_engine.daemon.start import import_path
+    from data_engine.daemon.worker_process import environment_of_workers
 
     full = os.path.abspath(os.path.expanduser(path))
     _require_there(full)

@@ -1,7 +1,7 @@
 """What the daemon and its workers say to each other over a private socket: JSON, never pickles.
 
     frame   = size content            size: 4 bytes, big-endian; content: that many bytes of JSON, an object
-    daemon  = hello | job | stop | leave | work_until | bye
+    daemon  = hello | job | stop | leave | end_pass | work_until | bye
     worker  = ready | describing | loaded | texts | done | idle
 
 Each object has its kind under "kind". What happens in runs is not sent: the worker keeps it in its journal
@@ -16,14 +16,12 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from data_engine.engine.candidates import Source
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import seen_of
-from data_engine.model import SeenSource, SourceKey
+from data_engine.model import SourceKey
+from data_engine.scheduler.executor import Job, JobSource
 
 WHERE_SIGNAL = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
 """Makes a worker write where its threads are to standard error, also when it hangs in C code."""
@@ -32,62 +30,6 @@ IMPORT_MEND = "move what takes long or ends the process out of the module's top 
 _SIZE_BYTES = 4
 
 Message = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class JobSource:
-    """One source of a job: `engine.candidates.Source` as text.
-
-    `run_id` is the id its run shall have (None: any), `seen` what the run settles (None: what the worker sees then).
-    """
-
-    root: str | None = None
-    path: str | None = None
-    key: SourceKey | None = None
-    run_id: str | None = None
-    seen: tuple[SeenSource, ...] | None = None
-
-    def as_source(self) -> Source:
-        """The source to run."""
-        return Source(
-            None if self.root is None else Path(self.root), None if self.path is None else Path(self.path), self.key
-        )
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one worker does in one go: runs of one flow, one source after the other, or the description of flows.
-
-    `content` is the folder of the deployed set to take modules from (None: the authored folder). `run_timeout_s` is for
-    each run. A description without `flow` is of every module.
-    """
-
-    job_id: str
-    kind: Literal["run", "describe"]
-    flow: str | None = None
-    content: str | None = None
-    sources: tuple[JobSource, ...] = ()
-    params: dict[str, Any] = field(default_factory=dict)
-    run_timeout_s: float | None = None
-
-
-@dataclass(frozen=True)
-class JobEnd:
-    """How a job ended.
-
-    `status` is "done"; "refused" when no (further) run could begin; "crashed" or "killed" when its worker died.
-    `error` and `cause` say why the sources in `not_begun` have no run; both are None when nothing stands in their way but
-    that the worker died in the run before, whose own end says of what. With `is_passing` it was this machine that could
-    not do it just now (disk full, ledger locked): they are to be tried again. `described` are the entries of a description,
-    each for `notebook.catalog.entry_of_message`.
-    """
-
-    status: Literal["done", "crashed", "killed", "refused"]
-    described: tuple[dict[str, Any], ...] | None = None
-    error: dict[str, Any] | None = None
-    cause: str | None = None
-    not_begun: tuple[JobSource, ...] = ()
-    is_passing: bool = False
 
 
 def encode(message: Message) -> bytes:

@@ -20,9 +20,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from data_engine.daemon.start import detached
-from data_engine.engine.file_events import FileEvents
 from data_engine.files import replace_file
 from data_engine.nofollow import remove_tree
+from data_engine.scheduler.file_events import FileEvents
 from data_engine.workspace.machine import network_drive
 
 _RACERS = 4

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.fields import (
     ANY_TEXT,
     COUNT,
@@ -21,7 +22,6 @@ from data_engine.daemon.fields import (
     Answer,
     asked,
 )
-from data_engine.daemon.loop import Daemon
 from data_engine.daemon.telling import History, daemon_status, flow_reasons
 from data_engine.engine.explain import edit_rows, flows_of_file, nothing_to_explain
 from data_engine.engine.status import DaemonFacts
@@ -154,21 +154,23 @@ class DaemonRequests:
         run_ids = given["run_ids"]
         until_s = time.monotonic() + min(given["timeout_s"], LONGEST_WAIT_S)
         while True:
-            pending = [one for one in run_ids if self.daemon.runs.is_to_come(one) or one in self.daemon.runs.active]
+            pending = [
+                one for one in run_ids if self.daemon.dispatcher.is_to_come(one) or one in self.daemon.dispatcher.active
+            ]
             left_s = until_s - time.monotonic()
             if not pending or left_s <= 0:
                 ended = [run for one in run_ids if one not in pending and (run := self.daemon.ledger.run(one))]
-                why = self.daemon.runs.why_none_began(pending)
+                why = self.daemon.dispatcher.why_none_began(pending)
                 return {"ended": [run.as_dict() for run in ended], "pending": pending, "why": why}
             await self.daemon.wait_for_change(left_s)
 
     async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """Ask a run to end at its next step or item."""
-        return self._end(given, self.daemon.runs.workers.stop)
+        return self._end(given, self.daemon.workers.stop)
 
     async def kill_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """End a run's process now."""
-        return self._end(given, self.daemon.runs.workers.kill)
+        return self._end(given, self.daemon.workers.kill)
 
     async def retry(self, given: dict[str, Any]) -> dict[str, Any]:
         """Hold failed sources no longer; how many were held."""
@@ -293,7 +295,7 @@ class DaemonRequests:
         """So that whoever starts the engine is told when each schedule comes; a slow share is not waited for."""
         until_s = time.monotonic() + _FIRST_LOOKS_S
         while time.monotonic() < until_s and any(
-            self.daemon.watchers.is_new_to(flow) for flow in self.daemon.deployer.flows
+            self.daemon.triggers.is_new_to(flow) for flow in self.daemon.deployer.flows
         ):
             await asyncio.sleep(0.01)
 

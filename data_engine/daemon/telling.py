@@ -7,10 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from data_engine.daemon.loop import Daemon
+from data_engine.daemon.daemon import Daemon
 from data_engine.engine.explain import broken_row, reason_row, rows_at_rest, source_rows
-from data_engine.engine.lookout import Lookout
-from data_engine.engine.plan import Rules, why_blocked
 from data_engine.engine.reasons import ByHand, Reason, Running
 from data_engine.engine.status import (
     ActiveRun,
@@ -25,6 +23,8 @@ from data_engine.flow.trigger import Poll
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, utc_text
+from data_engine.scheduler.folder_poller import FolderPoller
+from data_engine.scheduler.plan import Rules, why_blocked
 
 
 class History:
@@ -64,10 +64,10 @@ def daemon_status(daemon: Daemon, facts: DaemonFacts, history: History) -> dict[
             edit=deployed.edit,
             is_enabled=switches.get(name, True),
             last_run=last.get(name),
-            next_run_utc=daemon.watchers.next_utc(name),
+            next_run_utc=daemon.triggers.next_utc(name),
             held=daemon.held(name),
-            why=daemon.watchers.why(name),
-            waiting=daemon.runs.why_waiting(name, others),
+            why=daemon.triggers.why(name),
+            waiting=daemon.dispatcher.why_waiting(name, others),
         )
         for name, deployed in sorted(daemon.deployer.flows.items())
     ]
@@ -103,7 +103,7 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
             done=run.done,
             total=run.total,
         )
-        for run in daemon.runs.active.values()
+        for run in daemon.dispatcher.active.values()
     ]
 
 
@@ -118,20 +118,20 @@ async def flow_reasons(daemon: Daemon, name: str, path: str | None = None) -> li
         return [broken_row(name, daemon.deployer.flows[name].entry.error)]
     others = active_runs(daemon.ledger, but_of=os.getpid())
     running = [run for run in [*own_runs(daemon), *others] if run.flow == name]
-    waiting = daemon.runs.why_waiting(name, others)
+    waiting = daemon.dispatcher.why_waiting(name, others)
     blocked = why_blocked(
         name, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on, elsewhere=daemon.ownership.elsewhere
     )
-    looking, under_way = daemon.watchers.watching(name), {run.source for run in running}
-    if blocked is None and isinstance(looking, Lookout):
+    looking, under_way = daemon.triggers.planner(name), {run.source for run in running}
+    if blocked is None and isinstance(looking, FolderPoller):
         return await asyncio.to_thread(source_rows, looking, path=path, waiting=waiting, under_way=under_way)
     if blocked is not None and isinstance(watch.trigger, Poll):
-        memory, rules = daemon.watchers.memory(name), Rules.of(daemon.home.settings())
+        memory, rules = daemon.triggers.known_sources(name), Rules.of(daemon.home.settings())
         return await asyncio.to_thread(rows_at_rest, watch, memory, rules, blocked, path=path, under_way=under_way)
     reasons: Sequence[Reason | None]
     if running or waiting is not None:
         reasons = [Running() if running else None, waiting]
     else:
-        reasons = [ByHand() if watch.trigger.mode == "manual" else blocked or daemon.watchers.why(name)]
+        reasons = [ByHand() if watch.trigger.mode == "manual" else blocked or daemon.triggers.why(name)]
     texts = [one.text for one in reasons if one is not None] or ["about to be looked at"]
-    return [reason_row(name, None, text, daemon.watchers.next_utc(name)) for text in texts]
+    return [reason_row(name, None, text, daemon.triggers.next_utc(name)) for text in texts]

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from data_engine import private
 from data_engine.clock import boot_clock
@@ -28,14 +28,12 @@ from data_engine.daemon.messages import (
     IMPORT_MEND,
     WHERE_SIGNAL,
     Frames,
-    Job,
-    JobSource,
     Message,
     encode,
     unpack_job,
 )
-from data_engine.daemon.sessions import end_session
-from data_engine.daemon.tidy import ProcessState, leaks, memory_bytes, open_files
+from data_engine.daemon.process_state import ProcessState, grown, leaks, memory_bytes, open_files
+from data_engine.daemon.process_tree import end_session
 from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -58,6 +56,7 @@ from data_engine.model import (
 )
 from data_engine.notebook.catalog import entry_message, find_module, read_catalog
 from data_engine.notebook.load import FlowModules
+from data_engine.scheduler.executor import Job, JobSource
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 _TEXTS = encode({"kind": "texts"})
@@ -120,6 +119,7 @@ class Worker:
         self._progress_s = 0.0
         self._flush_c_streams = _flush_of_c()
         self._modules: FlowModules | None = None
+        self._loaded: _Loaded | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._be_a_fork)
 
@@ -140,16 +140,24 @@ class Worker:
         gc.freeze()  # what is there now stays; looking through it again after each job would cost more than the job
         self._send({"kind": "ready"})
         while (message := self._jobs.get()) is not None:
-            job = unpack_job(message)
-            done = self._describe(job, message["bad"]) if job.kind == "describe" else self._run(job)
-            self._send(done)
-            self._forget_module(job)
+            if message["kind"] == "end_pass":
+                ends_pass = self._loaded is not None and self._loaded.pass_number == message["pass_number"]
+            else:
+                job = unpack_job(message)
+                self._send(self._describe(job, message["bad"]) if job.kind == "describe" else self._run(job))
+                ends_pass = job.ends_pass
+            if ends_pass:
+                self._forget_module()
             state.restore(runtime_dir)
             gc.collect()
             if len(sys.modules) != module_count:
                 module_count = len(sys.modules)
                 gc.freeze()
-            self._send({"kind": "idle", "leaks": leaks(own_threads, own_files, self._home.layout.root, base_bytes)})
+            # What a module holds on to is judged when its pass is over: until then its sources share it.
+            found = (
+                leaks(own_threads, own_files, self._home.layout.root, base_bytes) if ends_pass else grown(base_bytes)
+            )
+            self._send({"kind": "idle", "leaks": found})
 
     def listen(self) -> None:
         """Take what the daemon sends, until it is gone."""
@@ -189,8 +197,7 @@ class Worker:
         try:
             os.chdir(self._home.layout.flow_modules_dir)
             self._home.refresh_settings()
-            modules = self._modules_in(job.content)
-            flow = modules.load(find_module(modules, job.flow or "")).flow
+            flow = self._flow_of(job)
         except BaseException as raised:
             return _refusal(raised, 0)
         self._send({"kind": "loaded"})
@@ -321,13 +328,26 @@ class Worker:
             )
         return known
 
-    def _forget_module(self, job: Job) -> None:
+    def _flow_of(self, job: Job) -> Flow:
+        """The job's flow: of the module as its pass has executed it here, else of one that is executed now."""
+        loaded = self._loaded
+        is_of_pass = loaded is not None and loaded[:3] == (job.flow, job.content, job.pass_number)
+        if loaded is None or loaded.flow is None or job.pass_number is None or not is_of_pass:
+            self._forget_module()
+            modules = self._modules_in(job.content)
+            self._loaded = _Loaded(job.flow, job.content, job.pass_number)
+            loaded = self._loaded = self._loaded._replace(flow=modules.load(find_module(modules, job.flow or "")).flow)
+        assert loaded.flow is not None
+        return loaded.flow
+
+    def _forget_module(self) -> None:
         """Let go of the module, so that what its globals hold is gone before the worker is called clean."""
-        if self._modules is not None and job.flow is not None:
+        loaded, self._loaded = self._loaded, None
+        if self._modules is not None and loaded is not None:
             package = self._modules.package
-            sys.modules.pop(f"{package}.{job.flow}", None)
+            sys.modules.pop(f"{package}.{loaded.name}", None)
             if package in sys.modules:
-                vars(sys.modules[package]).pop(job.flow, None)
+                vars(sys.modules[package]).pop(loaded.name or "", None)
 
     def _report(self, event: Event) -> None:
         with self._kept():
@@ -368,6 +388,15 @@ class Worker:
         self._answers.close()
         self._journal.close()
         self._last.close()
+
+
+class _Loaded(NamedTuple):
+    """A flow whose module was executed for a pass; without `flow` while it is being executed."""
+
+    name: str | None
+    content: str | None
+    pass_number: int | None
+    flow: Flow | None = None
 
 
 def _home(hello: Message) -> LocalWorkspace:

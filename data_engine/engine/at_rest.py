@@ -17,8 +17,6 @@ from data_engine.engine.explain import (
 )
 from data_engine.engine.held import HeldAtRest
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.lookout import Memory
-from data_engine.engine.plan import Rules, Watch, why_blocked
 from data_engine.engine.reasons import ByHand, EngineOff, Running
 from data_engine.engine.status import DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
 from data_engine.flow.trigger import Poll
@@ -27,6 +25,8 @@ from data_engine.lease.status import LeaseStatus, lease_facts
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.notebook.catalog import CatalogEntry, read_catalog
+from data_engine.scheduler.folder_poller import KnownSources
+from data_engine.scheduler.plan import PlannedFlow, Rules, why_blocked
 from data_engine.workspace.machine import machine_id
 
 
@@ -40,7 +40,7 @@ def facts_at_rest(home: LocalWorkspace, *, interpreter: str | None, was_engine_o
     ledger = home.ledger()
     ledger.recover()
     last, switches, standing = ledger.last_runs(), ledger.switches(), _standing(home)
-    watches = [Watch.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
+    watches = [PlannedFlow.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
     held, lease, error = HeldAtRest(ledger).of(watches), lease_at_rest(home), home.settings_error()
     settings_warnings = () if error is not None else home.settings().warnings
     elsewhere = owned_elsewhere(lease, machine_id())
@@ -85,7 +85,9 @@ def explain_at_rest(home: LocalWorkspace, subject: str, file: str) -> list[dict[
     if subject in standing:
         known = standing[subject]
         return [*edit_rows(subject, known.edit), *_reasons(home, known.entry, None)]
-    watches = {name: None if one.entry.flow is None else Watch.of(one.entry.flow) for name, one in standing.items()}
+    watches = {
+        name: None if one.entry.flow is None else PlannedFlow.of(one.entry.flow) for name, one in standing.items()
+    }
     rows = []
     for watch, inside, ruled_out in flows_of_file(Path(file), watches, named=subject):
         rows += [ruled_out] if ruled_out is not None else _reasons(home, standing[watch.flow].entry, inside or None)
@@ -113,12 +115,12 @@ def _standing(home: LocalWorkspace) -> dict[str, FlowFacts]:
 def _reasons(home: LocalWorkspace, entry: CatalogEntry, path: str | None) -> list[dict[str, Any]]:
     if entry.flow is None:
         return [broken_row(entry.name, entry.error)]
-    ledger, watch = home.ledger(), Watch.of(entry.flow)
+    ledger, watch = home.ledger(), PlannedFlow.of(entry.flow)
     under_way = {run.source for run in active_runs(ledger) if run.flow == entry.name}
     elsewhere = owned_elsewhere(lease_at_rest(home), machine_id())
     blocked = why_blocked(watch.flow, switches=ledger.switches(), is_engine_on=False, elsewhere=elsewhere)
     if isinstance(watch.trigger, Poll) and blocked is not None:
-        memory = Memory(ledger.source_states(entry.name), ledger.outputs(entry.name))
+        memory = KnownSources(ledger.source_states(entry.name), ledger.outputs(entry.name))
         rules = Rules.of(home.settings())
         return rows_at_rest(watch, memory, rules, blocked, path=path, under_way=under_way)
     why = Running() if under_way else ByHand() if watch.trigger.mode == "manual" else blocked

@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Due, Rules, Verdict, Watch, why_no_candidate
+from data_engine.clock import boot_clock
 from data_engine.engine.reasons import (
     Done,
     NeedsHash,
@@ -27,6 +26,8 @@ from data_engine.engine.reasons import (
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import nearest_name
 from data_engine.model import utc_text
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.plan import Due, PlannedFlow, Rules, Verdict, why_no_candidate
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
@@ -40,7 +41,7 @@ def reason_row(flow: str, source: str | None, text: str, next_run_utc: str | Non
 
 
 def source_rows(
-    lookout: Lookout,
+    poller: FolderPoller,
     *,
     path: str | None = None,
     waiting: Reason | None = None,
@@ -55,16 +56,16 @@ def source_rows(
         is_next = isinstance(verdict.why, Running) and source not in under_way
         return waiting if is_next and waiting is not None else verdict.why
 
-    rows = _rows(lookout, path, why_of)
-    if path is None and lookout.unreachable is None:
-        next_utc = utc_text(time.time() + max(0.0, lookout.next_scan_s - time.monotonic()))
-        rows.append(reason_row(lookout.watch.flow, None, lookout.looks.text, next_utc))
+    rows = _rows(poller, path, why_of)
+    if path is None and poller.unreachable is None:
+        next_utc = utc_text(time.time() + max(0.0, poller.next_scan_s - boot_clock()))
+        rows.append(reason_row(poller.planned.flow, None, poller.looks.text, next_utc))
     return rows
 
 
 def rows_at_rest(
-    watch: Watch,
-    memory: Memory,
+    watch: PlannedFlow,
+    memory: KnownSources,
     rules: Rules,
     blocked: Reason,
     *,
@@ -73,23 +74,23 @@ def rows_at_rest(
 ) -> list[dict[str, Any]]:
     """Each source while nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run
     does not."""
-    lookout = Lookout(watch, read=lambda: memory, rules=replace(rules, retries=0), frees_held=False)
-    lookout.look()
-    while lookout.is_looking:
-        lookout.look()
+    poller = FolderPoller(watch, read=lambda: memory, rules=replace(rules, retries=0), frees_held=False)
+    poller.poll()
+    while poller.is_scanning:
+        poller.poll()
 
     def why_of(source: str, verdict: Verdict) -> Reason:
         if source in under_way:
             return Running()
         return blocked if isinstance(verdict, Due) or isinstance(verdict.why, _WOULD_RUN) else verdict.why
 
-    rows = _rows(lookout, path, why_of)
+    rows = _rows(poller, path, why_of)
     return rows if path is not None else [reason_row(watch.flow, None, blocked.text), *rows]
 
 
 def flows_of_file(
-    path: Path, watches: Mapping[str, Watch | None], *, named: str = ""
-) -> Iterator[tuple[Watch, str, dict[str, Any] | None]]:
+    path: Path, watches: Mapping[str, PlannedFlow | None], *, named: str = ""
+) -> Iterator[tuple[PlannedFlow, str, dict[str, Any] | None]]:
     """The flows under whose source the file lies, with its path inside, and the row that says so where its name rules it out.
 
     A file at `path`, which is absolute, or one that is `named` by its path inside the source.
@@ -130,11 +131,11 @@ def broken_row(flow: str, error: FlowValidationError | None) -> dict[str, Any]:
     return reason_row(flow, None, f"broken: {error or 'unknown'}")
 
 
-def _rows(lookout: Lookout, path: str | None, why_of: Callable[[str, Verdict], Reason]) -> list[dict[str, Any]]:
-    flow, root = lookout.watch.flow, lookout.root
-    found = list(lookout.verdicts(path))
+def _rows(poller: FolderPoller, path: str | None, why_of: Callable[[str, Verdict], Reason]) -> list[dict[str, Any]]:
+    flow, root = poller.planned.flow, poller.root
+    found = list(poller.verdicts(path))
     if not found:
-        why = NoFiles() if path is None else lookout.why_not_there(path)
+        why = NoFiles() if path is None else poller.why_not_there(path)
         return [reason_row(flow, str(root / (path or "")), why.text)]
     found.sort(key=lambda verdict: isinstance(verdict.why, (Done, OwnOutput)))  # what somebody may wait for comes first
     rows = []

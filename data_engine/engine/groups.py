@@ -33,16 +33,10 @@ def holding_group(
     if home is None:
         yield lambda: False
         return
-    key = (home.local.locks_dir, flow.group)
-    if key in _held.get():
-        raise GroupBusyError(
-            f'flow "{flow.name}" was started inside a run of its own group "{flow.group}" and would wait for it for ever',
-            where=f'group "{flow.group}"',
-            mend="put the flow in another group, or call its functions directly",
-        )
+    refuse_inside_group(flow, home)
     lock = GroupLock(home.local.locks_dir, flow.group)
     if not lock.try_acquire():
-        _tell_whom_we_wait_for(flow, home)
+        tell_whom_we_wait_for(flow, home)
 
         def wait() -> None:
             if by_hand:
@@ -55,15 +49,43 @@ def holding_group(
         except BaseException:
             lock.release()
             raise
-    token = _held.set(_held.get() | {key})
     try:
-        yield lambda: lock.gives_way
+        with inside_group(flow, home):
+            yield lambda: lock.gives_way
     finally:
-        _held.reset(token)
         lock.release()
 
 
-def _tell_whom_we_wait_for(flow: Flow, home: LocalWorkspace) -> None:
+@contextmanager
+def inside_group(flow: Flow, home: LocalWorkspace | None) -> Iterator[None]:
+    """Inside is a run of the flow's group, whose lock somebody else holds for it."""
+    token = _held.set(_held.get() if home is None else _held.get() | {(home.local.locks_dir, flow.group)})
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+def refuse_inside_group(flow: Flow, home: LocalWorkspace | None) -> None:
+    """Refuse to start the flow inside a run of its own group.
+
+    Raises:
+        GroupBusyError: the group is running further up in this call.
+    """
+    if home is not None and (home.local.locks_dir, flow.group) in _held.get():
+        raise GroupBusyError(
+            f'flow "{flow.name}" was started inside a run of its own group "{flow.group}" and would wait for it for ever',
+            where=f'group "{flow.group}"',
+            mend="put the flow in another group, or call its functions directly",
+        )
+
+
+def tell_whom_we_wait_for(flow: Flow, home: LocalWorkspace) -> None:
+    """Say on standard error which runs the flow waits for.
+
+    Raises:
+        GroupBusyError: one of them is in a process that started this one, and waits for it.
+    """
     running = home.ledger().running_with_pids(flow.group)
     ancestors = _ancestors()
     for run, pid in running:

@@ -254,23 +254,12 @@ class OwnOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class NotRegular:
-    """It is no regular file, or none that is there."""
+class MayBeOutput:
+    """A run of the flow was under way when the file was first seen, and may have written it."""
 
     @property
     def text(self) -> str:
-        return "no regular file"
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """It does not lie under the flow's source."""
-
-    root: str
-
-    @property
-    def text(self) -> str:
-        return f"not under the flow's source {self.root}"
+        return "first seen while the flow ran: judged when that run has told what it wrote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,8 +410,7 @@ WhyNot: TypeAlias = (
     | NameFiltered
     | NotListed
     | OwnOutput
-    | NotRegular
-    | Outside
+    | MayBeOutput
     | NoFiles
     | NotYet
     | ByHand

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from data_engine.engine.plan import why_blocked
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Waiting
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry
+from data_engine.scheduler.plan import why_blocked
 
 NO_LEASE: Mapping[str, Any] = {
     "state": "available",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class MirrorSpec:
     root_as_authored: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Flow(Shown):
     """A flow as a value: its group, trigger, mirror and steps. Every verb returns a new flow; flows are equal by value.
 
@@ -96,6 +96,15 @@ class Flow(Shown):
                 where="Flow.mirror(root=...)",
                 mend="mirror into another folder; one inside the source folder is skipped when watching",
             )
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, Flow) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, one.name) for one in fields(self))
 
     if not TYPE_CHECKING:
 

@@ -47,8 +47,8 @@ FEEDS_ON_ITSELF = """
 HANG_IN_C = "#| keep\nimport ctypes\nctypes.PyDLL(None).sleep(600)"
 DAEMON = """
 import sys
-from data_engine.daemon.workers import Workers
-Workers.__init__.__kwdefaults__["load_timeout_s"] = 0.8
+from data_engine.daemon.worker_pool import WorkerPool
+WorkerPool.__init__.__kwdefaults__["load_timeout_s"] = 0.8
 {patch}
 from data_engine.daemon.__main__ import main
 sys.exit(main())

@@ -18,13 +18,13 @@ import pytest
 
 from data_engine import Flow, Workspace
 from data_engine.daemon.endpoint import read_endpoint
-from data_engine.engine.plan import Candidate, Due, NotDue, Rules, Watch, judge
 from data_engine.engine.reasons import Retried, RetryLater
 from data_engine.files import write_text_atomic
 from data_engine.model import Run, Signature, SourceState, utc_text
+from data_engine.scheduler.plan import Candidate, Due, NotDue, PlannedFlow, Rules, judge
 from tests.daemon.support import ended, flow_of, until
 from tests.daemon.test_network_share import network_of
-from tests.engine.test_schedules import Engine, at
+from tests.scheduler.test_schedules import Engine, at
 from tests.support import WorkspaceFiles
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
@@ -87,7 +87,7 @@ def test_a_clock_that_jumps_over_a_slot_runs_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("ago_s", "is_due"), [(29, False), (31, True), (-5 * 3600, True)], ids=["soon", "now", "back"])
 def test_a_retry_does_not_wait_for_a_clock_that_was_set_back(ago_s: float, is_due: bool) -> None:
-    watch = Watch.of(Flow("G", "a").watch(mode="poll", source="/in", interval="1s", settle=0))
+    watch = PlannedFlow.of(Flow("G", "a").watch(mode="poll", source="/in", interval="1s", settle=0))
     key, signature, now_s = watch.key("a.csv"), Signature(5, 7), 1_000_000.0
     state = SourceState("a", key, "failed", signature, "r1", utc_text(now_s - ago_s), "KeyError")
     rules = Rules(retries=1, retry_delay_s=30, failures={key: 1})

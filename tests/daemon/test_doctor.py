@@ -32,7 +32,7 @@ from data_engine.daemon.doctor import (
     smallest_stale_after_s,
 )
 from data_engine.daemon.endpoint import Endpoint, write_endpoint
-from data_engine.daemon.trial import import_modules
+from data_engine.daemon.import_check import import_modules
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import accept_clock
 from data_engine.workspace.layout import LocalLayout

@@ -13,10 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_engine.daemon.messages import Frames, Job, encode
-from data_engine.daemon.sessions import MARK, create_time_of, end_orphans
+from data_engine.daemon.messages import Frames, encode
+from data_engine.daemon.process_tree import MARK, create_time_of, end_orphans
 from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.notebook.catalog import entry_of_message
+from data_engine.scheduler.executor import Job
 from tests.daemon.test_worker_runs import REPOSITORY, flow
 from tests.daemon.worker_harness import Shop, is_running, number_in, play, until
 from tests.support import WorkspaceFiles
@@ -403,14 +404,14 @@ def test_no_jupyter_variable_reaches_a_step(ws: WorkspaceFiles, monkeypatch: pyt
 DAEMON = """
 import asyncio, itertools, sys, os
 from pathlib import Path
-from data_engine.daemon.messages import Job, JobSource
-from data_engine.daemon.workers import Workers
+from data_engine.scheduler.executor import Job, JobSource
+from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader
 
 async def main():
     root, numbers = Path(sys.argv[1]), itertools.count()
-    workers = Workers(
+    workers = WorkerPool(
         workspace_root=root, local=local_workspace(root).local, interpreter=sys.executable, limit=2,
         new_journal=lambda: JournalReader(root.parent / f"{next(numbers)}.events"),
         store=lambda job, events: None, on_events=lambda job, events: None, on_done=lambda job, end: None,

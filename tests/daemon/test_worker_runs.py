@@ -12,12 +12,12 @@ import psutil
 import pytest
 
 from data_engine.clock import boot_clock
-from data_engine.daemon.messages import Job, JobSource
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.ledger.log_limits import FIRST_LINES, MOST_LINES, gap
 from data_engine.model import Event, LogLine, RunStarted, SourceKey, StepProgress, StepStarted
 from data_engine.notebook.catalog import entry_of_message
+from data_engine.scheduler.executor import Job, JobSource
 from tests.daemon.worker_harness import Shop, number_in, play, until
 from tests.support import WorkspaceFiles
 

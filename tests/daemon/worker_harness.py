@@ -12,11 +12,11 @@ from typing import Any
 
 import psutil
 
-from data_engine.daemon.messages import Job, JobEnd, JobSource
-from data_engine.daemon.workers import Workers
+from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from tests.support import WorkspaceFiles
 
 PATIENCE_S = 30.0
@@ -40,7 +40,7 @@ class Shop:
         self.forgotten: list[int] = []
         self._before = before
         self.journals = ws.root.parent / "journals"
-        self.workers = Workers(
+        self.workers = WorkerPool(
             workspace_root=ws.root,
             local=local_workspace(ws.root).local,
             interpreter=options.pop("interpreter", sys.executable),

@@ -1,6 +1,6 @@
 """The daemon of one workspace: what is due goes to workers, what they report goes into the ledger.
 
-Everything here happens on one asyncio thread, but for looking (`watcher`), which only hands over what is due.
+Everything here happens on one asyncio thread, but for looking (`trigger_thread`), which only hands over what is due.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from data_engine.daemon.deployer import Deployed, Deployer
-from data_engine.daemon.desk import Work
-from data_engine.daemon.memory import remember_engine, was_engine_on
+from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.ownership import Ownership
-from data_engine.daemon.runs import Item, Runs
-from data_engine.daemon.watchers import Watchers
-from data_engine.daemon.workers import Workers
+from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held import HeldAtRest
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.lookout import Lookout
-from data_engine.engine.plan import Watch
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.lease.keeper import Keeper
 from data_engine.ledger.belief import Believed
-from data_engine.model import Event, SourceKey
+from data_engine.model import SourceKey
 from data_engine.notebook.catalog import find_module, unknown_flow
+from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
+from data_engine.scheduler.folder_poller import FolderPoller
+from data_engine.scheduler.plan import PlannedFlow
+from data_engine.scheduler.run_queue import Item, Work
+from data_engine.scheduler.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,14 @@ _TELL_AFTER_S = 0.02
 _WRITE_PATIENCE_S = 0.5
 
 
+def _log_of(flow: str, text: str) -> None:
+    log.info("%s: %s", flow, text)
+
+
 class Daemon:
     """The engine of one workspace on this machine. `make_workers` builds its workers around the callbacks it is given."""
 
-    def __init__(self, home: LocalWorkspace, make_workers: Callable[..., Workers], keeper: Keeper) -> None:
+    def __init__(self, home: LocalWorkspace, make_workers: Callable[..., WorkerPool], keeper: Keeper) -> None:
         self.home = home
         self.ledger = home.ledger()
         self.ownership = Ownership(keeper, self)
@@ -54,11 +58,21 @@ class Daemon:
         self.change = asyncio.Condition()
         self.number = 0
         self.ready = asyncio.Event()
-        self.runs = Runs(home, make_workers, self)
-        self.watchers = Watchers(home, self.runs)
-        self.deployer = Deployer(home, self.runs.describe, self.runs.sets_in_use)
         self._loop = asyncio.get_running_loop()
-        self._data_version = self.ledger.data_version()
+
+        def workers(dispatcher: Dispatcher[WorkerPool]) -> WorkerPool:
+            return make_workers(
+                new_journal=self.ledger.new_journal,
+                store=dispatcher.store,
+                on_events=dispatcher.on_events,
+                on_done=dispatcher.on_done,
+            )
+
+        self.scheduler = Scheduler(home, workers, self, loop=self._loop, say=_log_of)
+        self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
+        self.workers = self.dispatcher.executor
+        self.workers.set_work_until(0.0)
+        self.deployer = Deployer(home, self.workers.describe, self.dispatcher.sets_in_use)
         self._pruned_s = 0.0
         self._held_files = HeldAtRest(self.ledger)
         self._held_at_rest: dict[str, int] = {}
@@ -72,13 +86,13 @@ class Daemon:
     async def start(self) -> None:
         """Warm a worker, deploy what is good, and take the engine up where it was when the last daemon ended."""
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
-        await self.runs.workers.start()
+        await self.workers.start()
         self.ownership.start()
         again = self._spawn(self._own_again()) if was_engine_on(self.ledger) else None
         await self.deployer.refresh(is_start=True)
         if again is not None and await again:
             self._turn_on(by_person=False)
-        self.watchers.forget_recalled()
+        self.triggers.forget_recalled()
         self.ready.set()
         self.tell()
         self._spawn(self._every_beat(self._look_at_the_share))
@@ -87,12 +101,12 @@ class Daemon:
     async def close(self, *, kill: bool = False) -> None:
         """End everything: nothing new starts, running work ends by itself, or now with `kill`."""
         self.is_stopping = True
-        self.watchers.close()
-        self.runs.drop()
+        self.triggers.close()
+        self.dispatcher.drop()
         if not kill:
-            while self.runs.are_under_way:
+            while self.dispatcher.are_under_way:
                 await self.wait_for_change(1.0)
-        await self.runs.workers.close(kill=kill)
+        await self.workers.close(kill=kill)
         await self.ownership.close(release=not kill)
         for task in list(self._tasks):
             task.cancel()
@@ -127,13 +141,13 @@ class Daemon:
 
     def _recall(self) -> None:
         with suppress(FlowValidationError):
-            self.watchers.recall(self.home.deployments().deployed())
+            self.triggers.recall(self.home.deployments().deployed())
 
     def _turn_off(self) -> None:
         remember_engine(self.ledger, is_on=False)
         self.is_engine_on = False
-        self._held_at_rest |= {flow: self.held(flow) for flow in self.watchers.names()}
-        self.watchers.stop()
+        self._held_at_rest |= {flow: self.held(flow) for flow in self.triggers.names()}
+        self.triggers.stop()
         self.tell()
 
     def _turn_on(self, *, by_person: bool) -> None:
@@ -142,24 +156,22 @@ class Daemon:
             self._watch(flow, frees_held=by_person)
 
     async def _look_at_the_share(self) -> None:
-        if await self.deployer.refresh() or self.watchers.are_outdated:
+        if await self.deployer.refresh() or self.triggers.are_outdated:
             self._flows_changed()
         held = await asyncio.to_thread(self._held_files.of, self._at_rest())
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
 
-    def _at_rest(self) -> list[Watch]:
+    def _at_rest(self) -> list[PlannedFlow]:
         """The flows whose folders nobody looks through."""
-        looked_at = set(self.watchers.names())
+        looked_at = set(self.triggers.names())
         return [watch for flow in self.deployer.flows if flow not in looked_at and (watch := self.watch_of(flow))]
 
     async def _see_what_changed(self) -> None:
-        self._notice_others()
+        self.scheduler.beat()
         held = {flow: self.held(flow) for flow in self.deployer.flows}
         if held != self._held_told:
             self._held_told = held
             self.tell()
-        self.runs.see_whether_trouble_is_over()
-        self.runs.let_by_hand_go_first()
         self._give_up_when_idle()
         self._prune()
 
@@ -176,17 +188,9 @@ class Daemon:
 
     def _flows_changed(self) -> None:
         if self.is_engine_on:
-            for flow in {*self.watchers.names(), *self.deployer.flows}:
+            for flow in {*self.triggers.names(), *self.deployer.flows}:
                 self._watch(flow, frees_held=False)
         self.tell()
-
-    def _notice_others(self) -> None:
-        lost = self.ledger.recover()
-        version = self.ledger.data_version()
-        if lost or version != self._data_version:
-            self._data_version = version
-            self.watchers.reload()
-            self.tell()
 
     def _prune(self) -> None:
         clock = self.ownership.clock
@@ -221,11 +225,11 @@ class Daemon:
 
     def may_work_until(self, boot_s: float) -> None:
         """Steps and items may begin until then."""
-        self.runs.workers.set_work_until(max(0.0, boot_s))
+        self.workers.set_work_until(max(0.0, boot_s))
 
     def noticed(self) -> None:
         """Something about the ownership changed."""
-        self.runs.dispatch()
+        self.dispatcher.dispatch()
         self.tell()
 
     def give_up(self, *, now: bool) -> None:
@@ -242,7 +246,7 @@ class Daemon:
         self._spawn(self._release_when_done())
 
     async def _release_when_done(self) -> None:
-        while self.runs.are_under_way:
+        while self.dispatcher.are_under_way:
             await self.wait_for_change(1.0)
         while self.ownership.is_held:
             try:
@@ -255,7 +259,7 @@ class Daemon:
 
     def _wind_down(self, why: str, *, stop: bool) -> None:
         self._turn_off()
-        self.runs.wind_down(why, stop=stop)
+        self.dispatcher.wind_down(why, stop=stop)
 
     def _give_up_when_idle(self) -> None:
         """An owner with neither an engine nor a run gives the workspace up after `[daemon] idle_exit`."""
@@ -265,9 +269,9 @@ class Daemon:
         elif self.ownership.is_held and now_s - self._needed_s > self.home.settings().daemon.idle_exit_s:
             self.give_up(now=False)
 
-    # -- what its runs need ----------------------------------------------------------------------------------------
+    # -- what its scheduler asks -------------------------------------------------------------------------------------
 
-    def can_work(self) -> bool:
+    def may_begin(self) -> bool:
         """Whether new runs may begin now."""
         return not self.is_stopping and self.ownership.can_work()
 
@@ -275,44 +279,36 @@ class Daemon:
         """Whether this machine owns the workspace and does not give it up."""
         return self.ownership.is_held and not self.ownership.is_releasing
 
-    def deployed_flows(self) -> Mapping[str, Deployed]:
+    def ready_flows(self) -> Mapping[str, ReadyFlow]:
         """What production runs."""
-        return self.deployer.flows
-
-    def heard(self, flow: str, events: Sequence[Event]) -> None:
-        """Something happened in runs of the flow."""
-        self.watchers.heard(flow, events)
-
-    def take_back(self, work: Work) -> bool:
-        """Work that was due has no run: whether it shall wait again."""
-        return self.watchers.take_back(work)
-
-    def settled(self, work: Work) -> None:
-        """The work is done with."""
-        self.watchers.settled(work)
+        flows = self.deployer.flows.items()
+        return {name: ReadyFlow(one.entry.flow, one.content) for name, one in flows if one.entry.flow is not None}
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
-    def watch_of(self, flow: str) -> Watch | None:
+    def watch_of(self, flow: str) -> PlannedFlow | None:
         """What planning knows of a good flow; None for one that is broken or unknown."""
         deployed = self.deployer.flows.get(flow)
         if deployed is None or deployed.entry.flow is None:
             return None
-        return Watch.of(deployed.entry.flow)
+        return PlannedFlow.of(deployed.entry.flow)
 
     def held(self, flow: str) -> int:
         """How many files of the flow are held, from memory."""
-        looking = self.watchers.watching(flow)
-        return looking.held if isinstance(looking, Lookout) else self._held_at_rest.get(flow, 0)
+        planner = self.triggers.planner(flow)
+        return planner.held if isinstance(planner, FolderPoller) else self._held_at_rest.get(flow, 0)
 
     @property
     def trouble(self) -> FlowValidationError | None:
         """What keeps work from being started or stored, settings from being used, or flows from being deployed."""
-        return self.runs.trouble or self.home.settings_error() or self.deployer.trouble
+        return self.dispatcher.trouble or self.home.settings_error() or self.deployer.trouble
 
     def _watch(self, flow: str, *, frees_held: bool) -> None:
         deployed = self.deployer.flows.get(flow)
-        self.watchers.watch(flow, None if deployed is None else deployed.entry.flow, frees_held=frees_held)
+        content = None if deployed is None else deployed.content
+        self.triggers.watch(
+            flow, None if deployed is None else deployed.entry.flow, version=content, frees_held=frees_held
+        )
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -330,7 +326,7 @@ class Daemon:
             sources = (await asyncio.to_thread(pick_source, flow, source),)
         batch = uuid.uuid4().hex
         items = [Item(one, uuid.uuid4().hex, params) for one in sources]
-        self.runs.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
+        self.dispatcher.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
         return [item.run_id for item in items]
 
     async def notice(self, name: str) -> None:
@@ -385,10 +381,10 @@ class Daemon:
         if flow is not None and source is not None:
             key = pick_source(self.good_flow(self.deployed(flow)), source).key
             keys = None if key is None else frozenset({key})
-        names = self.watchers.names() if flow is None else [self.deployed(flow).entry.name]
+        names = self.triggers.names() if flow is None else [self.deployed(flow).entry.name]
         watches = [watch for name in names if (watch := self.watch_of(name))]
         held = await asyncio.to_thread(self._held_files.of, watches)
-        slots = sum(self.watchers.free(name, keys) for name in names)
+        slots = sum(self.triggers.free(name, keys) for name in names)
         return slots + sum(len(found if keys is None else found & keys) for found in held.values())
 
     def reset(self, flow: str | None) -> int:
@@ -399,16 +395,16 @@ class Daemon:
             OwnedElsewhereError: another workstation owns the workspace, and its history.
         """
         self.ownership.require_not_elsewhere()
-        busy = next((work for work in self.runs.handed_out() if flow in (None, work.flow)), None)
+        busy = next((work for work in self.dispatcher.handed_out() if flow in (None, work.flow)), None)
         if busy is not None:
             raise FlowValidationError(
                 f'flow "{busy.flow}" is running (run {busy.item.run_id}) and cannot be reset',
                 where=f'flow "{busy.flow}"',
                 mend="wait for its runs to end, or stop them; the engine starts new ones as long as it is on",
             )
-        count = self.ledger.reset_all(self.watchers.names()) if flow is None else self.ledger.reset_flow(flow)
-        for name in self.watchers.names() if flow is None else [flow]:
-            self.watchers.forget(name)
+        count = self.ledger.reset_all(self.triggers.names()) if flow is None else self.ledger.reset_flow(flow)
+        for name in self.triggers.names() if flow is None else [flow]:
+            self.triggers.forget(name)
             if self.is_engine_on:
                 self._watch(name, frees_held=False)
         self.tell()
@@ -441,18 +437,18 @@ class Daemon:
     @property
     def interpreter(self) -> str:
         """The Python its workers run with."""
-        return self.runs.workers.interpreter
+        return self.workers.interpreter
 
     def use_interpreter(self, path: str) -> None:
         """Let workers run with this Python from now on; a run under way ends with the one it has."""
-        self.runs.workers.use_interpreter(path)
+        self.workers.use_interpreter(path)
         self.tell()
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing waits, and the engine is off."""
         is_needed = self.is_engine_on or self.ownership.is_waiting or self.ownership.is_releasing
-        return self.runs.is_idle and not is_needed
+        return self.dispatcher.is_idle and not is_needed
 
     # -- telling ---------------------------------------------------------------------------------------------------
 

@@ -10,20 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine import Flow
-from data_engine.engine.plan import (
-    Candidate,
-    Due,
-    NotDue,
-    Rules,
-    Verdict,
-    Watch,
-    is_same_time,
-    next_in_group,
-    plan_sources,
-    state_after,
-    why_blocked,
-    why_no_candidate,
-)
 from data_engine.engine.reasons import (
     Changed,
     Disabled,
@@ -44,9 +30,23 @@ from data_engine.engine.reasons import (
     WaitsForSettling,
 )
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.scheduler.plan import (
+    Candidate,
+    Due,
+    NotDue,
+    PlannedFlow,
+    Rules,
+    Verdict,
+    is_same_time,
+    next_in_group,
+    plan_sources,
+    state_after,
+    why_blocked,
+    why_no_candidate,
+)
 
 POLL: dict[str, Any] = {"mode": "poll", "source": "/in", "interval": "30s"}
-WATCH = Watch.of(Flow("G", "claims").watch(**POLL, settle=2))
+WATCH = PlannedFlow.of(Flow("G", "claims").watch(**POLL, settle=2))
 KEY = WATCH.key("a.csv")
 OLD, NEW = Signature(5, 1_700_000_000_123_456_789), Signature(6, 1_700_000_050_123_456_789)
 TOUCHED = Signature(5, 1_700_000_099_987_654_321)
@@ -216,7 +216,7 @@ def test_a_rounded_copy_of_a_time_is_the_same_time(time_ns: int, unit_ns: int) -
 
 # -- batches ------------------------------------------------------------------------------------------------------
 
-BATCH = Watch.of(Flow("G", "claims").watch(**POLL, settle=2, run_as="batch"))
+BATCH = PlannedFlow.of(Flow("G", "claims").watch(**POLL, settle=2, run_as="batch"))
 B = BATCH.key("b.csv")
 
 
@@ -277,7 +277,7 @@ def test_a_batch_takes_no_file_the_flow_wrote() -> None:
 def test_a_name_alone_can_rule_a_file_out(path: str, text: str | None) -> None:
     flow = Flow("G", "claims").watch(**POLL, extensions=[".csv", "csv.gz"]).mirror(root="/in/out")
 
-    reason = why_no_candidate(Watch.of(flow), path)
+    reason = why_no_candidate(PlannedFlow.of(flow), path)
 
     assert (None if reason is None else reason.text) == text
 
@@ -286,7 +286,7 @@ def test_a_source_inside_the_mirror_is_no_output() -> None:
     """Only a mirror inside the source rules out what lies under it."""
     flow = Flow("G", "claims").watch(**POLL).mirror(root="/")
 
-    assert why_no_candidate(Watch.of(flow), "a.csv") is None
+    assert why_no_candidate(PlannedFlow.of(flow), "a.csv") is None
 
 
 def test_what_blocks_a_whole_flow_is_named() -> None:
@@ -316,7 +316,7 @@ def test_planning_needs_no_code_of_the_author() -> None:
     """So the daemon can plan what a worker has described."""
     import pickle
 
-    watch = Watch.of(Flow("G", "claims").watch(**POLL).step(lambda context: 1).mirror(root="/out"))
+    watch = PlannedFlow.of(Flow("G", "claims").watch(**POLL).step(lambda context: 1).mirror(root="/out"))
 
     assert pickle.loads(pickle.dumps(watch)) == watch
     assert watch.mirror == Path("/out")

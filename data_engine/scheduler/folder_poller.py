@@ -1,7 +1,10 @@
-"""Watching one poll flow: look, compare, and hand over what is due; told how the runs ended.
+"""Polling the folder of one flow: scan, compare, and hand over what is due; told how the runs ended.
 
-It knows nothing of how runs are made. One thread calls `look`; `note`, `give_back`, `hint`, `reload` and `free` may be
-called from any, and take effect at the next look.
+It knows nothing of how runs are made. One thread calls `poll`; `note`, `give_back`, `hint`, `reload` and `free` may be
+called from any, and take effect at the next poll.
+
+What the flow's own runs write beside its sources is no source. A file may be seen long before the run that wrote it reports
+so; therefore a file that is first seen while runs are under way is judged when they have ended and were heard.
 """
 
 from __future__ import annotations
@@ -17,27 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from data_engine.clock import boot_clock
 from data_engine.engine.candidates import content_hash
-from data_engine.engine.file_events import FileEvents
-from data_engine.engine.plan import (
-    HELD_STATUSES,
-    Candidate,
-    Due,
-    NotDue,
-    Rules,
-    Verdict,
-    Watch,
-    holds,
-    is_retryable,
-    judge,
-    judge_batch,
-    matches,
-    state_after,
-)
 from data_engine.engine.reasons import (
     Done,
     Held,
     Looks,
+    MayBeOutput,
     NeedsHash,
     NotThere,
     RetryLater,
@@ -45,7 +34,6 @@ from data_engine.engine.reasons import (
     Settling,
     Unreachable,
 )
-from data_engine.engine.scanner import Scan, Scanner
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.rows import SourceStates
@@ -59,64 +47,85 @@ from data_engine.model import (
     StepFinished,
     utc_text,
 )
+from data_engine.scheduler.file_events import FileEvents
+from data_engine.scheduler.plan import (
+    HELD_STATUSES,
+    Candidate,
+    Due,
+    NotDue,
+    PlannedFlow,
+    Rules,
+    Verdict,
+    holds,
+    is_retryable,
+    judge,
+    judge_batch,
+    matches,
+    state_after,
+)
+from data_engine.scheduler.scanner import Scan, Scanner
 
 _PART_S = 0.1
 _SHARE_OF_TIME = 10
 _SHARE_WITH_EVENTS = 100
 _LONGEST_STRETCH_S = 300.0
 _MOST_HINTS = 5000
-_WAITS = (Settling, RetryLater, NeedsHash)
+_WAITS = (Settling, RetryLater, NeedsHash, MayBeOutput)
 
 
-class Memory(NamedTuple):
+class KnownSources(NamedTuple):
     """What is known of a flow's sources, and the files its steps returned, as absolute paths."""
 
     states: SourceStates
     outputs: frozenset[str] | set[str] = frozenset()
 
 
-class Lookout:
+class FolderPoller:
     """What of a poll flow's source is due.
 
     `read` gives what earlier runs left, and is asked again after `reload()`; `rules` the workspace's settings. With
     `frees_held` (a person started the engine) sources whose last run ended badly are tried again. `events` wakes it
-    between scans; `wake` is called when there is something to look at.
+    between scans; `wake` is called when there is something to look at. `under_way` are the ids of the flow's runs that were
+    handed to an executor and have not ended; they stay there until their report was given to `note`.
     """
 
     def __init__(
         self,
-        watch: Watch,
+        planned: PlannedFlow,
         *,
-        read: Callable[[], Memory],
+        read: Callable[[], KnownSources],
         rules: Rules | None = None,
         frees_held: bool = True,
         events: FileEvents | None = None,
         wake: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
+        under_way: set[str] | None = None,
+        clock: Callable[[], float] = boot_clock,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        trigger = watch.trigger
+        trigger = planned.trigger
         assert isinstance(trigger, Poll)
         assert trigger.source is not None
-        self.watch = watch
+        self.planned = planned
         self.root: Path = trigger.source
         self.unreachable: Unreachable | None = None
         self.troubles: dict[str, str] = {}
         self.cadence_s = trigger.interval_seconds
         self.next_look_s = clock()
         self._trigger = trigger
-        self._root_as_authored = watch.key("").root
-        self._scanner = Scanner(trigger.source, trigger.extensions, skip=watch.mirror)
+        self._root_as_authored = planned.key("").root
+        self._scanner = Scanner(trigger.source, trigger.extensions, skip=planned.mirror)
         self._read = read
         self._rules = rules or Rules()
-        self._clock, self._wall, self._wake = clock, wall, wake
+        self._clock, self._wall, self.wake = clock, wall, wake
+        self._under_way: set[str] = set() if under_way is None else under_way
+        self._live: frozenset[str] = frozenset()
+        self._has_succeeded = False
         self._inbox: deque[Callable[[], None]] = deque()
         self._hints: deque[str] = deque()
         self._next_scan_s = self._may_scan_s = clock()
-        self._open: dict[str, _Sighting] = {}
+        self._open: dict[str, _SeenFile] = {}
         self._handed: dict[SourceKey, Due] = {}
         self._handed_names: dict[SourceKey, str] = {}
-        self._started_s: dict[str, float] = {}
         self._failures: dict[SourceKey, int] = {}
         self._freed: set[str] = set()
         self._held: set[SourceKey] = set()
@@ -128,7 +137,7 @@ class Lookout:
         self._has_listened = False
         self._trusts_events = True
         self._took_s = 0.0
-        self._states = SourceStates(watch.flow)
+        self._states = SourceStates(planned.flow)
         self._outputs: set[str] = set()
         self._only_read: set[str] = set()
         self._remember()
@@ -139,12 +148,14 @@ class Lookout:
 
     def note(self, *events: Event) -> None:
         """What happens in runs of this flow; there is something to look at when one has ended."""
-        at_s = self._clock()
         noted = [event for event in events if isinstance(event, (RunStarted, StepFinished, RunFinished))]
+        self._under_way.update(event.run_id for event in noted if isinstance(event, RunStarted))
         if noted:
-            self._inbox.append(partial(self._note_all, noted, at_s))
-        if any(isinstance(event, RunFinished) for event in noted):
-            self._wake()
+            self._inbox.append(partial(self._note_all, noted))
+        ended = [event.run_id for event in noted if isinstance(event, RunFinished)]
+        if ended:
+            self._under_way.difference_update(ended)
+            self.wake()
 
     def give_back(self, due: Due) -> None:
         """What was due is not run: it has changed, or cannot be run now; it will be judged again."""
@@ -153,11 +164,15 @@ class Lookout:
     def hint(self, path: str) -> None:
         """Something may have happened at this path."""
         self._hints.append(path)
-        self._wake()
+        self.wake()
 
     def reload(self) -> None:
         """Others have written what `read` gives: judge everything anew."""
         self._post(self._reload)
+
+    def expect_new_code(self) -> None:
+        """What the flow's code writes is not known any more: it was edited."""
+        self._has_succeeded = False
 
     def free(self, keys: frozenset[SourceKey] | None = None) -> None:
         """Hold these sources (all without) no longer."""
@@ -170,10 +185,9 @@ class Lookout:
 
     # -- the one thread --------------------------------------------------------------------------------------------
 
-    def look(self) -> list[Due]:
+    def poll(self) -> list[Due]:
         """Look where it is time to, and hand over what is due now; each only once until its run has ended."""
-        while self._inbox:
-            self._inbox.popleft()()
+        self._take_inbox()
         now_s = self._clock()
         hints = {self._hints.popleft() for _ in range(len(self._hints))}
         if hints:
@@ -190,6 +204,9 @@ class Lookout:
             self._hints.extend(hints)  # they may be of what the scan has passed already
         elif hints and self.unreachable is None:
             self._take(self._scanner.look_at(hints))
+        # In this order: a run that could have written what was seen just now is either under way still, or its report is in.
+        self._live = frozenset(self._under_way)
+        self._take_inbox()
         due = [] if self.unreachable is not None else self._judge_open()
         if not self._has_listened and not due and self._scanning is None:
             self._has_listened = True
@@ -198,6 +215,10 @@ class Lookout:
         # Listening to a large folder takes a while to begin; what the first scan found need not wait for it.
         self.next_look_s = min([self._next_scan_s, *self._deadlines()]) if self._has_listened else now_s
         return due
+
+    def _take_inbox(self) -> None:
+        while self._inbox:
+            self._inbox.popleft()()
 
     def name_of(self, due: Due) -> str:
         """The path inside the source root of what was handed over, as the drive spells it; "" is a batch or a single file."""
@@ -209,7 +230,7 @@ class Lookout:
         return self._next_scan_s
 
     @property
-    def is_looking(self) -> bool:
+    def is_scanning(self) -> bool:
         """Whether a look through the folder has begun and not ended: a first one is made in parts."""
         return self._scanning is not None
 
@@ -224,7 +245,7 @@ class Lookout:
         With the `path` of one inside the root only that one's; nothing when no such file was seen.
         """
         if self.unreachable is not None:
-            yield NotDue(self.watch.key(path or ""), self.unreachable)
+            yield NotDue(self.planned.key(path or ""), self.unreachable)
             return
         now_s = self._clock()
         if path:
@@ -235,7 +256,7 @@ class Lookout:
         verdicts = [self._verdict(name, signature, now_s) for name, signature in self._scanner.files()]
         yield from verdicts
         if self._is_batch and self._scanner.signature("") is None:
-            key = self.watch.key("")
+            key = self.planned.key("")
             yield NotDue(key, Running()) if key in self._handed else judge_batch(key, verdicts, self._seen_of_all())
 
     def why_not_there(self, path: str) -> NotThere:
@@ -244,7 +265,7 @@ class Lookout:
         return NotThere() if known is None else NotThere(known.status, known.last_run_id, known.last_at_utc)
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Listen to events no longer."""
         self._forget_events()
 
     # -- looking ---------------------------------------------------------------------------------------------------
@@ -301,7 +322,7 @@ class Lookout:
                 continue
             known = self._open.get(name)
             if (known is None or known.signature[:2] != signature[:2]) and not self._is_handed(name):
-                self._open[name] = _Sighting(signature, now_s, now_s)
+                self._open[name] = _SeenFile(signature, now_s, now_s)
 
     def _is_handed(self, name: str) -> bool:
         # A batch that runs has its own list; what changes meanwhile is judged when it has ended.
@@ -316,18 +337,20 @@ class Lookout:
         verdicts: list[tuple[str, Verdict]] = []
         for name in list(self._open):
             self._see_again(name, now_s)
-            sighting = self._open.get(name)
-            if sighting is None:
+            seen_file = self._open.get(name)
+            if seen_file is None:
                 continue
-            verdict = self._judge(name, sighting)
+            if seen_file.suspects is None:
+                self._open[name] = seen_file = seen_file._replace(suspects=self._live)
+            verdict = self._judge(name, seen_file)
             if isinstance(verdict.why, NeedsHash):
                 digest = content_hash(self._scanner.path(name))
                 if digest is None:
                     self._lose(name)
                     continue
-                signature = sighting.signature._replace(content_hash=digest)
-                self._open[name] = sighting = sighting._replace(signature=signature)
-                verdict = self._judge(name, sighting)
+                signature = seen_file.signature._replace(content_hash=digest)
+                self._open[name] = seen_file = seen_file._replace(signature=signature)
+                verdict = self._judge(name, seen_file)
             if isinstance(verdict, NotDue) and not isinstance(verdict.why, _WAITS):
                 del self._open[name]
             key = self._key(name)
@@ -345,7 +368,7 @@ class Lookout:
         return sorted(handed, key=lambda due: due.key or ())
 
     def _hand_batch(self, verdicts: list[Verdict]) -> list[Due]:
-        verdict = judge_batch(self.watch.key(""), verdicts, ())
+        verdict = judge_batch(self.planned.key(""), verdicts, ())
         if not isinstance(verdict, Due) or verdict.key is None:
             return []
         due = replace(verdict, seen=tuple(self._seen_of_all()))
@@ -367,29 +390,38 @@ class Lookout:
                     signature = signature._replace(content_hash=state.success.content_hash)
             yield SeenSource(key, signature)
 
-    def _judge(self, name: str, sighting: _Sighting) -> Verdict:
+    def _judge(self, name: str, seen_file: _SeenFile) -> Verdict:
         key = self._key(name)
         state = self._states.get(key)
         is_output = state is None and self._is_output(name)
-        candidate = Candidate(key, *sighting, is_output)
+        candidate = Candidate(key, *seen_file[:3], is_output, state is None and self._may_be_output(seen_file))
         return judge(candidate, state, self._rules, settle_s=self._trigger.settle, now_s=self._wall())
+
+    def _may_be_output(self, seen_file: _SeenFile) -> bool:
+        """Whether a run that is under way may have written the file.
+
+        Where several sources run at once new ones need not wait for a slow run of a flow that has shown to write elsewhere.
+        """
+        if not seen_file.suspects or seen_file.suspects.isdisjoint(self._live):
+            return False
+        return self._trigger.max_parallel == 1 or bool(self._outputs) or not self._has_succeeded
 
     def _verdict(self, name: str, signature: Signature, now_s: float) -> Verdict:
         key = self._key(name)
         if key in self._handed:
             return NotDue(key, Running())
-        sighting = self._open.get(name) or _Sighting(signature, now_s - self._trigger.settle, now_s)
-        verdict = self._judge(name, sighting)
+        seen_file = self._open.get(name) or _SeenFile(signature, now_s - self._trigger.settle, now_s, frozenset())
+        verdict = self._judge(name, seen_file)
         if isinstance(verdict.why, Settling):
-            return NotDue(key, Settling(max(sighting.since_s + self._trigger.settle - now_s, 0.0)))
+            return NotDue(key, Settling(max(seen_file.since_s + self._trigger.settle - now_s, 0.0)))
         if isinstance(verdict.why, NeedsHash) and name not in self._open and (state := self._states.get(key)):
             # Judged before, and closed: its hash was that of the good run.
             return NotDue(key, Done(state.success_run_id, state.success_at_utc))
         return verdict
 
     def _see_again(self, name: str, now_s: float) -> None:
-        """Take the second sighting of what has been quiet for long enough."""
-        signature, since_s, last_s = self._open[name]
+        """Take the second seen_file of what has been quiet for long enough."""
+        signature, since_s, last_s, suspects = self._open[name]
         settle_s = self._trigger.settle
         if last_s - since_s >= settle_s or now_s - since_s < settle_s:
             return
@@ -397,9 +429,9 @@ class Lookout:
         if now is None:
             self._lose(name)
         elif now[:2] == signature[:2]:
-            self._open[name] = _Sighting(signature, since_s, now_s)
+            self._open[name] = _SeenFile(signature, since_s, now_s, suspects)
         else:
-            self._open[name] = _Sighting(now, self._clock(), self._clock())
+            self._open[name] = _SeenFile(now, self._clock(), self._clock())
 
     def _lose(self, name: str) -> None:
         """It cannot be read: gone, or locked. The next scan that sees it takes it for new, and may come soon."""
@@ -414,7 +446,7 @@ class Lookout:
             return
         settle_s = self._trigger.settle
         now_s, wall_s = self._clock(), self._wall()
-        for name, (_, since_s, last_s) in self._open.items():
+        for name, (_, since_s, last_s, _) in self._open.items():
             if last_s - since_s < settle_s:
                 yield since_s + settle_s
             elif (state := self._states.get(self._key(name))) is not None and state.last_at_utc is not None:
@@ -424,29 +456,27 @@ class Lookout:
 
     # -- what happens in runs --------------------------------------------------------------------------------------
 
-    def _note_all(self, events: list[RunStarted | StepFinished | RunFinished], at_s: float) -> None:
+    def _note_all(self, events: list[RunStarted | StepFinished | RunFinished]) -> None:
         for event in events:
-            self._note(event, at_s)
+            self._note(event)
 
-    def _note(self, event: RunStarted | StepFinished | RunFinished, at_s: float) -> None:
-        if isinstance(event, RunStarted):
-            self._started_s[event.run_id] = at_s
-        elif isinstance(event, StepFinished):
+    def _note(self, event: RunStarted | StepFinished | RunFinished) -> None:
+        if isinstance(event, StepFinished):
             for path in event.outputs:
                 (self._outputs if self._is_written(path, event.run_id) else self._only_read).add(path)
-        else:
-            self._started_s.pop(event.run_id, None)
+        elif isinstance(event, RunFinished):
+            self._has_succeeded = self._has_succeeded or event.status == "success"
             for seen in event.seen:
-                self._settle(seen, event)
+                self._record_end(seen, event)
             for key in {seen.key for seen in event.seen} & self._handed.keys():
                 self._reopen(self._handed[key])
-            batch = self._handed.get(self.watch.key(""))
+            batch = self._handed.get(self.planned.key(""))
             if batch is not None and self._is_batch:
                 self._reopen(batch)
 
-    def _settle(self, seen: SeenSource, end: RunFinished) -> None:
+    def _record_end(self, seen: SeenSource, end: RunFinished) -> None:
         before = self._states.get(seen.key)
-        state = state_after(before, self.watch.flow, seen, end)
+        state = state_after(before, self.planned.flow, seen, end)
         self._states.put(state)
         if is_retryable(end):
             is_again = before is not None and before.last[:2] == seen.signature[:2]
@@ -463,9 +493,9 @@ class Lookout:
         name = self._name(path)
         if name is None or path in self._outputs:
             return name is not None
-        sighting = self._open.get(name)
-        if sighting is not None:
-            return sighting.since_s >= self._started_s.get(run_id, 0.0)
+        seen_file = self._open.get(name)
+        if seen_file is not None:
+            return seen_file.suspects is None or run_id in seen_file.suspects
         return self._scanner.signature(name) is None
 
     def _reopen(self, due: Due) -> None:
@@ -476,7 +506,7 @@ class Lookout:
         now_s = self._clock()
         if self._is_batch and name is None:
             for other, signature in self._scanner.files():
-                self._open.setdefault(other, _Sighting(signature, now_s, now_s))
+                self._open.setdefault(other, _SeenFile(signature, now_s, now_s, frozenset()))
         elif name is not None:
             for one in _spellings(name):
                 self._open_again(one, now_s)
@@ -488,7 +518,7 @@ class Lookout:
         if known is None:
             self._lose(name)
         elif not self._states.is_good(self._key(name), known):
-            self._open[name] = _Sighting(known, now_s, now_s)
+            self._open[name] = _SeenFile(known, now_s, now_s, frozenset())
 
     def _remember(self) -> None:
         memory = self._read()
@@ -518,12 +548,12 @@ class Lookout:
             if self._states.is_good(self._key(name), signature):
                 self._held.discard(self._key(name))
             elif name not in self._open and not self._is_handed(name):
-                self._open[name] = _Sighting(signature, now_s, now_s)
+                self._open[name] = _SeenFile(signature, now_s, now_s, frozenset())
 
     # -- events ----------------------------------------------------------------------------------------------------
 
     def _tend_events(self) -> bool:
-        """Watch the folder that is there now; whether events come."""
+        """Listen to the folder that is there now; whether events come."""
         if self._events is None:
             return False
         try:
@@ -572,7 +602,7 @@ class Lookout:
 
     def _post(self, act: Callable[[], None]) -> None:
         self._inbox.append(act)
-        self._wake()
+        self.wake()
 
 
 @dataclass(slots=True)
@@ -585,12 +615,16 @@ class _Scanning:
     has_changed: bool = False
 
 
-class _Sighting(NamedTuple):
-    """A file that was the same from `since_s` to `last_s`."""
+class _SeenFile(NamedTuple):
+    """A file that was the same from `since_s` to `last_s`, first seen while the runs in `suspects` were under way.
+
+    They are None until it is first judged, and empty for what is known to be a source.
+    """
 
     signature: Signature
     since_s: float
     last_s: float
+    suspects: frozenset[str] | None = None
 
 
 def _spellings(name: str) -> set[str]:

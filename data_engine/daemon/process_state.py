@@ -85,10 +85,13 @@ def leaks(own_threads: set[int], own_files: set[str], root: Path, base_bytes: in
     if _has_children():
         found.append("a child process")
     found += [f"open file {path}" for path in open_files() - own_files if path.startswith(f"{root}{os.sep}")]
+    return found + grown(base_bytes)
+
+
+def grown(base_bytes: int) -> list[str]:
+    """That this process holds much more memory than `base_bytes`; empty when it does not."""
     growth = memory_bytes() - base_bytes
-    if growth > MOST_GROWTH_BYTES:
-        found.append(f"{growth // (1024 * 1024)} MB more memory")
-    return found
+    return [f"{growth // (1024 * 1024)} MB more memory"] if growth > MOST_GROWTH_BYTES else []
 
 
 def memory_bytes() -> int:

@@ -11,13 +11,22 @@ import errno
 import logging
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from data_engine.daemon.child import (
-    Child,
+from data_engine.daemon.interpreter import unusable
+from data_engine.daemon.messages import (
+    IMPORT_MEND,
+    Message,
+    encode,
+    pack_job,
+)
+from data_engine.daemon.process_tree import end_started_by
+from data_engine.daemon.worker_process import (
+    WorkerProcess,
     cause_of_death,
     environment_of_workers,
     is_machinery,
@@ -25,26 +34,15 @@ from data_engine.daemon.child import (
     memory_kills,
     was_killed,
 )
-from data_engine.daemon.interpreter import unusable
-from data_engine.daemon.messages import (
-    IMPORT_MEND,
-    Job,
-    JobEnd,
-    JobSource,
-    Message,
-    encode,
-    pack_job,
-)
-from data_engine.daemon.sessions import end_orphans, end_started_by
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.files import is_full
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.last_lines import last_lines_path, read_last_lines
 from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.notebook.catalog import CatalogEntry, entry_of_message
+from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
-
-__all__ = ["JobEnd", "Workers", "end_orphans"]
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ _LOOK_AFTER_LOADING_S = 0.005
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
-class Workers:
+class WorkerPool:
     """The worker processes of one workspace. Everything happens on the thread of the loop it was made in.
 
     At most `limit` jobs of kind "run" at once. What runs report is in the journal of their worker (`new_journal` makes one)
@@ -94,7 +92,7 @@ class Workers:
         self._new_journal = new_journal
         self._store = store
         self._on_events = on_events
-        self._on_done = on_done
+        self._tell_done = on_done
         self._remember = remember
         self._forget = forget
         self._load_timeout_s = load_timeout_s
@@ -104,6 +102,7 @@ class Workers:
         self._failed_starts = 0
         self._look_timer: asyncio.TimerHandle | None = None
         self._all_gone: asyncio.Future[None] | None = None
+        self._descriptions: dict[str, asyncio.Future[JobEnd]] = {}
 
     @property
     def interpreter(self) -> str:
@@ -136,6 +135,25 @@ class Workers:
         """
         self._assign(job, {}, encode(pack_job(job) | {"bad": {}}))
 
+    async def describe(self, content: Path) -> tuple[CatalogEntry, ...]:
+        """The flows of the modules in a folder, as a worker reads them.
+
+        Raises:
+            FlowValidationError: no worker can.
+        """
+        job_id = uuid.uuid4().hex
+        future = self._descriptions[job_id] = self._loop.create_future()
+        self.submit(Job(job_id, "describe", None, str(content)))
+        end = await future
+        if end.described is None:
+            error = end.error or {}
+            raise FlowValidationError(
+                f"the modules cannot be described: {error.get('what') or end.cause}",
+                where=error.get("where") or str(self._modules_dir),
+                mend=error.get("mend") or "see the daemon's log; `data-engine compile` checks each module",
+            )
+        return tuple(entry_of_message(message) for message in end.described)
+
     def stop(self, run_id: str) -> bool:
         """Ask a run to end at its next step, item, progress or log line; whether a worker has it."""
         handle = self._holder(run_id)
@@ -148,6 +166,12 @@ class Workers:
         for handle in self._handles:
             if handle.job is not None and handle.job.job_id == job_id:
                 handle.child.send({"kind": "leave", "job_id": job_id})
+
+    def end_pass(self, pass_number: int) -> None:
+        """Let the workers that still hold the module of a pass that is over let go of it."""
+        for handle in self._handles:
+            if handle.open_pass == pass_number:
+                handle.end_pass()
 
     def wind_down(self, *, stop_for: str | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
@@ -211,7 +235,7 @@ class Workers:
     def _assign(
         self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes, *, is_last_try: bool = False
     ) -> None:
-        idle = [handle for handle in self._handles if handle.is_free]
+        idle = [handle for handle in self._handles if handle.takes(job)]
         try:
             handle = min(idle, key=lambda one: one.rank(job)) if idle else self._new_handle()
         except Exception as error:
@@ -253,13 +277,20 @@ class Workers:
 
     def _keep_one_ready(self) -> None:
         is_hopeless = self._failed_starts >= _MOST_FAILED_STARTS  # until a job's own worker starts
-        if self._is_closing or is_hopeless or any(handle.is_free for handle in self._handles):
+        if self._is_closing or is_hopeless or any(one.is_free and one.open_pass is None for one in self._handles):
             return
         try:
             self._new_handle()
         except Exception as error:
             log.error("no worker can be started: %s", error, exc_info=not _is_passing(error))  # noqa: TRY400
             self._failed_starts += 1
+
+    def _on_done(self, job: Job, end: JobEnd) -> None:
+        described = self._descriptions.pop(job.job_id, None)
+        if described is None:
+            self._tell_done(job, end)
+        elif not described.done():
+            described.set_result(end)
 
     def _gone(self, handle: _Handle) -> None:
         if handle in self._handles:
@@ -301,13 +332,13 @@ class _Run:
 class _Handle:
     """One worker and what it is doing."""
 
-    pool: Workers
+    pool: WorkerPool
     job: Job | None = None
     run: _Run | None = None
     begun: int = 0
     is_starting: bool = True
     is_retired: bool = False
-    is_settling: bool = False
+    settling: int = 0
     is_outdated: bool = False
     is_given_up: bool = False
     is_last_try: bool = False
@@ -320,6 +351,7 @@ class _Handle:
     early: list[tuple[str, str]] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
     last: tuple[str | None, str | None] | None = None
+    open_pass: int | None = None
     load_timer: asyncio.TimerHandle | None = None
     idle_timer: asyncio.TimerHandle | None = None
 
@@ -342,9 +374,9 @@ class _Handle:
         hello = {"kind": "hello", "workspace_root": str(pool._root), "local": local, "work_until": pool._work_until}
         self.child.send(hello)
 
-    def _new_child(self) -> Child:
+    def _new_child(self) -> WorkerProcess:
         pool = self.pool
-        return Child(
+        return WorkerProcess(
             pool._interpreter,
             environment_of_workers(os.environ),
             pool._local.runtime_dir,
@@ -362,12 +394,27 @@ class _Handle:
 
     @property
     def is_free(self) -> bool:
-        """Whether it can take a job."""
-        return self.job is None and not self.is_settling and not self.is_retired
+        """Whether it can take any job."""
+        return self.job is None and not self.settling and not self.is_retired
 
-    def rank(self, job: Job) -> tuple[bool, bool, bool]:
-        """How good it is for the job, least first: it is there, ran the flow last, has run something."""
-        return self.is_starting, self.last != (job.flow, job.content), self.last is None
+    def takes(self, job: Job) -> bool:
+        """Whether it can take this job: it is free, or about to be and holds the module of its pass."""
+        is_next = self.job is None and not self.is_retired and self.open_pass is not None
+        return self.is_free or (is_next and self.open_pass == job.pass_number and not self.is_outdated)
+
+    def rank(self, job: Job) -> tuple[bool, bool, bool, bool, bool]:
+        """How good it is for the job, least first: it is in its pass, in no other, there, ran the flow last, has run something."""
+        is_in_pass = self.open_pass is not None and self.open_pass == job.pass_number
+        is_in_other = self.open_pass is not None and not is_in_pass
+        return not is_in_pass, is_in_other, self.is_starting, self.last != (job.flow, job.content), self.last is None
+
+    def end_pass(self) -> None:
+        """Let it let go of the module it holds between two jobs."""
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
+        self.settling += 1
+        self.child.send({"kind": "end_pass", "pass_number": self.open_pass})
+        self.open_pass = None
 
     def begin(self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes, *, is_last_try: bool) -> None:
         """Give it the job, which is in the frame; `bad` are modules that ended a worker before, and how."""
@@ -375,6 +422,7 @@ class _Handle:
             self.idle_timer.cancel()
         self.job, self.bad, self.begun, self.describing = job, bad, 0, None
         self.last, self.is_last_try = (job.flow, job.content), is_last_try
+        self.open_pass = None if job.ends_pass else job.pass_number
         self.early.clear()
         self._expect_load()
         self.child.send_frame(frame)
@@ -555,7 +603,8 @@ class _Handle:
             not_begun=job.sources[message["begun"] :],
             is_passing=message.get("is_passing", False),
         )
-        self.job, self.is_settling = None, True
+        self.job = None
+        self.settling += 1
         if not self.is_behind:
             self.journal.clear()
         self.pool._on_done(job, end)
@@ -565,7 +614,10 @@ class _Handle:
             self.child.take_events()
 
     def _idle(self, leaks: list[str]) -> None:
-        self.is_settling = False
+        self.settling -= 1
+        if self.job is not None or self.settling:  # it has been given the next job of its pass meanwhile
+            self.is_outdated = self.is_outdated or bool(leaks)
+            return
         if leaks:
             log.info("worker %d is replaced: it still holds %s", self.child.pid, ", ".join(leaks[:5]))
             end_started_by(self.child.pid)  # while it is there: what ran away from it is its child still

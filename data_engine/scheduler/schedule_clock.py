@@ -1,4 +1,4 @@
-"""Watching one scheduled flow: which of its slots or ticks is due, and which a run has served.
+"""The clock of one scheduled flow: which of its slots or ticks is due, and which a run has served.
 
 Slots that were served are kept in the ledger and travel with the workspace. The moment a schedule was first seen is kept
 beside them as if it were one, so that a new or a changed schedule owes nothing for the past. A slot whose runs died with
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime
 
-from data_engine.engine.plan import Due, NotDue, Watch, plan_interval, plan_slots
 from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
-from data_engine.engine.slots import zone_of
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, future_utc, utc_text
+from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
+from data_engine.scheduler.slots import zone_of
 from data_engine.workspace.settings import WorkspaceSettings
 
 _RECENT_S = 40 * 86400.0
@@ -23,7 +23,7 @@ _MOST_DEATHS = 2
 _DEATHS_LOOKED_AT = 50
 
 
-class Clockwork:
+class ScheduleClock:
     """What of a schedule is due. Without a ledger what was served is known until the process ends.
 
     `now_s` is wall time; `local_s` is a clock that only goes forward, and when the first look is made on it the intervals
@@ -33,7 +33,7 @@ class Clockwork:
 
     def __init__(
         self,
-        watch: Watch,
+        planned: PlannedFlow,
         *,
         settings: WorkspaceSettings,
         ledger: Ledger | None,
@@ -41,9 +41,9 @@ class Clockwork:
         local_s: float,
         frees_held: bool = False,
     ) -> None:
-        trigger = watch.trigger
+        trigger = planned.trigger
         assert isinstance(trigger, Schedule)
-        self.watch = watch
+        self.planned = planned
         self._trigger = trigger
         self._ledger = ledger
         self._zone = zone_of(trigger.tz or settings.timezone)
@@ -58,7 +58,7 @@ class Clockwork:
         self._is_freeing = frees_held
         self.refresh(now_s=now_s)
 
-    def look(self, *, now_s: float, local_s: float, on_since_s: float) -> Due | NotDue:
+    def check(self, *, now_s: float, local_s: float, on_since_s: float) -> Due | NotDue:
         """The slot or tick that is due now, or when the next one is."""
         self._seen_s = now_s
         if self._trigger.interval_seconds is not None:
@@ -96,7 +96,7 @@ class Clockwork:
 
     def _has_served(self, slot_utc: str) -> bool:
         """Whether it was served before: a clock that was set back comes to it a second time."""
-        return self._ledger is not None and slot_utc in self._ledger.served_slots(self.watch.flow, since_utc=slot_utc)
+        return self._ledger is not None and slot_utc in self._ledger.served_slots(self.planned.flow, since_utc=slot_utc)
 
     def free(self) -> int:
         """Hold no slot any longer; each that was held is tried once: how many. From any thread; it takes effect at the next
@@ -117,8 +117,8 @@ class Clockwork:
         """
         self._seen_s = now_s
         if self._trigger.interval_seconds is None and self._ledger is not None:
-            hold_abandoned_slot(self._ledger, self.watch.flow, now_s=now_s)
-            self._served_until_s = served_until(self._ledger, self.watch, now_s=now_s)
+            hold_abandoned_slot(self._ledger, self.planned.flow, now_s=now_s)
+            self._served_until_s = served_until(self._ledger, self.planned, now_s=now_s)
             self._next_s = None
             self._note_held()
 
@@ -131,7 +131,7 @@ class Clockwork:
         if isinstance(due.why, Tick):
             self._ticks_done = due.why.number
         elif isinstance(due.why, Slot) and not due.why.is_freed and self._ledger is not None:
-            setting = _under_way(self.watch.flow)
+            setting = _under_way(self.planned.flow)
             if (self._ledger.setting(setting) or "").partition(" ")[0] != due.why.slot_utc:
                 self._ledger.set_setting(setting, f"{due.why.slot_utc} {utc_text(now_s)}")
 
@@ -145,7 +145,7 @@ class Clockwork:
             self._served_until_s = max(self._served_until_s, _seconds(due.why.slot_utc))
             self._next_s = None
             if self._ledger is not None:
-                self._ledger.serve_slot(self.watch.flow, due.why.slot_utc, run_id)
+                self._ledger.serve_slot(self.planned.flow, due.why.slot_utc, run_id)
                 self._note_held()
             if self._freed and self._freed[0] == due.why.slot_utc:
                 self._freed.popleft()
@@ -155,7 +155,7 @@ class Clockwork:
         if self._trigger.interval_seconds is not None or self._ledger is None:
             return []
         future = future_utc(self._seen_s)
-        held = [one for one in self._ledger.abandoned_slots(self.watch.flow) if one[0] <= future]
+        held = [one for one in self._ledger.abandoned_slots(self.planned.flow) if one[0] <= future]
         is_owed = self._trigger.catch_up == "all"
         return [one for one in held if is_owed or _seconds(one[0]) >= self._served_until_s]
 
@@ -184,25 +184,25 @@ def hold_abandoned_slot(ledger: Ledger, flow: str, *, now_s: float) -> None:
         ledger.serve_slot(flow, slot, lost[0].run_id)
 
 
-def served_until(ledger: Ledger, watch: Watch, *, now_s: float) -> float:
+def served_until(ledger: Ledger, planned: PlannedFlow, *, now_s: float) -> float:
     """Until when the flow's slots are served: its newest served slot, or the moment its schedule was first seen.
 
     Raises:
         LedgerError: it cannot be read or kept.
     """
-    trigger = watch.trigger
+    trigger = planned.trigger
     assert isinstance(trigger, Schedule)
-    setting = f"schedule of {watch.flow}"
+    setting = f"schedule of {planned.flow}"
     known, schedule = ledger.setting(setting), f"{' | '.join(trigger.cron_lines)} @ {trigger.tz or ''}"
     now_utc = utc_text(now_s)
     # What a wrong clock served in the future does not count before its time.
     served = {
-        slot for slot in ledger.served_slots(watch.flow, since_utc=utc_text(now_s - _RECENT_S)) if slot <= now_utc
+        slot for slot in ledger.served_slots(planned.flow, since_utc=utc_text(now_s - _RECENT_S)) if slot <= now_utc
     }
-    served = served or {slot for slot in ledger.served_slots(watch.flow) if slot <= now_utc}
+    served = served or {slot for slot in ledger.served_slots(planned.flow) if slot <= now_utc}
     # Without a known schedule, slots that are there came from another workstation: they stand for this schedule.
     if not served or (known is not None and known != schedule):
-        ledger.serve_slot(watch.flow, now_utc, "")
+        ledger.serve_slot(planned.flow, now_utc, "")
         served.add(now_utc)
     if known != schedule:
         ledger.set_setting(setting, schedule)

@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from data_engine.engine.scanner import Scan, Scanner
 from data_engine.flow.scan import walk
 from data_engine.model import Signature
+from data_engine.scheduler.scanner import Scan, Scanner
 
 
 @pytest.fixture

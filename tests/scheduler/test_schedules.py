@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
-from data_engine.engine.clockwork import Clockwork
-from data_engine.engine.plan import Due, NotDue, Watch, plan_interval, plan_slots
 from data_engine.engine.reasons import HeldSlot, NotYet, Slot, Tick
-from data_engine.engine.slots import slots_between, zone_of
 from data_engine.flow.trigger import Schedule
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import RunFinished, RunStarted, utc_text
+from data_engine.scheduler.plan import Due, NotDue, PlannedFlow, plan_interval, plan_slots
+from data_engine.scheduler.schedule_clock import ScheduleClock
+from data_engine.scheduler.slots import slots_between, zone_of
 from data_engine.workspace.settings import HistorySettings, WorkspaceSettings
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -111,14 +111,14 @@ class Engine:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.path = folder / "ledger.sqlite"
-        self.watch = Watch("nightly", "G", schedule(**options))
+        self.watch = PlannedFlow("nightly", "G", schedule(**options))
         self.ran: list[float] = []
 
     def start(self, now: float, *, by_person: bool = False) -> None:
         self.ledger = Ledger.open(self.path)
         self.ledger.recover(now_s=now)
         self.on_since_s = now
-        self.clockwork = Clockwork(
+        self.schedule_clock = ScheduleClock(
             self.watch,
             settings=WorkspaceSettings(history=HistorySettings(retention_days=30)),
             ledger=self.ledger,
@@ -128,27 +128,27 @@ class Engine:
         )
 
     def verdict(self, now: float) -> Due | NotDue:
-        return self.clockwork.look(now_s=now, local_s=0.0, on_since_s=self.on_since_s)
+        return self.schedule_clock.check(now_s=now, local_s=0.0, on_since_s=self.on_since_s)
 
     def held_slot(self) -> HeldSlot | None:
-        return self.clockwork.held
+        return self.schedule_clock.held
 
     def die(self, now: float, *, runs: int = 1) -> None:
         """The slot that is due begins, and the process ends in its runs."""
         due = self.verdict(now)
         assert isinstance(due, Due)
-        self.clockwork.begin(due, now_s=now)
+        self.schedule_clock.begin(due, now_s=now)
         for number in range(runs):
             self.ledger.record(RunStarted(f"{now}-{number}", "nightly", "G", None, at_s=now))
         self.ledger.close()
 
     def look(self, now: float, *, dies: bool = False) -> None:
-        while isinstance(due := self.clockwork.look(now_s=now, local_s=0.0, on_since_s=self.on_since_s), Due):
+        while isinstance(due := self.schedule_clock.check(now_s=now, local_s=0.0, on_since_s=self.on_since_s), Due):
             if dies:
                 return
             assert isinstance(due.why, Slot)
             self.ran.append(datetime.fromisoformat(due.why.slot_utc).timestamp())
-            self.clockwork.serve(due, "r1")
+            self.schedule_clock.serve(due, "r1")
 
     def stop(self) -> None:
         self.ledger.close()
@@ -182,7 +182,7 @@ def test_a_changed_schedule_owes_nothing_for_the_past(tmp_path: Path) -> None:
     engine.start(at(1))
     engine.look(at(6))
     engine.stop()
-    engine.watch = Watch("nightly", "G", schedule(time="09:00"))
+    engine.watch = PlannedFlow("nightly", "G", schedule(time="09:00"))
     engine.start(at(10))
     engine.look(at(10))
     engine.look(at(33))
@@ -301,7 +301,7 @@ def test_a_person_frees_a_held_slot_for_one_more_try(tmp_path: Path) -> None:
     for hours in (6.0, 6.1):
         engine.die(at(hours))
         engine.start(at(hours + 0.05))
-    engine.clockwork.free()
+    engine.schedule_clock.free()
     assert engine.verdict(at(6.2)) == slot(6, is_freed=True)
     engine.die(at(6.2))
     engine.start(at(6.3))
@@ -312,7 +312,7 @@ def test_a_person_frees_a_held_slot_for_one_more_try(tmp_path: Path) -> None:
     due = engine.verdict(at(6.4))
     assert isinstance(due, Due)
     engine.ledger.record(RunFinished("good", "success", at(6.5), 360.0))
-    engine.clockwork.serve(due, "good")
+    engine.schedule_clock.serve(due, "good")
 
     assert (engine.verdict(at(6.5)), engine.held_slot()) == (next_at(30), None)
     engine.stop()

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine import Flow
-from data_engine.engine.file_events import FileEvents
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Due, Rules, Watch
 from data_engine.engine.reasons import Asked
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import RunFinished, RunStarted, SeenSource, SourceKey, StepFinished
+from data_engine.scheduler.file_events import FileEvents
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.plan import Due, PlannedFlow, Rules
 
 
 class Watched:
@@ -31,13 +31,13 @@ class Watched:
         self.runs = 0
         self.ledger = Ledger.open(folder / "ledger.sqlite")
         given = {"mode": "poll", "source": self.root, "interval": "10s", "settle": 0, **options}
-        self.watch = Watch.of(Flow("G", "claims").watch(**given))
+        self.watch = PlannedFlow.of(Flow("G", "claims").watch(**given))
         self.restart()
 
     def restart(self, *, frees_held: bool = True, rules: Rules | None = None) -> None:
-        self.lookout = Lookout(
+        self.poller = FolderPoller(
             self.watch,
-            read=lambda: Memory(self.ledger.source_states("claims"), self.ledger.outputs("claims")),
+            read=lambda: KnownSources(self.ledger.source_states("claims"), self.ledger.outputs("claims")),
             rules=rules,
             frees_held=frees_held,
             clock=lambda: self.now_s,
@@ -46,10 +46,10 @@ class Watched:
 
     def look(self, after_s: float = 10.0) -> list[Due]:
         self.now_s += after_s
-        return self.lookout.look()
+        return self.poller.poll()
 
     def names(self, after_s: float = 10.0) -> list[str]:
-        return [self.lookout.name_of(due) for due in self.look(after_s)]
+        return [self.poller.name_of(due) for due in self.look(after_s)]
 
     def run(self, due: Due, status: str = "success", *, outputs: tuple[Path, ...] = (), error: str = "boom") -> str:
         self.begin(due, outputs=outputs)
@@ -69,10 +69,10 @@ class Watched:
 
     def hear(self, event: RunStarted | StepFinished | RunFinished) -> None:
         self.ledger.record(event)
-        self.lookout.note(event)
+        self.poller.note(event)
 
     def reasons(self) -> dict[str, str]:
-        return {verdict.key.path: verdict.why.text for verdict in self.lookout.verdicts() if verdict.key is not None}
+        return {verdict.key.path: verdict.why.text for verdict in self.poller.verdicts() if verdict.key is not None}
 
     def write(self, name: str, text: str = "x") -> Path:
         path = self.root / name
@@ -92,7 +92,7 @@ def test_a_file_is_handed_over_once_until_its_run_has_ended(watched: Watched) ->
 
     dues = watched.look(0)
 
-    assert [watched.lookout.name_of(due) for due in dues] == ["a.csv", "b.csv"]
+    assert [watched.poller.name_of(due) for due in dues] == ["a.csv", "b.csv"]
     assert watched.names() == []
     assert set(watched.reasons().values()) == {"running, or next in line"}
     for due in dues:
@@ -103,13 +103,13 @@ def test_a_file_is_handed_over_once_until_its_run_has_ended(watched: Watched) ->
 
 def slow_scan(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading a folder takes a second."""
-    read = watched.lookout._scanner._read
+    read = watched.poller._scanner._read
 
     def reading(*given: Any) -> set[str]:
         watched.now_s += 1
         return read(*given)
 
-    monkeypatch.setattr(watched.lookout._scanner, "_read", reading)
+    monkeypatch.setattr(watched.poller._scanner, "_read", reading)
 
 
 def test_a_new_file_need_not_wait_for_the_first_scan_to_end(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +128,8 @@ def test_a_new_file_need_not_wait_for_the_first_scan_to_end(watched: Watched, mo
 
     assert [one for one in found if one] == [["2/new.csv"], ["4/old.csv"]]
     assert found[0] == ["2/new.csv"]
-    assert watched.lookout.next_look_s > watched.now_s
-    assert len(list(watched.lookout.verdicts())) == 6
+    assert watched.poller.next_look_s > watched.now_s
+    assert len(list(watched.poller.verdicts())) == 6
 
 
 def test_what_is_told_during_a_first_scan_is_looked_at_after_it(
@@ -141,7 +141,7 @@ def test_what_is_told_during_a_first_scan_is_looked_at_after_it(
     slow_scan(watched, monkeypatch)
     found = [watched.names(0), watched.names(0)]
     path = watched.write("2/late.csv")
-    watched.lookout.hint(str(path))
+    watched.poller.hint(str(path))
 
     found += [watched.names(0) for _ in range(4)]
 
@@ -166,7 +166,7 @@ def test_the_backlog_settles_as_well(tmp_path: Path) -> None:
 
     assert watched.names(0) == []
     assert watched.reasons() == {"a.csv": "settling (2.0 s left)"}
-    assert watched.lookout.next_look_s == watched.now_s + 2
+    assert watched.poller.next_look_s == watched.now_s + 2
     watched.write("a.csv", "whole file")
     assert watched.names(2) == []
     assert watched.names(1.99) == []
@@ -179,9 +179,9 @@ def test_a_second_sighting_needs_no_scan(tmp_path: Path) -> None:
     watched.look(0)
     path = watched.write("a.csv")
 
-    watched.lookout.hint(str(path))
+    watched.poller.hint(str(path))
     assert watched.names(5) == []
-    assert watched.lookout.next_look_s == watched.now_s + 2
+    assert watched.poller.next_look_s == watched.now_s + 2
     assert watched.names(2) == ["a.csv"]
 
 
@@ -220,11 +220,11 @@ def test_what_is_held_is_counted_as_it_is_explained(tmp_path: Path, run_as: str)
     def see() -> None:
         assert watched.look() == []
         held = [path for path, reason in watched.reasons().items() if path and reason.startswith("held")]
-        assert watched.lookout.held == len(held)
+        assert watched.poller.held == len(held)
         counts.append(len(held))
 
     def by_hand(name: str, status: str) -> None:
-        seen = watched.lookout._scanner.signature(name)
+        seen = watched.poller._scanner.signature(name)
         assert seen is not None
         watched.run(Due(None, Asked(), (SeenSource(watched.watch.key(name), seen),)), status)
 
@@ -243,7 +243,7 @@ def test_what_is_held_is_counted_as_it_is_explained(tmp_path: Path, run_as: str)
     for due in watched.look():
         watched.run(due)
     see()
-    watched.lookout.free()
+    watched.poller.free()
     for due in watched.look():
         watched.run(due, "killed")
     see()
@@ -251,7 +251,7 @@ def test_what_is_held_is_counted_as_it_is_explained(tmp_path: Path, run_as: str)
     see()
     watched.hear = watched.ledger.record  # type: ignore[method-assign]  # in another process
     by_hand("b.csv", "success")
-    watched.lookout.reload()
+    watched.poller.reload()
     see()
 
     assert counts == {"individual": [3, 2, 3, 2, 1, 1, 2, 1], "batch": [3, 2, 3, 2, 0, 0, 1, 0]}[run_as]
@@ -277,7 +277,7 @@ def test_a_file_can_be_freed_alone(watched: Watched) -> None:
         watched.run(due, "failed")
     assert watched.names() == []
 
-    watched.lookout.free(frozenset({watched.watch.key("b.csv")}))
+    watched.poller.free(frozenset({watched.watch.key("b.csv")}))
 
     assert watched.names() == ["b.csv"]
 
@@ -290,7 +290,7 @@ def test_retries_come_by_themselves_and_end(watched: Watched) -> None:
 
     assert watched.names(29) == []
     assert watched.reasons()["a.csv"].startswith("failed, retry 1 of 2 at")
-    assert watched.lookout.next_look_s == watched.now_s + 1
+    assert watched.poller.next_look_s == watched.now_s + 1
     (due,) = watched.look(1)
     watched.run(due, "failed")
     assert watched.names(59) == []
@@ -347,7 +347,7 @@ def test_a_listing_takes_no_source_away_that_still_settles(tmp_path: Path) -> No
     watched.look()
     watched.now_s += 1
     watched.run(due, outputs=(one, two))
-    watched.lookout.reload()
+    watched.poller.reload()
 
     assert watched.names(19) == ["b.csv"]
 
@@ -373,13 +373,13 @@ def test_a_file_given_back_is_judged_again(watched: Watched) -> None:
     first, second = watched.look()
     kept.write_text("longer")
     gone.unlink()
-    watched.lookout.give_back(first)
-    watched.lookout.give_back(second)
+    watched.poller.give_back(first)
+    watched.poller.give_back(second)
 
     (again,) = watched.look(0)
 
     assert again.seen[0].signature.size_bytes == 6
-    watched.lookout.give_back(first)
+    watched.poller.give_back(first)
     assert watched.names(0) == []
 
 
@@ -394,15 +394,15 @@ def test_a_share_that_is_away_is_told_and_outlived(watched: Watched) -> None:
     away = watched.root.rename(watched.root.with_name("away"))
 
     assert watched.names() == []
-    since = watched.lookout.unreachable
+    since = watched.poller.unreachable
     assert since is not None
     assert watched.reasons()[""].endswith("No such file or directory")
     assert watched.names() == []
-    assert watched.lookout.unreachable is since
+    assert watched.poller.unreachable is since
     away.rename(watched.root)
     watched.write("new.csv")
     assert watched.names() == ["new.csv"]
-    assert watched.lookout.unreachable is None
+    assert watched.poller.unreachable is None
 
 
 def test_a_folder_that_is_emptied_for_a_while_makes_nothing_due(watched: Watched) -> None:
@@ -440,11 +440,11 @@ def test_what_others_wrote_into_the_ledger_counts_after_a_reload(watched: Watche
     watched.ledger.record(RunStarted("theirs", "claims", "G", None, watched.now_s, due.key, due.seen))
     watched.ledger.record(RunFinished("theirs", "success", watched.now_s, 0.1, None, None, due.seen))
 
-    watched.lookout.reload()
+    watched.poller.reload()
     assert watched.names() == []
     assert watched.reasons()["a.csv"].startswith("already done at")
     watched.ledger.reset_flow("claims")
-    watched.lookout.reload()
+    watched.poller.reload()
     assert watched.names() == ["a.csv"]
 
 
@@ -488,7 +488,7 @@ def test_a_batch_waits_for_the_last_file_to_settle(tmp_path: Path) -> None:
     batch = Watched(tmp_path / "b", run_as="batch", settle=5)
     batch.write("a.csv")
     assert batch.look(0) == []
-    batch.lookout.hint(str(batch.write("b.csv")))
+    batch.poller.hint(str(batch.write("b.csv")))
     assert batch.look(3) == []
 
     assert batch.look(3) == []
@@ -512,7 +512,7 @@ def test_a_batch_that_was_given_back_is_judged_again(batch: Watched) -> None:
     batch.write("a.csv")
     (due,) = batch.look()
 
-    batch.lookout.give_back(due)
+    batch.poller.give_back(due)
 
     assert len(batch.look(0)) == 1
 
@@ -521,7 +521,7 @@ def test_a_single_file_is_watched_alike(tmp_path: Path) -> None:
     watched = Watched(tmp_path / "w")
     path = watched.write("rates.csv")
     for run_as in ("individual", "batch"):
-        watched.watch = Watch.of(
+        watched.watch = PlannedFlow.of(
             Flow("G", "claims").watch(mode="poll", source=path, interval="10s", settle=0, run_as=run_as)
         )
         watched.restart()
@@ -550,20 +550,20 @@ def test_scans_take_at_most_a_tenth_of_the_time(tmp_path: Path) -> None:
     """A scan of three seconds on a share, with an interval of one second."""
     watched = Watched(tmp_path / "w", interval="1s")
     clock = SlowClock(0.0)
-    lookout = Lookout(watched.watch, read=lambda: Memory(SourceStates("claims")), clock=clock)
+    poller = FolderPoller(watched.watch, read=lambda: KnownSources(SourceStates("claims")), clock=clock)
     clock.step_s = 3.0
 
-    lookout.look()
+    poller.poll()
 
-    assert lookout.cadence_s >= 30
+    assert poller.cadence_s >= 30
 
 
 def test_the_interval_is_kept_where_scans_are_quick(tmp_path: Path) -> None:
     watched = Watched(tmp_path / "w", interval="10s")
     watched.look(0)
 
-    assert watched.lookout.cadence_s == 10
-    assert watched.lookout.next_look_s == watched.now_s + 10
+    assert watched.poller.cadence_s == 10
+    assert watched.poller.next_look_s == watched.now_s + 10
 
 
 class LateEvents(FileEvents):
@@ -582,15 +582,15 @@ def test_what_comes_before_the_first_event_and_after_the_first_scan_is_seen_at_o
     """Not an hour later."""
     watched = Watched(tmp_path / "w", interval="1h")
     events = LateEvents(lambda: watched.write("between.csv"))
-    lookout = Lookout(
-        watched.watch, read=lambda: Memory(SourceStates("claims")), events=events, clock=lambda: watched.now_s
+    poller = FolderPoller(
+        watched.watch, read=lambda: KnownSources(SourceStates("claims")), events=events, clock=lambda: watched.now_s
     )
-    lookout.look()
-    assert watched.now_s <= lookout.next_look_s < watched.now_s + 1
-    watched.now_s = lookout.next_look_s
+    poller.poll()
+    assert watched.now_s <= poller.next_look_s < watched.now_s + 1
+    watched.now_s = poller.next_look_s
 
-    assert [lookout.name_of(due) for due in lookout.look()] == ["between.csv"]
-    assert lookout.next_look_s > watched.now_s + 3000
+    assert [poller.name_of(due) for due in poller.poll()] == ["between.csv"]
+    assert poller.next_look_s > watched.now_s + 3000
 
 
 # -- the ledger agrees --------------------------------------------------------------------------------------------
@@ -615,7 +615,7 @@ def test_what_the_lookout_remembers_is_what_the_ledger_would_say(
             watched.run(due, status)
         watched.look(0)
 
-        assert watched.lookout._states == watched.ledger.source_states("claims")
+        assert watched.poller._states == watched.ledger.source_states("claims")
     watched.ledger.close()
 
 
@@ -627,7 +627,7 @@ def test_names_are_known_in_one_spelling_whatever_the_drive_writes(watched: Watc
     (due,) = watched.look()
 
     assert due.key == SourceKey(str(watched.root), "Pr\u00e4mien.csv")
-    assert watched.lookout.name_of(due) == apart
+    assert watched.poller.name_of(due) == apart
     watched.run(due)
     assert watched.names() == []
 
@@ -640,7 +640,7 @@ def test_two_files_that_people_read_the_same_are_two(watched: Watched) -> None:
     for name in (NFC, NFD):
         watched.write(name, name)
     due = watched.look()
-    assert {watched.lookout.name_of(one) for one in due} == {NFC, NFD}
+    assert {watched.poller.name_of(one) for one in due} == {NFC, NFD}
     for one in due:
         watched.run(one)
     assert watched.look() == []
@@ -664,9 +664,9 @@ def test_a_file_that_comes_while_one_of_the_same_reading_runs_is_run_after_it(wa
     after = watched.look()
     for one in after:
         watched.run(one)
-    assert [*during, *(watched.lookout.name_of(one) for one in after)].count(NFC) == 1
+    assert [*during, *(watched.poller.name_of(one) for one in after)].count(NFC) == 1
     while again := watched.look():
-        assert [watched.lookout.name_of(one) for one in again] == [NFD]  # done again rather than never
+        assert [watched.poller.name_of(one) for one in again] == [NFD]  # done again rather than never
         for one in again:
             watched.run(one)
     assert set(watched.reasons()) == {NFC, NFD}

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow, run
-from data_engine.engine.continuous import run_until_interrupted
 from data_engine.files import write_text_atomic
 from data_engine.model import Event, RunFinished, RunStarted, utc_text
+from data_engine.scheduler.foreground import run_until_interrupted
 from tests.support import WorkspaceFiles
 
 LIMIT_S = 20.0
@@ -354,7 +354,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_the_run_is_recorded(
     (record,) = Workspace(ws.root).runs()
     release.set()
     assert (record.status, record.cause) == ("killed", "left at once by a second Ctrl-C")
-    until(lambda: not any(thread.name == "group" for thread in threading.enumerate()))
+    until(lambda: not any(one.name == "scheduler" or one.name.startswith("run ") for one in threading.enumerate()))
 
 
 # -- manual flows -------------------------------------------------------------------------------------------------

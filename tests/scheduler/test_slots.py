@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.engine.slots import MachineZone, newest_slot, next_slot, slots_between, zone_of
+from data_engine.scheduler.slots import MachineZone, newest_slot, next_slot, slots_between, zone_of
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Kolkata", "UTC")
 DAY_S = 86400.0

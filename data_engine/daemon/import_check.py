@@ -16,20 +16,18 @@ from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.version import import_folder
 
 _MOST_ENDLESS = 3
-_CODE = (
-    "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.trial import describe; describe(*sys.argv[2:])"
-)
+_CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.import_check import describe; describe(*sys.argv[2:])"
 
 
 @dataclass(frozen=True, slots=True)
-class ModuleTrial:
+class ImportedModule:
     """A flow module and, when it cannot be a flow, the error's `what`, `where` and `mend`."""
 
     name: str
     error: dict[str, str | None] | None
 
 
-def import_modules(folder: Path, *, limit_s: float = 20.0) -> list[ModuleTrial]:
+def import_modules(folder: Path, *, limit_s: float = 20.0) -> list[ImportedModule]:
     """Every flow module of the authored `folder`, imported and built; `limit_s` is for all of them together.
 
     A module that takes longer, or ends the process, has that as its error and the others are tried again without it; after
@@ -45,12 +43,12 @@ def import_modules(folder: Path, *, limit_s: float = 20.0) -> list[ModuleTrial]:
         if answer is not None and "error" in answer:
             raise FlowValidationError(**answer["error"])
         if answer is not None:
-            return [ModuleTrial(entry["name"], entry["error"]) for entry in answer["entries"]]
+            return [ImportedModule(entry["name"], entry["error"]) for entry in answer["entries"]]
         if not begun:
             raise OSError(how)
         bad[begun] = how
         if len(bad) >= _MOST_ENDLESS:
-            return [ModuleTrial(name, _bad(name, detail).as_dict()) for name, detail in bad.items()]
+            return [ImportedModule(name, _bad(name, detail).as_dict()) for name, detail in bad.items()]
 
 
 def describe(folder: str, bad: str) -> None:

@@ -1,5 +1,5 @@
-"""Looking at the sources of poll flows and at the clock for schedules: a thread for each, so that a share that hangs holds
-up nobody else. What is due is handed over; nothing is run here.
+"""Polling the folders of poll flows and the clock for schedules: a thread for each flow, so that a share that hangs holds up
+no other. What is due is handed over; nothing is run here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import TypeAlias
 
 from data_engine.clock import boot_clock
-from data_engine.engine.clockwork import Clockwork
-from data_engine.engine.lookout import Lookout
-from data_engine.engine.plan import Due, NotDue
 from data_engine.engine.reasons import NotYet, Reason
+from data_engine.scheduler.folder_poller import FolderPoller
+from data_engine.scheduler.plan import Due, NotDue, PlannedFlow
+from data_engine.scheduler.schedule_clock import ScheduleClock
 
 log = logging.getLogger(__name__)
 
@@ -25,33 +25,43 @@ _TROUBLE_PAUSE_S = 5.0
 _LOOK_PAUSE_S = 0.02
 _LONGEST_GAP_S = 60.0
 
-Watching: TypeAlias = Lookout | Clockwork
+Planner: TypeAlias = FolderPoller | ScheduleClock
 
 
-class Watcher:
-    """Looks at one flow until it is closed; `deliver(watcher, dues)` is called from its thread.
+class TriggerThread:
+    """Looks for what of one flow is due, until it is closed; `deliver(thread, dues)` is called from its thread.
 
-    `make` gives what is looked at; it is called in the thread, because it may read a slow share. A schedule's slot is
-    delivered once, and the next one only after `settled`; `why` is what planning said last of it.
+    `make` gives the planner; it is called in the thread, because it may read a slow share. A schedule's slot is delivered
+    once, and the next one only after `settled`; `why` is what planning said last of it. What goes wrong is told to
+    `tell_trouble`, and tried again.
     """
 
     def __init__(
         self,
-        flow: str,
-        make: Callable[[Callable[[], None]], Watching],
-        deliver: Callable[[Watcher, list[Due]], None],
+        planned: PlannedFlow,
+        make: Callable[[Callable[[], None]], Planner],
+        deliver: Callable[[TriggerThread, list[Due]], None],
+        tell_trouble: Callable[[TriggerThread, Exception], None],
     ) -> None:
-        self.flow = flow
-        self.watching: Watching | None = None
+        self.planned = planned
+        self.planner: Planner | None = None
         self.why: Reason | None = None
+        self.has_missed_events = False
         self._make = make
         self._deliver = deliver
+        self._tell_trouble = tell_trouble
         self._is_open = True
         self._is_pending = False
+        self._is_outdated = False
         self._event = threading.Event()
         self._on_since_s = time.time()
         self._looked_boot_s = boot_clock()
-        threading.Thread(target=self._run, name=f"watch {flow}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"trigger {planned.flow}", daemon=True).start()
+
+    @property
+    def flow(self) -> str:
+        """The name of its flow."""
+        return self.planned.flow
 
     @property
     def next_utc(self) -> str | None:
@@ -67,6 +77,11 @@ class Watcher:
         self._is_pending = False
         self.wake()
 
+    def check_anew(self) -> None:
+        """The slot that was delivered is not run: see whether another process has served it."""
+        self._is_outdated = True
+        self.settled()
+
     def close(self) -> None:
         """Look no more; a look under way ends by itself."""
         self._is_open = False
@@ -77,34 +92,40 @@ class Watcher:
         while self._is_open:
             self._event.clear()
             try:
-                if self.watching is None:
-                    self.watching = self._make(self.wake)
-                due, wait_s = self._look(self.watching)
-            except Exception:
+                if self.planner is None:
+                    self.planner = self._make(self.wake)
+                    if self.has_missed_events and isinstance(self.planner, FolderPoller):
+                        self.planner.reload()
+                due, wait_s = self._look(self.planner)
+            except Exception as error:
                 log.exception("looking for what is due in %s failed", self.flow)
+                self._tell_trouble(self, error)
                 due, wait_s = [], _TROUBLE_PAUSE_S
             if due and self._is_open:
                 self._deliver(self, due)
             if was_woken or due:
                 time.sleep(_LOOK_PAUSE_S)  # the ends of many fast runs are one look
             was_woken = self._event.wait(min(max(wait_s, 0.0), LONGEST_SLEEP_S))
-        if isinstance(self.watching, Lookout):
-            self.watching.close()
+        if isinstance(self.planner, FolderPoller):
+            self.planner.close()
 
-    def _look(self, watching: Watching) -> tuple[list[Due], float]:
+    def _look(self, planner: Planner) -> tuple[list[Due], float]:
         """What is due, and in how many seconds to look again."""
-        if isinstance(watching, Lookout):
-            return watching.look(), watching.next_look_s - time.monotonic()
+        if isinstance(planner, FolderPoller):
+            return planner.poll(), planner.next_look_s - boot_clock()
         now_s, boot_s = time.time(), boot_clock()
         self._on_since_s = on_since(self._on_since_s, now_s=now_s, gap_s=boot_s - self._looked_boot_s)
         self._looked_boot_s = boot_s
         if self._is_pending:
             return [], LONGEST_SLEEP_S
-        verdict = watching.look(now_s=now_s, local_s=boot_s, on_since_s=self._on_since_s)
+        if self._is_outdated:
+            self._is_outdated = False
+            planner.refresh(now_s=now_s)
+        verdict = planner.check(now_s=now_s, local_s=boot_s, on_since_s=self._on_since_s)
         self.why = verdict.why
         if isinstance(verdict, NotDue):
             return [], _CLOCK_EVERY_S if self.next_utc is None else min(_CLOCK_EVERY_S, seconds_until(self.next_utc))
-        watching.begin(verdict, now_s=now_s)
+        planner.begin(verdict, now_s=now_s)
         self._is_pending = True
         return [verdict], _CLOCK_EVERY_S
 

@@ -20,7 +20,7 @@ from typing import IO
 from data_engine import private
 from data_engine.daemon.environment import without_kernel
 from data_engine.daemon.messages import WHERE_SIGNAL, Frames, Message, encode
-from data_engine.daemon.sessions import MARK, create_time_of, end_session
+from data_engine.daemon.process_tree import MARK, create_time_of, end_session
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.log_limits import MAX_LINE
@@ -37,7 +37,7 @@ _MACHINERY = re.compile(r'(Current t|T)hread 0x[0-9a-f]+ |  File "[^"]*", line \
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
-class Child:
+class WorkerProcess:
     """A worker process that runs as long as it is here. Everything is called on the thread of the running loop.
 
     `on_events` gets what happens in its runs, from its `journal`, `on_messages` what it sends otherwise, `on_lines` the lines it or what it

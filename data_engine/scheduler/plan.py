@@ -1,7 +1,7 @@
 """What is due and why: pure decisions over frozen values. Clocks are arguments, nothing is read, nothing is kept.
 
 Two clocks: `now_s` is wall time, seconds since the epoch; `local_s` and the times of a `Candidate` are seconds of a clock
-that only goes forward. `watch.flow` is a name: whoever plans need not have loaded the flow.
+that only goes forward. `PlannedFlow.flow` is a name: whoever plans need not have loaded the flow.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from data_engine.engine.reasons import (
     Freed,
     Held,
     Interrupted,
+    MayBeOutput,
     NameFiltered,
     NeedsHash,
     New,
@@ -38,11 +39,11 @@ from data_engine.engine.reasons import (
     WhyDue,
     WhyNot,
 )
-from data_engine.engine.slots import newest_slot, next_slot
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.trigger import Manual, Poll, Schedule, Trigger
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
+from data_engine.scheduler.slots import newest_slot, next_slot
 from data_engine.workspace.settings import WorkspaceSettings
 
 HELD_STATUSES = ("failed", "stopped", "killed")
@@ -52,7 +53,7 @@ _SECOND_NS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class PlannedFlow:
     """What planning needs to know of a flow: no code of its author, so it may come from another process."""
 
     flow: str
@@ -61,7 +62,7 @@ class Watch:
     mirror: Path | None = None
 
     @classmethod
-    def of(cls, flow: Flow) -> Watch:
+    def of(cls, flow: Flow) -> PlannedFlow:
         """Of a flow with a name; one without a trigger is manual."""
         mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
         return cls(flow.name or "", flow.group, flow.trigger or Manual(), mirror)
@@ -72,13 +73,17 @@ class Watch:
 
 
 class Candidate(NamedTuple):
-    """A source file as it was seen: unchanged from `since_s` to `last_s`, on this machine's forward clock."""
+    """A source file as it was seen: unchanged from `since_s` to `last_s`, on this machine's forward clock.
+
+    `is_output` where the flow wrote it, `may_be_output` where a run that is under way may have.
+    """
 
     key: SourceKey
     signature: Signature
     since_s: float
     last_s: float
     is_output: bool = False
+    may_be_output: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ class Rules:
 
 
 def plan_sources(
-    watch: Watch,
+    planned: PlannedFlow,
     candidates: Sequence[Candidate],
     states: Mapping[SourceKey, SourceState],
     rules: Rules,
@@ -137,29 +142,31 @@ def plan_sources(
 
     Example:
         >>> flow = Flow("Claims", "claims").watch(mode="poll", source="/in", interval="30s", settle=2)
-        >>> watch = Watch.of(flow)
-        >>> seen = Candidate(watch.key("a.csv"), Signature(5, 7), since_s=10.0, last_s=11.5)
-        >>> [verdict.why.text for verdict in plan_sources(watch, [seen], {}, Rules(), now_s=0.0)]
+        >>> planned = PlannedFlow.of(flow)
+        >>> seen = Candidate(planned.key("a.csv"), Signature(5, 7), since_s=10.0, last_s=11.5)
+        >>> [verdict.why.text for verdict in plan_sources(planned, [seen], {}, Rules(), now_s=0.0)]
         ['settling (0.5 s left)']
-        >>> [verdict.why.text for verdict in plan_sources(watch, [seen._replace(last_s=12.0)], {}, Rules(), now_s=0.0)]
+        >>> [verdict.why.text for verdict in plan_sources(planned, [seen._replace(last_s=12.0)], {}, Rules(), now_s=0.0)]
         ['due: new']
     """
-    assert isinstance(watch.trigger, Poll)
-    settle_s = watch.trigger.settle
+    assert isinstance(planned.trigger, Poll)
+    settle_s = planned.trigger.settle
     verdicts = [judge(one, states.get(one.key), rules, settle_s=settle_s, now_s=now_s) for one in candidates]
-    if watch.trigger.run_as != "batch":
+    if planned.trigger.run_as != "batch":
         return verdicts
     seen = (SeenSource(one.key, one.signature) for one in candidates if not (one.is_output and one.key not in states))
-    return [judge_batch(watch.key(""), verdicts, seen)]
+    return [judge_batch(planned.key(""), verdicts, seen)]
 
 
 def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, settle_s: float, now_s: float) -> Verdict:
     """Whether one source file is due."""
-    key, signature, since_s, last_s, is_output = candidate
+    key, signature, since_s, last_s, is_output, may_be_output = candidate
     why: WhyDue
     if state is None:
         if is_output:
             return NotDue(key, OwnOutput())
+        if may_be_output:
+            return NotDue(key, MayBeOutput())
         why = New()
     else:
         decided = _compare(candidate, state, rules, now_s)
@@ -218,7 +225,7 @@ def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[Seen
     settling: list[float] = []
     first_due: Due | None = None
     first_not: NotDue | None = None
-    needs_hash = False
+    needs_hash = may_be_output = False
     for verdict in verdicts:
         if isinstance(verdict, Due):
             first_due = first_due or verdict
@@ -226,10 +233,14 @@ def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[Seen
             settling.append(verdict.why.left_s)
         elif isinstance(verdict.why, NeedsHash):
             needs_hash = True
+        elif isinstance(verdict.why, MayBeOutput):
+            may_be_output = True
         elif not isinstance(verdict.why, OwnOutput) and (first_not is None or isinstance(first_not.why, Done)):
             first_not = verdict
     if settling:
         return NotDue(key, WaitsForSettling(len(settling), max(settling)))
+    if may_be_output:
+        return NotDue(key, MayBeOutput())
     if needs_hash:
         return NotDue(key, NeedsHash())
     if first_due is not None:
@@ -299,22 +310,22 @@ def is_retryable(end: RunFinished) -> bool:
     return end.status == "failed" or (end.status == "killed" and "time limit" in (end.cause or ""))
 
 
-def why_no_candidate(watch: Watch, path: str) -> NameFiltered | NotListed | OwnOutput | None:
+def why_no_candidate(planned: PlannedFlow, path: str) -> NameFiltered | NotListed | OwnOutput | None:
     """Why the file at `path` inside the source root can be no candidate, judged by its name; None when it can.
 
     Example:
-        >>> watch = Watch.of(Flow("Claims", "claims").watch(mode="poll", source="/in", interval="30s", extensions=".csv"))
-        >>> [getattr(why_no_candidate(watch, path), "text", None) for path in ("a.csv", "a.txt", ".git/a.csv")]
+        >>> planned = PlannedFlow.of(Flow("Claims", "claims").watch(mode="poll", source="/in", interval="30s", extensions=".csv"))
+        >>> [getattr(why_no_candidate(planned, path), "text", None) for path in ("a.csv", "a.txt", ".git/a.csv")]
         [None, 'extension not listed: the flow takes .csv', "name filtered: '.git' is hidden, temporary or a lock file"]
     """
     *folders, name = path.split("/")
     hidden = next((part for part in folders if part.startswith((".", "~$"))), None)
     if hidden is not None or not is_candidate_name(name):
         return NameFiltered(hidden or name)
-    source, mirror = watch.trigger.source, watch.mirror
+    source, mirror = planned.trigger.source, planned.mirror
     if source and mirror and mirror.is_relative_to(source) and (source / path).is_relative_to(mirror):
         return OwnOutput()
-    extensions = watch.trigger.extensions
+    extensions = planned.trigger.extensions
     if extensions is not None and not name.lower().endswith(extensions):
         return NotListed(extensions)
     return None

@@ -1,4 +1,4 @@
-"""The runs of one daemon: what waits goes to workers, what they report goes into the ledger. Everything on its one thread."""
+"""The runs of one workspace: what waits is handed to an executor, and how it ended is told. Everything on the loop's thread."""
 
 from __future__ import annotations
 
@@ -11,32 +11,39 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
-from data_engine.daemon.deployer import Deployed
-from data_engine.daemon.desk import Desk, Work
-from data_engine.daemon.messages import Job, JobSource
-from data_engine.daemon.workers import JobEnd, Workers
-from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.plan import Due, Watch
 from data_engine.engine.reasons import GroupRun, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.engine.status import ActiveRun, active_runs
 from data_engine.errors import FlowValidationError, LedgerError
+from data_engine.flow.flow import Flow
 from data_engine.locks import GroupLock
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepProgress, StepStarted
-from data_engine.notebook.catalog import CatalogEntry, entry_of_message
+from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
+from data_engine.scheduler.plan import PlannedFlow
+from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Work, came_by_itself
+from data_engine.scheduler.trigger_set import TriggerSet
 
 log = logging.getLogger(__name__)
 
+_E = TypeVar("_E", bound=Executor)
 _GROUP_RETRY_S = 0.2
 _TROUBLE_PAUSE_S = 1.0
 
 
-class Host(Protocol):
-    """What the runs need of the daemon around them."""
+@dataclass(frozen=True, slots=True)
+class ReadyFlow:
+    """A flow that can run: as planning knows it, and the folder of the deployed set its module is in (None: as authored)."""
 
-    def can_work(self) -> bool:
+    flow: Flow
+    content: Path | None = None
+
+
+class Surroundings(Protocol):
+    """What decides, around a scheduler, whether and what it may run: the daemon, or a `run` in the caller's process."""
+
+    def may_begin(self) -> bool:
         """Whether new runs may begin now."""
         ...
 
@@ -44,36 +51,13 @@ class Host(Protocol):
         """Whether this machine owns the workspace and does not give it up."""
         ...
 
-    def deployed_flows(self) -> Mapping[str, Deployed]:
-        """What production runs."""
-        ...
-
-    def heard(self, flow: str, events: Sequence[Event]) -> None:
-        """Something happened in runs of the flow."""
-        ...
-
-    def take_back(self, work: Work) -> bool:
-        """Work that was due has no run, for no fault of its own: whether it shall wait again, and is not judged anew."""
-        ...
-
-    def settled(self, work: Work) -> None:
-        """The work is done with, however its run ended."""
+    def ready_flows(self) -> Mapping[str, ReadyFlow]:
+        """The flows that can run, by name."""
         ...
 
     def tell(self) -> None:
         """Something changed that people see."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """What one piece of waiting work is for; `due` is None for a request by hand."""
-
-    source: Source
-    run_id: str
-    params: dict[str, Any]
-    due: Due | None = None
-    slot: int | None = None
 
 
 @dataclass(slots=True)
@@ -93,52 +77,55 @@ class Active:
 
 @dataclass(slots=True)
 class _HandedOut:
-    """A job that a worker has."""
+    """A job that the executor has."""
 
     works: list[Work]
     content: str | None
     started_s: float
+    pass_number: int
     began: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
 
 
-def came_by_itself(work: Work) -> bool:
-    """Whether nobody asked for it: it was due."""
-    return work.item.due is not None
+class Dispatcher(Generic[_E]):
+    """What waits, what runs, and the executor it runs in, which `make_executor` builds around this.
 
+    Without a `home` nothing is recorded, and no other process has a group to wait for. `loop` keeps the time.
+    """
 
-class Runs:
-    """What waits, what runs, and the workers it runs in. `make_workers` builds them around the callbacks it is given."""
-
-    def __init__(self, home: LocalWorkspace, make_workers: Callable[..., Workers], host: Host) -> None:
+    def __init__(
+        self,
+        home: LocalWorkspace | None,
+        make_executor: Callable[[Dispatcher[_E]], _E],
+        around: Surroundings,
+        triggers: TriggerSet,
+        *,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.active: dict[str, Active] = {}
-        self._home, self._ledger, self._host = home, home.ledger(), host
-        self._desk = Desk()
-        self.workers: Workers = make_workers(
-            new_journal=self._ledger.new_journal, store=self._store, on_events=self._on_events, on_done=self._on_done
-        )
-        self.workers.set_work_until(0.0)
-        self._loop = asyncio.get_running_loop()
+        self.trouble: FlowValidationError | None = None
+        self._home, self._ledger = home, None if home is None else home.ledger()
+        self._around, self._triggers, self._loop = around, triggers, loop
+        self._queue = RunQueue()
         self._jobs: dict[str, _HandedOut] = {}
-        self._descriptions: dict[str, asyncio.Future[JobEnd]] = {}
         self._locks: dict[str, GroupLock] = {}
         self._retry: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
-        self.trouble: FlowValidationError | None = None
+        self.executor = make_executor(self)
 
-    # -- asked by the daemon ---------------------------------------------------------------------------------------
+    # -- asked from around ---------------------------------------------------------------------------------------
 
     def add(self, works: Sequence[Work]) -> None:
         """Let this wait for its turn, and hand out what can run; what a person asked for goes before all that is due."""
         for work in works:
-            self._desk.add(work)
+            self._queue.add(work)
         self.dispatch()
         self.let_by_hand_go_first()
 
     def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
         """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""
-        dropped = self._desk.drop(flow, only=only)
-        for group in {work.group for work in dropped} - self._desk.asked_groups():
+        dropped = self._queue.drop(flow, only=only)
+        for group in {work.group for work in dropped} - self._queue.asked_groups():
             if group in self._locks and not self._locks[group].is_held:
                 self._locks[group].release()  # it may have asked to go first
         return dropped
@@ -146,15 +133,15 @@ class Runs:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
-        return not self._jobs and not self._desk.waiting()
+        return not self._jobs and not self._queue.waiting()
 
     @property
     def are_under_way(self) -> bool:
-        """Whether a worker has any."""
+        """Whether the executor has any."""
         return bool(self._jobs)
 
     def handed_out(self) -> list[Work]:
-        """What workers have."""
+        """What the executor has."""
         return [work for job in self._jobs.values() for work in job.works]
 
     def sets_in_use(self) -> set[str]:
@@ -163,7 +150,7 @@ class Runs:
 
     def is_to_come(self, run_id: str) -> bool:
         """Whether the run waits, or has not ended in its worker."""
-        if any(work.item.run_id == run_id for work in self._desk.waiting()):
+        if any(work.item.run_id == run_id for work in self._queue.waiting()):
             return True
         return any(
             work.item.run_id == run_id and run_id not in job.ended for job in self._jobs.values() for work in job.works
@@ -171,31 +158,40 @@ class Runs:
 
     def why_waiting(self, flow: str, others: Sequence[ActiveRun]) -> Waiting | None:
         """Why the flow's next work does not start; None when nothing of it waits. `others` are runs of other processes."""
-        work = self._desk.first(flow)
+        work = self._queue.first(flow)
         if work is None:
             return None
-        if self._host.keeps_workspace() and not self._host.can_work():
+        if self._around.keeps_workspace() and not self._around.may_begin():
             return WaitingForShare()
         own = [run for run in self.active.values() if run.group == work.group and run.flow != flow]
         runs = [GroupRun(run.flow, run.run_id, os.getpid()) for run in own]
         runs += [GroupRun(run.flow, run.run_id, run.pid) for run in others if run.group == work.group]
         lock = self._locks.get(work.group)
         is_held_elsewhere = lock is not None and not lock.is_held
-        if self._desk.holder(work.group) not in (None, flow) or runs:
+        if self._queue.holder(work.group) not in (None, flow) or runs:
             return WaitingForGroup(work.group, tuple(runs))
-        if not self.workers.free():
+        if not self.executor.free():
             return WaitingForWorker()
         return WaitingForGroup(work.group) if is_held_elsewhere else None
 
+    def groups_held_elsewhere(self) -> dict[str, str]:
+        """The groups that another process has while something of them waits here, with a flow of each."""
+        waiting = {work.group: work.flow for work in reversed(self._queue.waiting())}
+        return {
+            group: flow
+            for group, flow in waiting.items()
+            if group in self._locks and not self._locks[group].is_held and self._queue.holder(group) is None
+        }
+
     def why_none_began(self, run_ids: Collection[str]) -> str | None:
         """Whom these runs, asked for by hand, wait for; None when one of them runs or is about to."""
-        work = next((work for work in self._desk.waiting() if work.item.run_id in run_ids), None)
+        work = next((work for work in self._queue.waiting() if work.item.run_id in run_ids), None)
         if work is None or any(run_id in self.active for run_id in run_ids):
             return None
         own = tuple(
             GroupRun(run.flow, run.run_id, os.getpid()) for run in self.active.values() if run.group == work.group
         )
-        others = active_runs(self._ledger, but_of=os.getpid())
+        others = [] if self._ledger is None else active_runs(self._ledger, but_of=os.getpid())
         why = WaitingForGroup(work.group, own) if own else self.why_waiting(work.flow, others)
         return why.text if why is not None else None if self.trouble is None else self.trouble.what
 
@@ -203,75 +199,79 @@ class Runs:
         """Start nothing that waits, and let what runs end by itself, or with `stop` at its next step."""
         for work in self.drop():
             self._never_run(work, why)
-        self.workers.wind_down(stop_for=why if stop else None)
-
-    async def describe(self, content: Path) -> tuple[CatalogEntry, ...]:
-        """The flows of the modules in a folder, as a worker reads them.
-
-        Raises:
-            FlowValidationError: no worker can.
-        """
-        job_id = uuid.uuid4().hex
-        future = self._descriptions[job_id] = self._loop.create_future()
-        self.workers.submit(Job(job_id, "describe", None, str(content), (), {}, None))
-        end = await future
-        if end.described is None:
-            error = end.error or {}
-            raise FlowValidationError(
-                f"the modules cannot be described: {error.get('what') or end.cause}",
-                where=error.get("where") or str(self._home.layout.flow_modules_dir),
-                mend=error.get("mend") or "see the daemon's log; `data-engine compile` checks each module",
-            )
-        return tuple(entry_of_message(message) for message in end.described)
+        self.executor.wind_down(stop_for=why if stop else None)
 
     # -- handing out -----------------------------------------------------------------------------------------------
 
     def dispatch(self) -> None:
         """Hand out what can run now."""
-        if self._pause is not None or not self._host.can_work():
+        if self._pause is not None or not self._around.may_begin():
             return
-        if not self._desk.has_waiting or not self.workers.free():
+        if not self._queue.has_waiting or not self.executor.free():
             return
         try:
-            self._ledger.require_writable()  # what cannot be recorded is not begun
+            if self._ledger is not None:
+                self._ledger.require_writable()  # what cannot be recorded is not begun
         except LedgerError as error:
             self._rest(error)
             return
-        flows = {name: one.entry.flow for name, one in self._host.deployed_flows().items()}
-        limits = {name: Watch.of(flow).trigger.max_parallel for name, flow in flows.items() if flow is not None}
-        for works in self._desk.take(free=self.workers.free(), max_parallel=limits, may_start=self._may_start):
-            self._hand_out(works)
+        flows = self._around.ready_flows()
+        limits = {name: PlannedFlow.of(one.flow).trigger.max_parallel for name, one in flows.items()}
+        for job in self._queue.take(free=self.executor.free(), max_parallel=limits, may_start=self._may_start):
+            self._hand_out(job, flows.get(job.works[0].flow))
 
     def let_by_hand_go_first(self) -> None:
         """Take back what was handed ahead and is only due, where what a person asked for waits for it, here or elsewhere."""
-        groups = self._desk.asked_groups()
-        needs_worker = bool(groups) and not self.workers.free()
+        groups = self._queue.asked_groups()
+        needs_worker = bool(groups) and not self.executor.free()
         for job_id, job in self._jobs.items():
             group = job.works[0].group
+            lock = self._locks.get(group)
             is_ahead = len(job.works) > 1 and came_by_itself(job.works[0])
-            if is_ahead and (needs_worker or group in groups or self._locks[group].gives_way):
-                self.workers.leave(job_id)
+            if is_ahead and (needs_worker or group in groups or (lock is not None and lock.gives_way)):
+                self.executor.leave(job_id)
 
     def _may_start(self, group: str) -> bool:
+        if self._home is None:
+            return True
         lock = self._locks.setdefault(group, GroupLock(self._home.local.locks_dir, group))
         try:
-            if not lock.gives_way if lock.is_held else lock.try_acquire():
+            if lock.is_held and not lock.gives_way:
                 return True
-            if not lock.is_held and group in self._desk.asked_groups():
+            if not lock.is_held and lock.try_acquire():
+                if not self._judged_anew(group):
+                    return True
+                lock.release()
+                self._loop.call_soon(self.dispatch)
+                return False
+            if not lock.is_held and group in self._queue.asked_groups():
                 lock.ask_first()
         except LedgerError as error:
+            lock.release()
             self._rest(error)
             return False
         if self._retry is None:  # a kernel or a command line runs this group, or goes first: ask again soon
             self._retry = self._loop.call_later(_GROUP_RETRY_S, self._ask_again)
         return False
 
+    def _judged_anew(self, group: str) -> bool:
+        """Whether work of the group was due by what another process has done meanwhile; it waits no more.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        behind = [flow for flow in self._queue.flows_waiting(group) if self._triggers.is_behind(flow)]
+        dropped = [work for flow in behind for work in self._queue.drop(flow, only=came_by_itself)]
+        for work in dropped:
+            self._triggers.judge_anew(work)
+        return bool(dropped)
+
     def _ask_again(self) -> None:
         self._retry = None
         self.dispatch()
 
-    def _hand_out(self, works: list[Work]) -> None:
-        deployed = self._host.deployed_flows().get(works[0].flow)
+    def _hand_out(self, handed: HandOut, ready: ReadyFlow | None) -> None:
+        works, flow = handed.works, handed.works[0].flow
         job_id = uuid.uuid4().hex
         sources = tuple(
             JobSource(
@@ -283,10 +283,23 @@ class Runs:
             )
             for work in works
         )
-        content = None if deployed is None or deployed.content is None else str(deployed.content)
-        limit_s = self._home.settings().limits.run_timeout_s
-        self._jobs[job_id] = _HandedOut(works, content, time.monotonic())
-        self.workers.submit(Job(job_id, "run", works[0].flow, content, sources, works[0].item.params, limit_s))
+        content = None if ready is None or ready.content is None else str(ready.content)
+        limit_s = None if self._home is None else self._home.settings().limits.run_timeout_s
+        self._jobs[job_id] = _HandedOut(works, content, self._loop.time(), handed.pass_number)
+        self._triggers.handed_out(flow, [work.item.run_id for work in works])
+        self.executor.submit(
+            Job(
+                job_id,
+                "run",
+                flow,
+                content,
+                sources,
+                works[0].item.params,
+                limit_s,
+                pass_number=handed.pass_number,
+                ends_pass=handed.ends_pass,
+            )
+        )
 
     # -- trouble ---------------------------------------------------------------------------------------------------
 
@@ -302,7 +315,7 @@ class Runs:
         Raises:
             LedgerError: it is not.
         """
-        if self.trouble is not None and self.is_idle:
+        if self.trouble is not None and self.is_idle and self._ledger is not None:
             self._ledger.flush()
             self._end_trouble()
 
@@ -320,11 +333,18 @@ class Runs:
         if self.trouble is not None:
             self.trouble = None
             log.info("what happens is stored again")
-            self._host.tell()
+            self._around.tell()
 
-    # -- told by the workers ---------------------------------------------------------------------------------------
+    # -- told by the executor --------------------------------------------------------------------------------------
 
-    def _store(self, job: Job, events: list[Event]) -> None:
+    def store(self, job: Job, events: list[Event]) -> None:
+        """Record what has happened in a job's runs, for an executor that cannot do so itself.
+
+        Raises:
+            LedgerError: it cannot be recorded now; it is kept and tried again.
+        """
+        if self._ledger is None:
+            return
         try:
             self._ledger.record(*events, has_begun=True)
         except LedgerError as error:
@@ -334,7 +354,8 @@ class Runs:
             if any(isinstance(event, (RunStarted, RunFinished)) for event in events):
                 self._end_trouble()
 
-    def _on_events(self, job: Job, events: list[Event]) -> None:
+    def on_events(self, job: Job, events: Sequence[Event]) -> None:
+        """Hear what has happened in a job's runs, after it was recorded."""
         running = self._jobs.get(job.job_id)
         for event in events:
             if isinstance(event, RunStarted):
@@ -347,8 +368,8 @@ class Runs:
                     running.ended.add(event.run_id)
             elif isinstance(event, (StepStarted, StepProgress, StepFinished)):
                 self._show_step(event)
-        self._host.heard(job.flow or "", events)
-        self._host.tell()
+        self._triggers.heard(job.flow or "", events)
+        self._around.tell()
 
     def _show_step(self, event: StepStarted | StepProgress | StepFinished) -> None:
         run = self.active.get(event.run_id)
@@ -359,14 +380,11 @@ class Runs:
         elif isinstance(event, StepProgress):
             run.done, run.total = event.done, event.total
 
-    def _on_done(self, job: Job, end: JobEnd) -> None:
-        if job.kind == "describe":
-            future = self._descriptions.pop(job.job_id, None)
-            if future is not None and not future.done():
-                future.set_result(end)
-            return
+    def on_done(self, job: Job, end: JobEnd) -> None:
+        """Hear that a job has ended: what has no run waits again or is recorded as failed, and the next is handed out."""
         running = self._jobs.pop(job.job_id)
         flow = running.works[0].flow
+        self._triggers.job_ended(flow, [work.item.run_id for work in running.works])
         was_cut_short = end.is_passing or (end.error is None and end.cause is None)
         if end.is_passing:
             error = end.error or {"what": end.cause or "no run can begin", "where": None, "mend": None}
@@ -382,20 +400,23 @@ class Runs:
                     self._rest(error)
                     self._take_back(work)
                     continue
-            self._host.settled(work)
-        seconds = time.monotonic() - running.started_s
-        group = self._desk.ended(flow, seconds=seconds, runs=max(len(running.began), 1))
-        if group is not None:
+            self._triggers.settled(work)
+        seconds = self._loop.time() - running.started_s
+        runs = max(len(running.began), 1)
+        group = self._queue.ended(flow, pass_number=running.pass_number, seconds=seconds, runs=runs)
+        for number in self._queue.ended_passes():
+            self.executor.end_pass(number)
+        if group is not None and group in self._locks:
             self._locks[group].release()
         self.dispatch()
-        self._host.tell()
+        self._around.tell()
 
     def _take_back(self, work: Work) -> None:
         """A source that was handed out has no run yet, for no fault of its own: it waits again, or is judged anew."""
-        if not came_by_itself(work) and not self._host.keeps_workspace():
+        if not came_by_itself(work) and not self._around.keeps_workspace():
             self._never_run(work, "this machine does not own the workspace any more")
-        elif not came_by_itself(work) or self._host.take_back(work):
-            self._desk.add(work, again=True)
+        elif not came_by_itself(work) or self._triggers.take_back(work):
+            self._queue.add(work, again=True)
 
     def _not_begun(self, work: Work, end: JobEnd) -> None:
         """No run of a source can begin: its module is broken, and that is its run."""
@@ -420,9 +441,10 @@ class Runs:
             RunFinished(item.run_id, status, now_s, 0.0, text, cause, seen),
         ):
             try:
-                self._ledger.record(event)
+                if self._ledger is not None:
+                    self._ledger.record(event)
             except LedgerError:
                 if isinstance(event, RunStarted):
                     raise
             if not isinstance(event, LogLine):
-                self._host.heard(work.flow, [event])
+                self._triggers.heard(work.flow, [event])

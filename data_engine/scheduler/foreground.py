@@ -1,0 +1,387 @@
+"""Flows that run as they become due, here in the caller's process, until Ctrl-C.
+
+A thread has the loop on which the schedulers live, one for each workspace the flows belong to; runs have threads of their
+own (`in_process`). The caller's thread waits, and twice a second looks at what was edited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from data_engine.engine.candidates import Source, startup_sources
+from data_engine.engine.groups import refuse_inside_group, tell_whom_we_wait_for
+from data_engine.engine.local_workspace import settle_flow, workspace_of
+from data_engine.errors import FlowStoppedError, FlowValidationError
+from data_engine.flow.context import FlowContext
+from data_engine.flow.flow import Flow
+from data_engine.model import Event, RunFinished
+from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
+from data_engine.scheduler.in_process import InProcess, Listeners
+from data_engine.scheduler.plan import PlannedFlow
+from data_engine.scheduler.run_queue import Item, Work
+from data_engine.scheduler.scheduler import Scheduler
+
+_BEAT_S = 0.5
+
+
+def run_until_interrupted(
+    flows: Sequence[Flow],
+    *,
+    load: Callable[[str], Flow] | None = None,
+    reread: Callable[[], Sequence[Flow] | None] | None = None,
+    listen: Callable[[Event], None] | None = None,
+    upkeep: Callable[[], None] | None = None,
+) -> list[FlowContext]:
+    """Run `flows` as they become due until Ctrl-C; when all of them are manual, run each once and return the contexts.
+
+    Manual flows among others run once at the start. At Ctrl-C the running steps end, their runs are recorded as stopped, and
+    the call returns; a second one leaves at once. `load` executes a flow's module afresh for each pass; `reread` gives the
+    flows as they are now, None while nothing has changed; `listen` gets every event of every run, one at a time; `upkeep` is
+    called now and then.
+
+    Raises:
+        FlowValidationError: two flows have one name.
+        FlowExecutionError: all flows are manual, and one failed; `.completed` holds the finished contexts.
+        KeyboardInterrupt: a second Ctrl-C, or one while manual flows ran.
+    """
+    once = reread is None and all(flow.mode == "manual" for flow in flows)
+    running = _ForegroundRun(load, listen or tell_failure, once=once)
+    try:
+        running.set_flows(flows)
+        try:
+            while not running.is_done:
+                running.nudged.wait(_BEAT_S)
+                running.nudged.clear()
+                running.beat(reread, upkeep)
+        except KeyboardInterrupt:
+            running.stop()
+            if running.has_runs:
+                _tell("stopping after the running step; Ctrl-C again leaves at once")
+            running.join()
+            if once:
+                raise
+    except KeyboardInterrupt:
+        running.leave()
+        raise
+    finally:
+        running.close()
+    if running.error is not None:
+        if isinstance(running.error, (FlowValidationError, FlowStoppedError)):
+            running.error.completed = running.contexts
+        raise running.error
+    return running.contexts
+
+
+def tell_failure(event: Event) -> None:
+    """Say one line about a run that did not succeed."""
+    if isinstance(event, RunFinished) and event.status != "success":
+        why = (event.error or event.cause or "").partition("\n")[0]
+        _tell(f"{event.status}: {why} (run {event.run_id[:8]})")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class _ForegroundRun:
+    """One continuous run. With `once` contexts are kept, and the first error stops everything."""
+
+    def __init__(self, load: Callable[[str], Flow] | None, listen: Callable[[Event], None], *, once: bool) -> None:
+        self.contexts: list[FlowContext] = []
+        self.error: BaseException | None = None
+        self.nudged = threading.Event()
+        self.once = once
+        self.load = load
+        self.is_stopping = False
+        self.is_done = False
+        self.loop = asyncio.new_event_loop()
+        self._listen = listen
+        self._lock = threading.Lock()
+        self._told: dict[str, str] = {}
+        self._parts: dict[Path | None, _Part] = {}
+        self._is_closing = False
+        self._idle = threading.Event()
+        # What the schedulers log is for who has set logging up; here it is told.
+        logging.getLogger("data_engine").addHandler(logging.NullHandler())
+        self._thread = threading.Thread(target=self._serve, name="scheduler", daemon=True)
+        self._thread.start()
+
+    # -- in the caller's thread ------------------------------------------------------------------------------------
+
+    def set_flows(self, flows: Iterable[Flow]) -> None:
+        """Run these flows from now on: those that changed anew, those that are no longer there not at all.
+
+        Raises:
+            FlowValidationError: two flows have one name.
+            GroupBusyError: the group of one is running further up in this very call.
+        """
+        wanted: dict[Path | None, dict[str, Flow]] = {root: {} for root in self._parts}
+        for flow in map(settle_flow, flows):
+            named = wanted.setdefault(flow._workspace_root, {})
+            if (flow.name or "") in named:
+                raise FlowValidationError(
+                    f"two flows are named {flow.name!r}; the names must be unique",
+                    where="run(*flows)",
+                    mend="give each flow once, or name it: Flow(group=..., name=...)",
+                )
+            named[flow.name or ""] = flow
+            refuse_inside_group(flow, workspace_of(flow))
+        for root, named in wanted.items():
+            if root not in self._parts:
+                self._parts[root] = _Part(self, next(iter(named.values())))
+        changes = [(self._parts[root], named) for root, named in wanted.items()]
+        for part, _ in changes:
+            part.refresh_settings()
+        self.loop.call_soon_threadsafe(self._set_flows, changes)
+
+    def beat(self, reread: Callable[[], Sequence[Flow] | None] | None, upkeep: Callable[[], None] | None) -> None:
+        """Called twice a second: notice what others wrote, and that flows or settings were edited."""
+        try:
+            if reread is not None and (flows := reread()) is not None:
+                self.set_flows(flows)
+            if upkeep is not None:
+                upkeep()
+        except FlowValidationError as error:
+            self.tell_change("edits", f"warning: {error.what}")
+        for part in self._parts.values():
+            part.refresh_settings()
+        self.loop.call_soon_threadsafe(self._beat)
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether something runs."""
+        return any(part.executor.running for part in self._parts.values())
+
+    def stop(self) -> None:
+        """Let the running steps end, and start nothing more."""
+        self.is_stopping = self.is_done = True
+        self.nudged.set()
+        self.loop.call_soon_threadsafe(self._wind_down)
+
+    def join(self) -> None:
+        """Wait until all runs have ended."""
+        while not self._idle.wait(_BEAT_S):
+            pass
+
+    def leave(self) -> None:
+        """Leave the running steps behind; their runs are recorded as killed."""
+        self.is_stopping = self.is_done = True
+        for part in self._parts.values():
+            part.executor.leave_behind("left at once by a second Ctrl-C")
+
+    def close(self) -> None:
+        """Let nothing more become due; the loop ends when the last run has."""
+        self.is_stopping = self.is_done = True
+        self.loop.call_soon_threadsafe(self._close)
+        if not self.has_runs:
+            self._thread.join(_BEAT_S)
+
+    # -- from any thread -------------------------------------------------------------------------------------------
+
+    def say(self, flow: str, text: str) -> None:
+        """Say one line about a flow, unless it was the last one said of it."""
+        self.tell_change(f"flow {flow}", text and f'flow "{flow}": {text}')
+
+    def tell_change(self, about: str, text: str) -> None:
+        """Say a line, unless it was the last one said of that matter; with "" the matter is settled."""
+        with self._lock:
+            is_new, self._told[about] = bool(text) and text != self._told.get(about), text
+        if is_new:
+            _tell(text)
+
+    def heard(self, event: Event) -> None:
+        """Something happened in a run."""
+        with self._lock:
+            self._listen(event)
+
+    def finished(self, context: FlowContext) -> None:
+        """A run has ended."""
+        if not self.once:
+            return
+        if context.error is None:
+            self.contexts.append(context)
+        elif not isinstance(context.error, FlowStoppedError) or not self.is_stopping:
+            self.failed(context.error)
+
+    def failed(self, error: BaseException) -> None:
+        """Something other than the author's code went wrong, or with `once` a run."""
+        if self.once:
+            self.error = self.error or error
+            self.stop()
+        else:
+            self.tell_change("failure", (str(error) or type(error).__name__).partition("\n")[0])
+
+    # -- on the loop -----------------------------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Something ended: whether this is done."""
+        is_quiet = all(part.is_quiet for part in self._parts.values())
+        if self.once and is_quiet and all(part.scheduler.dispatcher.is_idle for part in self._parts.values()):
+            self.is_done = True
+            self.nudged.set()
+        if self.is_stopping and is_quiet:
+            self._idle.set()
+            if self._is_closing:
+                self.loop.stop()
+
+    def _serve(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    def _set_flows(self, changes: Sequence[tuple[_Part, dict[str, Flow]]]) -> None:
+        for part, flows in changes:
+            part.set_flows(flows)
+        self.changed()
+
+    def _beat(self) -> None:
+        if not self.once and not self.is_stopping:
+            for part in self._parts.values():
+                part.beat()
+        for part in self._parts.values():
+            part.tell_who_is_waited_for()
+
+    def _wind_down(self) -> None:
+        for part in self._parts.values():
+            part.scheduler.dispatcher.drop()
+            part.executor.wind_down(stop_for="interrupted")
+        self.changed()
+
+    def _close(self) -> None:
+        for part in self._parts.values():
+            part.scheduler.triggers.close()
+        self._is_closing = True
+        self._wind_down()
+
+
+class _Part:
+    """The flows of one workspace, or of none, in a continuous run, and their scheduler. Everything on the loop's thread."""
+
+    def __init__(self, whole: _ForegroundRun, flow: Flow) -> None:
+        home = workspace_of(flow)
+        self._whole = whole
+        self._home = None if home is None else replace(home, keeps_settings=True)
+        self._flows: dict[str, ReadyFlow] = {}
+        self._versions: dict[str, object] = {}
+        self._begun: set[str] = set()
+        self._asked_to_come = 0
+        self._has_settings = home is None
+        self._waits: set[str] = set()
+        self.scheduler = Scheduler(self._home, self._make_executor, self, loop=whole.loop, say=whole.say)
+        self.executor = self.scheduler.dispatcher.executor
+
+    def _make_executor(self, dispatcher: Dispatcher[InProcess]) -> InProcess:
+        whole = self._whole
+        return InProcess(
+            self._home,
+            loop=whole.loop,
+            flows=self.ready_flows,
+            load=whole.load,
+            on_events=dispatcher.on_events,
+            on_done=dispatcher.on_done,
+            listeners=Listeners(whole.heard, whole.finished, whole.failed, whole.say),
+        )
+
+    # -- what the scheduler asks -----------------------------------------------------------------------------------
+
+    def may_begin(self) -> bool:
+        """Until everything stops."""
+        return not self._whole.is_stopping
+
+    def keeps_workspace(self) -> bool:
+        """It was asked when the run began."""
+        return True
+
+    def ready_flows(self) -> Mapping[str, ReadyFlow]:
+        """The flows as they were last read."""
+        return self._flows
+
+    def tell(self) -> None:
+        """Something ended, or waits."""
+        self._whole.changed()
+
+    # -- what is run -----------------------------------------------------------------------------------------------
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing runs, and nothing is about to be asked for."""
+        return not self._asked_to_come and not self.scheduler.dispatcher.are_under_way
+
+    def set_flows(self, flows: Mapping[str, Flow]) -> None:
+        """Run these from now on."""
+        for name in self._flows.keys() - flows.keys():
+            self.scheduler.triggers.watch(name, None, version=None, frees_held=False)
+            self.scheduler.dispatcher.drop(name)
+        for name, flow in flows.items():
+            known = self._flows.get(name)
+            if known is None or known.flow != flow:
+                self._versions[name] = object()
+        self._flows = {name: ReadyFlow(flow) for name, flow in flows.items()}
+        for name, flow in flows.items():
+            if PlannedFlow.of(flow).trigger.mode == "manual" and name not in self._begun:
+                self._begun.add(name)
+                self._asked_to_come += 1
+                threading.Thread(target=self._find_sources, args=(flow,), name=f"run {name}", daemon=True).start()
+        self.beat()
+
+    def refresh_settings(self) -> None:
+        """Read the settings again when they were edited; in the caller's thread, because the share may hang."""
+        if self._home is None:
+            return
+        self._home.refresh_settings()
+        error = self._home.settings_error()
+        self._has_settings = self._has_settings or error is None
+        self._whole.tell_change(f"settings {self._home.layout.root}", "" if error is None else f"warning: {error}")
+
+    def beat(self) -> None:
+        """Look for what is due of each flow by the settings and switches as they are now, and tell what is wrong."""
+        if not self._has_settings:  # nothing runs by settings that were never good
+            return
+        dispatcher, triggers = self.scheduler.dispatcher, self.scheduler.triggers
+        try:
+            self.scheduler.beat()
+            for name, ready in self._flows.items():
+                frees_held = name not in self._begun
+                self._begun.add(name)
+                triggers.watch(name, ready.flow, version=self._versions[name], frees_held=frees_held)
+        except FlowValidationError as error:
+            dispatcher.say_trouble(error)
+        trouble = dispatcher.trouble
+        self._whole.tell_change(f"trouble {id(self)}", "" if trouble is None else f"warning: {trouble.what}")
+        for name, text in triggers.source_troubles().items():
+            self._whole.tell_change(f"source of {name}", text and f'flow "{name}": {text}')
+
+    def tell_who_is_waited_for(self) -> None:
+        """Say once for whom a group waits, in whatever process."""
+        held_elsewhere = self.scheduler.dispatcher.groups_held_elsewhere()
+        for group, flow in held_elsewhere.items():
+            if group not in self._waits and self._home is not None and flow in self._flows:
+                try:
+                    tell_whom_we_wait_for(self._flows[flow].flow, self._home)
+                except FlowValidationError as error:
+                    self._whole.failed(error)
+        self._waits = set(held_elsewhere)
+
+    def _find_sources(self, flow: Flow) -> None:
+        """In a thread of its own: what a manual flow runs for."""
+        sources: Sequence[Source] = ()
+        try:
+            sources = startup_sources(flow)
+        except FlowValidationError as error:
+            self._whole.failed(error)
+        self._whole.loop.call_soon_threadsafe(self._ask, flow, sources)
+
+    def _ask(self, flow: Flow, sources: Sequence[Source]) -> None:
+        self._asked_to_come -= 1
+        batch = uuid.uuid4().hex
+        items = [Item(source, uuid.uuid4().hex, {}) for source in sources]
+        self.scheduler.dispatcher.add([Work(flow.name or "", flow.group, item, batch, by_hand=True) for item in items])
+        self._whole.changed()

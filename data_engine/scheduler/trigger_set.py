@@ -1,0 +1,428 @@
+"""What looks for what is due in one workspace: a trigger thread for each flow that runs by itself.
+
+Everything happens on the loop's thread, but for the planner (`trigger_thread`), which only hands over what is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from data_engine.clock import boot_clock
+from data_engine.engine.candidates import Source, listed_source, startup_sources
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.reasons import Reason, Slot
+from data_engine.errors import FlowValidationError, LedgerError
+from data_engine.flow.flow import Flow
+from data_engine.flow.trigger import Schedule
+from data_engine.ledger.rows import SourceStates
+from data_engine.model import Event, RunFinished, RunStarted, SourceKey
+from data_engine.scheduler.file_events import FileEvents
+from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.plan import Due, PlannedFlow, Rules, why_blocked
+from data_engine.scheduler.run_queue import Item, Work, came_by_itself
+from data_engine.scheduler.schedule_clock import ScheduleClock
+from data_engine.scheduler.trigger_thread import Planner, TriggerThread
+from data_engine.workspace.settings import WorkspaceSettings
+
+log = logging.getLogger(__name__)
+
+_TRY_AGAIN_S = 1.0
+_KNOWN_RUNS = 100
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A slot or tick of a schedule whose runs have not all ended: `left` of `run_ids`.
+
+    `clock` is the one that began it; `waiting` are the trigger threads that are told when it is done with.
+    """
+
+    flow: str
+    due: Due
+    clock: ScheduleClock
+    run_ids: frozenset[str]
+    left: set[str]
+    waiting: list[TriggerThread]
+    last_run_id: str = ""
+
+
+def _say_nothing(flow: str, text: str) -> None:
+    """The listener of whoever shows it elsewhere."""
+
+
+class TriggerSet:
+    """The trigger threads of one workspace (None: of none, where nothing is remembered).
+
+    What is due goes to `hand_over`; `drop` takes back what waits of a flow, or of all, and of which a claim holds. What
+    cannot be kept now goes to `say_trouble`, what people should know of a flow to `say`.
+    """
+
+    def __init__(
+        self,
+        home: LocalWorkspace | None,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        hand_over: Callable[[Sequence[Work]], None],
+        drop: Callable[[str | None, Callable[[Work], bool]], Sequence[Work]],
+        say_trouble: Callable[[FlowValidationError], None],
+        say: Callable[[str, str], None] = _say_nothing,
+    ) -> None:
+        self._home, self._ledger = home, None if home is None else home.ledger()
+        self._loop, self._hand_over, self._drop = loop, hand_over, drop
+        self._say_trouble, self._say = say_trouble, say
+        self._threads: dict[str, TriggerThread] = {}
+        self._settings: dict[str, object] = {}
+        self._versions: dict[str, object] = {}
+        self._recalled: dict[str, SourceStates] = {}
+        self._slots: dict[int, _Slot] = {}
+        self._numbers = itertools.count(1)
+        self._file_events = FileEvents()
+        self._under_way: dict[str, set[str]] = {}
+        self._known_runs: dict[str, deque[str]] = {}
+
+    # -- which flows are looked at ---------------------------------------------------------------------------------
+
+    def watch(self, name: str, flow: Flow | None, *, version: object, frees_held: bool) -> None:
+        """Look for what is due of `flow`, or no longer: it is None, runs by hand, or is disabled.
+
+        With `frees_held` what was held is tried again. `version` is another one when the flow's code was edited.
+        """
+        planned = None if flow is None else PlannedFlow.of(flow)
+        switches = {} if self._ledger is None else self._ledger.switches()
+        if planned is not None and (
+            planned.trigger.mode == "manual" or why_blocked(name, switches=switches) is not None
+        ):
+            planned = None
+        thread = self._threads.get(name)
+        if thread is not None:
+            if self._versions.get(name) != version and isinstance(thread.planner, FolderPoller):
+                thread.planner.expect_new_code()
+            self._versions[name] = version
+            if thread.planned == planned and self._settings.get(name) == self._used_settings():
+                if frees_held:
+                    self.free(name)
+                return
+            self.forget(name)
+        if flow is not None and planned is not None:
+            self._settings[name], self._versions[name] = self._used_settings(), version
+            make, deliver = self._maker(planned, frees_held), self._deliverer(flow)
+            self._threads[name] = TriggerThread(planned, make, deliver, self._tell_trouble)
+
+    def forget(self, name: str) -> None:
+        """Look at the flow no more, and let nothing of it wait that came by itself."""
+        thread = self._threads.pop(name, None)
+        if thread is not None:
+            thread.close()
+        self._drop_waiting(name)
+
+    def stop(self) -> None:
+        """Look at nothing, and let nothing wait that came by itself."""
+        for thread in self._threads.values():
+            thread.close()
+        self._threads.clear()
+        self._drop_waiting(None)
+
+    def close(self) -> None:
+        """Look at nothing any more, ever."""
+        self.stop()
+        self._file_events.close()
+
+    @property
+    def are_outdated(self) -> bool:
+        """Whether one of them looks by settings that were edited since."""
+        used = self._used_settings()
+        return any(self._settings[name] != used for name in self._threads)
+
+    def names(self) -> list[str]:
+        """The flows that are looked at."""
+        return list(self._threads)
+
+    def reload(self) -> None:
+        """Others have written the history: judge everything anew."""
+        for thread in self._threads.values():
+            if isinstance(thread.planner, FolderPoller):
+                thread.planner.reload()
+
+    def free(self, name: str, keys: frozenset[SourceKey] | None = None) -> int:
+        """Hold these sources of the flow (all without) no longer; of a schedule its slots: how many of those were held."""
+        planner = self.planner(name)
+        if isinstance(planner, FolderPoller):
+            planner.free(keys)
+        elif planner is not None and keys is None:
+            count = planner.free()
+            self._threads[name].wake()
+            return count
+        return 0
+
+    # -- what is known of them -------------------------------------------------------------------------------------
+
+    def planner(self, name: str) -> Planner | None:
+        """What decides about the flow now."""
+        thread = self._threads.get(name)
+        return None if thread is None else thread.planner
+
+    def next_utc(self, name: str) -> str | None:
+        """When the flow's next slot or tick comes."""
+        thread = self._threads.get(name)
+        return None if thread is None else thread.next_utc
+
+    def is_new_to(self, name: str) -> bool:
+        """Whether the flow is watched, and nobody knows yet when it comes next."""
+        thread = self._threads.get(name)
+        return thread is not None and not isinstance(thread.planner, FolderPoller) and thread.why is None
+
+    def why(self, name: str) -> Reason | None:
+        """What planning said last of the flow as a whole: its next slot, a slot that is held, a source out of reach."""
+        thread = self._threads.get(name)
+        if thread is None:
+            return None
+        planner = thread.planner
+        if isinstance(planner, FolderPoller):
+            return planner.unreachable
+        return thread.why if planner is None or planner.held is None else planner.held
+
+    def source_troubles(self) -> dict[str, str]:
+        """What keeps sources from being looked at, of each polled flow in one line; "" where nothing does."""
+        pollers = {name: one.planner for name, one in self._threads.items() if isinstance(one.planner, FolderPoller)}
+        return {name: _source_trouble(poller) for name, poller in pollers.items()}
+
+    # -- what is remembered ----------------------------------------------------------------------------------------
+
+    def recall(self, names: Iterable[str]) -> None:
+        """Read what is known of many sources, from any thread, before they are watched."""
+        if self._ledger is None:
+            return
+        with suppress(FlowValidationError, OSError):  # it is read again, and told, where it is needed
+            for name in names:
+                self._recalled[name] = self._ledger.source_states(name)
+
+    def forget_recalled(self) -> None:
+        """Keep of what was recalled only what somebody is about to ask for."""
+        self._recalled = {name: states for name, states in self._recalled.items() if name in self._threads}
+
+    def known_sources(self, name: str) -> KnownSources:
+        """What is known of the flow's sources.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        if self._ledger is None:
+            return KnownSources(SourceStates(name))
+        states = self._recalled.pop(name, None)
+        return KnownSources(self._ledger.source_states(name) if states is None else states, self._ledger.outputs(name))
+
+    # -- told by the dispatcher ------------------------------------------------------------------------------------
+
+    def handed_out(self, name: str, run_ids: Sequence[str]) -> None:
+        """These runs of the flow are about to begin: from now on any file may be one they write."""
+        self._under_way.setdefault(name, set()).update(run_ids)
+
+    def heard(self, name: str, events: Sequence[Event]) -> None:
+        """Something happened in runs of the flow."""
+        for event in events:
+            if isinstance(event, RunStarted):
+                self._runs_known_of(name).append(event.run_id)
+        thread = self._threads.get(name)
+        if thread is not None and isinstance(thread.planner, FolderPoller):
+            thread.planner.note(*events)
+        elif thread is not None and thread.planner is None:
+            thread.has_missed_events = True  # it is reading the history just now
+        # In this order: the poller has a run's report before the run counts as ended.
+        self._under_way.setdefault(name, set()).difference_update(
+            event.run_id for event in events if isinstance(event, RunFinished)
+        )
+
+    def job_ended(self, name: str, run_ids: Sequence[str]) -> None:
+        """None of these runs is under way any more, and all that happened in them was heard."""
+        left = self._under_way.setdefault(name, set())
+        if not left.isdisjoint(run_ids):
+            left.difference_update(run_ids)
+            planner = self.planner(name)
+            if isinstance(planner, FolderPoller):
+                planner.wake()
+
+    def is_behind(self, name: str) -> bool:
+        """Whether another process has run the flow since its waiting work was judged; it is judged anew then.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        thread = self._threads.get(name)
+        if self._ledger is None or thread is None:
+            return False
+        newest, known = self._ledger.last_run(name), self._runs_known_of(name)
+        if newest is None or newest.run_id in known:
+            return False
+        known.append(newest.run_id)
+        if isinstance(thread.planner, FolderPoller):
+            thread.planner.reload()
+        elif isinstance(thread.planned.trigger, Schedule) and thread.planned.trigger.interval_seconds is not None:
+            return False  # ticks are this engine's own
+        return True
+
+    def take_back(self, work: Work) -> bool:
+        """Work that was due has no run: whether it shall wait again; a file or a slot is judged anew instead."""
+        planner = self.planner(work.flow)
+        if isinstance(planner, FolderPoller):
+            planner.give_back(work.item.due)
+            return False
+        return work.flow in self._threads
+
+    def judge_anew(self, work: Work) -> None:
+        """Work that waited is dropped, because another process may have done it."""
+        slot = self._slots.pop(work.item.slot, None)
+        if slot is None:
+            self.take_back(work)
+            return
+        for thread in slot.waiting:
+            thread.check_anew()
+
+    def settled(self, work: Work) -> None:
+        """The work is done with; its slot is when all of it is."""
+        number = work.item.slot
+        slot = self._slots.get(number)
+        if slot is None:
+            return
+        slot.left.discard(work.item.run_id)
+        slot.last_run_id = work.item.run_id
+        if not slot.left:
+            self._end_slot(number)
+
+    # -- planner ---------------------------------------------------------------------------------------------------
+
+    def _used_settings(self) -> object:
+        """What of the settings decides when something is due."""
+        settings = self._workspace_settings()
+        return Rules.of(settings), settings.timezone, settings.history.retention_days
+
+    def _workspace_settings(self) -> WorkspaceSettings:
+        return WorkspaceSettings() if self._home is None else self._home.settings()
+
+    def _runs_known_of(self, name: str) -> deque[str]:
+        return self._known_runs.setdefault(name, deque(maxlen=_KNOWN_RUNS))
+
+    def _read(self, name: str) -> KnownSources:
+        """What is known of the flow's sources, for its poller; in the poller's thread."""
+        newest = None if self._ledger is None else self._ledger.last_run(name)
+        known = self.known_sources(name)
+        if newest is not None and newest.status != "started":
+            self._runs_known_of(name).append(newest.run_id)
+        return known
+
+    def _maker(self, planned: PlannedFlow, frees_held: bool) -> Callable[[Callable[[], None]], Planner]:
+        settings = self._workspace_settings()
+
+        def make(wake: Callable[[], None]) -> Planner:
+            if isinstance(planned.trigger, Schedule):
+                return ScheduleClock(
+                    planned,
+                    settings=settings,
+                    ledger=self._ledger,
+                    now_s=time.time(),
+                    local_s=boot_clock(),
+                    frees_held=frees_held,
+                )
+            return FolderPoller(
+                planned,
+                read=lambda: self._read(planned.flow),
+                rules=Rules.of(settings),
+                under_way=self._under_way.setdefault(planned.flow, set()),
+                frees_held=frees_held,
+                events=self._file_events,
+                wake=wake,
+            )
+
+        return make
+
+    def _deliverer(self, flow: Flow) -> Callable[[TriggerThread, list[Due]], None]:
+        def deliver(thread: TriggerThread, dues: list[Due]) -> None:
+            """Called from the trigger's thread."""
+            planner = thread.planner
+            if isinstance(planner, FolderPoller):
+                sources = [(listed_source(planner.planned.trigger, planner.name_of(due)), due) for due in dues]
+            else:
+                sources = [(source, due) for due in dues for source in startup_sources(flow)]
+            self._loop.call_soon_threadsafe(self._take_due, thread, flow.group, sources, dues)
+
+        return deliver
+
+    def _take_due(
+        self, thread: TriggerThread, group: str, sources: Sequence[tuple[Source, Due]], dues: Sequence[Due]
+    ) -> None:
+        name, planner = thread.flow, thread.planner
+        if self._threads.get(name) is not thread:
+            return
+        number = None
+        for due in dues:
+            if isinstance(due.why, Slot) and due.why.skipped_before_utc is not None:
+                self._say(name, due.why.text)
+        if isinstance(planner, ScheduleClock):
+            under_way = self._slot_under_way(name, dues[0])
+            if under_way is not None:  # begun before the engine was stopped and started: one run is enough
+                under_way.waiting.append(thread)
+                return
+            number = next(self._numbers)
+        items = [Item(source, uuid.uuid4().hex, {}, due, number) for source, due in sources]
+        if number is not None and isinstance(planner, ScheduleClock):
+            run_ids = frozenset(item.run_id for item in items)
+            self._slots[number] = _Slot(name, dues[0], planner, run_ids, set(run_ids), [thread])
+            if not items:
+                self._end_slot(number)
+        self._hand_over([Work(name, group, item, batch=number) for item in items])
+
+    def _tell_trouble(self, thread: TriggerThread, error: Exception) -> None:
+        """Called from the trigger's thread."""
+        self._loop.call_soon_threadsafe(self._say, thread.flow, (str(error) or type(error).__name__).partition("\n")[0])
+
+    def _slot_under_way(self, name: str, due: Due) -> _Slot | None:
+        """The same wall-clock slot of the flow, when its runs have not all ended."""
+        if not isinstance(due.why, Slot):
+            return None
+        slots = [slot for slot in self._slots.values() if slot.flow == name]
+        return next((slot for slot in slots if _slot_utc(slot.due) == due.why.slot_utc), None)
+
+    def _drop_waiting(self, name: str | None) -> None:
+        # A slot of which something never runs is not served.
+        for work in self._drop(name, came_by_itself):
+            self._slots.pop(work.item.slot, None)
+
+    def _end_slot(self, number: int) -> None:
+        slot = self._slots.get(number)
+        if slot is None:
+            return
+        try:
+            if self._threads.get(slot.flow) in slot.waiting or self._ran_to_its_end(slot):
+                slot.clock.serve(slot.due, slot.last_run_id)
+        except LedgerError as error:
+            self._say_trouble(error)
+            self._loop.call_later(_TRY_AGAIN_S, self._end_slot, number)
+            return
+        del self._slots[number]
+        for thread in slot.waiting:
+            thread.settled()
+
+    def _ran_to_its_end(self, slot: _Slot) -> bool:
+        """Whether no run of the slot was stopped when its thread was: what is handed over unfinished is run elsewhere."""
+        if self._ledger is None:
+            return True
+        runs = [self._ledger.run(run_id) for run_id in slot.run_ids]
+        return all(run is not None and run.status in ("success", "failed") for run in runs)
+
+
+def _slot_utc(due: Due) -> str | None:
+    return due.why.slot_utc if isinstance(due.why, Slot) else None
+
+
+def _source_trouble(poller: FolderPoller) -> str:
+    if poller.unreachable is not None:
+        return f"{poller.root} is {poller.unreachable.text}"
+    first = sorted(poller.troubles.copy().items())[:3]
+    return "; ".join(f"{poller.root / folder} cannot be read: {why}" for folder, why in first)
