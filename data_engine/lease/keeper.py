@@ -37,7 +37,7 @@ from data_engine.lease.protocol import (
 )
 from data_engine.lease.repair import Repaired
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
-from data_engine.ledger.belief import Believed, Doubted, Verdict
+from data_engine.ledger.belief import Believed, Doubted, Verdict, clock_warnings
 from data_engine.ledger.replication import Batch
 from data_engine.ledger.share import Share
 from data_engine.model import utc_text
@@ -65,7 +65,8 @@ class OwnershipState:
     `work_until_s` on `boot_clock()`. `engine_on` is what the newest generation says of the engine, `is_again` whether the owner
     before was a daemon of this machine. `lost_to` names who took
     the workspace from this daemon. `trouble` is what keeps the share from being written. `seen_s` is when `lease` was seen.
-    `clock` says whether this machine's wall clock is believed, None before it was judged.
+    `clock` says whether this machine's wall clock is believed, None before it was judged. `is_lapsed` is said when no new work may
+    start although the workspace is ours. `history` is the generation whose rows were last taken in from others, by its nonce.
     """
 
     token: int | None = None
@@ -77,10 +78,18 @@ class OwnershipState:
     trouble: str | None = None
     seen_s: float = NEVER
     clock: Verdict | None = None
+    is_lapsed: bool = False
+    history: str | None = None
+
+    @property
+    def unaged(self) -> tuple[object, ...]:
+        """Equal while nothing happens that anybody has to be told of: a heartbeat and the time that passes are nothing."""
+        facts = (self.token, self.engine_on, self.is_again, self.lost_to, self.trouble, self.is_lapsed, self.history)
+        return (*facts, self.lease.unaged, clock_warnings(self.clock))
 
 
 class Keeper:
-    """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread whenever `state` changed.
+    """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread when `state.unaged` or its deadline changed.
 
     `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says, once,
     before anything is claimed, why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
@@ -122,6 +131,7 @@ class Keeper:
         self._engine_on: bool | None = None
         self._is_again = False
         self._brought_home: str | None = None
+        self._taken_in: str | None = None
         self._damage: Damage | None = None
         self._troubles: dict[str, str] = {}
         self._commits = 0
@@ -336,7 +346,7 @@ class Keeper:
             except FileNotFoundError:  # collected while it was read: there is a newer one
                 self._view = self._observer.poll()
                 continue
-            self._brought_home = top.nonce
+            self._brought_home = self._taken_in = top.nonce
             self._note_damage(None)
             return
         raise StaleView("the shared history changes faster than it can be read")
@@ -692,8 +702,10 @@ class Keeper:
             or self._share.left_out,
             self._clock(),
             self._believed,
+            held is not None and not held.can_work(),
+            self._taken_in,
         )
-        if self.state != before:
+        if self.state.unaged != before.unaged or self.state.work_until_s != before.work_until_s:
             self.on_change()
 
 
