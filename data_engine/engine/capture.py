@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from data_engine.flow.control import StepControl
 from data_engine.interrupts import InterruptsHeld
-from data_engine.ledger.log_limits import MAX_LINE, both_ends
+from data_engine.ledger.log_limits import MAX_LINE, clipped
 from data_engine.model import LogLine
 
 
@@ -39,9 +39,7 @@ class _Lines:
         shown = line.rsplit("\r", 1)[-1].rstrip()  # a progress bar rewrites its line; the last state counts
         if shown:
             control = self.control
-            control.emit(
-                LogLine(control.run_id, control.flow, control.label, level, both_ends(shown, MAX_LINE), time.time())
-            )
+            control.emit(clipped(LogLine(control.run_id, control.flow, control.label, level, shown, time.time())))
 
     def close(self) -> None:
         for level, rest in self.partial.items():
