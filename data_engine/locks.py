@@ -145,6 +145,8 @@ class OsLock:
 
     def release(self) -> None:
         """Let go; does nothing when it is not held."""
+        if self._descriptor is None:
+            return
         with InterruptsHeld():
             with _gate:
                 descriptor, self._descriptor = self._descriptor, None
@@ -226,6 +228,8 @@ def _is_free(path: Path) -> bool:
     with InterruptsHeld(), _gate:  # a child forked now would keep the descriptor
         try:
             descriptor = private.open_file(path, os.O_RDWR)
+        except FileNotFoundError:
+            return True
         except OSError:
             return not path.exists()
         try:
