@@ -163,7 +163,7 @@ def test_an_owner_that_was_taken_over_learns_it_and_keeps_its_rows(machine: Call
     """A frozen owner that wakes up is fenced, says by whom, and what it recorded is published when it owns again."""
     anna, ben = machine("anna"), machine("ben")
     anna.keeper.own().result(10)
-    freeze = anna.keeper._wish(lambda: time.sleep(LIMITS.stale_after_s * 2.5))
+    freeze = anna.keeper._thread.ask(lambda: time.sleep(LIMITS.stale_after_s * 2.5))
     until(lambda: ben.keeper.state.lease.state == "takeover_available")
     assert not anna.keeper.can_work()  # its deadline has passed before anybody may take over
     ben.keeper.take_over().result(10)
