@@ -102,7 +102,7 @@ class Machine:
         before = self.folder.written["bytes"]
         held = self.keeper._held
         assert held is not None
-        self.keeper._commit(held, is_worth_it=False)
+        self.keeper._commit(held)
         return self.folder.written["bytes"] - before
 
     def look(self) -> None:

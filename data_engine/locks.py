@@ -23,6 +23,7 @@ from types import TracebackType
 from data_engine import nofollow, private
 from data_engine.errors import GroupBusyError, LedgerError
 from data_engine.files import trouble_of
+from data_engine.interrupts import InterruptsHeld
 
 # Not the filelock library: only its newest releases let go in forked children, those install an audit hook that every
 # later event of the process pays for (Python 3.12 up), and its import costs 60 ms at a kernel's first run.
@@ -93,6 +94,16 @@ class OsLock:
         Raises:
             LedgerError: the lock file cannot be made.
         """
+        if self.is_held:
+            return False
+        try:
+            with InterruptsHeld():
+                return self._take()
+        except KeyboardInterrupt:  # whoever called does not learn that it was taken
+            self.release()
+            raise
+
+    def _take(self) -> bool:
         with _gate:
             if self._descriptor is not None:
                 return False
@@ -134,14 +145,17 @@ class OsLock:
 
     def release(self) -> None:
         """Let go; does nothing when it is not held."""
-        with _gate:
-            descriptor, self._descriptor = self._descriptor, None
-            _held.discard(self)
-        if descriptor is not None:
-            # Unlocked by name, not just closed: a child forked this instant may not have closed its copy yet.
-            with suppress(OSError):
-                _unlock(descriptor)
-            os.close(descriptor)
+        if self._descriptor is None:
+            return
+        with InterruptsHeld():
+            with _gate:
+                descriptor, self._descriptor = self._descriptor, None
+                _held.discard(self)
+            if descriptor is not None:
+                # Unlocked by name, not just closed: a child forked this instant may not have closed its copy yet.
+                with suppress(OSError):
+                    _unlock(descriptor)
+                os.close(descriptor)
 
     def _open(self) -> int:
         try:
@@ -149,6 +163,39 @@ class OsLock:
         except FileNotFoundError:
             private.make_folder(self.path.parent)
             return private.open_file(self.path, os.O_RDWR | os.O_CREAT)
+
+
+class Holding:
+    """Holds `lock`, which `acquire` takes, inside a `with`; whatever strikes while it is taken, it is let go.
+
+    A class and no generator: what is raised between a generator's `yield` and the first line inside keeps it suspended, and
+    its lock held, for as long as somebody keeps the traceback.
+
+    Example:
+        >>> import tempfile
+        >>> lock = OsLock(Path(tempfile.mkdtemp()) / "a.lock")
+        >>> with Holding(lock, lock.wait):
+        ...     lock.is_held
+        True
+        >>> lock.is_held
+        False
+    """
+
+    def __init__(self, lock: OsLock, acquire: Callable[[], object]) -> None:
+        self._lock = lock
+        self._acquire = acquire
+
+    def __enter__(self) -> None:
+        try:
+            self._acquire()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
 
 
 class RunnerLock(OsLock):
@@ -178,9 +225,11 @@ def is_runner_gone(folder: Path, runner_id: str) -> bool:
 
 
 def _is_free(path: Path) -> bool:
-    with _gate:  # a child forked now would keep the descriptor
+    with InterruptsHeld(), _gate:  # a child forked now would keep the descriptor
         try:
             descriptor = private.open_file(path, os.O_RDWR)
+        except FileNotFoundError:
+            return True
         except OSError:
             return not path.exists()
         try:
@@ -251,7 +300,11 @@ class GroupLock(OsLock):
             )
 
     def __enter__(self) -> GroupLock:
-        self.acquire()
+        try:
+            self.acquire()
+        except BaseException:
+            self.release()
+            raise
         return self
 
     def __exit__(

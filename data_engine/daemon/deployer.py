@@ -24,6 +24,9 @@ from data_engine.notebook.deploy import (
     next_move,
 )
 
+_TRIES = 3
+"""Of a decision that somebody else's `data-engine deploy` may have outdated."""
+
 Describe = Callable[[Path], Awaitable[tuple[CatalogEntry, ...]]]
 
 
@@ -64,11 +67,16 @@ class Deployer:
             basis = await asyncio.to_thread(self._read_basis)
             if is_asked or self._is_quiet or basis != self._basis:
                 files = basis[0]
-                if is_asked or files != self._files or self._is_set_gone():
-                    await self._look()
-                    self._files = files
-                await self._decide(is_start, asked)
-                self._basis = basis
+                is_to_look = is_asked or files != self._files or self._is_set_gone()
+                for _ in range(_TRIES):
+                    pointers = self.home.deployments().deployed()
+                    if is_to_look:
+                        await self._look()
+                        self._files = files
+                    if is_done := await self._decide(pointers, is_start, asked):
+                        break
+                    is_to_look = True
+                self._basis = basis if is_done else None
             self.trouble = self._unread_helpers()
         except FlowValidationError as error:
             self.trouble = error
@@ -112,12 +120,15 @@ class Deployer:
         entries = with_unreadable(told, self.home.layout.flow_modules_dir, stored.unreadable)
         self._current = (stored, {entry.name: entry for entry in entries})
 
-    async def _decide(self, is_start: bool, asked: frozenset[str] | None) -> None:
+    async def _decide(self, pointers: dict[str, tuple[str, str]], is_start: bool, asked: frozenset[str] | None) -> bool:
+        """Do what the rule says, where `pointers` were the deployments before the modules were looked at.
+
+        False when somebody else has deployed meanwhile: what was looked at may be older than that, and is looked at again.
+        """
         if self._current is None:
-            return
+            return True
         stored, entries = self._current
         deployments = self.home.deployments()
-        pointers = deployments.deployed()
         settings = self.home.settings().deploy
         now_s = time.monotonic()
         moves: dict[str, Move] = {}
@@ -135,13 +146,11 @@ class Deployer:
         self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
         going = {name for name, move in moves.items() if isinstance(move, Deploy)}
         gone = set(pointers) - set(entries)
-        if going:
-            deployments.deploy(stored, going)
-        if gone:
-            deployments.withdraw(gone)
-        if going or gone:
+        is_done = deployments.update(pointers, stored, going, gone)
+        if is_done and (going or gone):
             deployments.collect(self.in_use() | {stored.id})
         await self._tell(moves)
+        return is_done
 
     async def _tell(self, moves: dict[str, Move]) -> None:
         assert self._current is not None

@@ -219,7 +219,8 @@ class Ownership:
             self.is_releasing = False
             if now.lost_to is not None:
                 self._engine.lost(now.lost_to)
-        self._engine.noticed()
+        if now.unaged != before.unaged:
+            self._engine.noticed()
 
 
 def keeper_of(where: LocalWorkspace, daemon_id: str) -> Keeper:

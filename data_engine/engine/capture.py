@@ -6,13 +6,13 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import Any, TextIO
 
 from data_engine.flow.control import StepControl
-from data_engine.ledger.log_limits import MAX_LINE, both_ends
+from data_engine.interrupts import InterruptsHeld
+from data_engine.ledger.log_limits import MAX_LINE, clipped
 from data_engine.model import LogLine
 
 
@@ -39,9 +39,7 @@ class _Lines:
         shown = line.rsplit("\r", 1)[-1].rstrip()  # a progress bar rewrites its line; the last state counts
         if shown:
             control = self.control
-            control.emit(
-                LogLine(control.run_id, control.flow, control.label, level, both_ends(shown, MAX_LINE), time.time())
-            )
+            control.emit(clipped(LogLine(control.run_id, control.flow, control.label, level, shown, time.time())))
 
     def close(self) -> None:
         for level, rest in self.partial.items():
@@ -93,18 +91,37 @@ _users = 0
 _lock = threading.Lock()
 
 
-@contextmanager
-def captured(control: StepControl) -> Iterator[None]:
-    """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s."""
-    lines = _Lines(control)
-    token = _lines.set(lines)
-    _install()
-    try:
-        yield
-    finally:
-        _uninstall()
-        _lines.reset(token)
-        lines.close()
+class captured:
+    """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s.
+
+    A class and no generator, so that a Ctrl-C in between leaves no stream of the process replaced (see interrupts.py).
+    """
+
+    def __init__(self, control: StepControl) -> None:
+        self._lines = _Lines(control)
+        self._token: Token[_Lines | None] | None = None
+
+    def __enter__(self) -> None:
+        try:
+            with InterruptsHeld():
+                self._token = _lines.set(self._lines)
+                _install()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._let_go()
+        self._lines.close()
+
+    def _let_go(self) -> None:
+        with InterruptsHeld():
+            token, self._token = self._token, None
+            if token is not None:
+                _uninstall()
+                _lines.reset(token)
 
 
 def is_captured() -> bool:

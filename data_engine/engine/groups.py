@@ -6,54 +6,80 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from pathlib import Path
+from types import TracebackType
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import GroupRun, WaitingForGroup
 from data_engine.errors import GroupBusyError
 from data_engine.flow.flow import Flow
+from data_engine.interrupts import InterruptsHeld
 from data_engine.locks import GroupLock
 
 _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", default=frozenset())
 
 
-@contextmanager
-def holding_group(
-    flow: Flow, home: LocalWorkspace | None, *, by_hand: bool, waiting: Callable[[], None] | None = None
-) -> Iterator[Callable[[], bool]]:
+class holding_group:
     """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
 
     What runs `by_hand` goes before all that is only due, in whatever process. `waiting` is called again and again while it
     waits, and may raise to give up. What is given tells whether somebody waits who goes first.
 
-    Raises:
+    A class and no generator, so that a Ctrl-C in between leaves no group held (see interrupts.py).
+
+    Raises (on entering):
         GroupBusyError: the group is running further up in this call, or in a process that started this one.
     """
-    if home is None:
-        yield lambda: False
-        return
-    refuse_inside_group(flow, home)
-    lock = GroupLock(home.local.locks_dir, flow.group)
-    if not lock.try_acquire():
-        tell_whom_we_wait_for(flow, home)
 
-        def wait() -> None:
-            if by_hand:
-                lock.ask_first()
-            if waiting is not None:
-                waiting()
+    def __init__(
+        self, flow: Flow, home: LocalWorkspace | None, *, by_hand: bool, waiting: Callable[[], None] | None = None
+    ) -> None:
+        self._flow = flow
+        self._home = home
+        self._by_hand = by_hand
+        self._waiting = waiting
+        self._lock: GroupLock | None = None
+        self._token: Token[frozenset[tuple[Path, str]]] | None = None
 
+    def __enter__(self) -> Callable[[], bool]:
         try:
-            lock.acquire(wait)
+            return self._take()
         except BaseException:
-            lock.release()
+            self._let_go()
             raise
-    try:
-        with inside_group(flow, home):
-            yield lambda: lock.gives_way
-    finally:
-        lock.release()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._let_go()
+
+    def _take(self) -> Callable[[], bool]:
+        flow, home = self._flow, self._home
+        if home is None:
+            return _nobody_goes_first
+        refuse_inside_group(flow, home)
+        lock = self._lock = GroupLock(home.local.locks_dir, flow.group)
+        if not lock.try_acquire():
+            tell_whom_we_wait_for(flow, home)
+            lock.acquire(self._wait)
+        with InterruptsHeld():
+            self._token = _held.set(_held.get() | {(home.local.locks_dir, flow.group)})
+        return lambda: lock.gives_way
+
+    def _let_go(self) -> None:
+        with InterruptsHeld():
+            token, self._token = self._token, None
+            if token is not None:
+                _held.reset(token)
+            if self._lock is not None:
+                self._lock.release()
+
+    def _wait(self) -> None:
+        if self._by_hand and self._lock is not None:
+            self._lock.ask_first()
+        if self._waiting is not None:
+            self._waiting()
 
 
 @contextmanager
@@ -98,6 +124,10 @@ def tell_whom_we_wait_for(flow: Flow, home: LocalWorkspace) -> None:
             )
     why = WaitingForGroup(flow.group, tuple(GroupRun(run.flow, run.run_id, pid) for run, pid in running))
     print(why.text, file=sys.stderr)
+
+
+def _nobody_goes_first() -> bool:
+    return False
 
 
 def _ancestors() -> set[int]:

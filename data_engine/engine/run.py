@@ -28,7 +28,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.steps import run_steps
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
-from data_engine.ledger.log_limits import MAX_LINE, LogBound, both_ends, end_of_log, size_of
+from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
 from data_engine.notebook.locate import annotate
 
@@ -107,8 +107,7 @@ def _bounded(sink: Callable[[Event], None], keep_last: Callable[[LogLine], None]
 
     def bounded(event: Event) -> None:
         if isinstance(event, LogLine):
-            if len(event.message) > MAX_LINE:
-                event = event._replace(message=both_ends(event.message, MAX_LINE))
+            event = clipped(event)
             size_bytes = size_of(event.message)
             if bound.takes(size_bytes):
                 sink(event)

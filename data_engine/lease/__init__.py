@@ -13,7 +13,11 @@ Heartbeats, marker folders and clocks only decide when one may try and what peop
     heartbeat_files.py  heartbeat, request and markers: they inform and never decide
     repair.py        going on after damage, numbered above all that was ever seen
     lease.py         Observer and HeldLease
-    keeper.py        the thread of a daemon that does all this
+    owning.py        pure: OwnershipState, who may claim, what is said to whom it is refused
+    publishing.py    what an owner publishes, folds and drops
+    mending.py       taking in what others published, noticing damage, mending it
+    keeper.py        when a daemon does all this, on a thread of its own (share_thread.py)
+    peek.py          one look for whoever runs something without a daemon
 
 In use, by one thread that does all input and output on the share (nothing here is thread-safe; `can_work`, `work_until`
 and `is_over` are memory only and may be read from any thread):

@@ -1,86 +1,59 @@
 """The one thread of a daemon that talks to the share: it looks, claims, beats, publishes, refreshes and hands over.
 
-Everybody else reads `Keeper.state`, a value in memory, or leaves a wish and gets a future. A share that hangs holds up
+Everybody else reads `Keeper.state`, a value in memory, or asks for something and gets a future. A share that hangs holds up
 this thread only: whether work may start is decided by a deadline in memory.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from dataclasses import replace
 
 from data_engine.clock import boot_clock
-from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, RefusedSegmentError
+from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError
 from data_engine.lease.lease import HeldLease, Observer
+from data_engine.lease.mending import HEALTHY, History, repair_words
+from data_engine.lease.owning import (
+    OwnershipState,
+    claims_by_itself,
+    lost_to,
+    may_claim,
+    not_owned_here,
+    only_observed_here,
+)
 from data_engine.lease.protocol import (
     NEVER,
-    Damage,
     Damaged,
     Fenced,
-    Fold,
-    Generation,
     Identity,
     InDoubt,
     LeaseOutcome,
     Limits,
     Lost,
-    StaleView,
     View,
-    is_of_this_machine,
 )
-from data_engine.lease.repair import Repaired
+from data_engine.lease.publishing import Publisher
+from data_engine.lease.share_thread import ShareThread
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
 from data_engine.ledger.belief import Believed, Doubted, Verdict
-from data_engine.ledger.replication import Batch
 from data_engine.ledger.share import Share
-from data_engine.model import utc_text
 
 log = logging.getLogger(__name__)
 
-_COLLECT_EVERY = 8
-_DROP_EVERY_S = 3600.0
 _CHECK_EVERY_S = 3600.0
 _JUDGE_EVERY_S = 600.0
 _SOON_S = 0.05
-_LONGEST_SLEEP_S = 30.0
 _NEVER_DUE = float("inf")
 _TRIES = 3
 _LEFT = "left alone"
-_HEALTHY = "nothing of the shared history is damaged: nothing was changed"
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class OwnershipState:
-    """What is known of the ownership without asking anybody.
-
-    `token` is the fencing token while this daemon owns the workspace (it may have lapsed), else None. Work may start until
-    `work_until_s` on `boot_clock()`. `engine_on` is what the newest generation says of the engine, `is_again` whether the owner
-    before was a daemon of this machine. `lost_to` names who took
-    the workspace from this daemon. `trouble` is what keeps the share from being written. `seen_s` is when `lease` was seen.
-    `clock` says whether this machine's wall clock is believed, None before it was judged.
-    """
-
-    token: int | None = None
-    work_until_s: float = NEVER
-    engine_on: bool = False
-    is_again: bool = False
-    lease: LeaseStatus = field(default_factory=LeaseStatus)
-    lost_to: str | None = None
-    trouble: str | None = None
-    seen_s: float = NEVER
-    clock: Verdict | None = None
 
 
 class Keeper:
-    """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread whenever `state` changed.
+    """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread when `state.unaged` or its deadline changed.
 
     `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says, once,
     before anything is claimed, why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
@@ -105,12 +78,13 @@ class Keeper:
         self.state = OwnershipState()
         self._observer = observer
         self._share = share
+        self._history = History(observer, share)
+        self._publisher = Publisher(observer, share, retention_days, clock)
         self._read_limits = limits
         self._find_unfit = unfit
         self._unfit: str | None = None
         self._is_probed = False
         self._takes_over = takes_over_by_itself
-        self._retention_days = retention_days
         self._judge_clock = judge_clock
         self._believed: Verdict | None = None
         self._clock_due_s = NEVER
@@ -118,17 +92,12 @@ class Keeper:
         self._clock = clock
         self._held: HeldLease | None = None
         self._view: View | None = None
-        self._wishes: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._engine_on: bool | None = None
         self._is_again = False
-        self._brought_home: str | None = None
-        self._damage: Damage | None = None
         self._troubles: dict[str, str] = {}
-        self._commits = 0
-        self._dropped_s = NEVER
         self._wants_control = False
         self._beat_due_s = self._commit_due_s = self._look_due_s = self._repeat_due_s = self._check_due_s = NEVER
-        self._thread = threading.Thread(target=self._run, name="share", daemon=True)
+        self._thread = ShareThread(tick=self._tick, due_in_s=self._due_in_s, failed=self._put_off)
 
     def start(self) -> None:
         """Begin to look."""
@@ -151,7 +120,7 @@ class Keeper:
         """How long ago the share was last looked at."""
         return max(0.0, self._clock() - self.state.seen_s)
 
-    # -- wishes; each is done on the keeper's thread ------------------------------------------------------------------
+    # -- what is asked for; each is done on the keeper's thread ------------------------------------------------------------------
 
     def own(self) -> Future[None]:
         """Own the workspace, unless somebody else does.
@@ -159,7 +128,7 @@ class Keeper:
         Raises (the future):
             OwnedElsewhereError: another workstation owns it, or the share cannot be used; the message has the mend.
         """
-        return self._wish(self._own)
+        return self._thread.ask(self._own)
 
     def take_over(self) -> Future[None]:
         """Own the workspace of an owner that has been silent for long enough.
@@ -167,7 +136,7 @@ class Keeper:
         Raises (the future):
             OwnedElsewhereError: its owner has not been silent for long enough.
         """
-        return self._wish(lambda: self._own(is_asked=True))
+        return self._thread.ask(lambda: self._own(is_takeover=True))
 
     def request(self, kind: str) -> Future[None]:
         """Ask the owner for the workspace, again and again until it is given or `withdraw` is called.
@@ -175,15 +144,15 @@ class Keeper:
         Raises (the future):
             OwnedElsewhereError: the share cannot be written.
         """
-        return self._wish(lambda: self._request(kind))
+        return self._thread.ask(lambda: self._request(kind))
 
     def withdraw(self) -> Future[None]:
         """Ask no longer."""
-        return self._wish(self._withdraw)
+        return self._thread.ask(self._withdraw)
 
     def release(self, *, to_requester: bool = False) -> Future[None]:
         """Publish what there is and give the workspace up; the caller has stopped all work."""
-        return self._wish(lambda: self._release(to_requester))
+        return self._thread.ask(lambda: self._release(to_requester))
 
     def set_engine(self, is_on: bool) -> None:
         """Let the next generation say whether the engine is on; it comes soon."""
@@ -192,66 +161,36 @@ class Keeper:
             self._engine_on = is_on
             self._commit_due_s = self._clock() + _SOON_S
 
-        self._wishes.put(note)
+        self._thread.put(note)
 
     def look(self) -> Future[None]:
         """Look at the share now."""
-        return self._wish(self._look)
+        return self._thread.ask(self._look)
 
     def repair(self) -> Future[str]:
         """Append to a damaged list from its newest readable generation; what was lost, in words."""
-        return self._wish(self._repair)
+        return self._thread.ask(self._repair)
 
     def close(self, *, release: bool, timeout_s: float = 10.0) -> None:
         """End the thread, after giving the workspace up if wanted; what hangs on the share is left behind."""
         if release:
-            self._wishes.put(self._leave)
-        self._wishes.put(None)
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-
-    def _wish(self, deed: Callable[[], _T]) -> Future[_T]:
-        future: Future[_T] = Future()
-
-        def do() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                result = deed()
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self._wishes.put(do)
-        return future
+            self._thread.put(self._leave)
+        self._thread.close(timeout_s)
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while True:
-            try:
-                wish = self._wishes.get(timeout=max(0.0, min(self._next_due_s() - self._clock(), _LONGEST_SLEEP_S)))
-            except queue.Empty:
-                self._in_peace(self._tick)
-                continue
-            if wish is None:
-                return
-            self._in_peace(wish)
-
-    def _in_peace(self, deed: Callable[[], None]) -> None:
-        try:
-            deed()
-        except Exception:
-            log.exception("the share's thread")
-            later_s = self._clock() + self.limits.retry_s
-            self._look_due_s = max(self._look_due_s, later_s)
-            self._beat_due_s, self._commit_due_s = max(self._beat_due_s, later_s), max(self._commit_due_s, later_s)
-
-    def _next_due_s(self) -> float:
+    def _due_in_s(self) -> float:
         if self._held is None:
-            return min(self._look_due_s, self._repeat_due_s if self._wants_control else _NEVER_DUE)
-        return min(self._beat_due_s, self._commit_due_s, self._look_due_s, self._check_due_s)
+            due_s = min(self._look_due_s, self._repeat_due_s if self._wants_control else _NEVER_DUE)
+        else:
+            due_s = min(self._beat_due_s, self._commit_due_s, self._look_due_s, self._check_due_s)
+        return due_s - self._clock()
+
+    def _put_off(self) -> None:
+        """After an error nobody expected."""
+        later_s = self._clock() + self.limits.retry_s
+        self._look_due_s = max(self._look_due_s, later_s)
+        self._beat_due_s, self._commit_due_s = max(self._beat_due_s, later_s), max(self._commit_due_s, later_s)
 
     def _tick(self) -> None:
         now_s = self._clock()
@@ -261,7 +200,7 @@ class Keeper:
             self._commit_when_due()
         if self._held is not None and now_s >= self._check_due_s:
             self._check_due_s = now_s + _CHECK_EVERY_S
-            self._on_the_share("check", self._check_segments)
+            self._on_the_share("check", self._check)
         if now_s >= self._look_due_s:
             self._look()
         if self._held is None and self._wants_control and now_s >= self._repeat_due_s:
@@ -273,110 +212,47 @@ class Keeper:
     def _look(self) -> None:
         view = self._view = self._observer.poll()
         self._look_due_s = self._clock() + min(view.limits.poll_s, self.limits.poll_s)
-        self._remember()
+        self._history.remember()
         if self._held is not None:
             if view.state not in ("mine", "unreachable", "damaged"):
                 self._beat()  # says whether it is over
         else:
-            self._refresh(view)
-            self._claim_by_itself(view)
+            if self._history.is_due(view):
+                self._on_the_share("refresh", self._take_in)
+            if claims_by_itself(view, self.me, wants_control=self._wants_control, takes_over=self._takes_over):
+                self._on_the_share("claim", lambda: self._claim(view))
         self._look_at_the_clock(view)
         self._tell()
 
     def _look_at_the_clock(self, view: View) -> None:
-        is_home = view.top is None or self._held is not None or view.top.nonce == self._brought_home
+        is_here = view.top is None or self._held is not None or view.top.nonce == self._history.here
         is_due = self._clock() >= self._clock_due_s or isinstance(self._believed, Doubted)
-        if is_home and is_due and view.state not in ("unreachable", "damaged"):
+        if is_here and is_due and view.state not in ("unreachable", "damaged"):
             self._clock_due_s = self._clock() + _JUDGE_EVERY_S
             self._on_the_share("clock", self._judge)
 
     def _judge(self) -> None:
         self._believed = self._judge_clock()
 
-    def _refresh(self, view: View) -> None:
-        """Bring home what the newest generation holds, for people to see."""
-        if view.top is not None and (view.top.nonce != self._brought_home or self._damage is not None):
-            self._on_the_share("refresh", self._bring_home)
-
-    def _bring_home(self, *, mine: bool = False) -> None:
-        """Take in all that the newest generation lists.
-
-        Raises:
-            Damaged: some of it is missing or cannot be read; it is told until it can.
-            StaleView: it changes faster than it can be read.
-            OSError, LedgerError: the share is away, or this machine's ledger cannot be used.
-        """
-        for _ in range(_TRIES):
-            top = self._view.top if self._view is not None else None
-            if top is None:
-                return
-            names = {table: [segment.name for segment in segments] for table, segments in top.files.items()}
-            owner = top.token if top.is_owned else None
-            repairs = {one.nonce: (one.base, one.tables) for one in top.repairs}
-            try:
-                for run_id in self._share.hydrate(
-                    top.number,
-                    names,
-                    self._observer.fetch,
-                    owner=owner,
-                    mine=mine,
-                    repairs=repairs,
-                    token=top.token,
-                ):
-                    log.warning("run %s was abandoned: its workstation lost the workspace", run_id)
-                if self._damage is not None:  # what a claim has missed may be there again
-                    self._observer.check_whole(top, self._share.seen)
-            except Damaged as error:
-                self._note_damage(error)
-                raise
-            except RefusedSegmentError as error:
-                damaged = Damaged(error.why, file=f"state/{error.table}/{error.name}")
-                self._note_damage(damaged)
-                raise damaged from error
-            except FileNotFoundError:  # collected while it was read: there is a newer one
-                self._view = self._observer.poll()
-                continue
-            self._brought_home = top.nonce
-            self._note_damage(None)
-            return
-        raise StaleView("the shared history changes faster than it can be read")
-
-    def _note_damage(self, error: Damaged | None) -> None:
-        if error is None:
-            self._damage = None
-        elif self._damage is None or self._damage.what != str(error):
-            self._damage = Damage.of(error, utc_text(time.time()))
-            log.warning("the shared history is damaged: %s", error)
-
-    def _remember(self) -> None:
-        self._share.note_list(*self._observer.known_list)
-
-    def _claim_by_itself(self, view: View) -> None:
-        """Take what was given to this machine, what it asked for, or what nobody runs any more where the settings say so."""
-        top = view.top
-        if top is None or not view.is_claimable:
-            return
-        is_given = view.state == "available" and (top.handoff_to == self.me.machine_id or self._wants_control)
-        is_silent = view.state == "stale" and (self._wants_control or (self._takes_over() and top.engine_on))
-        if is_given or is_silent or view.state == "mine":
-            self._on_the_share("claim", lambda: self._claim(view))
+    def _take_in(self, *, mine: bool = False) -> None:
+        """Take in all that the newest generation lists; raises as `History.take_in`."""
+        if self._view is not None:
+            self._view = self._history.take_in(self._view, mine=mine)
 
     # -- owning -------------------------------------------------------------------------------------------------------
 
-    def _own(self, *, is_asked: bool = False) -> None:
+    def _own(self, *, is_takeover: bool = False) -> None:
         if self._held is not None:
             return
         self._require_fit()
         for _ in range(_TRIES):
             view = self._view = self._observer.poll()
-            top = view.top
-            is_dead_here = view.state == "stale" and top is not None and is_of_this_machine(top, self.me)
-            if not view.is_claimable or (view.state == "stale" and not (is_asked or is_dead_here)):
+            if not may_claim(view, self.me, is_takeover=is_takeover):
                 break
             try:
                 self._claim(view)
             except Damaged as error:
-                self._note_damage(error)
+                self._history.note(error)
                 self._tell()
                 raise self._not_here() from error
             except LeaseOutcome as lost:  # somebody was quicker, or it is not known: the next look tells
@@ -395,26 +271,22 @@ class Keeper:
         if not self._is_probed:
             self._unfit, self._is_probed = self._find_unfit(), True
         if self._unfit is not None:
-            raise OwnedElsewhereError(
-                f"this machine can only observe the workspace: {self._unfit}",
-                where="the workspace's folder",
-                mend="see `data-engine doctor`",
-            )
+            raise only_observed_here(self._unfit)
 
     def _claim(self, view: View) -> None:
         self._require_fit()
         with suppress(FlowValidationError):  # settings that cannot be read are told elsewhere; the last ones hold on
             self.limits = self._observer.limits = self._read_limits()
-        self._bring_home()  # all of it, before anything is claimed
+        self._take_in()  # all of it, before anything is claimed
         held = self._observer.claim(view, self._share.seen)
         before = view.top
         self._is_again = before is not None and before.is_owned and before.by.machine_id == self.me.machine_id
-        self._remember()
+        self._history.remember()
         asked = view.request
         is_own = asked is not None and asked.requester_daemon_id == self.me.daemon_id  # the claim has answered it
         self._view = replace(view, state="mine", top=held.head, request=None if is_own else asked)
         try:
-            self._bring_home(mine=True)
+            self._take_in(mine=True)
         except BaseException:
             with suppress(LeaseOutcome, OSError):
                 held.release()  # nobody may own what it could not take in
@@ -433,15 +305,7 @@ class Keeper:
         self._tell()
 
     def _not_here(self, why: str = "") -> OwnedElsewhereError:
-        status = self._lease_status()
-        mend = {
-            "owned": "ask for it: `data-engine lease request`, or Workspace.request_control()",
-            "control_requested": "wait until its owner agrees, or until its lease is free",
-            "takeover_available": "take it over: `data-engine lease take-over`, or Workspace.take_over()",
-            "damaged": status.fix,
-        }.get(status.state, "check whether the drive is connected and writable; `data-engine doctor` measures it")
-        what = f"this machine does not own the workspace: {status.words()}"
-        return OwnedElsewhereError(f"{what} ({why})" if why else what, where="the workspace's lease", mend=mend)
+        return not_owned_here(self._lease_status(), why)
 
     def _beat(self) -> None:
         held = self._held
@@ -467,17 +331,10 @@ class Keeper:
 
     def _lose(self, fenced: Fenced) -> None:
         self._held = None
-        generation = fenced.generation
         log.warning("this machine does not own the workspace any more: %s", fenced)
         self._look_due_s = self._clock()
         self._troubles.clear()
-        is_given_up = (
-            generation is not None and generation.kind == "release" and generation.by.daemon_id == self.me.daemon_id
-        )
-        by = "somebody else" if generation is None else generation.by.shown
-        if generation is not None and generation.kind == "repair":
-            by = f"{by}, which repaired the shared history,"
-        self._tell(lost_to=None if is_given_up else by)  # a release whose answer was lost took nothing from us
+        self._tell(lost_to=lost_to(fenced, self.me))
 
     # -- publishing -----------------------------------------------------------------------------------------------------
 
@@ -485,11 +342,10 @@ class Keeper:
         self._commit_due_s = self._clock() + self.limits.commit_spacing_s
         held = self._held
         assert held is not None
-        is_engine_news = self._engine_on is not None and self._engine_on != held.head.engine_on
         if not held.can_work():
             return
         try:
-            self._commit(held, is_worth_it=is_engine_news)
+            self._commit(held)
         except Fenced as fenced:
             self._lose(fenced)
         except (Lost, InDoubt, Damaged, OSError, LedgerError) as error:
@@ -499,81 +355,33 @@ class Keeper:
         else:
             self._note("history", None)
 
-    def _check_segments(self) -> None:
-        """Notice as the owner that a segment is gone, before somebody needs it."""
+    def _commit(self, held: HeldLease) -> None:
+        """Publish what is new, if anything is, and whether the engine is on, if that is new."""
+        is_engine_news = self._engine_on not in (None, held.head.engine_on)
+        published = self._publisher.commit(
+            held, engine_on=self._engine_on, at=self._believed, is_worth_it=is_engine_news
+        )
+        if published is not None:
+            self._history.published(published)
+            self._collect_when_due(held)
+
+    def _check(self) -> None:
         held = self._held
         assert held is not None
-        try:
-            self._observer.check_whole(held.head, self._share.seen)
-        except Damaged as error:
-            self._note_damage(error)
-            self._mend()
+        self._history.check(held, self._publisher)
 
     def _mend(self) -> list[str]:
-        """As the owner: publish again, from this machine's ledger, what segments that are missing or damaged held; their names.
-
-        The owner has taken in all that the list holds, so nothing is lost by leaving them out.
-        """
         held = self._held
         assert held is not None
-        broken = self._observer.broken_segments(held.head, self._share.refused)
-        if broken:
-            self._share.publish_again(broken)
-            batch = self._share.unpublished(held.token)
-            folds = {table: Fold(tuple(names), None) for table, names in broken.items()}
-            generation = held.commit({} if batch is None else batch.tables, fold=folds)
-            self._published(held, batch, generation, {})
-            log.warning("published again, because segments were missing or damaged: %s", ", ".join(broken))
-        self._note_damage(None)
-        return [f"{table}/{name}" for table, names in broken.items() for name in names]
+        mended = self._history.mend(held, self._publisher)
+        if mended:
+            self._collect_when_due(held)
+        return mended
 
-    def _commit(self, held: HeldLease, *, is_worth_it: bool) -> None:
-        """Publish what is new, if anything is; more than a segment takes follows at once."""
-        batch = self._share.unpublished(held.token)
-        if batch is None and not is_worth_it:
-            return
-        before = held.head
-        folds = self._folds(before)
-        tables = {} if batch is None else batch.tables
-        generation = held.commit(tables, fold=folds, engine_on=self._engine_on)
-        names = _names_of(batch, generation)
-        folded = {
-            table: (fold.names, made)
-            for table, fold in folds.items()
-            for made in _new_names(before, generation, table) - {names.get(table)}
-        }
-        self._published(held, batch, generation, folded)
-
-    def _published(
-        self,
-        held: HeldLease,
-        batch: Batch | None,
-        generation: Generation,
-        folded: Mapping[str, tuple[Sequence[str], str]],
-    ) -> None:
-        self._share.mark_published(batch, generation.number, _names_of(batch, generation), folded)
-        self._remember()
-        self._brought_home = generation.nonce
-        self._commits += 1
-        if self._commits % _COLLECT_EVERY == 0:
+    def _collect_when_due(self, held: HeldLease) -> None:
+        if self._publisher.is_collection_due:
             self._on_the_share("collect", held.collect)
             self._tell_what_is_left()
-
-    def _folds(self, head: Generation) -> dict[str, Fold]:
-        sizes = {table: [(one.name, one.size_bytes) for one in rows] for table, rows in head.files.items()}
-        folds = {
-            table: Fold(tuple(names), made) for table, (names, made) in self._share.folds(sizes, self._fetch).items()
-        }
-        at = self._believed
-        if isinstance(at, Believed) and self._clock() - self._dropped_s > _DROP_EVERY_S:
-            self._dropped_s = self._clock()
-            names = {table: [name for name, _ in rows] for table, rows in sizes.items()}
-            old = self._share.expired(names, retention_days=self._retention_days(), at=at)
-            folds |= {table: Fold(tuple(gone), None) for table, gone in old.items()}
-        return folds
-
-    def _fetch(self, table: str, name: str) -> bytes:
-        return self._observer.fetch(table, name)
 
     def _release(self, to_requester: bool) -> None:
         held = self._held
@@ -581,7 +389,7 @@ class Keeper:
             return
         view = self._view = self._observer.poll()
         try:
-            self._commit(held, is_worth_it=self._engine_on not in (None, held.head.engine_on))
+            self._commit(held)
             self.state = replace(self.state, work_until_s=NEVER)
             held.release(handoff_to=view.request if to_requester else None)
         except Fenced as fenced:
@@ -629,15 +437,14 @@ class Keeper:
         if held is not None and view.state == "mine":
             lost = self._mend()
             self._tell()
-            return f"mended; published again from this machine: {', '.join(lost)}" if lost else _HEALTHY
-        repaired = self._observer.repair(view, self._share.refused)
-        self._remember()
+            return f"mended; published again from this machine: {', '.join(lost)}" if lost else HEALTHY
+        repaired = self._history.repair(view)
         if repaired is None:
             self._look()
-            return _HEALTHY
+            return HEALTHY
         self._held = None
         self._view = self._observer.poll()
-        said = _words_of(repaired)
+        said = repair_words(repaired)
         if held is None:
             self._look()
             return said
@@ -673,7 +480,7 @@ class Keeper:
         self._tell()
 
     def _lease_status(self) -> LeaseStatus:
-        return LeaseStatus() if self._view is None else status_of(self._view, self.me, self._damage)
+        return LeaseStatus() if self._view is None else status_of(self._view, self.me, self._history.damage)
 
     def _tell(self, *, lost_to: str | None = "") -> None:
         """Renew `state`; "" leaves what is there."""
@@ -692,27 +499,8 @@ class Keeper:
             or self._share.left_out,
             self._clock(),
             self._believed,
+            held is not None and not held.can_work(),
+            self._history.taken_in,
         )
-        if self.state != before:
+        if self.state.unaged != before.unaged or self.state.work_until_s != before.work_until_s:
             self.on_change()
-
-
-def _words_of(repaired: Repaired) -> str:
-    generations = repaired.lost_generations
-    lost = [f"generation {number}" for number in generations[:1]]
-    if len(generations) > 1:
-        lost = [f"generations {generations[0]} to {generations[-1]}"]
-    lost += repaired.lost_segments
-    if not lost:
-        return "mended; nothing was lost"
-    return f"mended; lost on the share: {', '.join(lost)}; whoever still holds these rows publishes them again when it owns"
-
-
-def _names_of(batch: Batch | None, generation: Generation) -> dict[str, str]:
-    """What the segments of the batch are called in the generation that has just published them."""
-    return {} if batch is None else {table: generation.files[table][-1].name for table in batch.tables}
-
-
-def _new_names(before: Generation, after: Generation, table: str) -> set[str]:
-    known = {segment.name for segment in before.files.get(table, ())}
-    return {segment.name for segment in after.files.get(table, ())} - known

@@ -22,12 +22,19 @@ def peek(workspace_state_dir: Path, identity: str, *, state_root: Path | None = 
     Raises:
         WorkspaceError: this machine's name cannot be kept.
     """
-    me = Identity(machine_id(state_root), daemon_id="")
+    nobody = Identity("", daemon_id="")
     observer = Observer(
-        OsFolder(workspace_state_dir), me, workspace=identity, limits=Limits(), holds_lock=lambda: False
+        OsFolder(workspace_state_dir), nobody, workspace=identity, limits=Limits(), holds_lock=lambda: False
     )
-    status = status_of(observer.poll(), me)
-    status = replace(status, heartbeat_age_s=None, takeover_in_s=None, owned_for_s=0.0)
+    view = observer.poll()
+    if view.state == "available" and view.top is None:
+        return LeaseStatus(
+            "available"
+        )  # without asking who this machine is: runs of a workspace nobody shares wait for it
+    me = Identity(machine_id(state_root), daemon_id="")
+    if view.state == "reserved" and view.top is not None and view.top.handoff_to == me.machine_id:
+        view = replace(view, state="available")
+    status = replace(status_of(view, me), heartbeat_age_s=None, takeover_in_s=None, owned_for_s=0.0)
     if status.owner is not None and status.owner["machine_id"] == me.machine_id:
         return replace(status, state="mine" if status.state == "owned" else status.state, is_mine=True)
     return status

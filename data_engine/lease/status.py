@@ -52,6 +52,18 @@ class LeaseStatus:
         is_at_work = self.state in ("owned", "control_requested") and not (self.is_mine or self.is_overdue or self.note)
         return self.engine_on if is_at_work else None
 
+    @property
+    def unaged(self) -> LeaseStatus:
+        """Equal while nothing happens: without the times that only pass, but with what is left until a takeover that is near.
+
+        Example:
+            >>> young, old = (LeaseStatus("owned", {}, 7, age_s, takeover_in_s=90 - age_s) for age_s in (10.0, 20.0))
+            >>> young == old, young.unaged == old.unaged
+            (False, True)
+        """
+        left_s = self.takeover_in_s if self.is_overdue or self.takeover_in_s == 0 else None
+        return replace(self, heartbeat_age_s=None, owned_for_s=0.0, takeover_in_s=left_s)
+
     def words(self) -> str:
         """One line for people.
 

@@ -26,7 +26,7 @@ from typing import Any
 from data_engine import private
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
-from data_engine.ledger.log_limits import MAX_LINE, both_ends
+from data_engine.ledger.log_limits import both_ends, clipped
 from data_engine.ledger.rows import storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
@@ -205,8 +205,7 @@ def event_line(event: Event) -> bytes:
         b'["StepStarted","3f",0,"Read",1.5]\\n'
     """
     if isinstance(event, LogLine):
-        if len(event.message) > MAX_LINE:
-            event = event._replace(message=both_ends(event.message, MAX_LINE))
+        event = clipped(event)
     elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
         event = event._replace(error=both_ends(event.error, MAX_ERROR))
     return _to_json([type(event).__name__, *event]).encode() + b"\n"

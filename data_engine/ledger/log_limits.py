@@ -3,6 +3,7 @@
     log = first lines, "n lines are left out here", last lines
 
 Memory and what is written are bounded, however much is printed. `last_lines` lets the last ones outlive a killed process.
+Every limit of a log stands here, and follows from `FIRST`, `LAST` and `MAX_LINE`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ FIRST_LINES, FIRST_BYTES = 9_000, 3_500_000
 LAST_LINES, LAST_BYTES = 1_000, 500_000
 MOST_LINES, MOST_BYTES = FIRST_LINES + LAST_LINES, FIRST_BYTES + LAST_BYTES
 MAX_LINE = 10_000
+"""Characters of one line; of a longer one both ends are kept."""
+
+WAYS = 2
+"""In which a run prints, each within the limit: through Python, and around it to the process's own streams."""
+
+RECORDED_LINES, RECORDED_BYTES = WAYS * MOST_LINES + 1_000, WAYS * MOST_BYTES + 1_000_000
+"""What the ledger takes of one run's log, whoever sends it: above all that keeps within the limit, so its last lines are there."""
 
 _T = TypeVar("_T")
 
@@ -92,6 +100,11 @@ def end_of_log(left_out: int, last: list[LogLine]) -> list[LogLine]:
     if not left_out or not last:
         return last
     return [last[0]._replace(level="WARNING", message=gap(left_out)), *last]
+
+
+def clipped(line: LogLine) -> LogLine:
+    """The line, with both ends of a message that is too long."""
+    return line if len(line.message) <= MAX_LINE else line._replace(message=both_ends(line.message, MAX_LINE))
 
 
 def both_ends(text: str, most: int) -> str:

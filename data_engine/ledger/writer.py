@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from data_engine.ledger.log_limits import MOST_BYTES, MOST_LINES
+from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
 from data_engine.ledger.rows import seen_as_text
 from data_engine.model import (
     Event,
@@ -18,13 +18,6 @@ from data_engine.model import (
     StepStarted,
     utc_text,
 )
-
-MAX_LOG_LINES = 2 * MOST_LINES + 1_000
-"""Lines kept of one run's log, whoever sends them; one more says that the rest is missing. Each of the two ways in which a run
-prints, through Python and around it, keeps within `log_limits`, so that its last lines are there."""
-
-MAX_LOG_BYTES = 2 * MOST_BYTES + 1_000_000
-"""Bytes of text kept of one run's log."""
 
 _START_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, status, started_at_utc,
@@ -201,13 +194,13 @@ def _write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine], rev: 
             continue
         end = ends.get(line.run_id) or connection.execute(_LAST_LINE, (line.run_id,)).fetchone() or (0, 0)
         number, size = end[0] + 1, end[1] + len(line.message.encode())
-        if end[1] > MAX_LOG_BYTES:
+        if end[1] > RECORDED_BYTES:
             ends[line.run_id] = end
             continue
-        if number > MAX_LOG_LINES or size > MAX_LOG_BYTES:
+        if number > RECORDED_LINES or size > RECORDED_BYTES:
             # A size above the bound marks the log as closed, also for a ledger that is opened later.
-            size = MAX_LOG_BYTES + 1
-            kept = f"log truncated: {MAX_LOG_LINES:,} lines or {MAX_LOG_BYTES:,} bytes of a run are kept"
+            size = RECORDED_BYTES + 1
+            kept = f"log truncated: {RECORDED_LINES:,} lines or {RECORDED_BYTES:,} bytes of a run are kept"
             row = (line.flow or None, line.step, "WARNING", kept, utc_text(line.at_s), rev)
         ends[line.run_id] = number, size
         rows.append((line.run_id, number, size, *row))

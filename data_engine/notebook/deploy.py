@@ -13,8 +13,8 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -22,7 +22,7 @@ from typing import TypeAlias
 from data_engine import private
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import write_text_atomic
-from data_engine.locks import OsLock
+from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.compiled import Chunk, CompiledNotebook
@@ -185,11 +185,9 @@ class Deployments:
             return None
         return pointer.st_ino, pointer.st_mtime_ns, pointer.st_size, folder.st_nlink, folder.st_mtime_ns
 
-    @contextmanager
-    def keeping_sets(self) -> Iterator[None]:
+    def keeping_sets(self) -> Holding:
         """Inside, no process removes a set: one that was stored is there when flows are pointed to it."""
-        with self._locked("keep"):
-            yield
+        return self._locked("keep")
 
     def deploy(self, stored: ModuleSet, names: set[str]) -> None:
         """Let these flows run from `stored` from now on; sets nobody points to any more are kept for running work."""
@@ -201,19 +199,31 @@ class Deployments:
         with self._locked("pointer"):
             self._point({name: pointer for name, pointer in self.deployed().items() if name not in names})
 
-    @contextmanager
-    def _locked(self, what: str) -> Iterator[None]:
+    def update(self, since: Mapping[str, tuple[str, str]], stored: ModuleSet, going: set[str], gone: set[str]) -> bool:
+        """Deploy `going` from `stored` and withdraw `gone`, as decided on the pointers `since`; whether that was done.
+
+        False, and nothing is changed, when somebody has deployed since then: the decision may be about older modules.
+        """
+        with self._locked("pointer"):
+            if self.deployed() != since:
+                return False
+            new = {name: (stored.id, stored.digests[name]) for name in going}
+            if going or gone:
+                self._point({name: pointer for name, pointer in since.items() if name not in gone} | new)
+            return True
+
+    def _locked(self, what: str) -> Holding:
         lock = OsLock(self._root / f".{what}.lock")
-        if not lock.wait(timeout_s=_OTHERS_TAKE_S):
-            raise WorkspaceError(
-                f"another process has been deploying for more than {_OTHERS_TAKE_S:g} s",
-                where=str(self._root),
-                mend="end the other `data-engine deploy`, or wait for it",
-            )
-        try:
-            yield
-        finally:
-            lock.release()
+
+        def wait() -> None:
+            if not lock.wait(timeout_s=_OTHERS_TAKE_S):
+                raise WorkspaceError(
+                    f"another process has been deploying for more than {_OTHERS_TAKE_S:g} s",
+                    where=str(self._root),
+                    mend="end the other `data-engine deploy`, or wait for it",
+                )
+
+        return Holding(lock, wait)
 
     def _point(self, pointers: Mapping[str, tuple[str, str]]) -> None:
         value = {name: {"set": set_id, "digest": digest} for name, (set_id, digest) in pointers.items()}

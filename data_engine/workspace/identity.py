@@ -16,15 +16,14 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_engine import private
 from data_engine.errors import LedgerError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
-from data_engine.locks import OsLock
+from data_engine.locks import Holding, OsLock
 from data_engine.nofollow import check_own, make_folder, opened
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout, is_workspace
 from data_engine.workspace.machine import absolute_folder, private_state_root, refuse_network_drive, state_root
@@ -357,19 +356,18 @@ def _remember(places: Path, identity: str, roots: list[str]) -> None:
         raise _unkept(places, error) from error
 
 
-@contextmanager
-def _locked(places: Path) -> Iterator[None]:
+def _locked(places: Path) -> Holding:
     lock = OsLock(places / ".lock")
-    try:
-        is_held = lock.wait(timeout_s=_LOCK_TIMEOUT_S)
-    except LedgerError as error:
-        raise _unkept(places, error) from error
-    if not is_held:
-        raise _unkept(places, TimeoutError(f"another process has held {lock.path} for {_LOCK_TIMEOUT_S:g} s"))
-    try:
-        yield
-    finally:
-        lock.release()
+
+    def wait() -> None:
+        try:
+            is_held = lock.wait(timeout_s=_LOCK_TIMEOUT_S)
+        except LedgerError as error:
+            raise _unkept(places, error) from error
+        if not is_held:
+            raise _unkept(places, TimeoutError(f"another process has held {lock.path} for {_LOCK_TIMEOUT_S:g} s"))
+
+    return Holding(lock, wait)
 
 
 def _unkept(places: Path, error: Exception) -> WorkspaceError:

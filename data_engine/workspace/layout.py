@@ -103,7 +103,7 @@ class LocalLayout:
     def ledger_path(self) -> Path:
         return self.ledger_override or self.runtime_dir / "runtime_ledger.sqlite"
 
-    @property
+    @cached_property
     def locks_dir(self) -> Path:
         return self.runtime_dir / "locks"
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,14 +27,25 @@ LIMITS = Limits(0.15, 0.6)
 class Machine:
     """One workstation: its ledger and its keeper."""
 
-    def __init__(self, name: str, share: Path, state: Path, *, daemon: str = "daemon", **more: object) -> None:
-        self.limits = LIMITS
+    def __init__(
+        self,
+        name: str,
+        share: Path,
+        state: Path,
+        *,
+        daemon: str = "daemon",
+        limits: Limits = LIMITS,
+        is_started: bool = True,
+        **more: object,
+    ) -> None:
+        self.limits = limits
         self.ledger = Ledger.open(state / name / "ledger.sqlite")
         me = Identity(name, f"{name}-{daemon}", f"{name.upper()}-PC", os.getpid(), "1", f"{name}-lock", "one host")
         self.share = Share(self.ledger, share, perform=perform)
-        observer = Observer(OsFolder(share), me, workspace="w", limits=LIMITS, holds_lock=lambda: True)
+        observer = Observer(OsFolder(share), me, workspace="w", limits=limits, holds_lock=lambda: True)
         self.keeper = Keeper(observer, self.share, me, lambda: self.limits, **more)  # type: ignore[arg-type]
-        self.keeper.start()
+        if is_started:
+            self.keeper.start()
 
     def run(self, run_id: str) -> None:
         """Record a run that went well."""
@@ -55,7 +67,7 @@ def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
     share.mkdir()
     made: list[Machine] = []
 
-    def make(name: str, **more: object) -> Machine:
+    def make(name: str, **more: Any) -> Machine:
         made.append(Machine(name, share, tmp_path / "state", **more))
         return made[-1]
 
@@ -151,7 +163,7 @@ def test_an_owner_that_was_taken_over_learns_it_and_keeps_its_rows(machine: Call
     """A frozen owner that wakes up is fenced, says by whom, and what it recorded is published when it owns again."""
     anna, ben = machine("anna"), machine("ben")
     anna.keeper.own().result(10)
-    freeze = anna.keeper._wish(lambda: time.sleep(LIMITS.stale_after_s * 2.5))
+    freeze = anna.keeper._thread.ask(lambda: time.sleep(LIMITS.stale_after_s * 2.5))
     until(lambda: ben.keeper.state.lease.state == "takeover_available")
     assert not anna.keeper.can_work()  # its deadline has passed before anybody may take over
     ben.keeper.take_over().result(10)
@@ -284,3 +296,54 @@ def published(machine: Machine) -> list[str]:
     """The segments of runs that the newest generation lists, as that machine holds it."""
     held = machine.keeper._held
     return [] if held is None else [segment.name for segment in held.head.files.get("runs", ())]
+
+
+def changes_of(machine: Machine) -> list[object]:
+    """What is told from now on, as it is then."""
+    told: list[object] = []
+    machine.keeper.on_change = lambda: told.append(machine.keeper.state)
+    return told
+
+
+def test_while_nothing_happens_nobody_is_told(machine: Callable[..., Machine]) -> None:
+    """Neither at the owner nor where somebody looks on, however often they look; what happens then is told."""
+    calm = Limits(30, 90)
+    anna, ben = machine("anna", limits=calm), machine("ben", limits=calm)
+    anna.keeper.own().result(10)
+    anna.run("r1")
+    anna.keeper.set_engine(True)  # commits
+    until(lambda: anna.share.unpublished(anna.keeper.state.token or 0) is None)
+    for one in (anna, ben):
+        one.keeper.look().result(10)
+    told = {one: changes_of(one) for one in (anna, ben)}
+
+    for one in (anna, ben) * 5:
+        one.keeper.look().result(10)
+    assert not any(told.values())
+
+    ben.keeper.request("cli").result(10)
+    anna.keeper.look().result(10)
+    assert all(told.values())
+
+
+def test_a_heartbeat_tells_its_deadline_and_nothing_else(machine: Callable[..., Machine]) -> None:
+    anna = machine("anna")
+    anna.keeper.own().result(10)
+    until(lambda: not anna.keeper.state.is_lapsed)
+    anna.keeper.look().result(10)
+    before = anna.keeper.state
+
+    until(lambda: anna.keeper.state.work_until_s > before.work_until_s)
+    assert anna.keeper.state.unaged == before.unaged
+
+
+def test_rows_that_others_published_are_told(machine: Callable[..., Machine]) -> None:
+    """Who looks on has nothing else by which to notice that the history has grown."""
+    anna, ben = machine("anna"), machine("ben")
+    anna.keeper.own().result(10)
+    until(lambda: ben.keeper.state.lease.owner)
+    told = changes_of(ben)
+
+    anna.run("r1")
+    until(lambda: ben.runs() == {"r1"})
+    until(lambda: told)

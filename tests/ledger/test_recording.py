@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import LedgerError
-from data_engine.ledger import writer
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
 from data_engine.model import LogEntry, Run, Signature, SourceKey, SourceState, StepProgress, StepRun, utc_text
 from tests.ledger.events import begin, end, finish, line, seen, start
 
@@ -172,7 +172,7 @@ def test_a_batch_settles_every_source_it_saw(ledger: Ledger) -> None:
 def test_a_log_is_bounded_by_lines(ledger: Ledger, path: Path) -> None:
     """After the bound one line says that the rest is missing, also when the ledger is opened again in between."""
     ledger.record(start("r1"))
-    for number in range(writer.MAX_LOG_LINES + 5):
+    for number in range(RECORDED_LINES + 5):
         ledger.record(line("r1", str(number)))
     ledger.flush()
     with Ledger.open(path) as again:
@@ -180,7 +180,7 @@ def test_a_log_is_bounded_by_lines(ledger: Ledger, path: Path) -> None:
         again.flush()
 
     log = ledger.log("r1")
-    assert [entry.message for entry in log[:-1]] == [str(number) for number in range(writer.MAX_LOG_LINES)]
+    assert [entry.message for entry in log[:-1]] == [str(number) for number in range(RECORDED_LINES)]
     assert log[-1].message.startswith("log truncated")
 
 
@@ -189,7 +189,7 @@ def test_a_log_is_bounded_by_bytes(ledger: Ledger) -> None:
     ledger.record(start("r1"))
     ledger.record(start("r2"))
     for _ in range(3):
-        ledger.record(line("r1", "ä" * (writer.MAX_LOG_BYTES // 4)))
+        ledger.record(line("r1", "ä" * (RECORDED_BYTES // 4)))
         ledger.flush()
     ledger.record(line("r2"))
     ledger.flush()

@@ -1,0 +1,149 @@
+"""The shared history as this machine has it: taking in what others published, noticing damage, and mending it."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from data_engine.errors import RefusedSegmentError
+from data_engine.lease.lease import HeldLease, Observer
+from data_engine.lease.protocol import Damage, Damaged, Generation, StaleView, View
+from data_engine.lease.publishing import Publisher
+from data_engine.lease.repair import Repaired
+from data_engine.ledger.share import Share
+from data_engine.model import utc_text
+
+log = logging.getLogger(__name__)
+
+HEALTHY = "nothing of the shared history is damaged: nothing was changed"
+_TRIES = 3
+
+
+class History:
+    """What of the shared history is here, and what of it is damaged; one thread uses it.
+
+    `here` is the nonce of the newest generation whose rows this ledger holds, `taken_in` that of the last one whose rows came
+    from the share. `damage` is what was noticed of the history beside the list, None while all of it can be read.
+    """
+
+    def __init__(self, observer: Observer, share: Share) -> None:
+        self._observer = observer
+        self._share = share
+        self.here: str | None = None
+        self.taken_in: str | None = None
+        self.damage: Damage | None = None
+
+    def remember(self) -> None:
+        """Keep what is known of the list."""
+        self._share.note_list(*self._observer.known_list)
+
+    def is_due(self, view: View) -> bool:
+        """Whether the newest generation has rows that are not here, or damage that may have gone."""
+        return view.top is not None and (view.top.nonce != self.here or self.damage is not None)
+
+    def take_in(self, view: View, *, mine: bool = False) -> View:
+        """Take in all that the newest generation of `view` lists; the view it was, for the list may have grown meanwhile.
+
+        Raises:
+            Damaged: some of it is missing or cannot be read; it is told until it can.
+            StaleView: it changes faster than it can be read.
+            OSError, LedgerError: the share is away, or this machine's ledger cannot be used.
+        """
+        for _ in range(_TRIES):
+            top = view.top
+            if top is None:
+                return view
+            try:
+                self._hydrate(top, mine=mine)
+                if self.damage is not None:  # what a claim has missed may be there again
+                    self._observer.check_whole(top, self._share.seen)
+            except Damaged as error:
+                self.note(error)
+                raise
+            except RefusedSegmentError as error:
+                damaged = Damaged(error.why, file=f"state/{error.table}/{error.name}")
+                self.note(damaged)
+                raise damaged from error
+            except FileNotFoundError:  # collected while it was read: there is a newer one
+                view = self._observer.poll()
+                continue
+            self.here = self.taken_in = top.nonce
+            self.damage = None
+            return view
+        raise StaleView("the shared history changes faster than it can be read")
+
+    def check(self, held: HeldLease, publisher: Publisher) -> None:
+        """Notice as the owner that a segment is gone, before somebody needs it, and mend it.
+
+        Raises:
+            LeaseOutcome, OSError, LedgerError: as `HeldLease.commit`.
+        """
+        try:
+            self._observer.check_whole(held.head, self._share.seen)
+        except Damaged as error:
+            self.note(error)
+            self.mend(held, publisher)
+
+    def mend(self, held: HeldLease, publisher: Publisher) -> list[str]:
+        """As the owner: publish again, from this machine's ledger, what segments that are missing or damaged held; their names.
+
+        The owner has taken in all that the list holds, so nothing is lost by leaving them out.
+
+        Raises:
+            LeaseOutcome, OSError, LedgerError: as `HeldLease.commit`.
+        """
+        broken = self._observer.broken_segments(held.head, self._share.refused)
+        if broken:
+            self.published(publisher.publish_again(held, broken))
+            log.warning("published again, because segments were missing or damaged: %s", ", ".join(broken))
+        self.damage = None
+        return [f"{table}/{name}" for table, names in broken.items() for name in names]
+
+    def repair(self, view: View) -> Repaired | None:
+        """Go on from what of a damaged list can be read, as `Observer.repair` does."""
+        repaired = self._observer.repair(view, self._share.refused)
+        self.remember()
+        return repaired
+
+    def published(self, generation: Generation) -> None:
+        """This ledger holds all that `generation` lists, because it has published it."""
+        self.remember()
+        self.here = generation.nonce
+
+    def note(self, error: Damaged) -> None:
+        """Tell of the damage from now on, until it has gone."""
+        if self.damage is None or self.damage.what != str(error):
+            self.damage = Damage.of(error, utc_text(time.time()))
+            log.warning("the shared history is damaged: %s", error)
+
+    def _hydrate(self, top: Generation, *, mine: bool) -> None:
+        settled = self._share.hydrate(
+            top.number,
+            {table: [segment.name for segment in segments] for table, segments in top.files.items()},
+            self._observer.fetch,
+            owner=top.token if top.is_owned else None,
+            mine=mine,
+            repairs={one.nonce: (one.base, one.tables) for one in top.repairs},
+            token=top.token,
+        )
+        for run_id in settled:
+            log.warning("run %s was abandoned: its workstation lost the workspace", run_id)
+
+
+def repair_words(repaired: Repaired) -> str:
+    """What a repair did and what is lost, for people.
+
+    Example:
+        >>> from data_engine.lease.protocol import Identity
+        >>> repaired = Repaired(Generation(8, "repair", 8, "ab", Identity("m1", "d1")), (5, 6, 7), ())
+        >>> repair_words(repaired).partition(";")[2].partition(";")[0]
+        ' lost on the share: generations 5 to 7'
+    """
+    generations = repaired.lost_generations
+    lost = [f"generation {number}" for number in generations[:1]]
+    if len(generations) > 1:
+        lost = [f"generations {generations[0]} to {generations[-1]}"]
+    lost += repaired.lost_segments
+    if not lost:
+        return "mended; nothing was lost"
+    return f"mended; lost on the share: {', '.join(lost)}; whoever still holds these rows publishes them again when it owns"

@@ -1,0 +1,68 @@
+"""What a daemon does when its ownership changes, and that it does nothing while only time passes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from data_engine.daemon.ownership import Ownership
+from data_engine.lease.protocol import Limits
+from tests.lease.test_keeper import Machine
+
+QUICK = Limits(0.15, 600)
+"""Beats often, and looks once in a minute."""
+
+
+class FakeEngine:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.deadlines: list[float] = []
+
+    def owned(self, *, engine_on: bool, is_again: bool) -> None:
+        self.told.append("owned")
+
+    def lost(self, to: str) -> None:
+        self.told.append(f"lost to {to}")
+
+    def may_work_until(self, boot_s: float) -> None:
+        self.deadlines.append(boot_s)
+
+    def noticed(self) -> None:
+        self.told.append("noticed")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    share = tmp_path / "share"
+    share.mkdir()
+    machine = Machine("anna", share, tmp_path / "state", limits=QUICK, is_started=False)
+    yield machine
+    machine.close(release=False)
+
+
+def test_a_heartbeat_moves_the_deadline_of_the_workers_and_dispatches_nothing(machine: Machine) -> None:
+    """So an idle owner with an open panel sends it nothing."""
+
+    async def own_and_wait() -> tuple[list[str], int]:
+        engine = FakeEngine()
+        ownership = Ownership(machine.keeper, engine)
+        ownership.start()
+        await ownership.own()
+        await asyncio.wrap_future(machine.keeper.look())
+        await asyncio.sleep(0)
+        told, beats = len(engine.told), len(engine.deadlines)
+        async with asyncio.timeout(10):
+            while len(engine.deadlines) < beats + 3:
+                await asyncio.sleep(0.01)
+        await ownership.close(release=False)
+        return engine.told[told:], len(engine.deadlines) - beats
+
+    told, beats = asyncio.run(own_and_wait())
+
+    assert told == []
+    assert beats >= 3
