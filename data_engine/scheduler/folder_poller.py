@@ -566,8 +566,10 @@ class FolderPoller:
             return False
         try:
             facts = os.stat(self.root)
-            folder, is_deep = (self.root, True) if stat.S_ISDIR(facts.st_mode) else (self.root.parent, False)
-            facts = os.stat(folder)
+            folder, is_deep = self.root, True
+            if not stat.S_ISDIR(facts.st_mode):
+                folder, is_deep = self.root.parent, False
+                facts = os.stat(folder)
         except OSError:
             self._forget_events()
             return False
