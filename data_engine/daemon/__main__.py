@@ -45,7 +45,6 @@ LOG_FILES = 3
 _GARBAGE_THRESHOLD = (
     20_000  # what is known of a hundred thousand files is no garbage; looking for some costs more than it
 )
-_IDLE_LOOK_S = 2.0
 _PLACE_LOOK_S = 4.0
 _GONE_S = 86400.0
 _GONE_IDLE_S = 60.0
@@ -173,8 +172,9 @@ async def _serve(where: LocalWorkspace, started_by: str | None) -> None:
     _let_starter_go(where.local.runtime_dir / "daemon-start.log")
     log.info("daemon %s of %s listens on port %s", os.getpid(), where.layout.root, port)
     try:
+        daemon.on_beat = _Idleness(daemon, requests, where, ending).look
         await daemon.start()
-        await _until_idle(daemon, requests, where, ending)
+        await ending.wait()
         log.info("ending: %s", "at once" if how["kill"] else "when the running work is done")
         await daemon.close(kill=how["kill"])
     finally:
@@ -183,35 +183,40 @@ async def _serve(where: LocalWorkspace, started_by: str | None) -> None:
         await server.close_all_connections()
 
 
-async def _until_idle(daemon: Daemon, requests: DaemonRequests, where: LocalWorkspace, ending: asyncio.Event) -> None:
-    """Return when somebody ends the daemon, or nobody has needed it for `[daemon] idle_exit`.
+class _Idleness:
+    """Ends the daemon when nobody has needed it for `[daemon] idle_exit`, or its workspace is gone. `look` is called each beat.
 
     A workspace that is gone may lie on a share that comes back: an engine that is on waits for it for a day, others a minute.
     """
-    busy_s = there_s = look_s = time.monotonic()
-    place = _HERE
-    looking: asyncio.Future[str] | None = None
-    while not ending.is_set():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(ending.wait(), _IDLE_LOOK_S)
+
+    def __init__(self, daemon: Daemon, requests: DaemonRequests, where: LocalWorkspace, ending: asyncio.Event) -> None:
+        self._daemon, self._requests, self._where, self._ending = daemon, requests, where, ending
+        self._busy_s = self._there_s = self._look_s = time.monotonic()
+        self._place = _HERE
+        self._looking: asyncio.Future[str] | None = None
+
+    def look(self) -> None:
         now_s = time.monotonic()
-        if not daemon.is_idle or requests.watchers:
-            busy_s = now_s
-        if now_s - max(busy_s, requests.last_request_s) > where.settings().daemon.idle_exit_s:
-            return
-        if looking is not None and looking.done():
-            found, looking = looking.result(), None
-            if found != place:
-                log.log(logging.INFO if found == _HERE else logging.ERROR, "%s %s", where.layout.root, found)
-            place = found
-        if looking is None and now_s >= look_s:  # a share that hangs holds up this look, and nothing else
-            look_s = now_s + _PLACE_LOOK_S
-            looking = asyncio.ensure_future(asyncio.to_thread(_look_at_place, where))
-        if place != _GONE:
-            there_s = now_s
-        waits_s = _GONE_S if daemon.is_engine_on else _GONE_IDLE_S
-        if place == _OTHER or (place == _GONE and now_s - there_s > waits_s):
-            return
+        if not self._daemon.is_idle or self._requests.watchers:
+            self._busy_s = now_s
+        needed_s = max(self._busy_s, self._requests.last_request_s)
+        if now_s - needed_s > self._where.settings().daemon.idle_exit_s or self._is_gone(now_s):
+            self._ending.set()
+
+    def _is_gone(self, now_s: float) -> bool:
+        if self._looking is not None and self._looking.done():
+            found, self._looking = self._looking.result(), None
+            if found != self._place:
+                level = logging.INFO if found == _HERE else logging.ERROR
+                log.log(level, "%s %s", self._where.layout.root, found)
+            self._place = found
+        if self._looking is None and now_s >= self._look_s:  # a share that hangs holds up this look, and nothing else
+            self._look_s = now_s + _PLACE_LOOK_S
+            self._looking = asyncio.ensure_future(asyncio.to_thread(_look_at_place, self._where))
+        if self._place != _GONE:
+            self._there_s = now_s
+        waits_s = _GONE_S if self._daemon.is_engine_on else _GONE_IDLE_S
+        return self._place == _OTHER or (self._place == _GONE and now_s - self._there_s > waits_s)
 
 
 def _look_at_place(where: LocalWorkspace) -> str:

@@ -22,6 +22,7 @@ from data_engine.engine.held import HeldAtRest
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
+from data_engine.flow.trigger import Poll
 from data_engine.lease.keeper import Keeper
 from data_engine.ledger.belief import Believed
 from data_engine.model import SourceKey
@@ -55,6 +56,7 @@ class Daemon:
         self.ownership = Ownership(keeper, self)
         self.is_engine_on = False
         self.is_stopping = False
+        self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
         self.number = 0
         self.ready = asyncio.Event()
@@ -95,8 +97,7 @@ class Daemon:
         self.triggers.forget_recalled()
         self.ready.set()
         self.tell()
-        self._spawn(self._every_beat(self._look_at_the_share))
-        self._spawn(self._every_beat(self._see_what_changed))
+        self._spawn(self._beat())
 
     async def close(self, *, kill: bool = False) -> None:
         """End everything: nothing new starts, running work ends by itself, or now with `kill`."""
@@ -155,16 +156,39 @@ class Daemon:
         for flow in self.deployer.flows:
             self._watch(flow, frees_held=by_person)
 
+    async def _beat(self) -> None:
+        """Every two seconds, in one wake: what this machine knows, and what the share shows, which may take its time."""
+        looking: asyncio.Task[None] | None = None
+        while not self.is_stopping:
+            await self._try(self._see_what_changed)
+            if looking is None or looking.done():
+                looking = self._spawn(self._try(self._look_at_the_share))
+            await self._try(self._tell_beat)
+            await asyncio.sleep(_BEAT_S)
+
+    async def _tell_beat(self) -> None:
+        self.on_beat()
+
+    async def _try(self, deed: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await deed()
+        except FlowValidationError as error:
+            log.warning("%s", error)
+        except Exception:
+            log.exception("a look at what changed failed")
+
     async def _look_at_the_share(self) -> None:
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self._flows_changed()
-        held = await asyncio.to_thread(self._held_files.of, self._at_rest())
+        at_rest = self._at_rest()
+        held = await asyncio.to_thread(self._held_files.of, at_rest) if at_rest else {}
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
 
     def _at_rest(self) -> list[PlannedFlow]:
-        """The flows whose folders nobody looks through."""
-        looked_at = set(self.triggers.names())
-        return [watch for flow in self.deployer.flows if flow not in looked_at and (watch := self.watch_of(flow))]
+        """The poll flows whose folders no poller looks through."""
+        polled = set(self.triggers.names())
+        flows = [watch for flow in self.deployer.flows if flow not in polled and (watch := self.watch_of(flow))]
+        return [watch for watch in flows if isinstance(watch.trigger, Poll)]
 
     async def _see_what_changed(self) -> None:
         self.scheduler.beat()
@@ -174,17 +198,6 @@ class Daemon:
             self.tell()
         self._give_up_when_idle()
         self._prune()
-
-    async def _every_beat(self, deed: Callable[[], Awaitable[None]]) -> None:
-        """Do it again and again; a share that hangs holds up only what looks at it."""
-        while not self.is_stopping:
-            try:
-                await deed()
-            except FlowValidationError as error:
-                log.warning("%s", error)
-            except Exception:
-                log.exception("a look at what changed failed")
-            await asyncio.sleep(_BEAT_S)
 
     def _flows_changed(self) -> None:
         if self.is_engine_on:

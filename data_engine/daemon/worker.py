@@ -119,7 +119,7 @@ class Worker:
         self._progress_s = 0.0
         self._flush_c_streams = _flush_of_c()
         self._modules: FlowModules | None = None
-        self._loaded: _Loaded | None = None
+        self._loaded: dict[str, _Loaded] = {}
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._be_a_fork)
 
@@ -141,22 +141,20 @@ class Worker:
         self._send({"kind": "ready"})
         while (message := self._jobs.get()) is not None:
             if message["kind"] == "end_pass":
-                ends_pass = self._loaded is not None and self._loaded.pass_number == message["pass_number"]
+                ended = [name for name, one in self._loaded.items() if one.pass_number == message["pass_number"]]
             else:
                 job = unpack_job(message)
                 self._send(self._describe(job, message["bad"]) if job.kind == "describe" else self._run(job))
-                ends_pass = job.ends_pass
-            if ends_pass:
-                self._forget_module()
+                ended = [job.flow or ""] if job.ends_pass else []
+            for name in ended:
+                self._forget_module(name)
             state.restore(runtime_dir)
             gc.collect()
             if len(sys.modules) != module_count:
                 module_count = len(sys.modules)
                 gc.freeze()
             # What a module holds on to is judged when its pass is over: until then its sources share it.
-            found = (
-                leaks(own_threads, own_files, self._home.layout.root, base_bytes) if ends_pass else grown(base_bytes)
-            )
+            found = leaks(own_threads, own_files, self._home.layout.root, base_bytes) if ended else grown(base_bytes)
             self._send({"kind": "idle", "leaks": found})
 
     def listen(self) -> None:
@@ -320,6 +318,7 @@ class Worker:
         known = self._modules
         if known is None or known.content != (folder or known.folder):
             if known is not None:
+                self._loaded.clear()
                 for name in [name for name in sys.modules if name.startswith(known.package + ".")]:
                     del sys.modules[name]
             layout, local = self._home.layout, self._home.local
@@ -330,24 +329,24 @@ class Worker:
 
     def _flow_of(self, job: Job) -> Flow:
         """The job's flow: of the module as its pass has executed it here, else of one that is executed now."""
-        loaded = self._loaded
-        is_of_pass = loaded is not None and loaded[:3] == (job.flow, job.content, job.pass_number)
-        if loaded is None or loaded.flow is None or job.pass_number is None or not is_of_pass:
-            self._forget_module()
-            modules = self._modules_in(job.content)
-            self._loaded = _Loaded(job.flow, job.content, job.pass_number)
-            loaded = self._loaded = self._loaded._replace(flow=modules.load(find_module(modules, job.flow or "")).flow)
-        assert loaded.flow is not None
-        return loaded.flow
+        name, modules = job.flow or "", self._modules_in(job.content)
+        loaded = self._loaded.get(name)
+        if loaded is not None and loaded.flow is not None and loaded.pass_number == job.pass_number is not None:
+            return loaded.flow
+        self._forget_module(name)
+        self._loaded[name] = _Loaded(job.pass_number)
+        flow = modules.load(find_module(modules, name)).flow
+        self._loaded[name] = _Loaded(job.pass_number, flow)
+        return flow
 
-    def _forget_module(self) -> None:
+    def _forget_module(self, name: str) -> None:
         """Let go of the module, so that what its globals hold is gone before the worker is called clean."""
-        loaded, self._loaded = self._loaded, None
-        if self._modules is not None and loaded is not None:
+        self._loaded.pop(name, None)
+        if self._modules is not None and name:
             package = self._modules.package
-            sys.modules.pop(f"{package}.{loaded.name}", None)
+            sys.modules.pop(f"{package}.{name}", None)
             if package in sys.modules:
-                vars(sys.modules[package]).pop(loaded.name or "", None)
+                vars(sys.modules[package]).pop(name, None)
 
     def _report(self, event: Event) -> None:
         with self._kept():
@@ -393,8 +392,6 @@ class Worker:
 class _Loaded(NamedTuple):
     """A flow whose module was executed for a pass; without `flow` while it is being executed."""
 
-    name: str | None
-    content: str | None
     pass_number: int | None
     flow: Flow | None = None
 

@@ -170,8 +170,7 @@ class WorkerPool:
     def end_pass(self, pass_number: int) -> None:
         """Let the workers that still hold the module of a pass that is over let go of it."""
         for handle in self._handles:
-            if handle.open_pass == pass_number:
-                handle.end_pass()
+            handle.end_pass(pass_number)
 
     def wind_down(self, *, stop_for: str | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
@@ -277,7 +276,7 @@ class WorkerPool:
 
     def _keep_one_ready(self) -> None:
         is_hopeless = self._failed_starts >= _MOST_FAILED_STARTS  # until a job's own worker starts
-        if self._is_closing or is_hopeless or any(one.is_free and one.open_pass is None for one in self._handles):
+        if self._is_closing or is_hopeless or any(one.is_free and not one.is_outdated for one in self._handles):
             return
         try:
             self._new_handle()
@@ -340,6 +339,7 @@ class _Handle:
     is_retired: bool = False
     settling: int = 0
     is_outdated: bool = False
+    is_leaky: bool = False
     is_given_up: bool = False
     is_last_try: bool = False
     is_behind: bool = False
@@ -351,7 +351,7 @@ class _Handle:
     early: list[tuple[str, str]] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
     last: tuple[str | None, str | None] | None = None
-    open_pass: int | None = None
+    open_passes: set[int] = field(default_factory=set)
     load_timer: asyncio.TimerHandle | None = None
     idle_timer: asyncio.TimerHandle | None = None
 
@@ -394,27 +394,32 @@ class _Handle:
 
     @property
     def is_free(self) -> bool:
-        """Whether it can take any job."""
+        """Whether it does nothing."""
         return self.job is None and not self.settling and not self.is_retired
 
     def takes(self, job: Job) -> bool:
-        """Whether it can take this job: it is free, or about to be and holds the module of its pass."""
-        is_next = self.job is None and not self.is_retired and self.open_pass is not None
-        return self.is_free or (is_next and self.open_pass == job.pass_number and not self.is_outdated)
+        """Whether it can take this job; one that is outdated goes on with its passes only."""
+        if job.pass_number in self.open_passes:
+            return self.job is None and not self.is_retired
+        return self.is_free and not self.is_outdated
 
-    def rank(self, job: Job) -> tuple[bool, bool, bool, bool, bool]:
-        """How good it is for the job, least first: it is in its pass, in no other, there, ran the flow last, has run something."""
-        is_in_pass = self.open_pass is not None and self.open_pass == job.pass_number
-        is_in_other = self.open_pass is not None and not is_in_pass
-        return not is_in_pass, is_in_other, self.is_starting, self.last != (job.flow, job.content), self.last is None
+    def rank(self, job: Job) -> tuple[bool, bool, bool, bool]:
+        """How good it is for the job, least first: it is in its pass, there, ran the flow last, has run something."""
+        return (
+            job.pass_number not in self.open_passes,
+            self.is_starting,
+            self.last != (job.flow, job.content),
+            self.last is None,
+        )
 
-    def end_pass(self) -> None:
-        """Let it let go of the module it holds between two jobs."""
-        if self.idle_timer is not None:
-            self.idle_timer.cancel()
-        self.settling += 1
-        self.child.send({"kind": "end_pass", "pass_number": self.open_pass})
-        self.open_pass = None
+    def end_pass(self, pass_number: int) -> None:
+        """Let it let go of the module of the pass, if it holds one."""
+        if pass_number in self.open_passes:
+            if self.idle_timer is not None:
+                self.idle_timer.cancel()
+            self.open_passes.discard(pass_number)
+            self.settling += 1
+            self.child.send({"kind": "end_pass", "pass_number": pass_number})
 
     def begin(self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes, *, is_last_try: bool) -> None:
         """Give it the job, which is in the frame; `bad` are modules that ended a worker before, and how."""
@@ -422,7 +427,8 @@ class _Handle:
             self.idle_timer.cancel()
         self.job, self.bad, self.begun, self.describing = job, bad, 0, None
         self.last, self.is_last_try = (job.flow, job.content), is_last_try
-        self.open_pass = None if job.ends_pass else job.pass_number
+        if job.pass_number is not None:
+            (self.open_passes.discard if job.ends_pass else self.open_passes.add)(job.pass_number)
         self.early.clear()
         self._expect_load()
         self.child.send_frame(frame)
@@ -615,17 +621,18 @@ class _Handle:
 
     def _idle(self, leaks: list[str]) -> None:
         self.settling -= 1
-        if self.job is not None or self.settling:  # it has been given the next job of its pass meanwhile
-            self.is_outdated = self.is_outdated or bool(leaks)
-            return
         if leaks:
             log.info("worker %d is replaced: it still holds %s", self.child.pid, ", ".join(leaks[:5]))
-            end_started_by(self.child.pid)  # while it is there: what ran away from it is its child still
-        if leaks or self.is_outdated or self.pool._is_closing:
+            self.is_leaky = self.is_outdated = True
+        if self.job is not None or self.settling:  # it has been given the next job of a pass meanwhile
+            return
+        if self.pool._is_closing or (self.is_outdated and not self.open_passes):
+            if self.is_leaky:
+                end_started_by(self.child.pid)  # while it is there: what ran away from it is its child still
             self.retire()
-            self.pool._keep_one_ready()
         else:
             self.idle_timer = self.pool._loop.call_later(_IDLE_S, self._idle_for_long)
+        self.pool._keep_one_ready()
 
     def _idle_for_long(self) -> None:
         if self.is_free and sum(1 for one in self.pool._handles if one.is_free) > 1:

@@ -174,6 +174,10 @@ class FolderPoller:
         """What the flow's code writes is not known any more: it was edited."""
         self._has_succeeded = False
 
+    def use_rules(self, rules: Rules) -> None:
+        """The workspace's settings were edited: judge everything by them from now on."""
+        self._post(lambda: self._use_rules(rules))
+
     def free(self, keys: frozenset[SourceKey] | None = None) -> None:
         """Hold these sources (all without) no longer."""
         self._post(lambda: self._free_and_judge(keys))
@@ -529,6 +533,10 @@ class FolderPoller:
         self._remember()
         self._judge_all_again()
 
+    def _use_rules(self, rules: Rules) -> None:
+        self._rules = replace(rules, freed=self._rules.freed, failures=self._failures)
+        self._judge_all_again()
+
     def _free_and_judge(self, keys: frozenset[SourceKey] | None) -> None:
         self._free(keys)
         self._judge_all_again()
@@ -558,8 +566,10 @@ class FolderPoller:
             return False
         try:
             facts = os.stat(self.root)
-            folder, is_deep = (self.root, True) if stat.S_ISDIR(facts.st_mode) else (self.root.parent, False)
-            facts = os.stat(folder)
+            folder, is_deep = self.root, True
+            if not stat.S_ISDIR(facts.st_mode):
+                folder, is_deep = self.root.parent, False
+                facts = os.stat(folder)
         except OSError:
             self._forget_events()
             return False

@@ -106,13 +106,13 @@ class TriggerSet:
             if self._versions.get(name) != version and isinstance(thread.planner, FolderPoller):
                 thread.planner.expect_new_code()
             self._versions[name] = version
-            if thread.planned == planned and self._settings.get(name) == self._used_settings():
+            if planned is not None and thread.planned == planned and self._uses_settings_of_now(thread):
                 if frees_held:
                     self.free(name)
                 return
             self.forget(name)
         if flow is not None and planned is not None:
-            self._settings[name], self._versions[name] = self._used_settings(), version
+            self._settings[name], self._versions[name] = self._settings_used_by(planned), version
             make, deliver = self._maker(planned, frees_held), self._deliverer(flow)
             self._threads[name] = TriggerThread(planned, make, deliver, self._tell_trouble)
 
@@ -138,8 +138,7 @@ class TriggerSet:
     @property
     def are_outdated(self) -> bool:
         """Whether one of them looks by settings that were edited since."""
-        used = self._used_settings()
-        return any(self._settings[name] != used for name in self._threads)
+        return any(self._settings[name] != self._settings_used_by(one.planned) for name, one in self._threads.items())
 
     def names(self) -> list[str]:
         """The flows that are looked at."""
@@ -298,10 +297,24 @@ class TriggerSet:
 
     # -- planner ---------------------------------------------------------------------------------------------------
 
-    def _used_settings(self) -> object:
-        """What of the settings decides when something is due."""
+    def _settings_used_by(self, planned: PlannedFlow) -> object:
+        """What of the settings decides when something of the flow is due."""
         settings = self._workspace_settings()
-        return Rules.of(settings), settings.timezone, settings.history.retention_days
+        if not isinstance(planned.trigger, Schedule):
+            return Rules.of(settings)
+        is_by_slots = planned.trigger.interval_seconds is None
+        return (settings.timezone, settings.history.retention_days) if is_by_slots else None
+
+    def _uses_settings_of_now(self, thread: TriggerThread) -> bool:
+        """Whether it goes by the settings as they are; a poller that is there is given them, and keeps what it knows."""
+        used = self._settings_used_by(thread.planned)
+        if self._settings[thread.flow] == used:
+            return True
+        if not isinstance(thread.planner, FolderPoller) or not isinstance(used, Rules):
+            return False
+        thread.planner.use_rules(used)
+        self._settings[thread.flow] = used
+        return True
 
     def _workspace_settings(self) -> WorkspaceSettings:
         return WorkspaceSettings() if self._home is None else self._home.settings()

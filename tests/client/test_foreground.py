@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow, run
 from data_engine.files import write_text_atomic
+from data_engine.flow.trigger import Schedule
 from data_engine.model import Event, RunFinished, RunStarted, utc_text
 from data_engine.scheduler.foreground import run_until_interrupted
 from tests.support import WorkspaceFiles
@@ -446,3 +448,86 @@ def test_a_lookout_that_loses_its_ledger_for_a_while_goes_on(
         until(lambda: bool(Workspace(ws.root).runs()))
 
     running(person, flow)
+
+
+FAILS_AT_FIRST = """
+    from pathlib import Path
+    from data_engine import Flow
+
+    def read(context):
+        tried = Path(context.source.root, "..", "tried")
+        if not tried.exists():
+            tried.touch()
+            raise ValueError("the first time")
+
+    def build():
+        return Flow(group="G").watch(mode="poll", source="../in", interval="50ms", settle=0).step(read)
+"""
+
+
+def test_an_edited_retry_setting_holds_at_once(ws: WorkspaceFiles) -> None:
+    """Also for a source that has failed before; nothing is started anew."""
+    ws.source("in/a.csv")
+    ws.module("claims", FAILS_AT_FIRST)
+    flow = load_flow("claims", data_root=ws.root)
+
+    def statuses() -> list[str]:
+        return [run.status for run in Workspace(ws.root).runs()]
+
+    def person() -> None:
+        until(lambda: statuses() == ["failed"])
+        ws.source("config/data_engine.toml", "[retry]\nretries = 1\ndelay = '10ms'\n")
+        until(lambda: statuses() == ["success", "failed"])
+
+    running(person, flow)
+
+
+def test_an_edited_freshness_setting_holds_at_once(ws: WorkspaceFiles) -> None:
+    """By content, a file that was only touched is not due; by its time it was."""
+    ws.source("config/data_engine.toml", "freshness = 'content'\n")
+    source = ws.source("in/a.csv")
+    ws.module("claims", POLLED)
+    flow = load_flow("claims", data_root=ws.root)
+
+    def count() -> int:
+        return len(Workspace(ws.root).runs())
+
+    def person() -> None:
+        until(lambda: count() == 1)
+        os.utime(source, (1, 1))
+        ws.source("in/b.csv")
+        until(lambda: count() == 2)  # of the new file; the touched one is as it was
+        ws.source("config/data_engine.toml", "freshness = 'signature'\n")
+        until(lambda: count() == 3)
+
+    running(person, flow)
+
+
+def test_an_edited_time_zone_holds_at_once(ws: WorkspaceFiles) -> None:
+    """A slot that is far away in one zone is a moment ago in the other, and owed as soon as that is the workspace's."""
+    now = datetime.now(UTC)
+    ws.source("config/data_engine.toml", "timezone = 'Etc/GMT+11'\n")
+    ws.module(
+        "daily",
+        f"""
+        from data_engine import Flow
+
+        def build():
+            at = "{now + timedelta(hours=1):%H:%M}"
+            return Flow(group="G").watch(mode="schedule", time=at).step(lambda context: 1)
+        """,
+    )
+    flow = load_flow("daily", data_root=ws.root)
+    assert isinstance(flow.trigger, Schedule)
+    ledger = Workspace(ws.root).home.ledger()
+    ledger.set_setting("schedule of daily", f"{flow.trigger.cron_lines[0]} @ ")
+    ledger.serve_slot("daily", utc_text(now.timestamp() - 60), "long ago")
+    tick = Flow(group="T", name="tick").watch(mode="schedule", interval="50ms").step(ticks := Seen())
+
+    def person() -> None:
+        until(lambda: len(ticks.names) > 2)
+        assert Workspace(ws.root).runs("daily") == []
+        ws.source("config/data_engine.toml", "timezone = 'Etc/GMT-1'\n")
+        until(lambda: bool(Workspace(ws.root).runs("daily")))
+
+    running(person, flow, tick)

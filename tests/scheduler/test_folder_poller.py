@@ -1,4 +1,4 @@
-"""Watching a poll flow: what is handed over, when, and again when. Clocks are arguments; the files are real."""
+"""Polling a folder: what is handed over, when, and again when. Clocks are arguments; the files are real."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Watched:
         self.root.mkdir(parents=True)
         self.now_s = 1000.0
         self.runs = 0
+        self.under_way: set[str] = set()
         self.ledger = Ledger.open(folder / "ledger.sqlite")
         given = {"mode": "poll", "source": self.root, "interval": "10s", "settle": 0, **options}
         self.watch = PlannedFlow.of(Flow("G", "claims").watch(**given))
@@ -40,6 +41,7 @@ class Watched:
             read=lambda: KnownSources(self.ledger.source_states("claims"), self.ledger.outputs("claims")),
             rules=rules,
             frees_held=frees_held,
+            under_way=self.under_way,
             clock=lambda: self.now_s,
             wall=lambda: self.now_s,
         )
@@ -670,3 +672,74 @@ def test_a_file_that_comes_while_one_of_the_same_reading_runs_is_run_after_it(wa
         for one in again:
             watched.run(one)
     assert set(watched.reasons()) == {NFC, NFD}
+
+
+# -- what may be an output ----------------------------------------------------------------------------------------
+
+
+def hand_out(watched: Watched) -> Due:
+    """A source whose run `r1` is under way, as the dispatcher tells before it begins; nothing was heard of it yet."""
+    watched.write("a.csv")
+    (due,) = watched.look()
+    watched.under_way.add("r1")
+    return due
+
+
+def test_a_file_seen_before_its_run_has_said_anything_waits_for_its_report(watched: Watched) -> None:
+    """However long the report takes; then it is an output, and what somebody dropped meanwhile is due."""
+    due = hand_out(watched)
+    written, dropped = watched.write("done_a.csv"), watched.write("dropped.csv")
+
+    assert watched.names() == []
+    assert watched.names(1000) == []
+    assert "first seen while the flow ran" in watched.reasons()["done_a.csv"]
+    watched.run(due, outputs=(written,))
+
+    assert watched.names(0) == [dropped.name]
+    assert watched.reasons()["done_a.csv"] == "written by this flow itself"
+
+
+def test_a_run_that_never_began_is_waited_for_no_longer(watched: Watched) -> None:
+    due = hand_out(watched)
+    watched.write("dropped.csv")
+    assert watched.names() == []
+
+    watched.under_way.clear()
+    watched.poller.give_back(due)
+
+    assert watched.names(0) == ["a.csv", "dropped.csv"]
+
+
+@pytest.mark.parametrize("writes_beside", [True, False])
+def test_new_sources_of_a_parallel_flow_wait_for_no_run_of_a_flow_that_writes_elsewhere(
+    tmp_path: Path, writes_beside: bool
+) -> None:
+    """Known from a good run of the same code."""
+    watched = Watched(tmp_path, max_parallel=2)
+    watched.write("a.csv")
+    (due,) = watched.look()
+    watched.run(due, outputs=(watched.write("done_a.csv"),) if writes_beside else ())
+    watched.write("b.csv")
+    (slow,) = watched.look()
+    watched.begin(slow)
+
+    watched.write("c.csv")
+
+    assert watched.names() == ([] if writes_beside else ["c.csv"])
+    watched.poller.expect_new_code()
+    watched.write("d.csv")
+    assert watched.names() == []
+    watched.end(slow)
+    assert watched.names() == (["c.csv", "d.csv"] if writes_beside else ["d.csv"])
+
+
+def test_edited_rules_hold_for_what_has_failed_before(watched: Watched) -> None:
+    watched.write("a.csv")
+    (due,) = watched.look()
+    watched.run(due, "failed")
+    assert watched.names() == []
+    assert watched.poller.held == 1
+
+    watched.poller.use_rules(Rules(retries=1, retry_delay_s=5.0))
+
+    assert watched.names(0) == ["a.csv"]

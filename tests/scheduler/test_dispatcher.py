@@ -1,0 +1,200 @@
+"""The dispatcher hands out what waits and takes back what had no run; with an executor that takes notes, on a clock of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_engine import Flow
+from data_engine.engine.home import Home, home
+from data_engine.engine.reasons import Asked, Freed, Reason, WaitingForGroup, WaitingForShare, WaitingForWorker
+from data_engine.locks import GroupLock
+from data_engine.model import Run
+from data_engine.scheduler.executor import JobEnd
+from data_engine.scheduler.plan import Due
+from tests.scheduler.support import Stage
+from tests.support import WorkspaceFiles
+
+A, B, C = Flow("G", "a"), Flow("G", "b"), Flow("H", "c")
+DUE = Due(None, Freed("failed"))
+TRY_AGAIN = JobEnd("refused", error={"what": "the disk is full", "where": None, "mend": None}, is_passing=True)
+BROKEN = JobEnd(
+    "refused", error={"what": "no module", "where": "a.py", "mend": "mend it"}, cause="its module is broken"
+)
+
+
+@pytest.fixture
+def place(ws: WorkspaceFiles) -> Home:
+    return home(ws.root)
+
+
+def record(place: Home, run_id: str) -> Run:
+    found = place.ledger().run(run_id)
+    assert found is not None
+    return found
+
+
+def test_groups_go_side_by_side_and_flows_of_one_group_in_turn() -> None:
+    stage = Stage(A, B, C)
+    for flow in "abc":
+        stage.ask(flow, flow)
+
+    assert stage.out() == [["a"], ["c"]]
+    stage.executor.run()
+    assert stage.out() == [["c"], ["b"]]
+    stage.executor.run()
+    stage.executor.run()
+    assert stage.dispatcher.is_idle
+
+
+def test_nothing_begins_while_it_may_not() -> None:
+    """What waits is kept, and says why it waits."""
+    stage = Stage(A)
+    stage.is_allowed = False
+    stage.ask("a", "1")
+    assert (stage.out(), stage.dispatcher.why_waiting("a", [])) == ([], WaitingForShare())
+
+    stage.is_allowed = True
+    stage.dispatcher.dispatch()
+
+    assert stage.out() == [["1"]]
+
+
+def test_what_waits_says_for_what() -> None:
+    stage = Stage(A, B, C, limit=1)
+    for flow in "abc":
+        stage.ask(flow, flow)
+    stage.executor.begin()
+
+    def why(flow: str) -> Reason | None:
+        return stage.dispatcher.why_waiting(flow, [])
+
+    assert why("a") is None
+    assert isinstance(why("b"), WaitingForGroup)
+    assert why("c") == WaitingForWorker()
+
+
+def test_work_of_a_worker_that_died_in_the_run_before_waits_again_in_its_pass() -> None:
+    """The run that began is done with; what had none is handed out once more, before what came later."""
+    stage = Stage(A)
+    stage.ask("a", *map(str, range(20)))
+    while len(stage.executor.jobs[0].sources) == 1:  # quick work is handed out ahead
+        stage.executor.run()
+    (job,) = stage.executor.jobs
+    first, second, *_ = (source.run_id for source in job.sources)
+    stage.executor.begin()
+    stage.executor.finish(status="failed")
+    stage.executor.end(JobEnd("crashed"))
+
+    (again,) = stage.executor.jobs
+    assert again.sources[0].run_id == second
+    assert first not in [source.run_id for source in again.sources]
+    assert again.pass_number == job.pass_number
+
+
+def test_a_machine_that_cannot_just_now_is_tried_again_after_a_second() -> None:
+    stage = Stage(A)
+    stage.ask("a", "1")
+    stage.executor.end(TRY_AGAIN)
+    assert stage.dispatcher.trouble is not None
+    assert stage.dispatcher.trouble.what == "the disk is full"
+
+    stage.loop.advance(0.9)
+    assert stage.out() == []
+    stage.loop.advance(0.2)
+    assert stage.out() == [["1"]]
+
+
+def test_a_module_that_is_broken_is_the_run_of_each_of_its_works(place: Home) -> None:
+    stage = Stage(A, home=place)
+    stage.ask("a", "1", "2")
+    stage.executor.end(BROKEN)
+    stage.executor.end(BROKEN)
+
+    assert stage.dispatcher.is_idle
+    for run_id in "12":
+        run = record(place, run_id)
+        assert (run.status, run.cause) == ("failed", "its module is broken")
+        assert "no module" in (run.error or "")
+
+
+def test_what_runs_is_recorded_and_shown_while_it_does(place: Home) -> None:
+    stage = Stage(A, home=place)
+    stage.ask("a", "1")
+    stage.executor.begin()
+    assert list(stage.dispatcher.active) == ["1"]
+    assert record(place, "1").status == "started"
+
+    stage.executor.finish()
+    stage.executor.end()
+
+    assert stage.dispatcher.active == {}
+    assert record(place, "1").status == "success"
+
+
+def test_a_group_that_another_process_has_is_asked_for_every_fifth_of_a_second(place: Home) -> None:
+    """Who waits for a person goes first: what is only due elsewhere gives way."""
+    stage = Stage(A, home=place)
+    with GroupLock(place.local.locks_dir, "G") as other:
+        stage.ask("a", "1")
+        assert stage.out() == []
+        assert stage.dispatcher.groups_held_elsewhere() == {"G": "a"}
+        assert other.gives_way
+    stage.loop.advance(0.1)
+    assert stage.out() == []
+
+    stage.loop.advance(0.11)
+
+    assert stage.out() == [["1"]]
+    assert not GroupLock(place.local.locks_dir, "G").try_acquire()
+    stage.executor.run()
+    assert GroupLock(place.local.locks_dir, "G").try_acquire()
+
+
+def test_the_executor_lets_go_of_a_pass_when_it_is_over() -> None:
+    stage = Stage(A)
+    stage.ask("a", "1", "2")
+    assert [job.ends_pass for job in stage.executor.jobs] == [False]
+
+    stage.executor.run()
+    assert (stage.executor.ended_passes, stage.executor.jobs[0].ends_pass) == ([], True)
+    stage.executor.run()
+    assert stage.executor.ended_passes == [1]
+
+
+def test_what_was_handed_ahead_is_taken_back_for_what_a_person_asks_for() -> None:
+    stage = Stage(A, B)
+    stage.due("a", *map(str, range(40)), why=DUE)
+    while len(stage.executor.jobs[0].sources) == 1:
+        stage.executor.run()
+    (job,) = stage.executor.jobs
+
+    stage.ask("b", "asked")
+
+    assert stage.executor.left == [job.job_id]
+
+
+def test_what_is_asked_for_is_never_run_once_the_workspace_is_lost(place: Home) -> None:
+    """That it was not is its run."""
+    stage = Stage(A, B, home=place)
+    stage.ask("a", "1")
+    stage.ask("b", "2")
+    stage.is_allowed = stage.is_ours = False
+    stage.dispatcher.wind_down("other took the workspace over", stop=True)
+    stage.executor.end(JobEnd("done"))
+
+    assert stage.dispatcher.is_idle
+    assert stage.executor.wound_down_for == ["other took the workspace over"]
+    assert {(record(place, run_id).status, record(place, run_id).cause) for run_id in "12"} == {
+        ("stopped", "other took the workspace over"),
+        ("stopped", "this machine does not own the workspace any more"),
+    }
+
+
+def test_what_was_due_and_has_no_trigger_any_more_is_not_run() -> None:
+    """A worker gave it back after its flow was switched off."""
+    stage = Stage(A)
+    stage.due("a", "1", why=Due(None, Asked()))
+
+    stage.executor.end(JobEnd("done"))
+
+    assert stage.dispatcher.is_idle
