@@ -15,8 +15,8 @@ from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 from data_engine.daemon.memory import remember_engine, was_engine_on
-from data_engine.engine.at_rest import explain_at_rest, facts_at_rest, lease_at_rest
 from data_engine.engine.home import Home, home
+from data_engine.engine.offline import explain_offline, offline_facts, offline_lease
 from data_engine.engine.run import check_params
 from data_engine.engine.status import status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -428,7 +428,7 @@ class Workspace:
                 return Facts(facts(daemon.get("/status")))
         ledger = self.home.ledger()
         interpreter = recorded_interpreter(ledger)
-        at_rest = facts_at_rest(self.home, interpreter=interpreter, was_engine_on=was_engine_on(ledger))
+        at_rest = offline_facts(self.home, interpreter=interpreter, was_engine_on=was_engine_on(ledger))
         return Facts(facts(status_of(at_rest)))
 
     def next_runs(self) -> dict[str, str]:
@@ -477,7 +477,7 @@ class Workspace:
         if daemon is not None:
             with suppress(DaemonGoneError):
                 return Facts(facts(daemon.get("/status")["lease"]))
-        return Facts(facts(lease_facts(lease_at_rest(self.home))))
+        return Facts(facts(lease_facts(offline_lease(self.home))))
 
     def request_control(self) -> Facts:
         """Ask the owner for the workspace: this machine's daemon (started if need be) owns it once the owner agrees.
@@ -546,7 +546,7 @@ class Workspace:
                 return Listing(
                     map(Facts, daemon.get("/explain", timeout_s=_LONG_S, subject=subject, file=file)["reasons"])
                 )
-        return Listing(map(Facts, explain_at_rest(self.home, subject, file)))
+        return Listing(map(Facts, explain_offline(self.home, subject, file)))
 
     def _switch(self, name: str, is_enabled: bool) -> None:
         check_flow_name(name)

@@ -247,11 +247,11 @@ class FlowStoppedError(RuntimeError):
         self.completed = []
 
 
-def told(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """What an exception says; also of one that cannot say it.
 
     Example:
-        >>> told(KeyError("total"))
+        >>> message_of(KeyError("total"))
         "'total'"
     """
     try:

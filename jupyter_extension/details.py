@@ -15,8 +15,8 @@ from data_engine.model import Run, SourceState, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import file_facts
 from jupyter_extension.feed import daemon_of, from_child
+from jupyter_extension.file_check import file_exists
 from jupyter_extension.marks import Mark, mark_of, reason_mark
-from jupyter_extension.there import is_there
 from jupyter_extension.view import WhyNot, cells_of, run_mark, short_error
 
 MOST_FILES = 1000
@@ -237,7 +237,7 @@ def is_on_another_host(output: str, root: Path) -> bool:
 def _step(step: StepRun | None, root: Path, label: str = "", output: str | None = None) -> StepView:
     output = (None if step is None else step.output_path) or output
     is_unasked = output is not None and is_on_another_host(output, root)
-    there = True if is_unasked else is_there(output) if output else False
+    there = True if is_unasked else file_exists(output) if output else False
     why = None if there else _NO_ANSWER if there is None else "no output is available for this step yet"
     if step is None:
         return StepView(label, Mark("not run"), None, None, None, output, why)

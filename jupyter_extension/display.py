@@ -22,9 +22,7 @@ from data_engine.notebook.read import read_cells
 from data_engine.shown import Listing
 from data_engine.workspace.here import FLOW_MODULES, here
 from jupyter_extension.card import Card, html, text
-from jupyter_extension.compile_report import compile_card
-from jupyter_extension.flow_picture import flow_card
-from jupyter_extension.tables import (
+from jupyter_extension.cards import (
     batch_card,
     contexts_card,
     entries_card,
@@ -35,6 +33,8 @@ from jupyter_extension.tables import (
     status_card,
     steps_card,
 )
+from jupyter_extension.compile_report import compile_card
+from jupyter_extension.flow_picture import flow_card
 
 _CELL = re.compile(r"(?P<name>.+\.ipynb), cell (?P<number>\d+)")
 

@@ -18,8 +18,8 @@ from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.model import Facts
 from data_engine.notebook.catalog import trigger_text
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
-from jupyter_extension.lettering import fit, width
 from jupyter_extension.marks import Mark, mark_of, shape_svg
+from jupyter_extension.text_width import fit, width
 
 _ROW = 28
 _LANE = 12

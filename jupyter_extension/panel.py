@@ -65,7 +65,7 @@ class Panel(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         from jupyter_extension.card import html, text
-        from jupyter_extension.tables import status_card
+        from jupyter_extension.cards import status_card
 
         found = super()._repr_mimebundle_(**kwargs)
         data, metadata = found if isinstance(found, tuple) else (found or {}, {})

@@ -18,7 +18,7 @@ WhyNot: TypeAlias = str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LastRun:
     """How a run went. `elapsed_s` is None while it runs."""
 
     run_id: str
@@ -44,7 +44,7 @@ class FlowRow:
     mark: Mark
     reason: str | None
     next_run_utc: str | None
-    last: Outcome | None
+    last: LastRun | None
     deployment: str
     edit: str | None
     error: Mapping[str, str | None] | None
@@ -207,10 +207,10 @@ def run_mark(status: str) -> Mark:
     return mark_of("running" if status == "started" else status)
 
 
-def run_outcome(run: Mapping[str, Any]) -> Outcome:
+def last_run_of(run: Mapping[str, Any]) -> LastRun:
     """A run of the ledger as the panel shows it."""
     mark = run_mark(run["status"])
-    return Outcome(run["run_id"], mark, run["started_at_utc"], run["elapsed_s"], run.get("cause"))
+    return LastRun(run["run_id"], mark, run["started_at_utc"], run["elapsed_s"], run.get("cause"))
 
 
 def cells_of(error: str | None) -> list[dict[str, Any]]:
@@ -270,7 +270,7 @@ _CELL = re.compile(r"([^/\\,;:(\n]+\.ipynb), cell (\d+)(?: \(In \[\d+\]\))?(?:, 
 
 
 def _row(flow: Mapping[str, Any], *, active: tuple[ActiveRun, ...], is_on: bool, elsewhere: str | None) -> FlowRow:
-    last = None if flow["last_run"] is None else run_outcome(flow["last_run"])
+    last = None if flow["last_run"] is None else last_run_of(flow["last_run"])
     mark = mark_of(flow["state"])
     return FlowRow(
         name=flow["name"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data_engine.cli.failure import Failed
 from data_engine.cli.options import (
     AsJson,
     FlowName,
@@ -15,7 +16,6 @@ from data_engine.cli.options import (
     chosen_workspace,
     source_from_shell,
 )
-from data_engine.cli.outcome import Failed
 from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, status_style, table
 from data_engine.engine.reasons import GOES_ON, freed_words, held_words
 from data_engine.errors import FlowValidationError, WorkspaceError

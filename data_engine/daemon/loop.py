@@ -21,7 +21,7 @@ from data_engine.daemon.runs import Item, Runs
 from data_engine.daemon.watchers import Watchers
 from data_engine.daemon.workers import Workers
 from data_engine.engine.candidates import pick_source, startup_sources
-from data_engine.engine.held import HeldAtRest
+from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.home import Home
 from data_engine.engine.lookout import Lookout
 from data_engine.engine.plan import Watch
@@ -60,7 +60,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._data_version = self.ledger.data_version()
         self._pruned_s = 0.0
-        self._held_files = HeldAtRest(self.ledger)
+        self._held_files = HeldFiles(self.ledger)
         self._held_at_rest: dict[str, int] = {}
         self._held_told: dict[str, int] = {}
         self._needed_s = time.monotonic()

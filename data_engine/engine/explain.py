@@ -25,7 +25,7 @@ from data_engine.engine.reasons import (
     WaitsForSettling,
 )
 from data_engine.errors import FlowValidationError
-from data_engine.flow.spelling import nearest
+from data_engine.flow.suggestions import closest_name
 from data_engine.model import utc_text
 
 MOST_ROWS = 1000
@@ -62,7 +62,7 @@ def source_rows(
     return rows
 
 
-def rows_at_rest(
+def offline_rows(
     watch: Watch,
     memory: Memory,
     rules: Rules,
@@ -108,7 +108,7 @@ def flows_of_file(
 
 def nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
     """The error for what is neither a flow nor a file of one."""
-    near = nearest(subject, flows)
+    near = closest_name(subject, flows)
     meant = f"did you mean {near}? Else " if near else ""
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source",

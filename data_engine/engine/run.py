@@ -19,14 +19,14 @@ from data_engine.errors import (
     FlowValidationError,
     LedgerError,
     MissingParamError,
-    told,
+    message_of,
 )
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
-from data_engine.flow.spelling import nearest
 from data_engine.flow.steps import run_steps
+from data_engine.flow.suggestions import closest_name
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.logbound import MAX_LINE, LogBound, both_ends, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
@@ -77,7 +77,7 @@ def run_source(
     try:
         sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen))
     except KeyboardInterrupt as raised:  # it may have begun all the same
-        finish("stopped", outcome_of(raised)[1], told(raised))
+        finish("stopped", outcome_of(raised)[1], message_of(raised))
         raise
     try:
         if context.source is None:
@@ -88,8 +88,8 @@ def run_source(
     except BaseException as raised:
         status, cause, error = outcome_of(raised)
         if status == "failed":
-            log("ERROR", told(error))
-        finish(status, cause, told(error))
+            log("ERROR", message_of(error))
+        finish(status, cause, message_of(error))
         if not isinstance(error, (FlowValidationError, FlowStoppedError)) or isinstance(error, LedgerError):
             raise
         context.error = error
@@ -163,7 +163,7 @@ class _Params(dict[str, Any]):
     """What a run was given; a name it was not given is an error that says how to give it."""
 
     def __missing__(self, name: object) -> Any:
-        near = nearest(str(name), self)
+        near = closest_name(str(name), self)
         offer = f"did you mean {near!r}? Otherwise give" if near else "give"
         raise MissingParamError(
             f"the run was given no param {name!r}; it was given: {', '.join(map(repr, self)) or 'none'}",

@@ -23,12 +23,8 @@ from data_engine.flow.flow import Flow
 from data_engine.model import RUN_STATUSES, Facts, LogEntry, Run, StepRun, facts
 from data_engine.notebook.compile import compile_notebook
 from data_engine.shown import Listing
-from jupyter_extension.brief import brief
 from jupyter_extension.card import STYLE, Card, html, text
-from jupyter_extension.compile_report import compile_card
-from jupyter_extension.display import bundle, card_of, cell_lines
-from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
-from jupyter_extension.tables import (
+from jupyter_extension.cards import (
     batch_card,
     contexts_card,
     error_card,
@@ -38,6 +34,10 @@ from jupyter_extension.tables import (
     status_card,
     steps_card,
 )
+from jupyter_extension.compile_report import compile_card
+from jupyter_extension.display import bundle, card_of, cell_lines
+from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
+from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import MOST_LANES, runs_picture, steps_picture
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles
@@ -503,13 +503,13 @@ def test_a_value_in_brief_never_raises_and_never_runs_a_query() -> None:
     frame = pl.DataFrame({"a": [1, 2, 3]})
     relation = duckdb.connect().sql("select error('was run')")
 
-    assert brief(frame) == "DataFrame, 3 rows × 1 column"
-    assert brief(frame["a"]) == "Series, 3 values"
-    assert brief(frame.lazy()) == "LazyFrame"
-    assert brief(relation) == "DuckDBPyRelation"
-    assert brief([frame]) == "[DataFrame, 3 rows × 1 column]"
-    assert brief(Expensive()) == "<Expensive>"
-    assert len(brief(dict.fromkeys(range(1000), "x" * 1000))) <= 80
+    assert short_text(frame) == "DataFrame, 3 rows × 1 column"
+    assert short_text(frame["a"]) == "Series, 3 values"
+    assert short_text(frame.lazy()) == "LazyFrame"
+    assert short_text(relation) == "DuckDBPyRelation"
+    assert short_text([frame]) == "[DataFrame, 3 rows × 1 column]"
+    assert short_text(Expensive()) == "<Expensive>"
+    assert len(short_text(dict.fromkeys(range(1000), "x" * 1000))) <= 80
 
 
 def test_a_compile_report_shows_each_statement_and_its_reason(ws: WorkspaceFiles, golden: Any) -> None:

@@ -17,9 +17,9 @@ from jupyter_extension.view import (
     as_json,
     cells_of,
     delta,
+    last_run_of,
     lease_line,
     render,
-    run_outcome,
 )
 
 ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}
@@ -136,7 +136,7 @@ def test_a_flow_has_a_word_a_shape_and_a_tone(
 )
 def test_the_last_outcome_is_said_in_a_word(ended: str, word: str, tone: str) -> None:
     """With its time and how long it took."""
-    outcome = run_outcome(run(ended, cause="the code raised"))
+    outcome = last_run_of(run(ended, cause="the code raised"))
 
     assert (outcome.mark.word, outcome.mark.tone) == (word, tone)
     assert (outcome.elapsed_s, outcome.cause) == (1.5, "the code raised")

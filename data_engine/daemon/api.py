@@ -21,8 +21,8 @@ from data_engine.daemon.fields import (
     Answer,
     asked,
 )
+from data_engine.daemon.live import History, daemon_status, flow_reasons
 from data_engine.daemon.loop import Daemon
-from data_engine.daemon.telling import History, daemon_status, flow_reasons
 from data_engine.engine.explain import edit_rows, flows_of_file, nothing_to_explain
 from data_engine.engine.status import DaemonFacts
 from data_engine.errors import FlowValidationError
@@ -32,7 +32,7 @@ LONGEST_WAIT_S = 30.0
 _FIRST_LOOKS_S = 0.5
 
 
-class DaemonRequests:
+class DaemonApi:
     """The requests of one daemon; `shut_down(kill)` ends its process."""
 
     def __init__(self, daemon: Daemon, *, daemon_id: str, version: str, shut_down: Any) -> None:

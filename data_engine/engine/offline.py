@@ -12,10 +12,10 @@ from data_engine.engine.explain import (
     edit_rows,
     flows_of_file,
     nothing_to_explain,
+    offline_rows,
     reason_row,
-    rows_at_rest,
 )
-from data_engine.engine.held import HeldAtRest
+from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.home import Home
 from data_engine.engine.lookout import Memory
 from data_engine.engine.plan import Rules, Watch, why_blocked
@@ -30,7 +30,7 @@ from data_engine.notebook.catalog import CatalogEntry, read_catalog
 from data_engine.workspace.machine import machine_id
 
 
-def facts_at_rest(home: Home, *, interpreter: str | None, was_engine_on: bool) -> WorkspaceFacts:
+def offline_facts(home: Home, *, interpreter: str | None, was_engine_on: bool) -> WorkspaceFacts:
     """What a status tells; `interpreter` is the one that is recorded for the workers, `was_engine_on` what the last daemon
     left to the next one.
 
@@ -41,7 +41,7 @@ def facts_at_rest(home: Home, *, interpreter: str | None, was_engine_on: bool) -
     ledger.recover()
     last, switches, standing = ledger.last_runs(), ledger.switches(), _standing(home)
     watches = [Watch.of(known.entry.flow) for known in standing.values() if known.entry.flow is not None]
-    held, lease, error = HeldAtRest(ledger).of(watches), lease_at_rest(home), home.settings_error()
+    held, lease, error = HeldFiles(ledger).of(watches), offline_lease(home), home.settings_error()
     settings_warnings = () if error is not None else home.settings().warnings
     elsewhere = owned_elsewhere(lease, machine_id())
     return WorkspaceFacts(
@@ -66,7 +66,7 @@ def facts_at_rest(home: Home, *, interpreter: str | None, was_engine_on: bool) -
     )
 
 
-def lease_at_rest(home: Home) -> LeaseStatus:
+def offline_lease(home: Home) -> LeaseStatus:
     """Who owns the workspace, as one look shows it.
 
     Raises:
@@ -75,7 +75,7 @@ def lease_at_rest(home: Home) -> LeaseStatus:
     return glance(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root)
 
 
-def explain_at_rest(home: Home, subject: str, file: str) -> list[dict[str, Any]]:
+def explain_offline(home: Home, subject: str, file: str) -> list[dict[str, Any]]:
     """Why the flow `subject` does not run, or the file at `file`, which may be `subject` inside a flow's source.
 
     Raises:
@@ -115,11 +115,11 @@ def _reasons(home: Home, entry: CatalogEntry, path: str | None) -> list[dict[str
         return [broken_row(entry.name, entry.error)]
     ledger, watch = home.ledger(), Watch.of(entry.flow)
     under_way = {run.source for run in active_runs(ledger) if run.flow == entry.name}
-    elsewhere = owned_elsewhere(lease_at_rest(home), machine_id())
+    elsewhere = owned_elsewhere(offline_lease(home), machine_id())
     blocked = why_blocked(watch.flow, switches=ledger.switches(), is_engine_on=False, elsewhere=elsewhere)
     if isinstance(watch.trigger, Poll) and blocked is not None:
         memory = Memory(ledger.source_states(entry.name), ledger.outputs(entry.name))
         rules = Rules.of(home.settings())
-        return rows_at_rest(watch, memory, rules, blocked, path=path, under_way=under_way)
+        return offline_rows(watch, memory, rules, blocked, path=path, under_way=under_way)
     why = Running() if under_way else ByHand() if watch.trigger.mode == "manual" else blocked
     return [reason_row(entry.name, None, (why or EngineOff()).text)]

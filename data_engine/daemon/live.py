@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_engine.daemon.loop import Daemon
-from data_engine.engine.explain import broken_row, reason_row, rows_at_rest, source_rows
+from data_engine.engine.explain import broken_row, offline_rows, reason_row, source_rows
 from data_engine.engine.lookout import Lookout
 from data_engine.engine.plan import Rules, why_blocked
 from data_engine.engine.reasons import ByHand, Reason, Running
@@ -127,7 +127,7 @@ async def flow_reasons(daemon: Daemon, name: str, path: str | None = None) -> li
         return await asyncio.to_thread(source_rows, looking, path=path, waiting=waiting, under_way=under_way)
     if blocked is not None and isinstance(watch.trigger, Poll):
         memory, rules = daemon.watchers.memory(name), Rules.of(daemon.home.settings())
-        return await asyncio.to_thread(rows_at_rest, watch, memory, rules, blocked, path=path, under_way=under_way)
+        return await asyncio.to_thread(offline_rows, watch, memory, rules, blocked, path=path, under_way=under_way)
     reasons: Sequence[Reason | None]
     if running or waiting is not None:
         reasons = [Running() if running else None, waiting]

@@ -15,9 +15,9 @@ from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.model import LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
-from jupyter_extension.brief import brief
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.marks import Mark, mark_of, reason_mark
+from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
 from jupyter_extension.view import short_error
 
@@ -121,7 +121,7 @@ def batch_card(batch: Batch[Any]) -> Card:
 
 
 def _item(item: object) -> Cell:
-    return _file(str(item)) if isinstance(item, (FileRef, Path)) else Code(brief(item))
+    return _file(str(item)) if isinstance(item, (FileRef, Path)) else Code(short_text(item))
 
 
 def status_card(status: Mapping[str, Any]) -> Card:

@@ -11,7 +11,7 @@ from data_engine.errors import (
     FlowValidationError,
     GroupBusyError,
     OwnedElsewhereError,
-    told,
+    message_of,
 )
 
 _GLOBAL_OPTIONS = {
@@ -69,7 +69,7 @@ def _facts(error: BaseException) -> dict[str, str | None]:
     if _is_usage_error(error):
         return _usage_facts(error)
     return {
-        "what": f"unexpected {type(error).__name__}: {told(error)}",
+        "what": f"unexpected {type(error).__name__}: {message_of(error)}",
         "where": None,
         "mend": "see where it came from: set DATA_ENGINE_DEBUG=1, or put --debug before the command",
     }
