@@ -1,30 +1,19 @@
-"""What a daemon says of itself: its state, and why a flow or a file does or does not run."""
+"""The facts of a workspace while its daemon runs here: from the daemon's memory, and what others have written."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
+from data_engine.cause import Cause
 from data_engine.daemon.loop import Daemon
-from data_engine.engine.explain import broken_row, offline_rows, reason_row, source_rows
-from data_engine.engine.lookout import Lookout
-from data_engine.engine.plan import Rules, why_blocked
-from data_engine.engine.reasons import ByHand, Reason, Running
-from data_engine.engine.status import (
-    ActiveRun,
-    DaemonFacts,
-    EngineFacts,
-    FlowFacts,
-    WorkspaceFacts,
-    active_runs,
-    status_of,
-)
-from data_engine.flow.trigger import Poll
+from data_engine.engine.lookout import Lookout, Memory
+from data_engine.engine.plan import Rules
+from data_engine.engine.status import ActiveRun, DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, utc_text
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
 
 
 class History:
@@ -49,42 +38,63 @@ class History:
         return self._known
 
 
-def daemon_status(daemon: Daemon, facts: DaemonFacts, history: History) -> dict[str, Any]:
-    """The whole state, as `engine.status` shapes it.
+class LiveFacts:
+    """The facts of one daemon; `about` tells of the daemon itself."""
 
-    Raises:
-        LedgerError: the history cannot be read.
-    """
-    layout = daemon.home.layout
-    last, switches, others = history.now()
-    flows = [
-        FlowFacts(
-            deployed.entry,
-            is_deployed=deployed.content is not None,
-            edit=deployed.edit,
-            is_enabled=switches.get(name, True),
-            last_run=last.get(name),
-            next_run_utc=daemon.watchers.next_utc(name),
-            held=daemon.held(name),
-            why=daemon.watchers.why(name),
-            waiting=daemon.runs.why_waiting(name, others),
-        )
-        for name, deployed in sorted(daemon.deployer.flows.items())
-    ]
-    return status_of(
-        WorkspaceFacts(
+    def __init__(self, daemon: Daemon, about: Callable[[], DaemonFacts]) -> None:
+        self._daemon, self._about = daemon, about
+        self._history = History(daemon.ledger)
+
+    def facts(self) -> WorkspaceFacts:
+        """Everything a status is made of; on the daemon's own thread.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        daemon, layout = self._daemon, self._daemon.home.layout
+        last, switches, others = self._history.now()
+        flows = [
+            FlowFacts(
+                deployed.entry,
+                NOT_DEPLOYED if deployed.content is None else deployed.edit or AS_DEPLOYED,
+                is_enabled=switches.get(name, True),
+                last_run=last.get(name),
+                next_run_utc=daemon.watchers.next_utc(name),
+                held=daemon.held(name),
+                why=daemon.watchers.why(name),
+                waiting=daemon.runs.why_waiting(name, others),
+            )
+            for name, deployed in sorted(daemon.deployer.flows.items())
+        ]
+        return WorkspaceFacts(
             layout.workspace_id,
             str(layout.root),
             flows=flows,
             active=[*own_runs(daemon), *others],
-            daemon=facts,
+            daemon=self._about(),
             engine=EngineFacts(daemon.is_engine_on, daemon.is_stopping, not daemon.ready.is_set()),
-            lease=daemon.ownership.facts(),
+            lease=daemon.ownership.lease(),
             elsewhere=daemon.ownership.elsewhere,
-            trouble=None if daemon.trouble is None else daemon.trouble.as_dict(),
+            trouble=daemon.trouble,
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock)),
         )
-    )
+
+    def lookout(self, flow: str) -> Lookout | None:
+        """The engine's own look at the flow's folder."""
+        looking = self._daemon.watchers.watching(flow)
+        return looking if isinstance(looking, Lookout) else None
+
+    def memory(self, flow: str) -> Memory:
+        """What is known of the flow's sources."""
+        return self._daemon.watchers.memory(flow)
+
+    def rules(self) -> Rules:
+        """What else decides about sources."""
+        return Rules.of(self._daemon.home.settings())
+
+    def causes(self, flow: str) -> Mapping[str, Cause]:
+        """Why the flow's runs that did not end well ended so."""
+        return self._daemon.ledger.causes(flow)
 
 
 def own_runs(daemon: Daemon) -> list[ActiveRun]:
@@ -105,33 +115,3 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
         )
         for run in daemon.runs.active.values()
     ]
-
-
-async def flow_reasons(daemon: Daemon, name: str, path: str | None = None) -> list[dict[str, Any]]:
-    """Why each source of the flow, or the one at `path` inside it, or the flow as a whole, does or does not run.
-
-    Raises:
-        LedgerError: the history cannot be read.
-    """
-    watch = daemon.watch_of(name)
-    if watch is None:
-        return [broken_row(name, daemon.deployer.flows[name].entry.error)]
-    others = active_runs(daemon.ledger, but_of=os.getpid())
-    running = [run for run in [*own_runs(daemon), *others] if run.flow == name]
-    waiting = daemon.runs.why_waiting(name, others)
-    blocked = why_blocked(
-        name, switches=daemon.ledger.switches(), is_engine_on=daemon.is_engine_on, elsewhere=daemon.ownership.elsewhere
-    )
-    looking, under_way = daemon.watchers.watching(name), {run.source for run in running}
-    if blocked is None and isinstance(looking, Lookout):
-        return await asyncio.to_thread(source_rows, looking, path=path, waiting=waiting, under_way=under_way)
-    if blocked is not None and isinstance(watch.trigger, Poll):
-        memory, rules = daemon.watchers.memory(name), Rules.of(daemon.home.settings())
-        return await asyncio.to_thread(offline_rows, watch, memory, rules, blocked, path=path, under_way=under_way)
-    reasons: Sequence[Reason | None]
-    if running or waiting is not None:
-        reasons = [Running() if running else None, waiting]
-    else:
-        reasons = [ByHand() if watch.trigger.mode == "manual" else blocked or daemon.watchers.why(name)]
-    texts = [one.text for one in reasons if one is not None] or ["about to be looked at"]
-    return [reason_row(name, None, text, daemon.watchers.next_utc(name)) for text in texts]
