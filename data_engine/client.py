@@ -15,7 +15,7 @@ from data_engine.daemon.link import LONG_S, DaemonLink
 from data_engine.daemon.memory import remember_engine, was_engine_on
 from data_engine.engine.explain import Explanation, explain
 from data_engine.engine.home import Home, home
-from data_engine.engine.offline import OfflineFacts, offline_lease
+from data_engine.engine.offline import OfflineFacts, offline_lease, reset_offline, switch_offline
 from data_engine.engine.status import Status, build_status
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
@@ -28,14 +28,12 @@ from data_engine.given import (
     given_run_ids,
     given_workspace,
 )
-from data_engine.lease.glance import refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus, why_no_release
 from data_engine.model import LogEntry, Run, StepRun
 from data_engine.notebook.catalog import (
     CatalogEntry,
     check_flow_name,
     find_module,
-    module_files,
     read_catalog,
     with_unreadable,
 )
@@ -243,18 +241,8 @@ class Workspace:
         name = None if flow is None else check_flow_name(flow)
         return self.link.ask(
             lambda daemon: int(daemon.post("/reset", {"flow": name}, timeout_s=LONG_S)["count"]),
-            otherwise=lambda: self._reset_here(name),
+            otherwise=lambda: reset_offline(self.home, name),
         )
-
-    def _reset_here(self, name: str | None) -> int:
-        refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="forgetting history")
-        ledger = self.home.ledger()
-        ledger.recover()
-        if name is None:
-            return ledger.reset_all(module_files(self.layout.flow_modules_dir))
-        if not ledger.runs(name, 1):
-            find_module(self.home.modules(), name)
-        return ledger.reset_flow(name)
 
     # -- the daemon ------------------------------------------------------------------------------------------------
 
@@ -501,12 +489,5 @@ class Workspace:
         check_flow_name(name)
         self.link.ask(
             lambda daemon: daemon.post("/enable", {"flow": name, "enabled": is_enabled}),
-            otherwise=lambda: self._switch_here(name, is_enabled),
+            otherwise=lambda: switch_offline(self.home, name, is_enabled),
         )
-
-    def _switch_here(self, name: str, is_enabled: bool) -> None:
-        find_module(self.home.modules(), name)
-        refuse_owned_elsewhere(
-            self.layout.workspace_state_dir, self.home.local.identity, what="switching a flow on or off"
-        )
-        self.home.ledger().set_switch(name, is_enabled)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+from data_engine.engine.flow_reasons import Broken
 from data_engine.engine.reasons import (
-    Broken,
     Disabled,
     Done,
     Held,

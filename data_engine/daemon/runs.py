@@ -19,17 +19,10 @@ from data_engine.daemon.desk import Desk, Work
 from data_engine.daemon.messages import Job, JobSource
 from data_engine.daemon.workers import JobEnd, Workers
 from data_engine.engine.candidates import Source
+from data_engine.engine.flow_reasons import Trouble
 from data_engine.engine.home import Home
 from data_engine.engine.plan import Due, Watch
-from data_engine.engine.reasons import (
-    GroupRun,
-    Reason,
-    Trouble,
-    Waiting,
-    WaitingForGroup,
-    WaitingForShare,
-    WaitingForWorker,
-)
+from data_engine.engine.reasons import GroupRun, Reason, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.engine.status import ActiveRun, active_runs
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.locks import GroupLock

@@ -14,18 +14,15 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from data_engine.cause import Cause, read_cause
+from data_engine.engine.flow_reasons import Broken, Edited, More, NotLookedAt
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Due, Rules, Verdict, Watch, why_blocked, why_no_candidate
 from data_engine.engine.reasons import (
-    Broken,
     ByHand,
     Done,
-    Edited,
     Held,
-    More,
     NeedsHash,
     NoFiles,
-    NotLookedAt,
     OwnOutput,
     Reason,
     RetryLater,

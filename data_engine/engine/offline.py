@@ -1,4 +1,4 @@
-"""The facts of a workspace while no daemon of it runs here: from the deployments, the ledger and one look."""
+"""A workspace while no daemon of it runs here: its facts, from the deployments, the ledger and one look; and what is changed then."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from data_engine.engine.home import Home
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Rules, Watch
 from data_engine.engine.status import DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
-from data_engine.lease.glance import glance
+from data_engine.lease.glance import glance, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.wall_clock import kept_doubt
-from data_engine.notebook.catalog import read_catalog
+from data_engine.notebook.catalog import find_module, module_files, read_catalog
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.workspace.machine import machine_id
 
@@ -104,3 +104,32 @@ def offline_lease(home: Home) -> LeaseStatus:
         WorkspaceError: this machine's state cannot be used.
     """
     return glance(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root)
+
+
+def reset_offline(home: Home, flow: str | None) -> int:
+    """Forget the history and freshness of `flow` (of every flow without one); how many runs went.
+
+    Raises:
+        FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way.
+        OwnedElsewhereError: another workstation owns the workspace, and its history.
+    """
+    refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what="forgetting history")
+    ledger = home.ledger()
+    ledger.recover()
+    if flow is None:
+        return ledger.reset_all(module_files(home.layout.flow_modules_dir))
+    if not ledger.runs(flow, 1):
+        find_module(home.modules(), flow)
+    return ledger.reset_flow(flow)
+
+
+def switch_offline(home: Home, flow: str, is_enabled: bool) -> None:
+    """Let the flow run by itself, or by hand only.
+
+    Raises:
+        FlowValidationError: no such flow.
+        OwnedElsewhereError: another workstation owns the workspace, and its switches.
+    """
+    find_module(home.modules(), flow)
+    refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what="switching a flow on or off")
+    home.ledger().set_switch(flow, is_enabled)

@@ -11,24 +11,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, get_args
 
-from data_engine.errors import FlowValidationError
-from data_engine.notebook.standing import edited_words
+from data_engine.engine.fact import Fact, time_words
+from data_engine.engine.flow_reasons import OfFlow, Other
 from data_engine.record import Record
-
-
-class Fact(Record):
-    """One reason. As JSON it is its `kind` and its data."""
-
-    __slots__ = ()
-    computed: ClassVar = ("kind",)
-    kind: ClassVar[str]
-    sentence: ClassVar[str] = ""
-
-    @property
-    def text(self) -> str:
-        """The sentence for people."""
-        return self.sentence
-
 
 # -- due ----------------------------------------------------------------------------------------------------------
 
@@ -100,9 +85,11 @@ class Slot(Fact):
     def text(self) -> str:
         missed = ", tried again" if self.is_freed else ", missed while nothing ran" if self.is_missed else ""
         skipped = (
-            "" if self.skipped_before_utc is None else f"; slots before {_shown(self.skipped_before_utc)} are skipped"
+            ""
+            if self.skipped_before_utc is None
+            else f"; slots before {time_words(self.skipped_before_utc)} are skipped"
         )
-        return f"due: the slot of {_shown(self.slot_utc)}{missed}{skipped}"
+        return f"due: the slot of {time_words(self.slot_utc)}{missed}{skipped}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +127,7 @@ class Done(Fact):
 
     @property
     def text(self) -> str:
-        return f"already done at {_shown(self.at_utc)} by run {(self.run_id or '?')[:8]}"
+        return f"already done at {time_words(self.at_utc)} by run {(self.run_id or '?')[:8]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,9 +149,7 @@ class NotThere(Fact):
     def text(self) -> str:
         if self.status is None:
             return "no such file was seen"
-        return (
-            f"not there any more; its last run: {self.status}, at {_shown(self.at_utc)}, run {(self.run_id or '?')[:8]}"
-        )
+        return f"not there any more; its last run: {self.status}, at {time_words(self.at_utc)}, run {(self.run_id or '?')[:8]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,7 +201,7 @@ class Held(Fact):
     @property
     def text(self) -> str:
         because = f": {self.error}" if self.error else ""
-        return f"held since {_shown(self.since_utc)}, {self.status}{because}"
+        return f"held since {time_words(self.since_utc)}, {self.status}{because}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,7 +217,7 @@ class HeldSlot(Fact):
     @property
     def text(self) -> str:
         because = f": {self.cause}" if self.cause else ""
-        return f"the slot of {_shown(self.slot_utc)} is held since {_shown(self.since_utc)}, abandoned twice{because}"
+        return f"the slot of {time_words(self.slot_utc)} is held since {time_words(self.since_utc)}, abandoned twice{because}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -250,7 +235,7 @@ class RetryLater(Fact):
     @property
     def text(self) -> str:
         because = f": {self.error}" if self.error else ""
-        return f"failed, retry {self.attempt} of {self.of} at {_shown(self.at_utc)}{because}"
+        return f"failed, retry {self.attempt} of {self.of} at {time_words(self.at_utc)}{because}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -313,28 +298,11 @@ class NotYet(Fact):
 
     @property
     def text(self) -> str:
-        return "no slot is left" if self.next_utc is None else f"next at {_shown(self.next_utc)}"
+        return "no slot is left" if self.next_utc is None else f"next at {time_words(self.next_utc)}"
 
     def left_s(self, now_s: float) -> float:
         """Seconds until then; none without a next one."""
         return 0.0 if self.next_utc is None else datetime.fromisoformat(self.next_utc).timestamp() - now_s
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Looks(Fact):
-    """How often a poll flow's folder is looked through, as measured; `wakes` when file events come in between."""
-
-    kind: ClassVar = "looks"
-
-    every_s: float
-    took_s: float = 0.0
-    wakes: bool = False
-
-    @property
-    def text(self) -> str:
-        events = ", and when a file changes" if self.wakes else ""
-        slow = f" (a look takes {_lasting(self.took_s)})" if self.took_s >= _SLOW_LOOK_S else ""
-        return f"looks every {_lasting(self.every_s)}{events}{slow}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -356,7 +324,7 @@ class Unreachable(Fact):
 
     @property
     def text(self) -> str:
-        return f"unreachable since {_shown(self.since_utc)}: {self.error}"
+        return f"unreachable since {time_words(self.since_utc)}: {self.error}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -432,85 +400,6 @@ class WaitingForShare(Fact):
     )
 
 
-# -- of a flow as a whole -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Broken(Fact):
-    """The module does not become a flow: the parts of its error."""
-
-    kind: ClassVar = "broken"
-
-    what: str
-    where: str | None = None
-    mend: str | None = None
-
-    @property
-    def text(self) -> str:
-        return f"broken: {FlowValidationError(self.what, where=self.where, mend=self.mend)}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Edited(Fact):
-    """The module differs from what is deployed, in these cells where they are known; `error` is why it is broken now."""
-
-    kind: ClassVar = "edited"
-
-    cells: tuple[int, ...] = ()
-    error: str | None = None
-
-    @property
-    def text(self) -> str:
-        return f"{edited_words(self.cells)}: what is deployed runs" + (f"\n{self.error}" if self.error else "")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trouble(Fact):
-    """This machine cannot start or store any work just now."""
-
-    kind: ClassVar = "trouble"
-
-    what: str
-
-    @property
-    def text(self) -> str:
-        return self.what
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NotLookedAt(Fact):
-    """The engine has not come to it yet."""
-
-    kind: ClassVar = "not_looked_at"
-    sentence: ClassVar = "about to be looked at"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class More(Fact):
-    """So many more sources than are listed."""
-
-    kind: ClassVar = "more"
-
-    count: int
-
-    @property
-    def text(self) -> str:
-        return f"and {self.count:,} more: ask for one by its path"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Other(Fact):
-    """A reason that this version does not know, in the words of the daemon that told it."""
-
-    kind: ClassVar = "other"
-
-    said: str = ""
-
-    @property
-    def text(self) -> str:
-        return self.said
-
-
 Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare
 WhyDue: TypeAlias = New | Changed | Interrupted | Freed | Retried | Slot | Tick | Asked
 WhyNot: TypeAlias = (
@@ -537,7 +426,6 @@ WhyNot: TypeAlias = (
     | WaitingForShare
     | HeldSlot
 )
-OfFlow: TypeAlias = Looks | Broken | Edited | Trouble | NotLookedAt | More | Other
 Reason: TypeAlias = WhyDue | WhyNot | OfFlow
 
 KINDS: Mapping[str, type[Fact]] = {kind.kind: kind for kind in get_args(Reason)}
@@ -558,23 +446,3 @@ def read_reason(told: Mapping[str, Any]) -> Reason:
 
 def _required(kind: Any) -> set[str]:
     return {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
-
-
-_SLOW_LOOK_S = 0.5
-
-
-def _lasting(seconds: float) -> str:
-    """A duration in words.
-
-    Example:
-        >>> _lasting(0.503), _lasting(40.2), _lasting(300), _lasting(5400)
-        ('0.5 s', '40 s', '5 min', '1.5 h')
-    """
-    for size_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size_s:
-            return f"{seconds / size_s:.2g} {unit}"
-    return f"{seconds:.2g} s"
-
-
-def _shown(utc: str | None) -> str:
-    return "?" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")

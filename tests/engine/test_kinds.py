@@ -14,9 +14,10 @@ import pytest
 import data_engine
 from data_engine import Flow
 from data_engine.cause import SENTENCES, Cause, cause_from, data_text, other, read_cause, signalled
-from data_engine.engine import reasons
+from data_engine.engine import flow_reasons, reasons
 from data_engine.engine.explain import Explanation
-from data_engine.engine.reasons import KINDS, Fact, GroupRun, Reason, read_reason
+from data_engine.engine.fact import Fact
+from data_engine.engine.reasons import KINDS, GroupRun, Reason, read_reason
 from data_engine.engine.status import FlowFacts, State, Status, WorkspaceFacts, build_status
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
@@ -58,19 +59,20 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.WaitingForWorker(),
     reasons.WaitingForShare(),
     reasons.HeldSlot(NOON, NOON, "it died"),
-    reasons.Looks(5.0, wakes=True),
-    reasons.Broken("it does not parse", "claims.ipynb, cell 3"),
-    reasons.Edited((3, 7), "SyntaxError"),
-    reasons.Trouble("the disk is full"),
-    reasons.NotLookedAt(),
-    reasons.More(12),
-    reasons.Other("of tomorrow"),
+    flow_reasons.Looks(5.0, wakes=True),
+    flow_reasons.Broken("it does not parse", "claims.ipynb, cell 3"),
+    flow_reasons.Edited((3, 7), "SyntaxError"),
+    flow_reasons.Trouble("the disk is full"),
+    flow_reasons.NotLookedAt(),
+    flow_reasons.More(12),
+    flow_reasons.Other("of tomorrow"),
 )
 
 
 def test_each_reason_there_is_has_a_kind_of_its_own() -> None:
     """Whoever adds a reason gives it one, lists it, and tries it here."""
-    defined = {one for one in vars(reasons).values() if isinstance(one, type) and issubclass(one, Fact)} - {Fact}
+    named = [*vars(reasons).values(), *vars(flow_reasons).values()]
+    defined = {one for one in named if isinstance(one, type) and issubclass(one, Fact)} - {Fact}
 
     assert set(KINDS.values()) == set(get_args(Reason)) == defined == {type(one) for one in SAMPLES}
     assert len(KINDS) == len(defined)

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from data_engine.cause import Cause
 from data_engine.cause import other as other_cause
 from data_engine.engine.explain import Explanation
-from data_engine.engine.reasons import EngineOff, Held, New, Other, Settling
+from data_engine.engine.flow_reasons import Other
+from data_engine.engine.reasons import EngineOff, Held, New, Settling
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
 from data_engine.flow.batch import Batch, FileRef, ItemError
