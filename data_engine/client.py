@@ -14,7 +14,7 @@ from data_engine.daemon.interpreter import checked_interpreter, choose_interpret
 from data_engine.daemon.link import LONG_S, DaemonLink
 from data_engine.daemon.memory import remember_engine, was_engine_on
 from data_engine.engine.explain import Explanation, explain
-from data_engine.engine.home import Home, home
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.offline import OfflineFacts, offline_lease, reset_offline, switch_offline
 from data_engine.engine.status import Status, build_status
 from data_engine.errors import FlowValidationError
@@ -106,7 +106,7 @@ class Workspace:
         return DaemonLink(self.home)
 
     @property
-    def home(self) -> Home:
+    def home(self) -> LocalWorkspace:
         """The workspace as this machine sees it: local paths, ledger, settings."""
         return home(self.root)
 

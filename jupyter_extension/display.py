@@ -10,7 +10,7 @@ from urllib.parse import quote
 from data_engine.client import Workspace
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.explain import Explanation
-from data_engine.engine.home import home_of, settle_flow
+from data_engine.engine.local_workspace import workspace_of, settle_flow
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch
@@ -119,7 +119,7 @@ def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:
     """The flow with its name, what its daemon says of it, and its workspace's zone: as far as they can be known."""
     try:
         flow = settle_flow(flow)
-        home = home_of(flow)
+        home = workspace_of(flow)
         if home is None:
             return flow, None, None
         zone = home.settings().timezone

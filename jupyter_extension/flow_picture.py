@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from data_engine.engine.slots import next_slot, zone_of
+from data_engine.scheduler.slots import next_slot, zone_of
 from data_engine.engine.status import FlowStatus
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec

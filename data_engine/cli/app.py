@@ -47,9 +47,9 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
         try:
             return _invoke(list(arguments) or ["--help"])
         finally:
-            home = sys.modules.get("data_engine.engine.home")
+            home = sys.modules.get("data_engine.engine.local_workspace")
             if home is not None:
-                home.forget_homes()
+                home.forget_workspaces()
     except (Exception, KeyboardInterrupt) as error:
         if _wants_trace(own):
             import traceback

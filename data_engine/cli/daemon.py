@@ -77,11 +77,11 @@ def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
 def _kill_left_behind(root: Path) -> bool:
     """End the daemons of workspaces that were at `root` and are there no more; whether there was one."""
     from data_engine.daemon.start import kill_daemon
-    from data_engine.engine.home import Home
+    from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.workspace.identity import layouts_seen_at
     from data_engine.workspace.layout import WorkspaceLayout
 
-    ended = [kill_daemon(Home(WorkspaceLayout(root), local)) for local in layouts_seen_at(root)]
+    ended = [kill_daemon(LocalWorkspace(WorkspaceLayout(root), local)) for local in layouts_seen_at(root)]
     return any(ended)
 
 

@@ -26,12 +26,12 @@ from data_engine import __version__, private
 from data_engine.daemon.api import DaemonApi
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
-from data_engine.daemon.loop import Daemon
+from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.server import listen, make_application
-from data_engine.daemon.sessions import create_time_of
-from data_engine.daemon.workers import Workers, end_orphans
-from data_engine.engine.home import Home, home
+from data_engine.daemon.process_tree import create_time_of
+from data_engine.daemon.worker_pool import Workers, end_orphans
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import is_full, trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
@@ -64,7 +64,7 @@ def main() -> int:
     """
     lock: OsLock | None = None
     try:
-        where = home(Path(sys.argv[1]))
+        where = local_workspace(Path(sys.argv[1]))
         private.make_folder(where.local.runtime_dir)
         lock = OsLock(where.local.daemon_lock_path)
         if not lock.wait(timeout_s=_LOOKERS_S):
@@ -122,7 +122,7 @@ def _interpreter(ledger: Ledger, started_by: str | None) -> str:
     return checked_interpreter(found)
 
 
-async def _serve(where: Home, started_by: str | None) -> None:
+async def _serve(where: LocalWorkspace, started_by: str | None) -> None:
     pids = _Pids(where.local.runtime_dir / "workers.json")
     for pid in end_orphans(pids.recorded()):
         log.warning("ended worker %s of a daemon that is gone", pid)
@@ -182,7 +182,7 @@ async def _serve(where: Home, started_by: str | None) -> None:
         await server.close_all_connections()
 
 
-async def _until_idle(daemon: Daemon, requests: DaemonApi, where: Home, ending: asyncio.Event) -> None:
+async def _until_idle(daemon: Daemon, requests: DaemonApi, where: LocalWorkspace, ending: asyncio.Event) -> None:
     """Return when somebody ends the daemon, or nobody has needed it for `[daemon] idle_exit`.
 
     A workspace that is gone may lie on a share that comes back: an engine that is on waits for it for a day, others a minute.
@@ -213,7 +213,7 @@ async def _until_idle(daemon: Daemon, requests: DaemonApi, where: Home, ending: 
             return
 
 
-def _look_at_place(where: Home) -> str:
+def _look_at_place(where: LocalWorkspace) -> str:
     """What is where the workspace was, in a few words."""
     try:
         if not where.layout.flow_modules_dir.is_dir():

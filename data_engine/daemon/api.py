@@ -20,7 +20,7 @@ from data_engine.daemon.fields import (
     asked,
 )
 from data_engine.daemon.live import LiveFacts
-from data_engine.daemon.loop import Daemon
+from data_engine.daemon.daemon import Daemon
 from data_engine.engine.explain import explain
 from data_engine.engine.status import DaemonFacts, build_status
 from data_engine.errors import FlowValidationError

@@ -21,10 +21,10 @@ from data_engine import private
 from data_engine.cause import Cause, signalled
 from data_engine.daemon.environment import without_kernel
 from data_engine.daemon.messages import WHERE_SIGNAL, Frames, Message, encode
-from data_engine.daemon.sessions import MARK, create_time_of, end_session
+from data_engine.daemon.process_tree import MARK, create_time_of, end_session
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
-from data_engine.ledger.logbound import MAX_LINE
+from data_engine.ledger.log_limits import MAX_LINE
 from data_engine.model import Event
 from data_engine.notebook.locate import places_of
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.catalog import CatalogEntry, with_unreadable
 from data_engine.notebook.deploy import (
@@ -44,7 +44,7 @@ class Deployer:
     `flows` holds every deployed flow, and every module that never was good with its error and no content.
     """
 
-    home: Home
+    home: LocalWorkspace
     describe: Describe
     in_use: Callable[[], set[str]]
     flows: dict[str, Deployed] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from data_engine.daemon.control import DaemonClient, DaemonGoneError
 from data_engine.daemon.endpoint import read_endpoint
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import WorkspaceError
 
 LONG_S = 60.0
@@ -30,7 +30,7 @@ T = TypeVar("T")
 class DaemonLink:
     """The way to the daemon of one workspace."""
 
-    home: Home
+    home: LocalWorkspace
 
     def find(self) -> DaemonClient | None:
         """A client of the daemon that runs; None without one."""

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Mapping
 
 from data_engine.cause import Cause
-from data_engine.daemon.loop import Daemon
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Rules
+from data_engine.daemon.daemon import Daemon
+from data_engine.scheduler.folder_poller import FolderPoller, Memory
+from data_engine.scheduler.plan import Rules
 from data_engine.engine.status import ActiveRun, DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
@@ -79,10 +79,10 @@ class LiveFacts:
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock)),
         )
 
-    def lookout(self, flow: str) -> Lookout | None:
+    def poller(self, flow: str) -> FolderPoller | None:
         """The engine's own look at the flow's folder."""
         looking = self._daemon.watchers.watching(flow)
-        return looking if isinstance(looking, Lookout) else None
+        return looking if isinstance(looking, FolderPoller) else None
 
     def memory(self, flow: str) -> Memory:
         """What is known of the flow's sources."""

@@ -15,17 +15,17 @@ from typing import Any, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.daemon.deployer import Deployed, Deployer
-from data_engine.daemon.desk import Work
+from data_engine.scheduler.run_queue import Work
 from data_engine.daemon.memory import remember_engine, was_engine_on
 from data_engine.daemon.ownership import Ownership
-from data_engine.daemon.runs import Item, Runs
-from data_engine.daemon.watchers import Watchers
-from data_engine.daemon.workers import Workers
+from data_engine.scheduler.dispatcher import Item, Runs
+from data_engine.scheduler.trigger_set import TriggerSet
+from data_engine.daemon.worker_pool import Workers
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held_files import HeldFiles
-from data_engine.engine.home import Home
-from data_engine.engine.lookout import Lookout
-from data_engine.engine.plan import Watch
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.scheduler.folder_poller import FolderPoller
+from data_engine.scheduler.plan import PlannedFlow
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.lease.keeper import Keeper
@@ -46,7 +46,7 @@ _WRITE_PATIENCE_S = 0.5
 class Daemon:
     """The engine of one workspace on this machine. `make_workers` builds its workers around the callbacks it is given."""
 
-    def __init__(self, home: Home, make_workers: Callable[..., Workers], keeper: Keeper) -> None:
+    def __init__(self, home: LocalWorkspace, make_workers: Callable[..., Workers], keeper: Keeper) -> None:
         self.home = home
         self.ledger = home.ledger()
         self.ownership = Ownership(keeper, self)
@@ -56,7 +56,7 @@ class Daemon:
         self.number = 0
         self.ready = asyncio.Event()
         self.runs = Runs(home, make_workers, self)
-        self.watchers = Watchers(home, self.runs)
+        self.watchers = TriggerSet(home, self.runs)
         self.deployer = Deployer(home, self.runs.describe, self.runs.sets_in_use)
         self._loop = asyncio.get_running_loop()
         self._data_version = self.ledger.data_version()
@@ -148,7 +148,7 @@ class Daemon:
         held = await asyncio.to_thread(self._held_files.of, self._at_rest())
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}
 
-    def _at_rest(self) -> list[Watch]:
+    def _at_rest(self) -> list[PlannedFlow]:
         """The flows whose folders nobody looks through."""
         looked_at = set(self.watchers.names())
         return [watch for flow in self.deployer.flows if flow not in looked_at and (watch := self.watch_of(flow))]
@@ -289,17 +289,17 @@ class Daemon:
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
-    def watch_of(self, flow: str) -> Watch | None:
+    def watch_of(self, flow: str) -> PlannedFlow | None:
         """What planning knows of a good flow; None for one that is broken or unknown."""
         deployed = self.deployer.flows.get(flow)
         if deployed is None or deployed.entry.flow is None:
             return None
-        return Watch.of(deployed.entry.flow)
+        return PlannedFlow.of(deployed.entry.flow)
 
     def held(self, flow: str) -> int:
         """How many files of the flow are held, from memory."""
         looking = self.watchers.watching(flow)
-        return looking.held if isinstance(looking, Lookout) else self._held_at_rest.get(flow, 0)
+        return looking.held if isinstance(looking, FolderPoller) else self._held_at_rest.get(flow, 0)
 
     @property
     def trouble(self) -> FlowValidationError | None:

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from data_engine import __version__
 from data_engine.daemon.probes import server_ahead_s
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import OwnedElsewhere
 from data_engine.engine.status import owned_elsewhere
 from data_engine.errors import OwnedElsewhereError
@@ -223,7 +223,7 @@ class Ownership:
         self._engine.noticed()
 
 
-def keeper_of(where: Home, daemon_id: str) -> Keeper:
+def keeper_of(where: LocalWorkspace, daemon_id: str) -> Keeper:
     """The keeper of a workspace, for the daemon that holds the workspace's lock on this machine.
 
     Raises:

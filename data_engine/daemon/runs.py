@@ -15,13 +15,13 @@ from typing import Any, Protocol
 
 from data_engine.cause import Cause
 from data_engine.daemon.deployer import Deployed
-from data_engine.daemon.desk import Desk, Work
+from data_engine.scheduler.run_queue import Desk, Work
 from data_engine.daemon.messages import Job, JobSource
-from data_engine.daemon.workers import JobEnd, Workers
+from data_engine.daemon.worker_pool import JobEnd, Workers
 from data_engine.engine.candidates import Source
 from data_engine.engine.flow_reasons import Trouble
-from data_engine.engine.home import Home
-from data_engine.engine.plan import Due, Watch
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.scheduler.plan import Due, PlannedFlow
 from data_engine.engine.reasons import GroupRun, Reason, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.engine.status import ActiveRun, active_runs
 from data_engine.errors import FlowValidationError, LedgerError, error_of
@@ -112,7 +112,7 @@ def came_by_itself(work: Work) -> bool:
 class Runs:
     """What waits, what runs, and the workers it runs in. `make_workers` builds them around the callbacks it is given."""
 
-    def __init__(self, home: Home, make_workers: Callable[..., Workers], host: Host) -> None:
+    def __init__(self, home: LocalWorkspace, make_workers: Callable[..., Workers], host: Host) -> None:
         self.active: dict[str, Active] = {}
         self._home, self._ledger, self._host = home, home.ledger(), host
         self._desk = Desk()
@@ -240,7 +240,7 @@ class Runs:
             self._rest(error)
             return
         flows = {name: one.entry.flow for name, one in self._host.deployed_flows().items()}
-        limits = {name: Watch.of(flow).trigger.max_parallel for name, flow in flows.items() if flow is not None}
+        limits = {name: PlannedFlow.of(flow).trigger.max_parallel for name, flow in flows.items() if flow is not None}
         for works in self._desk.take(free=self.workers.free(), max_parallel=limits, may_start=self._may_start):
             self._hand_out(works)
 

@@ -35,11 +35,11 @@ from data_engine.daemon.messages import (
     encode,
     unpack_job,
 )
-from data_engine.daemon.sessions import end_session
-from data_engine.daemon.tidy import ProcessState, leaks, memory_bytes, open_files
+from data_engine.daemon.process_tree import end_session
+from data_engine.daemon.process_state import ProcessState, leaks, memory_bytes, open_files
 from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.run import run_source
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.control import RunInterrupted
@@ -371,11 +371,11 @@ class Worker:
         self._last.close()
 
 
-def _home(hello: Message) -> Home:
+def _home(hello: Message) -> LocalWorkspace:
     fields: dict[str, Any] = dict(hello["local"])
     for name in ("state_root", "artifacts_override", "ledger_override"):
         fields[name] = fields[name] and Path(fields[name])
-    return Home(WorkspaceLayout(Path(hello["workspace_root"])), LocalLayout(**fields), keeps_settings=True)
+    return LocalWorkspace(WorkspaceLayout(Path(hello["workspace_root"])), LocalLayout(**fields), keeps_settings=True)
 
 
 def _leave(error: OSError) -> NoReturn:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from data_engine.cause import Cause
-from data_engine.daemon.child import (
+from data_engine.daemon.worker_process import (
     Child,
     cause_of_death,
     environment_of_workers,
@@ -36,12 +36,12 @@ from data_engine.daemon.messages import (
     encode,
     pack_job,
 )
-from data_engine.daemon.sessions import end_orphans, end_started_by
+from data_engine.daemon.process_tree import end_orphans, end_started_by
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.files import is_full
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.last_lines import last_lines_path, read_last_lines
-from data_engine.ledger.logbound import LAST_LINES, LogBound, end_of_log, size_of
+from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 

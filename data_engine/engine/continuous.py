@@ -1,7 +1,7 @@
 """Flows that run as they become due, here in the caller's process, until somebody stops them.
 
 One thread for each group does its runs, one flow at a time; one for each poll flow looks at its source, so that a share
-that hangs holds up nobody else. What is due is decided by `plan`, through a `Lookout` or a `Clockwork`.
+that hangs holds up nobody else. What is due is decided by `plan`, through a `FolderPoller` or a `ScheduleClock`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data_engine.cause import Cause
 from data_engine.engine.groups import holding_group
-from data_engine.engine.home import home_of, settle_flow
+from data_engine.engine.local_workspace import workspace_of, settle_flow
 from data_engine.engine.lines import (
     LONGEST_WAIT_S,
     ClockLine,
@@ -27,7 +27,7 @@ from data_engine.engine.lines import (
     Surroundings,
     end_left_behind,
 )
-from data_engine.engine.plan import Watch, next_in_group
+from data_engine.scheduler.plan import PlannedFlow, next_in_group
 from data_engine.errors import FlowStoppedError, FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
@@ -140,7 +140,7 @@ class _Engine:
             self._lines.pop(key).retire()
         for key, flow in wanted.items():
             line = self._lines.get(key)
-            if line is not None and line.watch == Watch.of(flow):
+            if line is not None and line.watch == PlannedFlow.of(flow):
                 continue
             if line is not None:
                 line.retire()
@@ -151,7 +151,7 @@ class _Engine:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(self._around, self.nudged.set, self._failed if self._once else None)
-        line = _KINDS[flow.mode](self._around, flow, home_of(flow), is_new=is_new, wake=group.wake)
+        line = _KINDS[flow.mode](self._around, flow, workspace_of(flow), is_new=is_new, wake=group.wake)
         group.add(line)
         return line
 

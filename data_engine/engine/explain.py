@@ -15,8 +15,8 @@ from typing import ClassVar, Protocol
 
 from data_engine.cause import Cause, read_cause
 from data_engine.engine.flow_reasons import Broken, Edited, More, NotLookedAt
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Due, Rules, Verdict, Watch, why_blocked, why_no_candidate
+from data_engine.scheduler.folder_poller import FolderPoller, Memory
+from data_engine.scheduler.plan import Due, Rules, Verdict, PlannedFlow, why_blocked, why_no_candidate
 from data_engine.engine.reasons import (
     ByHand,
     Done,
@@ -33,7 +33,7 @@ from data_engine.engine.reasons import (
 )
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
-from data_engine.flow.suggestions import closest_name
+from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
 from data_engine.model import utc_text
 from data_engine.record import Record
@@ -81,7 +81,7 @@ class FactSource(Protocol):
         """
         ...
 
-    def lookout(self, flow: str) -> Lookout | None:
+    def poller(self, flow: str) -> FolderPoller | None:
         """The engine's own look at the flow's folder; None where nobody looks."""
         ...
 
@@ -134,7 +134,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     if entry.flow is None:
         error = entry.error or FlowValidationError("unknown")
         return [Explanation(entry.name, None, Broken(error.what, error.where, error.mend))]
-    watch = Watch.of(entry.flow)
+    watch = PlannedFlow.of(entry.flow)
     under_way = {run.source for run in known.active if run.flow == entry.name}
     blocked = why_blocked(
         entry.name,
@@ -143,9 +143,9 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
         elsewhere=known.elsewhere,
     )
     if isinstance(watch.trigger, Poll):
-        lookout = None if blocked is not None else source.lookout(entry.name)
-        if lookout is not None:
-            return _as_the_engine_looks(source, lookout, path, waiting=flow.waiting, under_way=under_way)
+        poller = None if blocked is not None else source.poller(entry.name)
+        if poller is not None:
+            return _as_the_engine_looks(source, poller, path, waiting=flow.waiting, under_way=under_way)
         if blocked is not None:
             return _as_a_look_shows(source, watch, blocked, path, under_way=under_way)
     reasons: list[Reason | None]
@@ -159,7 +159,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
 
 def _as_the_engine_looks(
     source: FactSource,
-    lookout: Lookout,
+    poller: FolderPoller,
     path: str | None,
     *,
     waiting: Reason | None,
@@ -171,39 +171,39 @@ def _as_the_engine_looks(
         is_next = isinstance(verdict.why, Running) and name not in under_way
         return waiting if is_next and waiting is not None else verdict.why
 
-    rows = _rows(source, lookout, path, why_of)
-    if path is None and lookout.unreachable is None:
-        next_utc = utc_text(time.time() + max(0.0, lookout.next_scan_s - time.monotonic()))
-        rows.append(Explanation(lookout.watch.flow, None, lookout.looks, next_utc))
+    rows = _rows(source, poller, path, why_of)
+    if path is None and poller.unreachable is None:
+        next_utc = utc_text(time.time() + max(0.0, poller.next_scan_s - time.monotonic()))
+        rows.append(Explanation(poller.watch.flow, None, poller.looks, next_utc))
     return rows
 
 
 def _as_a_look_shows(
-    source: FactSource, watch: Watch, blocked: Reason, path: str | None, *, under_way: Collection[str | None]
+    source: FactSource, watch: PlannedFlow, blocked: Reason, path: str | None, *, under_way: Collection[str | None]
 ) -> list[Explanation]:
     """While nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run does not."""
     memory = source.memory(watch.flow)
-    lookout = Lookout(watch, read=lambda: memory, rules=replace(source.rules(), retries=0), frees_held=False)
-    lookout.look()
-    while lookout.is_looking:
-        lookout.look()
+    poller = FolderPoller(watch, read=lambda: memory, rules=replace(source.rules(), retries=0), frees_held=False)
+    poller.look()
+    while poller.is_looking:
+        poller.look()
 
     def why_of(name: str, verdict: Verdict) -> Reason:
         if name in under_way:
             return Running()
         return blocked if isinstance(verdict, Due) or isinstance(verdict.why, _WOULD_RUN) else verdict.why
 
-    rows = _rows(source, lookout, path, why_of)
+    rows = _rows(source, poller, path, why_of)
     return rows if path is not None else [Explanation(watch.flow, None, blocked), *rows]
 
 
 def _rows(
-    source: FactSource, lookout: Lookout, path: str | None, why_of: Callable[[str, Verdict], Reason]
+    source: FactSource, poller: FolderPoller, path: str | None, why_of: Callable[[str, Verdict], Reason]
 ) -> list[Explanation]:
-    flow, root = lookout.watch.flow, lookout.root
-    found = list(lookout.verdicts(path))
+    flow, root = poller.watch.flow, poller.root
+    found = list(poller.verdicts(path))
     if not found:
-        nothing = NoFiles() if path is None else lookout.why_not_there(path)
+        nothing = NoFiles() if path is None else poller.why_not_there(path)
         return [Explanation(flow, str(root / (path or "")), nothing)]
     found.sort(key=lambda verdict: isinstance(verdict.why, (Done, OwnOutput)))  # what somebody may wait for comes first
     causes: Mapping[str, Cause] = {}
@@ -228,7 +228,7 @@ def _flows_of_file(
     A file at `path`, which is absolute, or one that is `named` by its path inside the source.
     """
     for flow in sorted(known.flows, key=lambda one: one.entry.name):
-        watch = None if flow.entry.flow is None else Watch.of(flow.entry.flow)
+        watch = None if flow.entry.flow is None else PlannedFlow.of(flow.entry.flow)
         source = None if watch is None else watch.trigger.source
         if watch is None or source is None:
             continue
@@ -240,7 +240,7 @@ def _flows_of_file(
 
 
 def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
-    near = closest_name(subject, flows)
+    near = nearest_name(subject, flows)
     meant = f"did you mean {near}? Else " if near else ""
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source",

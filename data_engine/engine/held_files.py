@@ -1,7 +1,7 @@
 """The files that are held, judged from the history and a look at each of them: for whoever does not look through their
 folders.
 
-A lookout knows those of its own folder.
+A poller knows those of its own folder.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from data_engine.engine.candidates import signature_of
-from data_engine.engine.plan import Candidate, Rules, Watch, judge, why_no_candidate
+from data_engine.scheduler.plan import Candidate, Rules, PlannedFlow, judge, why_no_candidate
 from data_engine.engine.reasons import Held
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.checks import is_inside
@@ -27,7 +27,7 @@ class HeldFiles:
         self._version: tuple[int, int] | None = None
         self._bad: Sequence[SourceState] = ()
 
-    def of(self, watches: Iterable[Watch]) -> dict[str, set[SourceKey]]:
+    def of(self, watches: Iterable[PlannedFlow]) -> dict[str, set[SourceKey]]:
         """The files of each poll flow that are there, and held as the history has it; flows without one are left out.
 
         Of a great many the first thousand are looked at; the others are taken to be there.
@@ -48,7 +48,7 @@ class HeldFiles:
         return found
 
 
-def _is_held(watch: Watch, state: SourceState, *, is_looked_at: bool) -> bool:
+def _is_held(watch: PlannedFlow, state: SourceState, *, is_looked_at: bool) -> bool:
     trigger, path = watch.trigger, state.key.path
     assert trigger.source is not None
     if state.key != watch.key(path) or not is_inside(path) or (path and why_no_candidate(watch, path) is not None):

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, is_unchanged, listed_source, startup_sources
-from data_engine.engine.clockwork import Clockwork
-from data_engine.engine.file_events import FileEvents
-from data_engine.engine.home import Home
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Due, NotDue, Rules, Watch, why_blocked
+from data_engine.scheduler.schedule_clock import ScheduleClock
+from data_engine.scheduler.file_events import FileEvents
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.scheduler.folder_poller import FolderPoller, Memory
+from data_engine.scheduler.plan import Due, NotDue, Rules, PlannedFlow, why_blocked
 from data_engine.engine.reasons import Asked, NotYet, Slot
 from data_engine.engine.run import run_source
 from data_engine.errors import FlowValidationError, LedgerError
@@ -78,11 +78,11 @@ class Line:
     """One flow: `wake` is called when it may have become ready. `is_new` when a person has just started it."""
 
     def __init__(
-        self, around: Surroundings, flow: Flow, home: Home | None, *, is_new: bool, wake: Callable[[], None]
+        self, around: Surroundings, flow: Flow, home: LocalWorkspace | None, *, is_new: bool, wake: Callable[[], None]
     ) -> None:
         self.around = around
         self.flow = flow
-        self.watch = Watch.of(flow)
+        self.watch = PlannedFlow.of(flow)
         self.home = home
         self.is_new = is_new
         self.is_retired = False
@@ -166,7 +166,7 @@ class Line:
         if self.current is None or not self.current.jobs:
             self.refresh()
             flow = self._fresh_flow()
-            if Watch.of(flow) != self.watch:
+            if PlannedFlow.of(flow) != self.watch:
                 self._not_before_s = time.monotonic() + _REREAD_PAUSE_S  # until the flows have been read again
                 return None
             self.current = self.take(flow)
@@ -237,7 +237,7 @@ class PollLine(Line):
     def start(self) -> None:
         self._waiting: deque[Due] = deque()
         self._woken = threading.Event()
-        self._lookout: Lookout | None = None
+        self._lookout: FolderPoller | None = None
         self._known_runs: deque[str] = deque(maxlen=_KNOWN_RUNS)
         threading.Thread(target=self._keep_looking, name=f"look {self.watch.flow}", daemon=True).start()
 
@@ -245,11 +245,11 @@ class PollLine(Line):
         return self._waiting[0] if self._waiting else None
 
     def take(self, flow: Flow) -> Pass:
-        lookout = self._lookout
-        if lookout is None or flow.trigger is None:
+        poller = self._lookout
+        if poller is None or flow.trigger is None:
             return Pass(flow, deque())
         taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        return Pass(flow, deque(Job(listed_source(flow.trigger, lookout.name_of(due)), due) for due in taken))
+        return Pass(flow, deque(Job(listed_source(flow.trigger, poller.name_of(due)), due) for due in taken))
 
     def run(self, work: Pass, job: Job) -> None:
         path, seen = job.source.path, job.due.seen
@@ -306,7 +306,7 @@ class PollLine(Line):
         if self._lookout is not None:
             self._lookout.close()
 
-    def _make_lookout(self) -> Lookout:
+    def _make_lookout(self) -> FolderPoller:
         home = self.home
         settings = WorkspaceSettings() if home is None else home.settings()
         flow = self.watch.flow
@@ -321,7 +321,7 @@ class PollLine(Line):
                 self._known_runs.append(newest.run_id)
             return Memory(ledger.source_states(flow), ledger.outputs(flow))
 
-        return Lookout(
+        return FolderPoller(
             self.watch,
             read=read,
             rules=Rules.of(settings),
@@ -330,18 +330,18 @@ class PollLine(Line):
             wake=self._woken.set,
         )
 
-    def _trouble(self, lookout: Lookout) -> str:
-        if lookout.unreachable is not None:
-            return f"{lookout.root} is {lookout.unreachable.text}"
-        first = sorted(lookout.troubles.items())[:3]
-        return "; ".join(f"{lookout.root / folder} cannot be read: {why}" for folder, why in first)
+    def _trouble(self, poller: FolderPoller) -> str:
+        if poller.unreachable is not None:
+            return f"{poller.root} is {poller.unreachable.text}"
+        first = sorted(poller.troubles.items())[:3]
+        return "; ".join(f"{poller.root / folder} cannot be read: {why}" for folder, why in first)
 
 
 class ClockLine(Line):
     """Slots and ticks."""
 
     def start(self) -> None:
-        self._clockwork: Clockwork | None = None
+        self._clockwork: ScheduleClock | None = None
         self.is_ready()  # intervals begin now
 
     def due(self) -> Due | NotDue:
@@ -366,9 +366,9 @@ class ClockLine(Line):
         if done.due is not None:
             self._running_clockwork().serve(done.due, done.last_run_id)
 
-    def _running_clockwork(self) -> Clockwork:
+    def _running_clockwork(self) -> ScheduleClock:
         if self._clockwork is None:
-            self._clockwork = Clockwork(
+            self._clockwork = ScheduleClock(
                 self.watch,
                 settings=WorkspaceSettings() if self.home is None else self.home.settings(),
                 ledger=None if self.home is None else self.home.ledger(),

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_engine.engine.candidates import content_hash
-from data_engine.engine.file_events import FileEvents
+from data_engine.scheduler.file_events import FileEvents
 from data_engine.engine.flow_reasons import Looks
-from data_engine.engine.plan import (
+from data_engine.scheduler.plan import (
     HELD_STATUSES,
     Candidate,
     Due,
     NotDue,
     Rules,
     Verdict,
-    Watch,
+    PlannedFlow,
     holds,
     is_retryable,
     judge,
@@ -36,7 +36,7 @@ from data_engine.engine.plan import (
     state_after,
 )
 from data_engine.engine.reasons import Done, Held, NeedsHash, NotThere, RetryLater, Running, Settling, Unreachable
-from data_engine.engine.scanner import Scan, Scanner
+from data_engine.scheduler.scanner import Scan, Scanner
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.rows import SourceStates
@@ -66,7 +66,7 @@ class Memory(NamedTuple):
     outputs: frozenset[str] | set[str] = frozenset()
 
 
-class Lookout:
+class FolderPoller:
     """What of a poll flow's source is due.
 
     `read` gives what earlier runs left, and is asked again after `reload()`; `rules` the workspace's settings. With
@@ -76,7 +76,7 @@ class Lookout:
 
     def __init__(
         self,
-        watch: Watch,
+        watch: PlannedFlow,
         *,
         read: Callable[[], Memory],
         rules: Rules | None = None,
@@ -235,7 +235,7 @@ class Lookout:
         return NotThere() if known is None else NotThere(known.status, known.last_run_id, known.last_at_utc)
 
     def close(self) -> None:
-        """Watch no longer."""
+        """PlannedFlow no longer."""
         self._forget_events()
 
     # -- looking ---------------------------------------------------------------------------------------------------
@@ -514,7 +514,7 @@ class Lookout:
     # -- events ----------------------------------------------------------------------------------------------------
 
     def _tend_events(self) -> bool:
-        """Watch the folder that is there now; whether events come."""
+        """PlannedFlow the folder that is there now; whether events come."""
         if self._events is None:
             return False
         try:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from data_engine.cause import Cause
 from data_engine.engine.held_files import HeldFiles
-from data_engine.engine.home import Home
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Rules, Watch
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.scheduler.folder_poller import FolderPoller, Memory
+from data_engine.scheduler.plan import Rules, PlannedFlow
 from data_engine.engine.status import DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
-from data_engine.lease.glance import glance, refuse_owned_elsewhere
+from data_engine.lease.peek import glance, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.wall_clock import kept_doubt
@@ -25,7 +25,7 @@ from data_engine.workspace.machine import machine_id
 class OfflineFacts:
     """`interpreter` is the one that is recorded for the workers, `was_engine_on` what the last daemon left to the next one."""
 
-    home: Home
+    home: LocalWorkspace
     interpreter: str | None = None
     was_engine_on: bool = False
 
@@ -38,7 +38,7 @@ class OfflineFacts:
         home, ledger = self.home, self.home.ledger()
         ledger.recover()
         last, switches, flows = ledger.last_runs(), ledger.switches(), self._flows()
-        watches = [Watch.of(known.entry.flow) for known in flows if known.entry.flow is not None]
+        watches = [PlannedFlow.of(known.entry.flow) for known in flows if known.entry.flow is not None]
         held, lease, error = HeldFiles(ledger).of(watches), offline_lease(home), home.settings_error()
         settings_warnings = () if error is not None else home.settings().warnings
         elsewhere = owned_elsewhere(lease, machine_id())
@@ -63,7 +63,7 @@ class OfflineFacts:
             daemon=DaemonFacts(interpreter=self.interpreter),
         )
 
-    def lookout(self, flow: str) -> Lookout | None:
+    def poller(self, flow: str) -> FolderPoller | None:
         """Nobody looks."""
         return None
 
@@ -97,7 +97,7 @@ class OfflineFacts:
         return found
 
 
-def offline_lease(home: Home) -> LeaseStatus:
+def offline_lease(home: LocalWorkspace) -> LeaseStatus:
     """Who owns the workspace, as one look shows it.
 
     Raises:
@@ -106,7 +106,7 @@ def offline_lease(home: Home) -> LeaseStatus:
     return glance(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root)
 
 
-def reset_offline(home: Home, flow: str | None) -> int:
+def reset_offline(home: LocalWorkspace, flow: str | None) -> int:
     """Forget the history and freshness of `flow` (of every flow without one); how many runs went.
 
     Raises:
@@ -123,7 +123,7 @@ def reset_offline(home: Home, flow: str | None) -> int:
     return ledger.reset_flow(flow)
 
 
-def switch_offline(home: Home, flow: str, is_enabled: bool) -> None:
+def switch_offline(home: LocalWorkspace, flow: str, is_enabled: bool) -> None:
     """Let the flow run by itself, or by hand only.
 
     Raises:

@@ -38,7 +38,7 @@ from data_engine.engine.reasons import (
     WhyDue,
     WhyNot,
 )
-from data_engine.engine.slots import newest_slot, next_slot
+from data_engine.scheduler.slots import newest_slot, next_slot
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.trigger import Manual, Poll, Schedule, Trigger
@@ -52,7 +52,7 @@ _SECOND_NS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class PlannedFlow:
     """What planning needs to know of a flow: no code of its author, so it may come from another process."""
 
     flow: str
@@ -61,7 +61,7 @@ class Watch:
     mirror: Path | None = None
 
     @classmethod
-    def of(cls, flow: Flow) -> Watch:
+    def of(cls, flow: Flow) -> PlannedFlow:
         """Of a flow with a name; one without a trigger is manual."""
         mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
         return cls(flow.name or "", flow.group, flow.trigger or Manual(), mirror)
@@ -126,7 +126,7 @@ class Rules:
 
 
 def plan_sources(
-    watch: Watch,
+    watch: PlannedFlow,
     candidates: Sequence[Candidate],
     states: Mapping[SourceKey, SourceState],
     rules: Rules,
@@ -137,7 +137,7 @@ def plan_sources(
 
     Example:
         >>> flow = Flow("Claims", "claims").watch(mode="poll", source="/in", interval="30s", settle=2)
-        >>> watch = Watch.of(flow)
+        >>> watch = PlannedFlow.of(flow)
         >>> seen = Candidate(watch.key("a.csv"), Signature(5, 7), since_s=10.0, last_s=11.5)
         >>> [verdict.why.text for verdict in plan_sources(watch, [seen], {}, Rules(), now_s=0.0)]
         ['settling (0.5 s left)']
@@ -300,11 +300,11 @@ def is_retryable(end: RunFinished) -> bool:
     return end.status == "failed" or (end.status == "killed" and is_out_of_time)
 
 
-def why_no_candidate(watch: Watch, path: str) -> NameFiltered | NotListed | OwnOutput | None:
+def why_no_candidate(watch: PlannedFlow, path: str) -> NameFiltered | NotListed | OwnOutput | None:
     """Why the file at `path` inside the source root can be no candidate, judged by its name; None when it can.
 
     Example:
-        >>> watch = Watch.of(Flow("Claims", "claims").watch(mode="poll", source="/in", interval="30s", extensions=".csv"))
+        >>> watch = PlannedFlow.of(Flow("Claims", "claims").watch(mode="poll", source="/in", interval="30s", extensions=".csv"))
         >>> [getattr(why_no_candidate(watch, path), "text", None) for path in ("a.csv", "a.txt", ".git/a.csv")]
         [None, 'extension not listed: the flow takes .csv', "name filtered: '.git' is hidden, temporary or a lock file"]
     """

@@ -14,16 +14,16 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import spread
-from data_engine.engine.home import Home, home_of, settle_flow
+from data_engine.engine.local_workspace import LocalWorkspace, workspace_of, settle_flow
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.reuse.caption import PreviewReport, caption, show_caption
-from data_engine.engine.reuse.walk import DEFAULT_CACHE_BYTES, PreviewCache, Walk
+from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
+from data_engine.engine.memo.runner import DEFAULT_CACHE_BYTES, PreviewCache, Walk
 from data_engine.engine.run import check_params, make_context, outcome_of, require_source
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
-from data_engine.lease.glance import refuse_owned_elsewhere
+from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
 
@@ -61,7 +61,7 @@ def preview(
     except FlowValidationError as wrong:
         annotate_call(wrong)
         raise
-    home = home_of(flow)
+    home = workspace_of(flow)
     helpers = stale_helpers()
     line = ProgressLine()
     control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
@@ -131,7 +131,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
     )
 
 
-def _stop_before_writing(flow: Flow, home: Home, target: Path) -> None:
+def _stop_before_writing(flow: Flow, home: LocalWorkspace, target: Path) -> None:
     """Stop a preview before it writes where a run of the flow writes; an author's `except Exception` lets that pass.
 
     Raises:
@@ -143,7 +143,7 @@ def _stop_before_writing(flow: Flow, home: Home, target: Path) -> None:
         raise RunInterrupted("stopped", Cause("group_busy", {"what": error.what}), error) from None
 
 
-def _require_no_run(flow: Flow, home: Home, target: Path) -> None:
+def _require_no_run(flow: Flow, home: LocalWorkspace, target: Path) -> None:
     """Return when no run of the flow writes to its mirror, here or at the workstation that owns the workspace."""
     or_else = "preview an object of a step before it, or give preview() force=True"
     what = f"the preview's write to the mirror ({target.name})"
@@ -159,7 +159,7 @@ def _require_no_run(flow: Flow, home: Home, target: Path) -> None:
         )
 
 
-def _seal(flow: Flow, home: Home | None) -> tuple[str, ...]:
+def _seal(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
     """How the notebook's code stands to the deployed flow; nothing when it is not deployed."""
     if home is None or flow.name is None:
         return ()

@@ -13,7 +13,7 @@ from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import spread
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import (
     FlowExecutionError,
     FlowStoppedError,
@@ -27,9 +27,9 @@ from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.steps import run_steps
-from data_engine.flow.suggestions import closest_name
+from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
-from data_engine.ledger.logbound import MAX_LINE, LogBound, both_ends, end_of_log, size_of
+from data_engine.ledger.log_limits import MAX_LINE, LogBound, both_ends, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
 from data_engine.notebook.locate import annotate
 
@@ -40,7 +40,7 @@ def run_source(
     flow: Flow,
     source: Source,
     *,
-    home: Home | None,
+    home: LocalWorkspace | None,
     sink: Callable[[Event], None],
     params: Mapping[str, Any],
     may_work: Callable[[], None] | None = None,
@@ -133,7 +133,7 @@ def make_context(
     flow: Flow,
     source: Source,
     *,
-    home: Home | None,
+    home: LocalWorkspace | None,
     control: StepControl,
     params: Mapping[str, Any],
     started_at_s: float,
@@ -166,7 +166,7 @@ class _Params(dict[str, Any]):
     """What a run was given; a name it was not given is an error that says how to give it."""
 
     def __missing__(self, name: object) -> Any:
-        near = closest_name(str(name), self)
+        near = nearest_name(str(name), self)
         offer = f"did you mean {near!r}? Otherwise give" if near else "give"
         raise MissingParamError(
             f"the run was given no param {name!r}; it was given: {', '.join(map(repr, self)) or 'none'}",
@@ -215,7 +215,7 @@ def _facts_of(error: FlowValidationError) -> dict[str, Any]:
     return {"step": step, "detail": detail, "places": list(error.places)}
 
 
-def _permission(home: Home | None, may_work: Callable[[], None] | None, started_s: float) -> Callable[[], None]:
+def _permission(home: LocalWorkspace | None, may_work: Callable[[], None] | None, started_s: float) -> Callable[[], None]:
     limit_s = None if home is None else home.settings().limits.run_timeout_s
     if limit_s is None:
         return may_work or _always
@@ -233,14 +233,14 @@ def _always() -> None:
     """The permission of a run without limits."""
 
 
-def _states(flow: Flow, home: Home | None) -> Mapping[SourceKey, SourceState] | None:
+def _states(flow: Flow, home: LocalWorkspace | None) -> Mapping[SourceKey, SourceState] | None:
     """What is known of the flow's sources, where content decides whether one has changed."""
     if home is None or home.settings().freshness != "content":
         return None
     return home.ledger().source_states(flow.name or "")
 
 
-def _debug(flow: Flow, source: Source, home: Home, control: StepControl) -> FlowDebugContext:
+def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepControl) -> FlowDebugContext:
     return FlowDebugContext(
         home.local.debug_dir,
         workspace_id=home.layout.workspace_id,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from data_engine.engine.flow_reasons import Broken
-from data_engine.engine.plan import why_blocked
+from data_engine.scheduler.plan import why_blocked
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Waiting, read_reason
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine

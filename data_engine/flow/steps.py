@@ -15,7 +15,7 @@ from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.suggestions import suggestion_for
+from data_engine.flow.suggestions import suggestion
 from data_engine.model import Event, StepFinished, StepStarted
 
 
@@ -85,7 +85,7 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         hints = (
             _no_place(context, cause),
             _forgotten_return(flow, step, context, cause),
-            suggestion_for(cause),
+            suggestion(cause),
             _odd_name(f"{source_path}{item_note}"),
         )
         mend = "; or ".join(filter(None, hints)) or None

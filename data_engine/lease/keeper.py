@@ -38,7 +38,7 @@ from data_engine.lease.protocol import (
 from data_engine.lease.repair import Repaired
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
 from data_engine.ledger.belief import Believed, Doubted, Verdict
-from data_engine.ledger.exchange import Batch
+from data_engine.ledger.replication import Batch
 from data_engine.ledger.share import Share
 from data_engine.model import utc_text
 

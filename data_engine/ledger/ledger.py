@@ -34,7 +34,7 @@ from data_engine.ledger.rows import (
     source_state,
     storable,
 )
-from data_engine.ledger.upkeep import abandon_runs_of, prune, reset
+from data_engine.ledger.maintenance import abandon_runs_of, prune, reset
 from data_engine.ledger.writer import write_events
 from data_engine.locks import RunnerLock, is_runner_gone
 from data_engine.model import (
@@ -336,7 +336,7 @@ class Ledger:
                 storable((flow, slot_utc, run_id, rev)),
             )
 
-    def held_slots(self, flow: str) -> list[tuple[str, Run]]:
+    def abandoned_slots(self, flow: str) -> list[tuple[str, Run]]:
         """The slots of the flow that nothing but an abandoned run has served, oldest first, each with that run."""
         columns = ", ".join(f"runs.{column}" for column in RUN_COLUMNS.split(", "))
         rows = self._rows(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from data_engine.cause import Cause, data_text
-from data_engine.ledger.logbound import MOST_BYTES, MOST_LINES
+from data_engine.ledger.log_limits import MOST_BYTES, MOST_LINES
 from data_engine.ledger.rows import seen_as_text, storable
 from data_engine.model import (
     Event,

@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError, NotebookCompileError, cell_p
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, read_cells
-from data_engine.notebook.remarks import Remark
+from data_engine.notebook.diagnostics import Remark
 from data_engine.notebook.slice import Slice, slice_cells
 
 

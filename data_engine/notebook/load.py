@@ -27,7 +27,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, message_
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
-from data_engine.flow.suggestions import suggestion_for
+from data_engine.flow.suggestions import suggestion
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.locate import annotate, show_cells, show_file
 
@@ -373,7 +373,7 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
         detail=f"{type(error).__name__}: {message_of(error)}",
         function_name="build" if phase == "build" else None,
         source_path=path,
-        mend=suggestion_for(error),
+        mend=suggestion(error),
     )
     raised.__cause__ = error
     return annotate(raised)

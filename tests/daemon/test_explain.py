@@ -11,8 +11,8 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.engine.flow_reasons import Looks
-from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Watch
+from data_engine.scheduler.folder_poller import FolderPoller, Memory
+from data_engine.scheduler.plan import PlannedFlow
 from data_engine.flow.flow import Flow
 from data_engine.ledger.rows import SourceStates
 from tests.daemon.support import ended, flow_of, until
@@ -158,18 +158,18 @@ def test_how_often_a_folder_is_looked_at_is_said_as_it_is(looks: Looks, text: st
 
 def test_the_cadence_is_the_measured_one(tmp_path: Path) -> None:
     """A look that takes a second is made every ten, whatever the interval; and the next one is told."""
-    watch = Watch.of(Flow("G", "a").watch(mode="poll", source=tmp_path, interval="1s", settle=0))
+    watch = PlannedFlow.of(Flow("G", "a").watch(mode="poll", source=tmp_path, interval="1s", settle=0))
     now = [100.0]
 
     def clock() -> float:
         now[0] += 0.5
         return now[0]
 
-    lookout = Lookout(watch, read=lambda: Memory(SourceStates("a")), clock=clock)
-    lookout.look()
+    poller = FolderPoller(watch, read=lambda: Memory(SourceStates("a")), clock=clock)
+    poller.look()
 
-    assert lookout.looks.text.startswith("looks every 5 s (a look takes 0.5 s)")
-    assert lookout.next_scan_s > now[0]
+    assert poller.looks.text.startswith("looks every 5 s (a look takes 0.5 s)")
+    assert poller.next_scan_s > now[0]
 
 
 def test_the_next_look_is_told_as_a_time(workspace: Workspace, ws: WorkspaceFiles) -> None:

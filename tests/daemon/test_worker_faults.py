@@ -15,7 +15,7 @@ import pytest
 
 from data_engine.cause import other
 from data_engine.daemon.messages import Frames, Job, encode
-from data_engine.daemon.sessions import MARK, create_time_of, end_orphans
+from data_engine.daemon.process_tree import MARK, create_time_of, end_orphans
 from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.notebook.catalog import entry_of_message
 from tests.daemon.test_worker_runs import REPOSITORY, flow
@@ -405,14 +405,14 @@ DAEMON = """
 import asyncio, itertools, sys, os
 from pathlib import Path
 from data_engine.daemon.messages import Job, JobSource
-from data_engine.daemon.workers import Workers
-from data_engine.engine.home import home
+from data_engine.daemon.worker_pool import Workers
+from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader
 
 async def main():
     root, numbers = Path(sys.argv[1]), itertools.count()
     workers = Workers(
-        workspace_root=root, local=home(root).local, interpreter=sys.executable, limit=2,
+        workspace_root=root, local=local_workspace(root).local, interpreter=sys.executable, limit=2,
         new_journal=lambda: JournalReader(root.parent / f"{next(numbers)}.events"),
         store=lambda job, events: None, on_events=lambda job, events: None, on_done=lambda job, end: None,
         remember=lambda pid, create_time: print(pid, create_time, flush=True), forget=lambda pid: None,

@@ -179,7 +179,7 @@ def test_a_run_of_before_there_were_kinds_has_one_too() -> None:
 
 def test_what_says_time_limit_is_none() -> None:
     """`[retry]` goes by the kind: an error that quotes the words is no time limit, and a time limit in other words is one."""
-    from data_engine.engine.plan import is_retryable
+    from data_engine.scheduler.plan import is_retryable
     from data_engine.model import RunFinished
 
     def ended(why: Cause) -> RunFinished:
