@@ -1,4 +1,4 @@
-"""Memory of 10,000 recorded runs in one process: the last 1,000 beside the first 1,000."""
+"""KnownSources of 10,000 recorded runs in one process: the last 1,000 beside the first 1,000."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def build():
 
 
 class Bench:
-    """Workers whose events go into a ledger; `first_step_s` is when the newest job's first step began."""
+    """WorkerPool whose events go into a ledger; `first_step_s` is when the newest job's first step began."""
 
     def __init__(self, where: LocalWorkspace, ledger: Ledger) -> None:
         self.ledger = ledger

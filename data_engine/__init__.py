@@ -4,7 +4,7 @@ The floors of the package; imports only point down:
 
     9  the names below, and the IPython extension
     8  cli/  demo/  jupyter_extension/    the command line; the demo's flows and data; magics, displays and panel
-    7  client.py  verbs.py  runs.py       Workspace: the Python face; what a flow can do; runs in the caller's process
+    7  client.py  verbs.py  runs.py  discovery.py  given.py   Workspace: the Python face; what a flow can do; runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
     4  scheduler/  engine/    what is due, and when it runs; candidates, runs, previews, groups
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
@@ -12,7 +12,7 @@ The floors of the package; imports only point down:
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
     0  errors.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
-    0  version.py
+    0  version.py record.py cause.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """
@@ -23,7 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from data_engine.client import Workspace, discover_flows, load_flow
+    from data_engine.client import Workspace
+    from data_engine.discovery import discover_flows, load_flow
     from data_engine.engine.preview import clear_preview_cache
     from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
     from data_engine.flow.batch import Batch, FileRef, ItemError
@@ -65,8 +66,8 @@ _HOMES = {
     "__version__": "data_engine.version",
     "clear_preview_cache": "data_engine.engine.preview",
     "compile_notebook": "data_engine.notebook.compile",
-    "discover_flows": "data_engine.client",
-    "load_flow": "data_engine.client",
+    "discover_flows": "data_engine.discovery",
+    "load_flow": "data_engine.discovery",
     "panel": "jupyter_extension.panel",
     "run": "data_engine.runs",
 }

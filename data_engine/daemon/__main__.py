@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
+from data_engine.daemon.api import DaemonApi
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.process_tree import create_time_of, end_orphans
-from data_engine.daemon.requests import DaemonRequests
 from data_engine.daemon.server import listen, make_application
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
@@ -160,7 +160,7 @@ async def _serve(where: LocalWorkspace, started_by: str | None) -> None:
 
     daemon_id, token = uuid.uuid4().hex, new_token()
     daemon = Daemon(where, make_workers, keeper_of(where, daemon_id))
-    requests = DaemonRequests(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
+    requests = DaemonApi(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
     server, port = listen(make_application(requests, token))
     endpoint = Endpoint(os.getpid(), create_time_of(os.getpid()), port, __version__, daemon_id, str(where.layout.root))
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -189,7 +189,7 @@ class _Idleness:
     A workspace that is gone may lie on a share that comes back: an engine that is on waits for it for a day, others a minute.
     """
 
-    def __init__(self, daemon: Daemon, requests: DaemonRequests, where: LocalWorkspace, ending: asyncio.Event) -> None:
+    def __init__(self, daemon: Daemon, requests: DaemonApi, where: LocalWorkspace, ending: asyncio.Event) -> None:
         self._daemon, self._requests, self._where, self._ending = daemon, requests, where, ending
         self._busy_s = self._there_s = self._look_s = time.monotonic()
         self._place = _HERE

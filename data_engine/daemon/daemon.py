@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from data_engine.cause import Cause
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.candidates import pick_source, startup_sources
-from data_engine.engine.held import HeldAtRest
+from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
@@ -76,7 +77,7 @@ class Daemon:
         self.workers.set_work_until(0.0)
         self.deployer = Deployer(home, self.workers.describe, self.dispatcher.sets_in_use)
         self._pruned_s = 0.0
-        self._held_files = HeldAtRest(self.ledger)
+        self._held_files = HeldFiles(self.ledger)
         self._held_at_rest: dict[str, int] = {}
         self._held_told: dict[str, int] = {}
         self._needed_s = time.monotonic()
@@ -222,7 +223,7 @@ class Daemon:
         self._needed_s = time.monotonic()
         was_on = self.is_engine_on
         if was_on:  # under another token: what was found due may have been done elsewhere since
-            self._wind_down("the workspace had another owner in between", stop=True)
+            self._wind_down(Cause("owned_meanwhile"), stop=True)
             self.ownership.set_engine(True)
         elif engine_on and is_again and not was_engine_on(self.ledger):
             self.ownership.set_engine(False)
@@ -234,7 +235,7 @@ class Daemon:
     def lost(self, to: str) -> None:
         """Somebody else owns the workspace: what runs ends at its next step, and nothing starts."""
         log.warning("%s owns the workspace now", to)
-        self._wind_down(f"{to} took the workspace over", stop=True)
+        self._wind_down(Cause("taken_over", {"by": to}), stop=True)
 
     def may_work_until(self, boot_s: float) -> None:
         """Steps and items may begin until then."""
@@ -255,7 +256,7 @@ class Daemon:
         self.ownership.is_releasing = True
         if not self.ownership.is_requested:
             self.ownership.set_engine(False)
-        self._wind_down("the workspace is handed over", stop=now)
+        self._wind_down(Cause("handed_over"), stop=now)
         self._spawn(self._release_when_done())
 
     async def _release_when_done(self) -> None:
@@ -270,7 +271,7 @@ class Daemon:
         self.ownership.is_releasing = False
         self.tell()
 
-    def _wind_down(self, why: str, *, stop: bool) -> None:
+    def _wind_down(self, why: Cause, *, stop: bool) -> None:
         self._turn_off()
         self.dispatcher.wind_down(why, stop=stop)
 
@@ -445,7 +446,7 @@ class Daemon:
         await self.deployer.refresh(asked=None if name is None else frozenset({name}))
         self._flows_changed()
         if name is not None and (edit := (await self.named(name)).edit) is not None:
-            raise FlowValidationError(f"{name} was not deployed: {edit}", where=name, mend="mend the module")
+            raise FlowValidationError(f"{name} was not deployed: {edit.edit}", where=name, mend="mend the module")
 
     @property
     def interpreter(self) -> str:

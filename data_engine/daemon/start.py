@@ -34,7 +34,7 @@ def start_daemon(home: LocalWorkspace, *, interpreter: str | None = None) -> Dae
 
     It outlives the interrupt, restart and end of the process that starts it. An idle daemon of another version of this
     package is replaced; a busy one is kept, which is said on standard error. One whose workspace was moved away under it is
-    replaced by one that works in the new place. One that is ending is waited for. Workers of a
+    replaced by one that works in the new place. One that is ending is waited for. WorkerPool of a
     daemon that is started run with `interpreter` when nobody has chosen one; without it with the one recorded before.
 
     Raises:

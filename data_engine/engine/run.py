@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import spread
@@ -31,6 +32,8 @@ from data_engine.flow.trigger import Poll
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
 from data_engine.notebook.locate import annotate
+
+_LONGEST_DETAIL = 500
 
 
 def run_source(
@@ -67,9 +70,9 @@ def run_source(
     if seen is None:
         seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
 
-    def finish(status: str, cause: str | None, error: str | None) -> None:
+    def finish(status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - started_s
-        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, cause, seen))
+        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, why, seen))
 
     def log(level: str, text: str) -> None:
         sink(LogLine(run_id, flow.name or "", control.label, level, text, time.time()))
@@ -86,10 +89,10 @@ def run_source(
             for event in run_steps(flow, context, control=control):
                 sink(event)
     except BaseException as raised:
-        status, cause, error = outcome_of(raised)
+        status, why, error = outcome_of(raised)
         if status == "failed":
             log("ERROR", message_of(error))
-        finish(status, cause, message_of(error))
+        finish(status, why, message_of(error))
         if not isinstance(error, (FlowValidationError, FlowStoppedError)) or isinstance(error, LedgerError):
             raise
         context.error = error
@@ -187,20 +190,28 @@ def require_source(flow: Flow, source: Source) -> None:
         )
 
 
-def outcome_of(raised: BaseException) -> tuple[str, str, BaseException]:
+def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
     """The status, cause and error for callers of what ended a run."""
     if isinstance(raised, RunInterrupted):
-        error = raised.error or FlowStoppedError(raised.cause)
+        error = raised.error or FlowStoppedError(raised.why.text)
         error.__cause__ = raised
-        return raised.status, raised.cause, error
+        return raised.status, raised.why, error
     if isinstance(raised, FlowStoppedError):
-        return "stopped", "stopped by the flow itself", raised
+        return "stopped", Cause("stopped_by_flow"), raised
     if isinstance(raised, FlowValidationError):
-        cause = "the code raised" if isinstance(raised, FlowExecutionError) else "the input was wrong"
-        return "failed", cause, annotate(raised)
+        why = Cause("code_raised") if isinstance(raised, FlowExecutionError) else Cause("input_wrong")
+        return "failed", why.where(**_facts_of(annotate(raised))), raised
     if isinstance(raised, KeyboardInterrupt):
-        return "stopped", "interrupted", raised
-    return "failed", "the code raised", raised
+        return "stopped", Cause("interrupted"), raised
+    return "failed", Cause("code_raised"), raised
+
+
+def _facts_of(error: FlowValidationError) -> dict[str, Any]:
+    """Where code raised and what, for the cause of its run."""
+    step = detail = None
+    if isinstance(error, FlowExecutionError):
+        step, detail = error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
+    return {"step": step, "detail": detail, "places": list(error.places)}
 
 
 def _permission(
@@ -214,7 +225,7 @@ def _permission(
         if may_work is not None:
             may_work()
         if time.perf_counter() - started_s > limit_s:
-            raise RunInterrupted("killed", f"the time limit of {limit_s:g} s ([limits] run_timeout) was reached")
+            raise RunInterrupted("killed", Cause("time_limit", {"limit_s": limit_s}))
 
     return check
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from data_engine.clock import boot_clock
-from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError
+from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
 from data_engine.lease.lease import HeldLease, Observer
 from data_engine.lease.mending import HEALTHY, History, repair_words
 from data_engine.lease.owning import (
@@ -431,6 +431,17 @@ class Keeper:
         self._look()
 
     def _repair(self) -> str:
+        try:
+            return self._repair_now()
+        except (LeaseOutcome, Damaged, OSError) as error:
+            self._look()
+            raise WorkspaceError(
+                f"the shared history cannot be repaired just now: {error}",
+                where="the workspace's lease",
+                mend="look again with `data-engine lease status`; where it is still damaged, repair it again",
+            ) from error
+
+    def _repair_now(self) -> str:
         """Mend what is damaged. An owner goes on owning, from its own ledger; whoever else repairs owns nothing afterwards."""
         view = self._view = self._observer.poll()
         held = self._held

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
+from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
 from data_engine.ledger.log_limits import both_ends, clipped
@@ -208,7 +209,7 @@ def event_line(event: Event) -> bytes:
         event = clipped(event)
     elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
         event = event._replace(error=both_ends(event.error, MAX_ERROR))
-    return _to_json([type(event).__name__, *event]).encode() + b"\n"
+    return _to_json([type(event).__name__, *map(_packed, event)]).encode() + b"\n"
 
 
 def events_in(lines: bytes) -> list[Event]:
@@ -241,6 +242,10 @@ def seen_of(packed: Any) -> tuple[SeenSource, ...]:
     return tuple(SeenSource(SourceKey(*key), Signature(*signature)) for key, signature in packed)
 
 
+def _packed(value: Any) -> Any:
+    return [value.kind, dict(value.data)] if isinstance(value, Cause) else value
+
+
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _EVENTS: dict[str, Any] = {
     kind.__name__: kind for kind in (RunStarted, StepStarted, StepProgress, StepFinished, LogLine, RunFinished)
@@ -254,7 +259,8 @@ def _event(packed: Any) -> Event:
         if kind is StepFinished:
             fields[-1] = tuple(fields[-1])
         elif kind is RunFinished:
-            fields[-1] = seen_of(fields[-1])
+            *_, why, seen = fields
+            fields[-2:] = why and Cause(*why), seen_of(seen)
         elif kind is RunStarted:
             *_, key, seen = fields
             fields[-2:] = key and SourceKey(*key), seen_of(seen)

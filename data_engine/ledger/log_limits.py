@@ -2,7 +2,7 @@
 
     log = first lines, "n lines are left out here", last lines
 
-Memory and what is written are bounded, however much is printed. `last_lines` lets the last ones outlive a killed process.
+KnownSources and what is written are bounded, however much is printed. `last_lines` lets the last ones outlive a killed process.
 Every limit of a log stands here, and follows from `FIRST`, `LAST` and `MAX_LINE`.
 """
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.errors import FlowExecutionError, FlowValidationError, error_of
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import nearest_name
@@ -430,7 +430,7 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
         trigger=message["trigger"],
         steps=tuple(message["steps"]),
         warnings=tuple(message["warnings"]),
-        error=None if error is None else FlowValidationError(error["what"], where=error["where"], mend=error["mend"]),
+        error=None if error is None else error_of(error),
         flow=flow,
     )
 

@@ -11,7 +11,7 @@ import types
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_engine.errors import FlowValidationError, NotebookCompileError
+from data_engine.errors import FlowValidationError, NotebookCompileError, cell_place
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
@@ -158,13 +158,15 @@ def _error(diagnostic: Diagnostic, cells: Sequence[NotebookCell], path: Path) ->
     cell = next((cell for cell in cells if cell.number == diagnostic.cell), None)
     lines = cell.text.split("\n") if cell else []
     text = lines[diagnostic.line - 1] if 0 < diagnostic.line <= len(lines) else ""
-    return NotebookCompileError(
+    error = NotebookCompileError(
         flow_name=path.stem,
         detail=diagnostic.message,
         cell=f"{path.name}, cell {diagnostic.cell}, line {diagnostic.line}",
         source_line=text.encode("utf-8", "replace").decode() or None,
         mend=diagnostic.mend,
     )
+    error.places = (cell_place(path.name, diagnostic.cell, diagnostic.line),)
+    return error
 
 
 _COMMENT_REST = re.compile(r"\s*(?:#.*)?")

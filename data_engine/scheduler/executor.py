@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
 from data_engine.model import SeenSource, SourceKey
 
@@ -60,7 +61,7 @@ class JobEnd:
     """How a job ended.
 
     `status` is "done"; "refused" when no (further) run could begin; "crashed" or "killed" when its worker died.
-    `error` and `cause` say why the sources in `not_begun` have no run; both are None when nothing stands in their way but
+    `error` and `why` say why the sources in `not_begun` have no run; both are None when nothing stands in their way but
     that the worker died in the run before, whose own end says of what. With `is_passing` it was this machine that could
     not do it just now (disk full, ledger locked): they are to be tried again. `described` are the entries of a description,
     each for `notebook.catalog.entry_of_message`.
@@ -69,9 +70,14 @@ class JobEnd:
     status: Literal["done", "crashed", "killed", "refused"]
     described: tuple[dict[str, Any], ...] | None = None
     error: dict[str, Any] | None = None
-    cause: str | None = None
+    why: Cause | None = None
     not_begun: tuple[JobSource, ...] = ()
     is_passing: bool = False
+
+    @property
+    def cause(self) -> str | None:
+        """Why, as a sentence."""
+        return None if self.why is None else self.why.text
 
 
 class Executor(Protocol):
@@ -93,6 +99,6 @@ class Executor(Protocol):
         """Let go of the modules of a pass that is over."""
         ...
 
-    def wind_down(self, *, stop_for: str | None = None) -> None:
+    def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
         ...

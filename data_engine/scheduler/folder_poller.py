@@ -22,10 +22,10 @@ from typing import NamedTuple
 
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import content_hash
+from data_engine.engine.flow_reasons import Looks
 from data_engine.engine.reasons import (
     Done,
     Held,
-    Looks,
     MayBeOutput,
     NeedsHash,
     NotThere,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, startup_sources
 from data_engine.engine.groups import refuse_inside_group, tell_whom_we_wait_for
 from data_engine.engine.local_workspace import settle_flow, workspace_of
@@ -174,7 +175,7 @@ class _ForegroundRun:
         """Leave the running steps behind; their runs are recorded as killed."""
         self.is_stopping = self.is_done = True
         for part in self._parts.values():
-            part.executor.leave_behind("left at once by a second Ctrl-C")
+            part.executor.leave_behind(Cause("left_behind"))
 
     def close(self) -> None:
         """Let nothing more become due; the loop ends when the last run has."""
@@ -252,7 +253,7 @@ class _ForegroundRun:
     def _wind_down(self) -> None:
         for part in self._parts.values():
             part.scheduler.dispatcher.drop()
-            part.executor.wind_down(stop_for="interrupted")
+            part.executor.wind_down(stop_for=Cause("interrupted"))
         self.changed()
 
     def _close(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from data_engine.cause import Cause, other
 from data_engine.engine.candidates import is_unchanged
 from data_engine.engine.groups import inside_group
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -58,7 +59,7 @@ class InProcess:
         self._on_events, self._on_done, self._listeners = on_events, on_done, listeners
         self._jobs: set[str] = set()
         self._left: set[str] = set()
-        self._stop_cause: str | None = None
+        self._stop_cause: Cause | None = None
         self._load_lock = threading.Lock()
         self._loaded: dict[str, _Loaded] = {}
 
@@ -85,12 +86,12 @@ class InProcess:
                 for name, one in self._loaded.items()
             }
 
-    def wind_down(self, *, stop_for: str | None = None) -> None:
+    def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
         self._left |= self._jobs
         self._stop_cause = stop_for or self._stop_cause
 
-    def leave_behind(self, cause: str) -> None:
+    def leave_behind(self, cause: Cause) -> None:
         """Record the runs that are under way as killed: nobody waits for them any longer."""
         now_s = time.time()
         for started in list(self.running.values()):
@@ -107,7 +108,7 @@ class InProcess:
             end = self._run_all(job, flow)
         except BaseException as error:
             self._listeners.failed(error)
-            end = JobEnd("refused", cause=str(error) or type(error).__name__)
+            end = JobEnd("refused", why=other(str(error) or type(error).__name__))
         with suppress(RuntimeError):  # the loop was closed: this was left behind
             self._loop.call_soon_threadsafe(self._end, job, end)
 

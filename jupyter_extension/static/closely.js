@@ -183,7 +183,7 @@ function stepsTable(app, details) {
       h("span", { class: "de-sr" }, mark.word),
       h("span", { class: "de-spark", "aria-hidden": "true" }, h("span", { style: `width: ${step.elapsed_s ? Math.max(2, (100 * step.elapsed_s) / longest) : 0}%` })),
       isNow && startedAt ? h("span", { class: "de-time", key: "live", tick: () => duration(since(startedAt)) })
-        : h("span", { class: "de-time", key: "done" }, step.mark.word === "not run" ? "" : duration(step.elapsed_s)),
+        : h("span", { class: "de-time", key: "done" }, step.mark.kind === "not_run" ? "" : duration(step.elapsed_s)),
       app.button(`inspect ${index}`, "Inspect", step.inspect, () => app.inspect(step.output), { small: true }));
   }));
 }
@@ -285,7 +285,7 @@ function deploymentPart(app, details, row) {
     cells.map(([cell, lines]) => h("div", { key: cell, class: "de-diff" },
       h("button", { class: "de-link", onclick: () => app.openCell({ notebook: details.path.split(/[\\/]/).pop(), cell: Number(cell) }) }, `Cell ${cell}`),
       h("pre", { class: "de-pre" }, lines.map((line, index) => h("span", { key: String(index), class: line.startsWith("+") ? "de-added" : "de-removed" }, `${line}\n`))))),
-    cells.length ? null : h("p", { class: "de-hint" }, row.deployment === "as deployed" ? "Production runs the notebook as it is." : ""));
+    cells.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""));
 }
 
 function aboutPart(app, details, row) {

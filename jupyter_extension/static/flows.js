@@ -5,7 +5,7 @@ import { agoText, ahead, duration, icon, plural, sign, since } from "./format.js
 
 export const FILTERS = [
   ["all", "All", () => true],
-  ["running", "Running", (row) => row.mark.word === "running"],
+  ["running", "Running", (row) => row.mark.kind === "running"],
   ["failing", "Failing", (row) => row.is_failing],
   ["edited", "Edited", (row) => Boolean(row.edit)],
   ["automatic", "Auto", (row) => row.mode !== "manual"],
@@ -89,13 +89,16 @@ function flowRow(app, row, run) {
     }));
 }
 
+// States whose word names the mode.
+const BY_ITSELF = new Set(["polling", "poll_ready", "scheduled", "schedule_ready"]);
+
 function stateText(row) {
-  return row.mode !== "manual" && !row.mark.word.includes(row.mode.slice(0, 4)) ? `${row.mode} · ${row.mark.word}` : row.mark.word;
+  return row.mode !== "manual" && !BY_ITSELF.has(row.mark.kind) ? `${row.mode} · ${row.mark.word}` : row.mark.word;
 }
 
 function secondText(row, run) {
   if (run) return [run.source ? run.source.split(/[\\/]/).pop() : "", run.step || "", progressText(run)].filter(Boolean).join(" · ");
-  if (row.mark.word === "broken") return row.reason || "";
+  if (row.mark.kind === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
   if (row.next_run_utc && row.mode === "schedule") parts.push(`next ${ahead(row.next_run_utc)}`);
   else if (row.reason && row.mode !== "manual") parts.push(row.reason);
@@ -110,10 +113,10 @@ export function progressText(run) {
 function lastRun(row, run) {
   if (run) return h("span", { class: "de-live", tick: () => duration(since(run.started_at_utc)) });
   if (!row.last) return h("span", { class: "de-last de-faint" }, "never ran");
-  const word = row.last.mark.word;
+  const { kind } = row.last.mark;
   return h("span", { class: "de-last", title: row.last.cause || "" },
-    word === "success" ? null : sign(row.last.mark), word === "success" ? icon(row.last.mark) : null,
-    word === "success" ? h("span", { class: "de-sr" }, "success") : null, agoText(row.last.at_utc));
+    kind === "success" ? null : sign(row.last.mark), kind === "success" ? icon(row.last.mark) : null,
+    kind === "success" ? h("span", { class: "de-sr" }, "success") : null, agoText(row.last.at_utc));
 }
 
 // A button that cannot be used keeps its place in the tab order, so that its reason can be read there.

@@ -179,9 +179,9 @@ class Panel {
         view ? [
           h("span", { class: "de-engine", key: "engine", title: view.details.daemon }, sign(view.engine, `Engine ${view.engine.word}`)),
           h("span", { class: "de-grow", key: "grow" }),
-          view.engine.word === "on" || view.engine.word === "stopping"
-            ? this.button("stop engine", view.engine.word === "stopping" ? "Stopping…" : "Stop engine", view.buttons.stop_engine, () => this.act("stop_engine", {}), { busy: "Stopping…" })
-            : this.button("start engine", view.engine.word === "starting" ? "Starting…" : "Start engine", view.buttons.start_engine, () => this.act("start_engine", {}), { primary: true, busy: "Starting…" }),
+          view.engine.kind === "on" || view.engine.kind === "stopping"
+            ? this.button("stop engine", view.engine.kind === "stopping" ? "Stopping…" : "Stop engine", view.buttons.stop_engine, () => this.act("stop_engine", {}), { busy: "Stopping…" })
+            : this.button("start engine", view.engine.kind === "starting" ? "Starting…" : "Start engine", view.buttons.start_engine, () => this.act("start_engine", {}), { primary: true, busy: "Starting…" }),
         ] : null),
       view ? this.leaseLine(view) : null);
   }
@@ -193,7 +193,7 @@ class Panel {
     return h("div", { class: "de-lease", key: "lease" },
       icon(view.lease),
       h("span", { class: "de-grow", title: view.heartbeat_age_s !== null ? `last heartbeat ${Math.round(view.heartbeat_age_s)} s ago` : "" }, view.lease_line),
-      view.lease.word === "yours" ? null : shown("withdraw")
+      view.lease.kind === "mine" ? null : shown("withdraw")
         ? this.button("withdraw", "Withdraw request", null, does("withdraw"), { small: true })
         : this.button("request", "Request control", buttons.request, does("request"), { small: true, busy: "Requesting…" }),
       shown("take_over") ? this.button("take over", "Take over", null, does("take-over"), { small: true, primary: true, confirm: "Really take over?" }) : null,
@@ -327,7 +327,7 @@ class Panel {
       const run = this.state.run;
       if (run) {
         const shown = (this.state.details.runs || []).find((one) => one.run_id === run.id);
-        if (shown && (!run.details || run.details.run.mark.word === "running" || run.details.run.mark.word !== shown.mark.word)) this.readRun(run.id);
+        if (shown && (!run.details || run.details.run.mark.kind === "running" || run.details.run.mark.kind !== shown.mark.kind)) this.readRun(run.id);
       }
     }, wait);
   }
@@ -350,7 +350,7 @@ class Panel {
     const answer = await this.transport.call("run_details", { run_id: runId });
     if (!this.state.run || this.state.run.id !== runId) return;
     this.set({ run: { id: runId, details: answer.result || null, said: answer.error ? answer.error.what : null } });
-    if (answer.result && answer.result.run.mark.word === "running") {
+    if (answer.result && answer.result.run.mark.kind === "running") {
       setTimeout(() => this.state.run && this.state.run.id === runId && this.readRun(runId), 1000);
     }
   }

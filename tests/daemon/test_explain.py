@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from data_engine.engine.reasons import Looks
+from data_engine.engine.flow_reasons import Looks
 from data_engine.flow.flow import Flow
 from data_engine.ledger.rows import SourceStates
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources

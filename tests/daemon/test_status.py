@@ -15,7 +15,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.app import run as command_line
 from jupyter_extension.card import text
-from jupyter_extension.tables import status_card
+from jupyter_extension.cards import status_card
 from jupyter_extension.view import render
 from tests.daemon.support import flow_of, until
 from tests.support import WorkspaceFiles

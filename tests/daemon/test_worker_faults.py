@@ -1,4 +1,4 @@
-"""Workers that die, hang, fork and flood: each costs its own run only, which ends with a cause that names it."""
+"""WorkerPool that die, hang, fork and flood: each costs its own run only, which ends with a cause that names it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from data_engine.cause import other
 from data_engine.daemon.messages import Frames, encode
 from data_engine.daemon.process_tree import MARK, create_time_of, end_orphans
 from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
@@ -198,7 +199,7 @@ def test_a_run_that_still_loads_can_be_killed(ws: WorkspaceFiles) -> None:
     async def scene() -> None:
         async with Shop(ws) as shop:
             shop.submit("a", "1", "2")
-            assert shop.workers.kill("1", "enough")
+            assert shop.workers.kill("1", other("enough"))
             end = await shop.end()
 
             assert (end.status, end.cause, len(end.not_begun)) == ("killed", "enough", 2)
@@ -405,6 +406,8 @@ DAEMON = """
 import asyncio, itertools, sys, os
 from pathlib import Path
 from data_engine.scheduler.executor import Job, JobSource
+from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.messages import Job, JobSource
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader

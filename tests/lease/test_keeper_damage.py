@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.errors import OwnedElsewhereError
+from data_engine.errors import OwnedElsewhereError, WorkspaceError
+from data_engine.lease.lease import Observer
+from data_engine.lease.protocol import Lost
 from tests.lease.test_keeper import LIMITS, Machine, until
 
 
@@ -219,6 +221,23 @@ def test_a_repair_of_a_healthy_workspace_changes_nothing(machine: Callable[..., 
         ben.keeper.repair().result(10)
     anna.keeper.release().result(10)
     assert anna.keeper.repair().result(10) == nothing
+
+
+def test_a_repair_that_somebody_is_quicker_than_is_refused_in_words(
+    machine: Callable[..., Machine], share: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, and that it can be tried again; it is no traceback."""
+    anna = machine("anna")
+
+    def late(*given: object) -> None:
+        raise Lost("generation 56 is taken")
+
+    monkeypatch.setattr(Observer, "repair", late)
+
+    with pytest.raises(WorkspaceError, match="cannot be repaired just now: generation 56 is taken") as refused:
+        anna.keeper.repair().result(10)
+
+    assert "repair it again" in (refused.value.mend or "")
 
 
 def test_after_a_restored_backup_one_repair_is_enough_and_nothing_of_it_is_lost(

@@ -8,8 +8,9 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow
 from data_engine.model import Event, RunFinished, RunStarted
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
@@ -78,7 +79,7 @@ class NotedExecutor:
     def end_pass(self, pass_number: int) -> None:
         self.ended_passes.append(pass_number)
 
-    def wind_down(self, *, stop_for: str | None = None) -> None:
+    def wind_down(self, *, stop_for: Cause | None = None) -> None:
         self.wound_down_for.append(stop_for)
 
     def begin(self, number: int = 0, *, at_s: float = 1.0) -> None:
@@ -111,7 +112,7 @@ class NotedExecutor:
 class Stage:
     """A scheduler of `flows` on a loop moved by hand; it is its own surroundings."""
 
-    def __init__(self, *flows: Flow, home: Home | None = None, limit: int = 99) -> None:
+    def __init__(self, *flows: Flow, home: LocalWorkspace | None = None, limit: int = 99) -> None:
         self.loop = HandLoop()
         self.is_allowed = True
         self.is_ours = True

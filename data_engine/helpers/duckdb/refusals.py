@@ -28,7 +28,7 @@ _MENDS = (
     ("Parser Error", "mend the SQL in sql= or where=; texts stand in single quotes, names in double quotes"),
     ("Binder Error", "mend the SQL in sql= or where=; it may use the table's own columns and DuckDB's functions"),
     ("Catalog Error", "mend the name, or make what it names first"),
-    ("Out of Memory", "read fewer rows or columns at once"),
+    ("Out of KnownSources", "read fewer rows or columns at once"),
 )
 """What stands in DuckDB's message, and what helps then; the first counts."""
 
