@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from data_engine.lease.protocol import Damage, Generation, Identity, Request, View
+from data_engine.lease.protocol import Damage, Generation, Identity, Request
+from data_engine.lease.view import View
 
 _REPAIR = "data-engine lease repair"
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]

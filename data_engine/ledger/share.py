@@ -49,7 +49,7 @@ class Share:
         ...     share = Share(ledger, folder)
         ...     batch = share.unpublished(token=7)
         ...     share.mark_published(batch, 8, {"flow_switches": "0000000008-9f3c.parquet"})
-        ...     share.unpublished(token=7), share.known_generation
+        ...     share.unpublished(token=7), share.known_list[0]
         (None, 8)
         >>> with Ledger.open(folder / "b.sqlite") as ledger:
         ...     _ = Share(ledger, folder).hydrate(8, {"flow_switches": ["0000000008-9f3c.parquet"]},
@@ -73,11 +73,6 @@ class Share:
         self._unfoldable: set[tuple[str, str]] = set()
         self._rows_left_out = 0
         self.left_out: str | None = None
-
-    @property
-    def known_generation(self) -> int:
-        """The highest number of a generation ever noted; -1 at first."""
-        return self._meta("known_generation")
 
     @property
     def known_list(self) -> tuple[int, str, frozenset[str]]:
