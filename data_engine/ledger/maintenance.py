@@ -9,8 +9,7 @@ from pathlib import Path
 
 from data_engine.errors import LedgerError
 from data_engine.ledger.belief import FURTHEST_S, Believed
-from data_engine.ledger.rows import seen_from_text, storable
-from data_engine.ledger.writer import end_run
+from data_engine.ledger.writer import abandon_runs
 from data_engine.locks import is_runner_gone
 from data_engine.model import utc_text
 
@@ -30,20 +29,10 @@ def abandon_runs_of(connection: sqlite3.Connection, runner_id: str, *, now_s: fl
             " ORDER BY started_at_utc, rowid",
             (runner_id,),
         ).fetchall()
-        for run_id, seen in lost:
-            end_run(
-                connection,
-                run_id,
-                "abandoned",
-                at_s=now_s,
-                elapsed_s=None,
-                error=None,
-                cause=f"its process died (pid {pid})",
-                seen=storable(seen_from_text(seen)),
-                rev=rev,
-            )
+        cause = f"its process died (pid {pid})"
+        abandoned = abandon_runs(connection, lost, cause=cause, at_s=now_s, rev=rev)
         connection.execute("DELETE FROM runners WHERE runner_id = ?", (runner_id,))
-        return [run_id for run_id, _ in lost]
+        return abandoned
     return []
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
-from data_engine.ledger.rows import seen_as_text
+from data_engine.ledger.rows import seen_as_text, seen_from_text, storable
 from data_engine.model import (
     Event,
     LogLine,
@@ -153,6 +153,28 @@ def end_run(
         count = int(status == "abandoned")
         ill = ((*key, *mark, status, reason, run_id, at_utc, count, rev, run_id) for key, mark in seen)
         connection.executemany(_SETTLE, ill)
+
+
+def abandon_runs(
+    connection: sqlite3.Connection, lost: Iterable[tuple[str, str | None]], *, cause: str, at_s: float, rev: int
+) -> list[str]:
+    """Close runs that nobody will, each given with the sources it saw as the ledger has them; their ids."""
+    ids = []
+    for run_id, seen in lost:
+        sources = storable(seen_from_text(seen))
+        end_run(
+            connection,
+            run_id,
+            "abandoned",
+            at_s=at_s,
+            elapsed_s=None,
+            error=None,
+            cause=cause,
+            seen=sources,
+            rev=rev,
+        )
+        ids.append(run_id)
+    return ids
 
 
 _Step = tuple[str, str, str, str | None, float | None, str | None, str | None, bool]
