@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from functools import cache
 from typing import Any
 
@@ -121,10 +121,7 @@ def lease_of(data: bytes) -> LeaseRecord:
     Raises:
         Damaged: it is none.
     """
-    try:
-        return LeaseRecord(**_known(LeaseRecord, decode(data, LARGEST_HEARTBEAT_BYTES)))
-    except (TypeError, ValueError) as error:
-        raise Damaged(f"no heartbeat: {error}") from None
+    return LeaseRecord(**_fields_of(LeaseRecord, data, "heartbeat"))
 
 
 def request_of(data: bytes) -> Request:
@@ -133,10 +130,18 @@ def request_of(data: bytes) -> Request:
     Raises:
         Damaged: it is none.
     """
+    return Request(**_fields_of(Request, data, "request"))
+
+
+def _fields_of(kind: type, data: bytes, name: str) -> dict[str, Any]:
     try:
-        return Request(**_known(Request, decode(data, LARGEST_HEARTBEAT_BYTES)))
+        known = _known(kind, decode(data, LARGEST_HEARTBEAT_BYTES))
     except (TypeError, ValueError) as error:
-        raise Damaged(f"no request: {error}") from None
+        raise Damaged(f"no {name}: {error}") from None
+    missing = [one.name for one in fields(kind) if one.default is MISSING and one.name not in known]
+    if missing:
+        raise Damaged(f"no {name}: it has no {missing[0]}")
+    return known
 
 
 def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
