@@ -24,7 +24,7 @@ from benchmarks.figures import finish, median_s, report
 from data_engine import Workspace
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
-from data_engine.lease.lease import Observer
+from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.share import Share

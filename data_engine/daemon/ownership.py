@@ -21,7 +21,7 @@ from data_engine.engine.status import owned_elsewhere
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
 from data_engine.lease.keeper import Keeper
-from data_engine.lease.lease import Observer
+from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
 from data_engine.ledger.belief import Verdict

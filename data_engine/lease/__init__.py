@@ -5,19 +5,22 @@ number by one rename; each number can be won once. Claiming, committing, renewin
 generation, so whoever knows less than the newest one cannot append. The number of a claim is its *fencing token*.
 Heartbeats, marker folders and clocks only decide when one may try and what people see.
 
-    protocol.py      pure: Limits, Identity, Generation, Request, View; the rule of silence; records with checksums
-    fields.py        pure: the fields of a record, each checked
-    status.py        pure: LeaseStatus, what people are told
-    folder.py        OsFolder (the drive; follows no link), probe, sync_client, host_id
-    generations.py   the list: newest entry, the one arbiter, whole snapshots, collection
+    protocol.py         pure: Limits, Identity, Generation, Request; what may follow a generation
+    records.py          pure: these as bytes on the share, with checksums; fields.py checks each field
+    view.py             pure: what a look means, the rule of silence
+    status.py           pure: LeaseStatus, what people are told
+    owning.py           pure: OwnershipState, who may claim, what is said to whom it is refused
+    folder.py           OsFolder (the drive; follows no link), probe, sync_client, host_id
+    generations.py      the list: newest generation, the one arbiter, whole snapshots, collection
     heartbeat_files.py  heartbeat, request and markers: they inform and never decide
-    repair.py        going on after damage, numbered above all that was ever seen
-    lease.py         Observer and HeldLease
-    owning.py        pure: OwnershipState, who may claim, what is said to whom it is refused
-    publishing.py    what an owner publishes, folds and drops
-    mending.py       taking in what others published, noticing damage, mending it
-    keeper.py        when a daemon does all this, on a thread of its own (share_thread.py)
-    peek.py          one look for whoever runs something without a daemon
+    removal.py          what is ours is removed, what is not is left alone or put aside
+    repair.py           going on after damage, numbered above all that was ever seen
+    observer.py         Observer: looks, asks, claims and repairs
+    held_lease.py       HeldLease: what only the owner may do
+    publishing.py       what an owner publishes, folds and drops
+    mending.py          taking in what others published, noticing damage, mending it
+    keeper.py           when a daemon does all this, on a thread of its own (share_thread.py)
+    peek.py             one look for whoever runs something without a daemon
 
 In use, by one thread that does all input and output on the share (nothing here is thread-safe; `can_work`, `work_until`
 and `is_over` are memory only and may be read from any thread):

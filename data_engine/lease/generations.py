@@ -10,14 +10,12 @@ after the one before it is gone, and with that go all stages from which the numb
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.protocol import (
-    LARGEST_ENTRY_BYTES,
     TABLES,
     Damaged,
     Generation,
@@ -28,16 +26,13 @@ from data_engine.lease.protocol import (
     Segment,
     ShorterList,
     StaleView,
-    digest,
-    encode,
-    generation_of,
     segment_number,
 )
+from data_engine.lease.records import LARGEST_ENTRY_BYTES, digest, encode, generation_of
+from data_engine.lease.removal import forget_gone, make, names_in, put_aside, remove
 from data_engine.nofollow import NotFollowedError
 
 GENERATIONS = "state/generations"
-NOT_OURS = "not_ours"
-"""Where what lay inside of an old generation and is not Data Engine's is put, untouched, when the generation is removed."""
 
 KEEP = 4
 """The newest generations are never collected, so that a slow reader finds what it is reading."""
@@ -45,7 +40,6 @@ KEEP = 4
 _TRIES = 3
 _SNAPSHOT_TRIES = 5
 _LOOKED_AT = 32
-_OURS = re.compile(r"\d{10}|entry\.json|stage-\w+|token-\d{10}|lease\.json|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini")
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,81 +474,3 @@ class GenerationList:
 def path_of(number: int) -> str:
     """The folder of a generation."""
     return f"{GENERATIONS}/{number:010d}"
-
-
-def make(folder: FileSystem, path: str) -> None:
-    """Make a folder unless it is there."""
-    with suppress(FileExistsError):
-        folder.mkdir(path)
-
-
-def names_in(folder: FileSystem, path: str) -> list[str]:
-    """The names in a folder; none when it is not there."""
-    try:
-        return folder.listdir(path)
-    except FileNotFoundError:
-        return []
-
-
-def unlink(folder: FileSystem, path: str) -> None:
-    """Remove a file unless it is gone."""
-    with suppress(FileNotFoundError):
-        folder.unlink(path)
-
-
-def remove(folder: FileSystem, path: str) -> dict[str, str]:
-    """Remove what is ours of a small folder, or a file of ours, unless it is gone; what was left alone, and why.
-
-    Inside of folders only names that Data Engine or a file manager puts there are removed; a link never is.
-
-    Raises:
-        OSError: the share is away, or something of ours is in use.
-    """
-    try:
-        kind = folder.kind(path)
-        if kind == "foreign":
-            return {path: "it is a link or a mount point"}
-        if kind == "file":
-            folder.unlink(path)
-            return {}
-        left: dict[str, str] = {}
-        for name in folder.listdir(path):
-            if _OURS.fullmatch(name):
-                left |= remove(folder, f"{path}/{name}")
-            else:
-                left[f"{path}/{name}"] = "it is not Data Engine's"
-        if not left:
-            folder.rmdir(path)
-    except FileNotFoundError:
-        return {}
-    return left
-
-
-def forget_gone(folder: FileSystem, left_alone: dict[str, str]) -> None:
-    """Take out of `left_alone` what is not there any more.
-
-    Raises:
-        OSError: the share is away.
-    """
-    for path in list(left_alone):
-        try:
-            folder.kind(path)
-        except FileNotFoundError:
-            del left_alone[path]
-        except (NotFollowedError, NotADirectoryError):  # there is something else in its way by now
-            continue
-
-
-def put_aside(folder: FileSystem, path: str, prefix: str) -> dict[str, str]:
-    """Move what is not ours, untouched, out of a place of ours; where it is now, and why.
-
-    Raises:
-        OSError: it cannot be moved, as a mount point cannot.
-    """
-    aside = f"{NOT_OURS}/{prefix}-{path.rpartition('/')[2]}"
-    make(folder, NOT_OURS)
-    if folder.kind(path) == "folder":
-        folder.rename_dir(path, aside)
-    else:
-        folder.replace(path, aside)
-    return {aside: f"it was {path}, and is not Data Engine's"}

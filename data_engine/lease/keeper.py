@@ -15,8 +15,9 @@ from dataclasses import replace
 
 from data_engine.clock import boot_clock
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
-from data_engine.lease.lease import HeldLease, Observer
+from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.mending import HEALTHY, History, repair_words
+from data_engine.lease.observer import Observer
 from data_engine.lease.owning import (
     OwnershipState,
     claims_by_itself,
@@ -25,20 +26,11 @@ from data_engine.lease.owning import (
     not_owned_here,
     only_observed_here,
 )
-from data_engine.lease.protocol import (
-    NEVER,
-    Damaged,
-    Fenced,
-    Identity,
-    InDoubt,
-    LeaseOutcome,
-    Limits,
-    Lost,
-    View,
-)
+from data_engine.lease.protocol import NEVER, Damaged, Fenced, Identity, InDoubt, LeaseOutcome, Limits, Lost
 from data_engine.lease.publishing import Publisher
 from data_engine.lease.share_thread import ShareThread
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
+from data_engine.lease.view import View
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.share import Share
 

@@ -6,10 +6,12 @@ import logging
 import time
 
 from data_engine.errors import RefusedSegmentError
-from data_engine.lease.lease import HeldLease, Observer
-from data_engine.lease.protocol import Damage, Damaged, Generation, StaleView, View
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.observer import Observer
+from data_engine.lease.protocol import Damage, Damaged, Generation, StaleView
 from data_engine.lease.publishing import Publisher
 from data_engine.lease.repair import Repaired
+from data_engine.lease.view import View
 from data_engine.ledger.share import Share
 from data_engine.model import utc_text
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from data_engine.errors import OwnedElsewhereError
-from data_engine.lease.protocol import NEVER, Fenced, Identity, View, is_of_this_machine
+from data_engine.lease.protocol import NEVER, Fenced, Identity
 from data_engine.lease.status import LeaseStatus
+from data_engine.lease.view import View, is_of_this_machine
 from data_engine.ledger.belief import Verdict, clock_warnings
 
 

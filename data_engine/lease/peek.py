@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.lease import Observer
+from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.lease.status import LeaseStatus, status_of
 from data_engine.workspace.machine import machine_id

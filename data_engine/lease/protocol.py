@@ -1,52 +1,33 @@
 """The words of the ownership protocol and its decisions: frozen values in, frozen values out; nothing is read or written.
 
-A record on the share is 16 hex digits of a SHA-256, a line feed, and one JSON object. Fields nobody knows are ignored; an
-entry with a higher `format` than ours is not understood.
-
-Whoever can write to the share can write a record, with its right checksum. So a record is believed only where each field it
-has is of the field's type and within bounds that no Data Engine reaches; else it is damaged.
-
-No time written by another machine is ever compared: silence is measured on the clock of the one who listens.
+records.py says how they lie on the share, view.py what a look at them means.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
 from typing import Any, Literal
 
 from data_engine.errors import FlowValidationError
-from data_engine.lease.fields import checked_flag, checked_name, checked_number, checked_seconds, checked_text, shown
-from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES
 
 FORMAT = 2
 """2: repairs stand in the list, and a list may go on at a higher number. Who knows only 1 observes and never owns."""
 
-LARGEST_ENTRY_BYTES = 4_000_000
-"""Of an entry's file; one that lists a thousand segments has 100 kB. Parsed, the worst of this size takes 100 MB for a moment."""
-
-LARGEST_HEARTBEAT_BYTES = 64_000
-"""Of a heartbeat's or a request's file, which have 400 bytes."""
 
 MOST_SEGMENTS = 20_000
 """Of an entry, in all its tables."""
 
 TABLES = ("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets")
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
-State = Literal["available", "reserved", "owned", "mine", "stale", "unreachable", "damaged"]
 
 NEVER = float("-inf")
-_KINDS = ("genesis", "claim", "commit", "renew", "release", "repair")
+KINDS = ("genesis", "claim", "commit", "renew", "release", "repair")
 _UNOWNED = ("genesis", "release", "repair")
-_KEPT_REPAIRS = 16
-_SEGMENT_NAME = re.compile(r"([0-9]{10})-[0-9A-Za-z_-]{1,64}\.parquet")
-_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_DIGEST = re.compile(r"[0-9a-f]{16}")
+KEPT_REPAIRS = 16
+SEGMENT_NAME = re.compile(r"([0-9]{10})-[0-9A-Za-z_-]{1,64}\.parquet")
 
 
 class LeaseOutcome(Exception):
@@ -275,12 +256,12 @@ class Generation:
         by = asdict(self.by)
         limits = {} if self.limits is None else asdict(self.limits)
         files = {table: [[s.name, s.size_bytes, s.digest] for s in rows] for table, rows in self.files.items()}
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NESTED}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NESTED}
         repairs = [asdict(one) for one in self.repairs]
         return {"format": FORMAT, **by, **own, **limits, "files": files, "repairs": repairs}
 
 
-_NESTED = ("by", "limits", "files", "repairs")
+NESTED = ("by", "limits", "files", "repairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,24 +309,6 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """What one observer has seen so far, in seconds of its own clock. `mark` only ever moves forward.
-
-    `moved_s`: when the newest sign of the owner was first seen; `silent_since_s`: since when silence counts, which is
-    later after a hole in the looking; `polled_s`: the last successful look; `token_s`: when the token was first seen.
-    """
-
-    mark: tuple[int, int] = (-1, -1)
-    moved_s: float = NEVER
-    silent_since_s: float = NEVER
-    polled_s: float = NEVER
-    token: int = -1
-    token_s: float = NEVER
-    request_mark: tuple[str, int] = ("", -1)
-    request_s: float = NEVER
-
-
-@dataclass(frozen=True, slots=True)
 class Damage:
     """What of the published state cannot be read as it was written, as this machine has noticed it.
 
@@ -369,126 +332,6 @@ class Damage:
         return cls(str(error), "", since_utc)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """What one look showed and what it means here; `limits` are those of the owner, else one's own.
-
-    `available`, `stale` and `mine` may be claimed (`mine`: a claim of this daemon whose answer was lost). `reserved` is
-    handed over to somebody who has not taken it yet. `why` says what is wrong when it is `unreachable` or `damaged`; then
-    `silent_s` is for how long this machine has known of the damage and heard nothing of an owner. `damage` is what is
-    damaged; where only the heartbeat is, `top` is there.
-    """
-
-    state: State
-    limits: Limits
-    top: Generation | None = None
-    lease: LeaseRecord | None = None
-    request: Request | None = None
-    silent_s: float = 0.0
-    heartbeat_age_s: float | None = None
-    owned_for_s: float = 0.0
-    why: str = ""
-    damage: Damage | None = None
-
-    @property
-    def is_claimable(self) -> bool:
-        """Whether `Observer.claim` may try."""
-        return self.state in ("available", "stale", "mine")
-
-
-def encode(record: Mapping[str, Any]) -> bytes:
-    """A record as it is stored.
-
-    Example:
-        >>> encode({"beat": 1})
-        b'5c0b170b22647e5e\\n{"beat":1}'
-        >>> decode(encode({"beat": 1}))
-        {'beat': 1}
-    """
-    body = json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
-    return f"{digest(body)}\n".encode() + body
-
-
-def decode(data: bytes, largest: int = LARGEST_ENTRY_BYTES) -> dict[str, Any]:
-    """The record stored as `data`.
-
-    Raises:
-        Damaged: the checksum does not match, it is no JSON object, or it is larger than `largest`.
-    """
-    if len(data) > largest:
-        raise Damaged(f"{len(data):,} bytes are more than any record has")
-    head, _, body = data.partition(b"\n")
-    if digest(body).encode() != head:
-        raise Damaged("the checksum does not match")
-    try:
-        record = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"no JSON: {str(error)[:200]}") from None
-    if not isinstance(record, dict):
-        raise Damaged("no JSON object")
-    return record
-
-
-def digest(data: bytes) -> str:
-    """16 hex digits of the SHA-256."""
-    return hashlib.sha256(data).hexdigest()[:16]
-
-
-def generation_of(data: bytes, number: int) -> Generation:
-    """The entry stored as `data` under `number`.
-
-    Raises:
-        NewerFormat: its format is higher than ours.
-        Damaged: it is not what a generation writes.
-    """
-    try:
-        record = decode(data)
-    except Damaged as error:
-        raise Damaged(f"generation {number}: {error}") from None
-    written = record.get("format")
-    if isinstance(written, int) and written > FORMAT:
-        raise NewerFormat(f"generation {number} was written by Data Engine {_version_shown(record)}".rstrip())
-    try:
-        limits = Limits(**_known(Limits, record)) if "heartbeat_s" in record else None
-        known = {name: record[name] for name in record if name not in _NESTED}
-        generation = Generation(**_known(Generation, known), by=Identity(**_known(Identity, record)), limits=limits)
-        generation = replace(generation, files=_files(record["files"]), repairs=_repairs(record.get("repairs", [])))
-    except (TypeError, ValueError, KeyError) as error:
-        raise Damaged(f"generation {number} is no entry: {type(error).__name__}: {error}") from None
-    is_claim = generation.kind in ("claim", "repair")
-    if generation.number != number or generation.token > number or (is_claim and generation.token != number):
-        raise Damaged(
-            f"generation {number} holds entry {generation.number} of kind {generation.kind!r}, token {generation.token}"
-        )
-    if generation.goes_on_at and generation.goes_on_at <= number:
-        raise Damaged(f"generation {number} goes on at {generation.goes_on_at}")
-    return generation
-
-
-def lease_of(data: bytes) -> LeaseRecord:
-    """The heartbeat stored as `data`.
-
-    Raises:
-        Damaged: it is none.
-    """
-    try:
-        return LeaseRecord(**_known(LeaseRecord, decode(data, LARGEST_HEARTBEAT_BYTES)))
-    except (TypeError, ValueError) as error:
-        raise Damaged(f"no heartbeat: {error}") from None
-
-
-def request_of(data: bytes) -> Request:
-    """The request stored as `data`.
-
-    Raises:
-        Damaged: it is none.
-    """
-    try:
-        return Request(**_known(Request, decode(data, LARGEST_HEARTBEAT_BYTES)))
-    except (TypeError, ValueError) as error:
-        raise Damaged(f"no request: {error}") from None
-
-
 def next_generation(prev: Generation, kind: Kind, by: Identity, nonce: str, at_utc: str, **changes: Any) -> Generation:
     """The generation after `prev`: it inherits all that `changes` does not name; a claim's number is its token.
 
@@ -506,7 +349,7 @@ def next_generation(prev: Generation, kind: Kind, by: Identity, nonce: str, at_u
 
 def with_repair(repairs: tuple[Repair, ...], repair: Repair) -> tuple[Repair, ...]:
     """The repairs of a list and one more; the oldest are forgotten."""
-    return (*repairs, repair)[-_KEPT_REPAIRS:]
+    return (*repairs, repair)[-KEPT_REPAIRS:]
 
 
 def folded(table: str, segments: tuple[Segment, ...], fold: Fold, new: Segment | None) -> tuple[Segment, ...]:
@@ -536,155 +379,5 @@ def segment_number(name: str) -> int | None:
         >>> segment_number("0000000012-9f3c.parquet"), segment_number(".DS_Store")
         (12, None)
     """
-    match = _SEGMENT_NAME.fullmatch(name)
+    match = SEGMENT_NAME.fullmatch(name)
     return int(match[1]) if match else None
-
-
-def observe(
-    seen: Observed,
-    top: Generation,
-    lease: LeaseRecord | None,
-    request: Request | None,
-    *,
-    before_s: float,
-    after_s: float,
-    limits: Limits,
-) -> Observed:
-    """What has been seen after a look that began at `before_s` and ended at `after_s`.
-
-    The rule of silence: it begins anew when (generation, beat under the current token) moves forward, and when nobody
-    was looking for longer than `max_gap_s`. A missing or damaged heartbeat, or one with another token, is no news.
-    """
-    mark = (top.number, lease.beat if lease is not None and lease.token == top.token else -1)
-    if mark > seen.mark:
-        seen = replace(seen, mark=mark, moved_s=after_s, silent_since_s=after_s)
-    elif after_s - seen.polled_s > limits.max_gap_s:
-        seen = replace(seen, silent_since_s=after_s)
-    if top.token != seen.token:
-        seen = replace(seen, token=top.token, token_s=before_s)
-    request_mark = ("", -1) if request is None else (request.request_id, request.beat)
-    if request is not None and request_mark != seen.request_mark:
-        seen = replace(seen, request_mark=request_mark, request_s=after_s)
-    return replace(seen, polled_s=after_s)
-
-
-def view_of(
-    seen: Observed,
-    top: Generation,
-    lease: LeaseRecord | None,
-    request: Request | None,
-    *,
-    before_s: float,
-    limits: Limits,
-    me: Identity,
-    is_dead_here: bool,
-) -> View:
-    """What a look means to `me`; `is_dead_here`: the owner was a daemon of this machine that is known to be gone."""
-    silent_s = max(0.0, before_s - seen.silent_since_s)
-    is_live = request is not None and before_s - seen.request_s < limits.request_expiry_s
-    is_own = is_live and request is not None and request.requester_daemon_id == top.by.daemon_id and top.is_owned
-    return View(
-        _state(top, silent_s, limits, me, is_dead_here),
-        limits,
-        top,
-        lease,
-        request if is_live and not is_own else None,
-        silent_s,
-        max(0.0, before_s - seen.moved_s) if top.is_owned else None,
-        max(0.0, before_s - seen.token_s) if top.is_owned else 0.0,
-    )
-
-
-def is_of_this_machine(top: Generation, me: Identity) -> bool:
-    """Whether `top` was appended by a daemon that held the very lock `me` holds, on the same operating system.
-
-    A home folder shared by two hosts, or one machine id in a container image, does not match.
-    """
-    pairs = (
-        (top.by.machine_id, me.machine_id),
-        (top.by.lock_id, me.lock_id),
-        (top.by.host_id, me.host_id),
-    )
-    return all(theirs and theirs == ours for theirs, ours in pairs) and top.by.daemon_id != me.daemon_id
-
-
-def _state(top: Generation, silent_s: float, limits: Limits, me: Identity, is_dead_here: bool) -> State:
-    if top.is_owned:
-        if top.by.daemon_id == me.daemon_id:
-            return "mine"
-        return "stale" if is_dead_here or silent_s >= limits.stale_after_s else "owned"
-    if top.handoff_to not in ("", me.machine_id) and silent_s < limits.handoff_grace_s:
-        return "reserved"
-    return "available"
-
-
-def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `kind` that the record has, each checked; those of other kinds than the four are built elsewhere."""
-    return {name: check(name, record[name]) for name, check in _checks(kind).items() if name in record}
-
-
-@cache
-def _checks(kind: type) -> dict[str, Callable[[str, Any], Any]]:
-    return {one.name: _CHECKS[str(one.type)] for one in fields(kind) if str(one.type) in _CHECKS}
-
-
-def _kind(name: str, value: Any) -> Kind:
-    if value not in _KINDS:
-        raise ValueError(f"{name} is {shown(value)}")
-    kind: Kind = value
-    return kind
-
-
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "str": checked_text,
-    "int": checked_number,
-    "float": checked_seconds,
-    "bool": checked_flag,
-    "Kind": _kind,
-}
-
-
-def _files(tables: Any) -> dict[str, tuple[Segment, ...]]:
-    if not isinstance(tables, dict) or not all(isinstance(rows, list) for rows in tables.values()):
-        raise ValueError("its files are no lists by table")
-    count = sum(len(rows) for rows in tables.values())
-    if max(count, len(tables)) > MOST_SEGMENTS:
-        raise ValueError(f"it lists {max(count, len(tables)):,} files")
-    return {checked_name(_TABLE_NAME, table): tuple(_segment(row) for row in rows) for table, rows in tables.items()}
-
-
-def _segment(row: Any) -> Segment:
-    if not isinstance(row, list):
-        raise TypeError(f"a file is {shown(row)}")
-    name, size, checksum = row
-    if type(size) is not int or not 0 <= size <= LARGEST_SEGMENT_BYTES:
-        raise ValueError(f"the size of {shown(name)} is {shown(size)}")
-    return Segment(checked_name(_SEGMENT_NAME, name), size, checked_name(_DIGEST, checksum))
-
-
-def _repairs(rows: Any) -> tuple[Repair, ...]:
-    if not isinstance(rows, list) or len(rows) > _KEPT_REPAIRS:
-        raise ValueError("its repairs are no short list")
-    return tuple(_repair(row) for row in rows)
-
-
-def _repair(row: Any) -> Repair:
-    if not isinstance(row, dict) or not isinstance(row["tables"], list) or len(row["tables"]) > MOST_SEGMENTS:
-        raise TypeError(f"a repair is {shown(row)}")
-    base = row["base"]
-    if base != -1:
-        checked_number("base", base)
-    tables = tuple(checked_name(_TABLE_NAME, table) for table in row["tables"])
-    known = {name: value for name, value in row.items() if name not in ("tables", "base")}
-    return Repair(**_known(Repair, known), base=base, tables=tables)
-
-
-def _version_shown(record: Mapping[str, Any]) -> str:
-    try:
-        return checked_text("app_version", record.get("app_version"))[:60]
-    except ValueError:
-        return ""
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")

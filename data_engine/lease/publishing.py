@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from data_engine.lease.lease import HeldLease, Observer
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import NEVER, Fold, Generation
 from data_engine.ledger.belief import Believed, Verdict
 from data_engine.ledger.replication import Batch

@@ -64,6 +64,56 @@ def repair(
         Lost, InDoubt: somebody else appended meanwhile, or the share did not say.
         OSError: the share is away, full or read-only.
     """
+    found = _found(generations, accepts_shorter=accepts_shorter, refused=refused, check=check)
+    if not (found.is_damaged or is_replaced):
+        return None
+    begin()
+    for number in found.missing:
+        generations.give_up(number)
+    tables = TABLES if found.lost or is_replaced else tuple(found.broken)
+    fact = Repair(found.target, new_id(), found.first.number, tables, me.shown, at_utc)
+    after = next_generation(
+        replace(found.first, number=found.target - 1, goes_on_at=0),
+        "repair",
+        me,
+        new_id(),
+        at_utc,
+        files=_without(found.first.files, found.broken),
+        repairs=with_repair(found.first.repairs, fact),
+    )
+    _publish(generations, found, after, new_id)
+    segments = tuple(f"{table}/{name}" for table, names in found.broken.items() for name in names)
+    return Repaired(after, found.lost, segments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a damaged list still shows. The repair goes on from `first`, the newest readable generation (an empty one, -1, where
+    there is none), at `place`, and stands at `target`. `newest` is the highest number there is, `missing` are those above
+    `first` without an entry, `lost` those that are gone, `broken` the segments of `first` that are.
+    """
+
+    first: Generation
+    newest: int
+    place: int
+    target: int
+    missing: tuple[int, ...]
+    lost: tuple[int, ...]
+    broken: Mapping[str, list[str]]
+    is_unfinished: bool
+
+    @property
+    def is_damaged(self) -> bool:
+        return bool(self.missing or self.lost or self.broken or self.is_unfinished)
+
+
+def _found(
+    generations: GenerationList,
+    *,
+    accepts_shorter: bool,
+    refused: Collection[str],
+    check: Callable[[Generation | None], None],
+) -> _Found:
     known = generations.known
     numbers = _numbers(generations)
     base, missing = generations.newest_readable(numbers)
@@ -76,35 +126,30 @@ def repair(
     first = base or Generation(-1, "genesis", 0, "", Identity("", ""))
     is_unfinished = first.number == newest and first.goes_on_at > 0
     place = first.goes_on_at if is_unfinished else newest + 1
-    # The turn must not be where an owner that does not know of it would go on from, with the next number.
-    target = max(place, known + 2 if place == known else known + 1)
-    broken = generations.broken_segments(first, refused)
-    lost = tuple(range(first.next_number, max(newest, known) + 1))
-    if not (missing or lost or broken or is_replaced or is_unfinished):
-        return None
-    begin()
-    for number in missing:
-        generations.give_up(number)
-    fact = Repair(target, new_id(), first.number, TABLES if lost or is_replaced else tuple(broken), me.shown, at_utc)
-    after = next_generation(
-        replace(first, number=target - 1, goes_on_at=0),
-        "repair",
-        me,
-        new_id(),
-        at_utc,
-        files=_without(first.files, broken),
-        repairs=with_repair(first.repairs, fact),
+    return _Found(
+        first,
+        newest,
+        place,
+        # The turn must not be where an owner that does not know of it would go on from, with the next number.
+        target=max(place, known + 2 if place == known else known + 1),
+        missing=tuple(missing),
+        lost=tuple(range(first.next_number, max(newest, known) + 1)),
+        broken=generations.broken_segments(first, refused),
+        is_unfinished=is_unfinished,
     )
-    before = base if base is not None and base.number == newest else None
-    if newest < 0:
+
+
+def _publish(generations: GenerationList, found: _Found, after: Generation, new_id: Callable[[], str]) -> None:
+    """Append `after` where the list ends, or behind a turn that says at which number it goes on."""
+    before = found.first if 0 <= found.first.number == found.newest else None
+    if found.newest < 0:
         generations.begin_again(after)
-    elif target > place:
-        turn = replace(after, number=place, token=place, nonce=new_id(), goes_on_at=target)
-        generations.publish(turn, before, in_number=newest)
-        generations.publish(after, turn, in_number=place)
+    elif found.target > found.place:
+        turn = replace(after, number=found.place, token=found.place, nonce=new_id(), goes_on_at=found.target)
+        generations.publish(turn, before, in_number=found.newest)
+        generations.publish(after, turn, in_number=found.place)
     else:
-        generations.publish(after, before, in_number=newest)
-    return Repaired(after, lost, tuple(f"{table}/{name}" for table, names in broken.items() for name in names))
+        generations.publish(after, before, in_number=found.newest)
 
 
 def _numbers(generations: GenerationList) -> list[int]:

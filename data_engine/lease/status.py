@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from data_engine.lease.protocol import Damage, Generation, Identity, Request, View
+from data_engine.lease.protocol import Damage, Generation, Identity, Request
+from data_engine.lease.view import View
 from data_engine.record import Record
 
 _REPAIR = "data-engine lease repair"

@@ -21,9 +21,8 @@ from data_engine.interrupts import InterruptsHeld
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.commit import GroupCommit
 from data_engine.ledger.connection import as_ledger_error, connect, transaction
-from data_engine.ledger.journal import JournalReader, journal_path, journals_of, recorded_later, replay
-from data_engine.ledger.last_lines import last_lines_path, read_last_lines
-from data_engine.ledger.maintenance import abandon_runs_of, prune, reset
+from data_engine.ledger.journal import JournalReader, journal_path
+from data_engine.ledger.maintenance import prune, recover_runner, remove_runner, reset
 from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import (
     LOG_COLUMNS,
@@ -32,7 +31,9 @@ from data_engine.ledger.rows import (
     STEP_COLUMNS,
     SourceStates,
     restored,
+    run_of,
     source_state,
+    step_of,
     storable,
 )
 from data_engine.ledger.writer import write_events
@@ -50,7 +51,6 @@ from data_engine.model import (
     future_utc,
     utc_text,
 )
-from data_engine.nofollow import remove_tree
 
 _FLUSH_EVERY_S = 0.2
 _WRITTEN_AT_ONCE = (RunStarted, RunFinished)
@@ -231,7 +231,7 @@ class Ledger:
             *given.values(),
             limit,
         )
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     def run(self, run_id: str) -> Run | None:
         """The run with this id, or with the only id that begins so; None when there is none.
@@ -248,7 +248,7 @@ class Ledger:
             raise LedgerError(
                 f"several runs begin with {run_id!r}: {ids}", where="run id", mend="give more characters of the id"
             )
-        return _run(rows[0]) if rows else None
+        return run_of(rows[0]) if rows else None
 
     def causes(self, flow: str, limit: int = 1000) -> dict[str, Cause]:
         """Why the newest runs of the flow that did not end well ended so, by their ids."""
@@ -267,7 +267,7 @@ class Ledger:
         why = (
             self._rows("SELECT cause_kind, cause_data, cause FROM runs WHERE run_id = ?", run_id) if ended_badly else []
         )
-        return [_step(row, cause_from(*why[0]) if why else None) for row in rows]
+        return [step_of(row, cause_from(*why[0]) if why else None) for row in rows]
 
     def log(self, run_id: str) -> list[LogEntry]:
         """The log of a run, oldest line first."""
@@ -276,7 +276,7 @@ class Ledger:
 
     def last_runs(self) -> dict[str, Run]:
         """The newest run of every flow that ever ran, by flow name; runs from the future do not count."""
-        return {run.flow: run for run in map(_run, self._rows(_LAST_RUNS, future_utc(time.time())))}
+        return {run.flow: run for run in map(run_of, self._rows(_LAST_RUNS, future_utc(time.time())))}
 
     def last_run(self, flow: str) -> Run | None:
         """The newest run of the flow; runs from the future do not count."""
@@ -286,7 +286,7 @@ class Ledger:
             flow,
             future_utc(time.time()),
         )
-        return _run(rows[0]) if rows else None
+        return run_of(rows[0]) if rows else None
 
     def count_runs(self, *, since_utc: str) -> int:
         """How many runs began since then; runs from the future do not count."""
@@ -306,7 +306,7 @@ class Ledger:
             group,
             group,
         )
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     def running_with_pids(self, group: str | None = None) -> list[tuple[Run, int]]:
         """Like `running`, with the process that records each; only runs of this machine."""
@@ -344,7 +344,7 @@ class Ledger:
             " WHERE schedule_slots.flow_name = ? AND status = 'abandoned' ORDER BY slot_utc",
             flow,
         )
-        return [(slot, _run(tuple(row))) for slot, *row in rows]
+        return [(slot, run_of(tuple(row))) for slot, *row in rows]
 
     def switches(self) -> dict[str, bool]:
         """The flows somebody enabled or disabled; a flow that is not here is as its author left it."""
@@ -382,24 +382,13 @@ class Ledger:
         gone = [runner for runner in runners if is_runner_gone(self.runners_dir, runner)]
         if not gone:
             return []
+        at_s = time.time() if now_s is None else now_s
         abandoned: list[str] = []
         with self.writing() as (connection, rev):
             for runner in gone:
-                if not connection.execute("SELECT 1 FROM runners WHERE runner_id = ?", (runner,)).fetchall():
-                    continue  # another process was quicker
-                for journal in journals_of(self.runners_dir, runner):
-                    events = recorded_later(journal)
-                    ended = {event.run_id for event in events if isinstance(event, RunFinished)}
-                    for run_id in {event.run_id for event in events} - ended:
-                        events += read_last_lines(last_lines_path(journal), run_id)
-                    replay(connection, events, runner_id=runner, rev=rev)
-                at_s = time.time() if now_s is None else now_s
-                abandoned += abandon_runs_of(connection, runner, now_s=at_s, rev=rev)
+                abandoned += recover_runner(connection, self.runners_dir, runner, now_s=at_s, rev=rev)
         for runner in gone:
-            for journal in journals_of(self.runners_dir, runner):
-                remove_tree(self.runners_dir.parent, journal)
-                remove_tree(self.runners_dir.parent, last_lines_path(journal))
-            RunnerLock(self.runners_dir, runner).remove()
+            remove_runner(self.runners_dir, runner)
         return abandoned
 
     def prune(self, *, retention_days: float, at: Believed) -> int:
@@ -525,17 +514,3 @@ class Ledger:
             )
         if self._is_closed:
             raise LedgerError("the run history is closed", where=str(self.path), mend="open it again")
-
-
-def _run(row: tuple[Any, ...]) -> Run:
-    run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data = row
-    is_future = began > future_utc(time.time())
-    source = source and restored(source)
-    why = cause_from(kind, data, cause)
-    return Run(run_id, flow, group, source, status, began, ended, elapsed_s, error, why, from_the_future=is_future)
-
-
-def _step(row: tuple[Any, ...], cause: Cause | None) -> StepRun:
-    run_id, index, label, status, started, finished, elapsed_s, error, output = row
-    why = None if status in ("success", "started") else cause
-    return StepRun(run_id, index, label, status, started, finished, elapsed_s, error, output and restored(output), why)

@@ -1,4 +1,4 @@
-"""What keeps the ledger true and small: abandoning lost runs, retention, reset. Each inside a transaction of the caller."""
+"""What keeps the ledger true and small: recovering what a dead process left, retention, reset. Each inside a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -10,14 +10,39 @@ from pathlib import Path
 from data_engine.cause import Cause
 from data_engine.errors import LedgerError
 from data_engine.ledger.belief import FURTHEST_S, Believed
-from data_engine.ledger.rows import seen_from_text, storable
-from data_engine.ledger.writer import end_run
-from data_engine.locks import is_runner_gone
-from data_engine.model import utc_text
+from data_engine.ledger.journal import journals_of, recorded_later, replay
+from data_engine.ledger.last_lines import last_lines_path, read_last_lines
+from data_engine.ledger.writer import abandon_runs
+from data_engine.locks import RunnerLock, is_runner_gone
+from data_engine.model import RunFinished, utc_text
+from data_engine.nofollow import remove_tree
 
 _DAY_S = 86_400
 
 _OLD_RUNS = "FROM runs WHERE started_at_utc < :before AND finished_at_utc < :before AND status != 'started'"
+
+
+def recover_runner(
+    connection: sqlite3.Connection, runners_dir: Path, runner_id: str, *, now_s: float, rev: int
+) -> list[str]:
+    """Record what the journals of a runner that is gone hold, and abandon the runs it left open; their ids."""
+    if not connection.execute("SELECT 1 FROM runners WHERE runner_id = ?", (runner_id,)).fetchall():
+        return []  # another process was quicker
+    for journal in journals_of(runners_dir, runner_id):
+        events = recorded_later(journal)
+        ended = {event.run_id for event in events if isinstance(event, RunFinished)}
+        for run_id in {event.run_id for event in events} - ended:
+            events += read_last_lines(last_lines_path(journal), run_id)
+        replay(connection, events, runner_id=runner_id, rev=rev)
+    return abandon_runs_of(connection, runner_id, now_s=now_s, rev=rev)
+
+
+def remove_runner(runners_dir: Path, runner_id: str) -> None:
+    """Remove the journals and the lock of a runner that was recovered."""
+    for journal in journals_of(runners_dir, runner_id):
+        remove_tree(runners_dir.parent, journal)
+        remove_tree(runners_dir.parent, last_lines_path(journal))
+    RunnerLock(runners_dir, runner_id).remove()
 
 
 def abandon_runs_of(connection: sqlite3.Connection, runner_id: str, *, now_s: float, rev: int) -> list[str]:
@@ -31,20 +56,10 @@ def abandon_runs_of(connection: sqlite3.Connection, runner_id: str, *, now_s: fl
             " ORDER BY started_at_utc, rowid",
             (runner_id,),
         ).fetchall()
-        for run_id, seen in lost:
-            end_run(
-                connection,
-                run_id,
-                "abandoned",
-                at_s=now_s,
-                elapsed_s=None,
-                error=None,
-                why=Cause("process_gone", {"pid": pid}),
-                seen=storable(seen_from_text(seen)),
-                rev=rev,
-            )
+        why = Cause("process_gone", {"pid": pid})
+        abandoned = abandon_runs(connection, lost, why=why, at_s=now_s, rev=rev)
         connection.execute("DELETE FROM runners WHERE runner_id = ?", (runner_id,))
-        return [run_id for run_id, _ in lost]
+        return abandoned
     return []
 
 

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from data_engine.cause import Cause
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger.checks import LONGEST_SEEN, LONGEST_TEXT, is_absolute, refused_rows
-from data_engine.ledger.rows import seen_from_text, storable
+from data_engine.ledger.rows import storable
 from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES, TABLES, decode, encode
-from data_engine.ledger.writer import end_run
+from data_engine.ledger.writer import abandon_runs
 from data_engine.model import utc_text
 
 HISTORY = ("step_runs", "logs")
@@ -260,19 +260,7 @@ def settle_lost(connection: sqlite3.Connection, *, now_s: float, rev: int) -> li
         "SELECT run_id, started_seen FROM runs WHERE status = 'started' AND runner_id IS NULL"
         " ORDER BY started_at_utc, rowid"
     ).fetchall()
-    for run_id, seen in lost:
-        end_run(
-            connection,
-            run_id,
-            "abandoned",
-            at_s=now_s,
-            elapsed_s=None,
-            error=None,
-            why=LOST,
-            seen=storable(seen_from_text(seen)),
-            rev=rev,
-        )
-    return [run_id for run_id, _ in lost]
+    return abandon_runs(connection, lost, why=LOST, at_s=now_s, rev=rev)
 
 
 def note_seen(connection: sqlite3.Connection, token: int, rev: int) -> None:

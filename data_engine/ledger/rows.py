@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import starmap
 from typing import Any
 
-from data_engine.model import SeenSource, Signature, SourceKey, SourceState
+from data_engine.cause import Cause, cause_from
+from data_engine.model import Run, SeenSource, Signature, SourceKey, SourceState, StepRun, future_utc
 
 RUN_COLUMNS = (
     "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
@@ -81,6 +83,22 @@ class SourceStates(Mapping[SourceKey, SourceState]):
         for key, known in self._known.items():
             if known[2] != "success":  # the status, of a row and of a record
                 yield self[SourceKey(*key)]
+
+
+def run_of(row: tuple[Any, ...]) -> Run:
+    """The record of a row of `RUN_COLUMNS`."""
+    run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data = row
+    why = cause_from(kind, data, cause)
+    is_future = began > future_utc(time.time())
+    source = source and restored(source)
+    return Run(run_id, flow, group, source, status, began, ended, elapsed_s, error, why, from_the_future=is_future)
+
+
+def step_of(row: tuple[Any, ...], cause: Cause | None) -> StepRun:
+    """The record of a row of `STEP_COLUMNS`; `cause` is why its run ended, where that was not well."""
+    run_id, index, label, status, started, finished, elapsed_s, error, output = row
+    why = None if status in ("success", "started") else cause
+    return StepRun(run_id, index, label, status, started, finished, elapsed_s, error, output and restored(output), why)
 
 
 def source_state(flow: str, row: tuple[Any, ...]) -> SourceState:

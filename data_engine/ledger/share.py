@@ -49,7 +49,7 @@ class Share:
         ...     share = Share(ledger, folder)
         ...     batch = share.unpublished(token=7)
         ...     share.mark_published(batch, 8, {"flow_switches": "0000000008-9f3c.parquet"})
-        ...     share.unpublished(token=7), share.known_generation
+        ...     share.unpublished(token=7), share.known_list[0]
         (None, 8)
         >>> with Ledger.open(folder / "b.sqlite") as ledger:
         ...     _ = Share(ledger, folder).hydrate(8, {"flow_switches": ["0000000008-9f3c.parquet"]},
@@ -73,11 +73,6 @@ class Share:
         self._unfoldable: set[tuple[str, str]] = set()
         self._rows_left_out = 0
         self.left_out: str | None = None
-
-    @property
-    def known_generation(self) -> int:
-        """The highest number of a generation ever noted; -1 at first."""
-        return self._meta("known_generation")
 
     @property
     def known_list(self) -> tuple[int, str, frozenset[str]]:
@@ -160,43 +155,64 @@ class Share:
         if news:  # before what was published since is taken in: it is newer than what is lost
             self._account(news, has_history=hydrated >= 0)
         taken = self._taken()
-        listed_here = {table: listed for table, listed in names.items() if table in TABLES}
-        unseen = [
-            (table, name) for table, listed in listed_here.items() for name in listed if (table, name) not in taken
-        ]
-        for key in unseen:
-            if key in self._refused:
-                raise self._refused[key]
+        unseen = self._unseen(names, taken)
         if unseen:
-            if token is None:
-                token = generation if owner is None else owner
-            with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
-                try:
-                    segments = list(_spooled(unseen, fetch, Path(folder)))
-                    self._tell(self._perform(parquet_process.TakeIn(self._ledger.path, self._root, segments, token)))
-                except RefusedSegmentError as refused:
-                    log.warning("%s: %s", refused.where, refused.what)
-                    self._refused[refused.table, refused.name] = refused
-                    raise
+            listed_under = generation if owner is None else owner
+            self._take_in(unseen, fetch, listed_under if token is None else token)
         elif generation == hydrated and owner == self._owner and not mine and not news:
             return []
         gone = taken - {(table, name) for table, listed in names.items() for name in listed}
-        settled: list[str] = []
         at_s = time.time() if now_s is None else now_s
+        settled = self._note_hydrated(generation, unseen, gone, owner=owner, mine=mine, now_s=at_s)
+        self._owner = owner
+        return settled
+
+    def _unseen(self, names: Mapping[str, Collection[str]], taken: set[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The segments of tables known here that were not taken in yet, by table and name.
+
+        Raises:
+            RefusedSegmentError: one of them was refused before.
+        """
+        listed = [(table, name) for table, names in names.items() if table in TABLES for name in names]
+        unseen = [key for key in listed if key not in taken]
+        for key in unseen:
+            if key in self._refused:
+                raise self._refused[key]
+        return unseen
+
+    def _take_in(self, unseen: Sequence[tuple[str, str]], fetch: Fetch, token: int) -> None:
+        with tempfile.TemporaryDirectory(prefix="data-engine-") as folder:
+            try:
+                segments = list(_spooled(unseen, fetch, Path(folder)))
+                self._tell(self._perform(parquet_process.TakeIn(self._ledger.path, self._root, segments, token)))
+            except RefusedSegmentError as refused:
+                log.warning("%s: %s", refused.where, refused.what)
+                self._refused[refused.table, refused.name] = refused
+                raise
+
+    def _note_hydrated(
+        self,
+        generation: int,
+        unseen: Sequence[tuple[str, str]],
+        gone: Collection[tuple[str, str]],
+        *,
+        owner: int | None,
+        mine: bool,
+        now_s: float,
+    ) -> list[str]:
+        """Remember that all of `generation` is here, and close or show as abandoned what its owner does not run."""
         self._ledger.flush()
         with self._ledger.writing(durable=True) as (connection, rev):
-            if (newest_s := replication.newest_of(connection, unseen, until_s=at_s)) is not None:
+            if (newest_s := replication.newest_of(connection, unseen, until_s=now_s)) is not None:
                 belief.keep_known(connection, belief.with_record(belief.read_known(connection), newest_s))
             connection.executemany("DELETE FROM taken_segments WHERE shared_table = ? AND name = ?", list(gone))
             connection.execute("UPDATE meta SET value = ? WHERE key = 'hydrated_generation'", (generation,))
             connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'known_generation'", (generation,))
             if mine and owner is not None:
                 replication.begin_token(connection, owner, rev)
-                settled = replication.settle_lost(connection, now_s=at_s, rev=rev)
-            else:
-                replication.abandon_lost(connection, owner)
-        self._owner = owner
-        return settled
+                return replication.settle_lost(connection, now_s=now_s, rev=rev)
+            replication.abandon_lost(connection, owner)
+            return []
 
     def publish_again(self, tables: Collection[str]) -> None:
         """Let the next commits publish all rows that this ledger holds of these tables, whoever published them before."""

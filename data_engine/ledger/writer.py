@@ -8,7 +8,7 @@ from typing import Any
 
 from data_engine.cause import Cause, data_text
 from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
-from data_engine.ledger.rows import seen_as_text, storable
+from data_engine.ledger.rows import seen_as_text, seen_from_text, storable
 from data_engine.model import (
     Event,
     LogLine,
@@ -157,6 +157,28 @@ def end_run(
         count = int(status == "abandoned")
         ill = ((*key, *mark, status, reason, run_id, at_utc, count, rev, run_id) for key, mark in seen)
         connection.executemany(_SETTLE, ill)
+
+
+def abandon_runs(
+    connection: sqlite3.Connection, lost: Iterable[tuple[str, str | None]], *, why: Cause, at_s: float, rev: int
+) -> list[str]:
+    """Close runs that nobody will, each given with the sources it saw as the ledger has them; their ids."""
+    ids = []
+    for run_id, seen in lost:
+        sources = storable(seen_from_text(seen))
+        end_run(
+            connection,
+            run_id,
+            "abandoned",
+            at_s=at_s,
+            elapsed_s=None,
+            error=None,
+            why=why,
+            seen=sources,
+            rev=rev,
+        )
+        ids.append(run_id)
+    return ids
 
 
 _Step = tuple[str, str, str, str | None, float | None, str | None, str | None, bool]

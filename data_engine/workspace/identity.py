@@ -244,11 +244,7 @@ def _fork(layout: WorkspaceLayout, root: str, places: Path) -> str:
         record = {"identity": identity, "folder": folder.stat().st_ino, "forked_from": old and old.identity}
         write_text_atomic(layout.identity_path, json.dumps(record) + "\n")
     except OSError as error:
-        raise WorkspaceError(
-            f"the workspace's identity cannot be written: {trouble_of(error)}",
-            where=str(folder),
-            mend="make the workspace writable",
-        ) from error
+        raise _unwritable(folder, error, "make the workspace writable") from error
     if old is not None:
         _remember(places, old.identity, [known for known in _known_roots(places, old.identity) if known != root])
     _remember(places, identity, [root])
@@ -286,11 +282,8 @@ def _make(layout: WorkspaceLayout, identity: str | None = None) -> _Record | Non
                 folder.rmdir()
         if error.errno in _READ_ONLY:
             return None
-        raise WorkspaceError(
-            f"the workspace's identity cannot be written: {trouble_of(error)}",
-            where=str(layout.identity_path),
-            mend="make room on that drive, or take away what is in the way",
-        ) from error
+        mend = "make room on that drive, or take away what is in the way"
+        raise _unwritable(layout.identity_path, error, mend) from error
     return _read(layout)
 
 
@@ -329,6 +322,12 @@ def _damaged(path: Path, reason: str) -> WorkspaceError:
         f"the workspace's identity cannot be read: {reason}",
         where=str(path),
         mend="restore that file from a backup, or start without history: `data-engine workspace fork PATH`",
+    )
+
+
+def _unwritable(where: Path, error: OSError, mend: str) -> WorkspaceError:
+    return WorkspaceError(
+        f"the workspace's identity cannot be written: {trouble_of(error)}", where=str(where), mend=mend
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from data_engine import Workspace
 from data_engine.daemon.control import API, DaemonClient
 from data_engine.daemon.endpoint import read_endpoint, read_token
 from data_engine.errors import OwnedElsewhereError
@@ -22,6 +23,26 @@ from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 REPOSITORY = Path(__file__).parents[2]
+
+SETTINGS = '[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
+POLL = """
+import time
+from pathlib import Path
+from data_engine import Flow
+
+def begin(context):
+    with open(Path(__file__).parent.parent / "begun.txt", "a") as file:
+        file.write(context.source.path.name + " begin\\n")
+    time.sleep(float(context.source.path.read_text()))
+
+def finish(context):
+    with open(Path(__file__).parent.parent / "begun.txt", "a") as file:
+        file.write(context.source.path.name + " finish\\n")
+
+def build():
+    return Flow(group="Poll").watch(mode="poll", source="../in", interval="200ms", settle=0).step(begin).step(finish)
+"""
+"""Each source says how long its first step takes."""
 
 
 class Station:
@@ -161,3 +182,30 @@ def until(question: Callable[[], Any], timeout_s: float = 20.0) -> Any:
         assert time.monotonic() < end_s, "it did not happen"
         time.sleep(0.02)
     return answer
+
+
+Make = Callable[[str], Station]
+
+
+def shared_workspace(root: Path, **modules: str) -> Path:
+    """A workspace with these flow modules, the folder `in`, and short times."""
+    ws = Workspace.create(root)
+    (ws.root / "config" / "data_engine.toml").write_text(SETTINGS)
+    (ws.root / "flow_modules" / "example.ipynb").unlink()
+    for name, text in modules.items():
+        (ws.root / "flow_modules" / f"{name}.py").write_text(text)
+    (ws.root / "in").mkdir()
+    return ws.root
+
+
+def drop(team: Path, name: str, seconds: float = 0) -> None:
+    """A source file whose first step takes so long."""
+    half = team / f"{name}.half"
+    half.write_text(str(seconds))
+    half.replace(team / "in" / name)
+
+
+def begun(team: Path) -> list[str]:
+    """The steps that began, in order."""
+    path = team / "begun.txt"
+    return path.read_text().splitlines() if path.exists() else []

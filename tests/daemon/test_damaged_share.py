@@ -7,46 +7,23 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from data_engine import Workspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
-from tests.daemon.stations import Station, until
-from tests.daemon.test_sharing import POLL, SETTINGS, begun, drop
+from tests.daemon.stations import POLL, Make, Station, begun, drop, shared_workspace, until
 
 LOGS = """def finish(context):
     context.log("all is well")"""
-
-Make = Callable[[str], Station]
 
 
 @pytest.fixture
 def team(tmp_path: Path) -> Path:
     """A shared workspace with a poll flow."""
-    ws = Workspace.create(tmp_path / "team")
-    (ws.root / "config" / "data_engine.toml").write_text(SETTINGS)
-    (ws.root / "flow_modules" / "example.ipynb").unlink()
-    (ws.root / "flow_modules" / "poll.py").write_text(POLL.replace("def finish(context):", LOGS))
-    (ws.root / "in").mkdir()
-    return ws.root
-
-
-@pytest.fixture
-def station(team: Path, tmp_path: Path) -> Iterator[Make]:
-    made: list[Station] = []
-
-    def make(name: str) -> Station:
-        made.append(Station(name, team, tmp_path / "stations"))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.end()
+    return shared_workspace(tmp_path / "team", poll=POLL.replace("def finish(context):", LOGS))
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from data_engine import Workspace
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.shared_history import check_shared_history
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.lease import HeldLease, Observer
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.ledger.share import Share
 

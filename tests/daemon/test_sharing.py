@@ -6,35 +6,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from data_engine import Workspace
 from data_engine.errors import OwnedElsewhereError
-from tests.daemon.stations import Station, until
+from tests.daemon.stations import POLL, SETTINGS, Make, Station, begun, drop, shared_workspace, until
 
-SETTINGS = '[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
-POLL = """
-import time
-from pathlib import Path
-from data_engine import Flow
-
-def begin(context):
-    with open(Path(__file__).parent.parent / "begun.txt", "a") as file:
-        file.write(context.source.path.name + " begin\\n")
-    time.sleep(float(context.source.path.read_text()))
-
-def finish(context):
-    with open(Path(__file__).parent.parent / "begun.txt", "a") as file:
-        file.write(context.source.path.name + " finish\\n")
-
-def build():
-    return Flow(group="Poll").watch(mode="poll", source="../in", interval="200ms", settle=0).step(begin).step(finish)
-"""
 WRITES = """
 from data_engine import Flow
 
@@ -54,46 +34,11 @@ def build():
     return Flow(group="Hand").step(lambda context: 1, label="one")
 """
 
-Make = Callable[[str], Station]
-
 
 @pytest.fixture
 def team(tmp_path: Path) -> Path:
     """A shared workspace with a poll flow and one that runs by hand."""
-    ws = Workspace.create(tmp_path / "team")
-    (ws.root / "config" / "data_engine.toml").write_text(SETTINGS)
-    (ws.root / "flow_modules" / "example.ipynb").unlink()
-    (ws.root / "flow_modules" / "poll.py").write_text(POLL)
-    (ws.root / "flow_modules" / "hand.py").write_text(HAND)
-    (ws.root / "flow_modules" / "writes.py").write_text(WRITES)
-    (ws.root / "in").mkdir()
-    return ws.root
-
-
-@pytest.fixture
-def station(team: Path, tmp_path: Path) -> Iterator[Make]:
-    made: list[Station] = []
-
-    def make(name: str) -> Station:
-        made.append(Station(name, team, tmp_path / "stations"))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.end()
-
-
-def drop(team: Path, name: str, seconds: float = 0) -> None:
-    """A source file whose first step takes so long."""
-    half = team / f"{name}.half"
-    half.write_text(str(seconds))
-    half.replace(team / "in" / name)
-
-
-def begun(team: Path) -> list[str]:
-    """The steps that began, in order."""
-    path = team / "begun.txt"
-    return path.read_text().splitlines() if path.exists() else []
+    return shared_workspace(tmp_path / "team", poll=POLL, hand=HAND, writes=WRITES)
 
 
 def statuses(station: Station) -> dict[str, list[str]]:

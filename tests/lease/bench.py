@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from data_engine.lease.folder import LARGEST_READ_BYTES, Kind
-from data_engine.lease.lease import HeldLease, Observer
-from data_engine.lease.protocol import Identity, Limits, View
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.observer import Observer
+from data_engine.lease.protocol import Identity, Limits
+from data_engine.lease.view import View
 from tests.lease.simulated_share import MUTATIONS, Share
 
 LIMITS = Limits(30, 90)

@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 
 from data_engine.lease.folder import OsFolder
-from data_engine.lease.lease import HeldLease, Observer
-from data_engine.lease.protocol import Fold, Identity, LeaseOutcome, Limits, View
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.observer import Observer
+from data_engine.lease.protocol import Fold, Identity, LeaseOutcome, Limits
+from data_engine.lease.view import View
 
 LIMITS = Limits(0.05, 0.15)
 

@@ -16,7 +16,7 @@ from typing import Any
 from greenlet import greenlet  # type: ignore[import-untyped]
 
 from data_engine.lease.generations import KEEP
-from data_engine.lease.lease import HeldLease
+from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.protocol import LeaseOutcome
 from tests.lease.schedules import check_nobody_works_beside_another
 from tests.lease.simulated_share import MUTATIONS, Crash, Machine, Profile, Violation, World, content_of

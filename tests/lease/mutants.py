@@ -12,26 +12,18 @@ from typing import Any
 from unittest.mock import patch
 
 from data_engine.lease import generations as generations_module
-from data_engine.lease import lease as lease_module
+from data_engine.lease import held_lease as held_lease_module
+from data_engine.lease import observer as observer_module
 from data_engine.lease import protocol
 from data_engine.lease import repair as repair_module
 from data_engine.lease.folder import FileSystem
-from data_engine.lease.generations import KEEP, GenerationList, path_of, remove, unlink
-from data_engine.lease.lease import HeldLease, Observer
-from data_engine.lease.protocol import (
-    TABLES,
-    Fenced,
-    Fold,
-    Generation,
-    InDoubt,
-    Limits,
-    Lost,
-    Request,
-    Segment,
-    View,
-    digest,
-    encode,
-)
+from data_engine.lease.generations import KEEP, GenerationList, path_of
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.observer import Observer
+from data_engine.lease.protocol import TABLES, Fenced, Fold, Generation, InDoubt, Limits, Lost, Request, Segment
+from data_engine.lease.records import digest, encode
+from data_engine.lease.removal import remove, unlink
+from data_engine.lease.view import View, view_of
 
 Broken = tuple[Any, str, Any]
 MUTANTS: dict[str, tuple[str, tuple[Broken, ...]]] = {}
@@ -59,7 +51,7 @@ def mutant(what: str, *places: tuple[Any, str]) -> Callable[[Any], Any]:
 _top, _collect, _snapshot = GenerationList.top, GenerationList.collect, GenerationList.snapshot
 _newest_readable, _publish = GenerationList.newest_readable, GenerationList.publish
 _poll, _claim, _repair, _heartbeat = Observer.poll, Observer.claim, Observer.repair, HeldLease.heartbeat
-_next_generation, _folded, _view_of = protocol.next_generation, protocol.folded, protocol.view_of
+_next_generation, _folded, _view_of = protocol.next_generation, protocol.folded, view_of
 
 
 def _prepare(folder: FileSystem, stage: str, generation: Generation) -> None:
@@ -217,29 +209,29 @@ def claims_the_newest(self: Observer, view: View, taken: Any = ()) -> HeldLease:
     return _claim(self, replace(view, top=self._generations.top()), taken)
 
 
-@mutant("observers go by their own limits, not by the owner's", (lease_module, "view_of"))
+@mutant("observers go by their own limits, not by the owner's", (observer_module, "view_of"))
 def own_limits(*args: Any, limits: Limits, **others: Any) -> View:
     return _view_of(*args, limits=Limits(10, 30), **others)
 
 
-@mutant("what was handed over to somebody is free for all at once", (lease_module, "view_of"))
+@mutant("what was handed over to somebody is free for all at once", (observer_module, "view_of"))
 def handoff_ignored(*args: Any, **others: Any) -> View:
     view = _view_of(*args, **others)
     return replace(view, state="available") if view.state == "reserved" else view
 
 
-@mutant("a claim begins with the engine off", (lease_module, "next_generation"))
+@mutant("a claim begins with the engine off", (observer_module, "next_generation"))
 def engine_forgotten(prev: Generation, kind: protocol.Kind, *args: Any, **changes: Any) -> Generation:
     return _next_generation(prev, kind, *args, **(changes | {"engine_on": False} if kind == "claim" else changes))
 
 
-@mutant("a claim keeps the limits of the owner before", (lease_module, "next_generation"))
+@mutant("a claim keeps the limits of the owner before", (observer_module, "next_generation"))
 def limits_forgotten(prev: Generation, kind: protocol.Kind, *args: Any, **changes: Any) -> Generation:
     limits = prev.limits or changes.get("limits")
     return _next_generation(prev, kind, *args, **(changes | {"limits": limits} if kind == "claim" else changes))
 
 
-@mutant("a fold replaces the whole table", (lease_module, "folded"))
+@mutant("a fold replaces the whole table", (held_lease_module, "folded"))
 def fold_replaces_all(
     table: str, segments: tuple[Segment, ...], fold: Fold, new: Segment | None
 ) -> tuple[Segment, ...]:
@@ -247,7 +239,7 @@ def fold_replaces_all(
     return kept if new is None else (new,)
 
 
-@mutant("a folded segment goes to the end", (lease_module, "folded"))
+@mutant("a folded segment goes to the end", (held_lease_module, "folded"))
 def fold_at_the_end(table: str, segments: tuple[Segment, ...], fold: Fold, new: Segment | None) -> tuple[Segment, ...]:
     kept = _folded(table, segments, fold, None)
     return kept if new is None or kept == segments else (*kept, new)
@@ -286,7 +278,9 @@ def forgets_what_it_knew(self: GenerationList) -> Generation | None:
     return _top(self)
 
 
-@mutant("any other machine's owner is taken for a dead predecessor of this one", (lease_module, "is_of_this_machine"))
+@mutant(
+    "any other machine's owner is taken for a dead predecessor of this one", (observer_module, "is_of_this_machine")
+)
 def every_machine_is_this_one(top: Generation, me: protocol.Identity) -> bool:
     return top.by.daemon_id != me.daemon_id
 

@@ -20,8 +20,10 @@ from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
 from data_engine.lease.folder import LARGEST_READ_BYTES, Kind, NotOursError
 from data_engine.lease.generations import GENERATIONS
-from data_engine.lease.lease import HeldLease, Observer
-from data_engine.lease.protocol import TABLES, Damaged, Generation, Identity, Limits, generation_of, lease_of
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.observer import Observer
+from data_engine.lease.protocol import TABLES, Damaged, Generation, Identity, Limits
+from data_engine.lease.records import generation_of, lease_of
 from data_engine.nofollow import NotFollowedError
 
 Rows = Mapping[str, int]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.lease.protocol import digest, encode
+from data_engine.lease.records import digest, encode
 from tests.lease.test_keeper import Machine, until
 from tests.ledger.crafted import good, segment
 
@@ -44,9 +44,9 @@ def test_a_crafted_segment_keeps_nobody_from_working(pair: tuple[Path, Machine, 
     owner.run("r1")
     until(lambda: observer.runs() == {"r1"})
     name = publish(share, "runs", b"no parquet")
-    number = owner.share.known_generation
+    number = owner.share.known_list[0]
     owner.run("r2")
-    until(lambda: owner.share.known_generation > number)
+    until(lambda: owner.share.known_list[0] > number)
     until(lambda: observer.keeper.state.trouble)
 
     assert f"state/runs/{name}" in str(observer.keeper.state.trouble)

@@ -9,10 +9,13 @@ import pytest
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.generations import GENERATIONS, KEEP, path_of
-from data_engine.lease.lease import HeldLease, Observer
-from data_engine.lease.protocol import Damaged, Fenced, Fold, InDoubt, Limits, Lost, View, encode
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.observer import Observer
+from data_engine.lease.protocol import Damaged, Fenced, Fold, InDoubt, Limits, Lost
+from data_engine.lease.records import encode
 from data_engine.lease.repair import Repaired
 from data_engine.lease.status import status_of
+from data_engine.lease.view import View
 from tests.lease.bench import Bench, fail
 from tests.lease.mutants import broken
 

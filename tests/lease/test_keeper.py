@@ -13,7 +13,7 @@ import pytest
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
-from data_engine.lease.lease import Observer
+from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_engine.lease.generations import KEEP
-from data_engine.lease.lease import Observer
+from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import TABLES, Fenced, Fold, Lost
 from data_engine.lease.status import LeaseStatus, status_of
 from tests.lease.bench import Bench

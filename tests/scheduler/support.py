@@ -64,7 +64,7 @@ class NotedExecutor:
         self.jobs: list[Job] = []
         self.left: list[str] = []
         self.ended_passes: list[int] = []
-        self.wound_down_for: list[str | None] = []
+        self.wound_down_for: list[Cause | None] = []
         self._dispatcher, self._limit = dispatcher, limit
 
     def free(self) -> int:

@@ -182,7 +182,7 @@ def test_what_is_asked_for_is_never_run_once_the_workspace_is_lost(place: LocalW
     stage.executor.end(JobEnd("done"))
 
     assert stage.dispatcher.is_idle
-    assert stage.executor.wound_down_for == ["other took the workspace over"]
+    assert stage.executor.wound_down_for == [Cause("taken_over", {"by": "other"})]
     assert {(record(place, run_id).status, record(place, run_id).cause) for run_id in "12"} == {
         ("stopped", "other took the workspace over"),
         ("stopped", "this machine does not own the workspace any more"),

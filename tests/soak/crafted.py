@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import RefusedSegmentError
-from data_engine.lease.protocol import Damaged, digest, encode, generation_of, lease_of, request_of
+from data_engine.lease.protocol import Damaged
+from data_engine.lease.records import digest, encode, generation_of, lease_of, request_of
 from data_engine.ledger import parquet_process
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.replication import Batch
