@@ -20,6 +20,7 @@ from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.run import check_params
 from data_engine.engine.status import status_of
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.files import resolve
 from data_engine.flow.flow import Flow
 from data_engine.lease.glance import refuse_owned_elsewhere
 from data_engine.lease.status import lease_facts, why_no_release
@@ -645,7 +646,7 @@ def _folder(path: object, where: str) -> Path:
     wrong: Exception | None = None
     if isinstance(path, (str, os.PathLike)) and str(path).strip() and "\0" not in str(path):
         try:
-            return Path(path).expanduser().resolve()
+            return resolve(Path(path).expanduser())
         except (
             OSError,
             RuntimeError,
