@@ -19,6 +19,24 @@ _PLAIN = 0o666
 """What a plain `open` asks for; the umask takes from it."""
 
 
+def resolve(path: Path) -> Path:
+    """`path`, absolute, with its links followed; it need not exist.
+
+    Raises:
+        OSError: its links lead in a circle; `Path.resolve` says so only before Python 3.13.
+    """
+    try:
+        resolved = path.resolve()
+    except RuntimeError as error:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+    try:
+        os.stat(resolved)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise
+    return resolved
+
+
 @contextmanager
 def atomic_target(
     target: Path, *, durable: bool = True, mode: int = _PLAIN, fresh: Path | None = None

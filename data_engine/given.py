@@ -10,6 +10,7 @@ from typing import Any
 
 from data_engine.engine.run import check_params
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.files import resolve
 from data_engine.workspace.layout import is_workspace
 
 
@@ -22,7 +23,7 @@ def given_folder(path: object, where: str) -> Path:
     wrong: Exception | None = None
     if isinstance(path, (str, os.PathLike)) and str(path).strip() and "\0" not in str(path):
         try:
-            return Path(path).expanduser().resolve()
+            return resolve(Path(path).expanduser())
         except (
             OSError,
             RuntimeError,

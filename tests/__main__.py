@@ -1,7 +1,13 @@
-"""`python -m tests` checks everything: format, lint, types, tests, guides. Arguments go to pytest."""
+"""`python -m tests` checks everything: format, lint, types, tests, guides. Arguments go to pytest.
+
+The tests then run once more on the newest Python of the machine, in an environment `.venv-3.N` beside the first, without
+the slow folders: what differs between Pythons is in the code that a process runs, not in starting many.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +18,9 @@ CHECKS = (
     ("ruff", "check", "."),
     ("mypy",),
 )
+SLOW = ("daemon", "panel", "soak", "jupyter", "notebooks")
+"""Folders of tests that start servers, browsers and kernels; they run on one Python only."""
+_NO_TESTS = 5
 
 
 def main() -> int:
@@ -21,8 +30,46 @@ def main() -> int:
         code = subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode
         if code:
             return code
-    print("== pytest", flush=True)
-    return subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, check=False).returncode
+    print(f"== pytest on Python 3.{sys.version_info.minor}", flush=True)
+    code = subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, check=False).returncode
+    return code or _check_newest()
+
+
+def _check_newest() -> int:
+    """The exit code of the tests that are not slow, on the newest Python; 0 where there is none but the running one."""
+    minor, python = next(filter(_makes_environments, _newer_pythons()), (0, ""))
+    if not minor:
+        print(f"== no newer Python than 3.{sys.version_info.minor} that can make environments: one Python is tested")
+        return 0
+    print(f"== pytest on Python 3.{minor}, without {', '.join(SLOW)}", flush=True)
+    folder = ROOT / f".venv-3.{minor}"
+    environment = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    left_out = [f"--ignore=tests/{name}" for name in SLOW]
+    for command in (
+        [python, "-m", "venv", folder],
+        [environment, "-m", "pip", "install", "-q", "-e", ".[test]"],
+        [environment, "-m", "pytest", *left_out, *sys.argv[1:]],
+    ):
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        if code:
+            break
+    return 0 if code == _NO_TESTS and sys.argv[1:] else code
+
+
+def _newer_pythons() -> list[tuple[int, str]]:
+    """Each `python3.N` on the path that is newer than the running one, the newest first, with its N."""
+    found = []
+    for folder in os.get_exec_path():
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            match = re.fullmatch(r"python3\.(\d+)(\.exe)?", name)
+            if match and int(match[1]) > sys.version_info.minor:
+                found.append((int(match[1]), os.path.join(folder, name)))
+    return sorted(found, key=lambda one: -one[0])
+
+
+def _makes_environments(found: tuple[int, str]) -> bool:
+    """Whether this Python runs (a version manager's may not) and has what makes environments."""
+    return not subprocess.run([found[1], "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode
 
 
 if __name__ == "__main__":

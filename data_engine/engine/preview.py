@@ -15,8 +15,9 @@ from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import spread
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
+from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
-from data_engine.engine.memo.runner import DEFAULT_CACHE_BYTES, PreviewCache, PreviewRunner
+from data_engine.engine.memo.runner import PreviewRunner
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import check_params, make_context, outcome_of, require_source
 from data_engine.engine.stale import stale_helpers
@@ -67,12 +68,17 @@ def preview(
     control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
     context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
     limit_bytes = DEFAULT_CACHE_BYTES if home is None else home.settings().preview.cache_bytes
-    walk = PreviewRunner(flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line)
-    if home is not None and not force:
-        walk.may_write = lambda target: _stop_before_writing(flow, home, target)
+
+    def may_write(target: Path) -> None:
+        if home is not None and not force:
+            _stop_before_writing(flow, home, target)
+
+    runner = PreviewRunner(
+        flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line, may_write=may_write
+    )
     try:
         require_source(flow, chosen)
-        value = walk.run(stop)
+        value = runner.run(stop)
     except BaseException as raised:
         error = outcome_of(raised)[2]
         if error is raised:
@@ -80,9 +86,9 @@ def preview(
         raise error from raised.__cause__
     finally:
         line.close()
-    steps = tuple(walk.reports[index] for index in sorted(walk.reports))
+    steps = tuple(runner.reports[index] for index in sorted(runner.reports))
     notes = (*map(str, helpers), *_seal(flow, home))
-    _last = PreviewReport(flow.name or "", steps, time.perf_counter() - started_s, tuple(walk.wrote), notes)
+    _last = PreviewReport(flow.name or "", steps, time.perf_counter() - started_s, tuple(runner.wrote), notes)
     show_caption(caption(_last))
     return value
 

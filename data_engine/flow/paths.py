@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_engine import files
 from data_engine.errors import FlowValidationError
 from data_engine.workspace import here
 
@@ -70,7 +71,7 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
         raise FlowValidationError(f"the path {raw!r} is blank or impossible", where=where, mend="name a file or folder")
     try:
         path = Path(raw).expanduser()
-        resolved = (path if path.is_absolute() else base_folder() / path).resolve()
+        resolved = files.resolve(path if path.is_absolute() else base_folder() / path)
     except (RuntimeError, OSError, UnicodeError) as error:
         raise FlowValidationError(
             f"the path {raw!r} cannot be resolved: {error}", where=where, mend="check the spelling and the links in it"

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
+from data_engine.files import resolve
 
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/|(md|motherduck):", re.IGNORECASE)
 
@@ -27,8 +28,9 @@ def local_path(given: object, *, argument: str, mend: str) -> Path:
         raise FlowValidationError(
             f"{text!r} is an address, not a file on this machine or a share", where=f"{argument}=", mend=mend
         )
-    path = Path(text).expanduser().resolve()
+    path = Path(text).expanduser()
     try:
+        path = resolve(path)
         path.exists()
     except OSError as error:
         raise FlowValidationError(

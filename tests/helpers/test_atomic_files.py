@@ -277,3 +277,12 @@ def test_a_table_xlsxwriter_leaves_out_is_refused(folder: Path) -> None:
     with pytest.raises(FlowValidationError, match="table_name"):
         write_excel_atomic(FRAME, folder / "a.xlsx", table_name="1 2")
     assert list(folder.iterdir()) == []
+
+
+def test_a_link_that_leads_to_itself_is_no_target(folder: Path) -> None:
+    """Said by every Python; pathlib tells of it up to 3.12 only, and by a RuntimeError."""
+    folder.mkdir(exist_ok=True)
+    (folder / "loop.parquet").symlink_to(folder / "loop.parquet")
+
+    with pytest.raises(FlowValidationError, match="can be no file"):
+        write_parquet_atomic(FRAME, folder / "loop.parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from textwrap import dedent
 from typing import Any
@@ -53,8 +54,12 @@ def ran() -> list[str]:
 
 
 @pytest.fixture
-def cells() -> Cells:
-    return Cells()
+def cells() -> Iterator[Cells]:
+    made = Cells()
+    yield made
+    for value in made.names.values():
+        if isinstance(value, sqlite3.Connection):
+            value.close()
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_engine.engine.memo.caption import PreviewReport, caption
-from data_engine.engine.memo.runner import StepReport
+from data_engine.engine.memo.caption import PreviewReport, StepReport, caption
 from tests.engine.test_in_a_kernel import run_in_kernel
 from tests.preview.conftest import Cells
 from tests.support import WorkspaceFiles

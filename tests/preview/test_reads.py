@@ -121,7 +121,7 @@ OTHER_READS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], obj
         lambda d: ((d / "l").unlink(), (d / "l").symlink_to("two")),
     ),
     "a SQLite database": (
-        "sqlite3.connect(DATA + '/d.db').execute('select count(*) from t').fetchone()",
+        "(lambda con: (con.execute('select count(*) from t').fetchone(), con.close()))(sqlite3.connect(DATA + '/d.db'))",
         lambda d: _sqlite(d / "d.db", "create table t (a)"),
         lambda d: _sqlite(d / "d.db", "insert into t values (1)"),
     ),
@@ -251,7 +251,7 @@ UNSEEN = {
     "a class of the clock handed on": ("import datetime\ndef f(kind): return kind.now()", "f(datetime.datetime)"),
     "a clock in SQLite": (
         "import sqlite3",
-        "sqlite3.connect(':memory:').execute(\"select datetime('now')\").fetchone()",
+        "(lambda con: (con.execute(\"select datetime('now')\").fetchone(), con.close()))(sqlite3.connect(':memory:'))",
     ),
     "today": ("from datetime import date", "date.today()"),
     "the clock's seconds": ("import time", "time.time()"),

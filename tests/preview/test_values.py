@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from data_engine import Flow
-from data_engine.engine.memo.runner import PreviewCache, PreviewRunner
+from data_engine.engine.memo.cache import PreviewCache
+from data_engine.engine.memo.runner import PreviewRunner
 from data_engine.engine.memo.value_copy import CannotCopy, copy_of
 from data_engine.engine.preview import last_report
 from tests.preview.conftest import Cells, ran, reasons

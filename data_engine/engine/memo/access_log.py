@@ -23,7 +23,8 @@ Namespace = dict[str, Any]
 class AccessLog:
     """What one step read and wrote while it ran.
 
-    `written` are files it made anew, `targets` mirror paths it was given; `unseen` is the first reason why there may be more.
+    `written` are files it made anew, `targets` mirror paths it was given, `tables` the tables of the
+    context it looked at; `unseen` is the first reason why there may be more.
     """
 
     digest_frame: Callable[[object], bytes | None]
@@ -31,6 +32,7 @@ class AccessLog:
     frames: dict[tuple[int, str], tuple[Namespace, bytes]] = field(default_factory=dict)
     written: dict[str, None] = field(default_factory=dict)
     targets: dict[str, None] = field(default_factory=dict)
+    tables: set[str] = field(default_factory=set)
     is_duckdb_pristine: bool = False
     unseen: str | None = None
 

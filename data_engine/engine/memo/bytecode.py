@@ -120,37 +120,51 @@ _Imported = tuple[str, int, Chain]
 
 
 def _read(code: CodeType, found: _Found, outer_imports: dict[str, set[_Imported]]) -> bytes:
+    """Add the facts of `code` and of all code nested in it to `found`; its digest."""
     instructions = [one for one in dis.get_instructions(code) if one.opname not in _SKIPPED]
     imported = _import_stores(instructions, outer_imports)
+    _note_names(code, instructions, imported, found)
+    digest = hashlib.sha256(repr(_pieces(code, instructions)).encode("utf-8", "surrogatepass"))
+    for one in instructions:
+        if one.opname in _CONSTANTS and isinstance(one.argval, CodeType):
+            digest.update(_read(one.argval, found, imported))
+    return digest.digest()
+
+
+def _pieces(code: CodeType, instructions: list[dis.Instruction]) -> list[object]:
+    """What the code does, whatever its place: its shape, its handlers and each instruction with what it means."""
     shape = (code.co_name, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    pieces: list[object] = [shape, code.co_varnames, code.co_freevars, code.co_cellvars]
     handlers = getattr(dis.Bytecode(code), "exception_entries", ()) if code.co_exceptiontable else ()
     targets = {one.argval for one in instructions if one.opcode in _JUMPS}
     targets.update(offset for entry in handlers for offset in entry[:3])
     places = _places(instructions, targets) if targets else {}
+    pieces: list[object] = [shape, code.co_varnames, code.co_freevars, code.co_cellvars]
     pieces += [(*(places[offset] for offset in entry[:3]), *entry[3:]) for entry in handlers]
-    inside: list[CodeType] = []
-    told = 0  # attributes before this position belong to a chain
-    for position, one in enumerate(instructions):
+    for one in instructions:
         name, value = one.opname, one.argval
         if name in _CONSTANTS:
-            if isinstance(value, CodeType):
-                inside.append(value)
-                pieces.append(name)
-            else:
-                found.strings += _texts(value)
-                pieces.append((name, constant_bytes(value)))
-            continue
-        if one.opcode in _JUMPS:
+            pieces.append(name if isinstance(value, CodeType) else (name, constant_bytes(value)))
+        elif one.opcode in _JUMPS:
             pieces.append((name, places[value]))
-            continue
-        if isinstance(value, str):
+        elif isinstance(value, str):
             pieces.append((name, value) if name in _PLAIN_FAST else (name, value, (one.arg or 0) & 1))
         elif name in _FUSED:  # the compiler fuses two that stand on one line
             pieces += zip(_FUSED[name], value, strict=True)
         else:
             pieces.append((name, one.arg))
-        if name in _ATTRIBUTE:
+    return pieces
+
+
+def _note_names(
+    code: CodeType, instructions: list[dis.Instruction], imported: dict[str, set[_Imported]], found: _Found
+) -> None:
+    """Note the names the code uses, with the attributes read from them, and its texts."""
+    told = 0  # attributes before this position belong to a chain
+    for position, one in enumerate(instructions):
+        name, value = one.opname, one.argval
+        if name in _CONSTANTS:
+            found.strings += _texts(value)
+        elif name in _ATTRIBUTE:
             found.mentions.add(value)
             if position >= told:
                 found.loose.add(value)
@@ -161,25 +175,33 @@ def _read(code: CodeType, found: _Found, outer_imports: dict[str, set[_Imported]
             told = position + 1 + len(attributes)
             found.globals.add((value, *attributes))
         elif name in _FREE or name.startswith("LOAD_FAST"):
-            local = value[-1] if isinstance(value, tuple) else value
-            if local in imported:
-                attributes = _attributes_after(instructions, position)
-                told = position + 1 + len(attributes)
-                found.imports |= {(module, level, (*lead, *attributes)) for module, level, lead in imported[local]}
-            elif name in _FREE and local in code.co_freevars:
-                attributes = _attributes_after(instructions, position)
-                told = position + 1 + len(attributes)
-                found.free.add((local, *attributes))
-            for other in value[:-1] if isinstance(value, tuple) else ():
-                found.imports |= imported.get(other, set())
+            told = max(told, _note_variable(code, instructions, position, imported, found))
         elif name == "IMPORT_NAME":
             found.imported.add((value, _level(instructions, position)))
         elif name in ("STORE_ATTR", "DELETE_ATTR"):
             found.mentions.add(value)
-    digest = hashlib.sha256(repr(pieces).encode("utf-8", "surrogatepass"))
-    for nested in inside:
-        digest.update(_read(nested, found, imported))
-    return digest.digest()
+
+
+def _note_variable(
+    code: CodeType,
+    instructions: list[dis.Instruction],
+    position: int,
+    imported: dict[str, set[_Imported]],
+    found: _Found,
+) -> int:
+    """Note a variable that is read, if an import bound it or it is an enclosing function's; where its attributes end."""
+    one = instructions[position]
+    *others, local = one.argval if isinstance(one.argval, tuple) else (one.argval,)
+    for other in others:
+        found.imports |= imported.get(other, set())
+    attributes = _attributes_after(instructions, position)
+    if local in imported:
+        found.imports |= {(module, level, (*lead, *attributes)) for module, level, lead in imported[local]}
+    elif one.opname in _FREE and local in code.co_freevars:
+        found.free.add((local, *attributes))
+    else:
+        return 0
+    return position + 1 + len(attributes)
 
 
 def _places(instructions: list[dis.Instruction], targets: set[int]) -> dict[int, int]:

@@ -9,10 +9,23 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.memo.runner import StepReport
 from data_engine.workspace.here import kernel_shell
 
 _LONGEST_LIST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a preview did with one step: `ran` and `why`, or reused since `at_s`; `not_kept` says why its result is not kept.
+
+    `name` is what people call it: what it saves, else its label.
+    """
+
+    name: str
+    ran: bool
+    why: str | None = None
+    at_s: float = 0.0
+    not_kept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,8 +84,8 @@ class CodeFingerprint:
 
     `parts` name everything it is made of, each with a digest; `unseen` is why it must always run, None when it need not;
     `literals` are texts and paths in it that could be files; `classes` the identities of the author's classes; `captured` the author's names that hold a reader itself;
-    `names_objects` and `names_metadata` whether it reads attributes of these names, `odd_metadata` whether that could
-    give facts that differ from run to run.
+    `tables` are the tables of a context among the attributes it reads, `odd_metadata` whether those could give facts that
+    differ from run to run.
     """
 
     parts: Mapping[str, bytes]
@@ -93,9 +93,13 @@ class CodeFingerprint:
     literals: frozenset[str]
     classes: frozenset[int]
     captured: tuple[tuple[Namespace, str], ...]
-    names_objects: bool
-    names_metadata: bool
+    tables: frozenset[str]
     odd_metadata: bool
+
+    @property
+    def names_objects(self) -> bool:
+        """Whether it may take saved objects from the context."""
+        return "objects" in self.tables
 
 
 def code_fingerprint(step: StepSpec) -> CodeFingerprint:
@@ -192,8 +196,7 @@ class _CodeTracer:
             frozenset(text for text in self.literals if _PATH_LIKE.fullmatch(text)),
             frozenset(id(target) for target in self.alive if isinstance(target, type)),
             tuple(self.captured),
-            "objects" in self.mentions,
-            "metadata" in self.mentions,
+            frozenset({"objects", "metadata"} & self.mentions),
             self.odd_metadata,
         )
 

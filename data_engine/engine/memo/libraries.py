@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import sysconfig
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import metadata
 from types import ModuleType
@@ -181,20 +182,23 @@ def why_unseen(dotted: str) -> str | None:
         reason = _UNSEEN.get(".".join(parts[:end]))
         if reason is not None:
             return reason
-    top, second = parts[0], parts[1] if len(parts) > 1 else None
-    if top not in _TRUSTED and top not in _COMPUTING and dotted != "urllib.parse" and parts[:2] != ["urllib", "parse"]:
+    top = parts[0]
+    if top not in _TRUSTED and top not in _COMPUTING and parts[:2] != ["urllib", "parse"]:
         return top
-    if (top == "os" and second and second not in _OS_FINE and not second.startswith("O_")) or (
-        top == "sys" and second and second not in _SYS_FINE
-    ):
-        return f"{top}.{second}"
-    if top == "duckdb" and second and second not in _DUCKDB_FINE and not second[:1].isupper():
-        return f"duckdb.{second}"
-    if top == "_duckdb" and second and second[:1].islower():
-        return dotted
-    if top == "data_engine" and second and second.islower() and not dotted.startswith(_DATA_ENGINE_FINE):
-        return dotted
-    return None
+    is_fine = _FINE_PARTS.get(top)
+    if is_fine is None or len(parts) == 1 or not parts[1] or is_fine(parts[1], dotted):
+        return None
+    return dotted if top in ("_duckdb", "data_engine") else f"{top}.{parts[1]}"
+
+
+_FINE_PARTS: dict[str, Callable[[str, str], bool]] = {
+    "os": lambda part, dotted: part in _OS_FINE or part.startswith("O_"),
+    "sys": lambda part, dotted: part in _SYS_FINE,
+    "duckdb": lambda part, dotted: part in _DUCKDB_FINE or part[0].isupper(),
+    "_duckdb": lambda part, dotted: not part[0].islower(),
+    "data_engine": lambda part, dotted: not part.islower() or dotted.startswith(_DATA_ENGINE_FINE),
+}
+"""Libraries of which only some parts are fine: whether this one is, by its name and its whole dotted name."""
 
 
 @lru_cache(maxsize=256)

@@ -42,6 +42,9 @@ _UNSEEN = {
                      "delta_scan", "st_read", "read_xlsx", "query", "query_table", "duckdb_secrets"), "a table function in SQL"),
 }  # fmt: skip
 
+_ALSO_NAMES = frozenset({"uuid", "query", "load", "use", "import", "export", "now", "today", "random"})
+"""Words that are as likely the name of a column; they count where they are called or begin a statement."""
+
 
 @lru_cache(maxsize=512)
 def sql_access(text: str) -> SqlAccess:
@@ -54,44 +57,48 @@ def sql_access(text: str) -> SqlAccess:
         SqlAccess(files=(), databases=(), targets=(), changes=True, unseen='random numbers in SQL')
     """
     tokens = [token for token in _TOKEN.findall(text) if not token.startswith(("--", "/*"))]
-    files: list[str] = []
-    databases: list[str] = []
-    targets: list[str] = []
-    changes = False
+    paths: dict[str, list[str]] = {"file": [], "database": [], "target": []}
     unseen: str | None = None
-    is_start = True
     for at, token in enumerate(tokens):
-        word = token.lower()
-        before = tokens[at - 1].lower() if at else ""
-        after = tokens[at + 1] if at + 1 < len(tokens) else ""
-        if is_start and word not in _QUESTIONS:
-            changes = changes or word != ";"
-        is_start = token == ";"
-        if word in _UNSEEN and (
-            after == "(" or word not in ("uuid", "query", "load", "use", "import", "export", "now", "today", "random")
-        ):
-            unseen = unseen or _UNSEEN[word]
-        if word == "sample" and before == "using":
-            unseen = unseen or "random numbers in SQL"
-        if word in _UNSEEN and before in ("", ";"):
-            unseen = unseen or _UNSEEN[word]
-        if word in _READERS and after == "(" and not _has_literal_path(tokens, at + 2):
-            unseen = unseen or "a path made in SQL"
-        if word in ("attach", "copy") and not any(one.startswith("'") for one in tokens[at:]):
-            unseen = unseen or "a path made in SQL"
-        if token.startswith("$$"):
-            unseen = unseen or "a dollar-quoted text in SQL"
+        unseen = unseen or _why_unseen(tokens, at)
         if token[0] in "'\"":
-            path = token[1:-1].replace(token[0] * 2, token[0])
-            if before == "attach" or (before == "database" and at > 1 and tokens[at - 2].lower() == "attach"):
-                databases.append(path)
-            elif before == "to":
-                targets.append(path)
-            elif "://" in path:
+            role, path = _role(tokens, at), token[1:-1].replace(token[0] * 2, token[0])
+            if role == "file" and "://" in path:
                 unseen = unseen or f"the address {path.partition('?')[0]}"
             else:
-                files.append(path)
-    return SqlAccess(tuple(filter(_is_path, files)), tuple(databases), tuple(targets), changes, unseen)
+                paths[role].append(path)
+    files = tuple(filter(_is_path, paths["file"]))
+    return SqlAccess(files, tuple(paths["database"]), tuple(paths["target"]), _changes(tokens), unseen)
+
+
+def _changes(tokens: list[str]) -> bool:
+    """Whether one of the statements is no mere question."""
+    starts = [token for at, token in enumerate(tokens) if at == 0 or tokens[at - 1] == ";"]
+    return any(start.lower() not in _QUESTIONS and start != ";" for start in starts)
+
+
+def _why_unseen(tokens: list[str], at: int) -> str | None:
+    """What the word at this place does that the text does not tell."""
+    token, word = tokens[at], tokens[at].lower()
+    before = tokens[at - 1].lower() if at else ""
+    is_call = tokens[at + 1 : at + 2] == ["("]
+    if word in _UNSEEN and (is_call or word not in _ALSO_NAMES or before in ("", ";")):
+        return _UNSEEN[word]
+    if word == "sample" and before == "using":
+        return "random numbers in SQL"
+    if word in _READERS and is_call and not _has_literal_path(tokens, at + 2):
+        return "a path made in SQL"
+    if word in ("attach", "copy") and not any(one.startswith("'") for one in tokens[at:]):
+        return "a path made in SQL"
+    return "a dollar-quoted text in SQL" if token.startswith("$$") else None
+
+
+def _role(tokens: list[str], at: int) -> str:
+    """What the quoted text at this place names: a file, a database or a target; a name of a table counts as a file."""
+    before = [token.lower() for token in tokens[max(at - 2, 0) : at]]
+    if before[-1:] == ["attach"] or before == ["attach", "database"]:
+        return "database"
+    return "target" if before[-1:] == ["to"] else "file"
 
 
 def _has_literal_path(tokens: list[str], at: int) -> bool:

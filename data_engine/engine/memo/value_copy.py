@@ -52,6 +52,10 @@ class CannotCopy(Exception):
     """The value has no sound cheap copy; the text says what it is."""
 
 
+class TooLarge(CannotCopy):
+    """Copying the value would be slower than many steps."""
+
+
 def copy_of(value: Any, *, apart: bool = False) -> Copied:
     """A copy that shares nothing changeable with `value`; what is shared inside `value` is shared inside the copy.
 
@@ -109,7 +113,7 @@ class _Copy:
     def _weigh(self, size_bytes: int) -> None:
         self.plain_bytes += size_bytes
         if self.plain_bytes > MAX_PLAIN_BYTES:
-            raise CannotCopy("over 50 MB")
+            raise TooLarge("over 50 MB")
 
     def _container(self, value: Any, kind: type) -> Any:
         self._weigh(sys.getsizeof(value))
