@@ -113,7 +113,7 @@ class DaemonRequests:
         if subject in daemon.deployer.flows:
             edit = edit_rows(subject, daemon.deployer.flows[subject].edit)
             return {"reasons": [*edit, *await flow_reasons(daemon, subject)]}
-        watches = {flow: daemon.watch_of(flow) for flow in daemon.deployer.flows}
+        watches = {flow: daemon.planned_flow(flow) for flow in daemon.deployer.flows}
         found = []
         path = Path(given["file"] or subject)
         for watch, inside, ruled_out in await asyncio.to_thread(

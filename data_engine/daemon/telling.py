@@ -113,7 +113,7 @@ async def flow_reasons(daemon: Daemon, name: str, path: str | None = None) -> li
     Raises:
         LedgerError: the history cannot be read.
     """
-    watch = daemon.watch_of(name)
+    watch = daemon.planned_flow(name)
     if watch is None:
         return [broken_row(name, daemon.deployer.flows[name].entry.error)]
     others = active_runs(daemon.ledger, but_of=os.getpid())
