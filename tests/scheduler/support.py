@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_engine.engine.candidates import Source
-from data_engine.engine.home import Home
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.flow import Flow
 from data_engine.model import Event, RunFinished, RunStarted
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
@@ -111,7 +111,7 @@ class NotedExecutor:
 class Stage:
     """A scheduler of `flows` on a loop moved by hand; it is its own surroundings."""
 
-    def __init__(self, *flows: Flow, home: Home | None = None, limit: int = 99) -> None:
+    def __init__(self, *flows: Flow, home: LocalWorkspace | None = None, limit: int = 99) -> None:
         self.loop = HandLoop()
         self.is_allowed = True
         self.is_ours = True

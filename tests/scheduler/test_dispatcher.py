@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_engine import Flow
-from data_engine.engine.home import Home, home
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.reasons import Asked, Freed, Reason, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.locks import GroupLock
 from data_engine.model import Run
@@ -23,11 +23,11 @@ BROKEN = JobEnd(
 
 
 @pytest.fixture
-def place(ws: WorkspaceFiles) -> Home:
-    return home(ws.root)
+def place(ws: WorkspaceFiles) -> LocalWorkspace:
+    return local_workspace(ws.root)
 
 
-def record(place: Home, run_id: str) -> Run:
+def record(place: LocalWorkspace, run_id: str) -> Run:
     found = place.ledger().run(run_id)
     assert found is not None
     return found
@@ -104,7 +104,7 @@ def test_a_machine_that_cannot_just_now_is_tried_again_after_a_second() -> None:
     assert stage.out() == [["1"]]
 
 
-def test_a_module_that_is_broken_is_the_run_of_each_of_its_works(place: Home) -> None:
+def test_a_module_that_is_broken_is_the_run_of_each_of_its_works(place: LocalWorkspace) -> None:
     stage = Stage(A, home=place)
     stage.ask("a", "1", "2")
     stage.executor.end(BROKEN)
@@ -117,7 +117,7 @@ def test_a_module_that_is_broken_is_the_run_of_each_of_its_works(place: Home) ->
         assert "no module" in (run.error or "")
 
 
-def test_what_runs_is_recorded_and_shown_while_it_does(place: Home) -> None:
+def test_what_runs_is_recorded_and_shown_while_it_does(place: LocalWorkspace) -> None:
     stage = Stage(A, home=place)
     stage.ask("a", "1")
     stage.executor.begin()
@@ -131,7 +131,7 @@ def test_what_runs_is_recorded_and_shown_while_it_does(place: Home) -> None:
     assert record(place, "1").status == "success"
 
 
-def test_a_group_that_another_process_has_is_asked_for_every_fifth_of_a_second(place: Home) -> None:
+def test_a_group_that_another_process_has_is_asked_for_every_fifth_of_a_second(place: LocalWorkspace) -> None:
     """Who waits for a person goes first: what is only due elsewhere gives way."""
     stage = Stage(A, home=place)
     with GroupLock(place.local.locks_dir, "G") as other:
@@ -173,7 +173,7 @@ def test_what_was_handed_ahead_is_taken_back_for_what_a_person_asks_for() -> Non
     assert stage.executor.left == [job.job_id]
 
 
-def test_what_is_asked_for_is_never_run_once_the_workspace_is_lost(place: Home) -> None:
+def test_what_is_asked_for_is_never_run_once_the_workspace_is_lost(place: LocalWorkspace) -> None:
     """That it was not is its run."""
     stage = Stage(A, B, home=place)
     stage.ask("a", "1")
