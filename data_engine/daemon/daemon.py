@@ -155,7 +155,7 @@ class Daemon:
     def _turn_on(self, *, by_person: bool) -> None:
         self.is_engine_on = True
         for flow in self.deployer.flows:
-            self._watch(flow, frees_held=by_person)
+            self._set_trigger(flow, frees_held=by_person)
 
     async def _beat(self) -> None:
         """Every two seconds, in one wake: what this machine knows, and what the share shows, which may take its time."""
@@ -188,8 +188,8 @@ class Daemon:
     def _at_rest(self) -> list[PlannedFlow]:
         """The poll flows whose folders no poller looks through."""
         polled = set(self.triggers.names())
-        flows = [watch for flow in self.deployer.flows if flow not in polled and (watch := self.watch_of(flow))]
-        return [watch for watch in flows if isinstance(watch.trigger, Poll)]
+        flows = map(self.planned_flow, self.deployer.flows.keys() - polled)
+        return [planned for planned in flows if planned is not None and isinstance(planned.trigger, Poll)]
 
     async def _see_what_changed(self) -> None:
         self.scheduler.beat()
@@ -203,7 +203,7 @@ class Daemon:
     def _flows_changed(self) -> None:
         if self.is_engine_on:
             for flow in {*self.triggers.names(), *self.deployer.flows}:
-                self._watch(flow, frees_held=False)
+                self._set_trigger(flow, frees_held=False)
         self.tell()
 
     def _prune(self) -> None:
@@ -300,7 +300,7 @@ class Daemon:
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
-    def watch_of(self, flow: str) -> PlannedFlow | None:
+    def planned_flow(self, flow: str) -> PlannedFlow | None:
         """What planning knows of a good flow; None for one that is broken or unknown."""
         deployed = self.deployer.flows.get(flow)
         if deployed is None or deployed.entry.flow is None:
@@ -317,10 +317,10 @@ class Daemon:
         """What keeps work from being started or stored, settings from being used, or flows from being deployed."""
         return self.dispatcher.trouble or self.home.settings_error() or self.deployer.trouble
 
-    def _watch(self, flow: str, *, frees_held: bool) -> None:
+    def _set_trigger(self, flow: str, *, frees_held: bool) -> None:
         deployed = self.deployer.flows.get(flow)
         content = None if deployed is None else deployed.content
-        self.triggers.watch(
+        self.triggers.set_flow(
             flow, None if deployed is None else deployed.entry.flow, version=content, frees_held=frees_held
         )
 
@@ -396,8 +396,8 @@ class Daemon:
             key = pick_source(self.good_flow(self.deployed(flow)), source).key
             keys = None if key is None else frozenset({key})
         names = self.triggers.names() if flow is None else [self.deployed(flow).entry.name]
-        watches = [watch for name in names if (watch := self.watch_of(name))]
-        held = await asyncio.to_thread(self._held_files.of, watches)
+        flows = [planned for name in names if (planned := self.planned_flow(name))]
+        held = await asyncio.to_thread(self._held_files.of, flows)
         slots = sum(self.triggers.free(name, keys) for name in names)
         return slots + sum(len(found if keys is None else found & keys) for found in held.values())
 
@@ -420,7 +420,7 @@ class Daemon:
         for name in self.triggers.names() if flow is None else [flow]:
             self.triggers.forget(name)
             if self.is_engine_on:
-                self._watch(name, frees_held=False)
+                self._set_trigger(name, frees_held=False)
         self.tell()
         return count
 
@@ -434,7 +434,7 @@ class Daemon:
         self.ownership.require_not_elsewhere()
         self.ledger.set_switch(name, is_enabled)
         if self.is_engine_on:
-            self._watch(name, frees_held=False)
+            self._set_trigger(name, frees_held=False)
         self.tell()
 
     async def deploy(self, name: str | None) -> None:

@@ -30,6 +30,7 @@ from data_engine.scheduler.run_queue import Item, Work
 from data_engine.scheduler.scheduler import Scheduler
 
 _BEAT_S = 0.5
+_NOTICE_EVERY_S = 2.0
 
 
 def run_until_interrupted(
@@ -276,6 +277,7 @@ class _Part:
         self._asked_to_come = 0
         self._has_settings = home is None
         self._waits: set[str] = set()
+        self._noticed_s = float("-inf")
         self.scheduler = Scheduler(self._home, self._make_executor, self, loop=whole.loop, say=whole.say)
         self.executor = self.scheduler.dispatcher.executor
 
@@ -319,7 +321,7 @@ class _Part:
     def set_flows(self, flows: Mapping[str, Flow]) -> None:
         """Run these from now on."""
         for name in self._flows.keys() - flows.keys():
-            self.scheduler.triggers.watch(name, None, version=None, frees_held=False)
+            self.scheduler.triggers.set_flow(name, None, version=None, frees_held=False)
             self.scheduler.dispatcher.drop(name)
         for name, flow in flows.items():
             known = self._flows.get(name)
@@ -331,6 +333,7 @@ class _Part:
                 self._begun.add(name)
                 self._asked_to_come += 1
                 threading.Thread(target=self._find_sources, args=(flow,), name=f"run {name}", daemon=True).start()
+        self._noticed_s = float("-inf")
         self.beat()
 
     def refresh_settings(self) -> None:
@@ -343,22 +346,28 @@ class _Part:
         self._whole.tell_change(f"settings {self._home.layout.root}", "" if error is None else f"warning: {error}")
 
     def beat(self) -> None:
-        """Look for what is due of each flow by the settings and switches as they are now, and tell what is wrong."""
+        """Called twice a second: let triggers go by the settings and switches as they are now, and tell what is wrong."""
         if not self._has_settings:  # nothing runs by settings that were never good
             return
         dispatcher, triggers = self.scheduler.dispatcher, self.scheduler.triggers
+        now_s = self._whole.loop.time()
         try:
-            self.scheduler.beat()
-            for name, ready in self._flows.items():
-                frees_held = name not in self._begun
-                self._begun.add(name)
-                triggers.watch(name, ready.flow, version=self._versions[name], frees_held=frees_held)
+            if now_s - self._noticed_s >= _NOTICE_EVERY_S or triggers.are_outdated:
+                self._noticed_s = now_s
+                self._notice()
         except FlowValidationError as error:
             dispatcher.say_trouble(error)
         trouble = dispatcher.trouble
         self._whole.tell_change(f"trouble {id(self)}", "" if trouble is None else f"warning: {trouble.what}")
         for name, text in triggers.source_troubles().items():
             self._whole.tell_change(f"source of {name}", text and f'flow "{name}": {text}')
+
+    def _notice(self) -> None:
+        self.scheduler.beat()
+        for name, ready in self._flows.items():
+            frees_held = name not in self._begun
+            self.scheduler.triggers.set_flow(name, ready.flow, version=self._versions[name], frees_held=frees_held)
+            self._begun.add(name)
 
     def tell_who_is_waited_for(self) -> None:
         """Say once for whom a group waits, in whatever process."""

@@ -90,7 +90,7 @@ class TriggerSet:
 
     # -- which flows are looked at ---------------------------------------------------------------------------------
 
-    def watch(self, name: str, flow: Flow | None, *, version: object, frees_held: bool) -> None:
+    def set_flow(self, name: str, flow: Flow | None, *, version: object, frees_held: bool) -> None:
         """Look for what is due of `flow`, or no longer: it is None, runs by hand, or is disabled.
 
         With `frees_held` what was held is tried again. `version` is another one when the flow's code was edited.
