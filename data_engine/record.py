@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import Field, fields
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 R = TypeVar("R", bound="Record")
@@ -83,7 +84,8 @@ class Record(_Base):
 
     def as_dict(self) -> dict[str, Any]:
         """Every key with its value, as plain JSON values."""
-        return {key: as_json(getattr(self, key)) for key in self._present()}
+        values = zip(self._present(), _values_of(type(self))(self), strict=True) if not self.sparse else self.items()
+        return {key: value if value.__class__ in _PLAIN else as_json(value) for key, value in values}
 
     def _present(self) -> tuple[str, ...]:
         keys = _keys(type(self))
@@ -92,9 +94,12 @@ class Record(_Base):
     @classmethod
     def read(cls: type[R], told: Mapping[str, Any]) -> R:
         """The value that a JSON object tells of: what it lacks has its default, keys that are not known are left out."""
-        return cls(
-            **{one.name: _read(one.metadata.get("of"), told[one.name]) for one in _parts(cls) if one.name in told}
-        )
+        given = {}
+        for name, of in _readers(cls):
+            if name in told:
+                value = told[name]
+                given[name] = value if value.__class__ in _PLAIN else _read(of, value)
+        return cls(**given)
 
 
 Mapping.register(Record)
@@ -111,6 +116,9 @@ def as_json(value: Any) -> Any:
     return value
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def _read(of: Any, told: Any) -> Any:
     if isinstance(told, (list, tuple)):
         return tuple(_read(of, one) for one in told)
@@ -120,6 +128,17 @@ def _read(of: Any, told: Any) -> Any:
 @cache
 def _keys(kind: Any) -> tuple[str, ...]:
     return (*kind.computed, *(one.name for one in fields(kind)))
+
+
+@cache
+def _values_of(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    keys = _keys(kind)
+    return attrgetter(*keys) if len(keys) > 1 else lambda record: (getattr(record, keys[0]),)
+
+
+@cache
+def _readers(kind: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((one.name, one.metadata.get("of")) for one in fields(kind))
 
 
 @cache
