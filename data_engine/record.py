@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import Field, fields
 from functools import cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 R = TypeVar("R", bound="Record")
@@ -84,8 +83,8 @@ class Record(_Base):
 
     def as_dict(self) -> dict[str, Any]:
         """Every key with its value, as plain JSON values."""
-        values = zip(self._present(), _values_of(type(self))(self), strict=True) if not self.sparse else self.items()
-        return {key: value if value.__class__ in _PLAIN else as_json(value) for key, value in values}
+        found = _writer(type(self))(self)
+        return {key: found[key] for key in self._present()} if self.sparse else found
 
     def _present(self) -> tuple[str, ...]:
         keys = _keys(type(self))
@@ -107,16 +106,19 @@ Mapping.register(Record)
 
 def as_json(value: Any) -> Any:
     """`value` with every record in it as plain JSON values."""
+    if value.__class__ in _PLAIN:
+        return value
     if isinstance(value, Record):
         return value.as_dict()
-    if isinstance(value, Mapping):
-        return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [as_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: as_json(item) for key, item in value.items()}
     return value
 
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN_NAMES = frozenset({"str", "int", "float", "bool", "None"})
 
 
 def _read(of: Any, told: Any) -> Any:
@@ -131,9 +133,12 @@ def _keys(kind: Any) -> tuple[str, ...]:
 
 
 @cache
-def _values_of(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
-    keys = _keys(kind)
-    return attrgetter(*keys) if len(keys) > 1 else lambda record: (getattr(record, keys[0]),)
+def _writer(kind: Any) -> Callable[[Any], dict[str, Any]]:
+    """What makes the JSON object of a record; written out once for each class, because a status has a record per flow."""
+    plain = {one.name for one in fields(kind) if set(str(one.type).split(" | ")) <= _PLAIN_NAMES}
+    parts = (f"{key!r}: record.{key}" if key in plain else f"{key!r}: as_json(record.{key})" for key in _keys(kind))
+    made: Callable[[Any], dict[str, Any]] = eval(f"lambda record: {{{', '.join(parts)}}}", {"as_json": as_json})
+    return made
 
 
 @cache
