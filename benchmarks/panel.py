@@ -11,11 +11,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import finish, report
-from data_engine.engine.status import FlowFacts, WorkspaceFacts, status_of
+from data_engine.engine.status import FlowFacts, WorkspaceFacts, build_status
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.server import message_of
@@ -61,9 +62,10 @@ def sizes() -> None:
         )
         for n in range(FLOWS)
     ]
-    status = status_of(WorkspaceFacts("ws", "/ws", flows=facts))
+    status = build_status(WorkspaceFacts("ws", "/ws", flows=facts))
     before = as_json(render(status, recent_runs=10_000))
-    status["flows"][7]["last_run"]["status"] = "failed"
+    failed = replace(facts[7], last_run=replace(facts[7].last_run, status="failed"))
+    status = build_status(WorkspaceFacts("ws", "/ws", flows=[*facts[:7], failed, *facts[8:]]))
     after = as_json(render(status, recent_runs=10_001))
     report("status of 500 flows, compressed", len(gzip.compress(message_of(None, before).encode())) / 1000, 40, "kB")
     report("what a run sends after it", len(message_of(before, after).encode()) / 1000, 5, "kB")

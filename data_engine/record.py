@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import Field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -83,7 +83,8 @@ class Record(_Base):
 
     def as_dict(self) -> dict[str, Any]:
         """Every key with its value, as plain JSON values."""
-        return {key: as_json(getattr(self, key)) for key in self._present()}
+        found = _writer(type(self))(self)
+        return {key: found[key] for key in self._present()} if self.sparse else found
 
     def _present(self) -> tuple[str, ...]:
         keys = _keys(type(self))
@@ -92,9 +93,12 @@ class Record(_Base):
     @classmethod
     def read(cls: type[R], told: Mapping[str, Any]) -> R:
         """The value that a JSON object tells of: what it lacks has its default, keys that are not known are left out."""
-        return cls(
-            **{one.name: _read(one.metadata.get("of"), told[one.name]) for one in _parts(cls) if one.name in told}
-        )
+        given = {}
+        for name, of in _readers(cls):
+            if name in told:
+                value = told[name]
+                given[name] = value if value.__class__ in _PLAIN else _read(of, value)
+        return cls(**given)
 
 
 Mapping.register(Record)
@@ -102,13 +106,19 @@ Mapping.register(Record)
 
 def as_json(value: Any) -> Any:
     """`value` with every record in it as plain JSON values."""
+    if value.__class__ in _PLAIN:
+        return value
     if isinstance(value, Record):
         return value.as_dict()
-    if isinstance(value, Mapping):
-        return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [as_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: as_json(item) for key, item in value.items()}
     return value
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN_NAMES = frozenset({"str", "int", "float", "bool", "None"})
 
 
 def _read(of: Any, told: Any) -> Any:
@@ -120,6 +130,20 @@ def _read(of: Any, told: Any) -> Any:
 @cache
 def _keys(kind: Any) -> tuple[str, ...]:
     return (*kind.computed, *(one.name for one in fields(kind)))
+
+
+@cache
+def _writer(kind: Any) -> Callable[[Any], dict[str, Any]]:
+    """What makes the JSON object of a record; written out once for each class, because a status has a record per flow."""
+    plain = {one.name for one in fields(kind) if set(str(one.type).split(" | ")) <= _PLAIN_NAMES}
+    parts = (f"{key!r}: record.{key}" if key in plain else f"{key!r}: as_json(record.{key})" for key in _keys(kind))
+    made: Callable[[Any], dict[str, Any]] = eval(f"lambda record: {{{', '.join(parts)}}}", {"as_json": as_json})
+    return made
+
+
+@cache
+def _readers(kind: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((one.name, one.metadata.get("of")) for one in fields(kind))
 
 
 @cache

@@ -79,9 +79,9 @@ def _usage_facts(error: Any) -> dict[str, str | None]:
     what = error.format_message()
     path = error.ctx.command_path if error.ctx is not None else "data-engine"
     mend = f"see `{path} --help`"
-    misplaced = next((option for option in _GLOBAL_OPTIONS if what.startswith(f"No such option: {option}")), None)
+    misplaced = _GLOBAL_OPTIONS.get(getattr(error, "option_name", ""))  # of an option the command does not know
     if misplaced is not None:
-        mend = f"write it before the command: {_GLOBAL_OPTIONS[misplaced]}"
+        mend = f"write it before the command: {misplaced}"
     return {"what": what, "where": path, "mend": mend}
 
 

@@ -148,7 +148,7 @@ class DaemonApi:
                 return {
                     "ended": [run.as_dict() for run in ended],
                     "pending": pending,
-                    "why": why and {"text": why.text, **why},
+                    "why": None if why is None else {"text": why.text} | why.as_dict(),
                 }
             await self.daemon.wait_for_change(left_s)
 

@@ -209,7 +209,7 @@ def event_line(event: Event) -> bytes:
         event = clipped(event)
     elif isinstance(event, (StepFinished, RunFinished)) and event.error is not None and len(event.error) > MAX_ERROR:
         event = event._replace(error=both_ends(event.error, MAX_ERROR))
-    return _to_json([type(event).__name__, *map(_packed, event)]).encode() + b"\n"
+    return _to_json([type(event).__name__, *event]).encode() + b"\n"
 
 
 def events_in(lines: bytes) -> list[Event]:
@@ -243,10 +243,10 @@ def seen_of(packed: Any) -> tuple[SeenSource, ...]:
 
 
 def _packed(value: Any) -> Any:
-    return [value.kind, dict(value.data)] if isinstance(value, Cause) else value
+    return [value.kind, dict(value.data)] if isinstance(value, Cause) else json.JSONEncoder().default(value)
 
 
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_to_json = json.JSONEncoder(separators=(",", ":"), default=_packed).encode
 _EVENTS: dict[str, Any] = {
     kind.__name__: kind for kind in (RunStarted, StepStarted, StepProgress, StepFinished, LogLine, RunFinished)
 }

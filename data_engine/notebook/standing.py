@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from data_engine.record import Record
 
@@ -18,8 +18,6 @@ class Standing(Record):
         >>> Standing("as_deployed").text, Standing("edited", (3, 7), "SyntaxError: oh").edit
         ('as deployed', 'edited, not deployed: cells 3, 7\\nSyntaxError: oh')
     """
-
-    computed: ClassVar = ("text",)
 
     kind: Literal["as_deployed", "not_deployed", "edited"]
     cells: tuple[int, ...] = ()
