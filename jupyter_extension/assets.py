@@ -9,7 +9,7 @@ from jupyter_extension.colours import CONTROLS, TOKENS, rules
 from jupyter_extension.marks import Mark, icon_svg
 
 _STATIC = Path(__file__).parent / "static"
-_PARTS = ("dom.js", "transport.js", "format.js", "flows.js", "closely.js", "outputs.js", "settings.js", "panel.js")
+_PARTS = ("dom.js", "transport.js", "format.js", "flows.js", "flow_details.js", "outputs.js", "settings.js", "panel.js")
 
 
 def panel_js() -> str:

@@ -1,5 +1,5 @@
 import { h, Memo, patch, runTicks } from "./dom.js";
-import { flowClosely, tabs } from "./closely.js";
+import { flowDetails, tabs } from "./flow_details.js";
 import { flowList, footer, whyNot } from "./flows.js";
 import { agoText, clock, icon, sign } from "./format.js";
 import { emptyCondition, freshSheet, outputsTab } from "./outputs.js";
@@ -143,7 +143,7 @@ class Panel {
       this.notices(),
       tabs(this, "tab", TABS, tab),
       h("div", { class: `de-body de-body-${tab}${isPair ? " de-pair" : ""}`, key: `body ${tab}`, role: "tabpanel", "aria-label": tab },
-        tab === "flows" ? (isPair ? [flowList(this), flowClosely(this)] : selected ? flowClosely(this) : flowList(this))
+        tab === "flows" ? (isPair ? [flowList(this), flowDetails(this)] : selected ? flowDetails(this) : flowList(this))
           : tab === "outputs" ? outputsTab(this) : settingsTab(this)),
       this.errorLine(),
       this.bottom(),

@@ -2,11 +2,11 @@ import { h } from "./dom.js";
 import { agoText, clock, dayTime, duration, icon, middle, pathText, plural, shortClock, sign, since } from "./format.js";
 import { progressText, whyNot } from "./flows.js";
 
-// One flow, closely: what it does now, its steps, runs, files, deployment and settings.
+// A flow in detail: what it does now, its steps, runs, files, deployment and settings.
 
 export const SECTIONS = [["steps", "Steps"], ["runs", "Runs"], ["files", "Files"], ["deployment", "Deployment"], ["about", "About"]];
 
-export function flowClosely(app) {
+export function flowDetails(app) {
   const { view, selected, details, section } = app.state;
   const row = view.flows[selected];
   if (!row) return h("div", { class: "de-detail", key: "detail" }, backButton(app), h("p", { class: "de-empty" }, `${selected} is no flow of this workspace any more.`));
@@ -223,10 +223,10 @@ function runRow(app, run) {
       h("span", { class: "de-grow de-clip de-faint", title: run.source || "" }, run.source_name ? middle(run.source_name, 48) : ""),
       run.elapsed_s === null ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
     run.error && !isOpen ? h("div", { class: "de-run-error de-clip", title: run.error }, run.error) : null,
-    isOpen ? runClosely(app, run) : null);
+    isOpen ? runDetails(app, run) : null);
 }
 
-function runClosely(app, run) {
+function runDetails(app, run) {
   const found = app.state.run;
   if (!found.details) return h("p", { class: "de-empty" }, found.said || "Reading…");
   const { error, lines, steps, left_out } = found.details;
