@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -21,10 +20,15 @@ FRONT_END = ("lint", "types", "test")
 def main() -> int:
     """The first failing check's exit code, 0 when all pass."""
     for check in CHECKS:
-        code = _run([sys.executable, "-m", *check], " ".join(check))
+        print("==", " ".join(check), flush=True)
+        code = subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode
         if code:
             return code
-    return _front_end() or _run([sys.executable, "-m", "pytest", *sys.argv[1:]], "pytest")
+    code = _front_end()
+    if code:
+        return code
+    print("== pytest", flush=True)
+    return subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, check=False).returncode
 
 
 def _front_end() -> int:
@@ -33,19 +37,17 @@ def _front_end() -> int:
     if npm is None:
         print("== front end: skipped, there is no npm", flush=True)
         return 0
-    if not (ROOT / "node_modules").is_dir() and _run([npm, "install", "--no-audit", "--no-fund"], "npm install"):
-        print("== front end: skipped, its packages cannot be installed", flush=True)
-        return 0
+    if not (ROOT / "node_modules").is_dir():
+        print("== npm install", flush=True)
+        if subprocess.run([npm, "install", "--no-audit", "--no-fund"], cwd=ROOT, check=False).returncode:
+            print("== front end: skipped, its packages cannot be installed", flush=True)
+            return 0
     for script in FRONT_END:
-        code = _run([npm, "run", "--silent", script], f"npm run {script}")
+        print("== npm run", script, flush=True)
+        code = subprocess.run([npm, "run", "--silent", script], cwd=ROOT, check=False).returncode
         if code:
             return code
     return 0
-
-
-def _run(command: Sequence[str], name: str) -> int:
-    print("==", name, flush=True)
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":
