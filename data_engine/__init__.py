@@ -3,7 +3,7 @@
 The floors of the package; imports only point down:
 
     8  cli/  demo/            the command line; the demo's flows and data
-    7  client.py  runs.py     Workspace: the Python face; recorded runs in the caller's process
+    7  client.py  discovery.py  runs.py  given.py   Workspace: the Python face; recorded runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
     4  engine/                candidates, runs, previews, executors, groups
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
@@ -11,6 +11,7 @@ The floors of the package; imports only point down:
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
     0  errors.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
+    0  record.py cause.py     values that read like JSON; why a run ended as it did
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """
@@ -21,7 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from data_engine.client import Workspace, discover_flows, load_flow
+    from data_engine.client import Workspace
+    from data_engine.discovery import discover_flows, load_flow
     from data_engine.engine.preview import clear_preview_cache
     from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError
     from data_engine.flow.batch import Batch, FileRef, ItemError
@@ -63,8 +65,8 @@ _HOMES = {
     "Workspace": "data_engine.client",
     "clear_preview_cache": "data_engine.engine.preview",
     "compile_notebook": "data_engine.notebook.compile",
-    "discover_flows": "data_engine.client",
-    "load_flow": "data_engine.client",
+    "discover_flows": "data_engine.discovery",
+    "load_flow": "data_engine.discovery",
     "panel": "jupyter_extension.panel",
     "run": "data_engine.runs",
 }

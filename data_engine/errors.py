@@ -24,13 +24,14 @@ from data_engine.shown import Shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 
 class FlowValidationError(Shown, ValueError):
     """A mistake with its mend: `what` is wrong, `where` it is, and the `mend`.
 
+    `places` are the notebook cells it came from, each `{notebook, cell, line}`, where they are known.
     When `run_once()` raises it, `completed` holds the contexts of the sources that finished before. `trace` is the
     author's part of the traceback as text, once the error was placed in its notebook; a notebook shows that and the
     message in place of every frame.
@@ -51,6 +52,7 @@ class FlowValidationError(Shown, ValueError):
         self.where = where
         self.mend = mend
         self.trace: tuple[str, ...] = ()
+        self.places: tuple[dict[str, Any], ...] = ()
         self.completed: list[Any] = []
 
     def __str__(self) -> str:
@@ -70,9 +72,10 @@ class FlowValidationError(Shown, ValueError):
     def _lines_for_notebook(self) -> list[str]:
         return [*self.trace, "", f"{type(self).__name__}: {self}"]
 
-    def as_dict(self) -> dict[str, str | None]:
-        """The three parts, as `--json` prints them under `error`."""
-        return {"what": self.what, "where": self.where, "mend": self.mend}
+    def as_dict(self) -> dict[str, Any]:
+        """The three parts, as `--json` prints them under `error`; and `places`, where they are known."""
+        parts: dict[str, Any] = {"what": self.what, "where": self.where, "mend": self.mend}
+        return parts | {"places": list(self.places)} if self.places else parts
 
     def _arguments(self) -> dict[str, Any]:
         return {"what": self.what, "where": self.where, "mend": self.mend}
@@ -247,11 +250,34 @@ class FlowStoppedError(RuntimeError):
         self.completed = []
 
 
-def told(error: BaseException) -> str:
+def cell_place(notebook: str, cell: int, line: int | None = None) -> dict[str, Any]:
+    """A notebook's cell for whoever leads there, as `places` of an error and of a run's cause have it.
+
+    Example:
+        >>> cell_place("claims.ipynb", 4, 3)
+        {'notebook': 'claims.ipynb', 'cell': 4, 'line': 3}
+    """
+    return {"notebook": notebook, "cell": cell, "line": line}
+
+
+def error_of(parts: Mapping[str, Any], kind: type[FlowValidationError] | None = None) -> FlowValidationError:
+    """The error whose parts another process told of, as `as_dict` gives them.
+
+    Example:
+        >>> error_of({"what": "interval is -5 s", "where": "Flow.watch", "mend": None}).where
+        'Flow.watch'
+    """
+    what, where, mend = parts.get("what"), parts.get("where"), parts.get("mend")
+    error = (kind or FlowValidationError)(str(what or "unknown"), where=where, mend=mend)
+    error.places = tuple(parts.get("places") or ())
+    return error
+
+
+def message_of(error: BaseException) -> str:
     """What an exception says; also of one that cannot say it.
 
     Example:
-        >>> told(KeyError("total"))
+        >>> message_of(KeyError("total"))
         "'total'"
     """
     try:

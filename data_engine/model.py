@@ -6,12 +6,13 @@ Times are seconds since the epoch (`at_s`) until they are stored or shown; then 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
-from data_engine.shown import Shown
+from data_engine.cause import Cause, read_cause
+from data_engine.record import Record
 
 _SKEW_S = 300.0
 
@@ -101,28 +102,40 @@ class LogLine(NamedTuple):
 
 
 class RunFinished(NamedTuple):
-    """A run ended. `seen` are the sources it settles, with the signatures they had before it began."""
+    """A run ended; `why` says why it did not end well. `seen` are the sources it settles, with the signatures they had before it began."""
 
     run_id: str
     status: str
     at_s: float
     elapsed_s: float
     error: str | None = None
-    cause: str | None = None
+    why: Cause | None = None
     seen: tuple[SeenSource, ...] = ()
+
+    @property
+    def cause(self) -> str | None:
+        """Why it ended so, as a sentence."""
+        return None if self.why is None else self.why.text
 
 
 Event: TypeAlias = RunStarted | StepStarted | StepProgress | StepFinished | LogLine | RunFinished
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(frozen=True, slots=True, eq=False)
+class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
-    `status` is one of `RUN_STATUSES`; `error` is the whole rendered text; `cause` says in a few words why the status
-    is what it is ("the code raised", "its process died", "stopped by request", ...). `from_the_future`: it began later than
-    the clock says now, so a clock was wrong; it is shown where its time sorts it, and is never the newest.
+    `status` is one of `RUN_STATUSES`; `error` is the whole rendered text; `why` says why the status is what it is, by its
+    kind and data, and `cause` in a few words ("the code raised", "stopped by request", ...). `from_the_future`: it began
+    later than the clock says now, so a clock was wrong; it is shown where its time sorts it, and is never the newest.
+
+    Example:
+        >>> run = Run("3f", "claims", "Claims", None, "stopped", utc_text(0), why=Cause("stop_requested"))
+        >>> run.status, run["cause"], run["why"]["kind"]
+        ('stopped', 'stopped by request', 'stop_requested')
     """
+
+    computed: ClassVar = ("cause",)
 
     run_id: str
     flow: str
@@ -133,17 +146,19 @@ class Run:
     finished_at_utc: str | None = None
     elapsed_s: float | None = None
     error: str | None = None
-    cause: str | None = None
+    why: Cause | None = field(default=None, metadata={"of": read_cause})
     from_the_future: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
-        """The keys and values `data-engine runs --json` prints."""
-        return {name: getattr(self, name) for name in self.__slots__}  # a status has one for each flow
+    @property
+    def cause(self) -> str | None:
+        """Why the status is what it is, as a sentence."""
+        return None if self.why is None else self.why.text
 
 
-@dataclass(frozen=True, slots=True)
-class StepRun:
-    """One step of one run. `output_path` is the first file the step returned, absolute, or None."""
+@dataclass(frozen=True, slots=True, eq=False)
+class StepRun(Record):
+    """One step of one run. `output_path` is the first file the step returned, absolute, or None; `why` is the cause of a run
+    that ended in it."""
 
     run_id: str
     index: int
@@ -154,14 +169,11 @@ class StepRun:
     elapsed_s: float | None = None
     error: str | None = None
     output_path: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The keys and values `data-engine log --json` prints for each step."""
-        return asdict(self)
+    why: Cause | None = field(default=None, compare=False, metadata={"of": read_cause})
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+@dataclass(frozen=True, slots=True, eq=False)
+class LogEntry(Record):
     """One line of a run's log."""
 
     run_id: str | None
@@ -170,10 +182,6 @@ class LogEntry:
     level: str
     message: str
     created_at_utc: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The keys and values `data-engine log --json` prints for each line."""
-        return asdict(self)
 
 
 class SourceState(NamedTuple):
@@ -194,29 +202,6 @@ class SourceState(NamedTuple):
     success_run_id: str | None = None
     success_at_utc: str | None = None
     abandoned_in_a_row: int = 0
-
-
-class Facts(Shown, dict[str, Any]):
-    """A JSON object whose keys are attributes too.
-
-    Example:
-        >>> status = facts({"engine": {"on": True}, "flows": [{"name": "claims"}]})
-        >>> status.engine.on, status["flows"][0].name
-        (True, 'claims')
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"there is no {name!r}; there are {', '.join(self)}") from None
-
-
-def facts(value: Any) -> Any:
-    """`value` with every dict in it as `Facts`."""
-    if isinstance(value, dict):
-        return Facts({key: facts(item) for key, item in value.items()})
-    return [facts(item) for item in value] if isinstance(value, list) else value
 
 
 def future_utc(now_s: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from data_engine import __version__
 from data_engine.client import Workspace
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
-from data_engine.engine.reasons import freed_words
+from data_engine.engine.wording import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
 from data_engine.nofollow import opened, remove_tree

@@ -98,8 +98,11 @@ def _run(given: Namespace, names: UserNames) -> Any:
     if given.subject is None:
         _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     run_ids: list[Any] = ws.run(name, wait=False, source=given.source, params=params)
-    if (state := ws.deployment(name)).startswith("edited"):  # asked now: starting the daemon deploys what is good
-        print(f"{state}: what is deployed runs. To run the edit: %flow deploy {name} first, or %flow run --once")
+    standing = ws.standing(name)  # asked now: starting the daemon deploys what is good
+    if standing.is_edited:
+        print(
+            f"{standing.text}: what is deployed runs. To run the edit: %flow deploy {name} first, or %flow run --once"
+        )
     try:
         return run_ids if given.no_wait else ws.wait(run_ids)
     except KeyboardInterrupt:

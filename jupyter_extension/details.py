@@ -8,20 +8,25 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from data_engine.client import Workspace
+from data_engine.engine.explain import Explanation
+from data_engine.engine.reasons import Held, RetryLater, Running, Settling, WhyDue
 from data_engine.model import Run, SourceState, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import file_facts
+from jupyter_extension.buttons import WhyNot
+from jupyter_extension.failures import places_of, short_error, short_reason
 from jupyter_extension.feed import daemon_of, from_child
+from jupyter_extension.file_check import file_exists
 from jupyter_extension.marks import Mark, mark_of, reason_mark
-from jupyter_extension.there import is_there
-from jupyter_extension.view import WhyNot, cells_of, run_mark, short_error
+from jupyter_extension.view import run_mark
 
 MOST_FILES = 1000
 MOST_LINES = 5000
 _LOOK_BACK = 3
+_NEEDS_SOMEBODY = (Held, RetryLater, *get_args(WhyDue), Settling, Running)
 _NO_ANSWER = "the drive of its output does not answer"
 
 
@@ -49,6 +54,7 @@ class RunView:
     started_at_utc: str
     elapsed_s: float | None
     cause: str | None
+    why: Mapping[str, Any] | None
     error: str | None
     cells: tuple[Mapping[str, Any], ...]
     from_the_future: bool
@@ -62,6 +68,7 @@ class FileView:
     name: str
     mark: Mark
     reason: str
+    why: Mapping[str, Any] | None
     last: Mark | None
     last_at_utc: str | None
     run_id: str | None
@@ -113,7 +120,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         files_note=note,
         diff={str(cell): tuple(lines) for cell, lines in ws.home.deployments().diff(name).items()},
         error=error,
-        error_cells=tuple(cells_of(" ".join(filter(None, (error or {}).values())))),
+        error_cells=places_of(error),
     )
 
 
@@ -128,8 +135,9 @@ def run_view(run: Run) -> RunView:
         started_at_utc=run.started_at_utc,
         elapsed_s=run.elapsed_s,
         cause=run.cause,
-        error=None if error is None else short_error(error),
-        cells=tuple(cells_of(run.error)),
+        why=None if run.why is None else run.why.as_dict(),
+        error=None if error is None else short_error(error, run.why),
+        cells=places_of(run.why),
         from_the_future=run.from_the_future,
     )
 
@@ -237,7 +245,7 @@ def is_on_another_host(output: str, root: Path) -> bool:
 def _step(step: StepRun | None, root: Path, label: str = "", output: str | None = None) -> StepView:
     output = (None if step is None else step.output_path) or output
     is_unasked = output is not None and is_on_another_host(output, root)
-    there = True if is_unasked else is_there(output) if output else False
+    there = True if is_unasked else file_exists(output) if output else False
     why = None if there else _NO_ANSWER if there is None else "no output is available for this step yet"
     if step is None:
         return StepView(label, Mark("not run"), None, None, None, output, why)
@@ -250,38 +258,40 @@ def _files(ws: Workspace, name: str, entry: Mapping[str, Any]) -> tuple[tuple[Fi
     if not entry["source"]:
         return (), "this flow has no source files"
     states = {_path_of(ws, state): state for state in ws.home.ledger().source_states(name).values()}
-    reasons, note = {}, None
+    rows: dict[str, Explanation] = {}
+    note = None
     daemon = daemon_of(ws)
     if daemon is not None and entry["mode"] == "poll":
         for one in ws.explain(name):
-            if one["source"] is None:
-                note = str(one["reason"])
+            if one.source is None:
+                note = one.reason
             else:
-                reasons[str(one["source"])] = str(one["reason"])
+                rows[one.source] = one
     elif entry["mode"] == "poll":
         note = "no daemon runs here: what is due is not known"
-    paths = sorted({*states, *reasons}, key=lambda path: (_rank(states.get(path), reasons.get(path)), path))
-    return tuple(_file(path, states.get(path), reasons.get(path), entry) for path in paths[:MOST_FILES]), note
+    paths = sorted({*states, *rows}, key=lambda path: (_rank(states.get(path), rows.get(path)), path))
+    return tuple(_file(path, states.get(path), rows.get(path), entry) for path in paths[:MOST_FILES]), note
 
 
-def _rank(state: SourceState | None, reason: str | None) -> int:
-    if reason is not None and reason.startswith(("held", "failed", "due", "settling", "running")):
+def _rank(state: SourceState | None, row: Explanation | None) -> int:
+    if row is not None and isinstance(row.why, _NEEDS_SOMEBODY):
         return 0
     return 1 if state is not None and state.status not in ("success", "started") else 2
 
 
-def _file(path: str, state: SourceState | None, reason: str | None, entry: Mapping[str, Any]) -> FileView:
+def _file(path: str, state: SourceState | None, row: Explanation | None, entry: Mapping[str, Any]) -> FileView:
     root = str(entry["source"])
-    is_held = reason is not None and reason.startswith(("held", "failed"))
+    words = "not looked at now" if row is None else short_reason(row)
     return FileView(
         path=path,
         name=os.path.relpath(path, root) if path.startswith(root + os.sep) else os.path.basename(path),
-        mark=reason_mark(reason) if reason is not None else Mark("not looked at now"),
-        reason=short_error(reason or "not looked at now"),
+        mark=Mark(words) if row is None else reason_mark(row.why),
+        reason=words,
+        why=None if row is None else row.why.as_dict(),
         last=None if state is None else mark_of(state.status),
         last_at_utc=None if state is None else state.last_at_utc,
         run_id=None if state is None else state.last_run_id,
-        retry=None if is_held else "it is not held",
+        retry=None if row is not None and isinstance(row.why, (Held, RetryLater)) else "it is not held",
     )
 
 

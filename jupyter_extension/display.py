@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,21 @@ from urllib.parse import quote
 
 from data_engine.client import Workspace
 from data_engine.daemon.endpoint import read_endpoint
+from data_engine.engine.explain import Explanation
 from data_engine.engine.home import home_of, settle_flow
+from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
-from data_engine.model import Facts, LogEntry, Run, StepRun
+from data_engine.model import LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import read_cells
 from data_engine.shown import Listing
 from data_engine.workspace.here import FLOW_MODULES, here
 from jupyter_extension.card import Card, html, text
-from jupyter_extension.compile_report import compile_card
-from jupyter_extension.flow_picture import flow_card
-from jupyter_extension.tables import (
+from jupyter_extension.cards import (
     batch_card,
     contexts_card,
     entries_card,
@@ -35,8 +34,8 @@ from jupyter_extension.tables import (
     status_card,
     steps_card,
 )
-
-_CELL = re.compile(r"(?P<name>.+\.ipynb), cell (?P<number>\d+)")
+from jupyter_extension.compile_report import compile_card
+from jupyter_extension.flow_picture import flow_card
 
 
 def bundle(value: Any) -> dict[str, str] | None:
@@ -58,8 +57,8 @@ def card_of(value: Any) -> Card | None:
         return _compile_card(value)
     if isinstance(value, FlowValidationError):
         return error_card(value, cell_link(value))
-    if isinstance(value, Facts):
-        return status_card(value) if {"workspace_id", "daemon", "engine", "lease", "flows"} <= value.keys() else None
+    if isinstance(value, Status):
+        return status_card(value)
     return _card_of_listing(value) if isinstance(value, Listing) and value else None
 
 
@@ -78,24 +77,23 @@ def _card_of_listing(listing: Listing[Any]) -> Card | None:
         return entries_card(
             listing, {entry.name: Workspace(entry.path.parent.parent).deployment(entry.name) for entry in listing}
         )
-    if kind is Facts and all("reason" in one and "flow" in one for one in listing):
+    if kind is Explanation:
         return reasons_card(listing)
     return None
 
 
 def cell_link(error: FlowValidationError) -> str | None:
     """Where JupyterLab finds the cell an error names, seen from this kernel's notebook; None when that cannot be known."""
-    cell = error.cell if isinstance(error, FlowExecutionError) else None
-    match = _CELL.match(cell or "")
+    place = error.places[0] if isinstance(error, FlowExecutionError) and error.places else None
     found = here()
-    if match is None or found is None or found.problem is not None:
+    if place is None or found is None or found.problem is not None:
         return None
-    path = found.path.parent / match["name"]
+    path = found.path.parent / place["notebook"]
     try:
         cells = read_cells(path.read_bytes(), path=path)
     except (OSError, FlowValidationError):
         return None
-    number = int(match["number"])
+    number = place["cell"]
     return f"{quote(path.name)}#cell-id={quote(cells[number - 1].id)}" if 0 < number <= len(cells) else None
 
 
@@ -117,7 +115,7 @@ def cell_lines(path: Path) -> dict[int, list[str]]:
         return {}
 
 
-def _whereabouts(flow: Flow) -> tuple[Flow, Facts | None, str | None]:
+def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:
     """The flow with its name, what its daemon says of it, and its workspace's zone: as far as they can be known."""
     try:
         flow = settle_flow(flow)

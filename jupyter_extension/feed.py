@@ -22,14 +22,14 @@ from typing import Any, TypeAlias
 from data_engine.client import Workspace
 from data_engine.daemon.control import API, DaemonClient
 from data_engine.daemon.endpoint import Endpoint, read_token
-from data_engine.engine.status import FlowFacts, WorkspaceFacts, status_of
-from data_engine.errors import FlowValidationError
+from data_engine.engine.status import FlowFacts, Status, WorkspaceFacts, build_status
+from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.spec import title_words
 from data_engine.model import utc_text
 from data_engine.notebook.catalog import CatalogEntry, module_files
 from data_engine.notebook.deploy import file_facts
 from data_engine.workspace.machine import machine_id
-from jupyter_extension.view import BEING_READ, as_json, render
+from jupyter_extension.view import as_json, render
 
 View: TypeAlias = dict[str, Any]
 Listener: TypeAlias = Callable[[View], None]
@@ -53,7 +53,7 @@ class Feed:
         self._thread: threading.Thread | None = None
         self._connection: http.client.HTTPConnection | None = None
         self._looked: tuple[Any, ...] | None = None
-        self._status: dict[str, Any] | None = None
+        self._status: Status | None = None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each view from now on, the known one at once; what is returned ends that."""
@@ -122,7 +122,7 @@ class Feed:
                 self._wake.wait(max(LOOK_EVERY_S, 10 * min(time.monotonic() - began_s, 1.0)))
                 self._wake.clear()
 
-    def _stream(self, endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+    def _stream(self, endpoint: Endpoint) -> Iterator[Status]:
         """Each status the daemon tells of, until it ends."""
         token = read_token(self._ws.home.local)
         connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=SILENT_AFTER_S)
@@ -134,7 +134,7 @@ class Feed:
                 raise OSError(f"HTTP {response.status}")
             while line := response.readline():
                 if line.startswith(b"data: "):
-                    yield json.loads(line[6:])
+                    yield Status.read(json.loads(line[6:]))
         except TimeoutError:
             if self._status is not None:
                 self._tell(self._status, problem="The daemon does not answer; what is shown may be old.")
@@ -154,7 +154,7 @@ class Feed:
         self._looked = looked
         self._tell(status)
 
-    def known(self) -> dict[str, Any]:
+    def known(self) -> Status:
         """The status as it was last told of; before that the modules by their files, with nothing run."""
         if self._status is not None:
             return self._status
@@ -165,15 +165,13 @@ class Feed:
         entries = [
             CatalogEntry(name, self._ws.layout.flow_modules_dir / name, title_words(name, "Flow")) for name in names
         ]
-        facts = WorkspaceFacts(self._ws.workspace_id, str(self._ws.root), [FlowFacts(entry) for entry in entries])
+        flows = [FlowFacts(entry, is_read=False) for entry in entries]
+        facts = WorkspaceFacts(self._ws.workspace_id, str(self._ws.root), flows)
         with suppress(FlowValidationError):
             facts = replace(facts, lease=self._ws.lease())
-        status = status_of(facts)
-        for flow in status["flows"]:
-            flow |= {"state": BEING_READ, "reason": None}
-        return status
+        return build_status(facts)
 
-    def view_of(self, status: dict[str, Any], *, problem: str | None = None) -> View:
+    def view_of(self, status: Status, *, problem: str | None = None) -> View:
         """The status as the panel shows it."""
         ledger = self._ws.home.ledger()
         recent = ledger.count_runs(since_utc=utc_text(time.time() - _MONTH_S))
@@ -181,7 +179,7 @@ class Feed:
         view: View = as_json(shown)
         return view
 
-    def _tell(self, status: dict[str, Any], *, problem: str | None = None, keep: bool = True) -> None:
+    def _tell(self, status: Status, *, problem: str | None = None, keep: bool = True) -> None:
         view = self.view_of(status, problem=problem)
         with self._lock:
             if keep:
@@ -194,17 +192,16 @@ class Feed:
 
 def daemon_of(ws: Workspace) -> DaemonClient | None:
     """A client of the workspace's daemon, None when none runs; nothing is started for it."""
-    return ws._daemon()
+    return ws.link.find()
 
 
-def status_of_child(root: Path) -> dict[str, Any]:
+def status_of_child(root: Path) -> Status:
     """The status of a workspace without a daemon, read by a child process, because reading flows runs their code.
 
     Raises:
         FlowValidationError: the child's own error, or that it took too long.
     """
-    found = from_child(root, "status")
-    return found if isinstance(found, dict) else {}
+    return Status.read(from_child(root, "status"))
 
 
 def from_child(root: Path, *arguments: str) -> Any:
@@ -240,7 +237,7 @@ def from_child(root: Path, *arguments: str) -> Any:
         ) from error
     if isinstance(found, dict) and "error" in found and "name" not in found:
         parts = found["error"]
-        raise FlowValidationError(parts["what"], where=parts.get("where"), mend=parts.get("mend"))
+        raise error_of(parts)
     return found
 
 

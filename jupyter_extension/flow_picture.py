@@ -12,14 +12,14 @@ from datetime import datetime
 from itertools import pairwise
 
 from data_engine.engine.slots import next_slot, zone_of
+from data_engine.engine.status import FlowStatus
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule
-from data_engine.model import Facts
 from data_engine.notebook.catalog import trigger_text
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
-from jupyter_extension.lettering import fit, width
 from jupyter_extension.marks import Mark, mark_of, shape_svg
+from jupyter_extension.text_width import fit, width
 
 _ROW = 28
 _LANE = 12
@@ -58,7 +58,7 @@ class Line:
         return self.kind in ("step", "each")
 
 
-def flow_card(flow: Flow, *, now_s: float, live: Facts | None = None, zone: str | None = None) -> Card:
+def flow_card(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: str | None = None) -> Card:
     """The picture of `flow`; `live` is its entry in the daemon's status, None when no daemon runs.
 
     `zone` is the one of the workspace, for schedules that name none.
@@ -81,12 +81,12 @@ def flow_card(flow: Flow, *, now_s: float, live: Facts | None = None, zone: str 
     if flow.group != flow.title:
         facts.append(f"group {flow.group}")
     facts.append(flow.mode)
-    if live is not None and live.get("edit"):
-        facts.append(Mark(str(live["edit"]), "warn", "triangle"))
+    if live is not None and live.edit:
+        facts.append(Mark(live.edit, "warn", "triangle"))
     return Card(flow.title, tuple(facts), (Picture(_svg(flow.title, lines, words), words),))
 
 
-def lines_of(flow: Flow, *, now_s: float, live: Facts | None = None, zone: str | None = None) -> Iterator[Line]:
+def lines_of(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: str | None = None) -> Iterator[Line]:
     """The lines of the picture, from top to bottom."""
     trigger = flow.trigger
     yield Line("trigger", flow.mode, "by hand" if flow.mode == "manual" else trigger_text(flow))
@@ -125,21 +125,19 @@ def _step_words(step: StepSpec) -> str:
     return step.function_name if step.function_name != "<lambda>" else ""
 
 
-def _next_lines(flow: Flow, now_s: float, live: Facts | None, zone: str | None) -> Iterator[Line]:
+def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | None) -> Iterator[Line]:
     if live is None:
         yield Line("next", "", _next_without_daemon(flow.trigger or Manual(), now_s, zone))
         return
-    state = str(live.get("state") or "")
-    if live.get("next_run_utc"):
-        words = f"{_local(str(live['next_run_utc']))}"
-    elif state == "running":
+    if live.next_run_utc:
+        words = _local(live.next_run_utc)
+    elif live.state_kind == "running":
         words = "running now"
     else:
-        words = str(live.get("reason") or _WAITS.get(flow.mode, ""))
-    yield Line("next", "", words, state=mark_of(state) if state not in ("", "manual") else None)
-    last = live.get("last_run")
-    if last:
-        yield Line("last", "", _local(str(last["started_at_utc"])), state=mark_of(str(last["status"])))
+        words = live.reason or _WAITS.get(flow.mode, "")
+    yield Line("next", "", words, state=None if live.state_kind == "manual" else mark_of(live.state))
+    if live.last_run is not None:
+        yield Line("last", "", _local(live.last_run.started_at_utc), state=mark_of(live.last_run.status))
 
 
 _WAITS = {"manual": "when somebody asks", "poll": "when a file is new or changed", "schedule": "at its next time"}

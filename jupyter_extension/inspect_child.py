@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any
 
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, error_of
 
 TIMEOUT_S = 60.0
 KEEP_S = 120.0
@@ -77,7 +77,7 @@ class InspectChild:
         found = json.loads(line)
         if "error" in found:
             parts = found["error"]
-            raise FlowValidationError(parts["what"], where=parts.get("where"), mend=parts.get("mend"))
+            raise error_of(parts)
         result: dict[str, Any] = found["result"]
         return result
 

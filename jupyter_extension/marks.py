@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
+
+from data_engine.engine.flow_reasons import Broken
+from data_engine.engine.reasons import (
+    Disabled,
+    Done,
+    Held,
+    HeldSlot,
+    NotYet,
+    Reason,
+    RetryLater,
+    Running,
+    Settling,
+    Unreachable,
+    Waiting,
+    WaitsForSettling,
+    WhyDue,
+)
 
 Tone: TypeAlias = Literal["good", "bad", "warn", "live", "idle"]
 Shape: TypeAlias = Literal["disc", "cross", "square", "diamond", "triangle", "play", "ring", "half", "bar"]
@@ -13,11 +30,15 @@ Shape: TypeAlias = Literal["disc", "cross", "square", "diamond", "triangle", "pl
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A state in words, with its shape and tone."""
+    """A state in words, with its shape and tone; `kind` is the state for programs."""
 
     word: str
     tone: Tone = "idle"
     shape: Shape = "ring"
+    kind: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", self.kind or self.word.replace(" ", "_"))
 
 
 _LOOKS: dict[str, tuple[Tone, Shape]] = {
@@ -49,38 +70,35 @@ def mark_of(word: str) -> Mark:
 
     Example:
         >>> mark_of("failed"), mark_of("engine off").shape
-        (Mark(word='failed', tone='bad', shape='cross'), 'ring')
+        (Mark(word='failed', tone='bad', shape='cross', kind='failed'), 'ring')
     """
     tone, shape = _LOOKS.get(word, ("idle", "ring"))
     return Mark(word, tone, shape)
 
 
-def reason_mark(text: str) -> Mark:
-    """The mark of one of `explain`'s reasons, by how it begins.
+def reason_mark(why: Reason, word: str | None = None) -> Mark:
+    """The mark of one of `explain`'s reasons, by its kind; `word` stands for its sentence.
 
     Example:
-        >>> reason_mark("held since 2026-01-05 06:30:00, failed: KeyError").tone
-        'bad'
+        >>> reason_mark(Held("2026-01-05T06:30:00+00:00", "failed", "KeyError")).tone, reason_mark(NotYet(None)).tone
+        ('bad', 'good')
     """
-    for begin, tone, shape in _REASONS:
-        if text.startswith(begin):
-            return Mark(text, tone, shape)
-    return Mark(text)
+    tone, shape = _REASONS.get(why.kind, ("idle", "ring"))
+    return Mark(why.text if word is None else word, tone, shape, why.kind)
 
 
-_REASONS: tuple[tuple[str, Tone, Shape], ...] = (
-    ("due", "live", "play"),
-    ("running", "live", "play"),
-    ("already done", "good", "disc"),
-    ("held", "bad", "cross"),
-    ("failed", "warn", "triangle"),
-    ("broken", "bad", "cross"),
-    ("unreachable", "bad", "triangle"),
-    ("disabled", "warn", "bar"),
-    ("settling", "live", "half"),
-    ("waiting", "live", "half"),
-    ("next at", "good", "half"),
-)
+_REASONS: dict[str, tuple[Tone, Shape]] = {
+    **{kind.kind: ("live", "play") for kind in (*get_args(WhyDue), Running)},
+    **{kind.kind: ("live", "half") for kind in (*get_args(Waiting), Settling, WaitsForSettling)},
+    Done.kind: ("good", "disc"),
+    NotYet.kind: ("good", "half"),
+    Held.kind: ("bad", "cross"),
+    HeldSlot.kind: ("bad", "cross"),
+    RetryLater.kind: ("warn", "triangle"),
+    Broken.kind: ("bad", "cross"),
+    Unreachable.kind: ("bad", "triangle"),
+    Disabled.kind: ("warn", "bar"),
+}
 
 
 def _drawings() -> dict[Shape, str]:

@@ -14,8 +14,9 @@ import anywidget
 import traitlets
 
 from data_engine.client import Workspace
+from data_engine.engine.status import Status
 from data_engine.errors import FlowValidationError
-from data_engine.model import facts, utc_text
+from data_engine.model import utc_text
 from jupyter_extension.actions import CHANGES, answer, place_of
 from jupyter_extension.assets import panel_css, panel_js
 from jupyter_extension.feed import Feed, View
@@ -65,13 +66,13 @@ class Panel(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         from jupyter_extension.card import html, text
-        from jupyter_extension.tables import status_card
+        from jupyter_extension.cards import status_card
 
         found = super()._repr_mimebundle_(**kwargs)
         data, metadata = found if isinstance(found, tuple) else (found or {}, {})
         at_utc = utc_text(time.time())
         status, view = first_look(self.workspace)
-        card = status_card(facts(status))
+        card = status_card(status)
         note = f"<p>Snapshot of {at_utc[:19].replace('T', ' ')} UTC. Run this cell again to go live.</p>"
         shown = {
             "text/plain": text(card),
@@ -135,7 +136,7 @@ class Panel(anywidget.AnyWidget):
         super().close()
 
 
-def first_look(ws: Workspace) -> tuple[dict[str, Any], View]:
+def first_look(ws: Workspace) -> tuple[Status, View]:
     """The workspace's status and view as far as they can be known at once: no flow's code is run for it."""
     known: list[View] = []
     came = threading.Event()

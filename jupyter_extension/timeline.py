@@ -12,8 +12,8 @@ from datetime import datetime, timedelta, tzinfo
 from data_engine.cli.output import count, seconds
 from data_engine.model import Run, StepRun
 from jupyter_extension.card import clean
-from jupyter_extension.lettering import fit, width
 from jupyter_extension.marks import mark_of, shape_svg
+from jupyter_extension.text_width import fit, width
 
 WIDE = 640
 MOST_LANES = 12

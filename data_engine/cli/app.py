@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from data_engine.cli.outcome import tell
+from data_engine.cli.failure import tell
 from data_engine.cli.output import complain, lenient_streams, only_json, print_version
 
 if TYPE_CHECKING:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from data_engine.cli.failure import Failed
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace, in_flow_modules
-from data_engine.cli.outcome import Failed
 from data_engine.cli.output import complain, count, print_json, say, table
 from data_engine.errors import FlowValidationError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.compiled import CompiledNotebook
+    from data_engine.notebook.standing import Standing
 
 Check = Annotated[bool, typer.Option("--check", help="Also build the flows; say only what is wrong or warned of.")]
 
@@ -32,24 +33,16 @@ def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = 
     ws = chosen_workspace(ctx)
     if name is not None and not check:
         return _compile_one(ws, name, as_json)
-    with in_flow_modules(ws):
-        entries: Sequence[CatalogEntry] = ws.catalog()
-    if name is not None:
-        from data_engine.notebook.catalog import find_module
-
-        find_module(ws.home.modules(), name)
-        entries = [entry for entry in entries if entry.name == name]
-    deployment = ws.home.deployments().standing(entry.name for entry in entries)
-    stale = [entry for entry in entries if deployment[entry.name].startswith("edited")]
-    broken = [entry for entry in entries if entry.error is not None]
+    modules = _modules(ws, _built(ws, name))
     if as_json:
-        print_json([_module_facts(entry, deployment[entry.name]) for entry in entries])
+        print_json([module.as_json() for module in modules])
     else:
-        shown = [entry for entry in entries if entry in broken or entry in stale or entry.warnings or not check]
-        _say_modules(shown, deployment)
-        warned = sum(1 for entry in entries if entry.warnings)
-        say(f"{count(len(entries), 'module')}, {len(broken)} broken, {warned} with warnings, {len(stale)} edited")
-    return 1 if broken or (check and stale) else 0
+        for module in modules:
+            if not check or module.is_remarkable:
+                module.say()
+        say(_sum_of(modules))
+    is_stale = any(module.standing.is_edited for module in modules)
+    return 1 if any(module.is_broken for module in modules) or (check and is_stale) else 0
 
 
 def deploy(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
@@ -62,8 +55,7 @@ def deploy(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = Fals
         entries = ws.deploy(name)
     broken = [entry for entry in entries if entry.error is not None]
     if as_json:
-        deployment = ws.home.deployments().standing(entry.name for entry in entries)
-        print_json([_module_facts(entry, deployment[entry.name]) for entry in entries])
+        print_json([module.as_json() for module in _modules(ws, entries)])
         return 1 if broken else 0
     for entry in entries:
         if entry.error is not None:
@@ -75,24 +67,62 @@ def deploy(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = Fals
     return 1 if broken else 0
 
 
-def _module_facts(entry: CatalogEntry, deployment: str) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "path": str(entry.path),
-        "deployment": deployment,
-        "warnings": list(entry.warnings),
-        "error": None if entry.error is None else entry.error.as_dict(),
-    }
+class _Module(NamedTuple):
+    """A flow module, built, and how it stands to what production runs."""
 
+    entry: CatalogEntry
+    standing: Standing
 
-def _say_modules(entries: Sequence[CatalogEntry], deployment: Mapping[str, str]) -> None:
-    for entry in entries:
+    @property
+    def is_broken(self) -> bool:
+        return self.entry.error is not None
+
+    @property
+    def is_remarkable(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.is_broken or self.standing.is_edited or bool(self.entry.warnings)
+
+    def as_json(self) -> dict[str, Any]:
+        entry = self.entry
+        return {
+            "name": entry.name,
+            "path": str(entry.path),
+            "warnings": list(entry.warnings),
+            "error": None if entry.error is None else entry.error.as_dict(),
+        } | self.standing.as_json()
+
+    def say(self) -> None:
+        entry, words = self.entry, self.standing.text
         if entry.error is not None:
-            complain(f"broken  {entry.path.name} ({deployment[entry.name]}): {entry.error}", style="red")
-            continue
-        say(f"good    {entry.path.name} ({deployment[entry.name]})")
+            complain(f"broken  {entry.path.name} ({words}): {entry.error}", style="red")
+            return
+        say(f"good    {entry.path.name} ({words})")
         for warning in entry.warnings:
             say(f"        warning: {warning}", style="yellow")
+
+
+def _built(ws: Workspace, name: str | None) -> Sequence[CatalogEntry]:
+    """Every module of the workspace, or the one of this name."""
+    with in_flow_modules(ws):
+        entries = ws.catalog()
+    if name is None:
+        return entries
+    from data_engine.notebook.catalog import find_module
+
+    find_module(ws.home.modules(), name)
+    return [entry for entry in entries if entry.name == name]
+
+
+def _modules(ws: Workspace, entries: Sequence[CatalogEntry]) -> list[_Module]:
+    standing = ws.home.deployments().standing(entry.name for entry in entries)
+    return [_Module(entry, standing[entry.name]) for entry in entries]
+
+
+def _sum_of(modules: Sequence[_Module]) -> str:
+    broken = sum(module.is_broken for module in modules)
+    warned = sum(bool(module.entry.warnings) for module in modules)
+    edited = sum(module.standing.is_edited for module in modules)
+    return f"{count(len(modules), 'module')}, {broken} broken, {warned} with warnings, {edited} edited"
 
 
 def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
@@ -106,14 +136,14 @@ def _compile_one(ws: Workspace, name: str, as_json: bool) -> int:
         compiled = compile_notebook(path)
     except FlowValidationError as error:
         raise Failed(error) from error
-    deployment = ws.deployment(name)
+    standing = ws.standing(name)
     diff = ws.home.deployments().diff(name)
     if as_json:
         cells = [{"cell": cell, "lines": lines} for cell, lines in diff.items()]
-        print_json(_notebook_facts(compiled) | {"deployment": deployment, "diff": cells})
+        print_json(_notebook_facts(compiled) | standing.as_json() | {"diff": cells})
     else:
         _say_cells(compiled)
-        say(f"deployment: {deployment}")
+        say(f"deployment: {standing.text}")
         for cell, lines in diff.items():
             say(f"cell {cell}, deployed (-) and now (+):")
             for line in lines:

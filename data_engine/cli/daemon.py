@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data_engine.cli.failure import Failed
 from data_engine.cli.options import (
     AsJson,
     FlowName,
@@ -15,14 +16,15 @@ from data_engine.cli.options import (
     chosen_workspace,
     source_from_shell,
 )
-from data_engine.cli.outcome import Failed
 from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, status_style, table
-from data_engine.engine.reasons import GOES_ON, freed_words, held_words
+from data_engine.engine.wording import GOES_ON, freed_words, held_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.lease.status import lease_lines
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.engine.status import ActiveRun, FlowStatus, Status
+    from data_engine.model import Run
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")]
 
@@ -35,7 +37,7 @@ def start(
     """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
     ws = chosen_workspace(ctx)
     ws.settings()  # nothing is started by settings that cannot be used; the status tells of their warnings
-    if not engine and not ws.status()["daemon"]["running"]:
+    if not engine and not ws.status().daemon.running:
         ws.stop_engine()  # else it would come back where an earlier daemon died with its engine on
     ws.start()
     if engine:
@@ -46,7 +48,7 @@ def start(
 def stop(ctx: typer.Context, as_json: AsJson = False) -> int:
     """Stop the engine, and the daemon when its running work is done. Nothing running is nothing to do."""
     ws = chosen_workspace(ctx)
-    was_running = ws.status()["daemon"]["running"]
+    was_running = ws.status().daemon.running
     ws.stop_engine()
     ws.shutdown()
     if as_json:
@@ -96,11 +98,11 @@ def explain(
     """Why a flow, or a source file, does or does not run."""
     reasons = chosen_workspace(ctx).explain(subject)
     if as_json:
-        print_json(reasons)
+        print_json([one.as_dict() for one in reasons])
         return 0
     shown = table("FLOW", "SOURCE", "REASON", "NEXT")
     for one in reasons:
-        shown.add_row(one["flow"], one["source"] or "", one["reason"], local_time(one["next_run_utc"]))
+        shown.add_row(one.flow, one.source or "", one.reason, local_time(one.next_run_utc))
     say(shown)
     return 0
 
@@ -157,17 +159,38 @@ def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: M
         raise FlowValidationError(
             "which flow?", where="data-engine run", mend="name it: data-engine run NAME; `data-engine list` shows them"
         )
+    run_ids = _ask_for_runs(ws, name, source, params)
+    _say_what_is_not_run(ws, name)
+    runs = _wait_for(ws, run_ids)
+    failed = sum(run.status != "success" for run in runs)
+    if as_json:
+        print_json({"runs": [run.as_dict() for run in runs]})
+    else:
+        for run in runs:
+            _say_run(run)
+        say(f"{count(len(runs), 'run')}, {count(failed, 'failure')}")
+    return 1 if failed else 0
+
+
+def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[str, Any]) -> list[Any]:
     try:
-        run_ids: list[Any] = ws.run(name, wait=False, source=source, params=params)
+        return ws.run(name, wait=False, source=source, params=params)
     except FlowValidationError as error:
-        if any(flow["name"] == name and flow["state"] == "broken" for flow in ws.status()["flows"]):
+        if any(flow.name == name and flow.state_kind == "broken" for flow in ws.status().flows):
             raise Failed(error) from error
         raise
-    if (deployment := ws.deployment(name)).startswith("edited"):  # asked now: starting the daemon deploys what is good
+
+
+def _say_what_is_not_run(ws: Workspace, name: str) -> None:
+    standing = ws.standing(name)  # asked now: starting the daemon deploys what is good
+    if standing.is_edited:
         edit = f"`data-engine deploy {name}` first, or `data-engine run --once {name}`"
-        complain(f"{deployment}: what is deployed runs. To run the edit: {edit}", style="yellow")
+        complain(f"{standing.text}: what is deployed runs. To run the edit: {edit}", style="yellow")
+
+
+def _wait_for(ws: Workspace, run_ids: list[Any]) -> list[Run]:
     try:
-        runs = ws.wait(run_ids)
+        return ws.wait(run_ids)
     except FlowValidationError as error:
         raise Failed(error) from error
     except KeyboardInterrupt:
@@ -175,19 +198,15 @@ def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: M
         raise KeyboardInterrupt(
             f"interrupted here only: {what} on in the daemon; `data-engine status` shows what runs, `data-engine stop-run RUN` ends it"
         ) from None
-    failed = [run for run in runs if run.status != "success"]
-    if as_json:
-        print_json({"runs": [run.as_dict() for run in runs]})
-        return 1 if failed else 0
-    for run in runs:
-        say(
-            f"{run.status:<8} {run.flow}  {run.source or ''}  {seconds(run.elapsed_s)}  run {run.run_id[:8]}",
-            style=status_style(run.status),
-        )
-        if run.error or (run.cause and run.status != "success"):
-            say(f"  {run.error or run.cause}")
-    say(f"{count(len(runs), 'run')}, {count(len(failed), 'failure')}")
-    return 1 if failed else 0
+
+
+def _say_run(run: Run) -> None:
+    say(
+        f"{run.status:<8} {run.flow}  {run.source or ''}  {seconds(run.elapsed_s)}  run {run.run_id[:8]}",
+        style=status_style(run.status),
+    )
+    if run.error or (run.cause and run.status != "success"):
+        say(f"  {run.error or run.cause}")
 
 
 def _done(facts: dict[str, Any], text: str, as_json: bool) -> None:
@@ -200,40 +219,52 @@ def _done(facts: dict[str, Any], text: str, as_json: bool) -> None:
 def _tell_status(ws: Workspace, as_json: bool) -> int:
     found = ws.status()
     if as_json:
-        print_json(found)
+        print_json(found.as_dict())
         return 0
-    daemon, engine = found["daemon"], found["engine"]
-    say(f"{found['workspace_id']}  {found['workspace_root']}")
-    ending = ", ends when its running work is done" if daemon["ending"] else ""
-    say(f"daemon   {'running, pid ' + str(daemon['pid']) if daemon['running'] else 'not running'}{ending}")
-    say(f"engine   {'on' if engine['on'] else 'off'}")
-    if engine.get("goes_on"):
-        say(f"         {GOES_ON}: data-engine start", style="yellow")
-    for number, line in enumerate(lease_lines(found["lease"])):
-        say(f"{'' if number else 'lease':<8} {line}")
-    if (trouble := found["trouble"]) is not None:
-        say(f"trouble  {trouble['what']}", style="red")
-        for part in ("where", "mend"):
-            if trouble[part]:
-                say(f"         {part}: {trouble[part]}")
-    for warning in found["warnings"]:
-        say(f"warning  {warning}", style="yellow")
+    _say_workspace(found)
     say("")
-    shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
-    for flow in found["flows"]:
-        last = flow["last_run"]
-        ended = "" if last is None else f"{last['status']}, {local_time(last['started_at_utc'])}"
-        held = held_words(flow["name"], flow["held"], flow["reason"])
-        note = "; ".join(filter(None, [flow["edit"], flow["reason"], held]))
-        row = (flow["name"], flow["group"] or "", flow["state"], local_time(flow["next_run_utc"]), ended, note)
-        shown.add_row(*row, style="red" if flow["state"] == "broken" else "")
-    say(shown)
-    if found["active_runs"]:
+    _say_flows(found.flows)
+    if found.active_runs:
         say("")
-        active = table("RUN", "FLOW", "SOURCE", "STEP", "SINCE", "PROCESS")
-        for run in found["active_runs"]:
-            since = local_time(run["started_at_utc"])
-            process = "daemon" if run["in_daemon"] else f"pid {run['pid']}"
-            active.add_row(run["run_id"][:8], run["flow"], run["source"] or "", run["step"] or "", since, process)
-        say(active)
+        _say_active(found.active_runs)
     return 0
+
+
+def _say_workspace(found: Status) -> None:
+    daemon, engine = found.daemon, found.engine
+    say(f"{found.workspace_id}  {found.workspace_root}")
+    ending = ", ends when its running work is done" if daemon.ending else ""
+    say(f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}")
+    say(f"engine   {'on' if engine.on else 'off'}")
+    if engine.goes_on:
+        say(f"         {GOES_ON}: data-engine start", style="yellow")
+    for number, line in enumerate(lease_lines(found.lease)):
+        say(f"{'' if number else 'lease':<8} {line}")
+    if found.trouble is not None:
+        say(f"trouble  {found.trouble.what}", style="red")
+        for part in ("where", "mend"):
+            if found.trouble[part]:
+                say(f"         {part}: {found.trouble[part]}")
+    for warning in found.warnings:
+        say(f"warning  {warning}", style="yellow")
+
+
+def _say_flows(flows: Sequence[FlowStatus]) -> None:
+    shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
+    for flow in flows:
+        last = flow.last_run
+        ended = "" if last is None else f"{last.status}, {local_time(last.started_at_utc)}"
+        held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
+        note = "; ".join(filter(None, [flow.edit, flow.reason, held]))
+        row = (flow.name, flow.group or "", flow.state, local_time(flow.next_run_utc), ended, note)
+        shown.add_row(*row, style="red" if flow.state_kind == "broken" else "")
+    say(shown)
+
+
+def _say_active(runs: Sequence[ActiveRun]) -> None:
+    active = table("RUN", "FLOW", "SOURCE", "STEP", "SINCE", "PROCESS")
+    for run in runs:
+        since = local_time(run.started_at_utc)
+        process = "daemon" if run.in_daemon else f"pid {run.pid}"
+        active.add_row(run.run_id[:8], run.flow, run.source or "", run.step or "", since, process)
+    say(active)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data_engine.cli.failure import Failed
 from data_engine.cli.lab import lab_hint
 from data_engine.cli.options import AsJson, in_flow_modules, load_module
-from data_engine.cli.outcome import Failed
 from data_engine.cli.output import count, print_json, say, seconds, table
 from data_engine.errors import FlowValidationError
 from data_engine.flow.batch import Batch

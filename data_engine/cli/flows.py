@@ -24,7 +24,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     say_settings(ws)
     deployment = ws.home.deployments().standing(entry.name for entry in entries)
     if as_json:
-        live = [{"deployment": deployment[entry.name], "next_run_utc": coming.get(entry.name)} for entry in entries]
+        live = [deployment[entry.name].as_json() | {"next_run_utc": coming.get(entry.name)} for entry in entries]
         print_json([entry.as_dict() | more for entry, more in zip(entries, live, strict=True)])
         return 0
     if not entries:
@@ -35,9 +35,9 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         if entry.error is None:
             source = short_path(entry.source, ws.root)
             shown = (entry.title, entry.group, entry.mode, entry.trigger, source, local_time(coming.get(entry.name)))
-            flows.add_row(entry.name, *shown, deployment[entry.name])
+            flows.add_row(entry.name, *shown, deployment[entry.name].text)
         else:
-            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", deployment[entry.name], style="red")
+            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", deployment[entry.name].text, style="red")
     say(flows)
     for entry in entries:
         if entry.error is not None:
@@ -62,12 +62,12 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
         for step in module.flow.steps
     ]
     coming = ws.next_runs().get(entry.name)
-    deployment = ws.deployment(entry.name)
+    deployment = ws.standing(entry.name)
     if as_json:
-        live = {"deployment": deployment, "next_run_utc": coming, "last_run": None if last is None else last.as_dict()}
-        print_json(entry.as_dict() | {"steps": steps} | live)
+        live = {"next_run_utc": coming, "last_run": None if last is None else last.as_dict()}
+        print_json(entry.as_dict() | {"steps": steps} | deployment.as_json() | live)
     else:
-        _say_flow(entry, steps, last, coming, deployment, ws.root)
+        _say_flow(entry, steps, last, coming, deployment.text, ws.root)
     return 0
 
 

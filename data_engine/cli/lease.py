@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import print_json, say
-from data_engine.lease.status import lease_lines
+from data_engine.lease.status import LeaseStatus, lease_lines
 
 
 def make_app() -> typer.Typer:
@@ -69,9 +68,9 @@ def repair(ctx: typer.Context, as_json: AsJson = False) -> int:
     return 0
 
 
-def _tell(lease: Mapping[str, Any], as_json: bool) -> int:
+def _tell(lease: LeaseStatus, as_json: bool) -> int:
     if as_json:
-        print_json(lease)
+        print_json(lease.as_dict())
     else:
         for line in lease_lines(lease):
             say(line)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.outcome import Failed
+from data_engine.cli.failure import Failed
 from data_engine.cli.output import complain, print_version
 from data_engine.errors import FlowValidationError
 

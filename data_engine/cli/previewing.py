@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from data_engine.cli.failure import Failed
 from data_engine.cli.options import (
     AsJson,
     FlowName,
@@ -18,7 +19,6 @@ from data_engine.cli.options import (
     read_params,
     source_from_shell,
 )
-from data_engine.cli.outcome import Failed
 from data_engine.cli.output import plain, print_json, say
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
 

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import __version__, private
+from data_engine.daemon.api import DaemonApi
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.loop import Daemon
 from data_engine.daemon.ownership import keeper_of
-from data_engine.daemon.requests import DaemonRequests
 from data_engine.daemon.server import listen, make_application
 from data_engine.daemon.sessions import create_time_of
 from data_engine.daemon.workers import Workers, end_orphans
@@ -160,7 +160,7 @@ async def _serve(where: Home, started_by: str | None) -> None:
 
     daemon_id, token = uuid.uuid4().hex, new_token()
     daemon = Daemon(where, make_workers, keeper_of(where, daemon_id))
-    requests = DaemonRequests(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
+    requests = DaemonApi(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
     server, port = listen(make_application(requests, token))
     endpoint = Endpoint(os.getpid(), create_time_of(os.getpid()), port, __version__, daemon_id, str(where.layout.root))
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -182,7 +182,7 @@ async def _serve(where: Home, started_by: str | None) -> None:
         await server.close_all_connections()
 
 
-async def _until_idle(daemon: Daemon, requests: DaemonRequests, where: Home, ending: asyncio.Event) -> None:
+async def _until_idle(daemon: Daemon, requests: DaemonApi, where: Home, ending: asyncio.Event) -> None:
     """Return when somebody ends the daemon, or nobody has needed it for `[daemon] idle_exit`.
 
     A workspace that is gone may lie on a share that comes back: an engine that is on waits for it for a day, others a minute.

@@ -15,9 +15,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from data_engine import private
+from data_engine.cause import Cause, signalled
 from data_engine.daemon.environment import without_kernel
 from data_engine.daemon.messages import WHERE_SIGNAL, Frames, Message, encode
 from data_engine.daemon.sessions import MARK, create_time_of, end_session
@@ -25,6 +26,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.logbound import MAX_LINE
 from data_engine.model import Event
+from data_engine.notebook.locate import places_of
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +153,11 @@ class Child:
     def place(self, folder: Path) -> str | None:
         """The innermost line of a file in `folder` that it was in when it wrote where it is; None when it never did."""
         return place_in(self._stderr_tail.decode(errors="replace"), folder)
+
+    def places(self, folder: Path) -> tuple[dict[str, Any], ...]:
+        """The notebook cell of that line; empty where it is in none."""
+        found = frame_in(self._stderr_tail.decode(errors="replace"), folder)
+        return () if found is None else places_of(*found)
 
     def read_texts(self) -> None:
         """Take all that was written so far; called before what ends the writer's step or run is taken."""
@@ -309,11 +316,14 @@ def place_in(traceback: str, folder: Path) -> str | None:
         >>> place_in(text, Path("/ws/flow_modules"))
         'a.ipynb, cell 4, line 2'
     """
-    for found in _FRAME.finditer(traceback):
-        file = found["file"]
-        if file.startswith(f"{folder}{os.sep}"):
-            return f"{file[len(str(folder)) + 1 :]}, line {found['line']}"
-    return None
+    found = frame_in(traceback, folder)
+    return None if found is None else f"{found[0][len(str(folder)) + 1 :]}, line {found[1]}"
+
+
+def frame_in(traceback: str, folder: Path) -> tuple[str, int] | None:
+    """The file name and line of the innermost frame in `folder`, in the text `faulthandler` writes."""
+    frames = ((found["file"], int(found["line"])) for found in _FRAME.finditer(traceback))
+    return next((frame for frame in frames if frame[0].startswith(f"{folder}{os.sep}")), None)
 
 
 def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
@@ -326,26 +336,21 @@ def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
     return without_kernel(environment) | {MARK: "1"}
 
 
-def cause_of_death(status: int, *, lacked_memory: bool) -> str:
+def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:
     """What an exit status says; `lacked_memory` is whether the system has killed for lack of memory in the meantime.
 
     Example:
-        >>> cause_of_death(-11, lacked_memory=False), cause_of_death(3, lacked_memory=False)
+        >>> cause_of_death(-11, lacked_memory=False).text, cause_of_death(3, lacked_memory=False).text
         ('its process died: killed by signal 11 (SIGSEGV)', 'its process died: exit code 3')
     """
     if status >= 0:
-        return f"its process died: exit code {status}"
-    number = -status
+        return Cause("process_exited", {"exit_code": status})
     if was_killed(status):
-        if lacked_memory:
-            return "its process died: the operating system killed it for lack of memory"
-        return (
-            "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating system, then probably for "
-            "lack of memory"
-        )
+        return Cause("out_of_memory" if lacked_memory else "process_killed")
+    name = None
     with suppress(ValueError):
-        return f"its process died: killed by signal {number} ({signal.Signals(number).name})"
-    return f"its process died: killed by signal {number}"
+        name = signal.Signals(-status).name
+    return signalled(-status, name)
 
 
 def was_killed(status: int) -> bool:

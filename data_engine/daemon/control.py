@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import data_engine.errors
 from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token
-from data_engine.errors import FlowExecutionError, FlowValidationError, WorkspaceError
+from data_engine.errors import FlowExecutionError, FlowValidationError, WorkspaceError, error_of
 from data_engine.workspace.layout import LocalLayout
 
 API = "/v1"
@@ -157,7 +157,4 @@ def _as_error(answer: Any) -> FlowValidationError:
     kind = getattr(data_engine.errors, str(found.get("kind")), None)
     if not (isinstance(kind, type) and issubclass(kind, FlowValidationError)) or issubclass(kind, FlowExecutionError):
         kind = FlowValidationError  # those of a run need more than what, where and mend
-    error: FlowValidationError = kind(
-        str(parts.get("what", "the daemon refused the request")), where=parts.get("where"), mend=parts.get("mend")
-    )
-    return error
+    return error_of({"what": "the daemon refused the request"} | parts, kind)

@@ -19,10 +19,10 @@ from data_engine.notebook.deploy import (
     Move,
     Quiet,
     Sighting,
-    edit_text,
     file_facts,
     next_move,
 )
+from data_engine.notebook.standing import Standing
 
 Describe = Callable[[Path], Awaitable[tuple[CatalogEntry, ...]]]
 
@@ -33,7 +33,7 @@ class Deployed:
 
     entry: CatalogEntry
     content: Path | None
-    edit: str | None = None
+    edit: Standing | None = None
 
 
 @dataclass(slots=True)
@@ -164,5 +164,6 @@ class Deployer:
                 flows[name] = Deployed(entry, None)
         self.flows = flows
 
-    def _edit(self, name: str, move: Quiet | AwaitsRequest | Broken) -> str:
-        return edit_text(self.home.deployments().changed_cells(name), move.error if isinstance(move, Broken) else None)
+    def _edit(self, name: str, move: Quiet | AwaitsRequest | Broken) -> Standing:
+        cells = self.home.deployments().changed_cells(name) or ()
+        return Standing("edited", cells, move.error if isinstance(move, Broken) else None)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from data_engine.cause import Cause
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.desk import Work
 from data_engine.daemon.memory import remember_engine, was_engine_on
@@ -21,7 +22,7 @@ from data_engine.daemon.runs import Item, Runs
 from data_engine.daemon.watchers import Watchers
 from data_engine.daemon.workers import Workers
 from data_engine.engine.candidates import pick_source, startup_sources
-from data_engine.engine.held import HeldAtRest
+from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.home import Home
 from data_engine.engine.lookout import Lookout
 from data_engine.engine.plan import Watch
@@ -60,7 +61,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._data_version = self.ledger.data_version()
         self._pruned_s = 0.0
-        self._held_files = HeldAtRest(self.ledger)
+        self._held_files = HeldFiles(self.ledger)
         self._held_at_rest: dict[str, int] = {}
         self._held_told: dict[str, int] = {}
         self._needed_s = time.monotonic()
@@ -212,7 +213,7 @@ class Daemon:
     def lost(self, to: str) -> None:
         """Somebody else owns the workspace: what runs ends at its next step, and nothing starts."""
         log.warning("%s owns the workspace now", to)
-        self._wind_down(f"{to} took the workspace over", stop=True)
+        self._wind_down(Cause("taken_over", {"by": to}), stop=True)
 
     def may_work_until(self, boot_s: float) -> None:
         """Steps and items may begin until then."""
@@ -233,7 +234,7 @@ class Daemon:
         self.ownership.is_releasing = True
         if not self.ownership.is_requested:
             self.ownership.set_engine(False)
-        self._wind_down("the workspace is handed over", stop=now)
+        self._wind_down(Cause("handed_over"), stop=now)
         self._spawn(self._release_when_done())
 
     async def _release_when_done(self) -> None:
@@ -248,7 +249,7 @@ class Daemon:
         self.ownership.is_releasing = False
         self.tell()
 
-    def _wind_down(self, why: str, *, stop: bool) -> None:
+    def _wind_down(self, why: Cause, *, stop: bool) -> None:
         self._turn_off()
         self.runs.wind_down(why, stop=stop)
 
@@ -431,7 +432,7 @@ class Daemon:
         await self.deployer.refresh(asked=None if name is None else frozenset({name}))
         self._flows_changed()
         if name is not None and (edit := (await self.named(name)).edit) is not None:
-            raise FlowValidationError(f"{name} was not deployed: {edit}", where=name, mend="mend the module")
+            raise FlowValidationError(f"{name} was not deployed: {edit.edit}", where=name, mend="mend the module")
 
     @property
     def interpreter(self) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import seen_of
@@ -76,7 +77,7 @@ class JobEnd:
     """How a job ended.
 
     `status` is "done"; "refused" when no (further) run could begin; "crashed" or "killed" when its worker died.
-    `error` and `cause` say why the sources in `not_begun` have no run; both are None when nothing stands in their way but
+    `error` and `why` say why the sources in `not_begun` have no run; both are None when nothing stands in their way but
     that the worker died in the run before, whose own end says of what. With `is_passing` it was this machine that could
     not do it just now (disk full, ledger locked): they are to be tried again. `described` are the entries of a description,
     each for `notebook.catalog.entry_of_message`.
@@ -85,9 +86,14 @@ class JobEnd:
     status: Literal["done", "crashed", "killed", "refused"]
     described: tuple[dict[str, Any], ...] | None = None
     error: dict[str, Any] | None = None
-    cause: str | None = None
+    why: Cause | None = None
     not_begun: tuple[JobSource, ...] = ()
     is_passing: bool = False
+
+    @property
+    def cause(self) -> str | None:
+        """Why, as a sentence."""
+        return None if self.why is None else self.why.text
 
 
 def encode(message: Message) -> bytes:

@@ -11,7 +11,8 @@ import os
 import socket
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from data_engine import __version__
 from data_engine.daemon.probes import server_ahead_s
@@ -23,7 +24,7 @@ from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_cli
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.lease import Observer
 from data_engine.lease.protocol import NEVER, Identity, Limits
-from data_engine.lease.status import lease_facts
+from data_engine.lease.status import LeaseStatus, aged
 from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import WallClock
@@ -103,16 +104,16 @@ class Ownership:
         """What the share's thread found last of this machine's wall clock; None before it has looked."""
         return self._keeper.standing.clock
 
-    def facts(self) -> dict[str, Any]:
-        """The lease as `data-engine status --json` shows it."""
+    def lease(self) -> LeaseStatus:
+        """The lease as a status tells of it."""
         standing = self._keeper.standing
-        facts = lease_facts(standing.lease, aged_s=self._keeper.age_s())
-        return facts | {
-            "releasing": self.is_releasing,
-            "lapsed": self.is_held and not self._keeper.can_work() and not self.is_releasing,
-            "lost_to": standing.lost_to,
-            "trouble": standing.trouble,
-        }
+        return replace(
+            aged(standing.lease, self._keeper.age_s()),
+            releasing=self.is_releasing,
+            lapsed=self.is_held and not self._keeper.can_work() and not self.is_releasing,
+            lost_to=standing.lost_to,
+            trouble=standing.trouble,
+        )
 
     def require_not_elsewhere(self) -> None:
         """Return when no other workstation owns the workspace.
@@ -122,7 +123,7 @@ class Ownership:
         """
         if self.elsewhere is not None:
             raise OwnedElsewhereError(
-                f"the workspace is {self.facts()['words']}",
+                f"the workspace is {self.lease().words}",
                 where="the workspace's lease",
                 mend="do it there, or ask for the workspace: `data-engine lease request`",
             )

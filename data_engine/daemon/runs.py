@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from data_engine.cause import Cause
 from data_engine.daemon.deployer import Deployed
 from data_engine.daemon.desk import Desk, Work
 from data_engine.daemon.messages import Job, JobSource
 from data_engine.daemon.workers import JobEnd, Workers
 from data_engine.engine.candidates import Source
+from data_engine.engine.flow_reasons import Trouble
 from data_engine.engine.home import Home
 from data_engine.engine.plan import Due, Watch
-from data_engine.engine.reasons import GroupRun, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
+from data_engine.engine.reasons import GroupRun, Reason, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.engine.status import ActiveRun, active_runs
-from data_engine.errors import FlowValidationError, LedgerError
+from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.locks import GroupLock
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepProgress, StepStarted
 from data_engine.notebook.catalog import CatalogEntry, entry_of_message
@@ -187,7 +189,7 @@ class Runs:
             return WaitingForWorker()
         return WaitingForGroup(work.group) if is_held_elsewhere else None
 
-    def why_none_began(self, run_ids: Collection[str]) -> str | None:
+    def why_none_began(self, run_ids: Collection[str]) -> Reason | None:
         """Whom these runs, asked for by hand, wait for; None when one of them runs or is about to."""
         work = next((work for work in self._desk.waiting() if work.item.run_id in run_ids), None)
         if work is None or any(run_id in self.active for run_id in run_ids):
@@ -197,9 +199,9 @@ class Runs:
         )
         others = active_runs(self._ledger, but_of=os.getpid())
         why = WaitingForGroup(work.group, own) if own else self.why_waiting(work.flow, others)
-        return why.text if why is not None else None if self.trouble is None else self.trouble.what
+        return why or (None if self.trouble is None else Trouble(self.trouble.what))
 
-    def wind_down(self, why: str, *, stop: bool) -> None:
+    def wind_down(self, why: Cause, *, stop: bool) -> None:
         """Start nothing that waits, and let what runs end by itself, or with `stop` at its next step."""
         for work in self.drop():
             self._never_run(work, why)
@@ -370,7 +372,7 @@ class Runs:
         was_cut_short = end.is_passing or (end.error is None and end.cause is None)
         if end.is_passing:
             error = end.error or {"what": end.cause or "no run can begin", "where": None, "mend": None}
-            self._rest(FlowValidationError(error["what"] or "", where=error["where"], mend=error["mend"]))
+            self._rest(error_of(error))
         for work in reversed(running.works):
             if work.item.run_id not in running.began:
                 if was_cut_short:
@@ -393,23 +395,23 @@ class Runs:
     def _take_back(self, work: Work) -> None:
         """A source that was handed out has no run yet, for no fault of its own: it waits again, or is judged anew."""
         if not came_by_itself(work) and not self._host.keeps_workspace():
-            self._never_run(work, "this machine does not own the workspace any more")
+            self._never_run(work, Cause("no_longer_owner"))
         elif not came_by_itself(work) or self._host.take_back(work):
             self._desk.add(work, again=True)
 
     def _not_begun(self, work: Work, end: JobEnd) -> None:
         """No run of a source can begin: its module is broken, and that is its run."""
         error = end.error or {"what": end.cause or "the run was not begun", "where": None, "mend": None}
-        text = str(FlowValidationError(error["what"], where=error["where"], mend=error["mend"]))
-        self._record_run(work, "failed", text, end.cause or "its module is broken")
+        text = str(error_of(error))
+        self._record_run(work, "failed", text, (end.why or Cause("module_broken")).where(places=error.get("places")))
 
-    def _never_run(self, work: Work, why: str) -> None:
+    def _never_run(self, work: Work, why: Cause) -> None:
         """What somebody asked for by hand will not run: that is its run."""
         if not came_by_itself(work):
             with suppress(LedgerError):
-                self._record_run(work, "stopped", why, why)
+                self._record_run(work, "stopped", why.text, why)
 
-    def _record_run(self, work: Work, status: str, text: str, cause: str) -> None:
+    def _record_run(self, work: Work, status: str, text: str, why: Cause) -> None:
         item: Item = work.item
         now_s = time.time()
         seen = () if item.due is None else item.due.seen
@@ -417,7 +419,7 @@ class Runs:
         for event in (
             RunStarted(item.run_id, work.flow, work.group, item.source.text, now_s, key, seen),
             LogLine(item.run_id, work.flow, None, "ERROR", text, now_s),
-            RunFinished(item.run_id, status, now_s, 0.0, text, cause, seen),
+            RunFinished(item.run_id, status, now_s, 0.0, text, why, seen),
         ):
             try:
                 self._ledger.record(event)

@@ -23,6 +23,7 @@ from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from data_engine import private
+from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
     IMPORT_MEND,
@@ -110,7 +111,7 @@ class Worker:
         self._send_lock = threading.Lock()
         self._journal_lock = threading.Lock()
         self._jobs: SimpleQueue[Message | None] = SimpleQueue()
-        self._stops: dict[str, str] = {}
+        self._stops: dict[str, Cause] = {}
         self._left_job: str | None = None
         self._work_until: float | None = None
         self._renewed = threading.Condition()
@@ -165,7 +166,7 @@ class Worker:
         match message["kind"]:
             case "stop":
                 with self._renewed:
-                    self._stops[message["run_id"]] = message["cause"]
+                    self._stops[message["run_id"]] = read_cause(message["cause"])
                     self._renewed.notify_all()
             case "leave":
                 with self._renewed:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from data_engine.cause import Cause
 from data_engine.daemon.child import (
     Child,
     cause_of_death,
@@ -54,7 +55,8 @@ _GOODBYE_S = 1.0
 _IDLE_S = 300.0
 _EARLY_LINES = 200
 _MOST_FAILED_STARTS = 3
-_BYSTANDER = "its process was ended for the run before it"
+STOP_REQUESTED, KILL_REQUESTED = Cause("stop_requested"), Cause("kill_requested")
+NO_WORKER, _BYSTANDER = Cause("no_worker"), Cause("ended_with_another")
 _LOOK_EVERY_S = 0.1
 _LOOK_AFTER_LOADING_S = 0.005
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
@@ -140,7 +142,7 @@ class Workers:
         """Ask a run to end at its next step, item, progress or log line; whether a worker has it."""
         handle = self._holder(run_id)
         if handle is not None:
-            handle.child.send({"kind": "stop", "run_id": run_id, "cause": "stopped by request"})
+            handle.child.send({"kind": "stop", "run_id": run_id, "cause": STOP_REQUESTED.as_dict()})
         return handle is not None
 
     def leave(self, job_id: str) -> None:
@@ -149,16 +151,16 @@ class Workers:
             if handle.job is not None and handle.job.job_id == job_id:
                 handle.child.send({"kind": "leave", "job_id": job_id})
 
-    def wind_down(self, *, stop_for: str | None = None) -> None:
+    def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
         for handle in self._handles:
             if handle.job is None or handle.job.kind != "run":
                 continue
             handle.child.send({"kind": "leave", "job_id": handle.job.job_id})
             if handle.run is not None and stop_for is not None:
-                handle.child.send({"kind": "stop", "run_id": handle.run.started.run_id, "cause": stop_for})
+                handle.child.send({"kind": "stop", "run_id": handle.run.started.run_id, "cause": stop_for.as_dict()})
 
-    def kill(self, run_id: str, cause: str = "killed by request") -> bool:
+    def kill(self, run_id: str, cause: Cause = KILL_REQUESTED) -> bool:
         """End a run's process now, with all it started; whether a worker has it.
 
         A run that waits for another one of its job is stopped before its first step instead.
@@ -194,7 +196,7 @@ class Workers:
                 handle.retire()
             elif kill:
                 handle.is_abandoned = True
-                handle.kill("the daemon was ended with what it ran")
+                handle.kill(Cause("daemon_killed"))
         if self._handles:
             self._all_gone = asyncio.get_running_loop().create_future()
             await self._all_gone
@@ -219,7 +221,7 @@ class Workers:
             if not is_passing:
                 log.exception("no worker can be started")
             failure = unusable(self._interpreter, f"no worker process can be started: {error}")
-            cause = "no worker could be started"
+            cause = NO_WORKER
             end = JobEnd("refused", None, failure.as_dict(), cause, job.sources, is_passing)
             self._loop.call_soon(self._on_done, job, end)
             return
@@ -313,7 +315,7 @@ class _Handle:
     is_last_try: bool = False
     is_behind: bool = False
     is_abandoned: bool = False
-    killed_for: str | None = None
+    killed_for: Cause | None = None
     killed_run: str | None = None
     describing: str | None = None
     bad: dict[str, dict[str, str | None]] = field(default_factory=dict)
@@ -379,7 +381,7 @@ class _Handle:
         self._expect_load()
         self.child.send_frame(frame)
 
-    def kill(self, cause: str, *, only: str | None = None) -> None:
+    def kill(self, cause: Cause, *, only: str | None = None) -> None:
         """End it now; its run ends as killed for this cause. With `only`, another one that has begun since is abandoned."""
         if self.killed_for is None:
             self.killed_for, self.killed_run = cause, only
@@ -407,14 +409,14 @@ class _Handle:
             self.load_timer = None
 
     def _never_loaded(self, limit_s: float) -> None:
-        self._give_up(f"did not answer: the module never returned from import (waited {limit_s:g} s)")
+        self._give_up(Cause("never_loaded", {"limit_s": limit_s}))
 
     def _out_of_time(self, run: _Run, limit_s: float) -> None:
         self.child.take_events()
         if self.run is run:
-            self._give_up(f"the time limit of {limit_s:g} s ([limits] run_timeout) was reached")
+            self._give_up(Cause("time_limit", {"limit_s": limit_s}))
 
-    def _give_up(self, cause: str) -> None:
+    def _give_up(self, cause: Cause) -> None:
         self.child.take_events()
         self.killed_for = self.killed_for or cause
         self.is_retired = self.is_given_up = True
@@ -477,7 +479,7 @@ class _Handle:
         """Give runs an end that began after their worker was given up."""
         for started in begun:
             self.begun += 1
-            end = RunFinished(started.run_id, "abandoned", time.time(), 0.0, _BYSTANDER, _BYSTANDER, started.seen)
+            end = RunFinished(started.run_id, "abandoned", time.time(), 0.0, _BYSTANDER.text, _BYSTANDER, started.seen)
             self.told += [started, end]
 
     def _begin_run(self, started: RunStarted) -> None:
@@ -601,31 +603,31 @@ class _Handle:
             self.pool._assign(job, self.bad, encode(pack_job(job) | {"bad": self.bad}), is_last_try=True)
             return
         if job.kind == "describe" and self.describing is not None and self.describing not in self.bad:
-            found = {"detail": cause, "cell": self.child.place(self.pool._modules_dir)}
+            found = {"detail": cause.text, "cell": self.child.place(self.pool._modules_dir)}
             if not self.pool._is_closing:
                 bad = self.bad | {self.describing: found}
                 self.pool._assign(job, bad, encode(pack_job(job) | {"bad": bad}))
                 return
         self.pool._on_done(job, self._end_of(job, cause, has_begun=has_begun))
 
-    def _end_of(self, job: Job, cause: str, *, has_begun: bool) -> JobEnd:
+    def _end_of(self, job: Job, cause: Cause, *, has_begun: bool) -> JobEnd:
         status: Literal["crashed", "killed"] = "crashed" if self.killed_for is None else "killed"
         not_begun = job.sources[self.begun :]
         if has_begun:
             return JobEnd(status, not_begun=not_begun)
         if self.is_starting and self.killed_for is None:
-            failure = unusable(self.pool._interpreter, ": ".join(filter(None, [cause, self.child.last_words()])))
-            return JobEnd(status, error=failure.as_dict(), cause="no worker could be started", not_begun=not_begun)
+            failure = unusable(self.pool._interpreter, ": ".join(filter(None, [cause.text, self.child.last_words()])))
+            return JobEnd(status, error=failure.as_dict(), why=NO_WORKER, not_begun=not_begun)
         error = FlowExecutionError(
             flow_name=job.flow or self.describing or "",
             phase="import",
-            detail=cause,
+            detail=cause.text,
             cell=self.child.place(self.pool._modules_dir),
             mend=None if self.is_starting else IMPORT_MEND,
         )
-        return JobEnd(status, error=error.as_dict(), cause=cause, not_begun=not_begun)
+        return JobEnd(status, error=error.as_dict(), why=cause, not_begun=not_begun)
 
-    def _end_run(self, run: _Run, cause: str) -> None:
+    def _end_run(self, run: _Run, cause: Cause) -> None:
         """Give the run of a worker that is gone its end."""
         started, step = run.started, run.step
         status = "failed" if self.killed_for is None else "killed"
@@ -633,17 +635,18 @@ class _Handle:
             status = "abandoned"
         elif self.killed_run not in (None, started.run_id):
             status, cause = "abandoned", _BYSTANDER
-        text = cause
+        text = cause.text
         if step is not None or status == "failed":
             error = FlowExecutionError(
                 flow_name=started.flow,
                 phase="step",
-                detail=cause,
+                detail=cause.text,
                 step_label=None if step is None else step.label,
                 source_path=started.source,
                 cell=self.child.place(self.pool._modules_dir),
             )
             text = str(error)
+        cause = cause.where(step=step and step.label, places=list(self.child.places(self.pool._modules_dir)))
         now_s, clock_s = time.time(), time.monotonic()
         self.told += read_last_lines(last_lines_path(self.journal.path), started.run_id)
         label = None if step is None else step.label

@@ -14,6 +14,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 
+from data_engine.cause import Cause
 from data_engine.engine.groups import holding_group
 from data_engine.engine.home import home_of, settle_flow
 from data_engine.engine.lines import (
@@ -208,7 +209,7 @@ class _Engine:
         self.stop()
         for line, started in list(self.active.values()):
             with suppress(LedgerError):
-                end_left_behind(line, started, "left at once by a second Ctrl-C")
+                end_left_behind(line, started, Cause("left_behind"))
 
     def close(self) -> None:
         """End what looks at sources."""

@@ -1,6 +1,7 @@
-"""Why each source of a poll flow does or does not run, as rows for people: planning's own values, in words.
+"""Why a flow, or each of its sources, does or does not run: planning's own values, a row each.
 
-With an engine that is on they are those its last look was decided by; without one the folder is looked at once, here.
+`explain` is the only one who answers, over a source of facts: a daemon that runs, or what lies there while none does. With
+an engine that is on the reasons are those its last look was decided by; without one the folder is looked at once, here.
 """
 
 from __future__ import annotations
@@ -8,25 +9,34 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Protocol
 
+from data_engine.cause import Cause, read_cause
+from data_engine.engine.flow_reasons import Broken, Edited, More, NotLookedAt
 from data_engine.engine.lookout import Lookout, Memory
-from data_engine.engine.plan import Due, Rules, Verdict, Watch, why_no_candidate
+from data_engine.engine.plan import Due, Rules, Verdict, Watch, why_blocked, why_no_candidate
 from data_engine.engine.reasons import (
+    ByHand,
     Done,
+    Held,
     NeedsHash,
     NoFiles,
     OwnOutput,
     Reason,
+    RetryLater,
     Running,
     Settling,
     WaitsForSettling,
+    read_reason,
 )
+from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
-from data_engine.flow.spelling import nearest
+from data_engine.flow.suggestions import closest_name
+from data_engine.flow.trigger import Poll
 from data_engine.model import utc_text
+from data_engine.record import Record
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
@@ -34,68 +44,191 @@ MOST_ROWS = 1000
 _WOULD_RUN = (Running, Settling, WaitsForSettling, NeedsHash)
 
 
-def reason_row(flow: str, source: str | None, text: str, next_run_utc: str | None = None) -> dict[str, Any]:
-    """One line of an explanation; without a source it is about the whole flow."""
-    return {"flow": flow, "source": source, "reason": text, "next_run_utc": next_run_utc}
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation(Record):
+    """One line of an explanation; without a source it is about the whole flow. `reason` is `why` in words; `cause` is why the
+    last run of a held source ended as it did.
 
-
-def source_rows(
-    lookout: Lookout,
-    *,
-    path: str | None = None,
-    waiting: Reason | None = None,
-    under_way: Collection[str | None] = (),
-) -> list[dict[str, Any]]:
-    """Each source as the engine judges it, and how often it looks; or the one file at `path` inside the folder.
-
-    `waiting` is why work that could start does not; `under_way` are the sources of running runs.
+    Example:
+        >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
+        >>> row["reason"], row.why.kind, row["why"] == {"kind": "settling", "left_s": 0.5}
+        ('settling (0.5 s left)', 'settling', True)
     """
 
-    def why_of(source: str, verdict: Verdict) -> Reason:
-        is_next = isinstance(verdict.why, Running) and source not in under_way
-        return waiting if is_next and waiting is not None else verdict.why
+    computed: ClassVar = ("reason",)
+    sparse: ClassVar = ("cause",)
 
-    rows = _rows(lookout, path, why_of)
-    if path is None and lookout.unreachable is None:
-        next_utc = utc_text(time.time() + max(0.0, lookout.next_scan_s - time.monotonic()))
-        rows.append(reason_row(lookout.watch.flow, None, lookout.looks.text, next_utc))
+    flow: str
+    source: str | None
+    why: Reason = field(metadata={"of": read_reason})
+    next_run_utc: str | None = None
+    cause: Cause | None = field(default=None, metadata={"of": read_cause})
+
+    @property
+    def reason(self) -> str:
+        """The sentence for people."""
+        return self.why.text
+
+
+class FactSource(Protocol):
+    """Where the facts of a workspace come from. May be asked from any thread, but for `facts`."""
+
+    def facts(self) -> WorkspaceFacts:
+        """Everything a status is made of.
+
+        Raises:
+            FlowValidationError: it cannot be read.
+        """
+        ...
+
+    def lookout(self, flow: str) -> Lookout | None:
+        """The engine's own look at the flow's folder; None where nobody looks."""
+        ...
+
+    def memory(self, flow: str) -> Memory:
+        """What is known of the flow's sources.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+    def rules(self) -> Rules:
+        """What else decides about sources."""
+        ...
+
+    def causes(self, flow: str) -> Mapping[str, Cause]:
+        """Why the flow's runs that did not end well ended so, by the ids of the newest of them.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
+
+def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
+    """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source.
+
+    `known` are the facts of the source as they are now.
+
+    Raises:
+        FlowValidationError: neither a flow nor a source file.
+        LedgerError: the history cannot be read.
+    """
+    flow = known.flow(subject)
+    if flow is not None:
+        edit = flow.standing
+        rows = [Explanation(subject, None, Edited(edit.cells, edit.error))] if edit.is_edited else []
+        return rows + _of_flow(source, known, flow)
+    rows = []
+    for one, inside, ruled_out in _flows_of_file(known, Path(file), named=subject):
+        rows += [ruled_out] if ruled_out is not None else _of_flow(source, known, one, inside or None)
+    if not rows:
+        raise _nothing_to_explain(subject, [one.entry.name for one in known.flows])
     return rows
 
 
-def rows_at_rest(
-    watch: Watch,
-    memory: Memory,
-    rules: Rules,
-    blocked: Reason,
+def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: str | None = None) -> list[Explanation]:
+    """Each source of the flow, or the one at `path` inside its folder, or the flow as a whole."""
+    entry = flow.entry
+    if entry.flow is None:
+        error = entry.error or FlowValidationError("unknown")
+        return [Explanation(entry.name, None, Broken(error.what, error.where, error.mend))]
+    watch = Watch.of(entry.flow)
+    under_way = {run.source for run in known.active if run.flow == entry.name}
+    blocked = why_blocked(
+        entry.name,
+        switches={entry.name: flow.is_enabled},
+        is_engine_on=known.engine.on,
+        elsewhere=known.elsewhere,
+    )
+    if isinstance(watch.trigger, Poll):
+        lookout = None if blocked is not None else source.lookout(entry.name)
+        if lookout is not None:
+            return _as_the_engine_looks(source, lookout, path, waiting=flow.waiting, under_way=under_way)
+        if blocked is not None:
+            return _as_a_look_shows(source, watch, blocked, path, under_way=under_way)
+    reasons: list[Reason | None]
+    if under_way or flow.waiting is not None:
+        reasons = [Running() if under_way else None, flow.waiting]
+    else:
+        reasons = [ByHand() if watch.trigger.mode == "manual" else blocked or flow.why]
+    told = [one for one in reasons if one is not None] or [NotLookedAt()]
+    return [Explanation(entry.name, None, why, flow.next_run_utc) for why in told]
+
+
+def _as_the_engine_looks(
+    source: FactSource,
+    lookout: Lookout,
+    path: str | None,
     *,
-    path: str | None = None,
-    under_way: Collection[str | None] = (),
-) -> list[dict[str, Any]]:
-    """Each source while nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run
-    does not."""
-    lookout = Lookout(watch, read=lambda: memory, rules=replace(rules, retries=0), frees_held=False)
+    waiting: Reason | None,
+    under_way: Collection[str | None],
+) -> list[Explanation]:
+    """As the engine judges each source, and how often it looks. `waiting` is why work that could start does not."""
+
+    def why_of(name: str, verdict: Verdict) -> Reason:
+        is_next = isinstance(verdict.why, Running) and name not in under_way
+        return waiting if is_next and waiting is not None else verdict.why
+
+    rows = _rows(source, lookout, path, why_of)
+    if path is None and lookout.unreachable is None:
+        next_utc = utc_text(time.time() + max(0.0, lookout.next_scan_s - time.monotonic()))
+        rows.append(Explanation(lookout.watch.flow, None, lookout.looks, next_utc))
+    return rows
+
+
+def _as_a_look_shows(
+    source: FactSource, watch: Watch, blocked: Reason, path: str | None, *, under_way: Collection[str | None]
+) -> list[Explanation]:
+    """While nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run does not."""
+    memory = source.memory(watch.flow)
+    lookout = Lookout(watch, read=lambda: memory, rules=replace(source.rules(), retries=0), frees_held=False)
     lookout.look()
     while lookout.is_looking:
         lookout.look()
 
-    def why_of(source: str, verdict: Verdict) -> Reason:
-        if source in under_way:
+    def why_of(name: str, verdict: Verdict) -> Reason:
+        if name in under_way:
             return Running()
         return blocked if isinstance(verdict, Due) or isinstance(verdict.why, _WOULD_RUN) else verdict.why
 
-    rows = _rows(lookout, path, why_of)
-    return rows if path is not None else [reason_row(watch.flow, None, blocked.text), *rows]
+    rows = _rows(source, lookout, path, why_of)
+    return rows if path is not None else [Explanation(watch.flow, None, blocked), *rows]
 
 
-def flows_of_file(
-    path: Path, watches: Mapping[str, Watch | None], *, named: str = ""
-) -> Iterator[tuple[Watch, str, dict[str, Any] | None]]:
+def _rows(
+    source: FactSource, lookout: Lookout, path: str | None, why_of: Callable[[str, Verdict], Reason]
+) -> list[Explanation]:
+    flow, root = lookout.watch.flow, lookout.root
+    found = list(lookout.verdicts(path))
+    if not found:
+        nothing = NoFiles() if path is None else lookout.why_not_there(path)
+        return [Explanation(flow, str(root / (path or "")), nothing)]
+    found.sort(key=lambda verdict: isinstance(verdict.why, (Done, OwnOutput)))  # what somebody may wait for comes first
+    causes: Mapping[str, Cause] = {}
+    if any(isinstance(verdict.why, (Held, RetryLater)) for verdict in found[:MOST_ROWS]):
+        causes = source.causes(flow)
+    rows = []
+    for verdict in found[:MOST_ROWS]:
+        name = str(root / verdict.key.path) if verdict.key is not None and verdict.key.path else str(root)
+        why = why_of(name, verdict)
+        cause = causes.get(why.run_id or "") if isinstance(why, (Held, RetryLater)) else None
+        rows.append(Explanation(flow, name, why, cause=cause))
+    if len(found) > MOST_ROWS:
+        rows.append(Explanation(flow, None, More(len(found) - MOST_ROWS)))
+    return rows
+
+
+def _flows_of_file(
+    known: WorkspaceFacts, path: Path, *, named: str
+) -> Iterator[tuple[FlowFacts, str, Explanation | None]]:
     """The flows under whose source the file lies, with its path inside, and the row that says so where its name rules it out.
 
     A file at `path`, which is absolute, or one that is `named` by its path inside the source.
     """
-    for flow in sorted(watches):
-        watch = watches[flow]
+    for flow in sorted(known.flows, key=lambda one: one.entry.name):
+        watch = None if flow.entry.flow is None else Watch.of(flow.entry.flow)
         source = None if watch is None else watch.trigger.source
         if watch is None or source is None:
             continue
@@ -103,44 +236,14 @@ def flows_of_file(
         if found.is_relative_to(source) and (found == path or (found != source and found.exists())):
             inside = "" if found == source else found.relative_to(source).as_posix()
             why = why_no_candidate(watch, inside) if inside else None
-            yield watch, inside, None if why is None else reason_row(flow, str(found), why.text)
+            yield flow, inside, None if why is None else Explanation(flow.entry.name, str(found), why)
 
 
-def nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
-    """The error for what is neither a flow nor a file of one."""
-    near = nearest(subject, flows)
+def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationError:
+    near = closest_name(subject, flows)
     meant = f"did you mean {near}? Else " if near else ""
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source",
         where="explain",
         mend=f"{meant}name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
     )
-
-
-def edit_rows(flow: str, edit: str | None) -> list[dict[str, Any]]:
-    """That the reasons are of what is deployed, where an edit is not."""
-    if edit is None:
-        return []
-    words, _, error = edit.partition("\n")
-    return [reason_row(flow, None, f"{words}: what is deployed runs" + (f"\n{error}" if error else ""))]
-
-
-def broken_row(flow: str, error: FlowValidationError | None) -> dict[str, Any]:
-    """Why a broken module does not run, with its place and mend."""
-    return reason_row(flow, None, f"broken: {error or 'unknown'}")
-
-
-def _rows(lookout: Lookout, path: str | None, why_of: Callable[[str, Verdict], Reason]) -> list[dict[str, Any]]:
-    flow, root = lookout.watch.flow, lookout.root
-    found = list(lookout.verdicts(path))
-    if not found:
-        why = NoFiles() if path is None else lookout.why_not_there(path)
-        return [reason_row(flow, str(root / (path or "")), why.text)]
-    found.sort(key=lambda verdict: isinstance(verdict.why, (Done, OwnOutput)))  # what somebody may wait for comes first
-    rows = []
-    for verdict in found[:MOST_ROWS]:
-        source = str(root / verdict.key.path) if verdict.key is not None and verdict.key.path else str(root)
-        rows.append(reason_row(flow, source, why_of(source, verdict).text))
-    if len(found) > MOST_ROWS:
-        rows.append(reason_row(flow, None, f"and {len(found) - MOST_ROWS:,} more: ask for one by its path"))
-    return rows

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, is_unchanged, listed_source, startup_sources
 from data_engine.engine.clockwork import Clockwork
 from data_engine.engine.file_events import FileEvents
@@ -53,7 +54,7 @@ class Surroundings:
     def may_work(self) -> None:
         """Raises what ends a run at its next step or item once everything stops."""
         if self.stopping.is_set():
-            raise RunInterrupted("stopped", "interrupted")
+            raise RunInterrupted("stopped", Cause("interrupted"))
 
 
 class Job(NamedTuple):
@@ -395,11 +396,11 @@ class ManualLine(Line):
         return False
 
 
-def end_left_behind(line: Line, started: RunStarted, cause: str) -> None:
+def end_left_behind(line: Line, started: RunStarted, why: Cause) -> None:
     """Record a run as killed whose step nobody waits for any longer.
 
     Raises:
         LedgerError: it cannot be recorded.
     """
     now_s = time.time()
-    line.sink(RunFinished(started.run_id, "killed", now_s, now_s - started.at_s, None, cause, started.seen))
+    line.sink(RunFinished(started.run_id, "killed", now_s, now_s - started.at_s, None, why, started.seen))

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from data_engine.engine.candidates import content_hash
 from data_engine.engine.file_events import FileEvents
+from data_engine.engine.flow_reasons import Looks
 from data_engine.engine.plan import (
     HELD_STATUSES,
     Candidate,
@@ -34,17 +35,7 @@ from data_engine.engine.plan import (
     matches,
     state_after,
 )
-from data_engine.engine.reasons import (
-    Done,
-    Held,
-    Looks,
-    NeedsHash,
-    NotThere,
-    RetryLater,
-    Running,
-    Settling,
-    Unreachable,
-)
+from data_engine.engine.reasons import Done, Held, NeedsHash, NotThere, RetryLater, Running, Settling, Unreachable
 from data_engine.engine.scanner import Scan, Scanner
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll

@@ -209,8 +209,8 @@ def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: fl
         at_s = last_s + rules.retry_delay_s * 2 ** (failures - 1)
         if now_s >= at_s or now_s < last_s:  # or the clock was set back since
             return Retried(failures, rules.retries)
-        return NotDue(key, RetryLater(utc_text(at_s), failures, rules.retries, error))
-    return NotDue(key, Held(state.last_at_utc, state.status, error))
+        return NotDue(key, RetryLater(utc_text(at_s), failures, rules.retries, error, state.last_run_id))
+    return NotDue(key, Held(state.last_at_utc, state.status, error, state.last_run_id))
 
 
 def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[SeenSource]) -> Verdict:
@@ -296,7 +296,8 @@ def state_after(state: SourceState | None, flow: str, seen: SeenSource, end: Run
 
 def is_retryable(end: RunFinished) -> bool:
     """Whether `[retry]` counts this end: a failure, or a time limit; never what a person asked for."""
-    return end.status == "failed" or (end.status == "killed" and "time limit" in (end.cause or ""))
+    is_out_of_time = end.why is not None and end.why.kind == "time_limit"
+    return end.status == "failed" or (end.status == "killed" and is_out_of_time)
 
 
 def why_no_candidate(watch: Watch, path: str) -> NameFiltered | NotListed | OwnOutput | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import spread
 from data_engine.engine.home import Home, home_of, settle_flow
@@ -23,8 +24,8 @@ from data_engine.errors import FlowValidationError, GroupBusyError
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.lease.glance import refuse_owned_elsewhere
-from data_engine.notebook.deploy import cells_text
 from data_engine.notebook.locate import annotate_call
+from data_engine.notebook.standing import cells_text
 
 _cache = PreviewCache()
 _last: PreviewReport | None = None
@@ -139,7 +140,7 @@ def _stop_before_writing(flow: Flow, home: Home, target: Path) -> None:
     try:
         _require_no_run(flow, home, target)
     except FlowValidationError as error:
-        raise RunInterrupted("stopped", error.what, error) from None
+        raise RunInterrupted("stopped", Cause("group_busy", {"what": error.what}), error) from None
 
 
 def _require_no_run(flow: Flow, home: Home, target: Path) -> None:

@@ -1,47 +1,52 @@
-"""Why something is due, or is not: one frozen value for each reason, with its words for people.
+"""Why something is due, or is not: one frozen value for each reason, with its kind, its data, and its words for people.
 
-The planner returns them, and so `explain`, the panel and the engine's own choice cannot disagree.
+The planner returns them, and so `explain`, the panel and the engine's own choice cannot disagree. Programs read `kind`,
+which is one of `KINDS`; nothing reads the words.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Any, ClassVar, TypeAlias, get_args
+
+from data_engine.engine.fact import Fact, time_words
+from data_engine.engine.flow_reasons import OfFlow, Other
+from data_engine.record import Record
 
 # -- due ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class New:
+@dataclass(frozen=True, slots=True, eq=False)
+class New(Fact):
     """No run has settled this source yet."""
 
-    @property
-    def text(self) -> str:
-        return "due: new"
+    kind: ClassVar = "new"
+    sentence: ClassVar = "due: new"
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+@dataclass(frozen=True, slots=True, eq=False)
+class Changed(Fact):
     """The source differs from what its last good run read (or from what its last run read, without a good one)."""
 
-    @property
-    def text(self) -> str:
-        return "due: changed since its last run"
+    kind: ClassVar = "changed"
+    sentence: ClassVar = "due: changed since its last run"
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupted:
+@dataclass(frozen=True, slots=True, eq=False)
+class Interrupted(Fact):
     """The last run was abandoned: its process or machine died."""
 
-    @property
-    def text(self) -> str:
-        return "due: its last run was abandoned"
+    kind: ClassVar = "interrupted"
+    sentence: ClassVar = "due: its last run was abandoned"
 
 
-@dataclass(frozen=True, slots=True)
-class Freed:
+@dataclass(frozen=True, slots=True, eq=False)
+class Freed(Fact):
     """A held source that somebody freed: by `retry`, or by starting the engine."""
+
+    kind: ClassVar = "freed"
 
     status: str
 
@@ -50,9 +55,11 @@ class Freed:
         return f"due: tried again, its last run was {self.status}"
 
 
-@dataclass(frozen=True, slots=True)
-class Retried:
+@dataclass(frozen=True, slots=True, eq=False)
+class Retried(Fact):
     """A held source that the workspace's `[retry]` settings try again; `attempt` counts from 1."""
+
+    kind: ClassVar = "retried"
 
     attempt: int
     of: int
@@ -62,10 +69,12 @@ class Retried:
         return f"due: retry {self.attempt} of {self.of}"
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot(Fact):
     """A wall-clock slot. `is_missed` when it passed while nothing ran; `skipped_before_utc` when older ones are too old;
     `is_freed` when it was held and somebody freed it."""
+
+    kind: ClassVar = "slot"
 
     slot_utc: str
     is_missed: bool = False
@@ -76,14 +85,18 @@ class Slot:
     def text(self) -> str:
         missed = ", tried again" if self.is_freed else ", missed while nothing ran" if self.is_missed else ""
         skipped = (
-            "" if self.skipped_before_utc is None else f"; slots before {_shown(self.skipped_before_utc)} are skipped"
+            ""
+            if self.skipped_before_utc is None
+            else f"; slots before {time_words(self.skipped_before_utc)} are skipped"
         )
-        return f"due: the slot of {_shown(self.slot_utc)}{missed}{skipped}"
+        return f"due: the slot of {time_words(self.slot_utc)}{missed}{skipped}"
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+@dataclass(frozen=True, slots=True, eq=False)
+class Tick(Fact):
     """An interval has passed; `number` counts the intervals since the engine started."""
+
+    kind: ClassVar = "tick"
 
     number: int
 
@@ -92,38 +105,41 @@ class Tick:
         return "due: its interval has passed"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked(Fact):
     """Somebody asked for it."""
 
-    @property
-    def text(self) -> str:
-        return "due: asked for"
+    kind: ClassVar = "asked"
+    sentence: ClassVar = "due: asked for"
 
 
 # -- not due ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+@dataclass(frozen=True, slots=True, eq=False)
+class Done(Fact):
     """The last good run read the source as it is now."""
+
+    kind: ClassVar = "done"
 
     run_id: str | None
     at_utc: str | None
 
     @property
     def text(self) -> str:
-        return f"already done at {_shown(self.at_utc)} by run {(self.run_id or '?')[:8]}"
+        return f"already done at {time_words(self.at_utc)} by run {(self.run_id or '?')[:8]}"
 
 
-@dataclass(frozen=True, slots=True)
-class NotThere:
+@dataclass(frozen=True, slots=True, eq=False)
+class NotThere(Fact):
     """No such file was seen; how its last run ended, when there was one.
 
     Example:
         >>> NotThere().text, NotThere("success", "1f3c9d2e7a41", "2026-01-05T06:30:00+00:00").text[:45]
         ('no such file was seen', 'not there any more; its last run: success, at')
     """
+
+    kind: ClassVar = "not_there"
 
     status: str | None = None
     run_id: str | None = None
@@ -133,14 +149,14 @@ class NotThere:
     def text(self) -> str:
         if self.status is None:
             return "no such file was seen"
-        return (
-            f"not there any more; its last run: {self.status}, at {_shown(self.at_utc)}, run {(self.run_id or '?')[:8]}"
-        )
+        return f"not there any more; its last run: {self.status}, at {time_words(self.at_utc)}, run {(self.run_id or '?')[:8]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Settling:
+@dataclass(frozen=True, slots=True, eq=False)
+class Settling(Fact):
     """The source has not been seen unchanged for long enough; `left_s` seconds are left."""
+
+    kind: ClassVar = "settling"
 
     left_s: float
 
@@ -149,9 +165,11 @@ class Settling:
         return f"settling ({self.left_s:.1f} s left)"
 
 
-@dataclass(frozen=True, slots=True)
-class WaitsForSettling:
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitsForSettling(Fact):
     """A batch that is due, while `count` of its candidates settle."""
+
+    kind: ClassVar = "waits_for_settling"
 
     count: int
     left_s: float
@@ -161,32 +179,36 @@ class WaitsForSettling:
         return f"waiting until {self.count} of its files settle ({self.left_s:.1f} s left)"
 
 
-@dataclass(frozen=True, slots=True)
-class NeedsHash:
+@dataclass(frozen=True, slots=True, eq=False)
+class NeedsHash(Fact):
     """Size or time moved, and content decides: the planner needs the source's hash to go on."""
 
-    @property
-    def text(self) -> str:
-        return "comparing its content"
+    kind: ClassVar = "needs_hash"
+    sentence: ClassVar = "comparing its content"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+@dataclass(frozen=True, slots=True, eq=False)
+class Held(Fact):
     """The last run did not end well, and nothing has changed since; `error` is the first line of why."""
+
+    kind: ClassVar = "held"
 
     since_utc: str | None
     status: str
     error: str | None = None
+    run_id: str | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:
         because = f": {self.error}" if self.error else ""
-        return f"held since {_shown(self.since_utc)}, {self.status}{because}"
+        return f"held since {time_words(self.since_utc)}, {self.status}{because}"
 
 
-@dataclass(frozen=True, slots=True)
-class HeldSlot:
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldSlot(Fact):
     """The runs of a wall-clock slot were abandoned twice; it counts as served until somebody tries it again."""
+
+    kind: ClassVar = "held_slot"
 
     slot_utc: str
     since_utc: str | None
@@ -195,36 +217,40 @@ class HeldSlot:
     @property
     def text(self) -> str:
         because = f": {self.cause}" if self.cause else ""
-        return f"the slot of {_shown(self.slot_utc)} is held since {_shown(self.since_utc)}, abandoned twice{because}"
+        return f"the slot of {time_words(self.slot_utc)} is held since {time_words(self.since_utc)}, abandoned twice{because}"
 
 
-@dataclass(frozen=True, slots=True)
-class RetryLater:
+@dataclass(frozen=True, slots=True, eq=False)
+class RetryLater(Fact):
     """Like `Held`, and the `[retry]` settings try it again at `at_utc`."""
+
+    kind: ClassVar = "retry_later"
 
     at_utc: str
     attempt: int
     of: int
     error: str | None = None
+    run_id: str | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:
         because = f": {self.error}" if self.error else ""
-        return f"failed, retry {self.attempt} of {self.of} at {_shown(self.at_utc)}{because}"
+        return f"failed, retry {self.attempt} of {self.of} at {time_words(self.at_utc)}{because}"
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+@dataclass(frozen=True, slots=True, eq=False)
+class Running(Fact):
     """A run for it is under way, or next in line."""
 
-    @property
-    def text(self) -> str:
-        return "running, or next in line"
+    kind: ClassVar = "running"
+    sentence: ClassVar = "running, or next in line"
 
 
-@dataclass(frozen=True, slots=True)
-class NameFiltered:
+@dataclass(frozen=True, slots=True, eq=False)
+class NameFiltered(Fact):
     """The name is that of a hidden, temporary or lock file, or it lies in a hidden folder (`part`)."""
+
+    kind: ClassVar = "name_filtered"
 
     part: str
 
@@ -233,9 +259,11 @@ class NameFiltered:
         return f"name filtered: {self.part!r} is hidden, temporary or a lock file"
 
 
-@dataclass(frozen=True, slots=True)
-class NotListed:
+@dataclass(frozen=True, slots=True, eq=False)
+class NotListed(Fact):
     """The extension is none of the flow's."""
+
+    kind: ClassVar = "not_listed"
 
     extensions: tuple[str, ...]
 
@@ -244,107 +272,74 @@ class NotListed:
         return f"extension not listed: the flow takes {', '.join(self.extensions)}"
 
 
-@dataclass(frozen=True, slots=True)
-class OwnOutput:
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnOutput(Fact):
     """The flow wrote the file itself."""
 
-    @property
-    def text(self) -> str:
-        return "written by this flow itself"
+    kind: ClassVar = "own_output"
+    sentence: ClassVar = "written by this flow itself"
 
 
-@dataclass(frozen=True, slots=True)
-class NotRegular:
-    """It is no regular file, or none that is there."""
-
-    @property
-    def text(self) -> str:
-        return "no regular file"
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """It does not lie under the flow's source."""
-
-    root: str
-
-    @property
-    def text(self) -> str:
-        return f"not under the flow's source {self.root}"
-
-
-@dataclass(frozen=True, slots=True)
-class NoFiles:
+@dataclass(frozen=True, slots=True, eq=False)
+class NoFiles(Fact):
     """The source has no candidates."""
 
-    @property
-    def text(self) -> str:
-        return "no files"
+    kind: ClassVar = "no_files"
+    sentence: ClassVar = "no files"
 
 
-@dataclass(frozen=True, slots=True)
-class NotYet:
+@dataclass(frozen=True, slots=True, eq=False)
+class NotYet(Fact):
     """The next slot or tick is at `next_utc`; None when there is none."""
+
+    kind: ClassVar = "not_yet"
 
     next_utc: str | None
 
     @property
     def text(self) -> str:
-        return "no slot is left" if self.next_utc is None else f"next at {_shown(self.next_utc)}"
+        return "no slot is left" if self.next_utc is None else f"next at {time_words(self.next_utc)}"
 
     def left_s(self, now_s: float) -> float:
         """Seconds until then; none without a next one."""
         return 0.0 if self.next_utc is None else datetime.fromisoformat(self.next_utc).timestamp() - now_s
 
 
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """How often a poll flow's folder is looked through, as measured; `wakes` when file events come in between."""
-
-    every_s: float
-    took_s: float = 0.0
-    wakes: bool = False
-
-    @property
-    def text(self) -> str:
-        events = ", and when a file changes" if self.wakes else ""
-        slow = f" (a look takes {_lasting(self.took_s)})" if self.took_s >= _SLOW_LOOK_S else ""
-        return f"looks every {_lasting(self.every_s)}{events}{slow}"
-
-
-@dataclass(frozen=True, slots=True)
-class ByHand:
+@dataclass(frozen=True, slots=True, eq=False)
+class ByHand(Fact):
     """A manual flow runs when somebody asks."""
 
-    @property
-    def text(self) -> str:
-        return "runs when somebody asks"
+    kind: ClassVar = "by_hand"
+    sentence: ClassVar = "runs when somebody asks"
 
 
-@dataclass(frozen=True, slots=True)
-class Unreachable:
+@dataclass(frozen=True, slots=True, eq=False)
+class Unreachable(Fact):
     """The source cannot be read since then."""
+
+    kind: ClassVar = "unreachable"
 
     since_utc: str
     error: str
 
     @property
     def text(self) -> str:
-        return f"unreachable since {_shown(self.since_utc)}: {self.error}"
+        return f"unreachable since {time_words(self.since_utc)}: {self.error}"
 
 
-@dataclass(frozen=True, slots=True)
-class Disabled:
+@dataclass(frozen=True, slots=True, eq=False)
+class Disabled(Fact):
     """Somebody switched the flow off."""
 
-    @property
-    def text(self) -> str:
-        return "disabled"
+    kind: ClassVar = "disabled"
+    sentence: ClassVar = "disabled"
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedElsewhere:
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnedElsewhere(Fact):
     """Another workstation owns the workspace; whether its engine is on, None where that is not known to be so still."""
+
+    kind: ClassVar = "owned_elsewhere"
 
     owner: str
     is_engine_on: bool | None = None
@@ -355,20 +350,16 @@ class OwnedElsewhere:
         return f"{self.owner} owns the workspace{engine}"
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOff:
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineOff(Fact):
     """Nobody has started the engine."""
 
-    @property
-    def text(self) -> str:
-        return "the engine is off"
+    kind: ClassVar = "engine_off"
+    sentence: ClassVar = "the engine is off"
 
 
-GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
-"""What is said where the last daemon died with its engine on: the next one turns it on by itself."""
-
-
-class GroupRun(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupRun(Record):
     """A run that keeps its group busy, in the process `pid`."""
 
     flow: str
@@ -376,12 +367,14 @@ class GroupRun(NamedTuple):
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingForGroup:
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingForGroup(Fact):
     """Another run of the group is under way on this machine; `runs` are those that are known."""
 
+    kind: ClassVar = "waiting_for_group"
+
     group: str
-    runs: tuple[GroupRun, ...] = ()
+    runs: tuple[GroupRun, ...] = field(default=(), metadata={"of": GroupRun.read})
 
     @property
     def text(self) -> str:
@@ -389,22 +382,22 @@ class WaitingForGroup:
         return f'waiting for group "{self.group}": {whom or "another run"}'
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingForWorker:
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingForWorker(Fact):
     """As many runs as the workspace's `[executor] workers` allows are under way."""
 
-    @property
-    def text(self) -> str:
-        return "waiting for a worker: as many runs as [executor] workers allows are under way"
+    kind: ClassVar = "waiting_for_worker"
+    sentence: ClassVar = "waiting for a worker: as many runs as [executor] workers allows are under way"
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingForShare:
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingForShare(Fact):
     """This machine owns the workspace, and cannot prove it just now."""
 
-    @property
-    def text(self) -> str:
-        return "waiting for the workspace's drive: nothing new starts until this machine's heartbeat can be written"
+    kind: ClassVar = "waiting_for_share"
+    sentence: ClassVar = (
+        "waiting for the workspace's drive: nothing new starts until this machine's heartbeat can be written"
+    )
 
 
 Waiting: TypeAlias = WaitingForGroup | WaitingForWorker | WaitingForShare
@@ -421,8 +414,6 @@ WhyNot: TypeAlias = (
     | NameFiltered
     | NotListed
     | OwnOutput
-    | NotRegular
-    | Outside
     | NoFiles
     | NotYet
     | ByHand
@@ -435,54 +426,23 @@ WhyNot: TypeAlias = (
     | WaitingForShare
     | HeldSlot
 )
-Reason: TypeAlias = WhyDue | WhyNot
+Reason: TypeAlias = WhyDue | WhyNot | OfFlow
+
+KINDS: Mapping[str, type[Fact]] = {kind.kind: kind for kind in get_args(Reason)}
+"""Every kind a reason can be of."""
 
 
-def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
-    """That so many files of a flow are held, and how they run again; None for none. `beside` is the reason told of the flow.
-
-    Example:
-        >>> held_words("claims", 1)
-        '1 file is held: it runs again when it changes, or with `data-engine retry claims`'
-        >>> held_words("claims", 2, EngineOff().text), held_words("claims", 0)
-        ('2 files are held, and tried again when the engine is started', None)
-    """
-    if not count:
-        return None
-    held = "1 file is held" if count == 1 else f"{count:,} files are held"
-    if beside is None:
-        again = "it runs again when it changes" if count == 1 else "they run again when they change"
-        return f"{held}: {again}, or with `data-engine retry {flow}`"
-    return f"{held}, and tried again when the engine is started" if beside == EngineOff().text else held
-
-
-def freed_words(count: int) -> str:
-    """What a retry says that has freed so many sources.
+def read_reason(told: Mapping[str, Any]) -> Reason:
+    """The reason that a JSON object tells of.
 
     Example:
-        >>> freed_words(2), freed_words(0)
-        ('What was held is due again (2).', 'Nothing was held; `data-engine explain` says why something does not run.')
+        >>> read_reason(Settling(0.5).as_dict()), read_reason({"kind": "of tomorrow"}).kind
+        (Settling(left_s=0.5), 'other')
     """
-    if not count:
-        return "Nothing was held; `data-engine explain` says why something does not run."
-    return f"What was held is due again ({count:,})."
+    kind: Any = KINDS.get(str(told.get("kind")), Other)
+    reason: Reason = kind.read(told) if told.keys() >= _required(kind) else Other(str(told.get("kind")))
+    return reason
 
 
-_SLOW_LOOK_S = 0.5
-
-
-def _lasting(seconds: float) -> str:
-    """A duration in words.
-
-    Example:
-        >>> _lasting(0.503), _lasting(40.2), _lasting(300), _lasting(5400)
-        ('0.5 s', '40 s', '5 min', '1.5 h')
-    """
-    for size_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size_s:
-            return f"{seconds / size_s:.2g} {unit}"
-    return f"{seconds:.2g} s"
-
-
-def _shown(utc: str | None) -> str:
-    return "?" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def _required(kind: Any) -> set[str]:
+    return {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import spread
@@ -19,18 +20,20 @@ from data_engine.errors import (
     FlowValidationError,
     LedgerError,
     MissingParamError,
-    told,
+    message_of,
 )
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
-from data_engine.flow.spelling import nearest
 from data_engine.flow.steps import run_steps
+from data_engine.flow.suggestions import closest_name
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.logbound import MAX_LINE, LogBound, both_ends, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
 from data_engine.notebook.locate import annotate
+
+_LONGEST_DETAIL = 500
 
 
 def run_source(
@@ -67,9 +70,9 @@ def run_source(
     if seen is None:
         seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
 
-    def finish(status: str, cause: str | None, error: str | None) -> None:
+    def finish(status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - started_s
-        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, cause, seen))
+        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, why, seen))
 
     def log(level: str, text: str) -> None:
         sink(LogLine(run_id, flow.name or "", control.label, level, text, time.time()))
@@ -77,7 +80,7 @@ def run_source(
     try:
         sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen))
     except KeyboardInterrupt as raised:  # it may have begun all the same
-        finish("stopped", outcome_of(raised)[1], told(raised))
+        finish("stopped", outcome_of(raised)[1], message_of(raised))
         raise
     try:
         if context.source is None:
@@ -86,10 +89,10 @@ def run_source(
             for event in run_steps(flow, context, control=control):
                 sink(event)
     except BaseException as raised:
-        status, cause, error = outcome_of(raised)
+        status, why, error = outcome_of(raised)
         if status == "failed":
-            log("ERROR", told(error))
-        finish(status, cause, told(error))
+            log("ERROR", message_of(error))
+        finish(status, why, message_of(error))
         if not isinstance(error, (FlowValidationError, FlowStoppedError)) or isinstance(error, LedgerError):
             raise
         context.error = error
@@ -163,7 +166,7 @@ class _Params(dict[str, Any]):
     """What a run was given; a name it was not given is an error that says how to give it."""
 
     def __missing__(self, name: object) -> Any:
-        near = nearest(str(name), self)
+        near = closest_name(str(name), self)
         offer = f"did you mean {near!r}? Otherwise give" if near else "give"
         raise MissingParamError(
             f"the run was given no param {name!r}; it was given: {', '.join(map(repr, self)) or 'none'}",
@@ -188,20 +191,28 @@ def require_source(flow: Flow, source: Source) -> None:
         )
 
 
-def outcome_of(raised: BaseException) -> tuple[str, str, BaseException]:
+def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
     """The status, cause and error for callers of what ended a run."""
     if isinstance(raised, RunInterrupted):
-        error = raised.error or FlowStoppedError(raised.cause)
+        error = raised.error or FlowStoppedError(raised.why.text)
         error.__cause__ = raised
-        return raised.status, raised.cause, error
+        return raised.status, raised.why, error
     if isinstance(raised, FlowStoppedError):
-        return "stopped", "stopped by the flow itself", raised
+        return "stopped", Cause("stopped_by_flow"), raised
     if isinstance(raised, FlowValidationError):
-        cause = "the code raised" if isinstance(raised, FlowExecutionError) else "the input was wrong"
-        return "failed", cause, annotate(raised)
+        why = Cause("code_raised") if isinstance(raised, FlowExecutionError) else Cause("input_wrong")
+        return "failed", why.where(**_facts_of(annotate(raised))), raised
     if isinstance(raised, KeyboardInterrupt):
-        return "stopped", "interrupted", raised
-    return "failed", "the code raised", raised
+        return "stopped", Cause("interrupted"), raised
+    return "failed", Cause("code_raised"), raised
+
+
+def _facts_of(error: FlowValidationError) -> dict[str, Any]:
+    """Where code raised and what, for the cause of its run."""
+    step = detail = None
+    if isinstance(error, FlowExecutionError):
+        step, detail = error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
+    return {"step": step, "detail": detail, "places": list(error.places)}
 
 
 def _permission(home: Home | None, may_work: Callable[[], None] | None, started_s: float) -> Callable[[], None]:
@@ -213,7 +224,7 @@ def _permission(home: Home | None, may_work: Callable[[], None] | None, started_
         if may_work is not None:
             may_work()
         if time.perf_counter() - started_s > limit_s:
-            raise RunInterrupted("killed", f"the time limit of {limit_s:g} s ([limits] run_timeout) was reached")
+            raise RunInterrupted("killed", Cause("time_limit", {"limit_s": limit_s}))
 
     return check
 

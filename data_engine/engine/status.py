@@ -1,38 +1,53 @@
-"""The state of a workspace in the one shape everybody reads: `data-engine status --json`, the panel, the Python face.
+"""The status of a workspace: what is known goes in as facts, one frozen value comes out that everybody reads.
 
-`status_of` is pure: what is known of the daemon, the flows and their runs goes in, JSON comes out, with a daemon and
-without.
+`build_status` is pure and the only one who builds it, with a daemon and without: `data-engine status --json`, the daemon's
+API, the Python face and the panel all read its keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
 
+from data_engine.engine.flow_reasons import Broken
 from data_engine.engine.plan import why_blocked
-from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Waiting
+from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Waiting, read_reason
+from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry
+from data_engine.notebook.standing import AS_DEPLOYED, Standing
+from data_engine.record import Record
+from data_engine.shown import Shown
 
-NO_LEASE: Mapping[str, Any] = {
-    "state": "available",
-    "owner": None,
-    "token": 0,
-    "heartbeat_age_s": None,
-    "requested_by": None,
-    "releasing": False,
-    "lapsed": False,
-    "lost_to": None,
-    "trouble": None,
-}
-"""The lease of a workspace that nobody owns; whoever knows more of one replaces what it knows."""
+State: TypeAlias = Literal[
+    "running", "broken", "manual", "disabled", "polling", "scheduled", "poll_ready", "schedule_ready", "being_read"
+]
+"""What a flow does; as words for people with spaces. "poll_ready" and "schedule_ready" would run by themselves, and the whole
+of them is kept from it; "being_read" is a flow of which only the file is known yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonFacts:
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem(Record):
+    """What is wrong, where, and how to mend it; `places` are the notebook cells, where they are known."""
+
+    sparse: ClassVar = ("places",)
+
+    what: str = ""
+    where: str | None = None
+    mend: str | None = None
+    places: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, error: FlowValidationError | None) -> Problem | None:
+        """The parts of an error."""
+        return None if error is None else cls(error.what, error.where, error.mend, error.places)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DaemonFacts(Record):
     """This machine's daemon; all None without one. `interpreter` is the Python its workers run with."""
 
     running: bool = False
@@ -44,8 +59,8 @@ class DaemonFacts:
     ending: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EngineFacts:
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineFacts(Record):
     """Whether flows run by themselves; `starting` while the daemon reads them, `stopping` while it ends.
 
     `goes_on` without a daemon: the last one died with its engine on, and the next one turns it on by itself.
@@ -57,8 +72,8 @@ class EngineFacts:
     goes_on: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveRun:
+@dataclass(frozen=True, slots=True, eq=False)
+class ActiveRun(Record):
     """A run under way on this machine. `pid` is the process that answers for it: this daemon's where `in_daemon`, else a
     kernel's or a command line's, which alone can stop it. `step` began at `step_started_at_utc`, and is `done` of `total`
     far where it says so."""
@@ -76,23 +91,98 @@ class ActiveRun:
     total: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FlowStatus(Record):
+    """One flow. `state` is its `state_kind` in words; `reason` is `why` it does not run now, in words; `held` of its files
+    failed and wait for an edit or for a person.
+
+    `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
+    error of an edit that is broken.
+    """
+
+    computed: ClassVar = ("state", "reason", "deployment", "edit")
+
+    name: str
+    group: str | None = None
+    title: str = ""
+    mode: str = "manual"
+    trigger: str = "-"
+    enabled: bool = True
+    state_kind: State = "manual"
+    why: Reason | None = field(default=None, metadata={"of": read_reason})
+    standing: Standing = field(default=AS_DEPLOYED, metadata={"of": Standing.read})
+    held: int = 0
+    next_run_utc: str | None = None
+    last_run: Run | None = field(default=None, metadata={"of": Run.read})
+    error: Problem | None = field(default=None, metadata={"of": Problem.read})
+
+    @property
+    def state(self) -> str:
+        """What the flow does, in words."""
+        return self.state_kind.replace("_", " ")
+
+    @property
+    def reason(self) -> str | None:
+        """Why it does not run now, in words."""
+        return self.why.what if isinstance(self.why, Broken) else None if self.why is None else self.why.text
+
+    @property
+    def deployment(self) -> str:
+        """How the module stands to what production runs, in a line."""
+        return self.standing.text
+
+    @property
+    def edit(self) -> str | None:
+        """The edit that is not deployed, with its error."""
+        return self.standing.edit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Status(Shown, Record):
+    """A workspace as `Workspace.status()` tells of it: attributes and keys are those `data-engine status --json` prints.
+
+    Example:
+        >>> status = Status("claims", "/team/claims", engine=EngineFacts(on=True), flows=(FlowStatus("daily"),))
+        >>> status.engine.on, status["flows"][0]["name"], status["lease"]["state"]
+        (True, 'daily', 'available')
+    """
+
+    workspace_id: str
+    workspace_root: str
+    daemon: DaemonFacts = field(default_factory=DaemonFacts, metadata={"of": DaemonFacts.read})
+    engine: EngineFacts = field(default_factory=EngineFacts, metadata={"of": EngineFacts.read})
+    lease: LeaseStatus = field(default_factory=lambda: LeaseStatus("available"), metadata={"of": LeaseStatus.read})
+    trouble: Problem | None = field(default=None, metadata={"of": Problem.read})
+    warnings: tuple[str, ...] = ()
+    flows: tuple[FlowStatus, ...] = field(default=(), metadata={"of": FlowStatus.read})
+    active_runs: tuple[ActiveRun, ...] = field(default=(), metadata={"of": ActiveRun.read})
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
+        if found is not None:
+            printer.text(found["text/plain"])
+        else:
+            printer.pretty(self.as_dict())
+
+
 @dataclass(frozen=True, slots=True)
 class FlowFacts:
     """One flow as it is known now. `entry` is what production runs, or the module where none of it is deployed.
 
-    `edit` tells of an edit that is not deployed; `held` counts its files that are held; `why` is what planning said last of
-    the flow as a whole; `waiting` is why work of it that could start does not.
+    `standing` tells how the module stands to what is deployed; `held` counts its files that are held; `why` is what planning
+    said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
+    only the file is known.
     """
 
     entry: CatalogEntry
-    is_deployed: bool = True
-    edit: str | None = None
+    standing: Standing = AS_DEPLOYED
     is_enabled: bool = True
     last_run: Run | None = None
     next_run_utc: str | None = None
     held: int = 0
     why: Reason | None = None
     waiting: Waiting | None = None
+    is_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,69 +196,67 @@ class WorkspaceFacts:
     active: Sequence[ActiveRun] = ()
     daemon: DaemonFacts = field(default_factory=DaemonFacts)
     engine: EngineFacts = field(default_factory=EngineFacts)
-    lease: Mapping[str, Any] = field(default_factory=lambda: NO_LEASE)
+    lease: LeaseStatus = field(default_factory=lambda: LeaseStatus("available"))
     elsewhere: OwnedElsewhere | None = None
-    trouble: Mapping[str, str | None] | None = None
+    trouble: FlowValidationError | None = None
     warnings: Sequence[str] = ()
 
+    def flow(self, name: str) -> FlowFacts | None:
+        """The flow of this name."""
+        return next((one for one in self.flows if one.entry.name == name), None)
 
-def status_of(known: WorkspaceFacts) -> dict[str, Any]:
-    """The whole state as JSON.
+
+def build_status(known: WorkspaceFacts) -> Status:
+    """The whole state.
 
     Example:
-        >>> status = status_of(WorkspaceFacts("claims", "/team/claims", flows=()))
+        >>> status = build_status(WorkspaceFacts("claims", "/team/claims", flows=()))
         >>> status["daemon"]["running"], status["engine"]["on"], status["lease"]["state"], status["flows"]
         (False, False, 'available', [])
     """
     running = {run.flow for run in known.active}
-    return {
-        "workspace_id": known.workspace_id,
-        "workspace_root": known.workspace_root,
-        "daemon": asdict(known.daemon),
-        "engine": asdict(known.engine),
-        "lease": {**NO_LEASE, **known.lease},
-        "trouble": None if known.trouble is None else dict(known.trouble),
-        "warnings": list(known.warnings),
-        "flows": [
+    return Status(
+        known.workspace_id,
+        known.workspace_root,
+        known.daemon,
+        known.engine,
+        known.lease,
+        Problem.of(known.trouble),
+        tuple(known.warnings),
+        tuple(
             flow_status(
                 flow, is_running=flow.entry.name in running, is_engine_on=known.engine.on, elsewhere=known.elsewhere
             )
             for flow in known.flows
-        ],
-        "active_runs": [asdict(run) for run in known.active],
-    }
+        ),
+        tuple(known.active),
+    )
 
 
 def flow_status(
     known: FlowFacts, *, is_running: bool, is_engine_on: bool, elsewhere: OwnedElsewhere | None = None
-) -> dict[str, Any]:
-    """One flow as JSON.
-
-    `state` is "running", "broken", "manual", "disabled", "polling" or "scheduled" when it runs by itself, and "poll ready"
-    or "schedule ready" when it would and the whole of it is kept from it; `reason` says by what. `held` of its
-    files failed and wait for an edit or for somebody.
-    """
+) -> FlowStatus:
+    """One flow."""
     entry = known.entry
     blocked = None
     if entry.flow is not None:
         switches = {entry.name: known.is_enabled}
         blocked = why_blocked(entry.name, switches=switches, is_engine_on=is_engine_on, elsewhere=elsewhere)
-    return {
-        "name": entry.name,
-        "group": entry.group,
-        "title": entry.title,
-        "mode": entry.mode,
-        "trigger": entry.trigger,
-        "enabled": known.is_enabled,
-        "state": "running" if is_running else _state(known, blocked),
-        "reason": _reason(known, blocked, is_running=is_running),
-        "deployment": _deployment(known),
-        "edit": known.edit,
-        "held": known.held,
-        "next_run_utc": known.next_run_utc,
-        "last_run": None if known.last_run is None else known.last_run.as_dict(),
-        "error": None if entry.error is None else entry.error.as_dict(),
-    }
+    return FlowStatus(
+        entry.name,
+        entry.group,
+        entry.title,
+        entry.mode,
+        entry.trigger,
+        known.is_enabled,
+        "running" if is_running else _state(known, blocked),
+        _why(known, blocked, is_running=is_running),
+        known.standing,
+        known.held,
+        known.next_run_utc,
+        known.last_run,
+        Problem.of(entry.error),
+    )
 
 
 def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | None:
@@ -211,8 +299,10 @@ def active_runs(ledger: Ledger, *, but_of: int | None = None) -> list[ActiveRun]
     return found
 
 
-def _state(known: FlowFacts, blocked: Reason | None) -> str:
+def _state(known: FlowFacts, blocked: Reason | None) -> State:
     mode = known.entry.mode
+    if not known.is_read:
+        return "being_read"
     if known.entry.flow is None:
         return "broken"
     if mode == "manual":
@@ -220,20 +310,15 @@ def _state(known: FlowFacts, blocked: Reason | None) -> str:
     if not known.is_enabled:
         return "disabled"
     if blocked is not None:
-        return f"{mode} ready"
+        return "poll_ready" if mode == "poll" else "schedule_ready"
     return "polling" if mode == "poll" else "scheduled"
 
 
-def _reason(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> str | None:
-    if known.entry.flow is None:
-        return None if known.entry.error is None else known.entry.error.what
+def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reason | None:
+    entry = known.entry
+    if entry.flow is None:
+        error = entry.error
+        return None if error is None else Broken(error.what, error.where, error.mend)
     if is_running:
         return None
-    why = known.waiting or (ByHand() if known.entry.mode == "manual" else blocked or known.why)
-    return None if why is None else why.text
-
-
-def _deployment(known: FlowFacts) -> str:
-    if not known.is_deployed:
-        return "not deployed"
-    return "as deployed" if known.edit is None else known.edit.partition("\n")[0]
+    return known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)

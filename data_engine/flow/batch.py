@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-from data_engine.errors import FlowValidationError, told
+from data_engine.errors import FlowValidationError, message_of
 from data_engine.shown import Shown
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class ItemError:
     error: BaseException
 
     def __str__(self) -> str:
-        return f"{self.item}: {type(self.error).__name__}: {told(self.error)}"
+        return f"{self.item}: {type(self.error).__name__}: {message_of(self.error)}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data_engine.cause import Cause
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.batch import ItemError
 from data_engine.model import Event, StepProgress
@@ -86,8 +87,8 @@ class RunInterrupted(BaseException):
     `error` is what its caller receives instead of a `FlowStoppedError`.
     """
 
-    def __init__(self, status: str, cause: str, error: FlowValidationError | None = None) -> None:
-        super().__init__(cause)
+    def __init__(self, status: str, why: Cause, error: FlowValidationError | None = None) -> None:
+        super().__init__(why.text)
         self.status = status
-        self.cause = cause
+        self.why = why
         self.error = error

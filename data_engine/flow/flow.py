@@ -20,7 +20,7 @@ from data_engine.flow.spec import (
     map_takes_context,
     title_words,
 )
-from data_engine.flow.spelling import checked_call, nearest
+from data_engine.flow.suggestions import checked_call, closest_name
 from data_engine.shown import Shown
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ class Flow(Shown):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            near = None if name.startswith("_") else nearest(name, dir(type(self)))
+            near = None if name.startswith("_") else closest_name(name, dir(type(self)))
             offer = f": did you mean {near!r}?" if near else ""
             # Without `obj` Python adds no offer of its own.
             raise AttributeError(

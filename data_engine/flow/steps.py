@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, told
+from data_engine.errors import FlowExecutionError, FlowStoppedError, FlowValidationError, message_of
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.spelling import meant
+from data_engine.flow.suggestions import suggestion_for
 from data_engine.model import Event, StepFinished, StepStarted
 
 
@@ -81,11 +81,11 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
     if isinstance(cause, FlowValidationError):
         detail, mend = cause.what, cause.mend
     else:
-        detail = told(cause)
+        detail = message_of(cause)
         hints = (
             _no_place(context, cause),
             _forgotten_return(flow, step, context, cause),
-            meant(cause),
+            suggestion_for(cause),
             _odd_name(f"{source_path}{item_note}"),
         )
         mend = "; or ".join(filter(None, hints)) or None
@@ -120,7 +120,7 @@ def _no_place(context: FlowContext, cause: BaseException) -> str | None:
 
 def _forgotten_return(flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException) -> str | None:
     """A hint when a step trips over the None that an earlier step gave."""
-    if context.current is not None or "NoneType" not in told(cause):
+    if context.current is not None or "NoneType" not in message_of(cause):
         return None
     earlier = [one for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
     return f"step {earlier[-1].label!r} before it returned None: is its `return` missing?" if earlier else None

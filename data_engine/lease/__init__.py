@@ -21,7 +21,7 @@ and `is_over` are memory only and may be read from any thread):
     observer = Observer(OsFolder(layout.workspace_state_dir), me, workspace=identity, limits=Limits(30, 90),
                         holds_lock=lambda: lock.is_held, known=known, nonce=nonce, repairs=repairs)
     view = observer.poll()                      # every view.limits.poll_s; never raises
-    status_of(view, me).words()                 # "owned by ANNA-PC for 12 min, takeover available in 40 s"
+    status_of(view, me).words                 # "owned by ANNA-PC for 12 min, takeover available in 40 s"
     held = observer.claim(view, taken=names)    # when view.is_claimable: available, stale; or mine after an InDoubt;
                                                 # only where all segments are there, and whole where they are not in `taken`
     snapshot = observer.snapshot(seen=names)    # refresh before the first commit; only segments not in `seen` are read

@@ -48,7 +48,7 @@ def refuse_owned_elsewhere(
     if status.owner is None or status.is_mine:
         return
     raise OwnedElsewhereError(
-        f"{what} is not done here: the workspace is {status.words()}",
+        f"{what} is not done here: the workspace is {status.words}",
         where=str(workspace_state_dir.parent),
         mend="do it there, or ask for the workspace: `data-engine lease request`" + (or_else and f"; or {or_else}"),
     )

@@ -440,7 +440,7 @@ class Keeper:
             "takeover_available": "take it over: `data-engine lease take-over`, or Workspace.take_over()",
             "damaged": status.fix,
         }.get(status.state, "check whether the drive is connected and writable; `data-engine doctor` measures it")
-        what = f"this machine does not own the workspace: {status.words()}"
+        what = f"this machine does not own the workspace: {status.words}"
         return OwnedElsewhereError(f"{what} ({why})" if why else what, where="the workspace's lease", mend=mend)
 
     def _beat(self) -> None:

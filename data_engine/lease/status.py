@@ -3,48 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 from data_engine.lease.protocol import Damage, Entry, Identity, Request, View
+from data_engine.record import Record
 
 _REPAIR = "data-engine lease repair"
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseStatus:
+@dataclass(frozen=True, slots=True, eq=False)
+class Machine(Record):
+    """A workstation as the lease names it: what is known of it."""
+
+    sparse: ClassVar = ("machine_id", "host_name", "daemon_id", "pid", "app_version", "client_kind", "requested_at_utc")
+
+    machine_id: str | None = None
+    host_name: str | None = None
+    daemon_id: str | None = None
+    pid: int | None = None
+    app_version: str | None = None
+    client_kind: str | None = None
+    requested_at_utc: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DamageStatus(Record):
+    """What of the shared state is damaged, since when, and what helps. `kind` is "history", "newer", "foreign" or "heartbeat"."""
+
+    what: str = ""
+    file: str = ""
+    noticed_by: str = ""
+    since_utc: str = ""
+    fix: str = ""
+    kind: str = "history"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NotReleased(Record):
+    """Why giving the workspace up has no effect. `kind` is "not_owned", "owned_elsewhere" or "owner_gone"."""
+
+    computed: ClassVar = ("text",)
+
+    kind: str
+    who: str
+
+    @property
+    def text(self) -> str:
+        """The sentence for people."""
+        if self.kind == "not_owned":
+            return f"nobody is seen to own the workspace, it is {self.who}: nothing was given up"
+        if self.kind == "owned_elsewhere":
+            return f"{self.who} owns the workspace, not this workstation: nothing was given up"
+        return "the daemon of this workstation that owned the workspace is gone: `data-engine start` owns it again, then give it up"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeaseStatus(Record):
     """The ownership as one machine sees it; ages and times to come are seconds of its own clock.
 
     `owner` and `requested_by` are `{machine_id, host_name, ...}`. `is_mine` tells on whose side a request is pending.
     `takeover_in_s` is how much more silence makes the lease free to take, 0 when it is; None where nobody can take it.
-    `engine_on` is what travels with the workspace. `note` says what the word does not: why it cannot be reached, or for
-    whom it is kept. `damage` is what is damaged: `{what, file, noticed_by, since_utc, fix}`. Before the first look it is
-    `unreachable`.
+    `engine_on` is what travels with the workspace. `note` says what the state does not: why it cannot be reached, or, by its
+    `note_kind`, for whom it is kept ("handed_over") or that its owner is gone ("owner_gone"). `damage` is what is damaged:
+    `{what, file, noticed_by, since_utc, fix, kind}`. Before the first look it is `unreachable`.
+
+    A daemon also tells whether it is `releasing` the workspace, whether its own ownership has `lapsed`, to whom it was
+    `lost_to`, and what `trouble` the share gives. What came back from a release has `said`, and `why`, where it had no effect.
 
     Example:
         >>> LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, token=7, heartbeat_age_s=50.0,
-        ...             takeover_in_s=40.0, owned_for_s=720.0, is_overdue=True).words()
+        ...             takeover_in_s=40.0, owned_for_s=720.0, is_overdue=True).words
         'owned by ANNA-PC for 12 min, takeover available in 40 s'
     """
 
+    computed: ClassVar = ("words", "engine_there", "said")
+
     state: Word = "unreachable"
-    owner: Mapping[str, Any] | None = None
+    owner: Mapping[str, Any] | None = field(default=None, metadata={"of": Machine.read})
     token: int = 0
     heartbeat_age_s: float | None = None
-    requested_by: Mapping[str, Any] | None = None
+    requested_by: Mapping[str, Any] | None = field(default=None, metadata={"of": Machine.read})
     takeover_in_s: float | None = None
     owned_for_s: float = 0.0
     is_mine: bool = False
     is_overdue: bool = False
     engine_on: bool = False
     note: str = ""
-    damage: Mapping[str, str] | None = None
+    damage: DamageStatus | None = field(default=None, metadata={"of": DamageStatus.read})
+    note_kind: str | None = None
+    releasing: bool = False
+    lapsed: bool = False
+    lost_to: str | None = None
+    trouble: str | None = None
+    why: NotReleased | None = field(default=None, metadata={"of": NotReleased.read})
+
+    @property
+    def said(self) -> str | None:
+        """Why what was asked for had no effect; None where it had one."""
+        return None if self.why is None else self.why.text
 
     @property
     def fix(self) -> str:
         """What helps against the damage."""
-        return _REPAIR if self.damage is None else self.damage["fix"]
+        return _REPAIR if self.damage is None else self.damage.fix
 
     @property
     def engine_there(self) -> bool | None:
@@ -52,11 +115,12 @@ class LeaseStatus:
         is_at_work = self.state in ("owned", "control_requested") and not (self.is_mine or self.is_overdue or self.note)
         return self.engine_on if is_at_work else None
 
+    @property
     def words(self) -> str:
         """One line for people.
 
         Example:
-            >>> LeaseStatus("available").words(), LeaseStatus("unreachable", note="Host is down").words()
+            >>> LeaseStatus("available").words, LeaseStatus("unreachable", note="Host is down").words
             ('available', 'unreachable: Host is down')
         """
         if self.state in ("available", "unreachable", "damaged") or self.owner is None:
@@ -80,14 +144,8 @@ def status_of(view: View, me: Identity, damage: Damage | None = None) -> LeaseSt
     if found is None:
         return _undamaged(view, me)
     status = LeaseStatus("damaged") if view.top is None else _undamaged(view, me)
-    facts = {
-        "what": found.what,
-        "file": found.file,
-        "noticed_by": me.shown,
-        "since_utc": found.since_utc,
-        "fix": _fix_of(found, view),
-    }
-    return replace(status, state="damaged", note=found.what, damage=facts)
+    damaged = DamageStatus(found.what, found.file, me.shown, found.since_utc, _fix_of(found, view), found.kind)
+    return replace(status, state="damaged", note=found.what, damage=damaged)
 
 
 def _fix_of(damage: Damage, view: View) -> str:
@@ -112,13 +170,15 @@ def _undamaged(view: View, me: Identity) -> LeaseStatus:
         name = top.handoff_name or top.handoff_to
         return LeaseStatus(
             "owned",
-            {"machine_id": top.handoff_to, "host_name": name},
+            Machine(top.handoff_to, name),
             top.token,
             takeover_in_s=left_s,
             engine_on=top.engine_on,
             note=f"handed over to {name}, which has not taken it yet; free for others in {duration_words(left_s)}",
+            note_kind="handed_over",
         )
     is_mine = view.state == "mine"
+    is_gone = view.state == "stale" and _left_s(view) > 0
     return LeaseStatus(
         _word(view),
         _owner(top) if top.is_owned else None,
@@ -130,42 +190,42 @@ def _undamaged(view: View, me: Identity) -> LeaseStatus:
         is_mine,
         not is_mine and view.silent_s > view.limits.renew_after_s,
         top.engine_on,
-        "the daemon of this workstation that owned it is gone" if view.state == "stale" and _left_s(view) > 0 else "",
+        "the daemon of this workstation that owned it is gone" if is_gone else "",
+        note_kind="owner_gone" if is_gone else None,
     )
 
 
-def lease_facts(status: LeaseStatus, *, aged_s: float = 0.0) -> dict[str, Any]:
-    """The status as JSON, `aged_s` after it was seen.
+def aged(status: LeaseStatus, aged_s: float) -> LeaseStatus:
+    """The status `aged_s` after it was seen.
 
     Example:
-        >>> facts = lease_facts(LeaseStatus("owned", {"host_name": "ANNA-PC"}, 7, 10.0, takeover_in_s=80.0), aged_s=5.0)
-        >>> facts["state"], facts["heartbeat_age_s"], facts["takeover_in_s"], facts["words"]
+        >>> later = aged(LeaseStatus("owned", {"host_name": "ANNA-PC"}, 7, 10.0, takeover_in_s=80.0), 5.0)
+        >>> later.state, later.heartbeat_age_s, later.takeover_in_s, later.words
         ('owned', 15.0, 75.0, 'owned by ANNA-PC')
     """
-    aged = replace(
+    return replace(
         status,
         heartbeat_age_s=None if status.heartbeat_age_s is None else status.heartbeat_age_s + aged_s,
         takeover_in_s=None if status.takeover_in_s is None else max(0.0, status.takeover_in_s - aged_s),
         owned_for_s=status.owned_for_s + aged_s if status.owned_for_s else 0.0,
     )
-    return asdict(aged) | {"engine_there": aged.engine_there, "words": aged.words()}
 
 
-def why_no_release(status: Mapping[str, Any], machine_id: str, *, has_daemon: bool) -> str | None:
-    """Why giving the workspace up has no effect at this workstation, from the lease as JSON; None when it has one.
+def why_no_release(status: LeaseStatus, machine_id: str, *, has_daemon: bool) -> NotReleased | None:
+    """Why giving the workspace up has no effect at this workstation; None when it has one.
 
     Example:
-        >>> why_no_release({"state": "owned", "owner": {"machine_id": "m2", "host_name": "BEN-PC"}}, "m1", has_daemon=True)
+        >>> why_no_release(LeaseStatus("owned", {"machine_id": "m2", "host_name": "BEN-PC"}), "m1", has_daemon=True).text
         'BEN-PC owns the workspace, not this workstation: nothing was given up'
-        >>> why_no_release({"state": "mine", "owner": {"machine_id": "m1"}, "is_mine": True}, "m1", has_daemon=True)
+        >>> why_no_release(LeaseStatus("mine", {"machine_id": "m1"}, is_mine=True), "m1", has_daemon=True)
     """
-    owner = status.get("owner")
+    owner = status.owner
     if owner is None:
-        return f"nobody is seen to own the workspace, it is {status['state']!s}: nothing was given up"
+        return NotReleased("not_owned", status.state)
     if owner.get("machine_id") != machine_id:
-        return f"{shown_machine(owner)} owns the workspace, not this workstation: nothing was given up"
-    if not (status.get("is_mine") and has_daemon):
-        return "the daemon of this workstation that owned the workspace is gone: `data-engine start` owns it again, then give it up"
+        return NotReleased("owned_elsewhere", shown_machine(owner))
+    if not (status.is_mine and has_daemon):
+        return NotReleased("owner_gone", shown_machine(owner))
     return None
 
 
@@ -224,25 +284,19 @@ def _left_s(view: View) -> float:
     return max(0.0, view.limits.stale_after_s - view.silent_s)
 
 
-def _owner(top: Entry) -> dict[str, Any]:
+def _owner(top: Entry) -> Machine:
     by = top.by
-    return {
-        "machine_id": by.machine_id,
-        "host_name": by.host_name,
-        "daemon_id": by.daemon_id,
-        "pid": by.pid,
-        "app_version": by.app_version,
-    }
+    return Machine(by.machine_id, by.host_name, by.daemon_id, by.pid, by.app_version)
 
 
-def _requester(request: Request) -> dict[str, Any]:
-    return {
-        "machine_id": request.requester_machine_id,
-        "host_name": request.requester_host_name,
-        "pid": request.requester_pid,
-        "client_kind": request.requester_client_kind,
-        "requested_at_utc": request.requested_at_utc,
-    }
+def _requester(request: Request) -> Machine:
+    return Machine(
+        request.requester_machine_id,
+        request.requester_host_name,
+        pid=request.requester_pid,
+        client_kind=request.requester_client_kind,
+        requested_at_utc=request.requested_at_utc,
+    )
 
 
 def shown_machine(who: Mapping[str, Any]) -> str:

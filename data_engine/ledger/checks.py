@@ -173,7 +173,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("started_at_utc", "finished_at_utc", "created_at_utc", "last_at_utc", "slot_utc"), _is_time),
     **dict.fromkeys(("last_success_at_utc", "reset_at_utc"), _is_time),
     **dict.fromkeys(("group_name", "step_label", "level", "message"), _is_text),
-    **dict.fromkeys(("error_text", "last_error_text", "cause"), _is_text),
+    **dict.fromkeys(("error_text", "last_error_text", "cause", "cause_kind", "cause_data"), _is_text),
     **dict.fromkeys(("step_index", "line_no", "abandoned_in_a_row"), _is_count),
     **dict.fromkeys(("size_bytes", "success_size_bytes"), _is_size),
     **dict.fromkeys(("mtime_ns", "success_mtime_ns", "enabled"), _is_any),
@@ -187,7 +187,9 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {"schedule_slots": {"run_id": _is_slot_run}}
 _OPTIONAL = {
-    "runs": "source_path source_root source_key finished_at_utc elapsed_s error_text cause started_seen".split(),
+    "runs": (
+        "source_path source_root source_key finished_at_utc elapsed_s error_text cause cause_kind cause_data started_seen"
+    ).split(),
     "step_runs": "finished_at_utc elapsed_s error_text output_path".split(),
     "logs": "run_id line_no flow_name step_label".split(),
     "file_state": (

@@ -17,6 +17,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_engine.cause import Cause
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger.checks import LONGEST_SEEN, LONGEST_TEXT, is_absolute, refused_rows
 from data_engine.ledger.rows import seen_from_text, storable
@@ -27,7 +28,7 @@ from data_engine.model import utc_text
 HISTORY = ("step_runs", "logs")
 """Tables that only tell more about runs: taken in after all others, a segment at a time, so that nobody waits for them."""
 
-LOST = "its workstation lost the workspace"
+LOST = Cause("owner_lost")
 """The cause of runs that were running where the workspace was taken away."""
 
 _AGES = {
@@ -38,11 +39,12 @@ _AGES = {
 _NEWEST_REV = 2**62
 _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
 _LONG_TEXTS = {
-    "runs": ("error_text", "cause", "group_name", "started_seen"),
+    "runs": ("error_text", "cause", "cause_data", "group_name", "started_seen"),
     "step_runs": ("error_text", "step_label"),
     "logs": ("message", "step_label", "level"),
     "file_state": ("last_error_text",),
 }
+_JSON_TEXTS = ("started_seen", "cause_data")
 _BATCH_CHARS = 16_000_000
 _MOST_CHARS = 100_000_000
 """Of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""
@@ -241,9 +243,9 @@ def abandon_lost(connection: sqlite3.Connection, owner: int | None) -> None:
     Nothing is said of its sources: that is for the owner, who alone may publish it.
     """
     connection.execute(
-        "UPDATE runs SET status = 'abandoned', cause = ? WHERE status = 'started' AND runner_id IS NULL"
+        "UPDATE runs SET status = 'abandoned', cause = ?, cause_kind = ? WHERE status = 'started' AND runner_id IS NULL"
         " AND seen_token IS NOT ?",
-        (LOST, owner),
+        (LOST.text, LOST.kind, owner),
     )
     connection.execute(f"UPDATE step_runs SET status = 'abandoned' WHERE status = 'started' AND {_OF_PRESUMED}")
 
@@ -266,7 +268,7 @@ def settle_lost(connection: sqlite3.Connection, *, now_s: float, rev: int) -> li
             at_s=now_s,
             elapsed_s=None,
             error=None,
-            cause=LOST,
+            why=LOST,
             seen=storable(seen_from_text(seen)),
             rev=rev,
         )
@@ -421,7 +423,7 @@ def _encoded(table: str, columns: list[Any]) -> bytes:
         chars = 0
         for name in _LONG_TEXTS.get(table, ()):
             at = names.index(name)
-            columns[at] = [_cut(text, longest) if name != "started_seen" else _kept(text) for text in columns[at]]
+            columns[at] = [_cut(text, longest) if name not in _JSON_TEXTS else _kept(text) for text in columns[at]]
             chars += sum(len(text) for text in columns[at] if text is not None)
         if chars <= _MOST_CHARS and len(data := encode(table, columns)) <= LARGEST_SEGMENT_BYTES:
             return data

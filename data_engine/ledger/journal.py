@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
+from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
 from data_engine.ledger.logbound import MAX_LINE, both_ends
@@ -242,7 +243,11 @@ def seen_of(packed: Any) -> tuple[SeenSource, ...]:
     return tuple(SeenSource(SourceKey(*key), Signature(*signature)) for key, signature in packed)
 
 
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
+def _packed(value: Any) -> Any:
+    return [value.kind, dict(value.data)] if isinstance(value, Cause) else json.JSONEncoder().default(value)
+
+
+_to_json = json.JSONEncoder(separators=(",", ":"), default=_packed).encode
 _EVENTS: dict[str, Any] = {
     kind.__name__: kind for kind in (RunStarted, StepStarted, StepProgress, StepFinished, LogLine, RunFinished)
 }
@@ -255,7 +260,8 @@ def _event(packed: Any) -> Event:
         if kind is StepFinished:
             fields[-1] = tuple(fields[-1])
         elif kind is RunFinished:
-            fields[-1] = seen_of(fields[-1])
+            *_, why, seen = fields
+            fields[-2:] = why and Cause(*why), seen_of(seen)
         elif kind is RunStarted:
             *_, key, seen = fields
             fields[-2:] = key and SourceKey(*key), seen_of(seen)

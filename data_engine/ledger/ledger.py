@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from data_engine import private
+from data_engine.cause import Cause, cause_from
 from data_engine.errors import LedgerError
 from data_engine.files import trouble_of
 from data_engine.interrupts import InterruptsHeld
@@ -249,10 +250,24 @@ class Ledger:
             )
         return _run(rows[0]) if rows else None
 
+    def causes(self, flow: str, limit: int = 1000) -> dict[str, Cause]:
+        """Why the newest runs of the flow that did not end well ended so, by their ids."""
+        rows = self._rows(
+            "SELECT run_id, cause_kind, cause_data, cause FROM runs WHERE flow_name = ? AND cause IS NOT NULL"
+            " ORDER BY started_at_utc DESC LIMIT ?",
+            flow,
+            limit,
+        )
+        return {run_id: cause for run_id, *columns in rows if (cause := cause_from(*columns)) is not None}
+
     def steps(self, run_id: str) -> list[StepRun]:
         """The steps of a run, in their order."""
         rows = self._rows(f"SELECT {STEP_COLUMNS} FROM step_runs WHERE run_id = ? ORDER BY step_index", run_id)
-        return [_step(row) for row in rows]
+        ended_badly = any(row[3] not in ("success", "started") for row in rows)
+        why = (
+            self._rows("SELECT cause_kind, cause_data, cause FROM runs WHERE run_id = ?", run_id) if ended_badly else []
+        )
+        return [_step(row, cause_from(*why[0]) if why else None) for row in rows]
 
     def log(self, run_id: str) -> list[LogEntry]:
         """The log of a run, oldest line first."""
@@ -513,12 +528,14 @@ class Ledger:
 
 
 def _run(row: tuple[Any, ...]) -> Run:
-    run_id, flow, group, source, status, began, ended, elapsed_s, error, cause = row
+    run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data = row
     is_future = began > future_utc(time.time())
     source = source and restored(source)
-    return Run(run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, from_the_future=is_future)
+    why = cause_from(kind, data, cause)
+    return Run(run_id, flow, group, source, status, began, ended, elapsed_s, error, why, from_the_future=is_future)
 
 
-def _step(row: tuple[Any, ...]) -> StepRun:
+def _step(row: tuple[Any, ...], cause: Cause | None) -> StepRun:
     run_id, index, label, status, started, finished, elapsed_s, error, output = row
-    return StepRun(run_id, index, label, status, started, finished, elapsed_s, error, output and restored(output))
+    why = None if status in ("success", "started") else cause
+    return StepRun(run_id, index, label, status, started, finished, elapsed_s, error, output and restored(output), why)

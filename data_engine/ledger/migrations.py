@@ -164,7 +164,13 @@ INSERT INTO settings SELECT 'wall clock', json_object('believed_s', at_s, 'highe
 ) WHERE at_s IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK)
+# What `cause` says in words; rows from before have only the words.
+_CAUSES = """
+ALTER TABLE runs ADD COLUMN cause_kind TEXT;
+ALTER TABLE runs ADD COLUMN cause_data TEXT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES)
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 
 

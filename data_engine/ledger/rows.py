@@ -15,9 +15,10 @@ from typing import Any
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 
 RUN_COLUMNS = (
-    "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause"
+    "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
+    " cause_kind, cause_data"
 )
-"""In the order of `Run`'s fields."""
+"""In the order of `Run`'s fields; its `why` in three columns."""
 
 STEP_COLUMNS = (
     "run_id, step_index, step_label, status, started_at_utc, finished_at_utc, elapsed_s, error_text, output_path"

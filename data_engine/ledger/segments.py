@@ -96,6 +96,8 @@ TABLES = {
         error_text="text",
         cause="text",
         started_seen="text",
+        cause_kind="text",
+        cause_data="text",
     ),
     "step_runs": _table(
         "run_id step_index",

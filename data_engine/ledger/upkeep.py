@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+from data_engine.cause import Cause
 from data_engine.errors import LedgerError
 from data_engine.ledger.belief import FURTHEST_S, Believed
 from data_engine.ledger.rows import seen_from_text, storable
@@ -38,7 +39,7 @@ def abandon_runs_of(connection: sqlite3.Connection, runner_id: str, *, now_s: fl
                 at_s=now_s,
                 elapsed_s=None,
                 error=None,
-                cause=f"its process died (pid {pid})",
+                why=Cause("process_gone", {"pid": pid}),
                 seen=storable(seen_from_text(seen)),
                 rev=rev,
             )

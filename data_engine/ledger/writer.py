@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from data_engine.cause import Cause, data_text
 from data_engine.ledger.logbound import MOST_BYTES, MOST_LINES
-from data_engine.ledger.rows import seen_as_text
+from data_engine.ledger.rows import seen_as_text, storable
 from data_engine.model import (
     Event,
     LogLine,
@@ -51,7 +52,8 @@ ON CONFLICT DO NOTHING
 """
 
 _END_RUN = """
-UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, started_seen = NULL, rev = ?
+UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, cause_kind = ?,
+    cause_data = ?, started_seen = NULL, rev = ?
 WHERE run_id = ? AND status = 'started'
 """
 
@@ -122,7 +124,7 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
                     at_s=event.at_s,
                     elapsed_s=event.elapsed_s,
                     error=event.error,
-                    cause=event.cause,
+                    why=event.why,
                     seen=event.seen,
                     rev=rev,
                 )
@@ -139,13 +141,15 @@ def end_run(
     at_s: float,
     elapsed_s: float | None,
     error: str | None,
-    cause: str | None,
+    why: Cause | None,
     seen: Sequence[SeenSource],
     rev: int,
 ) -> None:
     """Close the run with its open steps, and settle the sources it saw; does nothing when it is closed already."""
     at_utc = utc_text(at_s)
-    if connection.execute(_END_RUN, (status, at_utc, elapsed_s, error, cause, rev, run_id)).rowcount == 0:
+    cause, kind = (None, None) if why is None else (storable(why.text), why.kind)
+    row = (status, at_utc, elapsed_s, error, cause, kind, data_text(why), rev, run_id)
+    if connection.execute(_END_RUN, row).rowcount == 0:
         return
     connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
     if not seen:

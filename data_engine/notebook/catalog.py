@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.errors import FlowExecutionError, FlowValidationError, error_of
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import title_words
-from data_engine.flow.spelling import nearest
+from data_engine.flow.suggestions import closest_name
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.load import FlowModules
@@ -178,7 +178,7 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, mend: str |
     """
     known = ", ".join(sorted(flows))
     available = f" Available flow modules: {known}." if known else ""
-    near = nearest(Path(name).stem, flows)
+    near = closest_name(Path(name).stem, flows)
     return FlowValidationError(
         f"Flow module '{name}' is not available in {folder}.{available}",
         where=str(folder),
@@ -430,7 +430,7 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
         trigger=message["trigger"],
         steps=tuple(message["steps"]),
         warnings=tuple(message["warnings"]),
-        error=None if error is None else FlowValidationError(error["what"], where=error["where"], mend=error["mend"]),
+        error=None if error is None else error_of(error),
         flow=flow,
     )
 

@@ -11,7 +11,7 @@ import types
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_engine.errors import FlowValidationError, NotebookCompileError
+from data_engine.errors import FlowValidationError, NotebookCompileError, cell_place
 from data_engine.notebook.compiled import Chunk, CompiledCell, CompiledNotebook, CompiledStatement, CompileWarning
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.read import NotebookCell, read_cells
@@ -158,13 +158,15 @@ def _error(remark: Remark, cells: Sequence[NotebookCell], path: Path) -> Noteboo
     cell = next((cell for cell in cells if cell.number == remark.cell), None)
     lines = cell.text.split("\n") if cell else []
     text = lines[remark.line - 1] if 0 < remark.line <= len(lines) else ""
-    return NotebookCompileError(
+    error = NotebookCompileError(
         flow_name=path.stem,
         detail=remark.message,
         cell=f"{path.name}, cell {remark.cell}, line {remark.line}",
         source_line=text.encode("utf-8", "replace").decode() or None,
         mend=remark.mend,
     )
+    error.places = (cell_place(path.name, remark.cell, remark.line),)
+    return error
 
 
 _COMMENT_REST = re.compile(r"\s*(?:#.*)?")

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from data_engine.nofollow import is_link, opened, remove_tree
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.compiled import Chunk, CompiledNotebook
 from data_engine.notebook.load import FlowModules
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 
 HELPERS = "flow_helpers"
 
@@ -275,20 +276,17 @@ class Deployments:
                 found[(new.get(cell_id) or old[cell_id]).cell] = lines
         return found
 
-    def standing(self, names: Iterable[str]) -> dict[str, str]:
-        """How each of these modules stands to what production runs, in a few words.
-
-        "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
-        """
+    def standing(self, names: Iterable[str]) -> dict[str, Standing]:
+        """How each of these modules stands to what production runs."""
         deployed, edits = self.deployed(), self.edits()
-        return {name: edits.get(name, "as deployed") if name in deployed else "not deployed" for name in names}
+        return {name: edits.get(name, AS_DEPLOYED) if name in deployed else NOT_DEPLOYED for name in names}
 
-    def edits(self) -> dict[str, str]:
-        """For each deployed flow whose module is not as deployed, the words for it."""
+    def edits(self) -> dict[str, Standing]:
+        """The standing of each deployed flow whose module is not as deployed."""
         pointers = self.deployed()
         digests = self._digests(read_contents(self._modules.content)[0]) if pointers else {}
         return {
-            name: edit_text(self.changed_cells(name))
+            name: Standing("edited", self.changed_cells(name) or ())
             for name, (_, digest) in pointers.items()
             if digests.get(name) != digest
         }
@@ -385,27 +383,6 @@ def file_facts(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
                 continue
             found.append((path, facts.st_size, facts.st_mtime_ns, facts.st_mode))
     return tuple(sorted(found))
-
-
-def edit_text(cells: Sequence[int] | None, error: str | None = None) -> str:
-    """An edit that is not deployed, for people; on further lines the error that keeps it from being good.
-
-    Example:
-        >>> edit_text((3, 7)), edit_text(None), edit_text((3,), "SyntaxError: oh")
-        ('edited, not deployed: cells 3, 7', 'edited, not deployed', 'edited, not deployed: cell 3\\nSyntaxError: oh')
-    """
-    where = f": {cells_text(cells)}" if cells else ""
-    return f"edited, not deployed{where}" + (f"\n{error}" if error else "")
-
-
-def cells_text(cells: Sequence[int]) -> str:
-    """Cells by their numbers, for people.
-
-    Example:
-        >>> cells_text((3,)), cells_text((3, 7))
-        ('cell 3', 'cells 3, 7')
-    """
-    return f"cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}"
 
 
 def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Path | None) -> dict[str, str]:

@@ -23,11 +23,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data_engine.errors import FlowExecutionError, FlowValidationError, told
+from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
-from data_engine.flow.spelling import meant
+from data_engine.flow.suggestions import suggestion_for
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.locate import annotate, show_cells, show_file
 
@@ -370,10 +370,10 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
     raised = FlowExecutionError(
         flow_name=name,
         phase=phase,
-        detail=f"{type(error).__name__}: {told(error)}",
+        detail=f"{type(error).__name__}: {message_of(error)}",
         function_name="build" if phase == "build" else None,
         source_path=path,
-        mend=meant(error),
+        mend=suggestion_for(error),
     )
     raised.__cause__ = error
     return annotate(raised)

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.errors import FlowExecutionError, FlowValidationError, cell_place
 from data_engine.flow.paths import loading_module_folder
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
@@ -49,6 +49,12 @@ class Place:
     cell: int | None = None
     execution_count: int | None = None
     note: str | None = None
+
+    def as_places(self) -> tuple[dict[str, Any], ...]:
+        """The cell for whoever leads there, as `FlowValidationError.places` has it; empty where it is none."""
+        if self.path is None or self.cell is None:
+            return ()
+        return (cell_place(self.path.name, self.cell, self.line),)
 
     def __str__(self) -> str:
         parts = []
@@ -91,6 +97,17 @@ def place_of_function(function: object) -> Place | None:
     return None if code is None else _place(code.co_filename, code.co_firstlineno)
 
 
+def places_of(file_name: str, line: int) -> tuple[dict[str, Any], ...]:
+    """The notebook cell that code was compiled from under this file name; empty for any other file.
+
+    Example:
+        >>> places_of("/ws/flow_modules/claims.ipynb, cell 4", 3)
+        ({'notebook': 'claims.ipynb', 'cell': 4, 'line': 3},)
+    """
+    match = _CELL_FILE.fullmatch(file_name)
+    return () if match is None else (cell_place(Path(match["path"]).name, int(match["cell"]), line),)
+
+
 def annotate(error: ErrorT) -> ErrorT:
     """`error` with the cell and line it came from, and the author's part of its traceback as text.
 
@@ -98,12 +115,13 @@ def annotate(error: ErrorT) -> ErrorT:
     """
     if error.trace:
         return error
+    place = place_of(error.__cause__ or error) if isinstance(error, FlowExecutionError) else place_of(error)
+    if place is not None and not error.places:
+        error.places = place.as_places()
     if isinstance(error, FlowExecutionError):
-        place = place_of(error.__cause__ or error)
         if error.cell is None and place is not None:
             error.set_place(str(place), place.text, place.note)
     else:
-        place = place_of(error)
         if place is not None and str(place) not in (error.where or ""):
             text = place.text.strip()
             spot = f"{place}: {text}" if text else str(place)

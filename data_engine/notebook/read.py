@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_engine.errors import NotebookCompileError
+from data_engine.errors import NotebookCompileError, cell_place
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _OPEN_AND_SAVE = "open the file in JupyterLab and save it again, or restore an earlier version"
@@ -161,4 +161,6 @@ def _kind(value: object) -> str:
 
 def _damaged(path: Path, problem: str, mend: str = _OPEN_AND_SAVE, *, cell: int | None = None) -> NotebookCompileError:
     place = path.name if cell is None else f"{path.name}, cell {cell}"
-    return NotebookCompileError(flow_name=path.stem, detail=problem, cell=place, mend=mend)
+    error = NotebookCompileError(flow_name=path.stem, detail=problem, cell=place, mend=mend)
+    error.places = () if cell is None else (cell_place(path.name, cell),)
+    return error

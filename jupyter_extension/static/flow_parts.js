@@ -35,7 +35,7 @@ function stepLine(app, step, index, longest, active) {
   const [head, ...tail] = step.label.split(":");
   const startedAt = active && active.step_started_at_utc;
   /** @type {Mark} */
-  const mark = active ? { word: "running", shape: "play", tone: "live" } : step.mark;
+  const mark = active ? { word: "running", shape: "play", tone: "live", kind: "running" } : step.mark;
   return h("li", { key: String(index), class: `de-step${active ? " de-now" : ""}`, "data-step": step.label, "data-status": mark.word },
     h("span", { class: "de-number" }, String(index + 1)),
     icon(mark),
@@ -44,7 +44,7 @@ function stepLine(app, step, index, longest, active) {
     h("span", { class: "de-sr" }, mark.word),
     h("span", { class: "de-spark", "aria-hidden": "true" }, h("span", { style: `width: ${step.elapsed_s ? Math.max(2, (100 * step.elapsed_s) / longest) : 0}%` })),
     startedAt ? h("span", { class: "de-time", key: "live", tick: () => duration(since(startedAt)) })
-      : h("span", { class: "de-time", key: "done" }, step.mark.word === "not run" ? "" : duration(step.elapsed_s)),
+      : h("span", { class: "de-time", key: "done" }, step.mark.kind === "not_run" ? "" : duration(step.elapsed_s)),
     button(app, `inspect ${index}`, "Inspect", step.inspect, () => step.output && inspect(app, step.output), { small: true }));
 }
 
@@ -97,7 +97,7 @@ export function deploymentPart(app, details, row) {
     cells.map(([cell, lines]) => h("div", { key: cell, class: "de-diff" },
       h("button", { class: "de-link", onclick: () => app.jupyter.openCell({ notebook: nameOf(details.path), cell: Number(cell) }) }, `Cell ${cell}`),
       h("pre", { class: "de-pre" }, lines.map((line, index) => h("span", { key: String(index), class: line.startsWith("+") ? "de-added" : "de-removed" }, `${line}\n`))))),
-    cells.length ? null : h("p", { class: "de-hint" }, row.deployment === "as deployed" ? "Production runs the notebook as it is." : ""));
+    cells.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""));
 }
 
 /**

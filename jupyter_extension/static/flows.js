@@ -11,7 +11,7 @@ import { agoText, button, drawing, icon, sign, whyNot } from "./pieces.js";
 /** @type {[string, string, (row: FlowRow) => boolean][]} */
 export const FILTERS = [
   ["all", "All", () => true],
-  ["running", "Running", (row) => row.mark.word === "running"],
+  ["running", "Running", (row) => row.mark.kind === "running"],
   ["failing", "Failing", (row) => row.is_failing],
   ["edited", "Edited", (row) => Boolean(row.edit)],
   ["automatic", "Auto", (row) => row.mode !== "manual"],
@@ -131,9 +131,12 @@ function flowRow(app, row, active) {
     }));
 }
 
+// States whose word names the mode.
+const BY_ITSELF = new Set(["polling", "poll_ready", "scheduled", "schedule_ready"]);
+
 /** @param {FlowRow} row */
 export function stateText(row) {
-  return row.mode !== "manual" && !row.mark.word.includes(row.mode.slice(0, 4)) ? `${row.mode} · ${row.mark.word}` : row.mark.word;
+  return row.mode !== "manual" && !BY_ITSELF.has(row.mark.kind) ? `${row.mode} · ${row.mark.word}` : row.mark.word;
 }
 
 /**
@@ -144,7 +147,7 @@ export function stateText(row) {
  */
 export function secondText(row, active) {
   if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active)].filter(Boolean).join(" · ");
-  if (row.mark.word === "broken") return row.reason || "";
+  if (row.mark.kind === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
   if (row.next_run_utc && row.mode === "schedule") parts.push(`next ${ahead(row.next_run_utc)}`);
   else if (row.reason && row.mode !== "manual") parts.push(row.reason);
@@ -158,7 +161,7 @@ export function secondText(row, active) {
 function lastRun(row, active) {
   if (active) return h("span", { class: "de-live", tick: () => duration(since(active.started_at_utc)) });
   if (!row.last) return h("span", { class: "de-last de-faint" }, "never ran");
-  const isGood = row.last.mark.word === "success";
+  const isGood = row.last.mark.kind === "success";
   return h("span", { class: "de-last", title: row.last.cause || "" },
     isGood ? [icon(row.last.mark), h("span", { class: "de-sr" }, "success")] : sign(row.last.mark), agoText(row.last.at_utc));
 }

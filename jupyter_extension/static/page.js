@@ -89,13 +89,13 @@ function head(app) {
  * @param {PanelView} view
  */
 function engineParts(app, { engine, buttons, details }) {
-  const isOn = engine.word === "on" || engine.word === "stopping";
+  const isOn = engine.kind === "on" || engine.kind === "stopping";
   return [
     h("span", { class: "de-engine", key: "engine", title: details.daemon }, sign(engine, `Engine ${engine.word}`)),
     h("span", { class: "de-grow", key: "grow" }),
     isOn
-      ? button(app, "stop engine", engine.word === "stopping" ? "Stopping…" : "Stop engine", buttons.stop_engine, () => app.act("stop_engine", {}), { busy: "Stopping…" })
-      : button(app, "start engine", engine.word === "starting" ? "Starting…" : "Start engine", buttons.start_engine, () => app.act("start_engine", {}), { primary: true, busy: "Starting…" }),
+      ? button(app, "stop engine", engine.kind === "stopping" ? "Stopping…" : "Stop engine", buttons.stop_engine, () => app.act("stop_engine", {}), { busy: "Stopping…" })
+      : button(app, "start engine", engine.kind === "starting" ? "Starting…" : "Start engine", buttons.start_engine, () => app.act("start_engine", {}), { primary: true, busy: "Starting…" }),
   ];
 }
 
@@ -110,7 +110,7 @@ function leaseLine(app, view) {
   return h("div", { class: "de-lease", key: "lease" },
     icon(lease),
     h("span", { class: "de-grow", title: age !== null ? `last heartbeat ${Math.round(age)} s ago` : "" }, line),
-    lease.word === "yours" ? null : shown("withdraw")
+    lease.kind === "mine" ? null : shown("withdraw")
       ? button(app, "withdraw", "Withdraw request", null, does("withdraw"), { small: true })
       : button(app, "request", "Request control", buttons.request, does("request"), { small: true, busy: "Requesting…" }),
     shown("take_over") ? button(app, "take over", "Take over", null, does("take-over"), { small: true, primary: true, confirm: "Really take over?" }) : null,

@@ -266,7 +266,7 @@ export class Panel {
     this.set({ details });
     const open = this.state.run;
     const shown = open && details.runs.find((one) => one.run_id === open.id);
-    if (open && shown && (!open.details || open.details.run.mark.word === "running" || open.details.run.mark.word !== shown.mark.word)) this.readRun(open.id);
+    if (open && shown && (!open.details || open.details.run.mark.kind === "running" || open.details.run.mark.kind !== shown.mark.kind)) this.readRun(open.id);
   }
 
   moreRuns() {
@@ -290,7 +290,7 @@ export class Panel {
     const { result, error } = await this.transport.call("run_details", { run_id: runId });
     if (!isOpen()) return;
     this.set({ run: { id: runId, details: result || null, said: error ? error.what : null } });
-    if (result && result.run.mark.word === "running") setTimeout(() => isOpen() && this.readRun(runId), RUN_EVERY_MS);
+    if (result && result.run.mark.kind === "running") setTimeout(() => isOpen() && this.readRun(runId), RUN_EVERY_MS);
   }
 }
 

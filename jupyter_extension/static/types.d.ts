@@ -13,14 +13,22 @@ export interface Mark {
   word: string;
   tone: Tone;
   shape: Shape;
+  kind: string;
 }
 
-export interface Outcome {
+/** Why something is so, for programs: its kind, and what goes with it. */
+export interface Why {
+  kind: string;
+  [name: string]: unknown;
+}
+
+export interface LastRun {
   run_id: string;
   mark: Mark;
   at_utc: string;
   elapsed_s: number | null;
   cause: string | null;
+  why: Why | null;
 }
 
 export interface FlowRow {
@@ -31,9 +39,11 @@ export interface FlowRow {
   trigger: string;
   mark: Mark;
   reason: string | null;
+  why: Why | null;
   next_run_utc: string | null;
-  last: Outcome | null;
+  last: LastRun | null;
   deployment: string;
+  deployment_kind: string;
   edit: string | null;
   error: ErrorParts | null;
   enabled: boolean;
@@ -51,14 +61,15 @@ export interface Group {
 export interface ActiveRun {
   run_id: string;
   flow: string;
+  group: string;
   source: string | null;
   started_at_utc: string;
+  pid: number;
+  in_daemon: boolean;
   step: string | null;
   step_started_at_utc: string | null;
   done: number | null;
   total: number | null;
-  pid: number | null;
-  in_daemon: boolean;
 }
 
 export interface Notice {
@@ -119,6 +130,7 @@ export interface RunView {
   started_at_utc: string;
   elapsed_s: number | null;
   cause: string | null;
+  why: Why | null;
   error: string | null;
   cells: CellPlace[];
   from_the_future: boolean;
@@ -129,6 +141,7 @@ export interface FileView {
   name: string;
   mark: Mark;
   reason: string;
+  why: Why | null;
   last: Mark | null;
   last_at_utc: string | null;
   run_id: string | null;

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
+from data_engine.engine.flow_reasons import Looks
 from data_engine.engine.lookout import Lookout, Memory
 from data_engine.engine.plan import Watch
-from data_engine.engine.reasons import Looks
 from data_engine.flow.flow import Flow
 from data_engine.ledger.rows import SourceStates
 from tests.daemon.support import ended, flow_of, until

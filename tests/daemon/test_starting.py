@@ -139,9 +139,9 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget_client(workspace: Workspace) -> None:
-    from data_engine import client
+    from data_engine.daemon import link
 
-    client._daemons.pop(workspace.root).close()
+    link._clients.pop(workspace.root).close()
 
 
 def test_an_idle_daemon_of_another_version_is_replaced(workspace: Workspace, request: pytest.FixtureRequest) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.cli.app import run as command_line
+from data_engine.errors import FlowValidationError
 from jupyter_extension.card import text
-from jupyter_extension.tables import status_card
+from jupyter_extension.cards import status_card
 from jupyter_extension.view import render
 from tests.daemon.support import flow_of, until
 from tests.support import WorkspaceFiles
@@ -102,6 +103,36 @@ def test_with_and_without_a_daemon_the_flows_are_told_alike(workspace: Workspace
         "never": ("broken", "not deployed"),
     }
     assert "cell 1, line 10: return 1 +" in without["flows"][4]["edit"]
+
+
+def test_with_and_without_a_daemon_the_reasons_are_the_same(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """The same facts give the same kinds, data and sentences, and the same status; also of a file that is held, and why."""
+    workspace.deploy()
+    workspace.disable("nightly")
+    for name in ("new.txt", "bad.txt", "also.tmp"):
+        ws.source(f"in/{name}", name)
+    with pytest.raises(FlowValidationError):
+        workspace.load_flow("polled").run_once(source="bad.txt", params={"until": 5})
+    workspace.start()
+    until(lambda: not workspace.status().engine.starting and flow_of(workspace, "polled")["held"])
+
+    def told() -> tuple[Any, ...]:
+        reasons = [row.as_dict() for name in ("first", "nightly", "polled") for row in workspace.explain(name)]
+        file = [row.as_dict() for row in workspace.explain(ws.root / "in/also.tmp")]
+        return workspace.status().as_dict()["flows"], reasons, file
+
+    live = told()
+    workspace.shutdown()
+    until(lambda: not workspace.status().daemon.running)
+
+    assert told() == live
+    _, reasons, (filtered,) = live
+    assert [row["why"]["kind"] for row in reasons] == ["by_hand", "disabled", "engine_off", "held", "engine_off"]
+    held = reasons[3]
+    assert held["why"]["run_id"] == workspace.runs("polled", 1)[0].run_id
+    assert (held["cause"]["kind"], held["cause"]["step"]) == ("code_raised", "Work")
+    assert held["cause"]["places"] == [{"notebook": "polled.ipynb", "cell": 1, "line": 7}]
+    assert filtered["why"] == {"kind": "name_filtered", "part": "also.tmp"}
 
 
 @pytest.mark.parametrize("has_daemon", [True, False], ids=["with a daemon", "without"])

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from data_engine.cause import other
 from data_engine.daemon.messages import Frames, Job, encode
 from data_engine.daemon.sessions import MARK, create_time_of, end_orphans
 from data_engine.model import LogLine, RunFinished, RunStarted, StepFinished, StepStarted
@@ -197,7 +198,7 @@ def test_a_run_that_still_loads_can_be_killed(ws: WorkspaceFiles) -> None:
     async def scene() -> None:
         async with Shop(ws) as shop:
             shop.submit("a", "1", "2")
-            assert shop.workers.kill("1", "enough")
+            assert shop.workers.kill("1", other("enough"))
             end = await shop.end()
 
             assert (end.status, end.cause, len(end.not_begun)) == ("killed", "enough", 2)

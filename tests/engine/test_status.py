@@ -24,12 +24,13 @@ from data_engine.engine.status import (
     EngineFacts,
     FlowFacts,
     WorkspaceFacts,
+    build_status,
     flow_status,
-    status_of,
 )
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
 
 NOON = "2026-06-01T12:00:00.000000+00:00"
 
@@ -126,15 +127,19 @@ def test_each_flow_has_a_word_and_a_reason(
 
 
 @pytest.mark.parametrize(
-    ("is_deployed", "edit", "deployment"),
+    ("standing", "edit", "deployment"),
     [
-        (False, None, "not deployed"),
-        (True, None, "as deployed"),
-        (True, "edited, not deployed: cell 3\nSyntaxError", "edited, not deployed: cell 3"),
+        (NOT_DEPLOYED, None, "not deployed"),
+        (AS_DEPLOYED, None, "as deployed"),
+        (
+            Standing("edited", (3,), "SyntaxError"),
+            "edited, not deployed: cell 3\nSyntaxError",
+            "edited, not deployed: cell 3",
+        ),
     ],
 )
-def test_how_a_flow_stands_to_production_is_one_line(is_deployed: bool, edit: str | None, deployment: str) -> None:
-    known = replace(POLL, is_deployed=is_deployed, edit=edit)
+def test_how_a_flow_stands_to_production_is_one_line(standing: Standing, edit: str | None, deployment: str) -> None:
+    known = replace(POLL, standing=standing)
     found = flow_status(known, is_running=False, is_engine_on=False)
 
     assert (found["deployment"], found["edit"]) == (deployment, edit)
@@ -145,8 +150,8 @@ def test_the_whole_shape() -> None:
     run = Run("r1", "claims", "Claims", None, "success", NOON, NOON, 1.0)
     active = ActiveRun("r2", "claims", "Claims", "/in/a.csv", NOON, 77, in_daemon=False, step="Read")
     known = WorkspaceFacts("ws", "/ws", [replace(POLL, last_run=run, next_run_utc=NOON)], [active])
-    status = status_of(known)
-    with_daemon = status_of(
+    status = build_status(known)
+    with_daemon = build_status(
         replace(known, daemon=DaemonFacts(True, 5, "1.0", "d1", "/bin/python"), engine=EngineFacts(on=True))
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted, StepControl
@@ -52,7 +53,7 @@ def stop_after(calls: int) -> Callable[[], None]:
 
     def may_work() -> None:
         if left[0] == 0:
-            raise RunInterrupted("stopped", "stopped by request")
+            raise RunInterrupted("stopped", Cause("stop_requested"))
         left[0] -= 1
 
     return may_work

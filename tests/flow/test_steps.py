@@ -425,7 +425,7 @@ def test_an_authors_except_does_not_swallow_a_stop() -> None:
     with pytest.raises(RunInterrupted) as caught:
         read_into(seen, stream)
 
-    assert (caught.value.status, caught.value.cause) == ("stopped", "stopped by request")
+    assert (caught.value.status, caught.value.why.text) == ("stopped", "stopped by request")
     assert isinstance(seen[-1], StepFinished)
     assert (seen[-1].status, seen[-1].error) == ("stopped", "stopped by request")
 

@@ -17,18 +17,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_engine.cause import Cause
+from data_engine.cause import other as other_cause
+from data_engine.engine.explain import Explanation
+from data_engine.engine.flow_reasons import Other
+from data_engine.engine.reasons import EngineOff, Held, New, Settling
+from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotebookCompileError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.flow import Flow
-from data_engine.model import RUN_STATUSES, Facts, LogEntry, Run, StepRun, facts
+from data_engine.model import RUN_STATUSES, LogEntry, Run, StepRun
 from data_engine.notebook.compile import compile_notebook
+from data_engine.notebook.standing import Standing
 from data_engine.shown import Listing
-from jupyter_extension.brief import brief
 from jupyter_extension.card import STYLE, Card, html, text
-from jupyter_extension.compile_report import compile_card
-from jupyter_extension.display import bundle, card_of, cell_lines
-from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
-from jupyter_extension.tables import (
+from jupyter_extension.cards import (
     batch_card,
     contexts_card,
     error_card,
@@ -38,6 +41,10 @@ from jupyter_extension.tables import (
     status_card,
     steps_card,
 )
+from jupyter_extension.compile_report import compile_card
+from jupyter_extension.display import bundle, card_of, cell_lines
+from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
+from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import MOST_LANES, runs_picture, steps_picture
 from tests.jupyter.conftest import Shell
 from tests.support import WorkspaceFiles
@@ -67,16 +74,12 @@ FLOW = (
     .step(tidy, use="clean_df")
     .step(tidy, use="nobody")
 )
-LIVE = Facts(
-    facts(
-        {
-            "state": "polling",
-            "reason": None,
-            "edit": "edited, not deployed: cells 3, 7",
-            "next_run_utc": "2026-01-05T12:00:30+00:00",
-            "last_run": {"status": "failed", "started_at_utc": "2026-01-05T11:59:00+00:00"},
-        }
-    )
+LIVE = FlowStatus(
+    "flights",
+    state_kind="polling",
+    standing=Standing("edited", (3, 7)),
+    next_run_utc="2026-01-05T12:00:30+00:00",
+    last_run=Run("r1", "flights", "G", None, "failed", "2026-01-05T11:59:00+00:00"),
 )
 
 
@@ -88,13 +91,13 @@ def run(number: int, flow: str = "claims", status: str = "success", **more: Any)
 
 RUNS = [run(7 * n, ("claims", "report")[n % 2], RUN_STATUSES[n % 6]) for n in range(12)]
 RUNS[2] = run(
-    14, status="failed", error="KeyError: 'amount'\n  where: claims.ipynb, cell 4, line 3", cause="the code raised"
+    14, status="failed", error="KeyError: 'amount'\n  where: claims.ipynb, cell 4, line 3", why=Cause("code_raised")
 )
 STEPS = [
     StepRun("3f" * 16, 0, "Read", "success", "2026-01-05T06:30:00+00:00", None, 1.2),
     StepRun("3f" * 16, 1, "Clean", "failed", "2026-01-05T06:30:01.2+00:00", None, 0.3, "KeyError: 'amount'"),
 ]
-STATUS = facts(
+STATUS = Status.read(
     {
         "workspace_id": "claims",
         "workspace_root": "/srv/claims",
@@ -102,20 +105,21 @@ STATUS = facts(
         "engine": {"on": True, "stopping": False},
         "lease": {"state": "owned", "owner": {"machine_id": "m", "host_name": "desk-7"}, "token": 3},
         "flows": [
-            {"name": "claims", "group": "G", "state": "polling", "reason": None, "edit": None,
+            {"name": "claims", "group": "G", "state_kind": "polling",
              "next_run_utc": "2026-01-05T06:30:00+00:00", "last_run": RUNS[1].as_dict(), "held": 2},
-            {"name": "report", "group": "G", "state": "broken", "reason": "NameError: name 'x' is not defined",
-             "next_run_utc": None, "last_run": None, "edit": None, "held": 0},
-            {"name": "hourly", "group": "G", "state": "disabled", "reason": "disabled", "next_run_utc": None, "held": 0,
-             "last_run": None, "edit": "edited, not deployed: cell 2"},
+            {"name": "report", "group": "G", "state_kind": "broken",
+             "why": {"kind": "broken", "what": "NameError: name 'x' is not defined"},
+             "next_run_utc": None, "last_run": None, "held": 0},
+            {"name": "hourly", "group": "G", "state_kind": "disabled", "why": {"kind": "disabled"}, "next_run_utc": None,
+             "held": 0, "last_run": None, "standing": {"kind": "edited", "cells": [2]}},
         ],
-        "active_runs": [{"run_id": "3f" * 16, "flow": "claims", "source": "/in/a.csv", "step": "Clean",
+        "active_runs": [{"run_id": "3f" * 16, "flow": "claims", "group": "G", "pid": 123, "in_daemon": True, "source": "/in/a.csv", "step": "Clean",
                          "started_at_utc": "2026-01-05T06:30:00+00:00"}],
     }
 )  # fmt: skip
 REASONS = [
-    Facts(flow="claims", source=f"/in/{number}.csv", reason=reason)
-    for number, reason in enumerate(["due: new", "held since 2026-01-05, failed: KeyError", "settling (0.6 s left)"])
+    Explanation("claims", f"/in/{number}.csv", why)
+    for number, why in enumerate([New(), Held(None, "failed", "KeyError"), Settling(0.6)])
 ]
 BATCH: Batch[Any] = Batch((FileRef("/in/a.csv"), 5, "text", ItemError(Path("/in/c.csv"), ValueError("no rows"))))
 
@@ -258,12 +262,14 @@ def test_odd_names_stay_text_in_a_picture(group: str, label: str, saved: str, so
 
 @given(flow=ODD, source=ODD, error=ODD, status=st.sampled_from(RUN_STATUSES) | ODD)
 def test_odd_names_stay_text_in_tables_and_timelines(flow: str, source: str, error: str, status: str) -> None:
-    runs = [Run(flow, flow, flow, source, status, "2026-01-05T06:30:00+00:00", None, 1.0, error, error)] * 2
+    runs = [
+        Run(flow, flow, flow, source, status, "2026-01-05T06:30:00+00:00", None, 1.0, error, other_cause(error))
+    ] * 2
     steps = [StepRun(flow, 0, flow, status, "2026-01-05T06:30:00+00:00", None, None, error, source)]
     cards = [
         runs_card(runs, now_s=NOON_S),
         steps_card(steps, now_s=NOON_S),
-        reasons_card([Facts(flow=flow, source=source, reason=error)]),
+        reasons_card([Explanation(flow, source, Other(error))]),
         batch_card(Batch((source, ItemError(source, ValueError(error))))),
         error_card(FlowValidationError(error, where=source, mend=flow)),
     ]
@@ -293,7 +299,7 @@ def test_each_of_our_values_shows_itself_in_html_and_in_words(value: Any, shell:
     assert data["text/plain"] == bundle(value)["text/plain"]  # type: ignore[index]
 
 
-@pytest.mark.parametrize("value", [Facts(on=True), Listing([]), Listing([1]), Listing([RUNS[0], STEPS[0]])])
+@pytest.mark.parametrize("value", [Listing([]), Listing([1]), Listing([RUNS[0], STEPS[0]])])
 def test_what_has_no_card_is_shown_as_python_shows_it(value: Any, shell: Shell) -> None:
     plain = dict(value) if isinstance(value, dict) else list(value)
 
@@ -303,11 +309,10 @@ def test_what_has_no_card_is_shown_as_python_shows_it(value: Any, shell: Shell) 
 
 def test_a_card_inside_a_container_is_shown_as_python_shows_it(shell: Shell) -> None:
     """Only what the cell returns is a card; what lies in a dict of the author's is not."""
-    import json
 
     shown, plain = (
         shell.ipython.display_formatter.format({"batch": BATCH, "status": status, "runs": runs})
-        for status, runs in ((STATUS, Listing(RUNS)), (json.loads(json.dumps(STATUS)), RUNS))
+        for status, runs in ((STATUS, Listing(RUNS)), (STATUS.as_dict(), RUNS))
     )
 
     assert shown == plain
@@ -383,10 +388,10 @@ NEXT = {
     "a wall clock": ({"mode": "schedule", "time": "08:15", "tz": "Europe/Berlin"}, None, "Tue 2026-01-06 08:15"),
     "a cron line": ({"mode": "schedule", "cron": "0 18 * * 1-5", "tz": "UTC"}, None, "Mon 2026-01-05 18:00"),
     "with a daemon": ({"mode": "schedule", "time": "08:15"}, LIVE, "2026-01-05 12:00:30"),
-    "running": ({"mode": "manual"}, Facts(state="running", reason=None, next_run_utc=None, last_run=None), "running now"),
+    "running": ({"mode": "manual"}, FlowStatus("n", state_kind="running"), "running now"),
     "blocked": (
         {"mode": "poll", "source": "/in", "interval": "5s"},
-        Facts(state="poll ready", reason="the engine is off", next_run_utc=None, last_run=None),
+        FlowStatus("n", state_kind="poll_ready", why=EngineOff()),
         "the engine is off",
     ),
 }  # fmt: skip
@@ -503,13 +508,13 @@ def test_a_value_in_brief_never_raises_and_never_runs_a_query() -> None:
     frame = pl.DataFrame({"a": [1, 2, 3]})
     relation = duckdb.connect().sql("select error('was run')")
 
-    assert brief(frame) == "DataFrame, 3 rows × 1 column"
-    assert brief(frame["a"]) == "Series, 3 values"
-    assert brief(frame.lazy()) == "LazyFrame"
-    assert brief(relation) == "DuckDBPyRelation"
-    assert brief([frame]) == "[DataFrame, 3 rows × 1 column]"
-    assert brief(Expensive()) == "<Expensive>"
-    assert len(brief(dict.fromkeys(range(1000), "x" * 1000))) <= 80
+    assert short_text(frame) == "DataFrame, 3 rows × 1 column"
+    assert short_text(frame["a"]) == "Series, 3 values"
+    assert short_text(frame.lazy()) == "LazyFrame"
+    assert short_text(relation) == "DuckDBPyRelation"
+    assert short_text([frame]) == "[DataFrame, 3 rows × 1 column]"
+    assert short_text(Expensive()) == "<Expensive>"
+    assert len(short_text(dict.fromkeys(range(1000), "x" * 1000))) <= 80
 
 
 def test_a_compile_report_shows_each_statement_and_its_reason(ws: WorkspaceFiles, golden: Any) -> None:

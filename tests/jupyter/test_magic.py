@@ -139,7 +139,8 @@ def test_cache_tells_what_is_kept_and_forgets_it(shell: Shell) -> None:
 
 def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceFiles) -> None:
     """start, run, explain, status and stop against a daemon of this test's own workspace."""
-    from data_engine import Workspace, client
+    from data_engine import Workspace
+    from data_engine.daemon import link
 
     try:
         assert shell.run("%flow start --no-engine").daemon.running
@@ -156,7 +157,7 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         assert shell.out == "The daemon ends when its running work is done.\n"
     finally:
         Workspace(claims.root).kill()
-        for known in client._daemons.values():
+        for known in link._clients.values():
             known.close()
 
 

@@ -408,6 +408,7 @@ def test_a_heartbeat_that_stays_damaged_is_told_with_its_file_and_free_to_take_w
             "noticed_by": "B-PC",
             "since_utc": "2026-01-01T00:00:00+00:00",
             "fix": "A-PC writes it anew within a heartbeat; if it does not, look there what keeps it",
+            "kind": "heartbeat",
         },
     )
 
@@ -430,7 +431,7 @@ def test_damage_of_the_list_is_told_with_its_file_and_what_helps() -> None:
         f"{path_of(2)}/entry.json",
         "data-engine lease repair",
     )
-    facts = {"words": status.words(), "damage": status.damage}
+    facts = {"words": status.words, "damage": status.damage}
     assert lease_lines(facts) == [
         "damaged: generation 2: the checksum does not match",
         "noticed by B-PC, since 2026-01-01T00:00:00+00:00",

@@ -260,7 +260,7 @@ def test_a_share_that_is_away_says_nothing_about_the_owner() -> None:
     bench.watch(observer, 80)
     bench.folders["B"].before = fail(AWAY, "read", "listdir")
     assert bench.watch(observer, 40).state == "unreachable"
-    assert status_of(observer.poll(), observer.me).words() == "unreachable: host is down"
+    assert status_of(observer.poll(), observer.me).words == "unreachable: host is down"
     bench.folders["B"].before = lambda name, args: None
 
     assert observer.poll().silent_s == 0
@@ -338,7 +338,7 @@ def test_the_successor_of_a_dead_daemon_of_the_same_machine_takes_over_at_once()
     held = successor.claim(view)
 
     assert (view.state, held.token, held.can_work()) == ("stale", 2, True)
-    assert status_of(view, successor.me).words() == (
+    assert status_of(view, successor.me).words == (
         "the daemon of this workstation that owned it is gone, takeover available"
     )
 
@@ -425,9 +425,7 @@ def test_a_newer_format_is_not_claimed_and_asks_for_an_update() -> None:
     with pytest.raises(WorkspaceError) as refused:
         observer.repair(view)
 
-    assert status_of(view, observer.me).words() == (
-        "damaged: update needed: generation 1 was written by Data Engine 7.0"
-    )
+    assert status_of(view, observer.me).words == ("damaged: update needed: generation 1 was written by Data Engine 7.0")
     assert refused.value.mend == "update Data Engine on this machine"
 
 
@@ -453,7 +451,7 @@ def test_a_damaged_newest_generation_stops_everybody() -> None:
         observer.claim(view)
 
     assert (view.state, held.can_work(), held.is_over) == ("damaged", False, False)
-    assert status_of(view, observer.me).words() == "damaged: generation 3: the checksum does not match"
+    assert status_of(view, observer.me).words == "damaged: generation 3: the checksum does not match"
 
 
 def test_a_repair_goes_on_from_the_newest_readable_one_and_says_what_is_lost() -> None:

@@ -12,7 +12,7 @@ from tests.lease.bench import Bench
 
 
 def words(observer: Observer) -> str:
-    return status_of(observer.poll(), observer.me).words()
+    return status_of(observer.poll(), observer.me).words
 
 
 def test_a_claim_takes_exactly_what_was_seen() -> None:

@@ -15,7 +15,25 @@ from data_engine.ledger.segments import TABLES, encode
 T0, T1 = "2026-01-01T00:00:00.000000+00:00", "2026-01-01T00:00:01.500000+00:00"
 
 GOOD: dict[str, tuple[Any, ...]] = {
-    "runs": ("r1", "claims", "G", "in/a.csv", "../in", "a.csv", "success", T0, T1, 1.5, None, None, None, 1, 5),
+    "runs": (
+        "r1",
+        "claims",
+        "G",
+        "in/a.csv",
+        "../in",
+        "a.csv",
+        "success",
+        T0,
+        T1,
+        1.5,
+        None,
+        None,
+        None,
+        None,
+        None,
+        1,
+        5,
+    ),
     "step_runs": ("r1", 0, "claims", "Read", "success", T0, T1, 0.5, None, "out/x.csv", 1, 5),
     "logs": ("r1", 1, "claims", "Read", "INFO", "3 rows", T0, 1, 5),
     "file_state": ("claims", "../in", "a.csv", 10, 7, None, "failed", "no", "r1", T1, 9, 5, "ab", "r0", T0, 0, 1, 5),
@@ -26,7 +44,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 }
 """One row of each table that every Data Engine believes, committed under token 1."""
 
-STARTED = (*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', 1, 5)
+STARTED = (*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None, 1, 5)
 
 
 def good(table: str, **changes: Any) -> tuple[Any, ...]:

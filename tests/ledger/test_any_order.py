@@ -9,6 +9,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_engine.cause import other
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import (
     Event,
@@ -64,7 +65,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         TIMES,
         ELAPSED,
         st.none() | TEXTS,
-        st.none() | TEXTS,
+        st.none() | st.builds(other, TEXTS),
         SEEN,
     ),
 )
@@ -128,7 +129,7 @@ class Model:
                 finished_at_utc=at_utc,
                 elapsed_s=event.elapsed_s,
                 error=event.error,
-                cause=event.cause,
+                why=event.why,
             )
             for key, step in self.steps.items():
                 if key[0] == run.run_id and step.status == "started":

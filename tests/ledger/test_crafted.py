@@ -173,7 +173,7 @@ def test_what_is_taken_over_can_be_settled(two: list[Machine]) -> None:
     """The sources of a run that nobody will end are read when its workspace is taken over."""
     a, b = two
     a.claim()
-    odd = (*STARTED[:-3], '[["in","a",{}]]', 1, 6)
+    odd = (*STARTED[:-5], '[["in","a",{}]]', None, None, 1, 6)
     publish(a, "runs", segment("runs", STARTED, ("r2", *odd[1:])))
 
     assert b.claim() == ["r1"]

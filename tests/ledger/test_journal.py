@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_engine.cause import Cause
 from data_engine.errors import LedgerError
 from data_engine.ledger.journal import JournalReader, JournalWriter, event_line, events_in, recorded_later
 from data_engine.ledger.ledger import Ledger
@@ -53,7 +54,7 @@ def test_events_are_the_same_again() -> None:
         begin("r"),
         StepFinished("r", 0, "Read\n", "failed", 3.5, 1.0, "line 1\nline 2", ("/out/a", "/out/b")),
         LogLine("r", "f", None, "INFO", "x\r\u2028y", 4.0),
-        RunFinished("r", "failed", 4.5, 3.0, "line 1\nline 2", "the code raised", ODD),
+        RunFinished("r", "failed", 4.5, 3.0, "line 1\nline 2", Cause("code_raised", {"step": "Read"}), ODD),
     ]
 
     found = events_in(b"".join(map(event_line, events)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from data_engine.cause import other
 from data_engine.errors import LedgerError
 from data_engine.ledger import writer
 from data_engine.ledger.ledger import Ledger
@@ -30,7 +31,7 @@ def test_a_whole_run_reads_back_as_it_was_reported(ledger: Ledger) -> None:
         ledger.record(event)
 
     assert ledger.run("r1") == Run(
-        "r1", "claims", "G", "/in/a.csv", "success", utc_text(0), utc_text(3), elapsed_s=3.0, error=None, cause=None
+        "r1", "claims", "G", "/in/a.csv", "success", utc_text(0), utc_text(3), elapsed_s=3.0, error=None, why=None
     )
     assert ledger.steps("r1") == [
         StepRun("r1", 0, "Step 0", "success", utc_text(1), utc_text(2), 1.0, None, "/out/a.parquet"),
@@ -69,7 +70,7 @@ def test_a_run_that_did_not_succeed_keeps_the_last_success(ledger: Ledger, statu
 def test_a_first_failure_knows_no_success(ledger: Ledger) -> None:
     """`success` is None until a run ended well; without an error text the cause is the reason."""
     ledger.record(start("r1", sees=(seen(),)))
-    ledger.record(finish("r1", "killed", cause="the time limit was reached", seen=(seen(),)))
+    ledger.record(finish("r1", "killed", why=other("the time limit was reached"), seen=(seen(),)))
 
     state = ledger.source_states("claims")[KEY]
     assert (state.success, state.success_run_id, state.error) == (None, None, "the time limit was reached")
@@ -137,7 +138,7 @@ def test_a_run_that_ends_leaves_no_step_open(ledger: Ledger) -> None:
 def test_the_first_end_of_a_run_decides(ledger: Ledger) -> None:
     """A late end, a late start and late steps change nothing; a late line is still kept."""
     ledger.record(start("r1"))
-    ledger.record(finish("r1", "killed", cause="by request", seen=(seen(),)))
+    ledger.record(finish("r1", "killed", why=other("by request"), seen=(seen(),)))
     before = ledger.run("r1"), ledger.source_states("claims")
     ledger.record(begin("r1"))
     ledger.record(end("r1"))

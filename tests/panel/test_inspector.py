@@ -20,10 +20,10 @@ import polars as pl
 import pytest
 
 from data_engine import FlowValidationError
-from jupyter_extension import there
+from jupyter_extension import file_check
+from jupyter_extension.file_check import file_exists
 from jupyter_extension.inspect_child import InspectChild
 from jupyter_extension.inspector import OPS, inspect
-from jupyter_extension.there import is_there
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sockets of POSIX")
 
@@ -306,16 +306,18 @@ def test_a_look_that_cannot_be_ended_holds_up_nobody(tmp_path: Path) -> None:
 
 def test_a_drive_that_does_not_answer_leaves_the_question_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a moment; once several wait for an answer nobody waits any more, until they have one."""
-    monkeypatch.setattr(there, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(file_check, "PATIENCE_S", 0.01)
     answers = threading.Event()
 
     def look(path: str) -> bool:
         return answers.wait(60)
 
-    assert [is_there("/share/a", look) for _ in range(there.MOST_STUCK + 3)] == [None] * (there.MOST_STUCK + 3)
-    assert len([one for one in threading.enumerate() if one.name == "data-engine-look"]) == there.MOST_STUCK
+    assert [file_exists("/share/a", look) for _ in range(file_check.MOST_STUCK + 3)] == [None] * (
+        file_check.MOST_STUCK + 3
+    )
+    assert len([one for one in threading.enumerate() if one.name == "data-engine-look"]) == file_check.MOST_STUCK
     answers.set()
-    for thread in list(there._stuck):
+    for thread in list(file_check._stuck):
         thread.join()
-    monkeypatch.setattr(there, "PATIENCE_S", 60.0)
-    assert is_there("/share/a", look) is True
+    monkeypatch.setattr(file_check, "PATIENCE_S", 60.0)
+    assert file_exists("/share/a", look) is True

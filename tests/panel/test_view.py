@@ -9,23 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.engine.status import WorkspaceFacts, status_of
-from jupyter_extension.view import (
-    BEING_READ,
-    NO_FLOWS,
-    PanelView,
-    as_json,
-    cells_of,
-    delta,
-    lease_line,
-    render,
-    run_outcome,
-)
+from data_engine.cause import Cause
+from data_engine.engine.status import Status, WorkspaceFacts, build_status
+from data_engine.errors import cell_place
+from data_engine.model import Run
+from jupyter_extension.control import lease_line
+from jupyter_extension.failures import places_of
+from jupyter_extension.view import NO_FLOWS, PanelView, as_json, delta, last_run_of, render
 
 ME, ANN = {"machine_id": "me-1", "host_name": "my-pc"}, {"machine_id": "ann-1", "host_name": "ann-pc"}
 
 
-def flow(name: str = "claims", **changes: Any) -> dict[str, Any]:
+def flow(name: str = "claims", state: str = "polling", **changes: Any) -> dict[str, Any]:
     return {
         "name": name,
         "group": "Claims",
@@ -33,10 +28,9 @@ def flow(name: str = "claims", **changes: Any) -> dict[str, Any]:
         "mode": "poll",
         "trigger": "every 5s when files change",
         "enabled": True,
-        "state": "polling",
-        "reason": None,
-        "deployment": "as deployed",
-        "edit": None,
+        "state_kind": state.replace(" ", "_"),
+        "why": None,
+        "standing": {"kind": "as_deployed"},
         "held": 0,
         "next_run_utc": None,
         "last_run": None,
@@ -55,7 +49,7 @@ def run(status: str = "success", **changes: Any) -> dict[str, Any]:
         "finished_at_utc": None,
         "elapsed_s": 1.5,
         "error": None,
-        "cause": None,
+        "why": None,
     } | changes
 
 
@@ -63,6 +57,7 @@ def active(name: str = "claims", **changes: Any) -> dict[str, Any]:
     return {
         "run_id": "r2",
         "flow": name,
+        "group": "Claims",
         "source": "/in/a.csv",
         "step": "read",
         "started_at_utc": "2026-01-05T06:30:00+00:00",
@@ -98,7 +93,7 @@ def leased(state: str, **changes: Any) -> dict[str, Any]:
 
 
 def shown(*flows: dict[str, Any], **changes: Any) -> PanelView:
-    return render(status(*flows, **changes), machine_id="me-1")
+    return render(Status.read(status(*flows, **changes)), machine_id="me-1")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +101,7 @@ def shown(*flows: dict[str, Any], **changes: Any) -> PanelView:
     [
         ("polling", {}, "polling", "good", "half"),
         ("scheduled", {"mode": "schedule"}, "scheduled", "good", "half"),
-        ("poll ready", {"reason": "the engine is off"}, "poll ready", "idle", "ring"),
+        ("poll ready", {"why": {"kind": "engine_off"}}, "poll ready", "idle", "ring"),
         ("manual", {"mode": "manual"}, "manual", "idle", "ring"),
         ("running", {}, "running", "live", "play"),
         ("disabled", {"enabled": False}, "disabled", "warn", "bar"),
@@ -136,7 +131,7 @@ def test_a_flow_has_a_word_a_shape_and_a_tone(
 )
 def test_the_last_outcome_is_said_in_a_word(ended: str, word: str, tone: str) -> None:
     """With its time and how long it took."""
-    outcome = run_outcome(run(ended, cause="the code raised"))
+    outcome = last_run_of(Run.read(run(ended, why=Cause("code_raised").as_dict())))
 
     assert (outcome.mark.word, outcome.mark.tone) == (word, tone)
     assert (outcome.elapsed_s, outcome.cause) == (1.5, "the code raised")
@@ -190,7 +185,7 @@ BUTTONS = [
     ("of what is deployed", {}, {}, {"deploy": "production runs it as it is"}),
     (
         "of an edit",
-        {"edit": "edited, not deployed: cell 3", "deployment": "edited, not deployed: cell 3"},
+        {"standing": {"kind": "edited", "cells": [3]}},
         {},
         {"deploy": None},
     ),
@@ -312,7 +307,7 @@ def test_the_lease_is_told_in_a_sentence(lease: dict[str, Any], line: str) -> No
 
 def test_the_engine_waits_for_the_modules_to_be_read() -> None:
     """Before that nobody knows what polls."""
-    view = shown(flow(mode="manual", state=BEING_READ), on=False)
+    view = shown(flow(mode="manual", state="being read"), on=False)
 
     assert view.buttons["start_engine"] == "the modules are being read"
 
@@ -338,13 +333,13 @@ def test_the_footer_counts_modules_groups_flows_and_recent_runs() -> None:
     """A broken module is a module and no flow; runs that were not counted are not shown as none."""
     flows = flow("a"), flow("b", group="Books"), flow("x", state="broken")
 
-    assert render(status(*flows), recent_runs=1234).footer == (
+    assert render(Status.read(status(*flows)), recent_runs=1234).footer == (
         "3 modules",
         "2 groups",
         "2 flows",
         "1,234 runs last 30 days",
     )
-    assert render(status(*flows)).footer == ("3 modules", "2 groups", "2 flows")
+    assert render(Status.read(status(*flows))).footer == ("3 modules", "2 groups", "2 flows")
 
 
 def test_an_empty_workspace_says_so() -> None:
@@ -358,11 +353,11 @@ def test_an_empty_workspace_says_so() -> None:
 def test_trouble_and_an_old_status_are_noticed() -> None:
     """What a person should know stands above everything else, with its mend."""
     found = status(flow(), lease=leased("mine", owner=ME, requested_by=ANN))
-    found["lease"] |= {"trouble": "the drive is away", "lost_to": ANN}
+    found["lease"] |= {"trouble": "the drive is away", "lost_to": "ann-pc"}
     found["trouble"] = {"what": "the modules cannot be described", "where": None, "mend": "see the log"}
     found["warnings"] = ['unknown setting "quite"']
 
-    notices = render(found, problem="The daemon does not answer").notices
+    notices = render(Status.read(found), problem="The daemon does not answer").notices
 
     assert [(notice.tone, notice.text, notice.mend) for notice in notices] == [
         ("warn", "The daemon does not answer", None),
@@ -375,7 +370,7 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
 
 def test_the_status_of_a_workspace_without_anything_can_be_shown() -> None:
     """The one shape everybody reads is the one the panel reads."""
-    view = render(status_of(WorkspaceFacts("ws", "/team/ws", flows=())))
+    view = render(build_status(WorkspaceFacts("ws", "/team/ws", flows=())))
 
     assert (view.daemon.word, view.engine.word, view.lease.word) == ("not running", "off", "available")
 
@@ -389,21 +384,24 @@ def test_a_view_is_plain_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "cells"),
+    ("told", "cells"),
     [
         (None, []),
-        ("KeyError: 'a'", []),
+        (Cause("code_raised"), []),
         (
-            "KeyError\n  where: claims.ipynb, cell 4 (In [12]), line 3: x\n  claims.ipynb, cell 2, line 1",
+            Cause("code_raised", {"places": [cell_place("claims.ipynb", 4, 3), cell_place("claims.ipynb", 2, 1)]}),
             [{"notebook": "claims.ipynb", "cell": 4, "line": 3}, {"notebook": "claims.ipynb", "cell": 2, "line": 1}],
         ),
-        ("claims 2025.ipynb, cell 1", [{"notebook": "claims 2025.ipynb", "cell": 1, "line": None}]),
-        ("a.ipynb, cell 1, line 2; a.ipynb, cell 1, line 2", [{"notebook": "a.ipynb", "cell": 1, "line": 2}]),
+        (
+            {"places": [cell_place("claims 2025.ipynb", 1)]},
+            [{"notebook": "claims 2025.ipynb", "cell": 1, "line": None}],
+        ),
+        ({"places": [cell_place("a.ipynb", 1, 2)] * 2}, [{"notebook": "a.ipynb", "cell": 1, "line": 2}]),
     ],
 )
-def test_an_error_leads_to_its_cells(text: str | None, cells: list[dict[str, Any]]) -> None:
+def test_an_error_leads_to_its_cells(told: Any, cells: list[dict[str, Any]]) -> None:
     """Each place once, in order."""
-    assert cells_of(text) == cells
+    assert list(places_of(told)) == cells
 
 
 @given(

@@ -14,8 +14,9 @@ import SHAPES from "../../../jupyter_extension/static/shapes.js";
 import { elsewhere, firstState, runsOf } from "../../../jupyter_extension/static/state.js";
 import { applied } from "../../../jupyter_extension/static/transport.js";
 
+const mark = (/** @type {string} */ word, tone = "idle", shape = "ring") => ({ word, tone, shape, kind: word.replaceAll(" ", "_") });
 const row = (changes = {}) => ({
-  name: "claims", title: "Claims", group: "Month", mode: "poll", trigger: "every 5 s", mark: { word: "polling", tone: "good", shape: "half" },
+  name: "claims", title: "Claims", group: "Month", mode: "poll", trigger: "every 5 s", mark: mark("polling", "good", "half"),
   reason: "all 3 files are done", next_run_utc: null, edit: null, is_failing: false, ...changes,
 });
 
@@ -37,7 +38,7 @@ test("a description is made once for the same inputs, and forgotten when it is n
 });
 
 test("a flow is found by its words, and by the filter", () => {
-  const names = (/** @type {string} */ filter, rows = [row(), row({ mark: { word: "running" } }), row({ is_failing: true }), row({ edit: "cell 3" }), row({ mode: "manual" })]) =>
+  const names = (/** @type {string} */ filter, rows = [row(), row({ mark: mark("running") }), row({ is_failing: true }), row({ edit: "cell 3" }), row({ mode: "manual" })]) =>
     rows.flatMap((one, index) => (shownFlows("month CLAIMS", filter)(one) ? [index] : []));
 
   assert.deepEqual(FILTERS.map(([name]) => names(name)), [[0, 1, 2, 3, 4], [1], [2], [3], [0, 1, 2, 3]]);
@@ -47,14 +48,15 @@ test("a flow is found by its words, and by the filter", () => {
 test("a flow's second line is its run, else why and when it runs next", () => {
   assert.equal(secondText(row(), { source: "C:\\in\\a.csv", step: "Read", done: 2, total: 5 }), "a.csv · Read · 2 of 5");
   assert.equal(secondText(row(), undefined), "every 5 s · all 3 files are done");
-  assert.equal(secondText(row({ mark: { word: "broken" }, reason: "SyntaxError" }), undefined), "SyntaxError");
+  assert.equal(secondText(row({ mark: mark("broken"), reason: "SyntaxError" }), undefined), "SyntaxError");
   assert.equal(secondText(row({ mode: "manual", trigger: "-" }), undefined), "");
 });
 
 test("a state names its mode where its word does not", () => {
   assert.equal(stateText(row()), "polling");
-  assert.equal(stateText(row({ mark: { word: "disabled" } })), "poll · disabled");
-  assert.equal(stateText(row({ mode: "manual", mark: { word: "manual" } })), "manual");
+  assert.equal(stateText(row({ mark: mark("poll ready") })), "poll ready");
+  assert.equal(stateText(row({ mark: mark("disabled") })), "poll · disabled");
+  assert.equal(stateText(row({ mode: "manual", mark: mark("manual") })), "manual");
 });
 
 test("a button says why it cannot be used, and does nothing", () => {

@@ -9,7 +9,7 @@
  * @param {PanelView} view
  */
 export function statusText({ engine, lease, active }) {
-  return [`Engine ${engine.word}`, active.length ? `${active.length} running` : "", lease.word === "available" ? "" : `lease ${lease.word}`].filter(Boolean).join(" · ");
+  return [`Engine ${engine.word}`, active.length ? `${active.length} running` : "", lease.kind === "available" ? "" : `lease ${lease.word}`].filter(Boolean).join(" · ");
 }
 
 /**

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds, started
-from data_engine.engine.reasons import GOES_ON, ByHand, Disabled, EngineOff, held_words
+from data_engine.engine.explain import Explanation
+from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
+from data_engine.engine.status import FlowStatus, Status
+from data_engine.engine.wording import GOES_ON, held_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.model import LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
-from jupyter_extension.brief import brief
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
+from jupyter_extension.failures import first_line, short_error, short_reason
 from jupyter_extension.marks import Mark, mark_of, reason_mark
+from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import outcome_words, runs_picture, steps_picture
-from jupyter_extension.view import short_error
 
 _MOST_ERRORS = 3
 
@@ -37,7 +39,7 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             started(run) if run.from_the_future else _without_year(run.started_at_utc),
             seconds(run.elapsed_s),
             Code(run.run_id[:8], run.run_id),
-            _first_error(run.error or run.cause),
+            short_error(run.error or run.cause, run.why),
         )
         for run in runs[:MOST_ROWS]
     ]
@@ -55,7 +57,13 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
 def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
     """The steps of one run by time, with their outputs and errors."""
     rows = [
-        (mark_of(step.status), step.label, seconds(step.elapsed_s), _file(step.output_path), _first_error(step.error))
+        (
+            mark_of(step.status),
+            step.label,
+            seconds(step.elapsed_s),
+            _file(step.output_path),
+            short_error(step.error, step.why),
+        )
         for step in steps
     ]
     columns = ("Status", "Step", "Time", "Output", "Error")
@@ -99,7 +107,7 @@ def _context_row(context: FlowContext) -> tuple[Cell, ...]:
         _item(context.current) if context.error is None else "",
         Code(", ".join(context.objects)),
         Code(f"{Path(wrote[0]).name}{more}", "\n".join(wrote[:MOST_ROWS])) if wrote else "",
-        "" if context.error is None else _first_line(str(context.error)),
+        "" if context.error is None else first_line(str(context.error)),
     )
 
 
@@ -109,7 +117,7 @@ def batch_card(batch: Batch[Any]) -> Card:
     rows: list[tuple[Cell, ...]] = []
     for number, item in enumerate(batch.items[:MOST_ROWS], start=1):
         if isinstance(item, ItemError):
-            error = f"{type(item.error).__name__}: {_first_line(str(item.error))}"
+            error = f"{type(item.error).__name__}: {first_line(str(item.error))}"
             rows.append((Faint(str(number)), _item(item.item), "", Mark(error, "bad", "cross")))
         elif isinstance(item, (FileRef, Path)):
             rows.append((Faint(str(number)), _item(item), Faint(str(item.parent)), ""))
@@ -121,58 +129,58 @@ def batch_card(batch: Batch[Any]) -> Card:
 
 
 def _item(item: object) -> Cell:
-    return _file(str(item)) if isinstance(item, (FileRef, Path)) else Code(brief(item))
+    return _file(str(item)) if isinstance(item, (FileRef, Path)) else Code(short_text(item))
 
 
-def status_card(status: Mapping[str, Any]) -> Card:
+def status_card(status: Status) -> Card:
     """A workspace's status: daemon, engine, lease, each flow, and what runs now."""
-    daemon, engine, lease = status["daemon"], status["engine"], status["lease"]
-    on = Mark("engine on", "good", "disc") if engine["on"] else Mark("engine off")
-    if engine.get("stopping"):
+    daemon, engine, lease = status.daemon, status.engine, status.lease
+    on = Mark("engine on", "good", "disc") if engine.on else Mark("engine off")
+    if engine.stopping:
         on = Mark("engine stopping", "warn", "square")
-    pid = Mark(f"daemon runs, pid {daemon['pid']}", "good", "disc") if daemon["running"] else Mark("daemon not running")
+    pid = Mark(f"daemon runs, pid {daemon.pid}", "good", "disc") if daemon.running else Mark("daemon not running")
     facts: list[Cell] = [on, pid]
-    if lease["state"] not in ("available", "mine"):
+    if lease.state not in ("available", "mine"):
         facts.append(Mark(_lease_words(lease), "warn", "triangle"))
-    rows = [_flow_row(flow) for flow in status["flows"][: 5 * MOST_ROWS]]
+    rows = [_flow_row(flow) for flow in status.flows[: 5 * MOST_ROWS]]
     columns = ("Flow", "Group", "State", "Next run", "Last run", "", "Note")
-    parts: list[Part] = [table(columns, rows, total=len(status["flows"]))] if rows else []
-    if engine.get("goes_on"):
+    parts: list[Part] = [table(columns, rows, total=len(status.flows))] if rows else []
+    if engine.goes_on:
         parts.insert(0, Note(Mark(GOES_ON, "warn", "triangle"), "%flow start"))
-    if trouble := status.get("trouble"):
-        parts.insert(0, Note(Mark(str(trouble["what"]), "bad", "cross"), trouble.get("mend") or ""))
-    parts += [_warning(warning) for warning in status.get("warnings", ())]
-    if status["active_runs"]:
+    if status.trouble is not None:
+        parts.insert(0, Note(Mark(status.trouble.what, "bad", "cross"), status.trouble.mend or ""))
+    parts += [_warning(warning) for warning in status.warnings]
+    if status.active_runs:
         active = [
             (
-                Mark(run["flow"], "live", "play"),
-                _file(run["source"]),
-                run["step"] or "",
-                local_time(run["started_at_utc"]),
-                Code(run["run_id"][:8], run["run_id"]),
+                Mark(run.flow, "live", "play"),
+                _file(run.source),
+                run.step or "",
+                local_time(run.started_at_utc),
+                Code(run.run_id[:8], run.run_id),
             )
-            for run in status["active_runs"][:MOST_ROWS]
+            for run in status.active_runs[:MOST_ROWS]
         ]
-        parts.append(table(("Running", "Source", "Step", "Since", "Run"), active, total=len(status["active_runs"])))
-    return Card(status["workspace_id"], (Code(status["workspace_root"]), *facts), tuple(parts))
+        parts.append(table(("Running", "Source", "Step", "Since", "Run"), active, total=len(status.active_runs)))
+    return Card(status.workspace_id, (Code(status.workspace_root), *facts), tuple(parts))
 
 
-def _flow_row(flow: Mapping[str, Any]) -> tuple[Cell, ...]:
-    last = flow["last_run"]
-    is_told = flow["reason"] in _TOLD or (flow["next_run_utc"] and flow["reason"].startswith("next at"))
-    reason = "" if is_told else _first_line(flow["reason"])
+def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
+    last, why = flow.last_run, flow.why
+    is_told = isinstance(why, _TOLD) or (isinstance(why, NotYet) and why.next_utc is not None)
+    held = held_words(flow.name, flow.held, None if why is None else why.kind)
     return (
-        flow["name"],
-        Faint(flow["group"] or ""),
-        mark_of(flow["state"]),
-        _to_minute(flow["next_run_utc"]),
-        mark_of(last["status"]) if last else "",
-        Faint(_to_minute(last["started_at_utc"])) if last else "",
-        "; ".join(filter(None, [reason, held_words(flow["name"], flow["held"], flow["reason"]), flow.get("edit")])),
+        flow.name,
+        Faint(flow.group or ""),
+        mark_of(flow.state),
+        _to_minute(flow.next_run_utc),
+        mark_of(last.status) if last else "",
+        Faint(_to_minute(last.started_at_utc)) if last else "",
+        "; ".join(filter(None, ["" if is_told else first_line(flow.reason), held, flow.edit])),
     )
 
 
-_TOLD = (None, EngineOff().text, ByHand().text, Disabled().text)
+_TOLD = (EngineOff, ByHand, Disabled)
 """Reasons that the engine's mark or the flow's state tell already."""
 
 
@@ -183,9 +191,9 @@ def _lease_words(lease: Mapping[str, Any]) -> str:
     return f"owned by {who}{engine}" if who and lease["state"] == "owned" else str(lease["state"]).replace("_", " ")
 
 
-def reasons_card(reasons: Sequence[Mapping[str, Any]]) -> Card:
+def reasons_card(reasons: Sequence[Explanation]) -> Card:
     """What `explain` says, a line for each candidate or tick."""
-    rows = [(one["flow"], _file(one["source"]), _reason(one["reason"])) for one in reasons[: 5 * MOST_ROWS]]
+    rows = [(one.flow, _file(one.source), reason_mark(one.why, short_reason(one))) for one in reasons[: 5 * MOST_ROWS]]
     shown = table(("Flow", "Source", "Reason"), rows, total=len(reasons))
     return Card("Why it runs, or does not", (), (shown,))
 
@@ -198,7 +206,7 @@ def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str])
             Code(entry.path.name, str(entry.path)),
             Faint(entry.group or ""),
             deployment.get(entry.name, ""),
-            _first_line("" if entry.error is None else entry.error.what),
+            first_line("" if entry.error is None else entry.error.what),
         )
         for entry in entries
     ]
@@ -247,16 +255,3 @@ def _without_year(utc: str) -> str:
 
 def _to_minute(utc: str | None) -> str:
     return "" if utc is None else _without_year(utc)[: len("01-05 06:30")]
-
-
-def _reason(text: str) -> Mark:
-    return replace(reason_mark(text), word=short_error(text))
-
-
-def _first_error(words: str | None) -> str:
-    """The first line of an error, without the flow and the source that stand beside it."""
-    return short_error(_first_line(words))
-
-
-def _first_line(words: object) -> str:
-    return next((line for line in str(words or "").splitlines() if line.strip()), "")

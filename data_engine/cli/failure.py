@@ -11,7 +11,7 @@ from data_engine.errors import (
     FlowValidationError,
     GroupBusyError,
     OwnedElsewhereError,
-    told,
+    message_of,
 )
 
 _GLOBAL_OPTIONS = {
@@ -69,7 +69,7 @@ def _facts(error: BaseException) -> dict[str, str | None]:
     if _is_usage_error(error):
         return _usage_facts(error)
     return {
-        "what": f"unexpected {type(error).__name__}: {told(error)}",
+        "what": f"unexpected {type(error).__name__}: {message_of(error)}",
         "where": None,
         "mend": "see where it came from: set DATA_ENGINE_DEBUG=1, or put --debug before the command",
     }
@@ -79,9 +79,9 @@ def _usage_facts(error: Any) -> dict[str, str | None]:
     what = error.format_message()
     path = error.ctx.command_path if error.ctx is not None else "data-engine"
     mend = f"see `{path} --help`"
-    misplaced = next((option for option in _GLOBAL_OPTIONS if what.startswith(f"No such option: {option}")), None)
+    misplaced = _GLOBAL_OPTIONS.get(getattr(error, "option_name", ""))  # of an option the command does not know
     if misplaced is not None:
-        mend = f"write it before the command: {_GLOBAL_OPTIONS[misplaced]}"
+        mend = f"write it before the command: {misplaced}"
     return {"what": what, "where": path, "mend": mend}
 
 

@@ -19,7 +19,7 @@ from data_engine.model import SourceKey, SourceState
 _MOST_LOOKS = 1000
 
 
-class HeldAtRest:
+class HeldFiles:
     """Tells what is held; the history is read again only when somebody has written there."""
 
     def __init__(self, ledger: Ledger) -> None:

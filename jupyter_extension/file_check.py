@@ -11,11 +11,11 @@ MOST_STUCK = 4
 _stuck: list[threading.Thread] = []
 
 
-def is_there(path: str, look: Callable[[str], bool] = os.path.exists) -> bool | None:
+def file_exists(path: str, look: Callable[[str], bool] = os.path.exists) -> bool | None:
     """Whether it is there; None when its drive does not say so in a second, or others still wait for an answer.
 
     Example:
-        >>> is_there(os.curdir), is_there("no such file")
+        >>> file_exists(os.curdir), file_exists("no such file")
         (True, False)
     """
     _stuck[:] = [thread for thread in _stuck if thread.is_alive()]

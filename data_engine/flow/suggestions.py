@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def closest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name most like `name`; None when none is like it. Names with an underscore in front are nobody's guess.
 
     Example:
-        >>> nearest("saveas", ["use", "save_as", "label"]), nearest("x", ["use"])
+        >>> closest_name("saveas", ["use", "save_as", "label"]), closest_name("x", ["use"])
         ('save_as', None)
     """
     import difflib
@@ -31,20 +31,20 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def meant(error: BaseException) -> str | None:
+def suggestion_for(error: BaseException) -> str | None:
     """The mend of an attribute that its object does not have; None for every other error, or when none is like it.
 
     Example:
         >>> try:
         ...     "a".uper()
         ... except AttributeError as error:
-        ...     meant(error)
+        ...     suggestion_for(error)
         "did you mean 'upper'?"
     """
     if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
         return None
     try:
-        found = nearest(error.name, dir(error.obj))
+        found = closest_name(error.name, dir(error.obj))
     except Exception:  # a `__dir__` of somebody else's
         return None
     return None if found is None else f"did you mean {found!r}?"
@@ -87,7 +87,7 @@ def _wrong_call(call: Callable[..., Any], given: dict[str, Any], error: TypeErro
     unknown = next((name for name in given if name not in found.parameters), None)
     if unknown is None:
         return FlowValidationError(str(error), where=title, mend=f"it takes {shown}")
-    near = nearest(unknown, [one.name for one in options])
+    near = closest_name(unknown, [one.name for one in options])
     offer = f"did you mean {near}=? It" if near else "it"
     return FlowValidationError(
         f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", mend=f"{offer} takes {shown}"

@@ -21,11 +21,11 @@ _short = _Short()
 _short.maxstring = _short.maxother = 60
 
 
-def brief(value: Any) -> str:
+def short_text(value: Any) -> str:
     """`value` in at most 80 letters; never raises, whatever the value's own `repr` does.
 
     Example:
-        >>> brief([1, 2]), brief(list(range(1000))), brief(Batch((1, 2, 3)))
+        >>> short_text([1, 2]), short_text(list(range(1000))), short_text(Batch((1, 2, 3)))
         ('[1, 2]', '[0, 1, 2, 3, 4, 5, ...]', 'Batch of 3')
     """
     try:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from data_engine.daemon.fields import (
@@ -21,10 +19,10 @@ from data_engine.daemon.fields import (
     Answer,
     asked,
 )
+from data_engine.daemon.live import LiveFacts
 from data_engine.daemon.loop import Daemon
-from data_engine.daemon.telling import History, daemon_status, flow_reasons
-from data_engine.engine.explain import edit_rows, flows_of_file, nothing_to_explain
-from data_engine.engine.status import DaemonFacts
+from data_engine.engine.explain import explain
+from data_engine.engine.status import DaemonFacts, build_status
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 
@@ -32,7 +30,7 @@ LONGEST_WAIT_S = 30.0
 _FIRST_LOOKS_S = 0.5
 
 
-class DaemonRequests:
+class DaemonApi:
     """The requests of one daemon; `shut_down(kill)` ends its process."""
 
     def __init__(self, daemon: Daemon, *, daemon_id: str, version: str, shut_down: Any) -> None:
@@ -41,7 +39,7 @@ class DaemonRequests:
         self.watchers = 0
         self._daemon_id, self._version = daemon_id, version
         self._shut_down = shut_down
-        self._history = History(daemon.ledger)
+        self._source = LiveFacts(daemon, self._facts)
         self._is_ending = False
         self.questions: dict[str, Answer] = {
             "ping": asked(self.ping, "ping"),
@@ -71,7 +69,7 @@ class DaemonRequests:
 
     async def ping(self, given: dict[str, Any]) -> dict[str, Any]:
         """Who answers; it does not count as somebody being there."""
-        return asdict(self._facts()) | {"workspace_root": str(self.daemon.home.layout.root)}
+        return self._facts().as_dict() | {"workspace_root": str(self.daemon.home.layout.root)}
 
     async def status(self, given: dict[str, Any]) -> dict[str, Any]:
         """The whole state: daemon, engine, flows and active runs."""
@@ -107,25 +105,11 @@ class DaemonRequests:
         self._noticed()
         await self.daemon.ready.wait()
         subject = given["subject"]
-        daemon = self.daemon
         if os.sep not in subject:
-            await daemon.notice(subject)
-        if subject in daemon.deployer.flows:
-            edit = edit_rows(subject, daemon.deployer.flows[subject].edit)
-            return {"reasons": [*edit, *await flow_reasons(daemon, subject)]}
-        watches = {flow: daemon.watch_of(flow) for flow in daemon.deployer.flows}
-        found = []
-        path = Path(given["file"] or subject)
-        for watch, inside, ruled_out in await asyncio.to_thread(
-            lambda: list(flows_of_file(path, watches, named=subject))
-        ):
-            if ruled_out is not None:
-                found.append(ruled_out)
-            else:
-                found += await flow_reasons(daemon, watch.flow, inside or None)
-        if not found:
-            raise nothing_to_explain(subject, daemon.deployer.flows)
-        return {"reasons": found}
+            await self.daemon.notice(subject)
+        file = given["file"] or subject
+        rows = await asyncio.to_thread(explain, self._source, self._source.facts(), subject, file)
+        return {"reasons": [row.as_dict() for row in rows]}
 
     # -- commands --------------------------------------------------------------------------------------------------
 
@@ -159,7 +143,11 @@ class DaemonRequests:
             if not pending or left_s <= 0:
                 ended = [run for one in run_ids if one not in pending and (run := self.daemon.ledger.run(one))]
                 why = self.daemon.runs.why_none_began(pending)
-                return {"ended": [run.as_dict() for run in ended], "pending": pending, "why": why}
+                return {
+                    "ended": [run.as_dict() for run in ended],
+                    "pending": pending,
+                    "why": why and {"text": why.text, **why},
+                }
             await self.daemon.wait_for_change(left_s)
 
     async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -240,7 +228,7 @@ class DaemonRequests:
                     where="lease",
                     mend='{"do": "request" | "withdraw" | "release" | "take-over" | "repair"}',
                 )
-        return {"lease": ownership.facts(), "said": said}
+        return {"lease": ownership.lease().as_dict(), "said": said}
 
     async def shutdown(self, given: dict[str, Any]) -> dict[str, Any]:
         """End the daemon: when its work is done, or now with `kill`."""
@@ -267,7 +255,7 @@ class DaemonRequests:
         self.last_request_s = time.monotonic()
 
     def _status(self) -> dict[str, Any]:
-        return daemon_status(self.daemon, self._facts(), self._history)
+        return build_status(self._source.facts()).as_dict()
 
     def _facts(self) -> DaemonFacts:
         daemon = self.daemon

@@ -1,0 +1,132 @@
+"""Why a run ended as it did: one of a closed set of kinds, its data, and the sentence made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from data_engine.record import Record
+
+SENTENCES: Mapping[str, str] = MappingProxyType(
+    {
+        # failed
+        "code_raised": "the code raised",
+        "input_wrong": "the input was wrong",
+        "module_broken": "its module is broken",
+        "no_worker": "no worker could be started",
+        "process_exited": "its process died: exit code {exit_code}",
+        "process_signalled": "its process died: killed by signal {signal}{named}",
+        "process_killed": "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating system, then "
+        "probably for lack of memory",
+        "out_of_memory": "its process died: the operating system killed it for lack of memory",
+        # stopped
+        "stop_requested": "stopped by request",
+        "stopped_by_flow": "stopped by the flow itself",
+        "interrupted": "interrupted",
+        "handed_over": "the workspace is handed over",
+        "taken_over": "{by} took the workspace over",
+        "no_longer_owner": "this machine does not own the workspace any more",
+        "group_busy": "{what}",
+        # killed
+        "kill_requested": "killed by request",
+        "time_limit": "the time limit of {limit_s:g} s ([limits] run_timeout) was reached",
+        "never_loaded": "did not answer: the module never returned from import (waited {limit_s:g} s)",
+        "left_behind": "left at once by a second Ctrl-C",
+        # abandoned
+        "process_gone": "its process died (pid {pid})",
+        "daemon_killed": "the daemon was ended with what it ran",
+        "ended_with_another": "its process was ended for the run before it",
+        "owner_lost": "its workstation lost the workspace",
+        # told by another version, or recorded before causes had kinds
+        "other": "{text}",
+    }
+)
+"""Every kind a cause can be of, and its sentence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cause(Record):
+    """Why a run ended as it did. `data` holds what its sentence names and, of code that raised, where:
+    `step`, `detail` ("KeyError: 'amount'") and `places`, each `{notebook, cell, line}`.
+
+    Example:
+        >>> cause = Cause("time_limit", {"limit_s": 90.0})
+        >>> cause.text, cause["limit_s"], cause.as_dict()
+        ('the time limit of 90 s ([limits] run_timeout) was reached', 90.0, {'kind': 'time_limit', 'limit_s': 90.0})
+    """
+
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.kind if key == "kind" else self.data[key]
+
+    def __iter__(self) -> Iterator[str]:
+        yield "kind"
+        yield from self.data
+
+    def __len__(self) -> int:
+        return 1 + len(self.data)
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
+
+    @property
+    def text(self) -> str:
+        """The sentence."""
+        try:
+            return SENTENCES[self.kind].format_map(self.data)
+        except (KeyError, ValueError, TypeError):  # of another version, or damaged
+            return str(self.data.get("text") or self.kind.replace("_", " "))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The kind and its data as one JSON object."""
+        return {"kind": self.kind, **self.data}
+
+    def where(self, **data: Any) -> Cause:
+        """The cause that also tells where it was met: `step`, `detail`, `places`; None tells nothing."""
+        return Cause(self.kind, {**self.data, **{name: value for name, value in data.items() if value}})
+
+
+def signalled(number: int, name: str | None) -> Cause:
+    """The end of a process by a signal.
+
+    Example:
+        >>> signalled(11, "SIGSEGV").text, signalled(64, None).text
+        ('its process died: killed by signal 11 (SIGSEGV)', 'its process died: killed by signal 64')
+    """
+    return Cause("process_signalled", {"signal": number, "name": name, "named": f" ({name})" if name else ""})
+
+
+def other(text: str) -> Cause:
+    """A cause that is known by its sentence only."""
+    return Cause("other", {"text": text})
+
+
+def read_cause(told: Mapping[str, Any]) -> Cause:
+    """The cause that a JSON object tells of."""
+    return Cause(str(told.get("kind")), {key: value for key, value in told.items() if key != "kind"})
+
+
+def data_text(cause: Cause | None) -> str | None:
+    """The data of a cause as the ledger keeps it."""
+    return None if cause is None or not cause.data else json.dumps(dict(cause.data), separators=(",", ":"))
+
+
+def cause_from(kind: str | None, data: str | None, text: str | None) -> Cause | None:
+    """The cause that the ledger keeps in three columns; rows from before it had kinds have only the text.
+
+    Example:
+        >>> cause_from("time_limit", '{"limit_s":90.0}', None).text, cause_from(None, None, "stopped"), cause_from(None, None, None)
+        ('the time limit of 90 s ([limits] run_timeout) was reached', Cause(kind='other', data={'text': 'stopped'}), None)
+    """
+    if kind is None:
+        return None if text is None else other(text)
+    try:
+        told = json.loads(data) if data else {}
+    except (ValueError, RecursionError):  # what another machine wrote
+        told = {}
+    return Cause(kind, told if isinstance(told, dict) else {})

@@ -1,0 +1,117 @@
+"""The facts of a workspace while its daemon runs here: from the daemon's memory, and what others have written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from data_engine.cause import Cause
+from data_engine.daemon.loop import Daemon
+from data_engine.engine.lookout import Lookout, Memory
+from data_engine.engine.plan import Rules
+from data_engine.engine.status import ActiveRun, DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs
+from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import Run, utc_text
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
+
+
+class History:
+    """What a status takes from the ledger, read again only when somebody has written there."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._version: tuple[int, int] | None = None
+        self._known: tuple[dict[str, Run], dict[str, bool], list[ActiveRun]] = ({}, {}, [])
+
+    def now(self) -> tuple[dict[str, Run], dict[str, bool], list[ActiveRun]]:
+        """The last run and the switch of each flow, and what other processes run.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        version = self._ledger.version()
+        if version != self._version:
+            others = active_runs(self._ledger, but_of=os.getpid())
+            self._known = (self._ledger.last_runs(), self._ledger.switches(), others)
+            self._version = version
+        return self._known
+
+
+class LiveFacts:
+    """The facts of one daemon; `about` tells of the daemon itself."""
+
+    def __init__(self, daemon: Daemon, about: Callable[[], DaemonFacts]) -> None:
+        self._daemon, self._about = daemon, about
+        self._history = History(daemon.ledger)
+
+    def facts(self) -> WorkspaceFacts:
+        """Everything a status is made of; on the daemon's own thread.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        daemon, layout = self._daemon, self._daemon.home.layout
+        last, switches, others = self._history.now()
+        flows = [
+            FlowFacts(
+                deployed.entry,
+                NOT_DEPLOYED if deployed.content is None else deployed.edit or AS_DEPLOYED,
+                is_enabled=switches.get(name, True),
+                last_run=last.get(name),
+                next_run_utc=daemon.watchers.next_utc(name),
+                held=daemon.held(name),
+                why=daemon.watchers.why(name),
+                waiting=daemon.runs.why_waiting(name, others),
+            )
+            for name, deployed in sorted(daemon.deployer.flows.items())
+        ]
+        return WorkspaceFacts(
+            layout.workspace_id,
+            str(layout.root),
+            flows=flows,
+            active=[*own_runs(daemon), *others],
+            daemon=self._about(),
+            engine=EngineFacts(daemon.is_engine_on, daemon.is_stopping, not daemon.ready.is_set()),
+            lease=daemon.ownership.lease(),
+            elsewhere=daemon.ownership.elsewhere,
+            trouble=daemon.trouble,
+            warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock)),
+        )
+
+    def lookout(self, flow: str) -> Lookout | None:
+        """The engine's own look at the flow's folder."""
+        looking = self._daemon.watchers.watching(flow)
+        return looking if isinstance(looking, Lookout) else None
+
+    def memory(self, flow: str) -> Memory:
+        """What is known of the flow's sources."""
+        return self._daemon.watchers.memory(flow)
+
+    def rules(self) -> Rules:
+        """What else decides about sources."""
+        return Rules.of(self._daemon.home.settings())
+
+    def causes(self, flow: str) -> Mapping[str, Cause]:
+        """Why the flow's runs that did not end well ended so."""
+        return self._daemon.ledger.causes(flow)
+
+
+def own_runs(daemon: Daemon) -> list[ActiveRun]:
+    """The runs of this daemon's workers."""
+    return [
+        ActiveRun(
+            run.run_id,
+            run.flow,
+            run.group,
+            run.source,
+            utc_text(run.started_at_s),
+            os.getpid(),
+            in_daemon=True,
+            step=run.step,
+            step_started_at_utc=None if run.step_at_s is None else utc_text(run.step_at_s),
+            done=run.done,
+            total=run.total,
+        )
+        for run in daemon.runs.active.values()
+    ]

@@ -1,0 +1,40 @@
+"""What a reason is: its kind and data for programs, its words for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from data_engine.record import Record
+
+
+class Fact(Record):
+    """One reason. As JSON it is its `kind` and its data."""
+
+    __slots__ = ()
+    computed: ClassVar = ("kind",)
+    kind: ClassVar[str]
+    sentence: ClassVar[str] = ""
+
+    @property
+    def text(self) -> str:
+        """The sentence for people."""
+        return self.sentence
+
+
+def time_words(utc: str | None) -> str:
+    """A stored time as this machine's clock shows it; "?" where it is not known."""
+    return "?" if utc is None else datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def lasting_words(seconds: float) -> str:
+    """A duration in words.
+
+    Example:
+        >>> lasting_words(0.503), lasting_words(40.2), lasting_words(300), lasting_words(5400)
+        ('0.5 s', '40 s', '5 min', '1.5 h')
+    """
+    for size_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size_s:
+            return f"{seconds / size_s:.2g} {unit}"
+    return f"{seconds:.2g} s"

@@ -1,0 +1,108 @@
+"""What is said of a flow, beside why its sources and slots are due or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from data_engine.engine.fact import Fact, lasting_words
+from data_engine.errors import FlowValidationError
+from data_engine.notebook.standing import edited_words
+
+_SLOW_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looks(Fact):
+    """How often a poll flow's folder is looked through, as measured; `wakes` when file events come in between."""
+
+    kind: ClassVar = "looks"
+
+    every_s: float
+    took_s: float = 0.0
+    wakes: bool = False
+
+    @property
+    def text(self) -> str:
+        events = ", and when a file changes" if self.wakes else ""
+        slow = f" (a look takes {lasting_words(self.took_s)})" if self.took_s >= _SLOW_LOOK_S else ""
+        return f"looks every {lasting_words(self.every_s)}{events}{slow}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Broken(Fact):
+    """The module does not become a flow: the parts of its error."""
+
+    kind: ClassVar = "broken"
+
+    what: str
+    where: str | None = None
+    mend: str | None = None
+
+    @property
+    def text(self) -> str:
+        return f"broken: {FlowValidationError(self.what, where=self.where, mend=self.mend)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edited(Fact):
+    """The module differs from what is deployed, in these cells where they are known; `error` is why it is broken now."""
+
+    kind: ClassVar = "edited"
+
+    cells: tuple[int, ...] = ()
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        return f"{edited_words(self.cells)}: what is deployed runs" + (f"\n{self.error}" if self.error else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trouble(Fact):
+    """This machine cannot start or store any work just now."""
+
+    kind: ClassVar = "trouble"
+
+    what: str
+
+    @property
+    def text(self) -> str:
+        return self.what
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NotLookedAt(Fact):
+    """The engine has not come to it yet."""
+
+    kind: ClassVar = "not_looked_at"
+    sentence: ClassVar = "about to be looked at"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class More(Fact):
+    """So many more sources than are listed."""
+
+    kind: ClassVar = "more"
+
+    count: int
+
+    @property
+    def text(self) -> str:
+        return f"and {self.count:,} more: ask for one by its path"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Other(Fact):
+    """A reason that this version does not know, in the words of the daemon that told it."""
+
+    kind: ClassVar = "other"
+
+    said: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.said
+
+
+OfFlow: TypeAlias = Looks | Broken | Edited | Trouble | NotLookedAt | More | Other

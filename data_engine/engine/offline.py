@@ -1,0 +1,135 @@
+"""A workspace while no daemon of it runs here: its facts, from the deployments, the ledger and one look; and what is changed then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from data_engine.cause import Cause
+from data_engine.engine.held_files import HeldFiles
+from data_engine.engine.home import Home
+from data_engine.engine.lookout import Lookout, Memory
+from data_engine.engine.plan import Rules, Watch
+from data_engine.engine.status import DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
+from data_engine.lease.glance import glance, refuse_owned_elsewhere
+from data_engine.lease.status import LeaseStatus
+from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.wall_clock import kept_doubt
+from data_engine.notebook.catalog import find_module, module_files, read_catalog
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
+from data_engine.workspace.machine import machine_id
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineFacts:
+    """`interpreter` is the one that is recorded for the workers, `was_engine_on` what the last daemon left to the next one."""
+
+    home: Home
+    interpreter: str | None = None
+    was_engine_on: bool = False
+
+    def facts(self) -> WorkspaceFacts:
+        """Everything a status is made of.
+
+        Raises:
+            FlowValidationError: the flow_modules folder cannot be read.
+        """
+        home, ledger = self.home, self.home.ledger()
+        ledger.recover()
+        last, switches, flows = ledger.last_runs(), ledger.switches(), self._flows()
+        watches = [Watch.of(known.entry.flow) for known in flows if known.entry.flow is not None]
+        held, lease, error = HeldFiles(ledger).of(watches), offline_lease(home), home.settings_error()
+        settings_warnings = () if error is not None else home.settings().warnings
+        elsewhere = owned_elsewhere(lease, machine_id())
+        return WorkspaceFacts(
+            home.layout.workspace_id,
+            str(home.layout.root),
+            flows=[
+                replace(
+                    known,
+                    last_run=last.get(known.entry.name),
+                    is_enabled=switches.get(known.entry.name, True),
+                    held=len(held.get(known.entry.name, ())),
+                )
+                for known in flows
+            ],
+            active=active_runs(ledger),
+            lease=lease,
+            elsewhere=elsewhere,
+            engine=EngineFacts(goes_on=self.was_engine_on and elsewhere is None),
+            trouble=error,
+            warnings=(*settings_warnings, *clock_warnings(kept_doubt(ledger, time.time()))),
+            daemon=DaemonFacts(interpreter=self.interpreter),
+        )
+
+    def lookout(self, flow: str) -> Lookout | None:
+        """Nobody looks."""
+        return None
+
+    def memory(self, flow: str) -> Memory:
+        """What is known of the flow's sources."""
+        ledger = self.home.ledger()
+        return Memory(ledger.source_states(flow), ledger.outputs(flow))
+
+    def rules(self) -> Rules:
+        """What else decides about sources."""
+        return Rules.of(self.home.settings())
+
+    def causes(self, flow: str) -> Mapping[str, Cause]:
+        """Why the flow's runs that did not end well ended so."""
+        return self.home.ledger().causes(flow)
+
+    def _flows(self) -> list[FlowFacts]:
+        """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""
+        deployments = self.home.deployments()
+        deployed, edits = deployments.deployed(), deployments.edits()
+        found = []
+        for entry in read_catalog(self.home.modules()):
+            standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
+            modules = None
+            if standing.is_edited and entry.error is not None:
+                standing, modules = replace(standing, error=str(entry.error)), deployments.modules_of(entry.name)
+            if modules is not None:
+                old = {one.name: one for one in read_catalog(modules)}.get(entry.name)
+                entry = entry if old is None or old.error is not None else old
+            found.append(FlowFacts(entry, standing))
+        return found
+
+
+def offline_lease(home: Home) -> LeaseStatus:
+    """Who owns the workspace, as one look shows it.
+
+    Raises:
+        WorkspaceError: this machine's state cannot be used.
+    """
+    return glance(home.layout.workspace_state_dir, home.local.identity, state_root=home.local.state_root)
+
+
+def reset_offline(home: Home, flow: str | None) -> int:
+    """Forget the history and freshness of `flow` (of every flow without one); how many runs went.
+
+    Raises:
+        FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way.
+        OwnedElsewhereError: another workstation owns the workspace, and its history.
+    """
+    refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what="forgetting history")
+    ledger = home.ledger()
+    ledger.recover()
+    if flow is None:
+        return ledger.reset_all(module_files(home.layout.flow_modules_dir))
+    if not ledger.runs(flow, 1):
+        find_module(home.modules(), flow)
+    return ledger.reset_flow(flow)
+
+
+def switch_offline(home: Home, flow: str, is_enabled: bool) -> None:
+    """Let the flow run by itself, or by hand only.
+
+    Raises:
+        FlowValidationError: no such flow.
+        OwnedElsewhereError: another workstation owns the workspace, and its switches.
+    """
+    find_module(home.modules(), flow)
+    refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what="switching a flow on or off")
+    home.ledger().set_switch(flow, is_enabled)

@@ -1,0 +1,39 @@
+"""Sentences that several screens say of the same facts: the command line, the cards in a notebook, the panel."""
+
+from __future__ import annotations
+
+from data_engine.engine.reasons import EngineOff
+
+GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
+"""What is said where the last daemon died with its engine on: the next one turns it on by itself."""
+
+
+def held_words(flow: str, count: int, beside: str | None = None) -> str | None:
+    """That so many files of a flow are held, and how they run again; None for none. `beside` is the kind of reason told of
+    the flow.
+
+    Example:
+        >>> held_words("claims", 1)
+        '1 file is held: it runs again when it changes, or with `data-engine retry claims`'
+        >>> held_words("claims", 2, "engine_off"), held_words("claims", 0)
+        ('2 files are held, and tried again when the engine is started', None)
+    """
+    if not count:
+        return None
+    held = "1 file is held" if count == 1 else f"{count:,} files are held"
+    if beside is None:
+        again = "it runs again when it changes" if count == 1 else "they run again when they change"
+        return f"{held}: {again}, or with `data-engine retry {flow}`"
+    return f"{held}, and tried again when the engine is started" if beside == EngineOff.kind else held
+
+
+def freed_words(count: int) -> str:
+    """What a retry says that has freed so many sources.
+
+    Example:
+        >>> freed_words(2), freed_words(0)
+        ('What was held is due again (2).', 'Nothing was held; `data-engine explain` says why something does not run.')
+    """
+    if not count:
+        return "Nothing was held; `data-engine explain` says why something does not run."
+    return f"What was held is due again ({count:,})."

@@ -1,0 +1,120 @@
+"""What a caller of the Python face gave, checked before anything is done with it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_engine.engine.run import check_params
+from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.workspace.layout import is_workspace
+
+
+def given_folder(path: object, where: str) -> Path:
+    """The folder of a workspace, resolved.
+
+    Raises:
+        WorkspaceError: it cannot be one.
+    """
+    wrong: Exception | None = None
+    if isinstance(path, (str, os.PathLike)) and str(path).strip() and "\0" not in str(path):
+        try:
+            return Path(path).expanduser().resolve()
+        except (
+            OSError,
+            RuntimeError,
+            UnicodeError,
+        ) as error:  # too long, a loop of links, no such user, no file's name
+            wrong = error
+    why = "" if wrong is None else f": {getattr(wrong, 'strerror', None) or wrong}"
+    raise WorkspaceError(
+        f"a workspace cannot be {path!r}{why}", where=where, mend="give the path of a workspace folder"
+    ) from wrong
+
+
+def given_workspace(path: object) -> Path:
+    """The folder of a workspace that is there.
+
+    Raises:
+        WorkspaceError: it is none.
+    """
+    root = given_folder(path, "Workspace(path)")
+    if is_workspace(root):
+        return root
+    is_there = os.path.isdir(root)  # not pathlib's, which raises for names that are too long
+    what = "has no flow_modules folder" if is_there else "is a file" if os.path.isfile(root) else "does not exist"
+    raise WorkspaceError(
+        f"{root} is no workspace: it {what}",
+        where="Workspace(path)",
+        mend=f"choose another folder, or make one: data-engine workspace create {root}",
+    )
+
+
+def given_path(path: object, where: str) -> str:
+    """The text of a path.
+
+    Raises:
+        FlowValidationError: it is none.
+    """
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str) or "\0" in text:
+        raise FlowValidationError(f"{path!r} is no path", where=where, mend="give a text or a pathlib.Path")
+    return text
+
+
+def given_run_id(run_id: object) -> str:
+    """The id of a run.
+
+    Raises:
+        FlowValidationError: it is none.
+    """
+    if not isinstance(run_id, str) or not run_id.strip():
+        raise FlowValidationError(f"{run_id!r} is no run id", where="run id", mend="take an id from `data-engine runs`")
+    return run_id
+
+
+def given_run_ids(run_ids: object) -> list[str]:
+    """The ids of runs.
+
+    Raises:
+        FlowValidationError: something else.
+    """
+    if isinstance(run_ids, (str, bytes)) or not isinstance(run_ids, Sequence):
+        raise FlowValidationError(
+            f"{run_ids!r} is no list of run ids",
+            where="wait(run_ids)",
+            mend="give what run(..., wait=False) returned",
+        )
+    return [given_run_id(one) for one in run_ids]
+
+
+def given_limit(limit: object) -> int:
+    """How many of something.
+
+    Raises:
+        FlowValidationError: no whole number, or a negative one.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+        raise FlowValidationError(f"limit={limit!r} must be a whole number", where="Workspace.runs", mend="limit=100")
+    return limit
+
+
+def given_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a daemon can be sent: it and its workers are other processes.
+
+    Raises:
+        FlowValidationError: no mapping, or no JSON.
+    """
+    checked = dict(check_params(params))
+    try:
+        json.dumps(checked)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FlowValidationError(
+            f"params cannot be sent to the daemon: {error}",
+            where="params=",
+            mend="give texts, numbers, true, false, null, lists and mappings of them; a date as text",
+        ) from error
+    return checked

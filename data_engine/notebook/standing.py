@@ -1,0 +1,68 @@
+"""How a flow module stands to what production runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from data_engine.record import Record
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing(Record):
+    """How a module stands to what is deployed of it. Of an edit: the `cells` that differ, where they are known, and the
+    `error` that keeps it from being good.
+
+    Example:
+        >>> Standing("as_deployed").text, Standing("edited", (3, 7), "SyntaxError: oh").edit
+        ('as deployed', 'edited, not deployed: cells 3, 7\\nSyntaxError: oh')
+    """
+
+    computed: ClassVar = ("text",)
+
+    kind: Literal["as_deployed", "not_deployed", "edited"]
+    cells: tuple[int, ...] = ()
+    error: str | None = None
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the module differs from what is deployed of it."""
+        return self.kind == "edited"
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return edited_words(self.cells) if self.is_edited else self.kind.replace("_", " ")
+
+    @property
+    def edit(self) -> str | None:
+        """An edit for people, on further lines its error; None without one."""
+        return (self.text + (f"\n{self.error}" if self.error else "")) if self.is_edited else None
+
+    def as_json(self) -> dict[str, Any]:
+        """As the JSON of a flow holds it: in words under `deployment`, and for programs under `standing`."""
+        return {"deployment": self.text, "standing": self.as_dict()}
+
+
+AS_DEPLOYED, NOT_DEPLOYED = Standing("as_deployed"), Standing("not_deployed")
+
+
+def edited_words(cells: Sequence[int]) -> str:
+    """An edit that is not deployed, for people.
+
+    Example:
+        >>> edited_words((3, 7)), edited_words(())
+        ('edited, not deployed: cells 3, 7', 'edited, not deployed')
+    """
+    return f"edited, not deployed: {cells_text(cells)}" if cells else "edited, not deployed"
+
+
+def cells_text(cells: Sequence[int]) -> str:
+    """Cells by their numbers, for people.
+
+    Example:
+        >>> cells_text((3,)), cells_text((3, 7))
+        ('cell 3', 'cells 3, 7')
+    """
+    return f"cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells))}"

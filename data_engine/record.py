@@ -1,0 +1,151 @@
+"""Frozen values that also read like the JSON objects they become: keys for programs, attributes for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from dataclasses import Field, fields
+from functools import cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+R = TypeVar("R", bound="Record")
+
+if TYPE_CHECKING:
+    _Base = Mapping[str, Any]
+else:
+    _Base = (
+        object  # `Mapping` has a metaclass, which makes `isinstance` slow: a look asks it of a hundred thousand files
+    )
+
+
+class Record(_Base):
+    """A frozen dataclass whose fields, and the properties that `computed` names, are also keys.
+
+    Read by a key a tuple is a list, as in JSON; a record equals every mapping of the same keys and values. A subclass is
+    `@dataclass(frozen=True, slots=True, eq=False)`; the metadata `of` of a field makes records of its JSON objects.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True, slots=True, eq=False)
+        ... class Point(Record):
+        ...     x: int = 0
+        ...     names: tuple[str, ...] = ()
+        >>> point = Point(3, ("a",))
+        >>> point.x, point["names"], point == {"x": 3, "names": ["a"]}, Point.read({"x": 3, "z": 9})
+        (3, ['a'], True, Point(x=3, names=()))
+    """
+
+    __slots__ = ()
+    computed: ClassVar[tuple[str, ...]] = ()
+    sparse: ClassVar[tuple[str, ...]] = ()
+    """Keys that are left out where they hold nothing."""
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in _keys(type(self)):
+            raise KeyError(key)
+        value = getattr(self, key)
+        return list(value) if type(value) is tuple else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._present())
+
+    def __len__(self) -> int:
+        return len(self._present())
+
+    def __contains__(self, key: object) -> bool:
+        return key in _keys(type(self))
+
+    def keys(self) -> KeysView[str]:
+        """As of any mapping."""
+        return KeysView(self)
+
+    def values(self) -> ValuesView[Any]:
+        """As of any mapping."""
+        return ValuesView(self)
+
+    def items(self) -> ItemsView[str, Any]:
+        """As of any mapping."""
+        return ItemsView(self)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As of any mapping."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is type(self):
+            return _compared(self) == _compared(other)
+        return dict(self) == dict(other) if isinstance(other, Mapping) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), _compared(self)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every key with its value, as plain JSON values."""
+        values = zip(self._present(), _values_of(type(self))(self), strict=True) if not self.sparse else self.items()
+        return {key: value if value.__class__ in _PLAIN else as_json(value) for key, value in values}
+
+    def _present(self) -> tuple[str, ...]:
+        keys = _keys(type(self))
+        return tuple(key for key in keys if key not in self.sparse or getattr(self, key)) if self.sparse else keys
+
+    @classmethod
+    def read(cls: type[R], told: Mapping[str, Any]) -> R:
+        """The value that a JSON object tells of: what it lacks has its default, keys that are not known are left out."""
+        given = {}
+        for name, of in _readers(cls):
+            if name in told:
+                value = told[name]
+                given[name] = value if value.__class__ in _PLAIN else _read(of, value)
+        return cls(**given)
+
+
+Mapping.register(Record)
+
+
+def as_json(value: Any) -> Any:
+    """`value` with every record in it as plain JSON values."""
+    if isinstance(value, Record):
+        return value.as_dict()
+    if isinstance(value, Mapping):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [as_json(item) for item in value]
+    return value
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def _read(of: Any, told: Any) -> Any:
+    if isinstance(told, (list, tuple)):
+        return tuple(_read(of, one) for one in told)
+    return told if of is None or told is None else of(told)
+
+
+@cache
+def _keys(kind: Any) -> tuple[str, ...]:
+    return (*kind.computed, *(one.name for one in fields(kind)))
+
+
+@cache
+def _values_of(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    keys = _keys(kind)
+    return attrgetter(*keys) if len(keys) > 1 else lambda record: (getattr(record, keys[0]),)
+
+
+@cache
+def _readers(kind: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((one.name, one.metadata.get("of")) for one in fields(kind))
+
+
+@cache
+def _parts(kind: Any) -> tuple[Field[Any], ...]:
+    return fields(kind)
+
+
+def _compared(record: Any) -> tuple[Any, ...]:
+    kind: Any = type(record)
+    return tuple(getattr(record, one.name) for one in _parts(kind) if one.compare)

@@ -1,0 +1,165 @@
+"""Which buttons of the panel work now, and of each other one why not: a line for each button, its first reason counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from data_engine.engine.status import ActiveRun, FlowStatus, Status
+from jupyter_extension.control import OTHERS, is_mine, is_of
+
+WhyNot: TypeAlias = str | None
+"""Why a button cannot be used now; None when it can."""
+
+_ENGINE_OFF = "the engine is off; starting it tries held files again"
+
+
+@dataclass(frozen=True, slots=True)
+class _Workspace:
+    """What the buttons of a workspace depend on. `elsewhere` says who else has control."""
+
+    status: Status
+    elsewhere: WhyNot
+    machine_id: str | None
+
+    @property
+    def no_daemon(self) -> WhyNot:
+        return None if self.status.daemon.running else "no daemon runs here"
+
+    @property
+    def leaving(self) -> WhyNot:
+        return "the daemon is ending" if self.status.engine.stopping else None
+
+    @property
+    def nothing_by_itself(self) -> WhyNot:
+        return None if any(flow.mode != "manual" for flow in self.status.flows) else "no flow polls or has a schedule"
+
+    @property
+    def being_read(self) -> WhyNot:
+        is_reading = any(flow.state_kind == "being_read" for flow in self.status.flows)
+        return "the modules are being read" if is_reading else None
+
+    @property
+    def is_mine(self) -> bool:
+        return is_mine(self.status.lease)
+
+    @property
+    def is_asked_from_here(self) -> bool:
+        return is_of(self.status.lease.requested_by, self.machine_id)
+
+
+def _stop_engine(at: _Workspace) -> Iterable[WhyNot]:
+    if not at.status.engine.goes_on:
+        yield from (at.no_daemon, at.leaving, _unless(at.status.engine.on, "the engine is off"))
+
+
+def _request(at: _Workspace) -> Iterable[WhyNot]:
+    yield _if(at.is_mine, "this workstation has control")
+    yield _if(at.status.lease.state == "available", "nobody has control: start the engine")
+    yield _if(at.is_asked_from_here, "already requested")
+    yield _unless(at.status.lease.state in OTHERS, "the shared state cannot be read")
+
+
+def _hand_over(at: _Workspace) -> Iterable[WhyNot]:
+    lease = at.status.lease
+    yield _unless(at.is_mine and lease.requested_by and not lease.releasing, "nobody asks for control")
+
+
+_OF_WORKSPACE: Mapping[str, Callable[[_Workspace], Iterable[WhyNot]]] = {
+    "start_daemon": lambda at: (_if(at.status.daemon.running, "it is running"),),
+    "shutdown": lambda at: (at.no_daemon, at.leaving),
+    "kill": lambda at: (at.no_daemon,),
+    "start_engine": lambda at: (
+        at.leaving,
+        _if(at.status.engine.on, "the engine is on"),
+        at.elsewhere,
+        at.being_read,
+        at.nothing_by_itself,
+    ),
+    "stop_engine": _stop_engine,
+    "request": _request,
+    "withdraw": lambda at: (
+        _unless(at.is_asked_from_here and not at.is_mine, "this workstation has not asked for control"),
+    ),
+    "release": lambda at: (
+        _unless(at.is_mine, "this workstation does not have control"),
+        _if(at.status.lease.releasing, "it is being given up"),
+    ),
+    "hand_over": _hand_over,
+    "take_over": lambda at: (
+        _unless(at.status.lease.state == "takeover_available", "only of an owner that has been silent for long"),
+    ),
+    "repair": lambda at: (_unless(at.status.lease.state == "damaged", "nothing is damaged"),),
+    "retry_all": lambda at: (at.elsewhere, _unless(at.status.engine.on, _ENGINE_OFF)),
+    "deploy_all": lambda at: (_unless(at.status.flows, "there is no module"),),
+    "reset_all": lambda at: (at.elsewhere, _if(at.status.active_runs or at.status.engine.on, "work is under way")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """What the buttons of a flow depend on; `running` are its runs under way."""
+
+    flow: FlowStatus
+    running: tuple[ActiveRun, ...]
+    is_engine_on: bool
+    elsewhere: WhyNot
+
+    @property
+    def broken(self) -> WhyNot:
+        return "the module is broken: mend it first" if self.flow.state_kind == "broken" else None
+
+    @property
+    def by_hand(self) -> WhyNot:
+        return "it runs by hand only" if self.flow.mode == "manual" else None
+
+
+def _end(at: _Flow) -> Iterable[WhyNot]:
+    if not at.running:
+        yield "no run of it is under way"
+    elif not any(run.in_daemon for run in at.running):
+        yield f"it runs in a kernel or a command line (process {at.running[0].pid}): stop it there"
+
+
+def _retry(at: _Flow) -> Iterable[WhyNot]:
+    yield from (at.elsewhere, at.broken)
+    yield _unless(at.flow.mode == "poll", "only polled flows hold files; run it again")
+    yield _unless(at.is_engine_on, _ENGINE_OFF)
+
+
+_OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
+    "run": lambda at: (at.elsewhere, at.broken),
+    "stop": _end,
+    "kill": _end,
+    "retry": _retry,
+    "enable": lambda at: (at.elsewhere, at.by_hand, _if(at.flow.enabled, "it is enabled")),
+    "disable": lambda at: (at.elsewhere, at.by_hand, _unless(at.flow.enabled, "it is disabled")),
+    "deploy": lambda at: (_if(at.flow.standing.kind == "as_deployed", "production runs it as it is"),),
+    "reset": lambda at: (at.elsewhere, _if(at.running, "a run of it is under way")),
+}
+
+
+def workspace_buttons(status: Status, *, elsewhere: WhyNot, machine_id: str | None) -> dict[str, WhyNot]:
+    """Each button of the workspace; `elsewhere` says who else has control, `machine_id` is this machine's."""
+    at = _Workspace(status, elsewhere, machine_id)
+    return {name: _first(reasons(at)) for name, reasons in _OF_WORKSPACE.items()}
+
+
+def flow_buttons(flow: FlowStatus, status: Status, *, elsewhere: WhyNot) -> dict[str, WhyNot]:
+    """Each button of a flow."""
+    running = tuple(run for run in status.active_runs if run.flow == flow.name)
+    at = _Flow(flow, running, status.engine.on, elsewhere)
+    return {name: _first(reasons(at)) for name, reasons in _OF_FLOW.items()}
+
+
+def _first(reasons: Iterable[WhyNot]) -> WhyNot:
+    return next((why for why in reasons if why is not None), None)
+
+
+def _if(is_so: object, why: str) -> WhyNot:
+    return why if is_so else None
+
+
+def _unless(is_so: object, why: str) -> WhyNot:
+    return None if is_so else why

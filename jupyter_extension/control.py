@@ -1,0 +1,80 @@
+"""Who has control of a workspace, as the panel says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_extension.marks import Mark
+
+OTHERS = ("owned", "control_requested", "takeover_available")
+"""The states in which a workstation has control, or had it until it fell silent."""
+
+_MARKS = {
+    "mine": Mark("yours", "good", "disc", "mine"),
+    "available": Mark("available"),
+    "owned": Mark("owned", "warn", "square"),
+    "control_requested": Mark("requested", "live", "half", "control_requested"),
+    "takeover_available": Mark("takeover available", "warn", "triangle"),
+    "unreachable": Mark("unreachable", "bad", "triangle"),
+    "damaged": Mark("damaged", "bad", "cross"),
+}
+
+
+def lease_mark(lease: Mapping[str, Any]) -> Mark:
+    """The mark of the lease's state."""
+    return _MARKS.get("mine" if is_mine(lease) else lease["state"], Mark(str(lease["state"])))
+
+
+def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> str:
+    """Who owns the workspace, in a sentence.
+
+    Example:
+        >>> lease_line({"state": "owned", "owner": {"host_name": "ann-pc"}, "takeover_in_s": 12.4, "is_overdue": True})
+        'ann-pc has control · takeover available in 12 s'
+    """
+    state, owner, asking = lease["state"], _host(lease.get("owner")), lease.get("requested_by")
+    wants = f" · {_host(asking)} asks for it" if asking else ""
+    if state == "available":
+        return "Nobody has control"
+    if state in ("unreachable", "damaged"):
+        what = "The shared state cannot be reached" if state == "unreachable" else "The shared state is damaged"
+        told = f"{what}: {lease['note']}" if lease.get("note") else what
+        return f"{told} · {lease['damage']['fix']}" if lease.get("damage") else told
+    if is_mine(lease):
+        if lease.get("releasing"):
+            return "Giving control up when running work is done"
+        if lease.get("lapsed"):
+            return "Control has lapsed: the shared drive does not answer"
+        return f"This workstation has control{wants}"
+    if state == "takeover_available":
+        return f"{owner} has not been heard of · takeover available"
+    if is_of(asking, machine_id):
+        return f"Control requested from {owner}"
+    left_s = lease.get("takeover_in_s") if lease.get("is_overdue") else None
+    engine = ", its engine is on" if lease.get("engine_there") else ""
+    return f"{owner} has control{engine}{wants}" + (
+        "" if left_s is None else f" · takeover available in {left_s:.0f} s"
+    )
+
+
+def owned_elsewhere(lease: Mapping[str, Any]) -> str | None:
+    """Why nothing that changes the workspace can be done here; None when this workstation may have control."""
+    if lease["state"] in ("unreachable", "damaged"):
+        return lease_line(lease)
+    is_elsewhere = lease["state"] in OTHERS and not is_mine(lease)
+    return f"{_host(lease.get('owner'))} has control of this workspace" if is_elsewhere else None
+
+
+def is_mine(lease: Mapping[str, Any]) -> bool:
+    """Whether this workstation has control."""
+    return lease["state"] == "mine" or bool(lease.get("is_mine"))
+
+
+def is_of(machine: Mapping[str, Any] | None, machine_id: str | None) -> bool:
+    """Whether it is this machine that the lease names."""
+    return bool(machine) and machine_id is not None and (machine or {}).get("machine_id") == machine_id
+
+
+def _host(machine: Mapping[str, Any] | None) -> str:
+    return str((machine or {}).get("host_name") or (machine or {}).get("machine_id") or "another workstation")

@@ -1,0 +1,52 @@
+"""What went wrong, in a line, for screens where the flow and its source stand beside it anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from data_engine.engine.explain import Explanation
+from data_engine.engine.reasons import Held, RetryLater
+
+
+def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
+    """The error of a run or a step in a line: its step and what was raised there, as far as its cause tells; else its first line.
+
+    Example:
+        >>> short_error("Flow \\"claims\\" failed in step ...", {"kind": "code_raised", "step": "Read", "detail": "KeyError: 3"})
+        'Read: KeyError: 3'
+        >>> short_error("the time limit was reached\\n  where: ...", {"kind": "time_limit"})
+        'the time limit was reached'
+    """
+    detail, step = (cause or {}).get("detail"), (cause or {}).get("step")
+    if detail:
+        return f"{step}: {detail}" if step else str(detail)
+    return first_line(error)
+
+
+def short_reason(row: Explanation) -> str:
+    """The reason in a line."""
+    why = row.why
+    if isinstance(why, (Held, RetryLater)) and row.cause is not None and row.cause.get("detail"):
+        why = replace(why, error=short_error(why.error, row.cause))
+    return first_line(why.text)
+
+
+def places_of(told: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
+    """The notebook cells that an error, or the cause of a run, names: `{notebook, cell, line}`, each once."""
+    found: list[Mapping[str, Any]] = []
+    for place in (told or {}).get("places") or ():
+        if place not in found:
+            found.append(place)
+    return tuple(found)
+
+
+def first_line(words: object) -> str:
+    """The first line that says something.
+
+    Example:
+        >>> first_line("\\n\\nKeyError: 3\\n  where: ..."), first_line(None)
+        ('KeyError: 3', '')
+    """
+    return next((line for line in str(words or "").splitlines() if line.strip()), "").strip()

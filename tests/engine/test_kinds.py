@@ -1,0 +1,190 @@
+"""Every reason, state and cause has a kind for programs, and its data; the words for people are made of them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import data_engine
+from data_engine import Flow
+from data_engine.cause import SENTENCES, Cause, cause_from, data_text, other, read_cause, signalled
+from data_engine.engine import flow_reasons, reasons
+from data_engine.engine.explain import Explanation
+from data_engine.engine.fact import Fact
+from data_engine.engine.reasons import KINDS, GroupRun, Reason, read_reason
+from data_engine.engine.status import FlowFacts, State, Status, WorkspaceFacts, build_status
+from data_engine.errors import FlowValidationError
+from data_engine.model import Run
+from data_engine.notebook.catalog import CatalogEntry, describe
+from data_engine.notebook.standing import Standing
+from jupyter_extension.marks import reason_mark
+from jupyter_extension.view import as_json, render
+
+NOON = "2026-06-01T12:00:00.000000+00:00"
+SNAKE = re.compile(r"[a-z]+(_[a-z]+)*")
+SAMPLES: tuple[Reason, ...] = (
+    reasons.New(),
+    reasons.Changed(),
+    reasons.Interrupted(),
+    reasons.Freed("failed"),
+    reasons.Retried(1, 2),
+    reasons.Slot(NOON, is_missed=True),
+    reasons.Tick(3),
+    reasons.Asked(),
+    reasons.Done("0123456789ab", NOON),
+    reasons.NotThere("success", "0123456789ab", NOON),
+    reasons.Settling(0.5),
+    reasons.WaitsForSettling(2, 0.5),
+    reasons.NeedsHash(),
+    reasons.Held(NOON, "failed", "KeyError: 3", "0123456789ab"),
+    reasons.RetryLater(NOON, 1, 2, "KeyError: 3", "0123456789ab"),
+    reasons.Running(),
+    reasons.NameFiltered(".git"),
+    reasons.NotListed((".csv", ".xlsx")),
+    reasons.OwnOutput(),
+    reasons.NoFiles(),
+    reasons.NotYet(NOON),
+    reasons.ByHand(),
+    reasons.Unreachable(NOON, "gone"),
+    reasons.Disabled(),
+    reasons.OwnedElsewhere("anna", is_engine_on=True),
+    reasons.EngineOff(),
+    reasons.WaitingForGroup("G", (GroupRun("audit", "0123456789ab", 77),)),
+    reasons.WaitingForWorker(),
+    reasons.WaitingForShare(),
+    reasons.HeldSlot(NOON, NOON, "it died"),
+    flow_reasons.Looks(5.0, wakes=True),
+    flow_reasons.Broken("it does not parse", "claims.ipynb, cell 3"),
+    flow_reasons.Edited((3, 7), "SyntaxError"),
+    flow_reasons.Trouble("the disk is full"),
+    flow_reasons.NotLookedAt(),
+    flow_reasons.More(12),
+    flow_reasons.Other("of tomorrow"),
+)
+
+
+def test_each_reason_there_is_has_a_kind_of_its_own() -> None:
+    """Whoever adds a reason gives it one, lists it, and tries it here."""
+    named = [*vars(reasons).values(), *vars(flow_reasons).values()]
+    defined = {one for one in named if isinstance(one, type) and issubclass(one, Fact)} - {Fact}
+
+    assert set(KINDS.values()) == set(get_args(Reason)) == defined == {type(one) for one in SAMPLES}
+    assert len(KINDS) == len(defined)
+    assert [kind for kind in KINDS if not SNAKE.fullmatch(kind)] == []
+
+
+@pytest.mark.parametrize("why", SAMPLES, ids=lambda why: why.kind)
+def test_a_reason_is_the_same_after_it_was_sent(why: Reason) -> None:
+    """By its kind and data; the sentence is made anew, and stands beside them."""
+    row = Explanation("claims", None, why)
+    sent = json.loads(json.dumps(row.as_dict()))
+
+    assert sent["why"]["kind"] == why.kind
+    assert sent["reason"] == why.text != ""
+    assert Explanation.read(sent) == row
+    assert reason_mark(read_reason(sent["why"])) == reason_mark(why)
+    assert reason_mark(why).kind == why.kind
+
+
+def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
+    """The sentence shows eight letters; a program needs them all."""
+    named = [why.as_dict() for why in SAMPLES if "01234567" in json.dumps(why.as_dict())]
+
+    assert {one["kind"] for one in named} == {"done", "not_there", "held", "retry_later", "waiting_for_group"}
+    assert all("0123456789ab" in json.dumps(one) for one in named)
+
+
+def test_every_flow_has_a_state_and_a_reason_with_a_kind() -> None:
+    """In the status, in JSON and in the panel."""
+    poll = Flow("Claims", "claims").watch(mode="poll", source="/in", interval="5s")
+    broken = CatalogEntry("bad", Path("bad.py"), "Bad", error=FlowValidationError("it does not parse"))
+    known = [
+        FlowFacts(describe(poll, Path("/ws/flow_modules/claims.py")), Standing("edited", (3,))),
+        FlowFacts(broken),
+        FlowFacts(CatalogEntry("new", Path("new.py"), "New"), is_read=False),
+    ]
+    status = build_status(WorkspaceFacts("ws", "/ws", known))
+    view = as_json(render(status))
+
+    assert [flow["state_kind"] for flow in status.as_dict()["flows"]] == ["poll_ready", "broken", "being_read"]
+    assert {flow.state_kind for flow in status.flows} <= set(get_args(State))
+    assert [flow["why"] and flow["why"]["kind"] for flow in status.as_dict()["flows"]] == ["engine_off", "broken", None]
+    assert status.flows[0]["standing"] == {"kind": "edited", "cells": [3], "error": None, "text": status.flows[0].edit}
+    assert {name: row["mark"]["kind"] for name, row in view["flows"].items()} == {
+        "claims": "poll_ready",
+        "bad": "broken",
+        "new": "being_read",
+    }
+    assert (view["flows"]["claims"]["why"], view["flows"]["claims"]["deployment_kind"]) == (
+        {"kind": "engine_off"},
+        "edited",
+    )
+    assert Status.read(json.loads(json.dumps(status.as_dict()))) == status
+
+
+# -- why runs ended ------------------------------------------------------------------------------------------------
+
+
+def causes_made() -> Iterator[str]:
+    """The kinds of the causes that the package makes."""
+    for path in Path(data_engine.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Cause":
+                kind = node.args[0]
+                for one in (kind.body, kind.orelse) if isinstance(kind, ast.IfExp) else (kind,):
+                    if isinstance(one, ast.Constant):
+                        yield str(one.value)
+
+
+def test_every_cause_that_is_made_is_of_a_known_kind_and_every_kind_is_made() -> None:
+    """So that the list of kinds is whole, and holds no dead ones."""
+    assert set(causes_made()) == set(SENTENCES)
+    assert [kind for kind in SENTENCES if not SNAKE.fullmatch(kind)] == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        (Cause("time_limit", {"limit_s": 90.0}), "the time limit of 90 s ([limits] run_timeout) was reached"),
+        (Cause("process_gone", {"pid": 7}), "its process died (pid 7)"),
+        (signalled(11, "SIGSEGV"), "its process died: killed by signal 11 (SIGSEGV)"),
+        (Cause("code_raised", {"step": "Read", "detail": "KeyError: 3", "places": []}), "the code raised"),
+        (other("by the moon {x}"), "by the moon {x}"),
+        (Cause("of_tomorrow", {"text": "a flood"}), "a flood"),
+        (Cause("time_limit"), "time limit"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Cause) else "",
+)
+def test_a_cause_is_the_same_after_it_was_kept_and_sent(cause: Cause, text: str) -> None:
+    """In the ledger's columns and as JSON; of another version, or damaged, it still has a kind and some words."""
+    assert cause.text == text
+    assert cause_from(cause.kind, data_text(cause), cause.text) == cause
+    assert read_cause(json.loads(json.dumps(cause.as_dict()))) == cause
+
+
+def test_a_run_of_before_there_were_kinds_has_one_too() -> None:
+    run = Run("r1", "claims", "G", None, "failed", NOON, why=cause_from(None, None, "its process died: exit code 3"))
+
+    assert (run.cause, run["why"]) == (
+        "its process died: exit code 3",
+        {"kind": "other", "text": "its process died: exit code 3"},
+    )
+
+
+def test_what_says_time_limit_is_none() -> None:
+    """`[retry]` goes by the kind: an error that quotes the words is no time limit, and a time limit in other words is one."""
+    from data_engine.engine.plan import is_retryable
+    from data_engine.model import RunFinished
+
+    def ended(why: Cause) -> RunFinished:
+        return RunFinished("r1", "killed", 0.0, 1.0, None, why)
+
+    assert not is_retryable(ended(other("killed by request: over the time limit of patience")))
+    assert not is_retryable(ended(Cause("kill_requested")))
+    assert is_retryable(ended(Cause("time_limit", {"limit_s": 5.0})))
