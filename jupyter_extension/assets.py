@@ -1,4 +1,4 @@
-"""The panel's front-end as text: its modules joined into the one that anywidget and the labextension load."""
+"""The panel's front end as text: what anywidget and the labextension load."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import json
 from pathlib import Path
 
 from jupyter_extension.colours import CONTROLS, TOKENS, rules
-from jupyter_extension.marks import Mark, icon_svg
 
-_STATIC = Path(__file__).parent / "static"
-_PARTS = ("dom.js", "transport.js", "format.js", "flows.js", "closely.js", "outputs.js", "settings.js", "panel.js")
+STATIC = Path(__file__).parent / "static"
+ENTRY = "panel.js"
+_LOADER = "loader.js"
 
 
 def panel_js() -> str:
-    """One ES module: the parts in order, each without its imports and exports of the others, and the shapes of the marks."""
-    lines = [f"const SHAPES = {json.dumps(_shapes())};"]
-    for name in _PARTS:
-        for line in (_STATIC / name).read_text(encoding="utf-8").splitlines():
-            if line.startswith("import "):
-                continue
-            lines.append(line.removeprefix("export ") if name != _PARTS[-1] else line)
-    return "\n".join(lines) + "\n"
+    """One ES module that carries the panel's modules as texts: `load()` links and imports them, `render` is anywidget's.
+
+    A notebook's widget reaches the page as one text, from which no relative import leads anywhere; `loader.js` says how the
+    modules find each other all the same.
+    """
+    modules = {path.name: _text(path.name) for path in sorted(STATIC.glob("*.js")) if path.name != _LOADER}
+    return (
+        f"{_text(_LOADER)}\n"
+        f"export const load = loaderOf({json.dumps(modules)}, {json.dumps(ENTRY)});\n"
+        "export default { render: async (given) => (await load()).default.render(given) };\n"
+    )
 
 
 def panel_css() -> str:
     """The panel's style, with the colours it shares with the displays."""
-    return rules(".de-panel", (*TOKENS, *CONTROLS)) + "\n" + (_STATIC / "panel.css").read_text(encoding="utf-8")
+    return rules(".de-panel", (*TOKENS, *CONTROLS)) + "\n" + _text("panel.css")
 
 
-def _shapes() -> dict[str, str]:
-    names = ("disc", "cross", "square", "diamond", "triangle", "play", "ring", "half", "bar")
-    return {name: icon_svg(Mark("", shape=name)) for name in names}  # type: ignore[arg-type]
+def _text(name: str) -> str:
+    return (STATIC / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`python -m tests` checks everything: format, lint, types, tests, guides. Arguments go to pytest.
+"""`python -m tests` checks everything: format, lint, types, the front end, tests, guides. Arguments go to pytest.
 
 The tests then run once more on the newest Python of the machine, in an environment `.venv-3.N` beside the first, without
 the slow folders: what differs between Pythons is in the code that a process runs, not in starting many.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ CHECKS = (
     ("ruff", "check", "."),
     ("mypy",),
 )
+FRONT_END = ("lint", "types", "test")
+"""The scripts of package.json that check the panel's JavaScript."""
 SLOW = ("daemon", "panel", "soak", "jupyter", "notebooks")
 """Folders of tests that start servers, browsers and kernels; they run on one Python only."""
 _NO_TESTS = 5
@@ -30,9 +33,31 @@ def main() -> int:
         code = subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode
         if code:
             return code
+    code = _front_end()
+    if code:
+        return code
     print(f"== pytest on Python 3.{sys.version_info.minor}", flush=True)
     code = subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, check=False).returncode
     return code or _check_newest()
+
+
+def _front_end() -> int:
+    """Check the panel's JavaScript; where Node or its packages are not there, say so and go on."""
+    npm = shutil.which("npm")
+    if npm is None:
+        print("== front end: skipped, there is no npm", flush=True)
+        return 0
+    if not (ROOT / "node_modules").is_dir():
+        print("== npm install", flush=True)
+        if subprocess.run([npm, "install", "--no-audit", "--no-fund"], cwd=ROOT, check=False).returncode:
+            print("== front end: skipped, its packages cannot be installed", flush=True)
+            return 0
+    for script in FRONT_END:
+        print("== npm run", script, flush=True)
+        code = subprocess.run([npm, "run", "--silent", script], cwd=ROOT, check=False).returncode
+        if code:
+            return code
+    return 0
 
 
 def _check_newest() -> int:

@@ -1,7 +1,8 @@
-import { h } from "./dom.js";
+// Values as people read them: texts of numbers, times and paths. Nothing here knows the page.
 
-// Values as people read them, and the small pieces every part of the panel is made of.
+/** @import { ActiveRun } from "./types" */
 
+/** @param {number | null | undefined} seconds */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 0.001) return "<1ms";
@@ -11,12 +12,22 @@ export function duration(seconds) {
   return `${(Math.floor(seconds / 360) / 10).toFixed(1)}h`;
 }
 
-export function since(utc) {
-  return Math.max(0, (Date.now() - Date.parse(utc)) / 1000);
+/**
+ * Seconds since then, never less than none.
+ *
+ * @param {string} utc
+ * @param {number} nowMs
+ */
+export function since(utc, nowMs = Date.now()) {
+  return Math.max(0, (nowMs - Date.parse(utc)) / 1000);
 }
 
-export function ago(utc) {
-  const seconds = since(utc);
+/**
+ * @param {string} utc
+ * @param {number} nowMs
+ */
+export function ago(utc, nowMs = Date.now()) {
+  const seconds = since(utc, nowMs);
   if (seconds < 5) return "just now";
   if (seconds < 60) return `${Math.floor(seconds)} s ago`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
@@ -24,65 +35,97 @@ export function ago(utc) {
   return `${Math.floor(seconds / 86400)} d ago`;
 }
 
-export function ahead(utc) {
-  const seconds = (Date.parse(utc) - Date.now()) / 1000;
+/**
+ * @param {string} utc
+ * @param {number} nowMs
+ */
+export function ahead(utc, nowMs = Date.now()) {
+  const seconds = (Date.parse(utc) - nowMs) / 1000;
   if (seconds < 1) return "now";
   if (seconds < 60) return `in ${Math.ceil(seconds)} s`;
   if (seconds < 3600) return `in ${Math.ceil(seconds / 60)} min`;
   const when = new Date(utc);
-  const clock = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const today = new Date();
-  const day = Math.round((new Date(when).setHours(0, 0, 0, 0) - new Date(today).setHours(0, 0, 0, 0)) / 86400000);
-  if (day === 0) return `at ${clock}`;
-  if (day === 1) return `tomorrow ${clock}`;
-  return `${when.toLocaleDateString([], day < 7 ? { weekday: "short" } : { day: "numeric", month: "short" })} ${clock}`;
+  const time = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const day = Math.round((new Date(when).setHours(0, 0, 0, 0) - new Date(nowMs).setHours(0, 0, 0, 0)) / 86400000);
+  if (day === 0) return `at ${time}`;
+  if (day === 1) return `tomorrow ${time}`;
+  return `${when.toLocaleDateString([], day < 7 ? { weekday: "short" } : { day: "numeric", month: "short" })} ${time}`;
 }
 
+/** @param {string | number | Date} utc */
 export function clock(utc) {
   return new Date(utc).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
 }
 
-// As reasons and logs write it, whatever the browser's language.
+/**
+ * As reasons and logs write it, whatever the browser's language.
+ *
+ * @param {string} utc
+ */
 export function dayTime(utc) {
   return new Date(utc).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 }
 
-export function shortClock(utc) {
+/**
+ * @param {string} utc
+ * @param {number} nowMs
+ */
+export function shortClock(utc, nowMs = Date.now()) {
   const when = new Date(utc);
   const time = dayTime(utc);
-  return when.toDateString() === new Date().toDateString()
+  return when.toDateString() === new Date(nowMs).toDateString()
     ? time : `${when.toLocaleDateString([], { day: "2-digit", month: "short" })} ${time}`;
 }
 
+/** @param {number} count */
 export function bytes(count) {
   if (count < 1024) return `${count} B`;
   if (count < 1048576) return `${(count / 1024).toFixed(1)} kB`;
   return count < 1073741824 ? `${(count / 1048576).toFixed(1)} MB` : `${(count / 1073741824).toFixed(1)} GB`;
 }
 
-export function icon(mark) {
-  return h("span", { class: `de-shape de-${mark.tone}`, html: SHAPES[mark.shape] || "", "aria-hidden": "true" });
-}
-
-export function sign(mark, text) {
-  return h("span", { class: `de-sign de-${mark.tone}` }, icon(mark), h("span", { class: "de-word" }, text || mark.word));
-}
-
-export function agoText(utc) {
-  return h("span", { class: "de-ago", title: clock(utc), tick: () => ago(utc) });
-}
-
+/**
+ * A text of at most `most` letters: what is too long loses its middle.
+ *
+ * @param {string} text
+ * @param {number} most
+ */
 export function middle(text, most) {
-  if (!text || text.length <= most) return text || "";
+  if (text.length <= most) return text;
   const head = Math.ceil(most / 3);
   return `${text.slice(0, head)}…${text.slice(-(most - head - 1))}`;
 }
 
+/**
+ * @param {number} count
+ * @param {string} noun
+ */
 export function plural(count, noun) {
   return `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-// A path that may break behind its separators, never inside a name.
-export function pathText(path) {
-  return path.split(/(?<=[\\/])/).map((part, index) => [index ? h("wbr") : null, part]);
+/** @param {ActiveRun} run */
+export function progressText(run) {
+  if (run.done === null || run.done === undefined) return "";
+  return run.total ? `${run.done.toLocaleString()} of ${run.total.toLocaleString()}` : run.done.toLocaleString();
+}
+
+/**
+ * The last part of a path, with either separator.
+ *
+ * @param {string} path
+ */
+export function nameOf(path) {
+  return path.split(/[\\/]/).at(-1) || "";
+}
+
+/**
+ * Whether a text holds every word of a search, in any case and order.
+ *
+ * @param {string} text
+ * @param {string} search
+ */
+export function matches(text, search) {
+  const lower = text.toLowerCase();
+  return search.toLowerCase().split(/\s+/).every((word) => lower.includes(word));
 }

@@ -20,7 +20,7 @@ JUPYTER = "--jp-ui-font-color1:rgb(7,8,9);--jp-layout-color1:rgb(10,11,12);"
 
 MOUNT = """
 async ([script, view]) => {
-    const module = await import(`data:text/javascript;base64,${script}`);
+    const module = await (await import(`data:text/javascript;base64,${script}`)).load();
     const transport = {
         root: view.workspace_root, kind: 'still', at: () => transport, call: async () => ({ result: {} }),
         hello: async () => ({ workspaces: [] }),

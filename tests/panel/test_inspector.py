@@ -171,7 +171,7 @@ def test_every_filter_the_panel_offers_is_known() -> None:
 
     import jupyter_extension
 
-    script = (Path(jupyter_extension.__file__).parent / "static" / "outputs.js").read_text()
+    script = (Path(jupyter_extension.__file__).parent / "static" / "filters.js").read_text()
     offered = json.loads(re.search(r"const OPS = (\[.*?\]);", script)[1])  # type: ignore[index]
 
     assert set(offered) | {"in"} == set(OPS)

@@ -1,0 +1,88 @@
+// The part of JupyterLab that is used here. Only the type check reads this file; JupyterLab's own types would need a build.
+
+/** Modules that JupyterLab shares with its extensions: by name, then by version. */
+export type Scope = Record<string, Record<string, { get(): Promise<() => unknown> }>>;
+
+export interface Signal<Sender, Args> {
+  connect(heard: (sender: Sender, args: Args) => void): void;
+}
+
+export interface Widget {
+  id: string;
+  node: HTMLElement;
+  title: { icon?: unknown; caption: string };
+  parent: Widget | null;
+  isAttached: boolean;
+  isDisposed: boolean;
+  addClass(name: string): void;
+  dispose(): void;
+}
+
+export interface WidgetClass {
+  new (): Widget;
+  attach(widget: Widget, host: HTMLElement): void;
+}
+
+export interface Cell {
+  node: HTMLElement;
+  model: { type: string };
+}
+
+/** A document that is open: a notebook's has cells in `content`. */
+export interface DocumentWidget extends Widget {
+  context: { path: string; ready: Promise<void> };
+  revealed: Promise<void>;
+  sessionContext: { session: { kernel: { hasComm(id: string): boolean } | null } | null };
+  content: {
+    widgets?: Cell[];
+    activeCellIndex: number;
+    model: { cells: { length: number }; sharedModel: { insertCell(at: number, cell: object): void } } | null;
+    rendermime: { createRenderer(mime: string): Renderer };
+    scrollToCell(cell: Cell, align: string): Promise<void>;
+  };
+}
+
+export interface Renderer extends Widget {
+  renderModel(model: MimeModel): Promise<void>;
+}
+
+export interface MimeModel {
+  data: Record<string, any>;
+}
+
+export interface Tracker {
+  currentWidget: DocumentWidget | null;
+  find(test: (widget: DocumentWidget) => boolean): DocumentWidget | undefined;
+  widgetAdded: Signal<Tracker, DocumentWidget>;
+}
+
+export interface App {
+  restored: Promise<unknown>;
+  commands: {
+    addCommand(id: string, options: object): void;
+    execute(id: string, args?: object): Promise<any>;
+  };
+  shell: {
+    currentWidget: Partial<DocumentWidget> | null;
+    add(widget: Widget, area: string, options: object): void;
+    activateById(id: string): void;
+  };
+}
+
+/** What JupyterLab gives the plugin; null for what the application does not have. */
+export interface Services {
+  palette: { addItem(item: object): void } | null;
+  launcher: { add(item: object): void } | null;
+  statusBar: { registerStatusItem(id: string, item: object): void } | null;
+  rendermime: { addFactory(factory: object, rank: number): void } | null;
+  tracker: Tracker | null;
+  restorer: { add(widget: Widget, name: string): void } | null;
+}
+
+export type ShowError = (title: string, message: string) => Promise<void>;
+
+declare global {
+  interface Window {
+    _JUPYTERLAB?: Record<string, { init(scope: Scope): void; get(name: string): Promise<() => unknown> }>;
+  }
+}

@@ -1,0 +1,130 @@
+// What the panel asks of JupyterLab: open a file, show a cell, add a cell.
+
+import { base, loadPanel } from "./panel_module.js";
+
+/** @import { App, DocumentWidget, ShowError, Tracker } from "./jupyterlab" */
+
+const OPENS_WITHIN_MS = 30000;
+
+export class Notebooks {
+  /**
+   * @param {App} app
+   * @param {Tracker | null} tracker
+   * @param {ShowError} showError
+   */
+  constructor(app, tracker, showError) {
+    this.app = app;
+    this.tracker = tracker;
+    this.showError = showError;
+    this.askedKey = `data-engine:cell:${base()}`;
+  }
+
+  /** Does what the panel asks for, and what a tab was opened for by another one. */
+  listen() {
+    /** @type {(kind: string, failed: string, act: (detail: any) => Promise<unknown>) => void} */
+    const on = (kind, failed, act) => document.addEventListener(`data-engine:${kind}`, (event) => {
+      event.preventDefault();
+      act(/** @type {CustomEvent} */ (event).detail).catch((error) => this.showError(failed, String(error.message || error)));
+    });
+    on("open", "The file cannot be opened", ({ path, cell }) => this.open(path, cell));
+    on("insert", "The cell cannot be added", ({ path, code }) => this.insert(path, code));
+    document.addEventListener("data-engine:save", () => this.app.commands.execute("docmanager:save"));
+    if (this.tracker) this.tracker.widgetAdded.connect((_, widget) => this.revealAsked(widget));
+  }
+
+  /**
+   * @param {string} path
+   * @param {number | null} cell
+   */
+  async open(path, cell) {
+    const inside = await below(path);
+    if (inside === null) {
+      await this.showError("That file is outside the folder Jupyter serves", `${path}\n\nStart JupyterLab with: data-engine lab`);
+      return;
+    }
+    const widget = await this.widgetOf(inside);
+    if (!cell) return;
+    if (!widget) localStorage.setItem(this.askedKey, JSON.stringify({ inside, cell, until: Date.now() + OPENS_WITHIN_MS }));
+    else await reveal(widget, cell);
+  }
+
+  /**
+   * @param {string | null} path
+   * @param {string} code
+   */
+  async insert(path, code) {
+    let widget = this.tracker && this.tracker.currentWidget;
+    if (path) {
+      const inside = await below(path);
+      if (inside !== null && inside.endsWith(".ipynb")) widget = await this.widgetOf(inside);
+    }
+    if (!widget || !widget.content || !widget.content.model) {
+      await this.showError(path ? "That notebook is in another tab" : "No notebook is open", `Paste this into a cell:\n\n${code}`);
+      return;
+    }
+    await widget.context.ready;
+    const { content } = widget;
+    const { model } = content;
+    if (!model) return;
+    const at = path ? model.cells.length : content.activeCellIndex + 1;
+    model.sharedModel.insertCell(at, { cell_type: "code", source: code, metadata: {} });
+    content.activeCellIndex = at;
+    await content.scrollToCell((content.widgets || [])[at], "center").catch(() => {});
+  }
+
+  /**
+   * The file's widget on this page; null where it opens in a tab of its own, as in Notebook 7.
+   *
+   * @param {string} inside
+   * @returns {Promise<DocumentWidget | null>}
+   */
+  async widgetOf(inside) {
+    const here = this.tracker && this.tracker.find((one) => one.context.path === inside);
+    const widget = here || await this.app.commands.execute("docmanager:open", { path: inside });
+    if (here) this.app.shell.activateById(here.id);
+    return widget && widget.isAttached ? widget : null;
+  }
+
+  /**
+   * Shows the cell that another tab asked for when it opened this one.
+   *
+   * @param {DocumentWidget} widget
+   */
+  async revealAsked(widget) {
+    await widget.revealed;
+    const asked = JSON.parse(localStorage.getItem(this.askedKey) || "null");
+    if (!asked || !widget.isAttached || asked.inside !== widget.context.path) return;
+    localStorage.removeItem(this.askedKey);
+    if (Date.now() < asked.until) await reveal(widget, asked.cell);
+  }
+}
+
+/**
+ * A path as Jupyter names it: below the folder it serves; null outside of it.
+ *
+ * @param {string} path
+ */
+async function below(path) {
+  const { ServerTransport } = await loadPanel();
+  const { root_dir: served = "" } = await new ServerTransport(base(), null).hello();
+  const root = `${served.replace(/\\/g, "/").replace(/\/$/, "")}/`;
+  const given = path.replace(/\\/g, "/");
+  return given.startsWith(root) ? given.slice(root.length) : null;
+}
+
+/**
+ * @param {DocumentWidget} widget
+ * @param {number} cell the code cell's number, from 1
+ */
+async function reveal(widget, cell) {
+  if (!widget.content || !widget.content.widgets) return;
+  await widget.context.ready;
+  await widget.revealed;
+  const { content } = widget;
+  const cells = content.widgets || [];
+  const found = cells.filter((one) => one.model.type === "code")[cell - 1];
+  if (!found) return;
+  content.activeCellIndex = cells.indexOf(found);
+  await content.scrollToCell(found, "center").catch(() => {});
+  found.node.animate([{ background: "var(--jp-warn-color3)" }, { background: "transparent" }], 2000);
+}

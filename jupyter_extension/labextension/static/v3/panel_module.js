@@ -1,0 +1,44 @@
+// The panel's module, from the server extension: loaded once for the page.
+
+/** @typedef {typeof import("../../../static/panel.js")} PanelModule */
+
+/** Where the server extension answers. */
+export function base() {
+  const element = /** @type {HTMLElement} */ (document.getElementById("jupyter-config-data"));
+  const config = JSON.parse(element.textContent || "");
+  return `${new URL(config.baseUrl || "/", location.href).href.replace(/\/?$/, "/")}data-engine/`;
+}
+
+/** @type {Promise<PanelModule> | null} */
+let loading = null;
+
+/** The panel's module; after a failure the next who asks tries again. */
+export function loadPanel() {
+  loading = loading || fetched();
+  loading.catch(() => { loading = null; });
+  return loading;
+}
+
+/** @returns {Promise<PanelModule>} */
+async function fetched() {
+  const [script, style] = await Promise.all([textOf("panel.js"), textOf("panel.css")]);
+  if (!document.getElementById("data-engine-style")) {
+    const element = document.createElement("style");
+    element.id = "data-engine-style";
+    element.textContent = style;
+    document.head.append(element);
+  }
+  const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+  try {
+    return await (await import(url)).load();
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
+/** @param {string} name */
+async function textOf(name) {
+  const response = await fetch(`${base()}static/${name}`, { credentials: "same-origin" });
+  if (!response.ok) throw new Error(`the server extension of Data Engine answered ${response.status}`);
+  return response.text();
+}

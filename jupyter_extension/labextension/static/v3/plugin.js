@@ -1,0 +1,195 @@
+// The plugin: the panel in the right side bar, its commands, the launcher's tile, the status line, and panels in notebooks.
+
+import { Notebooks } from "./notebooks.js";
+import { base, loadPanel } from "./panel_module.js";
+import { PANEL_MIME, shownClass } from "./shown.js";
+import { addStatusLine } from "./status_line.js";
+
+/** @import { App, Scope, Services, ShowError, WidgetClass } from "./jupyterlab" */
+/** @import { Panel } from "../../../static/panel.js" */
+/** @import { Transport } from "../../../static/types" */
+
+const CATEGORY = "Data Engine";
+const NARROWEST = "320px";
+const DRAWING = '<circle cx="3.4" cy="3.6" r="1.9"/><circle cx="3.4" cy="12.4" r="1.9"/><circle cx="12.6" cy="8" r="1.9"/><path d="M5.3 3.6h1.6c1.8 0 1.6 4.4 3.8 4.4M5.3 12.4h1.6c1.8 0 1.6-4.4 3.8-4.4"/>';
+const ICON = `<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16" viewBox="0 0 16 16"><g fill="none" stroke-width="1.4"><g class="jp-icon3" stroke="#616161">${DRAWING}</g></g></svg>`;
+const TILE = `<svg xmlns="http://www.w3.org/2000/svg" width="52" height="52" viewBox="-1 -1 18 18"><g fill="none" stroke="#1976d2" stroke-width="1.3">${DRAWING}</g></svg>`;
+
+/**
+ * A module that JupyterLab shares, in its newest version.
+ *
+ * @param {Scope} scope
+ * @param {string} name
+ * @returns {Promise<any>}
+ */
+async function shared(scope, name) {
+  const versions = scope[name];
+  if (!versions) throw new Error(`not shared: ${name}`);
+  const newest = Object.keys(versions).sort((a, b) => a.localeCompare(b, undefined, { numeric: true })).at(-1) || "";
+  return (await versions[newest].get())();
+}
+
+/**
+ * What JupyterLab asks the door for: the module that holds the plugin.
+ *
+ * @param {Scope} scope
+ */
+export async function extension(scope) {
+  /** @type {(name: string) => Promise<any>} */
+  const orNothing = (name) => shared(scope, name).catch(() => ({}));
+  const { Widget } = await shared(scope, "@lumino/widgets");
+  const { ICommandPalette, showErrorMessage } = await shared(scope, "@jupyterlab/apputils");
+  const { LabIcon } = await shared(scope, "@jupyterlab/ui-components");
+  /** @type {Record<keyof Services, unknown>} */
+  const tokens = {
+    palette: ICommandPalette,
+    launcher: (await orNothing("@jupyterlab/launcher")).ILauncher,
+    statusBar: (await orNothing("@jupyterlab/statusbar")).IStatusBar,
+    rendermime: (await orNothing("@jupyterlab/rendermime")).IRenderMimeRegistry,
+    tracker: (await orNothing("@jupyterlab/notebook")).INotebookTracker,
+    restorer: (await orNothing("@jupyterlab/application")).ILayoutRestorer,
+  };
+  const wanted = Object.entries(tokens).filter(([, token]) => token);
+  const icon = new LabIcon({ name: "data-engine:flow", svgstr: ICON });
+  const plugin = {
+    id: "data-engine:panel",
+    autoStart: true,
+    optional: wanted.map(([, token]) => token),
+    activate: (/** @type {App} */ app, /** @type {unknown[]} */ ...given) => {
+      const none = { palette: null, launcher: null, statusBar: null, rendermime: null, tracker: null, restorer: null };
+      const services = /** @type {Services} */ ({ ...none, ...Object.fromEntries(wanted.map(([name], index) => [name, given[index]])) });
+      activate(app, services, Widget, icon, showErrorMessage);
+    },
+  };
+  return () => ({ __esModule: true, default: plugin });
+}
+
+/**
+ * @param {App} app
+ * @param {Services} services
+ * @param {WidgetClass} Widget
+ * @param {unknown} icon
+ * @param {ShowError} showError
+ */
+function activate(app, services, Widget, icon, showError) {
+  const show = () => app.commands.execute("data-engine:show");
+  const follow = services.statusBar ? addStatusLine(Widget, services.statusBar, show) : () => {};
+  const side = new SidePanel(app, Widget, icon, follow);
+  side.show(services.restorer);
+  const notebooks = new Notebooks(app, services.tracker, showError);
+  notebooks.listen();
+  addCommands(app, services, side, notebooks, icon, showError);
+  if (services.rendermime) {
+    const Shown = shownClass(Widget, services.tracker);
+    services.rendermime.addFactory({ safe: true, mimeTypes: [PANEL_MIME], createRenderer: () => new Shown() }, -20);
+  }
+}
+
+/** The panel in the right side bar: it needs no kernel. */
+class SidePanel {
+  /**
+   * @param {App} app
+   * @param {WidgetClass} Widget
+   * @param {unknown} icon
+   * @param {(transport: Transport) => void} follow
+   */
+  constructor(app, Widget, icon, follow) {
+    this.app = app;
+    this.follow = follow;
+    this.widget = new Widget();
+    this.widget.id = "data-engine-panel";
+    this.widget.title.icon = icon;
+    this.widget.title.caption = "Data Engine";
+    this.widget.addClass("de-side");
+    this.widget.node.style.minWidth = NARROWEST;
+    /** @type {Promise<Panel | null> | null} */
+    this.starting = null;
+  }
+
+  /** @param {Services["restorer"]} restorer */
+  show(restorer) {
+    this.app.shell.add(this.widget, "right", { rank: 900, type: "Data Engine" });
+    // Notebook 7 puts one more panel around its side bar, which does not hand on how much room is needed inside
+    const around = this.widget.parent && this.widget.parent.parent;
+    if (around && around.id === "jp-right-stack") around.node.style.minWidth = NARROWEST;
+    if (restorer) restorer.add(this.widget, this.widget.id);
+    this.panel();
+  }
+
+  activate() {
+    this.app.shell.activateById(this.widget.id);
+  }
+
+  /** The panel; null where the server extension does not answer, which its place then says. */
+  panel() {
+    this.starting = this.starting || this.begin().catch((error) => {
+      this.starting = null;
+      this.widget.node.textContent = `Data Engine: ${error.message}. Enable the server extension: jupyter server extension enable jupyter_extension.server`;
+      return null;
+    });
+    return this.starting;
+  }
+
+  async begin() {
+    await this.app.restored;
+    const { mount, ServerTransport } = await loadPanel();
+    const inside = document.createElement("div");
+    this.widget.node.replaceChildren(inside);
+    const transport = new ServerTransport(base(), null);
+    const key = `data-engine:root:${base()}`;
+    const { currentWidget } = this.app.shell;
+    return mount(inside, transport, {
+      path: currentWidget && currentWidget.context ? currentWidget.context.path : null,
+      before: localStorage.getItem(key),
+      remember: (root) => {
+        localStorage.setItem(key, root);
+        this.follow(transport.at(root));
+      },
+    }).panel;
+  }
+}
+
+/**
+ * @param {App} app
+ * @param {Services} services
+ * @param {SidePanel} side
+ * @param {Notebooks} notebooks
+ * @param {unknown} icon
+ * @param {ShowError} showError
+ */
+function addCommands({ commands }, { palette, launcher }, side, notebooks, icon, showError) {
+  /** @type {(id: string, label: string, execute: () => unknown, extra?: object) => void} */
+  const add = (id, label, execute, extra) => {
+    commands.addCommand(id, { label, execute, ...extra });
+    if (palette) palette.addItem({ command: id, category: CATEGORY });
+  };
+  /** @type {(action: string) => () => Promise<unknown>} */
+  const act = (action) => async () => {
+    const panel = await side.panel();
+    return panel && panel.act(action, {});
+  };
+  const newFlow = async () => {
+    const panel = await side.panel();
+    if (!panel || !panel.transport.root) {
+      side.activate();
+      if (panel) await showError("No workspace is chosen", "Choose a workspace at the top of the Data Engine panel, or make one in its settings.");
+      return;
+    }
+    const { result, error } = await panel.transport.call("new_flow", {});
+    if (error) {
+      await showError(error.what, error.mend || "");
+      return;
+    }
+    side.activate();
+    await notebooks.open(result.path, null);
+  };
+  add("data-engine:show", "Show Data Engine panel", async () => {
+    side.activate();
+    await side.panel();
+  }, { icon });
+  add("data-engine:new-flow", "New flow notebook", newFlow, { icon, caption: "A notebook that is a flow, in the workspace's flow_modules" });
+  add("data-engine:start-engine", "Start the engine", act("start_engine"));
+  add("data-engine:stop-engine", "Stop the engine", act("stop_engine"));
+  add("data-engine:deploy", "Deploy every flow module", act("deploy"));
+  if (launcher) launcher.add({ command: "data-engine:new-flow", category: "Notebook", rank: 20, kernelIconUrl: `data:image/svg+xml;utf8,${encodeURIComponent(TILE)}` });
+}

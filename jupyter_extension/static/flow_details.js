@@ -1,0 +1,170 @@
+// One flow in detail: what it does now, what can be done with it, and the tabs that say more.
+
+import { end, run } from "./actions.js";
+import { h } from "./dom.js";
+import { aboutPart, deploymentPart, filesTable, stepsTable } from "./flow_parts.js";
+import { duration, nameOf, progressText, since } from "./format.js";
+import { agoText, button, cellLinks, errorBox, icon, sign, tabs, whyNot } from "./pieces.js";
+import { runsTable, timeline } from "./runs.js";
+
+/** @import { ActiveRun, FlowDetails, FlowRow, Parameter } from "./types" */
+/** @import { Panel } from "./panel.js" */
+
+/** @type {[string, string, (app: Panel, details: FlowDetails, row: FlowRow) => import("./types").VNode][]} */
+const SECTIONS = [
+  ["steps", "Steps", stepsTable],
+  ["runs", "Runs", runsTable],
+  ["files", "Files", filesTable],
+  ["deployment", "Deployment", deploymentPart],
+  ["about", "About", aboutPart],
+];
+
+/**
+ * @param {Panel} app
+ * @param {string} selected
+ */
+export function flowDetails(app, selected) {
+  const { details } = app.state;
+  const row = app.view.flows[selected];
+  if (!row) return h("div", { class: "de-detail", key: "detail" }, backButton(app), h("p", { class: "de-empty" }, `${selected} is no flow of this workspace any more.`));
+  const active = app.view.active.filter((one) => one.flow === selected);
+  return h("div", { class: "de-detail", key: "detail", "data-flow": selected },
+    backButton(app),
+    h("div", { class: "de-detail-head" },
+      h("h3", { class: "de-detail-title" }, row.title),
+      sign(row.mark)),
+    details && details.description ? h("p", { class: "de-description" }, details.description) : null,
+    row.reason && row.mode !== "manual" && !row.error ? h("p", { class: "de-description", key: "reason" }, row.reason) : null,
+    toolbar(app, row, active),
+    active.map((one) => activeLine(app, one, active.length > 1)),
+    row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details ? lastFailure(app, details) : null,
+    row.edit ? editLine(app, row, row.edit) : null,
+    details ? timeline(app, details.runs) : null,
+    tabs(app, "section", SECTIONS.map(([name, label]) => [name, label]), app.state.section, (name) => countOf(details, name)),
+    sectionPart(app, details, row));
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowDetails | null} details
+ * @param {FlowRow} row
+ */
+function sectionPart(app, details, row) {
+  if (details === null) return h("p", { class: "de-empty" }, "Reading…");
+  if (details.error_text) return h("p", { class: "de-empty" }, details.error_text);
+  const { section } = app.state;
+  const [, , part] = SECTIONS.find(([name]) => name === section) || SECTIONS[0];
+  return h("div", { class: "de-section", key: `section ${section}`, role: "tabpanel", "aria-label": section }, part(app, details, row));
+}
+
+/**
+ * @param {FlowDetails | null} details
+ * @param {string} name
+ */
+function countOf(details, name) {
+  const count = !details ? 0 : name === "files" ? details.files.length : name === "deployment" ? Object.keys(details.diff).length : 0;
+  return count ? String(count) : null;
+}
+
+/** @param {Panel} app */
+function backButton(app) {
+  return h("button", { class: "de-back", key: "back", onclick: () => app.select(null) }, "‹ All flows");
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowDetails} details
+ */
+function lastFailure(app, details) {
+  const last = details.runs.find((one) => !one.from_the_future);
+  if (!last || last.mark.tone !== "bad" || app.state.run) return null;
+  return h("div", { class: "de-note de-bad", key: "last failure" },
+    icon(last.mark),
+    h("div", { class: "de-grow" },
+      h("div", null, h("span", { class: "de-strong" }, `Last run ${last.mark.word} `), agoText(last.started_at_utc), last.source_name ? h("span", { class: "de-faint" }, ` · ${last.source_name}`) : null),
+      h("div", { class: "de-few", title: last.error || "" }, last.error || last.cause || ""),
+      h("div", { class: "de-line de-wrap" }, cellLinks(app, last.cells), h("button", { class: "de-link", onclick: () => app.openRun(last.run_id) }, "Whole error and log"))));
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ * @param {ActiveRun[]} active
+ */
+function toolbar(app, row, active) {
+  const { details, ending, showParams } = app.state;
+  const isRunning = active.length > 0;
+  const isEnding = isRunning && active.every((one) => ending.has(one.run_id));
+  const path = details ? details.path : "";
+  return h("div", { class: "de-toolbar", role: "toolbar", "aria-label": `Actions for ${row.title}`, key: "toolbar" },
+    button(app, "run", "Run", row.buttons.run, () => run(app, row.name), { primary: !isRunning, shape: "play", pending: `run ${row.name}`, busy: "Starting…" }),
+    button(app, "params", "Parameters…", row.buttons.run, () => app.set({ showParams: !app.state.showParams }), { quiet: true, expanded: showParams }),
+    button(app, "stop", isEnding ? "Stopping…" : "Stop", isEnding ? "it ends at its next step, item or log line" : row.buttons.stop, () => end(app, "stop_run", row.name), { primary: isRunning, shape: "square", busy: "Stopping…" }),
+    button(app, "kill", "Kill", row.buttons.kill, () => end(app, "kill_run", row.name), { confirm: "Really kill?" }),
+    h("span", { class: "de-break", key: "break" }),
+    button(app, "open", "Open notebook", path ? null : "its path is not known yet", () => app.jupyter.open(path), { small: true }),
+    button(app, "retry", row.held ? `Retry ${row.held} held` : "Retry held", row.buttons.retry, () => app.act("retry", { flow: row.name }), { small: true, primary: row.held > 0 && !row.buttons.retry }),
+    row.enabled
+      ? button(app, "disable", "Disable", row.buttons.disable, () => app.act("disable", { flow: row.name }), { small: true })
+      : button(app, "enable", "Enable", row.buttons.enable, () => app.act("enable", { flow: row.name }), { small: true }),
+    showParams ? paramsForm(app, row) : null);
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ */
+function paramsForm(app, row) {
+  // what is pressed and typed before the next drawing builds on what is, not on what was drawn
+  const now = () => app.state.params;
+  /** @type {(index: number, part: Partial<Parameter>) => void} */
+  const change = (index, part) => app.set({ params: now().map((one, at) => (at === index ? { ...one, ...part } : one)) });
+  return h("form", {
+    class: "de-params", key: "params form", onsubmit: (event) => {
+      event.preventDefault();
+      run(app, row.name, null, now());
+    },
+  },
+  now().map((one, index) => h("div", { class: "de-param", key: String(index) },
+    h("input", { class: "de-input", placeholder: "name", "aria-label": `Parameter ${index + 1} name`, value: one.name, oninput: (event) => change(index, { name: event.target.value }) }),
+    h("input", { class: "de-input", placeholder: "value: 3, \"text\", [1, 2]", "aria-label": `Parameter ${index + 1} value`, value: one.value, oninput: (event) => change(index, { value: event.target.value }) }),
+    h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove parameter ${index + 1}`, onclick: () => app.set({ params: now().filter((_, at) => at !== index) }) }, "×"))),
+  h("div", { class: "de-line" },
+    h("button", { type: "button", class: "de-button", onclick: () => app.set({ params: [...now(), { name: "", value: "" }] }) }, "Add parameter"),
+    h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these")),
+  h("p", { class: "de-faint de-hint" }, "Steps read them from context.params; values are JSON, anything else is text."));
+}
+
+/**
+ * @param {Panel} app
+ * @param {ActiveRun} active
+ * @param {boolean} isOneOfSeveral
+ */
+function activeLine(app, active, isOneOfSeveral) {
+  const elsewhere = active.in_daemon ? null : `it runs in process ${active.pid}: stop it there`;
+  const share = active.total ? Math.min(100, (100 * (active.done || 0)) / active.total) : null;
+  const state = app.state.ending.has(active.run_id) ? "stopping" : active.source ? "" : "running";
+  const text = [active.source ? nameOf(active.source) : "", state, active.step, progressText(active)].filter(Boolean).join(" · ");
+  return h("div", { class: "de-active", key: `active ${active.run_id}` },
+    h("div", { class: "de-line" },
+      h("span", { class: "de-clip de-grow", title: active.source || "" }, text),
+      h("span", { class: "de-live", tick: () => duration(since(active.step_started_at_utc || active.started_at_utc)) }),
+      isOneOfSeveral ? button(app, `stop ${active.run_id}`, "Stop", elsewhere, () => end(app, "stop_run", active.flow, active.run_id), { small: true }) : null,
+      isOneOfSeveral ? button(app, `kill ${active.run_id}`, "Kill", elsewhere, () => end(app, "kill_run", active.flow, active.run_id), { small: true, confirm: "Really?" }) : null),
+    h("div", {
+      class: `de-bar${share === null ? " de-bar-open" : ""}`, role: "progressbar", "aria-label": active.step || "progress",
+      "aria-valuenow": share === null ? undefined : String(Math.round(share)), "aria-valuemin": "0", "aria-valuemax": "100",
+    }, h("span", { style: share === null ? undefined : `width: ${share}%` })));
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ * @param {string} edit
+ */
+function editLine(app, row, edit) {
+  const [first, ...rest] = edit.split("\n");
+  return h("div", { class: "de-note de-warn", key: "edit" },
+    icon({ shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, first, rest.length ? h("pre", { class: "de-pre" }, rest.join("\n")) : null),
+    button(app, "deploy", "Deploy", row.buttons.deploy, () => app.act("deploy", { flow: row.name }), { small: true, primary: true }));
+}

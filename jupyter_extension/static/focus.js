@@ -1,0 +1,39 @@
+// The focus survives a drawing: what had it may have been made anew, or be gone.
+
+/**
+ * What finds the focused element inside `root` again; null where the focus is elsewhere.
+ *
+ * @param {HTMLElement} root
+ */
+export function focusedIn(root) {
+  const active = /** @type {HTMLElement | null} */ (document.activeElement);
+  return active && root.contains(active) ? selectorOf(active) : null;
+}
+
+/**
+ * Gives the focus back, if the drawing lost it: to `next` where a person goes on there, else to what had it.
+ *
+ * @param {HTMLElement} root
+ * @param {string | null} focused
+ * @param {string | null} next
+ */
+export function refocus(root, focused, next) {
+  if (document.activeElement !== document.body) return;
+  for (const selector of [next, focused]) {
+    const found = selector === null ? null : /** @type {HTMLElement | null} */ (root.querySelector(selector));
+    if (found) {
+      found.focus({ preventScroll: !next && selector === focused });
+      return;
+    }
+  }
+}
+
+/** @param {HTMLElement} node */
+function selectorOf(node) {
+  const row = /** @type {HTMLElement | null} */ (node.closest(".de-row[data-flow], .de-detail[data-flow]"));
+  const within = row ? `.${row.classList[0]}[data-flow="${CSS.escape(row.dataset.flow || "")}"] ` : "";
+  const label = node.getAttribute("aria-label");
+  const own = node.dataset.action ? `[data-action="${CSS.escape(node.dataset.action)}"]` : label
+    ? `[aria-label="${CSS.escape(label)}"]` : node.classList.length ? `.${node.classList[0]}` : node.tagName;
+  return within + own;
+}

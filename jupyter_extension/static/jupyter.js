@@ -1,0 +1,98 @@
+// What only JupyterLab and Notebook 7 can do, such as opening a notebook: they listen for these events on the document. Elsewhere
+// the panel says what to do instead.
+
+import { nameOf } from "./format.js";
+
+/** @import { CellPlace } from "./types" */
+/** @import { Panel } from "./panel.js" */
+
+/** @type {Record<string, string>} */
+const READERS = {
+  ".parquet": "read_parquet", ".csv": "read_csv", ".tsv": "read_csv", ".json": "read_json", ".xlsx": "read_excel", ".xls": "read_excel",
+  ".xlsm": "read_excel", ".ndjson": "read_ndjson", ".jsonl": "read_ndjson",
+};
+
+/**
+ * The Python that reads a file in a cell.
+ *
+ * @param {string} path
+ * @param {boolean} hasQuak
+ */
+export function readCode(path, hasQuak) {
+  const [suffix] = nameOf(path).match(/\.[^.]+$/) || [""];
+  const read = READERS[suffix.toLowerCase()];
+  if (!read) return `from pathlib import Path\n\nPath(${JSON.stringify(path)})`;
+  const frame = `pl.${read}(${JSON.stringify(path)})`;
+  return hasQuak ? `import polars as pl\nimport quak\n\nquak.Widget(${frame})` : `import polars as pl\n\n${frame}`;
+}
+
+/**
+ * The path of a notebook beside a flow's own file, or in the workspace's folder where that is not known.
+ *
+ * @param {string} notebook
+ * @param {string | null} flowPath
+ * @param {string} workspaceRoot
+ */
+export function besidePath(notebook, flowPath, workspaceRoot) {
+  const folder = flowPath ? flowPath.replace(/[^\\/]*$/, "") : `${workspaceRoot}/flow_modules/`;
+  return folder + notebook;
+}
+
+export class Jupyter {
+  /** @param {Panel} app */
+  constructor(app) {
+    this.app = app;
+  }
+
+  async newFlow() {
+    const found = await this.app.act("new_flow", {});
+    if (found) this.open(found.path);
+  }
+
+  /**
+   * @param {string} path
+   * @param {number | null} cell
+   */
+  open(path, cell = null) {
+    this.tell("open", { path, cell }, `Open ${path}${cell ? `, cell ${cell}` : ""}.`);
+  }
+
+  /** @param {CellPlace} place */
+  openCell(place) {
+    this.open(besidePath(place.notebook, this.flowPath(), this.app.view.workspace_root), place.cell);
+  }
+
+  /** @param {string} source */
+  preview(source) {
+    this.tell("insert", { path: this.flowPath(), code: `build().preview(source=${JSON.stringify(source)})` }, "The cell was copied: paste it into the flow's notebook.");
+  }
+
+  /**
+   * @param {string} path
+   * @param {boolean} hasQuak
+   */
+  insertRead(path, hasQuak) {
+    this.tell("insert", { path: null, code: readCode(path, hasQuak) }, "The cell was copied: paste it into a notebook.");
+  }
+
+  save() {
+    document.dispatchEvent(new CustomEvent("data-engine:save"));
+  }
+
+  flowPath() {
+    const { details } = this.app.state;
+    return details && details.path ? details.path : null;
+  }
+
+  /**
+   * @param {"open" | "insert"} kind
+   * @param {{ path: string | null, cell?: number | null, code?: string }} detail
+   * @param {string} otherwise what is said where nobody listens
+   */
+  tell(kind, detail, otherwise) {
+    const event = new CustomEvent(`data-engine:${kind}`, { cancelable: true, detail });
+    if (!document.dispatchEvent(event)) return;
+    if (detail.code && navigator.clipboard) navigator.clipboard.writeText(detail.code).catch(() => {});
+    this.app.say({ result: otherwise });
+  }
+}

@@ -1,0 +1,67 @@
+// The panel by keyboard.
+
+import { press, run } from "./actions.js";
+
+/** @import { Panel } from "./panel.js" */
+
+/**
+ * Whether a key meant for the panel goes no further: VS Code hears what reaches the window, and there "d d" deletes the cell and
+ * Enter with Ctrl or Shift runs it. The editor keeps what is its own: save, find, copy, its palette.
+ *
+ * @param {Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "altKey">} event
+ */
+export function staysHere(event) {
+  return event.key === "Enter" || !(event.ctrlKey || event.metaKey || event.altKey || /^F\d+$/.test(event.key));
+}
+
+/**
+ * Does what a key means in the panel.
+ *
+ * @param {Panel} app
+ * @param {KeyboardEvent} event
+ */
+export function onKey(app, event) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if ((event.ctrlKey || event.metaKey) && event.key === "s") {
+    event.preventDefault();
+    app.jupyter.save();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return;
+  if (!app.state.view || app.isStatic) return;
+  const does = event.shiftKey ? withShift(app, target)[event.key] : plain(app)[event.key];
+  if (!does) return;
+  event.preventDefault();
+  does();
+}
+
+/**
+ * @param {Panel} app
+ * @param {HTMLElement} target
+ * @returns {Record<string, () => unknown>}
+ */
+function withShift(app, target) {
+  const row = /** @type {HTMLElement | null} */ (target.closest("[data-flow]"));
+  const name = row && row.dataset.flow;
+  return { Enter: () => name && !app.view.flows[name]?.buttons.run && run(app, name) };
+}
+
+/**
+ * @param {Panel} app
+ * @returns {Record<string, () => unknown>}
+ */
+function plain(app) {
+  const { view } = app;
+  const { selected, said } = app.state;
+  return {
+    "/": () => /** @type {HTMLElement | null} */ (app.root.querySelector(".de-find input"))?.focus(),
+    Escape: () => (said && said.error ? app.set({ said: null }) : selected && app.select(null)),
+    e: () => press(app, "start engine", view.buttons.start_engine, "start_engine"),
+    s: () => press(app, "stop engine", view.buttons.stop_engine, "stop_engine"),
+    r: () => app.reload(),
+    v: () => {
+      const last = selected && view.flows[selected] && view.flows[selected].last;
+      if (last) app.openRun(last.run_id);
+    },
+  };
+}

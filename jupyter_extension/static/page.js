@@ -1,0 +1,163 @@
+// The page around the lists: the head with workspace, engine and owner, what a person should know, and what was said last.
+
+import { h } from "./dom.js";
+import { flowDetails } from "./flow_details.js";
+import { flowList } from "./flows.js";
+import { clock, nameOf } from "./format.js";
+import { outputsTab } from "./outputs.js";
+import { button, icon, note, sign, tabs } from "./pieces.js";
+import { settingsTab } from "./settings.js";
+
+/** @import { Child, PanelView } from "./types" */
+/** @import { Panel } from "./panel.js" */
+
+/** @type {[string, string][]} */
+const TABS = [["flows", "Flows"], ["outputs", "Outputs"], ["settings", "Settings"]];
+
+/**
+ * The whole page of a panel.
+ *
+ * @param {Panel} app
+ * @returns {Child[]}
+ */
+export function page(app) {
+  const { view, tab } = app.state;
+  if (app.isStatic) return [snapshotLine(app), snapshotHead(app.view), flowList(app), h("div", { class: "de-footer", key: "footer" }, footer(app.view))];
+  if (!view) return [head(app), notices(app), tab === "settings" ? [tabs(app, "tab", TABS, tab), settingsTab(app)] : waiting(app)];
+  const isPair = app.isWide && app.state.selected && tab === "flows";
+  return [
+    head(app),
+    notices(app),
+    tabs(app, "tab", TABS, tab),
+    h("div", { class: `de-body de-body-${tab}${isPair ? " de-pair" : ""}`, key: `body ${tab}`, role: "tabpanel", "aria-label": tab }, body(app)),
+    errorLine(app),
+    bottom(app, view),
+  ];
+}
+
+/**
+ * @param {Panel} app
+ * @returns {Child}
+ */
+function body(app) {
+  const { tab, selected } = app.state;
+  if (tab === "outputs") return outputsTab(app);
+  if (tab === "settings") return settingsTab(app);
+  if (selected === null) return flowList(app);
+  return app.isWide ? [flowList(app), flowDetails(app, selected)] : flowDetails(app, selected);
+}
+
+/** @param {Panel} app */
+function waiting(app) {
+  const { problem, helloed, workspaces } = app.state;
+  if (app.transport.root && !problem) return h("p", { class: "de-empty", key: "waiting" }, "Reading the workspace…");
+  if (problem || !helloed) return h("p", { class: "de-empty", key: "waiting" }, helloed ? "" : "Looking for workspaces…");
+  return h("div", { class: "de-empty", key: "waiting" },
+    h("p", null, workspaces.length ? "Choose a workspace above." : "No workspace was found."),
+    workspaces.length ? null : h("p", { class: "de-faint" }, "Make one, or name the folder that holds them, in the settings."),
+    h("button", { class: "de-button de-primary", onclick: () => app.set({ tab: "settings" }) }, "Settings"));
+}
+
+/** @param {Panel} app */
+function snapshotLine(app) {
+  return h("div", { class: "de-note de-snapshot", key: "snapshot" }, icon({ shape: "ring", tone: "idle" }),
+    h("div", null, `Snapshot of ${clock(app.state.takenAt || "")}. `, h("span", { class: "de-faint" }, "Run this cell again to go live.")));
+}
+
+/** @param {PanelView} view */
+function snapshotHead(view) {
+  return h("div", { class: "de-head-bar", key: "head" }, h("span", { class: "de-workspace-name" }, view.workspace_id), h("span", { class: "de-grow" }), sign(view.engine, `engine ${view.engine.word}`));
+}
+
+/** @param {Panel} app */
+function head(app) {
+  const { view, workspaces } = app.state;
+  const root = view ? view.workspace_root : app.transport.root;
+  const listed = root && !workspaces.some((one) => one.root === root) ? [{ root, id: nameOf(root) }, ...workspaces] : workspaces;
+  return h("header", { class: "de-head-bar", key: "head" },
+    h("div", { class: "de-line" },
+      h("select", {
+        class: "de-input de-workspace", "aria-label": "Workspace", title: root || "",
+        onchange: (event) => app.switchTo(event.target.value), onfocus: () => app.readWorkspaces(), value: root || "",
+      }, root ? null : h("option", { key: "", value: "" }, listed.length ? "Choose a workspace" : "No workspace"), listed.map((one) => h("option", { key: one.root, value: one.root, selected: one.root === root, title: one.root }, one.id))),
+      view ? engineParts(app, view) : null),
+    view ? leaseLine(app, view) : null);
+}
+
+/**
+ * @param {Panel} app
+ * @param {PanelView} view
+ */
+function engineParts(app, { engine, buttons, details }) {
+  const isOn = engine.kind === "on" || engine.kind === "stopping";
+  return [
+    h("span", { class: "de-engine", key: "engine", title: details.daemon }, sign(engine, `Engine ${engine.word}`)),
+    h("span", { class: "de-grow", key: "grow" }),
+    isOn
+      ? button(app, "stop engine", engine.kind === "stopping" ? "Stopping…" : "Stop engine", buttons.stop_engine, () => app.act("stop_engine", {}), { busy: "Stopping…" })
+      : button(app, "start engine", engine.kind === "starting" ? "Starting…" : "Start engine", buttons.start_engine, () => app.act("start_engine", {}), { primary: true, busy: "Starting…" }),
+  ];
+}
+
+/**
+ * @param {Panel} app
+ * @param {PanelView} view
+ */
+function leaseLine(app, view) {
+  const { buttons, lease, lease_line: line, heartbeat_age_s: age } = view;
+  const does = (/** @type {string} */ what, extra = {}) => () => app.act("lease", { do: what, ...extra });
+  const shown = (/** @type {string} */ name) => !buttons[name];
+  return h("div", { class: "de-lease", key: "lease" },
+    icon(lease),
+    h("span", { class: "de-grow", title: age !== null ? `last heartbeat ${Math.round(age)} s ago` : "" }, line),
+    lease.kind === "mine" ? null : shown("withdraw")
+      ? button(app, "withdraw", "Withdraw request", null, does("withdraw"), { small: true })
+      : button(app, "request", "Request control", buttons.request, does("request"), { small: true, busy: "Requesting…" }),
+    shown("take_over") ? button(app, "take over", "Take over", null, does("take-over"), { small: true, primary: true, confirm: "Really take over?" }) : null,
+    shown("repair") ? button(app, "repair", "Repair", null, does("repair"), { small: true, primary: true, confirm: "Really repair?" }) : null,
+    shown("hand_over") ? [
+      button(app, "hand over", "Hand over when done", null, does("release"), { small: true, primary: true }),
+      button(app, "hand over now", "Now", null, does("release", { now: true }), { small: true, confirm: "Really stop runs?" }),
+    ] : shown("release") ? button(app, "release", "Release", null, does("release"), { small: true }) : null);
+}
+
+/** @param {Panel} app */
+function notices(app) {
+  const { view, lost, problem } = app.state;
+  const all = [
+    ...(lost ? [{ tone: "warn", text: lost, mend: null }] : []),
+    ...(problem ? [{ tone: "bad", text: problem.what, mend: problem.mend }] : []),
+    ...(view ? view.notices : []),
+  ];
+  return h("div", { class: "de-notices", key: "notices", role: "status" }, all.map((one, index) =>
+    note(one.tone === "bad" ? "bad" : "warn", `${index} ${one.text}`, h("div", null, one.text), one.mend ? h("div", { class: "de-faint" }, one.mend) : null)));
+}
+
+/**
+ * An error stays above the footer until it is read; anything else is said in the footer, where it covers nothing.
+ *
+ * @param {Panel} app
+ */
+function errorLine(app) {
+  const said = app.state.said && app.state.said.error ? app.state.said : null;
+  return h("div", { class: "de-said", key: "said", role: "alert" }, said ? h("div", { class: "de-note de-bad" },
+    icon({ shape: "cross", tone: "bad" }),
+    h("div", { class: "de-grow" }, h("div", { class: "de-said-text" }, said.text), said.mend ? h("div", { class: "de-faint" }, said.mend) : null),
+    h("button", { class: "de-icon-button", "aria-label": "Dismiss", title: "Dismiss (Esc)", onclick: () => app.set({ said: null }) }, "×")) : null);
+}
+
+/**
+ * @param {Panel} app
+ * @param {PanelView} view
+ */
+function bottom(app, view) {
+  const said = app.state.said && !app.state.said.error ? app.state.said.text : null;
+  return h("div", { class: `de-footer${said ? " de-saying" : ""}`, key: "footer" },
+    h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said)] : null),
+    said ? null : footer(view));
+}
+
+/** @param {PanelView} view */
+function footer(view) {
+  return view.footer.map((part, index) => [index ? h("span", { "aria-hidden": "true" }, "·") : null, h("span", null, part)]);
+}

@@ -1,0 +1,147 @@
+// The runs of a flow: as a timeline, as a list that can be searched, and one of them with its log.
+
+import { run as runFlow, saveFile } from "./actions.js";
+import { h } from "./dom.js";
+import { clock, dayTime, duration, matches, middle, plural, shortClock, since } from "./format.js";
+import { button, cellLinks, icon, note } from "./pieces.js";
+
+/** @import { FlowDetails, OpenRun, RunDetails, RunView } from "./types" */
+/** @import { Panel } from "./panel.js" */
+
+const NEWEST = 40;
+const FEW_RUNS = 5;
+
+/**
+ * @param {Panel} app
+ * @param {RunView[]} runs
+ */
+export function timeline(app, runs) {
+  const timely = runs.filter((run) => !run.from_the_future);
+  if (timely.length < 2) return null;
+  const shown = timely.slice(0, NEWEST).reverse();
+  const longest = Math.max(...shown.map((run) => run.elapsed_s || 0), 0.001);
+  return h("div", { class: "de-timeline", key: "timeline", role: "img", "aria-label": `The last ${plural(shown.length, "run")}: ${countsText(shown)}` },
+    shown.map((run) => {
+      const told = `${run.mark.word}, ${shortClock(run.started_at_utc)}, ${duration(run.elapsed_s)}${run.source_name ? `, ${run.source_name}` : ""}`;
+      return h("button", {
+        key: run.run_id, tabindex: "-1", class: `de-tl de-${run.mark.tone} de-tl-${run.mark.shape}`, title: told, "aria-label": told,
+        style: `height: ${Math.round(25 + 75 * Math.sqrt((run.elapsed_s || 0) / longest))}%`, onclick: () => app.openRun(run.run_id),
+      });
+    }));
+}
+
+/**
+ * How many runs ended in which way, in words.
+ *
+ * @param {RunView[]} runs
+ */
+export function countsText(runs) {
+  /** @type {Record<string, number>} */
+  const words = {};
+  for (const { mark } of runs) words[mark.word] = (words[mark.word] || 0) + 1;
+  return Object.entries(words).map(([word, count]) => `${count} ${word}`).join(", ");
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowDetails} details
+ */
+export function runsTable(app, details) {
+  if (!details.runs.length) return h("p", { class: "de-empty" }, "It has not run on this machine yet.");
+  const { runSearch, onlyFailed, runLimit, run: open } = app.state;
+  const isOpen = (/** @type {RunView} */ run) => (open && open.id === run.run_id ? open : null);
+  const runs = details.runs.filter((run) => isOpen(run) || ((!onlyFailed || run.mark.tone === "bad")
+    && matches(`${run.mark.word} ${run.source || ""} ${run.error || ""} ${run.cause || ""} ${run.run_id}`, runSearch)));
+  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, run.from_the_future, isOpen(run)], () => runRow(app, run, isOpen(run))));
+  const failed = String(details.runs.filter((run) => run.mark.tone === "bad").length);
+  return h("div", { class: "de-runs" },
+    details.runs.length > FEW_RUNS ? h("div", { class: "de-line", key: "find runs" },
+      h("input", { type: "search", class: "de-input de-grow", placeholder: "Search runs, files and errors", "aria-label": "Search runs", value: runSearch, oninput: (event) => app.set({ runSearch: event.target.value }) }),
+      h("button", { class: "de-chip", "aria-pressed": String(onlyFailed), onclick: () => app.set({ onlyFailed: !onlyFailed }) }, "Failed", h("span", { class: "de-count", "data-count": failed }, failed))) : null,
+    rows,
+    rows.length ? null : h("p", { class: "de-empty", key: "none" }, `None of the newest ${plural(details.runs.length, "run")} is so.`),
+    details.runs.length >= runLimit
+      ? h("button", { class: "de-button de-more", key: "more", onclick: () => app.moreRuns() }, "Show more runs") : null);
+}
+
+/**
+ * When a run began; one that a wrong clock dated later than now is marked.
+ *
+ * @param {RunView} run
+ */
+function startOf(run) {
+  return run.from_the_future ? `${clock(run.started_at_utc)} (from the future)` : shortClock(run.started_at_utc);
+}
+
+/**
+ * @param {Panel} app
+ * @param {RunView} run
+ * @param {OpenRun | null} open
+ */
+function runRow(app, run, open) {
+  return h("div", { key: run.run_id, class: `de-run-row${open ? " de-open" : ""}`, "data-run": run.run_id },
+    h("button", { class: "de-run-main", "aria-expanded": String(Boolean(open)), onclick: () => app.openRun(open ? null : run.run_id) },
+      icon(run.mark),
+      h("span", { class: "de-word de-run-word" }, run.mark.word),
+      h("span", { class: "de-run-when", title: clock(run.started_at_utc) }, startOf(run)),
+      h("span", { class: "de-grow de-clip de-faint", title: run.source || "" }, run.source_name ? middle(run.source_name, 48) : ""),
+      run.elapsed_s === null ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
+    run.error && !open ? h("div", { class: "de-run-error de-clip", title: run.error }, run.error) : null,
+    open ? runDetails(app, run, open) : null);
+}
+
+/**
+ * @param {Panel} app
+ * @param {RunView} run
+ * @param {OpenRun} open
+ */
+function runDetails(app, run, open) {
+  if (!open.details) return h("p", { class: "de-empty" }, open.said || "Reading…");
+  const { error, steps } = open.details;
+  return h("div", { class: "de-run-detail" },
+    h("div", { class: "de-line de-wrap" },
+      run.cause ? h("span", { class: "de-faint" }, run.cause) : null,
+      h("span", { class: "de-faint" }, `run ${run.run_id.slice(0, 8)}`),
+      run.source ? h("span", { class: "de-faint de-clip", title: run.source }, run.source) : null),
+    error ? note("bad", "error", h("pre", { class: "de-pre" }, error), cellLinks(app, run.cells)) : null,
+    steps.length ? h("ul", { class: "de-log-steps" }, steps.map((step, index) => h("li", { key: String(index) },
+      icon(step.mark), h("span", { class: "de-grow" }, step.label), h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,
+    runLog(open.details),
+    runButtons(app, run, open.details));
+}
+
+/** @param {RunDetails} details */
+function runLog({ lines, left_out: leftOut }) {
+  return h("div", { class: "de-log", role: "log", "aria-label": "Run log", tabindex: "0" },
+    leftOut ? h("div", { class: "de-faint" }, `${leftOut.toLocaleString()} earlier lines are left out`) : null,
+    lines.length ? lines.map((line, index) => h("div", { key: String(index), class: `de-log-line de-level-${line.level.toLowerCase()}` },
+      h("span", { class: "de-log-time", title: clock(line.at_utc) }, dayTime(line.at_utc)),
+      line.step ? h("span", { class: "de-log-step" }, line.step) : null,
+      line.level === "INFO" ? null : h("span", { class: "de-log-level" }, line.level),
+      h("span", { class: "de-log-text" }, line.message))) : h("div", { class: "de-faint" }, "It printed and logged nothing."));
+}
+
+/**
+ * @param {Panel} app
+ * @param {RunView} run
+ * @param {RunDetails} details
+ */
+function runButtons(app, run, details) {
+  const { source } = run;
+  const { flow, lines, error } = details;
+  const save = () => saveFile(`${flow}-${run.run_id.slice(0, 8)}.log`, "text/plain", [logText(details)]);
+  return h("div", { class: "de-line de-wrap" },
+    source ? button(app, `again ${run.run_id}`, "Run this file again", app.view.flows[flow].buttons.run, () => runFlow(app, flow, source), { small: true }) : null,
+    source ? button(app, `preview ${run.run_id}`, "Preview this file", null, () => app.jupyter.preview(source), { small: true }) : null,
+    button(app, `save ${run.run_id}`, "Download log", lines.length || error ? null : "it logged nothing", save, { small: true }));
+}
+
+/**
+ * A run's log as a file: a line with tabs for each of its lines, then the error.
+ *
+ * @param {Pick<RunDetails, "lines" | "error">} details
+ */
+export function logText({ lines, error }) {
+  const texts = lines.map((line) => [line.at_utc, line.level, line.step || "-", line.message].join("\t"));
+  return [...texts, ...(error ? ["", error] : []), ""].join("\n");
+}

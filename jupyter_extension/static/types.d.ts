@@ -1,0 +1,409 @@
+// What the panel's modules hand to each other, and what Python sends them. Only the type check reads this file.
+// The interfaces named after classes of view.py and details.py have their fields; a test compares them.
+
+export type Tone = "good" | "bad" | "warn" | "live" | "idle";
+export type Shape = "disc" | "cross" | "square" | "diamond" | "triangle" | "play" | "ring" | "half" | "bar";
+
+/** Why a button cannot be used now; null when it can. */
+export type WhyNot = string | null;
+
+// -- a workspace (view.py)
+
+export interface Mark {
+  word: string;
+  tone: Tone;
+  shape: Shape;
+  kind: string;
+}
+
+/** Why something is so, for programs: its kind, and what goes with it. */
+export interface Why {
+  kind: string;
+  [name: string]: unknown;
+}
+
+export interface LastRun {
+  run_id: string;
+  mark: Mark;
+  at_utc: string;
+  elapsed_s: number | null;
+  cause: string | null;
+  why: Why | null;
+}
+
+export interface FlowRow {
+  name: string;
+  title: string;
+  group: string;
+  mode: string;
+  trigger: string;
+  mark: Mark;
+  reason: string | null;
+  why: Why | null;
+  next_run_utc: string | null;
+  last: LastRun | null;
+  deployment: string;
+  deployment_kind: string;
+  edit: string | null;
+  error: ErrorParts | null;
+  enabled: boolean;
+  held: number;
+  is_failing: boolean;
+  buttons: Record<string, WhyNot>;
+}
+
+export interface Group {
+  name: string;
+  summary: string;
+  flows: string[];
+}
+
+export interface ActiveRun {
+  run_id: string;
+  flow: string;
+  group: string;
+  source: string | null;
+  started_at_utc: string;
+  pid: number;
+  in_daemon: boolean;
+  step: string | null;
+  step_started_at_utc: string | null;
+  done: number | null;
+  total: number | null;
+}
+
+export interface Notice {
+  tone: string;
+  text: string;
+  mend: string | null;
+}
+
+export interface PanelView {
+  workspace_id: string;
+  workspace_root: string;
+  daemon: Mark;
+  engine: Mark;
+  lease: Mark;
+  lease_line: string;
+  heartbeat_age_s: number | null;
+  takeover_in_s: number | null;
+  buttons: Record<string, WhyNot>;
+  groups: Group[];
+  flows: Record<string, FlowRow>;
+  active: ActiveRun[];
+  notices: Notice[];
+  footer: string[];
+  empty: string | null;
+  details: Record<string, string>;
+}
+
+/** What turns one view into the next: changed parts, changed flows, and the flows that are gone. */
+export interface ViewChange {
+  set?: Partial<PanelView>;
+  flows?: Record<string, FlowRow>;
+  gone?: string[];
+}
+
+// -- one flow and one run (details.py)
+
+export interface CellPlace {
+  notebook: string;
+  cell: number;
+  line?: number | null;
+}
+
+export interface StepView {
+  label: string;
+  mark: Mark;
+  started_at_utc: string | null;
+  elapsed_s: number | null;
+  error: string | null;
+  output: string | null;
+  inspect: WhyNot;
+}
+
+export interface RunView {
+  run_id: string;
+  source: string | null;
+  source_name: string | null;
+  mark: Mark;
+  started_at_utc: string;
+  elapsed_s: number | null;
+  cause: string | null;
+  why: Why | null;
+  error: string | null;
+  cells: CellPlace[];
+  from_the_future: boolean;
+}
+
+export interface FileView {
+  path: string;
+  name: string;
+  mark: Mark;
+  reason: string;
+  why: Why | null;
+  last: Mark | null;
+  last_at_utc: string | null;
+  run_id: string | null;
+  retry: WhyNot;
+}
+
+export interface FlowView {
+  name: string;
+  title: string;
+  description: string;
+  path: string;
+  about: [string, string][];
+  warnings: string[];
+  steps: StepView[];
+  run_id: string | null;
+  runs: RunView[];
+  files: FileView[];
+  files_note: string | null;
+  diff: Record<string, string[]>;
+  error: ErrorParts | null;
+  error_cells: CellPlace[];
+}
+
+export interface LogLine {
+  at_utc: string;
+  level: string;
+  step: string | null;
+  message: string;
+}
+
+export interface RunDetails {
+  run: RunView;
+  flow: string;
+  error: string | null;
+  steps: StepView[];
+  lines: LogLine[];
+  left_out: number;
+}
+
+// -- answers to what the panel asks (actions.py)
+
+export interface ErrorParts {
+  what: string;
+  where?: string | null;
+  mend?: string | null;
+}
+
+/** The answer to an action: its result, or the error. What a result is depends on the action. */
+export type Answer = { result?: any; error?: ErrorParts };
+
+export interface WorkspaceName {
+  root: string;
+  id: string;
+}
+
+export interface Hello {
+  workspaces?: WorkspaceName[];
+  selected?: string | null;
+  root_dir?: string;
+}
+
+export interface Settings {
+  machine: { collection_root: string | null };
+  interpreter: { executable: string; kind: string };
+  workspace: { file: string; warnings: string[] };
+  places: Record<string, string>;
+  version: string;
+}
+
+export interface SavedFrame {
+  path: string;
+  label: string;
+  flow_name: string;
+  step_name: string | null;
+  source_path: string | null;
+  artifact_kind: string;
+  saved_at_utc: string;
+  rows: number | null;
+}
+
+export type Value = string | number | boolean | null;
+
+export interface TablePage {
+  kind: "table";
+  name: string;
+  columns: { name: string; dtype: string }[];
+  rows: Value[][];
+  total: number;
+  offset: number;
+  sheets: string[];
+  has_quak: boolean;
+}
+export interface TextPage {
+  kind: "text";
+  name: string;
+  text: string;
+  is_cut: boolean;
+  size_bytes: number;
+}
+export interface NotePage {
+  kind: "note";
+  name: string;
+  note: string;
+  size_bytes: number;
+}
+export type FilePage = TablePage | TextPage | NotePage;
+
+export interface Filter {
+  column: string;
+  op: string;
+  value: string | Value[];
+}
+
+export interface ColumnValues {
+  column: string;
+  values: { value: Value; count: number }[];
+  is_cut?: boolean;
+}
+
+// -- how the panel asks (transport.js)
+
+export type Heard =
+  | { kind: "view"; view: PanelView }
+  | { kind: "error"; error: ErrorParts }
+  | { kind: "lost"; text: string };
+
+export interface Transport {
+  readonly kind: string;
+  root: string | null;
+  hello(path?: string | null, before?: string | null): Promise<Hello>;
+  at(root: string): Transport;
+  call(action: string, args?: object): Promise<Answer>;
+  subscribe(listener: (message: Heard) => void): () => void;
+}
+
+/** What tells a workspace, as one machine keeps it, from any other of the same name. */
+export interface Place {
+  root: string;
+}
+
+/** The part of anywidget's model that the panel uses. */
+export interface WidgetModel {
+  on(event: string, heard: (message: any) => void): void;
+  off(event: string, heard: (message: any) => void): void;
+  send(message: object): void;
+  get(name: "place"): Place;
+}
+
+// -- the page (dom.js)
+
+export type Listener = (event: any) => void;
+
+/** Attributes, properties and listeners; `html` sets the inside, `tick` makes text that changes with the clock. */
+export interface Props {
+  key?: string;
+  [name: string]: string | number | boolean | null | undefined | Listener;
+}
+
+export interface VNode {
+  tag: string;
+  props: Props;
+  key: string | undefined;
+  children: Shown[];
+}
+
+export type Shown = VNode | string | number;
+
+export type Child = VNode | string | number | null | undefined | false | Child[];
+
+// -- the panel's state (panel.js)
+
+export interface Condition {
+  op: string;
+  text: string;
+}
+
+/** A file that is looked into: the page shown, how it is sorted and filtered, and the filter that is being made. */
+export interface Sheet {
+  path: string;
+  sheet?: string;
+  offset: number;
+  limit: number;
+  sort: [string, boolean][];
+  filters: Filter[];
+  page: FilePage | null;
+  said: string | null;
+  busy?: boolean;
+  menu: string | null;
+  conditions: Condition[];
+  chosen: Set<number>;
+  values?: ColumnValues | null;
+  valueSearch: string;
+}
+
+export interface OpenRun {
+  id: string;
+  details: RunDetails | null;
+  said?: string | null;
+}
+
+export interface Parameter {
+  name: string;
+  value: string;
+}
+
+/** What the panel says of the last action. */
+export interface Said {
+  text: string;
+  error?: boolean;
+  mend?: string | null;
+}
+
+export interface State {
+  view: PanelView | null;
+  takenAt: string | null;
+  workspaces: WorkspaceName[];
+  helloed: boolean;
+  lost: string | null;
+  problem: ErrorParts | null;
+  tab: string;
+  section: string;
+  search: string;
+  filter: string;
+  closed: Set<string>;
+  selected: string | null;
+  details: FlowDetails | null;
+  run: OpenRun | null;
+  runLimit: number;
+  runSearch: string;
+  onlyFailed: boolean;
+  fileSearch: string;
+  showParams: boolean;
+  params: Parameter[];
+  sheet: Sheet | null;
+  frames: SavedFrame[] | null;
+  settings: Settings | null;
+  pending: Map<string, boolean>;
+  ending: Set<string>;
+  confirming: string | null;
+  said: Said | null;
+}
+
+/** A flow's details, or why they cannot be had. */
+export type FlowDetails = FlowView & { error_text?: string };
+
+export interface MountOptions {
+  snapshot?: PanelView;
+  takenAt?: string;
+  path?: string | null;
+  before?: string | null;
+  remember?: (root: string) => void;
+}
+
+export interface ButtonOptions {
+  primary?: boolean;
+  small?: boolean;
+  quiet?: boolean;
+  square?: boolean;
+  shape?: Shape;
+  title?: string;
+  busy?: string;
+  confirm?: string;
+  pending?: string;
+  expanded?: boolean;
+}

@@ -1,0 +1,58 @@
+// Values as people read them.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ago, ahead, bytes, duration, matches, middle, nameOf, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
+
+const NOON = Date.UTC(2026, 0, 5, 12);
+const utc = (/** @type {number} */ seconds) => new Date(NOON + 1000 * seconds).toISOString();
+
+for (const [seconds, text] of [
+  [null, ""], [undefined, ""], [0.0004, "<1ms"], [0.0129, "12ms"], [0.9999, "999ms"], [1, "1.0s"], [59.99, "59.9s"], [60, "1.0m"], [3599, "59.9m"], [3600, "1.0h"],
+]) {
+  test(`a duration of ${seconds} s is "${text}"`, () => assert.equal(duration(seconds), text));
+}
+
+for (const [before, text] of [[0, "just now"], [4.9, "just now"], [5, "5 s ago"], [59, "59 s ago"], [60, "1 min ago"], [3600, "1 h ago"], [86400, "1 d ago"]]) {
+  test(`${before} s ago is "${text}"`, () => assert.equal(ago(utc(-before), NOON), text));
+}
+
+test("what a wrong clock dated later than now is no time ago", () => {
+  assert.equal(since(utc(60), NOON), 0);
+  assert.equal(ago(utc(60), NOON), "just now");
+});
+
+for (const [after, text] of [[0.5, "now"], [1, "in 1 s"], [59.5, "in 60 s"], [60, "in 1 min"], [3599, "in 60 min"]]) {
+  test(`${after} s ahead is "${text}"`, () => assert.equal(ahead(utc(after), NOON), text));
+}
+
+test("from an hour on a time ahead is a time of day, with the day where it is another", () => {
+  const at = (/** @type {number} */ day, /** @type {number} */ hour) => new Date(2026, 0, 5 + day, hour, 30);
+
+  assert.equal(ahead(at(0, 20).toISOString(), at(0, 9).getTime()), "at 20:30");
+  assert.equal(ahead(at(1, 8).toISOString(), at(0, 9).getTime()), "tomorrow 08:30");
+  assert.match(ahead(at(3, 8).toISOString(), at(0, 9).getTime()), /^\S+ 08:30$/);
+});
+
+test("sizes, counts and progress", () => {
+  assert.deepEqual([1023, 1024, 1048576, 1073741824].map(bytes), ["1023 B", "1.0 kB", "1.0 MB", "1.0 GB"]);
+  assert.deepEqual([plural(0, "run"), plural(1, "run"), plural(2, "run")], ["0 runs", "1 run", "2 runs"]);
+  const run = (/** @type {number | null} */ done, /** @type {number | null} */ total) => progressText({ done, total });
+  assert.deepEqual([run(null, 5), run(2, 5), run(2, null)], ["", "2 of 5", "2"]);
+});
+
+test("a long text loses its middle, and keeps its end", () => {
+  assert.equal(middle("short.csv", 9), "short.csv");
+  assert.equal(middle("a-very-long-name.csv", 12), "a-ve…ame.csv");
+});
+
+test("the last part of a path, with either separator", () => {
+  assert.deepEqual(["/in/a.csv", "C:\\in\\a.csv", "a.csv", "/in/"].map(nameOf), ["a.csv", "a.csv", "a.csv", ""]);
+});
+
+test("a search holds when every word is found, in any case and order", () => {
+  assert.equal(matches("Daily flights poll", "POLL daily"), true);
+  assert.equal(matches("Daily flights poll", "daily weekly"), false);
+  assert.equal(matches("anything", "  "), true);
+});

@@ -1,0 +1,150 @@
+// What the panel makes of a view, as descriptions that no page is needed for.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { parametersOf } from "../../../jupyter_extension/static/actions.js";
+import { h, Memo } from "../../../jupyter_extension/static/dom.js";
+import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_extension/static/flows.js";
+import { besidePath, readCode } from "../../../jupyter_extension/static/jupyter.js";
+import { staysHere } from "../../../jupyter_extension/static/keys.js";
+import { button, drawing, whyNot } from "../../../jupyter_extension/static/pieces.js";
+import { countsText, logText } from "../../../jupyter_extension/static/runs.js";
+import SHAPES from "../../../jupyter_extension/static/shapes.js";
+import { elsewhere, firstState, runsOf } from "../../../jupyter_extension/static/state.js";
+import { applied } from "../../../jupyter_extension/static/transport.js";
+
+const mark = (/** @type {string} */ word, tone = "idle", shape = "ring") => ({ word, tone, shape, kind: word.replaceAll(" ", "_") });
+const row = (changes = {}) => ({
+  name: "claims", title: "Claims", group: "Month", mode: "poll", trigger: "every 5 s", mark: mark("polling", "good", "half"),
+  reason: "all 3 files are done", next_run_utc: null, edit: null, is_failing: false, ...changes,
+});
+
+test("children are flat, and what is nothing is left out", () => {
+  assert.deepEqual(h("p", null, "a", null, [undefined, [false, "b", 0]], "").children, ["a", "b", 0, ""]);
+});
+
+test("a description is made once for the same inputs, and forgotten when it is no longer asked for", () => {
+  const memo = new Memo();
+  const made = (/** @type {string} */ text) => memo.get("row", [text], () => h("p", null, text));
+  const first = made("a");
+  memo.sweep();
+
+  assert.equal(made("a"), first);
+  assert.notEqual(made("b"), first);
+  memo.sweep();
+  memo.sweep();
+  assert.notEqual(made("b"), made("a"));
+});
+
+test("a flow is found by its words, and by the filter", () => {
+  const names = (/** @type {string} */ filter, rows = [row(), row({ mark: mark("running") }), row({ is_failing: true }), row({ edit: "cell 3" }), row({ mode: "manual" })]) =>
+    rows.flatMap((one, index) => (shownFlows("month CLAIMS", filter)(one) ? [index] : []));
+
+  assert.deepEqual(FILTERS.map(([name]) => names(name)), [[0, 1, 2, 3, 4], [1], [2], [3], [0, 1, 2, 3]]);
+  assert.equal(shownFlows("weekly", "all")(row()), false);
+});
+
+test("a flow's second line is its run, else why and when it runs next", () => {
+  assert.equal(secondText(row(), { source: "C:\\in\\a.csv", step: "Read", done: 2, total: 5 }), "a.csv · Read · 2 of 5");
+  assert.equal(secondText(row(), undefined), "every 5 s · all 3 files are done");
+  assert.equal(secondText(row({ mark: mark("broken"), reason: "SyntaxError" }), undefined), "SyntaxError");
+  assert.equal(secondText(row({ mode: "manual", trigger: "-" }), undefined), "");
+});
+
+test("a state names its mode where its word does not", () => {
+  assert.equal(stateText(row()), "polling");
+  assert.equal(stateText(row({ mark: mark("poll ready") })), "poll ready");
+  assert.equal(stateText(row({ mark: mark("disabled") })), "poll · disabled");
+  assert.equal(stateText(row({ mode: "manual", mark: mark("manual") })), "manual");
+});
+
+test("a button says why it cannot be used, and does nothing", () => {
+  const pressed = [];
+  const app = { state: firstState(), during: (/** @type {string} */ key) => pressed.push(key) };
+  const off = button(app, "stop", "Stop", "no run of it is under way", () => pressed.push("act"));
+  const on = button(app, "run", "Run", null, () => pressed.push("act"));
+  off.props.onclick();
+  on.props.onclick();
+
+  assert.deepEqual([off.props["aria-disabled"], off.props.title], ["true", "Stop: no run of it is under way"]);
+  assert.equal(on.props["aria-disabled"], undefined);
+  assert.deepEqual(pressed, ["act", "b run"]);
+  assert.deepEqual(whyNot(null, "Run"), { "aria-disabled": undefined, title: "Run", "data-why": undefined });
+});
+
+test("a button that asks again acts at the second press", () => {
+  const pressed = [];
+  const state = firstState();
+  const app = { state, set: (/** @type {object} */ changes) => Object.assign(state, changes), during: () => pressed.push("acted") };
+  const kill = () => button(app, "kill", "Kill", null, () => {}, { confirm: "Really kill?" });
+  kill().props.onclick();
+  const asked = kill();
+  asked.props.onclick();
+
+  assert.deepEqual(asked.children, ["Really kill?"]);
+  assert.deepEqual([pressed, state.confirming], [["acted"], null]);
+});
+
+test("a shape that is not known draws nothing, all others draw", () => {
+  assert.match(drawing("disc"), /^<svg [^>]*><circle .*<\/svg>$/);
+  assert.match(drawing("no such"), /^<svg [^>]*><\/svg>$/);
+  assert.ok(Object.values(SHAPES).every((one) => one.startsWith("<")));
+});
+
+test("parameters are JSON where they are some, else text; without a name they are none", () => {
+  const typed = [{ name: " days ", value: "3" }, { name: "who", value: "Ann" }, { name: "list", value: "[1, 2]" }, { name: " ", value: "x" }];
+
+  assert.deepEqual(parametersOf(typed), { days: 3, who: "Ann", list: [1, 2] });
+});
+
+test("a change makes the next view of the last one, which stays as it was", () => {
+  const view = { engine: { word: "off" }, flows: { a: 1, b: 2 } };
+  const next = applied(view, { set: { engine: { word: "on" } }, flows: { c: 3 }, gone: ["b"] });
+
+  assert.deepEqual(next, { engine: { word: "on" }, flows: { a: 1, c: 3 } });
+  assert.deepEqual(view, { engine: { word: "off" }, flows: { a: 1, b: 2 } });
+});
+
+test("runs are compared by what is under way and where", () => {
+  const view = (/** @type {string} */ step) => ({ active: [{ run_id: "1", flow: "a", step, done: 1 }, { run_id: "2", flow: "b", step }] });
+
+  assert.equal(runsOf(view("Read"), "a"), runsOf(view("Read"), "a"));
+  assert.notEqual(runsOf(view("Read"), "a"), runsOf(view("Load"), "a"));
+  assert.equal(runsOf(view("Read"), "c"), "[]");
+});
+
+test("another workspace forgets what was shown of this one, and keeps the tab", () => {
+  const next = { ...firstState(), tab: "settings", selected: "claims", search: "x", workspaces: [1], ...elsewhere() };
+
+  assert.deepEqual([next.tab, next.selected, next.search, next.workspaces], ["settings", null, "", [1]]);
+});
+
+test("a log is a file of lines with tabs, then the error", () => {
+  const lines = [{ at_utc: "2026", level: "INFO", step: "Read", message: "3 rows" }, { at_utc: "2026", level: "WARNING", step: null, message: "odd" }];
+
+  assert.equal(logText({ lines, error: "KeyError: 3" }), "2026\tINFO\tRead\t3 rows\n2026\tWARNING\t-\todd\n\nKeyError: 3\n");
+  assert.equal(logText({ lines: [], error: null }), "");
+});
+
+test("the ends of runs are counted in words", () => {
+  assert.equal(countsText(["success", "failed", "success"].map((word) => ({ mark: { word } }))), "2 success, 1 failed");
+});
+
+test("an output is read in a cell by what its name says", () => {
+  assert.equal(readCode("/out/a.PARQUET", false), 'import polars as pl\n\npl.read_parquet("/out/a.PARQUET")');
+  assert.equal(readCode("C:\\out\\a.tsv", true), 'import polars as pl\nimport quak\n\nquak.Widget(pl.read_csv("C:\\\\out\\\\a.tsv"))');
+  assert.equal(readCode("/out.d/readme", false), 'from pathlib import Path\n\nPath("/out.d/readme")');
+});
+
+test("a notebook that an error names lies beside its flow", () => {
+  assert.equal(besidePath("b.ipynb", "/ws/flow_modules/a.ipynb", "/ws"), "/ws/flow_modules/b.ipynb");
+  assert.equal(besidePath("b.ipynb", "C:\\ws\\flow_modules\\a.ipynb", "C:\\ws"), "C:\\ws\\flow_modules\\b.ipynb");
+  assert.equal(besidePath("b.ipynb", null, "/ws"), "/ws/flow_modules/b.ipynb");
+});
+
+test("the panel keeps its keys; those with Ctrl, Alt, Cmd and the function keys stay the editor's", () => {
+  const key = (/** @type {string} */ name, changes = {}) => ({ key: name, ctrlKey: false, metaKey: false, altKey: false, ...changes });
+
+  assert.deepEqual([key("d"), key("Enter", { ctrlKey: true }), key("s", { ctrlKey: true }), key("F1")].map(staysHere), [true, true, false, false]);
+});

@@ -1,0 +1,44 @@
+"""What is released: the sdist holds all, the wheel what runs, and the demo runs from it in a fresh environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import release
+
+NEEDED = {
+    "data_engine/py.typed",
+    "data_engine/demo/data/airlines.csv",
+    "jupyter_extension/py.typed",
+    "jupyter_extension/static/panel.css",
+    "jupyter_extension/static/panel.js",
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return release.build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.mark.timeout(300)
+def test_the_sdist_holds_every_file_of_the_project(built: tuple[Path, Path]) -> None:
+    """Whoever gets it can read, test and build all of it."""
+    assert release.left_out(built[0]) == set()
+
+
+def test_the_wheel_holds_what_runs_and_nothing_else(built: tuple[Path, Path]) -> None:
+    """Also what is no Python; and neither tests, nor what checks the front end."""
+    names = release.files_of(built[1])
+
+    assert names >= NEEDED
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"data_engine", "jupyter_extension"}
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_runs_from_the_wheel_in_a_fresh_environment(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """The dependencies are those of this environment; the package is not."""
+    programs = release.install(built[1], tmp_path / "environment", borrow=True)
+
+    release.check(programs, tmp_path)
