@@ -48,6 +48,7 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.NameFiltered(".git"),
     reasons.NotListed((".csv", ".xlsx")),
     reasons.OwnOutput(),
+    reasons.MayBeOutput(),
     reasons.NoFiles(),
     reasons.NotYet(NOON),
     reasons.ByHand(),
