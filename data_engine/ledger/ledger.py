@@ -90,12 +90,10 @@ class Ledger:
         self.path = path
         self._connection = connection
         self._connection_lock = threading.Lock()
-        self._pid = os.getpid()
-        self._is_closed = False
+        self._pid, self._is_closed = os.getpid(), False
         self._runner: RunnerLock | None = None
         self._runner_id: str | None = None
-        self._created_s = 0.0
-        self._is_runner_stored = False
+        self._created_s, self._is_runner_stored = 0.0, False
         self._commit = GroupCommit(self._write, every_s=_FLUSH_EVERY_S)
 
     @classmethod
