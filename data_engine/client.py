@@ -208,7 +208,7 @@ class Workspace:
             raise FlowValidationError(
                 f"there is no run {run_id!r} in the history of {self.workspace_id}",
                 where="run id",
-                mend="take an id from `data-engine runs`",
+                fix="take an id from `data-engine runs`",
             )
         return run
 
@@ -446,7 +446,7 @@ class Workspace:
         return self._ask_lease("take-over", start=True)
 
     def repair_lease(self) -> str:
-        """Mend a damaged list of generations from its newest readable one; what was lost, in words.
+        """Fix a damaged list of generations from its newest readable one; what was lost, in words.
 
         Raises:
             WorkspaceError: nothing is damaged, nothing can be read, or its owner may still be at work.

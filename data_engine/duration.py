@@ -36,15 +36,15 @@ def parse_duration(value: object, *, where: str, allow_zero: bool = False) -> fl
         seconds = value.total_seconds()
     else:
         raise FlowValidationError(
-            f"a duration cannot be {type(value).__name__} {value!r}: invalid duration", where=where, mend=_EXAMPLE
+            f"a duration cannot be {type(value).__name__} {value!r}: invalid duration", where=where, fix=_EXAMPLE
         )
     if not math.isfinite(seconds):
-        raise FlowValidationError(f"the duration {value!r} is not finite: invalid duration", where=where, mend=_EXAMPLE)
+        raise FlowValidationError(f"the duration {value!r} is not finite: invalid duration", where=where, fix=_EXAMPLE)
     if seconds < 0 or (seconds == 0 and not allow_zero):
-        raise FlowValidationError(f"the duration {value!r} must be positive", where=where, mend=_EXAMPLE)
+        raise FlowValidationError(f"the duration {value!r} must be positive", where=where, fix=_EXAMPLE)
     if seconds > _LONGEST_S:  # timers and dates overflow somewhere beyond
         raise FlowValidationError(
-            f"the duration {value!r} is longer than a century: invalid duration", where=where, mend=_EXAMPLE
+            f"the duration {value!r} is longer than a century: invalid duration", where=where, fix=_EXAMPLE
         )
     return seconds
 
@@ -59,9 +59,9 @@ def _parse_text(text: str, where: str) -> float:
     compact = text.strip().lower()
     unit = next((unit for unit in _UNITS_S if compact.endswith(unit)), None)
     if unit is None:
-        raise FlowValidationError(f"Unsupported duration format {text!r}", where=where, mend=_EXAMPLE)
+        raise FlowValidationError(f"Unsupported duration format {text!r}", where=where, fix=_EXAMPLE)
     try:
         amount = float(compact.removesuffix(unit))
     except ValueError:
-        raise FlowValidationError(f"Invalid duration {text!r}", where=where, mend=_EXAMPLE) from None
+        raise FlowValidationError(f"Invalid duration {text!r}", where=where, fix=_EXAMPLE) from None
     return amount * _UNITS_S[unit]

@@ -1,4 +1,4 @@
-"""Every error a person can meet, in one tree. Each says what is wrong, where, and how to mend it.
+"""Every error a person can meet, in one tree. Each says what is wrong, where, and how to fix it.
 
     ValueError
     └── FlowValidationError            an authoring call, an input or a setting is wrong
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class FlowValidationError(Shown, ValueError):
-    """A mistake with its mend: `what` is wrong, `where` it is, and the `mend`.
+    """A mistake with its fix: `what` is wrong, `where` it is, and the `fix`.
 
     `places` are the notebook cells it came from, each `{notebook, cell, line}`, where they are known.
     When `run_once()` raises it, `completed` holds the contexts of the sources that finished before. `trace` is the
@@ -37,20 +37,20 @@ class FlowValidationError(Shown, ValueError):
     message in place of every frame.
 
     Example:
-        >>> error = FlowValidationError("interval is -5 s", where="Flow.watch", mend="use interval='30s'")
+        >>> error = FlowValidationError("interval is -5 s", where="Flow.watch", fix="use interval='30s'")
         >>> print(error)
         interval is -5 s
           where: Flow.watch
-          mend:  use interval='30s'
-        >>> error.mend
+          fix:   use interval='30s'
+        >>> error.fix
         "use interval='30s'"
     """
 
-    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
-        self.mend = mend
+        self.fix = fix
         self.trace: tuple[str, ...] = ()
         self.places: tuple[dict[str, Any], ...] = ()
         self.completed: list[Any] = []
@@ -59,8 +59,8 @@ class FlowValidationError(Shown, ValueError):
         lines = [self.what]
         if self.where:
             lines.append(f"  where: {self.where}")
-        if self.mend:
-            lines.append(f"  mend:  {self.mend}")
+        if self.fix:
+            lines.append(f"  fix:   {self.fix}")
         return "\n".join(lines)
 
     def __getattr__(self, name: str) -> Any:
@@ -74,11 +74,11 @@ class FlowValidationError(Shown, ValueError):
 
     def as_dict(self) -> dict[str, Any]:
         """The three parts, as `--json` prints them under `error`; and `places`, where they are known."""
-        parts: dict[str, Any] = {"what": self.what, "where": self.where, "mend": self.mend}
+        parts: dict[str, Any] = {"what": self.what, "where": self.where, "fix": self.fix}
         return parts | {"places": list(self.places)} if self.places else parts
 
     def _arguments(self) -> dict[str, Any]:
-        return {"what": self.what, "where": self.where, "mend": self.mend}
+        return {"what": self.what, "where": self.where, "fix": self.fix}
 
     def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...], dict[str, Any]]:
         return _rebuild, (type(self), self._arguments()), self.__dict__
@@ -114,7 +114,7 @@ class FlowExecutionError(FlowValidationError):
         source_path: object | None = None,
         cell: str | None = None,
         source_line: str | None = None,
-        mend: str | None = None,
+        fix: str | None = None,
     ) -> None:
         self.flow_name = flow_name
         self.phase = phase
@@ -124,7 +124,7 @@ class FlowExecutionError(FlowValidationError):
         self.source_path = None if source_path is None else str(source_path)
         self.cell = cell
         self.source_line = source_line
-        super().__init__(self._sentence(), where=self._place() or None, mend=mend)
+        super().__init__(self._sentence(), where=self._place() or None, fix=fix)
 
     def _sentence(self) -> str:
         if self.phase == "step":
@@ -151,18 +151,18 @@ class FlowExecutionError(FlowValidationError):
 
     def _arguments(self) -> dict[str, Any]:
         names = ("flow_name", "phase", "detail", "step_label", "function_name", "source_path", "cell", "source_line")
-        return {name: getattr(self, name) for name in names} | {"mend": self.mend}
+        return {name: getattr(self, name) for name in names} | {"fix": self.fix}
 
 
 class NotebookCompileError(FlowExecutionError):
-    """A notebook cannot become a module. `cell` and `detail` name the place and the reason, `mend` the way out.
+    """A notebook cannot become a module. `cell` and `detail` name the place and the reason, `fix` the way out.
 
     Example:
         >>> print(NotebookCompileError(flow_name="claims", detail="`rate` exists only in your kernel's memory",
-        ...                            cell="claims.ipynb, cell 3, line 2", mend="define it in a cell"))
+        ...                            cell="claims.ipynb, cell 3, line 2", fix="define it in a cell"))
         Flow module "claims" failed during compilation: `rate` exists only in your kernel's memory
           where: claims.ipynb, cell 3, line 2
-          mend:  define it in a cell
+          fix:   define it in a cell
     """
 
     def __init__(
@@ -172,14 +172,14 @@ class NotebookCompileError(FlowExecutionError):
         detail: str,
         cell: str | None = None,
         source_line: str | None = None,
-        mend: str | None = None,
+        fix: str | None = None,
     ) -> None:
         super().__init__(
-            flow_name=flow_name, phase="compile", detail=detail, cell=cell, source_line=source_line, mend=mend
+            flow_name=flow_name, phase="compile", detail=detail, cell=cell, source_line=source_line, fix=fix
         )
 
     def _arguments(self) -> dict[str, Any]:
-        names = ("flow_name", "detail", "cell", "source_line", "mend")
+        names = ("flow_name", "detail", "cell", "source_line", "fix")
         return {name: getattr(self, name) for name in names}
 
 
@@ -212,14 +212,14 @@ class RefusedSegmentError(FlowValidationError):
         >>> print(RefusedSegmentError("column rev is missing", table="runs", name="0000000012-9f3c.parquet"))
         a file of the shared history was refused: column rev is missing
           where: state/runs/0000000012-9f3c.parquet
-          mend:  `data-engine lease repair` goes on without that file; look who else may write to the shared folder
+          fix:   `data-engine lease repair` goes on without that file; look who else may write to the shared folder
     """
 
     def __init__(self, why: str, *, table: str, name: str = "") -> None:
         super().__init__(
             f"a file of the shared history was refused: {why}",
             where=f"state/{table}/{name}" if name else f"table {table}",
-            mend="`data-engine lease repair` goes on without that file; look who else may write to the shared folder",
+            fix="`data-engine lease repair` goes on without that file; look who else may write to the shared folder",
         )
         self.why, self.table, self.name = why, table, name
 
@@ -264,11 +264,11 @@ def error_of(parts: Mapping[str, Any], kind: type[FlowValidationError] | None = 
     """The error whose parts another process told of, as `as_dict` gives them.
 
     Example:
-        >>> error_of({"what": "interval is -5 s", "where": "Flow.watch", "mend": None}).where
+        >>> error_of({"what": "interval is -5 s", "where": "Flow.watch", "fix": None}).where
         'Flow.watch'
     """
-    what, where, mend = parts.get("what"), parts.get("where"), parts.get("mend")
-    error = (kind or FlowValidationError)(str(what or "unknown"), where=where, mend=mend)
+    what, where, fix = parts.get("what"), parts.get("where"), parts.get("fix")
+    error = (kind or FlowValidationError)(str(what or "unknown"), where=where, fix=fix)
     error.places = tuple(parts.get("places") or ())
     return error
 

@@ -32,7 +32,7 @@ def given_folder(path: object, where: str) -> Path:
             wrong = error
     why = "" if wrong is None else f": {getattr(wrong, 'strerror', None) or wrong}"
     raise WorkspaceError(
-        f"a workspace cannot be {path!r}{why}", where=where, mend="give the path of a workspace folder"
+        f"a workspace cannot be {path!r}{why}", where=where, fix="give the path of a workspace folder"
     ) from wrong
 
 
@@ -50,7 +50,7 @@ def given_workspace(path: object) -> Path:
     raise WorkspaceError(
         f"{root} is no workspace: it {what}",
         where="Workspace(path)",
-        mend=f"choose another folder, or make one: data-engine workspace create {root}",
+        fix=f"choose another folder, or make one: data-engine workspace create {root}",
     )
 
 
@@ -62,7 +62,7 @@ def given_path(path: object, where: str) -> str:
     """
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if not isinstance(text, str) or "\0" in text:
-        raise FlowValidationError(f"{path!r} is no path", where=where, mend="give a text or a pathlib.Path")
+        raise FlowValidationError(f"{path!r} is no path", where=where, fix="give a text or a pathlib.Path")
     return text
 
 
@@ -73,7 +73,7 @@ def given_run_id(run_id: object) -> str:
         FlowValidationError: it is none.
     """
     if not isinstance(run_id, str) or not run_id.strip():
-        raise FlowValidationError(f"{run_id!r} is no run id", where="run id", mend="take an id from `data-engine runs`")
+        raise FlowValidationError(f"{run_id!r} is no run id", where="run id", fix="take an id from `data-engine runs`")
     return run_id
 
 
@@ -87,7 +87,7 @@ def given_run_ids(run_ids: object) -> list[str]:
         raise FlowValidationError(
             f"{run_ids!r} is no list of run ids",
             where="wait(run_ids)",
-            mend="give what run(..., wait=False) returned",
+            fix="give what run(..., wait=False) returned",
         )
     return [given_run_id(one) for one in run_ids]
 
@@ -99,7 +99,7 @@ def given_limit(limit: object) -> int:
         FlowValidationError: no whole number, or a negative one.
     """
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
-        raise FlowValidationError(f"limit={limit!r} must be a whole number", where="Workspace.runs", mend="limit=100")
+        raise FlowValidationError(f"limit={limit!r} must be a whole number", where="Workspace.runs", fix="limit=100")
     return limit
 
 
@@ -116,6 +116,6 @@ def given_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
         raise FlowValidationError(
             f"params cannot be sent to the daemon: {error}",
             where="params=",
-            mend="give texts, numbers, true, false, null, lists and mappings of them; a date as text",
+            fix="give texts, numbers, true, false, null, lists and mappings of them; a date as text",
         ) from error
     return checked

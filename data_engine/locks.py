@@ -113,7 +113,7 @@ class OsLock:
                 raise LedgerError(
                     f"the lock file cannot be opened: {trouble_of(error)}",
                     where=str(self.path),
-                    mend="make its folder writable for this user",
+                    fix="make its folder writable for this user",
                 ) from error
             try:
                 _lock(descriptor)
@@ -296,7 +296,7 @@ class GroupLock(OsLock):
             raise GroupBusyError(
                 f'group "{self.group}" is still running after {timeout_s:g} s',
                 where=f'group "{self.group}"',
-                mend="wait for its run to end, or stop it",
+                fix="wait for its run to end, or stop it",
             )
 
     def __enter__(self) -> GroupLock:

@@ -34,11 +34,11 @@ _stay_open: set[Path] = set()
 
 
 def settle(root: Path) -> None:
-    """Make the private root, or mend one that is open to others with all that is in it. One look at it where all is well.
+    """Make the private root, or fix one that is open to others with all that is in it. One look at it where all is well.
 
     Raises:
         WorkspaceError: it belongs to another user.
-        OSError: it cannot be made or mended, or is no folder.
+        OSError: it cannot be made or repaired, or is no folder.
     """
     _roots.add(root)
     try:
@@ -49,7 +49,7 @@ def settle(root: Path) -> None:
     if not stat.S_ISDIR(facts.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(root))
     check_owner(root)
-    mend_if_open(root)
+    fix_if_open(root)
 
 
 def check_owner(root: Path) -> None:
@@ -64,19 +64,19 @@ def check_owner(root: Path) -> None:
             raise WorkspaceError(
                 f"this machine's own folder belongs to another user ({owner})",
                 where=str(root),
-                mend="every user needs a state root of their own: set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml",
+                fix="every user needs a state root of their own: set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml",
             )
 
 
-def mend_if_open(path: Path) -> None:
-    """`mend` a folder or a file that is open to others; one look at it where it is not, or not there.
+def fix_if_open(path: Path) -> None:
+    """`fix` a folder or a file that is open to others; one look at it where it is not, or not there.
 
     Raises:
         OSError: it cannot be closed.
     """
     with suppress(FileNotFoundError):
         if _is_open(os.stat(path)) and path not in _stay_open:
-            mend(path)
+            fix(path)
             if _is_open(os.stat(path)):
                 _stay_open.add(path)
 
@@ -155,7 +155,7 @@ def make_file(path: Path) -> None:
                 os.chmod(path, FILE)
 
 
-def mend(path: Path) -> list[Left]:
+def fix(path: Path) -> list[Left]:
     """Close `path`, a folder with all in it or a file, to other users; what could not be closed, and what is foreign.
 
     Raises:
@@ -168,7 +168,7 @@ def mend(path: Path) -> list[Left]:
     if not _HAS_MODES:
         return []
     _close(path, facts)  # first: from then on nobody else can reach what is in it, or exchange it meanwhile
-    return list(_walk(path, "", is_mending=True)) if stat.S_ISDIR(facts.st_mode) else []
+    return list(_walk(path, "", is_repairing=True)) if stat.S_ISDIR(facts.st_mode) else []
 
 
 def told(path: Path) -> list[Left]:
@@ -188,11 +188,11 @@ def told(path: Path) -> list[Left]:
         return []
     found = [_as_open(path, facts)] if _is_open(facts) else []
     if stat.S_ISDIR(facts.st_mode):
-        found += _walk(path, "", is_mending=False)
+        found += _walk(path, "", is_repairing=False)
     return found
 
 
-def _walk(root: Path, folder: str, *, is_mending: bool) -> Iterator[Left]:
+def _walk(root: Path, folder: str, *, is_repairing: bool) -> Iterator[Left]:
     try:
         with nofollow.opened(root, folder) as place:
             entries = place.entries()
@@ -202,14 +202,14 @@ def _walk(root: Path, folder: str, *, is_mending: bool) -> Iterator[Left]:
                     continue
                 try:
                     facts = os.stat(place.at(name), dir_fd=place.descriptor, follow_symlinks=False)
-                    if is_mending and facts.st_mode & _TOO_MUCH[kind]:
+                    if is_repairing and facts.st_mode & _TOO_MUCH[kind]:
                         _close(place.at(name), facts, dir_fd=place.descriptor)
                 except FileNotFoundError:
                     continue
                 except OSError as error:
                     yield Left(place.path / name, f"it cannot be closed to other users: {error.strerror}")
                 else:
-                    if not is_mending and kind == "file" and _is_open(facts):
+                    if not is_repairing and kind == "file" and _is_open(facts):
                         yield _as_open(place.path / name, facts)
     except FileNotFoundError:
         return  # it went meanwhile
@@ -218,7 +218,7 @@ def _walk(root: Path, folder: str, *, is_mending: bool) -> Iterator[Left]:
         return
     for name, kind in entries:
         if kind == "folder":
-            yield from _walk(root, os.path.join(folder, name), is_mending=is_mending)
+            yield from _walk(root, os.path.join(folder, name), is_repairing=is_repairing)
 
 
 def _make_root(root: Path) -> None:

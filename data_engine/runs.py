@@ -67,7 +67,7 @@ def _run_once(
     flow = settle_flow(flow)
     if on_error not in ("raise", "continue"):
         raise FlowValidationError(
-            f"on_error={on_error!r} is not possible", where="Flow.run_once", mend="use 'raise' or 'continue'"
+            f"on_error={on_error!r} is not possible", where="Flow.run_once", fix="use 'raise' or 'continue'"
         )
     given = check_params(params)
     sources = startup_sources(flow) if source is None else (pick_source(flow, source),)
@@ -123,11 +123,11 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
             raise FlowValidationError(
                 f"run() takes flows, not {flow!r}",
                 where="run(*flows)",
-                mend='give what build() or load_flow("name") returns',
+                fix='give what build() or load_flow("name") returns',
             )
     if not flows:
         raise FlowValidationError(
-            "run() was given no flow", where="run(*flows)", mend="run(flow, ...), such as run(*discover_flows())"
+            "run() was given no flow", where="run(*flows)", fix="run(flow, ...), such as run(*discover_flows())"
         )
     homes = {where.layout.root: where for flow in flows if (where := workspace_of(settle_flow(flow))) is not None}
     if not force:
@@ -193,7 +193,7 @@ def run_workspace(
         raise FlowValidationError(
             "there is nothing to watch: no flow polls or has a schedule",
             where=str(where.layout.flow_modules_dir),
-            mend='give a flow .watch(mode="poll", ...) or .watch(mode="schedule", ...), or name the manual ones',
+            fix='give a flow .watch(mode="poll", ...) or .watch(mode="schedule", ...), or name the manual ones',
         )
 
     def load(name: str) -> Flow:
@@ -215,7 +215,7 @@ def show(flow: Flow) -> Any:
         raise FlowValidationError(
             f"show() needs exactly one result, but the flow has {count} sources",
             where="Flow.show",
-            mend="use preview(source=...) for one file, or run_once() for all",
+            fix="use preview(source=...) for one file, or run_once() for all",
         )
     return run_once(settled)[0].current
 

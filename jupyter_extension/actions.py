@@ -37,7 +37,7 @@ Args: TypeAlias = Mapping[str, Any]
 
 
 def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
-    """The answer to a request about the workspace at `root`: `{"result": ...}` or `{"error": {what, where, mend}}`.
+    """The answer to a request about the workspace at `root`: `{"result": ...}` or `{"error": {what, where, fix}}`.
 
     Example:
         >>> answer(None, "dance", {})["error"]["what"]
@@ -48,13 +48,13 @@ def answer(root: str | None, action: str, args: Args) -> dict[str, Any]:
         if action in _ANYWHERE:
             return {"result": _ANYWHERE[action][0](root, given)}
         if root is None:
-            raise WorkspaceError("no workspace is chosen", where="the panel", mend="choose one at the top of the panel")
+            raise WorkspaceError("no workspace is chosen", where="the panel", fix="choose one at the top of the panel")
         return {"result": _IN_WORKSPACE[action][0](Workspace(root), given)}
     except FlowValidationError as error:
         return {"error": error.as_dict()}
     except Exception as error:  # whatever it is, the page must be told
         what = f"{action} failed: {type(error).__name__}: {error}"
-        return {"error": {"what": what, "where": None, "mend": "`data-engine doctor` checks this machine"}}
+        return {"error": {"what": what, "where": None, "fix": "`data-engine doctor` checks this machine"}}
 
 
 def check(action: str, args: Args) -> Args:
@@ -72,7 +72,7 @@ def check(action: str, args: Args) -> Args:
         raise FlowValidationError(
             f"the panel knows no action {action!r}",
             where="the request",
-            mend="restart JupyterLab and reload the page: one of the two is older than the package",
+            fix="restart JupyterLab and reload the page: one of the two is older than the package",
         )
     fields = _ANYWHERE[action][1] if action in _ANYWHERE else _IN_WORKSPACE[action][1]
     return checked(args, fields, action)
@@ -152,7 +152,7 @@ def _run_ids(ws: Workspace, args: Args) -> list[str]:
     active = [] if daemon is None else daemon.get("/status")["active_runs"]
     found = [run["run_id"] for run in active if run["flow"] == flow and run["in_daemon"]]
     if not found:
-        raise FlowValidationError(f"no run of {flow} is under way", where="the panel", mend="it has just ended")
+        raise FlowValidationError(f"no run of {flow} is under way", where="the panel", fix="it has just ended")
     return found
 
 
@@ -203,7 +203,7 @@ def _lease(ws: Workspace, args: Args) -> str:
         return "This workstation has control."
     if does == "repair":
         return ws.repair_lease()
-    raise FlowValidationError(f"the lease knows no {does!r}", where="the panel", mend="reload the page")
+    raise FlowValidationError(f"the lease knows no {does!r}", where="the panel", fix="reload the page")
 
 
 def _flow(ws: Workspace, args: Args) -> Any:
@@ -227,7 +227,7 @@ def _clear_debug(ws: Workspace, args: Args) -> str:
         saved = []
     except OSError as error:
         raise WorkspaceError(
-            f"the saved frames cannot be removed: {error.strerror}", where=str(folder), mend="take it away yourself"
+            f"the saved frames cannot be removed: {error.strerror}", where=str(folder), fix="take it away yourself"
         ) from error
     for name, kind in saved:
         if kind == "file" and not remove_tree(folder.parent, folder / name):
@@ -320,7 +320,7 @@ def _provision(root: str | None, args: Args) -> Any:
     if not os.path.isabs(text):
         collection = load_machine_settings().collection_root
         if collection is None:
-            raise WorkspaceError(f"{text!r} is not an absolute path", where="the panel", mend="give the full path")
+            raise WorkspaceError(f"{text!r} is not an absolute path", where="the panel", fix="give the full path")
         text = str(collection / text)
     made = provision_workspace(text)
     names = ", ".join(str(path.relative_to(made.root)) for path in made.created if made.root in path.parents)

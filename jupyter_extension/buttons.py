@@ -108,7 +108,7 @@ class _Flow:
 
     @property
     def broken(self) -> WhyNot:
-        return "the module is broken: mend it first" if self.flow.state_kind == "broken" else None
+        return "the module is broken: fix it first" if self.flow.state_kind == "broken" else None
 
     @property
     def by_hand(self) -> WhyNot:

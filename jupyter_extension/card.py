@@ -69,7 +69,7 @@ class Note:
     """A sentence with a mark in front, and below it the way out."""
 
     mark: Mark
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,8 @@ def _part(part: Part) -> str:
     if isinstance(part, Picture):
         return f'<div class="de-picture">{part.svg}</div>'
     if isinstance(part, Note):
-        mend = f'<div class="de-mend">{clean(part.mend)}</div>' if part.mend else ""
-        return f'<div class="de-note">{icon_svg(part.mark)}<div>{clean(part.mark.word)}{mend}</div></div>'
+        fix = f'<div class="de-fix">{clean(part.fix)}</div>' if part.fix else ""
+        return f'<div class="de-note">{icon_svg(part.mark)}<div>{clean(part.mark.word)}{fix}</div></div>'
     if isinstance(part, Lines):
         lines = clean("\n".join(part.lines))
         code = f'<div class="de-lines">{lines}</div>' if part.lines else ""
@@ -204,7 +204,7 @@ STYLE = (
     ".de-card .de-icon{flex:none;vertical-align:-1px;overflow:visible}"
     ".de-card .de-mark{display:inline-flex;align-items:baseline;gap:6px}.de-card .de-mark .de-icon,.de-card .de-note .de-icon{position:relative;top:1px}"
     ".de-card .de-picture{overflow-x:auto}.de-card .de-picture svg{display:block}"
-    ".de-card .de-note{display:flex;gap:8px;align-items:baseline;margin:4px 0}.de-card .de-mend{color:var(--de-dim)}"
+    ".de-card .de-note{display:flex;gap:8px;align-items:baseline;margin:4px 0}.de-card .de-fix{color:var(--de-dim)}"
     ".de-card .de-code{font:12px var(--de-mono);overflow-wrap:anywhere}"
     ".de-card a.de-code{color:var(--de-accent)}"
     ".de-card .de-pairs{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 16px;margin:2px 0 4px;padding:0}"
@@ -241,7 +241,7 @@ def _text_part(part: Part) -> str:
     if isinstance(part, Picture):
         return part.text
     if isinstance(part, Note):
-        return f"{part.mark.word}\n  mend: {part.mend}" if part.mend else part.mark.word
+        return f"{part.mark.word}\n  fix: {part.fix}" if part.fix else part.mark.word
     if isinstance(part, Lines):
         return (
             ""

@@ -148,7 +148,7 @@ def status_card(status: Status) -> Card:
     if engine.goes_on:
         parts.insert(0, Note(Mark(GOES_ON, "warn", "triangle"), "%flow start"))
     if status.trouble is not None:
-        parts.insert(0, Note(Mark(status.trouble.what, "bad", "cross"), status.trouble.mend or ""))
+        parts.insert(0, Note(Mark(status.trouble.what, "bad", "cross"), status.trouble.fix or ""))
     parts += [_warning(warning) for warning in status.warnings]
     if status.active_runs:
         active = [
@@ -219,7 +219,7 @@ def entries_card(entries: Sequence[CatalogEntry], deployment: Mapping[str, str])
 
 
 def error_card(error: FlowValidationError, href: str | None = None) -> Card:
-    """What is wrong, where and the mend; `href` leads to its cell."""
+    """What is wrong, where and the fix; `href` leads to its cell."""
     parts: list[Part] = [Pairs(_places(error, href))]
     if error.trace:
         parts.append(Lines(error.trace, "how it came there"))
@@ -232,11 +232,11 @@ def _places(error: FlowValidationError, href: str | None = None) -> tuple[tuple[
     if isinstance(error, FlowExecutionError) and error.cell:
         where = Link(error.cell, href) if href else Code(error.cell)
         line = Code((error.source_line or "").strip())
-    return (("where", where), ("line", line), ("mend", error.mend or ""))
+    return (("where", where), ("line", line), ("fix", error.fix or ""))
 
 
-def _warning(warning: object, mend: str | None = None) -> Note:
-    return Note(Mark(str(warning), "warn", "triangle"), mend or "")
+def _warning(warning: object, fix: str | None = None) -> Note:
+    return Note(Mark(str(warning), "warn", "triangle"), fix or "")
 
 
 def _level(level: str) -> Cell:

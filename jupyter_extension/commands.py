@@ -76,7 +76,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
         raise FlowValidationError(
             f"--all and the name {given.subject!r} do not go together",
             where="%flow deploy",
-            mend=f"%flow deploy {given.subject}, or %flow deploy --all",
+            fix=f"%flow deploy {given.subject}, or %flow deploy --all",
         )
     ws = _workspace()
     name = None if given.all else given.subject or _own_name(names, "deploy")
@@ -143,7 +143,7 @@ def _panel(given: Namespace, names: UserNames) -> Any:
         raise FlowValidationError(
             f"the control panel cannot be loaded: {error}",
             where="%flow panel",
-            mend="pip install anywidget, and restart the kernel; until then: %flow status",
+            fix="pip install anywidget, and restart the kernel; until then: %flow status",
         ) from error
     return panel()
 
@@ -256,12 +256,12 @@ def _own_flow(names: UserNames) -> Flow:
             if build is None
             else f"build is no function but {build!r}",
             where="build()",
-            mend="run the cell that defines build(), or name a flow of the workspace: %flow preview NAME",
+            fix="run the cell that defines build(), or name a flow of the workspace: %flow preview NAME",
         )
     flow = build()
     if not isinstance(flow, Flow):
         raise FlowValidationError(
-            f"build() returned {type(flow).__name__}, not a Flow", where="build()", mend="end it with `return flow`"
+            f"build() returned {type(flow).__name__}, not a Flow", where="build()", fix="end it with `return flow`"
         )
     return flow
 
@@ -273,13 +273,13 @@ def _own_name(names: UserNames, command: str) -> str:
     place = here()
     if place is not None and place.problem is not None:
         raise FlowValidationError(
-            place.problem, where=str(place.path), mend=f"restart the kernel, or name the flow: %flow {command} NAME"
+            place.problem, where=str(place.path), fix=f"restart the kernel, or name the flow: %flow {command} NAME"
         )
     if place is None or place.path.parent.name != FLOW_MODULES:
         raise FlowValidationError(
             "which flow? This notebook is none: it does not lie in a flow_modules folder",
             where=f"%flow {command}",
-            mend=f"name the flow: %flow {command} NAME",
+            fix=f"name the flow: %flow {command} NAME",
         )
     return place.path.stem
 

@@ -46,7 +46,7 @@ def compile_card(
     parts: list[Part] = []
     for warning in compiled.warnings:
         told = Mark(f"cell {warning.cell}, line {warning.line}: {warning.message}", "warn", "triangle")
-        parts.append(Note(told, warning.mend or ""))
+        parts.append(Note(told, warning.fix or ""))
     if rows:
         columns = ("Cell", "Line", "", "Statement", "Why")
         parts.append(table(columns, rows[:_MOST_STATEMENTS], right=("Cell", "Line"), total=len(rows)))

@@ -112,7 +112,7 @@ class Feed:
                 else:
                     self._look_without_daemon()
             except FlowValidationError as error:
-                self._tell(self.known(), problem=f"{error.what}. {error.mend or ''}".strip())
+                self._tell(self.known(), problem=f"{error.what}. {error.fix or ''}".strip())
             except (OSError, http.client.HTTPException, ValueError):
                 pass  # the daemon has just gone: look again
             except Exception as error:  # a daemon of another version, for example: the panel must not just stand still
@@ -226,14 +226,14 @@ def from_child(root: Path, *arguments: str) -> Any:
         raise FlowValidationError(
             f"reading the flow modules took longer than {CHILD_TIMEOUT_S:g} s",
             where=str(root),
-            mend="`data-engine list` shows which module is slow; move slow work from the module into a step",
+            fix="`data-engine list` shows which module is slow; move slow work from the module into a step",
         ) from error
     except ValueError as error:
         text = done.stderr.decode(errors="replace").strip()[-500:]
         raise FlowValidationError(
             f"the flow modules cannot be read: {text or f'the reader left with {done.returncode}'}",
             where=str(root),
-            mend="`data-engine list` shows the cause",
+            fix="`data-engine list` shows the cause",
         ) from error
     if isinstance(found, dict) and "error" in found and "name" not in found:
         parts = found["error"]

@@ -71,7 +71,7 @@ class InspectChild:
                     if was_slow
                     else "the look into the file was ended: for another look, or for want of memory",
                     where=str(request.get("path")),
-                    mend="sort or filter less, or open the file in a cell",
+                    fix="sort or filter less, or open the file in a cell",
                 )
             self._rest()
         found = json.loads(line)

@@ -52,7 +52,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     text = str(request["path"])
     if text[:4].replace("\\", "/") == "//./":  # on Windows a pipe answers when it is looked for
         raise FlowValidationError(
-            f"{text} is a device; only regular files are shown", where=text, mend="choose an output file of a flow"
+            f"{text} is a device; only regular files are shown", where=text, fix="choose an output file of a flow"
         )
     path = Path(text)
     facts = {"path": str(path), "name": path.name, "size_bytes": _looked_at(path).st_size}
@@ -77,7 +77,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         raise FlowValidationError(
             f"{path.name} cannot be read as a table: {str(error).splitlines()[0]}",
             where=str(path),
-            mend="open it in a cell to see the whole error",
+            fix="open it in a cell to see the whole error",
         ) from error
 
 
@@ -86,19 +86,19 @@ def _looked_at(path: Path) -> os.stat_result:
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise FlowValidationError(f"{path} is not there", where=str(path), mend="run the flow again") from None
+        raise FlowValidationError(f"{path} is not there", where=str(path), fix="run the flow again") from None
     except OSError as error:
         raise FlowValidationError(
             f"{path} cannot be looked at: {error.strerror or error}",
             where=str(path),
-            mend="check the path and its links",
+            fix="check the path and its links",
         ) from error
     if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode):
         return found
     kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
     kind = kinds.get(stat.S_IFMT(found.st_mode), "no regular file")
     raise FlowValidationError(
-        f"{path} is {kind}; only regular files are shown", where=str(path), mend="choose an output file of a flow"
+        f"{path} is {kind}; only regular files are shown", where=str(path), fix="choose an output file of a flow"
     )
 
 
@@ -123,7 +123,7 @@ def _scan(path: Path, sheet: Any) -> tuple[pl.LazyFrame, list[str]]:
             raise FlowValidationError(
                 f"{path} holds {'no' if not files else f'more than {MOST_FILES:,}'} Parquet files",
                 where=str(path),
-                mend="choose a file, or a folder that holds some",
+                fix="choose a file, or a folder that holds some",
             )
         return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore"), []
     if suffix == ".parquet":
@@ -204,7 +204,7 @@ def _condition(schema: pl.Schema, one: Mapping[str, Any]) -> pl.Expr:
 
     name, op, value = str(one.get("column")), str(one.get("op")), one.get("value")
     if name not in schema:
-        raise FlowValidationError(f"there is no column {name!r}", where="the filter", mend="choose another column")
+        raise FlowValidationError(f"there is no column {name!r}", where="the filter", fix="choose another column")
     column = pl.col(name)
     as_text = column.cast(pl.String, strict=False)
     if schema[name].is_nested():
@@ -223,14 +223,14 @@ def _condition(schema: pl.Schema, one: Mapping[str, Any]) -> pl.Expr:
         made: pl.Expr = _TEXT_OPS[op](lower, text.lower())
         return made
     if op not in _ORDER_OPS:
-        raise FlowValidationError(f"there is no filter {op!r}", where="the filter", mend=f"use one of {', '.join(OPS)}")
+        raise FlowValidationError(f"there is no filter {op!r}", where="the filter", fix=f"use one of {', '.join(OPS)}")
     bound = pl.lit(text)
     if schema[name].is_numeric():
         try:
             bound = pl.lit(float(text))
         except ValueError:
             raise FlowValidationError(
-                f"{text!r} is no number", where=f"filter of {name}", mend="give a number"
+                f"{text!r} is no number", where=f"filter of {name}", fix="give a number"
             ) from None
     elif schema[name].is_temporal():
         column = as_text  # ISO text sorts as its times do
@@ -298,7 +298,7 @@ def main() -> None:
             found = {"error": error.as_dict()}
         except Exception as error:
             what = f"the file cannot be shown: {type(error).__name__}: {error}"
-            found = {"error": {"what": what, "where": None, "mend": "open it in a cell"}}
+            found = {"error": {"what": what, "where": None, "fix": "open it in a cell"}}
         answers.write(json.dumps(found, ensure_ascii=True) + "\n")
 
 

@@ -90,7 +90,7 @@ def _split(line: str) -> list[str]:
         return list(lexer)
     except ValueError as error:
         raise FlowValidationError(
-            f"the line cannot be read: {str(error).lower()}", where=f"%{_NAME}", mend="close the quotation mark"
+            f"the line cannot be read: {str(error).lower()}", where=f"%{_NAME}", fix="close the quotation mark"
         ) from None
 
 
@@ -99,8 +99,8 @@ def _command(word: str) -> Command:
         return COMMANDS[word]
     known = ", ".join(COMMANDS)
     near = get_close_matches(word, COMMANDS, n=1)
-    mend = f"did you mean %flow {near[0]}? " if near else ""
-    raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", mend=f"{mend}It knows {known}")
+    fix = f"did you mean %flow {near[0]}? " if near else ""
+    raise FlowValidationError(f"%flow knows no {word!r}", where=f"%{_NAME}", fix=f"{fix}It knows {known}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -108,7 +108,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise FlowValidationError(
-            message.replace("argument ", ""), where=f"{self.prog}", mend=f"see {self.prog} --help"
+            message.replace("argument ", ""), where=f"{self.prog}", fix=f"see {self.prog} --help"
         ) from None
 
 
@@ -135,12 +135,12 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
         raise FlowValidationError(
             f"%flow {command.name} {what}, not {' and '.join(map(repr, subjects))}",
             where=f"%flow {command.name}",
-            mend=f"write {command.usage}; put what holds spaces in quotation marks",
+            fix=f"write {command.usage}; put what holds spaces in quotation marks",
         )
     given.subject = subjects[0] if subjects else None
     if command.takes == "clear or info" and given.subject not in (None, "clear", "info"):
         raise FlowValidationError(
-            f"%flow {command.name} does not know {given.subject!r}", where=f"%flow {command.name}", mend=command.usage
+            f"%flow {command.name} does not know {given.subject!r}", where=f"%flow {command.name}", fix=command.usage
         )
     return given
 
@@ -148,8 +148,8 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
 def _unknown_option(command: Command, word: str) -> FlowValidationError:
     known = [option.name for option in command.options]
     near = get_close_matches(word, known, n=1)
-    mend = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}" if known else "leave it out"
-    return FlowValidationError(f"%flow {command.name} has no option {word}", where=f"%flow {command.name}", mend=mend)
+    fix = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}" if known else "leave it out"
+    return FlowValidationError(f"%flow {command.name} has no option {word}", where=f"%flow {command.name}", fix=fix)
 
 
 def _help(command: Command) -> str:

@@ -54,9 +54,9 @@ class _Handler(APIHandler):
         try:
             found = json.loads(self.request.body or b"{}")
         except (ValueError, RecursionError) as error:
-            raise BadRequestError(f"the body is not JSON: {error}", where="the request", mend=_AS_JSON) from error
+            raise BadRequestError(f"the body is not JSON: {error}", where="the request", fix=_AS_JSON) from error
         if not isinstance(found, dict):
-            raise BadRequestError("the body is not a JSON object", where="the request", mend=_AS_JSON)
+            raise BadRequestError("the body is not a JSON object", where="the request", fix=_AS_JSON)
         return checked(found, fields, "the request") if fields else found
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

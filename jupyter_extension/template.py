@@ -59,7 +59,7 @@ def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
         raise FlowValidationError(
             f"{name!r} cannot be a flow's name",
             where="new flow",
-            mend="use letters, digits and '_', beginning with a letter",
+            fix="use letters, digits and '_', beginning with a letter",
         )
     taken = module_files(folder)
     stem, number = name, 2
@@ -70,7 +70,7 @@ def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
         create_exclusive(path, _notebook_text())
     except OSError as error:
         raise WorkspaceError(
-            f"{path} cannot be written: {error.strerror}", where=str(folder), mend="make the folder writable"
+            f"{path} cannot be written: {error.strerror}", where=str(folder), fix="make the folder writable"
         ) from error
     return path
 

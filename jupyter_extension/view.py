@@ -69,11 +69,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should know, with its mend."""
+    """Something a person should know, with its fix."""
 
     tone: str
     text: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
             "warn", GOES_ON[0].upper() + GOES_ON[1:], "start the engine; `data-engine stop` turns it off for good"
         )
     if status.trouble is not None:
-        yield Notice("bad", status.trouble.what, status.trouble.mend)
+        yield Notice("bad", status.trouble.what, status.trouble.fix)
     for warning in status.warnings:
         yield Notice("warn", warning)
     lease = status.lease

@@ -172,7 +172,7 @@ def _notebook_facts(compiled: CompiledNotebook) -> dict[str, Any]:
         "path": str(compiled.path),
         "source": compiled.source,
         "warnings": [
-            {"message": warning.message, "cell": warning.cell, "line": warning.line, "mend": warning.mend}
+            {"message": warning.message, "cell": warning.cell, "line": warning.line, "fix": warning.fix}
             for warning in compiled.warnings
         ],
         "cells": [

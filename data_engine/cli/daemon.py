@@ -118,7 +118,7 @@ def retry(
         raise FlowValidationError(
             "--source says which file, but not of which flow",
             where="data-engine retry --source",
-            mend="name the flow: data-engine retry FLOW --source PATH",
+            fix="name the flow: data-engine retry FLOW --source PATH",
         )
     freed = chosen_workspace(ctx).retry(name, source_from_shell(source))
     _done({"flow": name, "source": source, "freed": freed}, freed_words(freed), as_json)
@@ -157,7 +157,7 @@ def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: M
     """Let the daemon run the deployed flow, and wait for its runs; 1 when any failed."""
     if name is None:
         raise FlowValidationError(
-            "which flow?", where="data-engine run", mend="name it: data-engine run NAME; `data-engine list` shows them"
+            "which flow?", where="data-engine run", fix="name it: data-engine run NAME; `data-engine list` shows them"
         )
     run_ids = _ask_for_runs(ws, name, source, params)
     _say_what_is_not_run(ws, name)
@@ -242,7 +242,7 @@ def _say_workspace(found: Status) -> None:
         say(f"{'' if number else 'lease':<8} {line}")
     if found.trouble is not None:
         say(f"trouble  {found.trouble.what}", style="red")
-        for part in ("where", "mend"):
+        for part in ("where", "fix"):
             if found.trouble[part]:
                 say(f"         {part}: {found.trouble[part]}")
     for warning in found.warnings:

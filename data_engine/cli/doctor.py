@@ -49,13 +49,13 @@ def doctor(ctx: typer.Context, accept_clock: AcceptClock = False, as_json: AsJso
         shown.add_row(finding.name, _WORDS[finding.ok], finding.measured, style=_STYLES[finding.ok])
     say(shown)
     for finding in findings:
-        if finding.mend is not None and finding.ok is not True:
+        if finding.fix is not None and finding.ok is not True:
             say("")
-            say(f"{finding.name}: {finding.mend}")
+            say(f"{finding.name}: {finding.fix}")
     say("")
     say(f"{count(len(findings), 'check')}, {len(wrong)} wrong")
     return 1 if wrong else 0
 
 
 def _as_dict(finding: Finding) -> dict[str, str | bool | None]:
-    return {"name": finding.name, "ok": finding.ok, "measured": finding.measured, "mend": finding.mend}
+    return {"name": finding.name, "ok": finding.ok, "measured": finding.measured, "fix": finding.fix}

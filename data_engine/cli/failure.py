@@ -42,7 +42,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def tell(error: BaseException, as_json: bool) -> int:
-    """Print what went wrong, where, and the mend; the exit code."""
+    """Print what went wrong, where, and the fix; the exit code."""
     facts = _facts(error)
     if as_json:
         print_json({"error": facts})
@@ -51,7 +51,7 @@ def tell(error: BaseException, as_json: bool) -> int:
         complain(what if isinstance(error, KeyboardInterrupt) else f"error: {what}", style="bold red")
         for line in more:
             complain(f"  {line}")
-        for part in ("where", "mend"):
+        for part in ("where", "fix"):
             if facts[part]:
                 complain(f"  {part + ':':6} {facts[part]}")
     return exit_code(error)
@@ -63,26 +63,26 @@ def _facts(error: BaseException) -> dict[str, str | None]:
     if isinstance(error, FlowValidationError):
         return error.as_dict()
     if isinstance(error, KeyboardInterrupt):
-        return {"what": str(error) or "interrupted", "where": None, "mend": None}
+        return {"what": str(error) or "interrupted", "where": None, "fix": None}
     if isinstance(error, FlowStoppedError):
-        return {"what": str(error), "where": None, "mend": None}
+        return {"what": str(error), "where": None, "fix": None}
     if _is_usage_error(error):
         return _usage_facts(error)
     return {
         "what": f"unexpected {type(error).__name__}: {message_of(error)}",
         "where": None,
-        "mend": "see where it came from: set DATA_ENGINE_DEBUG=1, or put --debug before the command",
+        "fix": "see where it came from: set DATA_ENGINE_DEBUG=1, or put --debug before the command",
     }
 
 
 def _usage_facts(error: Any) -> dict[str, str | None]:
     what = error.format_message()
     path = error.ctx.command_path if error.ctx is not None else "data-engine"
-    mend = f"see `{path} --help`"
+    fix = f"see `{path} --help`"
     misplaced = _GLOBAL_OPTIONS.get(getattr(error, "option_name", ""))  # of an option the command does not know
     if misplaced is not None:
-        mend = f"write it before the command: {misplaced}"
-    return {"what": what, "where": path, "mend": mend}
+        fix = f"write it before the command: {misplaced}"
+    return {"what": what, "where": path, "fix": fix}
 
 
 def _is_usage_error(error: BaseException) -> bool:

@@ -97,7 +97,7 @@ def reset(
         raise FlowValidationError(
             "reset needs either a flow or --all",
             where="data-engine reset",
-            mend="data-engine reset FLOW, or data-engine reset --all",
+            fix="data-engine reset FLOW, or data-engine reset --all",
         )
     ws = chosen_workspace(ctx)
     if flow is not None and not ws.runs(flow, 1):
@@ -119,7 +119,7 @@ def _confirmed(question: str) -> bool:
         raise FlowValidationError(
             "reset forgets history and there is no terminal to ask on",
             where="data-engine reset",
-            mend="add --yes when that is meant",
+            fix="add --yes when that is meant",
         )
     return typer.confirm(question, err=True)
 

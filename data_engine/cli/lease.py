@@ -59,7 +59,7 @@ def take_over(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 
 def repair(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """Mend a damaged list of generations from its newest readable one, and say what was lost."""
+    """Fix a damaged list of generations from its newest readable one, and say what was lost."""
     said = chosen_workspace(ctx).repair_lease()
     if as_json:
         print_json({"repaired": said})

@@ -82,7 +82,7 @@ def in_flow_modules(ws: Workspace) -> Iterator[None]:
         raise FlowValidationError(
             f"the flow_modules folder cannot be entered: {error.strerror}",
             where=str(ws.layout.flow_modules_dir),
-            mend="check its permissions and whether its drive is connected",
+            fix="check its permissions and whether its drive is connected",
         ) from error
     try:
         yield
@@ -171,5 +171,5 @@ def _wrong_param(text: str, reason: str) -> FlowValidationError:
     return FlowValidationError(
         f"{text!r} gives no parameter: {reason}",
         where="--param",
-        mend="""write --param late_minutes=120, or --param '{"late_minutes": 120}'""",
+        fix="""write --param late_minutes=120, or --param '{"late_minutes": 120}'""",
     )

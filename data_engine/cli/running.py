@@ -64,7 +64,7 @@ def run(
         raise FlowValidationError(
             f"{len(names)} flows were named, and one can run at a time",
             where="data-engine run",
-            mend="name one flow, or none for all of them",
+            fix="name one flow, or none for all of them",
         )
     name = names[0] if names else None
     if not once:
@@ -75,7 +75,7 @@ def run(
         raise FlowValidationError(
             "--source says which file, but not of which flow",
             where="data-engine run --source",
-            mend="name the flow: data-engine run --once NAME --source PATH",
+            fix="name the flow: data-engine run --once NAME --source PATH",
         )
     ws = chosen_workspace(ctx)
     ws.settings()  # nothing runs by settings that cannot be used
@@ -201,7 +201,7 @@ def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | N
         raise FlowValidationError(
             f"{' and '.join(wrong)} cannot be combined with --watch",
             where="data-engine run --watch",
-            mend="leave it out, or run once: data-engine run --once",
+            fix="leave it out, or run once: data-engine run --once",
         )
 
 

@@ -152,7 +152,7 @@ def _require_nobody_works_in(layout: WorkspaceLayout) -> None:
             raise WorkspaceError(
                 f"this machine's daemon (pid {daemon.pid}) works in {layout.root}: its history would stay behind",
                 where="data-engine workspace fork",
-                mend=f"fork the copy, not this one; or end the daemon first: data-engine --workspace {layout.root} kill",
+                fix=f"fork the copy, not this one; or end the daemon first: data-engine --workspace {layout.root} kill",
             )
     with suppress(
         WorkspaceError

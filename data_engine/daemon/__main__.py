@@ -72,7 +72,7 @@ def main() -> int:
         os.chdir(where.local.runtime_dir)
         _log_to(where.local.daemon_log_path)
         for place in where.local.private_places:
-            for left in private.mend(place):
+            for left in private.fix(place):
                 log.warning("not ours alone: %s", left)
         gc.freeze()
         gc.set_threshold(_GARBAGE_THRESHOLD)
@@ -85,8 +85,8 @@ def main() -> int:
         if logging.root.handlers:  # else there is no log yet, and nobody wants a traceback in its place
             log.exception("the daemon ended")
         where_is = None if error.filename is None else str(error.filename)
-        mend = "free some space on that drive, and start it again" if is_full(error) else None
-        print(WorkspaceError(trouble_of(error), where=where_is, mend=mend), file=sys.stderr)
+        fix = "free some space on that drive, and start it again" if is_full(error) else None
+        print(WorkspaceError(trouble_of(error), where=where_is, fix=fix), file=sys.stderr)
         return 1
     except Exception:
         log.exception("the daemon ended")

@@ -209,7 +209,7 @@ class DaemonApi:
         return self._status()
 
     async def lease(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Ask for the workspace, give it up, take it over, or mend its list; the lease as it is then."""
+        """Ask for the workspace, give it up, take it over, or fix its list; the lease as it is then."""
         self._noticed()
         await self.daemon.ready.wait()
         ownership, said = self.daemon.ownership, None
@@ -228,7 +228,7 @@ class DaemonApi:
                 raise FlowValidationError(
                     f"a lease cannot be told to {other!r}",
                     where="lease",
-                    mend='{"do": "request" | "withdraw" | "release" | "take-over" | "repair"}',
+                    fix='{"do": "request" | "withdraw" | "release" | "take-over" | "repair"}',
                 )
         return {"lease": ownership.lease().as_dict(), "said": said}
 
@@ -276,7 +276,7 @@ class DaemonApi:
             raise FlowValidationError(
                 "the daemon is ending: it only waits for its running work",
                 where=f"pid {os.getpid()}",
-                mend="wait until it has ended and start it again, or end it now with `data-engine kill`",
+                fix="wait until it has ended and start it again, or end it now with `data-engine kill`",
             )
 
     async def _until_next_runs_are_known(self) -> None:
@@ -291,7 +291,7 @@ class DaemonApi:
         daemon = self.daemon
         if source is not None and flow is None:
             raise FlowValidationError(
-                "the source says which file, but not of which flow", where="retry", mend="name the flow too"
+                "the source says which file, but not of which flow", where="retry", fix="name the flow too"
             )
         daemon.ownership.require_not_elsewhere()
         if flow is not None:
@@ -300,26 +300,26 @@ class DaemonApi:
                 raise FlowValidationError(
                     f"{flow} runs when somebody asks: nothing of it is held",
                     where="retry",
-                    mend=f"run it: data-engine run {flow}",
+                    fix=f"run it: data-engine run {flow}",
                 )
             if not daemon.ledger.switches().get(flow, True):
                 raise FlowValidationError(
                     f"{flow} is disabled: nothing of it runs by itself",
                     where="retry",
-                    mend=f"data-engine enable {flow}, or run it by hand: data-engine run {flow}",
+                    fix=f"data-engine enable {flow}, or run it by hand: data-engine run {flow}",
                 )
         if not daemon.is_engine_on:
             raise FlowValidationError(
                 "the engine is off: nothing is tried again before it is started",
                 where="retry",
-                mend="start it with `data-engine start`, which tries whatever is held",
+                fix="start it with `data-engine start`, which tries whatever is held",
             )
 
     def _run(self, run_id: str) -> Run:
         run = self.daemon.ledger.run(run_id)
         if run is None:
             raise FlowValidationError(
-                f"there is no run {run_id!r}", where="run id", mend="take an id from `data-engine runs`"
+                f"there is no run {run_id!r}", where="run id", fix="take an id from `data-engine runs`"
             )
         return run
 
@@ -332,7 +332,7 @@ class DaemonApi:
                 f"run {run.run_id[:8]} is not running in this daemon: it is {run.status}"
                 + (" by another process" if is_elsewhere else ""),
                 where="run id",
-                mend="stop it where it was started, with Ctrl-C or by interrupting its kernel"
+                fix="stop it where it was started, with Ctrl-C or by interrupting its kernel"
                 if is_elsewhere
                 else "take an id from the active runs of `data-engine status`",
             )

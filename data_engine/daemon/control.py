@@ -31,7 +31,7 @@ class DaemonClient:
 
     Raises:
         DaemonGoneError: from every request, when the daemon is gone.
-        FlowValidationError: the daemon refused the request; the error is the daemon's own, with its mend.
+        FlowValidationError: the daemon refused the request; the error is the daemon's own, with its fix.
     """
 
     def __init__(self, endpoint: Endpoint, token: str) -> None:
@@ -91,7 +91,7 @@ class DaemonClient:
             raise FlowValidationError(
                 f"the request has {len(payload):,} bytes, and a daemon takes {MAX_BODY_BYTES:,}",
                 where=path.strip("/"),
-                mend="put large values into a file, and give its path",
+                fix="put large values into a file, and give its path",
             )
         with self._lock:  # whoever waits long for an answer keeps its own connection, and nobody else
             connection = self._kept.pop() if self._kept else None
@@ -146,7 +146,7 @@ class DaemonClient:
         return DaemonGoneError(
             f"the daemon (pid {self.endpoint.pid}) does not answer: {type(error).__name__}: {error}",
             where=f"127.0.0.1:{self.endpoint.port}",
-            mend="start it again with `data-engine start`; its log is in `data-engine doctor`",
+            fix="start it again with `data-engine start`; its log is in `data-engine doctor`",
         )
 
 
@@ -156,5 +156,5 @@ def _as_error(answer: Any) -> FlowValidationError:
     parts = found.get("error", {})
     kind = getattr(data_engine.errors, str(found.get("kind")), None)
     if not (isinstance(kind, type) and issubclass(kind, FlowValidationError)) or issubclass(kind, FlowExecutionError):
-        kind = FlowValidationError  # those of a run need more than what, where and mend
+        kind = FlowValidationError  # those of a run need more than what, where and fix
     return error_of({"what": "the daemon refused the request"} | parts, kind)

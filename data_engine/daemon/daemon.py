@@ -414,7 +414,7 @@ class Daemon:
             raise FlowValidationError(
                 f'flow "{busy.flow}" is running (run {busy.item.run_id}) and cannot be reset',
                 where=f'flow "{busy.flow}"',
-                mend="wait for its runs to end, or stop them; the engine starts new ones as long as it is on",
+                fix="wait for its runs to end, or stop them; the engine starts new ones as long as it is on",
             )
         count = self.ledger.reset_all(self.triggers.names()) if flow is None else self.ledger.reset_flow(flow)
         for name in self.triggers.names() if flow is None else [flow]:
@@ -446,7 +446,7 @@ class Daemon:
         await self.deployer.refresh(asked=None if name is None else frozenset({name}))
         self._flows_changed()
         if name is not None and (edit := (await self.named(name)).edit) is not None:
-            raise FlowValidationError(f"{name} was not deployed: {edit.edit}", where=name, mend="mend the module")
+            raise FlowValidationError(f"{name} was not deployed: {edit.edit}", where=name, fix="fix the module")
 
     @property
     def interpreter(self) -> str:

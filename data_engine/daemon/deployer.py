@@ -84,7 +84,7 @@ class Deployer:
             self.trouble = FlowValidationError(
                 f"the flow modules cannot be read: {error.strerror or error}",
                 where=str(error.filename or self.home.layout.flow_modules_dir),
-                mend="check whether its drive is connected and readable",
+                fix="check whether its drive is connected and readable",
             )
         return before != self.flows
 
@@ -105,7 +105,7 @@ class Deployer:
         return FlowValidationError(
             f"{name} cannot be read{more}: {why}; flows that need it stay as they are deployed",
             where=str(self.home.layout.flow_modules_dir / name),
-            mend="check that the file is readable",
+            fix="check that the file is readable",
         )
 
     def _is_set_gone(self) -> bool:

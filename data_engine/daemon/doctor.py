@@ -219,13 +219,13 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
         return Finding("other users", True, f"none of them can open what is kept in {root}")
     listed = "; ".join(map(str, found[:_SHOWN])) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
     is_open = [one for one in found if one.why != nofollow.FOREIGN]
-    mends = []
+    repairs = []
     if is_open:
         where = " ".join(shlex.quote(str(place)) for place in dict.fromkeys([root, *places]) if private.told(place))
-        mends.append(f"close it: chmod -R go-rwx {where}; a start of the daemon does so too")
+        repairs.append(f"close it: chmod -R go-rwx {where}; a start of the daemon does so too")
     if len(is_open) < len(found):
-        mends.append("take away what is no folder or file of ours; it is never followed or removed")
-    return Finding("other users", False, f"not for this user alone: {listed}", "; ".join(mends))
+        repairs.append("take away what is no folder or file of ours; it is never followed or removed")
+    return Finding("other users", False, f"not for this user alone: {listed}", "; ".join(repairs))
 
 
 def check_daemon_survives() -> Finding:
@@ -235,8 +235,8 @@ def check_daemon_survives() -> Finding:
         reason = probes.ends_with_its_parent()
         if reason is None:
             return Finding("daemon outlives its parent", True, "a detached process went on when its parent ended")
-        mend = "run `data-engine start` from a terminal or a service instead of from here"
-        return Finding("daemon outlives its parent", False, reason, mend)
+        fix = "run `data-engine start` from a terminal or a service instead of from here"
+        return Finding("daemon outlives its parent", False, reason, fix)
 
     return _measured("daemon outlives its parent", judge)
 
@@ -253,8 +253,8 @@ def check_ledger(path: Path | None, *, limit_s: float = 2.0) -> Finding:
             return Finding("run history", None, f"{path} opens; its {size} were not looked through in {limit_s:g} s")
         return _of_error("run history", as_ledger_error(error, path))
     if said != "ok":
-        mend = "move the file away; a new history begins without it"
-        return Finding("run history", False, f"{path} is damaged: {said.splitlines()[-1]}", mend)
+        fix = "move the file away; a new history begins without it"
+        return Finding("run history", False, f"{path} is damaged: {said.splitlines()[-1]}", fix)
     if version > len(MIGRATIONS):
         return Finding("run history", False, f"{path} was written by a newer Data Engine", "update data-engine")
     return Finding("run history", True, f"{path} is whole")
@@ -270,7 +270,7 @@ def check_age(ledger: Path | None, shared: Path, *, now_s: float | None = None) 
         return Finding(name, None, f"could not be judged: {type(error).__name__}: {error}")
     clock = judge(time.time() if now_s is None else now_s, known, server_ahead_s=server_ahead_s)
     if isinstance(clock, Doubted):
-        return Finding(name, False, clock.text, clock.mend)
+        return Finding(name, False, clock.text, clock.fix)
     return Finding(name, True, "the clock of this machine is believed")
 
 
@@ -307,7 +307,7 @@ def check_modules(folder: Path, *, limit_s: float = 20.0) -> Iterator[Finding]:
     for trial in broken:
         assert trial.error is not None
         yield _of_facts(
-            f"flow module {trial.name}", trial.error["what"] or "", trial.error["where"], trial.error["mend"]
+            f"flow module {trial.name}", trial.error["what"] or "", trial.error["where"], trial.error["fix"]
         )
 
 
@@ -391,11 +391,11 @@ def _tail(path: Path) -> str:
 
 
 def _of_error(name: str, error: FlowValidationError) -> Finding:
-    return _of_facts(name, error.what, error.where, error.mend)
+    return _of_facts(name, error.what, error.where, error.fix)
 
 
-def _of_facts(name: str, what: str, where: str | None, mend: str | None) -> Finding:
-    return Finding(name, False, f"{what} ({where})" if where else what, mend)
+def _of_facts(name: str, what: str, where: str | None, fix: str | None) -> Finding:
+    return Finding(name, False, f"{what} ({where})" if where else what, fix)
 
 
 def _of_warnings(name: str, where: str, warnings: tuple[str, ...]) -> Finding:

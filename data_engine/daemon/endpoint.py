@@ -59,7 +59,7 @@ def write_endpoint(local: LocalLayout, endpoint: Endpoint, token: str) -> None:
         raise WorkspaceError(
             f"the daemon cannot say where it listens: {trouble_of(error)}",
             where=str(local.runtime_dir),
-            mend="make the folder writable for this user",
+            fix="make the folder writable for this user",
         ) from error
 
 

@@ -58,7 +58,7 @@ def checked(given: Mapping[str, Any], fields: Fields, where: str) -> dict[str, A
         ...
         data_engine.daemon.fields.BadRequestError: flow must be a text, not 3
           where: run
-          mend:  give flow as a text
+          fix:   give flow as a text
     """
     return {name: _value(given.get(name), name, field, where) for name, field in fields.items()}
 
@@ -80,7 +80,7 @@ def _value(value: Any, name: str, field: Field, where: str) -> Any:
         raise BadRequestError(
             f"{name} must be {field.words}, not {shown if len(shown) <= 200 else shown[:200] + '…'}",
             where=where,
-            mend=f"give {name} as {field.words}",
+            fix=f"give {name} as {field.words}",
         )
     return field.read(value)
 

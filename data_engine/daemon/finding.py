@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: `ok` is None where it could not be judged; `measured` is what was seen, `mend` what to do or set."""
+    """One check: `ok` is None where it could not be judged; `measured` is what was seen, `fix` what to do or set."""
 
     name: str
     ok: bool | None
     measured: str
-    mend: str | None = None
+    fix: str | None = None

@@ -21,7 +21,7 @@ _CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.impor
 
 @dataclass(frozen=True, slots=True)
 class ImportedModule:
-    """A flow module and, when it cannot be a flow, the error's `what`, `where` and `mend`."""
+    """A flow module and, when it cannot be a flow, the error's `what`, `where` and `fix`."""
 
     name: str
     error: dict[str, str | None] | None
@@ -109,5 +109,5 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _bad(name: str, detail: str) -> FlowExecutionError:
-    mend = "move what takes long or ends the process out of the module's top level, into a step"
-    return FlowExecutionError(flow_name=name, phase="import", detail=detail, mend=mend)
+    fix = "move what takes long or ends the process out of the module's top level, into a step"
+    return FlowExecutionError(flow_name=name, phase="import", detail=detail, fix=fix)

@@ -59,7 +59,7 @@ def checked_interpreter(path: str | os.PathLike[str]) -> str:
     """
     if not isinstance(path, (str, os.PathLike)) or not str(path).strip():
         raise WorkspaceError(
-            f"an interpreter cannot be {path!r}", where="interpreter", mend="give the path of a Python executable"
+            f"an interpreter cannot be {path!r}", where="interpreter", fix="give the path of a Python executable"
         )
     from data_engine.daemon.start import import_path
     from data_engine.daemon.worker_process import environment_of_workers
@@ -89,18 +89,18 @@ def checked_interpreter(path: str | os.PathLike[str]) -> str:
 
 def _require_there(path: str) -> None:
     if not os.path.exists(path):
-        raise unusable(path, "it does not exist", mend=_CHOOSE)
+        raise unusable(path, "it does not exist", fix=_CHOOSE)
     if os.path.isdir(path) or not os.access(path, os.X_OK):
-        raise unusable(path, "it is no program", mend=_CHOOSE)
+        raise unusable(path, "it is no program", fix=_CHOOSE)
 
 
-def unusable(path: str, why: str, *, mend: str | None = None) -> WorkspaceError:
+def unusable(path: str, why: str, *, fix: str | None = None) -> WorkspaceError:
     """The error for an interpreter that workers cannot run with."""
     install = f"install it there: {path} -m pip install data-engine=={__version__}; or {_CHOOSE}"
     return WorkspaceError(
         f"the Python recorded for this workspace's workers on this machine cannot run Data Engine: {why}",
         where=path,
-        mend=mend or install,
+        fix=fix or install,
     )
 
 

@@ -63,7 +63,7 @@ class DaemonLink:
             raise WorkspaceError(
                 f"no daemon of {self.home.layout.workspace_id} runs on this machine",
                 where=str(self.home.layout.root),
-                mend="start it with `data-engine start`, or Workspace.start()",
+                fix="start it with `data-engine start`, or Workspace.start()",
             )
         return daemon
 
@@ -117,7 +117,7 @@ class DaemonLink:
             raise WorkspaceError(
                 f"the daemon ended before {len(lost)} of the runs began: what was asked for by hand is not kept",
                 where=str(self.home.local.daemon_log_path),
-                mend="ask for it again; `data-engine runs` shows what did run",
+                fix="ask for it again; `data-engine runs` shows what did run",
             )
 
     def _kept(self) -> DaemonClient | None:

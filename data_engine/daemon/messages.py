@@ -26,7 +26,7 @@ from data_engine.scheduler.executor import Job, JobSource
 WHERE_SIGNAL = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
 """Makes a worker write where its threads are to standard error, also when it hangs in C code."""
 MAX_FRAME_BYTES = 256 * 1024 * 1024
-IMPORT_MEND = "move what takes long or ends the process out of the module's top level, into a step"
+IMPORT_FIX = "move what takes long or ends the process out of the module's top level, into a step"
 _SIZE_BYTES = 4
 
 Message = dict[str, Any]
@@ -48,7 +48,7 @@ def encode(message: Message) -> bytes:
         raise FlowValidationError(
             f"a message of kind {message.get('kind')!r} cannot be sent: {error}",
             where="between the daemon and a worker",
-            mend="give params of texts, numbers, lists and dicts only",
+            fix="give params of texts, numbers, lists and dicts only",
         ) from error
     if len(content) > MAX_FRAME_BYTES:
         raise _refused(f"a message of kind {message.get('kind')!r} has {len(content):,} bytes")
@@ -129,5 +129,5 @@ def _refused(what: str) -> FlowValidationError:
     return FlowValidationError(
         what,
         where="between the daemon and a worker",
-        mend="stop the daemon with `data-engine kill` and start it again; if it comes back, both sides differ in version",
+        fix="stop the daemon with `data-engine kill` and start it again; if it comes back, both sides differ in version",
     )

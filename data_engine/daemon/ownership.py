@@ -125,7 +125,7 @@ class Ownership:
             raise OwnedElsewhereError(
                 f"the workspace is {self.lease().words}",
                 where="the workspace's lease",
-                mend="do it there, or ask for the workspace: `data-engine lease request`",
+                fix="do it there, or ask for the workspace: `data-engine lease request`",
             )
 
     # -- what people and the engine want --------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Ownership:
             raise OwnedElsewhereError(
                 "this machine is giving the workspace up",
                 where="the workspace's lease",
-                mend="wait until that is done, then ask for it again",
+                fix="wait until that is done, then ask for it again",
             )
 
     async def take_over(self) -> None:
@@ -177,7 +177,7 @@ class Ownership:
         self._changed()
 
     async def repair(self) -> str:
-        """Mend a damaged list; what was lost, in words.
+        """Fix a damaged list; what was lost, in words.
 
         Raises:
             WorkspaceError: there is nothing to repair, or it cannot be.
@@ -200,7 +200,7 @@ class Ownership:
             raise OwnedElsewhereError(
                 f"the shared folder has not answered for {_PATIENCE_S:g} s",
                 where="the workspace's lease",
-                mend="check whether its drive is connected; `data-engine doctor` measures it",
+                fix="check whether its drive is connected; `data-engine doctor` measures it",
             ) from None
 
     def _call_changed(self) -> None:

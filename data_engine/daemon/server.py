@@ -108,8 +108,8 @@ class _Authenticated(tornado.web.RequestHandler):
         else:
             self.application.settings["known"].add(self.request.connection.stream)  # type: ignore[union-attr]
 
-    def _refuse(self, status: int, what: str, mend: str, kind: str = "FlowValidationError") -> None:
-        self._send(status, {"error": {"what": what, "where": self.request.path, "mend": mend}, "kind": kind})
+    def _refuse(self, status: int, what: str, fix: str, kind: str = "FlowValidationError") -> None:
+        self._send(status, {"error": {"what": what, "where": self.request.path, "fix": fix}, "kind": kind})
 
     def _send(self, status: int, value: dict[str, Any]) -> None:
         self.set_status(status)
@@ -158,7 +158,7 @@ class _Call(_Authenticated):
         except Exception as error:
             log.exception("request %s failed", name)
             what = f"the daemon failed at {name!r}: {type(error).__name__}: {error}"
-            self._send(500, {"error": {"what": what, "where": None, "mend": "see the daemon's log"}, "kind": None})
+            self._send(500, {"error": {"what": what, "where": None, "fix": "see the daemon's log"}, "kind": None})
         else:
             self._send(200, value)
 

@@ -38,8 +38,8 @@ def check_shared_history(layout: WorkspaceLayout, local: LocalLayout) -> Iterato
             yield _heartbeat(folder, local.identity, top)
     except (Damaged, ShorterList) as error:
         damage = Damage.of(error, "")
-        mend = {"newer": "update Data Engine on this machine", "foreign": f"take it away, then {_REPAIR}"}
-        yield Finding("shared history", False, damage.what, mend.get(damage.kind, _REPAIR))
+        fix = {"newer": "update Data Engine on this machine", "foreign": f"take it away, then {_REPAIR}"}
+        yield Finding("shared history", False, damage.what, fix.get(damage.kind, _REPAIR))
     except OSError as error:
         if not layout.workspace_state_dir.exists():
             yield _list(generations, None)

@@ -95,7 +95,7 @@ def _settled(home: LocalWorkspace) -> DaemonClient | None:
         if client is not None:
             return client
         if time.monotonic() > deadline_s:
-            raise _failed(home, _why_it_stays(home), mend="end it now with `data-engine kill`, or wait for its work")
+            raise _failed(home, _why_it_stays(home), fix="end it now with `data-engine kill`, or wait for its work")
         time.sleep(_POLL_S)
     lock.release()
     return None
@@ -249,9 +249,9 @@ def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:
     return True
 
 
-def _failed(home: LocalWorkspace, cause: str, *, mend: str | None = None) -> WorkspaceError:
+def _failed(home: LocalWorkspace, cause: str, *, fix: str | None = None) -> WorkspaceError:
     return WorkspaceError(
         f"the daemon of {home.layout.workspace_id} did not start: {cause}",
         where=str(home.local.daemon_log_path),
-        mend=mend or "mend the cause and start it again; `data-engine doctor` checks this machine",
+        fix=fix or "fix the cause and start it again; `data-engine doctor` checks this machine",
     )

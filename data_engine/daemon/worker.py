@@ -26,7 +26,7 @@ from data_engine import private
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
-    IMPORT_MEND,
+    IMPORT_FIX,
     WHERE_SIGNAL,
     Frames,
     Message,
@@ -298,7 +298,7 @@ class Worker:
         """The entries of every module, or of the job's; `bad` are those that ended a worker before."""
         known_bad = {
             name: FlowExecutionError(
-                flow_name=name, phase="import", detail=str(one["detail"]), cell=one["cell"], mend=IMPORT_MEND
+                flow_name=name, phase="import", detail=str(one["detail"]), cell=one["cell"], fix=IMPORT_FIX
             )
             for name, one in bad.items()
         }
@@ -419,7 +419,7 @@ def _refusal(raised: BaseException, begun: int) -> Message:
         error = FlowValidationError(
             f"the workspace cannot be reached: {raised}",
             where=str(raised.filename),
-            mend="check whether its drive is connected",
+            fix="check whether its drive is connected",
         ).as_dict()
     else:
         error = FlowValidationError(f"{type(raised).__name__}: {raised}").as_dict()

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from data_engine.cause import Cause
 from data_engine.daemon.interpreter import unusable
-from data_engine.daemon.messages import IMPORT_MEND, Message, encode, pack_job
+from data_engine.daemon.messages import IMPORT_FIX, Message, encode, pack_job
 from data_engine.daemon.process_tree import end_started_by
 from data_engine.daemon.worker_process import (
     WorkerProcess,
@@ -147,7 +147,7 @@ class WorkerPool:
             raise FlowValidationError(
                 f"the modules cannot be described: {error.get('what') or end.cause}",
                 where=error.get("where") or str(self._modules_dir),
-                mend=error.get("mend") or "see the daemon's log; `data-engine compile` checks each module",
+                fix=error.get("fix") or "see the daemon's log; `data-engine compile` checks each module",
             )
         return tuple(entry_of_message(message) for message in end.described)
 
@@ -677,7 +677,7 @@ class _Handle:
             phase="import",
             detail=cause.text,
             cell=self.child.place(self.pool._modules_dir),
-            mend=None if self.is_starting else IMPORT_MEND,
+            fix=None if self.is_starting else IMPORT_FIX,
         )
         return JobEnd(status, error=error.as_dict(), why=cause, not_begun=not_begun)
 

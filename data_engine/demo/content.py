@@ -38,7 +38,7 @@ def lay_out(root: Path) -> None:
         raise WorkspaceError(
             f"the demo cannot be written to {root}: {error.strerror} ({error.filename})",
             where=str(root),
-            mend="name an empty folder that you may write to",
+            fix="name an empty folder that you may write to",
         ) from error
 
 

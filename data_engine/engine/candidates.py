@@ -113,7 +113,7 @@ def candidates(flow: Flow) -> list[tuple[str, os.DirEntry[str]]]:
         raise FlowValidationError(
             f"the source folder cannot be read: {error.filename or trigger.source} ({error.strerror})",
             where="Flow.watch(source=...)",
-            mend="check the permissions of the folder and whether its drive is connected",
+            fix="check the permissions of the folder and whether its drive is connected",
         ) from error
 
 
@@ -129,11 +129,11 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
         raise FlowValidationError(
             f"source={str(choice)!r} was given, but the flow has no source",
             where=where,
-            mend="add source= to watch(...), or leave source= out here",
+            fix="add source= to watch(...), or leave source= out here",
         )
     if not isinstance(choice, (str, os.PathLike)) or not str(choice).strip():
         raise FlowValidationError(
-            f"source={choice!r} is no path", where=where, mend="name one file of the source folder"
+            f"source={choice!r} is no path", where=where, fix="name one file of the source folder"
         )
     root = trigger.source
     authored = trigger.source_as_authored or ""
@@ -142,7 +142,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
     found = next((other for other in tried if other.is_file()), None)
     if found is None:
         raise FlowValidationError(
-            f"Source file not found: {tried[0]}", where=where, mend=f"name a file under {root}, such as one it lists"
+            f"Source file not found: {tried[0]}", where=where, fix=f"name a file under {root}, such as one it lists"
         )
     found = Path(os.path.abspath(found))
     if found == root or (root.is_file() and found.resolve() == root):
@@ -152,7 +152,7 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
             name = portable_text(inside.relative_to(root))
             return Source(root, inside, SourceKey(authored, name))
     raise FlowValidationError(
-        f"{found} is not under the flow's source {root}", where=where, mend=f"name a file under {root}"
+        f"{found} is not under the flow's source {root}", where=where, fix=f"name a file under {root}"
     )
 
 

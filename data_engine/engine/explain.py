@@ -134,7 +134,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     entry = flow.entry
     if entry.flow is None:
         error = entry.error or FlowValidationError("unknown")
-        return [Explanation(entry.name, None, Broken(error.what, error.where, error.mend))]
+        return [Explanation(entry.name, None, Broken(error.what, error.where, error.fix))]
     watch = PlannedFlow.of(entry.flow)
     under_way = {run.source for run in known.active if run.flow == entry.name}
     blocked = why_blocked(
@@ -246,5 +246,5 @@ def _nothing_to_explain(subject: str, flows: Collection[str]) -> FlowValidationE
     return FlowValidationError(
         f"{subject!r} is neither a flow nor a file of any flow's source",
         where="explain",
-        mend=f"{meant}name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
+        fix=f"{meant}name a flow ({', '.join(sorted(flows)) or 'none'}) or a path under a source folder",
     )

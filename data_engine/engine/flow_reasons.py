@@ -37,11 +37,11 @@ class Broken(Fact):
 
     what: str
     where: str | None = None
-    mend: str | None = None
+    fix: str | None = None
 
     @property
     def text(self) -> str:
-        return f"broken: {FlowValidationError(self.what, where=self.where, mend=self.mend)}"
+        return f"broken: {FlowValidationError(self.what, where=self.where, fix=self.fix)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

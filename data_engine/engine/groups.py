@@ -102,7 +102,7 @@ def refuse_inside_group(flow: Flow, home: LocalWorkspace | None) -> None:
         raise GroupBusyError(
             f'flow "{flow.name}" was started inside a run of its own group "{flow.group}" and would wait for it for ever',
             where=f'group "{flow.group}"',
-            mend="put the flow in another group, or call its functions directly",
+            fix="put the flow in another group, or call its functions directly",
         )
 
 
@@ -120,7 +120,7 @@ def tell_whom_we_wait_for(flow: Flow, home: LocalWorkspace) -> None:
                 f'flow "{flow.name}" was started by a process that a run of its own group "{flow.group}" waits for '
                 f'(flow "{run.flow}", run {run.run_id[:8]}, pid {pid})',
                 where=f'group "{flow.group}"',
-                mend="put the flow in another group, or start it after that run",
+                fix="put the flow in another group, or start it after that run",
             )
     why = WaitingForGroup(flow.group, tuple(GroupRun(run.flow, run.run_id, pid) for run, pid in running))
     print(why.text, file=sys.stderr)

@@ -148,7 +148,7 @@ def settle_flow(flow: Flow) -> Flow:
         raise FlowValidationError(
             "preview(), show(), run_once() and run() are not available inside compiled flow modules",
             where="a flow module while it loads",
-            mend="call them in a notebook cell of their own, outside build() and what it needs",
+            fix="call them in a notebook cell of their own, outside build() and what it needs",
         )
     if flow._workspace_root is not None and flow.name is not None:
         return flow
@@ -159,14 +159,14 @@ def settle_flow(flow: Flow) -> Flow:
         raise FlowValidationError(
             place.problem,
             where=str(place.path),
-            mend="restart the kernel, or set DATA_ENGINE_NOTEBOOK to the notebook's path",
+            fix="restart the kernel, or set DATA_ENGINE_NOTEBOOK to the notebook's path",
         )
     name = place.path.stem
     if flow.name is not None and flow.name != name:
         raise FlowValidationError(
             f"the flow's name {flow.name!r} must not override the module-defined flow name {name!r}",
             where="Flow(name=...)",
-            mend=f"leave name= out, or rename the file to {flow.name}{place.path.suffix}",
+            fix=f"leave name= out, or rename the file to {flow.name}{place.path.suffix}",
         )
     return replace(flow, name=name, _workspace_root=place.path.parent.parent)
 

@@ -122,7 +122,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
         raise FlowValidationError(
             f"flow {flow.name!r} has no steps: there is nothing to preview",
             where="Flow.preview",
-            mend="add one: Flow(...).step(fn), where fn(context) returns what the preview shows",
+            fix="add one: Flow(...).step(fn), where fn(context) returns what the preview shows",
         )
     if use is None or use == "current":
         return len(flow.steps)
@@ -133,7 +133,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
     raise FlowValidationError(
         f"no step of flow {flow.name!r} saves an object {use!r}",
         where="Flow.preview(use=...)",
-        mend=f"add save_as={use!r} to the step that makes it; saved objects: {known}",
+        fix=f"add save_as={use!r} to the step that makes it; saved objects: {known}",
     )
 
 
@@ -161,7 +161,7 @@ def _require_no_run(flow: Flow, home: LocalWorkspace, target: Path) -> None:
         raise GroupBusyError(
             f"{what} is not done now: the flow is running (run {running[0].run_id[:8]})",
             where=f'flow "{flow.name}"',
-            mend=f"wait for its end, {or_else}",
+            fix=f"wait for its end, {or_else}",
         )
 
 
@@ -187,5 +187,5 @@ def _first_source(flow: Flow) -> Source:
     raise FlowValidationError(
         f"there is no file to preview{wanted} in {trigger.source}",
         where="Flow.preview",
-        mend="put a file there, or correct source= and extensions=",
+        fix="put a file there, or correct source= and extensions=",
     )

@@ -170,7 +170,7 @@ class _Params(dict[str, Any]):
         raise MissingParamError(
             f"the run was given no param {name!r}; it was given: {', '.join(map(repr, self)) or 'none'}",
             where="context.params",
-            mend=f"{offer} it: params={{{name!r}: ...}} in preview() and run_once(), --param {name}=... on the command line; "
+            fix=f"{offer} it: params={{{name!r}: ...}} in preview() and run_once(), --param {name}=... on the command line; "
             f"a flow that runs by itself is given none: context.params.get({name!r}, default)",
         )
 
@@ -186,7 +186,7 @@ def require_source(flow: Flow, source: Source) -> None:
         raise FlowValidationError(
             f"Source {'file' if source.path else 'path'} not found: {target}",
             where=f'flow "{flow.name}", watch(source={(flow.trigger and flow.trigger.source_as_authored)!r})',
-            mend="create it, connect its drive, or correct source= (relative paths start at the flow_modules folder)",
+            fix="create it, connect its drive, or correct source= (relative paths start at the flow_modules folder)",
         )
 
 
@@ -263,5 +263,5 @@ def check_params(params: object) -> Mapping[str, Any]:
     if isinstance(params, Mapping) and all(isinstance(key, str) for key in params):
         return params
     raise FlowValidationError(
-        f"params must be a mapping with text keys, not {params!r}", where="params=", mend='params={"threshold": 15}'
+        f"params must be a mapping with text keys, not {params!r}", where="params=", fix='params={"threshold": 15}'
     )

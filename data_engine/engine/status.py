@@ -31,19 +31,19 @@ of them is kept from it; "being_read" is a flow of which only the file is known 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem(Record):
-    """What is wrong, where, and how to mend it; `places` are the notebook cells, where they are known."""
+    """What is wrong, where, and how to fix it; `places` are the notebook cells, where they are known."""
 
     sparse: ClassVar = ("places",)
 
     what: str = ""
     where: str | None = None
-    mend: str | None = None
+    fix: str | None = None
     places: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(cls, error: FlowValidationError | None) -> Problem | None:
         """The parts of an error."""
-        return None if error is None else cls(error.what, error.where, error.mend, error.places)
+        return None if error is None else cls(error.what, error.where, error.fix, error.places)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -318,7 +318,7 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reaso
     entry = known.entry
     if entry.flow is None:
         error = entry.error
-        return None if error is None else Broken(error.what, error.where, error.mend)
+        return None if error is None else Broken(error.what, error.where, error.fix)
     if is_running:
         return None
     return known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)

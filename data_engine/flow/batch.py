@@ -29,13 +29,11 @@ class FileRef(os.PathLike[str]):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise FlowValidationError(
-                f"FileRef cannot be made from {type(path).__name__} {path!r}", where="FileRef(path)", mend="give a path"
+                f"FileRef cannot be made from {type(path).__name__} {path!r}", where="FileRef(path)", fix="give a path"
             )
         text = os.fspath(path)
         if not isinstance(text, str) or not text.strip() or "\0" in text:
-            raise FlowValidationError(
-                f"FileRef cannot be made from {text!r}", where="FileRef(path)", mend="name a file"
-            )
+            raise FlowValidationError(f"FileRef cannot be made from {text!r}", where="FileRef(path)", fix="name a file")
         object.__setattr__(self, "_text", os.path.realpath(text))
 
     @classmethod
@@ -134,7 +132,7 @@ class Batch(Generic[T], Shown):
                 raise FlowValidationError(
                     f"a batch cannot be of {type(given).__name__} {given!r}",
                     where="Batch(items)",
-                    mend="give a tuple or list of items",
+                    fix="give a tuple or list of items",
                 )
             object.__setattr__(self, "items", tuple(given))
 
@@ -182,7 +180,7 @@ def _item_name(item: object) -> str:
         name = name()
     if not isinstance(name, str):
         raise FlowValidationError(
-            f"{type(item).__name__} {item!r} has no usable name", where="Batch.names()", mend="batch files or paths"
+            f"{type(item).__name__} {item!r} has no usable name", where="Batch.names()", fix="batch files or paths"
         )
     return name
 
@@ -191,6 +189,6 @@ def _item_path(item: object) -> Path:
     path = item if isinstance(item, Path) else getattr(item, "path", None)
     if not isinstance(path, Path):
         raise FlowValidationError(
-            f"{type(item).__name__} {item!r} has no usable path", where="Batch.paths()", mend="batch files or paths"
+            f"{type(item).__name__} {item!r} has no usable path", where="Batch.paths()", fix="batch files or paths"
         )
     return path

@@ -61,7 +61,7 @@ class FlowContext(Shown):
             raise FlowValidationError(
                 f"database({name!r}) is only available for authored workspace flows",
                 where="context.database",
-                mend="keep the notebook in a workspace's flow_modules folder, or use a pathlib.Path",
+                fix="keep the notebook in a workspace's flow_modules folder, or use a pathlib.Path",
             )
         path = inside(self.workspace_root / "databases", name, where="context.database")
         try:
@@ -70,7 +70,7 @@ class FlowContext(Shown):
             raise FlowValidationError(
                 f"the folder {path.parent} cannot be created: {error.strerror}",
                 where="context.database",
-                mend="check that the workspace can be written",
+                fix="check that the workspace can be written",
             ) from error
         return path
 
@@ -86,7 +86,7 @@ class FlowContext(Shown):
             facts = self.source.path.stat()
         except OSError as error:
             raise FlowValidationError(
-                f"Source file not found: {self.source.path}", where="context.source_metadata", mend="put the file back"
+                f"Source file not found: {self.source.path}", where="context.source_metadata", fix="put the file back"
             ) from error
         return SourceMetadata(
             self.source.path, self.source.path.name, facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)
@@ -100,7 +100,7 @@ class FlowContext(Shown):
         """
         if not isinstance(level, str) or not level.strip():
             raise FlowValidationError(
-                f"level={level!r} is not a word", where="context.log", mend='use "INFO", "WARNING" or "ERROR"'
+                f"level={level!r} is not a word", where="context.log", fix='use "INFO", "WARNING" or "ERROR"'
             )
         control = self.control
         control.may_work()
@@ -120,7 +120,7 @@ class FlowContext(Shown):
                 raise FlowValidationError(
                     f"{name}={value!r} must be a whole number of at least 0",
                     where="context.progress",
-                    mend="context.progress(done=3, total=10)",
+                    fix="context.progress(done=3, total=10)",
                 )
         self.control.may_work()
         self.control.progress(done, total)
@@ -173,7 +173,7 @@ class WorkspaceConfigContext:
             raise FlowValidationError(
                 f"the folder {folder} cannot be read: {error.strerror}",
                 where="context.config",
-                mend="check that config is a readable folder",
+                fix="check that config is a readable folder",
             ) from error
         return tuple(sorted(p.stem for p in found if not p.name.startswith(".") and p.stem != SETTINGS_STEM))
 
@@ -186,7 +186,7 @@ class WorkspaceConfigContext:
         folder = self.config_dir
         if not isinstance(name, str) or not name.strip():
             raise FlowValidationError(
-                f"a config name cannot be {name!r}", where="context.config", mend='config.get("airlines")'
+                f"a config name cannot be {name!r}", where="context.config", fix='config.get("airlines")'
             )
         if folder is None:
             return None
@@ -208,13 +208,13 @@ class WorkspaceConfigContext:
             raise FlowValidationError(
                 f"config {name!r} is only available for authored workspace flows",
                 where="context.config",
-                mend="keep the notebook in a workspace's flow_modules folder",
+                fix="keep the notebook in a workspace's flow_modules folder",
             )
         known = ", ".join(self.names()) or "none"
         raise FlowValidationError(
             f"Required config file was not found: {folder / name}.toml",
             where="context.config",
-            mend=f"create it; config files there are: {known}",
+            fix=f"create it; config files there are: {known}",
         )
 
     def all(self) -> dict[str, dict[str, Any]]:
@@ -233,11 +233,11 @@ class WorkspaceConfigContext:
             return None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FlowValidationError(
-                f"{path} is not TOML: {error}", where=str(path), mend="correct that line"
+                f"{path} is not TOML: {error}", where=str(path), fix="correct that line"
             ) from error
         except OSError as error:
             raise FlowValidationError(
                 f"{path} cannot be read: {error.strerror}",
                 where="context.config",
-                mend="check that it is a readable file",
+                fix="check that it is a readable file",
             ) from error

@@ -58,7 +58,7 @@ class FlowDebugContext:
             raise FlowValidationError(
                 f"save_frame cannot keep {type(frame).__name__}",
                 where="context.debug.save_frame",
-                mend="give a Polars DataFrame or LazyFrame, or use save_json",
+                fix="give a Polars DataFrame or LazyFrame, or use save_json",
             )
         saved_at = utc_text(time.time())
         path = self._path(saved_at, name, ".parquet")
@@ -85,7 +85,7 @@ class FlowDebugContext:
             raise FlowValidationError(
                 "save_json cannot keep a value that contains itself",
                 where="context.debug.save_json",
-                mend="give the part you want to look at",
+                fix="give the part you want to look at",
             ) from None
         self._write_json(path, {"debug": self._facts("json", path, saved_at)} | content)
         return path
@@ -128,7 +128,7 @@ class FlowDebugContext:
 
     def _unwritable(self, path: Path, error: OSError) -> FlowValidationError:
         return FlowValidationError(
-            f"{path} cannot be written: {error.strerror}", where="context.debug", mend="free some space on this machine"
+            f"{path} cannot be written: {error.strerror}", where="context.debug", fix="free some space on this machine"
         )
 
 

@@ -77,24 +77,24 @@ class Flow(Shown):
                 raise FlowValidationError(
                     f"the flow's {field_name}, when provided, must be a non-blank text, not {value!r}",
                     where=f"Flow({field_name}=...)",
-                    mend=f"leave {field_name}= out, or give it some letters",
+                    fix=f"leave {field_name}= out, or give it some letters",
                 )
         if not isinstance(self.group, str) or not self.group.strip():
             raise FlowValidationError(
                 f"the flow's group must be a non-blank text, not {self.group!r}",
                 where="Flow(group=...)",
-                mend='Flow(group="Claims")',
+                fix='Flow(group="Claims")',
             )
         if self.trigger is not None and not hasattr(self.trigger, "mode"):
             raise FlowValidationError(
-                f"the flow's trigger cannot be {self.trigger!r}", where="Flow(trigger=...)", mend="use .watch(mode=...)"
+                f"the flow's trigger cannot be {self.trigger!r}", where="Flow(trigger=...)", fix="use .watch(mode=...)"
             )
         if self.mirror_spec is not None and self.trigger is not None and self.mirror_spec.root == self.trigger.source:
             raise FlowValidationError(
                 f"the mirror root {self.mirror_spec.root} is the source folder itself: the flow would overwrite and feed "
                 "on its own sources",
                 where="Flow.mirror(root=...)",
-                mend="mirror into another folder; one inside the source folder is skipped when watching",
+                fix="mirror into another folder; one inside the source folder is skipped when watching",
             )
 
     def __eq__(self, other: object) -> bool:
@@ -250,11 +250,11 @@ class Flow(Shown):
             raise FlowValidationError(
                 f"max_parallel={max_parallel!r} must be a whole number greater than or equal to one",
                 where="Flow.map",
-                mend="max_parallel=4, or leave it out",
+                fix="max_parallel=4, or leave it out",
             )
         if on_error not in ("raise", "collect"):
             raise FlowValidationError(
-                f"on_error={on_error!r} is not possible", where="Flow.map", mend="use 'raise' or 'collect'"
+                f"on_error={on_error!r} is not possible", where="Flow.map", fix="use 'raise' or 'collect'"
             )
         call = Map(fn, takes_context, max_parallel, on_error == "collect")
         return self._with(call, use, save_as, label, default_label(fn), function_name(fn), "map")
@@ -284,11 +284,11 @@ class Flow(Shown):
         wanted = parse_extensions(extensions, where=where)
         if wanted is None:
             raise FlowValidationError(
-                "At least one extension is required", where=where, mend='collect(".csv") or collect([".csv", ".xlsx"])'
+                "At least one extension is required", where=where, fix='collect(".csv") or collect([".csv", ".xlsx"])'
             )
         if not isinstance(recursive, bool):
             raise FlowValidationError(
-                f"recursive={recursive!r} must be True or False", where="Flow.collect", mend="recursive=True"
+                f"recursive={recursive!r} must be True or False", where="Flow.collect", fix="recursive=True"
             )
         folder = None if root is None else author_path(root, where="Flow.collect(root=...)")
         return self._with(
@@ -308,7 +308,7 @@ class Flow(Shown):
         saved = _object_name(save_as, "save_as", verb)
         if saved == "current":
             raise FlowValidationError(
-                "save_as cannot overwrite 'current'", where=f"Flow.{verb}", mend="choose another name, or leave it out"
+                "save_as cannot overwrite 'current'", where=f"Flow.{verb}", fix="choose another name, or leave it out"
             )
         step = StepSpec(fn, _object_name(use, "use", verb), saved, _object_name(label, "label", verb) or default, name)
         return replace(self, steps=(*self.steps, step))
@@ -322,6 +322,6 @@ def _object_name(value: object, option: str, verb: str) -> str | None:
         return None
     if not isinstance(value, str) or not value.strip():
         raise FlowValidationError(
-            f"{option} must be a non-blank text, not {value!r}", where=f"Flow.{verb}", mend=f"leave {option}= out"
+            f"{option} must be a non-blank text, not {value!r}", where=f"Flow.{verb}", fix=f"leave {option}= out"
         )
     return value.strip()

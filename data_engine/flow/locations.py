@@ -150,7 +150,7 @@ class MirrorContext:
             raise FlowValidationError(
                 f"the mirror path {target} is the source file itself",
                 where="context.mirror",
-                mend="choose another name, or mirror into another folder",
+                fix="choose another name, or mirror into another folder",
             )
         self._create(target.parent, target)
         return target
@@ -168,7 +168,7 @@ class MirrorContext:
             raise FlowValidationError(
                 f"the mirror folder {folder} cannot be created: {error.strerror}",
                 where="context.mirror",
-                mend="check the mirror root's permissions and that no file is in the way",
+                fix="check the mirror root's permissions and that no file is in the way",
             ) from error
 
     def _refuse_shared_stem(self, target: Path) -> None:
@@ -182,7 +182,7 @@ class MirrorContext:
             raise FlowValidationError(
                 f"{earlier} and {name} in {folder} would both write {target}",
                 where="context.mirror",
-                mend=f"rename one of the two, restrict extensions=, or choose a name: mirror.file({name + target.suffix!r})",
+                fix=f"rename one of the two, restrict extensions=, or choose a name: mirror.file({name + target.suffix!r})",
             )
 
     def _is_candidate(self, name: str) -> bool:
@@ -200,7 +200,7 @@ def _swap_suffix(relative_path: Path | None, suffix: str, where: str) -> Path:
 def _need_file(relative_path: Path | None, where: str) -> Path:
     if relative_path is None:
         raise FlowValidationError(
-            "this run has no concrete source file", where=where, mend="use .root_file(name), or run_as='individual'"
+            "this run has no concrete source file", where=where, fix="use .root_file(name), or run_as='individual'"
         )
     return relative_path
 

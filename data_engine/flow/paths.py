@@ -65,16 +65,16 @@ def author_path(value: object, *, where: str) -> AuthoredPath:
     """
     if not isinstance(value, (str, os.PathLike)) or not isinstance(raw := os.fspath(value), str):
         raise FlowValidationError(
-            f"a path cannot be {type(value).__name__} {value!r}", where=where, mend="give a text or a pathlib.Path"
+            f"a path cannot be {type(value).__name__} {value!r}", where=where, fix="give a text or a pathlib.Path"
         )
     if not raw.strip() or "\0" in raw:
-        raise FlowValidationError(f"the path {raw!r} is blank or impossible", where=where, mend="name a file or folder")
+        raise FlowValidationError(f"the path {raw!r} is blank or impossible", where=where, fix="name a file or folder")
     try:
         path = Path(raw).expanduser()
         resolved = files.resolve(path if path.is_absolute() else base_folder() / path)
     except (RuntimeError, OSError, UnicodeError) as error:
         raise FlowValidationError(
-            f"the path {raw!r} cannot be resolved: {error}", where=where, mend="check the spelling and the links in it"
+            f"the path {raw!r} cannot be resolved: {error}", where=where, fix="check the spelling and the links in it"
         ) from error
     return AuthoredPath(portable_text(raw), resolved)
 
@@ -105,19 +105,19 @@ def inside(root: Path, name: object, *, where: str, start: Path | None = None) -
     """
     if not isinstance(name, (str, os.PathLike)) or not isinstance(text := os.fspath(name), str):
         raise FlowValidationError(
-            f"a file name cannot be {type(name).__name__} {name!r}", where=where, mend="give a relative file name"
+            f"a file name cannot be {type(name).__name__} {name!r}", where=where, fix="give a relative file name"
         )
     if not text.strip() or "\0" in text:
-        raise FlowValidationError("the file name must be non-empty", where=where, mend="give a relative file name")
+        raise FlowValidationError("the file name must be non-empty", where=where, fix="give a relative file name")
     if os.path.isabs(text) or text.startswith(("/", "\\")) or Path(text).drive:
         raise FlowValidationError(
-            f"the name must be relative, not {text!r}", where=where, mend=f"give a name inside {root}"
+            f"the name must be relative, not {text!r}", where=where, fix=f"give a name inside {root}"
         )
     target = os.path.normpath(os.path.join(start or root, text))
     base = os.path.normpath(root)
     if target in (base, os.path.normpath(start or root)) or not _is_under(target, base) or _leads_out(target, base):
         raise FlowValidationError(
-            f"the name {text!r} does not name a file inside its folder", where=where, mend=f"stay inside {root}"
+            f"the name {text!r} does not name a file inside its folder", where=where, fix=f"stay inside {root}"
         )
     return Path(target)
 

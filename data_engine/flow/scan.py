@@ -41,30 +41,30 @@ def parse_extensions(value: object, *, where: str) -> tuple[str, ...] | None:
     """
     if value is None:
         return None
-    mend = 'give one extension such as ".csv", or a collection of them'
+    fix = 'give one extension such as ".csv", or a collection of them'
     if isinstance(value, str):
         items: list[object] = [value]
     elif isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
         items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else list(value)
     else:
-        raise FlowValidationError(f"extensions cannot be {type(value).__name__} {value!r}", where=where, mend=mend)
+        raise FlowValidationError(f"extensions cannot be {type(value).__name__} {value!r}", where=where, fix=fix)
     if not items:
-        raise FlowValidationError("At least one extension is required", where=where, mend=mend)
-    return tuple(dict.fromkeys(_parse_extension(item, where, mend) for item in items))
+        raise FlowValidationError("At least one extension is required", where=where, fix=fix)
+    return tuple(dict.fromkeys(_parse_extension(item, where, fix) for item in items))
 
 
-def _parse_extension(item: object, where: str, mend: str) -> str:
+def _parse_extension(item: object, where: str, fix: str) -> str:
     if not isinstance(item, str):
-        raise FlowValidationError(f"an extension cannot be {type(item).__name__} {item!r}", where=where, mend=mend)
+        raise FlowValidationError(f"an extension cannot be {type(item).__name__} {item!r}", where=where, fix=fix)
     text = item.strip().lower()
     if not text.strip("."):
-        raise FlowValidationError(f"Empty extension {item!r}", where=where, mend=mend)
+        raise FlowValidationError(f"Empty extension {item!r}", where=where, fix=fix)
     several = [part for part in _SEPARATORS.split(text) if part.strip(".")]
     if len(several) > 1:
         offer = ", ".join(f'"{part if part.startswith(".") else f".{part}"}"' for part in several)
-        raise FlowValidationError(f"{item!r} is one text, not several extensions", where=where, mend=f"give [{offer}]")
+        raise FlowValidationError(f"{item!r} is one text, not several extensions", where=where, fix=f"give [{offer}]")
     if not _NO_EXTENSION.isdisjoint(text):
-        raise FlowValidationError(f"{item!r} is a pattern or a path, not an extension", where=where, mend=mend)
+        raise FlowValidationError(f"{item!r} is a pattern or a path, not an extension", where=where, fix=fix)
     return text if text.startswith(".") else f".{text}"
 
 

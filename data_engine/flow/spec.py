@@ -50,7 +50,7 @@ class Collect:
             raise FlowValidationError(
                 "collect requires an explicit root or a flow context with source",
                 where="Flow.collect",
-                mend='give collect(..., root="../in") or watch(source="../in")',
+                fix='give collect(..., root="../in") or watch(source="../in")',
             )
         resolved = os.path.realpath(root)
         try:
@@ -61,7 +61,7 @@ class Collect:
             raise FlowValidationError(
                 f"the folder to collect from cannot be read: {error.filename or root} ({error.strerror})",
                 where=f"Flow.collect(root={str(root)!r})",
-                mend="create the folder, or correct root= (relative paths start at the flow_modules folder)",
+                fix="create the folder, or correct root= (relative paths start at the flow_modules folder)",
             ) from error
         lead = resolved if resolved.endswith(os.sep) else resolved + os.sep
         of = FileRef._resolved
@@ -102,20 +102,20 @@ def _batch_items(current: object) -> tuple[Any, ...]:
         raise FlowValidationError(
             f"map requires an iterable current value, not {type(current).__name__}",
             where="Flow.map",
-            mend="let the step before return a list or Batch, or name one with use=",
+            fix="let the step before return a list or Batch, or name one with use=",
         )
     if hasattr(current, "columns") and hasattr(current, "shape"):
         raise FlowValidationError(
             f"map requires an iterable current value, and a {type(current).__name__} would be taken column by column",
             where="Flow.map",
-            mend="give it items: frame.iter_rows(named=True), frame.partition_by(...), or a list of files",
+            fix="give it items: frame.iter_rows(named=True), frame.partition_by(...), or a list of files",
         )
     items = tuple(current)
     if not items:
         raise FlowValidationError(
             "map requires at least one item",
             where="Flow.map",
-            mend="check the extensions and the root of collect(), give recursive=True for its subfolders, or leave the map out",
+            fix="check the extensions and the root of collect(), give recursive=True for its subfolders, or leave the map out",
         )
     return items
 
@@ -132,7 +132,7 @@ def check_step(fn: object, verb: str) -> None:
         raise FlowValidationError(
             f"{function_name(fn)}{signature} does not accept exactly one context parameter",
             where=f"Flow.{verb}",
-            mend="write the step as def name(context): ...; give other parameters defaults",
+            fix="write the step as def name(context): ...; give other parameters defaults",
         )
 
 
@@ -152,21 +152,21 @@ def map_takes_context(fn: object) -> bool:
         f"{function_name(fn)}{signature} accepts neither (item) nor (context, item): a map function takes either (item) or "
         "(context, item)",
         where="Flow.map",
-        mend="write it as def name(item): ... or def name(context, item): ...; give other parameters defaults",
+        fix="write it as def name(item): ... or def name(context, item): ...; give other parameters defaults",
     )
 
 
 def _check_callable(fn: object, verb: str) -> None:
     if not callable(fn):
         raise FlowValidationError(
-            f"a step must be callable, not {type(fn).__name__} {fn!r}", where=f"Flow.{verb}", mend="give a function"
+            f"a step must be callable, not {type(fn).__name__} {fn!r}", where=f"Flow.{verb}", fix="give a function"
         )
     called = (fn, getattr(type(fn), "__call__", None))  # noqa: B004  (an object whose __call__ is async)
     if any(inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target) for target in called):
         raise FlowValidationError(
             f"{function_name(fn)} is an async function",
             where=f"Flow.{verb}",
-            mend="write it as a plain function; inside, asyncio.run(...) runs async code",
+            fix="write it as a plain function; inside, asyncio.run(...) runs async code",
         )
 
 

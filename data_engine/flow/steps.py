@@ -79,7 +79,7 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         return error, "failed"
     source_path = None if context.source is None else context.source.path
     if isinstance(cause, FlowValidationError):
-        detail, mend = cause.what, cause.mend
+        detail, fix = cause.what, cause.fix
     else:
         detail = message_of(cause)
         hints = (
@@ -88,7 +88,7 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
             suggestion(cause),
             _odd_name(f"{source_path}{item_note}"),
         )
-        mend = "; or ".join(filter(None, hints)) or None
+        fix = "; or ".join(filter(None, hints)) or None
     raised = FlowExecutionError(
         flow_name=context.flow_name,
         phase="step",
@@ -96,7 +96,7 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         step_label=step.label,
         function_name=step.function_name,
         source_path=source_path,
-        mend=mend,
+        fix=fix,
     )
     raised.__cause__ = cause
     return raised, "failed"
@@ -145,7 +145,7 @@ def _missing_object(step: StepSpec, objects: dict[str, Any]) -> FlowValidationEr
     return FlowValidationError(
         f"Step '{step.label}' requested missing object '{step.use}'",
         where=f"step {step.label!r} (use={step.use!r})",
-        mend=f"save it with save_as={step.use!r} in an earlier step; saved so far: {known}",
+        fix=f"save it with save_as={step.use!r} in an earlier step; saved so far: {known}",
     )
 
 

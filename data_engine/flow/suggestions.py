@@ -1,4 +1,4 @@
-"""Which name somebody may have meant: the mend of a misspelt method, attribute or option.
+"""Which name somebody may have meant: the fix of a misspelt method, attribute or option.
 
 Python prints such offers itself where a program ends with the error, but they are not part of its text, so that no
 notebook, log or panel shows them; for options it makes them from 3.13 on.
@@ -32,7 +32,7 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(error: BaseException) -> str | None:
-    """The mend of an attribute that its object does not have; None for every other error, or when none is like it.
+    """The fix of an attribute that its object does not have; None for every other error, or when none is like it.
 
     Example:
         >>> try:
@@ -51,7 +51,7 @@ def suggestion(error: BaseException) -> str | None:
 
 
 def checked_call(call: F) -> F:
-    """`call`, which answers arguments it does not take with an error that has the mend.
+    """`call`, which answers arguments it does not take with an error that has the fix.
 
     Example:
         >>> @checked_call
@@ -60,7 +60,7 @@ def checked_call(call: F) -> F:
         Traceback (most recent call last):
         data_engine.errors.FlowValidationError: step has no option 'saveas'
           where: step(saveas=...)
-          mend:  did you mean save_as=? It takes (fn, *, save_as=None)
+          fix:   did you mean save_as=? It takes (fn, *, save_as=None)
     """
 
     @wraps(call)
@@ -86,11 +86,11 @@ def _wrong_call(call: Callable[..., Any], given: dict[str, Any], error: TypeErro
     shown = str(found.replace(parameters=[_bare(one) for one in options], return_annotation=found.empty))
     unknown = next((name for name in given if name not in found.parameters), None)
     if unknown is None:
-        return FlowValidationError(str(error), where=title, mend=f"it takes {shown}")
+        return FlowValidationError(str(error), where=title, fix=f"it takes {shown}")
     near = nearest_name(unknown, [one.name for one in options])
     offer = f"did you mean {near}=? It" if near else "it"
     return FlowValidationError(
-        f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", mend=f"{offer} takes {shown}"
+        f"{title} has no option {unknown!r}", where=f"{title}({unknown}=...)", fix=f"{offer} takes {shown}"
     )
 
 

@@ -100,7 +100,7 @@ def make_trigger(
     """The trigger these options of `Flow.watch` mean.
 
     Raises:
-        FlowValidationError: an option is wrong, missing, or does not belong to the mode; names it and the mend.
+        FlowValidationError: an option is wrong, missing, or does not belong to the mode; names it and the fix.
     """
     word = _choice(mode, ("manual", "poll", "schedule"), "mode")
     shared: dict[str, Any] = {
@@ -130,7 +130,7 @@ def make_trigger(
         if authored is None or interval is None:
             missing = "source" if authored is None else "interval"
             raise FlowValidationError(
-                f'mode="poll" requires {missing}=', where=_WHERE, mend='for example source="../in", interval="30s"'
+                f'mode="poll" requires {missing}=', where=_WHERE, fix='for example source="../in", interval="30s"'
             )
         seconds = parse_duration(interval, where=f"{_WHERE}(interval=...)")
         return Poll(**shared, interval=_duration_text(interval), interval_seconds=seconds, settle=settle_s)
@@ -144,7 +144,7 @@ def _make_schedule(
         raise FlowValidationError(
             'mode="schedule" takes exactly one of interval=, time= and cron=',
             where=_WHERE,
-            mend='for example time="06:30", interval="15m" or cron="0 6 * * 1-5"',
+            fix='for example time="06:30", interval="15m" or cron="0 6 * * 1-5"',
         )
     zone = None if tz is None else check_zone(tz, where=f"{_WHERE}(tz=...)")
     if interval is not None:
@@ -153,7 +153,7 @@ def _make_schedule(
             raise FlowValidationError(
                 f"{name}= belongs to wall-clock schedules, not to interval=",
                 where=_WHERE,
-                mend=f"leave {name}= out, or use time= or cron= instead of interval=",
+                fix=f"leave {name}= out, or use time= or cron= instead of interval=",
             )
         seconds = parse_duration(interval, where=f"{_WHERE}(interval=...)")
         return Schedule(**shared, interval=_duration_text(interval), interval_seconds=seconds)
@@ -182,14 +182,14 @@ def check_zone(value: object, *, where: str) -> str:
 
     near = difflib.get_close_matches(str(value), zoneinfo.available_timezones(), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else 'use an IANA name such as "Europe/Berlin"'
-    raise FlowValidationError(f"{value!r} is not a time zone", where=where, mend=hint)
+    raise FlowValidationError(f"{value!r} is not a time zone", where=where, fix=hint)
 
 
 def _choice(value: object, allowed: tuple[str, ...], name: str) -> str:
     word = value.strip().lower() if isinstance(value, str) else None
     if word not in allowed:
         raise FlowValidationError(
-            f"{name}={value!r} is not possible", where=_WHERE, mend=f"use one of {', '.join(map(repr, allowed))}"
+            f"{name}={value!r} is not possible", where=_WHERE, fix=f"use one of {', '.join(map(repr, allowed))}"
         )
     return word
 
@@ -197,7 +197,7 @@ def _choice(value: object, allowed: tuple[str, ...], name: str) -> str:
 def _count(value: object, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise FlowValidationError(
-            f"{name}={value!r} must be a whole number greater than or equal to one", where=_WHERE, mend=f"{name}=1"
+            f"{name}={value!r} must be a whole number greater than or equal to one", where=_WHERE, fix=f"{name}=1"
         )
     return value
 
@@ -210,7 +210,7 @@ def _settle_seconds(value: object) -> float:
         raise FlowValidationError(
             f"settle={value!r} must be whole seconds greater than or equal to zero, or a duration text",
             where=where,
-            mend='settle=2 or settle="500ms"; settle=0 takes the first sighting',
+            fix='settle=2 or settle="500ms"; settle=0 takes the first sighting',
         )
     parse_duration(f"{min(value, 10**10)}s", where=where, allow_zero=True)  # as long as a duration may be
     return value
@@ -224,20 +224,20 @@ def _duration_text(value: object) -> str:
 
 def _parse_times(value: object) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
     where = f"{_WHERE}(time=...)"
-    mend = 'give "HH:MM" with two digits each, such as "08:15", or a list of them'
+    fix = 'give "HH:MM" with two digits each, such as "08:15", or a list of them'
     if isinstance(value, str):
         texts: Collection[object] = (value,)
     elif isinstance(value, (list, tuple, set, frozenset)):
         texts = value
     else:
-        raise FlowValidationError(f"a time cannot be {type(value).__name__} {value!r}", where=where, mend=mend)
+        raise FlowValidationError(f"a time cannot be {type(value).__name__} {value!r}", where=where, fix=fix)
     if not texts:
-        raise FlowValidationError("time= must include at least one time", where=where, mend=mend)
+        raise FlowValidationError("time= must include at least one time", where=where, fix=fix)
     slots = set()
     for text in texts:
         match = _TIME.fullmatch(text.strip()) if isinstance(text, str) else None
         if match is None:
-            raise FlowValidationError(f"Invalid schedule time {text!r}", where=where, mend=mend)
+            raise FlowValidationError(f"Invalid schedule time {text!r}", where=where, fix=fix)
         slots.add((int(match[1]), int(match[2])))
     ordered = tuple(sorted(slots))
     return tuple(f"{hour:02}:{minute:02}" for hour, minute in ordered), ordered
@@ -249,9 +249,9 @@ def _parse_cron(value: object) -> str:
     Reference: cronsim follows Debian's cron, and its handling of daylight-saving changes.
     """
     where = f"{_WHERE}(cron=...)"
-    mend = 'give five fields: minute hour day-of-month month day-of-week, such as "0 6 * * 1-5"'
+    fix = 'give five fields: minute hour day-of-month month day-of-week, such as "0 6 * * 1-5"'
     if not isinstance(value, str) or len(value.split()) != 5:
-        raise FlowValidationError(f"{value!r} is not a cron line of five fields", where=where, mend=mend)
+        raise FlowValidationError(f"{value!r} is not a cron line of five fields", where=where, fix=fix)
     from datetime import datetime
 
     from cronsim import CronSim, CronSimError
@@ -262,12 +262,12 @@ def _parse_cron(value: object) -> str:
     except (CronSimError, StopIteration) as error:
         detail = f": {error}" if str(error) else ""
         raise FlowValidationError(
-            f"the cron line {value!r} never fires or is wrong{detail}", where=where, mend=mend
+            f"the cron line {value!r} never fires or is wrong{detail}", where=where, fix=fix
         ) from error
     return line
 
 
 def _misplaced(name: str, mode: str, home: str) -> FlowValidationError:
     return FlowValidationError(
-        f"{name}= does not belong to mode={mode!r}", where=_WHERE, mend=f"leave {name}= out, or use mode={home}"
+        f"{name}= does not belong to mode={mode!r}", where=_WHERE, fix=f"leave {name}= out, or use mode={home}"
     )

@@ -99,7 +99,7 @@ def _check_fits(df: pl.DataFrame) -> None:
         raise FlowValidationError(
             f"a worksheet holds {_MOST_ROWS - 1:,} rows under its header and {_MOST_COLUMNS:,} columns, not {len(df):,} and {df.width:,}",
             where="df=",
-            mend="write Parquet, or split the frame",
+            fix="write Parquet, or split the frame",
         )
     seen: dict[str, str] = {}
     for name in df.columns:
@@ -108,13 +108,13 @@ def _check_fits(df: pl.DataFrame) -> None:
             raise FlowValidationError(
                 f'Excel takes the columns "{other}" and "{name}" for one' if name else "df has a column without a name",
                 where="df=",
-                mend="rename it",
+                fix="rename it",
             )
     for series in df:
         problem = _problem(series)
         if problem is not None:
-            what, mend = problem
-            raise FlowValidationError(f'{what}; the column "{series.name}" holds such', where="df=", mend=mend)
+            what, fix = problem
+            raise FlowValidationError(f'{what}; the column "{series.name}" holds such', where="df=", fix=fix)
 
 
 def _problem(series: pl.Series) -> tuple[str, str] | None:

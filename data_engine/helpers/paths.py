@@ -12,7 +12,7 @@ from data_engine.files import resolve
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/|(md|motherduck):", re.IGNORECASE)
 
 
-def local_path(given: object, *, argument: str, mend: str) -> Path:
+def local_path(given: object, *, argument: str, fix: str) -> Path:
     """The path of a file on this machine or a share, absolute; whether there is one, nobody has looked.
 
     Raises:
@@ -23,17 +23,15 @@ def local_path(given: object, *, argument: str, mend: str) -> Path:
         raise TypeError(f"{argument} must be a path, not {type(given).__name__} {given!r}")
     text = str(os.fspath(given))
     if not text.strip() or text.startswith(":memory:") or "\0" in text:
-        raise FlowValidationError(f"{text!r} names no file", where=f"{argument}=", mend=mend)
+        raise FlowValidationError(f"{text!r} names no file", where=f"{argument}=", fix=fix)
     if _ADDRESS.match(text):
         raise FlowValidationError(
-            f"{text!r} is an address, not a file on this machine or a share", where=f"{argument}=", mend=mend
+            f"{text!r} is an address, not a file on this machine or a share", where=f"{argument}=", fix=fix
         )
     path = Path(text).expanduser()
     try:
         path = resolve(path)
         path.exists()
     except OSError as error:
-        raise FlowValidationError(
-            f"{path} can be no file: {error.strerror}", where=f"{argument}=", mend=mend
-        ) from error
+        raise FlowValidationError(f"{path} can be no file: {error.strerror}", where=f"{argument}=", fix=fix) from error
     return path

@@ -220,7 +220,7 @@ def visit_counter(
     for one in (visited, *groups, *keys):
         if one.meta.has_multiple_outputs():
             raise FlowValidationError(
-                f"{one} stands for several columns", where="visit_counter", mend='list them: by=["a", "b"]'
+                f"{one} stands for several columns", where="visit_counter", fix='list them: by=["a", "b"]'
             )
     row = pl.int_range(pl.len(), dtype=pl.UInt32)
     # Each row's place in time within its group ...
@@ -298,7 +298,7 @@ def write_parquet_atomic(df: pl.DataFrame, path: str | PathLike[str], **options:
         raise FlowValidationError(
             "this writes one file; a partitioned data set is a folder of many",
             where="partition_by=",
-            mend="leave it out, or use polars.DataFrame.write_parquet",
+            fix="leave it out, or use polars.DataFrame.write_parquet",
         )
     target = target_of(path)
     with whole_or_nothing(target), noted_target(target) as fresh:
@@ -329,7 +329,7 @@ def sink_parquet_atomic(lf: pl.LazyFrame, path: str | PathLike[str], **options: 
         raise TypeError(f"lf must be a Polars LazyFrame, not {type(lf).__name__}")
     if options.get("lazy"):
         raise FlowValidationError(
-            "this is an eager sink: the file is there when it returns", where="lazy=True", mend="leave lazy out"
+            "this is an eager sink: the file is there when it returns", where="lazy=True", fix="leave lazy out"
         )
     target = target_of(path)
     # Not by name: a query that fails may go on in the background, and would make the file again after it was removed.
@@ -360,7 +360,7 @@ def _count(days: object) -> pl.Expr:
     if isinstance(days, int) and not isinstance(days, bool):
         if abs(days) > _MOST_DAYS:
             raise FlowValidationError(
-                f"{days} days lead out of the calendar", where="days=", mend=f"give at most {_MOST_DAYS:,}"
+                f"{days} days lead out of the calendar", where="days=", fix=f"give at most {_MOST_DAYS:,}"
             )
         return pl.lit(days, dtype=pl.Int32)
     if isinstance(days, (str, pl.Expr)):
@@ -379,7 +379,7 @@ def _mask(mask: object) -> list[bool]:
     if len(week) != 7 or not any(week):
         what = "works no day" if len(week) == 7 else f"is {len(week)} long"
         raise FlowValidationError(
-            f"mask must be exactly seven bools with a working day; it {what}", where="mask=", mend="Monday first"
+            f"mask must be exactly seven bools with a working day; it {what}", where="mask=", fix="Monday first"
         )
     return week
 
@@ -397,9 +397,7 @@ def _holidays(holidays: object) -> list[date]:
             try:
                 one = datetime.fromisoformat(one)
             except ValueError as error:
-                raise FlowValidationError(
-                    f"{one!r} is no date", where="holidays=", mend='write "2026-12-25"'
-                ) from error
+                raise FlowValidationError(f"{one!r} is no date", where="holidays=", fix='write "2026-12-25"') from error
         if isinstance(one, datetime):
             one = one.date()
         if not isinstance(one, date):
@@ -437,7 +435,7 @@ def _flags(given: object, keys: Sequence[pl.Expr]) -> list[bool]:
         raise FlowValidationError(
             f"{len(flags)} directions for {len(keys)} columns",
             where="descending=, nulls_last=",
-            mend="give one for all, or one each",
+            fix="give one for all, or one each",
         )
     return list(map(bool, flags))
 
@@ -449,7 +447,7 @@ def _columns(given: object, argument: str) -> list[pl.Expr]:
         return [_expression(given, argument)]
     columns = [_expression(one, argument) for one in given]
     if not columns:
-        raise FlowValidationError(f"{argument} needs at least one column", where=f"{argument}=", mend="name a column")
+        raise FlowValidationError(f"{argument} needs at least one column", where=f"{argument}=", fix="name a column")
     return columns
 
 

@@ -22,5 +22,5 @@ def asking(argument: str) -> Iterator[None]:
         raise FlowValidationError(
             f"the query of the LazyFrame fails: {reason}",
             where=f"{argument}=",
-            mend="collect it by itself to see where",
+            fix="collect it by itself to see where",
         ) from error

@@ -92,7 +92,7 @@ def _renames(wanted: list[str], names: list[str]) -> dict[str, str]:
             raise FlowValidationError(
                 f'the columns "{other}" and "{name}" would both be called "{new}"',
                 where="normalize_column_names",
-                mend="rename one of them first, or name the columns to normalize",
+                fix="rename one of them first, or name the columns to normalize",
             )
     return renames
 
@@ -150,7 +150,7 @@ class Dtypes(dict[str, "Any"]):
             raise FlowValidationError(
                 f"a value cannot be of its type: {error}",
                 where="TableSchema.dtypes",
-                mend="clean the column before it is cast",
+                fix="clean the column before it is cast",
             ) from error
 
 
@@ -194,7 +194,7 @@ class Rename(dict[str, str]):
             raise FlowValidationError(
                 f"renaming gives more than one column {_listed(doubles)}",
                 where="TableSchema.rename",
-                mend="drop one of them first",
+                fix="drop one of them first",
             )
         return frame.rename(dict(self))
 
@@ -279,7 +279,7 @@ def _part(kind: Callable[..., Any], argument: str, given: Any) -> Any:
             _kind(wanted)
     if not all(name.strip() for name in (*names, *new)):
         raise FlowValidationError(
-            f"{argument} holds a blank name", where=f"TableSchema({argument}=...)", mend="name the column"
+            f"{argument} holds a blank name", where=f"TableSchema({argument}=...)", fix="name the column"
         )
     for listed in (names, new):
         doubles = sorted({name for name in listed if listed.count(name) > 1})
@@ -287,7 +287,7 @@ def _part(kind: Callable[..., Any], argument: str, given: Any) -> Any:
             raise FlowValidationError(
                 f"{argument} holds {_listed(doubles)} twice",
                 where=f"TableSchema({argument}=...)",
-                mend="name each once",
+                fix="name each once",
             )
     return kind(items)
 
@@ -313,7 +313,7 @@ def _require(frame: object, wanted: Iterable[str], part: str) -> list[str]:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise FlowValidationError(
-            f"the frame has no column {_listed(missing)}", where=f"TableSchema.{part}", mend=f"it has {_listed(names)}"
+            f"the frame has no column {_listed(missing)}", where=f"TableSchema.{part}", fix=f"it has {_listed(names)}"
         )
     return names
 

@@ -17,11 +17,11 @@ def target_of(path: object) -> Path:
         FlowValidationError: no path of a file, a folder, a device or a pipe, or a folder that cannot be made.
         TypeError: no path.
     """
-    target = local_path(path, argument="path", mend="give the file to write")
+    target = local_path(path, argument="path", fix="give the file to write")
     if target.is_dir():
-        raise FlowValidationError(f"{target} is a folder", where="path=", mend="name a file in it")
+        raise FlowValidationError(f"{target} is a folder", where="path=", fix="name a file in it")
     if target.exists() and not target.is_file():
-        raise FlowValidationError(f"{target} is no ordinary file", where="path=", mend="name another one")
+        raise FlowValidationError(f"{target} is no ordinary file", where="path=", fix="name another one")
     with whole_or_nothing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     return target
@@ -42,5 +42,5 @@ def whole_or_nothing(target: Path, *also: type[Exception]) -> Iterator[None]:
         raise FlowValidationError(
             f"{target.name} was not written: {error}",
             where=str(target),
-            mend="what was there before is still there; see the cause above",
+            fix="what was there before is still there; see the cause above",
         ) from error

@@ -18,7 +18,7 @@ Heartbeats, marker folders and clocks only decide when one may try and what peop
     observer.py         Observer: looks, asks, claims and repairs
     held_lease.py       HeldLease: what only the owner may do
     publishing.py       what an owner publishes, folds and drops
-    mending.py          taking in what others published, noticing damage, mending it
+    repairing.py          taking in what others published, noticing damage, repairing it
     keeper.py           when a daemon does all this, on a thread of its own (share_thread.py)
     peek.py             one look for whoever runs something without a daemon
 

@@ -350,7 +350,7 @@ def lock_id(path: Path) -> str:
         raise WorkspaceError(
             f"the id of this machine's lock cannot be kept: {error}",
             where=str(path),
-            mend="make its folder writable for this user",
+            fix="make its folder writable for this user",
         ) from error
 
 

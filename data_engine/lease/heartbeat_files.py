@@ -6,7 +6,7 @@
     leased/<ws>/token-<token>    marker: one machine owns
     stale/<ws>__<token>__<id>/   marker and heartbeat of an owner that fell silent
 
-Markers follow the list and are mended by the owner's heartbeat. A missing or damaged record is no news.
+Markers follow the list and are repaired by the owner's heartbeat. A missing or damaged record is no news.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dataclasses import replace
 from data_engine.clock import boot_clock
 from data_engine.errors import FlowValidationError, LedgerError, OwnedElsewhereError, WorkspaceError
 from data_engine.lease.held_lease import HeldLease
-from data_engine.lease.mending import HEALTHY, History, repair_words
+from data_engine.lease.history import HEALTHY, History, repair_words
 from data_engine.lease.observer import Observer
 from data_engine.lease.owning import (
     OwnershipState,
@@ -118,7 +118,7 @@ class Keeper:
         """Own the workspace, unless somebody else does.
 
         Raises (the future):
-            OwnedElsewhereError: another workstation owns it, or the share cannot be used; the message has the mend.
+            OwnedElsewhereError: another workstation owns it, or the share cannot be used; the message has the fix.
         """
         return self._thread.ask(self._own)
 
@@ -343,7 +343,7 @@ class Keeper:
         except (Lost, InDoubt, Damaged, OSError, LedgerError) as error:
             self._note("history", f"the history cannot be published: {error}")
             if isinstance(error, Damaged) and error.file:
-                self._on_the_share("mend", self._mend)
+                self._on_the_share("fix", self._fix)
         else:
             self._note("history", None)
 
@@ -362,13 +362,13 @@ class Keeper:
         assert held is not None
         self._history.check(held, self._publisher)
 
-    def _mend(self) -> list[str]:
+    def _fix(self) -> list[str]:
         held = self._held
         assert held is not None
-        mended = self._history.mend(held, self._publisher)
-        if mended:
+        repaired = self._history.fix(held, self._publisher)
+        if repaired:
             self._collect_when_due(held)
-        return mended
+        return repaired
 
     def _collect_when_due(self, held: HeldLease) -> None:
         if self._publisher.is_collection_due:
@@ -430,17 +430,17 @@ class Keeper:
             raise WorkspaceError(
                 f"the shared history cannot be repaired just now: {error}",
                 where="the workspace's lease",
-                mend="look again with `data-engine lease status`; where it is still damaged, repair it again",
+                fix="look again with `data-engine lease status`; where it is still damaged, repair it again",
             ) from error
 
     def _repair_now(self) -> str:
-        """Mend what is damaged. An owner goes on owning, from its own ledger; whoever else repairs owns nothing afterwards."""
+        """Fix what is damaged. An owner goes on owning, from its own ledger; whoever else repairs owns nothing afterwards."""
         view = self._view = self._observer.poll()
         held = self._held
         if held is not None and view.state == "mine":
-            lost = self._mend()
+            lost = self._fix()
             self._tell()
-            return f"mended; published again from this machine: {', '.join(lost)}" if lost else HEALTHY
+            return f"repaired; published again from this machine: {', '.join(lost)}" if lost else HEALTHY
         repaired = self._history.repair(view)
         if repaired is None:
             self._look()

@@ -194,7 +194,7 @@ class Observer:
         )
         self._generations.publish(generation, prev)
         held = self._hold(generation, start_s)
-        with suppress(OSError):  # all of this is mended by the heartbeat
+        with suppress(OSError):  # all of this is repaired by the heartbeat
             if prev.is_owned:
                 self._heartbeat_files.quarantine(prev)
             held.announce("idle")
@@ -313,10 +313,10 @@ class Observer:
             raise OwnedElsewhereError(
                 f"{owner} owns the workspace",
                 where=where,
-                mend="repair it there, ask for control, or wait until it can be taken over",
+                fix="repair it there, ask for control, or wait until it can be taken over",
             )
         if view.state == "unreachable":
-            raise WorkspaceError(f"the workspace cannot be reached: {view.why}", where=where, mend="try again later")
+            raise WorkspaceError(f"the workspace cannot be reached: {view.why}", where=where, fix="try again later")
 
         if view.state == "available" and view.top is None and self._generations.known <= 0:
             return None
@@ -336,10 +336,10 @@ class Observer:
                 raise OwnedElsewhereError(  # on a list that is whole to it, so that a repair there finds nothing
                     f"{owner} is at work on the workspace",
                     where=where,
-                    mend="let it give the workspace up there (`data-engine lease release`), then repair it here",
+                    fix="let it give the workspace up there (`data-engine lease release`), then repair it here",
                 )
             raise WorkspaceError(
-                f"{owner} may still be at work", where=where, mend=f"try again in {wait_s - view.silent_s:.0f} s"
+                f"{owner} may still be at work", where=where, fix=f"try again in {wait_s - view.silent_s:.0f} s"
             )
 
         def begin() -> None:
@@ -363,7 +363,7 @@ class Observer:
             raise WorkspaceError(
                 f"the shared history cannot be repaired: {error}",
                 where=where,
-                mend="update Data Engine on this machine"
+                fix="update Data Engine on this machine"
                 if is_newer
                 else "repair it on a machine that has owned the workspace, or restore .workspace_state from a backup",
             ) from error
@@ -371,7 +371,7 @@ class Observer:
             raise WorkspaceError(
                 f"the shared history cannot be repaired: {error.filename} is not Data Engine's: {error.strerror}",
                 where=where,
-                mend="take it away, then repair again",
+                fix="take it away, then repair again",
             ) from error
         if repaired is not None:
             self._damage = None

@@ -62,14 +62,14 @@ def claims_by_itself(view: View, me: Identity, *, wants_control: bool, takes_ove
 
 def not_owned_here(status: LeaseStatus, why: str = "") -> OwnedElsewhereError:
     """The error that says who owns instead, or what is in the way, and what helps."""
-    mend = {
+    fix = {
         "owned": "ask for it: `data-engine lease request`, or Workspace.request_control()",
         "control_requested": "wait until its owner agrees, or until its lease is free",
         "takeover_available": "take it over: `data-engine lease take-over`, or Workspace.take_over()",
         "damaged": status.fix,
     }.get(status.state, "check whether the drive is connected and writable; `data-engine doctor` measures it")
     what = f"this machine does not own the workspace: {status.words}"
-    return OwnedElsewhereError(f"{what} ({why})" if why else what, where="the workspace's lease", mend=mend)
+    return OwnedElsewhereError(f"{what} ({why})" if why else what, where="the workspace's lease", fix=fix)
 
 
 def only_observed_here(unfit: str) -> OwnedElsewhereError:
@@ -77,7 +77,7 @@ def only_observed_here(unfit: str) -> OwnedElsewhereError:
     return OwnedElsewhereError(
         f"this machine can only observe the workspace: {unfit}",
         where="the workspace's folder",
-        mend="see `data-engine doctor`",
+        fix="see `data-engine doctor`",
     )
 
 

@@ -45,7 +45,7 @@ def refuse_owned_elsewhere(
 ) -> None:
     """Return when no other workstation owns the workspace, as far as one look can tell.
 
-    `what` is what must not be done then, such as "run_once()"; `or_else` is one more mend, such as "give force=True"; the
+    `what` is what must not be done then, such as "run_once()"; `or_else` is one more fix, such as "give force=True"; the
     rest is as for `peek`.
 
     Raises:
@@ -57,5 +57,5 @@ def refuse_owned_elsewhere(
     raise OwnedElsewhereError(
         f"{what} is not done here: the workspace is {status.words}",
         where=str(workspace_state_dir.parent),
-        mend="do it there, or ask for the workspace: `data-engine lease request`" + (or_else and f"; or {or_else}"),
+        fix="do it there, or ask for the workspace: `data-engine lease request`" + (or_else and f"; or {or_else}"),
     )

@@ -106,7 +106,7 @@ class Limits:
             raise FlowValidationError(
                 f"heartbeat {self.heartbeat_s!r} s and stale_after {self.stale_after_s!r} s do not go together",
                 where="[lease]",
-                mend="give a positive heartbeat and a stale_after of at least 3 heartbeats",
+                fix="give a positive heartbeat and a stale_after of at least 3 heartbeats",
             )
 
     @property

@@ -7,7 +7,7 @@ last_lines.py       how a long log ended, in a file that outlives its worker
 log_limits.py       how much of what one run prints is kept
 writer.py           a batch of events as rows, inside one transaction
 rows.py             rows as records
-connection.py       SQLite as this house uses it: WAL, transactions with a revision, errors with a mend
+connection.py       SQLite as this house uses it: WAL, transactions with a revision, errors with a fix
 migrations.py       the schema and its history
 maintenance.py      abandoning lost runs, retention, reset
 share.py            Share: what goes out to the shared history and what comes in

@@ -79,7 +79,7 @@ class Doubted:
         return f"{seen}: no history is removed for its age"
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """What to do about it."""
         waits = "; it is believed after the daemon has run for a day under it" if self.server_s is None else ""
         return f"set it right, or say that it is: data-engine doctor --accept-clock{waits}"
@@ -92,7 +92,7 @@ def clock_warnings(verdict: Verdict | None) -> tuple[str, ...]:
         >>> clock_warnings(Believed(1.0, 1.0)), len(clock_warnings(Doubted(0.0, None)))
         ((), 1)
     """
-    return (f"{verdict.text}; {verdict.mend}",) if isinstance(verdict, Doubted) else ()
+    return (f"{verdict.text}; {verdict.fix}",) if isinstance(verdict, Doubted) else ()
 
 
 Verdict: TypeAlias = Believed | Doubted

@@ -1,4 +1,4 @@
-"""SQLite as this house uses it: WAL, short transactions that carry a revision, and errors that say the mend."""
+"""SQLite as this house uses it: WAL, short transactions that carry a revision, and errors that say the fix."""
 
 from __future__ import annotations
 
@@ -85,16 +85,16 @@ def transaction(connection: sqlite3.Connection) -> Iterator[int]:
 
 
 def as_ledger_error(error: sqlite3.Error, path: Path) -> LedgerError:
-    """What SQLite met, as an error with its mend.
+    """What SQLite met, as an error with its fix.
 
     Example:
         >>> print(as_ledger_error(sqlite3.Error("odd"), Path("a.sqlite")))
         the run history cannot be used: odd
           where: a.sqlite
-          mend:  run data-engine doctor
+          fix:   run data-engine doctor
     """
     name = getattr(error, "sqlite_errorname", "")
-    for prefix, what, mend in _CAUSES:
+    for prefix, what, fix in _CAUSES:
         if name.startswith(prefix):
-            return LedgerError(f"{what}: {error}", where=str(path), mend=mend)
-    return LedgerError(f"the run history cannot be used: {error}", where=str(path), mend="run data-engine doctor")
+            return LedgerError(f"{what}: {error}", where=str(path), fix=fix)
+    return LedgerError(f"the run history cannot be used: {error}", where=str(path), fix="run data-engine doctor")

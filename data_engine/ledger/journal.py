@@ -75,7 +75,7 @@ class JournalWriter:
             trouble = trouble_of(error)
         os.ftruncate(self._file, size_bytes)
         raise LedgerError(
-            f"the start of a run cannot be kept: {trouble}", where=str(self._path), mend="free some space on that drive"
+            f"the start of a run cannot be kept: {trouble}", where=str(self._path), fix="free some space on that drive"
         )
 
     def append(self, event: Event) -> None:
@@ -274,5 +274,5 @@ def _refused(what: str) -> FlowValidationError:
     return FlowValidationError(
         what,
         where="in the journal of a worker",
-        mend="stop the daemon with `data-engine kill` and start it again; if it comes back, both sides differ in version",
+        fix="stop the daemon with `data-engine kill` and start it again; if it comes back, both sides differ in version",
     )

@@ -112,7 +112,7 @@ class Ledger:
             raise LedgerError(
                 f"the run history cannot be made: {trouble_of(error)}",
                 where=str(error.filename or path),
-                mend="make its folder a plain one that is writable for this user",
+                fix="make its folder a plain one that is writable for this user",
             ) from error
         try:
             connection = connect(path, busy_timeout_s=busy_timeout_s)
@@ -217,9 +217,9 @@ class Ledger:
             LedgerError: `status` is no status of a run, or `limit` is negative.
         """
         if status is not None and status not in RUN_STATUSES:
-            raise LedgerError(f"no run has the status {status!r}", where="status=", mend=f"use one of {RUN_STATUSES}")
+            raise LedgerError(f"no run has the status {status!r}", where="status=", fix=f"use one of {RUN_STATUSES}")
         if limit < 0:
-            raise LedgerError(f"the limit {limit} is negative", where="limit=", mend="give how many runs you want")
+            raise LedgerError(f"the limit {limit} is negative", where="limit=", fix="give how many runs you want")
         limit = min(limit, 2**63 - 1)  # as many as SQLite can count
         wanted = {"flow_name": flow, "status": status, "source_path": source}
         given = {column: value for column, value in wanted.items() if value is not None}
@@ -244,7 +244,7 @@ class Ledger:
         if len(rows) > 1:
             ids = ", ".join(row[0] for row in rows[:3]) + (", ..." if len(rows) > 3 else "")
             raise LedgerError(
-                f"several runs begin with {run_id!r}: {ids}", where="run id", mend="give more characters of the id"
+                f"several runs begin with {run_id!r}: {ids}", where="run id", fix="give more characters of the id"
             )
         return run_of(rows[0]) if rows else None
 
@@ -508,7 +508,7 @@ class Ledger:
             raise LedgerError(
                 "the run history was opened by the process this one was forked from",
                 where=str(self.path),
-                mend="open it here: Ledger.open(path)",
+                fix="open it here: Ledger.open(path)",
             )
         if self._is_closed:
-            raise LedgerError("the run history is closed", where=str(self.path), mend="open it again")
+            raise LedgerError("the run history is closed", where=str(self.path), fix="open it again")

@@ -106,7 +106,7 @@ def reset(
             raise LedgerError(
                 f'flow "{name}" is running (run {run_id}) and cannot be reset',
                 where=f'flow "{name}"',
-                mend="wait for the run to end, or stop it",
+                fix="wait for the run to end, or stop it",
             )
     # It counts for all that this ledger has seen of the shared history, and for all it has published itself.
     seen = max(

@@ -186,7 +186,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
             raise LedgerError(
                 f"the run history has version {version}, and this Data Engine knows versions up to {len(migrations)}",
                 where=str(path),
-                mend="update data-engine",
+                fix="update data-engine",
             )
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -267,5 +267,5 @@ def _no_answer(request: Request, why: str) -> LedgerError:
     return LedgerError(
         f"the process that reads and writes the shared history has failed: {why}",
         where=type(request).__name__,
-        mend="run data-engine doctor",
+        fix="run data-engine doctor",
     )

@@ -86,7 +86,7 @@ class WallClock:
     def _tell(self, verdict: Verdict) -> None:
         if type(verdict) is not type(self._last):
             if not isinstance(verdict, Believed):
-                log.warning("%s; %s", verdict.text, verdict.mend)
+                log.warning("%s; %s", verdict.text, verdict.fix)
             elif self._last is not None:
                 log.info("the clock of this machine is believed again")
         self._last = verdict

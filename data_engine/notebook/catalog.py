@@ -87,7 +87,7 @@ def module_files(folder: Path) -> dict[str, list[Path]]:
         raise FlowValidationError(
             f"the flow_modules folder cannot be read: {folder} ({error.strerror})",
             where=str(folder),
-            mend="create a workspace with `data-engine workspace create PATH`, or choose another one",
+            fix="create a workspace with `data-engine workspace create PATH`, or choose another one",
         ) from error
     for name in names:
         stem, suffix = os.path.splitext(name)
@@ -145,7 +145,7 @@ def with_unreadable(
         path = folder / name
         if path.parent == folder and not _SCRATCH.fullmatch(path.stem):
             error = FlowValidationError(
-                f"{path} cannot be read: {reason}", where=str(path), mend="check that the file is readable"
+                f"{path} cannot be read: {reason}", where=str(path), fix="check that the file is readable"
             )
             found[path.stem] = CatalogEntry(path.stem, path, title_words(path.stem, "Flow"), error=error)
     return tuple(found[name] for name in sorted(found))
@@ -165,15 +165,15 @@ def find_module(modules: FlowModules, name: str) -> Path:
     if paths:
         raise _two_files(name, paths)
     flows = [stem for stem, found in files.items() if any(_is_flow_file(modules, path) for path in found)]
-    raise unknown_flow(name, modules.folder, flows, mend=_how_to_be_a_flow(modules, name, bool(files.get(name))))
+    raise unknown_flow(name, modules.folder, flows, fix=_how_to_be_a_flow(modules, name, bool(files.get(name))))
 
 
-def unknown_flow(name: str, folder: Path, flows: Collection[str], *, mend: str | None = None) -> FlowValidationError:
-    """The error for a name that none of the `flows` in the folder has: it lists them, and without a better mend names the
+def unknown_flow(name: str, folder: Path, flows: Collection[str], *, fix: str | None = None) -> FlowValidationError:
+    """The error for a name that none of the `flows` in the folder has: it lists them, and without a better fix names the
     nearest.
 
     Example:
-        >>> unknown_flow("clams", Path("flow_modules"), ["claims", "parts"]).mend
+        >>> unknown_flow("clams", Path("flow_modules"), ["claims", "parts"]).fix
         'did you mean claims?'
     """
     known = ", ".join(sorted(flows))
@@ -182,7 +182,7 @@ def unknown_flow(name: str, folder: Path, flows: Collection[str], *, mend: str |
     return FlowValidationError(
         f"Flow module '{name}' is not available in {folder}.{available}",
         where=str(folder),
-        mend=mend
+        fix=fix
         or (f"did you mean {near}?" if near else None)
         or "check the spelling; a flow is a notebook or .py file there that defines build()",
     )
@@ -195,7 +195,7 @@ def check_flow_name(name: object) -> str:
         FlowValidationError: no text, or blank.
     """
     if not isinstance(name, str) or not name.strip():
-        raise FlowValidationError(f"a flow name cannot be {name!r}", where="flow name", mend="give the file's stem")
+        raise FlowValidationError(f"a flow name cannot be {name!r}", where="flow name", fix="give the file's stem")
     return name
 
 
@@ -236,7 +236,7 @@ def _read_entry(
         for path, data in zip(paths, datas, strict=True):
             if isinstance(data, OSError):
                 raise FlowValidationError(
-                    f"{path} cannot be read: {data.strerror}", where=str(path), mend="check that the file is readable"
+                    f"{path} cannot be read: {data.strerror}", where=str(path), fix="check that the file is readable"
                 )
             if _is_flow_content(modules, path, data):
                 flow_files.append((path, data))
@@ -357,7 +357,7 @@ def _two_files(name: str, paths: list[Path]) -> FlowValidationError:
     return FlowValidationError(
         f"Flow module '{name}' exists twice: there is a conflict between .ipynb and .py files: {both}",
         where=str(paths[0].parent),
-        mend="keep one of the two, or rename one",
+        fix="keep one of the two, or rename one",
     )
 
 

@@ -26,7 +26,7 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
 
     Raises:
         NotebookCompileError: the file cannot be read, is no notebook, or needs what production cannot give; it names the
-            cell, the line and the mend.
+            cell, the line and the fix.
         FlowValidationError: `path` is no path.
 
     Example:
@@ -52,7 +52,7 @@ def compile_notebook(path: str | os.PathLike[str]) -> CompiledNotebook:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise NotebookCompileError(
-            flow_name=file.stem, detail=f"the file cannot be read: {reason}", cell=str(file), mend="check its path and rights"
+            flow_name=file.stem, detail=f"the file cannot be read: {reason}", cell=str(file), fix="check its path and rights"
         ) from error  # fmt: skip
     return compile_cells(read_cells(data, path=file), file)
 
@@ -98,7 +98,7 @@ def compile_with_codes(
         name=path.stem,
         source=_module_text(path, sliced, parts),
         warnings=tuple(
-            CompileWarning(warning.message, warning.cell, warning.line, warning.mend, path.name)
+            CompileWarning(warning.message, warning.cell, warning.line, warning.fix, path.name)
             for warning in sliced.warnings
         ),
         cells=tuple(
@@ -117,12 +117,12 @@ def _checked_path(path: object) -> Path:
         raise FlowValidationError(
             f"a notebook is given by its path, not by {type(path).__name__} {path!r:.80}",
             where="compile_notebook(path)",
-            mend='give a path such as "flow_modules/claims.ipynb"',
+            fix='give a path such as "flow_modules/claims.ipynb"',
         )
     file = Path(os.path.abspath(Path(path).expanduser()))
     if file.suffix == ".py":
         raise NotebookCompileError(
-            flow_name=file.stem, detail="it is a Python module, which runs whole", cell=str(file), mend="load it as it is"
+            flow_name=file.stem, detail="it is a Python module, which runs whole", cell=str(file), fix="load it as it is"
         )  # fmt: skip
     return file
 
@@ -151,7 +151,7 @@ def _code(kept: list[ast.stmt], cell: ParsedCell, path: Path, flags: int) -> typ
         line, problem = kept[0].lineno, str(error)
     else:
         return code
-    raise _error(Diagnostic(f"the cell does not compile: {problem}", number, line, "mend the cell"), [cell.cell], path)
+    raise _error(Diagnostic(f"the cell does not compile: {problem}", number, line, "fix the cell"), [cell.cell], path)
 
 
 def _error(diagnostic: Diagnostic, cells: Sequence[NotebookCell], path: Path) -> NotebookCompileError:
@@ -163,7 +163,7 @@ def _error(diagnostic: Diagnostic, cells: Sequence[NotebookCell], path: Path) ->
         detail=diagnostic.message,
         cell=f"{path.name}, cell {diagnostic.cell}, line {diagnostic.line}",
         source_line=text.encode("utf-8", "replace").decode() or None,
-        mend=diagnostic.mend,
+        fix=diagnostic.fix,
     )
     error.places = (cell_place(path.name, diagnostic.cell, diagnostic.line),)
     return error

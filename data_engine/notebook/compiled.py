@@ -13,22 +13,22 @@ FORMAT = 3
 
 @dataclass(frozen=True, slots=True)
 class CompileWarning:
-    """Something the author should know about a line of a cell, and its mend.
+    """Something the author should know about a line of a cell, and its fix.
 
     Example:
-        >>> print(CompileWarning("pl.read_csv() reads data", cell=4, line=3, mend="read it in a step", notebook="a.ipynb"))
+        >>> print(CompileWarning("pl.read_csv() reads data", cell=4, line=3, fix="read it in a step", notebook="a.ipynb"))
         a.ipynb, cell 4, line 3: pl.read_csv() reads data (read it in a step)
     """
 
     message: str
     cell: int
     line: int
-    mend: str | None
+    fix: str | None
     notebook: str
 
     def __str__(self) -> str:
-        mend = f" ({self.mend})" if self.mend else ""
-        return f"{self.notebook}, cell {self.cell}, line {self.line}: {self.message}{mend}"
+        fix = f" ({self.fix})" if self.fix else ""
+        return f"{self.notebook}, cell {self.cell}, line {self.line}: {self.message}{fix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ class Deployments:
             raise WorkspaceError(
                 f"the list of deployments cannot be read: {error}",
                 where=str(self._pointer),
-                mend="remove the file and deploy again with `data-engine deploy`",
+                fix="remove the file and deploy again with `data-engine deploy`",
             ) from error
         there = {set_id for set_id in {set_id for set_id, _ in pointers.values()} if _is_set(self._root / set_id)}
         return {name: pointer for name, pointer in pointers.items() if pointer[0] in there}
@@ -221,7 +221,7 @@ class Deployments:
                 raise WorkspaceError(
                     f"another process has been deploying for more than {_OTHERS_TAKE_S:g} s",
                     where=str(self._root),
-                    mend="end the other `data-engine deploy`, or wait for it",
+                    fix="end the other `data-engine deploy`, or wait for it",
                 )
 
         return Holding(lock, wait)
@@ -474,5 +474,5 @@ def _is_set(folder: Path) -> bool:
 
 def _unwritable(path: Path, error: OSError) -> WorkspaceError:
     return WorkspaceError(
-        f"a deployment cannot be stored: {error.strerror}", where=str(path), mend="free some space on this machine"
+        f"a deployment cannot be stored: {error.strerror}", where=str(path), fix="free some space on this machine"
     )

@@ -26,12 +26,12 @@ _PROCESS_MAGIC = re.compile(r"the line magic %(env|set_env|cd|dotenv|pushd|popd)
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """Something about a line of a cell, and its mend."""
+    """Something about a line of a cell, and its fix."""
 
     message: str
     cell: int
     line: int
-    mend: str | None = None
+    fix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def unsupplied(statements: Statements, want: Want) -> Diagnostic:
             f"`{name}` exists only in your kernel's memory: {want.label} uses it and no cell defines it",
             want.cell,
             want.line,
-            _mend_missing(statements, name),
+            _fix_missing(statements, name),
         )
     )
 
@@ -114,7 +114,7 @@ def _made_by_unreadable_cell(statements: Statements, want: Want) -> Diagnostic |
                 f"cell {number} does not parse ({cell.problem}), and {want.label} needs `{want.name}`",
                 number,
                 cell.problem_line,
-                f"mend the cell, or define `{want.name}` in another",
+                f"fix the cell, or define `{want.name}` in another",
             )
         if cell.language and word.search(cell.cell.text):
             return Diagnostic(
@@ -131,33 +131,33 @@ def _made_out_of_reach(statements: Statements, want: Want) -> Diagnostic | None:
     for statement in statements.all:
         if statement.magic and any(name in re.findall(r"\w+", text) for text in texts_in(statement.node)):
             found = f"which only {statement.magic} in {statement.place} may make; production does not run that"
-            mend = f"give `{name}` its value in plain Python"
+            fix = f"give `{name}` its value in plain Python"
         elif statement.is_skipped and name in statement.names.binds:
             found = f"which is defined only in {statement.place}, and that cell is marked skip"
-            mend = "take the mark off, or move the definition into a cell without it"
+            fix = "take the mark off, or move the definition into a cell without it"
         elif name in statement.names.bound_globals:
             found = f"which only a call of {statement.label} sets; such calls stay in the notebook"
-            mend = f"assign `{name}` at the top of a cell, or put `#| keep` at the top of the cell with the call"
+            fix = f"assign `{name}` at the top of a cell, or put `#| keep` at the top of the cell with the call"
         elif name in statement.names.comprehension_targets:
             found = f"which is only the variable of a comprehension in {statement.place}"
-            mend = _PLAIN_ASSIGNMENT.format(name)
+            fix = _PLAIN_ASSIGNMENT.format(name)
         else:
             continue
-        return Diagnostic(f"{want.label} needs `{name}`, {found}", want.cell, want.line, mend)
+        return Diagnostic(f"{want.label} needs `{name}`, {found}", want.cell, want.line, fix)
     return None
 
 
-def _mend_missing(statements: Statements, name: str) -> str:
+def _fix_missing(statements: Statements, name: str) -> str:
     import difflib
 
-    mend = f"define `{name}` in a cell, or import it"
+    fix = f"define `{name}` in a cell, or import it"
     runs = [
         statement for statement in statements.all if statement.magic in ("the line magic %run", "the line magic %pylab")
     ]
     if runs:
-        return f"{mend} (if {runs[0].magic} in {runs[0].place} made it, import it from a module instead)"
+        return f"{fix} (if {runs[0].magic} in {runs[0].place} made it, import it from a module instead)"
     near = difflib.get_close_matches(name, [known for known in statements.events if known != name], n=1, cutoff=0.75)
-    return f"{mend}; did you mean `{near[0]}`?" if near else mend
+    return f"{fix}; did you mean `{near[0]}`?" if near else fix
 
 
 def forbidden(statements: Statements, statement: Statement, want: Want | None) -> Iterator[Diagnostic]:
@@ -180,8 +180,8 @@ def forbidden(statements: Statements, statement: Statement, want: Want | None) -
         yield Diagnostic(what, number, statement.line, "define it outside the `if`")
     for uses, lines in ((names.now, names.now_lines), (names.later, names.later_lines)):
         if uses.get("get_ipython", 0) & (LOAD | HINT):
-            mend = "keep IPython's tools in cells that build() does not need, or mark the cell `#| skip`"
-            yield Diagnostic(f"`get_ipython` does not exist in production{user}", number, lines["get_ipython"], mend)
+            fix = "keep IPython's tools in cells that build() does not need, or mark the cell `#| skip`"
+            yield Diagnostic(f"`get_ipython` does not exist in production{user}", number, lines["get_ipython"], fix)
     for path, call, _ in names.calls:
         runs_one_inside = len(path) == 2 and "flow" in statements.done_by(path[0], statement.index)
         if runs_one_inside or "flow" in effects.kinds(statements.resolve(path, statement)):
@@ -219,10 +219,10 @@ def _about_cells(statements: Statements) -> Iterator[Diagnostic]:
         number = cell.cell.number
         if cell.problem and cell.verdict != "skip":
             what = f"the cell does not parse and is left out: {cell.problem}"
-            yield Diagnostic(what, number, cell.problem_line, "mend it, or mark it `#| skip`")
+            yield Diagnostic(what, number, cell.problem_line, "fix it, or mark it `#| skip`")
         if cell.mistaken_directive is not None:
-            line, word, mend = cell.mistaken_directive
-            yield Diagnostic(f"`#| {word}` means nothing here", number, line, mend)
+            line, word, fix = cell.mistaken_directive
+            yield Diagnostic(f"`#| {word}` means nothing here", number, line, fix)
 
 
 def _about_names(statements: Statements, selection: Selection) -> Iterator[Diagnostic]:
@@ -289,8 +289,8 @@ def _about_input(statements: Statements, statement: Statement, why: str) -> Iter
 def _about_left_out(statements: Statements, statement: Statement, selection: Selection) -> Iterator[Diagnostic]:
     number = statement.number
     if match := _PROCESS_MAGIC.fullmatch(statement.magic):
-        mend = "runs start in the flow_modules folder" if match[1] in ("cd", "pushd", "popd") else "use os.environ"
-        yield Diagnostic(f"{statement.magic} is not run in production", number, statement.line, mend)
+        fix = "runs start in the flow_modules folder" if match[1] in ("cd", "pushd", "popd") else "use os.environ"
+        yield Diagnostic(f"{statement.magic} is not run in production", number, statement.line, fix)
     if statement.magic or statement.is_main:
         return
     for name in sorted(statement.names.deletes):
@@ -304,8 +304,8 @@ def _about_left_out(statements: Statements, statement: Statement, selection: Sel
     told = set()
     for path, line, text in statement.names.bare:
         if statements.resolve(path, statement) == "os.chdir()":
-            mend = "write paths relative to the flow_modules folder: every run starts there"
-            yield Diagnostic("`os.chdir(...)` is left out", number, line, mend)
+            fix = "write paths relative to the flow_modules folder: every run starts there"
+            yield Diagnostic("`os.chdir(...)` is left out", number, line, fix)
         elif _may_be_missed(statements, statement, path, text, selection):
             told.add(line)
             yield Diagnostic(

@@ -178,13 +178,13 @@ class FlowModules:
             raise FlowValidationError(
                 f"Flow module '{name}' does not export a callable build",
                 where=str(module.__file__),
-                mend="define build() and let it return a Flow",
+                fix="define build() and let it return a Flow",
             )
         if _required_parameters(build):
             raise FlowValidationError(
                 f"Flow module '{name}': build must not accept any parameters",
                 where=str(module.__file__),
-                mend="write it as def build() -> Flow: ...; take values from context.config or context.params",
+                fix="write it as def build() -> Flow: ...; take values from context.config or context.params",
             )
         try:
             with module_folder(self.folder):
@@ -195,13 +195,13 @@ class FlowModules:
             raise FlowValidationError(
                 f"Flow module '{name}': build did not return a Flow but {type(flow).__name__}",
                 where=str(module.__file__),
-                mend="end build() with return Flow(group=...).step(...)",
+                fix="end build() with return Flow(group=...).step(...)",
             )
         if flow.name is not None and flow.name != name:
             raise FlowValidationError(
                 f"Flow module '{name}' must not override the module-defined flow name with {flow.name!r}",
                 where=str(module.__file__),
-                mend=f"leave name= out of Flow(...), or rename the file to {flow.name}{Path(str(module.__file__)).suffix}",
+                fix=f"leave name= out of Flow(...), or rename the file to {flow.name}{Path(str(module.__file__)).suffix}",
             )
         return replace(
             flow, name=name, label=flow.label or title_words(name, "Flow"), _workspace_root=self.folder.parent
@@ -375,7 +375,7 @@ def _placed(error: BaseException, name: str, phase: str, path: Path) -> FlowVali
         detail=f"{type(error).__name__}: {message_of(error)}",
         function_name="build" if phase == "build" else None,
         source_path=path,
-        mend=suggestion(error),
+        fix=suggestion(error),
     )
     raised.__cause__ = error
     return annotate(raised)
@@ -397,7 +397,7 @@ def _description(module: types.ModuleType, name: str) -> str:
         raise FlowValidationError(
             f"Flow module '{name}': DESCRIPTION must be a string, not {type(description).__name__}",
             where=str(module.__file__),
-            mend='write DESCRIPTION = "What this flow is for"',
+            fix='write DESCRIPTION = "What this flow is for"',
         )
     return description
 
@@ -419,5 +419,5 @@ def _unsaved_names(flow: Flow) -> list[str]:
 
 def _unreadable(path: Path, error: OSError) -> FlowValidationError:
     return FlowValidationError(
-        f"{path} cannot be read: {error.strerror}", where=str(path), mend="check that the file is there and readable"
+        f"{path} cannot be read: {error.strerror}", where=str(path), fix="check that the file is there and readable"
     )

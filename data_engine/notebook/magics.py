@@ -53,7 +53,7 @@ class ParsedCell:
     """A cell's statements, or the reason there are none: `problem` (with `problem_line`) or another `language`.
 
     `lines` is the text the statements' positions refer to; its line numbers are the cell's. `mistaken_directive` is the
-    line, word and mend of a directive that does nothing.
+    line, word and fix of a directive that does nothing.
     """
 
     cell: NotebookCell

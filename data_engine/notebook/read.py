@@ -84,8 +84,8 @@ def _parse_json(data: bytes, path: Path) -> dict[str, Any]:
             notebook = json.loads(text, parse_int=_small_int)
     except json.JSONDecodeError as error:
         if "<<<<<<< " in text and ">>>>>>> " in text:
-            mend = "resolve the conflict in Git (keep one side), then open the notebook in JupyterLab and save it"
-            raise _damaged(path, "the file holds Git conflict markers", mend) from error
+            fix = "resolve the conflict in Git (keep one side), then open the notebook in JupyterLab and save it"
+            raise _damaged(path, "the file holds Git conflict markers", fix) from error
         raise _damaged(path, f"the file is not JSON: {error.msg} (line {error.lineno} of the file)") from error
     except (RecursionError, MemoryError) as error:
         raise _damaged(path, "the file is nested too deeply") from error
@@ -159,8 +159,8 @@ def _kind(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _damaged(path: Path, problem: str, mend: str = _OPEN_AND_SAVE, *, cell: int | None = None) -> NotebookCompileError:
+def _damaged(path: Path, problem: str, fix: str = _OPEN_AND_SAVE, *, cell: int | None = None) -> NotebookCompileError:
     place = path.name if cell is None else f"{path.name}, cell {cell}"
-    error = NotebookCompileError(flow_name=path.stem, detail=problem, cell=place, mend=mend)
+    error = NotebookCompileError(flow_name=path.stem, detail=problem, cell=place, fix=fix)
     error.places = () if cell is None else (cell_place(path.name, cell),)
     return error

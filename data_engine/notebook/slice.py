@@ -81,7 +81,7 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
             return Slice(_decisions(statements, {}, "the notebook has no build()"), is_flow=False)
         number = broken.cell.number
         what = f"cell {number}, which holds build(), does not parse: {broken.problem}"
-        problems = [Diagnostic(what, number, broken.problem_line, "mend the cell")]
+        problems = [Diagnostic(what, number, broken.problem_line, "fix the cell")]
         return _failed(statements, problems)
     problems = list(_contradictions(cells))
     if problems:
@@ -126,7 +126,7 @@ def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:
             yield Diagnostic(f"cell {number} is marked keep and skip at once", number, 1, "take one of the marks off")
         elif cell.verdict == "keep" and cell.problem:
             what = f"cell {number} is marked keep but does not parse: {cell.problem}"
-            yield Diagnostic(what, number, cell.problem_line, "mend the cell")
+            yield Diagnostic(what, number, cell.problem_line, "fix the cell")
         elif cell.verdict == "keep" and cell.language:
             what = f"cell {number} is marked keep but is a {cell.language} cell"
             yield Diagnostic(what, number, 1, "write it in Python, or take the mark off")
@@ -369,8 +369,8 @@ class _Slicer:
             if index not in self.taken:
                 what = f"{statement.label} is {why} but cannot go to production and is left out: {problem.message}"
                 line = problem.line if problem.cell == statement.number else statement.line
-                mend = "mend that, or mark the cell `#| skip` if production does not need it"
-                warnings.append(Diagnostic(what, statement.number, line, mend))
+                fix = "fix that, or mark the cell `#| skip` if production does not need it"
+                warnings.append(Diagnostic(what, statement.number, line, fix))
         return warnings
 
     def _try_soft(self, soft: _Soft) -> None:

@@ -389,7 +389,7 @@ class Dispatcher(Generic[_E]):
         self._triggers.job_ended(flow, [work.item.run_id for work in running.works])
         was_cut_short = end.is_passing or (end.error is None and end.cause is None)
         if end.is_passing:
-            error = end.error or {"what": end.cause or "no run can begin", "where": None, "mend": None}
+            error = end.error or {"what": end.cause or "no run can begin", "where": None, "fix": None}
             self._rest(error_of(error))
         for work in reversed(running.works):
             if work.item.run_id not in running.began:
@@ -422,7 +422,7 @@ class Dispatcher(Generic[_E]):
 
     def _not_begun(self, work: Work, end: JobEnd) -> None:
         """No run of a source can begin: its module is broken, and that is its run."""
-        error = end.error or {"what": end.cause or "the run was not begun", "where": None, "mend": None}
+        error = end.error or {"what": end.cause or "the run was not begun", "where": None, "fix": None}
         text = str(error_of(error))
         self._record_run(work, "failed", text, (end.why or Cause("module_broken")).where(places=error.get("places")))
 

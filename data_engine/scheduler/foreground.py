@@ -131,7 +131,7 @@ class _ForegroundRun:
                 raise FlowValidationError(
                     f"two flows are named {flow.name!r}; the names must be unique",
                     where="run(*flows)",
-                    mend="give each flow once, or name it: Flow(group=..., name=...)",
+                    fix="give each flow once, or name it: Flow(group=..., name=...)",
                 )
             named[flow.name or ""] = flow
             refuse_inside_group(flow, workspace_of(flow))

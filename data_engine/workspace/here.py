@@ -27,7 +27,7 @@ NOTEBOOK_VARIABLE = "DATA_ENGINE_NOTEBOOK"
 class Here:
     """The notebook of this kernel or the script of this process; `path` is absolute, links are not followed.
 
-    `problem` says, in a sentence with its mend, why the notebook is not to be trusted (it was renamed or moved since
+    `problem` says, in a sentence with its fix, why the notebook is not to be trusted (it was renamed or moved since
     the kernel started); None when the file is there.
     """
 

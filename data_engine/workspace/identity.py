@@ -159,12 +159,12 @@ def _check_private(local: LocalLayout) -> None:
         for folder in (local.runtime_dir, local.compiled_flow_modules_dir):
             check_own(root, folder)
         for place in local.private_places:
-            private.mend_if_open(place)
+            private.fix_if_open(place)
     except OSError as error:
         raise WorkspaceError(
             f"this machine's own folder cannot be used: {error.strerror or error}",
             where=str(error.filename or root),
-            mend="take it away, and what it leads to stays as it is; another place is set with DATA_ENGINE_STATE_ROOT",
+            fix="take it away, and what it leads to stays as it is; another place is set with DATA_ENGINE_STATE_ROOT",
         ) from error
 
 
@@ -172,7 +172,7 @@ def _settle(layout: WorkspaceLayout, root: str, places: Path) -> str:
     record = _read(layout)  # again, now that no other process of this machine is deciding
     if record is None:
         raise WorkspaceError(
-            "the workspace's identity vanished while it was looked at", where=str(layout.root), mend="try again"
+            "the workspace's identity vanished while it was looked at", where=str(layout.root), fix="try again"
         )
     others = [
         WorkspaceLayout(Path(known)) for known in _known_roots(places, record.identity) if _still_at(known, record)
@@ -282,8 +282,8 @@ def _make(layout: WorkspaceLayout, identity: str | None = None) -> _Record | Non
                 folder.rmdir()
         if error.errno in _READ_ONLY:
             return None
-        mend = "make room on that drive, or take away what is in the way"
-        raise _unwritable(layout.identity_path, error, mend) from error
+        fix = "make room on that drive, or take away what is in the way"
+        raise _unwritable(layout.identity_path, error, fix) from error
     return _read(layout)
 
 
@@ -321,14 +321,12 @@ def _damaged(path: Path, reason: str) -> WorkspaceError:
     return WorkspaceError(
         f"the workspace's identity cannot be read: {reason}",
         where=str(path),
-        mend="restore that file from a backup, or start without history: `data-engine workspace fork PATH`",
+        fix="restore that file from a backup, or start without history: `data-engine workspace fork PATH`",
     )
 
 
-def _unwritable(where: Path, error: OSError, mend: str) -> WorkspaceError:
-    return WorkspaceError(
-        f"the workspace's identity cannot be written: {trouble_of(error)}", where=str(where), mend=mend
-    )
+def _unwritable(where: Path, error: OSError, fix: str) -> WorkspaceError:
+    return WorkspaceError(f"the workspace's identity cannot be written: {trouble_of(error)}", where=str(where), fix=fix)
 
 
 def _new_identity() -> str:
@@ -373,7 +371,7 @@ def _unkept(places: Path, error: Exception) -> WorkspaceError:
     return WorkspaceError(
         f"this machine cannot remember its workspaces: {trouble_of(error) if isinstance(error, OSError) else error}",
         where=str(places),
-        mend="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
+        fix="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
     )
 
 
@@ -391,5 +389,5 @@ def _refuse_no_workspace(layout: WorkspaceLayout) -> None:
         raise WorkspaceError(
             f"{layout.root} is not a workspace: it has no flow_modules folder, or cannot be reached",
             where=str(layout.root),
-            mend="name a workspace, or make one with `data-engine workspace create PATH`",
+            fix="name a workspace, or make one with `data-engine workspace create PATH`",
         )

@@ -63,10 +63,10 @@ def state_root() -> Path:
 
 
 def private_state_root() -> Path:
-    """`state_root()`, made or mended so that no other user can enter it.
+    """`state_root()`, made or repaired so that no other user can enter it.
 
     Raises:
-        WorkspaceError: as `state_root`; or it belongs to another user, or cannot be made or mended.
+        WorkspaceError: as `state_root`; or it belongs to another user, or cannot be made or repaired.
     """
     root = state_root()
     try:
@@ -75,7 +75,7 @@ def private_state_root() -> Path:
         raise WorkspaceError(
             f"this machine cannot remember its workspaces: {error.strerror or error}",
             where=str(root),
-            mend="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
+            fix="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
         ) from error
     return root
 
@@ -100,7 +100,7 @@ def machine_id(root: Path | None = None) -> str:
         raise WorkspaceError(
             f"this machine's name cannot be kept: {trouble_of(error) if isinstance(error, OSError) else error}",
             where=str(path),
-            mend="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
+            fix="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
         ) from error
     return _checked_machine_id(text.strip(), where=str(path))
 
@@ -126,7 +126,7 @@ def save_machine_settings(**changes: Path | str | None) -> MachineSettings:
     text = read_toml_text(path) or ""
     for key, value in changes.items():
         if key not in _KEYS:
-            raise SettingsError(unknown_key(key, _KEYS), where=str(path), mend=f"use one of {', '.join(_KEYS)}")
+            raise SettingsError(unknown_key(key, _KEYS), where=str(path), fix=f"use one of {', '.join(_KEYS)}")
         text = changed_toml(text, key, value if value is None else str(value), where=str(path))
     settings = _parsed(text, str(path))
     try:
@@ -136,7 +136,7 @@ def save_machine_settings(**changes: Path | str | None) -> MachineSettings:
         raise SettingsError(
             f"the machine's settings cannot be written: {trouble_of(error)}",
             where=str(path),
-            mend="make that folder writable",
+            fix="make that folder writable",
         ) from error
     return settings
 
@@ -156,7 +156,7 @@ def absolute_folder(text: str | Path, *, where: str) -> Path:
     """
     path = Path(os.path.expanduser(text))
     if not path.is_absolute() or "\0" in str(path):
-        raise WorkspaceError(f"{str(text)!r} is not an absolute path", where=where, mend="give the full path")
+        raise WorkspaceError(f"{str(text)!r} is not an absolute path", where=where, fix="give the full path")
     return path
 
 
@@ -171,7 +171,7 @@ def refuse_network_drive(path: Path, *, where: str) -> None:
         raise WorkspaceError(
             f"{path} lies on a network drive ({kind}), where the run history would be damaged",
             where=where,
-            mend="set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml, to a folder on a local drive",
+            fix="set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml, to a folder on a local drive",
         )
 
 
@@ -237,7 +237,7 @@ def _checked_machine_id(text: str, *, where: str) -> str:
         raise WorkspaceError(
             f"{text!r} cannot be a machine's name",
             where=where,
-            mend=f"use 1 to 100 letters, digits, spaces, '-', '_' or '.'{_remake(where)}",
+            fix=f"use 1 to 100 letters, digits, spaces, '-', '_' or '.'{_remake(where)}",
         )
     return text
 
@@ -253,7 +253,7 @@ def _parsed(text: str, where: str) -> MachineSettings:
         value = found.get(key, "")
         if not isinstance(value, str):
             raise SettingsError(
-                f"{key} is {value!r}, which is no text", where=f"{where}: {key}", mend=f'write {key} = "..."'
+                f"{key} is {value!r}, which is no text", where=f"{where}: {key}", fix=f'write {key} = "..."'
             )
         if value.strip():
             values[key] = value.strip()
@@ -261,7 +261,7 @@ def _parsed(text: str, where: str) -> MachineSettings:
     for key, folder in folders.items():
         if not folder.is_absolute():
             raise SettingsError(
-                f"{values[key]!r} is not an absolute path", where=f"{where}: {key}", mend="give the full path"
+                f"{values[key]!r} is not an absolute path", where=f"{where}: {key}", fix="give the full path"
             )
     return MachineSettings(
         collection_root=folders.get("collection_root"),

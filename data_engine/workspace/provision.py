@@ -100,7 +100,7 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
     """
     text = os.fspath(root)
     if not text.strip() or "\0" in text:
-        raise WorkspaceError(f"{text!r} is not a path", where="workspace create", mend="give a folder's path")
+        raise WorkspaceError(f"{text!r} is not a path", where="workspace create", fix="give a folder's path")
     layout = WorkspaceLayout(Path(os.path.abspath(os.path.expanduser(text))))
     check_workspace_id(layout.workspace_id)
     folders, files = _wanted(layout, example=example)
@@ -114,7 +114,7 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
         raise WorkspaceError(
             f"{layout.root} lies in the flow_modules folder of the workspace {inside.parent}",
             where=str(layout.root),
-            mend=f"name the workspace itself, {inside.parent}, or a folder outside it",
+            fix=f"name the workspace itself, {inside.parent}, or a folder outside it",
         )
 
     created: list[Path] = []
@@ -141,7 +141,7 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
         raise WorkspaceError(
             f"the workspace cannot be made: {error}",
             where=str(layout.root),
-            mend="choose a folder you may write to, with room on its drive",
+            fix="choose a folder you may write to, with room on its drive",
         ) from error
     return Provisioned(layout.root, tuple(created), tuple(preserved), tuple(skipped))
 
@@ -220,7 +220,7 @@ def _refuse_in_the_way(path: Path, *, is_folder: bool) -> None:
     raise WorkspaceError(
         f"{path} is {there}, where a {'folder' if is_folder else 'file'} belongs",
         where=str(path),
-        mend="move it away or choose another folder; nothing was made",
+        fix="move it away or choose another folder; nothing was made",
     )
 
 

@@ -95,7 +95,7 @@ def check_workspace_id(text: object) -> str:
         raise InvalidWorkspaceIdError(
             f"{text!r} cannot be a workspace id",
             where="workspace id",
-            mend="use the workspace's folder name: not blank, not '.' or '..', and without '/', '\\' or NUL",
+            fix="use the workspace's folder name: not blank, not '.' or '..', and without '/', '\\' or NUL",
         )
     return text
 
@@ -105,17 +105,17 @@ def _workspace_at(path: Path | str, *, where: str) -> WorkspaceLayout:
     if is_workspace(root):
         return WorkspaceLayout(root)
     if os.path.isfile(root):
-        what, mend = f"{root} is a file, not a workspace", "name the workspace's folder"
+        what, fix = f"{root} is a file, not a workspace", "name the workspace's folder"
     elif not os.path.isdir(root):
-        what, mend = f"{root} does not exist or cannot be reached", f"correct the path, or make it with {_CREATE}"
+        what, fix = f"{root} does not exist or cannot be reached", f"correct the path, or make it with {_CREATE}"
     elif around := _workspace_around(root):
-        what, mend = f"{root} is a folder inside a workspace", f"name the workspace itself: {around.root}"
+        what, fix = f"{root} is a folder inside a workspace", f"name the workspace itself: {around.root}"
     elif inside := discover_workspaces(root):
         what = f"{root} is not a workspace, but a folder of workspaces"
-        mend = f"name one of them: {_names(inside)}"
+        fix = f"name one of them: {_names(inside)}"
     else:
-        what, mend = f"{root} is not a workspace: it has no {FLOW_MODULES} folder", f"make it one with {_CREATE}"
-    raise WorkspaceError(what, where=where, mend=mend)
+        what, fix = f"{root} is not a workspace: it has no {FLOW_MODULES} folder", f"make it one with {_CREATE}"
+    raise WorkspaceError(what, where=where, fix=fix)
 
 
 def _workspace_around(folder: Path) -> WorkspaceLayout | None:
@@ -131,7 +131,7 @@ def _from_collection(settings: MachineSettings) -> WorkspaceLayout:
         raise WorkspaceError(
             "no workspace is named and the working directory is not in one",
             where=str(_absolute(".")),
-            mend=f"go to a workspace, give its path (`--workspace PATH`), name one for always "
+            fix=f"go to a workspace, give its path (`--workspace PATH`), name one for always "
             f"(`data-engine workspace use PATH`), or make one ({_CREATE})",
         )
     found = discover_workspaces(collection)
@@ -139,7 +139,7 @@ def _from_collection(settings: MachineSettings) -> WorkspaceLayout:
         raise WorkspaceError(
             f"{collection} holds no workspace or cannot be reached",
             where=where,
-            mend=f"correct it, or make a workspace there with {_CREATE}",
+            fix=f"correct it, or make a workspace there with {_CREATE}",
         )
     wanted, asked_by = os.environ.get(_ID_VARIABLE, "").strip(), _ID_VARIABLE
     if not wanted and settings.default_workspace:
@@ -150,13 +150,13 @@ def _from_collection(settings: MachineSettings) -> WorkspaceLayout:
             if layout.workspace_id == wanted:
                 return layout
         raise WorkspaceError(
-            f'{collection} has no workspace "{wanted}"', where=asked_by, mend=f"use one of: {_names(found)}"
+            f'{collection} has no workspace "{wanted}"', where=asked_by, fix=f"use one of: {_names(found)}"
         )
     if len(found) > 1:
         raise WorkspaceError(
             f"{collection} holds {len(found)} workspaces and none is chosen",
             where=where,
-            mend=f"set {_ID_VARIABLE} or call `data-engine workspace use` with one of: {_names(found)}",
+            fix=f"set {_ID_VARIABLE} or call `data-engine workspace use` with one of: {_names(found)}",
         )
     return found[0]
 
@@ -171,7 +171,7 @@ def _named_in_collection(name: str) -> WorkspaceLayout | None:
         raise WorkspaceError(
             f'"{name}" is neither a workspace in {collection} nor a path',
             where="workspace use",
-            mend=f"use a workspace's path or one of: {_names(found)}",
+            fix=f"use a workspace's path or one of: {_names(found)}",
         )
     return named
 
@@ -185,12 +185,12 @@ def _collection_root(settings: MachineSettings) -> tuple[Path | None, str]:
 def _absolute(path: Path | str) -> Path:
     text = os.fspath(path)
     if not text.strip() or "\0" in text:
-        raise WorkspaceError(f"{text!r} is not a path", where="workspace path", mend="give a folder's path")
+        raise WorkspaceError(f"{text!r} is not a path", where="workspace path", fix="give a folder's path")
     try:
         return Path(os.path.abspath(os.path.expanduser(text)))
     except FileNotFoundError as error:
         raise WorkspaceError(
-            "the working directory no longer exists", where="working directory", mend="change to a folder that does"
+            "the working directory no longer exists", where="working directory", fix="change to a folder that does"
         ) from error
 
 

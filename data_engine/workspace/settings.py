@@ -138,7 +138,7 @@ def load_settings(layout: WorkspaceLayout) -> WorkspaceSettings:
     """What the workspace's settings file says now; the defaults without one.
 
     Raises:
-        SettingsError: not TOML, or a wrong type or value; names the file, the key and the mend.
+        SettingsError: not TOML, or a wrong type or value; names the file, the key and the fix.
     """
     text = read_toml_text(layout.settings_path)
     return WorkspaceSettings() if text is None else parse_settings(text, where=str(layout.settings_path))
@@ -158,12 +158,10 @@ def edit_setting(layout: WorkspaceLayout, dotted_key: str, value: str | int | No
         raise WorkspaceError(
             f"{layout.root} is not a workspace: it has no flow_modules folder",
             where=str(layout.root),
-            mend="name a workspace, or make one with `data-engine workspace create PATH`",
+            fix="name a workspace, or make one with `data-engine workspace create PATH`",
         )
     if dotted_key not in _READERS:
-        raise SettingsError(
-            unknown_key(dotted_key, _READERS), where=str(path), mend=f"use one of {', '.join(_READERS)}"
-        )
+        raise SettingsError(unknown_key(dotted_key, _READERS), where=str(path), fix=f"use one of {', '.join(_READERS)}")
     if value is not None:
         _READERS[dotted_key](value, f"{path}: {dotted_key}")
     text = read_toml_text(path)
@@ -174,7 +172,7 @@ def edit_setting(layout: WorkspaceLayout, dotted_key: str, value: str | int | No
         write_text_atomic(path.resolve(), text)
     except OSError as error:
         raise SettingsError(
-            f"the settings cannot be written: {error}", where=str(path), mend="make the workspace writable"
+            f"the settings cannot be written: {error}", where=str(path), fix="make the workspace writable"
         ) from error
     return settings
 
@@ -239,7 +237,7 @@ def _duration(*, allow_zero: bool = False) -> _Reader:
         except SettingsError:
             raise
         except FlowValidationError as error:
-            raise SettingsError(error.what, where=where, mend='write a duration such as "30s" or "1.5h"') from None
+            raise SettingsError(error.what, where=where, fix='write a duration such as "30s" or "1.5h"') from None
 
     return read
 
@@ -342,28 +340,28 @@ def _check_together(settings: WorkspaceSettings, where: str) -> None:
         raise SettingsError(
             f"a heartbeat of {lease.heartbeat_s:g} s is shorter than a drive takes to write one",
             where=f"{where}: lease.heartbeat",
-            mend=f'write heartbeat = "{_LEAST_HEARTBEAT_S:g}s" or more; 30s suits most drives',
+            fix=f'write heartbeat = "{_LEAST_HEARTBEAT_S:g}s" or more; 30s suits most drives',
         )
     if lease.stale_after_s < 3 * lease.heartbeat_s * (1 - 1e-9):
         raise SettingsError(
             f"stale_after ({lease.stale_after_s:g} s) is less than 3 heartbeats of {lease.heartbeat_s:g} s",
             where=f"{where}: lease.stale_after",
-            mend=f'write stale_after = "{3 * lease.heartbeat_s:g}s" or more, or a shorter heartbeat',
+            fix=f'write stale_after = "{3 * lease.heartbeat_s:g}s" or more, or a shorter heartbeat',
         )
     if lease.stale_after_s > _LONGEST_STALE_AFTER_S:
         raise SettingsError(
             f"stale_after ({lease.stale_after_s:g} s) is more than a day",
             where=f"{where}: lease.stale_after",
-            mend='write stale_after = "24h" or less; 90s suits most drives',
+            fix='write stale_after = "24h" or less; 90s suits most drives',
         )
     if executor.kind == "dask" and executor.scheduler is None:
         raise SettingsError(
             'kind = "dask" needs the address of a scheduler',
             where=f"{where}: executor.scheduler",
-            mend='write scheduler = "tcp://host:8786" below [executor]',
+            fix='write scheduler = "tcp://host:8786" below [executor]',
         )
 
 
 def _wrong(value: object, where: str, wanted: str) -> SettingsError:
     key = where.rpartition(": ")[2].rpartition(".")[2]
-    return SettingsError(f"{key} cannot be {value!r}", where=where, mend=f"write {wanted}")
+    return SettingsError(f"{key} cannot be {value!r}", where=where, fix=f"write {wanted}")

@@ -22,10 +22,10 @@ def read_toml_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
-        raise SettingsError(f"the file is not UTF-8: {error}", where=str(path), mend="save it as UTF-8") from error
+        raise SettingsError(f"the file is not UTF-8: {error}", where=str(path), fix="save it as UTF-8") from error
     except OSError as error:
         raise SettingsError(
-            f"the file cannot be read: {error}", where=str(path), mend="make it a readable file"
+            f"the file cannot be read: {error}", where=str(path), fix="make it a readable file"
         ) from error
 
 
@@ -39,12 +39,10 @@ def parse_toml(text: str, *, where: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
-            f"not a TOML file: {error}", where=where, mend='correct that line; texts need quotes: mode = "ask"'
+            f"not a TOML file: {error}", where=where, fix='correct that line; texts need quotes: mode = "ask"'
         ) from error
     except RecursionError as error:
-        raise SettingsError(
-            "not a settings file: nested too deeply", where=where, mend="take that value out"
-        ) from error
+        raise SettingsError("not a settings file: nested too deeply", where=where, fix="take that value out") from error
 
 
 def changed_toml(text: str, dotted_key: str, value: str | int | None, *, where: str) -> str:
@@ -75,14 +73,14 @@ def changed_toml(text: str, dotted_key: str, value: str | int | None, *, where: 
                 table[section] = tomlkit.table()
             table = table[section]
             if not isinstance(table, dict):
-                raise SettingsError(f"{section} is no table", where=f"{where}: {section}", mend=f"write [{section}]")
+                raise SettingsError(f"{section} is no table", where=f"{where}: {section}", fix=f"write [{section}]")
         if value is not None:
             table[key] = value
         elif key in table:
             del table[key]
         return tomlkit.dumps(document)
     except TOMLKitError as error:
-        raise SettingsError(f"not a TOML file: {error}", where=where, mend="correct that line") from error
+        raise SettingsError(f"not a TOML file: {error}", where=where, fix="correct that line") from error
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -38,7 +38,7 @@ export class KernelTransport {
 
   async hello() {
     const { result, error } = await this.call("workspaces", {});
-    if (error) throw new Error(`${error.what}: ${error.mend}.`);
+    if (error) throw new Error(`${error.what}: ${error.fix}.`);
     return result;
   }
 

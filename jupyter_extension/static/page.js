@@ -125,12 +125,12 @@ function leaseLine(app, view) {
 function notices(app) {
   const { view, lost, problem } = app.state;
   const all = [
-    ...(lost ? [{ tone: "warn", text: lost, mend: null }] : []),
-    ...(problem ? [{ tone: "bad", text: problem.what, mend: problem.mend }] : []),
+    ...(lost ? [{ tone: "warn", text: lost, fix: null }] : []),
+    ...(problem ? [{ tone: "bad", text: problem.what, fix: problem.fix }] : []),
     ...(view ? view.notices : []),
   ];
   return h("div", { class: "de-notices", key: "notices", role: "status" }, all.map((one, index) =>
-    note(one.tone === "bad" ? "bad" : "warn", `${index} ${one.text}`, h("div", null, one.text), one.mend ? h("div", { class: "de-faint" }, one.mend) : null)));
+    note(one.tone === "bad" ? "bad" : "warn", `${index} ${one.text}`, h("div", null, one.text), one.fix ? h("div", { class: "de-faint" }, one.fix) : null)));
 }
 
 /**
@@ -142,7 +142,7 @@ function errorLine(app) {
   const said = app.state.said && app.state.said.error ? app.state.said : null;
   return h("div", { class: "de-said", key: "said", role: "alert" }, said ? h("div", { class: "de-note de-bad" },
     icon({ shape: "cross", tone: "bad" }),
-    h("div", { class: "de-grow" }, h("div", { class: "de-said-text" }, said.text), said.mend ? h("div", { class: "de-faint" }, said.mend) : null),
+    h("div", { class: "de-grow" }, h("div", { class: "de-said-text" }, said.text), said.fix ? h("div", { class: "de-faint" }, said.fix) : null),
     h("button", { class: "de-icon-button", "aria-label": "Dismiss", title: "Dismiss (Esc)", onclick: () => app.set({ said: null }) }, "×")) : null);
 }
 

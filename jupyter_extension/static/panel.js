@@ -224,7 +224,7 @@ export class Panel {
   /** @param {Answer} answer */
   say({ error, result }) {
     const text = typeof result === "string" ? result : result && result.said;
-    const said = error ? { error: true, text: error.what, mend: error.mend } : text ? { text } : null;
+    const said = error ? { error: true, text: error.what, fix: error.fix } : text ? { text } : null;
     this.set({ said });
     clearTimeout(this.saying);
     if (said && !said.error) this.saying = setTimeout(() => this.set({ said: null }), SAID_MS);

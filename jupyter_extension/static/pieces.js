@@ -71,7 +71,7 @@ export function errorBox(app, error, cells) {
     h("div", { class: "de-grow" },
       h("div", { class: "de-strong" }, error.what),
       error.where ? h("div", { class: "de-faint" }, error.where) : null,
-      error.mend ? h("div", null, error.mend) : null,
+      error.fix ? h("div", null, error.fix) : null,
       cellLinks(app, cells)));
 }
 

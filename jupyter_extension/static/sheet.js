@@ -58,7 +58,7 @@ export async function look(app, changes) {
   const now = app.state.sheet;
   if (!now || app.looks !== number) return;
   const page = answer.result || (answer.error && changes.filters ? now.page : null);
-  app.set({ sheet: { ...now, page, said: answer.error ? `${answer.error.what} ${answer.error.mend || ""}` : null, busy: false } });
+  app.set({ sheet: { ...now, page, said: answer.error ? `${answer.error.what} ${answer.error.fix || ""}` : null, busy: false } });
 }
 
 /**

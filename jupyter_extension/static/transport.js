@@ -17,11 +17,11 @@ export function applied(view, change) {
 
 /**
  * @param {string} what
- * @param {string} mend
+ * @param {string} fix
  * @returns {Answer}
  */
-export function failure(what, mend) {
-  return { error: { what, where: null, mend } };
+export function failure(what, fix) {
+  return { error: { what, where: null, fix } };
 }
 
 /** @type {Transport} */

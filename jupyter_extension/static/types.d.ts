@@ -75,7 +75,7 @@ export interface ActiveRun {
 export interface Notice {
   tone: string;
   text: string;
-  mend: string | null;
+  fix: string | null;
 }
 
 export interface PanelView {
@@ -186,7 +186,7 @@ export interface RunDetails {
 export interface ErrorParts {
   what: string;
   where?: string | null;
-  mend?: string | null;
+  fix?: string | null;
 }
 
 /** The answer to an action: its result, or the error. What a result is depends on the action. */
@@ -351,7 +351,7 @@ export interface Parameter {
 export interface Said {
   text: string;
   error?: boolean;
-  mend?: string | null;
+  fix?: string | null;
 }
 
 export interface State {

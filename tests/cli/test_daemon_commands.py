@@ -164,14 +164,14 @@ WRONG = {
 }
 
 
-def test_wrong_requests_end_with_2_and_a_mend(daemon: Cli) -> None:
+def test_wrong_requests_end_with_2_and_a_fix(daemon: Cli) -> None:
     for arguments, said in WRONG.items():
         answer = daemon(*arguments)
-        assert (answer.code, said in answer.err, "mend:" in answer.err) == (2, True, True), answer
+        assert (answer.code, said in answer.err, "fix:" in answer.err) == (2, True, True), answer
         document = daemon(*arguments, "--json")
         assert document.code == 2
         assert said in document.json["error"]["what"]
-        assert document.json["error"]["mend"]
+        assert document.json["error"]["fix"]
 
 
 def test_giving_up_what_is_not_owned_says_so(daemon: Cli) -> None:
@@ -225,7 +225,7 @@ def test_what_troubles_the_daemon_is_in_its_status(daemon: Cli, ws: WorkspaceFil
     while "trouble  workers cannot be 'two'" not in (told := daemon("status").out):
         time.sleep(0.05)
 
-    assert "mend: write a whole number" in told
+    assert "fix: write a whole number" in told
 
 
 def test_a_setting_nobody_reads_is_told_before_a_run(cli: Cli, ws: WorkspaceFiles) -> None:

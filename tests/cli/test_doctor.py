@@ -26,5 +26,5 @@ def test_what_is_wrong_exits_with_1_and_says_what_to_set(cli: Cli, ws: Workspace
     assert asked.json["ok"] is False
     wrong = {finding["name"]: finding for finding in asked.json["findings"] if finding["ok"] is False}
     assert set(wrong) == {"flow modules", "flow module broken"}
-    assert set(wrong["flow modules"]) == {"name", "ok", "measured", "mend"}
+    assert set(wrong["flow modules"]) == {"name", "ok", "measured", "fix"}
     assert "NameError" in wrong["flow module broken"]["measured"]

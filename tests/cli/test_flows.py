@@ -72,7 +72,7 @@ def test_list_json_has_the_keys_of_status_and_the_error(cli: Cli, ws: WorkspaceF
         "mode": "poll",
         "error": None,
     }
-    assert (broken["name"], set(broken["error"])) == ("broken", {"what", "where", "mend"})
+    assert (broken["name"], set(broken["error"])) == ("broken", {"what", "where", "fix"})
 
 
 def test_show_tells_everything_about_a_flow(cli: Cli, ws: WorkspaceFiles) -> None:
@@ -154,7 +154,7 @@ def test_compile_fails_on_what_production_cannot_have(cli: Cli, ws: WorkspaceFil
 
     assert answer.code == 1
     assert "`rate`" in answer.err
-    assert "mend:" in answer.err
+    assert "fix:" in answer.err
 
 
 @pytest.mark.parametrize("options", [[], ["--check"], ["--json"], ["--check", "--json"]])

@@ -204,5 +204,5 @@ def test_json_gives_the_runs_and_what_could_not_run(cli: Cli, ws: WorkspaceFiles
     assert answer.json["runs"] == list(reversed(cli("runs", "--json").json))
     assert [run["status"] for run in answer.json["runs"]] == ["success", "failed"]
     assert [(item["flow"], set(item["error"])) for item in answer.json["broken"]] == [
-        ("broken", {"what", "where", "mend"})
+        ("broken", {"what", "where", "fix"})
     ]

@@ -106,7 +106,7 @@ def test_a_daemon_that_dies_under_who_waits_is_said(workspace: Workspace, proces
     assert (running.returncode, waiting.returncode) == (1, 1)
     assert out.decode().startswith("abandoned slow"), said.decode()
     assert "the daemon ended before 1 of the runs began" in err.decode()
-    assert "mend:" in err.decode()
+    assert "fix:" in err.decode()
 
 
 def test_a_daemon_that_ends_when_its_work_is_done_says_so(workspace: Workspace, cli: Cli, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A wrong request ends with 2, says the mend on standard error, and changes nothing."""
+"""A wrong request ends with 2, says the fix on standard error, and changes nothing."""
 
 from __future__ import annotations
 
@@ -67,32 +67,32 @@ def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ws.root)
 
 
-@pytest.mark.parametrize(("arguments", "what", "mend"), WRONG.values(), ids=WRONG)
-def test_a_wrong_request_ends_with_2_and_its_mend(
-    cli: Cli, ws: WorkspaceFiles, arguments: list[str], what: str, mend: str
+@pytest.mark.parametrize(("arguments", "what", "fix"), WRONG.values(), ids=WRONG)
+def test_a_wrong_request_ends_with_2_and_its_fix(
+    cli: Cli, ws: WorkspaceFiles, arguments: list[str], what: str, fix: str
 ) -> None:
-    """Nothing is on standard output, the error and its mend are on standard error, and no run was recorded."""
+    """Nothing is on standard output, the error and its fix are on standard error, and no run was recorded."""
     answer = cli(*arguments)
 
     assert (answer.code, answer.out) == (2, "")
     assert what in answer.err.splitlines()[0]
-    assert mend in answer.err.partition("mend:")[2]
+    assert fix in answer.err.partition("fix:")[2]
     assert "Traceback" not in answer.err
     assert cli("runs", "--json").json == []
 
 
 @pytest.mark.parametrize("name", ["no such option", "an unknown flow to run"])
 def test_with_json_the_error_is_a_document_on_standard_output(cli: Cli, name: str) -> None:
-    """`{error: {what, where, mend}}`, with the same exit code, whoever found the mistake."""
-    arguments, what, mend = WRONG[name]
+    """`{error: {what, where, fix}}`, with the same exit code, whoever found the mistake."""
+    arguments, what, fix = WRONG[name]
 
     answer = cli(*arguments, "--json")
 
     assert (answer.code, answer.err) == (2, "")
     assert set(answer.json) == {"error"}
-    assert set(answer.json["error"]) == {"what", "where", "mend"}
+    assert set(answer.json["error"]) == {"what", "where", "fix"}
     assert what in answer.json["error"]["what"]
-    assert mend in answer.json["error"]["mend"]
+    assert fix in answer.json["error"]["fix"]
 
 
 def test_wrong_settings_are_a_wrong_request(cli: Cli, ws: WorkspaceFiles) -> None:

@@ -409,7 +409,7 @@ def test_what_cannot_be_run_is_refused_at_once(inbox: Path) -> None:
     for call in calls:
         with pytest.raises(FlowValidationError) as caught:
             call()
-        assert caught.value.mend
+        assert caught.value.fix
 
 
 # -- with modules that are edited ---------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_a_source_that_is_none_of_the_flows_is_refused(ws: WorkspaceFiles, choic
     with pytest.raises(FlowValidationError) as caught:
         load_flow("claims", data_root=ws.root).run_once(source=choice)  # type: ignore[arg-type]
 
-    assert caught.value.mend
+    assert caught.value.fix
     assert Workspace(ws.root).runs() == []
 
 

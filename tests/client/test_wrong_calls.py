@@ -1,4 +1,4 @@
-"""Whatever a Workspace is given, the answer is a typed error with a mend: no library's or Python's own error comes through."""
+"""Whatever a Workspace is given, the answer is a typed error with a fix: no library's or Python's own error comes through."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ CALLS: list[tuple[str, Callable[[Workspace, Any], object], list[Any]]] = [
 @pytest.mark.parametrize(
     ("call", "values"), [(call, values) for _, call, values in CALLS], ids=[one[0] for one in CALLS]
 )
-def test_a_wrong_call_says_what_where_and_the_mend(
+def test_a_wrong_call_says_what_where_and_the_fix(
     running: Workspace, call: Callable[[Workspace, Any], object], values: list[Any]
 ) -> None:
     before = len(running.runs())
@@ -97,7 +97,7 @@ def test_a_wrong_call_says_what_where_and_the_mend(
         error = caught.value
         assert error.what
         assert error.where, f"{value!r}: {error}"
-        assert error.mend, f"{value!r}: {error}"
+        assert error.fix, f"{value!r}: {error}"
         assert "the daemon failed" not in error.what, f"{value!r}: {error}"
         assert "does not answer" not in error.what, f"{value!r}: {error}"
     assert len(running.runs()) == before

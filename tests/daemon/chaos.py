@@ -56,7 +56,7 @@ _one_at_a_time = threading.Lock()
 
 
 class ViolationError(AssertionError):
-    """Something was lost, done twice, followed, or never mended."""
+    """Something was lost, done twice, followed, or never repaired."""
 
 
 class Execution(NamedTuple):
@@ -88,7 +88,7 @@ class Report:
     files: int = 0
     executions: int = 0
     faults: Counter[str] = field(default_factory=Counter)
-    mends: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
     again: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     longest_s: float = 0.0
@@ -100,12 +100,12 @@ class Report:
         self.executions += other.executions
         self.seconds += other.seconds
         self.longest_s = max(self.longest_s, other.longest_s)
-        for mine, theirs in ((self.faults, other.faults), (self.mends, other.mends), (self.again, other.again)):
+        for mine, theirs in ((self.faults, other.faults), (self.repairs, other.repairs), (self.again, other.again)):
             mine.update(theirs)
 
     def __str__(self) -> str:
         parts = [f"{self.rounds} rounds, {self.files} files, {self.executions} executions, {self.seconds:.0f} s"]
-        for title, counts in (("faults", self.faults), ("mended by", self.mends), ("done again", self.again)):
+        for title, counts in (("faults", self.faults), ("repaired by", self.repairs), ("done again", self.again)):
             parts.append(f"{title}:")
             parts += [f"{count:7,}  {what}" for what, count in sorted(counts.items())]
         return "\n".join([*parts, f"longest round {self.longest_s:.1f} s"])
@@ -258,7 +258,7 @@ class Campaign:
             leases = {one: self._ask(one) for one in self._awake()}
             if self._is_well(leases, owner):
                 return
-            assert time.monotonic() < end_s, f"it is not mended within {ROUND_LIMIT_S:g} s"
+            assert time.monotonic() < end_s, f"it is not repaired within {ROUND_LIMIT_S:g} s"
             self._help(leases, owner)
             time.sleep(0.05)
 
@@ -301,7 +301,7 @@ class Campaign:
         for name in filter(self._saboteur.is_there, sorted(self._saboteur.obstacles)):
             if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w/.-])", told):
                 self._saboteur.take_away(name)
-                self._mended(f"taken away {name}", "taking a foreign thing away")
+                self._repaired(f"taken away {name}", "taking a foreign thing away")
                 return
         damaged = [one for one, lease in leases.items() if lease["damage"]]
         if damaged:
@@ -361,12 +361,12 @@ class Campaign:
         try:
             deed()
         except FlowValidationError as error:
-            self._refused_with = f"{error.what} | {error.mend}"
-            self._mended(f"{what}: {self._refused_with}", f"{what}, refused")
-            if "`data-engine lease release`" in (error.mend or ""):
+            self._refused_with = f"{error.what} | {error.fix}"
+            self._repaired(f"{what}: {self._refused_with}", f"{what}, refused")
+            if "`data-engine lease release`" in (error.fix or ""):
                 self._release(error.what.partition(" ")[0])
         else:
-            self._mended(what, what)
+            self._repaired(what, what)
             if is_loss:
                 self._happens(what, is_loss=True)
 
@@ -511,9 +511,9 @@ class Campaign:
         if counted:
             self.report.faults[counted] += 1
 
-    def _mended(self, what: str, counted: str) -> None:
+    def _repaired(self, what: str, counted: str) -> None:
         self._tell(what)
-        self.report.mends[counted] += 1
+        self.report.repairs[counted] += 1
 
     def _tell(self, what: str) -> None:
         self._story.append(f"{time.time():.2f} {what}")

@@ -86,7 +86,7 @@ def daemon_of(workspace: Workspace, patch: str = "") -> Iterator[subprocess.Pope
 
 
 def test_modules_that_never_return_from_import_hold_up_no_other(workspace: Workspace, ws: WorkspaceFiles) -> None:
-    """At the start and by a later edit; what each does is told with its place and the mend, and the last good one runs on."""
+    """At the start and by a later edit; what each does is told with its place and the fix, and the last good one runs on."""
     ws.notebook("a_hangs", "import time", "#| keep\ntime.sleep(600)", GOOD.format(name="A", version=1))
     ws.notebook("b_spins", "#| keep\nwhile True:\n    pass", GOOD.format(name="B", version=1))
     ws.notebook("edited", GOOD.format(name="edited", version=1))
@@ -99,7 +99,7 @@ def test_modules_that_never_return_from_import_hold_up_no_other(workspace: Works
             error = flow_of(workspace, name)["error"]
             assert "never returned from import" in error["what"]
             assert f"{name}.ipynb, cell {cell}" in error["where"]
-            assert error["mend"]
+            assert error["fix"]
         ws.notebook("edited", HANG_IN_C, GOOD.format(name="edited", version=2))
         edit = until(lambda: flow_of(workspace, "edited")["edit"])
         assert "edited, not deployed" in str(edit)
@@ -133,7 +133,7 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
         flow = flow_of(workspace, name)
         assert text in flow["error"]["what"], flow["error"]
         assert flow["state"] == "broken"
-        assert name not in ("exits", "segfaults") or "into a step" in flow["error"]["mend"]
+        assert name not in ("exits", "segfaults") or "into a step" in flow["error"]["fix"]
         with pytest.raises(FlowValidationError):
             workspace.run(name)
     runs = len(workspace.runs("good", 10_000))

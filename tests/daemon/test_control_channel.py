@@ -41,7 +41,7 @@ class Answers:
         return given
 
     async def fail(self, given: dict[str, Any]) -> dict[str, Any]:
-        raise GroupBusyError("busy", where="group", mend="wait")
+        raise GroupBusyError("busy", where="group", fix="wait")
 
     async def crash(self, given: dict[str, Any]) -> dict[str, Any]:
         raise KeyError("x")
@@ -131,7 +131,7 @@ def test_one_connection_serves_many_requests(client: DaemonClient) -> None:
 def test_errors_arrive_as_what_they_were(client: DaemonClient) -> None:
     with pytest.raises(GroupBusyError) as caught:
         client.get("/fail")
-    assert caught.value.as_dict() == {"what": "busy", "where": "group", "mend": "wait"}
+    assert caught.value.as_dict() == {"what": "busy", "where": "group", "fix": "wait"}
     with pytest.raises(FlowValidationError, match="the daemon failed at 'break': KeyError"):
         client.get("/break")
     with pytest.raises(FlowValidationError, match="known requests: break, fail, ping"):
@@ -162,7 +162,7 @@ def test_another_host_name_is_refused(served: Served, host: str) -> None:
 def test_a_malformed_body_is_refused(served: Served, body: bytes) -> None:
     status, answer = raw(served, method="POST", path="/v1/echo", body=body)
     assert status == 400
-    assert answer["error"]["mend"] == "send a JSON object"
+    assert answer["error"]["fix"] == "send a JSON object"
 
 
 def test_a_huge_body_is_refused_and_the_server_lives(served: Served) -> None:

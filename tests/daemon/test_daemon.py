@@ -103,7 +103,7 @@ def test_a_name_of_no_flow_is_refused_as_without_a_daemon(workspace: Workspace, 
             ask(name)
         assert refused.value.as_dict() == direct.value.as_dict()
     if name == "manua":
-        assert direct.value.mend == "did you mean manual?"
+        assert direct.value.fix == "did you mean manual?"
         with pytest.raises(FlowValidationError, match=r"did you mean manual\?"):
             workspace.explain(name)
 

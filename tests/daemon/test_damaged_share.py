@@ -140,7 +140,7 @@ def test_heartbeats_go_on_with_a_link_in_place_of_the_marker(team: Path, station
 def test_nobody_takes_over_a_history_of_which_a_segment_is_gone_before_it_is_repaired(
     team: Path, station: Make, table: str
 ) -> None:
-    """It is told with the file and the mend, also at a third workstation; after the repair nothing is done again."""
+    """It is told with the file and the fix, also at a third workstation; after the repair nothing is done again."""
     anna, ben = station("anna").start(), station("ben").start(engine=False)
     do(team, "a.txt", anna, ben)
     do(team, "b.txt", anna, ben)

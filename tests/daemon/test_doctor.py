@@ -82,7 +82,7 @@ def test_a_drive_nothing_can_be_written_to_is_told_once(tmp_path: Path) -> None:
     (finding,) = check_drive(tmp_path / "file", LeaseSettings())
 
     assert (finding.name, finding.ok) == ("drive", False)
-    assert finding.mend is not None
+    assert finding.fix is not None
 
 
 def test_the_drive_is_measured(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_age_of_history_is_judged_by_the_clock_and_nothing_is_kept_of_it(ws:
         return check_age(home.local.ledger_path, ws.root, now_s=(20_000 + days) * day_s)
 
     assert [judged(days).ok for days in (0, 2, 2.001, 400, 0)] == [True, True, False, False, True]
-    assert "doctor --accept-clock" in str(judged(400).mend)
+    assert "doctor --accept-clock" in str(judged(400).fix)
     assert check_age(None, ws.root).ok is True
     assert check_age(ws.source("no_ledger.sqlite", "x" * 5000), ws.root).ok is None
 
@@ -192,7 +192,7 @@ def test_stale_after_bears_the_delay_the_protocol_allows(delay_s: float | None, 
 
     assert finding.ok is ok
     if delay_s == 20.1 and not ok:
-        assert finding.mend == f'write stale_after = "{smallest_stale_after_s(20.1, 30)}s" below [lease]'
+        assert finding.fix == f'write stale_after = "{smallest_stale_after_s(20.1, 30)}s" below [lease]'
         assert "stale_after 91 s" in finding.measured
 
 
@@ -238,7 +238,7 @@ def test_a_state_root_that_cannot_be_used_says_what_to_set(tmp_path: Path, monke
 
         finding = check_state_root()
 
-        assert (finding.ok, bool(finding.mend)) == (False, True), wrong
+        assert (finding.ok, bool(finding.fix)) == (False, True), wrong
     assert not (tmp_path / "Dropbox").exists()
 
 
@@ -272,7 +272,7 @@ def test_a_run_history_is_judged_and_not_changed(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 999")
     connection.close()
-    assert check_ledger(path).mend == "update data-engine"
+    assert check_ledger(path).fix == "update data-engine"
 
     with path.open("r+b") as file:
         file.seek(4096)

@@ -62,7 +62,7 @@ def turn_back(state: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "name", "measured", "mend"),
+    ("harm", "name", "measured", "fix"),
     [
         (lambda state: first(state, "state/runs/*").unlink(), "shared history", "missing or not what", "lease repair"),
         (
@@ -100,7 +100,7 @@ def turn_back(state: Path) -> None:
     ],
 )
 def test_damage_is_found_and_nothing_is_changed(
-    shared: tuple[Workspace, HeldLease], harm: Harm, name: str, measured: str, mend: str
+    shared: tuple[Workspace, HeldLease], harm: Harm, name: str, measured: str, fix: str
 ) -> None:
     ws, _ = shared
     state = ws.home.layout.workspace_state_dir
@@ -112,4 +112,4 @@ def test_damage_is_found_and_nothing_is_changed(
     assert digest(state) == before
     assert found.ok is False
     assert measured in found.measured
-    assert mend in (found.mend or "")
+    assert fix in (found.fix or "")

@@ -104,7 +104,7 @@ def test_the_status_counts_what_is_held(workspace: Workspace, ws: WorkspaceFiles
     assert held() == (1, "the engine is off")
     workspace.start()
     until(lambda: workspace.status()["flows"] and held() == (1, "the engine is off"))
-    ws.source("in/bad.txt", "mended")
+    ws.source("in/bad.txt", "repaired")
     until(lambda: held() == (0, "the engine is off"))
     workspace.kill()
     assert held() == (0, "the engine is off")
@@ -132,7 +132,7 @@ def test_a_share_that_is_away_is_the_reason_of_each_of_its_files(workspace: Work
     (ws.root / "away").rename(ws.root / "in")
 
 
-def test_a_broken_module_is_told_with_its_line_and_mend(workspace: Workspace, ws: WorkspaceFiles) -> None:
+def test_a_broken_module_is_told_with_its_line_and_fix(workspace: Workspace, ws: WorkspaceFiles) -> None:
     ws.notebook("torn", "def build():\n    return rate")
     for is_running in (False, True):
         if is_running:
@@ -140,7 +140,7 @@ def test_a_broken_module_is_told_with_its_line_and_mend(workspace: Workspace, ws
         (row,) = workspace.explain("torn")
         assert row.reason.startswith("broken: ")
         assert "torn.ipynb, cell 1, line 2" in row.reason
-        assert "mend" in row.reason
+        assert "fix" in row.reason
 
 
 @pytest.mark.parametrize(

@@ -97,13 +97,13 @@ def test_what_is_no_request_of_ours_gets_no_answer(served: Served, data: bytes) 
         ("OPTIONS", "/v1/ping", 405),
     ],
 )
-def test_another_version_method_or_name_is_refused_with_its_mend(
+def test_another_version_method_or_name_is_refused_with_its_fix(
     served: Served, method: str, path: str, status: int
 ) -> None:
     found, answer = raw(served, method=method, path=path)
 
     assert found == status
-    assert answer["error"]["mend"]
+    assert answer["error"]["fix"]
 
 
 def test_who_does_not_show_the_token_in_time_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

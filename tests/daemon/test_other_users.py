@@ -149,7 +149,7 @@ def opened_up(folder: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.suffix == ".lock" else 0o644)
 
 
-def test_what_an_earlier_version_left_is_mended_at_the_first_use(workspace: Workspace) -> None:
+def test_what_an_earlier_version_left_is_repaired_at_the_first_use(workspace: Workspace) -> None:
     """Of any process: here one that only asks for runs."""
     used(workspace, 0o022)
     workspace.kill()
@@ -162,7 +162,7 @@ def test_what_an_earlier_version_left_is_mended_at_the_first_use(workspace: Work
     assert too_open(state_root()) == {}
 
 
-def test_a_start_of_the_daemon_mends_what_is_in_a_closed_folder(workspace: Workspace) -> None:
+def test_a_start_of_the_daemon_repairs_what_is_in_a_closed_folder(workspace: Workspace) -> None:
     """Where the folder was closed by hand, its files may not be."""
     used(workspace, 0o022)
     workspace.kill()
@@ -214,7 +214,7 @@ def test_the_doctor_names_what_is_open_and_leaves_by_one(workspace: Workspace) -
     assert (done.returncode, found["ok"]) == (1, False)
     assert f"{root}: mode 0755" in found["measured"]
     assert stat.S_IMODE(root.stat().st_mode) == 0o755
-    command = found["mend"].partition(": ")[2].partition(";")[0]
+    command = found["fix"].partition(": ")[2].partition(";")[0]
     assert command == f"chmod -R go-rwx {root}"
     subprocess.run(command.split(), check=True)
     assert check_private().ok is True

@@ -125,14 +125,14 @@ def call(ws: WorkspaceFiles) -> Iterator[Caller]:
         ("shutdown", {"kill": 1}),
     ],
 )
-def test_a_wrong_type_is_a_bad_request_with_its_mend(call: Caller, path: str, body: dict[str, Any]) -> None:
+def test_a_wrong_type_is_a_bad_request_with_its_fix(call: Caller, path: str, body: dict[str, Any]) -> None:
     """Named with its field; the daemon goes on."""
     status, answer = call("POST", path, body)
 
     assert status == 400
     assert "must be" in answer["error"]["what"]
     assert answer["error"]["where"] == path
-    assert answer["error"]["mend"]
+    assert answer["error"]["fix"]
     assert call("GET", "ping")[1]["ending"] is False
 
 
@@ -167,4 +167,4 @@ def test_a_wrong_question_is_a_bad_request(call: Caller, query: dict[str, str]) 
     status, answer = call("GET", f"runs?{urlencode(query)}")
 
     assert status == 400
-    assert answer["error"]["mend"]
+    assert answer["error"]["fix"]

@@ -65,7 +65,7 @@ def test_beside_a_run_of_the_flow_it_is_refused(
     for name in ("manual", None):
         with pytest.raises(FlowValidationError, match=r'flow "manual" is running') as caught:
             workspace.reset(name)
-        assert "stop them" in (caught.value.mend or "")
+        assert "stop them" in (caught.value.fix or "")
     assert command_line(["--workspace", str(workspace.root), "reset", "manual", "--yes"]) == 2
     assert 'flow "manual" is running' in capsys.readouterr().err
     assert len(workspace.runs("polled")) == 2

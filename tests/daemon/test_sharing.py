@@ -52,7 +52,7 @@ def flow_state(station: Station, flow: str) -> dict[str, Any]:
 
 
 def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, station: Make) -> None:
-    """It is refused with 3 and the mend, shows what the owner runs, and says why nothing runs here."""
+    """It is refused with 3 and the fix, shows what the owner runs, and says why nothing runs here."""
     anna, ben = station("anna"), station("ben")
     assert anna.command("start")[0] == 0
     drop(team, "a.txt")
@@ -70,7 +70,7 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
         code, refused = ben.command(*refusal)
         assert (code, "owned by anna" in refused["error"]["what"]) == (3, True)
         assert refused["error"]["where"]
-        assert "lease request" in refused["error"]["mend"]
+        assert "lease request" in refused["error"]["fix"]
     code, released = ben.command("lease", "release")
     assert (code, released["said"]) == (0, "anna owns the workspace, not this workstation: nothing was given up")
     assert ben.command("preview", "writes", "--use", "one") == (0, {"type": "int", "value": 1})

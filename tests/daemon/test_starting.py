@@ -76,7 +76,7 @@ def test_right_after_a_kill_a_new_one_is_started(workspace: Workspace) -> None:
 
 
 @posix_only
-def test_one_that_neither_answers_nor_ends_is_told_with_the_mend(
+def test_one_that_neither_answers_nor_ends_is_told_with_the_fix(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not taken for a daemon, and no second one is started beside it."""
@@ -88,7 +88,7 @@ def test_one_that_neither_answers_nor_ends_is_told_with_the_mend(
     try:
         with pytest.raises(WorkspaceError, match=rf"pid {pid}\) neither answers nor ends") as caught:
             workspace.start()
-        assert "data-engine kill" in (caught.value.mend or "")
+        assert "data-engine kill" in (caught.value.fix or "")
     finally:
         os.kill(pid, signal.SIGCONT)
 
@@ -291,8 +291,8 @@ def test_a_python_that_cannot_work_is_refused_with_its_cause(workspace: Workspac
     for path, cause in cases:
         with pytest.raises(WorkspaceError, match=cause) as caught:
             workspace.set_interpreter(path)
-        assert caught.value.mend
-    assert "-m pip install data-engine" in (caught.value.mend or "")
+        assert caught.value.fix
+    assert "-m pip install data-engine" in (caught.value.fix or "")
     assert workspace.interpreter() == sys.executable
 
 
@@ -300,7 +300,7 @@ def test_a_python_that_cannot_work_is_refused_with_its_cause(workspace: Workspac
 def test_a_recorded_python_that_is_gone_stops_the_start_and_no_other_is_taken(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    """The message names it and the mend."""
+    """The message names it and the fix."""
     other = venv(tmp_path / "other", has_libraries=True)
     workspace.set_interpreter(other)
     other.unlink()

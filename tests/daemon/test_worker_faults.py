@@ -378,7 +378,7 @@ def test_an_interpreter_without_data_engine_is_said(ws: WorkspaceFiles, monkeypa
             assert end.cause == "no worker could be started"
             assert end.error is not None
             assert "No module named" in end.error["what"]
-            assert "-m pip install data-engine" in end.error["mend"]
+            assert "-m pip install data-engine" in end.error["fix"]
 
     play(scene())
 

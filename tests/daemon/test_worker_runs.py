@@ -414,7 +414,7 @@ def test_modules_come_from_the_deployed_set(ws: WorkspaceFiles) -> None:
 
 
 def test_a_broken_module_has_no_run(ws: WorkspaceFiles) -> None:
-    """The job's end says what, where and how to mend; nothing began."""
+    """The job's end says what, where and how to fix; nothing began."""
     ws.module("a", "from data_engine import Flow\ndef build():\n    return 1 / 0\n")
 
     async def scene() -> None:

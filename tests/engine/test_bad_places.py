@@ -1,4 +1,4 @@
-"""Disks that are full, folders that cannot be written, settings that mean nothing: an error with its mend, nothing half done."""
+"""Disks that are full, folders that cannot be written, settings that mean nothing: an error with its fix, nothing half done."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_full_disk_under_the_mirror_is_a_failed_run_that_says_so(ws: Workspace
     assert Workspace(ws.root).runs()[0].status == "failed"
 
 
-def test_a_full_disk_under_the_ledger_refuses_the_run_with_the_mend(
+def test_a_full_disk_under_the_ledger_refuses_the_run_with_the_fix(
     ws: WorkspaceFiles, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ws.notebook("claims", FLOW.format(fn="lambda context: 1"))
@@ -65,7 +65,7 @@ def test_a_full_disk_under_the_ledger_refuses_the_run_with_the_mend(
     with pytest.raises(FlowValidationError) as caught:
         load_flow("claims", data_root=ws.root).run_once()
 
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a read-only mount")
@@ -82,7 +82,7 @@ def test_a_read_only_workspace_still_lists_previews_and_runs(ws: WorkspaceFiles)
         assert load_flow("reads", data_root=ws.root).run_once()[0].current == 1
         with pytest.raises(FlowValidationError, match="Read-only file system") as caught:
             load_flow("writes", data_root=ws.root).run_once()
-        assert caught.value.mend
+        assert caught.value.fix
     finally:
         subprocess.run(["umount", "-l", str(ws.root)], check=True)
 
@@ -95,7 +95,7 @@ def test_wrong_settings_are_named_before_anything_runs(ws: WorkspaceFiles, text:
     with pytest.raises(FlowValidationError, match=r"data_engine\.toml") as caught:
         load_flow("claims", data_root=ws.root).run_once()
 
-    assert caught.value.mend
+    assert caught.value.fix
     assert not (ws.root / "out").exists()
 
 
@@ -144,6 +144,6 @@ def test_a_file_name_that_is_no_utf8_costs_at_most_its_own_run(ws: WorkspaceFile
     assert [type(context.error) for context in native] == [type(None), FlowExecutionError, type(None)]
     error = native[1].error
     assert isinstance(error, FlowExecutionError)
-    assert "rename it" in str(error.mend)
+    assert "rename it" in str(error.fix)
     held = Workspace(ws.root).runs("native")[1]
     assert (held.source, held.status) == (str(odd), "failed")

@@ -44,7 +44,7 @@ def old_tree(root: Path) -> Path:
     return root
 
 
-MENDED = {
+REPAIRED = {
     ".": 0o700,
     "artifacts": 0o700,
     "artifacts/ledger": 0o600,
@@ -81,14 +81,14 @@ def test_what_is_shared_keeps_the_mode_of_a_plain_open(tmp_path: Path, umask: in
     assert modes(tmp_path)["shared"] == modes(tmp_path)["plain"] == 0o666 & ~umask
 
 
-def test_an_open_root_is_mended_with_all_in_it(tmp_path: Path) -> None:
+def test_an_open_root_is_repaired_with_all_in_it(tmp_path: Path) -> None:
     """As the first process of this version finds what an earlier one made."""
     root = old_tree(tmp_path / "root")
     assert {one.path.name for one in private.told(root)} == {"root", "ledger", "group.lock"}
 
     private.settle(root)
 
-    assert modes(root) == MENDED
+    assert modes(root) == REPAIRED
     assert private.told(root) == []
 
 
@@ -101,11 +101,11 @@ def test_a_closed_root_is_only_looked_at(tmp_path: Path) -> None:
     private.settle(root)
 
     assert modes(root) == before
-    private.mend(root)
-    assert modes(root) == MENDED
+    private.fix(root)
+    assert modes(root) == REPAIRED
 
 
-def test_mending_stays_on_this_side_of_a_link(tmp_path: Path) -> None:
+def test_repairing_stays_on_this_side_of_a_link(tmp_path: Path) -> None:
     """What a link leads to keeps its mode; the link is told."""
     docs = tmp_path / "docs"
     docs.mkdir(mode=0o755)
@@ -115,16 +115,16 @@ def test_mending_stays_on_this_side_of_a_link(tmp_path: Path) -> None:
     (root / "artifacts" / "letter").symlink_to(docs / "letter")
     before = modes(docs)
 
-    left = private.mend(root)
+    left = private.fix(root)
 
     assert [one.path.name for one in left] == ["docs", "letter"]
     assert modes(docs) == before
-    assert modes(root) == MENDED
+    assert modes(root) == REPAIRED
     assert [str(one) for one in private.told(root)] == [str(one) for one in left]
 
 
 def test_a_file_that_was_open_is_closed_where_it_is_used(tmp_path: Path) -> None:
-    """Without a daemon that mends all: its lock, its log, its ledger."""
+    """Without a daemon that repairs all: its lock, its log, its ledger."""
     for name in ("a.lock", "log", "ledger"):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(0o755)
@@ -181,7 +181,7 @@ def test_a_root_of_another_user_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"belongs to another user \(uid 65534\)") as caught:
         private.settle(root)
 
-    assert "state root of their own" in str(caught.value.mend)
+    assert "state root of their own" in str(caught.value.fix)
     assert modes(root) == before
 
 
@@ -191,7 +191,7 @@ def test_a_drive_that_keeps_no_modes_is_worked_on(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(private, "_close", lambda path, facts, *, dir_fd=None: None)
 
     private.settle(root)
-    monkeypatch.setattr(private, "mend", lambda path: pytest.fail("walked again"))
+    monkeypatch.setattr(private, "fix", lambda path: pytest.fail("walked again"))
     private.settle(root)
 
     assert private.told(root)

@@ -39,10 +39,10 @@ def current(flow: Flow, **context: Any) -> Any:
 
 
 def failing(call: Callable[[], object]) -> FlowValidationError:
-    """The error `call` raises; it has a mend and names a place, as every error of an author's call."""
+    """The error `call` raises; it has a fix and names a place, as every error of an author's call."""
     with pytest.raises(FlowValidationError) as caught:
         call()
-    assert caught.value.mend, f"no mend: {caught.value}"
+    assert caught.value.fix, f"no fix: {caught.value}"
     assert caught.value.where, f"no place: {caught.value}"
     return caught.value
 

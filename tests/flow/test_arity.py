@@ -147,11 +147,11 @@ def test_the_context_of_a_map_is_the_one_of_the_steps() -> None:
 
 @pytest.mark.parametrize("fn", [nothing, two, three, needs_keyword, Methods().pair, object])
 def test_step_refuses_what_cannot_be_called_with_one_context(fn: Any) -> None:
-    """The message shows the signature, the mend the right one."""
+    """The message shows the signature, the fix the right one."""
     error = failing(lambda: Flow("G").step(fn))
 
     assert "exactly one context parameter" in error.what
-    assert "def name(context)" in str(error.mend)
+    assert "def name(context)" in str(error.fix)
 
 
 @pytest.mark.parametrize("fn", [nothing, three, needs_keyword, object])

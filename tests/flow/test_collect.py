@@ -113,7 +113,7 @@ def test_without_root_it_looks_in_the_source_root(tmp_path: Path) -> None:
 
 
 def test_without_root_and_source_there_is_nowhere_to_look() -> None:
-    """The mend names both ways."""
+    """The fix names both ways."""
     error = failing_step(Flow("G").collect(".csv"))
 
     assert "requires an explicit root or a flow context with source" in error
@@ -151,7 +151,7 @@ def failing_step(flow: Flow) -> str:
 
     with pytest.raises(FlowExecutionError) as caught:
         current(flow)
-    assert caught.value.mend
+    assert caught.value.fix
     return str(caught.value)
 
 

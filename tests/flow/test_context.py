@@ -95,7 +95,7 @@ def test_a_missing_file_is_none_or_an_error_that_lists_those_there_are(tmp_path:
     error = failing(lambda: config.require("airline"))
     assert "Required config file was not found" in error.what
     assert str(tmp_path / "config/airline.toml") in error.what
-    assert "airlines, zones" in str(error.mend)
+    assert "airlines, zones" in str(error.fix)
 
 
 def test_without_a_workspace_there_is_no_config() -> None:
@@ -315,10 +315,10 @@ def test_a_param_that_was_not_given_says_which_were_and_how_to_give_it() -> None
 
     with pytest.raises(FlowExecutionError, match="no param 'treshold'; it was given: 'day', 'threshold'") as caught:
         flow.preview(params={"day": 1, "threshold": 15})
-    assert "did you mean 'threshold'?" in str(caught.value.mend)
+    assert "did you mean 'threshold'?" in str(caught.value.fix)
     with pytest.raises(FlowExecutionError, match="it was given: none") as caught:
         flow.run_once()
-    assert "params={'treshold': ...}" in str(caught.value.mend)
+    assert "params={'treshold': ...}" in str(caught.value.fix)
 
     def lenient(context: Any) -> Any:
         try:
@@ -411,8 +411,8 @@ def test_save_frame_keeps_the_frame_as_parquet(tmp_path: Path, lazy: bool) -> No
 
 @pytest.mark.parametrize("frame", [None, [1], {"a": [1]}, "x"])
 def test_save_frame_refuses_what_is_no_frame(tmp_path: Path, frame: Any) -> None:
-    """The mend names `save_json`; nothing is written."""
-    assert "save_json" in str(failing(lambda: debug_in(tmp_path / "d").save_frame(frame)).mend)
+    """The fix names `save_json`; nothing is written."""
+    assert "save_json" in str(failing(lambda: debug_in(tmp_path / "d").save_frame(frame)).fix)
     assert not (tmp_path / "d").exists()
 
 

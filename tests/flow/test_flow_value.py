@@ -185,11 +185,11 @@ def test_map_refuses_an_impossible_max_parallel(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["continue", "RAISE", None, []])
 def test_map_refuses_an_unknown_on_error(value: Any) -> None:
-    """The mend lists both words."""
+    """The fix lists both words."""
     error = failing(lambda: Flow("G").map(str, on_error=value))
 
     assert "on_error" in error.what
-    assert "collect" in str(error.mend)
+    assert "collect" in str(error.fix)
 
 
 @pytest.mark.parametrize("value", [1, "yes", None])
@@ -207,7 +207,7 @@ def test_step_each_is_map() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "words", "mend"),
+    ("call", "words", "fix"),
     [
         (lambda: Flow("G").step(read, saveas="x"), "Flow.step has no option 'saveas'", "did you mean save_as=?"),
         (lambda: Flow("G").watch(mode="manual", sorce="in"), "no option 'sorce'", "did you mean source=?"),
@@ -222,12 +222,12 @@ def test_step_each_is_map() -> None:
         (lambda: Flow("G").step(read, "raw"), "positional argument", "it takes (fn, *, use=None"),
     ],
 )
-def test_a_call_that_does_not_fit_says_what_it_takes(call: Any, words: str, mend: str) -> None:
+def test_a_call_that_does_not_fit_says_what_it_takes(call: Any, words: str, fix: str) -> None:
     """With the option nearest to the one that is unknown."""
     error = failing(call)
 
     assert words in error.what
-    assert mend in str(error.mend)
+    assert fix in str(error.fix)
 
 
 def test_a_type_error_from_inside_stays_what_it_is() -> None:

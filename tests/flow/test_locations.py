@@ -169,14 +169,14 @@ def test_a_mirror_folder_that_leads_out_is_refused(tmp_path: Path) -> None:
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_a_file_in_the_way_of_a_mirror_folder_is_an_error_with_its_mend(tmp_path: Path) -> None:
+def test_a_file_in_the_way_of_a_mirror_folder_is_an_error_with_its_fix(tmp_path: Path) -> None:
     """No raw FileExistsError or NotADirectoryError."""
     files_in(tmp_path / "M", "a")
 
     error = failing(lambda: mirror_of("folder", tmp_path / "R", tmp_path / "M").file("n.json"))
 
     assert "cannot be created" in error.what
-    assert "no file is in the way" in str(error.mend)
+    assert "no file is in the way" in str(error.fix)
 
 
 def test_whoever_watches_the_mirror_is_asked_before_anything_is_created(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_the_second_of_two_sources_with_one_stem_is_refused(tmp_path: Path, expr
 
     assert "a.csv" in error.what
     assert "a.xlsx" in error.what
-    assert "mirror.file('a.xlsx.json')" in str(error.mend)
+    assert "mirror.file('a.xlsx.json')" in str(error.fix)
 
 
 def test_the_offered_name_works_and_chosen_names_are_shared(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_what_is_no_batch_is_refused(way: Any, value: Any) -> None:
     with pytest.raises(FlowExecutionError, match="requires an iterable current value") as caught:
         mapped(way, value, str)
     assert type(value).__name__ in caught.value.detail
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 @pytest.mark.parametrize("empty", [[], (), Batch(()), set(), range(0), iter(())])

@@ -157,7 +157,7 @@ def test_a_missing_object_is_told_with_those_there_are() -> None:
 
     assert not isinstance(caught.value, FlowExecutionError)
     assert caught.value.what == "Step 'Clean' requested missing object 'rwa'"
-    assert "raw" in str(caught.value.mend)
+    assert "raw" in str(caught.value.fix)
 
 
 # -- outputs -----------------------------------------------------------------------------------------------------------
@@ -298,7 +298,7 @@ def test_the_traceback_of_the_cause_reaches_the_authors_line() -> None:
     assert frames[-1] == "clean"
 
 
-def test_the_mend_of_a_refusal_inside_a_step_passes_through() -> None:
+def test_the_fix_of_a_refusal_inside_a_step_passes_through() -> None:
     """The step's author reads what to do, not only that it failed."""
 
     def ask(context: FlowContext) -> None:
@@ -307,12 +307,12 @@ def test_the_mend_of_a_refusal_inside_a_step_passes_through() -> None:
     error, _ = failed(Flow("G", "claims").step(ask), workspace_root=Path("/ws"))
 
     assert "FlowValidationError: the name '../x'" in error.detail
-    assert error.mend == "stay inside /ws/databases"
+    assert error.fix == "stay inside /ws/databases"
     assert "where:" not in error.what
 
 
 @pytest.mark.parametrize(
-    ("call", "mend"),
+    ("call", "fix"),
     [
         (lambda context: context.sorce, "did you mean 'source'?"),
         (lambda context: "a".uper(), "did you mean 'upper'?"),  # type: ignore[attr-defined]
@@ -320,8 +320,8 @@ def test_the_mend_of_a_refusal_inside_a_step_passes_through() -> None:
         (lambda context: {}["upper"], None),
     ],
 )
-def test_a_misspelt_attribute_has_the_nearest_one_as_its_mend(call: Callable[[Any], Any], mend: str | None) -> None:
-    assert failed(Flow("G", "claims").step(call))[0].mend == mend
+def test_a_misspelt_attribute_has_the_nearest_one_as_its_fix(call: Callable[[Any], Any], fix: str | None) -> None:
+    assert failed(Flow("G", "claims").step(call))[0].fix == fix
 
 
 @pytest.mark.parametrize(
@@ -335,9 +335,9 @@ def test_a_misspelt_attribute_has_the_nearest_one_as_its_mend(call: Callable[[An
 def test_a_step_that_asks_for_a_place_the_flow_does_not_have_is_told_how_to_add_it(
     call: Callable[[Any], Any], named: list[str]
 ) -> None:
-    mend = str(failed(Flow("G", "claims").step(call))[0].mend)
+    fix = str(failed(Flow("G", "claims").step(call))[0].fix)
 
-    assert [name for name in ("mirror", "source") if f"context.{name} is None: add ." in mend] == named
+    assert [name for name in ("mirror", "source") if f"context.{name} is None: add ." in fix] == named
 
 
 def test_only_the_place_that_is_missing_is_offered() -> None:
@@ -345,7 +345,7 @@ def test_only_the_place_that_is_missing_is_offered() -> None:
 
     error, _ = failed(Flow("G", "claims").step(lambda context: context.mirror.file("x")), source=source)
 
-    assert error.mend == 'context.mirror is None: add .mirror(root="../out") to the flow'
+    assert error.fix == 'context.mirror is None: add .mirror(root="../out") to the flow'
 
 
 class Mute(Exception):
@@ -452,15 +452,15 @@ def test_a_step_that_stops_itself_or_is_interrupted_is_stopped_not_failed(except
 @pytest.mark.parametrize(
     "error",
     [
-        FlowValidationError("what", where="where", mend="mend"),
+        FlowValidationError("what", where="where", fix="fix"),
         FlowValidationError("what"),
-        OwnedElsewhereError("what", where="where", mend="mend"),
-        SettingsError("what", mend="mend"),
+        OwnedElsewhereError("what", where="where", fix="fix"),
+        SettingsError("what", fix="fix"),
         FlowExecutionError(
-            flow_name="f", phase="step", detail="d", step_label="s", function_name="n", source_path=Path("/p"), mend="m"
+            flow_name="f", phase="step", detail="d", step_label="s", function_name="n", source_path=Path("/p"), fix="m"
         ),
         FlowExecutionError(flow_name="f", phase="build", detail="d", cell="c", source_line="  x = 1"),
-        NotebookCompileError(flow_name="f", detail="d", cell="c", source_line="x", mend="m"),
+        NotebookCompileError(flow_name="f", detail="d", cell="c", source_line="x", fix="m"),
     ],
 )
 def test_errors_survive_the_way_home_from_a_worker(error: FlowValidationError) -> None:

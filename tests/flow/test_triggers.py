@@ -34,7 +34,7 @@ def schedule(**options: Any) -> Schedule:
 
 
 def refused(**options: Any) -> str:
-    """The whole text of the refusal; it always says where in `watch` and how to mend it."""
+    """The whole text of the refusal; it always says where in `watch` and how to fix it."""
     error = failing(lambda: watch(**options))
     assert error.where is not None
     assert error.where.startswith("Flow.watch")
@@ -111,7 +111,7 @@ def test_what_a_mode_cannot_mean_is_refused(options: dict[str, Any], words: str)
     assert words in refused(**options)
 
 
-def test_the_mend_of_a_misplaced_option_can_be_typed_as_it_stands() -> None:
+def test_the_fix_of_a_misplaced_option_can_be_typed_as_it_stands() -> None:
     """Several homes are quoted one by one."""
     assert "use mode='poll' or 'schedule'" in refused(mode="manual", interval="5s")
     assert "use mode='poll'" in refused(mode="schedule", time="08:00", settle=5)
@@ -218,7 +218,7 @@ def test_a_duration_is_its_number_times_its_unit(number: int, unit: tuple[str, f
 
 @given(st.text(max_size=8) | st.integers() | st.floats() | st.none() | st.binary(max_size=4))
 def test_no_value_makes_a_duration_leak_another_error(value: object) -> None:
-    """Whatever is given: positive seconds, or a refusal with its mend."""
+    """Whatever is given: positive seconds, or a refusal with its fix."""
     try:
         seconds = parse_duration(value, where="test")
     except ValueError:
@@ -254,7 +254,7 @@ def test_settle_is_whole_seconds_or_a_duration(settle: Any, seconds: float) -> N
     ],
 )
 def test_any_other_settle_is_refused(settle: Any, words: str) -> None:
-    """The mend shows both spellings."""
+    """The fix shows both spellings."""
     assert words in refused(mode="poll", source="/in", interval="5s", settle=settle)
 
 
@@ -382,7 +382,7 @@ def test_a_zone_is_an_iana_name(zone: str) -> None:
     ],
 )
 def test_an_unknown_zone_is_refused_with_the_nearest_names(zone: Any, offer: str) -> None:
-    """The mend offers what was probably meant."""
+    """The fix offers what was probably meant."""
     text = refused(mode="schedule", time="08:00", tz=zone)
 
     assert "is not a time zone" in text
@@ -444,7 +444,7 @@ def test_extensions_that_match_nothing_are_refused(value: Any, words: str) -> No
 
 
 def test_several_extensions_in_one_text_are_offered_as_a_list() -> None:
-    assert failing(lambda: watch(mode="manual", extensions="CSV, .xlsx")).mend == 'give [".csv", ".xlsx"]'
+    assert failing(lambda: watch(mode="manual", extensions="CSV, .xlsx")).fix == 'give [".csv", ".xlsx"]'
 
 
 def test_collect_needs_extensions() -> None:

@@ -151,23 +151,23 @@ def test_wrong_questions_are_answered_with_what_exists(
 
 
 @pytest.mark.parametrize(
-    ("options", "mend"),
+    ("options", "fix"),
     [
-        ({"where": "id >"}, "mend the SQL"),
+        ({"where": "id >"}, "fix the SQL"),
         ({"where": "price > 1"}, "the table's own columns"),
         ({"where": "id = ?"}, "one value in params= for each"),
         ({"where": "id = ?", "params": [1, 2]}, "one value in params= for each"),
         ({"where": "id = $x", "params": {"y": 1}}, "one value in params= for each"),
-        ({"where": "id = ?", "params": ["x"]}, "mend the value"),
+        ({"where": "id = ?", "params": ["x"]}, "fix the value"),
         ({"where": "id = ?", "params": [object()]}, "numbers, texts"),
         ({"where": "error('no') IS NULL"}, "try it with DuckDB itself"),
     ],
 )
-def test_what_duckdb_refuses_has_a_mend(db: Path, options: dict[str, Any], mend: str) -> None:
+def test_what_duckdb_refuses_has_a_fix(db: Path, options: dict[str, Any], fix: str) -> None:
     """One that fits the common kinds, for all others a general one."""
     with pytest.raises(FlowValidationError, match="DuckDB refused it") as raised:
         read_table(db, "sales", **options)
-    assert mend in (raised.value.mend or "")
+    assert fix in (raised.value.fix or "")
 
 
 def test_rows_come_in_the_order_of_the_values(db: Path) -> None:

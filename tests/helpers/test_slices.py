@@ -308,7 +308,7 @@ def test_constraints_and_defaults_of_a_table_hold(db: Path) -> None:
 
     replace_rows_by_values(db, "sales", df=pl.DataFrame({"id": [1, 2], "amount": [1.0, 2.0]}), column="id")
     replace_rows_by_values(db, "sales", df=pl.DataFrame({"id": [2], "amount": [3.0]}), column="id")
-    with pytest.raises(FlowValidationError, match=r"Constraint(.|\n)*mend the rows"):
+    with pytest.raises(FlowValidationError, match=r"Constraint(.|\n)*fix the rows"):
         replace_rows_by_values(db, "sales", df=pl.DataFrame({"id": [1], "amount": [None]}), column="id")
     with pytest.raises(FlowValidationError, match="Constraint"):
         replace_rows_by_values(db, "sales", df=pl.DataFrame({"id": [4, 4], "amount": [1, 2]}), column="id")

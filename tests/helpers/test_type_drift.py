@@ -93,7 +93,7 @@ def test_a_column_of_nulls_takes_the_type_of_its_first_values(db: Path, nulls: p
 
 
 def test_the_rows_a_call_replaces_do_not_hold_its_type_back(db: Path) -> None:
-    """A file read with wrong types is mended by loading it again."""
+    """A file read with wrong types is repaired by loading it again."""
     store(db, series(["1", "two"]))
 
     replace_rows_by_file(db, "t", df=series([1, 2]).to_frame(), file_hash="0")

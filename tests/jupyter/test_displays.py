@@ -129,7 +129,7 @@ def failure() -> FlowExecutionError:
     error = FlowExecutionError(
         flow_name="claims", phase="step", detail="KeyError: 'amount'", step_label="Clean", function_name="clean",
         source_path="/in/a.csv", cell="claims.ipynb, cell 4 (In [12]), line 3", source_line="    return frame['amount']",
-        mend="check the column names",
+        fix="check the column names",
     )  # fmt: skip
     error.trace = ("claims.ipynb, cell 4 (In [12]), line 3", "    return frame['amount']")
     return error
@@ -272,7 +272,7 @@ def test_odd_names_stay_text_in_tables_and_timelines(flow: str, source: str, err
         steps_card(steps, now_s=NOON_S),
         reasons_card([Explanation(flow, source, Other(error))]),
         batch_card(Batch((source, ItemError(source, ValueError(error))))),
-        error_card(FlowValidationError(error, where=source, mend=flow)),
+        error_card(FlowValidationError(error, where=source, fix=flow)),
     ]
     for card in cards:
         checked(html(card))
@@ -563,10 +563,10 @@ def test_a_compiled_notebook_of_a_workspace_says_how_it_is_deployed(ws: Workspac
 
 def test_a_compile_error_is_a_card_with_its_cell() -> None:
     error = NotebookCompileError(
-        flow_name="claims", detail="`rate` exists only in your kernel's memory", cell="claims.ipynb, cell 3, line 2", mend="define it"
+        flow_name="claims", detail="`rate` exists only in your kernel's memory", cell="claims.ipynb, cell 3, line 2", fix="define it"
     )  # fmt: skip
 
-    assert text(_card(error)).splitlines()[1:] == ["where  claims.ipynb, cell 3, line 2", "mend   define it"]
+    assert text(_card(error)).splitlines()[1:] == ["where  claims.ipynb, cell 3, line 2", "fix   define it"]
 
 
 def _card(value: Any) -> Card:

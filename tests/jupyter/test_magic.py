@@ -1,4 +1,4 @@
-"""`%flow` in a shell: each subcommand gives what its plain Python twin gives, and mistakes end in a message with the mend."""
+"""`%flow` in a shell: each subcommand gives what its plain Python twin gives, and mistakes end in a message with the fix."""
 
 from __future__ import annotations
 
@@ -184,16 +184,16 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("line", MISTAKES)
-def test_a_mistake_is_a_short_typed_message_with_its_mend(line: str, shell: Shell, claims: WorkspaceFiles) -> None:
-    """No frames of ours: the line that was typed, what is wrong, where, and the mend."""
+def test_a_mistake_is_a_short_typed_message_with_its_fix(line: str, shell: Shell, claims: WorkspaceFiles) -> None:
+    """No frames of ours: the line that was typed, what is wrong, where, and the fix."""
     shell.run(line)
 
     lines = message(shell).splitlines()
-    what, mend = MISTAKES[line]
+    what, fix = MISTAKES[line]
     assert lines[0] == line
     assert lines[1] == ""
     assert what in lines[2]
-    assert mend in "\n".join(part for part in lines if part.startswith("  mend:"))
+    assert fix in "\n".join(part for part in lines if part.startswith("  fix:"))
     assert len(lines) <= 6
 
 

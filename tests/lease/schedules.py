@@ -234,7 +234,7 @@ def own(world: World, machine: Machine, observer: Observer, held: HeldLease, nex
     if machine.unpublished and rng.random() < 0.6:
         commit(world, machine, held)
     if world.ghost.rotten and rng.random() < 0.2:
-        mend(world, machine, observer, held)
+        fix(world, machine, observer, held)
     if rng.random() < 0.15:
         held.collect()
     if rng.random() < 0.3:
@@ -242,7 +242,7 @@ def own(world: World, machine: Machine, observer: Observer, held: HeldLease, nex
     return next_beat_s
 
 
-def mend(world: World, machine: Machine, observer: Observer, held: HeldLease) -> None:
+def fix(world: World, machine: Machine, observer: Observer, held: HeldLease) -> None:
     """Publish again from the own ledger what broken segments held."""
     broken = observer.broken_segments(held.head)
     if not broken:
@@ -258,7 +258,7 @@ def mend(world: World, machine: Machine, observer: Observer, held: HeldLease) ->
     if not generation.names & world.ghost.rotten.keys():
         world.ghost.excused -= {key for key, version in rows.items() if version >= world.ghost.told.get(key, -1)}
     world.ghost.told_committed(machine, generation, rows)
-    world.counts["mended by the owner"] += 1
+    world.counts["repaired by the owner"] += 1
 
 
 def commit(world: World, machine: Machine, held: HeldLease) -> None:
@@ -423,7 +423,7 @@ def _own_and_die(world: World, machine: Machine) -> None:
         or names.get("available")
         or names["leased/demo"] != {f"token-{held.token:010d}"}
     ):
-        raise Violation("the markers were not mended by the first heartbeat")
+        raise Violation("the markers were not repaired by the first heartbeat")
 
 
 def _watch_and_take_over(world: World, machine: Machine) -> None:

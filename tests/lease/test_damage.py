@@ -270,7 +270,7 @@ def test_a_list_that_went_on_from_a_backup_without_a_repair_is_damage_to_who_kne
         bench.watch(others["B"], 20)
     with pytest.raises(OwnedElsewhereError, match="F-PC is at work") as refused:
         others["B"].repair(others["B"].poll())
-    assert "data-engine lease release" in str(refused.value.mend)  # a repair at F would find nothing
+    assert "data-engine lease release" in str(refused.value.fix)  # a repair at F would find nothing
     assert fresh.repair(fresh.poll()) is None
 
     new.release()
@@ -305,7 +305,7 @@ def test_what_is_not_ours_in_the_way_of_a_repair_is_named() -> None:
         owner.repair(view)
 
     assert path_of(3) in refused.value.what
-    assert refused.value.mend == "take it away, then repair again"
+    assert refused.value.fix == "take it away, then repair again"
     assert bench.share.links == {path_of(3)}
 
 

@@ -51,7 +51,7 @@ def lose_answer(bench: Bench, name: str, number: int) -> None:
     bench.folders[name].after = interfere
 
 
-def mend(bench: Bench, name: str) -> None:
+def fix(bench: Bench, name: str) -> None:
     bench.folders[name].before = bench.folders[name].after = lambda name, args: None
 
 
@@ -86,7 +86,7 @@ def test_a_crash_before_the_rename_leaves_only_a_stage_that_collection_takes_alo
 
 
 def test_a_crash_after_the_rename_is_an_owner_that_never_spoke() -> None:
-    """Owner by the list; its silence is counted from the first look, and the next owner mends the markers."""
+    """Owner by the list; its silence is counted from the first look, and the next owner repairs the markers."""
     bench = Bench()
     observer = bench.machine("A")
     bench.folders["A"].after = kill_at("rename_dir", f"{path_of(0)}/stage-")
@@ -123,7 +123,7 @@ def test_a_claim_in_doubt_is_found_by_the_next_look_and_must_prove_itself() -> N
     lose_answer(bench, "A", 1)
     with pytest.raises(InDoubt):
         observer.claim(view)
-    mend(bench, "A")
+    fix(bench, "A")
 
     view = observer.poll()
     held = observer.claim(view)
@@ -316,7 +316,7 @@ def test_a_missing_or_torn_heartbeat_is_no_news(content: bytes | None) -> None:
     assert observer.poll().silent_s == 0
 
 
-def test_markers_that_contradict_the_list_are_mended_and_never_an_error() -> None:
+def test_markers_that_contradict_the_list_are_repaired_and_never_an_error() -> None:
     """What is shown comes from the list."""
     bench = Bench()
     _, held = bench.owner()
@@ -429,7 +429,7 @@ def test_a_newer_format_is_not_claimed_and_asks_for_an_update() -> None:
         observer.repair(view)
 
     assert status_of(view, observer.me).words == ("damaged: update needed: generation 1 was written by Data Engine 7.0")
-    assert refused.value.mend == "update Data Engine on this machine"
+    assert refused.value.fix == "update Data Engine on this machine"
 
 
 def damaged_list() -> tuple[Bench, HeldLease, Observer]:
@@ -496,7 +496,7 @@ def test_a_repair_waits_until_the_owner_must_have_stopped() -> None:
 
     with pytest.raises(WorkspaceError, match="may still be at work") as early:
         observer.repair(view)
-    assert early.value.mend == "try again in 30 s"
+    assert early.value.fix == "try again in 30 s"
     torn = bench.share.files[entry_path(3)]
     bench.share.files[entry_path(3)] = encode(held.head.record())
     observer.poll()
@@ -530,7 +530,7 @@ def test_a_look_that_took_long_has_seen_the_damage_only_at_its_end() -> None:
 
     def sleep(name: str, args: tuple[Any, ...]) -> None:
         bench.now += 100
-        mend(bench, "B")
+        fix(bench, "B")
 
     bench.folders["B"].before = sleep
     assert observer.poll().silent_s == 0
@@ -695,7 +695,7 @@ def test_a_commit_in_doubt_may_be_repeated_with_its_fold() -> None:
     lose_answer(bench, "A", 4)
     with pytest.raises(InDoubt):
         held.commit({"runs": b"c"}, fold=fold)
-    mend(bench, "A")
+    fix(bench, "A")
 
     generation = held.commit({"runs": b"c"}, fold=fold, engine_on=True)
 
@@ -711,7 +711,7 @@ def test_a_release_in_doubt_forbids_work_and_may_be_repeated() -> None:
     with pytest.raises(InDoubt):
         held.release()
     assert (held.can_work(), held.is_over) == (False, False)
-    mend(bench, "A")
+    fix(bench, "A")
 
     held.release()
 

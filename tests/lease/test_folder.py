@@ -238,7 +238,7 @@ def test_the_lock_has_an_id_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_lock_id_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
-    """The mend names the folder's rights."""
+    """The fix names the folder's rights."""
     (tmp_path / "file").touch()
 
     with pytest.raises(WorkspaceError, match="cannot be kept"):

@@ -94,7 +94,7 @@ def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., 
     until(lambda: ben.runs() == {"r1"})
     with pytest.raises(OwnedElsewhereError, match="owned by ANNA-PC") as refused:
         ben.keeper.own().result(10)
-    assert "lease request" in str(refused.value.mend)
+    assert "lease request" in str(refused.value.fix)
     assert not ben.keeper.can_work()
 
 

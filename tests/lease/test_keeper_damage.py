@@ -1,4 +1,4 @@
-"""The keeper on a share that was damaged: nothing is owned by half, an owner mends from its ledger, and rows come back."""
+"""The keeper on a share that was damaged: nothing is owned by half, an owner repairs from its ledger, and rows come back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
-from data_engine.lease.lease import Observer
+from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Lost
 from tests.lease.test_keeper import LIMITS, Machine, until
 
@@ -65,7 +65,7 @@ def test_a_take_over_of_a_history_that_cannot_be_read_whole_takes_nothing(
         with pytest.raises(OwnedElsewhereError) as refused:
             ben.keeper.take_over().result(10)
     assert one.name in refused.value.what
-    assert "data-engine lease repair" in str(refused.value.mend)
+    assert "data-engine lease repair" in str(refused.value.fix)
     assert sorted(path.name for path in (share / "state" / "generations").iterdir()) == before
     for observer in (ben, carl):
         until(lambda observer=observer: observer.keeper.state.lease.state == "damaged")
@@ -112,7 +112,7 @@ def test_rows_of_a_lost_segment_are_published_again_by_the_machine_that_holds_th
     assert "lost on the share" in said
 
 
-def test_an_owner_whose_segment_is_gone_mends_it_from_its_own_ledger(
+def test_an_owner_whose_segment_is_gone_repairs_it_from_its_own_ledger(
     machine: Callable[..., Machine], share: Path
 ) -> None:
     """It goes on owning, and says what it published again."""
@@ -124,7 +124,7 @@ def test_an_owner_whose_segment_is_gone_mends_it_from_its_own_ledger(
 
     said = anna.keeper.repair().result(10)
 
-    assert said == f"mended; published again from this machine: runs/{gone.name}"
+    assert said == f"repaired; published again from this machine: runs/{gone.name}"
     assert anna.keeper.can_work()
     assert anna.keeper.state.lost_to is None
     ben = machine("ben")
@@ -237,7 +237,7 @@ def test_a_repair_that_somebody_is_quicker_than_is_refused_in_words(
     with pytest.raises(WorkspaceError, match="cannot be repaired just now: generation 56 is taken") as refused:
         anna.keeper.repair().result(10)
 
-    assert "repair it again" in (refused.value.mend or "")
+    assert "repair it again" in (refused.value.fix or "")
 
 
 def test_after_a_restored_backup_one_repair_is_enough_and_nothing_of_it_is_lost(

@@ -123,7 +123,7 @@ def test_an_event_that_must_be_written_now_or_never_is_forgotten(paper: Paper, s
 
 def test_a_failure_of_the_thread_is_raised_where_the_next_event_is_added(paper: Paper, quick: GroupCommit) -> None:
     """The thread outlives it; the event is kept, and after a success nothing is raised any more."""
-    paper.failure = LedgerError("the disk is full", where="here", mend="free some")
+    paper.failure = LedgerError("the disk is full", where="here", fix="free some")
     quick.add(begin("r1"))
     assert paper.tried.wait(10)
 
@@ -139,7 +139,7 @@ def test_a_failure_of_the_thread_is_raised_where_the_next_event_is_added(paper: 
     quick.add(end("r1"))
     quick.flush()
 
-    assert caught.value.mend == "free some"
+    assert caught.value.fix == "free some"
     written = [event for batch in paper.batches for event in batch]
     assert (written[0], written[-1]) == (begin("r1"), end("r1"))
     assert set(written[1:-1]) == {begin("r1", 1)}

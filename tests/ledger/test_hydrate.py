@@ -639,4 +639,4 @@ def test_the_child_gives_the_same(tmp_path: Path) -> None:
         a.folder.data["runs", name] = b"no parquet"
         with Ledger.open(tmp_path / "c.sqlite") as third, pytest.raises(RefusedSegmentError, match="refused") as caught:
             Share(third, Path("/")).hydrate(9, a.folder.head.files, a.folder.fetch, owner=None)
-        assert caught.value.mend
+        assert caught.value.fix

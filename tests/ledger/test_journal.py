@@ -94,7 +94,7 @@ def test_a_reader_gives_whole_lines_as_they_come(tmp_path: Path, monkeypatch: py
 
 
 def test_a_start_that_cannot_be_kept_leaves_nothing(tmp_path: Path) -> None:
-    """A drive that takes half of it: an error that says the mend, and what comes later is whole."""
+    """A drive that takes half of it: an error that says the fix, and what comes later is whole."""
     reader = JournalReader(tmp_path / "a.events")
     writer = JournalWriter(reader.path)
     writer.append(begin("r"))

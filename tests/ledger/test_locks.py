@@ -235,7 +235,7 @@ def test_children_that_are_started_anew_hold_nothing(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_lock_that_cannot_be_made_is_an_error_with_a_mend(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_made_is_an_error_with_a_fix(tmp_path: Path) -> None:
     """It names the file."""
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="lock file") as caught:

@@ -66,12 +66,12 @@ def test_a_later_script_is_applied_once(path: Path) -> None:
 
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
-    """The mend is to update."""
+    """The fix is to update."""
     migrate_file(path, (*MIGRATIONS, NEXT))
     with pytest.raises(LedgerError, match="version") as caught:
         Ledger.open(path)
 
-    assert (caught.value.mend, caught.value.where) == ("update data-engine", str(path))
+    assert (caught.value.fix, caught.value.where) == ("update data-engine", str(path))
     assert version(path) == len(MIGRATIONS) + 1
 
 

@@ -45,11 +45,11 @@ def test_runs_come_newest_first_and_narrowed(filled: Ledger) -> None:
     assert filled.runs("none") == filled.runs(limit=0) == []
 
 
-def test_a_wrong_narrowing_is_an_error_with_a_mend(filled: Ledger) -> None:
+def test_a_wrong_narrowing_is_an_error_with_a_fix(filled: Ledger) -> None:
     """A status that no run can have, a negative limit."""
     with pytest.raises(LedgerError, match="'done'") as caught:
         filled.runs(status="done")
-    assert "success" in (caught.value.mend or "")
+    assert "success" in (caught.value.fix or "")
     with pytest.raises(LedgerError, match="negative"):
         filled.runs(limit=-1)
 

@@ -201,7 +201,7 @@ def test_a_column_that_is_missing_is_empty_and_one_too_many_is_left_out() -> Non
     assert rows_of("step_runs", folded("step_runs", [sink.getvalue()])) == expected
 
 
-def test_a_damaged_segment_is_named_with_its_mend() -> None:
+def test_a_damaged_segment_is_named_with_its_fix() -> None:
     """No Parquet, a part of one, another table's, another type."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
@@ -212,7 +212,7 @@ def test_a_damaged_segment_is_named_with_its_mend() -> None:
     for table, data in (("runs", b""), ("runs", good[:-9]), ("outputs", good), ("flow_switches", odd.getvalue())):
         with pytest.raises(RefusedSegmentError, match="refused") as caught:
             rows_of(table, data)
-        assert (caught.value.where, bool(caught.value.mend)) == (f"table {table}", True)
+        assert (caught.value.where, bool(caught.value.fix)) == (f"table {table}", True)
         with pytest.raises(RefusedSegmentError, match=f"state/{table}/0"):
             folded(table, [data])
 

@@ -1,4 +1,4 @@
-"""A full disk, a locked file, a file that is none: a typed error with its mend, and nothing recorded is lost."""
+"""A full disk, a locked file, a file that is none: a typed error with its fix, and nothing recorded is lost."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_full_disk_loses_nothing(small_drive: Path) -> None:
         ledger.flush()
 
         assert caught.value.where == str(small_drive / "ledger.sqlite")
-        assert "free some space" in (caught.value.mend or "")
+        assert "free some space" in (caught.value.fix or "")
         assert [(run.run_id, run.status) for run in ledger.runs()] == [("r1", "success")]
         assert [len(step.error or "") for step in ledger.steps("r1")] == [500_000]
         assert len(ledger.source_states("claims")) == 1
@@ -75,19 +75,19 @@ def test_a_full_disk_is_said_when_a_ledger_is_made(small_drive: Path) -> None:
         Ledger.open(small_drive / "ledger.sqlite")
     filler.unlink()
 
-    assert caught.value.mend
+    assert caught.value.fix
     with Ledger.open(small_drive / "ledger.sqlite") as ledger:
         assert ledger.runs() == []
 
 
 def test_a_read_only_drive_is_said(small_drive: Path) -> None:
-    """With the file and the mend."""
+    """With the file and the fix."""
     Ledger.open(small_drive / "ledger.sqlite").close()
     subprocess.run(["mount", "-o", "remount,ro", str(small_drive)], check=True)
     with pytest.raises(LedgerError, match=r"read-only|cannot be opened") as caught:
         Ledger.open(small_drive / "ledger.sqlite")
 
-    assert "writable" in (caught.value.mend or "")
+    assert "writable" in (caught.value.fix or "")
 
 
 def test_a_lock_of_another_process_is_waited_for_and_then_said(path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_lock_of_another_process_is_waited_for_and_then_said(path: Path) -> No
         ledger.flush()
 
         assert reading_still_works == ["started"]
-        assert caught.value.mend
+        assert caught.value.fix
         assert [run.status for run in ledger.runs()] == ["success"]
         assert [entry.message for entry in ledger.log("r1")] == ["hello"]
 

@@ -123,11 +123,11 @@ def test_a_doubt_says_what_is_seen_and_what_to_do() -> None:
     told = Doubted(NOW_S, NOW_S, NOW_S - 400 * DAY_S)
 
     assert "30 days before the newest record" in behind.text
-    assert "--accept-clock" in behind.mend
-    assert "a day" in behind.mend
+    assert "--accept-clock" in behind.fix
+    assert "a day" in behind.fix
     assert "that of the file server" in told.text
     assert "newest record" not in told.text
-    assert "a day" not in told.mend
+    assert "a day" not in told.fix
 
 
 # -- one process after another ------------------------------------------------------------------------------------------

@@ -175,10 +175,10 @@ def test_a_warning_reads_like_an_error_place() -> None:
 
     assert (warning.cell, warning.line, warning.notebook) == (2, 2, "claims.ipynb")
     assert str(warning).startswith("claims.ipynb, cell 2, line 2: pl.read_csv() reads data")
-    assert "context.current" in str(warning.mend)
+    assert "context.current" in str(warning.fix)
 
 
-def test_an_error_carries_place_line_and_mend() -> None:
+def test_an_error_carries_place_line_and_fix() -> None:
     """The parts are there for panels and `--json`, not only the text."""
     with pytest.raises(NotebookCompileError) as caught:
         compiled("x = 1", "def build():\n    return x * rate")
@@ -188,7 +188,7 @@ def test_an_error_carries_place_line_and_mend() -> None:
     assert error.cell == "claims.ipynb, cell 2, line 2"
     assert error.source_line == "    return x * rate"
     assert error.detail.startswith("`rate` exists only in your kernel's memory")
-    assert error.mend == "define `rate` in a cell, or import it"
+    assert error.fix == "define `rate` in a cell, or import it"
 
 
 @pytest.mark.parametrize(
@@ -249,12 +249,12 @@ def test_a_file_that_cannot_be_compiled_is_named(tmp_path: Path, name: str, word
         compile_notebook(f"{tmp_path}/{name}")
 
     assert words in caught.value.detail
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 @pytest.mark.parametrize("path", [None, 3, b"claims.ipynb", ["claims.ipynb"], True])
 def test_what_is_no_path_is_refused(path: Any) -> None:
-    """A wrong type is a mistake with a mend, not an AttributeError."""
+    """A wrong type is a mistake with a fix, not an AttributeError."""
     with pytest.raises(FlowValidationError, match="given by its path"):
         compile_notebook(path)
 

@@ -65,7 +65,7 @@ def test_any_text_compiles_or_raises_the_one_error(texts: list[str]) -> None:
 
     if isinstance(first, NotebookCompileError):
         assert str(first) == str(second)
-        assert first.mend
+        assert first.fix
         assert str(first.cell).startswith("flow.ipynb, cell ")
         str(first).encode()
     else:
@@ -111,7 +111,7 @@ def test_any_json_is_read_or_raises_the_one_error(content: Any) -> None:
     """Wrong types anywhere in the file never surface as KeyError or AttributeError."""
     found = outcome_of_file(json.dumps(content).encode())
 
-    assert isinstance(found, CompiledNotebook) or found.mend
+    assert isinstance(found, CompiledNotebook) or found.fix
 
 
 @QUIET
@@ -121,7 +121,7 @@ def test_any_bytes_are_read_or_raise_the_one_error(junk: bytes, start: int, leng
     whole = json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": "def build(): return 1"}]}).encode()
     found = outcome_of_file(whole[:start] + junk + whole[start + length :])
 
-    assert isinstance(found, CompiledNotebook) or found.mend
+    assert isinstance(found, CompiledNotebook) or found.fix
 
 
 NUMBERS = ["a", "b", "c", "d"]

@@ -35,10 +35,10 @@ def test_a_flow_comes_back_without_its_steps(name: str) -> None:
 
 
 def test_a_broken_module_comes_back_with_its_error() -> None:
-    entry = CatalogEntry("f", Path("f.py"), "F", error=FlowValidationError("what", where="where", mend="mend"))
+    entry = CatalogEntry("f", Path("f.py"), "F", error=FlowValidationError("what", where="where", fix="fix"))
 
     found = entry_of_message(json.loads(json.dumps(entry_message(entry))))
 
     assert found.flow is None
     assert found.error is not None
-    assert found.error.as_dict() == {"what": "what", "where": "where", "mend": "mend"}
+    assert found.error.as_dict() == {"what": "what", "where": "where", "fix": "fix"}

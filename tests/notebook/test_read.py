@@ -151,20 +151,20 @@ def test_a_huge_integer_in_an_output_does_not_matter() -> None:
     ],
 )
 def test_what_is_no_notebook_is_named_as_such(data: bytes, words: str) -> None:
-    """Every damaged file gives the one typed error, with the file, the reason and a mend."""
+    """Every damaged file gives the one typed error, with the file, the reason and a fix."""
     error = problem_of(data)
 
     assert words in error.detail
     assert error.cell == "claims.ipynb"
-    assert error.mend
+    assert error.fix
 
 
 def test_git_conflict_markers_are_recognised() -> None:
-    """The commonest damage in a team has its own mend."""
+    """The commonest damage in a team has its own fix."""
     data = b'{"cells": [\n<<<<<<< HEAD\n1\n=======\n2\n>>>>>>> branch\n]}'
 
     assert "Git conflict" in problem_of(data).detail
-    assert "resolve the conflict" in str(problem_of(data).mend)
+    assert "resolve the conflict" in str(problem_of(data).fix)
 
 
 @pytest.mark.parametrize("source", [None, 3, {"a": 1}, ["x", 3], [["x"]], True])

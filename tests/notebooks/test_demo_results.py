@@ -196,14 +196,14 @@ def test_laying_out_keeps_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_a_typed_error(tmp_path: Path) -> None:
-    """A file in the way of a folder is named, with the mend."""
+    """A file in the way of a folder is named, with the fix."""
     from data_engine.errors import WorkspaceError
 
     (tmp_path / "data").write_text("not a folder")
 
     with pytest.raises(WorkspaceError, match="cannot be written") as caught:
         lay_out(tmp_path)
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 def test_shipped_data_is_small_and_names_its_origin(tmp_path: Path) -> None:

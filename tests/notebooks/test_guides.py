@@ -61,7 +61,7 @@ def test_a_first_flow_shows_what_its_text_says(run_guide: Any) -> None:
     assert "2024-02.csv done\n2024-03.csv failed\n" in _printed(cells["continue"])
     errors = {name: _raised(cells[name]) for name in ("error-option", "error-name", "error-step")}
     assert [kind for kind, _ in errors.values()] == ["FlowValidationError", "FlowValidationError", "FlowExecutionError"]
-    assert all("mend:" in text for kind, text in errors.values() if kind == "FlowValidationError")
+    assert all("fix:" in text for kind, text in errors.values() if kind == "FlowValidationError")
     assert "saved objects: raw_df, clean_df" in errors["error-name"][1]
     assert 'step "Drop Empty"' in errors["error-step"][1]
     assert "2024-03.csv" in errors["error-step"][1]
@@ -122,7 +122,7 @@ def test_schedules_and_polling_shows_what_its_text_says(run_guide: Any) -> None:
     explained = _printed(cells["explain"])
     assert "tuesday.csv - already done\nwednesday.csv - held\n" in explained
     assert "~$monday.csv - name filtered" in explained
-    assert _printed(cells["mend"]) == "wednesday.csv success\n"
+    assert _printed(cells["fix"]) == "wednesday.csv success\n"
     assert "amounts polling None\n" in _printed(cells["status"])
     assert "nightly scheduled next run known\n" in _printed(cells["status"])
     assert _printed(cells["hand"]) == "nightly success\ndisabled\nthursday.csv\n"
@@ -162,7 +162,7 @@ def test_the_control_panel_shows_what_its_text_says(run_guide: Any) -> None:
     errors = _printed(cells["error"])
     assert "daily_claims.ipynb, cell 3, line 3" in errors
     assert "wednesday.csv - " in errors
-    assert _printed(cells["mend"]) == "[('tuesday.csv', 'success'), ('wednesday.csv', 'failed')]\n"
+    assert _printed(cells["fix"]) == "[('tuesday.csv', 'success'), ('wednesday.csv', 'failed')]\n"
     assert _printed(cells["params"]) == "success ['month 1', 'month 2']\nstopped\n"
     assert "edited, not deployed: cell 2\n" in _printed(cells["deploy"])
     assert _printed(cells["deploy"]).endswith("as deployed\n")

@@ -219,12 +219,12 @@ def test_a_name_that_cannot_be_a_flows_makes_no_file(ws: WorkspaceFiles, name: s
         ("run_details", {"run_id": "no"}),
     ],
 )
-def test_a_wrong_request_is_answered_with_its_mend(ws: WorkspaceFiles, action: str, args: dict[str, Any]) -> None:
+def test_a_wrong_request_is_answered_with_its_fix(ws: WorkspaceFiles, action: str, args: dict[str, Any]) -> None:
     """Never with an exception."""
     found = answer(str(ws.root), action, args)
 
     assert found["error"]["what"]
-    assert found["error"]["mend"]
+    assert found["error"]["fix"]
 
 
 WRONG: tuple[Any, ...] = (3, -1, 1.5, True, "", "a\0b", "\ud800", [], [3], [None], {}, {"a": 1}, 10**400)
@@ -240,7 +240,7 @@ def test_every_field_of_every_action_is_checked(action: str) -> None:
         for value in refused:
             with pytest.raises(BadRequestError, match=f"^{name} must be {re.escape(field.words)}, not ") as caught:
                 check(action, dict.fromkeys(needed, "x") | {name: value})
-            assert caught.value.mend
+            assert caught.value.fix
 
 
 @pytest.mark.parametrize("has_daemon", [False, True])
@@ -258,7 +258,7 @@ def test_a_flow_nobody_knows_cannot_be_reset(ws: WorkspaceFiles, has_daemon: boo
             workspace.reset("bettr")
 
         assert found["error"]["what"] == caught.value.what
-        assert found["error"]["mend"] == caught.value.mend == "did you mean better?"
+        assert found["error"]["fix"] == caught.value.fix == "did you mean better?"
         assert answer(str(ws.root), "reset", {"flow": "good"})["result"].startswith("Forgot 1 run of good")
     finally:
         workspace.kill()

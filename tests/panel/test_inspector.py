@@ -139,11 +139,11 @@ def test_the_values_of_a_column_are_counted(table: Path) -> None:
     ],
 )
 def test_a_filter_that_does_not_fit_says_so(table: Path, request_: dict[str, Any], what: str) -> None:
-    """With the mend."""
+    """With the fix."""
     with pytest.raises(FlowValidationError, match=what) as raised:
         page(table, **request_)
 
-    assert raised.value.mend
+    assert raised.value.fix
 
 
 def test_quak_is_offered_where_it_is_installed(table: Path) -> None:
@@ -267,7 +267,7 @@ def test_only_regular_files_are_opened(tmp_path: Path, child: InspectChild) -> N
     for name, path in odd_paths(tmp_path).items():
         with pytest.raises(FlowValidationError, match=r"only regular files are shown|cannot be looked at") as caught:
             child.ask({"path": str(path)}, timeout_s=20)
-        assert caught.value.mend, name
+        assert caught.value.fix, name
 
 
 @posix_only

@@ -217,7 +217,7 @@ for run_id, status, days in (("one", "success", -2), ("two", "success", -1), ("a
 
 
 def test_a_held_file_is_seen_with_its_reason_and_tried_again(lab: Lab, page: Page) -> None:
-    """In the list, in the flow's files, and after the mend it is done."""
+    """In the list, in the flow's files, and after the fix it is done."""
     workspace = lab.workspace("held")
     flows.fill(workspace, polled=flows.POLLED)
     flows.sources(workspace)

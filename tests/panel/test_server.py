@@ -72,7 +72,7 @@ def test_a_page_of_another_site_is_refused(lab: Lab, workspace: Path) -> None:
     assert (without.status, elsewhere.status) == (403, 404)
 
 
-def test_a_mistake_is_an_answer_with_its_mend(lab: Lab, workspace: Path) -> None:
+def test_a_mistake_is_an_answer_with_its_fix(lab: Lab, workspace: Path) -> None:
     """The page shows it; the browser's console stays quiet."""
     unknown = lab.do(workspace, "dance")["error"]
     nowhere = lab.do(Path("/nowhere"), "settings")["error"]
@@ -81,7 +81,7 @@ def test_a_mistake_is_an_answer_with_its_mend(lab: Lab, workspace: Path) -> None
     assert unknown["what"] == "the panel knows no action 'dance'"
     assert "is no workspace" in nowhere["what"]
     assert "no_such" in flow["what"]
-    assert all(error["mend"] for error in (unknown, nowhere, flow))
+    assert all(error["fix"] for error in (unknown, nowhere, flow))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_malformed_request_is_refused(lab: Lab, body: bytes) -> None:
 
     assert answer.status == 400
     assert json.loads(text)["error"]["what"]
-    assert json.loads(text)["error"]["mend"]
+    assert json.loads(text)["error"]["fix"]
     assert b"Traceback" not in text
 
 

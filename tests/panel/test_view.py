@@ -105,7 +105,7 @@ def shown(*flows: dict[str, Any], **changes: Any) -> PanelView:
         ("manual", {"mode": "manual"}, "manual", "idle", "ring"),
         ("running", {}, "running", "live", "play"),
         ("disabled", {"enabled": False}, "disabled", "warn", "bar"),
-        ("broken", {"error": {"what": "bad", "where": None, "mend": None}}, "broken", "bad", "cross"),
+        ("broken", {"error": {"what": "bad", "where": None, "fix": None}}, "broken", "bad", "cross"),
         ("a state of tomorrow", {}, "a state of tomorrow", "idle", "ring"),
     ],
 )
@@ -156,7 +156,7 @@ BUTTONS = [
         "of a broken module",
         {"state": "broken"},
         {},
-        {"run": "the module is broken: mend it first", "retry": "the module is broken: mend it first"},
+        {"run": "the module is broken: fix it first", "retry": "the module is broken: fix it first"},
     ),
     (
         "while it runs",
@@ -351,15 +351,15 @@ def test_an_empty_workspace_says_so() -> None:
 
 
 def test_trouble_and_an_old_status_are_noticed() -> None:
-    """What a person should know stands above everything else, with its mend."""
+    """What a person should know stands above everything else, with its fix."""
     found = status(flow(), lease=leased("mine", owner=ME, requested_by=ANN))
     found["lease"] |= {"trouble": "the drive is away", "lost_to": "ann-pc"}
-    found["trouble"] = {"what": "the modules cannot be described", "where": None, "mend": "see the log"}
+    found["trouble"] = {"what": "the modules cannot be described", "where": None, "fix": "see the log"}
     found["warnings"] = ['unknown setting "quite"']
 
     notices = render(Status.read(found), problem="The daemon does not answer").notices
 
-    assert [(notice.tone, notice.text, notice.mend) for notice in notices] == [
+    assert [(notice.tone, notice.text, notice.fix) for notice in notices] == [
         ("warn", "The daemon does not answer", None),
         ("bad", "the modules cannot be described", "see the log"),
         ("warn", 'unknown setting "quite"', None),

@@ -17,8 +17,8 @@ from tests.support import WorkspaceFiles
 
 A, B, C = Flow("G", "a"), Flow("G", "b"), Flow("H", "c")
 DUE = Due(None, Freed("failed"))
-TRY_AGAIN = JobEnd("refused", error={"what": "the disk is full", "where": None, "mend": None}, is_passing=True)
-BROKEN = JobEnd("refused", error={"what": "no module", "where": "a.py", "mend": "mend it"}, why=Cause("module_broken"))
+TRY_AGAIN = JobEnd("refused", error={"what": "the disk is full", "where": None, "fix": None}, is_passing=True)
+BROKEN = JobEnd("refused", error={"what": "no module", "where": "a.py", "fix": "fix it"}, why=Cause("module_broken"))
 
 
 @pytest.fixture

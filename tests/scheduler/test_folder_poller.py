@@ -209,7 +209,7 @@ def test_a_bad_end_holds_the_file_until_it_changes(watched: Watched, status: str
 
     assert watched.names() == []
     assert watched.reasons()["a.csv"].endswith(f"{status}: boom")
-    watched.write("a.csv", "mended")
+    watched.write("a.csv", "repaired")
     assert watched.names() == ["a.csv"]
 
 
@@ -241,7 +241,7 @@ def test_what_is_held_is_counted_as_it_is_explained(tmp_path: Path, run_as: str)
     see()
     (watched.root / "c.csv").unlink()
     see()
-    watched.write("b.csv", "mended")
+    watched.write("b.csv", "repaired")
     for due in watched.look():
         watched.run(due)
     see()

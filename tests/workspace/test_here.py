@@ -112,7 +112,7 @@ def test_a_console_has_no_notebook(session: str, notebook: Path) -> None:
 
 
 def test_our_variable_goes_before_vs_code_and_vs_code_before_jupyter(notebook: Path) -> None:
-    """The mend a person was told must win; VS Code's own name is better than the one its server made up."""
+    """The fix a person was told must win; VS Code's own name is better than the one its server made up."""
     for name in ("ours.ipynb", "code.ipynb", "lab.ipynb"):
         notebook.with_name(name).touch()
     folder = str(notebook.parent)

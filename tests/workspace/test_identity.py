@@ -94,7 +94,7 @@ class TestOneWorkspace:
         with pytest.raises(WorkspaceError, match="identity cannot be read") as caught:
             workspace_identity(layout)
         assert caught.value.where == str(layout.identity_path)
-        assert "workspace fork" in str(caught.value.mend)
+        assert "workspace fork" in str(caught.value.fix)
         assert layout.identity_path.read_text() == content
         assert fork_identity(layout) == workspace_identity(layout)
 
@@ -334,12 +334,12 @@ class TestLocalLayout:
         with pytest.raises(WorkspaceError, match=r"on a network drive \(nfs4\)") as caught:
             local_layout(workspace_at("claims"))
         assert caught.value.where == variable
-        assert "local drive" in str(caught.value.mend)
+        assert "local drive" in str(caught.value.fix)
 
-    def test_an_unusable_state_root_is_an_error_with_its_mend(self, workspace_at: MakeWorkspace, machine: Path) -> None:
+    def test_an_unusable_state_root_is_an_error_with_its_fix(self, workspace_at: MakeWorkspace, machine: Path) -> None:
         """A file is in the way of it."""
         (machine / "state").write_text("")
 
         with pytest.raises(WorkspaceError, match="cannot remember its workspaces") as caught:
             local_layout(workspace_at("claims"))
-        assert "DATA_ENGINE_STATE_ROOT" in str(caught.value.mend)
+        assert "DATA_ENGINE_STATE_ROOT" in str(caught.value.fix)

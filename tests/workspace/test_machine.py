@@ -115,9 +115,9 @@ class TestMachineId:
 
         with pytest.raises(WorkspaceError, match="cannot be a machine's name") as caught:
             machine_id()
-        assert "delete that file" in str(caught.value.mend)
+        assert "delete that file" in str(caught.value.fix)
 
-    def test_a_file_where_the_state_root_belongs_is_an_error_with_its_mend(self, machine: Path) -> None:
+    def test_a_file_where_the_state_root_belongs_is_an_error_with_its_fix(self, machine: Path) -> None:
         """No raw OSError reaches the caller."""
         (machine / "state").write_text("")
 
@@ -162,7 +162,7 @@ class TestMachineSettings:
         with pytest.raises(SettingsError, match=said) as caught:
             load_machine_settings()
         assert str(path) in str(caught.value.where)
-        assert caught.value.mend
+        assert caught.value.fix
         with pytest.raises(SettingsError):
             save_machine_settings(state_root="/x")
         assert path.read_text(encoding="utf-8") == text
@@ -177,7 +177,7 @@ class TestMachineSettings:
         with pytest.raises(SettingsError, match='"default_workspace"'):
             save_machine_settings(default_work="x")
 
-    def test_a_folder_instead_of_the_file_is_an_error_with_its_mend(self) -> None:
+    def test_a_folder_instead_of_the_file_is_an_error_with_its_fix(self) -> None:
         """No raw IsADirectoryError."""
         machine_settings_path().mkdir(parents=True)
 

@@ -231,7 +231,7 @@ class TestInTheWay:
         with pytest.raises(InvalidWorkspaceIdError):
             provision_workspace("/")
 
-    def test_a_name_the_drive_refuses_is_an_error_with_its_mend(self, tmp_path: Path) -> None:
+    def test_a_name_the_drive_refuses_is_an_error_with_its_fix(self, tmp_path: Path) -> None:
         """Too long; nothing half made."""
         before = tree(tmp_path)
 
@@ -252,7 +252,7 @@ class TestReadOnly:
 
         with pytest.raises(WorkspaceError, match="cannot be made") as caught:
             provision_workspace(tmp_path / "team" / "claims")
-        assert "may write to" in str(caught.value.mend)
+        assert "may write to" in str(caught.value.fix)
 
     def test_what_was_made_before_the_failure_is_taken_away(self, tmp_path: Path, mount: Callable[..., None]) -> None:
         """The `config` folder is read-only, so the settings file fails after folders and files were made."""

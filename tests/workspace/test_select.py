@@ -97,11 +97,11 @@ class TestPrecedence:
 
 class TestNothingSilent:
     def test_when_nothing_names_one_the_error_tells_the_ways(self) -> None:
-        """Every way a person can go is in the mend."""
+        """Every way a person can go is in the fix."""
         with pytest.raises(WorkspaceError, match="no workspace is named") as caught:
             select_workspace()
         for way in ("--workspace PATH", "workspace use PATH", "workspace create PATH"):
-            assert way in str(caught.value.mend)
+            assert way in str(caught.value.fix)
 
     @pytest.mark.parametrize("variable", [True, False])
     def test_a_missing_id_names_those_that_exist(
@@ -114,7 +114,7 @@ class TestNothingSilent:
 
         with pytest.raises(WorkspaceError, match='has no workspace "clams"') as caught:
             select_workspace()
-        assert "alpha, claims, sales" in str(caught.value.mend)
+        assert "alpha, claims, sales" in str(caught.value.fix)
         assert ("DATA_ENGINE_WORKSPACE_ID" if variable else "default_workspace") in str(caught.value.where)
 
     def test_several_without_a_choice_are_named(self, team: Path) -> None:
@@ -123,7 +123,7 @@ class TestNothingSilent:
 
         with pytest.raises(WorkspaceError, match="3 workspaces and none is chosen") as caught:
             select_workspace()
-        assert "alpha, claims, sales" in str(caught.value.mend)
+        assert "alpha, claims, sales" in str(caught.value.fix)
 
     def test_a_wrong_variable_is_an_error_not_a_reason_to_look_elsewhere(
         self, workspace_at: MakeWorkspace, team: Path, monkeypatch: pytest.MonkeyPatch
@@ -144,7 +144,7 @@ class TestNothingSilent:
             select_workspace()
 
     @pytest.mark.parametrize(
-        ("path", "said", "mend"),
+        ("path", "said", "fix"),
         [
             ("claims/flow_modules", "inside a workspace", "team/claims"),
             (".", "a folder of workspaces", "alpha, claims, sales"),
@@ -153,11 +153,11 @@ class TestNothingSilent:
             ("nowhere", "does not exist", "correct the path"),
         ],
     )
-    def test_an_explicit_path_that_is_none_tells_what_it_is(self, path: str, said: str, mend: str, team: Path) -> None:
+    def test_an_explicit_path_that_is_none_tells_what_it_is(self, path: str, said: str, fix: str, team: Path) -> None:
         """And the nearest right thing to give."""
         with pytest.raises(WorkspaceError, match=said) as caught:
             select_workspace(team / path)
-        assert mend in str(caught.value.mend)
+        assert fix in str(caught.value.fix)
 
     @pytest.mark.parametrize("path", ["", "  ", "a\0b"])
     def test_what_is_no_path_at_all_is_an_error(self, path: str) -> None:
@@ -166,7 +166,7 @@ class TestNothingSilent:
             with pytest.raises(WorkspaceError, match="is not a path"):
                 call(path)
 
-    def test_a_working_directory_that_is_gone_is_an_error_with_its_mend(
+    def test_a_working_directory_that_is_gone_is_an_error_with_its_fix(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """No raw FileNotFoundError."""
@@ -209,7 +209,7 @@ class TestUse:
 
         with pytest.raises(WorkspaceError, match="neither a workspace") as caught:
             use_workspace("clams")
-        assert "alpha, claims, sales" in str(caught.value.mend)
+        assert "alpha, claims, sales" in str(caught.value.fix)
         with pytest.raises(WorkspaceError, match="does not exist"):
             use_workspace(tmp_path / "nowhere")
         assert load_machine_settings() == before

@@ -161,8 +161,8 @@ WRONG = [
 
 
 class TestWrongValues:
-    @pytest.mark.parametrize(("key", "value", "mend"), WRONG, ids=[f"{key}={value[:12]}" for key, value, _ in WRONG])
-    def test_each_names_file_key_and_mend(self, key: str, value: str, mend: str, layout: WorkspaceLayout) -> None:
+    @pytest.mark.parametrize(("key", "value", "fix"), WRONG, ids=[f"{key}={value[:12]}" for key, value, _ in WRONG])
+    def test_each_names_file_key_and_fix(self, key: str, value: str, fix: str, layout: WorkspaceLayout) -> None:
         """A person reads the message and knows the line to write."""
         section, _, name = key.rpartition(".")
         layout.settings_path.write_text(f"[{section}]\n{name} = {value}\n" if section else f"{name} = {value}\n")
@@ -172,14 +172,14 @@ class TestWrongValues:
         where = str(caught.value.where)
         assert where.startswith(f"{layout.settings_path}: ")
         assert where.endswith(key) or key in ("executor.kind", "lease.heartbeat")  # those name the setting they miss
-        assert mend in str(caught.value.mend)
+        assert fix in str(caught.value.fix)
 
     @pytest.mark.parametrize("heartbeat", ["0.1s", "110ms", "7s", "1.1h"])
     def test_exactly_three_heartbeats_are_enough(self, heartbeat: str) -> None:
-        """The mend's own proposal must be accepted, whatever rounding does."""
+        """The fix's own proposal must be accepted, whatever rounding does."""
         with pytest.raises(SettingsError) as caught:
             parse_settings(f'[lease]\nheartbeat = "{heartbeat}"\nstale_after = "1ms"', where="x")
-        proposal = re.search(r'"(.*?)"', str(caught.value.mend))
+        proposal = re.search(r'"(.*?)"', str(caught.value.fix))
 
         assert proposal is not None
         parse_settings(f'[lease]\nheartbeat = "{heartbeat}"\nstale_after = "{proposal[1]}"', where="x")
@@ -289,11 +289,11 @@ class TestEditing:
         with pytest.raises(SettingsError, match=said) as caught:
             edit_setting(layout, key, value)
         assert str(layout.settings_path) in str(caught.value.where)
-        assert caught.value.mend
+        assert caught.value.fix
         assert layout.settings_path.read_bytes() == before
         assert list(layout.config_dir.iterdir()) == [layout.settings_path]
 
-    def test_an_edit_can_mend_the_wrong_value(self, layout: WorkspaceLayout) -> None:
+    def test_an_edit_can_fix_the_wrong_value(self, layout: WorkspaceLayout) -> None:
         """The file is judged as it would be, not as it was."""
         layout.settings_path.write_text('freshness = "hash"  # ?\n')
 

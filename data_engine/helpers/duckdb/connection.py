@@ -86,10 +86,10 @@ class Database:
             if "Table with name" not in what:
                 raise
             raise FlowValidationError(  # DuckDB's own guesses are among its system tables
-                what, where=str(self.path), mend=f"the database holds {shown(self.table_names())}"
+                what, where=str(self.path), fix=f"the database holds {shown(self.table_names())}"
             ) from error
         if relation is None:
-            raise FlowValidationError("the SQL gives no rows", where=sql, mend="write one query, such as SELECT ...")
+            raise FlowValidationError("the SQL gives no rows", where=sql, fix="write one query, such as SELECT ...")
         kinds = [str(kind) for kind in relation.types]
         intervals: list[str] = []
         if any(kind in _READ_AS or "INTERVAL" in kind for kind in kinds):
@@ -123,7 +123,7 @@ class Database:
             raise FlowValidationError(
                 f'"{parts[0]}" is not the database in this file',
                 where=f"table={table!r}",
-                mend=f'it is called "{database}"',
+                fix=f'it is called "{database}"',
             )
         return Table(parts[-2], parts[-1], ".".join(map(quoted, (database, *parts[-2:]))))
 
@@ -149,7 +149,7 @@ class Database:
                 f'there is no table "{table.name}"'
                 + ("" if table.schema == "main" else f' in the schema "{table.schema}"'),
                 where=str(self.path),
-                mend=f"the database holds {shown(self.table_names())}",
+                fix=f"the database holds {shown(self.table_names())}",
             )
         return columns
 
@@ -176,7 +176,7 @@ def _refuse_nested_interval(name: str, kind: Any) -> None:
             raise FlowValidationError(
                 f'the column "{name}" is {kind}: Polars holds no interval inside another type',
                 where=f"column {name!r}",
-                mend=f"take it apart in SQL, such as epoch_us({quoted(name)}[1])",
+                fix=f"take it apart in SQL, such as epoch_us({quoted(name)}[1])",
             )
         _refuse_nested_interval(name, one)
 
@@ -195,7 +195,7 @@ def _refuse_infinite(series: pl.Series) -> None:
         raise FlowValidationError(
             f'the column "{series.name}" holds infinity, for which Polars has no date',
             where=f"column {series.name!r}",
-            mend=f"read it with SQL: CASE WHEN isfinite({quoted(series.name)}) THEN {quoted(series.name)} END",
+            fix=f"read it with SQL: CASE WHEN isfinite({quoted(series.name)}) THEN {quoted(series.name)} END",
         )
 
 
@@ -209,7 +209,7 @@ def reading(db_path: object, *, wait: Wait) -> Iterator[Database]:
     path, deadline_s = _path(db_path), _deadline_s(wait)
     if not path.is_file():
         raise FlowValidationError(
-            f"there is no database {path}", where="db_path=", mend=f"in its folder there are {shown(_neighbours(path))}"
+            f"there is no database {path}", where="db_path=", fix=f"in its folder there are {shown(_neighbours(path))}"
         )
     with _translated(path):
         conn = _connect(path, deadline_s, read_only=True)
@@ -250,12 +250,12 @@ def exclusive(
     """
     path, deadline_s = _path(db_path), _deadline_s(wait)
     if path.is_dir():
-        raise FlowValidationError(f"{path} is a folder", where="db_path=", mend="name a file in it")
+        raise FlowValidationError(f"{path} is a folder", where="db_path=", fix="name a file in it")
     if create:
         _make_folder(path.parent)
     elif not path.is_file():
         raise FlowValidationError(
-            f"there is no database {path}", where="db_path=", mend=f"in its folder there are {shown(_neighbours(path))}"
+            f"there is no database {path}", where="db_path=", fix=f"in its folder there are {shown(_neighbours(path))}"
         )
     turn = _writers.setdefault(path, threading.Lock())
     if not turn.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
@@ -315,12 +315,12 @@ def _in_use(path: Path, reason: str) -> FlowValidationError:
     return FlowValidationError(
         f"{path} is in use: {reason.splitlines()[0]}",
         where="wait=",
-        mend="close the other connection, or wait longer: wait='5m'",
+        fix="close the other connection, or wait longer: wait='5m'",
     )
 
 
 def _path(db_path: object) -> Path:
-    return local_path(db_path, argument="db_path", mend="give a file such as context.database('mart.duckdb')")
+    return local_path(db_path, argument="db_path", fix="give a file such as context.database('mart.duckdb')")
 
 
 def _deadline_s(wait: object) -> float:
@@ -334,7 +334,7 @@ def _make_folder(folder: Path) -> None:
         raise FlowValidationError(
             f"the folder {folder} cannot be made: {error.strerror}",
             where="db_path=",
-            mend="name a folder you may write to",
+            fix="name a folder you may write to",
         ) from error
 
 

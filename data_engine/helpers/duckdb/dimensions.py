@@ -151,7 +151,7 @@ def normalize_columns(
 
     table_parts(table)
     if returns not in ("df", "map", None):
-        raise FlowValidationError(f"returns cannot be {returns!r}", where="returns=", mend='use "df", "map" or None')
+        raise FlowValidationError(f"returns cannot be {returns!r}", where="returns=", fix='use "df", "map" or None')
     frame, natural, key = _checked(df, on, key_column)
     probing = _probing(frame, natural)
     arrow = as_arrow(probing)
@@ -216,7 +216,7 @@ def denormalize_columns(
         for name in brought.values():
             if name in taken:
                 raise FlowValidationError(
-                    f'the frame has a column "{name}" already', where="df=", mend="rename it, or narrow select="
+                    f'the frame has a column "{name}" already', where="df=", fix="rename it, or narrow select="
                 )
         probed = register(database, probing, arrow, name=_PROBE)
         found = _looked_up(database, target, existing, probed, [own_key], brought, len(frame), null_matches=False)
@@ -229,13 +229,13 @@ def _brought(table: Table, existing: dict[str, str], key: str, wanted: list[str]
         brought = {name: name for name in existing if name != key}
         if not brought:
             raise FlowValidationError(
-                f'the table "{table.name}" has no column but its key "{key}"', where="table=", mend="name a dimension"
+                f'the table "{table.name}" has no column but its key "{key}"', where="table=", fix="name a dimension"
             )
         return brought
     brought = {_table_column(table, existing, name, argument="select"): name for name in wanted}
     if key in brought:
         raise FlowValidationError(
-            f'select must not include the key column "{key}"', where="select=", mend="leave it out; the frame has it"
+            f'select must not include the key column "{key}"', where="select=", fix="leave it out; the frame has it"
         )
     return brought
 
@@ -251,7 +251,7 @@ def _table_column(table: Table, existing: dict[str, str], name: str, *, argument
     found = find(name, existing)
     if found is None:
         raise FlowValidationError(
-            f'the table "{table.name}" has no column "{name}"', where=f"{argument}=", mend=f"it has {shown(existing)}"
+            f'the table "{table.name}" has no column "{name}"', where=f"{argument}=", fix=f"it has {shown(existing)}"
         )
     return found
 
@@ -285,13 +285,13 @@ def _add_missing(database: Database, table: str, columns: Sequence[Column], key:
         raise FlowValidationError(
             f'the dimension "{target.name}" has the columns {shown(existing)}; the frame and its key are {shown([key, *(c.name for c in columns)])}',
             where="df=",
-            mend="a dimension keeps its natural columns: give the same ones, or name another table",
+            fix="a dimension keeps its natural columns: give the same ones, or name another table",
         )
     if not is_same_kind(existing[own_key], "BIGINT"):
         raise FlowValidationError(
             f'the key "{own_key}" of the dimension "{target.name}" is {existing[own_key]}, no whole number',
             where="table=",
-            mend="name another table, or its key with key_column=",
+            fix="name another table, or its key with key_column=",
         )
     values = fit(database, target, existing, columns, widen=True, kept=Kept())
     names = ", ".join(map(quoted, values))
@@ -359,7 +359,7 @@ def _looked_up(
         raise FlowValidationError(
             f'rows of the frame match more than one row of the table "{table.name}"',
             where=str(database.path),
-            mend="name all columns of its natural key, or mend the table: each of its rows must be there once",
+            fix="name all columns of its natural key, or fix the table: each of its rows must be there once",
         )
     if not found[number].is_sorted():
         found = found.sort(number)

@@ -64,7 +64,7 @@ def check_widen(widen: object) -> None:
     """
     if widen not in (True, False, "text"):
         raise FlowValidationError(
-            f"widen cannot be {widen!r}", where="widen=", mend='use True (the default), False, or "text"'
+            f"widen cannot be {widen!r}", where="widen=", fix='use True (the default), False, or "text"'
         )
 
 
@@ -178,7 +178,7 @@ def _refusal(meeting: _Meeting, widen: Widen) -> FlowValidationError:
     return FlowValidationError(
         f'"{meeting.name}" is {meeting.kind} in the table "{meeting.table.name}"; the frame has {column.kind} values{example} that it cannot hold',
         where=str(meeting.database.path),
-        mend="cast the frame's column"
+        fix="cast the frame's column"
         + (', or make the column text with widen="text"' if widen else ", or allow widen=True"),
     )
 
@@ -191,7 +191,7 @@ def _alter(database: Database, table: Table, changes: Sequence[_Change]) -> None
             raise FlowValidationError(
                 f'the type of {shown(change.name for change in changes)} must change, but "{table.name}" has the unique index {index.sql_name}',
                 where=str(database.path),
-                mend=f"drop it with DuckDB (DROP INDEX {index.sql_name}), or cast the frame to the table's types",
+                fix=f"drop it with DuckDB (DROP INDEX {index.sql_name}), or cast the frame to the table's types",
             )
     for index in indexes:
         database.execute(f"DROP INDEX {index.sql_name}")

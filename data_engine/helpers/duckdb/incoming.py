@@ -44,9 +44,7 @@ def as_frame(df: object, *, argument: str = "df") -> pl.DataFrame:
     if not isinstance(df, pl.DataFrame):
         raise TypeError(f"{argument} must be a Polars DataFrame or LazyFrame, not {type(df).__name__}")
     if not df.columns:
-        raise FlowValidationError(
-            f"{argument} has no columns", where=f"{argument}=", mend="give it at least one column"
-        )
+        raise FlowValidationError(f"{argument} has no columns", where=f"{argument}=", fix="give it at least one column")
     seen: dict[str, str] = {}
     for name in df.columns:
         other = seen.setdefault(folded(name), name)
@@ -54,13 +52,13 @@ def as_frame(df: object, *, argument: str = "df") -> pl.DataFrame:
             raise FlowValidationError(
                 f'DuckDB takes the columns "{other}" and "{name}" for one: it does not tell A from a',
                 where=f"{argument}=",
-                mend="rename one of them",
+                fix="rename one of them",
             )
         if not name.strip() or "\0" in name:
             raise FlowValidationError(
                 f"{argument} has a column without a name, or with a NUL in it: {name!r}",
                 where=f"{argument}=",
-                mend="name it",
+                fix="name it",
             )
     return df
 
@@ -79,7 +77,7 @@ def frame_column(frame: pl.DataFrame, name: object, *, argument: str) -> str:
     found = find(name, frame.columns)
     if found is None:
         raise FlowValidationError(
-            f'the frame has no column "{name}"', where=f"{argument}={name!r}", mend=f"it has {shown(frame.columns)}"
+            f'the frame has no column "{name}"', where=f"{argument}={name!r}", fix=f"it has {shown(frame.columns)}"
         )
     return found
 
@@ -99,7 +97,7 @@ def new_column(name: object, taken: Sequence[str], *, argument: str) -> str:
         raise FlowValidationError(
             f'the column "{name}" must not already exist in the frame',
             where=f"{argument}={name!r}",
-            mend=f"drop it, or choose another name with {argument}=",
+            fix=f"drop it, or choose another name with {argument}=",
         )
     return name
 
@@ -121,7 +119,7 @@ def as_arrow(frame: pl.DataFrame) -> Any:
         raise FlowValidationError(
             f"DuckDB cannot hold the column {shown(homeless)}: {next(iter(homeless.values()))}",
             where="df=",
-            mend="cast it, or drop it",
+            fix="cast it, or drop it",
         )
     try:
         frame = frame.with_columns(by_name(name).cast(kind) for name, kind in changed.items())
@@ -130,7 +128,7 @@ def as_arrow(frame: pl.DataFrame) -> Any:
         raise FlowValidationError(
             f"DuckDB cannot hold the column {shown(changed or frame.columns)}: {error}",
             where="df=",
-            mend="cast it, or drop it",
+            fix="cast it, or drop it",
         ) from error
 
 
@@ -188,5 +186,5 @@ def _refuse_lost_nanoseconds(series: pl.Series, kind: str) -> None:
         raise FlowValidationError(
             f'"{series.name}" holds nanoseconds, which this DuckDB cannot keep with a time zone',
             where="df=",
-            mend='cast it: pl.col(...).dt.cast_time_unit("us")',
+            fix='cast it: pl.col(...).dt.cast_time_unit("us")',
         )

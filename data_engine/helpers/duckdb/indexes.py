@@ -115,7 +115,7 @@ def ensure_index(
         raise TypeError(f"name must be a text, not {name!r}")
     if name is not None and (not name.strip() or "\0" in name):
         raise FlowValidationError(
-            "an index needs a non-empty name", where=f"name={name!r}", mend="leave it out for a default"
+            "an index needs a non-empty name", where=f"name={name!r}", fix="leave it out for a default"
         )
     with writing(db_path, wait=wait, create=False) as database:
         target = database.table(table)
@@ -126,7 +126,7 @@ def ensure_index(
             raise FlowValidationError(
                 f'the table "{target.name}" has no column {shown(missing)}',
                 where="columns=",
-                mend=f"it has {shown(existing)}",
+                fix=f"it has {shown(existing)}",
             )
         listed = [column for column in found if column is not None]
         if name is None:
@@ -139,6 +139,6 @@ def ensure_index(
             raise FlowValidationError(
                 f'there is an index "{name}" already, on {", ".join(there.items)} of "{there.table}"',
                 where="name=",
-                mend="choose another name, or leave it out",
+                fix="choose another name, or leave it out",
             )
         return name

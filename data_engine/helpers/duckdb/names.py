@@ -99,7 +99,7 @@ def table_parts(table: object) -> tuple[str, ...]:
         raise FlowValidationError(
             f"Table name must be non-empty, of one to three parts between dots: {table!r}",
             where="table=",
-            mend='write "sales" or "mart.sales"; a name that holds a dot goes in double quotes: \'mart."net.sales"\'',
+            fix='write "sales" or "mart.sales"; a name that holds a dot goes in double quotes: \'mart."net.sales"\'',
         )
     return tuple(parts)
 

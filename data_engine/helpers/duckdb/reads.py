@@ -50,7 +50,7 @@ def read_sql(
     if not isinstance(sql, str):
         raise TypeError(f"sql must be a text, not {type(sql).__name__}")
     if not sql.strip():
-        raise FlowValidationError("sql must be non-empty", where="sql=", mend="write one query, such as SELECT ...")
+        raise FlowValidationError("sql must be non-empty", where="sql=", fix="write one query, such as SELECT ...")
     with reading(db_path, wait=wait) as database:
         _refuse_files(database, sql)
         return database.frame(sql, _parameters(params))
@@ -68,7 +68,7 @@ def _refuse_files(database: Database, sql: str) -> None:
             raise FlowValidationError(
                 "read_sql only reads, and this statement writes files",
                 where=statement.query.strip(),
-                mend="read the rows, then write them with write_parquet_atomic or write_excel_atomic",
+                fix="read the rows, then write them with write_parquet_atomic or write_excel_atomic",
             )
 
 
@@ -104,7 +104,7 @@ def read_table(
         >>> try:
         ...     read_table(db, "sale")
         ... except ValueError as error:
-        ...     print(error.what, "-", error.mend)
+        ...     print(error.what, "-", error.fix)
         there is no table "sale" - the database holds "sales"
     """
     table_parts(table)
@@ -114,9 +114,7 @@ def read_table(
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
         raise TypeError(f"limit must be a whole number, not {limit!r}")
     if limit is not None and limit < 0:
-        raise FlowValidationError(
-            "limit must be non-negative", where=f"limit={limit}", mend="leave it out for all rows"
-        )
+        raise FlowValidationError("limit must be non-negative", where=f"limit={limit}", fix="leave it out for all rows")
     with reading(db_path, wait=wait) as database:
         target = database.table(table)
         # No alias of ours: in `where` a name before a dot is the table's own, or a column's that is a struct.
@@ -239,7 +237,7 @@ def _no_column(table: Table, existing: dict[str, str], missing: list[str], argum
     return FlowValidationError(
         f'the table "{table.name}" has no column {shown(missing)}',
         where=f"{argument}=",
-        mend=f"it has {shown(existing)}",
+        fix=f"it has {shown(existing)}",
     )
 
 

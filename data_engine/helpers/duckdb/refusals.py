@@ -1,4 +1,4 @@
-"""What helps when DuckDB refuses something: its own words, and a mend for the kinds that are common."""
+"""What helps when DuckDB refuses something: its own words, and a fix for the kinds that are common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_engine.errors import FlowValidationError
 
-_MENDS = (
+_FIXES = (
     ("not a valid DuckDB database", "name a file that DuckDB made; for a new database, a file that is not there yet"),
     ("No space left", "free some space on its drive"),
     (
@@ -17,17 +17,17 @@ _MENDS = (
     ("base table", "name a table: a view is not written to, and has no index"),
     ("ALTER VIEW", "name a table: a view is not written to"),
     ("is not an table", "name a table: a view is not written to"),
-    ("foreign key", "mend the rows of the other table that refer to these first"),
+    ("foreign key", "fix the rows of the other table that refer to these first"),
     ("main key table", "drop the table that refers to it first, or replace its rows with replace_rows_by_values"),
     ("depends on", "drop what depends on it first, or replace its rows with replace_rows_by_values"),
-    ("Constraint Error", "mend the rows that the table's constraint refuses; the table is as it was"),
+    ("Constraint Error", "fix the rows that the table's constraint refuses; the table is as it was"),
     ("arameter", "give one value in params= for each ? in the SQL, or a dict with one for each $name"),
     ("python value", "give params= numbers, texts, dates, times or None"),
-    ("Conversion Error", "mend the value, or take text that is no such value for null: TRY_CAST(x AS type)"),
+    ("Conversion Error", "fix the value, or take text that is no such value for null: TRY_CAST(x AS type)"),
     ("Out of Range", "cast to a wider type before computing: CAST(x AS DOUBLE)"),
-    ("Parser Error", "mend the SQL in sql= or where=; texts stand in single quotes, names in double quotes"),
-    ("Binder Error", "mend the SQL in sql= or where=; it may use the table's own columns and DuckDB's functions"),
-    ("Catalog Error", "mend the name, or make what it names first"),
+    ("Parser Error", "fix the SQL in sql= or where=; texts stand in single quotes, names in double quotes"),
+    ("Binder Error", "fix the SQL in sql= or where=; it may use the table's own columns and DuckDB's functions"),
+    ("Catalog Error", "fix the name, or make what it names first"),
     ("Out of KnownSources", "read fewer rows or columns at once"),
 )
 """What stands in DuckDB's message, and what helps then; the first counts."""
@@ -41,8 +41,8 @@ def refusal(error: Exception, path: Path) -> FlowValidationError:
         >>> print(refusal(duckdb.ConstraintException("Constraint Error: NOT NULL constraint failed"), Path("mart.duckdb")))
         DuckDB refused it: Constraint Error: NOT NULL constraint failed
           where: mart.duckdb
-          mend:  mend the rows that the table's constraint refuses; the table is as it was
+          fix:   fix the rows that the table's constraint refuses; the table is as it was
     """
     what = str(error).strip().split("\n\n")[0]
-    mend = next((mend for words, mend in _MENDS if words in what), "try it with DuckDB itself, which may say more")
-    return FlowValidationError(f"DuckDB refused it: {what}", where=str(path), mend=mend)
+    fix = next((fix for words, fix in _FIXES if words in what), "try it with DuckDB itself, which may say more")
+    return FlowValidationError(f"DuckDB refused it: {what}", where=str(path), fix=fix)

@@ -65,7 +65,7 @@ def replace_rows_by_file(
         raise TypeError(f"file_hash must be a text, not {file_hash!r}")
     if not file_hash.strip():
         raise FlowValidationError(
-            "file_hash must be non-empty", where=f"file_hash={file_hash!r}", mend="give the file's key"
+            "file_hash must be non-empty", where=f"file_hash={file_hash!r}", fix="give the file's key"
         )
     name = new_column(file_hash_column, frame.columns, argument="file_hash_column")
     arrow = as_arrow(frame)
@@ -130,7 +130,7 @@ def replace_rows_by_values(
         raise FlowValidationError(
             "df must hold at least one row: without values nothing says which rows to replace",
             where="df=",
-            mend="skip the call for an empty frame",
+            fix="skip the call for an empty frame",
         )
     arrow = as_arrow(frame)
     with writing(db_path, wait=wait) as database:
@@ -145,7 +145,7 @@ def replace_rows_by_values(
                 raise FlowValidationError(
                     f'the table "{target.name}" has no column "{name}"',
                     where="column=",
-                    mend=f"it has {shown(existing)}",
+                    fix=f"it has {shown(existing)}",
                 )
             incoming = next(one for one in columns if one.name == name)
             kept = Kept(_none_of(f"d.{quoted(there)}", existing[there], incoming))

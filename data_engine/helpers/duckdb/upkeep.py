@@ -150,7 +150,7 @@ def _targets(database: Database, wanted: list[str] | None) -> list[Table]:
         raise FlowValidationError(
             f"all tables must exist; there is no table {shown(missing)}",
             where="tables=",
-            mend=f"the database holds {shown(database.table_names())}",
+            fix=f"the database holds {shown(database.table_names())}",
         )
     keys = dict.fromkeys((folded(table.schema), folded(table.name)) for _, table in asked)
     return [by_name[key] for key in keys]
@@ -224,7 +224,7 @@ def _write_anew(database: Database) -> None:
         raise FlowValidationError(
             f"the compacted copy of {path} cannot take its place: {error.strerror}",
             where=str(path),
-            mend="free some space, or close what has the file open; the database is as it was",
+            fix="free some space, or close what has the file open; the database is as it was",
         ) from error
     finally:
         _remove(copy)
@@ -275,7 +275,7 @@ def _not_copied(database: Database, why: str) -> FlowValidationError:
     return FlowValidationError(
         f"DuckDB cannot copy this database: {why}",
         where=str(database.path),
-        mend="compact with vacuum=False; the file is as it was",
+        fix="compact with vacuum=False; the file is as it was",
     )
 
 

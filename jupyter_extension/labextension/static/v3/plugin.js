@@ -177,7 +177,7 @@ function addCommands({ commands }, { palette, launcher }, side, notebooks, icon,
     }
     const { result, error } = await panel.transport.call("new_flow", {});
     if (error) {
-      await showError(error.what, error.mend || "");
+      await showError(error.what, error.fix || "");
       return;
     }
     side.activate();

@@ -1,4 +1,4 @@
-"""The shared history as this machine has it: taking in what others published, noticing damage, and mending it."""
+"""The shared history as this machine has it: taking in what others published, noticing damage, and repairing it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class History:
         raise StaleView("the shared history changes faster than it can be read")
 
     def check(self, held: HeldLease, publisher: Publisher) -> None:
-        """Notice as the owner that a segment is gone, before somebody needs it, and mend it.
+        """Notice as the owner that a segment is gone, before somebody needs it, and fix it.
 
         Raises:
             LeaseOutcome, OSError, LedgerError: as `HeldLease.commit`.
@@ -84,9 +84,9 @@ class History:
             self._observer.check_whole(held.head, self._share.seen)
         except Damaged as error:
             self.note(error)
-            self.mend(held, publisher)
+            self.fix(held, publisher)
 
-    def mend(self, held: HeldLease, publisher: Publisher) -> list[str]:
+    def fix(self, held: HeldLease, publisher: Publisher) -> list[str]:
         """As the owner: publish again, from this machine's ledger, what segments that are missing or damaged held; their names.
 
         The owner has taken in all that the list holds, so nothing is lost by leaving them out.
@@ -147,5 +147,5 @@ def repair_words(repaired: Repaired) -> str:
         lost = [f"generations {generations[0]} to {generations[-1]}"]
     lost += repaired.lost_segments
     if not lost:
-        return "mended; nothing was lost"
-    return f"mended; lost on the share: {', '.join(lost)}; whoever still holds these rows publishes them again when it owns"
+        return "repaired; nothing was lost"
+    return f"repaired; lost on the share: {', '.join(lost)}; whoever still holds these rows publishes them again when it owns"
