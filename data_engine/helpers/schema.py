@@ -270,26 +270,31 @@ def _part(kind: Callable[..., Any], argument: str, given: Any) -> Any:
     is_mapping = argument in ("dtypes", "rename")
     if is_mapping and not all(isinstance(one, tuple) and len(one) == 2 for one in items):
         raise TypeError(f"{argument} must be a dict, not {given!r}")
-    names: list[Any] = [one[0] for one in items] if is_mapping else items
-    new = [one[1] for one in items] if argument == "rename" else []
-    if not all(isinstance(name, str) for name in (*names, *new)):
+    named: list[list[Any]] = [[one[0] for one in items] if is_mapping else items]
+    if argument == "rename":
+        named.append([one[1] for one in items])
+    if not all(isinstance(name, str) for names in named for name in names):
         raise TypeError(f"{argument} must name columns by texts, not {given!r}")
     if argument == "dtypes":
         for _, wanted in items:
             _kind(wanted)
-    if not all(name.strip() for name in (*names, *new)):
-        raise FlowValidationError(
-            f"{argument} holds a blank name", where=f"TableSchema({argument}=...)", fix="name the column"
-        )
-    for listed in (names, new):
-        doubles = sorted({name for name in listed if listed.count(name) > 1})
-        if doubles:
-            raise FlowValidationError(
-                f"{argument} holds {_listed(doubles)} twice",
-                where=f"TableSchema({argument}=...)",
-                fix="name each once",
-            )
+    _check_names(argument, named)
     return kind(items)
+
+
+def _check_names(argument: str, named: list[list[str]]) -> None:
+    """Return when each list names columns, each of them once.
+
+    Raises:
+        FlowValidationError: a blank name, or one that stands there twice.
+    """
+    where = f"TableSchema({argument}=...)"
+    if not all(name.strip() for names in named for name in names):
+        raise FlowValidationError(f"{argument} holds a blank name", where=where, fix="name the column")
+    for names in named:
+        doubles = sorted({name for name in names if names.count(name) > 1})
+        if doubles:
+            raise FlowValidationError(f"{argument} holds {_listed(doubles)} twice", where=where, fix="name each once")
 
 
 def _kind(wanted: Any) -> Any:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from data_engine.notebook import effects
+from data_engine.notebook.analysis import SQL_CALLS, analyse
 from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path
-from data_engine.notebook.scopes import SQL_CALLS, analyse, parameters_of
+from data_engine.notebook.scopes import parameters_of
 from data_engine.notebook.shapes import first_text, path_of
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements, is_same_object
 

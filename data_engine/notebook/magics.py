@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from data_engine.notebook.analysis import analyse
 from data_engine.notebook.names import Names
 from data_engine.notebook.read import NotebookCell
-from data_engine.notebook.scopes import analyse
 
 Verdict = Literal["keep", "skip", "both"]
 

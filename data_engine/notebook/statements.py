@@ -8,9 +8,9 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 
 from data_engine.notebook import effects
+from data_engine.notebook.analysis import MUTATORS, analyse
 from data_engine.notebook.magics import ParsedCell, ParsedStatement
 from data_engine.notebook.names import CALL, CHANGE, LOAD, MUTATE, Names, Path
-from data_engine.notebook.scopes import MUTATORS, analyse
 
 END = sys.maxsize
 """The place after the last statement: what functions see when a flow runs."""

@@ -265,3 +265,11 @@ def test_a_relative_path_is_made_absolute(ws: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(ws.modules)
 
     assert compile_notebook("claims.ipynb").path == ws.modules / "claims.ipynb"
+
+
+def test_a_bracketed_del_is_read_like_any_other() -> None:
+    """`del (a, b)` names its targets in one node."""
+    text = "a, b, c = 1, 2, 3\ndel (a, [b])"
+
+    assert [one.message for one in compiled(text, "def build():\n    return c").warnings] == []
+    assert "a" in compiled(text, "def build():\n    return a").warnings[0].message

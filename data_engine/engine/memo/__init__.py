@@ -5,6 +5,9 @@ cache.py            what is kept; the least recently used is dropped first
 staleness.py        why a kept result is not what its step would give now
 watched_context.py  the context of a previewed step, which notices what is looked at
 fingerprint.py      a step's key: its code and everything that code reaches
+tracer.py           follows code to what it reaches
+content.py          the content of values in bytes
+query_texts.py      what texts in code would mean as queries
 bytecode.py         what a code object names, calls and holds
 libraries.py        which libraries only compute, and which read what nobody sees
 interceptors.py     the entry points of readers, replaced while a preview runs

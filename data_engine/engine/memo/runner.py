@@ -23,7 +23,8 @@ from data_engine.engine.candidates import Source
 from data_engine.engine.memo.access_log import AccessLog
 from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, Reads, StepMakeup
 from data_engine.engine.memo.caption import StepReport
-from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, digest_of, value_digest, world
+from data_engine.engine.memo.content import digest_of
+from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, value_digest, world
 from data_engine.engine.memo.interceptors import Interceptors, intercepted
 from data_engine.engine.memo.signatures import Kind, Signature, signature_of
 from data_engine.engine.memo.staleness import Comparisons, why_defined_anew, why_no_entry

@@ -1,0 +1,398 @@
+"""Follows code to everything it reaches: helpers, classes, closures, defaults, globals, modules by what is used of them."""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import functools
+import importlib
+import inspect
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any
+
+from data_engine.engine.memo.access_log import Namespace
+from data_engine.engine.memo.bytecode import Chain, CodeFacts, code_facts
+from data_engine.engine.memo.content import ContentTracer, digest_of
+from data_engine.engine.memo.interceptors import is_intercepted, is_reader, watched_libraries
+from data_engine.engine.memo.libraries import LOOSE, is_authored, version_of, why_unseen
+from data_engine.engine.memo.recorders import is_frame
+from data_engine.engine.memo.value_copy import PLAIN
+
+_MAX_PARTS = 5000
+_BY_NAME = frozenset({"builtins.getattr", "operator.attrgetter", "operator.methodcaller"})
+_VOLATILE_WORDS = frozenset({"now", "today", "random", "uuid", "gen_random_uuid"})
+_ASKERS = frozenset({"library numpy", "library pandas", "library duckdb"})
+_BUILTINS: Namespace = vars(builtins)
+_CLASS_NOISE = frozenset(
+    """__dict__ __weakref__ __doc__ __module__ __annotations__ __annotate__ __annotate_func__ __annotations_cache__
+    __firstlineno__ __static_attributes__ __abstractmethods__ _abc_impl __dataclass_fields__ __parameters__
+    __orig_bases__ __type_params__ __slots__ _is_protocol __protocol_attrs__ __non_callable_proto_members__
+    _is_runtime_protocol __subclasshook__""".split()
+)
+_DESCRIPTORS = (
+    types.MemberDescriptorType, types.GetSetDescriptorType, types.MethodDescriptorType, types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType, types.MethodWrapperType,
+)  # fmt: skip
+
+
+class CodeTracer(ContentTracer):
+    """Follows code by the names it reads, and what these stand for by their content.
+
+    `captured` are the author's names that hold a reader itself, `mentions` every attribute name that is read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.captured: list[tuple[Namespace, str]] = []
+        self.mentions: set[str] = set()
+        self.odd_metadata = False
+        self._by_name = False  # attributes are read by names made while it runs
+        self._spaces: dict[int, Namespace] = {}
+        self._labels: dict[int, str] = {}
+
+    def root(self, fn: Any) -> None:
+        """The step's own function; a partial is taken apart, a reader given as a step is seen by its wrapper."""
+        if isinstance(fn, functools.partial):
+            self.parts["its arguments"] = digest_of(
+                self.value(fn.args, "its arguments"), self.value(fn.keywords, "its arguments")
+            )
+            self.root(fn.func)
+        elif is_reader(fn):
+            self.parts["its code"] = self.library(_dotted(fn)).encode()
+        elif isinstance(fn, types.FunctionType) and self._is_to_follow(fn):
+            self.function(fn, "its code")
+        else:
+            own = self.reference(fn, "its code")
+            self.parts["its code"] = digest_of(own, b"" if own else self.value(fn, "its code"))
+
+    def reference(self, target: Any, name: str) -> str:
+        """What stands for a function, class or module in the digest of whoever names it."""
+        known = self._labels.get(id(target))
+        if known is not None:
+            return known
+        if is_reader(target):
+            self.mark_unseen(f"{name} is held where it cannot be watched")
+            return _dotted(target)
+        if isinstance(target, types.FunctionType):
+            return (
+                self.function(target, f"helper {name}") if self._is_to_follow(target) else self.library(_dotted(target))
+            )
+        if isinstance(target, type):
+            return self.cls(target, name) if is_authored(target.__module__) else self.library(_dotted(target))
+        if isinstance(target, types.ModuleType):
+            return self.module(target, name)
+        if isinstance(target, (types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)):
+            return self._bound(target, name)
+        if isinstance(target, _DESCRIPTORS):
+            owner = getattr(target, "__objclass__", None)
+            is_ours = isinstance(owner, type) and is_authored(owner.__module__)
+            return f"slot {target.__name__}" if is_ours else self.library(_dotted(target))
+        if isinstance(target, functools.partial):
+            pieces = (target.func, target.args, target.keywords)
+            return "partial " + " ".join(self.value(piece, name).hex() for piece in pieces)
+        if type(target).__name__ == "_lru_cache_wrapper":
+            self.mark_unseen(f"{name} remembers its results (functools.cache)")
+            return self.reference(target.__wrapped__, name)
+        if isinstance(target, (staticmethod, classmethod)):
+            return f"{type(target).__name__} {self.reference(target.__func__, name)}"
+        if isinstance(target, property):
+            return "property " + " ".join(
+                self.reference(part, name) for part in (target.fget, target.fset, target.fdel) if part is not None
+            )
+        if isinstance(target, functools.cached_property):
+            return f"cached_property {self.reference(target.func, name)}"
+        return ""
+
+    def _bound(self, target: Any, name: str) -> str:
+        owner = target.__self__
+        if isinstance(target, types.MethodType):
+            return f"{self.reference(target.__func__, name)} of {self.value(owner, name).hex()}"
+        if isinstance(owner, type):
+            return self.library(f"{_dotted(owner)}.{target.__name__}")
+        if owner is None or isinstance(owner, types.ModuleType):
+            return self.library(_dotted(target))
+        return f"{target.__name__} of {self.value(owner, name).hex()}"
+
+    def _is_to_follow(self, fn: types.FunctionType) -> bool:
+        """Whether the code of `fn` counts: the author's, or made by a library around the author's (a decorator)."""
+        if is_authored(_space_name(fn.__globals__)) or is_authored(fn.__module__):
+            return True
+        home = sys.modules.get(fn.__module__ or "")
+        found: Any = home
+        for part in (fn.__qualname__ or "").split("."):
+            found = getattr(found, part, None)
+        return found is not fn and (fn.__closure__ is not None or "<locals>" in fn.__qualname__ or home is None)
+
+    def function(self, fn: types.FunctionType, label: str) -> str:
+        label = self._label(fn, label)
+        if len(self.parts) > _MAX_PARTS:
+            self.mark_unseen("more code than can be followed")
+            return label
+        self.parts[label] = b""
+        facts = code_facts(fn.__code__)
+        space = fn.__globals__
+        if is_authored(_space_name(space)):
+            self._note_facts(facts, space)
+        pieces: list[object] = [facts.digest, *self._annotations(fn, label)]
+        pieces += [self.value(value, f"a default of {fn.__name__}") for value in fn.__defaults__ or ()]
+        pieces += [
+            (key, self.value(value, f"a default of {fn.__name__}")) for key, value in (fn.__kwdefaults__ or {}).items()
+        ]
+        cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True))
+        chains = {chain[0]: [other[1:] for other in facts.free if other[0] == chain[0]] for chain in facts.free}
+        for name in sorted(cells):
+            pieces.append((name, self._cell(cells[name], name, chains.get(name, [()]))))
+        for key, value in vars(fn).items():
+            pieces.append((key, self.value(value, f"{fn.__name__}.{key}")))
+        if not is_authored(_space_name(space)):  # a library's wrapper: what it closes over is the author's, no more
+            pieces.append(self.library(_space_name(space)))
+            self.parts[label] = digest_of(*pieces)
+            return label
+        pieces += [(chain, self._global(space, chain)) for chain in sorted(facts.globals)]
+        for module, level in sorted(facts.imported):
+            found = self._import(space, module, level)
+            pieces.append((module, "missing" if found is None else ""))
+        for module, level, chain in sorted(facts.imports):
+            found = self._import(space, module, level)
+            pieces.append((module, level, chain, "missing" if found is None else self._through(found, chain, module)))
+        self.parts[label] = digest_of(*pieces)
+        return label
+
+    def _note_facts(self, facts: CodeFacts, space: Namespace) -> None:
+        self.mentions |= facts.mentions
+        self.odd_metadata = self.odd_metadata or facts.odd_metadata
+        self.literals.update(facts.strings)
+        for text in facts.strings:
+            self.texts.add(text)
+        self._spaces.setdefault(id(space), space)
+        for name in facts.loose & LOOSE.keys():
+            self.mark_unseen(f"{LOOSE[name]} ({name})")
+        own = space.get("__builtins__")
+        if isinstance(own, dict) and own is not _BUILTINS and is_reader(own.get("open")):
+            self.captured.append((own, "open"))
+
+    def _cell(self, cell: types.CellType, name: str, chains: list[Chain]) -> object:
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            return "empty"
+        if isinstance(content, types.ModuleType):
+            return [self._through(content, chain, name) for chain in sorted(chains)]
+        return self.named(content, name)
+
+    def _global(self, space: Namespace, chain: Chain) -> str:
+        name = chain[0]
+        if name in space:
+            value = space[name]
+            if is_reader(value):
+                self.captured.append((space, name))
+                return self.library(_dotted(value))
+            return self._through(value, chain[1:], name)
+        own = space.get("__builtins__")
+        names: Namespace = own if isinstance(own, dict) else _BUILTINS
+        if name not in names:
+            return "missing"
+        value = names[name]
+        if name == "display":  # shows, gives nothing back
+            return name
+        if value is _BUILTINS.get(name) or is_reader(value) or name == "__import__":
+            return self.library(f"builtins.{name}")
+        return self._through(value, chain[1:], name)
+
+    def _through(self, value: Any, chain: Chain, name: str) -> str:
+        """What `value.a.b` stands for: modules are followed by the attributes used of them."""
+        while isinstance(value, types.ModuleType) and chain:
+            owner, attribute = value, chain[0]
+            is_ours = is_authored(owner.__name__)
+            if attribute not in vars(owner) and hasattr(owner, "__path__"):
+                with suppress(Exception):
+                    importlib.import_module(f"{owner.__name__}.{attribute}")
+            if attribute not in vars(owner) and is_ours:
+                maker = vars(owner).get("__getattr__")
+                if maker is None:
+                    return f"no {owner.__name__}.{attribute}"
+                self.reference(maker, f"{owner.__name__}.__getattr__")
+            value, chain, name = getattr(owner, attribute, None), chain[1:], attribute
+            if is_reader(value) and not is_intercepted(owner, attribute):
+                self.captured.append((vars(owner), attribute))
+                return self.library(_dotted(value))
+            if not is_ours and not isinstance(value, types.ModuleType):
+                return self._of_library(owner.__name__, attribute, value, chain)
+        if isinstance(value, type) and not is_authored(value.__module__):
+            return self.library(".".join((_dotted(value), *chain)))
+        return self.named(value, name)
+
+    def _of_library(self, module: str, attribute: str, value: Any, chain: Chain) -> str:
+        if (
+            isinstance(value, types.FunctionType)
+            and not is_reader(value)
+            and is_authored(_space_name(value.__globals__))
+        ):
+            return self.function(value, f"helper {attribute}")  # the author put it there
+        text = self.library(".".join((module, attribute, *chain)))
+        if is_reader(value):
+            return text
+        if type(value) in PLAIN:
+            return f"{text} {self.value(value, attribute).hex()}"  # a setting somebody may set
+        if is_authored(type(value).__module__) or isinstance(value, functools.partial):
+            return f"{text} {self.named(value, attribute)}"
+        if type(value).__module__.startswith("unittest"):
+            self.mark_unseen(f"{module}.{attribute}, which is a mock")
+        is_plain = isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType))
+        if is_plain and module.partition(".")[0] != "duckdb":  # its functions live under other names
+            self.library(".".join((_dotted(value), *chain)))
+        return text
+
+    def _import(self, space: Namespace, module: str, level: int) -> types.ModuleType | None:
+        """The module an import inside a function gives; it is imported now, so that its readers can be watched."""
+        own = space.get("__builtins__")
+        look_in = own.get("__import__") if isinstance(own, dict) else None
+        top = module.partition(".")[0]
+        is_known = look_in is not None or is_authored(top) or top in watched_libraries() or top in sys.modules
+        if level == 0 and not is_known and why_unseen(module) is not None:
+            self.library(module)
+            return None
+        with suppress(Exception):
+            found = (look_in or builtins.__import__)(module, space, None, ("__name__",) if module else (), level)
+            if isinstance(found, types.ModuleType):
+                return found
+        return None
+
+    def module(self, module: types.ModuleType, name: str) -> str:
+        """A module as a whole, because it is handed on."""
+        if not is_authored(module.__name__):
+            return self.library(module.__name__)
+        label = self._label(module, f"module {name}")
+        self.parts[label] = b""
+        self._spaces.setdefault(id(vars(module)), vars(module))
+        pieces = [
+            (key, self.named(value, key))
+            for key, value in sorted(vars(module).items())
+            if not (key.startswith("__") and key.endswith("__"))
+        ]
+        self.parts[label] = digest_of(*pieces)
+        return label
+
+    def cls(self, kind: type, name: str) -> str:
+        label = self._label(kind, f"class {kind.__name__}")
+        self.parts[label] = b""
+        pieces: list[object] = [kind.__qualname__, [self.reference(base, base.__name__) for base in kind.__bases__]]
+        if type(kind) is not type:
+            pieces.append(self.reference(type(kind), type(kind).__name__))
+        pieces += self._annotations(kind, name)
+        members: Mapping[str, enum.Enum] = kind.__members__ if issubclass(kind, enum.Enum) else {}
+        is_enum = issubclass(kind, enum.Enum)
+        pieces += [(key, self.value(member._value_, key)) for key, member in members.items()]
+        for key, value in vars(kind).items():
+            if key in _CLASS_NOISE or (is_enum and (key.startswith("_") or key in members)):
+                continue
+            if key == "__dataclass_params__":
+                pieces.append(repr(value))
+                pieces += [(one.name, one.kw_only, self.value(dict(one.metadata), name)) for one in fields(kind)]
+            elif isinstance(value, types.FunctionType):
+                pieces.append((key, self.reference(value, f"{kind.__name__}.{key}")))
+            elif type(value).__name__ == "_tuplegetter":
+                pieces.append((key, value.__reduce__()[1][0]))
+            else:
+                pieces.append((key, self.named(value, f"{kind.__name__}.{key}")))
+        self.parts[label] = digest_of(*pieces)
+        return label
+
+    def _annotations(self, target: Any, name: str) -> Iterator[object]:
+        """What is annotated, for schemas are written so; a type of the author's counts with all it is."""
+        annotated: Mapping[str, Any] = {}
+        with suppress(Exception):  # from Python 3.14 they are evaluated when asked for, and may name what is not there
+            annotated = inspect.get_annotations(target)
+        for key, value in annotated.items():
+            is_ours = isinstance(value, type) and is_authored(value.__module__)
+            with suppress(Exception):  # the author's own `__repr__`
+                yield key, self.reference(value, name) if is_ours else repr(value)
+
+    def library(self, dotted: str) -> str:
+        self._by_name = self._by_name or dotted in _BY_NAME
+        reason = why_unseen(dotted)
+        if reason is not None:
+            self.mark_unseen(reason)
+        top = dotted.partition(".")[0]
+        self.parts.setdefault(f"library {top}", version_of(top).encode())
+        return dotted
+
+    def _label(self, target: object, wanted: str) -> str:
+        label, number = wanted, 2
+        while label in self.parts:
+            label, number = f"{wanted}#{number}", number + 1
+        self._labels[id(target)] = label
+        self.alive.append(target)
+        return label
+
+    # -- what no name leads to --------------------------------------------------------------------------------------------
+
+    def follow_texts(self) -> None:
+        """SQL reads frames by name: any word in any text that is the name of a frame in a module reached."""
+        if self.texts.attaches and "library duckdb" not in self.parts:
+            self.mark_unseen("a database that SQLite attaches")
+        if self._by_name and ("library datetime" in self.parts or not self.literals.isdisjoint(LOOSE)):
+            self.mark_unseen("an attribute read by a name made while it runs")
+        if self.texts.volatile:
+            self.mark_unseen(f"the clock or random numbers in a query ({min(self.texts.volatile)})")
+        if not self.parts.keys().isdisjoint(_ASKERS) and self.texts.words & _VOLATILE_WORDS & self.literals:
+            self.mark_unseen(
+                f"the clock or random numbers ({min(self.texts.words & _VOLATILE_WORDS & self.literals)!r})"
+            )
+        for space in list(self._spaces.values()):
+            for word in sorted(self.texts.asked & space.keys()):
+                self.named(space[word], word)
+            for word in sorted(self.texts.words & space.keys()):
+                if is_frame(space[word]) and not isinstance(space[word], (types.ModuleType, type, types.FunctionType)):
+                    self.named(space[word], word)
+
+    def follow_added_methods(self) -> None:
+        """Methods and name spaces the author added to frames: no name in the step leads to them."""
+        for label, members in _frame_classes():
+            for name in self.mentions:
+                if name in members:
+                    self._added_method(members[name], f"{label}.{name}")
+
+    def _added_method(self, added: Any, name: str) -> None:
+        target = getattr(added, "_ns", None) or getattr(added, "_accessor", None) or added
+        if not isinstance(target, (types.FunctionType, type)) or is_reader(target):
+            return
+        home = _space_name(target.__globals__) if isinstance(target, types.FunctionType) else target.__module__
+        if is_authored(home):
+            self.reference(target, name)
+
+
+_CLASSES = {
+    "polars": ("DataFrame", "LazyFrame", "Series", "Expr"),
+    "pandas": ("DataFrame", "Series"),
+    "duckdb": ("DuckDBPyConnection", "DuckDBPyRelation"),
+    "pathlib": ("Path", "PurePath"),
+    "data_engine.flow.batch": ("Batch", "FileRef"),
+}
+
+
+def _frame_classes() -> list[tuple[str, Mapping[str, Any]]]:
+    """The classes whose objects a step gets without naming them, and to which an author may add methods."""
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for library, names in _CLASSES.items():
+        space = vars(sys.modules[library]) if library in sys.modules else {}
+        found += [(name, vars(space[name])) for name in names if isinstance(space.get(name), type)]
+    return found
+
+
+def _space_name(space: Namespace) -> str:
+    name = space.get("__name__")
+    if isinstance(name, str) and name.startswith("namedtuple_"):
+        return "collections"
+    return name if isinstance(name, str) and name != "builtins" else "__main__"
+
+
+def _dotted(target: Any) -> str:
+    owner = getattr(target, "__objclass__", None)
+    module = getattr(owner or target, "__module__", None) or "builtins"
+    name = getattr(target, "__qualname__", None) or getattr(target, "__name__", type(target).__name__)
+    return f"{module}.{name}"

@@ -1,0 +1,489 @@
+"""What one top-level statement binds, reads, changes and calls, found without executing anything."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, SQL, TABLE, Bare, Names
+from data_engine.notebook.scopes import CLASS, FUNCTION, MODULE, Scope, ScopeTracker, parameters_of
+from data_engine.notebook.shapes import elements, first_text, path_of, reads_tables, sql_words, texts_in
+
+MUTATORS = frozenset(
+    {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
+     "reverse", "rotate", "update", "setdefault", "add", "discard", "difference_update", "intersection_update",
+     "symmetric_difference_update", "subtract", "move_to_end", "__setitem__", "__delitem__"}
+)  # fmt: skip
+"""Methods that change a list, dict, set or deque in place."""
+
+_ARGUMENT_MUTATORS = frozenset({"shuffle", "heappush", "heappop", "heapify", "heapreplace", "insort", "insort_left"})
+SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
+_LATER_CALLS = frozenset(
+    {"preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes",
+     "sql", "execute", "table", "basicConfig", "setLevel", "addHandler", "dictConfig", "fileConfig", "setlocale",
+     "filterwarnings", "simplefilter", "load_dotenv", "seed", "set_option", "putenv", "setcontext", "set_tbl_rows"}
+)  # fmt: skip
+
+_COPIES = (ast.Call, ast.BinOp, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+
+
+def analyse(statement: ast.stmt) -> Names:
+    """The names of one top-level statement.
+
+    Raises:
+        RecursionError: the statement is nested too deeply.
+
+    Example:
+        >>> names = analyse(ast.parse("def clean(frame, rate=RATE): return frame * LIMIT").body[0])
+        >>> list(names.binds), list(names.now), list(names.later)
+        (['clean'], ['RATE'], ['LIMIT'])
+    """
+    visitor = _Visitor()
+    visitor.visit(statement)
+    return visitor.out
+
+
+_FIELDS: dict[type, tuple[str, ...]] = {}
+"""The fields of nodes without a handler that can hold names."""
+
+
+class _Visitor(ScopeTracker):
+    """One walk over one statement."""
+
+    def visit(self, node: Any) -> None:
+        handler = _HANDLERS.get(node.__class__)
+        if handler is not None:
+            handler(self, node)
+            return
+        fields = _FIELDS.get(node.__class__)
+        if fields is None:
+            fields = tuple(field for field in node._fields if field not in ("ctx", "op", "ops"))
+            _FIELDS[node.__class__] = fields
+        for field in fields:
+            value = getattr(node, field, None)
+            if value.__class__ is list:
+                for child in value:
+                    if isinstance(child, ast.AST):
+                        self.visit(child)
+            elif isinstance(value, ast.AST):
+                self.visit(value)
+
+    # statements
+
+    def visit_function(self, node: Any) -> None:
+        self.visit_all(node.decorator_list)
+        arguments = node.args
+        self.visit_all(arguments.defaults)
+        self.visit_all(arguments.kw_defaults)
+        self.bind(node.name, node.lineno)
+        shadow = self.type_parameters(node)
+        if shadow:
+            self.scope.shadows.append(shadow)
+        parameters = parameters_of(arguments)
+        for parameter in parameters:
+            if parameter.annotation is not None:
+                self.annotation(parameter.annotation)
+        if node.returns is not None:
+            self.annotation(node.returns)
+        scope = self.open_function()
+        scope.bound.update(parameter.arg for parameter in parameters)
+        copied: dict[str, int] = {}  # parameters, and what was done to them before they became something else
+        for statement in node.body:
+            self.visit(statement)
+            if statement.__class__ is ast.Assign and isinstance(statement.value, _COPIES):
+                for target in statement.targets:
+                    if isinstance(target, ast.Name):
+                        copied.setdefault(target.id, scope.uses.get(target.id, 0))
+        if self.functions == 1:
+            self.note_parameters(scope, parameters, copied)
+        self.close_function()
+        if shadow:
+            self.scope.shadows.pop()
+
+    def visit_lambda(self, node: ast.Lambda) -> None:
+        self.visit_all(node.args.defaults)
+        self.visit_all(node.args.kw_defaults)
+        scope = self.open_function()
+        parameters = parameters_of(node.args)
+        scope.bound.update(parameter.arg for parameter in parameters)
+        self.visit(node.body)
+        if self.functions == 1:
+            self.note_parameters(scope, parameters)
+        self.close_function()
+
+    def visit_class(self, node: Any) -> None:
+        self.visit_all(node.decorator_list)
+        shadow = self.type_parameters(node)
+        if shadow:
+            self.scope.shadows.append(shadow)
+        self.visit_all(node.bases)
+        self.visit_all(keyword.value for keyword in node.keywords)
+        self.scope = Scope(CLASS, self.scope)
+        self.scope.bound.update(("__module__", "__qualname__"))
+        for statement in node.body:
+            self.visit(statement)
+        self.scope = self.scope.parent  # type: ignore[assignment]
+        if shadow:
+            self.scope.shadows.pop()
+        self.bind(node.name, node.lineno)
+
+    def visit_type_alias(self, node: Any) -> None:
+        self.bind(node.name.id, node.lineno)
+        scope = self.open_function()  # the value is evaluated when somebody asks for it
+        scope.bound.update(self.type_parameters(node))
+        self.visit(node.value)
+        self.close_function()
+
+    def visit_import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            name = alias.asname or alias.name.partition(".")[0]
+            self.bind(name, node.lineno)
+            if self.scope.kind == MODULE:
+                self.out.imports[name] = alias.name if alias.asname else name
+                if not alias.asname and "." in alias.name:
+                    self.out.additive.add(name)
+
+    def visit_import_from(self, node: ast.ImportFrom) -> None:
+        if node.level and not self.import_guards:
+            self.out.relative_line = self.out.relative_line or node.lineno
+        if node.module == "__future__" and not node.level and self.scope.kind == MODULE:
+            self.out.future = tuple(alias.name for alias in node.names)
+            return
+        for alias in node.names:
+            if alias.name == "*":
+                self.out.star = "." * node.level + (node.module or "")
+                continue
+            name = alias.asname or alias.name
+            self.bind(name, node.lineno)
+            if self.scope.kind == MODULE:
+                self.out.imports[name] = f"{'.' * node.level}{node.module or ''}.{alias.name}"
+
+    def visit_assign(self, node: ast.Assign) -> None:
+        value = node.value
+        self.visit(value.value if isinstance(value, ast.Attribute) else value)  # `add = ROWS.append` is only a name
+        for target in node.targets:
+            self.bind_target(target)
+            if self.scope.kind == MODULE:
+                self.note_value(target, node.value)
+
+    def visit_ann_assign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.visit(node.value)
+        self.annotation(node.annotation)
+        if node.value is not None:
+            self.bind_target(node.target)
+            if self.scope.kind == MODULE:
+                self.note_value(node.target, node.value)
+                if path_of(node.annotation)[-1] == "TypeAlias":
+                    self.annotation(node.value)
+        elif self.scope.kind == FUNCTION and isinstance(node.target, ast.Name):
+            self.bind(node.target.id, node.lineno)
+
+    def visit_aug_assign(self, node: ast.AugAssign) -> None:
+        self.visit(node.value)
+        if isinstance(node.target, ast.Name):
+            self.use(node.target.id, LOAD | MUTATE, node.lineno)
+            self.bind(node.target.id, node.lineno)
+            if self.scope.kind == MODULE:
+                self.out.aliases[node.target.id] = (node.target.id,)  # still what it was
+        else:
+            self.write(node.target)
+
+    def visit_named_expr(self, node: ast.NamedExpr) -> None:
+        self.visit(node.value)
+        self.bind(node.target.id, node.lineno)
+        if self.scope.kind == MODULE:
+            self.note_value(node.target, node.value)
+
+    def visit_delete(self, node: ast.Delete) -> None:
+        targets: list[ast.expr] = [*node.targets]
+        for target in targets:
+            if isinstance(target, (ast.Tuple, ast.List)):  # `del (a, b)`
+                targets += target.elts
+            elif not isinstance(target, ast.Name):
+                self.write(target)
+            elif self.scope.kind == MODULE:
+                self.out.deletes.add(target.id)
+            else:
+                self.bind(target.id, node.lineno)
+
+    def visit_global(self, node: ast.Global) -> None:
+        if self.scope.kind != MODULE:
+            self.scope.globals.update(node.names)
+
+    def visit_nonlocal(self, node: ast.Nonlocal) -> None:
+        self.scope.nonlocals.update(node.names)
+
+    def visit_expr(self, node: ast.Expr) -> None:
+        value = node.value
+        call = value.value if isinstance(value, ast.Await) else value
+        if not self.functions and isinstance(call, ast.Call):
+            self.out.bare.append(Bare(path_of(call), node.lineno, first_text(call)))
+        self.visit(value)
+
+    def visit_for(self, node: Any) -> None:
+        if node.__class__ is ast.AsyncFor:
+            self.note_await(node.lineno)
+        self.visit(node.iter)
+        self.blocks.append(set())
+        self.bind_target(node.target, is_target=True)
+        known = self.elements
+        self.elements = known | elements(node.target, node.iter)
+        self.visit_all(node.body)
+        self.elements = known
+        self.blocks.pop()
+        self.visit_block(node.orelse)
+
+    def visit_while(self, node: ast.While) -> None:
+        self.visit(node.test)
+        self.visit_block(node.body)
+        self.visit_block(node.orelse)
+
+    def visit_with(self, node: Any) -> None:
+        if node.__class__ is ast.AsyncWith:
+            self.note_await(node.lineno)
+        undoes = False
+        for item in node.items:
+            undoes = undoes or not _UNDOING_WITHS.isdisjoint(path_of(item.context_expr))
+            self.undoing += undoes
+            self.visit(item.context_expr)
+            self.undoing -= undoes
+            if item.optional_vars is not None:
+                self.bind_target(item.optional_vars, is_target=True)
+                if self.scope.kind == MODULE:
+                    self.note_value(item.optional_vars, item.context_expr)
+        self.undoing += undoes
+        self.visit_all(node.body)
+        self.undoing -= undoes
+
+    def visit_if(self, node: ast.If) -> None:
+        while True:
+            guarded = any(
+                isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in _NAME_PROBES
+                for part in ast.walk(node.test)
+            )
+            only_types = path_of(node.test)[-1] == "TYPE_CHECKING"
+            self.guards += guarded
+            self.import_guards += only_types
+            self.visit(node.test)
+            self.visit_block(node.body)
+            self.import_guards -= only_types
+            self.guards -= guarded
+            if len(node.orelse) == 1 and node.orelse[0].__class__ is ast.If:
+                node = node.orelse[0]
+                continue
+            self.visit_block(node.orelse)
+            return
+
+    def visit_try(self, node: Any) -> None:
+        guarded = any(_catches(handler, _NAME_ERRORS) for handler in node.handlers)
+        import_guarded = any(handler.type is None or _catches(handler, _IMPORT_ERRORS) for handler in node.handlers)
+        self.guards += guarded
+        self.import_guards += import_guarded
+        self.visit_block(node.body)
+        self.import_guards -= import_guarded
+        self.guards -= guarded
+        for handler in node.handlers:
+            if handler.type is not None:
+                self.visit(handler.type)
+            if handler.name and self.scope.kind == FUNCTION:
+                self.scope.bound.add(handler.name)
+            shadow = {handler.name} if handler.name else set()
+            self.scope.shadows.append(shadow)
+            self.visit_block(handler.body)
+            self.scope.shadows.pop()
+        self.visit_block(node.orelse)
+        self.visit_all(node.finalbody)
+
+    def visit_match(self, node: ast.Match) -> None:
+        self.visit(node.subject)
+        for case in node.cases:
+            self.visit_block(case.body, case.pattern, case.guard)
+
+    def visit_match_as(self, node: Any) -> None:
+        if node.pattern is not None:
+            self.visit(node.pattern)
+        if node.name:
+            self.bind(node.name, node.lineno)
+
+    def visit_match_star(self, node: Any) -> None:
+        if node.name:
+            self.bind(node.name, node.lineno)
+
+    def visit_match_mapping(self, node: Any) -> None:
+        self.visit_all(node.keys)
+        self.visit_all(node.patterns)
+        if node.rest:
+            self.bind(node.rest, node.lineno)
+
+    # expressions
+
+    def visit_name(self, node: ast.Name) -> None:
+        self.use(node.id, LOAD, node.lineno)
+
+    def visit_constant(self, node: ast.Constant) -> None:
+        value = node.value
+        if self.functions and value.__class__ is str and reads_tables(value):
+            self._function_scope().sql_texts.append(value)
+
+    def visit_attribute(self, node: Any) -> None:
+        if node.attr in MUTATORS and node.value.__class__ is ast.Name:
+            self.use(node.value.id, MUTATE, node.lineno)  # `map(ROWS.append, found)`
+        while node.__class__ is ast.Attribute:
+            node = node.value
+        self.visit(node)
+
+    def visit_call(self, node: Any) -> None:
+        """Also the links of a fluent chain, without recursion: flows are chains."""
+        while True:
+            kind = node.__class__
+            if kind is ast.Attribute:
+                node = node.value
+                continue
+            if kind is not ast.Call:
+                break
+            self.note_call(node)
+            for argument in node.args:
+                self.visit(argument)
+            for keyword in node.keywords:
+                self.visit(keyword.value)
+            node = node.func
+        self.visit(node)
+
+    def note_call(self, node: ast.Call) -> None:
+        """Note what a call changes or queries, and the call itself."""
+        function = node.func
+        name = ""
+        if function.__class__ is ast.Attribute:
+            name = function.attr
+            if name in MUTATORS:
+                self.method_change(function, name)
+        elif function.__class__ is ast.Name:
+            name = function.id
+            self.use(name, CALL, node.lineno)
+            if name == "next" and node.args and node.args[0].__class__ is ast.Name:
+                self.use(node.args[0].id, CHANGE, node.lineno)
+            if name in ("setattr", "delattr"):
+                self.first_argument_change(node, CHANGE)
+        if name in _ARGUMENT_MUTATORS:
+            self.first_argument_change(node, MUTATE)
+        if name in SQL_CALLS:
+            self.sql_call(node)
+        if not self.functions:
+            self.out.calls.append((path_of(node), node, bool(self.undoing)))
+            return
+        self.out.inner_calls.append(node)
+        if name in _LATER_CALLS or name.startswith(("read_", "scan_")):
+            self.out.later_calls.append(path_of(node))
+
+    def method_change(self, function: ast.expr, name: str) -> None:
+        """`ROWS.append(1)`; but `FRAMES["a"].sort()` is as likely a frame's sort, which changes nothing."""
+        path = path_of(function)
+        is_whole = len(path) == 2 and path[0] not in self.elements
+        if path[0] and (is_whole or name not in ("sort", "reverse", "rotate", "subtract")):
+            self.use(path[0], MUTATE, function.lineno)
+
+    def first_argument_change(self, call: ast.Call, flags: int) -> None:
+        """`shuffle(ROWS)`, `setattr(config, "a", 1)`."""
+        if call.args and (root := path_of(call.args[0])[0]):
+            self.use(root, flags, call.lineno)
+
+    def sql_call(self, node: ast.Call) -> None:
+        for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+            for text in texts_in(argument):
+                tables, words = sql_words(text)
+                for word in sorted(words):
+                    self.use(word, TABLE if word in tables else HINT, argument.lineno)
+            for part in ast.walk(argument):
+                if isinstance(part, ast.Name):
+                    self.use(part.id, SQL, argument.lineno)
+
+    def visit_binary(self, node: Any) -> None:
+        rights = []
+        while node.__class__ is ast.BinOp:
+            rights.append(node.right)
+            node = node.left
+        self.visit(node)
+        for right in reversed(rights):
+            self.visit(right)
+
+    def visit_comprehension(self, node: Any) -> None:
+        shadow: set[str] = set()
+        self.scope.shadows.append(shadow)
+        known = self.elements
+        for generator in node.generators:
+            if generator.is_async:
+                self.note_await(node.lineno)
+            self.visit(generator.iter)
+            variables = elements(generator.target, generator.iter)
+            shadow.update(variables)
+            self.elements = self.elements | variables
+            self.visit_all(generator.ifs)
+        if node.__class__ is ast.DictComp:
+            self.visit(node.key)
+            self.visit(node.value)
+        else:
+            self.visit(node.elt)
+        self.elements = known
+        self.scope.shadows.pop()
+        if not self.functions:
+            self.out.comprehension_targets |= shadow
+
+    def visit_await(self, node: ast.Await) -> None:
+        self.note_await(node.lineno)
+        self.visit(node.value)
+
+
+_UNDOING_WITHS = frozenset({"catch_warnings", "localcontext", "Config", "StringCache", "option_context", "errstate"})
+_NAME_PROBES = frozenset({"globals", "locals", "dir", "vars"})
+_NAME_ERRORS = frozenset({"NameError"})
+_IMPORT_ERRORS = frozenset({"ImportError", "Exception", "BaseException"})
+
+
+def _catches(handler: ast.ExceptHandler, errors: frozenset[str]) -> bool:
+    return handler.type is not None and any(
+        isinstance(part, ast.Name) and part.id in errors for part in ast.walk(handler.type)
+    )
+
+
+_HANDLERS: dict[type, Callable[[_Visitor, Any], None]] = {
+    ast.Name: _Visitor.visit_name,
+    ast.Constant: _Visitor.visit_constant,
+    ast.Attribute: _Visitor.visit_attribute,
+    ast.Call: _Visitor.visit_call,
+    ast.BinOp: _Visitor.visit_binary,
+    ast.Lambda: _Visitor.visit_lambda,
+    ast.ListComp: _Visitor.visit_comprehension,
+    ast.SetComp: _Visitor.visit_comprehension,
+    ast.DictComp: _Visitor.visit_comprehension,
+    ast.GeneratorExp: _Visitor.visit_comprehension,
+    ast.NamedExpr: _Visitor.visit_named_expr,
+    ast.Await: _Visitor.visit_await,
+    ast.FunctionDef: _Visitor.visit_function,
+    ast.AsyncFunctionDef: _Visitor.visit_function,
+    ast.ClassDef: _Visitor.visit_class,
+    ast.Import: _Visitor.visit_import,
+    ast.ImportFrom: _Visitor.visit_import_from,
+    ast.Assign: _Visitor.visit_assign,
+    ast.AnnAssign: _Visitor.visit_ann_assign,
+    ast.AugAssign: _Visitor.visit_aug_assign,
+    ast.Delete: _Visitor.visit_delete,
+    ast.Global: _Visitor.visit_global,
+    ast.Nonlocal: _Visitor.visit_nonlocal,
+    ast.Expr: _Visitor.visit_expr,
+    ast.For: _Visitor.visit_for,
+    ast.AsyncFor: _Visitor.visit_for,
+    ast.With: _Visitor.visit_with,
+    ast.AsyncWith: _Visitor.visit_with,
+    ast.If: _Visitor.visit_if,
+    ast.Try: _Visitor.visit_try,
+    ast.While: _Visitor.visit_while,
+    ast.Match: _Visitor.visit_match,
+    ast.MatchAs: _Visitor.visit_match_as,
+    ast.MatchStar: _Visitor.visit_match_star,
+    ast.MatchMapping: _Visitor.visit_match_mapping,
+}
+for _name, _visit in {"TryStar": _Visitor.visit_try, "TypeAlias": _Visitor.visit_type_alias}.items():
+    if hasattr(ast, _name):  # newer Pythons
+        _HANDLERS[getattr(ast, _name)] = _visit
