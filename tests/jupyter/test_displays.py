@@ -566,7 +566,7 @@ def test_a_compile_error_is_a_card_with_its_cell() -> None:
         flow_name="claims", detail="`rate` exists only in your kernel's memory", cell="claims.ipynb, cell 3, line 2", fix="define it"
     )  # fmt: skip
 
-    assert text(_card(error)).splitlines()[1:] == ["where  claims.ipynb, cell 3, line 2", "fix   define it"]
+    assert text(_card(error)).splitlines()[1:] == ["where  claims.ipynb, cell 3, line 2", "fix    define it"]
 
 
 def _card(value: Any) -> Card:
