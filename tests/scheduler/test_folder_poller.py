@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -21,8 +21,18 @@ from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
 from data_engine.scheduler.plan import Due, PlannedFlow, Rules
 
 
+@pytest.fixture(autouse=True)
+def closed_ledgers() -> Iterator[None]:
+    """From Python 3.13 on a database that nobody closes is warned of."""
+    yield
+    while Watched.open:
+        Watched.open.pop().close()
+
+
 class Watched:
     """A watched folder with its ledger, on clocks that stand still until told."""
+
+    open: ClassVar[list[Ledger]] = []
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.root = (folder / "in").resolve()
@@ -31,6 +41,7 @@ class Watched:
         self.runs = 0
         self.under_way: set[str] = set()
         self.ledger = Ledger.open(folder / "ledger.sqlite")
+        self.open.append(self.ledger)
         given = {"mode": "poll", "source": self.root, "interval": "10s", "settle": 0, **options}
         self.watch = PlannedFlow.of(Flow("G", "claims").watch(**given))
         self.restart()
