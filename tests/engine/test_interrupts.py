@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
@@ -21,6 +22,15 @@ from data_engine.locks import GroupLock, Holding, OsLock
 from tests.support import WorkspaceFiles
 
 Make = Callable[[], AbstractContextManager[Any]]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_collected() -> Iterator[None]:
+    """A Ctrl-C within the finalizer of what other tests left behind is raised nowhere."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def strike(make: Make, at: int) -> KeyboardInterrupt | None:
