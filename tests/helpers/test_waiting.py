@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -212,3 +214,33 @@ def test_a_writer_killed_in_the_middle_of_a_call_leaves_whole_slices(tmp_path: P
             db, sql="SELECT count(*), count(DISTINCT number) FROM files WHERE file_key <> 'after' GROUP BY file_key"
         )
         assert set(sizes.rows()) <= {(5, 1)}
+
+
+def test_a_file_that_was_exchanged_twice_while_it_was_opened_is_opened_anew(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drives give the number of a removed file to the next one, so that the newest may look like the first."""
+    import duckdb
+
+    connect = duckdb.connect
+    first = db.stat().st_ino
+
+    def exchange(is_last: bool) -> None:
+        """What compact_database does; the last time, where the drive gives it again, under the first file's number."""
+        copies = [db.with_name(f"{number}.tmp") for number in range(20 if is_last else 1)]
+        for copy in copies:
+            shutil.copyfile(db, copy)
+        copy = next((one for one in copies if one.stat().st_ino == first), copies[0])
+        os.replace(copy, db)
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(duckdb, "connect", connect)
+        exchange(is_last=False)
+        connection = connect(*args, **options)
+        exchange(is_last=True)
+        return connection
+
+    monkeypatch.setattr(duckdb, "connect", slowly)
+    replace_table(db, "t", df=pl.DataFrame({"a": [2]}))
+
+    assert read_table(db, "t").rows() == [(2,)]

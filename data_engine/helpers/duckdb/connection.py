@@ -303,12 +303,13 @@ def _connect(
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Which file is there; its time tells it from an earlier one whose number it was given."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _in_use(path: Path, reason: str) -> FlowValidationError:
