@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from data_engine.clock import boot_clock
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import OwnedElsewhere
@@ -220,7 +221,9 @@ class Ownership:
             self.is_releasing = False
             if now.lost_to is not None:
                 self._engine.lost(now.lost_to)
-        if now.unaged != before.unaged:
+        # A machine that was asleep may have lapsed and come back without anybody having been told in between.
+        has_lapsed = before.token is not None and before.work_until_s <= boot_clock()
+        if now.unaged != before.unaged or (has_lapsed and now.work_until_s != before.work_until_s):
             self._engine.noticed()
 
 

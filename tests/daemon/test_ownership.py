@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from data_engine.clock import boot_clock
 from data_engine.daemon.ownership import Ownership
 from data_engine.lease.protocol import Limits
 from tests.lease.test_keeper import Machine
@@ -66,3 +68,20 @@ def test_a_heartbeat_moves_the_deadline_of_the_workers_and_dispatches_nothing(ma
 
     assert told == []
     assert beats >= 3
+
+
+def test_work_that_waited_while_the_machine_slept_is_handed_out_when_it_may_work_again(machine: Machine) -> None:
+    """Nobody was told that the lease had lapsed: the next heartbeat is all that comes."""
+
+    async def sleep_and_wake() -> list[str]:
+        engine = FakeEngine()
+        ownership = Ownership(machine.keeper, engine)
+        for until_s in (boot_clock() - 1, boot_clock() + 100, boot_clock() + 200):
+            machine.keeper.state = replace(machine.keeper.state, token=1, work_until_s=until_s)
+            machine.keeper.on_change()
+            await asyncio.sleep(0.01)
+            engine.told.append("")
+        await ownership.close(release=False)
+        return engine.told
+
+    assert asyncio.run(sleep_and_wake()) == ["owned", "noticed", "", "noticed", "", ""]
