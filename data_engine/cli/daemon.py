@@ -160,8 +160,7 @@ def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: M
             "which flow?", where="data-engine run", fix="name it: data-engine run NAME; `data-engine list` shows them"
         )
     run_ids = _ask_for_runs(ws, name, source, params)
-    _say_what_is_not_run(ws, name)
-    runs = _wait_for(ws, run_ids)
+    runs = _wait_for(ws, name, run_ids)
     failed = sum(run.status != "success" for run in runs)
     if as_json:
         print_json({"runs": [run.as_dict() for run in runs]})
@@ -188,8 +187,9 @@ def _say_what_is_not_run(ws: Workspace, name: str) -> None:
         complain(f"{standing.text}: what is deployed runs. To run the edit: {edit}", style="yellow")
 
 
-def _wait_for(ws: Workspace, run_ids: list[Any]) -> list[Run]:
+def _wait_for(ws: Workspace, name: str, run_ids: list[Any]) -> list[Run]:
     try:
+        _say_what_is_not_run(ws, name)
         return ws.wait(run_ids)
     except FlowValidationError as error:
         raise Failed(error) from error
