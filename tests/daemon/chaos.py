@@ -522,6 +522,9 @@ class Campaign:
         parts = [f"{self._story[0].split()[0]} is the beginning", *self._story[-60:]]
         for station in self._stations:
             parts.append(f"== {station.name}, knows {len(self._known(station))} of {len(self._files)} files")
+            runs = "SELECT run_id, source_path, status, started_at_utc, cause, runner_id, rev FROM runs ORDER BY started_at_utc"
+            states = "SELECT source_key, last_status, last_run_id, seen_token, seen_rev, rev FROM file_state"
+            parts += [repr(tuple(row)) for question in (runs, states) for row in self._rows(station, question)]
             if station not in self._frozen and station not in self._down:
                 with suppress(FlowValidationError, AssertionError):
                     parts.append(json.dumps(self._ask(station), indent=1))
