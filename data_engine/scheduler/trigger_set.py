@@ -128,6 +128,7 @@ class TriggerSet:
         for thread in self._threads.values():
             thread.close()
         self._threads.clear()
+        self._recalled.clear()  # what is known by the time somebody looks again may be another
         self._drop_waiting(None)
 
     def close(self) -> None:

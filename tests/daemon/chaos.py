@@ -282,7 +282,8 @@ class Campaign:
         status = station.daemon.get("/status", timeout_s=30)
         lost_to, self._lost_to[station] = self._lost_to.get(station), status["lease"]["lost_to"]
         if self._lost_to[station] not in (None, lost_to):
-            self._happened.append(Happened(before_s, f"lost by {station.name}", is_loss=True))
+            since_s = before_s - STALE_AFTER_S  # it notices that it was taken over when it next writes
+            self._happened.append(Happened(since_s, f"lost by {station.name}", is_loss=True))
         return status["lease"] | {"engine": status["engine"]["on"]}
 
     def _is_well(self, leases: dict[Station, dict[str, Any]], wanted: Station | None) -> bool:
