@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
-from dataclasses import Field, fields
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -147,10 +147,10 @@ def _readers(kind: Any) -> tuple[tuple[str, Any], ...]:
 
 
 @cache
-def _parts(kind: Any) -> tuple[Field[Any], ...]:
-    return fields(kind)
+def _names_compared(kind: Any) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind) if one.compare)
 
 
 def _compared(record: Any) -> tuple[Any, ...]:
     kind: Any = type(record)
-    return tuple(getattr(record, one.name) for one in _parts(kind) if one.compare)
+    return tuple(getattr(record, name) for name in _names_compared(kind))

@@ -1,4 +1,4 @@
-"""What the panel shows: one value made of a workspace's status, with every word, shape and button decided here.
+"""What the panel shows: one value made of a workspace's status, its facts in words, marks, and which buttons work decided here.
 
 The front-end only draws it. A button that cannot be used now says why: its value is that reason, and None when it can.
 """

@@ -64,7 +64,7 @@ class holding_group:
             tell_whom_we_wait_for(flow, home)
             lock.acquire(self._wait)
         with InterruptsHeld():
-            self._token = _held.set(_held.get() | {(home.local.locks_dir, flow.group)})
+            self._token = _held.set(_held.get() | {_key(flow, home)})
         return lambda: lock.gives_way
 
     def _let_go(self) -> None:
@@ -85,7 +85,7 @@ class holding_group:
 @contextmanager
 def inside_group(flow: Flow, home: LocalWorkspace | None) -> Iterator[None]:
     """Inside is a run of the flow's group, whose lock somebody else holds for it."""
-    token = _held.set(_held.get() if home is None else _held.get() | {(home.local.locks_dir, flow.group)})
+    token = _held.set(_held.get() if home is None else _held.get() | {_key(flow, home)})
     try:
         yield
     finally:
@@ -98,7 +98,7 @@ def refuse_inside_group(flow: Flow, home: LocalWorkspace | None) -> None:
     Raises:
         GroupBusyError: the group is running further up in this call.
     """
-    if home is not None and (home.local.locks_dir, flow.group) in _held.get():
+    if home is not None and _key(flow, home) in _held.get():
         raise GroupBusyError(
             f'flow "{flow.name}" was started inside a run of its own group "{flow.group}" and would wait for it for ever',
             where=f'group "{flow.group}"',
@@ -124,6 +124,10 @@ def tell_whom_we_wait_for(flow: Flow, home: LocalWorkspace) -> None:
             )
     why = WaitingForGroup(flow.group, tuple(GroupRun(run.flow, run.run_id, pid) for run, pid in running))
     print(why.text, file=sys.stderr)
+
+
+def _key(flow: Flow, home: LocalWorkspace) -> tuple[Path, str]:
+    return home.local.locks_dir, flow.group
 
 
 def _nobody_goes_first() -> bool:

@@ -414,7 +414,7 @@ class Dispatcher(Generic[_E]):
         self._around.tell()
 
     def _take_back(self, work: Work) -> None:
-        """A source that was handed out has no run yet, for no fault of its own: it waits again, or is judged anew."""
+        """Requeue a source that was handed out and whose run never started, or let it be judged anew."""
         if not came_by_itself(work) and not self._around.keeps_workspace():
             self._never_run(work, Cause("no_longer_owner"))
         elif not came_by_itself(work) or self._triggers.take_back(work):
