@@ -79,6 +79,20 @@ SELECT flow_name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE
     last_success_at_utc = excluded.last_at_utc
 """
 
+_KNOWN_END = """
+SELECT CASE WHEN last_run_id = run_id THEN last_status ELSE 'success' END,
+    CASE WHEN last_run_id = run_id THEN last_at_utc ELSE last_success_at_utc END,
+    CASE WHEN last_run_id = run_id THEN last_error_text END
+FROM runs JOIN file_state USING (flow_name)
+WHERE runs.run_id = ? AND file_state.source_root = ? AND file_state.source_key = ?
+    AND run_id IN (last_run_id, last_success_run_id)
+"""
+_SETTLED_SINCE = """
+SELECT 1 FROM runs JOIN file_state USING (flow_name)
+WHERE run_id = ? AND file_state.source_root = ? AND file_state.source_key = ? AND size_bytes = ? AND mtime_ns = ?
+    AND last_status <> 'abandoned' AND last_at_utc > started_at_utc
+"""
+
 _PUT_LINE = """
 INSERT INTO logs (run_id, line_no, run_bytes, flow_name, step_label, level, message, created_at_utc, rev)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -162,10 +176,16 @@ def end_run(
 def abandon_runs(
     connection: sqlite3.Connection, lost: Iterable[tuple[str, str | None]], *, why: Cause, at_s: float, rev: int
 ) -> list[str]:
-    """Close runs that nobody will, each given with the sources it saw as the ledger has them; their ids."""
+    """Close runs that nobody will, each given with the sources it saw as the ledger has them; the ids of those abandoned.
+
+    A run whose own end is known from a source (the source's row came, that of the run was lost) ended so. A source that
+    was settled since the run began stays as it is: what is done is not done again for an older run that was cut short.
+    """
     ids = []
     for run_id, seen in lost:
         sources = storable(seen_from_text(seen))
+        if _end_as_known(connection, run_id, sources, rev):
+            continue
         end_run(
             connection,
             run_id,
@@ -174,11 +194,29 @@ def abandon_runs(
             elapsed_s=None,
             error=None,
             why=why,
-            seen=sources,
+            seen=[one for one in sources if not _is_settled_since(connection, run_id, one)],
             rev=rev,
         )
         ids.append(run_id)
     return ids
+
+
+def _end_as_known(connection: sqlite3.Connection, run_id: str, sources: Iterable[SeenSource], rev: int) -> bool:
+    """Close the run as one of its sources says that it ended, if one does."""
+    for source in sources:
+        end = connection.execute(_KNOWN_END, (run_id, *source.key)).fetchone()
+        if end is not None:
+            status, at_utc, error = end
+            connection.execute(_END_RUN, (status, at_utc, None, error, None, None, None, rev, run_id))
+            connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
+            return True
+    return False
+
+
+def _is_settled_since(connection: sqlite3.Connection, run_id: str, source: SeenSource) -> bool:
+    """Whether another run of the source, just as this one saw it, has ended since this one began."""
+    asked = (run_id, *source.key, *source.signature[:2])
+    return connection.execute(_SETTLED_SINCE, asked).fetchone() is not None
 
 
 _Step = tuple[str, str, str, str | None, float | None, str | None, str | None, bool]

@@ -12,6 +12,7 @@ from data_engine.ledger import parquet_process
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.share import Share
+from data_engine.model import SeenSource
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Machine, machines
 
@@ -554,6 +555,47 @@ def test_rows_of_lost_segments_are_published_again_by_whoever_holds_them(three: 
     c.refresh()
 
     assert [run.run_id for run in c.ledger.runs()] == ["r1"]
+
+
+def test_a_run_whose_end_was_lost_ended_as_its_source_says(three: list[Machine]) -> None:
+    """Its row says that it runs, that of its source that it went well: no owner does the file again."""
+    a, b, c = three
+    a.claim()
+    a.ledger.record(start("r1", sees=(seen(),)))
+    a.commit()
+    begun = a.folder.head.files["runs"]
+    a.ledger.record(finish("r1", seen=(seen(),)))
+    a.commit()
+    a.folder.append(None, a.folder.head.files | {"runs": begun})
+
+    assert b.claim() == []
+    b.commit()
+    c.refresh()
+
+    for machine in (b, c):
+        assert [run.status for run in machine.ledger.runs()] == ["success"]
+        state = machine.ledger.source_states("claims")[KEY]
+        assert (state.status, state.last_run_id, state.abandoned_in_a_row) == ("success", "r1", 0)
+
+
+@pytest.mark.parametrize(("saw", "status"), [(seen(), "success"), (seen(size=6), "abandoned")])
+def test_a_source_that_was_done_since_is_not_done_again_for_a_lost_run(
+    three: list[Machine], saw: SeenSource, status: str
+) -> None:
+    """Only where it is still as the lost run saw it."""
+    a, b, c = three
+    a.claim()
+    a.ledger.record(start("r1", sees=(saw,), at=50.0))
+    a.commit()
+    c.refresh()
+    a.folder.append(None, {"runs": []})  # the others never see it
+    b.claim()
+    b.ledger.record(start("r2", sees=(seen(),), at=60.0), finish("r2", seen=(seen(),), at=70.0))
+    b.commit()
+
+    assert c.claim() == ["r1"]
+
+    assert c.ledger.source_states("claims")[KEY].status == status
 
 
 def test_a_repair_is_made_good_once(three: list[Machine]) -> None:

@@ -122,9 +122,9 @@ def test_abandoned_in_a_row_is_counted_and_ends_with_any_other_end(path: Path) -
     counts = []
     for number, ending in enumerate((None, None, "failed", None, "success")):
         with Ledger.open(path) as ledger:
-            ledger.record(start(f"r{number}", sees=(seen(),)))
+            ledger.record(start(f"r{number}", at=number, sees=(seen(),)))
             if ending:
-                ledger.record(finish(f"r{number}", ending, seen=(seen(),)))
+                ledger.record(finish(f"r{number}", ending, at=number + 0.5, seen=(seen(),)))
         with Ledger.open(path) as ledger:
             ledger.recover()
             counts.append(ledger.source_states("claims")[SourceKey("../in", "a.csv")].abandoned_in_a_row)
@@ -138,7 +138,7 @@ def test_an_abandoned_source_keeps_what_succeeded_before(path: Path) -> None:
     with Ledger.open(path) as ledger:
         ledger.record(start("r1", sees=(odd,)))
         ledger.record(finish("r1", seen=(odd,)))
-        ledger.record(start("r2", sees=(odd,)))
+        ledger.record(start("r2", at=4.0, sees=(odd,)))
     with Ledger.open(path) as ledger:
         ledger.recover()
         (state,) = ledger.source_states("claims").values()
