@@ -64,7 +64,7 @@ class Left(NamedTuple):
         return f"{self.path}: {self.why}"
 
 
-_Device: TypeAlias = tuple[int, str]
+_Device: TypeAlias = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ def _inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Iterator[Pl
 def _opened_root(root: Path) -> Place:
     if not _HAS_DESCRIPTORS:
         os.listdir(root)  # the same errors as where it is opened
-        return Place(root, None, (os.stat(root).st_dev, ""))
+        return Place(root, None, (os.stat(root).st_dev, b""))
     descriptor = os.open(root, os.O_RDONLY | _FOLDER_ONLY & ~NO_FOLLOW)
     return Place(root, descriptor, _device(descriptor))
 
@@ -312,11 +312,12 @@ def _leads_away(facts: os.stat_result) -> bool:
 
 def _device(descriptor: int) -> _Device:
     """What an open folder is mounted on. Folders only: of a file, an overlay names the drive beneath it."""
-    mount = ""
+    mount = b""
     if sys.platform == "linux":
-        try:
-            with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
-                mount = next((line for line in file if line.startswith("mnt_id:")), "")
-        except OSError:
-            pass  # without /proc a bind mount of the same drive is not seen
+        with suppress(OSError):  # without /proc a bind mount of the same drive is not seen
+            facts = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY)  # `open` takes three times as long
+            try:
+                mount = os.read(facts, 1024).partition(b"mnt_id:")[2].partition(b"\n")[0]
+            finally:
+                os.close(facts)
     return os.fstat(descriptor).st_dev, mount
