@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from data_engine.daemon.control import DaemonClient, DaemonGoneError
+from data_engine.daemon.deploying import Asked, Outcome, history_of, person
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 from data_engine.daemon.link import LONG_S, DaemonLink
+from data_engine.daemon.one_commit import deploy_here, roll_back_here
 from data_engine.engine.explain import Explanation, explain
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.offline import OfflineFacts, offline_lease, reset_offline, switch_offline
@@ -25,18 +29,17 @@ from data_engine.given import (
     given_path,
     given_run_id,
     given_run_ids,
+    given_text,
     given_workspace,
 )
 from data_engine.lease.status import LeaseStatus, why_no_release
-from data_engine.model import LogEntry, Run, StepRun
+from data_engine.model import Deployment, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import (
     CatalogEntry,
     check_flow_name,
     find_module,
     read_catalog,
-    with_unreadable,
 )
-from data_engine.notebook.load import FlowModules
 from data_engine.notebook.standing import Standing
 from data_engine.shown import Listing
 from data_engine.verbs import Flow
@@ -45,6 +48,9 @@ from data_engine.workspace.machine import machine_id
 from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.settings import WorkspaceSettings
+
+_T = TypeVar("_T")
+_COMING_S = 10.0
 
 
 class Workspace:
@@ -139,30 +145,81 @@ class Workspace:
         modules = self.home.modules()
         return Flow.of(modules.load(find_module(modules, name)).flow)
 
-    def deploy(self, name: str | None = None) -> tuple[CatalogEntry, ...]:
-        """Let production run the modules as they are now: the flow `name`, or every flow; their entries.
+    def deploy(self, name: str | None = None, note: str = "", force: bool = False) -> tuple[CatalogEntry, ...]:
+        """Let production run the modules as they are now: the flow `name` alone, or every flow; their entries.
 
-        Only what compiles and builds is deployed; a broken module's entry has its `error`, and its flow stays on the last
-        good deployment.
+        Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
+        stays on the last deployment. A flow that writes the mirror of a deployed flow of another name is deployed only with
+        `force=True`. The `note` stands in the history (`deployments()`), and `rollback` takes it back.
 
         Raises:
-            FlowValidationError: no such module, or the deployment cannot be stored.
+            FlowValidationError: no such module, or the deployment cannot be stored or published.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> [entry.name for entry in ws.deploy("example", note="first")], ws.deployments("example")[0].note
+            (['example'], 'first')
         """
         modules = self.home.modules()
         if name is not None:
             find_module(modules, name)
-        deployments = self.home.deployments()
-        with deployments.keeping_sets():
-            stored = deployments.store()
-            content = FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder)
-            entries = with_unreadable(read_catalog(content), modules.folder, stored.unreadable)
-            wanted = tuple(entry for entry in entries if name is None or entry.name == name)
-            deployments.deploy(stored, {entry.name for entry in wanted if entry.error is None})
-            if name is None:
-                deployments.withdraw(set(deployments.deployed()) - {entry.name for entry in entries})
-        # What is asked for next runs what was deployed.
-        self.link.ask(lambda daemon: daemon.post("/look", timeout_s=LONG_S), otherwise=dict)
-        return wanted
+        body = {"flow": name, "note": given_text(note, "deploy(note=...)"), "force": bool(force)}
+        by, machine = person()
+        asked = Asked(name, body["note"], bool(force), by, machine)
+        outcome = self._owning(
+            lambda daemon: Outcome.read(daemon.post("/deploy", body, timeout_s=LONG_S)),
+            otherwise=lambda: deploy_here(self.home, asked),
+        )
+        return outcome.entries
+
+    def deployments(self, name: str | None = None) -> list[Deployment]:
+        """The history of deployments, of one flow when named, the newest first: who, where, when, and what differed.
+
+        `is_live` says which one a flow runs, `is_kept` which can be gone back to.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
+
+    def rollback(self, name: str, to: str | None = None, note: str = "") -> Deployment:
+        """Let production run the flow as it was deployed before, or as the deployment `to` (its id, or the beginning of it).
+
+        That is a deployment itself: it stands in the history, and can be taken back. The notebook stays as it is.
+
+        Raises:
+            FlowValidationError: there is nothing to go back to, it is not kept any more, or it is damaged.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.rollback("example")
+            Traceback (most recent call last):
+            ...
+            data_engine.errors.FlowValidationError: there is no earlier deployment of example...
+        """
+        by, machine = person()
+        asked = Asked(check_flow_name(name), given_text(note, "rollback(note=...)"), by=by, machine=machine)
+        to = None if to is None else given_text(to, "rollback(to=...)")
+        body = {"flow": name, "to": to, "note": asked.note}
+        return self._owning(
+            lambda daemon: Deployment.read(daemon.post("/rollback", body, timeout_s=LONG_S)),
+            otherwise=lambda: roll_back_here(self.home, name, to, asked),
+        )
+
+    def _owning(self, question: Callable[[DaemonClient], _T], *, otherwise: Callable[[], _T]) -> _T:
+        """What the daemon answers, or what is done here without one; a daemon that is coming or going is waited for."""
+        until_s = time.monotonic() + _COMING_S
+        while True:
+            try:
+                return self.link.ask(question, otherwise=otherwise)
+            except DaemonGoneError:
+                if time.monotonic() > until_s:
+                    raise
 
     def standing(self, name: str) -> Standing:
         """How the flow's module stands to what production runs: its `kind`, the `cells` that differ, and in words.
@@ -471,7 +528,7 @@ class Workspace:
         Example:
             >>> import tempfile
             >>> Workspace.create(tempfile.mkdtemp()).explain("example")[0].reason
-            'runs when somebody asks'
+            'not deployed: data-engine deploy example'
         """
         subject = given_path(flow_or_path, "explain(flow_or_path)")
         file = str(Path(subject).expanduser().resolve())

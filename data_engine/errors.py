@@ -7,6 +7,7 @@
         ├── MissingParamError          a step asked for a param that its run was not given; also a KeyError
         ├── WorkspaceError             a workspace folder or its state cannot be used
         │   ├── SettingsError          a settings file holds a wrong value
+        │   ├── DamagedSetError        a deployment on the share is missing or not what was deployed
         │   └── InvalidWorkspaceIdError
         ├── LedgerError                the run history on this machine cannot be read or written
         ├── RefusedSegmentError        a file of the shared history is not what a Data Engine writes
@@ -193,6 +194,10 @@ class WorkspaceError(FlowValidationError):
 
 class SettingsError(WorkspaceError):
     """A settings file holds something it cannot mean; `where` names the file and the key."""
+
+
+class DamagedSetError(WorkspaceError):
+    """A deployment's files on the share are missing or are not what was deployed; nothing of them is run."""
 
 
 class InvalidWorkspaceIdError(WorkspaceError):

@@ -13,6 +13,8 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import resolve
 from data_engine.workspace.layout import is_workspace
 
+_LONGEST_TEXT = 2_000
+
 
 def given_folder(path: object, where: str) -> Path:
     """The folder of a workspace, resolved.
@@ -52,6 +54,18 @@ def given_workspace(path: object) -> Path:
         where="Workspace(path)",
         fix=f"choose another folder, or make one: data-engine workspace create {root}",
     )
+
+
+def given_text(text: object, where: str) -> str:
+    """A text of some words.
+
+    Raises:
+        FlowValidationError: any other type, or longer than anybody reads.
+    """
+    if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
+        shown = repr(text)[:60]
+        raise FlowValidationError(f"{where} cannot be {shown}", where=where, fix="give a text of a few words")
+    return text
 
 
 def given_path(path: object, where: str) -> str:

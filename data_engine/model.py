@@ -232,3 +232,48 @@ def utc_text(at_s: float) -> str:
 @lru_cache(maxsize=8)
 def _second_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat()[:19]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deployment(Record):
+    """A decision about what production runs of one flow: `kind` is "deploy", "rollback" or "withdraw".
+
+    `number` counts the workspace's decisions, the highest of a flow holds. `by` is who says to have decided, on `machine`;
+    `asked_by` who owns the request's file on the share, where it came as one. `cells` and `helpers` are what differed from
+    what ran before, `git_commit` and `git_dirty` the state of the folder's Git repository, `config` the SHA-256 of each
+    config file then, `of` the deployment that a rollback points back to, `mirror` the
+    folder it writes to, seen from `flow_modules`. `is_live` says that it holds, `is_kept` that it can
+    be rolled back to.
+
+    Example:
+        >>> Deployment("d1", 1, "claims", "deploy", "5f0c", by="anna", machine="ANNA-PC").who
+        'anna@ANNA-PC'
+    """
+
+    computed: ClassVar = ("who",)
+
+    id: str
+    number: int
+    flow: str
+    kind: str
+    set_id: str
+    digest: str = ""
+    by: str = ""
+    machine: str = ""
+    at_utc: str = ""
+    note: str = ""
+    cells: tuple[int, ...] = ()
+    helpers: tuple[str, ...] = ()
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    config: tuple[tuple[str, str], ...] = ()
+    of: str | None = None
+    asked_by: str | None = None
+    mirror: str | None = None
+    is_live: bool = False
+    is_kept: bool = True
+
+    @property
+    def who(self) -> str:
+        """The person and the machine."""
+        return f"{self.by}@{self.machine}"

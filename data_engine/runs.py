@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from data_engine.daemon.probes import server_ahead_s
@@ -21,8 +22,9 @@ from data_engine.ledger.belief import Believed
 from data_engine.ledger.wall_clock import PRUNED_AT, WallClock
 from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
-from data_engine.notebook.deploy import file_facts
+from data_engine.notebook.deploy import no_steps
 from data_engine.notebook.locate import annotate_call
+from data_engine.notebook.module_sets import file_facts
 from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
 
@@ -65,6 +67,7 @@ def _run_once(
     force: bool,
 ) -> list[FlowContext]:
     flow = settle_flow(flow)
+    require_steps(flow)
     if on_error not in ("raise", "continue"):
         raise FlowValidationError(
             f"on_error={on_error!r} is not possible", where="Flow.run_once", fix="use 'raise' or 'continue'"
@@ -129,6 +132,8 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
         raise FlowValidationError(
             "run() was given no flow", where="run(*flows)", fix="run(flow, ...), such as run(*discover_flows())"
         )
+    for flow in flows:
+        require_steps(flow)
     homes = {where.layout.root: where for flow in flows if (where := workspace_of(settle_flow(flow))) is not None}
     if not force:
         for where in homes.values():
@@ -176,6 +181,8 @@ def run_workspace(
             if names and entry.name not in names:
                 continue
             there.add(entry.name)
+            if entry.flow is not None and not entry.steps:
+                entry = replace(entry, flow=None, error=no_steps(entry.name, str(entry.path)))
             if entry.flow is None:
                 is_any_broken = True
                 broken(entry)
@@ -210,6 +217,7 @@ def show(flow: Flow) -> Any:
         FlowValidationError: it has none or several.
     """
     settled = settle_flow(flow)
+    require_steps(settled)
     count = len(startup_sources(settled))
     if count != 1:
         raise FlowValidationError(
@@ -218,6 +226,16 @@ def show(flow: Flow) -> Any:
             fix="use preview(source=...) for one file, or run_once() for all",
         )
     return run_once(settled)[0].current
+
+
+def require_steps(flow: Flow) -> None:
+    """Return when the flow does anything.
+
+    Raises:
+        FlowValidationError: it has no steps.
+    """
+    if not flow.steps:
+        raise no_steps(flow.name or "flow", f'flow "{flow.name or "flow"}"')
 
 
 def _refuse_owned_elsewhere(where: LocalWorkspace, what: str) -> None:

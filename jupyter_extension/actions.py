@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_engine.client import Workspace
+from data_engine.daemon.deploying import Outcome
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.engine.wording import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -171,13 +172,21 @@ def _disable(ws: Workspace, args: Args) -> str:
 
 
 def _deploy(ws: Workspace, args: Args) -> str:
-    flow = args["flow"]
+    flow, force = args["flow"], args["force"]
     daemon = daemon_of(ws)
     if daemon is not None:
-        daemon.post("/deploy", {"flow": flow}, timeout_s=60.0)
+        outcome = Outcome.read(daemon.post("/deploy", {"flow": flow, "force": force}, timeout_s=60.0))
+        refused = [entry.error for entry in outcome.entries if entry.error is not None]
+        if flow is not None and refused:
+            raise refused[0]
     else:
-        from_child(ws.root, "deploy", *([] if flow is None else [flow]))
+        from_child(ws.root, "deploy", *([] if flow is None else [flow]), *(["--yes"] if force else []))
     return f"Production runs {flow or 'every good module'} as it is now."
+
+
+def _rollback(ws: Workspace, args: Args) -> str:
+    row = ws.rollback(args["flow"], args["to"])
+    return f"Production runs {row.flow} again as it was deployed in {(row.of or row.id)[:8]}."
 
 
 def _reset(ws: Workspace, args: Args) -> str:
@@ -383,7 +392,8 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "retry": (_retry, {"flow": TEXT.optional, "source": PATH.optional}),
     "enable": (_enable, _A_FLOW),
     "disable": (_disable, _A_FLOW),
-    "deploy": (_deploy, _SOME_FLOW),
+    "deploy": (_deploy, {"flow": TEXT.optional, "force": FLAG.or_else(False)}),
+    "rollback": (_rollback, {"flow": TEXT, "to": TEXT.optional}),
     "reset": (_reset, _SOME_FLOW),
     "lease": (_lease, {"do": TEXT, "now": FLAG.or_else(False)}),
     "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),

@@ -92,7 +92,10 @@ _OF_WORKSPACE: Mapping[str, Callable[[_Workspace], Iterable[WhyNot]]] = {
     ),
     "repair": lambda at: (_unless(at.status.lease.state == "damaged", "nothing is damaged"),),
     "retry_all": lambda at: (at.elsewhere, _unless(at.status.engine.on, _ENGINE_OFF)),
-    "deploy_all": lambda at: (_unless(at.status.flows, "there is no module"),),
+    "deploy_all": lambda at: (
+        at.elsewhere,
+        _unless(at.status.flows, "there is no module"),
+    ),
     "reset_all": lambda at: (at.elsewhere, _if(at.status.active_runs or at.status.engine.on, "work is under way")),
 }
 
@@ -111,6 +114,10 @@ class _Flow:
         return "the module is broken: fix it first" if self.flow.state_kind == "broken" else None
 
     @property
+    def undeployed(self) -> WhyNot:
+        return "it is not deployed: deploy it first" if self.flow.state_kind == "not_deployed" else None
+
+    @property
     def by_hand(self) -> WhyNot:
         return "it runs by hand only" if self.flow.mode == "manual" else None
 
@@ -123,19 +130,23 @@ def _end(at: _Flow) -> Iterable[WhyNot]:
 
 
 def _retry(at: _Flow) -> Iterable[WhyNot]:
-    yield from (at.elsewhere, at.broken)
+    yield from (at.elsewhere, at.broken, at.undeployed)
     yield _unless(at.flow.mode == "poll", "only polled flows hold files; run it again")
     yield _unless(at.is_engine_on, _ENGINE_OFF)
 
 
 _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
-    "run": lambda at: (at.elsewhere, at.broken),
+    "run": lambda at: (at.elsewhere, at.broken, at.undeployed),
     "stop": _end,
     "kill": _end,
     "retry": _retry,
     "enable": lambda at: (at.elsewhere, at.by_hand, _if(at.flow.enabled, "it is enabled")),
     "disable": lambda at: (at.elsewhere, at.by_hand, _unless(at.flow.enabled, "it is disabled")),
-    "deploy": lambda at: (_if(at.flow.standing.kind == "as_deployed", "production runs it as it is"),),
+    "deploy": lambda at: (
+        at.elsewhere,
+        _if(at.flow.standing.kind == "as_deployed", "production runs it as it is"),
+    ),
+    "rollback": lambda at: (at.elsewhere,),
     "reset": lambda at: (at.elsewhere, _if(at.running, "a run of it is under way")),
 }
 

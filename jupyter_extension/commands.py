@@ -82,10 +82,21 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     name = None if given.all else given.subject or _own_name(names, "deploy")
     if name is not None:
         _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    entries = Listing(ws.deploy(name))
+    entries = Listing(ws.deploy(name, given.note or "", given.yes))
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries
+
+
+def _deployments(given: Namespace, names: UserNames) -> Any:
+    return _workspace().deployments(given.subject)
+
+
+def _rollback(given: Namespace, names: UserNames) -> Any:
+    name = given.subject or _own_name(names, "rollback")
+    row = _workspace().rollback(name, given.to, given.note or "")
+    print(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}; the notebook stays as it is.")
+    return None
 
 
 def _run(given: Namespace, names: UserNames) -> Any:
@@ -98,7 +109,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
     if given.subject is None:
         _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     run_ids: list[Any] = ws.run(name, wait=False, source=given.source, params=params)
-    standing = ws.standing(name)  # asked now: starting the daemon deploys what is good
+    standing = ws.standing(name)
     if standing.is_edited:
         print(
             f"{standing.text}: what is deployed runs. To run the edit: %flow deploy {name} first, or %flow run --once"
@@ -117,7 +128,11 @@ def _start(given: Namespace, names: UserNames) -> Any:
     ws.start()
     if not given.no_engine:
         ws.start_engine()
-    return ws.status()
+    status = ws.status()
+    for flow in status.flows:
+        if flow.standing.kind != "as_deployed":
+            print(f"{flow.name}: {flow.deployment}. To let production run it: %flow deploy {flow.name}")
+    return status
 
 
 def _stop(given: Namespace, names: UserNames) -> None:
@@ -162,6 +177,8 @@ def _cache(given: Namespace, names: UserNames) -> None:
 _SOURCE = Option("--source", "Only this file of the source.", "FILE")
 _PARAM = Option("--param", "A value for context.params; may be repeated.", "KEY=VALUE", is_repeated=True)
 
+_NOTE = Option("--note", "Why; it stands in the history.", "TEXT")
+
 COMMANDS = {
     command.name: command
     for command in (
@@ -192,7 +209,26 @@ COMMANDS = {
             'Workspace.current().deploy("claims")',
             _deploy,
             "flow",
-            (Option("--all", "Every flow of the workspace."),),
+            (
+                Option("--all", "Every flow of the workspace."),
+                _NOTE,
+                Option("--yes", "Also where a deployed flow of another name writes the same mirror."),
+            ),
+        ),
+        Command(
+            "deployments",
+            "The history of what production runs: who, when, what changed.",
+            'Workspace.current().deployments("claims")',
+            _deployments,
+            "flow",
+        ),
+        Command(
+            "rollback",
+            "Let production run what it ran before.",
+            'Workspace.current().rollback("claims")',
+            _rollback,
+            "flow",
+            (Option("--to", "The deployment's id, or its beginning.", "ID"), _NOTE),
         ),
         Command(
             "run",

@@ -13,9 +13,10 @@ from typing import Any, get_args
 from data_engine.client import Workspace
 from data_engine.engine.explain import Explanation
 from data_engine.engine.reasons import Held, RetryLater, Running, Settling, WhyDue
-from data_engine.model import Run, SourceState, StepRun
+from data_engine.model import Deployment, Run, SourceState, StepRun
 from data_engine.notebook.catalog import unknown_flow
-from data_engine.notebook.deploy import file_facts
+from data_engine.notebook.module_sets import file_facts
+from data_engine.notebook.standing import cells_text
 from jupyter_extension.buttons import WhyNot
 from jupyter_extension.failures import places_of, short_error, short_reason
 from jupyter_extension.feed import daemon_of, from_child
@@ -23,6 +24,7 @@ from jupyter_extension.file_check import file_exists
 from jupyter_extension.marks import Mark, mark_of, reason_mark
 from jupyter_extension.view import run_mark
 
+MOST_DEPLOYMENTS = 100
 MOST_FILES = 1000
 MOST_LINES = 5000
 _LOOK_BACK = 3
@@ -76,8 +78,23 @@ class FileView:
 
 
 @dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """One line of the history of deployments; `rollback` is why production cannot go back to it."""
+
+    id: str
+    word: str
+    at_utc: str
+    who: str
+    changed: str
+    git: str
+    note: str
+    rollback: WhyNot
+
+
+@dataclass(frozen=True, slots=True)
 class FlowView:
-    """One flow, closely. `about` are label and value pairs; `diff` has the changed lines of each cell that differs."""
+    """One flow, closely. `about` are label and value pairs; `diff` has the changed lines of each cell that differs,
+    `deployments` the history of what production ran of it."""
 
     name: str
     title: str
@@ -91,6 +108,7 @@ class FlowView:
     files: tuple[FileView, ...]
     files_note: str | None
     diff: Mapping[str, tuple[str, ...]]
+    deployments: tuple[DeploymentView, ...]
     error: Mapping[str, Any] | None
     error_cells: tuple[Mapping[str, Any], ...]
 
@@ -119,9 +137,19 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         files=files,
         files_note=note,
         diff={str(cell): tuple(lines) for cell, lines in ws.home.deployments().diff(name).items()},
+        deployments=tuple(deployment_view(one) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
         error=error,
         error_cells=places_of(error),
     )
+
+
+def deployment_view(one: Deployment) -> DeploymentView:
+    """A deployment as a line of the panel's history."""
+    why = "it is what runs" if one.is_live else None if one.is_kept else "it is not kept any more"
+    words = f"back to {(one.of or '')[:8]}" if one.kind == "rollback" else ""
+    changed = ", ".join(filter(None, [words, cells_text(one.cells) if one.cells else "", *one.helpers]))
+    git = "" if one.git_commit is None else f"{one.git_commit[:8]}{' and edits' if one.git_dirty else ''}"
+    return DeploymentView(one.id, "live" if one.is_live else one.kind, one.at_utc, one.who, changed, git, one.note, why)
 
 
 def run_view(run: Run) -> RunView:

@@ -27,7 +27,7 @@ from data_engine.errors import FlowValidationError, error_of
 from data_engine.flow.spec import title_words
 from data_engine.model import utc_text
 from data_engine.notebook.catalog import CatalogEntry, module_files
-from data_engine.notebook.deploy import file_facts
+from data_engine.notebook.module_sets import file_facts
 from data_engine.workspace.machine import machine_id
 from jupyter_extension.view import as_json, render
 

@@ -56,12 +56,12 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
     "scheduled": ("good", "half"),
     "broken": ("bad", "cross"),
     "disabled": ("warn", "bar"),
+    "not deployed": ("warn", "bar"),
     # of a statement, a module, an item
     "taken": ("good", "disc"),
     "left": ("idle", "ring"),
     "good": ("good", "disc"),
     "deployed": ("good", "disc"),
-    "not deployed": ("bad", "cross"),
     "item": ("good", "disc"),
 }
 

@@ -51,6 +51,7 @@ class FlowRow:
     deployment: str
     deployment_kind: str
     edit: str | None
+    shares_with: str | None
     error: Mapping[str, str | None] | None
     enabled: bool
     held: int
@@ -198,6 +199,7 @@ def _row(flow: FlowStatus, status: Status, *, elsewhere: str | None) -> FlowRow:
         deployment=flow.deployment,
         deployment_kind=flow.standing.kind,
         edit=flow.edit,
+        shares_with=flow.standing.shares_with,
         error=None if flow.error is None else flow.error.as_dict(),
         enabled=flow.enabled,
         held=flow.held,

@@ -81,6 +81,7 @@ def make_app() -> typer.Typer:
         compiling,
         daemon,
         demo,
+        deploying,
         doctor,
         flows,
         history,
@@ -105,7 +106,9 @@ def make_app() -> typer.Typer:
     app.command("list")(flows.list_flows)
     app.command("show")(flows.show)
     app.command("compile")(compiling.compile_flows)
-    app.command("deploy")(compiling.deploy)
+    app.command("deploy")(deploying.deploy)
+    app.command("deployments")(deploying.deployments)
+    app.command("rollback")(deploying.rollback)
     app.command("preview")(previewing.preview)
     app.command("run")(running.run)
     app.command("start")(daemon.start)

@@ -45,28 +45,6 @@ def compile_flows(ctx: typer.Context, name: SomeFlowName = None, check: Check = 
     return 1 if any(module.is_broken for module in modules) or (check and is_stale) else 0
 
 
-def deploy(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
-    """Let production run the modules as they are now.
-
-    Only what compiles and builds is deployed. Ends with 1 when a module is broken; its flow stays on the last good one.
-    """
-    ws = chosen_workspace(ctx)
-    with in_flow_modules(ws):
-        entries = ws.deploy(name)
-    broken = [entry for entry in entries if entry.error is not None]
-    if as_json:
-        print_json([module.as_json() for module in _modules(ws, entries)])
-        return 1 if broken else 0
-    for entry in entries:
-        if entry.error is not None:
-            complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
-        else:
-            say(f"deployed      {entry.path.name}")
-        for warning in entry.warnings:
-            complain(f"warning: {warning}", style="yellow")
-    return 1 if broken else 0
-
-
 class _Module(NamedTuple):
     """A flow module, built, and how it stands to what production runs."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data_engine.cli.deploying import say_not_deployed
 from data_engine.cli.failure import Failed
 from data_engine.cli.options import (
     AsJson,
@@ -42,7 +43,10 @@ def start(
     ws.start()
     if engine:
         ws.start_engine()
-    return _tell_status(ws, as_json)
+    code = _tell_status(ws, as_json)
+    if not as_json:
+        say_not_deployed(ws)
+    return code
 
 
 def stop(ctx: typer.Context, as_json: AsJson = False) -> int:
@@ -181,7 +185,7 @@ def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[
 
 
 def _say_what_is_not_run(ws: Workspace, name: str) -> None:
-    standing = ws.standing(name)  # asked now: starting the daemon deploys what is good
+    standing = ws.standing(name)
     if standing.is_edited:
         edit = f"`data-engine deploy {name}` first, or `data-engine run --once {name}`"
         complain(f"{standing.text}: what is deployed runs. To run the edit: {edit}", style="yellow")

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from data_engine.daemon.daemon import Daemon
+from data_engine.daemon.deploying import Asked, person
 from data_engine.daemon.fields import (
     ANY_TEXT,
     COUNT,
@@ -58,7 +59,10 @@ class DaemonApi:
             "kill-run": asked(self.kill_run, "kill-run", run_id=TEXT),
             "retry": asked(self.retry, "retry", flow=TEXT.optional, source=PATH.optional),
             "enable": asked(self.enable, "enable", flow=TEXT, enabled=FLAG),
-            "deploy": asked(self.deploy, "deploy", flow=TEXT.optional),
+            "deploy": asked(
+                self.deploy, "deploy", flow=TEXT.optional, note=ANY_TEXT.or_else(""), force=FLAG.or_else(False)
+            ),
+            "rollback": asked(self.rollback, "rollback", flow=TEXT, to=TEXT.optional, note=ANY_TEXT.or_else("")),
             "look": asked(self.look, "look"),
             "reset": asked(self.reset, "reset", flow=TEXT.optional),
             "interpreter": asked(self.interpreter, "interpreter", path=PATH),
@@ -181,11 +185,20 @@ class DaemonApi:
         return self._status()
 
     async def deploy(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Deploy a module, or all, as they are now."""
+        """Deploy a module, or all, as they are now; what came of each."""
         self._noticed()
         await self.daemon.ready.wait()
-        await self.daemon.deploy(given["flow"])
-        return self._status()
+        by, machine = person()
+        asked_for = Asked(given["flow"], given["note"], given["force"], by, machine)
+        return (await self.daemon.deploy(asked_for)).as_dict()
+
+    async def rollback(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Let a flow run what it ran before; the deployment that says so."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        by, machine = person()
+        asked_for = Asked(given["flow"], given["note"], by=by, machine=machine)
+        return (await self.daemon.roll_back(given["flow"], given["to"], asked_for)).as_dict()
 
     async def look(self, given: dict[str, Any]) -> dict[str, Any]:
         """Look at once at the modules and at what is deployed, which somebody has changed."""

@@ -15,8 +15,11 @@ from typing import Any, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.daemon.deployer import Deployed, Deployer
+from data_engine.daemon.deploying import Asked, Outcome, rolled_back
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
+from data_engine.daemon.one_commit import write_deployments
 from data_engine.daemon.ownership import Ownership
+from data_engine.daemon.taken_over import forget_local, local_deployments
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held_files import HeldFiles
@@ -26,8 +29,9 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.lease.keeper import Keeper
 from data_engine.ledger.belief import Believed
-from data_engine.model import SourceKey
+from data_engine.model import Deployment, SourceKey
 from data_engine.notebook.catalog import find_module, unknown_flow
+from data_engine.notebook.deploy import not_deployed
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
@@ -75,7 +79,13 @@ class Daemon:
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
         self.workers = self.dispatcher.executor
         self.workers.set_work_until(0.0)
-        self.deployer = Deployer(home, self.workers.describe, self.dispatcher.sets_in_use)
+        self.deployer = Deployer(
+            home,
+            self.workers.describe,
+            self.dispatcher.sets_in_use,
+            self._publish_deployments,
+            lambda: not self.is_stopping and self.ownership.elsewhere is None,
+        )
         self._pruned_s = 0.0
         self._held_files = HeldFiles(self.ledger)
         self._held_at_rest: dict[str, int] = {}
@@ -87,12 +97,12 @@ class Daemon:
     # -- life ------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Warm a worker, deploy what is good, and take the engine up where it was when the last daemon ended."""
+        """Warm a worker, look at what is deployed, and take the engine up where it was when the last daemon ended."""
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
         await self.workers.start()
         self.ownership.start()
         again = self._spawn(self._own_again()) if was_engine_on(self.ledger) else None
-        await self.deployer.refresh(is_start=True)
+        await self.deployer.refresh()
         if again is not None and await again:
             self._turn_on(by_person=False)
         self.triggers.forget_recalled()
@@ -115,9 +125,10 @@ class Daemon:
         self.ledger.close()
 
     async def start_engine(self) -> None:
-        """Run polled and scheduled flows from now on; what was held is tried again. Also deploys everything good."""
+        """Run polled and scheduled flows that are deployed from now on; what was held is tried again."""
         await self.ownership.own()
-        await self.deployer.refresh(is_start=True)
+        await self._take_over_local()
+        await self.deployer.refresh()
         remember_engine(self.ledger, is_on=True)
         self.ownership.set_engine(True)
         self._turn_on(by_person=True)
@@ -138,8 +149,20 @@ class Daemon:
             remember_engine(self.ledger, is_on=False)
             return False
         self.ownership.set_engine(True)
+        await self._take_over_local()
         await asyncio.to_thread(self._recall)  # while a worker looks at the modules
         return True
+
+    async def _take_over_local(self) -> None:
+        """Let what this machine had deployed before deployments travelled be the workspace's, if that was not done yet."""
+        rows = await asyncio.to_thread(local_deployments, self.home)
+        if rows:
+            await self._publish_deployments(rows)
+        await asyncio.to_thread(forget_local, self.home)
+
+    async def _publish_deployments(self, rows: list[Deployment]) -> None:
+        async with self.ownership.for_one_commit():
+            await self.ownership.publish(lambda: write_deployments(self.home, rows))
 
     def _recall(self) -> None:
         with suppress(FlowValidationError):
@@ -241,6 +264,10 @@ class Daemon:
         """Steps and items may begin until then."""
         self.workers.set_work_until(max(0.0, boot_s))
 
+    def may_give_back(self) -> bool:
+        """Whether neither an engine nor a run needs the workspace to be ours."""
+        return self.is_idle
+
     def noticed(self) -> None:
         """Something about the ownership changed."""
         self.dispatcher.dispatch()
@@ -296,14 +323,14 @@ class Daemon:
     def ready_flows(self) -> Mapping[str, ReadyFlow]:
         """What production runs."""
         flows = self.deployer.flows.items()
-        return {name: ReadyFlow(one.entry.flow, one.content) for name, one in flows if one.entry.flow is not None}
+        return {name: ReadyFlow(one.entry.flow, one.content) for name, one in flows if one.is_live and one.entry.flow}
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
     def planned_flow(self, flow: str) -> PlannedFlow | None:
-        """What planning knows of a good flow; None for one that is broken or unknown."""
+        """What planning knows of a flow that production can run; None for any other."""
         deployed = self.deployer.flows.get(flow)
-        if deployed is None or deployed.entry.flow is None:
+        if deployed is None or not deployed.is_live or deployed.entry.flow is None:
             return None
         return PlannedFlow.of(deployed.entry.flow)
 
@@ -321,7 +348,10 @@ class Daemon:
         deployed = self.deployer.flows.get(flow)
         content = None if deployed is None else deployed.content
         self.triggers.set_flow(
-            flow, None if deployed is None else deployed.entry.flow, version=content, frees_held=frees_held
+            flow,
+            deployed.entry.flow if deployed is not None and deployed.is_live else None,
+            version=content,
+            frees_held=frees_held,
         )
 
     # -- requests --------------------------------------------------------------------------------------------------
@@ -379,11 +409,14 @@ class Daemon:
         """The flow of a deployed module.
 
         Raises:
-            FlowValidationError: the module is broken; its own error.
+            FlowValidationError: the module is broken; its own error. It is not deployed; both ways on.
         """
-        if deployed.entry.flow is None:
-            raise deployed.entry.error or FlowValidationError(f"flow {deployed.entry.name!r} is broken")
-        return deployed.entry.flow
+        entry = deployed.entry
+        if entry.flow is None:
+            raise entry.error or FlowValidationError(f"flow {entry.name!r} is broken", where=str(entry.path))
+        if deployed.content is None:
+            raise not_deployed(entry.name, str(entry.path))
+        return entry.flow
 
     async def retry(self, flow: str | None, source: str | None) -> int:
         """Hold the sources of `flow` (of all, or only `source`) no longer; how many were held.
@@ -437,16 +470,35 @@ class Daemon:
             self._set_trigger(name, frees_held=False)
         self.tell()
 
-    async def deploy(self, name: str | None) -> None:
-        """Deploy the current content of `name`, or of every module.
+    async def deploy(self, asked: Asked) -> Outcome:
+        """Deploy the current content of the module that was asked for, or of every one.
 
         Raises:
-            FlowValidationError: a named module is unknown or broken.
+            FlowValidationError: a named module is unknown, or it cannot be published.
+            OwnedElsewhereError: another workstation owns the workspace.
         """
-        await self.deployer.refresh(asked=None if name is None else frozenset({name}))
+        if asked.name is not None:
+            await asyncio.to_thread(find_module, self.home.modules(), asked.name)
+        async with self.ownership.for_one_commit():
+            await self._take_over_local()
+            outcome = await self.deployer.deploy(asked)
         self._flows_changed()
-        if name is not None and (edit := (await self.named(name)).edit) is not None:
-            raise FlowValidationError(f"{name} was not deployed: {edit.edit}", where=name, fix="fix the module")
+        return outcome
+
+    async def roll_back(self, name: str, to: str | None, asked: Asked) -> Deployment:
+        """Let the flow run what it ran before, or the deployment `to`.
+
+        Raises:
+            FlowValidationError: there is nothing to go back to, or it is damaged.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        async with self.ownership.for_one_commit():
+            await self._take_over_local()
+            row = await asyncio.to_thread(rolled_back, self.home, name, to, asked)
+            await self._publish_deployments([row])
+            await self.deployer.refresh()
+        self._flows_changed()
+        return row
 
     @property
     def interpreter(self) -> str:

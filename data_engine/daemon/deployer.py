@@ -1,102 +1,148 @@
-"""Keeps the deployments current by the rule of `notebook.deploy`, without importing a line of the authors' code."""
+"""Keeps the deployments by the rule of `notebook.deploy`, without importing a line of the authors' code."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data_engine.daemon.deploying import (
+    Asked,
+    Looked,
+    Outcome,
+    decide,
+    new_deployments,
+    refused,
+    require_found,
+)
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.notebook.catalog import CatalogEntry, with_unreadable
+from data_engine.ledger import deployments as ledger_rows
+from data_engine.model import Deployment
+from data_engine.notebook import history
+from data_engine.notebook.catalog import CatalogEntry, title_words, with_unreadable
 from data_engine.notebook.deploy import (
-    AwaitsRequest,
     Broken,
     Deploy,
-    ModuleSet,
     Move,
     Quiet,
-    Sighting,
-    file_facts,
-    next_move,
+    SharesMirror,
+    UpToDate,
+    mirror_key,
+    with_no_steps_refused,
 )
-from data_engine.notebook.standing import Standing
+from data_engine.notebook.deployments import Pointer
+from data_engine.notebook.module_sets import ModuleSet, file_facts, read_contents
+from data_engine.notebook.standing import NOT_DEPLOYED, Standing
 
-_TRIES = 3
-"""Of a decision that somebody else's `data-engine deploy` may have outdated."""
+log = logging.getLogger(__name__)
 
 Describe = Callable[[Path], Awaitable[tuple[CatalogEntry, ...]]]
+Publish = Callable[[list[Deployment]], Awaitable[None]]
+"""Puts the sets of these deployments on the share and publishes the rows; raises `FlowValidationError` where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A flow as production runs it: what it is, the set it runs from, and what of its edit is not deployed."""
+    """A flow as production runs it: what it is, the set it runs from (None: from none), and how its module stands to that."""
 
     entry: CatalogEntry
     content: Path | None
     edit: Standing | None = None
 
+    @property
+    def is_live(self) -> bool:
+        """Whether production can run it."""
+        return self.content is not None and self.entry.flow is not None
+
 
 @dataclass(slots=True)
 class Deployer:
     """The deployed flows of one workspace. `describe` lets a worker tell of the modules in a folder, `in_use` gives the sets
-    that running work holds; all other sets nobody points to are removed when flows are deployed.
+    that running work holds; all other sets nobody points to are removed when flows are deployed. `publish` makes deployments
+    be, `may_publish` says whether what is due by itself may be deployed from here.
 
-    `flows` holds every deployed flow, and every module that never was good with its error and no content.
+    `flows` holds every deployed flow, and every module that is not deployed with no content.
     """
 
     home: LocalWorkspace
     describe: Describe
     in_use: Callable[[], set[str]]
+    publish: Publish
+    may_publish: Callable[[], bool]
     flows: dict[str, Deployed] = field(default_factory=dict)
     _files: tuple[tuple[str, int, int, int], ...] | None = None
     _basis: object = None
     _is_quiet: bool = False
-    _current: tuple[ModuleSet, dict[str, CatalogEntry]] | None = None
+    _current: Looked | None = None
     _first_seen_s: dict[str, float] = field(default_factory=dict)
     _told: dict[str, dict[str, CatalogEntry]] = field(default_factory=dict)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     trouble: FlowValidationError | None = None
 
-    async def refresh(self, *, is_start: bool = False, asked: frozenset[str] | None = frozenset()) -> bool:
-        """Look at the authored folder and deploy what the rule says; whether any flow changed. `asked` None asks for all."""
+    async def refresh(self) -> bool:
+        """Look at the authored folder and what is deployed, and deploy what is due by itself; whether any flow changed."""
         before = dict(self.flows)
-        is_asked = is_start or bool(asked) or asked is None
-        try:
-            basis = await asyncio.to_thread(self._read_basis)
-            if is_asked or self._is_quiet or basis != self._basis:
-                files = basis[0]
-                is_to_look = is_asked or files != self._files or self._is_set_gone()
-                for _ in range(_TRIES):
-                    pointers = self.home.deployments().deployed()
-                    if is_to_look:
+        async with self._lock:
+            try:
+                basis = await asyncio.to_thread(self._read_basis)
+                if self._is_quiet or basis != self._basis:
+                    if basis[0] != self._files or self._is_set_gone():
                         await self._look()
-                        self._files = files
-                    if is_done := await self._decide(pointers, is_start, asked):
-                        break
-                    is_to_look = True
-                self._basis = basis if is_done else None
-            self.trouble = self._unread_helpers()
-        except FlowValidationError as error:
-            self.trouble = error
-        except OSError as error:
-            self.trouble = FlowValidationError(
-                f"the flow modules cannot be read: {error.strerror or error}",
-                where=str(error.filename or self.home.layout.flow_modules_dir),
-                fix="check whether its drive is connected and readable",
-            )
+                        self._files = basis[0]
+                    await self._deploy(None)
+                    self._basis = (basis[0], self._pointers(), basis[2])
+                self.trouble = self._unread_helpers()
+            except FlowValidationError as error:
+                self.trouble = error
+            except OSError as error:
+                self.trouble = FlowValidationError(
+                    f"the flow modules cannot be read: {error.strerror or error}",
+                    where=str(error.filename or self.home.layout.flow_modules_dir),
+                    fix="check whether its drive is connected and readable",
+                )
         return before != self.flows
+
+    async def deploy(self, asked: Asked) -> Outcome:
+        """Deploy what a person asked for, as it is now.
+
+        Raises:
+            FlowValidationError: there is no such module, or it cannot be published.
+        """
+        async with self._lock:
+            await self._look()
+            assert self._current is not None
+            require_found(asked.name, self._current, str(self.home.layout.flow_modules_dir))
+            return await self._deploy(asked)
+
+    async def deploy_set(self, set_id: str, asked: Asked) -> Outcome:
+        """Deploy exactly the set that somebody has put on the share.
+
+        Raises:
+            DamagedSetError: it is not what its name says.
+            FlowValidationError: it holds no such module, or it cannot be published.
+        """
+        async with self._lock:
+            stored = await asyncio.to_thread(self.home.deployments().copy_of, set_id)
+            looked = await self._described(stored)
+            require_found(asked.name, looked, f"the set {set_id[:8]}")
+            return await self._deploy(asked, looked)
 
     def _read_basis(self) -> tuple[tuple[tuple[str, int, int, int], ...], object, object]:
         """What a decision rests on: while it is the same and no edit waits for its quiet time, so is the decision."""
         self.home.refresh_settings()
         files = file_facts(self.home.layout.flow_modules_dir)
-        return files, self.home.deployments().facts(), self.home.settings().deploy
+        return files, self._pointers(), (self.home.settings().deploy, self.may_publish())
+
+    def _pointers(self) -> dict[str, Pointer]:
+        return self.home.deployments().deployed()
 
     def _unread_helpers(self) -> FlowValidationError | None:
         """The helpers that cannot be read; modules that cannot be tell it themselves."""
-        unread = {} if self._current is None else self._current[0].unreadable
+        unread = {} if self._current is None else self._current.stored.unreadable
         helpers = {name: why for name, why in unread.items() if "/" in name}
         if not helpers:
             return None
@@ -110,69 +156,113 @@ class Deployer:
 
     def _is_set_gone(self) -> bool:
         """Whether somebody removed the set that holds the modules as they are now."""
-        return self._current is not None and not self._current[0].folder.is_dir()
+        return self._current is not None and not self._current.stored.folder.is_dir()
 
     async def _look(self) -> None:
         stored = await asyncio.to_thread(self.home.deployments().store)
-        if self._current is None or self._current[0].id != stored.id:
-            self._told[stored.id] = {entry.name: entry for entry in await self.describe(stored.folder)}
-        told = self._told[stored.id].values()
-        entries = with_unreadable(told, self.home.layout.flow_modules_dir, stored.unreadable)
-        self._current = (stored, {entry.name: entry for entry in entries})
+        if self._current is None or self._current.stored.id != stored.id or self._current.stored != stored:
+            self._current = await self._described(stored)
 
-    async def _decide(self, pointers: dict[str, tuple[str, str]], is_start: bool, asked: frozenset[str] | None) -> bool:
-        """Do what the rule says, where `pointers` were the deployments before the modules were looked at.
+    async def _described(self, stored: ModuleSet) -> Looked:
+        told = await self._told_of(stored.id, stored.folder)
+        entries = with_unreadable(told.values(), self.home.layout.flow_modules_dir, stored.unreadable)
+        return Looked(stored, {entry.name: entry for entry in with_no_steps_refused(entries)})
 
-        False when somebody else has deployed meanwhile: what was looked at may be older than that, and is looked at again.
-        """
-        if self._current is None:
-            return True
-        stored, entries = self._current
-        deployments = self.home.deployments()
-        settings = self.home.settings().deploy
-        now_s = time.monotonic()
-        moves: dict[str, Move] = {}
-        for name, entry in entries.items():
-            digest = stored.digests.get(name, "")
-            seen_s = self._first_seen_s.setdefault(f"{name} {digest}", now_s)
-            sighting = Sighting(
-                current=digest,
-                deployed=pointers[name][1] if name in pointers else None,
-                error=None if entry.error is None else str(entry.error),
-                unchanged_for_s=now_s - seen_s,
-                is_asked=asked is None or name in asked,
-            )
-            moves[name] = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s, is_start=is_start)
+    async def _told_of(self, set_id: str, folder: Path) -> dict[str, CatalogEntry]:
+        if set_id not in self._told:
+            self._told[set_id] = {entry.name: entry for entry in await self.describe(folder)}
+        return self._told[set_id]
+
+    async def _deploy(self, asked: Asked | None, looked: Looked | None = None) -> Outcome:
+        """Do what the rule says of the modules as they were looked at, or of those in another set."""
+        found = looked or self._current
+        if found is None:
+            return Outcome()
+        home, pointers = self.home, self._pointers()
+        settings = home.settings().deploy
+        moves = decide(
+            found,
+            pointers,
+            history.live(ledger_rows.published(home.ledger())).values(),
+            asked=asked,
+            settings=settings,
+            mirror_of=self._mirror_of,
+            unchanged_for_s=self._unchanged_for_s,
+        )
         self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
         going = {name for name, move in moves.items() if isinstance(move, Deploy)}
-        gone = set(pointers) - set(entries)
-        is_done = deployments.update(pointers, stored, going, gone)
-        if is_done and (going or gone):
-            deployments.collect(self.in_use() | {stored.id})
-        await self._tell(moves)
-        return is_done
+        is_all = asked is None or asked.name is None
+        gone = pointers.keys() - found.entries.keys() if is_all and looked is None else set()
+        if asked is None and (settings.mode != "auto" or not self.may_publish()):
+            going, gone = set(), set()
+        rows = []
+        if going or gone:
+            rows = await asyncio.to_thread(new_deployments, home, found, going, gone, asked)
+            await self.publish(rows)
+            home.deployments().collect(self.in_use() | {found.stored.id})
+        await self._tell(moves if looked is None else {})
+        wanted = (
+            ()
+            if asked is None
+            else tuple(refused(entry, moves[name]) for name, entry in found.entries.items() if asked.is_about(name))
+        )
+        return Outcome(wanted, tuple(rows), tuple(sorted(gone)))
+
+    def _mirror_of(self, entry: CatalogEntry) -> str | None:
+        return mirror_key(entry.mirror, self.home.layout.flow_modules_dir)
+
+    def _unchanged_for_s(self, name: str, digest: str) -> float:
+        now_s = time.monotonic()
+        return now_s - self._first_seen_s.setdefault(f"{name} {digest}", now_s)
 
     async def _tell(self, moves: dict[str, Move]) -> None:
         assert self._current is not None
-        entries = self._current[1]
-        deployments = self.home.deployments()
-        root = self.home.local.runtime_dir / "deployments"
+        entries, deployments = self._current.entries, self.home.deployments()
+        pointers = deployments.deployed()
+        contents = None
         flows: dict[str, Deployed] = {}
-        for name, (set_id, _) in deployments.deployed().items():
-            if set_id not in self._told:
-                self._told[set_id] = {entry.name: entry for entry in await self.describe(root / set_id)}
-            entry = self._told[set_id].get(name)
-            if entry is not None:
-                move = moves.get(name)
-                edit = None
-                if isinstance(move, (Quiet, AwaitsRequest, Broken)):  # only those need a look at the share
-                    edit = await asyncio.to_thread(self._edit, name, move)
-                flows[name] = Deployed(entry, root / set_id, edit)
+        for name, pointer in pointers.items():
+            try:
+                stored = await asyncio.to_thread(self._copy_of, pointer.set_id)
+                told = await self._told_of(pointer.set_id, stored)
+            except FlowValidationError as error:
+                log.warning("%s cannot be run: %s", name, error)
+                path = self.home.layout.flow_modules_dir / name
+                flows[name] = Deployed(CatalogEntry(name, path, title_words(name, "Flow"), error=error), None)
+                continue
+            entry = told.get(name)
+            if entry is None:
+                continue
+            edit = None
+            move = moves.get(name, UpToDate() if name in entries else None)
+            if not isinstance(move, (UpToDate, Deploy)):  # only those need a look at the share
+                if contents is None:
+                    folder = self.home.modules().content
+                    contents = (await asyncio.to_thread(read_contents, folder))[0]
+                edit = await asyncio.to_thread(deployments.edit, name, contents)
+            flows[name] = Deployed(entry, stored, None if edit is None else _with_move(edit, move))
         for name, entry in entries.items():
             if name not in flows:
-                flows[name] = Deployed(entry, None)
+                flows[name] = Deployed(entry, None, _with_move(NOT_DEPLOYED, moves.get(name)))
+        used = {pointer.set_id for pointer in pointers.values()} | {self._current.stored.id}
+        self._told = {set_id: told for set_id, told in self._told.items() if set_id in used}
         self.flows = flows
 
-    def _edit(self, name: str, move: Quiet | AwaitsRequest | Broken) -> Standing:
-        cells = self.home.deployments().changed_cells(name) or ()
-        return Standing("edited", cells, move.error if isinstance(move, Broken) else None)
+    def _copy_of(self, set_id: str) -> Path:
+        deployments = self.home.deployments()
+        return deployments.root / set_id if deployments.has(set_id) else deployments.copy_of(set_id).folder
+
+
+def _with_move(standing: Standing, move: Move | None) -> Standing:
+    """The standing with what the rule says of it: its error, or when it goes live by itself."""
+    if isinstance(move, Broken):
+        return replace(standing, error=move.error)
+    if isinstance(move, Quiet):
+        return replace(standing, goes_live_s=time.time() + move.left_s)
+    return (
+        replace(standing, error=_shared(move), shares_with=move.other) if isinstance(move, SharesMirror) else standing
+    )
+
+
+def _shared(move: SharesMirror) -> str:
+    return f"its mirror is the one of {move.other}, which is deployed: it is deployed only by who confirms that (--yes)"

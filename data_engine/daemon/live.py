@@ -57,7 +57,7 @@ class LiveFacts:
         flows = [
             FlowFacts(
                 deployed.entry,
-                NOT_DEPLOYED if deployed.content is None else deployed.edit or AS_DEPLOYED,
+                deployed.edit or (NOT_DEPLOYED if deployed.content is None else AS_DEPLOYED),
                 is_enabled=switches.get(name, True),
                 last_run=last.get(name),
                 next_run_utc=daemon.triggers.next_utc(name),

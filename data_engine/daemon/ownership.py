@@ -9,12 +9,14 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from data_engine.clock import boot_clock
+from data_engine.daemon.deployed_sets import DeployedSets
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import OwnedElsewhere
@@ -55,6 +57,10 @@ class Engine(Protocol):
 
     def noticed(self) -> None:
         """Something about the ownership changed."""
+        ...
+
+    def may_give_back(self) -> bool:
+        """Whether nothing needs the workspace to be ours."""
         ...
 
 
@@ -156,6 +162,30 @@ class Ownership:
         """
         await self._wait_for(self._keeper.take_over())
         self._changed()
+
+    async def publish(self, write: Callable[[], None]) -> None:
+        """Do `write` on the share's thread while the workspace is ours, and publish what it has written.
+
+        Raises:
+            OwnedElsewhereError: the workspace is not ours, or is not any more; nothing was published.
+            WorkspaceError: it is not known to be published.
+        """
+        await self._wait_for(self._keeper.publish(write))
+
+    @asynccontextmanager
+    async def for_one_commit(self) -> AsyncIterator[None]:
+        """Inside, the workspace is ours; it is given back at the end if that was all it was for.
+
+        Raises:
+            OwnedElsewhereError: another workstation owns it, or the share cannot be used.
+        """
+        was_held = self.is_held
+        await self.own()
+        try:
+            yield
+        finally:
+            if not was_held and self._engine.may_give_back():
+                await self.release()
 
     async def request(self, kind: str) -> None:
         """Ask its owner for the workspace; nothing where this daemon has it.
@@ -266,6 +296,7 @@ def keeper_of(where: LocalWorkspace, daemon_id: str) -> Keeper:
         judge_clock=WallClock(
             where.ledger(), lambda: server_ahead_s(where.layout.workspace_state_dir), runs=True
         ).judge,
+        sets=DeployedSets(where),
     )
 
 

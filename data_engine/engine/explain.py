@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
-from data_engine.engine.flow_reasons import Broken, Edited, More, NotLookedAt
+from data_engine.engine.flow_reasons import Broken, Edited, More, NotDeployed, NotLookedAt
 from data_engine.engine.reasons import (
     ByHand,
     Done,
@@ -120,7 +120,7 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     flow = known.flow(subject)
     if flow is not None:
         edit = flow.standing
-        rows = [Explanation(subject, None, Edited(edit.cells, edit.error))] if edit.is_edited else []
+        rows = [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers))] if edit.is_edited else []
         return rows + _of_flow(source, known, flow)
     rows = []
     for one, inside, ruled_out in _flows_of_file(known, Path(file), named=subject):
@@ -138,7 +138,13 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
         return [Explanation(entry.name, None, Broken(error.what, error.where, error.fix))]
     watch = PlannedFlow.of(entry.flow)
     under_way = {run.source for run in known.active if run.flow == entry.name}
-    blocked = why_blocked(
+    standing = flow.standing
+    blocked: Reason | None = None
+    if standing.kind == "not_deployed":
+        blocked = NotDeployed(entry.name, standing.error, standing.goes_live_s)
+        if not isinstance(watch.trigger, Poll) and not under_way:
+            return [Explanation(entry.name, None, blocked)]
+    blocked = blocked or why_blocked(
         entry.name,
         switches={entry.name: flow.is_enabled},
         is_engine_on=known.engine.on,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -46,16 +47,36 @@ class Broken(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edited(Fact):
-    """The module differs from what is deployed, in these cells where they are known; `error` is why it is broken now."""
+    """The module differs from what is deployed, in these cells and helpers where they are known; `error` is why it is broken now."""
 
     kind: ClassVar = "edited"
 
     cells: tuple[int, ...] = ()
     error: str | None = None
+    helpers: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        return f"{edited_words(self.cells)}: what is deployed runs" + (f"\n{self.error}" if self.error else "")
+        return f"{edited_words(self.cells, self.helpers)}: what is deployed runs" + (
+            f"\n{self.error}" if self.error else ""
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NotDeployed(Fact):
+    """Nobody has deployed the flow, so production does not run it; `error` is why it cannot be, `goes_live_s` when it is by itself."""
+
+    kind: ClassVar = "not_deployed"
+
+    flow: str
+    error: str | None = None
+    goes_live_s: float | None = None
+
+    @property
+    def text(self) -> str:
+        if self.goes_live_s is not None:
+            return f"not deployed: it goes live in {max(0.0, self.goes_live_s - time.time()):.0f} s"
+        return f"not deployed: {self.error or f'data-engine deploy {self.flow}'}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,4 +126,4 @@ class Other(Fact):
         return self.said
 
 
-OfFlow: TypeAlias = Looks | Broken | Edited | Trouble | NotLookedAt | More | Other
+OfFlow: TypeAlias = Looks | Broken | Edited | NotDeployed | Trouble | NotLookedAt | More | Other

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -12,8 +13,12 @@ from typing import TypeAlias
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import loading_module_folder
+from data_engine.lease.deployment_files import DeploymentFiles
+from data_engine.lease.folder import OsFolder, drive_words
+from data_engine.ledger import deployments
 from data_engine.ledger.ledger import Ledger
-from data_engine.notebook.deploy import Deployments
+from data_engine.notebook.deployments import Deployments, Pointer
+from data_engine.notebook.history import live
 from data_engine.notebook.load import FlowModules
 from data_engine.workspace.here import FLOW_MODULES, here
 from data_engine.workspace.identity import local_layout
@@ -94,8 +99,29 @@ class LocalWorkspace:
         return FlowModules(self.layout.flow_modules_dir, cache_dir=self.local.compiled_flow_modules_dir)
 
     def deployments(self) -> Deployments:
-        """What of the workspace is deployed on this machine."""
-        return Deployments(self.modules(), self.local.runtime_dir / "deployments")
+        """What of the workspace is deployed, with the sets on this machine."""
+
+        def pointers() -> dict[str, Pointer]:
+            return {
+                flow: Pointer(one.set_id, one.digest)
+                for flow, one in live(deployments.published(self.ledger())).items()
+            }
+
+        def fetch(set_id: str) -> Mapping[str, bytes]:
+            try:
+                return self.deployment_files().read(set_id)
+            except OSError as error:
+                raise WorkspaceError(
+                    f"the deployment cannot be fetched: {drive_words(error)}",
+                    where=str(self.layout.workspace_state_dir / "deployments"),
+                    fix="check whether its drive is connected and readable",
+                ) from error
+
+        return Deployments(self.modules(), self.local.runtime_dir / "deployments", pointers, fetch)
+
+    def deployment_files(self) -> DeploymentFiles:
+        """The sets that all workstations see."""
+        return DeploymentFiles(OsFolder(self.layout.workspace_state_dir), lambda: os.urandom(6).hex())
 
 
 _lock = threading.Lock()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from data_engine.engine.flow_reasons import Broken
+from data_engine.engine.flow_reasons import Broken, NotDeployed
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Waiting, read_reason
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
@@ -24,7 +24,16 @@ from data_engine.scheduler.plan import why_blocked
 from data_engine.shown import Shown
 
 State: TypeAlias = Literal[
-    "running", "broken", "manual", "disabled", "polling", "scheduled", "poll_ready", "schedule_ready", "being_read"
+    "running",
+    "broken",
+    "not_deployed",
+    "manual",
+    "disabled",
+    "polling",
+    "scheduled",
+    "poll_ready",
+    "schedule_ready",
+    "being_read",
 ]
 """What a flow does; as words for people with spaces. "poll_ready" and "schedule_ready" would run by themselves, and the whole
 of them is kept from it; "being_read" is a flow of which only the file is known yet."""
@@ -334,6 +343,8 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
         return "being_read"
     if known.entry.flow is None:
         return "broken"
+    if known.standing.kind == "not_deployed":
+        return "not_deployed"
     if mode == "manual":
         return "manual"
     if not known.is_enabled:
@@ -350,4 +361,6 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reaso
         return None if error is None else Broken(error.what, error.where, error.fix)
     if is_running:
         return None
+    if known.standing.kind == "not_deployed":
+        return NotDeployed(entry.name, known.standing.error, known.standing.goes_live_s)
     return known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)

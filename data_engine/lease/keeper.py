@@ -19,11 +19,14 @@ from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.history import HEALTHY, History, repair_words
 from data_engine.lease.observer import Observer
 from data_engine.lease.owning import (
+    NO_SETS,
     OwnershipState,
+    Sets,
     claims_by_itself,
     lost_to,
     may_claim,
     not_owned_here,
+    not_published,
     only_observed_here,
 )
 from data_engine.lease.protocol import NEVER, Damaged, Fenced, Identity, InDoubt, LeaseOutcome, Limits, Lost
@@ -49,7 +52,7 @@ class Keeper:
 
     `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says, once,
     before anything is claimed, why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
-    what others have published is here: by that it may judge.
+    what others have published is here: by that it may judge. `sets` are the deployments' files, which an owner looks after.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Keeper:
         takes_over_by_itself: Callable[[], bool] = lambda: False,
         retention_days: Callable[[], float] = lambda: 30.0,
         judge_clock: Callable[[], Verdict] = lambda: Believed(time.time(), time.time()),
+        sets: Sets = NO_SETS,
         clock: Callable[[], float] = boot_clock,
     ) -> None:
         self.me = me
@@ -78,6 +82,7 @@ class Keeper:
         self._is_probed = False
         self._takes_over = takes_over_by_itself
         self._judge_clock = judge_clock
+        self._sets = sets
         self._believed: Verdict | None = None
         self._clock_due_s = NEVER
         self.on_change: Callable[[], None] = lambda: None
@@ -145,6 +150,16 @@ class Keeper:
     def release(self, *, to_requester: bool = False) -> Future[None]:
         """Publish what there is and give the workspace up; the caller has stopped all work."""
         return self._thread.ask(lambda: self._release(to_requester))
+
+    def publish(self, write: Callable[[], None]) -> Future[None]:
+        """Do `write` on this thread while the workspace is ours, and publish what it has written before the future is done.
+
+        Raises (the future):
+            OwnedElsewhereError: the workspace is not ours, or is not any more; nothing was published.
+            WorkspaceError: it is not known to be published; it is as soon as the share answers, if the workspace is ours then.
+            whatever `write` raises: nothing is published.
+        """
+        return self._thread.ask(lambda: self._publish(write))
 
     def set_engine(self, is_on: bool) -> None:
         """Let the next generation say whether the engine is on; it comes soon."""
@@ -357,10 +372,33 @@ class Keeper:
             self._history.published(published)
             self._collect_when_due(held)
 
+    def _publish(self, write: Callable[[], None]) -> None:
+        held = self._held
+        if held is None or not held.can_work():
+            raise self._not_here()
+        trouble: Exception | None = None
+        try:
+            write()
+            for _ in range(_TRIES):
+                try:
+                    while not self._share.is_published:
+                        self._commit(held)
+                except (Lost, InDoubt, Damaged, OSError, LedgerError) as error:
+                    trouble = error
+                else:
+                    return
+        except Fenced as fenced:
+            self._lose(fenced)
+            raise self._not_here() from fenced
+        except OSError as error:  # of `write`: what it puts on the share before it says so
+            trouble = error
+        raise not_published(trouble) from trouble
+
     def _check(self) -> None:
         held = self._held
         assert held is not None
         self._history.check(held, self._publisher)
+        self._note("deployments", self._sets.check())
 
     def _fix(self) -> list[str]:
         held = self._held
@@ -373,6 +411,7 @@ class Keeper:
     def _collect_when_due(self, held: HeldLease) -> None:
         if self._publisher.is_collection_due:
             self._on_the_share("collect", held.collect)
+            self._on_the_share("sets", lambda: self._sets.collect(held.can_work))
             self._tell_what_is_left()
 
     def _release(self, to_requester: bool) -> None:

@@ -4,12 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from data_engine.errors import OwnedElsewhereError
+from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.protocol import NEVER, Fenced, Identity
 from data_engine.lease.status import LeaseStatus
 from data_engine.lease.view import View, is_of_this_machine
 from data_engine.ledger.belief import Verdict, clock_warnings
+
+
+class Sets(Protocol):
+    """The files of the deployments on the share, which an owner keeps whole and tidy."""
+
+    def check(self) -> str | None:
+        """Write anew from this machine's own copy what is damaged of what flows run; in words what cannot be.
+
+        Raises:
+            OSError: the share is away.
+        """
+        ...
+
+    def collect(self, may_go_on: Callable[[], bool]) -> None:
+        """Remove what no deployment that is kept names, as long as `may_go_on` says so.
+
+        Raises:
+            OSError: the share is away.
+        """
+        ...
+
+
+class _NoSets:
+    def check(self) -> str | None:
+        return None
+
+    def collect(self, may_go_on: Callable[[], bool]) -> None:
+        return None
+
+
+NO_SETS: Sets = _NoSets()
+"""Of a workspace without deployments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +113,15 @@ def only_observed_here(unfit: str) -> OwnedElsewhereError:
         f"this machine can only observe the workspace: {unfit}",
         where="the workspace's folder",
         fix="see `data-engine doctor`",
+    )
+
+
+def not_published(error: Exception | None) -> WorkspaceError:
+    """The error of a decision that nobody may have seen yet."""
+    return WorkspaceError(
+        f"it is not known to be published: {error}",
+        where="the shared folder",
+        fix="look whether it came to be once the drive answers (`data-engine deployments`), else ask again",
     )
 
 

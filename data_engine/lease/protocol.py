@@ -14,14 +14,18 @@ from typing import Any, Literal
 from data_engine.errors import FlowValidationError
 from data_engine.workspace.settings import LEAST_HEARTBEATS
 
-FORMAT = 2
-"""2: repairs stand in the list, and a list may go on at a higher number. Who knows only 1 observes and never owns."""
+FORMAT = 3
+"""2: repairs stand in the list, and a list may go on at a higher number. 3: deployments and requests travel: who does not know
+them would run what nobody deployed. Who knows only an earlier format observes and never owns."""
 
 
 MOST_SEGMENTS = 20_000
 """Of an entry, in all its tables."""
 
-TABLES = ("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets")
+TABLES = (
+    *("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets"),
+    *("deployments", "requests"),
+)
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 
 NEVER = float("-inf")

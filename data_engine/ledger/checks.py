@@ -41,6 +41,7 @@ _TIME = re.compile(r"(?:19[7-9]\d|2\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?
 
 _ID = re.compile(r"[^\x00-\x1f\x7f/\\]{1,200}")
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
+_SET = re.compile(r"(?:[0-9a-f]{24}|[0-9a-f]{64})?")
 _DRIVE = re.compile(r"[A-Za-z]:/")
 
 
@@ -167,6 +168,26 @@ def _is_any(value: object) -> bool:
     return True
 
 
+def _is_set(value: str) -> bool:
+    """The name of a set of modules, which is looked for in a folder; a withdrawal has none."""
+    return _SET.fullmatch(value) is not None
+
+
+def _is_list(value: str) -> bool:
+    """A short list as JSON, of numbers, texts or pairs of texts."""
+    try:
+        found = json.loads(value) if len(value) <= LONGEST_TEXT else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, list) and all(_is_item(one) for one in found)
+
+
+def _is_item(one: object) -> bool:
+    if isinstance(one, list):
+        return len(one) == 2 and all(isinstance(part, str) for part in one)
+    return isinstance(one, str) or (type(one) is int and 0 <= one < _LARGEST_COUNT)
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("run_id", "last_run_id", "last_success_run_id", "content_hash", "success_content_hash"), _is_id),
     **dict.fromkeys(("status", "last_status"), _is_status),
@@ -178,6 +199,20 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("size_bytes", "success_size_bytes"), _is_size),
     **dict.fromkeys(("mtime_ns", "success_mtime_ns", "enabled"), _is_any),
     **dict.fromkeys(("source_path", "output_path"), _is_path),
+    **dict.fromkeys(("deployment_id", "points_to", "request_id"), _is_id),
+    **dict.fromkeys(
+        ("decided_by", "machine", "note", "git_commit", "asked_by", "file_owner", "answer", "mirror"), _is_text
+    ),
+    **dict.fromkeys(("cells", "helpers", "config", "run_ids"), _is_list),
+    "at_utc": _is_time,
+    "number": lambda value: 1 <= value <= LARGEST_REV,
+    "kind": ("deploy", "rollback", "withdraw").__contains__,
+    "set_id": _is_set,
+    "digest": _is_set,
+    "git_dirty": (0, 1).__contains__,
+    "verb": ("deploy", "rollback", "run", "retry", "enable", "disable").__contains__,
+    "state": ("taken", "answered").__contains__,
+    "outcome": ("done", "refused", "failed", "expired", "interrupted").__contains__,
     "flow_name": _is_name,
     "source_root": _is_root,
     "source_key": _is_inner,
@@ -197,6 +232,8 @@ _OPTIONAL = {
         " last_success_run_id last_success_at_utc"
     ).split(),
     "schedule_slots": ["run_id"],
+    "deployments": "git_commit git_dirty points_to asked_by mirror".split(),
+    "requests": "outcome answer file_owner".split(),
 }
 _TOGETHER = {"logs": [("run_id", "line_no")], "file_state": [("success_size_bytes", "success_mtime_ns")]}
 

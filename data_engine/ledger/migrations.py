@@ -170,7 +170,52 @@ ALTER TABLE runs ADD COLUMN cause_kind TEXT;
 ALTER TABLE runs ADD COLUMN cause_data TEXT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES)
+# What production runs of each flow, row by row; and what other machines asked for, taken before it is begun.
+_DEPLOYMENTS = """
+CREATE TABLE deployments (
+    deployment_id TEXT PRIMARY KEY NOT NULL,
+    number INTEGER NOT NULL,
+    flow_name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    set_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    decided_by TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    at_utc TEXT NOT NULL,
+    note TEXT NOT NULL,
+    cells TEXT NOT NULL,
+    helpers TEXT NOT NULL,
+    git_commit TEXT,
+    git_dirty INTEGER,
+    config TEXT NOT NULL,
+    points_to TEXT,
+    asked_by TEXT,
+    mirror TEXT,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX deployments_by_rev ON deployments (rev) WHERE rev > 0;
+CREATE TABLE requests (
+    request_id TEXT PRIMARY KEY NOT NULL,
+    verb TEXT NOT NULL,
+    flow_name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    outcome TEXT,
+    answer TEXT,
+    run_ids TEXT NOT NULL,
+    asked_by TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    file_owner TEXT,
+    at_utc TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX requests_by_rev ON requests (rev) WHERE rev > 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS)
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 
 

@@ -35,6 +35,7 @@ _AGES = {
     "runs": ("finished_at_utc", "started_at_utc"),
     "step_runs": ("finished_at_utc", "started_at_utc"),
     "logs": ("created_at_utc",),
+    "requests": ("at_utc",),
 }
 _NEWEST_REV = 2**62
 _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
@@ -43,6 +44,8 @@ _LONG_TEXTS = {
     "step_runs": ("error_text", "step_label"),
     "logs": ("message", "step_label", "level"),
     "file_state": ("last_error_text",),
+    "deployments": ("note",),
+    "requests": ("answer",),
 }
 _JSON_TEXTS = ("started_seen", "cause_data")
 _BATCH_CHARS = 16_000_000
@@ -105,6 +108,9 @@ def begin_token(connection: sqlite3.Connection, token: int, rev: int) -> None:
             (rev,),
         )
         connection.execute(f"UPDATE runs SET rev = ? WHERE {mine}", (rev,))
+        # What was decided or taken under an earlier token and did not get out never was.
+        for table in ("deployments", "requests"):
+            connection.execute(f"DELETE FROM {table} WHERE rev > (SELECT value FROM meta WHERE key = 'published_rev')")
     # A reset that was made here counts from now on for all that others published before this claim.
     pending = connection.execute(
         "SELECT flow_name FROM tombstones WHERE seen_token < ?"

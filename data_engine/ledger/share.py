@@ -30,6 +30,9 @@ Fetch = Callable[[str, str], bytes]
 
 _DAY_S = 86_400
 
+_REQUESTS_DAYS = 365
+"""A request is remembered so long that no backup brings its file back to be carried out again."""
+
 
 class Share:
     """The shared history as one ledger of the workspace at `root` sees it. One thread uses it; the ledger may be in use.
@@ -96,6 +99,13 @@ class Share:
     def seen(self) -> frozenset[str]:
         """The names of the segments that were taken in, or were published from here, and are still listed."""
         return frozenset(name for _, name in self._taken())
+
+    @property
+    def is_published(self) -> bool:
+        """Whether everything that was written here is published."""
+        self._ledger.flush()
+        with self._ledger.reading() as connection:
+            return not replication.has_unpublished(connection)
 
     def unpublished(self, token: int, *, limit: int = 100_000) -> Batch | None:
         """What was written since the last commit, to be published under `token`; None when there is nothing.
@@ -246,10 +256,13 @@ class Share:
     ) -> dict[str, list[str]]:
         """Per table the names of the segments of runs, steps and logs that hold nothing newer than the retention."""
         before = utc_text(at.now_s - retention_days * _DAY_S)
+        requests_before = utc_text(at.now_s - max(retention_days, _REQUESTS_DAYS) * _DAY_S)
         with self._ledger.reading() as connection:
             old = set(
                 connection.execute(
-                    "SELECT shared_table, name FROM taken_segments WHERE newest_utc < ?", (before,)
+                    "SELECT shared_table, name FROM taken_segments"
+                    " WHERE newest_utc < iif(shared_table = 'requests', ?, ?)",
+                    (requests_before, before),
                 ).fetchall()
             )
         found = {table: [name for name in listed if (table, name) in old] for table, listed in names.items()}

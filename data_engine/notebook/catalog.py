@@ -101,11 +101,13 @@ def read_catalog(
     *,
     begin: Callable[[str], None] | None = None,
     known_bad: Mapping[str, FlowValidationError] | None = None,
+    only: str | None = None,
 ) -> tuple[CatalogEntry, ...]:
     """Every flow module of the folder, sorted by name. A broken module costs only its own entry.
 
     Modules are executed once for one content of theirs and of the helpers; what did not change is remembered in this
     process. `begin` is told the name of each module before it is executed; `known_bad` ones are not, and have that error.
+    With `only` the one module of that name is read.
 
     Raises:
         FlowValidationError: the folder does not exist or cannot be read.
@@ -113,8 +115,10 @@ def read_catalog(
     files = module_files(modules.content)
     helpers = modules.refresh()
     remembered = _remembered.setdefault(modules.package, {})
-    entries: dict[str, tuple[str, CatalogEntry | None]] = {}
+    entries: dict[str, tuple[str, CatalogEntry | None]] = {} if only is None else dict(remembered)
     for name, paths in files.items():
+        if only not in (None, name):
+            continue
         if known_bad is not None and name in known_bad:
             entry = CatalogEntry(name, modules.authored(paths[0]), title_words(name, "Flow"), error=known_bad[name])
             entries[name] = ("", entry)
@@ -128,7 +132,8 @@ def read_catalog(
                 begin(name)
             entries[name] = (key, _read_entry(modules, name, paths, datas))
     _remembered[modules.package] = entries
-    return _with_mirror_warnings([entry for _, entry in entries.values() if entry is not None])
+    read = entries.values() if only is None else [entries[only]] if only in entries else []
+    return _with_mirror_warnings([entry for _, entry in read if entry is not None])
 
 
 def with_unreadable(

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from data_engine.record import Record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Standing(Record):
-    """How a module stands to what is deployed of it. Of an edit: the `cells` that differ, where they are known, and the
-    `error` that keeps it from being good.
+    """How a module stands to what is deployed of it. Of an edit: the `cells` and `helpers` that differ, where they are known,
+    and the `error` that keeps it from being good. `goes_live_s`, seconds since the epoch, is when it is deployed by itself;
+    `shares_with` is the deployed flow whose mirror it would write too, which a person has to confirm.
 
     Example:
         >>> Standing("as_deployed").text, Standing("edited", (3, 7), "SyntaxError: oh").edit
         ('as deployed', 'edited, not deployed: cells 3, 7\\nSyntaxError: oh')
     """
 
+    sparse: ClassVar = ("helpers", "goes_live_s", "shares_with")
+
     kind: Literal["as_deployed", "not_deployed", "edited"]
     cells: tuple[int, ...] = ()
     error: str | None = None
+    helpers: tuple[str, ...] = ()
+    goes_live_s: float | None = None
+    shares_with: str | None = None
 
     @property
     def is_edited(self) -> bool:
@@ -31,7 +38,10 @@ class Standing(Record):
     @property
     def text(self) -> str:
         """One line for people."""
-        return edited_words(self.cells) if self.is_edited else self.kind.replace("_", " ")
+        words = edited_words(self.cells, self.helpers) if self.is_edited else self.kind.replace("_", " ")
+        if self.goes_live_s is None:
+            return words
+        return f"{words} (goes live in {max(0.0, self.goes_live_s - time.time()):.0f} s)"
 
     @property
     def edit(self) -> str | None:
@@ -46,14 +56,15 @@ class Standing(Record):
 AS_DEPLOYED, NOT_DEPLOYED = Standing("as_deployed"), Standing("not_deployed")
 
 
-def edited_words(cells: Sequence[int]) -> str:
+def edited_words(cells: Sequence[int], helpers: Sequence[str] = ()) -> str:
     """An edit that is not deployed, for people.
 
     Example:
-        >>> edited_words((3, 7)), edited_words(())
-        ('edited, not deployed: cells 3, 7', 'edited, not deployed')
+        >>> edited_words((3, 7)), edited_words((), ["flow_helpers/rates.py"]), edited_words(())
+        ('edited, not deployed: cells 3, 7', 'edited, not deployed: flow_helpers/rates.py', 'edited, not deployed')
     """
-    return f"edited, not deployed: {cells_text(cells)}" if cells else "edited, not deployed"
+    what = ", ".join([*([cells_text(cells)] if cells else []), *helpers])
+    return f"edited, not deployed: {what}" if what else "edited, not deployed"
 
 
 def cells_text(cells: Sequence[int]) -> str:

@@ -1,7 +1,7 @@
 """What a workspace's `config/data_engine.toml` says, checked; and edits that keep its comments.
 
     timezone, freshness
-    [deploy] mode, quiet           [executor] kind, scheduler, workers     [retry] retries, delay
+    [deploy] mode, quiet, keep     [executor] kind, scheduler, workers     [retry] retries, delay
     [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
     [daemon] idle_exit             [preview] cache
 
@@ -31,8 +31,9 @@ DEFAULT_SETTINGS_TEXT = """\
 # freshness = "signature"         # or "content": a touched file with equal content is not run again
 
 # [deploy]
-# mode = "auto"                   # or "ask": an edit waits for `data-engine deploy`
-# quiet = "30s"                   # an edit is deployed after this long without another one
+# mode = "ask"                    # nothing goes live before `data-engine deploy`; or "auto": what is good and quiet does
+# quiet = "30s"                   # auto only: a module is deployed after this long without an edit
+# keep = 20                       # so many deployments of a flow can be rolled back to, at least
 
 # [executor]                      # for map(max_parallel=...)
 # kind = "threads"                # "threads" | "processes" | "dask"
@@ -64,8 +65,9 @@ DEFAULT_SETTINGS_TEXT = """\
 
 @dataclass(frozen=True)
 class DeploySettings:
-    mode: str = "auto"
+    mode: str = "ask"
     quiet_s: float = 30.0
+    keep: int = 20
 
 
 def _cores() -> int:

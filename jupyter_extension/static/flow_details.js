@@ -2,7 +2,7 @@
 
 import { end, run } from "./actions.js";
 import { h } from "./dom.js";
-import { aboutPart, deploymentPart, filesTable, stepsTable } from "./flow_parts.js";
+import { aboutPart, deploy, deploymentPart, filesTable, sharing, stepsTable } from "./flow_parts.js";
 import { duration, nameOf, progressText, since } from "./format.js";
 import { agoText, button, cellLinks, errorBox, icon, sign, tabs, whyNot } from "./pieces.js";
 import { runsTable, timeline } from "./runs.js";
@@ -166,5 +166,5 @@ function editLine(app, row, edit) {
   const [first, ...rest] = edit.split("\n");
   return h("div", { class: "de-note de-warn", key: "edit" },
     icon({ shape: "triangle", tone: "warn" }), h("div", { class: "de-grow" }, first, rest.length ? h("pre", { class: "de-pre" }, rest.join("\n")) : null),
-    button(app, "deploy", "Deploy", row.buttons.deploy, () => app.act("deploy", { flow: row.name }), { small: true, primary: true }));
+    button(app, "deploy", "Deploy", row.buttons.deploy, () => deploy(app, row), { small: true, confirm: sharing(row), primary: true }));
 }

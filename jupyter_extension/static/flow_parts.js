@@ -93,11 +93,47 @@ export function deploymentPart(app, details, row) {
   const cells = Object.entries(details.diff);
   return h("div", { class: "de-deployment" },
     h("div", { class: "de-line" }, h("span", { class: "de-grow" }, row.deployment),
-      button(app, "deploy now", "Deploy", row.buttons.deploy, () => app.act("deploy", { flow: row.name }), { primary: true })),
+      button(app, "deploy now", "Deploy", row.buttons.deploy, () => deploy(app, row), { primary: true, confirm: sharing(row) })),
     cells.map(([cell, lines]) => h("div", { key: cell, class: "de-diff" },
       h("button", { class: "de-link", onclick: () => app.jupyter.openCell({ notebook: nameOf(details.path), cell: Number(cell) }) }, `Cell ${cell}`),
       h("pre", { class: "de-pre" }, lines.map((line, index) => h("span", { key: String(index), class: line.startsWith("+") ? "de-added" : "de-removed" }, `${line}\n`))))),
-    cells.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""));
+    cells.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""),
+    details.deployments.length ? deploymentsTable(app, details, row) : null);
+}
+
+/**
+ * What a person has to confirm before this flow is deployed, if anything.
+ * @param {FlowRow} row
+ */
+export function sharing(row) {
+  return row.shares_with ? `Really write the mirror of ${row.shares_with} too?` : undefined;
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ */
+export function deploy(app, row) {
+  return app.act("deploy", { flow: row.name, force: Boolean(row.shares_with) });
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowDetails} details
+ * @param {FlowRow} row
+ */
+function deploymentsTable(app, details, row) {
+  return h("table", { class: "de-table", "aria-label": `Deployments of ${row.name}` },
+    h("thead", null, h("tr", null, ["", "When", "Who", "Changed", "Git", "Note", ""].map((label, index) => h("th", { key: String(index) }, label)))),
+    h("tbody", null, details.deployments.map((one) => h("tr", { key: one.id },
+      h("td", null, one.word),
+      h("td", null, clock(one.at_utc)),
+      h("td", null, one.who),
+      h("td", null, one.changed),
+      h("td", null, one.git),
+      h("td", null, one.note),
+      h("td", null, button(app, `roll back ${one.id}`, "Roll back", row.buttons.rollback || one.rollback,
+        () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, confirm: "Really run this again?" }))))));
 }
 
 /**

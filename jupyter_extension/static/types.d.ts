@@ -45,6 +45,7 @@ export interface FlowRow {
   deployment: string;
   deployment_kind: string;
   edit: string | null;
+  shares_with: string | null;
   error: ErrorParts | null;
   enabled: boolean;
   held: number;
@@ -161,6 +162,7 @@ export interface FlowView {
   files: FileView[];
   files_note: string | null;
   diff: Record<string, string[]>;
+  deployments: DeploymentView[];
   error: ErrorParts | null;
   error_cells: CellPlace[];
 }

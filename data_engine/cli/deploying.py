@@ -1,0 +1,138 @@
+"""`deploy`, `deployments`, `rollback`: what production runs, what it ran, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data_engine.cli.options import AsJson, FlowName, SomeFlowName, chosen_workspace, in_flow_modules
+from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.notebook.standing import cells_text
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.model import Deployment
+    from data_engine.notebook.standing import Standing
+
+Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why; it stands in the history.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Also where a deployed flow of another name writes the same mirror.")]
+
+
+def deploy(
+    ctx: typer.Context, name: SomeFlowName = None, note: Note = "", yes: Yes = False, as_json: AsJson = False
+) -> int:
+    """Let production run the modules as they are now: the flow NAME alone, or every one.
+
+    Only what compiles, builds and has steps is deployed. Ends with 1 when a module is not deployed; its flow stays on the last
+    deployment, and `rollback` takes a deployment back.
+    """
+    ws = chosen_workspace(ctx)
+    with in_flow_modules(ws):
+        entries = ws.deploy(name, note, yes)
+    refused = [entry for entry in entries if entry.error is not None]
+    standing = ws.home.deployments().standing(entry.name for entry in entries)
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": entry.name,
+                    "path": str(entry.path),
+                    "warnings": list(entry.warnings),
+                    "error": None if entry.error is None else entry.error.as_dict(),
+                }
+                | standing[entry.name].as_json()
+                for entry in entries
+            ]
+        )
+        return 1 if refused else 0
+    for entry in entries:
+        if entry.error is not None:
+            complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
+        else:
+            say(f"deployed      {entry.path.name}")
+        for warning in entry.warnings:
+            complain(f"warning: {warning}", style="yellow")
+    say_not_deployed(ws, but={entry.name for entry in entries})
+    return 1 if refused else 0
+
+
+def say_not_deployed(ws: Workspace, *, but: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    """Name each flow that is not deployed as it is now, and how to deploy it."""
+    for line in not_deployed_lines({flow.name: flow.standing for flow in ws.status().flows if flow.name not in but}):
+        complain(line, style="yellow")
+
+
+def not_deployed_lines(standing: dict[str, Standing]) -> Sequence[str]:
+    """A line for each flow whose module is not as deployed.
+
+    Example:
+        >>> from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
+        >>> not_deployed_lines({"claims": NOT_DEPLOYED, "parts": AS_DEPLOYED})
+        ['claims: not deployed. To let production run it: data-engine deploy claims']
+    """
+    return [
+        f"{name}: {one.text}. To let production run it: data-engine deploy {name}"
+        for name, one in sorted(standing.items())
+        if one.kind != "as_deployed"
+    ]
+
+
+def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
+    """The history of deployments, of one flow or of all, the newest first."""
+    found = chosen_workspace(ctx).deployments(name)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return 0
+    if not found:
+        say("Nothing was deployed yet." if name is None else f"{name} was not deployed yet.")
+        return 0
+    shown = table("ID", "FLOW", "WHEN", "WHO", "", "CHANGED", "GIT", "NOTE")
+    for one in found:
+        shown.add_row(
+            one.id[:8],
+            one.flow,
+            local_time(one.at_utc),
+            one.who,
+            "live" if one.is_live else one.kind if one.is_kept else f"{one.kind}, not kept",
+            changed_words(one),
+            git_words(one),
+            one.note,
+        )
+    say(shown)
+    return 0
+
+
+def rollback(
+    ctx: typer.Context,
+    name: FlowName,
+    to: Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")] = None,
+    note: Note = "",
+    as_json: AsJson = False,
+) -> int:
+    """Let production run a flow as it was deployed before. The notebook stays as it is; it is a deployment itself."""
+    from data_engine.daemon.deploying import changed_config
+
+    ws = chosen_workspace(ctx)
+    row = ws.rollback(name, to, note)
+    config = changed_config(ws.home, row)
+    if as_json:
+        print_json(row.as_dict() | {"changed_config": config})
+        return 0
+    say(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}")
+    if config:
+        complain(f"config that has changed since, and is read as it is now: {', '.join(config)}", style="yellow")
+    return 0
+
+
+def changed_words(one: Deployment) -> str:
+    """What a deployment changed, in a few words."""
+    if one.kind == "rollback":
+        return f"back to {(one.of or '')[:8]}"
+    return ", ".join([*([cells_text(one.cells)] if one.cells else []), *one.helpers])
+
+
+def git_words(one: Deployment) -> str:
+    """The Git commit in a few words, with a mark where files differed from it."""
+    return "" if one.git_commit is None else f"{one.git_commit[:8]}{'+' if one.git_dirty else ''}"

@@ -1,0 +1,236 @@
+"""From a look at the modules to the rows that say what production runs: the same with a daemon and without."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError
+from data_engine.ledger import deployments as ledger_rows
+from data_engine.model import Deployment, utc_text
+from data_engine.notebook import history
+from data_engine.notebook.catalog import CatalogEntry, entry_message, entry_of_message
+from data_engine.notebook.deploy import (
+    Deploy,
+    Move,
+    SharesMirror,
+    Sighting,
+    mirror_key,
+    next_move,
+    shared_mirror,
+    shares_mirror_error,
+)
+from data_engine.notebook.deployments import Pointer
+from data_engine.notebook.module_sets import ModuleSet
+from data_engine.workspace.git import git_state
+from data_engine.workspace.settings import DeploySettings
+
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asked for: the flow `name`, or every module (None). `is_confirmed` that two flows may write one mirror.
+
+    `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
+    """
+
+    name: str | None = None
+    note: str = ""
+    is_confirmed: bool = False
+    by: str = ""
+    machine: str = ""
+    file_owner: str | None = None
+
+    def is_about(self, name: str) -> bool:
+        """Whether this module was asked for."""
+        return self.name in (None, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The modules as they were found: the set they are stored in, and what becomes of each."""
+
+    stored: ModuleSet
+    entries: Mapping[str, CatalogEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it: the `entries` that were asked for, each with its error where it was not deployed; the `deployments`
+    that were made; the names of flows that were `withdrawn`, and the standing in words of `others` that are not deployed."""
+
+    entries: tuple[CatalogEntry, ...] = ()
+    deployments: tuple[Deployment, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it crosses processes."""
+        return {
+            "entries": [entry_message(entry) for entry in self.entries],
+            "deployments": [one.as_dict() for one in self.deployments],
+            "withdrawn": list(self.withdrawn),
+        }
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Outcome:
+        """The outcome that `as_dict` tells of; its flows have no steps."""
+        return cls(
+            tuple(entry_of_message(entry) for entry in told["entries"]),
+            tuple(Deployment.read(one) for one in told["deployments"]),
+            tuple(told["withdrawn"]),
+        )
+
+
+def person() -> tuple[str, str]:
+    """Who decides here, and on which machine, as they call themselves."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user has no name
+        name = "somebody"
+    return name, os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() or socket.gethostname()
+
+
+def decide(
+    looked: Looked,
+    pointers: Mapping[str, Pointer],
+    live: Iterable[Deployment],
+    *,
+    asked: Asked | None,
+    settings: DeploySettings,
+    mirror_of: Callable[[CatalogEntry], str | None],
+    unchanged_for_s: Callable[[str, str], float],
+) -> dict[str, Move]:
+    """What to do about each module that was found; `unchanged_for_s` says how long a module has had a digest."""
+    there = list(live)
+    moves: dict[str, Move] = {}
+    for name, entry in sorted(looked.entries.items()):
+        digest = looked.stored.digests.get(name, "")
+        is_asked = asked is not None and asked.is_about(name)
+        sighting = Sighting(
+            current=digest,
+            deployed=pointers[name].digest if name in pointers else None,
+            error=None if entry.error is None else str(entry.error),
+            shares_with=shared_mirror(name, mirror_of(entry), there),
+            unchanged_for_s=unchanged_for_s(name, digest),
+            is_asked=is_asked,
+            is_confirmed=is_asked and asked is not None and asked.is_confirmed,
+        )
+        moves[name] = next_move(sighting, mode=settings.mode, quiet_s=settings.quiet_s)
+        if isinstance(moves[name], Deploy):  # of two that are asked for at once the second is told of the first
+            there.append(Deployment("", 0, name, "deploy", "", mirror=mirror_of(entry)))
+    return moves
+
+
+def new_deployments(
+    home: LocalWorkspace,
+    looked: Looked,
+    going: Iterable[str],
+    gone: Iterable[str],
+    asked: Asked | None,
+) -> list[Deployment]:
+    """The rows that let the flows `going` run from what was found, and the flows `gone` from nothing any more."""
+    deployments = home.deployments()
+    contents = deployments.contents_of(looked.stored.id) or {}
+    commit, is_dirty = git_state(home.layout.flow_modules_dir)
+    base = replace(_decided(asked), git_commit=commit, git_dirty=is_dirty, config=config_of(home))
+    rows = []
+    for name in sorted(going):
+        row = replace(
+            base,
+            id=uuid.uuid4().hex,
+            flow=name,
+            kind="deploy",
+            set_id=looked.stored.id,
+            digest=looked.stored.digests[name],
+            cells=deployments.changed_cells(name, looked.stored.id) or (),
+            helpers=deployments.changed_helpers(name, contents),
+            mirror=mirror_key(looked.entries[name].mirror, home.layout.flow_modules_dir),
+        )
+        rows.append(row)
+    return rows + [replace(base, id=uuid.uuid4().hex, flow=name, kind="withdraw", set_id="") for name in sorted(gone)]
+
+
+def rolled_back(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -> Deployment:
+    """The row that lets `flow` run what it ran before, or what `to` names.
+
+    Raises:
+        FlowValidationError: there is nothing to go back to.
+        DamagedSetError: its set is not what was deployed.
+    """
+    chosen = history.to_roll_back_to(history_of(home), flow, to)
+    home.deployments().copy_of(chosen.set_id)
+    return replace(
+        chosen,
+        id=uuid.uuid4().hex,
+        kind="rollback",
+        of=chosen.of or chosen.id,
+        by=asked.by,
+        machine=asked.machine,
+        asked_by=asked.file_owner,
+        note=asked.note,
+        at_utc=utc_text(time.time()),
+    )
+
+
+def history_of(home: LocalWorkspace, flow: str | None = None) -> list[Deployment]:
+    """Every deployment, or those of one flow, the newest first, as people are told of them."""
+    rows = ledger_rows.published(home.ledger())
+    told = history.told(rows, kept_ids=kept_ids(home, rows))
+    return [one for one in told if flow in (None, one.flow)]
+
+
+def kept_ids(home: LocalWorkspace, rows: Sequence[Deployment]) -> set[str]:
+    """The deployments whose sets stay."""
+    settings = home.settings()
+    since_utc = utc_text(time.time() - settings.history.retention_days * _DAY_S)
+    return history.kept(rows, keep=settings.deploy.keep, since_utc=since_utc)
+
+
+def config_of(home: LocalWorkspace) -> tuple[tuple[str, str], ...]:
+    """The SHA-256 of each of the workspace's config files, which code reads as they are when it runs."""
+    found = []
+    for path in sorted(home.layout.config_dir.glob("*.toml")):
+        if path != home.layout.settings_path:
+            try:
+                found.append((path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
+            except OSError:
+                continue
+    return tuple(found)
+
+
+def changed_config(home: LocalWorkspace, since: Deployment) -> list[str]:
+    """The config files that are not as they were at a deployment."""
+    then, now = dict(since.config), dict(config_of(home))
+    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+
+
+def refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
+    """The entry with its error where it was asked for and a person has to say more."""
+    return replace(entry, error=shares_mirror_error(entry, move.other)) if isinstance(move, SharesMirror) else entry
+
+
+def require_found(name: str | None, looked: Looked, where: str) -> None:
+    """Return when the module that was asked for is there.
+
+    Raises:
+        FlowValidationError: it is not.
+    """
+    if name is not None and name not in looked.entries:
+        raise FlowValidationError(f"there is no flow {name!r} to deploy", where=where, fix="save the notebook first")
+
+
+def _decided(asked: Asked | None) -> Deployment:
+    by, machine = person()
+    row = Deployment("", 0, "", "deploy", "", by=by, machine=machine, at_utc=utc_text(time.time()))
+    if asked is None:
+        return replace(row, by="data-engine", note='[deploy] mode = "auto"')
+    return replace(row, by=asked.by or by, machine=asked.machine or machine, note=asked.note, asked_by=asked.file_owner)

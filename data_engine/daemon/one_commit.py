@@ -1,0 +1,166 @@
+"""Owning a workspace without a daemon, for one commit: what a deploy or a switch needs where nobody owns."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+
+from data_engine import private
+from data_engine.daemon.control import DaemonGoneError
+from data_engine.daemon.deploying import (
+    Asked,
+    Looked,
+    Outcome,
+    decide,
+    new_deployments,
+    refused,
+    require_found,
+    rolled_back,
+)
+from data_engine.daemon.ownership import keeper_of
+from data_engine.daemon.taken_over import forget_local, local_deployments
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError, OwnedElsewhereError
+from data_engine.lease.keeper import Keeper
+from data_engine.ledger import deployments as ledger_rows
+from data_engine.locks import OsLock
+from data_engine.model import Deployment
+from data_engine.notebook import history
+from data_engine.notebook.catalog import read_catalog, with_unreadable
+from data_engine.notebook.deploy import Deploy, mirror_key, with_no_steps_refused
+from data_engine.notebook.load import FlowModules
+
+_LOCK_S = 0.5
+_PATIENCE_S = 30.0
+
+
+@contextmanager
+def owning(home: LocalWorkspace) -> Iterator[Keeper]:
+    """Own the workspace from this process until the end of the block; its history is here, as far as others published it.
+
+    Raises:
+        OwnedElsewhereError: another workstation owns it, or the share cannot be used.
+        DaemonGoneError: a daemon of this machine is just coming or going: ask that one.
+    """
+    private.make_folder(home.local.runtime_dir)
+    lock = OsLock(home.local.daemon_lock_path)
+    if not lock.wait(timeout_s=_LOCK_S):
+        raise DaemonGoneError(
+            "a daemon of this machine is just starting or ending",
+            where=str(home.local.runtime_dir),
+            fix="try again in a moment",
+        )
+    try:
+        home.ledger().recover()
+        keeper = keeper_of(home, uuid.uuid4().hex)
+        keeper.start()
+        try:
+            _result(keeper.own())
+            yield keeper
+        finally:
+            keeper.close(release=True)
+    finally:
+        lock.release()
+
+
+def publish(keeper: Keeper, write: Callable[[], None]) -> None:
+    """Do `write` on the keeper's thread and publish what it has written.
+
+    Raises:
+        OwnedElsewhereError, WorkspaceError: as `Keeper.publish`.
+    """
+    _result(keeper.publish(write))
+
+
+def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
+    """Deploy what was asked for, without a daemon.
+
+    Raises:
+        FlowValidationError: no such flow, or it cannot be published.
+        OwnedElsewhereError, DaemonGoneError: as `owning`.
+    """
+    deployments, modules = home.deployments(), home.modules()
+    with owning(home) as keeper, deployments.keeping_sets():
+        take_over_local(home, lambda write: publish(keeper, write))
+        stored = deployments.store()
+        content = FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder)
+        read = with_unreadable(read_catalog(content, only=asked.name), modules.folder, stored.unreadable)
+        looked = Looked(stored, {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)})
+        require_found(asked.name, looked, str(modules.folder))
+        pointers = deployments.deployed()
+        moves = decide(
+            looked,
+            pointers,
+            history.live(ledger_rows.published(home.ledger())).values(),
+            asked=asked,
+            settings=home.settings().deploy,
+            mirror_of=lambda entry: mirror_key(entry.mirror, modules.folder),
+            unchanged_for_s=lambda name, digest: 0.0,
+        )
+        going = [name for name, move in moves.items() if isinstance(move, Deploy)]
+        gone = [] if asked.name is not None else sorted(pointers.keys() - looked.entries.keys())
+        rows = new_deployments(home, looked, going, gone, asked)
+        if rows:
+            publish(keeper, lambda: write_deployments(home, rows))
+        entries = tuple(refused(entry, moves.get(name)) for name, entry in sorted(looked.entries.items()))
+    return Outcome(entries, tuple(rows), tuple(gone))
+
+
+def roll_back_here(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -> Deployment:
+    """Let `flow` run what it ran before, without a daemon.
+
+    Raises:
+        FlowValidationError: there is nothing to go back to, or it is damaged.
+        OwnedElsewhereError, DaemonGoneError: as `owning`.
+    """
+    with owning(home) as keeper:
+        take_over_local(home, lambda write: publish(keeper, write))
+        row = rolled_back(home, flow, to, asked)
+        publish(keeper, lambda: write_deployments(home, [row]))
+        return row
+
+
+def write_deployments(home: LocalWorkspace, rows: list[Deployment]) -> None:
+    """Put the sets of these deployments on the share, and then the rows that point to them into the ledger.
+
+    Raises:
+        OSError: the share is away, full or read-only.
+        FlowValidationError: a set is not on this machine.
+    """
+    files, deployments = home.deployment_files(), home.deployments()
+    for set_id in {row.set_id for row in rows if row.kind != "withdraw"}:
+        contents = deployments.contents_of(set_id)
+        if contents is None:
+            raise FlowValidationError(
+                f"the set {set_id[:8]} is not on this machine any more",
+                where=str(home.local.runtime_dir),
+                fix="deploy again",
+            )
+        files.put(contents)
+    ledger_rows.add(home.ledger(), rows)
+
+
+def take_over_local(home: LocalWorkspace, publish_rows: Callable[[Callable[[], None]], None]) -> None:
+    """Let what was deployed on this machine, before deployments travelled, be the first of the workspace's; once.
+
+    Raises:
+        OwnedElsewhereError, WorkspaceError: it cannot be published; another time it is.
+    """
+    rows = local_deployments(home)
+    if rows:
+        publish_rows(lambda: write_deployments(home, rows))
+    forget_local(home)
+
+
+def _result(future: Future[None]) -> None:
+    try:
+        future.result(_PATIENCE_S)
+    except FutureTimeoutError:
+        raise OwnedElsewhereError(
+            f"the shared folder has not answered for {_PATIENCE_S:g} s",
+            where="the workspace's lease",
+            fix="check whether its drive is connected; `data-engine doctor` measures it",
+        ) from None

@@ -1,0 +1,107 @@
+"""Deployments in the ledger: rows that are added and never changed, of which only published ones count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.rows import restored, storable
+from data_engine.model import Deployment
+
+_COLUMNS = (
+    "deployment_id, number, flow_name, kind, set_id, digest, decided_by, machine, at_utc, note, cells, helpers,"
+    " git_commit, git_dirty, config, points_to, asked_by, mirror"
+)
+_IS_PUBLISHED = "(rev <= (SELECT value FROM meta WHERE key = 'published_rev'))"
+
+
+def published(ledger: Ledger) -> list[Deployment]:
+    """What every workstation can see, the newest first; what is not published yet does not hold.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(f"SELECT {_COLUMNS} FROM deployments WHERE {_IS_PUBLISHED} ORDER BY number DESC")
+        return [_deployment(row) for row in rows]
+
+
+def add(ledger: Ledger, new: Sequence[Deployment]) -> list[Deployment]:
+    """Add deployments, numbered after all others; as they are then. They hold once they are published.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.writing() as (connection, rev):
+        (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM deployments").fetchone()
+        numbered = [replace(one, number=last + 1 + at) for at, one in enumerate(new)]
+        connection.executemany(
+            f"INSERT INTO deployments ({_COLUMNS}, rev) VALUES ({', '.join('?' * 19)})",
+            [storable((*_row(one), rev)) for one in numbered],
+        )
+        return numbered
+
+
+def drop_unpublished(ledger: Ledger, ids: Iterable[str]) -> None:
+    """Forget those of these deployments that were decided here and never came to be.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.writing() as (connection, _):
+        connection.executemany(
+            f"DELETE FROM deployments WHERE deployment_id = ? AND NOT {_IS_PUBLISHED}", [(one,) for one in ids]
+        )
+
+
+def _row(one: Deployment) -> tuple[Any, ...]:
+    dirty = None if one.git_dirty is None else int(one.git_dirty)
+    return (
+        *(one.id, one.number, one.flow, one.kind, one.set_id, one.digest, one.by, one.machine, one.at_utc, one.note),
+        *(json.dumps(one.cells), json.dumps(one.helpers), one.git_commit, dirty, json.dumps(one.config)),
+        *(one.of, one.asked_by, one.mirror),
+    )
+
+
+def _deployment(row: Sequence[Any]) -> Deployment:
+    (
+        deployment_id,
+        number,
+        flow,
+        kind,
+        set_id,
+        digest,
+        by,
+        machine,
+        at_utc,
+        note,
+        cells,
+        helpers,
+        commit,
+        dirty,
+        *last,
+    ) = row
+    config, of, asked_by, mirror = last
+    return Deployment(
+        deployment_id,
+        number,
+        restored(flow),
+        kind,
+        set_id,
+        digest,
+        restored(by),
+        restored(machine),
+        at_utc,
+        restored(note),
+        tuple(json.loads(cells)),
+        tuple(json.loads(helpers)),
+        commit,
+        None if dirty is None else bool(dirty),
+        tuple((name, value) for name, value in json.loads(config)),
+        of,
+        asked_by and restored(asked_by),
+        mirror and restored(mirror),
+    )

@@ -1,0 +1,278 @@
+"""The sets of a workspace on this machine, which flows run from, and how the modules stand to what is deployed.
+
+A set is a folder named by the hash of everything in it: each flow points to the set it was last deployed from, so a broken
+edit of one notebook keeps its flow on the last good set while the others move on, and a run keeps the set it began with.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from data_engine import private
+from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.locks import Holding, OsLock
+from data_engine.nofollow import is_link, opened, remove_tree
+from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.compiled import Chunk, CompiledNotebook
+from data_engine.notebook.load import FlowModules
+from data_engine.notebook.module_sets import (
+    ModuleSet,
+    changed_helpers,
+    hashes_of,
+    module_digests,
+    read_contents,
+    set_id,
+)
+from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED, Standing
+
+_OTHERS_TAKE_S = 120.0
+
+_log = logging.getLogger(__name__)
+
+
+class Pointer(NamedTuple):
+    """The set that a flow runs from, and the digest of its module in it."""
+
+    set_id: str
+    digest: str
+
+
+class Deployments:
+    """The deployments of one workspace on this machine, their sets in `root`; `modules` is the authored folder.
+
+    `pointers` gives what each flow runs; `fetch` the files of a set from where all workstations have it.
+
+    Raises:
+        WorkspaceError: they cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        modules: FlowModules,
+        root: Path,
+        pointers: Callable[[], Mapping[str, Pointer]],
+        fetch: Callable[[str], Mapping[str, bytes]],
+    ) -> None:
+        self._modules = modules
+        self.root = root
+        self._pointers = pointers
+        self._fetch = fetch
+
+    def deployed(self) -> dict[str, Pointer]:
+        """For each deployed flow its set and digest."""
+        return dict(self._pointers())
+
+    def store(self) -> ModuleSet:
+        """The authored folder as it is now, stored as a set; nothing points to it yet."""
+        contents, unreadable = read_contents(self._modules.content)
+        return self._stored(contents, unreadable)
+
+    def copy_of(self, name: str) -> ModuleSet:
+        """The set `name` on this machine, fetched and verified where it is not there yet.
+
+        Raises:
+            DamagedSetError: what is on the share is not that set.
+            WorkspaceError: it cannot be fetched or stored.
+        """
+        folder = self.root / name
+        contents = self.contents_of(name)
+        if contents is None:
+            return self._stored(self._fetch(name), {})
+        return ModuleSet(name, folder, self._digests(contents))
+
+    def contents_of(self, name: str) -> dict[str, bytes] | None:
+        """The files of the set `name` as they lie on this machine; None where they are not all there, or not those."""
+        if not self.has(name):
+            return None
+        contents, _ = read_contents(self.root / name)
+        return contents if set_id(hashes_of(contents)) == name else None
+
+    def has(self, name: str) -> bool:
+        """Whether the set is on this machine."""
+        folder = self.root / name
+        return folder.is_dir() and not is_link(folder)
+
+    def _stored(self, contents: Mapping[str, bytes], unreadable: Mapping[str, str]) -> ModuleSet:
+        name = set_id(hashes_of(contents))
+        folder = self.root / name
+        try:
+            if not self.has(name):
+                fresh = self.root / f".{name}.{os.urandom(6).hex()}.tmp"
+                private.make_folder(fresh)
+                for file, data in contents.items():
+                    target = fresh / file
+                    private.make_folder(target.parent)
+                    with open(target, "xb", opener=private.open_file) as written:
+                        written.write(data)
+                try:
+                    os.rename(fresh, folder)
+                except OSError:
+                    remove_tree(self.root.parent, fresh)
+                    if not self.has(name):
+                        raise
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return ModuleSet(name, folder, self._digests(contents), unreadable)
+
+    def keeping_sets(self) -> Holding:
+        """Inside, no process removes a set: one that was stored is there when flows are pointed to it."""
+        lock = OsLock(self.root / ".keep.lock")
+
+        def wait() -> None:
+            if not lock.wait(timeout_s=_OTHERS_TAKE_S):
+                raise WorkspaceError(
+                    f"another process has been deploying for more than {_OTHERS_TAKE_S:g} s",
+                    where=str(self.root),
+                    fix="end the other `data-engine deploy`, or wait for it",
+                )
+
+        return Holding(lock, wait)
+
+    def collect(self, in_use: Collection[str]) -> None:
+        """Remove the sets that no flow points to, but for those in `in_use`: what is on the share can be fetched again.
+
+        Does nothing while another process is deploying: its set has no flow yet. What is foreign is left and told.
+        """
+        keep = OsLock(self.root / ".keep.lock")
+        if not keep.try_acquire():
+            return
+        try:
+            stays = {*in_use, *(pointer.set_id for pointer in self.deployed().values())}
+            with opened(self.root.parent, self.root) as place:
+                old = [name for name, kind in place.entries() if kind != "file" and name not in stays]
+            for left in (one for name in old for one in remove_tree(self.root.parent, self.root / name)):
+                _log.warning("an old deployment was not removed: %s", left)
+        except OSError:
+            return
+        finally:
+            keep.release()
+
+    def modules_of(self, name: str) -> FlowModules | None:
+        """The modules flow `name` runs from, under their authored names; None when it is not deployed, or cannot be had."""
+        pointer = self.deployed().get(name)
+        if pointer is None:
+            return None
+        if not self.has(pointer.set_id):
+            try:
+                self.copy_of(pointer.set_id)
+            except FlowValidationError:
+                return None
+        content = self.root / pointer.set_id
+        return FlowModules(self._modules.folder, cache_dir=self._modules.cache_dir, content=content)
+
+    def diff(self, name: str) -> dict[int, list[str]]:
+        """For each cell of notebook `name` that differs from what is deployed, the lines that went (-) and came (+).
+
+        Cells are matched by their ids. Empty when nothing differs, when it is not deployed, or when it does not compile.
+        """
+        deployed = self.modules_of(name)
+        if deployed is None:
+            return {}
+        try:
+            was, now = (
+                load_artifact(self._modules.folder / f"{name}.ipynb", path.read_bytes(), cache_dir=None).compiled.chunks
+                for path in (deployed.content / f"{name}.ipynb", self._modules.content / f"{name}.ipynb")
+            )
+        except (OSError, FlowValidationError):
+            return {}
+        old = {chunk.cell_id: chunk for chunk in was}
+        new = {chunk.cell_id: chunk for chunk in now}
+        found = {}
+        for cell_id in dict.fromkeys([*new, *old]):
+            before, after = (_lines(chunks.get(cell_id)) for chunks in (old, new))
+            lines = [line for line in difflib.ndiff(before, after) if line[:2] in ("- ", "+ ")]
+            if lines:
+                found[(new.get(cell_id) or old[cell_id]).cell] = lines
+        return found
+
+    def standing(self, names: Iterable[str]) -> dict[str, Standing]:
+        """How each of these modules stands to what production runs."""
+        deployed, edits = self.deployed(), self.edits()
+        return {name: edits.get(name, AS_DEPLOYED) if name in deployed else NOT_DEPLOYED for name in names}
+
+    def edits(self) -> dict[str, Standing]:
+        """The standing of each deployed flow whose module is not as deployed."""
+        pointers = self.deployed()
+        if not pointers:
+            return {}
+        contents = read_contents(self._modules.content)[0]
+        digests = self._digests(contents)
+        return {
+            name: self.edit(name, contents) for name, pointer in pointers.items() if digests.get(name) != pointer.digest
+        }
+
+    def edit(self, name: str, contents: Mapping[str, bytes]) -> Standing:
+        """The standing of a deployed flow whose module, among the authored `contents`, is not as deployed."""
+        if not {f"{name}.py", f"{name}.ipynb"} & contents.keys():
+            return Standing(
+                "edited", error=f"{name} is not in {self._modules.folder} any more; what is deployed runs on"
+            )
+        return Standing("edited", self.changed_cells(name) or (), helpers=self.changed_helpers(name, contents))
+
+    def changed_helpers(self, name: str, contents: Mapping[str, bytes]) -> tuple[str, ...]:
+        """The `.py` files that flow `name` runs with and that differ from what is deployed."""
+        pointer = self.deployed().get(name)
+        old = None if pointer is None else self.contents_of(pointer.set_id)
+        return () if old is None else changed_helpers(old, contents, name, self._modules.folder)
+
+    def _digests(self, contents: Mapping[str, bytes]) -> dict[str, str]:
+        return module_digests(contents, self._modules.folder, cache_dir=self._modules.cache_dir)
+
+    def changed_cells(self, name: str, of: str | None = None) -> tuple[int, ...] | None:
+        """The cells of notebook `name`, as authored or in the set `of`, whose part in production differs from what is deployed.
+
+        In order; a cell that is gone counts with its old number. Empty when the notebook is as deployed; None when it is not
+        deployed, is no notebook, or its deployment is gone.
+        """
+        deployed = self.modules_of(name)
+        if deployed is None:
+            return None
+        content = self._modules.content if of is None else self.root / of
+        old, new = deployed.content / f"{name}.ipynb", content / f"{name}.ipynb"
+        try:
+            was = load_artifact(self._modules.folder / old.name, old.read_bytes(), cache_dir=None).compiled
+            data = new.read_bytes()
+        except (OSError, FlowValidationError):
+            return None
+        return cells_that_differ(was, data, path=self._modules.folder / new.name)
+
+
+def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tuple[int, ...]:
+    """The cells of the notebook content `data` whose part in production is not that of `was`.
+
+    When `data` does not compile, whole cells are compared. Comparison goes by text, so a moved cell is no difference.
+    """
+    from data_engine.notebook.read import read_cells
+
+    try:
+        now = [(chunk.cell, chunk.text) for chunk in load_artifact(path, data, cache_dir=None).compiled.chunks]
+        before = [(chunk.cell, chunk.text) for chunk in was.chunks]
+    except FlowValidationError:
+        before = [(chunk.cell, chunk.original) for chunk in was.chunks]
+        try:
+            cells = read_cells(data, path=path)
+        except FlowValidationError:
+            return tuple(number for number, _ in before)
+        texts = {text.strip() for _, text in before}
+        taken = {number for number, _ in before}
+        now = [(cell.number, cell.text) for cell in cells if cell.text.strip() in texts or cell.number in taken]
+    old_texts = {text.strip() for _, text in before}
+    new_texts = {text.strip() for _, text in now}
+    changed = {number for number, text in now if text.strip() not in old_texts}
+    gone = {number for number, text in before if text.strip() not in new_texts}
+    return tuple(sorted(changed or gone))
+
+
+def _lines(chunk: Chunk | None) -> list[str]:
+    return [] if chunk is None else [line for line in chunk.text.split("\n") if line.strip()]
+
+
+def _unwritable(path: Path, error: OSError) -> WorkspaceError:
+    return WorkspaceError(
+        f"a deployment cannot be stored: {error.strerror}", where=str(path), fix="free some space on this machine"
+    )

@@ -1,0 +1,108 @@
+"""The history of deployments: which of a flow's holds, which are kept, and what to go back to. Plain values in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from data_engine.errors import FlowValidationError
+from data_engine.model import Deployment
+
+
+def live(history: Iterable[Deployment]) -> dict[str, Deployment]:
+    """The deployment that each flow runs: its newest, unless that withdraws it.
+
+    Example:
+        >>> one, two = (Deployment(f"d{n}", n, "claims", "deploy", f"s{n}") for n in (1, 2))
+        >>> live([two, one])["claims"].id, live([one, Deployment("d3", 3, "claims", "withdraw", "")])
+        ('d2', {})
+    """
+    newest: dict[str, Deployment] = {}
+    for one in history:
+        known = newest.get(one.flow)
+        if known is None or (known.number, known.id) < (one.number, one.id):
+            newest[one.flow] = one
+    return {flow: one for flow, one in newest.items() if one.kind != "withdraw"}
+
+
+def kept(history: Iterable[Deployment], *, keep: int, since_utc: str) -> set[str]:
+    """The ids of the deployments whose sets stay: each flow's newest `keep`, and each that was live after `since_utc`.
+
+    A run that is remembered began after `since_utc`, so what it used is among them.
+
+    Example:
+        >>> days = [Deployment(f"d{n}", n, "claims", "deploy", f"s{n}", at_utc=f"2026-01-0{n}") for n in (1, 2, 3)]
+        >>> sorted(kept(days, keep=1, since_utc="2026-01-09")), sorted(kept(days, keep=1, since_utc="2026-01-02"))
+        (['d3'], ['d2', 'd3'])
+    """
+    by_flow: dict[str, list[Deployment]] = {}
+    for one in sorted(history, key=lambda one: (-one.number, one.id)):
+        by_flow.setdefault(one.flow, []).append(one)
+    stays: set[str] = set()
+    for rows in by_flow.values():
+        pointing = [one for one in rows if one.kind != "withdraw"]
+        stays |= {one.id for one in pointing[:keep]}
+        ended_utc = "9999"
+        for one in rows:
+            if one.kind != "withdraw" and ended_utc > since_utc:
+                stays.add(one.id)
+            ended_utc = min(ended_utc, one.at_utc)
+    return stays
+
+
+def told(history: Iterable[Deployment], *, kept_ids: Collection[str]) -> list[Deployment]:
+    """The history for people, the newest first, each with whether it holds and can be gone back to."""
+    rows = sorted(history, key=lambda one: (-one.number, one.id))
+    holds = {one.id for one in live(rows).values()}
+    return [
+        replace(one, is_live=one.id in holds, is_kept=one.kind != "withdraw" and one.id in kept_ids) for one in rows
+    ]
+
+
+def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) -> Deployment:
+    """The deployment of `flow` that `to` names by its id or the only beginning of one; without it the one before what runs.
+
+    `history` is as `told` gives it. What was rolled back from is not gone back to again: who asks twice goes back twice.
+
+    Raises:
+        FlowValidationError: there is none, it is not kept, or it is what runs.
+
+    Example:
+        >>> days = [Deployment(f"d{n}", n, "claims", "deploy", f"s{n}", f"c{n}") for n in (3, 2, 1)]
+        >>> to_roll_back_to(days, "claims", None).id, to_roll_back_to(days, "claims", "d1").id
+        ('d2', 'd1')
+        >>> back = Deployment("d4", 4, "claims", "rollback", "s2", "c2", of="d2")
+        >>> to_roll_back_to([back, *days], "claims", None).id
+        'd1'
+    """
+    rows = [one for one in history if one.flow == flow]
+    where = f'flow "{flow}"'
+    list_them = f"`data-engine deployments {flow}` lists them"
+    if not rows:
+        raise FlowValidationError(
+            f"{flow} was never deployed", where=where, fix=f"deploy it: data-engine deploy {flow}"
+        )
+    now = live(rows).get(flow)
+    if to is not None:
+        found = [one for one in rows if one.id == to] or [one for one in rows if one.id.startswith(to)]
+        if len(found) != 1:
+            what = f"{len(found)} deployments of {flow} begin" if found else f"no deployment of {flow} begins"
+            raise FlowValidationError(f"{what} with {to!r}", where=where, fix=list_them)
+    else:
+        origin = None if now is None else next((one for one in rows if one.id == (now.of or now.id)), now)
+        earlier = [one for one in rows if origin is None or one.number < origin.number]
+        found = [one for one in earlier if one.kind == "deploy" and (now is None or one.digest != now.digest)][:1]
+        if not found:
+            raise FlowValidationError(f"there is no earlier deployment of {flow}", where=where, fix=list_them)
+    chosen = found[0]
+    if chosen.kind == "withdraw" or not chosen.is_kept:
+        raise FlowValidationError(
+            f"deployment {chosen.id[:8]} of {flow} is not kept any more",
+            where=where,
+            fix=f"choose a kept one: {list_them}; [deploy] keep says how many are",
+        )
+    if now is not None and (now.set_id, now.digest) == (chosen.set_id, chosen.digest):
+        raise FlowValidationError(
+            f"deployment {chosen.id[:8]} of {flow} is what runs", where=where, fix=f"choose another one: {list_them}"
+        )
+    return chosen

@@ -1,0 +1,219 @@
+"""The modules of a workspace as one immutable set: its files, the id made of them, and what of it each module runs with."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.notebook.artifacts import load_artifact
+
+HELPERS = "flow_helpers"
+
+_PART = re.compile(r"(?!\.)[^\x00-\x1f\x7f/\\:\ud800-\udfff]{1,255}")
+_READERS = 8
+"""A share answers several at once; one after the other a hundred notebooks are a hundred waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSet:
+    """An immutable set of modules and helpers, stored in `folder`; `digests` has one for each module, with all helpers.
+
+    `unreadable` says of each file that could not be read, by its path in the authored folder, why; the set goes without.
+    """
+
+    id: str
+    folder: Path
+    digests: Mapping[str, str]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+
+def set_id(hashes: Mapping[str, str]) -> str:
+    """What a set is called whose files have these SHA-256 hashes, in hex by path.
+
+    Example:
+        >>> set_id({}), len(set_id({"claims.py": "00" * 32}))
+        ('e3b0c44298fc1c149afbf4c8', 24)
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(hashes.items()):
+        digest.update(name.encode() + b"\0" + bytes.fromhex(value))
+    return digest.hexdigest()[:24]
+
+
+def hashes_of(contents: Mapping[str, bytes]) -> dict[str, str]:
+    """The SHA-256 of each file, in hex."""
+    return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+
+
+def is_module_path(path: object) -> bool:
+    """Whether a set may hold a file of this path: a module at the top, or anything below the helpers.
+
+    Example:
+        >>> [is_module_path(path) for path in ("claims.py", "flow_helpers/a/b.csv", "../x.py", "/x.py", "flow_helpers/..", "x")]
+        [True, True, False, False, False, False]
+    """
+    if not isinstance(path, str) or len(path) > 1000:
+        return False
+    *folders, name = path.split("/")
+    if not all(_PART.fullmatch(part) for part in (*folders, name)):
+        return False
+    return folders[0] == HELPERS if folders else name.endswith((".py", ".ipynb"))
+
+
+def read_contents(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Every file of a set by path inside it: the modules at the top of `folder` and everything under its helpers.
+
+    And of those that cannot be read why: each costs only whoever needs it.
+    """
+    contents: dict[str, bytes] = {}
+    unreadable: dict[str, str] = {}
+    paths = [path for name in sorted(os.listdir(folder)) if (path := folder / name).suffix in (".py", ".ipynb")]
+    modules = frozenset(paths)
+    for parent, folders, names in os.walk(folder / HELPERS):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
+        paths += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+    paths = [path for path in paths if not path.name.startswith(".")]
+    with ThreadPoolExecutor(_READERS) as readers:
+        found = list(readers.map(_read, paths))
+    for path, data in zip(paths, found, strict=True):
+        name = path.relative_to(folder).as_posix()
+        if not is_module_path(name):
+            unreadable[name] = "not every system can hold a file of this name"
+        elif isinstance(data, bytes):
+            contents[name] = data
+        elif isinstance(data, OSError):
+            unreadable[name] = data.strerror or str(data)
+        elif path in modules:
+            unreadable[name] = "it is no file"
+    return contents, unreadable
+
+
+def _read(path: Path) -> bytes | OSError | None:
+    """The content of a file; None of what is no file."""
+    try:
+        return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else None
+    except OSError as error:
+        return error
+
+
+def file_facts(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Path, size, time and rights of every file that could be part of a set: equal while nobody edits."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        at_top = Path(parent) == folder
+        folders[:] = (
+            [name for name in folders if name == HELPERS] if at_top else [n for n in folders if n[0] not in "._"]
+        )
+        for name in names:
+            if at_top and not name.endswith((".py", ".ipynb")):
+                continue
+            path = os.path.join(parent, name)
+            try:
+                facts = os.stat(path)
+            except OSError:
+                continue
+            found.append((path, facts.st_size, facts.st_mtime_ns, facts.st_mode))
+    return tuple(sorted(found))
+
+
+def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Path | None) -> dict[str, str]:
+    """For each module of a set a digest of what it runs with: its own code and the `.py` files it imports, and they import.
+
+    A notebook counts by what production takes of it, so a saved output is no edit; one that does not compile by its bytes.
+    A module that imports by computed names counts with every `.py` file.
+    """
+    imports = _imports_of(contents)
+    digests: dict[str, str] = {}
+    for name, data in contents.items():
+        if "/" in name:
+            continue
+        code = _own_code(folder / name, data, cache_dir)
+        stem = Path(name).stem
+        other = digests.get(stem, "")  # two files of one stem are one broken module, which is none of the two
+        digest = hashlib.sha256(other.encode() + name.encode() + b"\0" + code)
+        for file in sorted(_reached(name, code, contents, imports)):
+            digest.update(b"\0" + file.encode() + b"\0" + hashlib.sha256(contents[file]).digest())
+        digests[stem] = digest.hexdigest()
+    return digests
+
+
+def changed_helpers(old: Mapping[str, bytes], new: Mapping[str, bytes], name: str, folder: Path) -> tuple[str, ...]:
+    """The `.py` files beside the module `name` that it runs with, and that differ between two sets; sorted."""
+    then, now = (_helpers_of(contents, name, folder) for contents in (old, new))
+    return tuple(sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file)))
+
+
+def _helpers_of(contents: Mapping[str, bytes], name: str, folder: Path) -> dict[str, bytes]:
+    imports = _imports_of(contents)
+    found: dict[str, bytes] = {}
+    for own in (f"{name}.ipynb", f"{name}.py"):
+        if own in contents:
+            code = _own_code(folder / own, contents[own], None)
+            found |= {file: contents[file] for file in _reached(own, code, contents, imports) if file != own}
+    return found
+
+
+def _imports_of(contents: Mapping[str, bytes]) -> dict[str, set[str] | None]:
+    return {name: imported_files(data, name, contents) for name, data in contents.items() if name.endswith(".py")}
+
+
+def _reached(name: str, code: bytes, contents: Mapping[str, bytes], imports: Mapping[str, set[str] | None]) -> set[str]:
+    """The `.py` files that running a module with this code reads, with itself where it is one."""
+    reached = {name} if name in imports else set()
+    waiting = [imports[name]] if name in imports else [imported_files(code, name, contents)]
+    while waiting:
+        wanted = waiting.pop()
+        for file in (set(imports) if wanted is None else wanted) - reached:
+            reached.add(file)
+            waiting.append(imports[file])
+    return reached
+
+
+def imported_files(code: bytes, name: str, contents: Mapping[str, bytes]) -> set[str] | None:
+    """The files of a set that the module `name` with this code imports; None when only running it could tell.
+
+    Example:
+        >>> files = {"flow_helpers/__init__.py": b"", "flow_helpers/rates.py": b"", "flow_helpers/other.py": b""}
+        >>> sorted(imported_files(b"from flow_helpers.rates import RATE", "claims.py", files))
+        ['flow_helpers/__init__.py', 'flow_helpers/rates.py']
+    """
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    package = name.split("/")[:-1]
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            lead = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*lead, *filter(None, [node.module])])
+            names |= {base, *(f"{base}.{alias.name}" if base else alias.name for alias in node.names)}
+        elif isinstance(node, (ast.Name, ast.Attribute)):
+            word = node.id if isinstance(node, ast.Name) else node.attr
+            if word in ("import_module", "__import__", "exec", "eval"):
+                return None
+    found = set()
+    for dotted in names:
+        parts = dotted.split(".")
+        for end in range(1, len(parts) + 1):
+            path = "/".join(parts[:end])
+            found |= {file for file in (f"{path}.py", f"{path}/__init__.py") if file in contents}
+    return found
+
+
+def _own_code(path: Path, data: bytes, cache_dir: Path | None) -> bytes:
+    if path.suffix == ".ipynb":
+        with suppress(FlowValidationError):
+            return load_artifact(path, data, cache_dir=cache_dir).compiled.source.encode()
+    return data
