@@ -167,7 +167,7 @@ class Workspace:
             find_module(modules, name)
         body = {"flow": name, "note": given_text(note, "deploy(note=...)"), "force": bool(force)}
         by, machine = person()
-        asked = Asked(name, body["note"], bool(force), by, machine)
+        asked = Asked(name, note, bool(force), by, machine)
         outcome = self._owning(
             lambda daemon: Outcome.read(daemon.post("/deploy", body, timeout_s=LONG_S)),
             otherwise=lambda: deploy_here(self.home, asked),

@@ -20,10 +20,11 @@ from data_engine.daemon.deploying import (
 )
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.flow.spec import title_words
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Deployment
 from data_engine.notebook import history
-from data_engine.notebook.catalog import CatalogEntry, title_words, with_unreadable
+from data_engine.notebook.catalog import CatalogEntry, with_unreadable
 from data_engine.notebook.deploy import (
     Broken,
     Deploy,

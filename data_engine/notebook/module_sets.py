@@ -149,7 +149,7 @@ def module_digests(contents: Mapping[str, bytes], folder: Path, *, cache_dir: Pa
 def changed_helpers(old: Mapping[str, bytes], new: Mapping[str, bytes], name: str, folder: Path) -> tuple[str, ...]:
     """The `.py` files beside the module `name` that it runs with, and that differ between two sets; sorted."""
     then, now = (_helpers_of(contents, name, folder) for contents in (old, new))
-    return tuple(sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file)))
+    return tuple(sorted(file for file in then.keys() | now.keys() if old.get(file) != new.get(file)))
 
 
 def _helpers_of(contents: Mapping[str, bytes], name: str, folder: Path) -> dict[str, bytes]:

@@ -191,7 +191,7 @@ def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
 
     Example:
         >>> parse_settings('[deploy]\\nquiet = "2m"', where="data_engine.toml").deploy
-        DeploySettings(mode='auto', quiet_s=120.0)
+        DeploySettings(mode='ask', quiet_s=120.0, keep=20)
     """
     written, unknown = _flat(parse_toml(text, where=where), where)
     values = {key: _READERS[key](value, f"{where}: {key}") for key, value in written.items()}
@@ -296,6 +296,7 @@ _READERS: Mapping[str, _Reader] = {
     "freshness": _one_of("signature", "content"),
     "deploy.mode": _one_of("auto", "ask"),
     "deploy.quiet": _duration(allow_zero=True),
+    "deploy.keep": _whole(1, 10_000),
     "executor.kind": _one_of("threads", "processes", "dask"),
     "executor.scheduler": _address,
     "executor.workers": _whole(1, 10_000),

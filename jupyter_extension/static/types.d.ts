@@ -149,6 +149,17 @@ export interface FileView {
   retry: WhyNot;
 }
 
+export interface DeploymentView {
+  id: string;
+  word: string;
+  at_utc: string;
+  who: string;
+  changed: string;
+  git: string;
+  note: string;
+  rollback: string | null;
+}
+
 export interface FlowView {
   name: string;
   title: string;

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import threading
 
 import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.notebook.catalog import CatalogEntry, find_module, read_catalog
-from data_engine.notebook.deploy import ModuleSet
 from data_engine.notebook.load import FlowModules
 from tests.support import WorkspaceFiles
 
@@ -48,7 +46,7 @@ def test_an_edit_changes_nothing_in_production_until_it_is_deployed(ws: Workspac
 
     assert deployed_value(workspace) == 10
     assert workspace.load_flow("claims").run_once()[0].current == 200
-    assert workspace.deployment("claims") == "edited, not deployed: cell 3"
+    assert workspace.deployment("claims") == "edited, not deployed: cell 3, flow_helpers/rates.py"
 
     workspace.deploy("claims")
     assert deployed_value(workspace) == 200
@@ -76,7 +74,7 @@ def test_a_second_file_of_one_name_is_an_edit_that_cannot_be_deployed(ws: Worksp
 def test_a_broken_edit_leaves_the_flow_on_its_last_good_deployment(ws: WorkspaceFiles, workspace: Workspace) -> None:
     workspace.deploy()
     write(ws, "1 +")
-    ws.notebook("other", "from data_engine import Flow", "def build():\n    return Flow(group='G')")
+    ws.notebook("other", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(print)")
 
     entries = {entry.name: entry.error for entry in workspace.deploy()}
 
@@ -94,12 +92,14 @@ def test_scratch_cells_outputs_and_counts_are_no_edit(ws: WorkspaceFiles, worksp
     assert workspace.deployment("claims") == "as deployed"
 
 
-def test_a_changed_helper_is_an_edit_without_cells(ws: WorkspaceFiles, workspace: Workspace) -> None:
+def test_a_changed_helper_is_an_edit_of_every_flow_that_imports_it(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.module("other", "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(print)\n")
     workspace.deploy()
 
     ws.helper("rates", "RATE = 11\n")
 
-    assert workspace.deployment("claims") == "edited, not deployed"
+    assert workspace.deployment("claims") == "edited, not deployed: flow_helpers/rates.py"
+    assert workspace.deployment("other") == "as deployed"
 
 
 def test_errors_of_deployed_code_speak_of_the_authored_notebook(ws: WorkspaceFiles, workspace: Workspace) -> None:
@@ -117,9 +117,9 @@ def test_errors_of_deployed_code_speak_of_the_authored_notebook(ws: WorkspaceFil
 def test_a_removed_module_is_withdrawn_and_old_sets_are_collected(ws: WorkspaceFiles, workspace: Workspace) -> None:
     workspace.deploy()
     deployments = workspace.home.deployments()
-    (old,) = {set_id for set_id, _ in deployments.deployed().values()}
+    (old,) = {pointer.set_id for pointer in deployments.deployed().values()}
     (ws.modules / "claims.ipynb").unlink()
-    ws.notebook("other", "from data_engine import Flow", "def build():\n    return Flow(group='G')")
+    ws.notebook("other", "from data_engine import Flow", "def build():\n    return Flow(group='G').step(print)")
 
     workspace.deploy()
     assert set(deployments.deployed()) == {"other"}
@@ -153,7 +153,7 @@ def test_only_what_a_flow_imports_is_its_edit(ws: WorkspaceFiles, workspace: Wor
     assert workspace.deployment("claims") == "as deployed"
 
     ws.helper("more", "VALUE = 11\n")
-    assert workspace.deployment("claims") == "edited, not deployed"
+    assert workspace.deployment("claims") == "edited, not deployed: flow_helpers/more.py"
 
 
 def test_computed_imports_count_every_helper(ws: WorkspaceFiles, workspace: Workspace) -> None:
@@ -163,17 +163,15 @@ def test_computed_imports_count_every_helper(ws: WorkspaceFiles, workspace: Work
 
     ws.helper("more", "VALUE = 11\n")
 
-    assert workspace.deployment("claims") == "edited, not deployed"
+    assert workspace.deployment("claims") == "edited, not deployed: flow_helpers/more.py"
 
 
-def test_a_flow_whose_copies_are_gone_is_not_deployed_and_can_be_again(workspace: Workspace) -> None:
+def test_a_flow_whose_copy_on_this_machine_is_gone_is_fetched_again(workspace: Workspace) -> None:
     workspace.deploy()
-    shutil.rmtree(
-        workspace.home.local.runtime_dir / "deployments" / workspace.home.deployments().deployed()["claims"][0]
-    )
+    pointer = workspace.home.deployments().deployed()["claims"]
+    shutil.rmtree(workspace.home.local.runtime_dir / "deployments" / pointer.set_id)
 
-    assert workspace.deployment("claims") == "not deployed"
-    workspace.deploy()
+    assert workspace.deployment("claims") == "as deployed"
     assert deployed_value(workspace) == 10
 
 
@@ -183,37 +181,15 @@ def test_a_daemon_that_tidies_takes_no_set_from_a_deploy_under_way(
     """Between storing a set and pointing to it nothing does, and it is kept all the same."""
     deployments = workspace.home.deployments()
 
-    def read_while_another_tidies(modules: FlowModules) -> tuple[CatalogEntry, ...]:
+    def read_while_another_tidies(modules: FlowModules, only: str | None) -> tuple[CatalogEntry, ...]:
         deployments.collect(in_use=set())
-        return read_catalog(modules)
+        return read_catalog(modules, only=only)
 
-    monkeypatch.setattr("data_engine.client.read_catalog", read_while_another_tidies)
+    monkeypatch.setattr("data_engine.daemon.one_commit.read_catalog", read_while_another_tidies)
     workspace.deploy()
 
     assert workspace.deployment("claims") == "as deployed"
     assert deployed_value(workspace) == 10
-
-
-def test_two_who_deploy_at_once_both_count(workspace: Workspace, ws: WorkspaceFiles) -> None:
-    """Whoever writes the list of deployments reads what the other has written."""
-    ws.notebook("other", "from data_engine import Flow", "def build():\n    return Flow(group='G')")
-    deployments = workspace.home.deployments()
-    stored = deployments.store()
-    names = [f"flow_{number}" for number in range(40)]
-    digests = dict.fromkeys(names, "d")
-    both = ModuleSet(stored.id, stored.folder, digests)
-
-    def deploy(mine: list[str]) -> None:
-        for name in mine:
-            workspace.home.deployments().deploy(both, {name})
-
-    threads = [threading.Thread(target=deploy, args=(names[part::2],)) for part in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert set(deployments.deployed()) == set(names)
 
 
 def test_a_file_that_cannot_be_read_costs_only_whoever_needs_it(ws: WorkspaceFiles, workspace: Workspace) -> None:
@@ -228,3 +204,56 @@ def test_a_file_that_cannot_be_read_costs_only_whoever_needs_it(ws: WorkspaceFil
     assert "locked.ipynb cannot be read: No such file" in entries["locked"].error.what
     assert workspace.deployment("claims") == "as deployed"
     assert deployed_value(workspace) == 10
+
+
+def test_a_renamed_copy_is_not_deployed_beside_its_original_unasked(ws: WorkspaceFiles) -> None:
+    """It would run over the whole inbox and rewrite the original's outputs."""
+    text = (
+        "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').mirror(root='../out').step(print)\n"
+    )
+    workspace = Workspace(ws.root)
+    ws.module("claims", text)
+    workspace.deploy()
+    ws.module("claims_2", text)
+
+    (entry,) = workspace.deploy("claims_2")
+    assert "as claims does, which is deployed" in str(entry.error)
+    assert [entry.error is None for entry in workspace.deploy()] == [True, False]
+    assert workspace.deployment("claims_2") == "not deployed"
+
+    (entry,) = workspace.deploy("claims_2", force=True)
+    assert entry.error is None
+    assert {entry.name: entry.error for entry in workspace.deploy()} == {"claims": None, "claims_2": None}
+
+
+def test_of_two_new_flows_with_one_mirror_only_the_first_goes(ws: WorkspaceFiles) -> None:
+    text = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').mirror(root='{}').step(print)\n"
+    ws.module("a", text.format("../out"))
+    ws.module("b", text.format("../in/../out"))
+
+    assert [entry.error is None for entry in Workspace(ws.root).deploy()] == [True, False]
+
+
+def test_a_flow_without_steps_is_refused_by_every_verb(ws: WorkspaceFiles) -> None:
+    ws.module("empty", "from data_engine import Flow\n\ndef build():\n    return Flow(group='G')\n")
+    workspace = Workspace(ws.root)
+    flow = workspace.load_flow("empty")
+
+    (entry,) = workspace.deploy("empty")
+    assert "has no steps" in str(entry.error)
+    assert workspace.deployment("empty") == "not deployed"
+    for verb in (flow.run_once, flow.run, flow.show, flow.preview):
+        with pytest.raises(FlowValidationError, match="has no steps"):
+            verb()
+
+
+def test_one_flow_moves_alone(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.module("other", "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(print)\n")
+    workspace.deploy()
+    write(ws, "2")
+    ws.module("other", "from data_engine import Flow\n\ndef build():\n    return Flow(group='H').step(print)\n")
+
+    assert [entry.name for entry in workspace.deploy("claims")] == ["claims"]
+
+    assert workspace.deployment("claims") == "as deployed"
+    assert workspace.deployment("other") == "edited, not deployed"

@@ -26,7 +26,7 @@ from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 REPOSITORY = Path(__file__).parents[2]
 
-SETTINGS = '[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
+SETTINGS = '[deploy]\nmode = "auto"\nquiet = "0s"\n[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
 POLL = """
 import time
 from pathlib import Path

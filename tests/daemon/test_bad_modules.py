@@ -62,7 +62,7 @@ migrations.migrate.__defaults__ = ((*migrations.MIGRATIONS, endless),)
 
 @pytest.fixture
 def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
-    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     ws.notebook("good", GOOD.format(name="good", version=1))
     found = Workspace(ws.root)
     yield found

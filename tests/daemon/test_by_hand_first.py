@@ -44,7 +44,7 @@ def backlog(ws: WorkspaceFiles, tmp_path: Path) -> Iterator[Backlog]:
 
     Once `slow` is there each run takes long, the first until `end` is there.
     """
-    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n[executor]\nworkers = 2\n')
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n[executor]\nworkers = 2\n')
     ws.notebook("asked", ASKED.format(group="G"))
     slow, end = str(tmp_path / "slow"), str(tmp_path / "end")
     workspace = Workspace(ws.root)

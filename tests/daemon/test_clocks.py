@@ -132,7 +132,7 @@ SLOW = """
 
 @pytest.fixture
 def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
-    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     (ws.root / "in").mkdir()
     ws.notebook("poll", POLL)
     ws.notebook("ticks", TICKS)

@@ -60,7 +60,7 @@ MANUAL = """
 
 @pytest.fixture
 def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
-    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     (ws.root / "in").mkdir()
     ws.notebook("poll", POLL)
     ws.notebook("manual", MANUAL)
@@ -390,10 +390,10 @@ def test_a_person_who_starts_an_engine_that_came_back_frees_what_it_held(
 def test_an_edit_of_the_settings_holds_for_what_is_looked_at_already(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """Without a restart: the zone of a schedule, and how often a failed source is tried again."""
     ws.notebook("daily", MANUAL.replace('Flow(group="M")', 'Flow(group="M").watch(mode="schedule", time="07:00")'))
-    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     workspace.start_engine()
     before = workspace.next_runs()["daily"]
-    text = 'timezone = "Asia/Tokyo"\n[deploy]\nquiet = "0s"\n[retry]\nretries = 1\ndelay = "100ms"\n'
+    text = 'timezone = "Asia/Tokyo"\n[deploy]\nmode = "auto"\nquiet = "0s"\n[retry]\nretries = 1\ndelay = "100ms"\n'
     ws.source("config/data_engine.toml", text)
     until(lambda: workspace.next_runs().get("daily", before) != before)
     assert workspace.next_runs()["daily"][11:16] == "22:00"

@@ -33,7 +33,7 @@ POLL = """
 
 @pytest.fixture
 def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
-    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     ws.source("in/good.txt", "1")
     ws.source("in/bad.txt", "bad")
     ws.source("in/list.csv", "1")

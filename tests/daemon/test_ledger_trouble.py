@@ -30,7 +30,7 @@ TICKS = """
 
 
 def filled(ws: WorkspaceFiles) -> Workspace:
-    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     (ws.root / "in").mkdir()
     ws.notebook("poll", POLL)
     ws.notebook("manual", MANUAL)
@@ -214,5 +214,5 @@ def test_settings_that_become_wrong_keep_the_last_good_ones(workspace: Workspace
     time.sleep(1.5)
     assert workspace.status()["daemon"]["running"] is True
 
-    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     until(lambda: workspace.status()["trouble"] is None)

@@ -40,7 +40,7 @@ FLOW = """
 
 @pytest.fixture
 def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
-    ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     (ws.root / "in").mkdir()
     ws.notebook("first", FLOW.format(group="G", trigger='mode="manual"'))
     ws.notebook("second", FLOW.format(group="G", trigger='mode="manual"'))

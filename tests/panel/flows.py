@@ -83,7 +83,7 @@ def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
         (workspace / "flow_modules" / f"{name}.ipynb").write_bytes(notebook_bytes(*texts))
     settings = workspace / "config" / "data_engine.toml"
     settings.parent.mkdir(exist_ok=True)
-    settings.write_text('[deploy]\nquiet = "0s"\n')
+    settings.write_text('[deploy]\nmode = "auto"\nquiet = "0s"\n')
 
 
 def sources(workspace: Path, *, good: int = 4, bad: int = 1) -> None:

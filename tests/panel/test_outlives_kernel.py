@@ -46,7 +46,7 @@ SESSION = "window.jupyterapp.shell.currentWidget.context.sessionContext"
 def test_a_daemon_started_in_a_cell_works_on_without_its_kernel(lab: Lab, page: Page) -> None:
     """Interrupt, restart and shutdown of the kernel: files dropped after each are run, and a second kernel sees them all."""
     files = WorkspaceFiles(lab.root / "outlives")
-    files.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+    files.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
     (files.root / "in").mkdir()
     files.notebook("poll", POLL)
     for name, text in (("first", FIRST), ("second", SECOND)):

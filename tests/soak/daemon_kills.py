@@ -93,7 +93,7 @@ class Campaign:
         self.report = Report(seed)
         self._kills, self._files = kills, files
         self._rng = random.Random(seed)
-        ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
+        ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
         ws.notebook(FLOW, MODULE)
         self._in = ws.root / "in"
         self._in.mkdir()

@@ -95,7 +95,7 @@ class Floods:
     """One workspace whose daemon is flooded."""
 
     def __init__(self, ws: WorkspaceFiles) -> None:
-        ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n[executor]\nworkers = 2\n')
+        ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n[executor]\nworkers = 2\n')
         ws.notebook("prints", PRINTS)
         ws.notebook("files", FILES)
         self.folder = ws.root / "in"
