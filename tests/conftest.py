@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import WorkspaceFiles
+from tests.support import AUTO, WorkspaceFiles
 
 
 def pytest_configure() -> None:
@@ -35,5 +35,5 @@ def private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def ws(tmp_path: Path) -> WorkspaceFiles:
-    """An empty workspace folder with helpers to fill it."""
-    return WorkspaceFiles(tmp_path / "ws")
+    """An empty workspace folder with helpers to fill it, in which a daemon deploys what is good."""
+    return WorkspaceFiles(tmp_path / "ws", AUTO)

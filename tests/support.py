@@ -30,13 +30,23 @@ def notebook_bytes(*cells: str, counts: bool = False) -> bytes:
     return json.dumps(content, indent=1).encode()
 
 
-class WorkspaceFiles:
-    """A workspace folder under construction."""
+AUTO = '[deploy]\nmode = "auto"\nquiet = "0s"\n'
+"""Settings of a workspace whose good modules go live at once, for tests that are about something else."""
 
-    def __init__(self, root: Path) -> None:
+
+SETTINGS_PATH = "config/data_engine.toml"
+
+
+class WorkspaceFiles:
+    """A workspace folder under construction; with `settings` of its own, which it keeps where others are written."""
+
+    def __init__(self, root: Path, settings: str = "") -> None:
         self.root = root
         self.modules = root / "flow_modules"
         self.modules.mkdir(parents=True)
+        self._settings = settings
+        if settings:
+            self.source(SETTINGS_PATH, "")
 
     def notebook(self, name: str, *cells: str, counts: bool = False) -> Path:
         path = self.modules / f"{name}.ipynb"
@@ -55,5 +65,7 @@ class WorkspaceFiles:
     def source(self, name: str, text: str = "x") -> Path:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        if name == SETTINGS_PATH and "[deploy]" not in text:  # a key of the file's top comes before any table
+            text = f"{text}\n{self._settings}"
         write_text_atomic(path, text, durable=False)  # whoever watches sees it whole
         return path

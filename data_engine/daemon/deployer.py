@@ -256,8 +256,8 @@ class Deployer:
 
 def _with_move(standing: Standing, move: Move | None) -> Standing:
     """The standing with what the rule says of it: its error, or when it goes live by itself."""
-    if isinstance(move, Broken):
-        return replace(standing, error=move.error)
+    if isinstance(move, Broken):  # of a module that is not deployed the entry has it
+        return replace(standing, error=move.error) if standing.is_edited else standing
     if isinstance(move, Quiet):
         return replace(standing, goes_live_s=time.time() + move.left_s)
     return (

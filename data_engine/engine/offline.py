@@ -15,7 +15,7 @@ from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.notebook.catalog import find_module, module_files, read_catalog
-from data_engine.notebook.deploy import no_steps
+from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
@@ -87,7 +87,7 @@ class OfflineFacts:
         deployments = self.home.deployments()
         deployed, edits = deployments.deployed(), deployments.edits()
         found = []
-        for entry in read_catalog(self.home.modules()):
+        for entry in with_no_steps_refused(read_catalog(self.home.modules())):
             standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
             modules = None
             if standing.is_edited and entry.error is not None:
@@ -95,8 +95,6 @@ class OfflineFacts:
             if modules is not None:
                 old = {one.name: one for one in read_catalog(modules)}.get(entry.name)
                 entry = entry if old is None or old.error is not None else old
-            if entry.flow is not None and not entry.steps and standing.kind == "not_deployed":
-                standing = replace(standing, error=no_steps(entry.name, str(entry.path)).what)
             found.append(FlowFacts(entry, standing))
         return found
 

@@ -307,6 +307,8 @@ def test_old_deployments_go_but_never_under_running_work(workspace: Workspace, w
     (run_id,) = workspace.run("manual", wait=False, params={"beats": 150})
     until(lambda: workspace.status()["active_runs"])
     (first,) = [path for path in folder.iterdir() if path.is_dir()]
+    manual = (ws.modules / "manual.ipynb").read_bytes()
+    ws.modules.joinpath("manual.ipynb").write_bytes(manual.replace(b"build():", b"build():  # edited"))
     for number in range(3):
         ws.notebook("poll", POLL.replace('print("read"', f'print("read {number}"'))
         workspace.deploy()

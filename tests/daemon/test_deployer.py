@@ -1,62 +1,209 @@
-"""The daemon's deployer beside somebody who deploys at the same moment."""
+"""Deploying is a decision: a daemon runs what somebody deployed, and says what it does not run."""
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from data_engine import Workspace
-from data_engine.daemon.deployer import Deployer
-from data_engine.notebook.catalog import CatalogEntry, read_catalog
-from data_engine.notebook.load import FlowModules
+from data_engine import FlowValidationError, Workspace
+from data_engine.daemon.deployed_sets import DeployedSets
+from tests.daemon.support import ended, flow_of, until
 from tests.support import WorkspaceFiles
 
-FLOW = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(lambda context: {value})\n"
+FLOW = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(lambda context: print({value}))\n"
+POLL = """
+from pathlib import Path
+from data_engine import Flow
+
+def copy(context):
+    return context.source.path.read_text() + "{mark}"
+
+def write(context):
+    return context.mirror.file("one.txt").write_text(context.current)
+
+def build():
+    flow = Flow(group="G").watch(mode="poll", source="../in", interval="50ms", settle=0).mirror(root="../out")
+    return flow.step(copy).step(write)
+"""
 
 
 @pytest.fixture
-def workspace(ws: WorkspaceFiles) -> Workspace:
-    ws.module("claims", FLOW.format(value=1))
-    ws.module("old", FLOW.format(value=1))
+def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\nquiet = "0s"\n')
     workspace = Workspace(ws.root)
+    yield workspace
+    workspace.kill()
+
+
+def printed(workspace: Workspace, name: str) -> str:
+    """What a run of the deployed flow prints."""
+    (run,) = workspace.run(name)
+    return workspace.log(run.run_id)[0].message
+
+
+def told_of(workspace: Workspace, name: str) -> dict[str, Any]:
+    """What the status says of the flow; nothing before the daemon has read it."""
+    return next((flow.as_dict() for flow in workspace.status().flows if flow.name == name), {})
+
+
+def test_a_saved_experiment_does_not_go_live(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """However long it stays as it is: an accident of the first hour, when it went live after 30 s."""
+    ws.module("claims", FLOW.format(value="'good'"))
     workspace.deploy()
-    return workspace
+    workspace.start_engine()
+
+    ws.module("claims", FLOW.format(value="'experiment'"))
+    until(lambda: flow_of(workspace, "claims")["standing"]["kind"] == "edited")
+    time.sleep(2.5)  # more than a beat of the daemon
+
+    assert printed(workspace, "claims") == "good"
+    assert workspace.deployment("claims").startswith("edited, not deployed")
 
 
-def deployer_beside(workspace: Workspace, files: WorkspaceFiles, name: str, value: int) -> Deployer:
-    """One that decides to remove what is old while somebody edits a module and deploys it: between its look and its word."""
-    is_first = True
+def test_in_ask_mode_no_start_deploys_anything(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Neither a new notebook nor an edit, by the start of a daemon or of its engine: an accident of the first hour."""
+    ws.module("claims", FLOW.format(value=1))
+    workspace.deploy()
+    ws.module("claims", FLOW.format(value=2))
+    ws.module("new", FLOW.format(value=3))
 
-    async def describe(folder: Path) -> tuple[CatalogEntry, ...]:
-        nonlocal is_first
-        if is_first:
-            is_first = False
-            files.module(name, FLOW.format(value=value))
-            workspace.deploy()
-        modules = workspace.home.modules()
-        return read_catalog(FlowModules(modules.folder, cache_dir=modules.cache_dir, content=folder))
+    workspace.start()
+    workspace.start_engine()
 
-    return Deployer(workspace.home, describe, set)
-
-
-def deployed_value(workspace: Workspace, name: str) -> object:
-    modules = workspace.home.deployments().modules_of(name)
-    assert modules is not None, f"{name} is not deployed"
-    return modules.load(modules.content / f"{name}.py").flow.run_once()[0].current
+    assert printed(workspace, "claims") == "1"
+    assert [one.flow for one in workspace.deployments()] == ["claims"]
+    with pytest.raises(FlowValidationError, match="new is not deployed") as refused:
+        workspace.run("new")
+    assert "data-engine deploy new" in str(refused.value.fix)
+    assert "run --once new" in str(refused.value.fix)
+    told = flow_of(workspace, "new")
+    assert (told["state"], told["reason"]) == ("not deployed", "not deployed: data-engine deploy new")
+    assert workspace.explain("new")[0].reason == "not deployed: data-engine deploy new"
 
 
-@pytest.mark.parametrize("name", ["new", "claims"], ids=["a new flow", "an edited one"])
-def test_a_deploy_beside_the_removal_of_old_deployments_keeps_its_set(
-    ws: WorkspaceFiles, workspace: Workspace, name: str
-) -> None:
-    """What the daemon has looked at is older than what was deployed since: it takes nothing of that away."""
-    (ws.modules / "old.py").unlink()
-    deployer = deployer_beside(workspace, ws, name, 2)
+def test_a_renamed_copy_does_not_run_over_the_inbox(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Nor rewrite the original's outputs: an accident of the first hour."""
+    ws.source("in/a.txt", "a")
+    ws.module("claims", POLL.format(mark=" by claims"))
+    workspace.deploy()
+    workspace.start_engine()
+    until(lambda: ended(workspace, "claims", 1))
 
-    asyncio.run(deployer.refresh(is_start=True))
+    ws.module("claims_old", POLL.format(mark=" by the copy"))
+    until(lambda: any(flow.name == "claims_old" for flow in workspace.status().flows))
+    entries = {entry.name: entry.error for entry in workspace.deploy()}
+    time.sleep(1)
 
-    assert deployed_value(workspace, name) == 2
-    assert deployer.flows.keys() == {"claims", name}
-    assert workspace.deployment(name) == "as deployed"
+    assert "as claims does, which is deployed" in str(entries["claims_old"])
+    assert workspace.runs("claims_old") == []
+    assert (ws.root / "out" / "one.txt").read_text() == "a by claims"
+    told = flow_of(workspace, "claims_old")["standing"]
+    assert (told["kind"], told["shares_with"]) == ("not_deployed", "claims")
+
+
+def test_nor_does_a_copy_go_live_by_itself_in_auto_mode(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "0s"\n')
+    ws.source("in/a.txt", "a")
+    ws.module("claims", POLL.format(mark=" by claims"))
+    workspace.start_engine()
+    until(lambda: ended(workspace, "claims", 1))
+
+    ws.module("claims_old", POLL.format(mark=" by the copy"))
+    until(lambda: any(flow.name == "claims_old" for flow in workspace.status().flows))
+    time.sleep(2.5)
+
+    assert workspace.runs("claims_old") == []
+    (entry,) = workspace.deploy("claims_old", force=True)
+    assert entry.error is None
+    assert until(lambda: ended(workspace, "claims_old", 1))
+
+
+def test_auto_tells_how_long_it_takes_and_then_goes_live(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "auto"\nquiet = "3s"\n')
+    ws.module("claims", FLOW.format(value=1))
+    workspace.start_engine()
+
+    told = until(lambda: (one := flow_of(workspace, "claims"))["state_kind"] == "not_deployed" and one)
+    assert "goes live in" in told["reason"]
+    until(lambda: flow_of(workspace, "claims")["state_kind"] == "manual")
+    assert printed(workspace, "claims") == "1"
+    assert workspace.deployments()[0].note == '[deploy] mode = "auto"'
+
+
+def test_a_removed_notebook_goes_on_until_somebody_deploys_all(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    path = ws.module("claims", FLOW.format(value=1))
+    ws.module("other", FLOW.format(value=1))
+    workspace.deploy()
+    workspace.start()
+    path.unlink()
+    until(lambda: "is not in" in (told_of(workspace, "claims").get("edit") or ""))
+
+    assert printed(workspace, "claims") == "1"
+    workspace.deploy("other")
+    assert printed(workspace, "claims") == "1"
+    workspace.deploy()
+    assert [flow.name for flow in workspace.status().flows] == ["other"]
+
+
+def test_a_rollback_holds_from_the_next_run_on(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.module("claims", FLOW.format(value="'old'"))
+    workspace.deploy()
+    workspace.start_engine()
+    ws.module("claims", FLOW.format(value="'new'"))
+    workspace.deploy("claims")
+    assert printed(workspace, "claims") == "new"
+
+    began_s = time.monotonic()
+    workspace.rollback("claims")
+
+    assert printed(workspace, "claims") == "old"
+    assert time.monotonic() - began_s < 10
+    assert workspace.status().engine.on
+
+
+def test_a_deploy_with_the_engine_off_owns_only_for_its_commit(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.module("claims", FLOW.format(value=1))
+    workspace.start()
+
+    workspace.deploy()
+
+    assert workspace.lease().state == "available"
+    assert not workspace.status().engine.on
+
+
+def test_a_damaged_set_is_told_and_not_run_until_it_is_deployed_again(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """On a machine that has no copy of its own."""
+    ws.module("claims", FLOW.format(value=1))
+    workspace.deploy()
+    state = ws.root / ".workspace_state" / "deployments"
+    next((state / "sets").iterdir()).write_text("{}")
+    (copy,) = {one.set_id for one in workspace.deployments()}
+    for path in (workspace.home.deployments().root / copy).iterdir():
+        path.unlink()
+    (workspace.home.deployments().root / copy).rmdir()
+    ws.module("claims", FLOW.format(value=2))
+    workspace.start()
+
+    told = until(lambda: (one := told_of(workspace, "claims")).get("state_kind") == "broken" and one)
+    assert "is damaged" in told["reason"]
+    with pytest.raises(FlowValidationError, match="is damaged"):
+        workspace.run("claims")
+    workspace.deploy("claims")
+    assert printed(workspace, "claims") == "2"
+
+
+def test_the_owner_writes_a_damaged_set_anew_from_its_own_copy(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.module("claims", FLOW.format(value=1))
+    workspace.deploy()
+    (deployment,) = workspace.deployments()
+    for blob in (ws.root / ".workspace_state" / "deployments" / "blobs").iterdir():
+        blob.write_bytes(b"torn")
+    files = workspace.home.deployment_files()
+    assert not files.is_whole(deployment.set_id)
+
+    assert DeployedSets(workspace.home).check() is None
+
+    assert files.is_whole(deployment.set_id)

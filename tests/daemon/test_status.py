@@ -140,6 +140,7 @@ def test_a_run_of_another_process_is_told_with_its_step(
     workspace: Workspace, elsewhere: Elsewhere, tmp_path: Path, has_daemon: bool
 ) -> None:
     """And no more once that process has ended, or died."""
+    workspace.deploy()
     if has_daemon:
         workspace.start()
     process = elsewhere("first", tmp_path / "go on")
