@@ -12,7 +12,9 @@
         ├── LedgerError                the run history on this machine cannot be read or written
         ├── RefusedSegmentError        a file of the shared history is not what a Data Engine writes
         ├── GroupBusyError             the flow's group is running and cannot be waited for
+        ├── RequestFailedError         what the owner was asked to do was refused, or failed
         └── OwnedElsewhereError        another workstation owns the workspace
+            └── RequestExpiredError    its owner did not take a request, or takes none
     RuntimeError
     └── FlowStoppedError               a run was stopped by request
 
@@ -238,6 +240,14 @@ class GroupBusyError(FlowValidationError):
 
 class OwnedElsewhereError(FlowValidationError):
     """Another workstation owns the workspace; the message names it. The command line exits with 3."""
+
+
+class RequestFailedError(FlowValidationError):
+    """What the owner on another workstation was asked to do was refused there, or failed."""
+
+
+class RequestExpiredError(OwnedElsewhereError):
+    """The owner on another workstation did not take a request in time, or takes none."""
 
 
 class FlowStoppedError(RuntimeError):

@@ -11,6 +11,7 @@ from data_engine.errors import (
     FlowValidationError,
     GroupBusyError,
     OwnedElsewhereError,
+    RequestFailedError,
     message_of,
 )
 
@@ -36,7 +37,7 @@ def exit_code(error: BaseException) -> int:
     cause = error.error if isinstance(error, Failed) else error
     if isinstance(cause, OwnedElsewhereError):
         return 3
-    if isinstance(error, Failed) or isinstance(cause, (FlowExecutionError, GroupBusyError)):
+    if isinstance(error, Failed) or isinstance(cause, (FlowExecutionError, GroupBusyError, RequestFailedError)):
         return 1
     return 2 if isinstance(cause, FlowValidationError) or _is_usage_error(error) else 1
 

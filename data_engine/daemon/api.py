@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from data_engine.daemon.daemon import Daemon
@@ -24,8 +25,10 @@ from data_engine.daemon.fields import (
 from data_engine.daemon.live import LiveFacts
 from data_engine.engine.explain import explain
 from data_engine.engine.status import DaemonFacts, StatusWriter
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, OwnedElsewhereError
+from data_engine.lease.folder import drive_words
 from data_engine.model import Run
+from data_engine.notebook.catalog import find_module
 
 LONGEST_WAIT_S = 30.0
 _FIRST_LOOKS_S = 0.5
@@ -53,16 +56,31 @@ class DaemonApi:
         }
         self.commands: dict[str, Answer] = {
             "engine": asked(self.engine, "engine", on=FLAG),
-            "run": asked(self.run, "run", flow=TEXT, source=PATH.optional, params=OBJECT.or_else({})),
+            "run": asked(
+                self.run, "run", flow=TEXT, source=PATH.optional, params=OBJECT.or_else({}), wait=FLAG.or_else(True)
+            ),
             "wait": asked(self.wait, "wait", run_ids=TEXTS, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
             "stop-run": asked(self.stop_run, "stop-run", run_id=TEXT),
             "kill-run": asked(self.kill_run, "kill-run", run_id=TEXT),
-            "retry": asked(self.retry, "retry", flow=TEXT.optional, source=PATH.optional),
-            "enable": asked(self.enable, "enable", flow=TEXT, enabled=FLAG),
+            "retry": asked(self.retry, "retry", flow=TEXT.optional, source=PATH.optional, wait=FLAG.or_else(True)),
+            "enable": asked(self.enable, "enable", flow=TEXT, enabled=FLAG, wait=FLAG.or_else(True)),
             "deploy": asked(
-                self.deploy, "deploy", flow=TEXT.optional, note=ANY_TEXT.or_else(""), force=FLAG.or_else(False)
+                self.deploy,
+                "deploy",
+                flow=TEXT.optional,
+                note=ANY_TEXT.or_else(""),
+                force=FLAG.or_else(False),
+                wait=FLAG.or_else(True),
             ),
-            "rollback": asked(self.rollback, "rollback", flow=TEXT, to=TEXT.optional, note=ANY_TEXT.or_else("")),
+            "rollback": asked(
+                self.rollback,
+                "rollback",
+                flow=TEXT,
+                to=TEXT.optional,
+                note=ANY_TEXT.or_else(""),
+                wait=FLAG.or_else(True),
+            ),
+            "answer": asked(self.answer, "answer", request_id=TEXT, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
             "look": asked(self.look, "look"),
             "reset": asked(self.reset, "reset", flow=TEXT.optional),
             "interpreter": asked(self.interpreter, "interpreter", path=PATH),
@@ -135,6 +153,8 @@ class DaemonApi:
         self._noticed()
         await self.daemon.ready.wait()
         self._require_future()
+        if (left := await self._leave("run", given, "source", "params")) is not None:
+            return left
         return {"run_ids": await self.daemon.run(given["flow"], given["source"], given["params"])}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -172,6 +192,8 @@ class DaemonApi:
         flow, source = given["flow"], given["source"]
         if flow is not None:
             await self.daemon.named(flow)
+        if (left := await self._leave("retry", given, "source")) is not None:
+            return left
         self._require_retry_means_something(flow, source)
         return {"freed": await self.daemon.retry(flow, source)}
 
@@ -181,7 +203,9 @@ class DaemonApi:
         await self.daemon.ready.wait()
         name, is_enabled = given["flow"], given["enabled"]
         await self.daemon.named(name)
-        self.daemon.set_enabled(name, is_enabled)
+        if (left := await self._leave("enable" if is_enabled else "disable", given)) is not None:
+            return left
+        await self.daemon.set_enabled(name, is_enabled)
         return self._status()
 
     async def deploy(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -189,6 +213,11 @@ class DaemonApi:
         self._noticed()
         await self.daemon.ready.wait()
         by, machine = person()
+        if self.daemon.ownership.asks is not None:
+            if given["flow"] is not None:
+                await asyncio.to_thread(find_module, self.daemon.home.modules(), given["flow"])
+            set_id = await asyncio.to_thread(self._put_set)
+            return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force") or {}
         asked_for = Asked(given["flow"], given["note"], given["force"], by, machine)
         return (await self.daemon.deploy(asked_for)).as_dict()
 
@@ -196,9 +225,16 @@ class DaemonApi:
         """Let a flow run what it ran before; the deployment that says so."""
         self._noticed()
         await self.daemon.ready.wait()
+        if (left := await self._leave("rollback", given, "to", "note")) is not None:
+            return left
         by, machine = person()
         asked_for = Asked(given["flow"], given["note"], by=by, machine=machine)
         return (await self.daemon.roll_back(given["flow"], given["to"], asked_for)).as_dict()
+
+    async def answer(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What came of a request that was left with another workstation, at the latest after `timeout_s` (30 s at most)."""
+        self._noticed()
+        return await self.daemon.asker.answer(given["request_id"], min(given["timeout_s"], LONGEST_WAIT_S))
 
     async def look(self, given: dict[str, Any]) -> dict[str, Any]:
         """Look at once at the modules and at what is deployed, which somebody has changed."""
@@ -266,6 +302,38 @@ class DaemonApi:
         self._noticed()
 
     # -- parts -----------------------------------------------------------------------------------------------------
+
+    async def _leave(self, verb: str, given: dict[str, Any], *names: str) -> dict[str, Any] | None:
+        """Where another workstation owns the workspace, leave a request with it: its id and the owner; else None."""
+        owner = self.daemon.ownership.asks
+        if owner is None:
+            return None
+        arguments = {name: given[name] for name in names if given.get(name) is not None}
+        if "source" in arguments:
+            arguments["source"] = self._inside(given["flow"], arguments["source"])
+        pending = await self.daemon.asker.ask(verb, given["flow"], arguments, waits=given.get("wait", True))
+        return {"request_id": pending.request.request_id, "owner": owner}
+
+    def _put_set(self) -> str:
+        """The authored modules as they are now, put where the owner finds them; the id of their set."""
+        deployments = self.daemon.home.deployments()
+        stored = deployments.store()
+        try:
+            return self.daemon.home.deployment_files().put(deployments.contents_of(stored.id) or {})
+        except OSError as error:
+            raise OwnedElsewhereError(
+                f"the modules cannot be put on the share: {drive_words(error)}",
+                where=str(self.daemon.home.layout.workspace_state_dir / "deployments"),
+                fix="check whether the drive is connected and writable",
+            ) from error
+
+    def _inside(self, flow: str, source: str) -> str:
+        """A source file by its path inside the flow's source, which is the same on every machine."""
+        planned = self.daemon.planned_flow(flow)
+        root = None if planned is None else planned.trigger.source
+        if root is not None and os.path.isabs(source) and Path(source).is_relative_to(root):
+            return Path(source).relative_to(root).as_posix()
+        return source
 
     def _noticed(self) -> None:
         self.last_request_s = time.monotonic()

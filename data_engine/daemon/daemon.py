@@ -9,16 +9,19 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from data_engine.cause import Cause
+from data_engine.daemon.asking import Asker
+from data_engine.daemon.carrying import carry_out
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.deploying import Asked, Outcome, rolled_back
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.one_commit import write_deployments
 from data_engine.daemon.ownership import Ownership
+from data_engine.daemon.request_desk import RequestDesk
 from data_engine.daemon.taken_over import forget_local, local_deployments
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.candidates import pick_source, startup_sources
@@ -86,6 +89,8 @@ class Daemon:
             self._publish_deployments,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
         )
+        self.desk = RequestDesk(home, self.ownership, lambda request: carry_out(self, request), self._spawn)
+        self.asker = Asker(home, self.ownership.look, lambda: self.ownership.asks, self._spawn, self.tell)
         self._pruned_s = 0.0
         self._held_files = HeldFiles(self.ledger)
         self._held_at_rest: dict[str, int] = {}
@@ -109,6 +114,7 @@ class Daemon:
         self.ready.set()
         self.tell()
         self._spawn(self._beat())
+        self._spawn(self._look_for_requests())
 
     async def close(self, *, kill: bool = False) -> None:
         """End everything: nothing new starts, running work ends by itself, or now with `kill`."""
@@ -189,6 +195,16 @@ class Daemon:
                 looking = self._spawn(self._try(self._look_at_the_share))
             await self._try(self._tell_beat)
             await asyncio.sleep(_BEAT_S)
+
+    async def _look_for_requests(self) -> None:
+        """A poll of its own: what hangs here holds up no heartbeat."""
+        while not self.is_stopping:
+            await self._try(self._look_for_requests_once)
+            await asyncio.sleep(self.ownership.poll_s / 2)
+
+    async def _look_for_requests_once(self) -> None:
+        with suppress(OSError):  # the share is away: the heartbeat tells it
+            await self.desk.look()
 
     async def _tell_beat(self) -> None:
         self.on_beat()
@@ -356,8 +372,14 @@ class Daemon:
 
     # -- requests --------------------------------------------------------------------------------------------------
 
-    async def run(self, name: str, source: str | None, params: dict[str, Any]) -> list[str]:
-        """Let `name` run once for each of its sources, or for one; the ids of the runs to come.
+    async def run(
+        self,
+        name: str,
+        source: str | None,
+        params: dict[str, Any],
+        run_id: Callable[[int], str] = lambda number: uuid.uuid4().hex,
+    ) -> list[str]:
+        """Let `name` run once for each of its sources, or for one; the ids of the runs to come, by their numbers.
 
         Raises:
             FlowValidationError: no such flow, a broken one, or no such source.
@@ -369,7 +391,7 @@ class Daemon:
         else:
             sources = (await asyncio.to_thread(pick_source, flow, source),)
         batch = uuid.uuid4().hex
-        items = [Item(one, uuid.uuid4().hex, params) for one in sources]
+        items = [Item(one, run_id(number), params) for number, one in enumerate(sources)]
         self.dispatcher.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
         return [item.run_id for item in items]
 
@@ -457,15 +479,16 @@ class Daemon:
         self.tell()
         return count
 
-    def set_enabled(self, name: str, is_enabled: bool) -> None:
-        """Let a flow run by itself, or not.
+    async def set_enabled(self, name: str, is_enabled: bool) -> None:
+        """Let a flow run by itself, or not, and publish that.
 
         Raises:
             FlowValidationError: no such flow.
+            OwnedElsewhereError: another workstation owns the workspace.
         """
         self.deployed(name)
-        self.ownership.require_not_elsewhere()
-        self.ledger.set_switch(name, is_enabled)
+        async with self.ownership.for_one_commit():
+            await self.ownership.publish(lambda: self.ledger.set_switch(name, is_enabled))
         if self.is_engine_on:
             self._set_trigger(name, frees_held=False)
         self.tell()
@@ -484,6 +507,22 @@ class Daemon:
             outcome = await self.deployer.deploy(asked)
         self._flows_changed()
         return outcome
+
+    async def deploy_set(self, set_id: str, asked: Asked) -> Outcome:
+        """Deploy exactly the set that somebody has put on the share.
+
+        Raises:
+            DamagedSetError: it is not what its name says.
+            FlowValidationError: a named module is not in it, or it cannot be published.
+        """
+        outcome = await self.deployer.deploy_set(set_id, asked)
+        self._flows_changed()
+        return outcome
+
+    async def until_ended(self, run_ids: Collection[str]) -> None:
+        """Return when all these runs have ended."""
+        while any(self.dispatcher.is_to_come(one) or one in self.dispatcher.active for one in run_ids):
+            await self.wait_for_change(1.0)
 
     async def roll_back(self, name: str, to: str | None, asked: Asked) -> Deployment:
         """Let the flow run what it ran before, or the deployment `to`.
@@ -514,7 +553,7 @@ class Daemon:
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing waits, and the engine is off."""
         is_needed = self.is_engine_on or self.ownership.is_waiting or self.ownership.is_releasing
-        return self.dispatcher.is_idle and not is_needed
+        return self.dispatcher.is_idle and not is_needed and not self.desk.is_busy and not self.asker.is_waiting
 
     # -- telling ---------------------------------------------------------------------------------------------------
 

@@ -92,6 +92,27 @@ class Ownership:
         return self._keeper.state.token is not None
 
     @property
+    def token(self) -> int | None:
+        """The fencing token while this daemon owns the workspace."""
+        return self._keeper.state.token
+
+    @property
+    def poll_s(self) -> float:
+        """How often an observer looks."""
+        return self._keeper.limits.poll_s
+
+    def look(self) -> None:
+        """Look at the share soon."""
+        self._keeper.look()
+
+    @property
+    def asks(self) -> str | None:
+        """The workstation that would carry out a request: it owns the workspace, and was heard of; None without one."""
+        elsewhere = self.elsewhere
+        state = self._keeper.state.lease.state
+        return None if elsewhere is None or state == "takeover_available" else elsewhere.owner
+
+    @property
     def is_requested(self) -> bool:
         """Whether somebody has asked for the workspace that is ours."""
         return self.is_held and self._keeper.state.lease.requested_by is not None

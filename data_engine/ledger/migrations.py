@@ -197,7 +197,7 @@ CREATE TABLE deployments (
 );
 CREATE INDEX deployments_by_rev ON deployments (rev) WHERE rev > 0;
 CREATE TABLE requests (
-    request_id TEXT PRIMARY KEY NOT NULL,
+    request_id TEXT NOT NULL,
     verb TEXT NOT NULL,
     flow_name TEXT NOT NULL,
     state TEXT NOT NULL,
@@ -210,7 +210,8 @@ CREATE TABLE requests (
     at_utc TEXT NOT NULL,
     rev INTEGER NOT NULL,
     seen_token INTEGER NOT NULL DEFAULT 0,
-    seen_rev INTEGER NOT NULL DEFAULT 0
+    seen_rev INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (request_id, state)
 );
 CREATE INDEX requests_by_rev ON requests (rev) WHERE rev > 0;
 """

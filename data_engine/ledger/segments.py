@@ -168,7 +168,7 @@ TABLES = {
         mirror="text",
     ),
     "requests": _table(
-        "request_id",
+        "request_id state",
         request_id="text",
         verb="text",
         flow_name="text",

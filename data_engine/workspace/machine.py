@@ -5,6 +5,8 @@ Example of `settings.toml` in the machine's config folder:
     collection_root = "/mnt/team/workspaces"   # the folder whose children are workspaces
     default_workspace = "claims"               # its name in that folder
     state_root = "/var/lib/data_engine/ann"    # on a local drive, for this user alone
+    [daemon]
+    requests = "all"                           # what others may ask this machine to do: "all" | "no-deploy" | "off"
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ class MachineSettings:
     collection_root: Path | None = None
     default_workspace: str | None = None
     state_root: Path | None = None
+    requests: str = "all"
     warnings: tuple[str, ...] = ()
 
 
-_KEYS = tuple(field.name for field in fields(MachineSettings) if field.name != "warnings")
+REQUESTS = ("all", "no-deploy", "off")
+_KEYS = tuple(field.name for field in fields(MachineSettings) if field.name not in ("warnings", "requests"))
 _FOLDER_KEYS = ("collection_root", "state_root")
 
 
@@ -267,5 +271,20 @@ def _parsed(text: str, where: str) -> MachineSettings:
         collection_root=folders.get("collection_root"),
         default_workspace=values.get("default_workspace"),
         state_root=folders.get("state_root"),
-        warnings=tuple(f"{where}: {unknown_key(key, _KEYS)}" for key in found if key not in _KEYS),
+        requests=_requests(found.get("daemon", {}), where),
+        warnings=tuple(
+            f"{where}: {unknown_key(key, (*_KEYS, 'daemon'))}" for key in found if key not in (*_KEYS, "daemon")
+        ),
     )
+
+
+def _requests(daemon: object, where: str) -> str:
+    """What others may ask this machine's daemons to do."""
+    value = daemon.get("requests", "all") if isinstance(daemon, dict) else None
+    if value not in REQUESTS:
+        raise SettingsError(
+            f"[daemon] requests is {value!r}",
+            where=f"{where}: daemon.requests",
+            fix='write requests = "all", "no-deploy" or "off" below [daemon]',
+        )
+    return str(value)

@@ -1,0 +1,87 @@
+"""Doing what another workstation asked for: each verb of a request, by the same ways as for who asks here."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from data_engine.daemon.deploying import Asked
+from data_engine.daemon.request_desk import run_id_of
+from data_engine.errors import FlowValidationError
+from data_engine.lease.requests import Request
+from data_engine.ledger.checks import is_inside
+from data_engine.notebook.catalog import check_flow_name
+
+if TYPE_CHECKING:
+    from data_engine.daemon.daemon import Daemon
+
+_SET_ID = re.compile(r"[0-9a-f]{24}")
+_LONGEST_NOTE = 2_000
+
+
+async def carry_out(daemon: Daemon, request: Request) -> tuple[str, dict[str, Any]]:
+    """What the request asks for is done: its outcome, "done", "refused" or "failed", and an answer as JSON.
+
+    Raises:
+        FlowValidationError: it is refused; says why.
+    """
+    await daemon.ready.wait()
+    given, flow = request.given, request.flow
+    if flow or request.verb not in ("deploy", "retry"):
+        check_flow_name(flow)
+    note = _text(given, "note")[:_LONGEST_NOTE]
+    asked = Asked(flow or None, note, given.get("force") is True, request.by, request.host_name, request.file_owner)
+    match request.verb:
+        case "deploy":
+            set_id = _text(given, "set_id")
+            if not _SET_ID.fullmatch(set_id):
+                raise FlowValidationError("the request names no set", where="deploy", fix="deploy again")
+            outcome = await daemon.deploy_set(set_id, asked)
+            refused = [entry.error for entry in outcome.entries if entry.error is not None]
+            if flow and refused:
+                raise refused[0]
+            return "done", outcome.as_dict()
+        case "rollback":
+            return "done", (await daemon.roll_back(flow, _text(given, "to") or None, asked)).as_dict()
+        case "run":
+            return await _run(daemon, request)
+        case "retry":
+            return "done", {"freed": await daemon.retry(flow or None, _source(given))}
+        case "enable" | "disable":
+            await daemon.named(flow)
+            await daemon.set_enabled(flow, request.verb == "enable")
+            return "done", {}
+    raise FlowValidationError(f"nobody does {request.verb!r}", where="request", fix="update data-engine here")
+
+
+async def _run(daemon: Daemon, request: Request) -> tuple[str, dict[str, Any]]:
+    params = request.given.get("params", {})
+    if not isinstance(params, dict):
+        raise FlowValidationError("params are no object", where="run", fix="give values by name")
+    run_ids = await daemon.run(
+        request.flow, _source(request.given), params, lambda number: run_id_of(request.request_id, number)
+    )
+    await daemon.until_ended(run_ids)
+    daemon.ledger.flush()
+    statuses = [None if (run := daemon.ledger.run(one)) is None else run.status for one in run_ids]
+    is_good = all(status == "success" for status in statuses)
+    return ("done" if is_good else "failed"), {"run_ids": run_ids, "statuses": statuses}
+
+
+def _source(given: dict[str, Any]) -> str | None:
+    """The source file by its path inside the flow's source; nothing outside of it can be named."""
+    source = _text(given, "source")
+    if source and not is_inside(source):
+        raise FlowValidationError(
+            "a source of a request is named by its path inside the flow's source folder",
+            where="source",
+            fix="give that path",
+        )
+    return source or None
+
+
+def _text(given: dict[str, Any], name: str) -> str:
+    value = given.get(name) or ""
+    if not isinstance(value, str):
+        raise FlowValidationError(f"{name} is no text", where="request", fix="ask again")
+    return value

@@ -1,0 +1,224 @@
+"""The requests of other workstations, as the owner's daemon carries them out: each at most once, with an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from data_engine.clock import boot_clock
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError
+from data_engine.lease.folder import OsFolder
+from data_engine.lease.requests import (
+    INTERRUPTED,
+    Answer,
+    Remove,
+    Request,
+    RequestFiles,
+    Seen,
+    Take,
+    judge,
+    look_again,
+)
+from data_engine.ledger import requests as rows
+from data_engine.ledger.requests import RequestRow
+from data_engine.model import utc_text
+from data_engine.workspace.machine import load_machine_settings
+
+log = logging.getLogger(__name__)
+
+_DEPLOYS = ("deploy", "rollback")
+
+
+class Owner(Protocol):
+    """What the desk needs of the ownership."""
+
+    @property
+    def token(self) -> int | None:
+        """The fencing token while the workspace is ours."""
+        ...
+
+    def can_work(self) -> bool:
+        """Whether new work may start now."""
+        ...
+
+    async def publish(self, write: Callable[[], None]) -> None:
+        """Do `write` while the workspace is ours, and publish what it has written; raises `FlowValidationError`."""
+        ...
+
+
+Carry = Callable[[Request], Awaitable[tuple[str, dict[str, Any]]]]
+"""Does what a request asks for; the outcome and the answer."""
+
+
+class RequestDesk:
+    """Looks for requests while the workspace is ours, and carries them out with `carry`. `look` is called again and again."""
+
+    def __init__(self, home: LocalWorkspace, owner: Owner, carry: Carry, spawn: Callable[[Any], object]) -> None:
+        self._home = home
+        self._owner = owner
+        self._carry = carry
+        self._spawn = spawn
+        self._files = RequestFiles(OsFolder(home.layout.workspace_state_dir), lambda: os.urandom(6).hex())
+        self._seen: dict[str, Seen] = {}
+        self._token: int | None = None
+        self._running: set[str] = set()
+        self.pending_sets: frozenset[str] = frozenset()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being carried out."""
+        return bool(self._running)
+
+    async def look(self) -> None:
+        """Look once: take what is new, answer what expired or was interrupted, remove what is answered.
+
+        Raises:
+            OSError: the share is away.
+            FlowValidationError: nothing can be published just now.
+        """
+        token = self._owner.token
+        if token is None or not self._owner.can_work():
+            return
+        listed = await asyncio.to_thread(self._files.listed)
+        is_first = token != self._token
+        if is_first:
+            self._seen = {}
+        self._seen = look_again(self._seen, listed, boot_clock())
+        self.pending_sets = frozenset(set_of(one) for one in listed.values())
+        known = rows.known(self._home.ledger(), listed)
+        if is_first:
+            await self._answer_interrupted()
+            known = rows.known(self._home.ledger(), listed)
+        for request_id, request in listed.items():
+            state = known[request_id].state if request_id in known else None
+            is_running = request_id in self._running
+            move = judge(
+                self._seen[request_id],
+                state=state,
+                is_running=is_running,
+                is_first_look=is_first,
+                now_s=boot_clock(),
+            )
+            if isinstance(move, Take):
+                await self._take(request)
+            elif isinstance(move, Answer):
+                await self._publish(answered(request, move.outcome, {"what": move.why}))
+                await asyncio.to_thread(self._files.remove, request_id)
+            elif isinstance(move, Remove):
+                await asyncio.to_thread(self._files.remove, request_id)
+        self._token = token
+
+    async def _answer_interrupted(self) -> None:
+        """What an earlier owner has taken and not answered is not begun, nor begun again."""
+        for row in rows.unanswered(self._home.ledger()):
+            if row.request_id not in self._running:
+                answer = json.dumps({"what": INTERRUPTED})
+                await self._publish(replace(row, state="answered", outcome="interrupted", answer=answer))
+
+    async def _take(self, request: Request) -> None:
+        setting = load_machine_settings().requests
+        if why := refusal(request, setting):
+            await self._publish(answered(request, "refused", {"what": why, "is_off": True}))
+            await asyncio.to_thread(self._files.remove, request.request_id)
+            return
+        request = replace(request, file_owner=await asyncio.to_thread(self._file_owner, request.request_id))
+        await self._publish(taken(request))
+        if not self._owner.can_work():
+            return  # the next owner, or this one when it owns anew, says that it was interrupted
+        self._running.add(request.request_id)
+        self._spawn(self._carry_out(request))
+
+    async def _carry_out(self, request: Request) -> None:
+        try:
+            try:
+                outcome, answer = await self._carry(request)
+            except FlowValidationError as error:
+                outcome, answer = "refused", error.as_dict()
+            except Exception as error:
+                log.exception("a request failed")
+                outcome, answer = "failed", {"what": f"{type(error).__name__}: {error}"}
+            log.info("%s of %s, asked by %s@%s: %s", request.verb, request.flow, request.by, request.host_name, outcome)
+            try:
+                await self._publish(answered(request, outcome, answer))
+                await asyncio.to_thread(self._files.remove, request.request_id)
+            except (FlowValidationError, OSError) as error:  # whoever owns next says that it was interrupted
+                log.warning("the answer to a request was not published: %s", error)
+        finally:
+            self._running.discard(request.request_id)
+
+    async def _publish(self, row: RequestRow) -> None:
+        await self._owner.publish(lambda: rows.write(self._home.ledger(), [row]))
+
+    def _file_owner(self, request_id: str) -> str:
+        """Who owns the request's file, as far as the system says."""
+        try:
+            import pwd
+
+            path = self._home.layout.workspace_state_dir / "requests" / f"{request_id}.json"
+            return pwd.getpwuid(os.stat(path, follow_symlinks=False).st_uid).pw_name
+        except (ImportError, OSError, KeyError):
+            return ""
+
+
+def refusal(request: Request, setting: str) -> str | None:
+    """Why this machine does not do what is asked for, by its setting `[daemon] requests`; None where it does.
+
+    Example:
+        >>> ask = Request("0" * 32, "deploy", "claims", "{}", "anna", "m1", "ANNA-PC", "")
+        >>> refusal(ask, "all"), refusal(ask, "no-deploy")
+        (None, 'this machine takes no deployments from others: [daemon] requests = "no-deploy" in its settings.toml')
+    """
+    if setting == "off":
+        return 'this machine takes no requests: [daemon] requests = "off" in its settings.toml'
+    if setting == "no-deploy" and request.verb in _DEPLOYS:
+        return 'this machine takes no deployments from others: [daemon] requests = "no-deploy" in its settings.toml'
+    return None
+
+
+def run_id_of(request_id: str, number: int) -> str:
+    """The id of a run that a request begins, the first has number 0: the same whoever derives it.
+
+    Example:
+        >>> run_id_of("0" * 32, 0) == run_id_of("0" * 32, 0) != run_id_of("0" * 32, 1)
+        True
+    """
+    return hashlib.sha256(f"{request_id} {number}".encode()).hexdigest()[:32]
+
+
+def set_of(request: Request) -> str:
+    """The set that a request to deploy names; "" of any other."""
+    return str(request.given.get("set_id", "")) if request.verb == "deploy" else ""
+
+
+def taken(request: Request) -> RequestRow:
+    """The row that says it is about to be carried out."""
+    return RequestRow(
+        request.request_id,
+        request.verb,
+        request.flow,
+        "taken",
+        run_ids=(run_id_of(request.request_id, 0),) if request.verb == "run" else (),
+        by=request.by,
+        machine=request.host_name,
+        file_owner=request.file_owner or None,
+        at_utc=utc_text(time.time()),
+    )
+
+
+def answered(request: Request, outcome: str, answer: dict[str, Any]) -> RequestRow:
+    """The row that says what came of it."""
+    return replace(
+        taken(request),
+        state="answered",
+        outcome=outcome,
+        answer=json.dumps(answer),
+        run_ids=tuple(answer.get("run_ids", ())),
+    )

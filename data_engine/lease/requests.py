@@ -1,0 +1,241 @@
+"""What other workstations ask the owner to do: files on the share, and the decision what becomes of each.
+
+    requests/<request id>.json    who asks for what, with a beat that the asker renews while it waits
+
+Nothing in a request is executed or used as a path. It is carried out at most once: the owner publishes that it has taken it
+before it begins, and what came of it afterwards; a later owner that finds it taken and not answered begins nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, TypeAlias
+
+from data_engine.lease.fields import checked_number, checked_text
+from data_engine.lease.folder import FileSystem
+from data_engine.lease.protocol import Damaged
+from data_engine.lease.records import decode, encode
+from data_engine.lease.removal import make, names_in, unlink
+from data_engine.nofollow import NotFollowedError
+
+ROOT = "requests"
+RENEW_S = 30.0
+SILENT_S = 180.0
+"""Of the owner's clock: whose beat has not moved for so long is not there any more."""
+
+LONGEST_S = 600.0
+"""A request that waits for longer, by the owner's clock, is not carried out any more."""
+
+LARGEST_REQUEST_BYTES = 64_000
+MOST_REQUESTS = 1_000
+"""At once; who finds more looks at the first."""
+
+VERBS = ("deploy", "rollback", "run", "retry", "enable", "disable")
+_ID = re.compile(r"[0-9a-f]{32}")
+_NAME = re.compile(r"([0-9a-f]{32})\.json")
+_TEMP = re.compile(r"[0-9a-f]{32}\.json\.[0-9a-z]+\.tmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody on another machine asks for. `arguments` is a JSON object; `at_utc` is display only.
+
+    `file_owner` is who owns the file on the share, as far as the system says; `by` is what the request claims.
+    """
+
+    request_id: str
+    verb: str
+    flow: str
+    arguments: str
+    by: str
+    machine_id: str
+    host_name: str
+    at_utc: str
+    beat: int = 0
+    file_owner: str = ""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The arguments."""
+        found = json.loads(self.arguments)
+        assert isinstance(found, dict)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What this owner has seen of a request: since when, its beat, and when that moved last, on its own clock."""
+
+    since_s: float
+    beat: int
+    moved_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Carry it out, after it was published that it is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Publish this outcome, carry nothing out, and remove the file."""
+
+    outcome: Literal["expired", "interrupted"]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """It is answered: only its file is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """It is being carried out here."""
+
+
+Move: TypeAlias = Take | Answer | Remove | Leave
+
+
+def judge(seen: Seen, *, state: str | None, is_running: bool, is_first_look: bool, now_s: float) -> Move:
+    """What becomes of a request whose file lies there. `state` is what was published of it: "taken", "answered" or nothing.
+
+    Example:
+        >>> new = Seen(since_s=0.0, beat=1, moved_s=0.0)
+        >>> judge(new, state=None, is_running=False, is_first_look=False, now_s=0.0)
+        Take()
+        >>> judge(new, state=None, is_running=False, is_first_look=True, now_s=0.0).outcome
+        'expired'
+        >>> judge(new, state="taken", is_running=False, is_first_look=False, now_s=0.0).outcome
+        'interrupted'
+        >>> judge(new, state="answered", is_running=False, is_first_look=False, now_s=0.0)
+        Remove()
+    """
+    if state == "answered":
+        return Remove()
+    if is_running:
+        return Leave()
+    if state == "taken":
+        return Answer("interrupted", INTERRUPTED)
+    if is_first_look:
+        return Answer("expired", "it lay there before this owner began to look")
+    if now_s - seen.moved_s >= SILENT_S:
+        return Answer("expired", "nobody waited for it any more")
+    if now_s - seen.since_s >= LONGEST_S:
+        return Answer("expired", "it was not carried out within 10 minutes")
+    return Take()
+
+
+INTERRUPTED = "the owner ended while it carried the request out: look what was done, and ask again for the rest"
+
+
+def look_again(seen: Mapping[str, Seen], listed: Mapping[str, Request], now_s: float) -> dict[str, Seen]:
+    """What is seen of the requests that lie there now; those that are gone are forgotten."""
+    found: dict[str, Seen] = {}
+    for request_id, request in listed.items():
+        known = seen.get(request_id)
+        if known is None:
+            found[request_id] = Seen(now_s, request.beat, now_s)
+        else:
+            found[request_id] = (
+                known if known.beat == request.beat else replace(known, beat=request.beat, moved_s=now_s)
+            )
+    return found
+
+
+class RequestFiles:
+    """The requests of one workspace on the share; `new_id` names what is being written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from data_engine.lease.folder import OsFolder
+        >>> files = RequestFiles(OsFolder(Path(tempfile.mkdtemp())), iter("abcdef").__next__)
+        >>> files.put(Request("0" * 32, "run", "claims", "{}", "anna", "m1", "ANNA-PC", "2026-01-01T00:00:00+00:00"))
+        >>> [one.flow for one in files.listed().values()], files.remove("0" * 32), files.listed()
+        (['claims'], None, {})
+    """
+
+    def __init__(self, folder: FileSystem, new_id: Callable[[], str]) -> None:
+        self.folder = folder
+        self._new_id = new_id
+
+    def put(self, request: Request) -> None:
+        """Leave the request, or renew it: with one beat more than before.
+
+        Raises:
+            OSError: the share is away, full or read-only.
+        """
+        path = _path(request.request_id)
+        record = asdict(request)
+        del record["file_owner"]
+        temp = f"{path}.{self._new_id()}.tmp"
+        try:
+            self.folder.write(temp, encode(record))
+        except FileNotFoundError:  # nobody has asked here yet
+            make(self.folder, ROOT)
+            self.folder.write(temp, encode(record))
+        try:
+            self.folder.replace(temp, path)
+        except BaseException:
+            with suppress(OSError):
+                self.folder.unlink(temp)
+            raise
+
+    def listed(self) -> dict[str, Request]:
+        """The requests that lie there and can be read; a damaged one is none.
+
+        Raises:
+            OSError: the share is away.
+        """
+        found: dict[str, Request] = {}
+        names = (name for name in names_in(self.folder, ROOT) if _NAME.fullmatch(name))
+        for name in sorted(names)[:MOST_REQUESTS]:
+            with suppress(FileNotFoundError, NotFollowedError, IsADirectoryError, Damaged):
+                request = request_of(self.folder.read(f"{ROOT}/{name}", LARGEST_REQUEST_BYTES))
+                if f"{request.request_id}.json" == name:
+                    found[request.request_id] = request
+        return found
+
+    def remove(self, request_id: str) -> None:
+        """Take a request away; nothing where it is gone.
+
+        Raises:
+            OSError: the share is away or read-only.
+        """
+        unlink(self.folder, _path(request_id))
+
+
+def request_of(data: bytes) -> Request:
+    """The request stored as `data`.
+
+    Raises:
+        Damaged: it is none.
+    """
+    record = decode(data, LARGEST_REQUEST_BYTES)
+    try:
+        known: dict[str, Any] = {}
+        for one in fields(Request):
+            if one.name in ("beat", "arguments", "file_owner"):
+                continue
+            known[one.name] = checked_text(one.name, record[one.name])
+        known["beat"] = checked_number("beat", record["beat"])
+        arguments = record["arguments"]
+        if not isinstance(arguments, str) or not isinstance(json.loads(arguments), dict):
+            raise TypeError("its arguments are no object")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise Damaged(f"no request: {type(error).__name__}: {error}") from None
+    request = Request(**known, arguments=arguments)
+    if not _ID.fullmatch(request.request_id) or request.verb not in VERBS:
+        raise Damaged("no request: it has no id, or asks for what nobody does")
+    return request
+
+
+def _path(request_id: str) -> str:
+    if not _ID.fullmatch(request_id):
+        raise ValueError(f"no id of a request: {request_id!r}")
+    return f"{ROOT}/{request_id}.json"
