@@ -4,43 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from data_engine.daemon.control import DaemonClient, DaemonGoneError
-from data_engine.daemon.deploying import Asked, Outcome, history_of, person
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
-from data_engine.daemon.link import LONG_S, DaemonLink
-from data_engine.daemon.one_commit import deploy_here, roll_back_here
+from data_engine.daemon.link import LONG_S
 from data_engine.engine.explain import Explanation, explain
-from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
-from data_engine.engine.offline import OfflineFacts, offline_lease, reset_offline, switch_offline
+from data_engine.engine.offline import OfflineFacts, offline_lease, reset_offline
 from data_engine.engine.status import Status, build_status
 from data_engine.errors import FlowValidationError
 from data_engine.given import (
     given_folder,
     given_limit,
-    given_params,
     given_path,
     given_run_id,
-    given_run_ids,
-    given_text,
     given_workspace,
 )
 from data_engine.lease.status import LeaseStatus, why_no_release
-from data_engine.model import Deployment, LogEntry, Run, StepRun
+from data_engine.model import LogEntry, Run, StepRun
 from data_engine.notebook.catalog import (
     CatalogEntry,
     check_flow_name,
     find_module,
     read_catalog,
 )
-from data_engine.notebook.standing import Standing
+from data_engine.owners_verbs import OwnersVerbs
 from data_engine.shown import Listing
 from data_engine.verbs import Flow
 from data_engine.workspace.layout import WorkspaceLayout
@@ -49,11 +40,8 @@ from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import select_workspace
 from data_engine.workspace.settings import WorkspaceSettings
 
-_T = TypeVar("_T")
-_COMING_S = 10.0
 
-
-class Workspace:
+class Workspace(OwnersVerbs):
     """One workspace folder: its flows, its history on this machine, and its settings.
 
     Raises:
@@ -106,16 +94,6 @@ class Workspace:
         """Every path of the shared folder."""
         return WorkspaceLayout(self.root)
 
-    @property
-    def link(self) -> DaemonLink:
-        """The way to this machine's daemon of the workspace."""
-        return DaemonLink(self.home)
-
-    @property
-    def home(self) -> LocalWorkspace:
-        """The workspace as this machine sees it: local paths, ledger, settings."""
-        return local_workspace(self.root)
-
     def settings(self) -> WorkspaceSettings:
         """The workspace's settings.
 
@@ -145,104 +123,6 @@ class Workspace:
         modules = self.home.modules()
         return Flow.of(modules.load(find_module(modules, name)).flow)
 
-    def deploy(self, name: str | None = None, note: str = "", force: bool = False) -> tuple[CatalogEntry, ...]:
-        """Let production run the modules as they are now: the flow `name` alone, or every flow; their entries.
-
-        Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
-        stays on the last deployment. A flow that writes the mirror of a deployed flow of another name is deployed only with
-        `force=True`. The `note` stands in the history (`deployments()`), and `rollback` takes it back.
-
-        Raises:
-            FlowValidationError: no such module, or the deployment cannot be stored or published.
-            OwnedElsewhereError: another workstation owns the workspace.
-
-        Example:
-            >>> import tempfile
-            >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> [entry.name for entry in ws.deploy("example", note="first")], ws.deployments("example")[0].note
-            (['example'], 'first')
-        """
-        modules = self.home.modules()
-        if name is not None:
-            find_module(modules, name)
-        body = {"flow": name, "note": given_text(note, "deploy(note=...)"), "force": bool(force)}
-        by, machine = person()
-        asked = Asked(name, note, bool(force), by, machine)
-        outcome = self._owning(
-            lambda daemon: Outcome.read(daemon.post("/deploy", body, timeout_s=LONG_S)),
-            otherwise=lambda: deploy_here(self.home, asked),
-        )
-        return outcome.entries
-
-    def deployments(self, name: str | None = None) -> list[Deployment]:
-        """The history of deployments, of one flow when named, the newest first: who, where, when, and what differed.
-
-        `is_live` says which one a flow runs, `is_kept` which can be gone back to.
-
-        Raises:
-            LedgerError: the history cannot be read.
-        """
-        return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
-
-    def rollback(self, name: str, to: str | None = None, note: str = "") -> Deployment:
-        """Let production run the flow as it was deployed before, or as the deployment `to` (its id, or the beginning of it).
-
-        That is a deployment itself: it stands in the history, and can be taken back. The notebook stays as it is.
-
-        Raises:
-            FlowValidationError: there is nothing to go back to, it is not kept any more, or it is damaged.
-            OwnedElsewhereError: another workstation owns the workspace.
-
-        Example:
-            >>> import tempfile
-            >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> _ = ws.deploy("example")
-            >>> ws.rollback("example")
-            Traceback (most recent call last):
-            ...
-            data_engine.errors.FlowValidationError: there is no earlier deployment of example...
-        """
-        by, machine = person()
-        asked = Asked(check_flow_name(name), given_text(note, "rollback(note=...)"), by=by, machine=machine)
-        to = None if to is None else given_text(to, "rollback(to=...)")
-        body = {"flow": name, "to": to, "note": asked.note}
-        return self._owning(
-            lambda daemon: Deployment.read(daemon.post("/rollback", body, timeout_s=LONG_S)),
-            otherwise=lambda: roll_back_here(self.home, name, to, asked),
-        )
-
-    def _owning(self, question: Callable[[DaemonClient], _T], *, otherwise: Callable[[], _T]) -> _T:
-        """What the daemon answers, or what is done here without one; a daemon that is coming or going is waited for."""
-        until_s = time.monotonic() + _COMING_S
-        while True:
-            try:
-                return self.link.ask(question, otherwise=otherwise)
-            except DaemonGoneError:
-                if time.monotonic() > until_s:
-                    raise
-
-    def standing(self, name: str) -> Standing:
-        """How the flow's module stands to what production runs: its `kind`, the `cells` that differ, and in words.
-
-        Raises:
-            FlowValidationError: no such module, and none is deployed.
-        """
-        deployments = self.home.deployments()
-        standing = deployments.standing([check_flow_name(name)])[name]
-        if name not in deployments.deployed():
-            find_module(self.home.modules(), name)
-        return standing
-
-    def deployment(self, name: str) -> str:
-        """How the flow's module stands to what production runs, in a few words.
-
-        "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
-
-        Raises:
-            FlowValidationError: no such module, and none is deployed.
-        """
-        return self.standing(name).text
-
     def runs(self, flow: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first; of one flow when named.
 
@@ -253,21 +133,6 @@ class Workspace:
         ledger = self.home.ledger()
         ledger.recover()
         return Listing(ledger.runs(None if flow is None else check_flow_name(flow), limit))
-
-    def run_record(self, run_id: str) -> Run:
-        """The run with this id, or with the only id that begins so.
-
-        Raises:
-            FlowValidationError: there is none.
-        """
-        run = self.home.ledger().run(run_id) if isinstance(run_id, str) else None
-        if run is None:
-            raise FlowValidationError(
-                f"there is no run {run_id!r} in the history of {self.workspace_id}",
-                where="run id",
-                fix="take an id from `data-engine runs`",
-            )
-        return run
 
     def log(self, run_id: str) -> list[LogEntry]:
         """What the run printed and logged, oldest first.
@@ -338,39 +203,6 @@ class Workspace:
             remember_engine(self.home.ledger(), is_on=False)
         return was_there
 
-    def run(
-        self,
-        name: str,
-        wait: bool = True,
-        source: str | os.PathLike[str] | None = None,
-        params: Mapping[str, Any] | None = None,
-    ) -> list[Run] | list[str]:
-        """Let the daemon (started if need be) run the deployed flow `name`, once for each source: the ended runs in order.
-
-        A failed run is returned with its status and error, not raised. With `wait=False` the ids of the runs to come, for
-        `wait()`. Who is interrupted while waiting leaves the runs to the daemon.
-
-        Raises:
-            FlowValidationError: no such flow or source, the module is broken, or `params` are no JSON.
-        """
-        body: dict[str, Any] = {"flow": check_flow_name(name), "params": given_params(params)}
-        if source is not None:
-            body["source"] = given_path(source, "run(source=...)")
-        run_ids: list[str] = self.link.start().post("/run", body, timeout_s=LONG_S)["run_ids"]
-        return self.wait(run_ids) if wait else run_ids
-
-    def wait(self, run_ids: Sequence[str]) -> list[Run]:
-        """The runs that `run(..., wait=False)` asked for, when all have ended, in the order of their ids.
-
-        Whom they wait for is said on standard error.
-
-        Raises:
-            WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
-        """
-        wanted = given_run_ids(run_ids)
-        self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
-        return Listing(self.run_record(run_id) for run_id in wanted)
-
     def stop_run(self, run_id: str) -> None:
         """Ask a run of the daemon to end at its next step, item, or log line.
 
@@ -386,34 +218,6 @@ class Workspace:
             FlowValidationError: it is not running there.
         """
         self.link.require().post("/kill-run", {"run_id": given_run_id(run_id)})
-
-    def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None) -> int:
-        """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many were held.
-
-        Raises:
-            FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
-        """
-        body = {
-            "flow": flow if flow is None else check_flow_name(flow),
-            "source": None if source is None else given_path(source, "retry(source=...)"),
-        }
-        return int(self.link.require().post("/retry", body)["freed"])
-
-    def enable(self, name: str) -> None:
-        """Let the flow run by itself again.
-
-        Raises:
-            FlowValidationError: no such flow.
-        """
-        self._switch(name, True)
-
-    def disable(self, name: str) -> None:
-        """Let the flow run by hand only.
-
-        Raises:
-            FlowValidationError: no such flow.
-        """
-        self._switch(name, False)
 
     def status(self) -> Status:
         """The state of daemon, engine and flows: attributes and keys are those `data-engine status --json` prints.
@@ -540,11 +344,4 @@ class Workspace:
                 ],
                 otherwise=lambda: explain(self._offline(), self._offline().facts(), subject, file),
             )
-        )
-
-    def _switch(self, name: str, is_enabled: bool) -> None:
-        check_flow_name(name)
-        self.link.ask(
-            lambda daemon: daemon.post("/enable", {"flow": name, "enabled": is_enabled}),
-            otherwise=lambda: switch_offline(self.home, name, is_enabled),
         )

@@ -175,7 +175,10 @@ def _deploy(ws: Workspace, args: Args) -> str:
     flow, force = args["flow"], args["force"]
     daemon = daemon_of(ws)
     if daemon is not None:
-        outcome = Outcome.read(daemon.post("/deploy", {"flow": flow, "force": force}, timeout_s=60.0))
+        told = daemon.post("/deploy", {"flow": flow, "force": force, "wait": False}, timeout_s=60.0)
+        if "request_id" in told:
+            return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
+        outcome = Outcome.read(told)
         refused = [entry.error for entry in outcome.entries if entry.error is not None]
         if flow is not None and refused:
             raise refused[0]
@@ -185,7 +188,9 @@ def _deploy(ws: Workspace, args: Args) -> str:
 
 
 def _rollback(ws: Workspace, args: Args) -> str:
-    row = ws.rollback(args["flow"], args["to"])
+    row = ws.rollback(args["flow"], args["to"], wait=False)
+    if row is None:
+        return f"The owner was asked to roll back {args['flow']}."
     return f"Production runs {row.flow} again as it was deployed in {(row.of or row.id)[:8]}."
 
 

@@ -95,6 +95,7 @@ def _deployments(given: Namespace, names: UserNames) -> Any:
 def _rollback(given: Namespace, names: UserNames) -> Any:
     name = given.subject or _own_name(names, "rollback")
     row = _workspace().rollback(name, given.to, given.note or "")
+    assert row is not None, "the answer was waited for"
     print(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}; the notebook stays as it is.")
     return None
 

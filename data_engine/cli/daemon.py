@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_engine.cli.deploying import say_not_deployed
+from data_engine.cli.deploying import say_left, say_not_deployed
 from data_engine.cli.failure import Failed
 from data_engine.cli.options import (
     AsJson,
     FlowName,
     SomeFlowName,
+    Wait,
     chosen_workspace,
     source_from_shell,
 )
@@ -115,6 +116,7 @@ def retry(
     ctx: typer.Context,
     name: SomeFlowName = None,
     source: Annotated[str | None, typer.Option("--source", metavar="PATH", help="Only this file.")] = None,
+    wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
     """Try failed sources again: of one flow, of all, or one file."""
@@ -124,21 +126,21 @@ def retry(
             where="data-engine retry --source",
             fix="name the flow: data-engine retry FLOW --source PATH",
         )
-    freed = chosen_workspace(ctx).retry(name, source_from_shell(source))
+    freed = chosen_workspace(ctx).retry(name, source_from_shell(source), wait)
     _done({"flow": name, "source": source, "freed": freed}, freed_words(freed), as_json)
     return 0
 
 
-def enable(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
+def enable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
     """Let a flow run by itself again."""
-    chosen_workspace(ctx).enable(name)
+    chosen_workspace(ctx).enable(name, wait)
     _done({"flow": name, "enabled": True}, f"{name} runs by itself when the engine is on.", as_json)
     return 0
 
 
-def disable(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
+def disable(ctx: typer.Context, name: FlowName, wait: Wait = True, as_json: AsJson = False) -> int:
     """Let a flow run by hand only."""
-    chosen_workspace(ctx).disable(name)
+    chosen_workspace(ctx).disable(name, wait)
     _done({"flow": name, "enabled": False}, f"{name} runs by hand only.", as_json)
     return 0
 
@@ -157,14 +159,23 @@ def kill_run(ctx: typer.Context, run_id: RunId, as_json: AsJson = False) -> int:
     return 0
 
 
-def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: Mapping[str, Any], as_json: bool) -> int:
+def run_in_daemon(
+    ws: Workspace,
+    name: str | None,
+    source: str | None,
+    params: Mapping[str, Any],
+    as_json: bool,
+    wait: bool = True,
+) -> int:
     """Let the daemon run the deployed flow, and wait for its runs; 1 when any failed."""
     if name is None:
         raise FlowValidationError(
             "which flow?", where="data-engine run", fix="name it: data-engine run NAME; `data-engine list` shows them"
         )
-    run_ids = _ask_for_runs(ws, name, source, params)
-    runs = _wait_for(ws, name, run_ids)
+    found = _ask_for_runs(ws, name, source, params, wait)
+    if not wait and not found:
+        return say_left(as_json)
+    runs = found if found and not isinstance(found[0], str) else _wait_for(ws, name, found)
     failed = sum(run.status != "success" for run in runs)
     if as_json:
         print_json({"runs": [run.as_dict() for run in runs]})
@@ -175,9 +186,16 @@ def run_in_daemon(ws: Workspace, name: str | None, source: str | None, params: M
     return 1 if failed else 0
 
 
-def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[str, Any]) -> list[Any]:
+def is_owned_elsewhere(ws: Workspace) -> bool:
+    """Whether another workstation owns the workspace."""
+    lease = ws.lease()
+    return lease.owner is not None and not lease.is_mine
+
+
+def _ask_for_runs(ws: Workspace, name: str, source: str | None, params: Mapping[str, Any], wait: bool) -> list[Any]:
+    """The ids of the runs to come; the ended runs where the owner, on another workstation, was asked for them."""
     try:
-        return ws.run(name, wait=False, source=source, params=params)
+        return ws.run(name, wait=wait and is_owned_elsewhere(ws), source=source, params=params)
     except FlowValidationError as error:
         if any(flow.name == name and flow.state_kind == "broken" for flow in ws.status().flows):
             raise Failed(error) from error
@@ -226,6 +244,7 @@ def _tell_status(ws: Workspace, as_json: bool) -> int:
         print_json(found.as_dict())
         return 0
     _say_workspace(found)
+    _say_requests(found)
     say("")
     _say_flows(found.flows)
     if found.active_runs:
@@ -251,6 +270,11 @@ def _say_workspace(found: Status) -> None:
                 say(f"         {part}: {found.trouble[part]}")
     for warning in found.warnings:
         say(f"warning  {warning}", style="yellow")
+
+
+def _say_requests(found: Status) -> None:
+    for number, one in enumerate(found.requests):
+        say(f"{'' if number else 'asked':<8} {one.text}")
 
 
 def _say_flows(flows: Sequence[FlowStatus]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_engine.cli.options import AsJson, FlowName, SomeFlowName, chosen_workspace, in_flow_modules
+from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace, in_flow_modules
 from data_engine.cli.output import complain, local_time, print_json, say, table
 from data_engine.notebook.standing import cells_text
 
@@ -21,7 +21,12 @@ Yes = Annotated[bool, typer.Option("--yes", help="Also where a deployed flow of 
 
 
 def deploy(
-    ctx: typer.Context, name: SomeFlowName = None, note: Note = "", yes: Yes = False, as_json: AsJson = False
+    ctx: typer.Context,
+    name: SomeFlowName = None,
+    note: Note = "",
+    yes: Yes = False,
+    wait: Wait = True,
+    as_json: AsJson = False,
 ) -> int:
     """Let production run the modules as they are now: the flow NAME alone, or every one.
 
@@ -30,7 +35,9 @@ def deploy(
     """
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
-        entries = ws.deploy(name, note, yes)
+        entries = ws.deploy(name, note, yes, wait)
+    if not entries and not wait:
+        return say_left(as_json)
     refused = [entry for entry in entries if entry.error is not None]
     standing = ws.home.deployments().standing(entry.name for entry in entries)
     if as_json:
@@ -79,6 +86,15 @@ def not_deployed_lines(standing: dict[str, Standing]) -> Sequence[str]:
     ]
 
 
+def say_left(as_json: bool) -> int:
+    """That the owner was asked, and where its answer is told; exit code 0."""
+    if as_json:
+        print_json({"asked": True})
+    else:
+        say("The owner was asked; `data-engine status` tells its answer.")
+    return 0
+
+
 def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
     """The history of deployments, of one flow or of all, the newest first."""
     found = chosen_workspace(ctx).deployments(name)
@@ -109,13 +125,16 @@ def rollback(
     name: FlowName,
     to: Annotated[str | None, typer.Option("--to", metavar="ID", help="A deployment's id, or its beginning.")] = None,
     note: Note = "",
+    wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
     """Let production run a flow as it was deployed before. The notebook stays as it is; it is a deployment itself."""
     from data_engine.daemon.deploying import changed_config
 
     ws = chosen_workspace(ctx)
-    row = ws.rollback(name, to, note)
+    row = ws.rollback(name, to, note, wait)
+    if row is None:
+        return say_left(as_json)
     config = changed_config(ws.home, row)
     if as_json:
         print_json(row.as_dict() | {"changed_config": config})

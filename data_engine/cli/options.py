@@ -25,6 +25,9 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Where another workstation owns: wait for its answer, or not.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FlowName = Annotated[str, typer.Argument(metavar="NAME", help="The flow: its file's name without the ending.")]
 SomeFlowName = Annotated[

@@ -14,6 +14,7 @@ from data_engine.cli.options import (
     FlowNames,
     Params,
     SourcePath,
+    Wait,
     chosen_workspace,
     in_flow_modules,
     load_module,
@@ -48,6 +49,7 @@ def run(
     source: SourcePath = None,
     param: Params = None,
     on_error: OnError = "continue",
+    wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
     """Run a flow in the daemon, or here: once for each source, or as they become due.
@@ -70,7 +72,7 @@ def run(
     if not once:
         from data_engine.cli.daemon import run_in_daemon
 
-        return run_in_daemon(chosen_workspace(ctx), name, source_from_shell(source), read_params(param), as_json)
+        return run_in_daemon(chosen_workspace(ctx), name, source_from_shell(source), read_params(param), as_json, wait)
     if source is not None and name is None:
         raise FlowValidationError(
             "--source says which file, but not of which flow",

@@ -3,29 +3,58 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
-from data_engine.daemon.deploying import Asked
+from data_engine.daemon.deploying import Asked, Outcome
 from data_engine.daemon.request_desk import run_id_of
 from data_engine.errors import FlowValidationError
 from data_engine.lease.requests import Request
 from data_engine.ledger.checks import is_inside
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import Deployment
 from data_engine.notebook.catalog import check_flow_name
-
-if TYPE_CHECKING:
-    from data_engine.daemon.daemon import Daemon
 
 _SET_ID = re.compile(r"[0-9a-f]{24}")
 _LONGEST_NOTE = 2_000
 
 
-async def carry_out(daemon: Daemon, request: Request) -> tuple[str, dict[str, Any]]:
+class Verbs(Protocol):
+    """What a request can ask a daemon to do; each raises `FlowValidationError` where it refuses."""
+
+    ledger: Ledger
+
+    async def until_ready(self) -> None:
+        """Return once the daemon knows its flows."""
+
+    async def deploy_set(self, set_id: str, asked: Asked) -> Outcome:
+        """Deploy exactly this set."""
+
+    async def roll_back(self, name: str, to: str | None, asked: Asked) -> Deployment:
+        """Let the flow run what it ran before."""
+
+    async def run(
+        self, name: str, source: str | None, params: dict[str, Any], run_id: Callable[[int], str]
+    ) -> list[str]:
+        """Run the flow, with these ids."""
+
+    async def until_ended(self, run_ids: Collection[str]) -> None:
+        """Return when these runs have ended."""
+
+    async def retry(self, flow: str | None, source: str | None) -> int:
+        """Hold failed sources no longer."""
+
+    async def set_enabled(self, name: str, is_enabled: bool) -> None:
+        """Let the flow run by itself, or not."""
+
+
+async def carry_out(daemon: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
     """What the request asks for is done: its outcome, "done", "refused" or "failed", and an answer as JSON.
 
     Raises:
         FlowValidationError: it is refused; says why.
     """
-    await daemon.ready.wait()
+    await daemon.until_ready()
     given, flow = request.given, request.flow
     if flow or request.verb not in ("deploy", "retry"):
         check_flow_name(flow)
@@ -48,13 +77,12 @@ async def carry_out(daemon: Daemon, request: Request) -> tuple[str, dict[str, An
         case "retry":
             return "done", {"freed": await daemon.retry(flow or None, _source(given))}
         case "enable" | "disable":
-            await daemon.named(flow)
             await daemon.set_enabled(flow, request.verb == "enable")
             return "done", {}
     raise FlowValidationError(f"nobody does {request.verb!r}", where="request", fix="update data-engine here")
 
 
-async def _run(daemon: Daemon, request: Request) -> tuple[str, dict[str, Any]]:
+async def _run(daemon: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
     params = request.given.get("params", {})
     if not isinstance(params, dict):
         raise FlowValidationError("params are no object", where="run", fix="give values by name")

@@ -479,6 +479,10 @@ class Daemon:
         self.tell()
         return count
 
+    async def until_ready(self) -> None:
+        """Return once the flows are known."""
+        await self.ready.wait()
+
     async def set_enabled(self, name: str, is_enabled: bool) -> None:
         """Let a flow run by itself, or not, and publish that.
 
@@ -486,7 +490,7 @@ class Daemon:
             FlowValidationError: no such flow.
             OwnedElsewhereError: another workstation owns the workspace.
         """
-        self.deployed(name)
+        await self.named(name)
         async with self.ownership.for_one_commit():
             await self.ownership.publish(lambda: self.ledger.set_switch(name, is_enabled))
         if self.is_engine_on:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 
 from data_engine.cause import Cause
+from data_engine.daemon.asking import Pending
 from data_engine.daemon.daemon import Daemon
-from data_engine.engine.status import ActiveRun, DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs
+from data_engine.engine.status import (
+    ActiveRun,
+    DaemonFacts,
+    EngineFacts,
+    FlowFacts,
+    RequestStatus,
+    WorkspaceFacts,
+    active_runs,
+    requests_told,
+)
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, utc_text
@@ -23,10 +34,10 @@ class History:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._version: tuple[int, int] | None = None
-        self._known: tuple[dict[str, Run], dict[str, bool], list[ActiveRun]] = ({}, {}, [])
+        self._known: tuple[dict[str, Run], dict[str, bool], list[ActiveRun], list[RequestStatus]] = ({}, {}, [], [])
 
-    def now(self) -> tuple[dict[str, Run], dict[str, bool], list[ActiveRun]]:
-        """The last run and the switch of each flow, and what other processes run.
+    def now(self) -> tuple[dict[str, Run], dict[str, bool], list[ActiveRun], list[RequestStatus]]:
+        """The last run and the switch of each flow, what other processes run, and what other workstations asked for.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -34,7 +45,8 @@ class History:
         version = self._ledger.version()
         if version != self._version:
             others = active_runs(self._ledger, but_of=os.getpid())
-            self._known = (self._ledger.last_runs(), self._ledger.switches(), others)
+            told = requests_told(self._ledger, time.time())
+            self._known = (self._ledger.last_runs(), self._ledger.switches(), others, told)
             self._version = version
         return self._known
 
@@ -53,7 +65,7 @@ class LiveFacts:
             LedgerError: the history cannot be read.
         """
         daemon, layout = self._daemon, self._daemon.home.layout
-        last, switches, others = self._history.now()
+        last, switches, others, requests = self._history.now()
         flows = [
             FlowFacts(
                 deployed.entry,
@@ -77,6 +89,7 @@ class LiveFacts:
             lease=daemon.ownership.lease(),
             elsewhere=daemon.ownership.elsewhere,
             trouble=daemon.trouble,
+            requests=[*(_waiting(one) for one in daemon.asker.pending.values()), *requests],
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock)),
         )
 
@@ -96,6 +109,23 @@ class LiveFacts:
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
         return self._daemon.ledger.causes(flow)
+
+
+def _waiting(pending: Pending) -> RequestStatus:
+    request = pending.request
+    state, outcome = ("waiting", None) if pending.given_up is None else ("answered", "expired")
+    return RequestStatus(
+        request.request_id,
+        request.verb,
+        request.flow,
+        state,
+        outcome,
+        pending.given_up,
+        request.by,
+        request.host_name,
+        pending.owner,
+        request.at_utc,
+    )
 
 
 def own_runs(daemon: Daemon) -> list[ActiveRun]:

@@ -29,7 +29,7 @@ from data_engine.ledger import deployments as ledger_rows
 from data_engine.locks import OsLock
 from data_engine.model import Deployment
 from data_engine.notebook import history
-from data_engine.notebook.catalog import read_catalog, with_unreadable
+from data_engine.notebook.catalog import find_module, read_catalog, with_unreadable
 from data_engine.notebook.deploy import Deploy, mirror_key, with_no_steps_refused
 from data_engine.notebook.load import FlowModules
 
@@ -121,6 +121,18 @@ def roll_back_here(home: LocalWorkspace, flow: str, to: str | None, asked: Asked
         row = rolled_back(home, flow, to, asked)
         publish(keeper, lambda: write_deployments(home, [row]))
         return row
+
+
+def switch_here(home: LocalWorkspace, flow: str, is_enabled: bool) -> None:
+    """Let the flow run by itself or not, without a daemon.
+
+    Raises:
+        FlowValidationError: no such flow.
+        OwnedElsewhereError, DaemonGoneError: as `owning`.
+    """
+    find_module(home.modules(), flow)
+    with owning(home) as keeper:
+        publish(keeper, lambda: home.ledger().set_switch(flow, is_enabled))
 
 
 def write_deployments(home: LocalWorkspace, rows: list[Deployment]) -> None:

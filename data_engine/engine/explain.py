@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
-from data_engine.engine.flow_reasons import Broken, Edited, More, NotDeployed, NotLookedAt
+from data_engine.engine.flow_reasons import Broken, Edited, More, NotDeployed, NotLookedAt, Requested
 from data_engine.engine.reasons import (
     ByHand,
     Done,
@@ -121,6 +121,8 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
     if flow is not None:
         edit = flow.standing
         rows = [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers))] if edit.is_edited else []
+        asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]
+        rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
         return rows + _of_flow(source, known, flow)
     rows = []
     for one, inside, ruled_out in _flows_of_file(known, Path(file), named=subject):

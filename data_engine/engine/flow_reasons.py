@@ -80,6 +80,19 @@ class NotDeployed(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Requested(Fact):
+    """Somebody has asked the owner, on another workstation, to do something with the flow; `said` is how far that is."""
+
+    kind: ClassVar = "requested"
+
+    said: str
+
+    @property
+    def text(self) -> str:
+        return self.said
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Trouble(Fact):
     """This machine cannot start or store any work just now."""
 
@@ -126,4 +139,4 @@ class Other(Fact):
         return self.said
 
 
-OfFlow: TypeAlias = Looks | Broken | Edited | NotDeployed | Trouble | NotLookedAt | More | Other
+OfFlow: TypeAlias = Looks | Broken | Edited | NotDeployed | Requested | Trouble | NotLookedAt | More | Other

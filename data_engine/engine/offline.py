@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from data_engine.cause import Cause
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.engine.status import DaemonFacts, EngineFacts, FlowFacts, WorkspaceFacts, active_runs, owned_elsewhere
+from data_engine.engine.status import (
+    DaemonFacts,
+    EngineFacts,
+    FlowFacts,
+    WorkspaceFacts,
+    active_runs,
+    owned_elsewhere,
+    requests_told,
+)
 from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.belief import clock_warnings
@@ -63,6 +71,7 @@ class OfflineFacts:
             trouble=error,
             warnings=(*settings_warnings, *clock_warnings(kept_doubt(ledger, time.time()))),
             daemon=DaemonFacts(interpreter=self.interpreter),
+            requests=requests_told(ledger, time.time()),
         )
 
     def poller(self, flow: str) -> FolderPoller | None:
@@ -123,15 +132,3 @@ def reset_offline(home: LocalWorkspace, flow: str | None) -> int:
     if not ledger.runs(flow, 1):
         find_module(home.modules(), flow)
     return ledger.reset_flow(flow)
-
-
-def switch_offline(home: LocalWorkspace, flow: str, is_enabled: bool) -> None:
-    """Let the flow run by itself, or by hand only.
-
-    Raises:
-        FlowValidationError: no such flow.
-        OwnedElsewhereError: another workstation owns the workspace, and its switches.
-    """
-    find_module(home.modules(), flow)
-    refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what="switching a flow on or off")
-    home.ledger().set_switch(flow, is_enabled)

@@ -6,6 +6,7 @@ API, the Python face and the panel all read its keys.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
@@ -15,13 +16,17 @@ from data_engine.engine.flow_reasons import Broken, NotDeployed
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Waiting, read_reason
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
+from data_engine.ledger import requests
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import Run
+from data_engine.model import Run, utc_text
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
 from data_engine.scheduler.plan import why_blocked
 from data_engine.shown import Shown
+
+_DAY_S = 86_400.0
+_MOST_REQUESTS = 10
 
 State: TypeAlias = Literal[
     "running",
@@ -102,6 +107,34 @@ class ActiveRun(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RequestStatus(Record):
+    """What somebody on another workstation asked the owner to do, or what this one asked: `state` is "waiting" until the
+    owner has "taken" it, then "answered" with an `outcome` ("done", "refused", "failed", "expired", "interrupted")."""
+
+    computed: ClassVar = ("text",)
+
+    request_id: str
+    verb: str
+    flow: str
+    state: str
+    outcome: str | None = None
+    what: str | None = None
+    by: str = ""
+    machine: str = ""
+    owner: str | None = None
+    at_utc: str = ""
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        what = f"{self.verb} {self.flow}".strip()
+        if self.state == "waiting":
+            return f"{self.owner} was asked to {what}: waits for its answer"
+        came = "is being done" if self.state == "taken" else str(self.outcome)
+        return f"{self.by}@{self.machine} asked to {what}: {came}" + (f" ({self.what})" if self.what else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FlowStatus(Record):
     """One flow. `state` is its `state_kind` in words; `reason` is `why` it does not run now, in words; `held` of its files
     failed and wait for an edit or for a person.
@@ -166,6 +199,7 @@ class Status(Shown, Record):
     warnings: tuple[str, ...] = ()
     flows: tuple[FlowStatus, ...] = field(default=(), metadata={"of": FlowStatus.read})
     active_runs: tuple[ActiveRun, ...] = field(default=(), metadata={"of": ActiveRun.read})
+    requests: tuple[RequestStatus, ...] = field(default=(), metadata={"of": RequestStatus.read})
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
@@ -210,6 +244,7 @@ class WorkspaceFacts:
     elsewhere: OwnedElsewhere | None = None
     trouble: FlowValidationError | None = None
     warnings: Sequence[str] = ()
+    requests: Sequence[RequestStatus] = ()
 
     def flow(self, name: str) -> FlowFacts | None:
         """The flow of this name."""
@@ -268,6 +303,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         tuple(known.warnings),
         flows,
         tuple(known.active),
+        tuple(known.requests),
     )
 
 
@@ -308,6 +344,25 @@ def owned_elsewhere(status: LeaseStatus, machine_id: str) -> OwnedElsewhere | No
     if status.owner is None or status.is_mine or status.owner.get("machine_id") == machine_id:
         return None
     return OwnedElsewhere(shown_machine(status.owner), status.engine_there)
+
+
+def requests_told(ledger: Ledger, now_s: float) -> list[RequestStatus]:
+    """The requests of the last day that an owner has seen, the newest first.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    found = []
+    for row in requests.newest(ledger, utc_text(now_s - _DAY_S), _MOST_REQUESTS):
+        answer = json.loads(row.answer) if row.answer else {}
+        what = answer.get("what") if isinstance(answer, dict) else None
+        told = None if what is None else str(what)
+        found.append(
+            RequestStatus(
+                row.request_id, row.verb, row.flow, row.state, row.outcome, told, row.by, row.machine, at_utc=row.at_utc
+            )
+        )
+    return found
 
 
 def active_runs(ledger: Ledger, *, but_of: int | None = None) -> list[ActiveRun]:

@@ -1,0 +1,276 @@
+"""What only the owner of a workspace may do, asked for from any workstation: deploy, roll back, run, retry, switch."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from data_engine.daemon.control import DaemonGoneError
+from data_engine.daemon.deploying import Asked, Outcome, history_of, person
+from data_engine.daemon.link import LONG_S, DaemonLink
+from data_engine.daemon.one_commit import deploy_here, roll_back_here, switch_here
+from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
+from data_engine.errors import FlowValidationError, OwnedElsewhereError, RequestExpiredError, RequestFailedError
+from data_engine.given import given_params, given_path, given_run_ids, given_text
+from data_engine.model import Deployment, Run
+from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module
+from data_engine.notebook.standing import Standing
+from data_engine.shown import Listing
+
+_T = TypeVar("_T")
+_COMING_S = 10.0
+_ANSWER_S = 25.0
+
+
+class OwnersVerbs:
+    """The verbs of a workspace at `root` that its owner carries out: this machine, or the one that is asked to."""
+
+    root: Path
+
+    @property
+    def link(self) -> DaemonLink:
+        """The way to this machine's daemon of the workspace."""
+        return DaemonLink(self.home)
+
+    @property
+    def home(self) -> LocalWorkspace:
+        """The workspace as this machine sees it: local paths, ledger, settings."""
+        return local_workspace(self.root)
+
+    def deploy(
+        self, name: str | None = None, note: str = "", force: bool = False, wait: bool = True
+    ) -> tuple[CatalogEntry, ...]:
+        """Let production run the modules as they are now: the flow `name` alone, or every flow; their entries.
+
+        Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
+        stays on the last deployment. A flow that writes the mirror of a deployed flow of another name is deployed only with
+        `force=True`. The `note` stands in the history (`deployments()`), and `rollback` takes it back.
+
+        Where another workstation owns the workspace, its owner is asked to deploy exactly this content, and the answer is
+        waited for; with `wait=False` it is not, and nothing comes back.
+
+        Raises:
+            FlowValidationError: no such module, or the deployment cannot be stored or published.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> [entry.name for entry in ws.deploy("example", note="first")], ws.deployments("example")[0].note
+            (['example'], 'first')
+        """
+        modules = self.home.modules()
+        if name is not None:
+            find_module(modules, name)
+        body = {"flow": name, "note": given_text(note, "deploy(note=...)"), "force": bool(force)}
+        by, machine = person()
+        asked = Asked(name, note, bool(force), by, machine)
+        outcome = self._owning(
+            "/deploy", body, wait, read=Outcome.read, otherwise=lambda: deploy_here(self.home, asked)
+        )
+        return () if outcome is None else outcome.entries
+
+    def deployments(self, name: str | None = None) -> list[Deployment]:
+        """The history of deployments, of one flow when named, the newest first: who, where, when, and what differed.
+
+        `is_live` says which one a flow runs, `is_kept` which can be gone back to.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
+
+    def rollback(self, name: str, to: str | None = None, note: str = "", wait: bool = True) -> Deployment | None:
+        """Let production run the flow as it was deployed before, or as the deployment `to` (its id, or the beginning of it).
+
+        That is a deployment itself: it stands in the history, and can be taken back. The notebook stays as it is. Where
+        another workstation owns the workspace its owner is asked; with `wait=False` the answer, None, is not waited for.
+
+        Raises:
+            FlowValidationError: there is nothing to go back to, it is not kept any more, or it is damaged.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.rollback("example")
+            Traceback (most recent call last):
+            ...
+            data_engine.errors.FlowValidationError: there is no earlier deployment of example...
+        """
+        by, machine = person()
+        asked = Asked(check_flow_name(name), given_text(note, "rollback(note=...)"), by=by, machine=machine)
+        to = None if to is None else given_text(to, "rollback(to=...)")
+        body = {"flow": name, "to": to, "note": asked.note}
+        return self._owning(
+            "/rollback", body, wait, read=Deployment.read, otherwise=lambda: roll_back_here(self.home, name, to, asked)
+        )
+
+    def standing(self, name: str) -> Standing:
+        """How the flow's module stands to what production runs: its `kind`, the `cells` that differ, and in words.
+
+        Raises:
+            FlowValidationError: no such module, and none is deployed.
+        """
+        deployments = self.home.deployments()
+        standing = deployments.standing([check_flow_name(name)])[name]
+        if name not in deployments.deployed():
+            find_module(self.home.modules(), name)
+        return standing
+
+    def deployment(self, name: str) -> str:
+        """How the flow's module stands to what production runs, in a few words.
+
+        "as deployed", "not deployed", or "edited, not deployed" with the cells that differ.
+
+        Raises:
+            FlowValidationError: no such module, and none is deployed.
+        """
+        return self.standing(name).text
+
+    def run(
+        self,
+        name: str,
+        wait: bool = True,
+        source: str | os.PathLike[str] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> list[Run] | list[str]:
+        """Let the daemon (started if need be) run the deployed flow `name`, once for each source: the ended runs in order.
+
+        A failed run is returned with its status and error, not raised. With `wait=False` the ids of the runs to come, for
+        `wait()`. Who is interrupted while waiting leaves the runs to the daemon. Where another workstation owns the
+        workspace its owner is asked to run it; with `wait=False` the ids are not known then.
+
+        Raises:
+            FlowValidationError: no such flow or source, the module is broken, or `params` are no JSON.
+        """
+        body: dict[str, Any] = {"flow": check_flow_name(name), "params": given_params(params)}
+        if source is not None:
+            body["source"] = given_path(source, "run(source=...)")
+        told = self.link.start().post("/run", body | {"wait": wait}, timeout_s=LONG_S)
+        if "request_id" in told:
+            answer = self._answer(told, wait)
+            return Listing([] if answer is None else map(self.run_record, answer["run_ids"]))
+        run_ids: list[str] = told["run_ids"]
+        return self.wait(run_ids) if wait else run_ids
+
+    def wait(self, run_ids: Sequence[str]) -> list[Run]:
+        """The runs that `run(..., wait=False)` asked for, when all have ended, in the order of their ids.
+
+        Whom they wait for is said on standard error.
+
+        Raises:
+            WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
+        """
+        wanted = given_run_ids(run_ids)
+        self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
+        return Listing(self.run_record(run_id) for run_id in wanted)
+
+    def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:
+        """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many were held.
+
+        Raises:
+            FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
+        """
+        body = {
+            "flow": flow if flow is None else check_flow_name(flow),
+            "source": None if source is None else given_path(source, "retry(source=...)"),
+        }
+        told = self.link.require().post("/retry", body | {"wait": wait})
+        answer = self._answer(told, wait) if "request_id" in told else told
+        return 0 if answer is None else int(answer["freed"])
+
+    def enable(self, name: str, wait: bool = True) -> None:
+        """Let the flow run by itself again.
+
+        Raises:
+            FlowValidationError: no such flow.
+        """
+        self._switch(name, True, wait)
+
+    def disable(self, name: str, wait: bool = True) -> None:
+        """Let the flow run by hand only.
+
+        Raises:
+            FlowValidationError: no such flow.
+        """
+        self._switch(name, False, wait)
+
+    def run_record(self, run_id: str) -> Run:
+        """The run with this id, or with the only id that begins so.
+
+        Raises:
+            FlowValidationError: there is none.
+        """
+        run = self.home.ledger().run(run_id) if isinstance(run_id, str) else None
+        if run is None:
+            raise FlowValidationError(
+                f"there is no run {run_id!r} in the history of {self.root.name}",
+                where="run id",
+                fix="take an id from `data-engine runs`",
+            )
+        return run
+
+    def _switch(self, name: str, is_enabled: bool, wait: bool) -> None:
+        body = {"flow": check_flow_name(name), "enabled": is_enabled}
+        self._owning(
+            "/enable", body, wait, read=lambda told: None, otherwise=lambda: switch_here(self.home, name, is_enabled)
+        )
+
+    def _owning(
+        self,
+        path: str,
+        body: dict[str, Any],
+        wait: bool,
+        *,
+        read: Callable[[dict[str, Any]], _T],
+        otherwise: Callable[[], _T],
+    ) -> _T | None:
+        """What the daemon, or the owner that it asks, answers; or what is done here where neither a daemon nor an owner is.
+
+        A daemon that is coming or going is waited for, and one is started to ask the owner. None: it is not waited for.
+        """
+        body, until_s, is_to_ask = body | {"wait": bool(wait)}, time.monotonic() + _COMING_S, False
+        while True:
+            daemon = self.link.start() if is_to_ask else self.link.find()
+            try:
+                if daemon is None:
+                    return otherwise()
+                told = daemon.post(path, body, timeout_s=LONG_S)
+            except DaemonGoneError:
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(0.05)
+            except OwnedElsewhereError:
+                if daemon is not None or is_to_ask:
+                    raise
+                is_to_ask = True
+            else:
+                answer = self._answer(told, wait) if "request_id" in told else told
+                return None if answer is None else read(answer)
+
+    def _answer(self, left: Mapping[str, Any], wait: bool) -> dict[str, Any] | None:
+        """What came of a request that was left with the owner; None where it is not waited for."""
+        owner = left["owner"]
+        if not wait:
+            return None
+        print(f"{owner} owns the workspace: asked it, and waits for the answer", file=sys.stderr)
+        while True:
+            body = {"request_id": left["request_id"], "timeout_s": _ANSWER_S}
+            told = self.link.require().post("/answer", body, timeout_s=LONG_S)
+            if told["state"] == "answered":
+                break
+        answer: dict[str, Any] = told["answer"]
+        what = str(answer.get("what", "it failed there"))
+        if told["outcome"] == "expired" or answer.get("is_off"):
+            fix = "ask again, or ask for the workspace: `data-engine lease request`"
+            raise RequestExpiredError(f"{owner} did not do it: {what}", where=owner, fix=fix)
+        if told["outcome"] == "done" or "run_ids" in answer:
+            return answer
+        fix = answer.get("fix") or "`data-engine status` shows what was done"
+        raise RequestFailedError(f"{owner} did not do it: {what}", where=answer.get("where") or owner, fix=fix)
