@@ -34,6 +34,7 @@ from data_engine.workspace.machine import load_machine_settings
 
 log = logging.getLogger(__name__)
 
+_LAPSED_S = 0.1
 _DEPLOYS = ("deploy", "rollback")
 
 
@@ -93,13 +94,12 @@ class RequestDesk:
             self._seen = {}
         self._seen = look_again(self._seen, listed, boot_clock())
         self.pending_sets = frozenset(set_of(one) for one in listed.values())
-        known = rows.known(self._home.ledger(), listed)
         if is_first:
             await self._answer_interrupted()
-            known = rows.known(self._home.ledger(), listed)
         for request_id, request in listed.items():
-            state = known[request_id].state if request_id in known else None
             is_running = request_id in self._running
+            row = rows.known(self._home.ledger(), [request_id]).get(request_id)  # now: others were waited for meanwhile
+            state = None if row is None else row.state
             move = judge(
                 self._seen[request_id],
                 state=state,
@@ -131,13 +131,15 @@ class RequestDesk:
             return
         request = replace(request, file_owner=await asyncio.to_thread(self._file_owner, request.request_id))
         await self._publish(taken(request))
-        if not self._owner.can_work():
-            return  # the next owner, or this one when it owns anew, says that it was interrupted
         self._running.add(request.request_id)
-        self._spawn(self._carry_out(request))
+        self._spawn(self._carry_out(request, self._owner.token))
 
-    async def _carry_out(self, request: Request) -> None:
+    async def _carry_out(self, request: Request, token: int | None) -> None:
         try:
+            while not self._owner.can_work():  # it has lapsed, and goes on, or is fenced and begins nothing
+                if self._owner.token != token:
+                    return
+                await asyncio.sleep(_LAPSED_S)
             try:
                 outcome, answer = await self._carry(request)
             except FlowValidationError as error:

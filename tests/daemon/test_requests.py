@@ -1,0 +1,262 @@
+"""From any workstation: what an observer asks for is carried out by the owner, at most once, and answered."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine.lease.folder import OsFolder
+from data_engine.lease.requests import Request, RequestFiles
+from data_engine.ledger import deployments as deployment_rows
+from data_engine.ledger import requests
+from data_engine.ledger.ledger import Ledger
+from tests.daemon.stations import Make, Station, shared_workspace, until
+
+FLOW = """
+from pathlib import Path
+from data_engine import Flow
+
+def note(context):
+    with open(Path(__file__).parent.parent / "ran.txt", "a") as file:
+        file.write({value!r} + "\\n")
+
+def build():
+    return Flow(group="Hand").step(note)
+"""
+SLOW = """
+import time
+from data_engine import Flow
+
+def build():
+    return Flow(group="Slow").step(lambda context: time.sleep(30))
+"""
+SETTINGS = '[deploy]\nmode = "ask"\n[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Path]:
+    root = shared_workspace(tmp_path / "team", hand=FLOW.format(value="one"))
+    (root / "config" / "data_engine.toml").write_text(SETTINGS)
+    yield root
+
+
+@pytest.fixture
+def owner(station: Make) -> Station:
+    anna = station("anna")
+    assert anna.command("deploy")[0] == 0
+    anna.start()
+    until(lambda: anna.lease["state"] == "mine")
+    return anna
+
+
+@pytest.fixture
+def asker(owner: Station, station: Make) -> Station:
+    bob = station("bob").start(engine=False)
+    until(lambda: bob.lease["state"] == "owned")
+    until(lambda: flow_of(bob, "hand")["state_kind"] == "manual")
+    return bob
+
+
+def flow_of(one: Station, name: str) -> dict[str, Any]:
+    return next((flow for flow in one.daemon.get("/status")["flows"] if flow["name"] == name), {"state_kind": ""})
+
+
+def ran(team: Path) -> list[str]:
+    path = team / "ran.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def ledger_of(one: Station) -> Ledger:
+    return Ledger.open(one.local.ledger_path)
+
+
+def left(team: Path) -> list[str]:
+    folder = team / ".workspace_state" / "requests"
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+
+def a_request(verb: str = "run", flow: str = "hand", **arguments: Any) -> Request:
+    return Request(
+        uuid.uuid4().hex, verb, flow, json.dumps(arguments), "eve", "eves", "EVE-PC", "2026-01-01T00:00:00+00:00"
+    )
+
+
+def files_of(team: Path) -> RequestFiles:
+    return RequestFiles(OsFolder(team / ".workspace_state"), lambda: uuid.uuid4().hex[:8])
+
+
+def outcome_of(one: Station, request: Request) -> str | None:
+    with ledger_of(one) as ledger:
+        row = requests.known(ledger, [request.request_id]).get(request.request_id)
+        return None if row is None else row.outcome
+
+
+def test_an_observer_deploys_exactly_what_it_saw(owner: Station, asker: Station, team: Path) -> None:
+    (team / "flow_modules" / "hand.py").write_text(FLOW.format(value="two"))
+
+    code, (told,) = asker.command("deploy", "hand", "--note", "from bob")
+
+    assert (code, told["error"]) == (0, None)
+    with ledger_of(owner) as ledger:
+        newest = deployment_rows.published(ledger)[0]
+    assert (newest.flow, newest.machine, newest.note) == ("hand", "bob", "from bob")
+    assert newest.asked_by
+    assert owner.command("run", "hand")[0] == 0
+    assert ran(team) == ["two"]
+    until(lambda: left(team) == [])
+
+
+def test_an_observer_runs_and_rolls_back_and_switches(owner: Station, asker: Station, team: Path) -> None:
+    code, told = asker.command("run", "hand")
+    assert (code, [run["status"] for run in told["runs"]]) == (0, ["success"])
+    assert ran(team) == ["one"]
+
+    (team / "flow_modules" / "hand.py").write_text(FLOW.format(value="two"))
+    assert asker.command("deploy", "hand")[0] == 0
+    assert asker.command("rollback", "hand")[0] == 0
+    assert asker.command("run", "hand")[0] == 0
+    assert ran(team) == ["one", "one"]
+
+    assert asker.command("disable", "hand")[0] == 0
+    assert not flow_of(owner, "hand")["enabled"]
+    told = owner.daemon.get("/status")["requests"]
+    assert {one["verb"] for one in told} == {"run", "deploy", "rollback", "disable"}
+    assert {one["outcome"] for one in told} == {"done"}
+
+
+def test_what_is_refused_there_ends_with_1_here(owner: Station, asker: Station, team: Path) -> None:
+    code, told = asker.command("rollback", "hand")
+
+    assert code == 1
+    assert "no earlier deployment" in told["error"]["what"]
+
+
+def test_a_machine_can_take_no_deployments_or_no_requests(station: Make, team: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "machine" / "config" / "data_engine" / "settings.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('[daemon]\nrequests = "no-deploy"\n')
+    anna = station("anna")
+    assert anna.command("deploy")[0] == 0
+    anna.start()
+    bob = station("bob").start(engine=False)
+    until(lambda: bob.lease["state"] == "owned")
+    until(lambda: flow_of(bob, "hand")["state_kind"] == "manual")
+
+    code, told = bob.command("deploy", "hand")
+    assert (code, "no-deploy" in told["error"]["what"]) == (3, True)
+    assert bob.command("run", "hand")[0] == 0
+
+    settings.write_text('[daemon]\nrequests = "off"\n')
+    assert bob.command("run", "hand")[0] == 3
+    assert ran(team) == ["one"]
+
+
+def test_an_asker_whose_clock_is_a_year_off_is_served(owner: Station, team: Path) -> None:
+    """No time another machine has written is compared."""
+    request = a_request()
+    object.__setattr__(request, "at_utc", "2035-01-01T00:00:00+00:00")
+    until(lambda: owner.daemon.get("/ping"))
+    time.sleep(1.5)  # what lies there when an owner begins to look is not carried out
+    files_of(team).put(request)
+
+    until(lambda: outcome_of(owner, request) == "done")
+    assert ran(team) == ["one"]
+
+
+def test_two_that_contradict_are_both_done_in_turn(owner: Station, team: Path) -> None:
+    time.sleep(1.5)
+    on, off = a_request("enable"), a_request("disable")
+    files_of(team).put(off)
+    files_of(team).put(on)
+
+    until(lambda: outcome_of(owner, on) and outcome_of(owner, off))
+    assert (outcome_of(owner, on), outcome_of(owner, off)) == ("done", "done")
+    assert isinstance(flow_of(owner, "hand")["enabled"], bool)
+    until(lambda: left(team) == [])
+
+
+def test_an_answered_request_put_back_from_a_backup_is_not_carried_out_again(owner: Station, team: Path) -> None:
+    time.sleep(1.5)
+    request = a_request()
+    files_of(team).put(request)
+    path = team / ".workspace_state" / "requests" / f"{request.request_id}.json"
+    backup = path.read_bytes()
+    until(lambda: outcome_of(owner, request) == "done")
+    until(lambda: not path.exists())
+
+    path.write_bytes(backup)
+    until(lambda: not path.exists())
+
+    assert ran(team) == ["one"]
+
+
+def test_what_lay_there_before_the_owner_looked_expires(station: Make, team: Path) -> None:
+    anna = station("anna")
+    assert anna.command("deploy")[0] == 0
+    request = a_request()
+    files_of(team).put(request)
+    anna.start()
+
+    until(lambda: outcome_of(anna, request) == "expired")
+    until(lambda: left(team) == [])
+    assert ran(team) == []
+
+
+def test_a_request_that_its_owner_died_with_is_answered_by_the_next_and_not_begun(
+    owner: Station, asker: Station, team: Path
+) -> None:
+    """Between taken and answered: kill -9 of the owner's daemon while the run is under way."""
+    (team / "flow_modules" / "slow.py").write_text(SLOW)
+    assert owner.command("deploy", "slow")[0] == 0
+    request = a_request("run", "slow")
+    files_of(team).put(request)
+    until(lambda: owner.daemon.get("/status")["active_runs"])
+    os.kill(owner.pid, signal.SIGKILL)
+
+    asker.take_over()
+
+    until(lambda: outcome_of(asker, request) == "interrupted")
+    time.sleep(1)
+    assert asker.daemon.get("/status")["active_runs"] == []
+    until(lambda: left(team) == [])
+
+
+def test_a_request_that_cannot_be_read_or_leads_outside_does_nothing(owner: Station, team: Path) -> None:
+    time.sleep(1.5)
+    folder = team / ".workspace_state" / "requests"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{'a' * 32}.json").write_text("{}")
+    outside = a_request("run", "hand", source="../../../etc/passwd")
+    nothing = a_request("deploy", "hand", set_id="../../x")
+    for request in (outside, nothing):
+        files_of(team).put(request)
+
+    until(lambda: {outcome_of(owner, outside), outcome_of(owner, nothing)} == {"refused"})
+    assert ran(team) == []
+
+
+def test_without_an_owner_a_deploy_and_a_switch_own_for_one_commit(station: Make, team: Path) -> None:
+    anna, bob = station("anna"), station("bob")
+
+    assert anna.command("deploy")[0] == 0
+    assert bob.command("disable", "hand")[0] == 0
+    assert bob.command("lease", "status")[1]["state"] == "available"
+    assert [one["machine"] for one in bob.command("deployments")[1]] == ["anna"]
+    anna.start()
+    assert not until(lambda: (one := flow_of(anna, "hand"))["state_kind"] and one)["enabled"]
+
+
+def test_who_does_not_wait_is_told_later(owner: Station, asker: Station, team: Path) -> None:
+    code, told = asker.command("run", "hand", "--no-wait")
+
+    assert (code, told) == (0, {"asked": True})
+    until(lambda: ran(team) == ["one"])
+    until(lambda: any(one["outcome"] == "done" for one in asker.daemon.get("/status")["requests"]))
