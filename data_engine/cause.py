@@ -30,7 +30,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "taken_over": "{by} took the workspace over",
         "owned_meanwhile": "the workspace had another owner in between",
         "no_longer_owner": "this machine does not own the workspace any more",
-        "group_busy": "{what}",
+        "preview_refused": "{what}",
         # killed
         "kill_requested": "killed by request",
         "time_limit": "the time limit of {limit_s:g} s ([limits] run_timeout) was reached",
