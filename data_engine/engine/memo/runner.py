@@ -297,7 +297,7 @@ class _Attempt:
         self._renew_context(index, log)
         if self.preview.source.path is not None:
             log.read("content", str(self.preview.source.path))
-        literals = _signatures_of(step.code.literals)
+        literals = _signatures_of(step.code.literals, self.preview.ours)
         parts, state = {**step.code.parts, **world()}, changeable_state(attributes, step.spec)
         alone = replace(self.flow, steps=(_watched_step(step, self.context, self.preview.interceptors, log),))
         for event in run_steps(alone, self.context, control=self.preview.control):
@@ -490,11 +490,13 @@ def _watched_step(step: _Step, context: WatchedContext, interceptors: Intercepto
     return replace(step.spec, fn=watched_fn)
 
 
-def _signatures_of(literals: frozenset[str]) -> Reads:
+def _signatures_of(literals: frozenset[str], ours: tuple[str, ...]) -> Reads:
     """Paths written in the code: a native reader nobody watches may be given one."""
     found: Reads = {}
     for text in literals:
         path = os.path.abspath(os.path.expanduser(text))
+        if path.startswith(ours):
+            continue
         kind: Kind = "content" if os.path.isfile(path) else "kind"
         found[kind, path] = signature_of(kind, path)
     return found
