@@ -15,6 +15,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # failed
         "code_raised": "the code raised",
         "input_wrong": "the input was wrong",
+        "target_changed": "an output was changed by somebody else meanwhile",
+        "target_held": "an output is open in another program",
         "module_broken": "its module is broken",
         "no_worker": "no worker could be started",
         "process_exited": "its process died: exit code {exit_code}",
