@@ -33,6 +33,9 @@ STAGING = ".data_engine_staging"
 OLD_S = 7 * 86_400.0
 """The owner removes a stage of another machine that has not changed for so long."""
 
+GRACE_S = 60.0
+"""A stage in which something changed so lately is never touched: its run may not be known yet."""
+
 HELD_S = 10.0
 _PAUSE_S = 0.1
 _HELD = (5, 32, 33)  # of Windows: access denied, sharing violation, lock violation
@@ -276,13 +279,13 @@ def finish(final_root: Path, stage: Path, made: Publication) -> None:
 def tidy(final_root: Path, *, machine: str, is_under_way: Callable[[str], bool], is_owner: bool, now_s: float) -> int:
     """Finish and remove what runs that are over have left beside the mirror; how many stages went.
 
-    This machine's own are removed; those of others only by the owner, where nothing in them has changed for seven days, and
-    finished where their publication was begun and has not gone on for as long as a held target is waited for.
+    This machine's own are removed; those of others only by the owner, where nothing in them has changed for seven days. What
+    had begun to be published is finished. Nothing is done to a stage within a minute of its last change.
     """
     count = 0
     for stage, made in list(pending(final_root)):
         is_ours = made.machine == machine
-        is_left = not is_under_way(made.run_id) if is_ours else is_owner and _idle_s(list_of(stage), now_s) > 2 * HELD_S
+        is_left = (not is_under_way(made.run_id) if is_ours else is_owner) and _idle_s(list_of(stage), now_s) > GRACE_S
         if is_left and made.code is None:
             with suppress(FlowValidationError):
                 finish(final_root, stage, made)
@@ -294,8 +297,8 @@ def tidy(final_root: Path, *, machine: str, is_under_way: Callable[[str], bool],
         if list_of(stage).exists():
             continue
         owner, _, run_id = stage.name.rpartition("-")
-        is_over = not is_under_way(run_id) if owner == machine else is_owner and _idle_s(stage, now_s) > OLD_S
-        if is_over:
+        idle_s = _idle_s(stage, now_s)
+        if (not is_under_way(run_id) and idle_s > GRACE_S) if owner == machine else (is_owner and idle_s > OLD_S):
             _remove(stage)
             count += 1
     return count

@@ -266,20 +266,21 @@ def test_a_target_that_is_held_open_waits_and_a_retry_publishes_without_the_step
 def test_stages_of_runs_that_are_over_are_removed_by_their_machine_or_after_a_week_by_the_owner(folder: Path) -> None:
     out, staging = folder / "out", folder / STAGING
     out.mkdir()
-    for name in ("here-r1", "here-r2", "there-r3", "there-r4"):
+    for name in ("here-r0", "here-r1", "here-r2", "there-r3", "there-r4"):
         (staging / name / "deep").mkdir(parents=True)
         (staging / name / "deep" / "x.txt").write_text("x")
     week_ago_s = time.time() - 8 * 86_400
-    for path in (*(staging / "there-r3").rglob("*"), staging / "there-r3"):
-        os.utime(path, (week_ago_s, week_ago_s))
+    for name in ("here-r1", "here-r2", "there-r3"):
+        for path in (*(staging / name).rglob("*"), staging / name):
+            os.utime(path, (week_ago_s, week_ago_s))
     (staging / "notes.json").write_text("not ours")
 
     def tidied(**more: Any) -> list[str]:
         tidy(out, machine="here", is_under_way=lambda run_id: run_id == "r2", now_s=time.time(), **more)
         return sorted(path.name for path in staging.iterdir() if path.is_dir())
 
-    assert tidied(is_owner=False) == ["here-r2", "there-r3", "there-r4"]
-    assert tidied(is_owner=True) == ["here-r2", "there-r4"]
+    assert tidied(is_owner=False) == ["here-r0", "here-r2", "there-r3", "there-r4"]
+    assert tidied(is_owner=True) == ["here-r0", "here-r2", "there-r4"]
     assert (staging / "notes.json").read_text() == "not ours"
 
 
