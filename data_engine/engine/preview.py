@@ -13,12 +13,13 @@ from typing import Any
 
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import spread
+from data_engine.engine.kernel_code import cells_run, differences
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
 from data_engine.engine.memo.runner import PreviewRunner
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params, make_context, outcome_of, require_source
+from data_engine.engine.run import check_params, make_context, outcome_of, require_source, require_steps
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError
@@ -99,7 +100,7 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    notes = (*map(str, helpers), *_seal(flow, home))
+    notes = (*map(str, helpers), *_standing(flow, home))
     _last = PreviewReport(
         flow.name or "",
         steps,
@@ -139,12 +140,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
     Raises:
         FlowValidationError: no steps, or none saves such an object; lists those that are.
     """
-    if not flow.steps:
-        raise FlowValidationError(
-            f"flow {flow.name!r} has no steps: there is nothing to preview",
-            where="Flow.preview",
-            fix="add one: Flow(...).step(fn), where fn(context) returns what the preview shows",
-        )
+    require_steps(flow)
     if use is None or use == "current":
         return len(flow.steps)
     numbers = [number for number, step in enumerate(flow.steps, start=1) if step.save_as == use]
@@ -174,13 +170,17 @@ def _require_no_run(flow: Flow, home: LocalWorkspace) -> None:
         )
 
 
-def _seal(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
-    """How the notebook's code stands to the deployed flow; nothing when it is not deployed."""
+def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
+    """How the code that ran stands to the deployed flow; nothing when it is not deployed."""
     if home is None or flow.name is None:
         return ()
-    cells = home.deployments().changed_cells(flow.name)
+    deployments = home.deployments()
+    cells = deployments.changed_cells(flow.name)
     if cells is None:
         return ()
+    ran = differences(deployments.statements(flow.name), cells_run())
+    if ran:
+        return (f"what ran differs from the deployed flow: {', '.join(ran)}",)
     if not cells:
         return ("same code as the deployed flow",)
     return (f"differs from the deployed flow: {cells_text(cells)}",)

@@ -90,6 +90,7 @@ def run_source(
         finish("stopped", outcome_of(raised)[1], message_of(raised))
         raise
     try:
+        require_steps(flow)
         if context.source is None:
             require_source(flow, source)
         with captured(control):
@@ -191,6 +192,20 @@ class _Params(dict[str, Any]):
             where="context.params",
             fix=f"{offer} it: params={{{name!r}: ...}} in preview() and run_once(), --param {name}=... on the command line; "
             f"a flow that runs by itself is given none: context.params.get({name!r}, default)",
+        )
+
+
+def require_steps(flow: Flow) -> None:
+    """Refuse to run a flow that does nothing.
+
+    Raises:
+        FlowValidationError: it has no steps.
+    """
+    if not flow.steps:
+        raise FlowValidationError(
+            f"flow {flow.name!r} has no steps: there is nothing to run",
+            where=f'flow "{flow.name}"',
+            fix="add one: Flow(...).step(fn), where fn(context) returns what the next step is given",
         )
 
 

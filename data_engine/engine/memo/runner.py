@@ -124,7 +124,7 @@ class PreviewRunner:
         mirror = None if flow.mirror_spec is None else str(flow.mirror_spec.root)
         extensions = None if flow.trigger is None else flow.trigger.extensions
         place = (str(source.root), str(source.path), source.key, str(self.context.workspace_root))
-        return [flow.name, flow.group, mirror, extensions, place, self.context.source is None]
+        return [flow.name, flow.group, mirror, extensions, place, self.context.source is None, self.scratch is None]
 
 
 class _StartOver(BaseException):
