@@ -216,11 +216,11 @@ def measure_first_pass(folder: Path) -> None:
         )
 
 
-def first_pass(root: Path, source: Path, parallel: int) -> tuple[float, float, float]:
+def first_pass(root: Path, source: Path, parallel: int, module: str = POLL) -> tuple[float, float, float]:
     """Seconds from the start of the engine until every file is done; CPU seconds of the daemon and of its workers."""
     workspace = Workspace.create(root)
     (workspace.root / "flow_modules" / "many.py").write_text(
-        POLL.format(parallel=parallel, source=source, group="Many")
+        module.format(parallel=parallel, source=source, group="Many")
     )
     try:
         workspace.start()

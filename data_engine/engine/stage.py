@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import sys
 import threading
 import time
@@ -153,23 +154,32 @@ class Stage:
         """Remove the stage, but for what only waits for a target that is held open."""
         if self._began_ns is None or self._is_pending:
             return
-        _remove(self.folder)
+        try:
+            os.rmdir(self.folder)  # as a rule all has gone
+        except OSError:
+            _remove(self.folder)
 
     def _make(self) -> None:
         parent = self.final_root.parent
         try:
-            parent.mkdir(parents=True, exist_ok=True)
-            if self.final_root.exists():
-                if not self.final_root.is_dir():
+            try:
+                facts = os.stat(self.final_root)
+            except FileNotFoundError:
+                parent.mkdir(parents=True, exist_ok=True)
+            else:
+                if not stat.S_ISDIR(facts.st_mode):
                     raise NotADirectoryError(errno.ENOTDIR, "there is a file of that name", str(self.final_root))
-                if os.stat(self.final_root).st_dev != os.stat(parent).st_dev:
+                if facts.st_dev != os.stat(parent).st_dev:
                     raise FlowValidationError(
                         f"the mirror {self.final_root} cannot be staged: the folder it lies in is on another drive",
                         where="Flow.mirror(staged=True)",
                         fix="mirror into a folder inside that drive's own, such as root=.../out, or leave staged=True out",
                     )
-            self.folder.parent.mkdir(exist_ok=True)
-            self.folder.mkdir(exist_ok=True)
+            try:
+                os.mkdir(self.folder)
+            except FileNotFoundError:
+                self.folder.parent.mkdir(exist_ok=True)
+                self.folder.mkdir(exist_ok=True)
             self._began_ns = os.stat(self.folder).st_mtime_ns
         except OSError as error:
             raise FlowValidationError(
@@ -216,9 +226,10 @@ class Stage:
         if final not in self._seen and self._is_newer(final):
             raise _changed(final)
         try:
-            if final.is_dir():
+            if now is not None and final.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "there is a folder of that name", str(final))
-            final.parent.mkdir(parents=True, exist_ok=True)
+            if not final.parent.is_dir():
+                final.parent.mkdir(parents=True, exist_ok=True)
             if not os.access(final.parent, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(final.parent))
         except OSError as error:
@@ -301,6 +312,8 @@ def tidy(final_root: Path, *, machine: str, is_under_way: Callable[[str], bool],
         if (not is_under_way(run_id) and idle_s > GRACE_S) if owner == machine else (is_owner and idle_s > OLD_S):
             _remove(stage)
             count += 1
+    with suppress(OSError):
+        staging_of(final_root).rmdir()  # where none is left
     return count
 
 
@@ -395,8 +408,6 @@ def _remove(stage: Path) -> None:
     with suppress(OSError):
         nofollow.remove_tree(stage.parent, stage)
         list_of(stage).unlink(missing_ok=True)
-    with suppress(OSError):
-        stage.parent.rmdir()  # the last one
 
 
 def _with_code(made: Publication, code: str) -> Publication:
