@@ -216,11 +216,11 @@ def measure_daemon(folder: Path) -> None:
         delays = []
         for _ in range(DEATHS):
             heir = station(engine=False)
-            until(lambda heir=heir: heir.lease["state"] == "owned" and heir.lease["engine_on"])
+            until(lambda heir=heir: heir.lease["state"] == "owned" and heir.lease["engine_on"])  # type: ignore[misc]
             time.sleep(STALE_AFTER_S / 2)
             os.kill(owner.pid, signal.SIGKILL)
             died_s = time.monotonic()
-            until(lambda heir=heir: heir.lease["state"] == "mine" and heir.daemon.get("/status")["engine"]["on"])
+            until(lambda heir=heir: heir.lease["state"] == "mine" and heir.daemon.get("/status")["engine"]["on"])  # type: ignore[misc]
             delays.append(time.monotonic() - died_s)
             owner.end()
             owner = heir

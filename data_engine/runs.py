@@ -13,7 +13,7 @@ from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.groups import holding_group
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params, run_source
+from data_engine.engine.run import check_params, require_steps, run_source
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
@@ -67,11 +67,11 @@ def _run_once(
     force: bool,
 ) -> list[FlowContext]:
     flow = settle_flow(flow)
-    require_steps(flow)
     if on_error not in ("raise", "continue"):
         raise FlowValidationError(
             f"on_error={on_error!r} is not possible", where="Flow.run_once", fix="use 'raise' or 'continue'"
         )
+    require_steps(flow)
     given = check_params(params)
     sources = startup_sources(flow) if source is None else (pick_source(flow, source),)
     where = workspace_of(flow)
@@ -226,16 +226,6 @@ def show(flow: Flow) -> Any:
             fix="use preview(source=...) for one file, or run_once() for all",
         )
     return run_once(settled)[0].current
-
-
-def require_steps(flow: Flow) -> None:
-    """Return when the flow does anything.
-
-    Raises:
-        FlowValidationError: it has no steps.
-    """
-    if not flow.steps:
-        raise no_steps(flow.name or "flow", f'flow "{flow.name or "flow"}"')
 
 
 def _refuse_owned_elsewhere(where: LocalWorkspace, what: str) -> None:

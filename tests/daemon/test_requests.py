@@ -7,7 +7,6 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,10 @@ SETTINGS = '[deploy]\nmode = "ask"\n[lease]\nheartbeat = "500ms"\nstale_after = 
 
 
 @pytest.fixture
-def team(tmp_path: Path) -> Iterator[Path]:
+def team(tmp_path: Path) -> Path:
     root = shared_workspace(tmp_path / "team", hand=FLOW.format(value="one"))
     (root / "config" / "data_engine.toml").write_text(SETTINGS)
-    yield root
+    return root
 
 
 @pytest.fixture
