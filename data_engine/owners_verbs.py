@@ -59,6 +59,7 @@ class OwnersVerbs:
 
         Example:
             >>> import tempfile
+            >>> from data_engine import Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> [entry.name for entry in ws.deploy("example", note="first")], ws.deployments("example")[0].note
             (['example'], 'first')
@@ -96,12 +97,14 @@ class OwnersVerbs:
 
         Example:
             >>> import tempfile
+            >>> from data_engine import Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> _ = ws.deploy("example")
-            >>> ws.rollback("example")
-            Traceback (most recent call last):
-            ...
-            data_engine.errors.FlowValidationError: there is no earlier deployment of example...
+            >>> try:
+            ...     ws.rollback("example")
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            there is no earlier deployment of example
         """
         by, machine = person()
         asked = Asked(check_flow_name(name), given_text(note, "rollback(note=...)"), by=by, machine=machine)

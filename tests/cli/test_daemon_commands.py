@@ -86,6 +86,7 @@ def test_the_next_run_is_shown_wherever_a_flow_is(daemon: Cli) -> None:
 def test_an_edit_that_is_not_deployed_is_told_wherever_a_flow_is(daemon: Cli, ws: WorkspaceFiles) -> None:
     """In `status`, `list`, `show`, `explain` and `run`, with a daemon and without."""
     edit = "edited, not deployed: cell 1"
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
     assert not any(edit in daemon(*command).out for command in (("list",), ("show", "parts"), ("explain", "parts")))
     assert edit not in daemon("run", "parts").err
     ws.notebook("parts", PARTS.replace("return 1", "return 2"))

@@ -213,7 +213,7 @@ def test_several_names_belong_to_watch(cli: Cli) -> None:
 
 
 def test_nothing_to_watch_is_refused(cli: Cli, ws: WorkspaceFiles) -> None:
-    ws.notebook("claims", 'from data_engine import Flow\ndef build():\n    return Flow(group="G")')
+    ws.notebook("claims", 'from data_engine import Flow\ndef build():\n    return Flow(group="G").step(print)')
 
     answer = cli("run", "--watch")
 

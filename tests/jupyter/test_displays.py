@@ -549,16 +549,16 @@ def test_a_compile_report_shows_each_statement_and_its_reason(ws: WorkspaceFiles
 def test_a_compiled_notebook_of_a_workspace_says_how_it_is_deployed(ws: WorkspaceFiles) -> None:
     from data_engine import Workspace
 
-    path = ws.notebook("claims", "from data_engine import Flow\ndef build():\n    return Flow(group='G')")
+    path = ws.notebook("claims", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(print)")
     assert "not deployed" in text(_card(compile_notebook(path)))
 
     Workspace(ws.root).deploy("claims")
     assert "as deployed" in text(_card(compile_notebook(path)))
 
-    ws.notebook("claims", "from data_engine import Flow\ndef build():\n    return Flow(group='H')")
+    ws.notebook("claims", "from data_engine import Flow\ndef build():\n    return Flow(group='H').step(print)")
     told = text(_card(compile_notebook(path)))
     assert "edited, not deployed: cell 1" in told
-    assert "+     return Flow(group='H')" in told or "+    return Flow(group='H')" in told
+    assert "+     return Flow(group='H').step(print)" in told or "+    return Flow(group='H').step(print)" in told
 
 
 def test_a_compile_error_is_a_card_with_its_cell() -> None:

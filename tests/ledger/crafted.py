@@ -41,6 +41,24 @@ GOOD: dict[str, tuple[Any, ...]] = {
     "schedule_slots": ("claims", T0, "r1", 1, 5),
     "flow_switches": ("claims", False, 1, 5),
     "resets": ("audit", T0, 1, 5),
+    "deployments": (
+        *(
+            "d1",
+            1,
+            "claims",
+            "deploy",
+            "ab" * 12,
+            "cd" * 32,
+            "anna",
+            "ANNA-PC",
+            T0,
+            "why",
+            "[3, 7]",
+            '["flow_helpers/a.py"]',
+        ),
+        *("0123456789abcdef", 0, '[["a.toml", "ef"]]', None, None, "../out", 1, 5),
+    ),
+    "requests": (*("r1", "run", "claims", "answered", "done", "{}", '["a"]', "bob", "BOB-PC", "bob", T0, 1, 5),),
 }
 """One row of each table that every Data Engine believes, committed under token 1."""
 

@@ -70,6 +70,13 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "schedule_slots": [("claims", "2026-01-01T00:00:00+00:00", "r1", 7, 12)],
     "flow_switches": [("claims", False, 7, 12), ("audit", True, 7, 13)],
     "resets": [("claims", "2026-01-01T00:00:00.000000+00:00", 7, 12)],
+    "deployments": [
+        (
+            *("d1", 1, "claims", "deploy", "ab" * 12, "cd" * 32, "anna", "ANNA-PC", "t0", "", "[3]", "[]", None, None),
+            *('[["a.toml","ef"]]', None, None, "../out", 7, 12),
+        )
+    ],
+    "requests": [("r1", "run", "claims", "taken", None, None, '["a"]', "bob", "BOB-PC", None, "t0", 7, 12)],
 }
 
 

@@ -110,8 +110,10 @@ def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
     assert "raw_df, scaled_df reused" in captions["preview-comment"]
     assert "drawn_df ran: reads what cannot be seen" in captions["preview-clock"]
     assert "raw_df, scaled_df ran: fresh=True" in captions["preview-fresh"]
-    deployed, edited, broken, *_ = _printed(cells["deploy"]).splitlines()
-    assert (deployed, edited[:20]) == ("as deployed", "edited, not deployed")
+    before, deployed, edited, broken, *_ = _printed(cells["deploy"]).splitlines()
+    assert (before, deployed, edited[:20]) == ("not deployed", "as deployed", "edited, not deployed")
+    back, *_, after = _printed(cells["rollback"]).splitlines()
+    assert (back, after) == ("rollback amounts were right [] live", "edited, not deployed: cell 4")
     assert "cell 4 does not parse" in broken
     assert "production has: 300 rows" in _printed(cells["scratch-run"])
     assert "production still has: 300 rows" in _printed(cells["scratch-run"])
@@ -170,7 +172,8 @@ def test_the_control_panel_shows_what_its_text_says(run_guide: Any) -> None:
     assert _printed(cells["fix"]) == "[('tuesday.csv', 'success'), ('wednesday.csv', 'failed')]\n"
     assert _printed(cells["params"]) == "success ['month 1', 'month 2']\nstopped\n"
     assert "edited, not deployed: cell 2\n" in _printed(cells["deploy"])
-    assert _printed(cells["deploy"]).endswith("as deployed\n")
+    assert "\nas deployed\n" in _printed(cells["deploy"])
+    assert _printed(cells["deploy"]).endswith("rollback\n")
     assert "engine on" in _printed(cells["saved"])
     assert "The daemon ends" in _printed(cells["end"])
 

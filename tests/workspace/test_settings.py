@@ -96,7 +96,7 @@ class TestReading:
         read = parse_settings(uncommented, where="x")
 
         assert read.warnings == ()
-        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 17
+        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 18
         examples = {"timezone": None, "executor": ExecutorSettings(), "limits": LimitSettings()}
         assert WorkspaceSettings(**{**vars(read), **examples}) == WorkspaceSettings()
 
@@ -241,7 +241,7 @@ class TestEditing:
     def test_edits_of_the_provisioned_file_keep_every_line_of_it(self, layout: WorkspaceLayout) -> None:
         """New keys join it, in their tables; taking one away gives the default back."""
         for key, value in (
-            ("deploy.mode", "ask"),
+            ("deploy.mode", "auto"),
             ("timezone", "UTC"),
             ("executor.workers", 3),
             ("deploy.quiet", "0s"),
@@ -254,9 +254,9 @@ class TestEditing:
         ]
         assert read == load_settings(layout)
         assert read == WorkspaceSettings(
-            timezone="UTC", deploy=DeploySettings("ask", 0.0), executor=ExecutorSettings(workers=3)
+            timezone="UTC", deploy=DeploySettings("auto", 0.0), executor=ExecutorSettings(workers=3)
         )
-        assert edit_setting(layout, "deploy.mode", None).deploy == DeploySettings("auto", 0.0)
+        assert edit_setting(layout, "deploy.mode", None).deploy == DeploySettings("ask", 0.0)
         assert edit_setting(layout, "limits.run_timeout", None) == load_settings(layout)
 
     def test_the_first_edit_makes_folder_and_file(self, workspace_at: Callable[[str], WorkspaceLayout]) -> None:
