@@ -21,7 +21,7 @@ from data_engine.daemon.deploying import Asked, Outcome, rolled_back
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.one_commit import write_deployments
 from data_engine.daemon.ownership import Ownership
-from data_engine.daemon.request_desk import RequestDesk
+from data_engine.daemon.request_desk import LedgerRows, RequestDesk, owner_of_file
 from data_engine.daemon.stage_sweeper import StageSweeper
 from data_engine.daemon.taken_over import forget_local, local_deployments
 from data_engine.daemon.worker_pool import WorkerPool
@@ -31,7 +31,9 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
+from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
+from data_engine.lease.requests import RequestFiles
 from data_engine.ledger.belief import Believed
 from data_engine.model import Deployment, SourceKey
 from data_engine.notebook.catalog import find_module, unknown_flow
@@ -91,7 +93,15 @@ class Daemon:
             self._publish_deployments,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
         )
-        self.desk = RequestDesk(home, self.ownership, lambda request: carry_out(self, request), self._spawn)
+        state = home.layout.workspace_state_dir
+        self.desk = RequestDesk(
+            RequestFiles(OsFolder(state), lambda: uuid.uuid4().hex[:12]),
+            LedgerRows(self.ledger),
+            self.ownership,
+            lambda request: carry_out(self, request),
+            self._spawn,
+            file_owner=lambda request_id: owner_of_file(state, request_id),
+        )
         self.asker = Asker(home, self.ownership.look, lambda: self.ownership.asks, self._spawn, self.tell)
         self._pruned_s = 0.0
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))

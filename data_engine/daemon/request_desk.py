@@ -8,14 +8,13 @@ import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from data_engine.clock import boot_clock
-from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import (
     INTERRUPTED,
     Answer,
@@ -27,7 +26,8 @@ from data_engine.lease.requests import (
     judge,
     look_again,
 )
-from data_engine.ledger import requests as rows
+from data_engine.ledger import requests
+from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.requests import RequestRow
 from data_engine.model import utc_text
 from data_engine.workspace.machine import load_machine_settings
@@ -59,15 +59,72 @@ Carry = Callable[[Request], Awaitable[tuple[str, dict[str, Any]]]]
 """Does what a request asks for; the outcome and the answer."""
 
 
-class RequestDesk:
-    """Looks for requests while the workspace is ours, and carries them out with `carry`. `look` is called again and again."""
+class Rows(Protocol):
+    """What was published of requests, and what is to be."""
 
-    def __init__(self, home: LocalWorkspace, owner: Owner, carry: Carry, spawn: Callable[[Any], object]) -> None:
-        self._home = home
+    def known(self, ids: Iterable[str]) -> dict[str, RequestRow]:
+        """What was published of these requests, by id."""
+        ...
+
+    def unanswered(self) -> list[RequestRow]:
+        """Those that were taken and not answered."""
+        ...
+
+    def write(self, rows: Sequence[RequestRow]) -> None:
+        """Add rows, which count once they are published."""
+        ...
+
+
+class LedgerRows:
+    """The rows in a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def known(self, ids: Iterable[str]) -> dict[str, RequestRow]:
+        """What was published of these requests, by id."""
+        return requests.known(self._ledger, ids)
+
+    def unanswered(self) -> list[RequestRow]:
+        """Those that were taken and not answered."""
+        return requests.unanswered(self._ledger)
+
+    def write(self, rows: Sequence[RequestRow]) -> None:
+        """Add rows, which count once they are published."""
+        requests.write(self._ledger, rows)
+
+
+class RequestDesk:
+    """Looks for requests while the workspace is ours, and carries them out with `carry`. `look` is called again and again.
+
+    `in_thread` does what may hang on the share; `setting` is what this machine does for others, `file_owner` who owns a
+    request's file.
+    """
+
+    def __init__(
+        self,
+        files: RequestFiles,
+        rows: Rows,
+        owner: Owner,
+        carry: Carry,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        *,
+        in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = boot_clock,
+        setting: Callable[[], str] = lambda: load_machine_settings().requests,
+        file_owner: Callable[[str], str] = lambda request_id: "",
+    ) -> None:
+        self._files = files
+        self._rows = rows
         self._owner = owner
         self._carry = carry
         self._spawn = spawn
-        self._files = RequestFiles(OsFolder(home.layout.workspace_state_dir), lambda: os.urandom(6).hex())
+        self._in_thread = in_thread
+        self._pause = pause
+        self._clock = clock
+        self._setting = setting
+        self._file_owner = file_owner
         self._seen: dict[str, Seen] = {}
         self._token: int | None = None
         self._running: set[str] = set()
@@ -88,48 +145,48 @@ class RequestDesk:
         token = self._owner.token
         if token is None or not self._owner.can_work():
             return
-        listed = await asyncio.to_thread(self._files.listed)
+        listed = await self._in_thread(self._files.listed)
         is_first = token != self._token
         if is_first:
             self._seen = {}
-        self._seen = look_again(self._seen, listed, boot_clock())
+        self._seen = look_again(self._seen, listed, self._clock())
         self.pending_sets = frozenset(set_of(one) for one in listed.values())
         if is_first:
             await self._answer_interrupted()
         for request_id, request in listed.items():
             is_running = request_id in self._running
-            row = rows.known(self._home.ledger(), [request_id]).get(request_id)  # now: others were waited for meanwhile
+            row = self._rows.known([request_id]).get(request_id)  # now: others were waited for meanwhile
             state = None if row is None else row.state
             move = judge(
                 self._seen[request_id],
                 state=state,
                 is_running=is_running,
                 is_first_look=is_first,
-                now_s=boot_clock(),
+                now_s=self._clock(),
             )
             if isinstance(move, Take):
                 await self._take(request)
             elif isinstance(move, Answer):
                 await self._publish(answered(request, move.outcome, {"what": move.why}))
-                await asyncio.to_thread(self._files.remove, request_id)
+                await self._in_thread(self._files.remove, request_id)
             elif isinstance(move, Remove):
-                await asyncio.to_thread(self._files.remove, request_id)
+                await self._in_thread(self._files.remove, request_id)
         self._token = token
 
     async def _answer_interrupted(self) -> None:
         """What an earlier owner has taken and not answered is not begun, nor begun again."""
-        for row in rows.unanswered(self._home.ledger()):
+        for row in self._rows.unanswered():
             if row.request_id not in self._running:
                 answer = json.dumps({"what": INTERRUPTED})
                 await self._publish(replace(row, state="answered", outcome="interrupted", answer=answer))
 
     async def _take(self, request: Request) -> None:
-        setting = load_machine_settings().requests
+        setting = self._setting()
         if why := refusal(request, setting):
             await self._publish(answered(request, "refused", {"what": why, "is_off": True}))
-            await asyncio.to_thread(self._files.remove, request.request_id)
+            await self._in_thread(self._files.remove, request.request_id)
             return
-        request = replace(request, file_owner=await asyncio.to_thread(self._file_owner, request.request_id))
+        request = replace(request, file_owner=await self._in_thread(self._file_owner, request.request_id))
         await self._publish(taken(request))
         self._running.add(request.request_id)
         self._spawn(self._carry_out(request, self._owner.token))
@@ -139,7 +196,7 @@ class RequestDesk:
             while not self._owner.can_work():  # it has lapsed, and goes on, or is fenced and begins nothing
                 if self._owner.token != token:
                     return
-                await asyncio.sleep(_LAPSED_S)
+                await self._pause(_LAPSED_S)
             try:
                 outcome, answer = await self._carry(request)
             except FlowValidationError as error:
@@ -150,24 +207,25 @@ class RequestDesk:
             log.info("%s of %s, asked by %s@%s: %s", request.verb, request.flow, request.by, request.host_name, outcome)
             try:
                 await self._publish(answered(request, outcome, answer))
-                await asyncio.to_thread(self._files.remove, request.request_id)
+                await self._in_thread(self._files.remove, request.request_id)
             except (FlowValidationError, OSError) as error:  # whoever owns next says that it was interrupted
                 log.warning("the answer to a request was not published: %s", error)
         finally:
             self._running.discard(request.request_id)
 
     async def _publish(self, row: RequestRow) -> None:
-        await self._owner.publish(lambda: rows.write(self._home.ledger(), [row]))
+        await self._owner.publish(lambda: self._rows.write([row]))
 
-    def _file_owner(self, request_id: str) -> str:
-        """Who owns the request's file, as far as the system says."""
-        try:
-            import pwd
 
-            path = self._home.layout.workspace_state_dir / "requests" / f"{request_id}.json"
-            return pwd.getpwuid(os.stat(path, follow_symlinks=False).st_uid).pw_name
-        except (ImportError, OSError, KeyError):
-            return ""
+def owner_of_file(folder: Path, request_id: str) -> str:
+    """Who owns a request's file, as far as the system says."""
+    try:
+        import pwd
+
+        path = folder / "requests" / f"{request_id}.json"
+        return pwd.getpwuid(os.stat(path, follow_symlinks=False).st_uid).pw_name
+    except (ImportError, OSError, KeyError):
+        return ""
 
 
 def refusal(request: Request, setting: str) -> str | None:

@@ -1,0 +1,49 @@
+"""Deployments and requests under faults: random schedules of the product's code, and broken rules that they must catch."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import pytest
+
+from tests.lease.cores import on_all_cores
+from tests.lease.decision_mutants import MUTANTS, broken
+from tests.lease.decisions import first_violation, violation_of
+
+FIXED = 1500
+"""Seeds that are always played; `DECISION_SCHEDULES` plays more, from there on."""
+CHUNK = 250
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    logging.getLogger("data_engine").setLevel(logging.ERROR)
+
+
+def broken_in(first: int) -> list[tuple[int, str]]:
+    """The seeds of a chunk that break something."""
+    return [(seed, what) for seed in range(first, first + CHUNK) if (what := violation_of(seed)[0]) is not None]
+
+
+def test_no_schedule_breaks_a_promise() -> None:
+    """No schedule runs a set that no owner pointed to; what was acknowledged stays; a request is carried out at most once,
+    exactly once where its owner lives, and by no fenced owner."""
+    count = max(FIXED, int(os.environ.get("DECISION_SCHEDULES", "0")))
+
+    found = [one for chunk in on_all_cores(broken_in, list(range(0, count, CHUNK))) for one in chunk]
+
+    assert found == []
+
+
+def is_caught(name: str) -> bool:
+    """Whether the broken rule is seen within the fixed schedules."""
+    with broken(name):
+        return first_violation(range(FIXED)) is not None
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_a_broken_rule_is_caught(name: str) -> None:
+    assert is_caught(name), MUTANTS[name][2].__doc__
