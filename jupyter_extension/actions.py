@@ -129,9 +129,19 @@ def _stop_engine(ws: Workspace, args: Args) -> str:
 def _run(ws: Workspace, args: Args) -> dict[str, Any]:
     name = args["flow"]
     run_ids = ws.run(name, wait=False, source=args["source"], params=args["params"])
+    if not run_ids and (asked := _asked(ws, f"run {name}")):
+        return {"run_ids": [], "said": asked}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
     return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} asked for."}
+
+
+def _asked(ws: Workspace, what: str) -> str | None:
+    """That the owner was asked to do it, where that is another workstation; its answer comes with the status."""
+    lease = ws.lease()
+    if lease.owner is None or lease.is_mine:
+        return None
+    return f"{lease.owner['host_name']} was asked to {what}."
 
 
 def _stop_run(ws: Workspace, args: Args) -> str:
@@ -158,17 +168,18 @@ def _run_ids(ws: Workspace, args: Args) -> list[str]:
 
 
 def _retry(ws: Workspace, args: Args) -> str:
-    return freed_words(ws.retry(args["flow"], args["source"]))
+    freed = ws.retry(args["flow"], args["source"], wait=False)
+    return _asked(ws, "try what is held again") or freed_words(freed)
 
 
 def _enable(ws: Workspace, args: Args) -> str:
-    ws.enable(args["flow"])
-    return f"{args['flow']} runs by itself when the engine is on."
+    ws.enable(args["flow"], wait=False)
+    return _asked(ws, f"enable {args['flow']}") or f"{args['flow']} runs by itself when the engine is on."
 
 
 def _disable(ws: Workspace, args: Args) -> str:
-    ws.disable(args["flow"])
-    return f"{args['flow']} runs by hand only."
+    ws.disable(args["flow"], wait=False)
+    return _asked(ws, f"disable {args['flow']}") or f"{args['flow']} runs by hand only."
 
 
 def _deploy(ws: Workspace, args: Args) -> str:

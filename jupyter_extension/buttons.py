@@ -93,7 +93,7 @@ _OF_WORKSPACE: Mapping[str, Callable[[_Workspace], Iterable[WhyNot]]] = {
     "repair": lambda at: (_unless(at.status.lease.state == "damaged", "nothing is damaged"),),
     "retry_all": lambda at: (at.elsewhere, _unless(at.status.engine.on, _ENGINE_OFF)),
     "deploy_all": lambda at: (
-        at.elsewhere,
+        _unheard(at.status, at.elsewhere),
         _unless(at.status.flows, "there is no module"),
     ),
     "reset_all": lambda at: (at.elsewhere, _if(at.status.active_runs or at.status.engine.on, "work is under way")),
@@ -102,12 +102,13 @@ _OF_WORKSPACE: Mapping[str, Callable[[_Workspace], Iterable[WhyNot]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """What the buttons of a flow depend on; `running` are its runs under way."""
+    """What the buttons of a flow depend on; `running` are its runs under way; `unheard` why its owner cannot be asked."""
 
     flow: FlowStatus
     running: tuple[ActiveRun, ...]
     is_engine_on: bool
     elsewhere: WhyNot
+    unheard: WhyNot
 
     @property
     def broken(self) -> WhyNot:
@@ -130,23 +131,23 @@ def _end(at: _Flow) -> Iterable[WhyNot]:
 
 
 def _retry(at: _Flow) -> Iterable[WhyNot]:
-    yield from (at.elsewhere, at.broken, at.undeployed)
+    yield from (at.unheard, at.broken, at.undeployed)
     yield _unless(at.flow.mode == "poll", "only polled flows hold files; run it again")
     yield _unless(at.is_engine_on, _ENGINE_OFF)
 
 
 _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
-    "run": lambda at: (at.elsewhere, at.broken, at.undeployed),
+    "run": lambda at: (at.unheard, at.broken, at.undeployed),
     "stop": _end,
     "kill": _end,
     "retry": _retry,
-    "enable": lambda at: (at.elsewhere, at.by_hand, _if(at.flow.enabled, "it is enabled")),
-    "disable": lambda at: (at.elsewhere, at.by_hand, _unless(at.flow.enabled, "it is disabled")),
+    "enable": lambda at: (at.unheard, at.by_hand, _if(at.flow.enabled, "it is enabled")),
+    "disable": lambda at: (at.unheard, at.by_hand, _unless(at.flow.enabled, "it is disabled")),
     "deploy": lambda at: (
-        at.elsewhere,
+        at.unheard,
         _if(at.flow.standing.kind == "as_deployed", "production runs it as it is"),
     ),
-    "rollback": lambda at: (at.elsewhere,),
+    "rollback": lambda at: (at.unheard,),
     "reset": lambda at: (at.elsewhere, _if(at.running, "a run of it is under way")),
 }
 
@@ -160,8 +161,14 @@ def workspace_buttons(status: Status, *, elsewhere: WhyNot, machine_id: str | No
 def flow_buttons(flow: FlowStatus, status: Status, *, elsewhere: WhyNot) -> dict[str, WhyNot]:
     """Each button of a flow."""
     running = tuple(run for run in status.active_runs if run.flow == flow.name)
-    at = _Flow(flow, running, status.engine.on, elsewhere)
+    is_engine_on = status.engine.on or (elsewhere is not None and status.lease.engine_on)
+    at = _Flow(flow, running, is_engine_on, elsewhere, _unheard(status, elsewhere))
     return {name: _first(reasons(at)) for name, reasons in _OF_FLOW.items()}
+
+
+def _unheard(status: Status, elsewhere: WhyNot) -> WhyNot:
+    """Why the workstation that has control cannot be asked to do it: it is not heard of."""
+    return None if status.lease.state in ("owned", "control_requested") else elsewhere
 
 
 def _first(reasons: Iterable[WhyNot]) -> WhyNot:

@@ -18,6 +18,10 @@ from jupyter_extension.control import lease_line, lease_mark, owned_elsewhere
 from jupyter_extension.marks import Mark, mark_of
 
 
+_MOST_REQUESTS = 3
+"""Told at the panel's head: the newest."""
+
+
 @dataclass(frozen=True, slots=True)
 class LastRun:
     """How a run went, and `why`. `elapsed_s` is None while it runs."""
@@ -259,6 +263,11 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
     lease = status.lease
     if lease.trouble:
         yield Notice("bad", lease.trouble, "check whether the shared drive is connected")
+    for one in status.requests[:_MOST_REQUESTS]:
+        if one.state != "answered":
+            yield Notice("warn", one.text)
+        elif one.outcome != "done":
+            yield Notice("bad", one.text, "ask again, or ask for the workspace")
     if lease.lost_to:
         yield Notice("warn", f"{lease.lost_to} has taken this workspace over")
 

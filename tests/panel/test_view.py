@@ -176,11 +176,27 @@ BUTTONS = [
         {},
         {"lease": leased("owned")},
         {
-            "run": "ann-pc has control of this workspace",
-            "retry": "ann-pc has control of this workspace",
-            "disable": "ann-pc has control of this workspace",
+            "run": None,
+            "disable": None,
+            "rollback": None,
             "reset": "ann-pc has control of this workspace",
         },
+    ),
+    (
+        "of an observer whose owner is silent",
+        {},
+        {"lease": leased("takeover_available")},
+        {
+            "run": "ann-pc has control of this workspace",
+            "retry": "ann-pc has control of this workspace",
+            "rollback": "ann-pc has control of this workspace",
+        },
+    ),
+    (
+        "of a flow that nobody has deployed",
+        {"standing": {"kind": "not_deployed", "cells": []}, "state_kind": "not_deployed"},
+        {},
+        {"run": "it is not deployed: deploy it first", "deploy": None},
     ),
     ("of what is deployed", {}, {}, {"deploy": "production runs it as it is"}),
     (
