@@ -17,7 +17,6 @@ from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
 from jupyter_extension.control import lease_line, lease_mark, owned_elsewhere
 from jupyter_extension.marks import Mark, mark_of
 
-
 _MOST_REQUESTS = 3
 """Told at the panel's head: the newest."""
 

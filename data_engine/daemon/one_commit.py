@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from data_engine import private
 from data_engine.daemon.control import DaemonGoneError
@@ -38,8 +38,10 @@ _PATIENCE_S = 30.0
 
 
 @contextmanager
-def owning(home: LocalWorkspace) -> Iterator[Keeper]:
+def owning(home: LocalWorkspace, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Keeper]:
     """Own the workspace from this process until the end of the block; its history is here, as far as others published it.
+
+    `meanwhile` is done while the share answers.
 
     Raises:
         OwnedElsewhereError: another workstation owns it, or the share cannot be used.
@@ -55,10 +57,14 @@ def owning(home: LocalWorkspace) -> Iterator[Keeper]:
         )
     try:
         home.ledger().recover()
-        keeper = keeper_of(home, uuid.uuid4().hex)
+        keeper = keeper_of(home, uuid.uuid4().hex, is_brief=True)
         keeper.start()
         try:
-            _result(keeper.own())
+            owned = keeper.own()
+            try:
+                meanwhile()
+            finally:
+                _result(owned)
             yield keeper
         finally:
             keeper.close(release=True)
@@ -83,13 +89,22 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         OwnedElsewhereError, DaemonGoneError: as `owning`.
     """
     deployments, modules = home.deployments(), home.modules()
-    with owning(home) as keeper, deployments.keeping_sets():
-        take_over_local(home, lambda write: publish(keeper, write))
+    found: list[Looked] = []
+    put: set[str] = set()
+
+    def look() -> None:
         stored = deployments.store()
         content = FlowModules(modules.folder, cache_dir=modules.cache_dir, content=stored.folder)
         read = with_unreadable(read_catalog(content, only=asked.name), modules.folder, stored.unreadable)
-        looked = Looked(stored, {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)})
+        with suppress(OSError):  # told where it is needed
+            home.deployment_files().put(deployments.contents_of(stored.id) or {})
+            put.add(stored.id)
+        found.append(Looked(stored, {one.name: one for one in with_no_steps_refused(read) if asked.is_about(one.name)}))
+
+    with deployments.keeping_sets(), owning(home, look) as keeper:
+        (looked,) = found
         require_found(asked.name, looked, str(modules.folder))
+        take_over_local(home, lambda write: publish(keeper, write))
         pointers = deployments.deployed()
         moves = decide(
             looked,
@@ -104,7 +119,7 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
         gone = [] if asked.name is not None else sorted(pointers.keys() - looked.entries.keys())
         rows = new_deployments(home, looked, going, gone, asked)
         if rows:
-            publish(keeper, lambda: write_deployments(home, rows))
+            publish(keeper, lambda: write_deployments(home, rows, put))
         entries = tuple(refused(entry, moves.get(name)) for name, entry in sorted(looked.entries.items()))
     return Outcome(entries, tuple(rows), tuple(gone))
 
@@ -135,15 +150,15 @@ def switch_here(home: LocalWorkspace, flow: str, is_enabled: bool) -> None:
         publish(keeper, lambda: home.ledger().set_switch(flow, is_enabled))
 
 
-def write_deployments(home: LocalWorkspace, rows: list[Deployment]) -> None:
-    """Put the sets of these deployments on the share, and then the rows that point to them into the ledger.
+def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collection[str] = ()) -> None:
+    """Put the sets of these deployments on the share, but for those just `put`, and then the rows that point to them into the ledger.
 
     Raises:
         OSError: the share is away, full or read-only.
         FlowValidationError: a set is not on this machine.
     """
     files, deployments = home.deployment_files(), home.deployments()
-    for set_id in {row.set_id for row in rows if row.kind != "withdraw"}:
+    for set_id in {row.set_id for row in rows if row.kind != "withdraw"} - set(put):
         contents = deployments.contents_of(set_id)
         if contents is None:
             raise FlowValidationError(

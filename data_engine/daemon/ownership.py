@@ -27,6 +27,7 @@ from data_engine.lease.keeper import Keeper
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
+from data_engine.ledger import parquet_process
 from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import WallClock
@@ -279,8 +280,8 @@ class Ownership:
             self._engine.noticed()
 
 
-def keeper_of(where: LocalWorkspace, daemon_id: str) -> Keeper:
-    """The keeper of a workspace, for the daemon that holds the workspace's lock on this machine.
+def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) -> Keeper:
+    """The keeper of a workspace, for the daemon that holds the workspace's lock on this machine, or `is_brief` for one commit.
 
     Raises:
         WorkspaceError: this machine's name or the id of its lock cannot be kept.
@@ -294,7 +295,8 @@ def keeper_of(where: LocalWorkspace, daemon_id: str) -> Keeper:
     host_name = name if os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() else socket.gethostname()
     lock = lock_id(where.local.daemon_lock_path.with_suffix(".id"))
     me = Identity(name, daemon_id, host_name, os.getpid(), __version__, lock, host_id())
-    share = Share(where.ledger(), where.layout.root)
+    perform = parquet_process.collect_here if is_brief else parquet_process.in_child
+    share = Share(where.ledger(), where.layout.root, perform=perform)
     known, nonce, repairs = share.known_list
     observer = Observer(
         OsFolder(where.layout.workspace_state_dir),
@@ -311,7 +313,8 @@ def keeper_of(where: LocalWorkspace, daemon_id: str) -> Keeper:
         share,
         me,
         limits,
-        unfit=lambda: why_unfit(where.layout),
+        unfit=lambda: None if is_brief and share.has_owned else why_unfit(where.layout),
+        is_brief=is_brief,
         takes_over_by_itself=lambda: where.settings().lease.takeover == "auto",
         retention_days=lambda: where.settings().history.retention_days,
         judge_clock=WallClock(

@@ -53,6 +53,7 @@ class Keeper:
     `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says, once,
     before anything is claimed, why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
     what others have published is here: by that it may judge. `sets` are the deployments' files, which an owner looks after.
+    `is_brief` says that it owns for one commit only.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Keeper:
         retention_days: Callable[[], float] = lambda: 30.0,
         judge_clock: Callable[[], Verdict] = lambda: Believed(time.time(), time.time()),
         sets: Sets = NO_SETS,
+        is_brief: bool = False,
         clock: Callable[[], float] = boot_clock,
     ) -> None:
         self.me = me
@@ -83,6 +85,7 @@ class Keeper:
         self._takes_over = takes_over_by_itself
         self._judge_clock = judge_clock
         self._sets = sets
+        self._is_brief = is_brief
         self._believed: Verdict | None = None
         self._clock_due_s = NEVER
         self.on_change: Callable[[], None] = lambda: None
@@ -97,7 +100,9 @@ class Keeper:
         self._thread = ShareThread(tick=self._tick, due_in_s=self._due_in_s, failed=self._put_off)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to look; one that is brief only does what it is asked for."""
+        if self._is_brief:
+            self._look_due_s = _NEVER_DUE
         self._thread.start()
 
     # -- memory only -----------------------------------------------------------------------------------------------
@@ -418,11 +423,14 @@ class Keeper:
         held = self._held
         if held is None:
             return
-        view = self._view = self._observer.poll()
+        request = None
+        if to_requester:
+            self._view = self._observer.poll()
+            request = self._view.request
         try:
             self._commit(held)
             self.state = replace(self.state, work_until_s=NEVER)
-            held.release(handoff_to=view.request if to_requester else None)
+            held.release(handoff_to=request)
         except Fenced as fenced:
             self._lose(fenced)
             return
@@ -431,7 +439,8 @@ class Keeper:
             raise self._not_here(str(error)) from error
         self._held = None
         self._troubles.clear()
-        self._look()
+        if not self._is_brief:
+            self._look()
 
     def _leave(self) -> None:
         if self._wants_control:

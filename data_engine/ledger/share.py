@@ -101,6 +101,12 @@ class Share:
         return frozenset(name for _, name in self._taken())
 
     @property
+    def has_owned(self) -> bool:
+        """Whether anything was ever published from here: the drive was tried then."""
+        with self._ledger.reading() as connection:
+            return connection.execute("SELECT 1 FROM own_tokens LIMIT 1").fetchone() is not None
+
+    @property
     def is_published(self) -> bool:
         """Whether everything that was written here is published."""
         self._ledger.flush()

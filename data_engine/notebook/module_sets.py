@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
@@ -186,11 +187,25 @@ def imported_files(code: bytes, name: str, contents: Mapping[str, bytes]) -> set
         >>> sorted(imported_files(b"from flow_helpers.rates import RATE", "claims.py", files))
         ['flow_helpers/__init__.py', 'flow_helpers/rates.py']
     """
+    names = _imported_names(code, tuple(name.split("/")[:-1]))
+    if names is None:
+        return None
+    found = set()
+    for dotted in names:
+        parts = dotted.split(".")
+        for end in range(1, len(parts) + 1):
+            path = "/".join(parts[:end])
+            found |= {file for file in (f"{path}.py", f"{path}/__init__.py") if file in contents}
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _imported_names(code: bytes, package: tuple[str, ...]) -> frozenset[str] | None:
+    """The dotted names that code in this package imports; None when only running it could tell."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    package = name.split("/")[:-1]
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -203,13 +218,7 @@ def imported_files(code: bytes, name: str, contents: Mapping[str, bytes]) -> set
             word = node.id if isinstance(node, ast.Name) else node.attr
             if word in ("import_module", "__import__", "exec", "eval"):
                 return None
-    found = set()
-    for dotted in names:
-        parts = dotted.split(".")
-        for end in range(1, len(parts) + 1):
-            path = "/".join(parts[:end])
-            found |= {file for file in (f"{path}.py", f"{path}/__init__.py") if file in contents}
-    return found
+    return frozenset(names)
 
 
 def _own_code(path: Path, data: bytes, cache_dir: Path | None) -> bytes:
