@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_SHARING_VIOLATIONS = (5, 32, 33)
+from data_engine.platforms.files import is_open_elsewhere
+
 _RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 _PLAIN = 0o666
 """What a plain `open` asks for; the umask takes from it."""
@@ -144,7 +145,7 @@ def replace_file(fresh: Path, target: Path) -> None:
         try:
             os.replace(fresh, target)
         except OSError as error:
-            if getattr(error, "winerror", None) not in _SHARING_VIOLATIONS and error.errno != errno.EBUSY:
+            if not is_open_elsewhere(error):
                 raise
             time.sleep(delay_s)
         else:

@@ -28,7 +28,7 @@ from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
-from data_engine.daemon.process_tree import create_time_of, end_orphans
+from data_engine.daemon.process_tree import end_orphans
 from data_engine.daemon.server import listen, make_application
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
@@ -36,6 +36,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import is_full, trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.locks import OsLock
+from data_engine.platforms.processes import create_time_of, new_event_loop
 from data_engine.unfinished import remove_unfinished
 from data_engine.version import __version__
 from data_engine.workspace.identity import keep_identity
@@ -76,7 +77,8 @@ def main() -> int:
                 log.warning("not ours alone: %s", left)
         gc.freeze()
         gc.set_threshold(_GARBAGE_THRESHOLD)
-        asyncio.run(_serve(where, sys.argv[2] if len(sys.argv) > 2 else None))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_serve(where, sys.argv[2] if len(sys.argv) > 2 else None))
     except FlowValidationError as error:
         log.error("%s", error)  # noqa: TRY400 - it says all there is to say
         print(error, file=sys.stderr)

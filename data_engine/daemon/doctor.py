@@ -26,9 +26,10 @@ from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
 from data_engine.ledger.connection import as_ledger_error, connect_to_look
 from data_engine.ledger.migrations import MIGRATIONS
+from data_engine.platforms.drives import network_drive
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
-from data_engine.workspace.machine import load_machine_settings, machine_settings_path, network_drive, state_root
+from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
 from data_engine.workspace.settings import LeaseSettings, WorkspaceSettings, load_settings
 
 __all__ = ["Finding", "examine"]

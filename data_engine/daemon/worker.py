@@ -1,6 +1,6 @@
 """The worker process: takes jobs from the daemon, runs them one at a time, and sends home what happens.
 
-Started as `python -P -m data_engine.daemon.worker CHANNEL ANSWERS DAEMON_PID JOURNAL`, in a session of its own. Standard output and
+Started as `python -P -m data_engine.daemon.worker JOURNAL WAY`, by `platforms.child`; `WAY` leads to the daemon. Standard output and
 error are pipes the daemon reads, so that what C code, children and a dying interpreter write is kept too. The ledger is the
 daemon's: a run begins when its start is in the journal, from which the daemon records it.
 """
@@ -11,13 +11,11 @@ import faulthandler
 import gc
 import io
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, NoReturn
@@ -27,14 +25,12 @@ from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
     IMPORT_FIX,
-    WHERE_SIGNAL,
     Frames,
     Message,
     encode,
     unpack_job,
 )
-from data_engine.daemon.process_state import ProcessState, grown, leaks, memory_bytes, open_files
-from data_engine.daemon.process_tree import end_session
+from data_engine.daemon.process_state import ProcessState, grown, leaks
 from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -57,6 +53,8 @@ from data_engine.model import (
 )
 from data_engine.notebook.catalog import entry_message, find_module, read_catalog
 from data_engine.notebook.load import FlowModules
+from data_engine.platforms import parent
+from data_engine.platforms.processes import end_session, memory_bytes, open_files
 from data_engine.scheduler.executor import Job, JobSource
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -66,16 +64,15 @@ _PROGRESS_EVERY_S = 0.05
 
 def main() -> None:
     """Work until the daemon says goodbye; end at once, with everything started here, when it is gone."""
-    channel, answers = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
-    channel.set_inheritable(False)
-    answers.set_inheritable(False)
-    _die_with(int(sys.argv[3]))
+    try:
+        channel, answers = parent.join(sys.argv[2])
+    except OSError:
+        return  # the daemon is gone
     faulthandler.enable(file=2)
-    if sys.platform != "win32":
-        faulthandler.register(WHERE_SIGNAL, file=2)
+    parent.tell_where_on_signal()
     sys.stdout = sys.__stdout__ = _Screen(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _Screen(2)  # type: ignore[misc]
-    journal = Path(sys.argv[4])
+    journal = Path(sys.argv[1])
     worker = Worker(channel, answers, JournalWriter(journal), LastLinesWriter(last_lines_path(journal)))
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
     worker.work()
@@ -118,7 +115,7 @@ class Worker:
         self._run_id: str | None = None
         self._begun = 0
         self._progress_s = 0.0
-        self._flush_c_streams = _flush_of_c()
+        self._flush_c_streams = parent.flush_of_c()
         self._modules: FlowModules | None = None
         self._loaded: dict[str, _Loaded] = {}
         if hasattr(os, "register_at_fork"):
@@ -275,7 +272,7 @@ class Worker:
             with suppress(Exception):  # the step put another one in its place, and closed it
                 stream.flush()
         self._flush_c_streams()
-        if _may_be_unread(1) or _may_be_unread(2):
+        if parent.may_be_unread(1) or parent.may_be_unread(2):
             self._have_texts_taken()
 
     def _may_work(self) -> None:
@@ -425,54 +422,6 @@ def _refusal(raised: BaseException, begun: int) -> Message:
         error = FlowValidationError(f"{type(raised).__name__}: {raised}").as_dict()
     is_passing = isinstance(raised, (OSError, LedgerError))
     return {"kind": "done", "status": "refused", "error": error, "begun": begun, "is_passing": is_passing}
-
-
-def _die_with(daemon_pid: int) -> None:
-    """Let the system end this process when the daemon's ends, also while it hangs.
-
-    And let it find whatever is started here, also what runs away from its parent, as its own child.
-
-    Reference: prctl(2), PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        set_death_signal, set_child_subreaper = 1, 36
-        library = ctypes.CDLL(None)
-        library.prctl(set_death_signal, signal.SIGKILL)
-        library.prctl(set_child_subreaper, 1)
-    if sys.platform != "win32" and os.getppid() != daemon_pid:
-        os._exit(0)
-
-
-def _may_be_unread(descriptor: int) -> bool:
-    """Whether the pipe may hold what the daemon has not taken; only Linux knows at this end.
-
-    Reference: pipe(7), FIONREAD.
-    """
-    if sys.platform != "linux":
-        return True
-    import fcntl
-    import termios
-
-    try:
-        return fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)) != bytes(4)
-    except OSError:
-        return False
-
-
-def _flush_of_c() -> Callable[[], object]:
-    """C's `fflush` for all its streams, after making C's standard output give each line at once, so that a crash loses none."""
-    if sys.platform == "win32":
-        return lambda: None
-    import ctypes
-
-    library = ctypes.CDLL(None)
-    name = "__stdoutp" if sys.platform == "darwin" else "stdout"
-    line_buffered = 1
-    with suppress(ValueError):
-        library.setvbuf(ctypes.c_void_p.in_dll(library, name), None, line_buffered, 0)
-    return partial(library.fflush, None)
 
 
 if __name__ == "__main__":

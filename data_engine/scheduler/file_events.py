@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_engine.workspace.machine import network_drive
+from data_engine.platforms.drives import network_drive
 
 _KINDS = (
     "FileCreated",

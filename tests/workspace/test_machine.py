@@ -14,7 +14,6 @@ from data_engine.workspace.machine import (
     load_machine_settings,
     machine_id,
     machine_settings_path,
-    network_file_system,
     save_machine_settings,
     state_root,
 )

@@ -1,0 +1,135 @@
+"""`processes` on Windows: creation flags, process handles, exit codes. What a worker starts is ended by its job object."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+assert sys.platform == "win32"
+
+_TERMINATED = 15
+"""What Python's own means give as exit code of a process they end."""
+
+WAS_ENDED_BY_SYSTEM = frozenset({0x4001_0004, 0xC000_013A, 0xC000_0142})
+"""Exit codes of processes that the system ends when it shuts down or a user signs off: DBG_TERMINATE_PROCESS,
+STATUS_CONTROL_C_EXIT, STATUS_DLL_INIT_FAILED."""
+
+_SM_SHUTTING_DOWN = 0x2000
+_CONSOLE_HOST = "conhost.exe"
+
+
+def detached() -> list[dict[str, Any]]:
+    """What `Popen` is told so that the child outlives the process that starts it; the next where one is refused.
+
+    A job object of a terminal or an editor takes its processes along, unless they may break away; some jobs refuse that.
+    """
+    flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    return [{"creationflags": flags | subprocess.CREATE_BREAKAWAY_FROM_JOB}, {"creationflags": flags}]
+
+
+def apart() -> dict[str, Any]:
+    """What `Popen` is told so that a helper process shows no window."""
+    return {"creationflags": subprocess.CREATE_NO_WINDOW}
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop that can watch sockets; the default one of Windows cannot."""
+    return asyncio.SelectorEventLoop()
+
+
+def create_time_of(pid: int) -> float:
+    """When the process began, as the system keeps it; 0.0 when it is gone already."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return 0.0
+
+
+def is_this_users(process: psutil.Process) -> bool:
+    """Whether the process runs as this user."""
+    try:
+        return process.username() == psutil.Process().username()
+    except psutil.Error:
+        return False
+
+
+def kill(pid: int) -> None:
+    """End the process, now.
+
+    Raises:
+        OSError: it is gone, or another user's.
+    """
+    os.kill(pid, _TERMINATED)
+
+
+def end_session(pid: int) -> None:
+    """End, now, the worker `pid` and its descendants; waits for none of them."""
+    end_started_by(pid)
+    if pid != os.getpid():
+        with suppress(OSError):
+            kill(pid)
+
+
+def end_started_by(pid: int) -> None:
+    """End, now, the descendants of the worker `pid`, but not the worker."""
+    with suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            if child.pid != os.getpid():
+                with suppress(psutil.Error):
+                    child.kill()
+
+
+def session_members(session: int) -> list[int]:
+    """The living processes of the session: Windows has none, a job object ends them with their daemon."""
+    return []
+
+
+def has_children() -> bool:
+    """Whether this process has a child; the host of its hidden console is none of ours."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if child.name().lower() != _CONSOLE_HOST:
+                return True
+    return False
+
+
+def memory_bytes() -> int:
+    """How much memory this process holds."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def open_files() -> set[str]:
+    """The files this process has open."""
+    with suppress(psutil.Error, OSError):
+        return {file.path for file in psutil.Process().open_files()}
+    return set()
+
+
+def limit_memory(most_bytes: int) -> None:
+    """Nothing: who waits for the process looks at what it has."""
+
+
+def memory_kills() -> int:
+    """How many processes this machine has killed for lack of memory: Windows kills none for that."""
+    return 0
+
+
+def was_killed(status: int) -> bool:
+    """Whether an exit status says that somebody ended the process. The Task Manager's cannot be told from an exit code 1."""
+    return status == _TERMINATED
+
+
+def session_is_ending() -> bool:
+    """Whether the user is signing off or the machine shuts down."""
+    return bool(ctypes.windll.user32.GetSystemMetrics(_SM_SHUTTING_DOWN))
+
+
+def stop_timer() -> None:
+    """Nothing: there are no such timers."""

@@ -1,0 +1,69 @@
+"""Processes: started so that they outlive or hide, told from later ones of the same number, ended with what they started."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    from data_engine.platforms._processes_windows import (
+        WAS_ENDED_BY_SYSTEM,
+        apart,
+        create_time_of,
+        detached,
+        end_session,
+        end_started_by,
+        has_children,
+        is_this_users,
+        kill,
+        limit_memory,
+        memory_bytes,
+        memory_kills,
+        new_event_loop,
+        open_files,
+        session_is_ending,
+        session_members,
+        stop_timer,
+        was_killed,
+    )
+else:
+    from data_engine.platforms._processes_posix import (
+        WAS_ENDED_BY_SYSTEM,
+        apart,
+        create_time_of,
+        detached,
+        end_session,
+        end_started_by,
+        has_children,
+        is_this_users,
+        kill,
+        limit_memory,
+        memory_bytes,
+        memory_kills,
+        new_event_loop,
+        open_files,
+        session_is_ending,
+        session_members,
+        stop_timer,
+        was_killed,
+    )
+
+__all__ = [
+    "WAS_ENDED_BY_SYSTEM",
+    "apart",
+    "create_time_of",
+    "detached",
+    "end_session",
+    "end_started_by",
+    "has_children",
+    "is_this_users",
+    "kill",
+    "limit_memory",
+    "memory_bytes",
+    "memory_kills",
+    "new_event_loop",
+    "open_files",
+    "session_is_ending",
+    "session_members",
+    "stop_timer",
+    "was_killed",
+]
