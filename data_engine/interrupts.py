@@ -11,8 +11,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from abc import ABC, abstractmethod
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 # The functions of `signal` look each handler up among its enums, 10 to 15 us a call: several times in every recorded run.
 _raw: Any = sys.modules.get("_signal", signal)
@@ -54,3 +57,45 @@ class InterruptsHeld:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._is_pressed = True
+
+
+class Held(ABC, Generic[T]):
+    """A `with` over what is acquired: whatever strikes while it is, it is let go.
+
+    A class and no generator: what is raised between a generator's `yield` and the first line inside keeps it suspended, and
+    what it holds held, for as long as somebody keeps the traceback.
+
+    Example:
+        >>> class Door(Held[str]):
+        ...     def take(self) -> str:
+        ...         raise KeyboardInterrupt
+        ...     def let_go(self) -> None:
+        ...         print("closed")
+        >>> try:
+        ...     with Door():
+        ...         pass
+        ... except KeyboardInterrupt:
+        ...     print("stops")
+        closed
+        stops
+    """
+
+    @abstractmethod
+    def take(self) -> T:
+        """Acquire it; what is returned is given to the `with`."""
+
+    @abstractmethod
+    def let_go(self) -> None:
+        """Let go of what was taken, if anything was."""
+
+    def __enter__(self) -> T:
+        try:
+            return self.take()
+        except BaseException:
+            self.let_go()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.let_go()

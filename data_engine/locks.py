@@ -17,12 +17,11 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from data_engine import nofollow, private
 from data_engine.errors import GroupBusyError, LedgerError
 from data_engine.files import trouble_of
-from data_engine.interrupts import InterruptsHeld
+from data_engine.interrupts import Held, InterruptsHeld
 from data_engine.platforms import file_locks
 
 # Not the filelock library: only its newest releases let go in forked children, those install an audit hook that every
@@ -133,11 +132,8 @@ class OsLock:
             return private.open_file(self.path, os.O_RDWR | os.O_CREAT)
 
 
-class Holding:
-    """Holds `lock`, which `acquire` takes, inside a `with`; whatever strikes while it is taken, it is let go.
-
-    A class and no generator: what is raised between a generator's `yield` and the first line inside keeps it suspended, and
-    its lock held, for as long as somebody keeps the traceback.
+class Holding(Held[None]):
+    """Holds `lock`, which `acquire` takes, inside a `with`.
 
     Example:
         >>> import tempfile
@@ -153,16 +149,12 @@ class Holding:
         self._lock = lock
         self._acquire = acquire
 
-    def __enter__(self) -> None:
-        try:
-            self._acquire()
-        except BaseException:
-            self._lock.release()
-            raise
+    def take(self) -> None:
+        """Take the lock."""
+        self._acquire()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def let_go(self) -> None:
+        """Release the lock."""
         self._lock.release()
 
 
@@ -211,7 +203,7 @@ def _is_free(path: Path) -> bool:
             os.close(descriptor)
 
 
-class GroupLock(OsLock):
+class GroupLock(OsLock, Held["GroupLock"]):
     """Held while a flow of `group` runs, by one thread of one process of this machine at a time.
 
     Example:
@@ -267,17 +259,13 @@ class GroupLock(OsLock):
                 fix="wait for its run to end, or stop it",
             )
 
-    def __enter__(self) -> GroupLock:
-        try:
-            self.acquire()
-        except BaseException:
-            self.release()
-            raise
+    def take(self) -> GroupLock:
+        """Take the lock, for a `with`."""
+        self.acquire()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def let_go(self) -> None:
+        """Let go, at the end of a `with`."""
         self.release()
 
 

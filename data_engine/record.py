@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import fields
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 R = TypeVar("R", bound="Record")
@@ -83,7 +84,10 @@ class Record(_Base):
 
     def as_dict(self) -> dict[str, Any]:
         """Every key with its value, as plain JSON values."""
-        found = _writer(type(self))(self)
+        kind = type(self)
+        found = dict(zip(_keys(kind), _values(kind)(self), strict=True))
+        for key in _nested(kind):
+            found[key] = as_json(found[key])
         return {key: found[key] for key in self._present()} if self.sparse else found
 
     def _present(self) -> tuple[str, ...]:
@@ -133,12 +137,17 @@ def _keys(kind: Any) -> tuple[str, ...]:
 
 
 @cache
-def _writer(kind: Any) -> Callable[[Any], dict[str, Any]]:
-    """What makes the JSON object of a record; written out once for each class, because a status has a record per flow."""
+def _nested(kind: Any) -> tuple[str, ...]:
+    """The keys whose values need not be plain."""
     plain = {one.name for one in fields(kind) if set(str(one.type).split(" | ")) <= _PLAIN_NAMES}
-    parts = (f"{key!r}: record.{key}" if key in plain else f"{key!r}: as_json(record.{key})" for key in _keys(kind))
-    made: Callable[[Any], dict[str, Any]] = eval(f"lambda record: {{{', '.join(parts)}}}", {"as_json": as_json})
-    return made
+    return tuple(key for key in _keys(kind) if key not in plain)
+
+
+@cache
+def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """What gets the values of all keys of a record at once."""
+    keys = _keys(kind)
+    return attrgetter(*keys) if len(keys) > 1 else lambda record: tuple(getattr(record, key) for key in keys)
 
 
 @cache

@@ -22,7 +22,7 @@ from data_engine.daemon.fields import (
 )
 from data_engine.daemon.live import LiveFacts
 from data_engine.engine.explain import explain
-from data_engine.engine.status import DaemonFacts, build_status
+from data_engine.engine.status import DaemonFacts, StatusWriter
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 
@@ -40,6 +40,7 @@ class DaemonApi:
         self._daemon_id, self._version = daemon_id, version
         self._shut_down = shut_down
         self._source = LiveFacts(daemon, self._facts)
+        self._writer = StatusWriter()
         self._is_ending = False
         self.questions: dict[str, Answer] = {
             "ping": asked(self.ping, "ping"),
@@ -257,7 +258,7 @@ class DaemonApi:
         self.last_request_s = time.monotonic()
 
     def _status(self) -> dict[str, Any]:
-        return build_status(self._source.facts()).as_dict()
+        return self._writer.write(self._source.facts())
 
     def _facts(self) -> DaemonFacts:
         daemon = self.daemon

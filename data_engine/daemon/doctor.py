@@ -30,7 +30,7 @@ from data_engine.platforms.drives import network_drive
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
-from data_engine.workspace.settings import LeaseSettings, WorkspaceSettings, load_settings
+from data_engine.workspace.settings import LEAST_HEARTBEATS, LeaseSettings, WorkspaceSettings, load_settings
 
 __all__ = ["Finding", "examine"]
 
@@ -145,13 +145,13 @@ def smallest_stale_after_s(delay_s: float, heartbeat_s: float) -> int:
     """The shortest safe `[lease] stale_after` when what one process writes is seen by another `delay_s` later.
 
     The lease bears 20 s of delay at 90 s, clocks that run 10 % apart included, and its limits scale: so four and a half
-    times the delay, and never less than three heartbeats.
+    times the delay, and never less than `LEAST_HEARTBEATS`.
 
     Example:
         >>> smallest_stale_after_s(0.01, 30), smallest_stale_after_s(40, 30)
         (90, 180)
     """
-    return math.ceil(max(delay_s * 90 / 20, 3 * heartbeat_s))
+    return math.ceil(max(delay_s * 90 / 20, LEAST_HEARTBEATS * heartbeat_s))
 
 
 def judge_visibility(delay_s: float | None, lease: LeaseSettings) -> Finding:

@@ -12,8 +12,9 @@ from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, utc_text
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
-from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
+from data_engine.scheduler.source_memory import KnownSources
 
 
 class History:

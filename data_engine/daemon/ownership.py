@@ -114,6 +114,7 @@ class Ownership:
             lapsed=self.is_held and not self._keeper.can_work() and not self.is_releasing,
             lost_to=state.lost_to,
             trouble=state.trouble,
+            trouble_kinds=state.trouble_kinds,
         )
 
     def require_not_elsewhere(self) -> None:

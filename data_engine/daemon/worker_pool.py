@@ -1,4 +1,4 @@
-"""The daemon's workers: handles and the pool. One run at a time in each, warm, reused while clean, one ready to take over.
+"""The pool of the daemon's workers. One run at a time in each, warm, reused while clean, one ready to take over.
 
 A worker that dies, is killed, or holds on to what a run left behind costs its own run only: a job of which nothing has
 begun when somebody kills its worker goes to another one, once. Whatever happens, each run that has begun gets an end.
@@ -9,49 +9,27 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import os
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from data_engine.cause import Cause
 from data_engine.daemon.interpreter import unusable
-from data_engine.daemon.messages import IMPORT_FIX, Message, encode, pack_job
-from data_engine.daemon.process_tree import end_started_by
-from data_engine.daemon.worker_process import (
-    WorkerProcess,
-    cause_of_death,
-    environment_of_workers,
-    is_machinery,
-    line_text,
-    memory_kills,
-    was_killed,
-)
-from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
+from data_engine.daemon.messages import encode, pack_job
+from data_engine.daemon.worker_handle import LOAD_TIMEOUT_S, NO_WORKER, BadModules, WorkerHandle, WorkerSetup
+from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full
 from data_engine.ledger.journal import JournalReader
-from data_engine.ledger.last_lines import last_lines_path, read_last_lines
-from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size_of
-from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry, entry_of_message
-from data_engine.scheduler.executor import Job, JobEnd, JobSource
+from data_engine.scheduler.executor import Job, JobEnd
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 log = logging.getLogger(__name__)
 
-LOAD_TIMEOUT_S = 120.0
-_DESCRIBE_TIMEOUT_S = 30.0  # for each module; all others wait for it when the daemon starts
-_GOODBYE_S = 1.0
-_IDLE_S = 300.0
-_EARLY_LINES = 200
-_MOST_FAILED_STARTS = 3
 STOP_REQUESTED, KILL_REQUESTED = Cause("stop_requested"), Cause("kill_requested")
-NO_WORKER, _BYSTANDER = Cause("no_worker"), Cause("ended_with_another")
+_MOST_FAILED_STARTS = 3
 _LOOK_EVERY_S = 0.1
-_LOOK_AFTER_LOADING_S = 0.005
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
@@ -88,13 +66,13 @@ class WorkerPool:
         self._limit = limit
         self._new_journal = new_journal
         self._store = store
-        self._on_events = on_events
+        self._tell_events = on_events
         self._tell_done = on_done
         self._remember = remember
         self._forget = forget
         self._load_timeout_s = load_timeout_s
         self._work_until: float | None = None
-        self._handles: list[_Handle] = []
+        self._handles: list[WorkerHandle] = []
         self._is_closing = False
         self._failed_starts = 0
         self._look_timer: asyncio.TimerHandle | None = None
@@ -155,14 +133,14 @@ class WorkerPool:
         """Ask a run to end at its next step, item, progress or log line; whether a worker has it."""
         handle = self._holder(run_id)
         if handle is not None:
-            handle.child.send({"kind": "stop", "run_id": run_id, "cause": STOP_REQUESTED.as_dict()})
+            handle.send({"kind": "stop", "run_id": run_id, "cause": STOP_REQUESTED.as_dict()})
         return handle is not None
 
     def leave(self, job_id: str) -> None:
         """Let the job begin no further run; what it has not begun comes back with its end."""
         for handle in self._handles:
             if handle.job is not None and handle.job.job_id == job_id:
-                handle.child.send({"kind": "leave", "job_id": job_id})
+                handle.send({"kind": "leave", "job_id": job_id})
 
     def end_pass(self, pass_number: int) -> None:
         """Let the workers that still hold the module of a pass that is over let go of it."""
@@ -174,9 +152,9 @@ class WorkerPool:
         for handle in self._handles:
             if handle.job is None or handle.job.kind != "run":
                 continue
-            handle.child.send({"kind": "leave", "job_id": handle.job.job_id})
-            if handle.run is not None and stop_for is not None:
-                handle.child.send({"kind": "stop", "run_id": handle.run.started.run_id, "cause": stop_for.as_dict()})
+            handle.send({"kind": "leave", "job_id": handle.job.job_id})
+            if handle.run_id is not None and stop_for is not None:
+                handle.send({"kind": "stop", "run_id": handle.run_id, "cause": stop_for.as_dict()})
 
     def kill(self, run_id: str, cause: Cause = KILL_REQUESTED) -> bool:
         """End a run's process now, with all it started; whether a worker has it.
@@ -186,8 +164,8 @@ class WorkerPool:
         handle = self._holder(run_id)
         if handle is None:
             return False
-        is_next = handle.run is None and handle.begun == 0 and handle.sources[0].run_id == run_id
-        if is_next or (handle.run is not None and handle.run.started.run_id == run_id):
+        is_next = handle.run_id is None and handle.begun == 0 and handle.not_begun[0].run_id == run_id
+        if is_next or handle.run_id == run_id:
             handle.kill(cause, only=run_id)
             return True
         return self.stop(run_id)
@@ -196,14 +174,14 @@ class WorkerPool:
         """Let every worker wait at its next step or item once `boot_clock()` is past this, until it is set anew."""
         self._work_until = boot_s
         for handle in self._handles:
-            handle.child.send({"kind": "work_until", "at_s": boot_s})
+            handle.send({"kind": "work_until", "at_s": boot_s})
 
     def running(self) -> dict[str, Job]:
         """The runs that have begun and not ended, with their jobs."""
         return {
-            handle.run.started.run_id: handle.job
+            handle.run_id: handle.job
             for handle in self._handles
-            if handle.run is not None and handle.job is not None
+            if handle.run_id is not None and handle.job is not None
         }
 
     async def close(self, *, kill: bool = False) -> None:
@@ -213,24 +191,75 @@ class WorkerPool:
             if handle.job is None:
                 handle.retire()
             elif kill:
-                handle.is_abandoned = True
-                handle.kill(Cause("daemon_killed"))
+                handle.abandon(Cause("daemon_killed"))
         if self._handles:
             self._all_gone = asyncio.get_running_loop().create_future()
             await self._all_gone
 
-    def _holder(self, run_id: str) -> _Handle | None:
+    # -- what workers tell ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether workers end as soon as they have nothing to do."""
+        return self._is_closing
+
+    @property
+    def has_spare(self) -> bool:
+        """Whether more than one worker does nothing."""
+        return sum(1 for one in self._handles if one.is_free) > 1
+
+    def on_ready(self) -> None:
+        """A worker has started."""
+        self._failed_starts = 0
+
+    def on_events(self, worker: WorkerHandle, job: Job, events: list[Event]) -> None:
+        """This has happened in runs of the job."""
+        try:
+            self._store(job, events)
+        except LedgerError:  # the ledger keeps it and tries again
+            worker.is_behind = True
+        else:
+            for handle in self._handles:
+                handle.caught_up()
+        self._tell_events(job, events)
+
+    def on_done(self, job: Job, end: JobEnd) -> None:
+        """The job is over."""
+        described = self._descriptions.pop(job.job_id, None)
+        if described is None:
+            self._tell_done(job, end)
+        elif not described.done():
+            described.set_result(end)
+
+    def on_idle(self) -> None:
+        """A worker waits for its next job."""
+        self._keep_one_ready()
+
+    def on_gone(self, worker: WorkerHandle) -> None:
+        """The process of a worker has ended."""
+        if worker in self._handles:
+            self._handles.remove(worker)
+        self._forget(worker.pid)
+        if worker.is_starting and not worker.is_retired:
+            self._failed_starts += 1
+        self._keep_one_ready()
+        if not self._handles and self._all_gone is not None and not self._all_gone.done():
+            self._all_gone.set_result(None)
+
+    def try_again(self, job: Job, bad: BadModules, *, is_last_try: bool = False) -> None:
+        """Give a job that never began to another worker."""
+        self._assign(job, bad, encode(pack_job(job) | {"bad": bad}), is_last_try=is_last_try)
+
+    # -- handing out -----------------------------------------------------------------------------------------------------
+
+    def _holder(self, run_id: str) -> WorkerHandle | None:
         self._look()
         for handle in self._handles:
-            if handle.run is not None and handle.run.started.run_id == run_id:
-                return handle
-            if any(source.run_id == run_id for source in handle.sources[handle.begun :]):
+            if run_id == handle.run_id or any(run_id == source.run_id for source in handle.not_begun):
                 return handle
         return None
 
-    def _assign(
-        self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes, *, is_last_try: bool = False
-    ) -> None:
+    def _assign(self, job: Job, bad: BadModules, frame: bytes, *, is_last_try: bool = False) -> None:
         idle = [handle for handle in self._handles if handle.takes(job)]
         try:
             handle = min(idle, key=lambda one: one.rank(job)) if idle else self._new_handle()
@@ -241,7 +270,7 @@ class WorkerPool:
             failure = unusable(self._interpreter, f"no worker process can be started: {error}")
             cause = NO_WORKER
             end = JobEnd("refused", None, failure.as_dict(), cause, job.sources, is_passing)
-            self._loop.call_soon(self._on_done, job, end)
+            self._loop.call_soon(self.on_done, job, end)
             return
         handle.begin(job, bad, frame, is_last_try=is_last_try)
         if self._look_timer is None:
@@ -256,18 +285,20 @@ class WorkerPool:
 
     def _look(self) -> None:
         for handle in list(self._handles):
-            handle.child.take_events()
+            handle.look()
 
-    def _caught_up(self) -> None:
-        """All that was told is stored, also what could not be before: no journal is needed for it any more."""
-        for handle in self._handles:
-            if handle.is_behind:
-                handle.is_behind = False
-                if handle.job is None:
-                    handle.journal.clear()
-
-    def _new_handle(self) -> _Handle:
-        handle = _Handle(self)
+    def _new_handle(self) -> WorkerHandle:
+        setup = WorkerSetup(
+            interpreter=self._interpreter,
+            workspace_root=self._root,
+            modules_dir=self._modules_dir,
+            local=self._local,
+            load_timeout_s=self._load_timeout_s,
+            work_until=self._work_until,
+            new_journal=self._new_journal,
+            remember=self._remember,
+        )
+        handle = WorkerHandle(self, setup)
         self._handles.append(handle)
         return handle
 
@@ -281,435 +312,6 @@ class WorkerPool:
             log.error("no worker can be started: %s", error, exc_info=not _is_passing(error))  # noqa: TRY400
             self._failed_starts += 1
 
-    def _on_done(self, job: Job, end: JobEnd) -> None:
-        described = self._descriptions.pop(job.job_id, None)
-        if described is None:
-            self._tell_done(job, end)
-        elif not described.done():
-            described.set_result(end)
-
-    def _gone(self, handle: _Handle) -> None:
-        if handle in self._handles:
-            self._handles.remove(handle)
-        self._forget(handle.child.pid)
-        if handle.is_starting and not handle.is_retired:
-            self._failed_starts += 1
-        self._keep_one_ready()
-        if not self._handles and self._all_gone is not None and not self._all_gone.done():
-            self._all_gone.set_result(None)
-
 
 def _is_passing(error: Exception) -> bool:
     return is_full(error) or (isinstance(error, OSError) and error.errno in _SHORTAGES)
-
-
-class _Written(NamedTuple):
-    """A line on a standard stream, as it was written."""
-
-    level: str
-    step: str | None
-    at_s: float
-    line: bytes
-
-
-@dataclass(slots=True)
-class _Run:
-    """The run a worker is in."""
-
-    started: RunStarted
-    written: LogBound[_Written]
-    begun_s: float
-    step: StepStarted | None = None
-    step_begun_s: float = 0.0
-    timer: asyncio.TimerHandle | None = None
-
-
-@dataclass(eq=False)
-class _Handle:
-    """One worker and what it is doing."""
-
-    pool: WorkerPool
-    job: Job | None = None
-    run: _Run | None = None
-    begun: int = 0
-    is_starting: bool = True
-    is_retired: bool = False
-    settling: int = 0
-    is_outdated: bool = False
-    is_leaky: bool = False
-    is_given_up: bool = False
-    is_last_try: bool = False
-    is_behind: bool = False
-    is_abandoned: bool = False
-    killed_for: Cause | None = None
-    killed_run: str | None = None
-    describing: str | None = None
-    bad: dict[str, dict[str, str | None]] = field(default_factory=dict)
-    early: list[tuple[str, str]] = field(default_factory=list)
-    told: list[Event] = field(default_factory=list)
-    last: tuple[str | None, str | None] | None = None
-    open_passes: set[int] = field(default_factory=set)
-    load_timer: asyncio.TimerHandle | None = None
-    idle_timer: asyncio.TimerHandle | None = None
-
-    def __post_init__(self) -> None:
-        pool = self.pool
-        self.memory_kills = memory_kills()
-        self.journal = pool._new_journal()
-        try:
-            self.child = self._new_child()
-        except BaseException:
-            self.journal.close()
-            raise
-        try:
-            pool._remember(self.child.pid, self.child.create_time)
-        except BaseException:
-            self.is_retired = True
-            self.child.end()
-            raise
-        local = {name: value and str(value) for name, value in asdict(pool._local).items()}
-        hello = {"kind": "hello", "workspace_root": str(pool._root), "local": local, "work_until": pool._work_until}
-        self.child.send(hello)
-
-    def _new_child(self) -> WorkerProcess:
-        pool = self.pool
-        return WorkerProcess(
-            pool._interpreter,
-            environment_of_workers(os.environ),
-            pool._local.runtime_dir,
-            self.journal,
-            on_events=self._take_events,
-            on_messages=self._take_all,
-            on_lines=self._take_lines,
-            on_end=self._ended,
-        )
-
-    @property
-    def sources(self) -> tuple[JobSource, ...]:
-        """The sources of its job."""
-        return () if self.job is None else self.job.sources
-
-    @property
-    def is_free(self) -> bool:
-        """Whether it does nothing."""
-        return self.job is None and not self.settling and not self.is_retired
-
-    def takes(self, job: Job) -> bool:
-        """Whether it can take this job; one that is outdated goes on with its passes only."""
-        if job.pass_number in self.open_passes:
-            return self.job is None and not self.is_retired
-        return self.is_free and not self.is_outdated
-
-    def rank(self, job: Job) -> tuple[bool, bool, bool, bool]:
-        """How good it is for the job, least first: it is in its pass, there, ran the flow last, has run something."""
-        return (
-            job.pass_number not in self.open_passes,
-            self.is_starting,
-            self.last != (job.flow, job.content),
-            self.last is None,
-        )
-
-    def end_pass(self, pass_number: int) -> None:
-        """Let it let go of the module of the pass, if it holds one."""
-        if pass_number in self.open_passes:
-            if self.idle_timer is not None:
-                self.idle_timer.cancel()
-            self.open_passes.discard(pass_number)
-            self.settling += 1
-            self.child.send({"kind": "end_pass", "pass_number": pass_number})
-
-    def begin(self, job: Job, bad: dict[str, dict[str, str | None]], frame: bytes, *, is_last_try: bool) -> None:
-        """Give it the job, which is in the frame; `bad` are modules that ended a worker before, and how."""
-        if self.idle_timer is not None:
-            self.idle_timer.cancel()
-        self.job, self.bad, self.begun, self.describing = job, bad, 0, None
-        self.last, self.is_last_try = (job.flow, job.content), is_last_try
-        if job.pass_number is not None:
-            (self.open_passes.discard if job.ends_pass else self.open_passes.add)(job.pass_number)
-        self.early.clear()
-        self._expect_load()
-        self.child.send_frame(frame)
-
-    def kill(self, cause: Cause, *, only: str | None = None) -> None:
-        """End it now; its run ends as killed for this cause. With `only`, another one that has begun since is abandoned."""
-        if self.killed_for is None:
-            self.killed_for, self.killed_run = cause, only
-        self.is_retired = True
-        self.child.end()
-
-    def retire(self) -> None:
-        """Let it go; what it does not let go of within a second is ended."""
-        self.is_retired = True
-        self.child.send({"kind": "bye"})
-        self.pool._loop.call_later(_GOODBYE_S, self.child.end)
-
-    def _expect_load(self) -> None:
-        self._stop_waiting_for_load()
-        limit_s = self.pool._load_timeout_s
-        if self.job is not None and self.job.kind == "describe":
-            limit_s = min(limit_s, _DESCRIBE_TIMEOUT_S)
-        if self.is_starting:
-            limit_s = LOAD_TIMEOUT_S
-        self.load_timer = self.pool._loop.call_later(limit_s, self._never_loaded, limit_s)
-
-    def _stop_waiting_for_load(self) -> None:
-        if self.load_timer is not None:
-            self.load_timer.cancel()
-            self.load_timer = None
-
-    def _never_loaded(self, limit_s: float) -> None:
-        self._give_up(Cause("never_loaded", {"limit_s": limit_s}))
-
-    def _out_of_time(self, run: _Run, limit_s: float) -> None:
-        self.child.take_events()
-        if self.run is run:
-            self._give_up(Cause("time_limit", {"limit_s": limit_s}))
-
-    def _give_up(self, cause: Cause) -> None:
-        self.child.take_events()
-        self.killed_for = self.killed_for or cause
-        self.is_retired = self.is_given_up = True
-        self.child.end_after_telling_where()
-
-    def _take_all(self, messages: Iterator[Message]) -> None:
-        if self.is_given_up:
-            return  # the signal that asks where it hangs may have ended what hung
-        for message in messages:
-            match message["kind"]:
-                case "texts":
-                    self.child.read_texts()
-                    self.child.answer()
-                case "ready":
-                    self.is_starting = False
-                    self.pool._failed_starts = 0
-                    if self.load_timer is not None:
-                        self._expect_load()  # the start of a process is not the module's
-                case "describing":
-                    self.describing = str(message["name"])
-                    self._expect_load()
-                case "loaded":
-                    self.child.read_texts()
-                    self._stop_waiting_for_load()
-                    self.pool._loop.call_later(_LOOK_AFTER_LOADING_S, self._look)
-                case "done":
-                    self._done(message)
-                case "idle":
-                    self._idle(message["leaks"])
-                case kind:
-                    raise FlowValidationError(f"a worker sent an unknown message {kind!r}", where="from a worker")
-
-    def _take_events(self, events: list[Event]) -> None:
-        if self.job is None:
-            return
-        if self.is_given_up:
-            self._abandon([event for event in events if isinstance(event, RunStarted)])
-            return
-        for event in events:
-            run = self.run
-            if isinstance(event, RunStarted):
-                self._begin_run(event)
-                continue
-            if run is None or run.started.run_id != event.run_id:
-                continue
-            if isinstance(event, StepStarted):
-                run.step, run.step_begun_s = event, time.monotonic()
-            elif isinstance(event, StepFinished):
-                run.step = None
-                if event.status != "success":
-                    self.child.finish_lines()
-                    self._end_log(run)
-            elif isinstance(event, RunFinished):
-                self.child.finish_lines()
-                self._leave_run(run)
-            self.told.append(event)
-        self._pass_on()
-
-    def _abandon(self, begun: list[RunStarted]) -> None:
-        """Give runs an end that began after their worker was given up."""
-        for started in begun:
-            self.begun += 1
-            end = RunFinished(started.run_id, "abandoned", time.time(), 0.0, _BYSTANDER.text, _BYSTANDER, started.seen)
-            self.told += [started, end]
-
-    def _begin_run(self, started: RunStarted) -> None:
-        assert self.job is not None
-        self.told.append(started)
-        self.run = run = _Run(started, LogBound(), time.monotonic())
-        self.begun += 1
-        limit_s = self.job.run_timeout_s
-        if limit_s is not None:
-            run.timer = self.pool._loop.call_later(limit_s, self._out_of_time, run, limit_s)
-        now_s = time.time()
-        self.told += [LogLine(started.run_id, started.flow, None, level, line, now_s) for level, line in self.early]
-        self.early.clear()
-
-    def _leave_run(self, run: _Run) -> None:
-        if run.timer is not None:
-            run.timer.cancel()
-        self._end_log(run)
-        self.run = None
-
-    def _end_log(self, run: _Run) -> None:
-        """The last lines that were written; what is told of the run's end comes after them."""
-        left_out, last = run.written.rest()
-        lines = [line for one in last if (line := self._as_line(run, one)) is not None]
-        self.told += end_of_log(left_out, lines)
-
-    def _take_lines(self, level: str, lines: list[bytes]) -> None:
-        run = self.run
-        if run is None:
-            if self.job is not None and len(self.early) < _EARLY_LINES:
-                self.early += [(level, text) for line in lines if (text := line_text(line))]
-            return
-        step, at_s = None if run.step is None else run.step.label, time.time()
-        for number, line in enumerate(lines):
-            if run.written.is_full:
-                left = lines[number:]
-                run.written.leave_out(max(len(left) - LAST_LINES, 0))
-                for one in left[-LAST_LINES:]:
-                    run.written.hold(_Written(level, step, at_s, one), len(one))
-                break
-            told = self._as_line(run, _Written(level, step, at_s, line))
-            if told is not None and run.written.takes(size_of(told.message)):
-                self.told.append(told)
-        self._pass_on()
-
-    def _as_line(self, run: _Run, written: _Written) -> LogLine | None:
-        """A written line as one of the log; None for one that tells an author nothing."""
-        level, step, at_s, line = written
-        text = line_text(line)
-        if not text or (level == "ERROR" and is_machinery(text, self.pool._modules_dir)):
-            return None
-        return LogLine(run.started.run_id, run.started.flow, step, level, text, at_s)
-
-    def _pass_on(self) -> None:
-        told, self.told = self.told, []
-        if told and self.job is not None:
-            try:
-                self.pool._store(self.job, told)
-            except LedgerError:  # the ledger keeps it and tries again
-                self.is_behind = True
-            else:
-                self.pool._caught_up()
-            self.pool._on_events(self.job, told)
-
-    def _done(self, message: Message) -> None:
-        job = self.job
-        if job is None:
-            return
-        self._stop_waiting_for_load()
-        described = message.get("described")
-        end = JobEnd(
-            message["status"],
-            described=None if described is None else tuple(described),
-            error=message.get("error"),
-            not_begun=job.sources[message["begun"] :],
-            is_passing=message.get("is_passing", False),
-        )
-        self.job = None
-        self.settling += 1
-        if not self.is_behind:
-            self.journal.clear()
-        self.pool._on_done(job, end)
-
-    def _look(self) -> None:
-        if self.job is not None:
-            self.child.take_events()
-
-    def _idle(self, leaks: list[str]) -> None:
-        self.settling -= 1
-        if leaks:
-            log.info("worker %d is replaced: it still holds %s", self.child.pid, ", ".join(leaks[:5]))
-            self.is_leaky = self.is_outdated = True
-        if self.job is not None or self.settling:  # it has been given the next job of a pass meanwhile
-            return
-        if self.pool._is_closing or (self.is_outdated and not self.open_passes):
-            if self.is_leaky:
-                end_started_by(self.child.pid)  # while it is there: what ran away from it is its child still
-            self.retire()
-        else:
-            self.idle_timer = self.pool._loop.call_later(_IDLE_S, self._idle_for_long)
-        self.pool._keep_one_ready()
-
-    def _idle_for_long(self) -> None:
-        if self.is_free and sum(1 for one in self.pool._handles if one.is_free) > 1:
-            self.retire()
-
-    def _ended(self, status: int) -> None:
-        self._stop_waiting_for_load()
-        if self.idle_timer is not None:
-            self.idle_timer.cancel()
-        job, run = self.job, self.run
-        lacked_memory = memory_kills() > self.memory_kills
-        cause = self.killed_for or cause_of_death(status, lacked_memory=lacked_memory)
-        if run is not None:
-            self._end_run(run, cause)
-        self.job = None
-        self.journal.close(keep=self.is_behind)
-        if not self.is_behind:
-            last_lines_path(self.journal.path).unlink(missing_ok=True)
-        self.pool._gone(self)
-        if job is None:
-            return
-        has_begun = run is not None or self.begun > 0
-        is_unlucky = was_killed(status) and self.killed_for is None and not has_begun
-        if is_unlucky and not self.is_last_try and not self.pool._is_closing:
-            self.pool._assign(job, self.bad, encode(pack_job(job) | {"bad": self.bad}), is_last_try=True)
-            return
-        if job.kind == "describe" and self.describing is not None and self.describing not in self.bad:
-            found = {"detail": cause.text, "cell": self.child.place(self.pool._modules_dir)}
-            if not self.pool._is_closing:
-                bad = self.bad | {self.describing: found}
-                self.pool._assign(job, bad, encode(pack_job(job) | {"bad": bad}))
-                return
-        self.pool._on_done(job, self._end_of(job, cause, has_begun=has_begun))
-
-    def _end_of(self, job: Job, cause: Cause, *, has_begun: bool) -> JobEnd:
-        status: Literal["crashed", "killed"] = "crashed" if self.killed_for is None else "killed"
-        not_begun = job.sources[self.begun :]
-        if has_begun:
-            return JobEnd(status, not_begun=not_begun)
-        if self.is_starting and self.killed_for is None:
-            failure = unusable(self.pool._interpreter, ": ".join(filter(None, [cause.text, self.child.last_words()])))
-            return JobEnd(status, error=failure.as_dict(), why=NO_WORKER, not_begun=not_begun)
-        error = FlowExecutionError(
-            flow_name=job.flow or self.describing or "",
-            phase="import",
-            detail=cause.text,
-            cell=self.child.place(self.pool._modules_dir),
-            fix=None if self.is_starting else IMPORT_FIX,
-        )
-        return JobEnd(status, error=error.as_dict(), why=cause, not_begun=not_begun)
-
-    def _end_run(self, run: _Run, cause: Cause) -> None:
-        """Give the run of a worker that is gone its end."""
-        started, step = run.started, run.step
-        status = "failed" if self.killed_for is None else "killed"
-        if self.is_abandoned:
-            status = "abandoned"
-        elif self.killed_run not in (None, started.run_id):
-            status, cause = "abandoned", _BYSTANDER
-        text = cause.text
-        if step is not None or status == "failed":
-            error = FlowExecutionError(
-                flow_name=started.flow,
-                phase="step",
-                detail=cause.text,
-                step_label=None if step is None else step.label,
-                source_path=started.source,
-                cell=self.child.place(self.pool._modules_dir),
-            )
-            text = str(error)
-        cause = cause.where(step=step and step.label, places=list(self.child.places(self.pool._modules_dir)))
-        now_s, clock_s = time.time(), time.monotonic()
-        self.told += read_last_lines(last_lines_path(self.journal.path), started.run_id)
-        label = None if step is None else step.label
-        self._leave_run(run)
-        self.told.append(LogLine(started.run_id, started.flow, label, "ERROR", text, now_s))
-        if step is not None:
-            word = "stopped" if status == "killed" else status
-            elapsed_s = clock_s - run.step_begun_s
-            self.told.append(StepFinished(started.run_id, step.step_index, step.label, word, now_s, elapsed_s, text))
-        elapsed_s = clock_s - run.begun_s
-        self.told.append(RunFinished(started.run_id, status, now_s, elapsed_s, text, cause, started.seen))
-        self._pass_on()

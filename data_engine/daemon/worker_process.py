@@ -24,7 +24,7 @@ from data_engine.ledger.log_limits import MAX_LINE
 from data_engine.model import Event
 from data_engine.notebook.locate import places_of
 from data_engine.platforms.child import Child
-from data_engine.platforms.processes import create_time_of, was_killed
+from data_engine.platforms.processes import crash_name, create_time_of, was_killed
 
 log = logging.getLogger(__name__)
 
@@ -310,10 +310,12 @@ def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:
         >>> cause_of_death(-11, lacked_memory=False).text, cause_of_death(3, lacked_memory=False).text
         ('its process died: killed by signal 11 (SIGSEGV)', 'its process died: exit code 3')
     """
-    if status >= 0:
-        return Cause("process_exited", {"exit_code": status})
     if was_killed(status):
         return Cause("out_of_memory" if lacked_memory else "process_killed")
+    if crash := crash_name(status):
+        return Cause("process_crashed", {"what": crash, "exit_code": status})
+    if status >= 0:
+        return Cause("process_exited", {"exit_code": status})
     name = None
     with suppress(ValueError):
         name = signal.Signals(-status).name

@@ -7,11 +7,10 @@ import sys
 import threading
 import time
 from contextvars import ContextVar, Token
-from types import TracebackType
 from typing import Any, TextIO
 
 from data_engine.flow.control import StepControl
-from data_engine.interrupts import InterruptsHeld
+from data_engine.interrupts import Held, InterruptsHeld
 from data_engine.ledger.log_limits import MAX_LINE, clipped
 from data_engine.model import LogLine
 
@@ -91,37 +90,27 @@ _users = 0
 _lock = threading.Lock()
 
 
-class captured:
-    """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s.
-
-    A class and no generator, so that a Ctrl-C in between leaves no stream of the process replaced (see interrupts.py).
-    """
+class captured(Held[None]):
+    """Inside, what this run prints or logs (also in its map threads) is emitted as `LogLine`s."""
 
     def __init__(self, control: StepControl) -> None:
         self._lines = _Lines(control)
         self._token: Token[_Lines | None] | None = None
 
-    def __enter__(self) -> None:
-        try:
-            with InterruptsHeld():
-                self._token = _lines.set(self._lines)
-                _install()
-        except BaseException:
-            self._let_go()
-            raise
+    def take(self) -> None:
+        """Put our streams in the place of the process's."""
+        with InterruptsHeld():
+            self._token = _lines.set(self._lines)
+            _install()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._let_go()
-        self._lines.close()
-
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Give the process its streams back, and emit the beginnings of lines as lines."""
         with InterruptsHeld():
             token, self._token = self._token, None
             if token is not None:
                 _uninstall()
                 _lines.reset(token)
+        self._lines.close()
 
 
 def is_captured() -> bool:

@@ -36,8 +36,9 @@ from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
 from data_engine.model import utc_text
 from data_engine.record import Record
-from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Due, PlannedFlow, Rules, Verdict, why_blocked, why_no_candidate
+from data_engine.scheduler.source_memory import KnownSources
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""

@@ -8,25 +8,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from pathlib import Path
-from types import TracebackType
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import GroupRun, WaitingForGroup
 from data_engine.errors import GroupBusyError
 from data_engine.flow.flow import Flow
-from data_engine.interrupts import InterruptsHeld
+from data_engine.interrupts import Held, InterruptsHeld
 from data_engine.locks import GroupLock
 
 _held: ContextVar[frozenset[tuple[Path, str]]] = ContextVar("held_groups", default=frozenset())
 
 
-class holding_group:
+class holding_group(Held[Callable[[], bool]]):
     """Inside, no other flow of the group runs on this machine. A flow that belongs to no workspace has no group to wait for.
 
     What runs `by_hand` goes before all that is only due, in whatever process. `waiting` is called again and again while it
     waits, and may raise to give up. What is given tells whether somebody waits who goes first.
-
-    A class and no generator, so that a Ctrl-C in between leaves no group held (see interrupts.py).
 
     Raises (on entering):
         GroupBusyError: the group is running further up in this call, or in a process that started this one.
@@ -42,19 +39,8 @@ class holding_group:
         self._lock: GroupLock | None = None
         self._token: Token[frozenset[tuple[Path, str]]] | None = None
 
-    def __enter__(self) -> Callable[[], bool]:
-        try:
-            return self._take()
-        except BaseException:
-            self._let_go()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._let_go()
-
-    def _take(self) -> Callable[[], bool]:
+    def take(self) -> Callable[[], bool]:
+        """Wait for the group."""
         flow, home = self._flow, self._home
         if home is None:
             return _nobody_goes_first
@@ -67,7 +53,8 @@ class holding_group:
             self._token = _held.set(_held.get() | {_key(flow, home)})
         return lambda: lock.gives_way
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Let others run."""
         with InterruptsHeld():
             token, self._token = self._token, None
             if token is not None:

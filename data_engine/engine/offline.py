@@ -16,8 +16,9 @@ from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.notebook.catalog import find_module, module_files, read_catalog
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
-from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules
+from data_engine.scheduler.source_memory import KnownSources
 from data_engine.workspace.machine import machine_id
 
 

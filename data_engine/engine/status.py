@@ -6,8 +6,9 @@ API, the Python face and the panel all read its keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from data_engine.engine.flow_reasons import Broken
@@ -214,7 +215,40 @@ def build_status(known: WorkspaceFacts) -> Status:
         >>> status["daemon"]["running"], status["engine"]["on"], status["lease"]["state"], status["flows"]
         (False, False, 'available', [])
     """
+    return _status(known, tuple(starmap(flow_status, _flows_with_surroundings(known))))
+
+
+class StatusWriter:
+    """The status as a JSON object, again and again: what is new of no flow is not made again. Nobody may change what it gives.
+
+    Example:
+        >>> StatusWriter().write(WorkspaceFacts("claims", "/team/claims", flows=()))["lease"]["state"]
+        'available'
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[str, tuple[_Surrounded, dict[str, Any]]] = {}
+
+    def write(self, known: WorkspaceFacts) -> dict[str, Any]:
+        """As `build_status(known).as_dict()`."""
+        before, self._written = self._written, {}
+        for of in _flows_with_surroundings(known):
+            name = of[0].entry.name
+            last = before.get(name)
+            self._written[name] = last if last is not None and last[0] == of else (of, flow_status(*of).as_dict())
+        return _status(known, ()).as_dict() | {"flows": [flow for _, flow in self._written.values()]}
+
+
+_Surrounded: TypeAlias = tuple["FlowFacts", bool, bool, "OwnedElsewhere | None"]
+
+
+def _flows_with_surroundings(known: WorkspaceFacts) -> Iterator[_Surrounded]:
+    """What the status of each flow is made of: its own facts, and whether it runs, the engine is on, and who else owns."""
     running = {run.flow for run in known.active}
+    return ((flow, flow.entry.name in running, known.engine.on, known.elsewhere) for flow in known.flows)
+
+
+def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
     return Status(
         known.workspace_id,
         known.workspace_root,
@@ -223,18 +257,13 @@ def build_status(known: WorkspaceFacts) -> Status:
         known.lease,
         Problem.of(known.trouble),
         tuple(known.warnings),
-        tuple(
-            flow_status(
-                flow, is_running=flow.entry.name in running, is_engine_on=known.engine.on, elsewhere=known.elsewhere
-            )
-            for flow in known.flows
-        ),
+        flows,
         tuple(known.active),
     )
 
 
 def flow_status(
-    known: FlowFacts, *, is_running: bool, is_engine_on: bool, elsewhere: OwnedElsewhere | None = None
+    known: FlowFacts, is_running: bool, is_engine_on: bool, elsewhere: OwnedElsewhere | None = None
 ) -> FlowStatus:
     """One flow."""
     entry = known.entry

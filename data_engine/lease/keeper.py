@@ -41,7 +41,7 @@ _JUDGE_EVERY_S = 600.0
 _SOON_S = 0.05
 _NEVER_DUE = float("inf")
 _TRIES = 3
-_LEFT = "left alone"
+_FOREIGN = "foreign"
 
 
 class Keeper:
@@ -319,7 +319,7 @@ class Keeper:
         """What lies among our files on the share and is none of them is told as long as it is there."""
         left = self._observer.left_alone
         told = "; ".join(f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())[:3])
-        self._note(_LEFT, told + (f" (and {len(left) - 3} more)" if len(left) > 3 else "") if left else None)
+        self._note(_FOREIGN, told + (f" (and {len(left) - 3} more)" if len(left) > 3 else "") if left else None)
 
     def _lose(self, fenced: Fenced) -> None:
         self._held = None
@@ -482,6 +482,13 @@ class Keeper:
             self._troubles[about] = trouble
         self._tell()
 
+    def _trouble(self) -> tuple[str | None, tuple[str, ...]]:
+        """What keeps the share from being used in words, and its kinds; what harms nothing comes last."""
+        if not self._troubles:
+            return self._share.left_out, () if self._share.left_out is None else ("left_out",)
+        kinds = tuple(sorted(self._troubles, key=_FOREIGN.__eq__))
+        return "; ".join(map(self._troubles.__getitem__, kinds)), kinds
+
     def _lease_status(self) -> LeaseStatus:
         return LeaseStatus() if self._view is None else status_of(self._view, self.me, self._history.damage)
 
@@ -498,8 +505,7 @@ class Keeper:
             held is not None and self._is_again,
             self._lease_status(),
             before.lost_to if lost_to == "" else lost_to,
-            "; ".join(self._troubles[about] for about in sorted(self._troubles, key=_LEFT.__eq__))
-            or self._share.left_out,
+            *self._trouble(),
             self._clock(),
             self._believed,
             held is not None and not held.can_work(),

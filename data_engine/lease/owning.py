@@ -19,7 +19,8 @@ class OwnershipState:
     `token` is the fencing token while this daemon owns the workspace (it may have lapsed), else None. Work may start until
     `work_until_s` on `boot_clock()`. `engine_on` is what the newest generation says of the engine, `is_again` whether the owner
     before was a daemon of this machine. `lost_to` names who took
-    the workspace from this daemon. `trouble` is what keeps the share from being written. `seen_s` is when `lease` was seen.
+    the workspace from this daemon. `trouble` is what keeps the share from being written, `trouble_kinds` which of our
+    ways to it that concerns. `seen_s` is when `lease` was seen.
     `clock` says whether this machine's wall clock is believed, None before it was judged. `is_lapsed` is said when no new work
     may start although the workspace is ours. `history` is the generation whose rows were last taken in from others, by its nonce.
     """
@@ -31,6 +32,7 @@ class OwnershipState:
     lease: LeaseStatus = field(default_factory=LeaseStatus)
     lost_to: str | None = None
     trouble: str | None = None
+    trouble_kinds: tuple[str, ...] = ()
     seen_s: float = NEVER
     clock: Verdict | None = None
     is_lapsed: bool = False

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from data_engine.errors import FlowValidationError
+from data_engine.workspace.settings import LEAST_HEARTBEATS
 
 FORMAT = 2
 """2: repairs stand in the list, and a list may go on at a higher number. Who knows only 1 observes and never owns."""
@@ -102,11 +103,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         known = all(isinstance(value, (int, float)) for value in (self.heartbeat_s, self.stale_after_s))
-        if not known or not 0 < self.heartbeat_s <= self.stale_after_s / 3 * (1 + 1e-9) < math.inf:
+        if not known or not 0 < self.heartbeat_s <= self.stale_after_s / LEAST_HEARTBEATS * (1 + 1e-9) < math.inf:
             raise FlowValidationError(
                 f"heartbeat {self.heartbeat_s!r} s and stale_after {self.stale_after_s!r} s do not go together",
                 where="[lease]",
-                fix="give a positive heartbeat and a stale_after of at least 3 heartbeats",
+                fix=f"give a positive heartbeat and a stale_after of at least {LEAST_HEARTBEATS} heartbeats",
             )
 
     @property

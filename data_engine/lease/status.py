@@ -71,7 +71,8 @@ class LeaseStatus(Record):
     `{what, file, noticed_by, since_utc, fix, kind}`. Before the first look it is `unreachable`.
 
     A daemon also tells whether it is `releasing` the workspace, whether its own ownership has `lapsed`, to whom it was
-    `lost_to`, and what `trouble` the share gives. What came back from a release has `said`, and `why`, where it had no effect.
+    `lost_to`, and what `trouble` the share gives, of these `trouble_kinds`: claim, heartbeat, history (what is published), refresh
+    (what is taken in), request, release, check, clock, fix, collect; and foreign (what does not belong there) and left_out (rows). What came back from a release has `said`, and `why`, where it had no effect.
 
     Example:
         >>> LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, token=7, heartbeat_age_s=50.0,
@@ -98,6 +99,7 @@ class LeaseStatus(Record):
     lapsed: bool = False
     lost_to: str | None = None
     trouble: str | None = None
+    trouble_kinds: tuple[str, ...] = ()
     why: NotReleased | None = field(default=None, metadata={"of": NotReleased.read})
 
     @property

@@ -20,7 +20,6 @@ MARKED_KEEP = "its cell is marked keep"
 _PLAIN_ASSIGNMENT = "give `{}` its value in an assignment of its own"
 _FULL_NAME = "write the full name, such as `from flow_helpers.tables import lookup`"
 _KEEP_CALL = "put `#| keep` at the top of the cell if production needs it, or call it inside a step"
-_IN_PLACE = re.compile(r"changes `(.*)` in place")
 _PROCESS_MAGIC = re.compile(r"the line magic %(env|set_env|cd|dotenv|pushd|popd)")
 
 
@@ -62,11 +61,14 @@ class Want:
 class Selection:
     """What slicing came to: `taken` maps statements to reasons, `followed` are the names needed when the flow runs.
 
+    `changed` maps those that were taken because they change an object in place to its name.
+
     `shadowed` are wants that a left-out loop also sets, `starred` those that only a star import can supply;
     `call_graph` tells what the notebook's own methods do.
     """
 
     taken: Mapping[int, str]
+    changed: Mapping[int, str]
     followed: Collection[str]
     shadowed: Sequence[Want]
     starred: Sequence[tuple[Want, Statement]]
@@ -205,8 +207,8 @@ def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagno
         if statement.index in selection.taken:
             why = selection.taken[statement.index]
             yield from _about_input(statements, statement, why)
-            if statement.number > build and (match := _IN_PLACE.fullmatch(why)):
-                what = f"`{match[1]}` is changed in place below build(), in production too"
+            if statement.number > build and (name := selection.changed.get(statement.index)):
+                what = f"`{name}` is changed in place below build(), in production too"
                 yield Diagnostic(
                     what, statement.number, statement.line, "mark the cell `#| skip` if it only tries something out"
                 )

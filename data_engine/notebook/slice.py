@@ -146,6 +146,7 @@ class _Slicer:
     def __init__(self, statements: Statements) -> None:
         self.statements = statements
         self.taken: dict[int, str] = {}
+        self.changed: dict[int, str] = {}
         self.wants: dict[int, Want] = {}
         self.followed: dict[str, None] = {}
         self.early: dict[tuple[int, int], None] = {}
@@ -210,6 +211,8 @@ class _Slicer:
         """Keep the statement that binds a wanted name, and what changes that object in place."""
         self.take(owner, why, want)
         for change in self.statements.changes.get((owner.index, want.name), ()):
+            if change.index not in self.taken:
+                self.changed[change.index] = want.name
             self.take(change, f"changes `{want.name}` in place", want)
 
     def follow(self) -> None:
@@ -325,7 +328,7 @@ class _Slicer:
         """What it came to."""
         star = self._last_star()
         starred = [(want, star) for want in self.open if want.target is None and star is not None]
-        return Selection(self.taken, self.followed.keys(), self.shadowed, starred, self.call_graph)
+        return Selection(self.taken, self.changed, self.followed.keys(), self.shadowed, starred, self.call_graph)
 
     # what is only probably meant
 

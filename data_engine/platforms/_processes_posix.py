@@ -16,9 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import psutil
 
-WAS_ENDED_BY_SYSTEM: frozenset[int] = frozenset()
-"""Exit codes of processes that the system ends when it shuts down or a user signs off."""
-
 
 def detached() -> list[dict[str, Any]]:
     """What `Popen` is told so that the child outlives the process that starts it; the next where one is refused."""
@@ -179,8 +176,13 @@ def was_killed(status: int) -> bool:
     return status == -signal.SIGKILL
 
 
-def session_is_ending() -> bool:
-    """Whether the user is signing off or the machine shuts down; POSIX tells by a signal instead."""
+def crash_name(status: int) -> str | None:
+    """What an exit status says of a crash in a few words; POSIX has signals for that."""
+    return None
+
+
+def ended_with_session(status: int) -> bool:
+    """Whether the process was ended because its user signs off or the machine shuts down; POSIX tells by a signal before."""
     return False
 
 

@@ -17,10 +17,18 @@ assert sys.platform == "win32"
 _TERMINATED = 15
 """What Python's own means give as exit code of a process they end."""
 
-WAS_ENDED_BY_SYSTEM = frozenset({0x4001_0004, 0xC000_013A, 0xC000_0142})
-"""Exit codes of processes that the system ends when it shuts down or a user signs off: DBG_TERMINATE_PROCESS,
-STATUS_CONTROL_C_EXIT, STATUS_DLL_INIT_FAILED."""
+_ENDED_BY_SYSTEM = frozenset({0x4001_0004, 0xC000_013A, 0xC000_0142})
+"""DBG_TERMINATE_PROCESS, STATUS_CONTROL_C_EXIT, STATUS_DLL_INIT_FAILED: how the system ends processes of a session."""
 
+_FIRST_CRASH = 0xC000_0000
+_CRASHES = {
+    0xC000_0005: "an access violation",
+    0xC000_0017: "no memory was left",
+    0xC000_001D: "an illegal instruction",
+    0xC000_00FD: "a stack overflow",
+    0xC000_0374: "a damaged heap",
+    0xC000_0409: "it aborted itself",
+}
 _SM_SHUTTING_DOWN = 0x2000
 _CONSOLE_HOST = "conhost.exe"
 
@@ -126,9 +134,14 @@ def was_killed(status: int) -> bool:
     return status == _TERMINATED
 
 
-def session_is_ending() -> bool:
-    """Whether the user is signing off or the machine shuts down."""
-    return bool(ctypes.windll.user32.GetSystemMetrics(_SM_SHUTTING_DOWN))
+def crash_name(status: int) -> str | None:
+    """What an exit status says of a crash in a few words; None for one that is none."""
+    return _CRASHES.get(status, "it crashed") if status >= _FIRST_CRASH else None
+
+
+def ended_with_session(status: int) -> bool:
+    """Whether the process was ended because its user signs off or the machine shuts down."""
+    return status in _ENDED_BY_SYSTEM or bool(ctypes.windll.user32.GetSystemMetrics(_SM_SHUTTING_DOWN))
 
 
 def stop_timer() -> None:

@@ -6,12 +6,13 @@ import sys
 
 if sys.platform == "win32":
     from data_engine.platforms._processes_windows import (
-        WAS_ENDED_BY_SYSTEM,
         apart,
+        crash_name,
         create_time_of,
         detached,
         end_session,
         end_started_by,
+        ended_with_session,
         has_children,
         is_this_users,
         kill,
@@ -20,19 +21,19 @@ if sys.platform == "win32":
         memory_kills,
         new_event_loop,
         open_files,
-        session_is_ending,
         session_members,
         stop_timer,
         was_killed,
     )
 else:
     from data_engine.platforms._processes_posix import (
-        WAS_ENDED_BY_SYSTEM,
         apart,
+        crash_name,
         create_time_of,
         detached,
         end_session,
         end_started_by,
+        ended_with_session,
         has_children,
         is_this_users,
         kill,
@@ -41,19 +42,19 @@ else:
         memory_kills,
         new_event_loop,
         open_files,
-        session_is_ending,
         session_members,
         stop_timer,
         was_killed,
     )
 
 __all__ = [
-    "WAS_ENDED_BY_SYSTEM",
     "apart",
+    "crash_name",
     "create_time_of",
     "detached",
     "end_session",
     "end_started_by",
+    "ended_with_session",
     "has_children",
     "is_this_users",
     "kill",
@@ -62,7 +63,6 @@ __all__ = [
     "memory_kills",
     "new_event_loop",
     "open_files",
-    "session_is_ending",
     "session_members",
     "stop_timer",
     "was_killed",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -99,6 +100,47 @@ class FileEvents:
         if watched is not None:
             for tell in tuple(watched.tells):
                 tell(path)
+
+
+class FolderEvents:
+    """The events of one folder, or of a single file's; `tell` gets the paths. Without `events` none ever come."""
+
+    def __init__(self, events: FileEvents | None, root: Path, tell: Callable[[str], None]) -> None:
+        self._events, self._root, self._tell = events, root, tell
+        self._heard: tuple[Path, bool, tuple[int, int]] | None = None
+
+    @property
+    def come(self) -> bool:
+        """Whether events come, as far as is known."""
+        return self._heard is not None
+
+    def listen(self) -> bool:
+        """Listen to the folder that is there now, which may be another one than before; whether events come."""
+        if self._events is None:
+            return False
+        try:
+            facts = os.stat(self._root)
+            folder, is_deep = self._root, True
+            if not stat.S_ISDIR(facts.st_mode):
+                folder, is_deep = self._root.parent, False
+                facts = os.stat(folder)
+        except OSError:
+            self.forget()
+            return False
+        place = (folder, is_deep, (facts.st_dev, facts.st_ino))
+        if self._heard != place:
+            self.forget()
+            if not self._events.watch(folder, self._tell, recursive=is_deep):
+                return False
+            self._heard = place
+        return True
+
+    def forget(self) -> None:
+        """Listen no longer."""
+        if self._heard is not None and self._events is not None:
+            folder, is_deep, _ = self._heard
+            self._events.forget(folder, self._tell, recursive=is_deep)
+            self._heard = None
 
 
 class _Watched(NamedTuple):

@@ -10,7 +10,6 @@ so; therefore a file that is first seen while runs are under way is judged when 
 from __future__ import annotations
 
 import os
-import stat
 import time
 import unicodedata
 from collections import deque
@@ -36,7 +35,6 @@ from data_engine.engine.reasons import (
 )
 from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
-from data_engine.ledger.rows import SourceStates
 from data_engine.model import (
     Event,
     RunFinished,
@@ -47,9 +45,9 @@ from data_engine.model import (
     StepFinished,
     utc_text,
 )
-from data_engine.scheduler.file_events import FileEvents
+from data_engine.scheduler.file_events import FileEvents, FolderEvents
+from data_engine.scheduler.own_outputs import OwnOutputs
 from data_engine.scheduler.plan import (
-    HELD_STATUSES,
     Candidate,
     Due,
     NotDue,
@@ -57,27 +55,16 @@ from data_engine.scheduler.plan import (
     Rules,
     Verdict,
     holds,
-    is_retryable,
-    judge,
     judge_batch,
-    matches,
-    state_after,
+    settling_s,
 )
+from data_engine.scheduler.scan_pace import ScanPace
 from data_engine.scheduler.scanner import Scan, Scanner
+from data_engine.scheduler.source_memory import KnownSources, SourceMemory
 
 _PART_S = 0.1
-_SHARE_OF_TIME = 10
-_SHARE_WITH_EVENTS = 100
-_LONGEST_STRETCH_S = 300.0
 _MOST_HINTS = 5000
 _WAITS = (Settling, RetryLater, NeedsHash, MayBeOutput)
-
-
-class KnownSources(NamedTuple):
-    """What is known of a flow's sources, and the files its steps returned, as absolute paths."""
-
-    states: SourceStates
-    outputs: frozenset[str] | set[str] = frozenset()
 
 
 class FolderPoller:
@@ -109,40 +96,29 @@ class FolderPoller:
         self.root: Path = trigger.source
         self.unreachable: Unreachable | None = None
         self.troubles: dict[str, str] = {}
-        self.cadence_s = trigger.interval_seconds
         self.next_look_s = clock()
         self._trigger = trigger
         self._root_as_authored = planned.key("").root
         self._scanner = Scanner(trigger.source, trigger.extensions, skip=planned.mirror)
-        self._read = read
-        self._rules = rules or Rules()
         self._clock, self._wall, self.wake = clock, wall, wake
         self._under_way: set[str] = set() if under_way is None else under_way
         self._live: frozenset[str] = frozenset()
-        self._has_succeeded = False
         self._inbox: deque[Callable[[], None]] = deque()
         self._hints: deque[str] = deque()
-        self._next_scan_s = self._may_scan_s = clock()
+        self._pace = ScanPace(interval_s=trigger.interval_seconds, now_s=clock())
         self._open: dict[str, _SeenFile] = {}
         self._handed: dict[SourceKey, Due] = {}
         self._handed_names: dict[SourceKey, str] = {}
-        self._failures: dict[SourceKey, int] = {}
-        self._freed: set[str] = set()
         self._held: set[SourceKey] = set()
-        self._events = events
-        self._watched: tuple[Path, bool, tuple[int, int]] | None = None
-        self._has_hints_since_scan = False
+        self._events = FolderEvents(events, self.root, self.hint)
         self._is_first_scan = True
         self._scanning: _Scanning | None = None
         self._has_listened = False
-        self._trusts_events = True
-        self._took_s = 0.0
-        self._states = SourceStates(planned.flow)
-        self._outputs: set[str] = set()
-        self._only_read: set[str] = set()
+        self._memory = SourceMemory(planned.flow, read=read, rules=rules or Rules())
+        self._outputs = OwnOutputs()
         self._remember()
         if frees_held:
-            self._free(None)
+            self._memory.free(None)
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
@@ -172,7 +148,7 @@ class FolderPoller:
 
     def expect_new_code(self) -> None:
         """What the flow's code writes is not known any more: it was edited."""
-        self._has_succeeded = False
+        self._outputs.expect_new_code()
 
     def use_rules(self, rules: Rules) -> None:
         """The workspace's settings were edited: judge everything by them from now on."""
@@ -195,12 +171,12 @@ class FolderPoller:
         now_s = self._clock()
         hints = {self._hints.popleft() for _ in range(len(self._hints))}
         if hints:
-            self._has_hints_since_scan = self._trusts_events = True
+            self._pace.hear()
         if len(hints) > _MOST_HINTS:
-            self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
+            self._pace.scan_soon()
             hints = set()
         was_in_parts = self._scanning is not None
-        if was_in_parts or now_s >= self._next_scan_s:
+        if was_in_parts or now_s >= self._pace.next_s:
             self._scan(now_s)
             if not was_in_parts:
                 hints = set()
@@ -214,10 +190,10 @@ class FolderPoller:
         due = [] if self.unreachable is not None else self._judge_open()
         if not self._has_listened and not due and self._scanning is None:
             self._has_listened = True
-            if self._tend_events():  # what came between the first scan and now was seen by neither
-                self._next_scan_s = min(self._next_scan_s, self._may_scan_s)
+            if self._events.listen():  # what came between the first scan and now was seen by neither
+                self._pace.scan_soon()
         # Listening to a large folder takes a while to begin; what the first scan found need not wait for it.
-        self.next_look_s = min([self._next_scan_s, *self._deadlines()]) if self._has_listened else now_s
+        self.next_look_s = min([self._pace.next_s, *self._deadlines()]) if self._has_listened else now_s
         return due
 
     def _take_inbox(self) -> None:
@@ -229,9 +205,14 @@ class FolderPoller:
         return "" if due.key is None else self._handed_names.get(due.key, due.key.path)
 
     @property
+    def cadence_s(self) -> float:
+        """The time between two looks through the folder."""
+        return self._pace.cadence_s
+
+    @property
     def next_scan_s(self) -> float:
         """When the folder is looked through next, on the clock it was given."""
-        return self._next_scan_s
+        return self._pace.next_s
 
     @property
     def is_scanning(self) -> bool:
@@ -241,7 +222,7 @@ class FolderPoller:
     @property
     def looks(self) -> Looks:
         """How often the folder is looked through."""
-        return Looks(self.cadence_s, self._took_s, self._watched is not None)
+        return Looks(self._pace.cadence_s, self._pace.took_s, self._events.come)
 
     def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
         """Why each candidate is due or not, and for a batch its folder; as planned, from the last look.
@@ -265,12 +246,12 @@ class FolderPoller:
 
     def why_not_there(self, path: str) -> NotThere:
         """What is known of the file at `path` inside the root, of which there is no verdict."""
-        known = self._states.get(self._key(path))
+        known = self._memory.get(self._key(path))
         return NotThere() if known is None else NotThere(known.status, known.last_run_id, known.last_at_utc)
 
     def close(self) -> None:
         """Listen to events no longer."""
-        self._forget_events()
+        self._events.forget()
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -278,7 +259,7 @@ class FolderPoller:
         """Scan all, or a part of a first scan: what it has found by then need not wait for the rest."""
         if self._scanning is None:
             self.troubles = {}
-            has_events = self._has_listened and self._tend_events()
+            has_events = self._has_listened and self._events.listen()
             parts = self._scanner.scan_by_folder(newest_first=self._is_first_scan)
             self._scanning = _Scanning(parts, now_s, has_events)
         scanning = self._scanning
@@ -294,18 +275,14 @@ class FolderPoller:
         self._end_scan(scanning)
 
     def _end_scan(self, scanning: _Scanning) -> None:
-        now_s = scanning.began_s
-        took_s = self._took_s = self._clock() - now_s
-        if not self._is_first_scan and not self._has_hints_since_scan and scanning.has_changed:
-            self._trusts_events = False
-        self._is_first_scan, self._has_hints_since_scan = not self._has_listened, False
-        pause_s = took_s * (_SHARE_OF_TIME - 1)
-        self._may_scan_s = now_s + took_s + pause_s
-        pause_s = max(self._trigger.interval_seconds, pause_s)
-        if scanning.has_events and self._trusts_events:
-            pause_s = max(pause_s, min(took_s * (_SHARE_WITH_EVENTS - 1), _LONGEST_STRETCH_S))
-        self.cadence_s = took_s + pause_s
-        self._next_scan_s = now_s + self.cadence_s
+        self._pace.end_scan(
+            scanning.began_s,
+            took_s=self._clock() - scanning.began_s,
+            has_changed=scanning.has_changed,
+            is_first=self._is_first_scan,
+            has_events=scanning.has_events,
+        )
+        self._is_first_scan = not self._has_listened
         if "" in self.troubles:
             if self.unreachable is None:
                 self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""])
@@ -320,7 +297,7 @@ class FolderPoller:
             self._held.discard(self._key(name))
         for name, signature in found.seen.items():
             key = self._key(name)
-            if self._states.is_good(key, signature):
+            if self._memory.is_good(key, signature):
                 self._open.pop(name, None)
                 self._held.discard(key)
                 continue
@@ -383,32 +360,24 @@ class FolderPoller:
     def _seen_of_all(self) -> Iterator[SeenSource]:
         for name, signature in self._scanner.files():
             key = self._key(name)
-            state = self._states.get(key)
+            state = self._memory.get(key)
             if state is None and self._is_output(name):
                 continue
-            if self._rules.by_content:
-                known = self._open.get(name)
-                if known is not None:
-                    signature = known.signature
-                elif state is not None and state.success and matches(signature, state.success, by_content=False):
-                    signature = signature._replace(content_hash=state.success.content_hash)
+            looked_at = self._open.get(name)
+            signature = self._memory.hashed(key, signature, None if looked_at is None else looked_at.signature)
             yield SeenSource(key, signature)
 
     def _judge(self, name: str, seen_file: _SeenFile) -> Verdict:
         key = self._key(name)
-        state = self._states.get(key)
+        state = self._memory.get(key)
         is_output = state is None and self._is_output(name)
         candidate = Candidate(key, *seen_file[:3], is_output, state is None and self._may_be_output(seen_file))
-        return judge(candidate, state, self._rules, settle_s=self._trigger.settle, now_s=self._wall())
+        return self._memory.judge(candidate, settle_s=self._trigger.settle, now_s=self._wall())
 
     def _may_be_output(self, seen_file: _SeenFile) -> bool:
-        """Whether a run that is under way may have written the file.
-
-        Where several sources run at once new ones need not wait for a slow run of a flow that has shown to write elsewhere.
-        """
-        if not seen_file.suspects or seen_file.suspects.isdisjoint(self._live):
-            return False
-        return self._trigger.max_parallel == 1 or bool(self._outputs) or not self._has_succeeded
+        """Whether a run that is under way may have written the file."""
+        is_parallel = self._trigger.max_parallel != 1
+        return self._outputs.may_be_written_by(seen_file.suspects or frozenset(), self._live, is_parallel=is_parallel)
 
     def _verdict(self, name: str, signature: Signature, now_s: float) -> Verdict:
         key = self._key(name)
@@ -417,8 +386,8 @@ class FolderPoller:
         seen_file = self._open.get(name) or _SeenFile(signature, now_s - self._trigger.settle, now_s, frozenset())
         verdict = self._judge(name, seen_file)
         if isinstance(verdict.why, Settling):
-            return NotDue(key, Settling(max(seen_file.since_s + self._trigger.settle - now_s, 0.0)))
-        if isinstance(verdict.why, NeedsHash) and name not in self._open and (state := self._states.get(key)):
+            return NotDue(key, Settling(settling_s(seen_file.since_s, now_s, self._trigger.settle)))
+        if isinstance(verdict.why, NeedsHash) and name not in self._open and (state := self._memory.get(key)):
             # Judged before, and closed: its hash was that of the good run.
             return NotDue(key, Done(state.success_run_id, state.success_at_utc))
         return verdict
@@ -427,7 +396,7 @@ class FolderPoller:
         """Take the second seen_file of what has been quiet for long enough."""
         signature, since_s, last_s, suspects = self._open[name]
         settle_s = self._trigger.settle
-        if last_s - since_s >= settle_s or now_s - since_s < settle_s:
+        if not settling_s(since_s, last_s, settle_s) or settling_s(since_s, now_s, settle_s):
             return
         now = self._scanner.see_again(name)
         if now is None:
@@ -442,8 +411,7 @@ class FolderPoller:
         self._open.pop(name, None)
         self._held.discard(self._key(name))
         self._scanner.forget(name)
-        soon_s = max(self._clock() + self._trigger.interval_seconds, self._may_scan_s)
-        self._next_scan_s = min(self._next_scan_s, soon_s)
+        self._pace.scan_soon(self._clock() + self._trigger.interval_seconds)
 
     def _deadlines(self) -> Iterator[float]:
         if self.unreachable is not None or (self._is_batch and self._handed):
@@ -451,9 +419,9 @@ class FolderPoller:
         settle_s = self._trigger.settle
         now_s, wall_s = self._clock(), self._wall()
         for name, (_, since_s, last_s, _) in self._open.items():
-            if last_s - since_s < settle_s:
+            if settling_s(since_s, last_s, settle_s):
                 yield since_s + settle_s
-            elif (state := self._states.get(self._key(name))) is not None and state.last_at_utc is not None:
+            elif (state := self._memory.get(self._key(name))) is not None and state.last_at_utc is not None:
                 verdict = self._judge(name, self._open[name])
                 if isinstance(verdict.why, RetryLater):
                     yield now_s + _seconds_until(verdict.why.at_utc, wall_s)
@@ -467,9 +435,10 @@ class FolderPoller:
     def _note(self, event: RunStarted | StepFinished | RunFinished) -> None:
         if isinstance(event, StepFinished):
             for path in event.outputs:
-                (self._outputs if self._is_written(path, event.run_id) else self._only_read).add(path)
+                self._outputs.returned(path, is_written=self._is_written(path, event.run_id))
         elif isinstance(event, RunFinished):
-            self._has_succeeded = self._has_succeeded or event.status == "success"
+            if event.status == "success":
+                self._outputs.run_went_well()
             for seen in event.seen:
                 self._record_end(seen, event)
             for key in {seen.key for seen in event.seen} & self._handed.keys():
@@ -479,15 +448,7 @@ class FolderPoller:
                 self._reopen(batch)
 
     def _record_end(self, seen: SeenSource, end: RunFinished) -> None:
-        before = self._states.get(seen.key)
-        state = state_after(before, self.planned.flow, seen, end)
-        self._states.put(state)
-        if is_retryable(end):
-            is_again = before is not None and before.last[:2] == seen.signature[:2]
-            self._failures[seen.key] = self._failures.get(seen.key, 0) + 1 if is_again else 1
-            self._rules = replace(self._rules, failures=self._failures)
-        else:
-            self._failures.pop(seen.key, None)
+        state = self._memory.record(seen, end)
         # What was handed over is judged anew; what somebody ran by hand is not.
         is_here = seen.key == self._key(seen.key.path) and self._scanner.signature(seen.key.path) is not None
         (self._held.add if is_here and holds(state) else self._held.discard)(seen.key)
@@ -521,71 +482,32 @@ class FolderPoller:
         known = self._scanner.see_again(name)
         if known is None:
             self._lose(name)
-        elif not self._states.is_good(self._key(name), known):
+        elif not self._memory.is_good(self._key(name), known):
             self._open[name] = _SeenFile(known, now_s, now_s, frozenset())
 
     def _remember(self) -> None:
-        memory = self._read()
-        self._states = memory.states
-        self._outputs |= {path for path in memory.outputs if self._name(path) is not None} - self._only_read
+        outputs = self._memory.read()
+        self._outputs.remember(path for path in outputs if self._name(path) is not None)
 
     def _reload(self) -> None:
         self._remember()
         self._judge_all_again()
 
     def _use_rules(self, rules: Rules) -> None:
-        self._rules = replace(rules, freed=self._rules.freed, failures=self._failures)
+        self._memory.use_rules(rules)
         self._judge_all_again()
 
     def _free_and_judge(self, keys: frozenset[SourceKey] | None) -> None:
-        self._free(keys)
+        self._memory.free(keys)
         self._judge_all_again()
-
-    def _free(self, keys: frozenset[SourceKey] | None) -> None:
-        held = (*HELD_STATUSES, "abandoned")
-        self._freed |= {
-            state.last_run_id
-            for state in self._states.not_good()
-            if state.status in held and state.last_run_id is not None and (keys is None or state.key in keys)
-        }
-        self._rules = replace(self._rules, freed=frozenset(self._freed))
 
     def _judge_all_again(self) -> None:
         now_s = self._clock()
         for name, signature in self._scanner.files():
-            if self._states.is_good(self._key(name), signature):
+            if self._memory.is_good(self._key(name), signature):
                 self._held.discard(self._key(name))
             elif name not in self._open and not self._is_handed(name):
                 self._open[name] = _SeenFile(signature, now_s, now_s, frozenset())
-
-    # -- events ----------------------------------------------------------------------------------------------------
-
-    def _tend_events(self) -> bool:
-        """Listen to the folder that is there now; whether events come."""
-        if self._events is None:
-            return False
-        try:
-            facts = os.stat(self.root)
-            folder, is_deep = self.root, True
-            if not stat.S_ISDIR(facts.st_mode):
-                folder, is_deep = self.root.parent, False
-                facts = os.stat(folder)
-        except OSError:
-            self._forget_events()
-            return False
-        place = (folder, is_deep, (facts.st_dev, facts.st_ino))
-        if self._watched != place:
-            self._forget_events()
-            if not self._events.watch(folder, self.hint, recursive=is_deep):
-                return False
-            self._watched = place
-        return True
-
-    def _forget_events(self) -> None:
-        if self._watched is not None and self._events is not None:
-            folder, is_deep, _ = self._watched
-            self._events.forget(folder, self.hint, recursive=is_deep)
-            self._watched = None
 
     # -- names -----------------------------------------------------------------------------------------------------
 

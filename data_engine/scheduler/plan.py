@@ -158,9 +158,20 @@ def plan_sources(
     return [judge_batch(planned.key(""), verdicts, seen)]
 
 
+def settling_s(since_s: float, last_s: float, settle_s: float) -> float:
+    """How long a file that was the same from `since_s` to `last_s` must still be so before it is whole; 0 when it is.
+
+    Example:
+        >>> settling_s(10.0, 11.5, 2.0), settling_s(10.0, 12.0, 2.0)
+        (0.5, 0.0)
+    """
+    return max(settle_s - (last_s - since_s), 0.0)
+
+
 def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, settle_s: float, now_s: float) -> Verdict:
     """Whether one source file is due."""
     key, signature, since_s, last_s, is_output, may_be_output = candidate
+    left_s = settling_s(since_s, last_s, settle_s)
     why: WhyDue
     if state is None:
         if is_output:
@@ -171,12 +182,12 @@ def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, sett
     else:
         decided = _compare(candidate, state, rules, now_s)
         if isinstance(decided, NotDue):
-            if isinstance(decided.why, NeedsHash) and last_s - since_s < settle_s:
-                return NotDue(key, Settling(settle_s - (last_s - since_s)))
+            if isinstance(decided.why, NeedsHash) and left_s:
+                return NotDue(key, Settling(left_s))
             return decided
         why = decided
-    if last_s - since_s < settle_s:
-        return NotDue(key, Settling(settle_s - (last_s - since_s)))
+    if left_s:
+        return NotDue(key, Settling(left_s))
     if rules.by_content and signature.content_hash is None:
         return NotDue(key, NeedsHash())
     return Due(key, why, (SeenSource(key, signature),))

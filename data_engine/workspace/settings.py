@@ -95,6 +95,10 @@ class HistorySettings:
     retention_days: int = 30
 
 
+LEAST_HEARTBEATS = 3
+"""How many heartbeats an owner may miss, at least, before it counts as silent."""
+
+
 @dataclass(frozen=True)
 class LeaseSettings:
     heartbeat_s: float = 30.0
@@ -342,11 +346,11 @@ def _check_together(settings: WorkspaceSettings, where: str) -> None:
             where=f"{where}: lease.heartbeat",
             fix=f'write heartbeat = "{_LEAST_HEARTBEAT_S:g}s" or more; 30s suits most drives',
         )
-    if lease.stale_after_s < 3 * lease.heartbeat_s * (1 - 1e-9):
+    if lease.stale_after_s < LEAST_HEARTBEATS * lease.heartbeat_s * (1 - 1e-9):
         raise SettingsError(
-            f"stale_after ({lease.stale_after_s:g} s) is less than 3 heartbeats of {lease.heartbeat_s:g} s",
+            f"stale_after ({lease.stale_after_s:g} s) is less than {LEAST_HEARTBEATS} heartbeats of {lease.heartbeat_s:g} s",
             where=f"{where}: lease.stale_after",
-            fix=f'write stale_after = "{3 * lease.heartbeat_s:g}s" or more, or a shorter heartbeat',
+            fix=f'write stale_after = "{LEAST_HEARTBEATS * lease.heartbeat_s:g}s" or more, or a shorter heartbeat',
         )
     if lease.stale_after_s > _LONGEST_STALE_AFTER_S:
         raise SettingsError(

@@ -13,8 +13,9 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.engine.flow_reasons import Looks
 from data_engine.flow.flow import Flow
 from data_engine.ledger.rows import SourceStates
-from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
+from data_engine.scheduler.source_memory import KnownSources
 from tests.daemon.support import ended, flow_of, until
 from tests.support import WorkspaceFiles
 

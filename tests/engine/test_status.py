@@ -23,6 +23,7 @@ from data_engine.engine.status import (
     DaemonFacts,
     EngineFacts,
     FlowFacts,
+    StatusWriter,
     WorkspaceFacts,
     build_status,
     flow_status,
@@ -183,3 +184,26 @@ def test_the_whole_shape() -> None:
         "step": "Read",
         "pid": 77,
     }
+
+
+def test_a_status_written_again_and_again_is_the_one_that_is_built() -> None:
+    """Whatever changed in between: a flow's own facts, whether it runs, the engine, another owner, and which flows there are."""
+    writer = StatusWriter()
+    other = replace(POLL, entry=replace(POLL.entry, name="other"))
+    active = ActiveRun("r2", "claims", "Claims", "/in/a.csv", NOON, 77, in_daemon=False)
+    calm = WorkspaceFacts("ws", "/ws", [POLL, other])
+    for known in (
+        calm,
+        calm,
+        replace(calm, flows=[replace(POLL, held=3), other]),
+        replace(calm, active=[active]),
+        replace(calm, engine=EngineFacts(on=True)),
+        replace(calm, elsewhere=OwnedElsewhere("ANNA-PC", True)),
+        replace(calm, flows=[other]),
+        replace(calm, flows=[]),
+        calm,
+    ):
+        written = writer.write(known)
+
+        assert written == build_status(known).as_dict()
+        assert list(written) == list(build_status(known).as_dict())

@@ -163,6 +163,7 @@ def test_what_was_left_alone_hides_no_trouble(machine: Callable[..., Machine], s
 
     until(lambda: (anna.keeper.state.trouble or "").startswith("the history cannot be published"))
     assert "leased/w in .workspace_state was left alone" in (anna.keeper.state.trouble or "")
+    assert anna.keeper.state.trouble_kinds == ("history", "foreign")
     (share / "state" / "runs").unlink()
     until(lambda: (anna.keeper.state.trouble or "").startswith("leased/w"))
 

@@ -17,8 +17,9 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import RunFinished, RunStarted, SeenSource, SourceKey, StepFinished
 from data_engine.scheduler.file_events import FileEvents
-from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
+from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Due, PlannedFlow, Rules
+from data_engine.scheduler.source_memory import KnownSources
 
 
 @pytest.fixture(autouse=True)
@@ -628,7 +629,7 @@ def test_what_the_lookout_remembers_is_what_the_ledger_would_say(
             watched.run(due, status)
         watched.look(0)
 
-        assert watched.poller._states == watched.ledger.source_states("claims")
+        assert watched.poller._memory._states == watched.ledger.source_states("claims")
     watched.ledger.close()
 
 

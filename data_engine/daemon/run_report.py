@@ -1,0 +1,171 @@
+"""What a worker's run tells, in order: its events with the lines that were written meanwhile, within the bounds of a log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from data_engine.cause import Cause
+from data_engine.daemon.worker_process import is_machinery, line_text
+from data_engine.errors import FlowExecutionError
+from data_engine.ledger.log_limits import LAST_LINES, LogBound, end_of_log, size_of
+from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+
+_EARLY_LINES = 200
+_BYSTANDER = Cause("ended_with_another")
+
+
+class Death(NamedTuple):
+    """How the process of a run ended: the run's status and why, and where in the notebook it was."""
+
+    status: str
+    cause: Cause
+    cell: str | None
+    places: list[dict[str, object]]
+
+    @classmethod
+    def of_bystander(cls, cell: str | None, places: list[dict[str, object]]) -> Death:
+        """Of a run whose worker was killed for another one."""
+        return cls("abandoned", _BYSTANDER, cell, places)
+
+
+class RunReport:
+    """What is told of the runs of one job after another. `told` is what nobody has been told yet.
+
+    `finish_lines` is called before a run's log ends, so that the beginning of a line counts as one.
+    """
+
+    def __init__(self, modules_dir: Path, *, finish_lines: Callable[[], None]) -> None:
+        self._modules_dir = modules_dir
+        self._finish_lines = finish_lines
+        self._early: list[tuple[str, str]] = []
+        self.told: list[Event] = []
+        self.run: CurrentRun | None = None
+
+    def begin_job(self) -> None:
+        """Forget what was written outside of any run."""
+        self._early.clear()
+
+    def begin_run(self, started: RunStarted) -> CurrentRun:
+        """Lines written since the last run, as by a module's import, are the first ones of its log."""
+        self.run = run = CurrentRun(started, LogBound(), time.monotonic())
+        now_s = time.time()
+        lines = (LogLine(started.run_id, started.flow, None, level, line, now_s) for level, line in self._early)
+        self.told += [started, *lines]
+        self._early.clear()
+        return run
+
+    def take(self, event: Event) -> None:
+        """Take what happened in the run; an event of any other run is none of this one's."""
+        run = self.run
+        if run is None or run.started.run_id != event.run_id:
+            return
+        if isinstance(event, StepStarted):
+            run.step, run.step_begun_s = event, time.monotonic()
+        elif isinstance(event, StepFinished):
+            run.step = None
+            if event.status != "success":
+                self._finish_lines()
+                self._end_log(run)
+        elif isinstance(event, RunFinished):
+            self._finish_lines()
+            self._leave(run)
+        self.told.append(event)
+
+    def take_lines(self, level: str, lines: list[bytes]) -> None:
+        """Take lines of a standard stream."""
+        run = self.run
+        if run is None:
+            if len(self._early) < _EARLY_LINES:
+                self._early += [(level, text) for line in lines if (text := line_text(line))]
+            return
+        step, at_s = None if run.step is None else run.step.label, time.time()
+        for number, line in enumerate(lines):
+            if run.written.is_full:
+                left = lines[number:]
+                run.written.leave_out(max(len(left) - LAST_LINES, 0))
+                for one in left[-LAST_LINES:]:
+                    run.written.hold(_Written(level, step, at_s, one), len(one))
+                break
+            told = self._as_line(run, _Written(level, step, at_s, line))
+            if told is not None and run.written.takes(size_of(told.message)):
+                self.told.append(told)
+
+    def abandon(self, started: RunStarted) -> None:
+        """Give a run an end that began after its worker was given up."""
+        end = RunFinished(started.run_id, "abandoned", time.time(), 0.0, _BYSTANDER.text, _BYSTANDER, started.seen)
+        self.told += [started, end]
+
+    def end_run(self, death: Death, last_lines: Iterable[Event]) -> None:
+        """Give the run of a worker that is gone its end, after the last lines of its log."""
+        run = self.run
+        assert run is not None
+        started, step = run.started, run.step
+        label = None if step is None else step.label
+        text = death.cause.text
+        if step is not None or death.status == "failed":
+            error = FlowExecutionError(
+                flow_name=started.flow,
+                phase="step",
+                detail=death.cause.text,
+                step_label=label,
+                source_path=started.source,
+                cell=death.cell,
+            )
+            text = str(error)
+        cause = death.cause.where(step=label, places=death.places)
+        now_s, clock_s = time.time(), time.monotonic()
+        self.told += last_lines
+        self._leave(run)
+        self.told.append(LogLine(started.run_id, started.flow, label, "ERROR", text, now_s))
+        if step is not None:
+            word = "stopped" if death.status == "killed" else death.status
+            elapsed_s = clock_s - run.step_begun_s
+            self.told.append(StepFinished(started.run_id, step.step_index, step.label, word, now_s, elapsed_s, text))
+        elapsed_s = clock_s - run.begun_s
+        self.told.append(RunFinished(started.run_id, death.status, now_s, elapsed_s, text, cause, started.seen))
+
+    def _leave(self, run: CurrentRun) -> None:
+        if run.timer is not None:
+            run.timer.cancel()
+        self._end_log(run)
+        self.run = None
+
+    def _end_log(self, run: CurrentRun) -> None:
+        """The last lines that were written; what is told of the run's end comes after them."""
+        left_out, last = run.written.rest()
+        lines = [line for one in last if (line := self._as_line(run, one)) is not None]
+        self.told += end_of_log(left_out, lines)
+
+    def _as_line(self, run: CurrentRun, written: _Written) -> LogLine | None:
+        """A written line as one of the log; None for one that tells an author nothing."""
+        level, step, at_s, line = written
+        text = line_text(line)
+        if not text or (level == "ERROR" and is_machinery(text, self._modules_dir)):
+            return None
+        return LogLine(run.started.run_id, run.started.flow, step, level, text, at_s)
+
+
+class _Written(NamedTuple):
+    """A line on a standard stream, as it was written."""
+
+    level: str
+    step: str | None
+    at_s: float
+    line: bytes
+
+
+@dataclass(slots=True)
+class CurrentRun:
+    """The run a worker is in; `timer` ends it when it takes too long."""
+
+    started: RunStarted
+    written: LogBound[_Written]
+    begun_s: float
+    step: StepStarted | None = None
+    step_begun_s: float = 0.0
+    timer: asyncio.TimerHandle | None = None
