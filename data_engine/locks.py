@@ -23,6 +23,7 @@ from data_engine.errors import GroupBusyError, LedgerError
 from data_engine.files import trouble_of
 from data_engine.interrupts import Held, InterruptsHeld
 from data_engine.platforms import file_locks
+from data_engine.platforms.processes import at_fork
 
 # Not the filelock library: only its newest releases let go in forked children, those install an audit hook that every
 # later event of the process pays for (Python 3.12 up), and its import costs 60 ms at a kernel's first run.
@@ -284,5 +285,4 @@ def _let_go_in_child() -> None:
     _gate.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_gate.acquire, after_in_parent=_gate.release, after_in_child=_let_go_in_child)
+at_fork(before=_gate.acquire, in_parent=_gate.release, in_child=_let_go_in_child)

@@ -23,11 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from data_engine.platforms.files import FOLDER_ONLY, NO_FOLLOW, OWN, mount_of
+from data_engine.platforms.files import FOLDER_ONLY, LOOK_ONLY, NO_FOLLOW, OWN, mount_of
 
 _HAS_DESCRIPTORS = {os.open, os.stat, os.unlink, os.rmdir} <= os.supports_dir_fd and bool(NO_FOLLOW)
 _FOLDER_ONLY = FOLDER_ONLY | OWN | NO_FOLLOW
-_LOOK_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
 _NAME_SURROGATE = 0x20000000
 
 FOREIGN = "a link or a mount point"
@@ -95,7 +94,7 @@ class Place:
         if not stat.S_ISDIR(facts.st_mode):
             return "file"
         try:
-            with _inside(self, name, flags=_LOOK_ONLY):
+            with _inside(self, name, flags=LOOK_ONLY):
                 return "folder"
         except NotFollowedError:
             return "foreign"

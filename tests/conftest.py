@@ -24,6 +24,7 @@ def private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(tmp_path / "machine" / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "machine" / "config"))
+    monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(tmp_path / "machine" / "config"))
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)

@@ -6,7 +6,6 @@ Everything is tried in a hidden folder that is removed again; what exists is onl
 from __future__ import annotations
 
 import math
-import shlex
 import sqlite3
 import subprocess
 import tempfile
@@ -26,6 +25,7 @@ from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
 from data_engine.ledger.connection import as_ledger_error, connect_to_look
 from data_engine.ledger.migrations import MIGRATIONS
+from data_engine.platforms.access import closing_line
 from data_engine.platforms.drives import network_drive
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
@@ -222,8 +222,8 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
     is_open = [one for one in found if one.why != nofollow.FOREIGN]
     repairs = []
     if is_open:
-        where = " ".join(shlex.quote(str(place)) for place in dict.fromkeys([root, *places]) if private.told(place))
-        repairs.append(f"close it: chmod -R go-rwx {where}; a start of the daemon does so too")
+        where = [str(place) for place in dict.fromkeys([root, *places]) if private.told(place)]
+        repairs.append(f"close it: {closing_line(where)}; a start of the daemon does so too")
     if len(is_open) < len(found):
         repairs.append("take away what is no folder or file of ours; it is never followed or removed")
     return Finding("other users", False, f"not for this user alone: {listed}", "; ".join(repairs))

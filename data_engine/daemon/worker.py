@@ -24,7 +24,9 @@ from data_engine import private
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
+    DESCRIBE_TIMEOUT_S,
     IMPORT_FIX,
+    LOAD_TIMEOUT_S,
     Frames,
     Message,
     encode,
@@ -54,7 +56,7 @@ from data_engine.model import (
 from data_engine.notebook.catalog import entry_message, find_module, read_catalog
 from data_engine.notebook.load import FlowModules
 from data_engine.platforms import parent
-from data_engine.platforms.processes import end_session, memory_bytes, open_files
+from data_engine.platforms.processes import at_fork, end_session, memory_bytes, open_files
 from data_engine.scheduler.executor import Job, JobSource
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -110,6 +112,7 @@ class Worker:
         self._stops: dict[str, Cause] = {}
         self._left_job: str | None = None
         self._work_until: float | None = None
+        self._load_timeout_s = LOAD_TIMEOUT_S
         self._renewed = threading.Condition()
         self._is_fork = False
         self._run_id: str | None = None
@@ -118,8 +121,7 @@ class Worker:
         self._flush_c_streams = parent.flush_of_c()
         self._modules: FlowModules | None = None
         self._loaded: dict[str, _Loaded] = {}
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._be_a_fork)
+        at_fork(in_child=self._be_a_fork)
 
     def work(self) -> None:
         """Run the jobs that come, one after the other."""
@@ -181,6 +183,7 @@ class Worker:
                     self._renewed.notify_all()
             case "hello":
                 self._work_until = message["work_until"]
+                self._load_timeout_s = float(message["load_timeout_s"])
                 self._jobs.put(message)
             case "bye":
                 self._jobs.put(None)
@@ -190,18 +193,22 @@ class Worker:
     def _run(self, job: Job) -> Message:
         """Run every source of the job; what to answer."""
         self._begun = 0
+        parent.tell_where_after(self._load_timeout_s)
         try:
             os.chdir(self._home.layout.flow_modules_dir)
             self._home.refresh_settings()
             flow = self._flow_of(job)
         except BaseException as raised:
             return _refusal(raised, 0)
+        finally:
+            parent.tell_where_after(None)
         self._send({"kind": "loaded"})
         for number, source in enumerate(job.sources):
             self._run_id = None
             self._wait_until_allowed(job)
             if self._left_job == job.job_id:
                 return {"kind": "done", "status": "done", "begun": number}
+            parent.tell_where_after(job.run_timeout_s)
             try:
                 failure = self._run_one(flow, source, job)
             except BaseException as raised:
@@ -209,6 +216,7 @@ class Worker:
                     return _refusal(raised, number)
                 failure = raised
             finally:
+                parent.tell_where_after(None)
                 self._run_id = None
             if failure is not None:
                 try:
@@ -305,10 +313,13 @@ class Worker:
             entries = read_catalog(modules, begin=self._say_describing, known_bad=known_bad)
         except BaseException as raised:
             return _refusal(raised, 0)
+        finally:
+            parent.tell_where_after(None)
         described = [entry_message(entry) for entry in entries if job.flow in (None, entry.name)]
         return {"kind": "done", "status": "done", "begun": 0, "described": described}
 
     def _say_describing(self, name: str) -> None:
+        parent.tell_where_after(min(self._load_timeout_s, DESCRIBE_TIMEOUT_S))
         self._send({"kind": "describing", "name": name})
 
     def _modules_in(self, content: str | None) -> FlowModules:

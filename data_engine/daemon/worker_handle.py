@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from data_engine.cause import Cause
 from data_engine.daemon.interpreter import unusable
-from data_engine.daemon.messages import IMPORT_FIX, Message
+from data_engine.daemon.messages import DESCRIBE_TIMEOUT_S, IMPORT_FIX, LOAD_TIMEOUT_S, Message
 from data_engine.daemon.run_report import Death, RunReport
 from data_engine.daemon.worker_process import (
     WorkerProcess,
@@ -32,9 +32,7 @@ from data_engine.workspace.layout import LocalLayout
 
 log = logging.getLogger(__name__)
 
-LOAD_TIMEOUT_S = 120.0
 NO_WORKER = Cause("no_worker")
-_DESCRIBE_TIMEOUT_S = 30.0  # for each module; all others wait for it when the daemon starts
 _GOODBYE_S = 1.0
 _IDLE_S = 300.0
 _LOOK_AFTER_LOADING_S = 0.005
@@ -133,7 +131,15 @@ class WorkerHandle:
             raise
         local = {name: value and str(value) for name, value in asdict(setup.local).items()}
         root = str(setup.workspace_root)
-        self.send({"kind": "hello", "workspace_root": root, "local": local, "work_until": setup.work_until})
+        self.send(
+            {
+                "kind": "hello",
+                "workspace_root": root,
+                "local": local,
+                "work_until": setup.work_until,
+                "load_timeout_s": setup.load_timeout_s,
+            }
+        )
 
     def _new_process(self) -> WorkerProcess:
         return WorkerProcess(
@@ -242,7 +248,7 @@ class WorkerHandle:
         self._stop_waiting_for_load()
         limit_s = self._setup.load_timeout_s
         if self.job is not None and self.job.kind == "describe":
-            limit_s = min(limit_s, _DESCRIBE_TIMEOUT_S)
+            limit_s = min(limit_s, DESCRIBE_TIMEOUT_S)
         if self.is_starting:
             limit_s = LOAD_TIMEOUT_S
         self._load_timer = self._loop.call_later(limit_s, self._never_loaded, limit_s)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_engine.errors import FlowValidationError, LedgerError, RefusedSegmentError
-from data_engine.platforms.processes import apart, limit_memory
+from data_engine.platforms.processes import apart, is_crash, limit_memory
 from data_engine.version import import_folder
 
 if TYPE_CHECKING:
@@ -39,11 +38,6 @@ LEAST_GROWTH_BYTES, _GROWTH_A_BYTE = 1_000_000_000, 50
 
 _FOLD_CPU_S = 30.0
 """The owner's heartbeat waits for it."""
-
-_CRASHES = frozenset(
-    -getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL") if hasattr(signal, name)
-)
-_WINDOWS_CRASH = 0xC000_0000
 
 _CACHE_KIB = 64 * 1024
 
@@ -129,8 +123,7 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
         if isinstance(reply, FlowValidationError):
             raise reply
         return reply
-    is_crash = child.returncode in _CRASHES or child.returncode >= _WINDOWS_CRASH
-    if not isinstance(request, Collect) and (ended_for or is_crash):
+    if not isinstance(request, Collect) and (ended_for or is_crash(child.returncode)):
         table, name = _read_last(request, said)
         why = ended_for or f"reading it ended a process ({child.returncode})"
         raise RefusedSegmentError(why, table=table, name=name)

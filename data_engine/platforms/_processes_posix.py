@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ assert sys.platform != "win32"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import asyncio
+
     import psutil
 
 
@@ -27,8 +29,29 @@ def apart() -> dict[str, Any]:
     return {}
 
 
+def become(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Be this program from now on; what it returns is its exit code."""
+    sys.stdout.flush()
+    os.execve(command[0], list(command), environment)
+
+
+def at_fork(
+    *,
+    before: Callable[[], object] | None = None,
+    in_parent: Callable[[], object] | None = None,
+    in_child: Callable[[], object] | None = None,
+) -> None:
+    """Call these around each fork of this process."""
+    nothing = int
+    os.register_at_fork(
+        before=before or nothing, after_in_parent=in_parent or nothing, after_in_child=in_child or nothing
+    )
+
+
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A loop that can watch sockets and descriptors."""
+    import asyncio
+
     return asyncio.new_event_loop()
 
 
@@ -174,6 +197,11 @@ def memory_kills() -> int:
 def was_killed(status: int) -> bool:
     """Whether an exit status says that somebody, or the operating system, ended the process."""
     return status == -signal.SIGKILL
+
+
+def is_crash(status: int) -> bool:
+    """Whether an exit status says that the process crashed by what its own code did."""
+    return -status in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
 def crash_name(status: int) -> str | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import psutil
-
 assert sys.platform == "win32"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+
+    import psutil
 
 _TERMINATED = 15
 """What Python's own means give as exit code of a process they end."""
@@ -47,13 +51,33 @@ def apart() -> dict[str, Any]:
     return {"creationflags": subprocess.CREATE_NO_WINDOW}
 
 
+def become(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Be this program from now on; what it returns is its exit code. Windows has a child for it, which hears Ctrl-C itself."""
+    child = subprocess.Popen(command, env=environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return child.wait()
+
+
+def at_fork(
+    *,
+    before: Callable[[], object] | None = None,
+    in_parent: Callable[[], object] | None = None,
+    in_child: Callable[[], object] | None = None,
+) -> None:
+    """Nothing: no process is forked here."""
+
+
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A loop that can watch sockets; the default one of Windows cannot."""
+    import asyncio
+
     return asyncio.SelectorEventLoop()
 
 
 def create_time_of(pid: int) -> float:
     """When the process began, as the system keeps it; 0.0 when it is gone already."""
+    import psutil
+
     try:
         return float(psutil.Process(pid).create_time())
     except psutil.Error:
@@ -62,6 +86,8 @@ def create_time_of(pid: int) -> float:
 
 def is_this_users(process: psutil.Process) -> bool:
     """Whether the process runs as this user."""
+    import psutil
+
     try:
         return process.username() == psutil.Process().username()
     except psutil.Error:
@@ -87,6 +113,8 @@ def end_session(pid: int) -> None:
 
 def end_started_by(pid: int) -> None:
     """End, now, the descendants of the worker `pid`, but not the worker."""
+    import psutil
+
     with suppress(psutil.Error):
         for child in psutil.Process(pid).children(recursive=True):
             if child.pid != os.getpid():
@@ -101,6 +129,8 @@ def session_members(session: int) -> list[int]:
 
 def has_children() -> bool:
     """Whether this process has a child; the host of its hidden console is none of ours."""
+    import psutil
+
     for child in psutil.Process().children():
         with suppress(psutil.Error):
             if child.name().lower() != _CONSOLE_HOST:
@@ -110,11 +140,15 @@ def has_children() -> bool:
 
 def memory_bytes() -> int:
     """How much memory this process holds."""
+    import psutil
+
     return int(psutil.Process().memory_info().rss)
 
 
 def open_files() -> set[str]:
     """The files this process has open."""
+    import psutil
+
     with suppress(psutil.Error, OSError):
         return {file.path for file in psutil.Process().open_files()}
     return set()
@@ -134,6 +168,11 @@ def was_killed(status: int) -> bool:
     return status == _TERMINATED
 
 
+def is_crash(status: int) -> bool:
+    """Whether an exit status says that the process crashed by what its own code did."""
+    return status >= _FIRST_CRASH
+
+
 def crash_name(status: int) -> str | None:
     """What an exit status says of a crash in a few words; None for one that is none."""
     return _CRASHES.get(status, "it crashed") if status >= _FIRST_CRASH else None
@@ -141,8 +180,14 @@ def crash_name(status: int) -> str | None:
 
 def ended_with_session(status: int) -> bool:
     """Whether the process was ended because its user signs off or the machine shuts down."""
-    return status in _ENDED_BY_SYSTEM or bool(ctypes.windll.user32.GetSystemMetrics(_SM_SHUTTING_DOWN))
+    return status in _ENDED_BY_SYSTEM or _is_session_ending()
 
 
 def stop_timer() -> None:
     """Nothing: there are no such timers."""
+
+
+def _is_session_ending() -> bool:
+    import ctypes
+
+    return bool(ctypes.windll.user32.GetSystemMetrics(_SM_SHUTTING_DOWN))

@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from data_engine.platforms.host import shell_line
 
 FILE = 0o600
 FOLDER = 0o700
@@ -99,6 +102,15 @@ if sys.platform == "win32":
         """What others may do, in a few words."""
         return f"open to {', '.join(_others(path))}"
 
+    def closing_line(paths: Sequence[str]) -> str:
+        """What to type to close them by hand."""
+        return "; ".join(
+            shell_line(["icacls", path, "/inheritance:r", "/grant:r", f"{_me()}:(OI)(CI)F"]) for path in paths
+        )
+
+    def _me() -> str:
+        return os.environ.get("USERNAME") or _user_sid()
+
     def _others(path: Path) -> list[str]:
         """The others that the access list of the path names, as it spells them."""
         allowed = (entry["who"] for entry in _ENTRY.finditer(_description(path, _LIST)) if "A" in entry["kind"])
@@ -186,6 +198,10 @@ else:
     def described(path: Path, facts: os.stat_result) -> str:
         """What others may do, in a few words."""
         return f"mode {stat.S_IMODE(facts.st_mode):04o}"
+
+    def closing_line(paths: Sequence[str]) -> str:
+        """What to type to close them by hand."""
+        return shell_line(["chmod", "-R", "go-rwx", *paths])
 
 
 def is_private(descriptor: int) -> bool:

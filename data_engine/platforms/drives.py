@@ -55,7 +55,7 @@ def network_file_system(path: PurePath, mounts: Iterable[tuple[str, str]]) -> st
     """
     holding, kind = -1, ""
     for folder, type_name in mounts:
-        depth = len(Path(folder).parts)
+        depth = len(type(path)(folder).parts)
         if depth >= holding and path.is_relative_to(folder):
             holding, kind = depth, type_name.lower()
     return kind if _NETWORK_FILE_SYSTEM.fullmatch(kind) else None

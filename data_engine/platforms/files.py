@@ -16,6 +16,9 @@ NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 """For `os.open`: a link is an error (ELOOP) and not followed; 0 where there is no such thing."""
 
 FOLDER_ONLY: int = getattr(os, "O_DIRECTORY", 0)
+LOOK_ONLY: int = getattr(os, "O_PATH", os.O_RDONLY)
+"""For `os.open` of a folder: to look at it only, which needs no right to it where the system can do that."""
+
 NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 """For `os.open`: a pipe with a name does not keep it waiting; 0 where there are none."""
 
@@ -33,6 +36,9 @@ if sys.platform == "win32":
     _SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED = 32, 33, 5, 1224
     _CREATE_NEW, _CREATE_ALWAYS, _OPEN_EXISTING, _OPEN_ALWAYS, _TRUNCATE_EXISTING = 1, 2, 3, 4, 5
     _NORMAL = 0x80
+
+    CAN_REPLACE_OPEN_FILES = False
+    """Whether a file can be replaced or removed that a library has open."""
 
     def open_shared(path: str | Path, flags: int, mode: int = 0o666) -> int:
         """A descriptor as of `os.open`, while which is open others may read, write, rename and delete the file.
@@ -100,6 +106,9 @@ if sys.platform == "win32":
 else:
     OWN = os.O_CLOEXEC
     """For `os.open`: bytes as they are, and no child of ours gets the descriptor."""
+
+    CAN_REPLACE_OPEN_FILES = True
+    """Whether a file can be replaced or removed that a library has open."""
 
     def open_shared(path: str | Path, flags: int, mode: int = 0o666) -> int:
         """A descriptor as of `os.open`, while which is open others may read, write, rename and delete the file.

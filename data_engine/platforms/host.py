@@ -12,8 +12,8 @@ if sys.platform == "win32":
     import subprocess
     import winreg
 
-    IS_WINDOWS = True
-    """For words that people read; what differs in deed is in a module of `platforms`."""
+    SHELL_ESCAPE = ""
+    """What takes its meaning from the next character in a typed line; none here, where `C:\\data` is a path."""
 
     def system_id() -> str:
         """The operating system's own id; "" where there is none.
@@ -52,8 +52,8 @@ if sys.platform == "win32":
         return False
 
 else:
-    IS_WINDOWS = False
-    """For words that people read; what differs in deed is in a module of `platforms`."""
+    SHELL_ESCAPE = "\\"
+    """What takes its meaning from the next character in a typed line."""
 
     def system_id() -> str:
         """The operating system's own id; "" where there is none.

@@ -7,6 +7,8 @@ import sys
 if sys.platform == "win32":
     from data_engine.platforms._processes_windows import (
         apart,
+        at_fork,
+        become,
         crash_name,
         create_time_of,
         detached,
@@ -14,6 +16,7 @@ if sys.platform == "win32":
         end_started_by,
         ended_with_session,
         has_children,
+        is_crash,
         is_this_users,
         kill,
         limit_memory,
@@ -28,6 +31,8 @@ if sys.platform == "win32":
 else:
     from data_engine.platforms._processes_posix import (
         apart,
+        at_fork,
+        become,
         crash_name,
         create_time_of,
         detached,
@@ -35,6 +40,7 @@ else:
         end_started_by,
         ended_with_session,
         has_children,
+        is_crash,
         is_this_users,
         kill,
         limit_memory,
@@ -49,6 +55,8 @@ else:
 
 __all__ = [
     "apart",
+    "at_fork",
+    "become",
     "crash_name",
     "create_time_of",
     "detached",
@@ -56,6 +64,7 @@ __all__ = [
     "end_started_by",
     "ended_with_session",
     "has_children",
+    "is_crash",
     "is_this_users",
     "kill",
     "limit_memory",

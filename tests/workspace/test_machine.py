@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from data_engine.errors import SettingsError, WorkspaceError
+from data_engine.platforms.drives import network_file_system
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout, is_workspace
 from data_engine.workspace.machine import (
     MachineSettings,
@@ -79,7 +80,7 @@ class TestStateRoot:
             ("/auto", "fuse.sshfs"),
         ]
 
-        assert network_file_system(Path(path), mounts) == kind
+        assert network_file_system(PurePosixPath(path), mounts) == kind
 
 
 class TestMachineId:
