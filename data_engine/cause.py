@@ -22,6 +22,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "process_signalled": "its process died: killed by signal {signal}{named}",
         "process_killed": "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating system, then "
         "probably for lack of memory",
+        "process_ended": "its process died: it was ended from outside (exit code {exit_code}), by the Task Manager or "
+        "another program",
         "out_of_memory": "its process died: the operating system killed it for lack of memory",
         # stopped
         "stop_requested": "stopped by request",

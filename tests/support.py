@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from textwrap import dedent
 
+import psutil
+
 from data_engine.files import write_text_atomic
+from data_engine.platforms import processes
 
 
 def notebook_bytes(*cells: str, counts: bool = False) -> bytes:
@@ -57,3 +60,18 @@ class WorkspaceFiles:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, text, durable=False)  # whoever watches sees it whole
         return path
+
+
+def end_now(pid: int) -> None:
+    """End a process as a crash or a person would, without asking it."""
+    processes.kill(pid)
+
+
+def pause(pid: int) -> None:
+    """Let a process stand still; `resume` lets it go on."""
+    psutil.Process(pid).suspend()
+
+
+def resume(pid: int) -> None:
+    """Let a process go on that stands still."""
+    psutil.Process(pid).resume()

@@ -218,7 +218,7 @@ def _run_file(wine: Wine, file: str, logs: Path, limit_s: float) -> Result:
     # A short folder: Windows counts 260 characters to a path, and tests nest deep.
     code = wine.run(
         wine.python,
-        *("-m", "pytest", "-q", "-ra", "--timeout", "110", f"--basetemp={windows_path(wine.cache / 't')}"),
+        *("-m", "pytest", "-v", "-ra", "--timeout", "110", f"--basetemp={windows_path(wine.cache / 't')}"),
         f"--junitxml={windows_path(report)}",
         file,
         log=log,

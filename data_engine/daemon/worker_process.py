@@ -310,6 +310,8 @@ def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:
         >>> cause_of_death(-11, lacked_memory=False).text, cause_of_death(3, lacked_memory=False).text
         ('its process died: killed by signal 11 (SIGSEGV)', 'its process died: exit code 3')
     """
+    if was_killed(status) and status > 0:
+        return Cause("process_ended", {"exit_code": status})
     if was_killed(status):
         return Cause("out_of_memory" if lacked_memory else "process_killed")
     if crash := crash_name(status):

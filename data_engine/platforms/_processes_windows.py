@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import psutil
 
 _TERMINATED = 15
-"""What Python's own means give as exit code of a process they end."""
+_TERMINATIONS = (9, _TERMINATED)
+"""What Python's own means give as exit code of a process they end: the number of the signal that POSIX would send."""
 
 _ENDED_BY_SYSTEM = frozenset({0x4001_0004, 0xC000_013A, 0xC000_0142})
 """DBG_TERMINATE_PROCESS, STATUS_CONTROL_C_EXIT, STATUS_DLL_INIT_FAILED: how the system ends processes of a session."""
@@ -165,7 +166,7 @@ def memory_kills() -> int:
 
 def was_killed(status: int) -> bool:
     """Whether an exit status says that somebody ended the process. The Task Manager's cannot be told from an exit code 1."""
-    return status == _TERMINATED
+    return status in _TERMINATIONS
 
 
 def is_crash(status: int) -> bool:

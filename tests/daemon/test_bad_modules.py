@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -141,7 +140,6 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
     assert own.read_text() == "as it came"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_daemon_killed_while_it_deploys_leaves_whole_deployments(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """Whatever the instant: the next one runs the old or the new content, and after a deployment the new one."""
     rng = random.Random(4)
@@ -166,7 +164,7 @@ def test_a_daemon_killed_while_it_deploys_leaves_whole_deployments(workspace: Wo
         asking = threading.Thread(target=deploy)
         asking.start()
         time.sleep(rng.uniform(0.0, 0.25))
-        daemon.send_signal(signal.SIGKILL)
+        daemon.kill()
         psutil.wait_procs([daemon], timeout=5)
         asking.join()
         workspace.start()
@@ -187,7 +185,6 @@ def test_a_daemon_killed_while_it_deploys_leaves_whole_deployments(workspace: Wo
         assert [line.message for line in workspace.log(run.run_id)] == ["version 5"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_daemon_killed_while_it_migrates_leaves_the_version_before(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """With every run it held; the next daemon works with it."""
     workspace.start_engine()

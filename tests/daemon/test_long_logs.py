@@ -17,7 +17,7 @@ from data_engine.ledger.log_limits import FIRST_LINES, LAST_LINES, MOST_LINES, g
 from data_engine.model import Run
 from jupyter_extension.actions import answer
 from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, end_now
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -115,7 +115,7 @@ def test_a_killed_run_keeps_its_last_lines(workspace: Workspace, tmp_path: Path)
         elif how == "worker":
             os.kill(int(there.read_text()), signal.SIGKILL)
         else:
-            os.kill(daemon_pid, signal.SIGKILL)
+            end_now(daemon_pid)
             until(lambda: not workspace.status()["daemon"]["running"])
         until(lambda: all(run.status != "started" for run in workspace.runs()))
         lines, others = printed(workspace, str(run_id))

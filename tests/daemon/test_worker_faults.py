@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from data_engine.notebook.catalog import entry_of_message
 from data_engine.scheduler.executor import Job
 from tests.daemon.test_worker_runs import REPOSITORY, flow
 from tests.daemon.worker_harness import Shop, is_running, number_in, play, until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, end_now
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +28,23 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
 
 
+if sys.platform == "win32":
+    SEGFAULT = "its process died: an access violation (exit code 0xc0000005)"
+    ABORT = "its process died: "  # the C runtime decides: an exit code 3, or one of a crash
+    KILLED = "its process died: it was ended from outside (exit code 9)"
+else:
+    SEGFAULT = "its process died: killed by signal 11 (SIGSEGV)"
+    ABORT = "its process died: killed by signal 6 (SIGABRT)"
+    KILLED = "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating"
+
+
 @pytest.mark.parametrize(
     ("code", "cause"),
     [
-        ("import ctypes; ctypes.string_at(0)", "its process died: killed by signal 11 (SIGSEGV)"),
+        ("import faulthandler; faulthandler._sigsegv()", SEGFAULT),
         ("os._exit(3)", "its process died: exit code 3"),
-        ("os.abort()", "its process died: killed by signal 6 (SIGABRT)"),
-        ("os.kill(os.getpid(), 9)", "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating"),
+        ("os.abort()", ABORT),
+        ("os.kill(os.getpid(), 9)", KILLED),
     ],
     ids=["segfault", "exit", "abort", "kill -9"],
 )
@@ -239,7 +248,7 @@ def test_a_death_between_jobs_is_replaced(ws: WorkspaceFiles) -> None:
             await shop.run("a", "1")
             victims = shop.alive()
             for pid in victims:
-                os.kill(pid, signal.SIGKILL)
+                end_now(pid)
             await until(lambda: set(victims) <= set(shop.forgotten))
             await until(lambda: bool(shop.alive()))
 
@@ -250,12 +259,12 @@ def test_a_death_between_jobs_is_replaced(ws: WorkspaceFiles) -> None:
 
 
 ONCE = """
-import os, signal
+import os
 from pathlib import Path
 mark = Path(__file__).with_suffix(".mark")
 if not mark.exists():
     mark.touch()
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), 9)
 """
 
 
@@ -268,7 +277,7 @@ def test_a_job_of_which_nothing_has_begun_survives_the_kill_of_its_worker(ws: Wo
     async def scene() -> None:
         async with Shop(ws) as shop:
             for pid in shop.alive():
-                os.kill(pid, signal.SIGKILL)
+                end_now(pid)
             assert (await shop.run("a", "1", "2")).status == "done"
             assert (await shop.run("b", "3", "4")).status == "done"
             assert [shop.finished(run_id).status for run_id in shop.begun()] == ["success"] * 4

@@ -7,8 +7,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
-
 from data_engine import Workspace, load_flow
 from tests.support import WorkspaceFiles
 
@@ -94,7 +92,6 @@ def test_a_run_in_a_child_process_of_a_run_of_its_group_is_refused(ws: Workspace
     assert 'a run of its own group "G"' in context.current
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_run_frees_its_group_and_becomes_abandoned(ws: WorkspaceFiles) -> None:
     log = ws.root / "log.txt"
     ws.module("a", WATCHED.format(log=str(log), group="G").replace("time.sleep(0.2)", "time.sleep(60)"))

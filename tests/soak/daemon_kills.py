@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import signal
 import statistics
 import sys
 import tempfile
@@ -188,7 +187,7 @@ class Campaign:
 
     def _kill(self, process: psutil.Process, what: str) -> None:
         with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             self.report.kills[what] += 1
             if "daemons" in what:  # whoever starts a daemon while another is dying finds that one
                 psutil.wait_procs([process], timeout=5)
