@@ -20,6 +20,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import import_modules
 from data_engine.daemon.shared_history import check_shared_history
+from data_engine.daemon.system_checks import check_system
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
@@ -56,6 +57,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield check_databases(layout.databases_dir)
     yield check_state_root()
     yield check_daemon_survives()
+    yield from check_system([layout.root, *_state_roots()])
     try:
         local = known_local_layout(layout)
     except FlowValidationError as error:
@@ -68,6 +70,13 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
             yield check_daemon(local)
             yield from check_shared_history(layout, local)
     yield from check_modules(layout.flow_modules_dir)
+
+
+def _state_roots() -> list[Path]:
+    try:
+        return [state_root()]
+    except FlowValidationError:
+        return []
 
 
 def check_machine_settings() -> Finding:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from data_engine import files
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.names import compared, why_refused, why_too_long
 from data_engine.workspace import here
 
 _module_folder: ContextVar[Path | None] = ContextVar("module_folder", default=None)
@@ -119,6 +120,9 @@ def inside(root: Path, name: object, *, where: str, start: Path | None = None) -
         raise FlowValidationError(
             f"the name {text!r} does not name a file inside its folder", where=where, fix=f"stay inside {root}"
         )
+    wrong = why_refused(text) or why_too_long(target)
+    if wrong is not None:
+        raise FlowValidationError(f"the name {text!r} cannot be a file here: {wrong[0]}", where=where, fix=wrong[1])
     return Path(target)
 
 
@@ -145,4 +149,5 @@ def _leads_out(target: str, base: str) -> bool:
 
 
 def _is_under(target: str, base: str) -> bool:
+    target, base = compared(target), compared(base)
     return target == base or target.startswith(base.rstrip(os.sep) + os.sep)

@@ -51,6 +51,43 @@ if sys.platform == "win32":
             return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
         return False
 
+    LONG_PATHS_FIX = (
+        "in PowerShell as administrator: New-ItemProperty -Path HKLM:\\SYSTEM\\CurrentControlSet\\Control\\FileSystem "
+        "-Name LongPathsEnabled -Value 1 -PropertyType DWord -Force; then start anew what runs"
+    )
+
+    def sleeps_after_s() -> int | None:
+        """After how long without a person this machine sleeps on mains power, 0 for never; None where that is not known.
+
+        Reference: PowerReadACValueIndex, GUID_SLEEP_SUBGROUP, GUID_STANDBY_TIMEOUT.
+        """
+        import ctypes
+        import uuid
+
+        group = uuid.UUID("238c9fa8-0aad-41ed-83f4-97be242c8f20").bytes_le
+        timeout = uuid.UUID("29f6c1db-86da-48c5-9fdb-f2b67b1f44da").bytes_le
+        scheme, seconds = ctypes.c_void_p(), ctypes.c_uint32()
+        try:
+            library = ctypes.WinDLL("powrprof")
+            if library.PowerGetActiveScheme(None, ctypes.byref(scheme)):
+                return None
+            wrong = library.PowerReadACValueIndex(None, scheme, group, timeout, ctypes.byref(seconds))
+        except (OSError, AttributeError):
+            return None
+        finally:
+            ctypes.windll.kernel32.LocalFree(scheme)
+        return None if wrong else seconds.value
+
+    STAY_AWAKE = "powercfg /change standby-timeout-ac 0"
+
+    def virus_scanner_note(folders: Sequence[Path]) -> str | None:
+        """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
+        places = ", ".join(f'"{folder}"' for folder in folders)
+        return (
+            "Microsoft Defender looks into each file that is opened or written; where runs wait for that, an administrator "
+            f"can leave these folders out: Add-MpPreference -ExclusionPath {places}"
+        )
+
 else:
     SHELL_ESCAPE = "\\"
     """What takes its meaning from the next character in a typed line."""
@@ -84,4 +121,30 @@ else:
 
     def takes_long_paths() -> bool | None:
         """Whether programs that ask for it may use paths of more than 260 characters; None where that is no question."""
+        return None
+
+    LONG_PATHS_FIX = ""
+
+    def sleeps_after_s() -> int | None:
+        """After how long without a person this machine sleeps on mains power, 0 for never; None where that is not known.
+
+        Reference: pmset(1) of macOS.
+        """
+        if sys.platform == "darwin":
+            import re
+            import subprocess
+
+            with suppress(OSError, subprocess.SubprocessError):
+                told = subprocess.run(["pmset", "-g"], capture_output=True, text=True, timeout=5, check=True).stdout
+                if found := re.search(r"^ *sleep +(\d+)", told, re.MULTILINE):
+                    return int(found[1]) * 60
+        return None
+
+    STAY_AWAKE = (
+        "`caffeinate -s` in a terminal that stays open, or `sudo pmset -c sleep 0`" if sys.platform == "darwin" else ""
+    )
+    """How to let the machine stay awake."""
+
+    def virus_scanner_note(folders: Sequence[Path]) -> str | None:
+        """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
         return None
