@@ -140,7 +140,11 @@ def _create_without_link(target: Path, text: str, mode: int) -> bool:
 
 
 def replace_file(fresh: Path, target: Path) -> None:
-    """`os.replace`, tried again for up to 0.8 s while a reader on Windows or on SMB has the target open."""
+    """`os.replace`, tried again for up to 0.8 s while a reader on Windows or on SMB has the target open.
+
+    Raises:
+        OSError: it cannot be replaced; says so when somebody has it open still.
+    """
     for delay_s in _RETRY_DELAYS_S:
         try:
             os.replace(fresh, target)
@@ -150,7 +154,13 @@ def replace_file(fresh: Path, target: Path) -> None:
             time.sleep(delay_s)
         else:
             return
-    os.replace(fresh, target)
+    try:
+        os.replace(fresh, target)
+    except OSError as error:
+        if not is_open_elsewhere(error):
+            raise
+        told = f"another program has it open, or it may not be replaced ({error.strerror})"
+        raise OSError(error.errno, told, str(target), getattr(error, "winerror", None)) from error
 
 
 def sync_file(path: Path) -> None:
