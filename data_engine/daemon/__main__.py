@@ -11,7 +11,6 @@ import json
 import logging
 import logging.handlers
 import os
-import signal
 import sys
 import threading
 import time
@@ -36,7 +35,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import is_full, trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.locks import OsLock
-from data_engine.platforms.processes import create_time_of, new_event_loop
+from data_engine.platforms.processes import create_time_of, new_event_loop, on_end_signals
 from data_engine.unfinished import remove_unfinished
 from data_engine.version import __version__
 from data_engine.workspace.identity import keep_identity
@@ -165,11 +164,7 @@ async def _serve(where: LocalWorkspace, started_by: str | None) -> None:
     requests = DaemonApi(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
     server, port = listen(make_application(requests, token))
     endpoint = Endpoint(os.getpid(), create_time_of(os.getpid()), port, __version__, daemon_id, str(where.layout.root))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, shut_down, False)
-        except NotImplementedError:
-            signal.signal(number, lambda *_: shut_down(False))
+    on_end_signals(asyncio.get_running_loop(), lambda: shut_down(False))
     write_endpoint(where.local, endpoint, token)
     _let_starter_go(where.local.runtime_dir / "daemon-start.log")
     log.info("daemon %s of %s listens on port %s", os.getpid(), where.layout.root, port)

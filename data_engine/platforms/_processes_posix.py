@@ -55,6 +55,12 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
+def on_end_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:
+    """Call `end` on the running loop when this process is asked to end: Ctrl-C, or a plain `kill`."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+
+
 def create_time_of(pid: int) -> float:
     """When the process began, on a clock that nobody sets; 0.0 when it is gone already.
 

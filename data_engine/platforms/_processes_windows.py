@@ -75,6 +75,12 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop()
 
 
+def on_end_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:
+    """Call `end` on the running loop when this process is asked to end: Ctrl-C or Ctrl-Break."""
+    for number in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+
+
 def create_time_of(pid: int) -> float:
     """When the process began, as the system keeps it; 0.0 when it is gone already."""
     import psutil

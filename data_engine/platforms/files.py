@@ -89,11 +89,10 @@ if sys.platform == "win32":
             _USER_MAPPED,
         )
 
-    def is_locked(path: str) -> bool:
-        """Whether somebody has the file open so that it cannot be read now, as Excel and copying programs do."""
-        handle = _win32.kernel32.CreateFileW(
-            path, _win32.GENERIC_READ, _win32.SHARE_ALL, None, _OPEN_EXISTING, _NORMAL, None
-        )
+    def is_locked(path: str, *, to_write: bool = False) -> bool:
+        """Whether somebody has the file open so that it cannot be read (or written) now, as copying programs do."""
+        access = _win32.GENERIC_READ | (_win32.GENERIC_WRITE if to_write else 0)
+        handle = _win32.kernel32.CreateFileW(path, access, _win32.SHARE_ALL, None, _OPEN_EXISTING, _NORMAL, None)
         if handle == _win32.INVALID_HANDLE:
             return _win32.last_error(path).winerror in (_SHARING_VIOLATION, _LOCK_VIOLATION)
         _win32.close_handle(handle)
@@ -125,8 +124,8 @@ else:
         """Whether it says that somebody has the file open, so that the same may work in a moment (on SMB)."""
         return error.errno == errno.EBUSY
 
-    def is_locked(path: str) -> bool:
-        """Whether somebody has the file open so that it cannot be read now; only Windows knows such a state."""
+    def is_locked(path: str, *, to_write: bool = False) -> bool:
+        """Whether somebody has the file open so that it cannot be read (or written) now; only Windows knows such a state."""
         return False
 
     def is_placeholder(facts: os.stat_result) -> bool:

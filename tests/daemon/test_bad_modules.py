@@ -113,7 +113,9 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
     ws.notebook("raises", "#| keep\nraise RuntimeError('no licence')", GOOD.format(name="R", version=1))
     ws.notebook("exits", "import os", "#| keep\nos._exit(7)", GOOD.format(name="E", version=1))
     ws.notebook("leaves", "import sys", "#| keep\nsys.exit(3)", GOOD.format(name="L", version=1))
-    ws.notebook("segfaults", "import faulthandler", "#| keep\nfaulthandler._sigsegv()", GOOD.format(name="S", version=1))
+    ws.notebook(
+        "segfaults", "import faulthandler", "#| keep\nfaulthandler._sigsegv()", GOOD.format(name="S", version=1)
+    )
     ws.notebook("misses", "#| keep\nimport no_such_library", GOOD.format(name="M", version=1))
     ws.notebook("feeds", FEEDS_ON_ITSELF)
     own = ws.source("in/a.csv", "as it came")
