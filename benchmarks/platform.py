@@ -19,6 +19,7 @@ import psutil
 from benchmarks.daemon import MANUAL, cold_start_s, request_to_step_ms, until
 from benchmarks.figures import finish, report
 from data_engine import Workspace
+from data_engine.engine.local_workspace import forget_workspaces
 from data_engine.platforms.child import Child
 from data_engine.platforms.processes import new_event_loop
 
@@ -87,6 +88,7 @@ def main() -> None:
         workspace.run("flow_00")
         report("daemon: request by hand to its step", request_to_step_ms(workspace), 60.0, "ms")
         workspace.kill()
+        forget_workspaces()  # a file that is open cannot be removed on Windows
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             seconds = runner.run(end_s(Path(folder)))
         report(f"a worker's end with its {GRANDCHILDREN} grandchildren", seconds, 0.2, "s")

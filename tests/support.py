@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from textwrap import dedent
 
@@ -60,6 +61,11 @@ class WorkspaceFiles:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, text, durable=False)  # whoever watches sees it whole
         return path
+
+
+def native(path: str) -> str:
+    """A path with the separators of this system."""
+    return path.replace("/", os.sep)
 
 
 def end_now(pid: int) -> None:

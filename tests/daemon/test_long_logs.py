@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +16,6 @@ from data_engine.model import Run
 from jupyter_extension.actions import answer
 from tests.daemon.support import until
 from tests.support import WorkspaceFiles, end_now
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 FLOW = """
     import logging
@@ -39,8 +35,8 @@ FLOW = """
             case "leaves":
                 os._exit(7)
             case "crashes":
-                import ctypes
-                ctypes.string_at(0)
+                import faulthandler
+                faulthandler._sigsegv()
             case "hangs":
                 Path(context.params["there"]).write_text(str(os.getpid()))
                 time.sleep(600)
@@ -82,7 +78,7 @@ def check_ends(lines: list[str]) -> None:
     [
         ("raises", "the cause"),
         ("leaves", "exit code 7"),
-        ("crashes", "SIGSEGV"),
+        ("crashes", "an access violation" if sys.platform == "win32" else "SIGSEGV"),
         ("writes", "the cause"),
     ],
 )
@@ -113,7 +109,7 @@ def test_a_killed_run_keeps_its_last_lines(workspace: Workspace, tmp_path: Path)
         if how == "request":
             workspace.kill_run(str(run_id))
         elif how == "worker":
-            os.kill(int(there.read_text()), signal.SIGKILL)
+            end_now(int(there.read_text()))
         else:
             end_now(daemon_pid)
             until(lambda: not workspace.status()["daemon"]["running"])

@@ -220,7 +220,6 @@ def test_the_next_run_is_told_wherever_a_schedule_is(workspace: Workspace) -> No
     assert flow_of(workspace, "nightly")["next_run_utc"] is None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a signal of POSIX")
 def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:

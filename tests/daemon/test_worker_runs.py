@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ from data_engine.scheduler.executor import Job, JobSource
 from tests.daemon.worker_harness import Shop, number_in, play, until
 from tests.support import WorkspaceFiles
 
+C_LIBRARY = "ucrtbase" if sys.platform == "win32" else None
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -265,8 +267,11 @@ def test_all_that_is_printed_is_in_the_log(ws: WorkspaceFiles) -> None:
         "import ctypes, logging, subprocess, threading\n"
         "print('python')\nprint('to stderr', file=sys.stderr)\nlogging.warning('logged')\n"
         "thread = threading.Thread(target=print, args=('thread',)); thread.start(); thread.join()\n"
-        "ctypes.CDLL(None).puts(b'from c')\nsubprocess.run(['echo', 'child'])\nsubprocess.run('echo bad >&2', shell=True)\n"
-        "pid = os.fork()\nif pid == 0:\n    print('fork'); os._exit(0)\nos.waitpid(pid, 0)\n"
+        f"ctypes.CDLL({C_LIBRARY!r}).puts(b'from c')\nsubprocess.run([sys.executable, '-c', 'print(\\'child\\')'])\n"
+        "subprocess.run('echo bad>&2', shell=True)\n"
+        "if hasattr(os, 'fork'):\n"
+        "    pid = os.fork()\n    if pid == 0:\n        print('fork'); os._exit(0)\n    os.waitpid(pid, 0)\n"
+        "else:\n    print('fork')\n"
         "sys.stdout.buffer.write(b'no newline')",
         top="print('at import')",
     )
@@ -292,7 +297,7 @@ def test_what_is_written_belongs_to_the_step_that_wrote_it(ws: WorkspaceFiles) -
     flow(
         ws,
         "a",
-        "import ctypes\nctypes.CDLL(None).puts(b'from c')\nprint('python')",
+        f"import ctypes\nctypes.CDLL({C_LIBRARY!r}).puts(b'from c')\nprint('python')",
         steps=".step(len, label='Quiet').step(work, label='One').step(work, label='Two')".replace("len", "repr"),
     )
 

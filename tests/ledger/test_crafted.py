@@ -20,6 +20,7 @@ from data_engine.ledger.share import Share
 from tests.ledger.crafted import GOOD, STARTED, T0, good, long_texts, many_rows, no_segments, segment
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Machine, machines
+from tests.support import native
 
 ROOT = Path(__file__).parents[2]
 
@@ -334,8 +335,10 @@ def test_what_is_published_here_is_taken_in_there(two: list[Machine]) -> None:
     a, b = two
     a.claim()
     sees = (seen(),)
-    a.ledger.record(start("r1", sees=sees, source="/mnt/a/ws/../ws/in/a.csv"), begin("r1"))
-    a.ledger.record(end("r1", outputs=("/mnt/a/ws/flow_modules/../out/x.csv", "/mnt/a/ws/../other/y.csv")))
+    a.ledger.record(start("r1", sees=sees, source=native("/mnt/a/ws/../ws/in/a.csv")), begin("r1"))
+    a.ledger.record(
+        end("r1", outputs=(native("/mnt/a/ws/flow_modules/../out/x.csv"), native("/mnt/a/ws/../other/y.csv")))
+    )
     for number in range(4):
         a.ledger.record(line("r1", f"{number}" + "x" * 1_200_000))
         a.ledger.flush()
@@ -355,8 +358,8 @@ def test_what_is_published_here_is_taken_in_there(two: list[Machine]) -> None:
         "r3": 4,
     }
     assert [len(entry.message) for entry in b.ledger.log("r1")] == [LONGEST_TEXT] * 4
-    assert b.ledger.outputs("claims") == {"/mnt/b/ws/out/x.csv", "/mnt/a/ws/../other/y.csv"}
-    assert [run.source for run in b.ledger.runs(source="/mnt/b/ws/in/a.csv")] == ["/mnt/b/ws/in/a.csv"]
+    assert b.ledger.outputs("claims") == {native("/mnt/b/ws/out/x.csv"), native("/mnt/a/ws/../other/y.csv")}
+    assert [run.source for run in b.ledger.runs(source=native("/mnt/b/ws/in/a.csv"))] == [native("/mnt/b/ws/in/a.csv")]
 
 
 def test_a_token_is_bound_by_the_generation_also_when_nobody_owns(tmp_path: Path) -> None:
