@@ -28,6 +28,21 @@ class Overlapped(ctypes.Structure):
     )
 
 
+class BasicInformation(ctypes.Structure):
+    """The times of a file, in 100 ns since 1601, and its attributes."""
+
+    _fields_ = (
+        ("CreationTime", ctypes.c_int64),
+        ("LastAccessTime", ctypes.c_int64),
+        ("LastWriteTime", ctypes.c_int64),
+        ("ChangeTime", ctypes.c_int64),
+        ("FileAttributes", wintypes.DWORD),
+    )
+
+
+reference, size_of = ctypes.byref, ctypes.sizeof
+
+
 def _declare(name: str, result: type, *arguments: type) -> None:
     function = getattr(kernel32, name)
     function.restype, function.argtypes = result, arguments
@@ -38,6 +53,7 @@ _declare("CreateFileW", _H, _S, _D, _D, _P, _D, _D, _H)
 _declare("CloseHandle", _B, _H)
 _declare("LockFileEx", _B, _H, _D, _D, _D, _D, ctypes.POINTER(Overlapped))
 _declare("UnlockFileEx", _B, _H, _D, _D, _D, ctypes.POINTER(Overlapped))
+_declare("GetFileInformationByHandleEx", _B, _H, ctypes.c_int, _P, _D)
 _declare("GetDriveTypeW", wintypes.UINT, _S)
 _declare("CreateJobObjectW", _H, _P, _S)
 _declare("SetInformationJobObject", _B, _H, ctypes.c_int, _P, _D)

@@ -35,7 +35,8 @@ if sys.platform == "win32":
 
     _SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED = 32, 33, 5, 1224
     _CREATE_NEW, _CREATE_ALWAYS, _OPEN_EXISTING, _OPEN_ALWAYS, _TRUNCATE_EXISTING = 1, 2, 3, 4, 5
-    _NORMAL = 0x80
+    _NORMAL, _BACKUP_SEMANTICS = 0x80, 0x0200_0000
+    _EPOCH_1601 = 116_444_736_000_000_000
 
     CAN_REPLACE_OPEN_FILES = False
     """Whether a file can be replaced or removed that a library has open."""
@@ -98,6 +99,25 @@ if sys.platform == "win32":
         _win32.close_handle(handle)
         return False
 
+    def changed_ns(path: str, facts: os.stat_result) -> int:
+        """When the file or folder was last changed in any way, also by a program that sets its time back.
+
+        Reference: FILE_BASIC_INFO.ChangeTime; what `os.stat` calls so on Windows is when it was made.
+        """
+        information = _win32.BasicInformation()
+        handle = _win32.kernel32.CreateFileW(
+            path, _win32.READ_ATTRIBUTES, _win32.SHARE_ALL, None, _OPEN_EXISTING, _BACKUP_SEMANTICS, None
+        )
+        if handle == _win32.INVALID_HANDLE:
+            return facts.st_mtime_ns
+        try:
+            is_told = _win32.kernel32.GetFileInformationByHandleEx(
+                handle, 0, _win32.reference(information), _win32.size_of(information)
+            )
+        finally:
+            _win32.close_handle(handle)
+        return (information.ChangeTime - _EPOCH_1601) * 100 if is_told else facts.st_mtime_ns
+
     def is_placeholder(facts: os.stat_result) -> bool:
         """Whether the file's content is elsewhere (OneDrive, an archive), so that opening it may fetch it."""
         return bool(facts.st_file_attributes & PLACEHOLDER)
@@ -127,6 +147,10 @@ else:
     def is_locked(path: str, *, to_write: bool = False) -> bool:
         """Whether somebody has the file open so that it cannot be read (or written) now; only Windows knows such a state."""
         return False
+
+    def changed_ns(path: str, facts: os.stat_result) -> int:
+        """When the file or folder was last changed in any way, also by a program that sets its time back."""
+        return facts.st_ctime_ns
 
     def is_placeholder(facts: os.stat_result) -> bool:
         """Whether the file's content is elsewhere (iCloud), so that opening it may fetch it.
