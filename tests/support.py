@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -11,6 +12,9 @@ import psutil
 
 from data_engine.files import write_text_atomic
 from data_engine.platforms import processes
+
+PATIENCE = 4 if sys.platform == "win32" else 1
+"""How much longer a test waits for other processes than on Linux: under Wine each file that is opened costs a millisecond."""
 
 
 def notebook_bytes(*cells: str, counts: bool = False) -> bytes:

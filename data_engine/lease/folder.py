@@ -24,7 +24,7 @@ from data_engine import private
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.nofollow import NotFollowedError, Place, opened
-from data_engine.platforms.files import NO_FOLLOW, NO_WAIT, OWN, is_open_elsewhere
+from data_engine.platforms.files import NO_FOLLOW, NO_WAIT, OWN, is_open_elsewhere, open_shared
 from data_engine.platforms.host import system_id
 
 _RETRY_DELAYS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -143,7 +143,7 @@ class OsFolder:
         """Create a file that was not there; its content and its name are on the drive when this returns."""
         with self._above(path) as (place, name):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | OWN
-            descriptor = os.open(place.at(name), flags, 0o666, dir_fd=place.descriptor)
+            descriptor = open_shared(place.at(name), flags, 0o666, dir_fd=place.descriptor)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
@@ -210,12 +210,13 @@ class OsFolder:
     def _read(self, path: str, limit: int) -> bytes:
         with self._above(path) as (place, name):
             where = str(place.path / name)
-            if place.descriptor is None and place.kind(name) == "foreign":
-                raise NotOursError(errno.ELOOP, _A_LINK, where)
+            kind = "file" if place.descriptor is not None else place.kind(name)  # there the open says what it is
+            if kind != "file":
+                raise NotOursError(errno.ELOOP, _A_LINK, where) if kind == "foreign" else _no_file(where)
             # A pipe is opened without waiting for its other end.
             flags = os.O_RDONLY | NO_FOLLOW | NO_WAIT | OWN
             try:
-                descriptor = os.open(place.at(name), flags, dir_fd=place.descriptor)
+                descriptor = open_shared(place.at(name), flags, dir_fd=place.descriptor)
             except OSError as error:
                 if error.errno in (errno.ELOOP, errno.ENXIO):
                     what = _A_LINK if error.errno == errno.ELOOP else _NO_FILE
@@ -225,7 +226,7 @@ class OsFolder:
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):  # a folder cannot even be wrapped as a file
                 os.close(descriptor)
-                raise NotOursError(errno.EINVAL, _NO_FILE, where)
+                raise _no_file(where)
             with os.fdopen(descriptor, "rb") as file:
                 data = file.read(limit + 1) if facts.st_size <= limit else b""
             if facts.st_size > limit or len(data) > limit:
@@ -369,6 +370,10 @@ def _patient(action: Callable[[], _T], *, is_refused: Callable[[], bool] = lambd
                 raise
             time.sleep(delay_s)
     raise AssertionError("the last try returns or raises")
+
+
+def _no_file(where: str) -> NotOursError:
+    return NotOursError(errno.EINVAL, _NO_FILE, where)
 
 
 def _wrong_in(folder: FileSystem, base: str) -> list[str]:

@@ -41,7 +41,7 @@ if sys.platform == "win32":
     CAN_REPLACE_OPEN_FILES = False
     """Whether a file can be replaced or removed that a library has open."""
 
-    def open_shared(path: str | Path, flags: int, mode: int = 0o666) -> int:
+    def open_shared(path: str | Path, flags: int, mode: int = 0o666, *, dir_fd: int | None = None) -> int:
         """A descriptor as of `os.open`, while which is open others may read, write, rename and delete the file.
 
         Raises:
@@ -83,12 +83,10 @@ if sys.platform == "win32":
 
         "Access denied" says that too: of a target that is open, and of a name that is being deleted.
         """
-        return error.errno == errno.EBUSY or error.winerror in (
-            _SHARING_VIOLATION,
-            _LOCK_VIOLATION,
-            _ACCESS_DENIED,
-            _USER_MAPPED,
-        )
+        number: int | None = error.winerror
+        if number is None:  # of the C runtime, which knows no more
+            return error.errno in (errno.EBUSY, errno.EACCES)
+        return number in (_SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED)
 
     def is_locked(path: str, *, to_write: bool = False) -> bool:
         """Whether somebody has the file open so that it cannot be read (or written) now, as copying programs do."""
@@ -129,13 +127,13 @@ else:
     CAN_REPLACE_OPEN_FILES = True
     """Whether a file can be replaced or removed that a library has open."""
 
-    def open_shared(path: str | Path, flags: int, mode: int = 0o666) -> int:
+    def open_shared(path: str | Path, flags: int, mode: int = 0o666, *, dir_fd: int | None = None) -> int:
         """A descriptor as of `os.open`, while which is open others may read, write, rename and delete the file.
 
         Raises:
             OSError: it cannot be opened.
         """
-        return os.open(path, flags | os.O_CLOEXEC, mode)
+        return os.open(path, flags | os.O_CLOEXEC, mode, dir_fd=dir_fd)
 
     read_at = os.pread
     write_at = os.pwrite

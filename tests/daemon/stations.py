@@ -29,6 +29,8 @@ POLL = """
 import time
 from pathlib import Path
 from data_engine import Flow
+from tests.support import PATIENCE
+from tests.support import PATIENCE
 
 def begin(context):
     with open(Path(__file__).parent.parent / "begun.txt", "a") as file:
@@ -177,7 +179,7 @@ class Station:
 
 def until(question: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     """The first true answer."""
-    end_s = time.monotonic() + timeout_s
+    end_s = time.monotonic() + timeout_s * PATIENCE
     while not (answer := question()):
         assert time.monotonic() < end_s, "it did not happen"
         time.sleep(0.02)

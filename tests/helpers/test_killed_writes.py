@@ -16,7 +16,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.helpers import write_parquet_atomic
 from data_engine.unfinished import _folder, noted_target, remove_unfinished
-from tests.support import WorkspaceFiles, end_now
+from tests.support import PATIENCE, WorkspaceFiles, end_now
 
 WRITE = """
 import sys, time
@@ -62,7 +62,7 @@ FLOW = """
 
 
 def until(question: Callable[[], object], timeout_s: float = 60) -> None:
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s * PATIENCE
     while not question():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)

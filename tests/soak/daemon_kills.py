@@ -29,7 +29,7 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.files import write_text_atomic
 from data_engine.model import Run, Signature, SourceKey, SourceState
-from tests.support import WorkspaceFiles
+from tests.support import PATIENCE, WorkspaceFiles
 
 FLOW = "poll"
 MODULE = """
@@ -289,7 +289,7 @@ T = TypeVar("T")
 
 def until(question: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
     """The first answer that is true; AssertionError with `what` when none comes."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s * PATIENCE
     while time.monotonic() < deadline_s:
         answer = question()
         if answer:
