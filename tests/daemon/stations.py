@@ -21,6 +21,7 @@ from data_engine.daemon.endpoint import read_endpoint, read_token
 from data_engine.errors import OwnedElsewhereError
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+from tests.support import PATIENCE
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -29,8 +30,6 @@ POLL = """
 import time
 from pathlib import Path
 from data_engine import Flow
-from tests.support import PATIENCE
-from tests.support import PATIENCE
 
 def begin(context):
     with open(Path(__file__).parent.parent / "begun.txt", "a") as file:

@@ -433,7 +433,8 @@ async def main():
     workers.submit(Job("job", "run", "a", None, (JobSource(),)))
     await asyncio.sleep(600)
 
-asyncio.run(main())
+from data_engine.platforms.processes import new_event_loop
+new_event_loop().run_until_complete(main())
 """
 
 
