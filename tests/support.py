@@ -67,6 +67,15 @@ class WorkspaceFiles:
         return path
 
 
+def said_of_nothing() -> str:
+    """What this system says of a file that is not there."""
+    try:
+        os.stat("not there")
+    except FileNotFoundError as error:
+        return str(error.strerror)
+    raise AssertionError("it is there")
+
+
 def native(path: str) -> str:
     """A path with the separators of this system."""
     return path.replace("/", os.sep)

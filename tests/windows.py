@@ -166,7 +166,8 @@ class Wine:
         if not (self.cache / "python" / LIBRARY).exists():
             self._do(base, "-c", _ZIP_LIBRARY, log="library.log")
         stamp = self.cache / "installed"
-        wanted = hashlib.sha256(f"{ROOT}".encode() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+        project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.")[0]
+        wanted = hashlib.sha256(f"{ROOT}\n{project}".encode()).hexdigest()
         if not stamp.exists() or stamp.read_text() != wanted:
             _say("installing the project and its libraries (some minutes)")
             shutil.rmtree(self.cache / "environment", ignore_errors=True)

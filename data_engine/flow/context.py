@@ -230,6 +230,10 @@ class WorkspaceConfigContext:
             with path.open("rb") as file:
                 return tomllib.load(file)
         except FileNotFoundError:
+            if path.parent.is_file():  # Windows words both alike
+                raise FlowValidationError(
+                    f"{path.parent} is a file", where="context.config", fix="check that config is a readable folder"
+                ) from None
             return None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FlowValidationError(

@@ -16,7 +16,10 @@ from tests.cli.conftest import Cli
 from tests.daemon.support import until
 from tests.support import WorkspaceFiles, end_now
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="no Ctrl-C can be sent to one process of a console on Windows; tests/client/test_foreground.py is the twin",
+)
 
 Process = Callable[..., "subprocess.Popen[bytes]"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,6 @@ def findings(station: Station) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in found["findings"]}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
 def test_a_link_among_the_stages_of_a_working_owner_costs_nothing_behind_it(
     team: Path, station: Make, docs: Path
 ) -> None:
@@ -110,7 +108,6 @@ def test_a_link_among_the_stages_of_a_working_owner_costs_nothing_behind_it(
     assert len(begun(team)) == 2 * len(done(anna))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
 def test_heartbeats_go_on_with_a_link_in_place_of_the_marker(team: Path, station: Make, docs: Path) -> None:
     """Nothing is written or removed behind it, also when the workspace is given up; it is told as long as it is there."""
     anna, ben = station("anna").start(), station("ben").start(engine=False)

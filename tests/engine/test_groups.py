@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from data_engine import Workspace, load_flow
-from tests.support import WorkspaceFiles
+from tests.support import PATIENCE, WorkspaceFiles
 
 WATCHED = """
     import os
@@ -33,8 +33,9 @@ RUN = "import sys; from data_engine import load_flow; load_flow(sys.argv[1], dat
 
 def make(ws: WorkspaceFiles, first: str, second: str) -> Path:
     log = ws.root / "log.txt"
-    ws.module("a", WATCHED.format(log=str(log), group=first))
-    ws.module("b", WATCHED.format(log=str(log), group=second))
+    watched = WATCHED.replace("time.sleep(0.2)", f"time.sleep({0.2 if PATIENCE == 1 else 2.0})")
+    ws.module("a", watched.format(log=str(log), group=first))
+    ws.module("b", watched.format(log=str(log), group=second))
     return log
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,7 +148,6 @@ def test_an_owner_makes_the_folder_of_a_table_anew(machine: Callable[..., Machin
     until(lambda: ben.keeper.state.lease.damage is None)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
 def test_what_was_left_alone_hides_no_trouble(machine: Callable[..., Machine], share: Path) -> None:
     """It costs nothing, so that it is told last."""
     anna = machine("anna")
