@@ -64,7 +64,9 @@ def sizes() -> None:
     ]
     status = build_status(WorkspaceFacts("ws", "/ws", flows=facts))
     before = as_json(render(status, recent_runs=10_000))
-    failed = replace(facts[7], last_run=replace(facts[7].last_run, status="failed"))
+    last = facts[7].last_run
+    assert last is not None
+    failed = replace(facts[7], last_run=replace(last, status="failed"))
     status = build_status(WorkspaceFacts("ws", "/ws", flows=[*facts[:7], failed, *facts[8:]]))
     after = as_json(render(status, recent_runs=10_001))
     report("status of 500 flows, compressed", len(gzip.compress(message_of(None, before).encode())) / 1000, 40, "kB")

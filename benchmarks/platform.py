@@ -45,9 +45,9 @@ async def end_s(folder: Path) -> float:
             environment=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
             folder=folder,
             loop=loop,
-            on_channels=lambda *channels, there=there: there.set_result(channels),
+            on_channels=lambda channel, answers, there=there: there.set_result((channel, answers)),  # type: ignore[misc]
             on_text=lambda number: None,
-            on_exit=lambda gone=gone: gone.set_result(None),
+            on_exit=lambda gone=gone: gone.set_result(None),  # type: ignore[misc]
         )
         channel, answers = await there
         said = b""

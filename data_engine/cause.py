@@ -15,6 +15,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # failed
         "code_raised": "the code raised",
         "input_wrong": "the input was wrong",
+        "target_changed": "an output was changed by somebody else meanwhile",
+        "target_held": "an output is open in another program",
         "module_broken": "its module is broken",
         "no_worker": "no worker could be started",
         "process_exited": "its process died: exit code {exit_code}",
@@ -33,7 +35,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "taken_over": "{by} took the workspace over",
         "owned_meanwhile": "the workspace had another owner in between",
         "no_longer_owner": "this machine does not own the workspace any more",
-        "group_busy": "{what}",
+        "preview_refused": "{what}",
         # killed
         "kill_requested": "killed by request",
         "time_limit": "the time limit of {limit_s:g} s ([limits] run_timeout) was reached",

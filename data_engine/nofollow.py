@@ -61,7 +61,7 @@ class Left(NamedTuple):
         return f"{self.path}: {self.why}"
 
 
-_Device: TypeAlias = tuple[int, str]
+_Device: TypeAlias = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ def _inside(place: Place, name: str, *, flags: int = os.O_RDONLY) -> Iterator[Pl
 def _opened_root(root: Path) -> Place:
     if not _HAS_DESCRIPTORS:
         os.listdir(root)  # the same errors as where it is opened
-        return Place(root, None, (os.stat(root).st_dev, ""))
+        return Place(root, None, (os.stat(root).st_dev, b""))
     descriptor = os.open(root, os.O_RDONLY | _FOLDER_ONLY & ~NO_FOLLOW)
     return Place(root, descriptor, _device(descriptor))
 

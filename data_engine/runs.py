@@ -12,7 +12,7 @@ from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.groups import holding_group
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params, run_source
+from data_engine.engine.run import check_params, require_steps, run_source
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
@@ -69,6 +69,7 @@ def _run_once(
         raise FlowValidationError(
             f"on_error={on_error!r} is not possible", where="Flow.run_once", fix="use 'raise' or 'continue'"
         )
+    require_steps(flow)
     given = check_params(params)
     sources = startup_sources(flow) if source is None else (pick_source(flow, source),)
     where = workspace_of(flow)
@@ -129,6 +130,8 @@ def run(*flows: Flow, force: bool = False) -> list[FlowContext]:
         raise FlowValidationError(
             "run() was given no flow", where="run(*flows)", fix="run(flow, ...), such as run(*discover_flows())"
         )
+    for flow in flows:
+        require_steps(flow)
     homes = {where.layout.root: where for flow in flows if (where := workspace_of(settle_flow(flow))) is not None}
     if not force:
         for where in homes.values():

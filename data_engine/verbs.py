@@ -56,21 +56,24 @@ class Flow(value.Flow):
         source: PathText | None = None,
         params: Mapping[str, Any] | None = None,
         fresh: bool = False,
+        write: bool = False,
         force: bool = False,
     ) -> Any:
         """The object named `use` (the last result without it), made here and now by the same code as production.
 
-        Runs for one source: the one given, else the first in sort order.
+        Runs for one source: the one given, else the first in sort order. What steps write to `context.mirror` and
+        `context.database` goes to a scratch folder of this machine, so that nothing changes that production reads; with
+        `write=True` it goes where production writes.
 
         Raises:
             FlowValidationError: no steps, no such object, no source to preview, or called while a flow module loads.
             FlowExecutionError: a step raised.
-            OwnedElsewhereError, GroupBusyError: it would write to the mirror, and another workstation owns the workspace,
-                or the flow is running; without `force=True`.
+            OwnedElsewhereError, GroupBusyError: with `write=True`, another workstation owns the workspace, or the flow is
+                running; without `force=True`.
         """
         from data_engine.engine.preview import preview
 
-        return preview(self, use=use, source=source, params=params, fresh=fresh, force=force)
+        return preview(self, use=use, source=source, params=params, fresh=fresh, write=write, force=force)
 
     @checked_call
     def run_once(

@@ -52,7 +52,7 @@ class Command:
 def _preview(given: Namespace, names: UserNames) -> Any:
     options = {"use": given.use, "source": given.source, "params": _params(given), "fresh": given.fresh}
     flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
-    return flow.preview(**options, force=given.force)
+    return flow.preview(**options, write=given.write, force=given.force)
 
 
 def _compile(given: Namespace, names: UserNames) -> Any:
@@ -176,7 +176,8 @@ COMMANDS = {
                 _SOURCE,
                 _PARAM,
                 Option("--fresh", "Run every step, also those whose results are kept."),
-                Option("--force", "Write to the mirror although the flow is running, or owned elsewhere."),
+                Option("--write", "Write where production writes, not to scratch."),
+                Option("--force", "With --write: although the flow is running, or owned elsewhere."),
             ),
         ),
         Command(

@@ -102,7 +102,8 @@ def lines_of(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: 
         if step.save_as:
             saved[step.save_as] = first + number
     if flow.mirror_spec is not None:
-        yield Line("mirror", "", flow.mirror_spec.root_as_authored, "mirror")
+        words = "mirror, staged" if flow.mirror_spec.staged else "mirror"
+        yield Line("mirror", "", flow.mirror_spec.root_as_authored, words)
     yield from _next_lines(flow, now_s, live, zone)
 
 

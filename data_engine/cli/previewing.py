@@ -35,9 +35,10 @@ def preview(
     use: Use = None,
     source: SourcePath = None,
     param: Params = None,
+    write: Annotated[bool, typer.Option("--write", help="Write where production writes, not to scratch.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Look at one object of a flow, for its first source or another. Nothing is recorded."""
+    """Look at one object of a flow, for its first source or another. Nothing is recorded, or changed in production."""
     from data_engine.engine.candidates import pick_source
     from data_engine.engine.preview import preview as make
     from data_engine.engine.preview import steps_until
@@ -51,7 +52,7 @@ def preview(
         if source is not None:
             pick_source(flow, source)
         try:
-            value = make(flow, use=use, source=source, params=params)
+            value = make(flow, use=use, source=source, params=params, write=write)
         except (WorkspaceError, OwnedElsewhereError):
             raise
         except FlowValidationError as error:

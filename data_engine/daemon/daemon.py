@@ -17,6 +17,7 @@ from data_engine.cause import Cause
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.ownership import Ownership
+from data_engine.daemon.stage_sweeper import StageSweeper
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held_files import HeldFiles
@@ -33,6 +34,7 @@ from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import Item, Work
 from data_engine.scheduler.scheduler import Scheduler
+from data_engine.workspace.machine import machine_id
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Daemon:
         self.workers.set_work_until(0.0)
         self.deployer = Deployer(home, self.workers.describe, self.dispatcher.sets_in_use)
         self._pruned_s = 0.0
+        self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_files = HeldFiles(self.ledger)
         self._held_at_rest: dict[str, int] = {}
         self._held_told: dict[str, int] = {}
@@ -181,6 +184,9 @@ class Daemon:
     async def _look_at_the_share(self) -> None:
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self._flows_changed()
+        if self.is_engine_on:
+            flows = [deployed.entry.flow for deployed in self.deployer.flows.values()]
+            await asyncio.to_thread(self._stages.sweep_when_due, flows, is_owner=self.ownership.is_held)
         at_rest = self._at_rest()
         held = await asyncio.to_thread(self._held_files.of, at_rest) if at_rest else {}
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}

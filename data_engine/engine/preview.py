@@ -11,22 +11,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import spread
+from data_engine.engine.kernel_code import cells_run, differences
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
-from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, PreviewCache
+from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
 from data_engine.engine.memo.runner import PreviewRunner
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params, make_context, outcome_of, require_source
+from data_engine.engine.run import check_params, make_context, outcome_of, require_source, require_steps
+from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError
-from data_engine.flow.control import RunInterrupted, StepControl
+from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
+from data_engine.workspace.settings import PreviewSettings
 
 _cache = PreviewCache()
 _last: PreviewReport | None = None
@@ -39,18 +41,20 @@ def preview(
     source: str | os.PathLike[str] | None = None,
     params: Mapping[str, Any] | None = None,
     fresh: bool = False,
+    write: bool = False,
     force: bool = False,
 ) -> Any:
     """The object saved as `use`, or the last step's result; steps after the one that makes it are not run.
 
-    Steps whose code, inputs and reads are as they were are not run again; `fresh=True` runs them all. What comes back is
+    What the steps write through the context goes to a scratch folder of this machine, which begins as production is; with
+    `write` it goes where production writes. Steps whose code, inputs and reads are as they were are not run again; `fresh=True` runs them all. What comes back is
     the caller's own: changing it changes no later preview.
 
     Raises:
         FlowValidationError: no steps, no such object, or no source to preview.
         FlowExecutionError: a step raised; placed in its notebook cell.
-        OwnedElsewhereError: it would write to the mirror, and another workstation owns the workspace.
-        GroupBusyError: it would write to the mirror, and the flow is running.
+        OwnedElsewhereError: with `write` but no `force`, another workstation owns the workspace.
+        GroupBusyError: with `write` but no `force`, the flow is running.
     """
     global _last
     started_s = time.perf_counter()
@@ -59,22 +63,29 @@ def preview(
         stop = steps_until(flow, use)
         given = check_params(params)
         chosen = pick_source(flow, source) if source is not None else _first_source(flow)
+        home = workspace_of(flow)
+        if write and home is not None and not force:
+            _require_no_run(flow, home)
     except FlowValidationError as wrong:
         annotate_call(wrong)
         raise
-    home = workspace_of(flow)
     helpers = stale_helpers()
     line = ProgressLine()
     control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
     context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
-    limit_bytes = DEFAULT_CACHE_BYTES if home is None else home.settings().preview.cache_bytes
-
-    def may_write(target: Path) -> None:
-        if home is not None and not force:
-            _stop_before_writing(flow, home, target)
-
+    limits = PreviewSettings() if home is None else home.settings().preview
+    scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)
     runner = PreviewRunner(
-        flow, context, control, chosen, _cache, limit_bytes=limit_bytes, fresh=fresh, sink=line, may_write=may_write
+        flow,
+        context,
+        control,
+        chosen,
+        _cache,
+        limit_bytes=limits.cache_bytes,
+        fresh=fresh,
+        sink=line,
+        scratch=scratch,
+        ours=() if home is None else (f"{home.local.state_root}{os.sep}", f"{home.layout.workspace_state_dir}{os.sep}"),
     )
     try:
         require_source(flow, chosen)
@@ -86,9 +97,20 @@ def preview(
         raise error from raised.__cause__
     finally:
         line.close()
+        if scratch is not None:
+            scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    notes = (*map(str, helpers), *_seal(flow, home))
-    _last = PreviewReport(flow.name or "", steps, time.perf_counter() - started_s, tuple(runner.wrote), notes)
+    notes = (*map(str, helpers), *_standing(flow, home))
+    _last = PreviewReport(
+        flow.name or "",
+        steps,
+        time.perf_counter() - started_s,
+        tuple(runner.in_place) if write else tuple(runner.wrote),
+        notes,
+        source=None if chosen.path is None else chosen.path.name,
+        is_in_place=write,
+        past=tuple(map(Path, runner.past)),
+    )
     show_caption(caption(_last))
     return value
 
@@ -118,12 +140,7 @@ def steps_until(flow: Flow, use: str | None) -> int:
     Raises:
         FlowValidationError: no steps, or none saves such an object; lists those that are.
     """
-    if not flow.steps:
-        raise FlowValidationError(
-            f"flow {flow.name!r} has no steps: there is nothing to preview",
-            where="Flow.preview",
-            fix="add one: Flow(...).step(fn), where fn(context) returns what the preview shows",
-        )
+    require_steps(flow)
     if use is None or use == "current":
         return len(flow.steps)
     numbers = [number for number, step in enumerate(flow.steps, start=1) if step.save_as == use]
@@ -137,22 +154,10 @@ def steps_until(flow: Flow, use: str | None) -> int:
     )
 
 
-def _stop_before_writing(flow: Flow, home: LocalWorkspace, target: Path) -> None:
-    """Stop a preview before it writes where a run of the flow writes; an author's `except Exception` lets that pass.
-
-    Raises:
-        RunInterrupted: it may not write; its `error` says why.
-    """
-    try:
-        _require_no_run(flow, home, target)
-    except FlowValidationError as error:
-        raise RunInterrupted("stopped", Cause("group_busy", {"what": error.what}), error) from None
-
-
-def _require_no_run(flow: Flow, home: LocalWorkspace, target: Path) -> None:
-    """Return when no run of the flow writes to its mirror, here or at the workstation that owns the workspace."""
-    or_else = "preview an object of a step before it, or give preview() force=True"
-    what = f"the preview's write to the mirror ({target.name})"
+def _require_no_run(flow: Flow, home: LocalWorkspace) -> None:
+    """Return when no run of the flow may be writing where it writes, here or at the workstation that owns the workspace."""
+    or_else = "leave write=True out, or give preview() force=True"
+    what = "the preview with write=True"
     refuse_owned_elsewhere(home.layout.workspace_state_dir, home.local.identity, what=what, or_else=or_else)
     ledger = home.ledger()
     ledger.recover()  # a run whose process died writes nothing any more
@@ -165,13 +170,17 @@ def _require_no_run(flow: Flow, home: LocalWorkspace, target: Path) -> None:
         )
 
 
-def _seal(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
-    """How the notebook's code stands to the deployed flow; nothing when it is not deployed."""
+def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
+    """How the code that ran stands to the deployed flow; nothing when it is not deployed."""
     if home is None or flow.name is None:
         return ()
-    cells = home.deployments().changed_cells(flow.name)
+    deployments = home.deployments()
+    cells = deployments.changed_cells(flow.name)
     if cells is None:
         return ()
+    ran = differences(deployments.statements(flow.name), cells_run())
+    if ran:
+        return (f"what ran differs from the deployed flow: {', '.join(ran)}",)
     if not cells:
         return ("same code as the deployed flow",)
     return (f"differs from the deployed flow: {cells_text(cells)}",)

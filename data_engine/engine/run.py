@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,7 @@ from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import spread
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.staged_run import cause_of_target, staged_run
 from data_engine.errors import (
     FlowExecutionError,
     FlowStoppedError,
@@ -26,6 +28,7 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
+from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
@@ -66,13 +69,17 @@ def run_source(
     control = StepControl(
         emit=sink, may_work=_permission(home, may_work, started_s), spread=spread, run_id=run_id, flow=flow.name or ""
     )
-    context = make_context(flow, source, home=home, control=control, params=params, started_at_s=started_at_s)
     if seen is None:
         seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
+    stage = staged_run(flow, source, seen, home=home, control=control)
+    context = make_context(
+        flow, source, home=home, control=control, params=params, started_at_s=started_at_s, places=stage
+    )
 
     def finish(status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - started_s
-        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, why, seen))
+        is_due_again = why is not None and why.kind == "target_changed"
+        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, why, () if is_due_again else seen))
 
     def log(level: str, text: str) -> None:
         sink(LogLine(run_id, flow.name or "", control.label, level, text, time.time()))
@@ -83,11 +90,17 @@ def run_source(
         finish("stopped", outcome_of(raised)[1], message_of(raised))
         raise
     try:
+        require_steps(flow)
         if context.source is None:
             require_source(flow, source)
         with captured(control):
-            for event in run_steps(flow, context, control=control):
-                sink(event)
+            if stage is None:
+                for event in run_steps(flow, context, control=control):
+                    sink(event)
+            elif not stage.publish_what_was_made():
+                for event in run_steps(flow, context, control=control):
+                    sink(event)
+                stage.end(context)
     except BaseException as raised:
         status, why, error = outcome_of(raised)
         if status == "failed":
@@ -100,6 +113,9 @@ def run_source(
         if source.path is not None and seen and not is_unchanged(source.path, seen[0].signature):
             log("WARNING", f"{source.path} changed while it was read; it is due again")
         finish("success", None, None)
+    finally:
+        if stage is not None:
+            stage.close()
     return context
 
 
@@ -136,8 +152,11 @@ def make_context(
     control: StepControl,
     params: Mapping[str, Any],
     started_at_s: float,
+    places: Places | None = None,
 ) -> FlowContext:
-    """The context of a run that is about to begin."""
+    """The context of a run that is about to begin; `places` says where it writes, else that is in place."""
+    places = places or IN_PLACE
+    mirror = source.mirror(flow)
     metadata: dict[str, Any] = {
         "started_at_utc": utc_text(started_at_s),
         "run_id": control.run_id,
@@ -151,13 +170,14 @@ def make_context(
         flow_name=flow.name or "",
         group=flow.group,
         source=source.context() if exists else None,
-        mirror=source.mirror(flow),
+        mirror=mirror if mirror is None or places is IN_PLACE else replace(mirror, places=places),
         metadata=metadata,
         config=WorkspaceConfigContext(root),
         debug=None if home is None else _debug(flow, source, home, control),
         params=MappingProxyType(_Params(params)),
         workspace_root=root,
         control=control,
+        places=places,
     )
 
 
@@ -172,6 +192,20 @@ class _Params(dict[str, Any]):
             where="context.params",
             fix=f"{offer} it: params={{{name!r}: ...}} in preview() and run_once(), --param {name}=... on the command line; "
             f"a flow that runs by itself is given none: context.params.get({name!r}, default)",
+        )
+
+
+def require_steps(flow: Flow) -> None:
+    """Refuse to run a flow that does nothing.
+
+    Raises:
+        FlowValidationError: it has no steps.
+    """
+    if not flow.steps:
+        raise FlowValidationError(
+            f"flow {flow.name!r} has no steps: there is nothing to run",
+            where=f'flow "{flow.name}"',
+            fix="add one: Flow(...).step(fn), where fn(context) returns what the next step is given",
         )
 
 
@@ -200,6 +234,7 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
         return "stopped", Cause("stopped_by_flow"), raised
     if isinstance(raised, FlowValidationError):
         why = Cause("code_raised") if isinstance(raised, FlowExecutionError) else Cause("input_wrong")
+        why = cause_of_target(raised) or why
         return "failed", why.where(**_facts_of(annotate(raised))), raised
     if isinstance(raised, KeyboardInterrupt):
         return "stopped", Cause("interrupted"), raised

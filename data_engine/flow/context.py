@@ -15,6 +15,7 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import inside, make_folder
+from data_engine.flow.places import IN_PLACE, Places
 from data_engine.model import EPOCH, LogLine
 from data_engine.shown import Shown
 
@@ -50,9 +51,13 @@ class FlowContext(Shown):
     error: BaseException | None = None
     workspace_root: Path | None = field(default=None, repr=False)
     control: StepControl = field(default_factory=StepControl, repr=False, compare=False)
+    places: Places = field(default=IN_PLACE, repr=False, compare=False)
 
-    def database(self, name: str) -> Path:
+    def database(self, name: str, read_only: bool = False) -> Path:
         """The path of `databases/<name>` in the workspace; its folder exists, the file may not.
+
+        In a preview it is that of a copy on this machine, so that nothing production reads is changed. With `read_only`
+        it is always the database itself: open it so that nothing can be written.
 
         Raises:
             FlowValidationError: the flow belongs to no workspace, or the name is absolute or leaves the folder.
@@ -72,7 +77,7 @@ class FlowContext(Shown):
                 where="context.database",
                 fix="check that the workspace can be written",
             ) from error
-        return path
+        return self.places.database(path, read_only=read_only)
 
     def source_metadata(self) -> SourceMetadata | None:
         """Size and modification time of the active file, None without one.

@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MirrorSpec:
-    """Where a flow's mirrored outputs go: the folder here, and the text its author wrote."""
+    """Where a flow's mirrored outputs go: the folder here, the text its author wrote, and whether they appear all at once."""
 
     root: Path
     root_as_authored: str
+    staged: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,16 +186,21 @@ class Flow(Shown):
         return replace(self, trigger=trigger)
 
     @checked_call
-    def mirror(self, *, root: PathText) -> Self:
+    def mirror(self, *, root: PathText, staged: bool = False) -> Self:
         """The flow with `context.mirror` under `root`.
 
-        A root inside the source folder is skipped when looking for sources.
+        A root inside the source folder is skipped when looking for sources. With `staged` a run writes to a stage beside
+        the root; when it has succeeded, all that is there takes its place at once, and a run that fails changes nothing.
 
         Raises:
             FlowValidationError: `root` is no path, or the source folder itself.
         """
         authored = author_path(root, where="Flow.mirror(root=...)")
-        return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text))
+        if not isinstance(staged, bool):
+            raise FlowValidationError(
+                f"staged={staged!r} is neither True nor False", where="Flow.mirror(staged=...)", fix="staged=True"
+            )
+        return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text, staged))
 
     @checked_call
     def step(

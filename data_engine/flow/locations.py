@@ -20,13 +20,13 @@ folder as R.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import inside, make_folder
+from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.scan import is_candidate_name, parse_extensions
 
 
@@ -90,27 +90,36 @@ class MirrorContext:
 
     A target derived from the source's name is refused when an earlier candidate of the same folder has the same stem
     (`a.csv` before `a.xlsx`), so that two sources never overwrite each other; any target that is the source file itself is
-    refused. `has_siblings` says that other files of the folder are sources too. `on_target` is told each path before its
-    folder is made.
+    refused. `has_siblings` says that other files of the folder are sources too.
+
+    `final_root` is the mirror root; `places` says where writing goes in this run: in a preview to a scratch folder of this
+    machine, in a run of a staged mirror to a stage, else to the mirror itself. `root` and all paths but those of
+    `published()` and `final()` lie there.
     """
 
-    root: Path
+    final_root: Path
     source_path: Path | None = None
     relative_path: Path | None = None
     extensions: tuple[str, ...] | None = None
     has_siblings: bool = True
-    on_target: Callable[[Path], None] | None = field(default=None, repr=False, compare=False)
+    places: Places = field(default=IN_PLACE, repr=False, compare=False)
     workspace_root: Path | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def root(self) -> Path:
+        """The mirror root, as it is in this run."""
+        self.places.enter(self._root, is_folder=True)
+        return self._root
 
     @property
     def dir(self) -> Path:
         """The folder named like the source file without its last extension, created; the root without a file."""
-        return self._folder(self.root if self.relative_path is None else self.root / self.relative_path.with_suffix(""))
+        return self._folder(self._dir)
 
     @property
     def folder(self) -> Path:
         """The source file's folder mirrored, created; the root without a file."""
-        return self._folder(self.root if self.relative_path is None else (self.root / self.relative_path).parent)
+        return self._folder(self._beside)
 
     def with_suffix(self, suffix: str) -> Path:
         """The source file's place in the mirror with another last extension.
@@ -118,7 +127,7 @@ class MirrorContext:
         Raises:
             FlowValidationError: no concrete file, a blank extension, or an earlier source with the same stem.
         """
-        target = self.root / _swap_suffix(self.relative_path, suffix, "mirror.with_suffix")
+        target = self._root / _swap_suffix(self.relative_path, suffix, "mirror.with_suffix")
         self._refuse_shared_stem(target)
         return self._file(target)
 
@@ -126,8 +135,7 @@ class MirrorContext:
 
     def file(self, name: str) -> Path:
         """`name` in the mirrored folder; a name the author chose may be shared between sources."""
-        folder = self.root if self.relative_path is None else (self.root / self.relative_path).parent
-        return self._file(inside(self.root, name, start=folder, where="mirror.file"))
+        return self._file(inside(self._root, name, start=self._beside, where="mirror.file"))
 
     def namespaced_file(self, name: str) -> Path:
         """`name` in the folder named like the source file; in the root without a file.
@@ -135,33 +143,64 @@ class MirrorContext:
         Raises:
             FlowValidationError: a name that leaves the root, or an earlier source with the same stem.
         """
-        folder = self.root if self.relative_path is None else self.root / self.relative_path.with_suffix("")
-        target = inside(self.root, name, start=folder, where="mirror.namespaced_file")
+        target = inside(self._root, name, start=self._dir, where="mirror.namespaced_file")
         if self.relative_path is not None:
             self._refuse_shared_stem(target)
         return self._file(target)
 
     def root_file(self, name: str) -> Path:
         """`name` directly in the mirror root."""
-        return self._file(inside(self.root, name, where="mirror.root_file"))
+        return self._file(inside(self._root, name, where="mirror.root_file"))
+
+    def published(self, name: str) -> Path:
+        """The file `name` of the mirror root as everybody sees it, to read; nothing is created.
+
+        Raises:
+            FlowValidationError: a name that leaves the root.
+        """
+        return inside(self.final_root, name, where="mirror.published")
+
+    def final(self, path: str | os.PathLike[str]) -> Path:
+        """Where a path of this run will be when the run has ended well; of a mirror that is not staged, the path itself."""
+        return self.places.final(Path(path))
+
+    def publish(self) -> None:
+        """Publish what a staged mirror holds so far, before the run has ended; for long batches.
+
+        Raises:
+            FlowValidationError: the mirror is not staged, or a target cannot be replaced.
+        """
+        self.places.publish()
+
+    @property
+    def _root(self) -> Path:
+        return self.places.root(self.final_root)
+
+    @property
+    def _dir(self) -> Path:
+        return self._root if self.relative_path is None else self._root / self.relative_path.with_suffix("")
+
+    @property
+    def _beside(self) -> Path:
+        return self._root if self.relative_path is None else (self._root / self.relative_path).parent
 
     def _file(self, target: Path) -> Path:
-        if target == self.source_path:
+        if self.places.final(target) == self.source_path:
             raise FlowValidationError(
                 f"the mirror path {target} is the source file itself",
                 where="context.mirror",
                 fix="choose another name, or mirror into another folder",
             )
-        self._create(target.parent, target)
+        self._create(target, is_folder=False)
         return target
 
     def _folder(self, folder: Path) -> Path:
-        self._create(folder, folder)
+        self._create(folder, is_folder=True)
         return folder
 
-    def _create(self, folder: Path, target: Path) -> None:
-        if self.on_target is not None:
-            self.on_target(target)
+    def _create(self, place: Path, *, is_folder: bool) -> None:
+        self.places.enter(place, is_folder=is_folder)
+        folder = place if is_folder else place.parent
         try:
             make_folder(folder, workspace=self.workspace_root)
         except OSError as error:

@@ -14,6 +14,7 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.places import IN_PLACE
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import suggestion
 from data_engine.model import Event, StepFinished, StepStarted
@@ -62,6 +63,8 @@ def run_steps(flow: Flow, context: FlowContext, *, control: StepControl, stop: i
         outputs = outputs_of(result)
         if outputs:
             note_outputs(context, label, result)
+            if context.places is not IN_PLACE:
+                outputs = tuple(str(context.places.final(Path(path))) for path in outputs)
         yield StepFinished(run_id, index, label, "success", time.time(), elapsed_s, None, outputs)
     control.label = None
 

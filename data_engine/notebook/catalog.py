@@ -414,7 +414,9 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
             message["name"],
             facts["label"],
             trigger,
-            None if mirror is None else MirrorSpec(Path(mirror["root"]), mirror["root_as_authored"]),
+            None
+            if mirror is None
+            else MirrorSpec(Path(mirror["root"]), mirror["root_as_authored"], bool(mirror.get("staged"))),
             (),
             Path(facts["workspace_root"]),
         )

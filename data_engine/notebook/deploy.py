@@ -321,6 +321,18 @@ class Deployments:
             return None
         return cells_that_differ(was, data, path=self._modules.folder / new.name)
 
+    def statements(self, name: str) -> tuple[str, ...]:
+        """The statements of notebook `name` that production runs; empty where it is not deployed, or is no notebook."""
+        deployed = self.modules_of(name)
+        if deployed is None:
+            return ()
+        path = deployed.content / f"{name}.ipynb"
+        try:
+            compiled = load_artifact(self._modules.folder / path.name, path.read_bytes(), cache_dir=None).compiled
+        except (OSError, FlowValidationError):
+            return ()
+        return tuple(chunk.text for chunk in compiled.chunks)
+
 
 def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tuple[int, ...]:
     """The cells of the notebook content `data` whose part in production is not that of `was`.

@@ -7,6 +7,7 @@
     parent.py       the other side: how a worker finds its daemon and ends with it
     access.py       who may read a file or folder: modes, or an access list
     drives.py       kinds of drives, and what a path leads to
+    copies.py       clones of files, and who holds one open for writing
     names.py        file names that a system refuses
     host.py         the system's own id, the shell people type into, what it says of sleep and long paths
 

@@ -105,10 +105,11 @@ if sys.platform == "win32":
     def closing_line(paths: Sequence[str]) -> str:
         """What to type to close them by hand."""
         return "; ".join(
-            shell_line(["icacls", path, "/inheritance:r", "/grant:r", f"{_me()}:(OI)(CI)F"]) for path in paths
+            shell_line(["icacls", path, "/inheritance:r", "/grant:r", f"{user_name()}:(OI)(CI)F"]) for path in paths
         )
 
-    def _me() -> str:
+    def user_name() -> str:
+        """What tells this user from others of the machine."""
         return os.environ.get("USERNAME") or _user_sid()
 
     def _others(path: Path) -> list[str]:
@@ -198,6 +199,10 @@ else:
     def described(path: Path, facts: os.stat_result) -> str:
         """What others may do, in a few words."""
         return f"mode {stat.S_IMODE(facts.st_mode):04o}"
+
+    def user_name() -> str:
+        """What tells this user from others of the machine."""
+        return str(os.getuid())
 
     def closing_line(paths: Sequence[str]) -> str:
         """What to type to close them by hand."""

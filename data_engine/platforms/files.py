@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
@@ -158,15 +159,16 @@ else:
         return bool(getattr(facts, "st_flags", 0) & 0x4000_0000)
 
 
-def mount_of(descriptor: int) -> str:
-    """What tells a mount of an open folder from others of the same drive; "" where nothing does.
+def mount_of(descriptor: int) -> bytes:
+    """What tells a mount of an open folder from others of the same drive; empty where nothing does.
 
     Reference: `mnt_id` in proc_pid_fdinfo(5).
     """
     if sys.platform == "linux":
-        try:
-            with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
-                return next((line for line in file if line.startswith("mnt_id:")), "")
-        except OSError:
-            pass  # without /proc a bind mount of the same drive is not seen
-    return ""
+        with suppress(OSError):  # without /proc a bind mount of the same drive is not seen
+            facts = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY)  # `open` takes three times as long
+            try:
+                return os.read(facts, 1024).partition(b"mnt_id:")[2].partition(b"\n")[0]
+            finally:
+                os.close(facts)
+    return b""

@@ -3,7 +3,7 @@
     timezone, freshness
     [deploy] mode, quiet           [executor] kind, scheduler, workers     [retry] retries, delay
     [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
-    [daemon] idle_exit             [preview] cache
+    [daemon] idle_exit             [preview] cache, copy_limit
 
 Durations are texts such as "30s" (`data_engine.duration`), sizes such as "1GiB".
 """
@@ -59,6 +59,7 @@ DEFAULT_SETTINGS_TEXT = """\
 
 # [preview]
 # cache = "1GiB"
+# copy_limit = "1GiB"             # what a preview may copy of outputs and databases, where the drive cannot clone
 """
 
 
@@ -114,6 +115,7 @@ class DaemonSettings:
 @dataclass(frozen=True)
 class PreviewSettings:
     cache_bytes: int = 1024**3
+    copy_limit_bytes: int = 1024**3
 
 
 @dataclass(frozen=True)
@@ -306,6 +308,7 @@ _READERS: Mapping[str, _Reader] = {
     "lease.takeover": _one_of("ask", "auto"),
     "daemon.idle_exit": _duration(),
     "preview.cache": lambda value, where: parse_size(value, where=where),
+    "preview.copy_limit": lambda value, where: parse_size(value, where=where),
 }
 _SECTIONS = frozenset(key.partition(".")[0] for key in _READERS if "." in key)
 _LEAST_HEARTBEAT_S = 0.1
@@ -315,6 +318,7 @@ _LONGEST_STALE_AFTER_S = 86_400.0
 _FIELD_UNITS = {"quiet": "_s", "delay": "_s", "run_timeout": "_s", "heartbeat": "_s", "stale_after": "_s"} | {
     "idle_exit": "_s",
     "cache": "_bytes",
+    "copy_limit": "_bytes",
 }
 
 

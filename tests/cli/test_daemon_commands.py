@@ -31,7 +31,7 @@ POLLED = """
 
 @pytest.fixture(autouse=True)
 def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    ws.notebook("claims", "from data_engine import Flow", "def build():\n    return Flow(group='C')")
+    ws.notebook("claims", "from data_engine import Flow", "def build():\n    return Flow(group='C').step(str)")
     monkeypatch.chdir(ws.root)
 
 

@@ -46,7 +46,7 @@ def test_an_unknown_name_lists_those_there_are() -> None:
 
 @pytest.mark.parametrize("use", [None, "current", "raw"])
 def test_a_flow_without_steps_has_nothing_to_preview(use: str | None) -> None:
-    with pytest.raises(FlowValidationError, match="has no steps: there is nothing to preview") as caught:
+    with pytest.raises(FlowValidationError, match="has no steps: there is nothing to run") as caught:
         Flow(group="G").preview(use=use)
 
     assert "step(fn)" in str(caught.value.fix)
@@ -80,7 +80,8 @@ def test_a_preview_is_not_recorded_and_knows_its_workspace(ws: WorkspaceFiles) -
         """
         from data_engine import Flow
         def read(context):
-            return context.config.require("rates")["rate"], context.database("a.duckdb"), context.metadata["run_id"]
+            database = context.database("a.duckdb", read_only=True)
+            return context.config.require("rates")["rate"], database, context.metadata["run_id"]
         def build():
             return Flow(group="G").step(read, save_as="x")
         """,
@@ -104,8 +105,8 @@ def test_a_failing_step_is_placed(ws: WorkspaceFiles) -> None:
         load_flow("claims", data_root=ws.root).preview()
 
 
-def test_a_preview_stops_before_it_writes_where_a_run_writes(ws: WorkspaceFiles) -> None:
-    """The flow runs in another process; with force the preview writes all the same."""
+def test_a_preview_that_writes_in_production_is_refused_where_a_run_writes(ws: WorkspaceFiles) -> None:
+    """The flow runs in another process; with force the preview writes all the same, and to scratch it may at any time."""
     log = ws.root / "log.txt"
     ws.module(
         "claims",
@@ -132,11 +133,12 @@ def test_a_preview_stops_before_it_writes_where_a_run_writes(ws: WorkspaceFiles)
             assert running.poll() is None
         flow = load_flow("claims", data_root=ws.root)
 
-        with pytest.raises(GroupBusyError, match=r"write to the mirror.*the flow is running"):
-            flow.preview(use="out")
-        assert flow.preview(use="out", force=True) == ws.root / "out/out.txt"
+        with pytest.raises(GroupBusyError, match=r"write=True.*the flow is running"):
+            flow.preview(use="out", write=True)
+        assert flow.preview(use="out").read_text() == "x"
+        assert flow.preview(use="out", write=True, force=True) == ws.root / "out/out.txt"
         running.kill()
-    assert flow.preview(use="out", fresh=True) == ws.root / "out/out.txt"
+    assert flow.preview(use="out", fresh=True, write=True) == ws.root / "out/out.txt"
 
 
 def test_the_caption_says_how_the_code_stands_to_the_deployed_flow(

@@ -230,7 +230,7 @@ def test_params_reach_the_steps_and_cannot_be_changed_there() -> None:
 @pytest.mark.parametrize("params", [[1], "x", {1: 2}])
 def test_params_that_are_no_mapping_of_names_are_refused(params: object) -> None:
     with pytest.raises(FlowValidationError, match="params"):
-        Flow(group="G").run_once(params=params)  # type: ignore[arg-type]
+        Flow(group="G").step(str).run_once(params=params)  # type: ignore[arg-type]
 
 
 def test_a_step_that_stops_the_flow_is_a_stopped_run(ws: WorkspaceFiles) -> None:
@@ -326,7 +326,7 @@ def test_what_a_flow_mirrors_into_its_source_folder_is_no_source(ws: WorkspaceFi
         """
         from data_engine import Flow
         def build():
-            return Flow(group="G").watch(mode="poll", source="../in", interval="1s").mirror(root="../in/done")
+            return Flow(group="G").watch(mode="poll", source="../in", interval="1s").mirror(root="../in/done").step(str)
         """,
     )
 

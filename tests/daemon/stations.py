@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -44,6 +46,13 @@ def build():
     return Flow(group="Poll").watch(mode="poll", source="../in", interval="200ms", settle=0).step(begin).step(finish)
 """
 """Each source says how long its first step takes."""
+
+
+def _read_events(answer: http.client.HTTPResponse, told: list[dict[str, Any]]) -> None:
+    with suppress(OSError, ValueError, AttributeError, http.client.HTTPException):
+        while line := answer.readline():
+            if line.startswith(b"data: "):
+                told.append(json.loads(line[6:]))
 
 
 class Station:
@@ -144,14 +153,20 @@ class Station:
         return found
 
     @contextmanager
-    def events(self) -> Iterator[None]:
-        """Somebody watches its daemon, as a panel does."""
+    def events(self) -> Iterator[list[dict[str, Any]]]:
+        """Somebody watches its daemon, as a panel does; the statuses that were sent, as they come."""
         connection = http.client.HTTPConnection("127.0.0.1", self.daemon.endpoint.port)
         try:
             connection.request("GET", f"{API}/events", headers={"Authorization": f"Bearer {read_token(self.local)}"})
-            assert connection.getresponse().status == 200
-            yield
+            answer = connection.getresponse()
+            assert answer.status == 200
+            told: list[dict[str, Any]] = []
+            reader = threading.Thread(target=_read_events, args=(answer, told), daemon=True)
+            reader.start()
+            yield told
         finally:
+            if connection.sock is not None:
+                connection.sock.shutdown(socket.SHUT_RDWR)
             connection.close()
 
     def runs(self) -> dict[str, list[str]]:

@@ -200,6 +200,24 @@ def test_takeover_auto_needs_nobody(team: Path, station: Make) -> None:
     until(lambda: statuses(ben) == {"a.txt": ["success"]})
 
 
+def test_an_idle_owner_tells_its_panel_nothing(team: Path, station: Make) -> None:
+    """Heartbeats go out and the folder is looked at all the time; a status is sent only when something has happened."""
+    owner, observer = station("anna"), station("ben")
+    owner.start()
+    observer.start(engine=False)
+    with owner.events() as told, observer.events() as told_there:
+        until(lambda: told and told[-1]["lease"]["state"] == "mine" and told[-1]["engine"]["on"])
+        until(lambda: told_there and told_there[-1]["lease"]["state"] == "owned")
+        time.sleep(2)  # what follows from the start
+        before = len(told), len(told_there)
+        time.sleep(5)  # ten heartbeats
+        assert (len(told), len(told_there)) == before, [told[-2:], told_there[-2:]]
+
+        drop(team, "a.txt", 0)
+        until(lambda: any(run["last_run"] and run["last_run"]["status"] == "success" for run in told[-1]["flows"]))
+        assert len(told) > before[0]
+
+
 def test_only_an_engine_or_a_run_owns_the_workspace_not_somebody_who_watches(team: Path, station: Make) -> None:
     """An event stream, as a panel has one, keeps the daemon and not the lease; after `idle_exit` anybody may own."""
     (team / "config" / "data_engine.toml").write_text(SETTINGS + '[daemon]\nidle_exit = "1s"\n')

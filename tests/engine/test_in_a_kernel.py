@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from data_engine import Workspace
 from tests.support import WorkspaceFiles
 
 
@@ -204,3 +205,28 @@ def test_broken_helpers_are_named_by_file_and_line(claims: WorkspaceFiles, monke
     assert "No module named 'not_there'" in texts[2]
     assert "wrong.ipynb, cell 2, line 2" in texts[3]
     assert "a step must be callable" in texts[3]
+
+
+def test_the_caption_compares_what_ran_with_what_is_deployed(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notebook's file is as deployed; the kernel has run another function, which nobody saved."""
+    path = claims.notebook("claims", *CELLS)
+    Workspace(claims.root).deploy()
+    edited = """
+        def double(context):
+            return 3 * context.current
+
+        print(build().preview())
+    """
+    path = claims.notebook("other", *CELLS, "print(build().preview())", edited)
+    name = path.read_bytes()
+    path.unlink()
+    copy = claims.root / "flow_modules" / "copy.ipynb"
+    copy.write_bytes(name)
+    monkeypatch.setenv("DATA_ENGINE_NOTEBOOK", str(claims.root / "flow_modules" / "claims.ipynb"))
+
+    *_, as_deployed, changed = run_in_kernel(copy, monkeypatch)
+
+    assert "same code as the deployed flow" in as_deployed
+    assert "what ran differs from the deployed flow: double (In [6])" in changed

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.places import InPlace
 from tests.flow.running import failing, files_in
 
 NO_FILE = "concrete source file"
@@ -182,10 +183,11 @@ def test_a_file_in_the_way_of_a_mirror_folder_is_an_error_with_its_fix(tmp_path:
 def test_whoever_watches_the_mirror_is_asked_before_anything_is_created(tmp_path: Path) -> None:
     """A preview can refuse before the first folder is made."""
 
-    def refuse(folder: Path) -> None:
-        raise PermissionError(str(folder))
+    class Refusing(InPlace):
+        def enter(self, place: Path, *, is_folder: bool) -> None:
+            raise PermissionError(str(place))
 
-    mirror = MirrorContext(tmp_path / "M", None, Path("a/b.xlsx"), on_target=refuse)
+    mirror = MirrorContext(tmp_path / "M", None, Path("a/b.xlsx"), places=Refusing())
     for expression in EXPRESSIONS.values():
         with pytest.raises(PermissionError):
             expression(mirror)

@@ -86,6 +86,8 @@ def test_batch_and_mirror_shows_what_its_text_says(run_guide: Any) -> None:
     assert "january.csv" in text
     assert "january.txt" in text
     assert "region,pieces\nnorth,17\nsouth,9\n" in _printed(cells["batch"])
+    assert "'totals/north/february.total'" in _printed(cells["staged-run"])
+    assert "march" not in _printed(cells["staged-run"])
 
 
 def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
@@ -111,6 +113,9 @@ def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
     deployed, edited, broken, *_ = _printed(cells["deploy"]).splitlines()
     assert (deployed, edited[:20]) == ("as deployed", "edited, not deployed")
     assert "cell 4 does not parse" in broken
+    assert "production has: 300 rows" in _printed(cells["scratch-run"])
+    assert "production still has: 300 rows" in _printed(cells["scratch-run"])
+    assert "wrote to scratch: total.txt" in _printed(cells["scratch-run"])
 
 
 def test_schedules_and_polling_shows_what_its_text_says(run_guide: Any) -> None:

@@ -35,13 +35,13 @@ CAPTIONS = {
         [StepReport("out", True, "first preview")],
         0.002,
         (Path("/out/a.parquet"),),
-        "preview claims · out ran: first preview · wrote to the mirror: a.parquet · 2 ms",
+        "preview claims · out ran: first preview · wrote to scratch: a.parquet · 2 ms",
     ),
     "several files written": (
         [StepReport("out", True, "first preview")],
         0.002,
         (Path("/out/a"), Path("/out/b"), Path("/out/c")),
-        "preview claims · out ran: first preview · wrote to the mirror: a and 2 more · 2 ms",
+        "preview claims · out ran: first preview · wrote to scratch: a and 2 more · 2 ms",
     ),
     "no steps": ([], 0.0, (), "preview claims · 0 ms"),
 }

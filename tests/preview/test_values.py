@@ -295,11 +295,11 @@ def test_a_step_whose_file_is_not_as_it_left_it_runs_again(
     out = tmp_path / "out/a.txt"
     cells.run(RETURNED.format(result=result, source=str(tmp_path / "in"), mirror=str(tmp_path / "out")))
     params = {"path": str(out)}
-    assert cells.preview(params=params) == "1"
+    assert cells.preview(params=params, write=True) == "1"
     report = last_report()
     assert report is not None
     assert report.wrote == (out,)
-    assert cells.preview(params=params) == "1"
+    assert cells.preview(params=params, write=True) == "1"
     assert ran() == []
     assert last_report().wrote == ()  # type: ignore[union-attr]
     if change == "gone":
@@ -310,7 +310,7 @@ def test_a_step_whose_file_is_not_as_it_left_it_runs_again(
     else:
         out.write_text("2")
 
-    assert cells.preview(params=params) == "1"
+    assert cells.preview(params=params, write=True) == "1"
     assert reasons()["w"] == ("file a.txt is gone" if change == "gone" else "file a.txt is changed")
 
 

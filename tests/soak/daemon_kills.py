@@ -88,12 +88,14 @@ class Report:
 class Campaign:
     """One workspace that files are dropped into and whose processes are killed."""
 
+    module = MODULE
+
     def __init__(self, ws: WorkspaceFiles, *, kills: int, files: int, seed: int) -> None:
         self.report = Report(seed)
         self._kills, self._files = kills, files
         self._rng = random.Random(seed)
         ws.source("config/data_engine.toml", '[deploy]\nquiet = "0s"\n')
-        ws.notebook(FLOW, MODULE)
+        ws.notebook(FLOW, self.module)
         self._in = ws.root / "in"
         self._in.mkdir()
         self._texts: dict[str, list[str]] = {}
@@ -274,14 +276,17 @@ class Campaign:
     def _check_file(self, name: str, texts: list[str], runs: list[Run], states: dict[SourceKey, SourceState]) -> None:
         state = next(state for key, state in states.items() if key.path == name)
         good = [run for run in runs if run.status == "success"]
-        output = self.workspace.root / "out" / Path(name).with_suffix(".out")
         assert state.status == "success", f"{name} is {state.status}"
         assert state.success is not None
         assert state.success[:2] == self._signature(name)[:2], f"{name} is done by another signature"
         assert state.success_run_id in {run.run_id for run in good}, f"the run that did {name} is not in the history"
-        assert output.is_file(), f"{name} is done without output"
-        assert output.read_text() == hashlib.sha256(texts[-1].encode()).hexdigest(), f"{name}: the output is wrong"
+        self._check_output(name, hashlib.sha256(texts[-1].encode()).hexdigest())
         assert 1 <= len(good) <= len(texts), f"{name} ran well {len(good)} times for {len(texts)} versions"
+
+    def _check_output(self, name: str, digest: str) -> None:
+        output = self.workspace.root / "out" / Path(name).with_suffix(".out")
+        assert output.is_file(), f"{name} is done without output"
+        assert output.read_text() == digest, f"{name}: the output is wrong"
 
 
 T = TypeVar("T")

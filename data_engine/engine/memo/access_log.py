@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from data_engine.engine.memo.libraries import library_folders
 from data_engine.engine.memo.signatures import Kind, Signature, signature_of
@@ -19,12 +20,27 @@ from data_engine.engine.memo.signatures import Kind, Signature, signature_of
 Namespace = dict[str, Any]
 
 
+class ScratchState(Protocol):
+    """Where a preview writes, as far as a log needs to know."""
+
+    def holds(self, path: str) -> bool:
+        """Whether the path lies there."""
+
+    def version(self, path: str) -> str | None:
+        """What stands for the content of a file that an earlier step wrote there."""
+
+    def final(self, path: Path) -> Path:
+        """The file of production that it stands for."""
+
+
 @dataclass(slots=True)
 class AccessLog:
     """What one step read and wrote while it ran.
 
     `written` are files it made anew, `targets` mirror paths it was given, `tables` the tables of the
-    context it looked at; `unseen` is the first reason why there may be more.
+    context it looked at; `unseen` is the first reason why there may be more. A file of the `scratch` folder counts as the
+    one of production that it is a copy of; where an earlier step wrote it, `versions` tells which content it had. Files
+    below `ours` are Data Engine's own.
     """
 
     digest_frame: Callable[[object], bytes | None]
@@ -34,11 +50,20 @@ class AccessLog:
     targets: dict[str, None] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
     is_duckdb_pristine: bool = False
+    scratch: ScratchState | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    ours: tuple[str, ...] = ()
     unseen: str | None = None
 
     def read(self, kind: Kind, path: str) -> None:
         """Note a read, with what is there now, before it is read."""
+        if self.scratch is not None and self.scratch.holds(path):
+            if (version := self.scratch.version(path)) is not None and path not in self.written:
+                self.versions.setdefault(path, version)
+            path = str(self.scratch.final(Path(path)))
         key = (kind, path)
+        if path.startswith(self.ours):
+            return
         if key not in self.reads and path not in self.written and not path.startswith(library_folders()):
             self.reads[key] = signature_of(kind, path)
 

@@ -6,11 +6,13 @@ import enum
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from data_engine.engine.memo.access_log import Namespace
 from data_engine.engine.memo.signatures import Kind, Signature
+from data_engine.engine.scratch import ScratchFile
 
 DEFAULT_CACHE_BYTES = 1024**3
 """What a flow that belongs to no workspace may keep."""
@@ -34,7 +36,8 @@ class CacheEntry:
     """What one run of a step gave, and all it depended on beside its key.
 
     `unseen` is why it can never be reused, `not_kept` why there is no `value`; `same_as` is what it was given and handed on;
-    `shares` says that its value holds a part of another's, `is_stateful` that its value can be used up.
+    `shares` says that its value holds a part of another's, `is_stateful` that its value can be used up. `versions` tells which
+    contents it read of files that earlier steps wrote, `scratch` what it wrote itself to the preview's own folder.
     """
 
     out_key: bytes
@@ -49,6 +52,8 @@ class CacheEntry:
     same_as: str | Input | None = None
     shares: bool = False
     classes: frozenset[type] = frozenset()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    scratch: dict[Path, ScratchFile] = field(default_factory=dict)
     value: Any = None
     size_bytes: int = 0
 

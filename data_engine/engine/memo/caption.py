@@ -30,7 +30,10 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class PreviewReport:
-    """One preview: what became of each step, the seconds it took, the mirror paths it handed out, and what else to know.
+    """One preview: what became of each step, the seconds it took, what it wrote, and what else to know.
+
+    `source` is the name of the previewed file. `wrote` are files as production calls them: they were written to scratch, or,
+    where it `is_in_place`, where production has them. `past` are files that were written past the context.
 
     Example:
         >>> steps = (StepReport("raw", ran=False, at_s=0.0), StepReport("clean", ran=True, why="its code changed"))
@@ -43,23 +46,30 @@ class PreviewReport:
     elapsed_s: float
     wrote: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    source: str | None = None
+    is_in_place: bool = False
+    past: tuple[Path, ...] = ()
 
 
 def caption(report: PreviewReport, *, at: Any = None) -> str:
     """The report as one line; neighbours that fared alike are told together."""
     at = at or (lambda at_s: time.strftime("%H:%M:%S", time.localtime(at_s)))
-    parts = [f"preview {report.flow}"]
+    parts = [f"preview {report.flow}" + (f" of {report.source}" if report.source else "")]
     for (ran, why), group in groupby(report.steps, key=lambda step: (step.ran, step.why)):
         steps = list(group)
         who = ", ".join(step.name for step in steps) if len(steps) <= _LONGEST_LIST else f"{len(steps)} steps"
         parts.append(f"{who} ran: {why}" if ran else f"{who} reused ({at(min(step.at_s for step in steps))})")
     not_kept = [f"{step.name} not kept ({step.not_kept})" for step in report.steps if step.not_kept and step.ran]
     parts += not_kept[:_LONGEST_LIST]
-    if len(report.wrote) == 1:
-        parts.append(f"wrote to the mirror: {report.wrote[0].name}")
-    elif report.wrote:
-        parts.append(f"wrote to the mirror: {report.wrote[0].name} and {len(report.wrote) - 1} more")
+    if report.wrote:
+        parts.append(("WROTE IN PRODUCTION: " if report.is_in_place else "wrote to scratch: ") + _names(report.wrote))
+    if report.past:
+        parts.append(f"wrote past the context, and so for real: {_names(report.past)}")
     return " · ".join([*parts, *report.notes, _duration(report.elapsed_s)])
+
+
+def _names(paths: tuple[Path, ...]) -> str:
+    return paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def show_caption(text: str) -> None:

@@ -13,6 +13,7 @@ another step's result holds too), the preview starts over and makes every value 
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.candidates import Source
+from data_engine.engine.clone import BESIDE
 from data_engine.engine.memo.access_log import AccessLog
 from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, Reads, StepMakeup
 from data_engine.engine.memo.caption import StepReport
@@ -39,18 +41,25 @@ from data_engine.engine.memo.value_copy import (
     paths_in,
 )
 from data_engine.engine.memo.watched_context import WatchedContext, attributes_of, changeable_state, watched
+from data_engine.engine.scratch import Scratch, ScratchFile
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
+from data_engine.flow.places import InPlace, Places
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import note_outputs, outputs_of, run_steps
 from data_engine.model import Event
+
+_PASSING = (os.path.join(tempfile.gettempdir(), tempfile.gettempprefix()), "/dev/")
+"""Files made there are temporary ones of the step."""
 
 
 class PreviewRunner:
     """One preview of a flow: `run` gives the value of its last step; `reports` tell what became of each, by number.
 
-    `may_write` is asked before a step is given a path of the mirror, `wrote` holds those that were given.
+    With `scratch` its steps write there; without, where production writes, and `in_place` holds the paths that were given.
+    `wrote` holds what steps that ran have written to scratch, as production calls it, and `past` the other files they made.
+    Files below `ours` are Data Engine's own, and no step depends on them.
     """
 
     def __init__(
@@ -64,7 +73,8 @@ class PreviewRunner:
         limit_bytes: int = DEFAULT_CACHE_BYTES,
         fresh: bool = False,
         sink: Callable[[Event], None] = lambda event: None,
-        may_write: Callable[[Path], None] = lambda target: None,
+        scratch: Scratch | None = None,
+        ours: tuple[str, ...] = (),
     ) -> None:
         self.flow = flow
         self.context = context
@@ -74,9 +84,12 @@ class PreviewRunner:
         self.limit_bytes = limit_bytes
         self.fresh = fresh
         self.sink = sink
-        self.may_write = may_write
+        self.scratch = scratch
+        self.ours = ours
         self.reports: dict[int, StepReport] = {}
         self.wrote: dict[Path, None] = {}
+        self.in_place: dict[Path, None] = {}
+        self.past: dict[str, None] = {}
         self.reasons: dict[int, str] = {}
         self.needs_order = False
         self.interceptors = Interceptors()
@@ -111,7 +124,7 @@ class PreviewRunner:
         mirror = None if flow.mirror_spec is None else str(flow.mirror_spec.root)
         extensions = None if flow.trigger is None else flow.trigger.extensions
         place = (str(source.root), str(source.path), source.key, str(self.context.workspace_root))
-        return [flow.name, flow.group, mirror, extensions, place, self.context.source is None]
+        return [flow.name, flow.group, mirror, extensions, place, self.context.source is None, self.scratch is None]
 
 
 class _StartOver(BaseException):
@@ -159,7 +172,10 @@ class _Attempt:
         self.preview = preview
         self.flow = preview.flow
         self.cache = preview.cache
+        self.scratch = preview.scratch
         self.context = watched(preview.context)
+        if self.scratch is not None:
+            self.scratch.begin()
         self.in_order = in_order
         self.fresh = fresh
         self.steps: list[_Step] = []
@@ -228,7 +244,15 @@ class _Attempt:
         if entry is None:
             return why_no_entry(past, step.makeup)
         classes = [each.code.classes for each in self.steps]
-        return entry.unseen or self.comparisons.why_moved(entry) or why_defined_anew(entry, classes)
+        why = entry.unseen or self.comparisons.why_moved(entry) or why_defined_anew(entry, classes)
+        return why or (None if self.scratch is None else self._why_not_in_scratch(self.scratch, entry))
+
+    def _why_not_in_scratch(self, scratch: Scratch, entry: CacheEntry) -> str | None:
+        """What of the scratch folder keeps the step from being reused; without an answer its files are there again."""
+        for path, version in entry.versions.items():
+            if scratch.version(path) != version:
+                return f"file {os.path.basename(path)} changed"
+        return None if scratch.restore(entry.scratch) else "what it wrote is too large to be kept"
 
     def _unseen_state(self, step: _Step) -> str | None:
         """What no key covers: a saved handle or generator this step can reach, which an earlier step may have used up."""
@@ -269,16 +293,17 @@ class _Attempt:
         step, attributes = self.steps[index], attributes_of(self.context)
         if self.writer is None:
             self._hand_out(index, attributes)
-        log = AccessLog(value_digest)
+        log = AccessLog(value_digest, scratch=self.scratch, ours=self.preview.ours)
         self._renew_context(index, log)
         if self.preview.source.path is not None:
             log.read("content", str(self.preview.source.path))
-        literals = _signatures_of(step.code.literals)
+        literals = _signatures_of(step.code.literals, self.preview.ours)
         parts, state = {**step.code.parts, **world()}, changeable_state(attributes, step.spec)
         alone = replace(self.flow, steps=(_watched_step(step, self.context, self.preview.interceptors, log),))
         for event in run_steps(alone, self.context, control=self.preview.control):
             self.preview.sink(event)
         self.comparisons.forget()
+        written = {} if self.scratch is None else self.scratch.end_step()
         value = attributes["current"]
         is_odd = not log.tables <= step.code.tables
         if is_odd:
@@ -291,7 +316,8 @@ class _Attempt:
             impure = impure or ("it" if is_writer else self.writer) + " writes to the context"
         self.ran.add(index)
         self.values[index] = value
-        self._store(index, why, _Ran(value, log, literals, unseen or log.unseen, impure, is_odd))
+        self._store(index, why, _Ran(value, log, literals, unseen or log.unseen, impure, is_odd, written))
+        self._note_written(log, written)
         needs_order = step.entry.needs_order
         self.preview.needs_order = self.preview.needs_order or needs_order
         if needs_order and not self.in_order and (is_odd or not self.ran.issuperset(range(index))):
@@ -312,19 +338,28 @@ class _Attempt:
         """What a step reads through the context must be read for it, not remembered from an earlier step."""
         context, attributes = self.context, attributes_of(self.context)
 
-        def note(target: Path) -> None:
-            self.preview.may_write(target)
-            self.preview.wrote.setdefault(target)
-            log.targets.setdefault(str(target))
-
         attributes["config"] = WorkspaceConfigContext(context.workspace_root)
+        places: Places = self.scratch or _Noting(log, self.preview.in_place)
+        if self.scratch is not None:
+            self.scratch.begin_step()
+            self.scratch.read = lambda path: log.read("stat", str(path))
+        attributes["places"] = places
         if context.mirror is not None:
-            attributes["mirror"] = replace(context.mirror, on_target=note)
+            attributes["mirror"] = replace(context.mirror, places=places)
         if self.writer is None:
             attributes["metadata"]["step_outputs"] = {}
             for at in range(index):
                 if at in self.values and outputs_of(self.values[at]):
                     note_outputs(context, self.flow.steps[at].label, self.values[at])
+
+    def _note_written(self, log: AccessLog, written: Mapping[Path, ScratchFile]) -> None:
+        """For the caption: what a step has written where."""
+        for path in written:
+            if self.scratch is not None and not path.name.endswith(BESIDE):
+                self.preview.wrote.setdefault(self.scratch.final(path))
+        for text in log.written:
+            if self.scratch is not None and not self.scratch.holds(text) and not text.startswith(_PASSING):
+                self.preview.past.setdefault(text)
 
     def _impurity(self, step: _Step, parts: Mapping[str, bytes]) -> str | None:
         """What the step changed beside making its result and writing to the context."""
@@ -348,11 +383,13 @@ class _Attempt:
         if ran.unseen is not None:
             out_key = os.urandom(32)
         elif isinstance(step.spec.fn, Collect):  # what else lies in the folder is no matter
-            out_key = digest_of(step.key, value_digest(ran.value) or os.urandom(32), _facts_of(files))
+            out_key = digest_of(step.key, value_digest(ran.value) or os.urandom(32), _facts_of(files), ran.tokens)
         else:
             named = sorted((name, digest) for (_, name), (_, digest) in frames.items())
-            out_key = digest_of(step.key, _facts_of(reads), named, _facts_of(files))
+            versions = sorted(ran.log.versions.items())
+            out_key = digest_of(step.key, _facts_of(reads), named, versions, _facts_of(files), ran.tokens)
         entry = CacheEntry(out_key, reads, frames, files, ran.unseen, ran.needs_order, time.time())
+        entry.versions, entry.scratch = ran.log.versions, ran.written
         self._keep(step, entry, ran.value)
         step.entry = entry
         self.cache.put(step.key, entry, self.preview.limit_bytes)
@@ -379,7 +416,10 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Ran:
-    """How a step ran: what it gave and touched, `missed` why its reads are not all seen, `impure` what else it changed."""
+    """How a step ran: what it gave and touched, `missed` why its reads are not all seen, `impure` what else it changed.
+
+    `written` is what it wrote to the preview's own folder.
+    """
 
     value: Any
     log: AccessLog
@@ -387,6 +427,12 @@ class _Ran:
     missed: str | None
     impure: str | None
     is_odd: bool
+    written: dict[Path, ScratchFile]
+
+    @property
+    def tokens(self) -> list[tuple[str, str]]:
+        """The contents of what it wrote to scratch."""
+        return sorted((str(path), file.token) for path, file in self.written.items())
 
     @property
     def needs_order(self) -> bool:
@@ -406,8 +452,22 @@ class _Ran:
         """The files it left behind."""
         log = self.log
         paths = [*log.written, *log.targets, *(os.path.abspath(path) for path in paths_in(self.value))]
-        kinds: dict[str, Kind] = {path: "kind" if os.path.isdir(path) else "content" for path in dict.fromkeys(paths)}
+        scratch = log.scratch
+        found = [path for path in dict.fromkeys(paths) if scratch is None or not scratch.holds(path)]
+        kinds: dict[str, Kind] = {path: "kind" if os.path.isdir(path) else "content" for path in found}
         return {(kind, path): signature_of(kind, path) for path, kind in kinds.items()}
+
+
+class _Noting(InPlace):
+    """Writing goes where production writes, and is noted."""
+
+    def __init__(self, log: AccessLog, given: dict[Path, None]) -> None:
+        self._log, self._given = log, given
+
+    def enter(self, place: Path, *, is_folder: bool) -> None:
+        """Note what is handed out."""
+        self._given.setdefault(place)
+        self._log.targets.setdefault(str(place))
 
 
 def _name(step: StepSpec) -> str:
@@ -430,11 +490,13 @@ def _watched_step(step: _Step, context: WatchedContext, interceptors: Intercepto
     return replace(step.spec, fn=watched_fn)
 
 
-def _signatures_of(literals: frozenset[str]) -> Reads:
+def _signatures_of(literals: frozenset[str], ours: tuple[str, ...]) -> Reads:
     """Paths written in the code: a native reader nobody watches may be given one."""
     found: Reads = {}
     for text in literals:
         path = os.path.abspath(os.path.expanduser(text))
+        if path.startswith(ours):
+            continue
         kind: Kind = "content" if os.path.isfile(path) else "kind"
         found[kind, path] = signature_of(kind, path)
     return found

@@ -25,6 +25,7 @@ Kind = Literal["content", "stat", "kind", "folder", "names", "entries", "link", 
 with their facts; where its links lead; a database with its log; everything below it, or below where its pattern starts."""
 
 _RACY_NS = 2_000_000_000
+_LATER_NS = 2**63
 _MAX_HASHED_BYTES = 64 * 1024 * 1024
 _MAX_ENTRIES = 20_000
 
@@ -81,7 +82,8 @@ def compare(kind: Kind, path: str, before: Signature) -> Signature | None:
     if before is UNREADABLE or (before.fresh_ns and before.content is None):
         return None
     started_ns = time.time_ns()
-    now = signature_of(kind, path, before.at_ns)  # the same freshness, so that the same contents are compared
+    # The same freshness, so that the same contents are compared; none where the facts suffice.
+    now = signature_of(kind, path, before.at_ns if before.fresh_ns else _LATER_NS)
     if now.facts != before.facts or (before.fresh_ns and now.content != before.content):
         return None
     is_settled = before.fresh_ns and before.fresh_ns < started_ns - _RACY_NS

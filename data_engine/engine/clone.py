@@ -1,0 +1,82 @@
+"""Copies of files: clones where the drive can, which cost nothing, else plain copies; and consistent copies of databases.
+
+Reference: the SQLite backup API, https://www.sqlite.org/backup.html; a DuckDB file is locked by its writer, https://duckdb.org/docs/stable/connect/concurrency.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.platforms.copies import clone, writer_of
+
+WAIT_FOR_HOLDER_S = 10.0
+_SQLITE = b"SQLite format 3\0"
+_PAUSE_S = 0.1
+BESIDE = (".wal", "-wal", "-shm", "-journal")
+"""What databases keep beside their file."""
+
+
+def clone_or_copy(source: Path, target: Path) -> None:
+    """Make `target` as the file `source` is, with its time.
+
+    Raises:
+        OSError: `source` cannot be read, or `target` not be written whole.
+    """
+    if not clone(source, target):
+        shutil.copy2(source, target)
+
+
+def copy_database(source: Path, target: Path, *, wait_s: float = WAIT_FOR_HOLDER_S) -> None:
+    """Make `target` one consistent state of the database `source`, with what its log holds.
+
+    A database that is held open for writing is waited for, `wait_s` at most; one of SQLite may be written meanwhile.
+
+    Raises:
+        FlowValidationError: it is still held; says by which process.
+        OSError: it cannot be read, or `target` not be written whole.
+    """
+    if _is_sqlite(source):
+        _copy_sqlite(source, target)
+        return
+    deadline_s = time.monotonic() + wait_s
+    while (holder := writer_of(source)) is not None:
+        if time.monotonic() >= deadline_s:
+            raise FlowValidationError(
+                f"the database {source.name} is held open for writing by {holder}, so no state of it can be copied",
+                where="context.database",
+                fix="close that connection, or read it with context.database(name, read_only=True) where only reading is meant",
+            )
+        time.sleep(_PAUSE_S)
+    for beside in ("", *BESIDE):
+        one = Path(f"{source}{beside}")
+        if one.exists():
+            clone_or_copy(one, Path(f"{target}{beside}"))
+
+
+def _is_sqlite(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
+def _copy_sqlite(source: Path, target: Path) -> None:
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{_quoted(source)}?mode=ro", uri=True, timeout=WAIT_FOR_HOLDER_S)) as reader,
+            closing(sqlite3.connect(target)) as writer,
+        ):
+            reader.backup(writer)
+    except sqlite3.Error as error:
+        raise OSError(errno.EIO, f"the database cannot be copied: {error}", str(source)) from error
+    shutil.copystat(source, target)
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(path.as_posix())

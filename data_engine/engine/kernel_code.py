@@ -1,0 +1,51 @@
+"""Whether what ran in this kernel is what is deployed: an edit that was run and not saved is a difference, too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+
+from data_engine.workspace.here import kernel_shell
+
+
+def differences(deployed: Iterable[str], cells: Sequence[str]) -> tuple[str, ...]:
+    """The names that production needs and that the cells run in a kernel define otherwise, each with its `In` number.
+
+    `deployed` are the statements that are deployed, `cells[n]` is what ran as `In [n]`. Comments and layout are no
+    difference; of a name that no cell has defined nothing is said.
+
+    Example:
+        >>> differences(["RATE = 0.19", "def net(x): return x * RATE"], ["", "RATE = 0.2", "def net(x):  return x*RATE"])
+        ('RATE (In [1])',)
+    """
+    ran: dict[str, tuple[int, str]] = {}
+    for number, text in enumerate(cells):
+        ran.update({name: (number, dump) for name, dump in _bindings(text)})
+    wanted = {name: dump for text in deployed for name, dump in _bindings(text)}
+    changed = {name: ran[name][0] for name, dump in wanted.items() if name in ran and ran[name][1] != dump}
+    return tuple(f"{name} (In [{number}])" for name, number in sorted(changed.items(), key=lambda one: one[1]))
+
+
+def cells_run() -> tuple[str, ...]:
+    """What this kernel has run, by `In` number; empty outside of a kernel."""
+    shell = kernel_shell()
+    history = getattr(shell, "history_manager", None)
+    return tuple(getattr(history, "input_hist_parsed", ()))
+
+
+def _bindings(text: str) -> Iterator[tuple[str, str]]:
+    """The names that top-level statements bind, each with its statement."""
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return
+    for node in body:
+        names: list[str] = []
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names = [node.name]
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+        yield from ((name, ast.dump(node)) for name in names)

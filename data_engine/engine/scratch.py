@@ -1,0 +1,341 @@
+"""Where a preview writes: a folder of this machine that stands for the mirror and the databases of a flow.
+
+Each preview finds there what production has: a file that is asked for is cloned or copied in first. What its steps leave
+there is told apart by tokens, so that a step can be reused with what it wrote: its files lie there still as it left them,
+or a copy of them was kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_engine.cause import Cause
+from data_engine.engine.clone import BESIDE, clone_or_copy, copy_database
+from data_engine.engine.memo.access_log import not_logged
+from data_engine.errors import FlowValidationError
+from data_engine.files import trouble_of
+from data_engine.flow.control import RunInterrupted
+from data_engine.platforms.copies import clone, writer_of
+
+KEPT_BYTES = 16 * 1024**2
+"""A file of up to so many bytes is copied to be kept where the drive cannot clone."""
+
+_PRISTINE = "as in production"
+_GONE = "gone"
+_Facts = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchFile:
+    """A file as a step left it: `token` stands for its content, `kept` is a copy of it, None where there is none."""
+
+    token: str
+    facts: _Facts | None
+    kept: Path | None = None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What one step was given: single files, folders with all in them, and what was there before it wrote."""
+
+    files: dict[Path, None] = field(default_factory=dict)
+    folders: dict[Path, None] = field(default_factory=dict)
+
+
+class Scratch:
+    """The places of a flow's previews in this process. `begin` starts one, in which nothing was written yet.
+
+    `folder` is its own, `mirror_root` and `databases` are what production has. `limit_bytes` is how much one preview may
+    copy in. `read` is told each path of production whose state a step was given.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "out").mkdir()
+        >>> _ = (folder / "out" / "a.txt").write_text("production")
+        >>> scratch = Scratch(folder / "scratch", mirror_root=folder / "out", databases=None, limit_bytes=1000)
+        >>> scratch.begin()
+        >>> target = scratch.root(folder / "out") / "a.txt"
+        >>> scratch.enter(target, is_folder=False)
+        >>> target.read_text(), target.write_text("preview") > 0, (folder / "out" / "a.txt").read_text()
+        ('production', True, 'production')
+    """
+
+    def __init__(self, folder: Path, *, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> None:
+        self.folder = folder
+        self._mirror, self._databases, self._kept = folder / "mirror", folder / "databases", folder / "kept"
+        self._mirror_root, self._database_root = mirror_root, databases
+        self._prefixes = tuple(f"{place}{os.sep}" for place in (self._mirror, self._databases))
+        self._limit_bytes = limit_bytes
+        self._copied_bytes = 0
+        self._lock = threading.RLock()
+        self._versions: dict[Path, str] = {}
+        self._entered: dict[Path, _Facts | None] = {}
+        self._left: dict[Path, tuple[str, _Facts | None]] = {}
+        self._asked = _Asked()
+        self._names = 0
+        self.read: Callable[[Path], None] = lambda path: None
+
+    def serves(self, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> bool:
+        """Whether it stands for these; the limit is taken over."""
+        self._limit_bytes = limit_bytes
+        return (self._mirror_root, self._database_root) == (mirror_root, databases) and self.folder.parent.is_dir()
+
+    # -- what a context asks (flow/places.py) ----------------------------------------------------------------------------
+
+    def root(self, final: Path) -> Path:
+        """The folder that stands for the mirror root."""
+        return self._mirror
+
+    def enter(self, place: Path, *, is_folder: bool) -> None:
+        """Bring what production has at `place`.
+
+        Raises:
+            RunInterrupted: it is too much to copy, or cannot be; its `error` says what would help.
+        """
+        with self._lock:
+            if is_folder:
+                self._asked.folders.setdefault(place)
+                self._bring(lambda: self._fill(place))
+            else:
+                self._asked.files.setdefault(place)
+                self._bring(lambda: self._bring_file(place, self._final(place)))
+
+    def database(self, final: Path, *, read_only: bool) -> Path:
+        """A copy of the database with what its log holds; with `read_only` production's own file.
+
+        Raises:
+            RunInterrupted: it is too large, or held open for writing for too long.
+        """
+        if read_only or self._database_root is None:
+            return final
+        place = self._databases / final.relative_to(self._database_root)
+        with self._lock:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            for beside in ("", *BESIDE):
+                self._asked.files.setdefault(Path(f"{place}{beside}"))
+            self._bring(lambda: self._bring_database(place, final))
+        return place
+
+    def final(self, path: Path) -> Path:
+        """Where production has the file; a path that is none of ours as it is."""
+        return self._final(path) if self.holds(path) else path
+
+    def publish(self) -> None:
+        """A preview publishes nothing, and goes on."""
+
+    # -- one preview ------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A preview begins: all is as in production."""
+        with self._lock:
+            self._versions, self._entered, self._asked = {}, {}, _Asked()
+            self._copied_bytes = 0
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def end(self) -> None:
+        """The preview is over: what earlier ones left, and this one did not write or ask for, is removed."""
+        with self._lock:
+            for path in [path for path in self._left if path not in self._versions and path not in self._entered]:
+                _remove(path)
+                del self._left[path]
+
+    def begin_step(self) -> None:
+        """A step begins; what it is given from now on counts as its own."""
+        with self._lock:
+            self._asked = _Asked()
+
+    def end_step(self) -> dict[Path, ScratchFile]:
+        """The files that the step has written or removed, as it left them, copied where that is cheap."""
+        with self._lock:
+            found: dict[Path, ScratchFile] = {}
+            for path in self._asked_files():
+                facts = _facts(path)
+                if facts == self._entered.get(path):
+                    continue
+                self._entered[path] = facts
+                token, kept = _GONE, None
+                if facts is not None:
+                    token, kept = self._keep(path)
+                self._versions[path] = token
+                self._left[path] = token, facts
+                found[path] = ScratchFile(token, facts, kept)
+            return found
+
+    def restore(self, files: dict[Path, ScratchFile]) -> bool:
+        """Let the files be as a step left them that is not run again; whether that can be."""
+        with self._lock:
+            for path, file in files.items():
+                is_there = self._left.get(path) == (file.token, _facts(path)) and self._versions.get(path) is None
+                if not is_there and file.kept is None and file.token != _GONE:
+                    return False
+                if not is_there:
+                    _remove(path)
+                    if file.kept is not None:
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        try:
+                            clone_or_copy(file.kept, path)
+                        except OSError:
+                            return False
+                facts = _facts(path)
+                self._versions[path], self._left[path], self._entered[path] = file.token, (file.token, facts), facts
+            return True
+
+    # -- what was read ----------------------------------------------------------------------------------------------------
+
+    def holds(self, path: str | Path) -> bool:
+        """Whether the path is one of this scratch folder."""
+        return str(path).startswith(self._prefixes)
+
+    def version(self, path: str) -> str | None:
+        """What stands for the content of a file, or of all files of a folder, as steps of this preview left it.
+
+        None where it is as in production.
+        """
+        with self._lock:
+            lead = path + os.sep
+            found = [
+                f"{one} {token}"
+                for one, token in self._versions.items()
+                if str(one) == path or str(one).startswith(lead)
+            ]
+            return " ".join(sorted(found)) or None
+
+    # -- bringing ---------------------------------------------------------------------------------------------------------
+
+    def _bring(self, bring: Callable[[], None]) -> None:
+        """An author's `except Exception` must not go on without what production has; the step reads nothing by it."""
+        try:
+            with not_logged():
+                bring()
+        except FlowValidationError as error:
+            raise RunInterrupted("stopped", Cause("preview_refused", {"what": error.what}), error) from None
+        except OSError as error:
+            refused = FlowValidationError(
+                f"the preview cannot bring in what production has: {trouble_of(error)}",
+                where=str(error.filename or self.folder),
+                fix="make room on this machine, or preview an object of an earlier step with use=",
+            )
+            raise RunInterrupted("stopped", Cause("preview_refused", {"what": refused.what}), refused) from None
+
+    def _bring_file(self, place: Path, final: Path) -> None:
+        if place in self._entered:
+            return
+        self.read(final)
+        _remove(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if final.is_file():
+            self._copy(final, place)
+        self._entered[place] = _facts(place)
+        self._left.setdefault(place, (_PRISTINE, None))
+
+    def _bring_database(self, place: Path, final: Path) -> None:
+        if place in self._entered:
+            return
+        paths = [Path(f"{place}{beside}") for beside in ("", *BESIDE)]
+        self.read(final)
+        if place.exists() and writer_of(place) is not None:
+            raise FlowValidationError(
+                f"the copy of {final.name} that an earlier preview made is still open in this kernel",
+                where="context.database",
+                fix="close its connection (with duckdb.connect(...) as con: does so), or restart the kernel",
+            )
+        for path in paths:
+            _remove(path)
+        if final.is_file():
+            size = sum(_size(Path(f"{final}{beside}")) for beside in ("", *BESIDE))
+            self._allow(final, size)
+            copy_database(final, place)
+        for path in paths:
+            self._entered[path] = _facts(path)
+            self._left.setdefault(path, (_PRISTINE, None))
+
+    def _fill(self, place: Path) -> None:
+        final = self._final(place)
+        self.read(final)
+        place.mkdir(parents=True, exist_ok=True)
+        there = {place / path.relative_to(final): path for path in _files_below(final)}
+        for path in [*_files_below(place)]:
+            if path not in self._entered and path not in there:
+                _remove(path)
+        for path, from_production in there.items():
+            self._bring_file(path, from_production)
+
+    def _copy(self, final: Path, place: Path) -> None:
+        if clone(final, place):
+            return
+        self._allow(final, _size(final))
+        shutil.copy2(final, place)
+
+    def _allow(self, final: Path, size: int) -> None:
+        if self._copied_bytes + size > self._limit_bytes:
+            raise FlowValidationError(
+                f"the preview would have to copy {final.name} ({size / 1e6:,.0f} MB), and may copy "
+                f"{self._limit_bytes / 1e6:,.0f} MB in all",
+                where=str(final),
+                fix="preview an object of a step before it with use=; read a database with"
+                " context.database(name, read_only=True); or raise [preview] copy_limit in config/data_engine.toml",
+            )
+        self._copied_bytes += size
+
+    def _final(self, place: Path) -> Path:
+        if place.is_relative_to(self._databases) and self._database_root is not None:
+            return self._database_root / place.relative_to(self._databases)
+        assert self._mirror_root is not None
+        return self._mirror_root / place.relative_to(self._mirror)
+
+    # -- keeping ----------------------------------------------------------------------------------------------------------
+
+    def _asked_files(self) -> Iterable[Path]:
+        files = dict(self._asked.files)
+        for folder in self._asked.folders:
+            files.update(dict.fromkeys(_files_below(folder)))
+            files.update(dict.fromkeys(path for path in self._entered if path.is_relative_to(folder)))
+        return files
+
+    def _keep(self, path: Path) -> tuple[str, Path | None]:
+        self._names += 1
+        kept = self._kept / str(self._names)
+        self._kept.mkdir(exist_ok=True)
+        is_small = _size(path) <= KEPT_BYTES
+        with suppress(OSError):
+            if is_small:
+                data = path.read_bytes()
+                kept.write_bytes(data)
+                return hashlib.blake2b(data, digest_size=16).hexdigest(), kept
+            if clone(path, kept):
+                return os.urandom(16).hex(), kept
+        return os.urandom(16).hex(), None
+
+
+def _facts(path: Path) -> _Facts | None:
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield Path(parent, name)

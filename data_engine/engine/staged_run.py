@@ -1,0 +1,135 @@
+"""A run of a flow whose mirror is staged: what it made before and could not publish, and its results by their final paths."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from data_engine.cause import Cause
+from data_engine.engine.candidates import Source
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.stage import Maker, Stage, TargetChangedError, TargetHeldError, finish, pending
+from data_engine.flow.batch import Batch
+from data_engine.flow.context import FlowContext
+from data_engine.flow.control import StepControl
+from data_engine.flow.flow import Flow
+from data_engine.model import LogLine, SeenSource
+from data_engine.workspace.machine import machine_id
+
+
+def staged_run(
+    flow: Flow,
+    source: Source,
+    seen: tuple[SeenSource, ...],
+    *,
+    home: LocalWorkspace | None,
+    control: StepControl,
+) -> StagedRun | None:
+    """Where a run writes whose flow has a staged mirror; None for every other flow."""
+    if flow.mirror_spec is None or not flow.mirror_spec.staged:
+        return None
+    machine = socket.gethostname() if home is None else _machine(home.local.state_root)
+    made_of = seen[0].signature[:2] if source.path is not None and seen else None
+    key = None if source.key is None else (source.key.root, source.key.path)
+    maker = Maker(machine, control.run_id, flow.name or "", key, made_of)
+
+    def log(text: str, level: str = "INFO") -> None:
+        control.emit(LogLine(control.run_id, flow.name or "", control.label, level, text, time.time()))
+
+    return StagedRun(flow, maker, log)
+
+
+class StagedRun(Stage):
+    """The stage of one run, with what concerns its flow."""
+
+    def __init__(self, flow: Flow, maker: Maker, log: Callable[..., None]) -> None:
+        assert flow.mirror_spec is not None
+        super().__init__(flow.mirror_spec.root, maker, log=log)
+        self._flow = flow
+
+    def publish_what_was_made(self) -> bool:
+        """Finish what earlier runs of this source have begun to publish; whether its steps need not run again.
+
+        Raises: as `Stage.publish`.
+        """
+        is_done = False
+        maker = self._maker
+        for stage, made in list(pending(self.final_root)):
+            if made.flow != maker.flow or tuple(made.source) != (maker.source or ()):
+                continue
+            is_same = (
+                made.code is not None and made.code == self._code() and tuple(made.made_of) == (maker.made_of or ())
+            )
+            finish(self.final_root, stage, made)
+            self._log(f"published what run {made.run_id[:8]} had made" + ("" if is_same else ", and runs again"))
+            is_done = is_done or is_same
+        return is_done
+
+    def end(self, context: FlowContext) -> None:
+        """All steps have succeeded: publish, and let the context name what was made as it is called from now on.
+
+        Raises: as `Stage.publish`.
+        """
+        for name, value in {"the result": context.current, **context.objects}.items():
+            if self._is_lazy_over_stage(value):
+                self._log(
+                    f"{name} still reads from the stage, which goes now: collect it in the step, or scan"
+                    " context.mirror.final(path) after the run",
+                    "WARNING",
+                )
+        self.succeed(self._code)
+        context.current = self._final_value(context.current)
+        context.objects = {name: self._final_value(value) for name, value in context.objects.items()}
+        outputs = context.metadata.get("step_outputs", {})
+        context.metadata["step_outputs"] = {name: self._final_value(value) for name, value in outputs.items()}
+
+    def _final_value(self, value: Any) -> Any:
+        """The value with every path of the stage in it as it is from now on."""
+        if isinstance(value, Path):
+            return self.final(value)
+        if isinstance(value, Batch):
+            return Batch(tuple(map(self._final_value, value.items)))
+        if type(value) is tuple:
+            return tuple(map(self._final_value, value))
+        if type(value) is list:
+            return list(map(self._final_value, value))
+        if type(value) is dict:
+            return {key: self._final_value(item) for key, item in value.items()}
+        return value
+
+    def _is_lazy_over_stage(self, value: object) -> bool:
+        polars: Any = sys.modules.get("polars")
+        if polars is not None and isinstance(value, polars.LazyFrame):
+            return str(self.folder) in value.explain(optimized=False)
+        duckdb: Any = sys.modules.get("duckdb")
+        if duckdb is not None and isinstance(value, duckdb.DuckDBPyRelation):
+            return str(self.folder) in value.sql_query()
+        return False
+
+    def _code(self) -> str:
+        """What stands for the flow's code and all it reaches."""
+        from data_engine.engine.memo.content import digest_of
+        from data_engine.engine.memo.fingerprint import code_fingerprint
+
+        return digest_of([sorted(code_fingerprint(step).parts.items()) for step in self._flow.steps]).hex()
+
+
+def cause_of_target(error: BaseException | None) -> Cause | None:
+    """What of a target has failed a run; None where it is something else."""
+    while error is not None:
+        if isinstance(error, TargetChangedError):
+            return Cause("target_changed")
+        if isinstance(error, TargetHeldError):
+            return Cause("target_held")
+        error = error.__cause__
+    return None
+
+
+@cache
+def _machine(state_root: Path) -> str:
+    return machine_id(state_root)

@@ -1,0 +1,299 @@
+"""Staged mirrors: outputs appear whole when their run has succeeded, and a run that fails changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from data_engine import Flow, Workspace
+from data_engine.engine import stage as stages
+from data_engine.engine.stage import STAGING, list_of, pending, tidy
+from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.flow.context import FlowContext
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("a")
+    return tmp_path
+
+
+def staged(folder: Path, *steps: Callable[[FlowContext], Any], **more: Any) -> Flow:
+    flow = Flow(group="G", name="f").watch(mode="manual", source=folder / "in", **more)
+    flow = flow.mirror(root=folder / "out", staged=True)
+    for step in steps:
+        flow = flow.step(step)
+    return flow
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder / "out").as_posix(): path.read_text() for path in (folder / "out").rglob("*.*")}
+
+
+def test_what_a_run_writes_takes_its_place_when_it_has_succeeded(folder: Path) -> None:
+    """By final paths in what it returns, and nothing is left beside the mirror."""
+
+    def write(context: FlowContext) -> list[Path]:
+        assert context.mirror is not None
+        one, other = context.mirror.with_suffix(".txt"), context.mirror.namespaced_file("deep.txt")
+        one.write_text("one")
+        other.write_text("other")
+        (context.mirror.dir / "more.txt").write_text("more")
+        assert not (folder / "out").exists()
+        assert context.mirror.final(one) == folder / "out" / "a.txt"
+        return [one, other]
+
+    def read_back(context: FlowContext) -> str:
+        return str([path.read_text() for path in context.current])
+
+    (done,) = staged(folder, write, read_back).run_once()
+
+    assert done.current == "['one', 'other']"
+    assert done.metadata["step_outputs"] == {"Write": [folder / "out/a.txt", folder / "out/a/deep.txt"]}
+    assert outputs(folder) == {"a.txt": "one", "a/deep.txt": "other", "a/more.txt": "more"}
+    assert list((folder / STAGING).iterdir()) == []
+
+
+def test_a_run_that_fails_changes_no_output(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "a.txt").write_text("good")
+
+    def write(context: FlowContext) -> None:
+        assert context.mirror is not None
+        context.mirror.with_suffix(".txt").write_text("half")
+        context.mirror.root_file("new.txt").write_text("half")
+        raise ValueError("boom")
+
+    with pytest.raises(FlowExecutionError):
+        staged(folder, write).run_once()
+
+    assert outputs(folder) == {"a.txt": "good"}
+    assert list((folder / STAGING).iterdir()) == []
+
+
+def test_what_is_published_is_read_by_its_name(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "a.txt").write_text("1")
+
+    def append(context: FlowContext) -> None:
+        assert context.mirror is not None
+        before = context.mirror.published("a.txt").read_text()
+        context.mirror.with_suffix(".txt").write_text(before + "2")
+
+    staged(folder, append).run_once()
+
+    assert outputs(folder) == {"a.txt": "12"}
+    with pytest.raises(FlowValidationError):
+        staged(folder, lambda context: context.mirror.published("../in/a.csv")).run_once()  # type: ignore[union-attr]
+
+
+def test_a_long_run_publishes_before_its_end(folder: Path) -> None:
+    seen: list[dict[str, str]] = []
+
+    def write(context: FlowContext) -> None:
+        assert context.mirror is not None
+        for number in range(3):
+            context.mirror.root_file("count.txt").write_text(str(number))
+            context.mirror.publish()
+            seen.append(outputs(folder))
+
+    staged(folder, write).run_once()
+
+    assert seen == [{"count.txt": str(number)} for number in range(3)]
+    with pytest.raises(FlowExecutionError, match="not staged"):
+        staged(folder, lambda context: context.mirror.publish()).mirror(root=folder / "plain").run_once()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_target_that_changed_meanwhile_is_not_replaced(folder: Path, by_name: bool) -> None:
+    """Whether it was asked for by name or lies in a folder that was; nothing is published, and the source is due again."""
+    (folder / "out").mkdir()
+    target = folder / "out" / "a.txt"
+    target.write_text("before")
+
+    def write(context: FlowContext) -> None:
+        assert context.mirror is not None
+        if by_name:
+            context.mirror.with_suffix(".txt").write_text("mine")
+        else:
+            (context.mirror.folder / "a.txt").write_text("mine")
+        context.mirror.root_file("z.txt").write_text("mine")
+        time.sleep(0.05)
+        target.write_text("theirs")
+
+    with pytest.raises(FlowValidationError, match=r"a\.txt was changed by another run or a person"):
+        staged(folder, write).run_once()
+
+    assert outputs(folder) == {"a.txt": "theirs"}
+
+
+def test_all_targets_are_tried_before_the_first_takes_its_place(folder: Path) -> None:
+    (folder / "out" / "z.txt").mkdir(parents=True)
+
+    def write(context: FlowContext) -> None:
+        assert context.mirror is not None
+        context.mirror.root_file("a.txt").write_text("1")
+        context.mirror.root_file("z.txt").write_text("2")
+
+    with pytest.raises(FlowValidationError, match=r"z\.txt cannot be published: .*folder"):
+        staged(folder, write).run_once()
+
+    assert not (folder / "out" / "a.txt").exists()
+
+
+def test_a_mirror_that_is_a_file_or_whose_folder_cannot_be_written_is_said(folder: Path) -> None:
+    (folder / "out").write_text("a file")
+    flow = staged(folder, lambda context: context.mirror.root_file("a.txt"))  # type: ignore[union-attr]
+
+    with pytest.raises(FlowValidationError, match="no stage can be made beside the mirror"):
+        flow.run_once()
+
+
+def test_a_lazy_frame_over_the_stage_is_named_in_the_log(folder: Path) -> None:
+    def write(context: FlowContext) -> pl.LazyFrame:
+        assert context.mirror is not None
+        path = context.mirror.with_suffix(".parquet")
+        pl.DataFrame({"x": [1]}).write_parquet(path)
+        return pl.scan_parquet(path)
+
+    ws = Workspace.create(folder / "ws")
+    from dataclasses import replace
+
+    replace(staged(folder, write), _workspace_root=ws.root).run_once()
+
+    (run,) = ws.runs("f")
+    assert any("still reads from the stage" in line.message for line in ws.log(run.run_id))
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from data_engine import Flow
+from data_engine.engine import stage
+folder = Path(sys.argv[1])
+replaced = os.replace
+count = 0
+def replace(one, other):
+    global count
+    if str(other).endswith(".txt"):
+        count += 1
+        if count == int(sys.argv[2]):
+            os._exit(9)
+    replaced(one, other)
+os.replace = replace
+def write(context):
+    for number in range(3):
+        context.mirror.root_file(f"{number}.txt").write_text("new")
+Flow(group="G", name="f").watch(mode="manual", source=folder / "in").mirror(root=folder / "out", staged=True).step(write).run_once()
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_crash_while_publishing_is_only_ever_finished(folder: Path, at: int) -> None:
+    """By the next run of the source, which does its work again; no mixture of old and new is left."""
+    (folder / "out").mkdir()
+    for number in range(3):
+        (folder / "out" / f"{number}.txt").write_text("old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(at)], check=False)
+    assert done.returncode == 9
+    assert sorted(outputs(folder).values()) == ["new"] * (at - 1) + ["old"] * (4 - at)
+    (left,) = pending(folder / "out")
+    assert len(left[1].files) == 3
+
+    def look(context: FlowContext) -> list[str]:
+        return sorted(outputs(folder).values())
+
+    (context,) = staged(folder, look).run_once()
+
+    assert context.current == ["new"] * 3
+    assert list((folder / STAGING).iterdir()) == []
+
+
+def test_a_target_that_is_held_open_waits_and_a_retry_publishes_without_the_steps(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Excel on Windows does; here the rename says so."""
+    monkeypatch.setattr(stages, "HELD_S", 0.2)
+    calls: list[int] = []
+
+    def write(context: FlowContext) -> None:
+        calls.append(1)
+        assert context.mirror is not None
+        context.mirror.root_file("a.txt").write_text("new")
+
+    ws = Workspace.create(folder / "ws")
+    from dataclasses import replace
+
+    flow = replace(
+        Flow(group="G", name="f")
+        .watch(mode="poll", source=folder / "in", interval="1s")
+        .mirror(root=folder / "out", staged=True)
+        .step(write),
+        _workspace_root=ws.root,
+    )
+    with monkeypatch.context() as held:
+        real = os.replace
+
+        def refuse(one: object, other: object) -> None:
+            if str(other).endswith("a.txt"):
+                raise OSError(16, "Device or resource busy", str(other))
+            real(one, other)  # type: ignore[arg-type]
+
+        held.setattr(os, "replace", refuse)
+        with pytest.raises(FlowValidationError, match=r"a\.txt is open in another program"):
+            flow.run_once()
+    (run,) = ws.runs("f")
+    assert run.why is not None
+    assert run.why.kind == "target_held"
+
+    flow.run_once()
+
+    assert outputs(folder) == {"a.txt": "new"}
+    assert len(calls) == 1
+    assert list((folder / STAGING).iterdir()) == []
+
+
+def test_stages_of_runs_that_are_over_are_removed_by_their_machine_or_after_a_week_by_the_owner(folder: Path) -> None:
+    out, staging = folder / "out", folder / STAGING
+    out.mkdir()
+    for name in ("here-r0", "here-r1", "here-r2", "there-r3", "there-r4"):
+        (staging / name / "deep").mkdir(parents=True)
+        (staging / name / "deep" / "x.txt").write_text("x")
+    week_ago_s = time.time() - 8 * 86_400
+    for name in ("here-r1", "here-r2", "there-r3"):
+        for path in (*(staging / name).rglob("*"), staging / name):
+            os.utime(path, (week_ago_s, week_ago_s))
+    (staging / "notes.json").write_text("not ours")
+
+    def tidied(**more: Any) -> list[str]:
+        tidy(out, machine="here", is_under_way=lambda run_id: run_id == "r2", now_s=time.time(), **more)
+        return sorted(path.name for path in staging.iterdir() if path.is_dir())
+
+    assert tidied(is_owner=False) == ["here-r0", "here-r2", "there-r3", "there-r4"]
+    assert tidied(is_owner=True) == ["here-r0", "here-r2", "there-r4"]
+    assert (staging / "notes.json").read_text() == "not ours"
+
+
+def test_a_list_that_no_data_engine_wrote_moves_nothing_out_of_the_mirror(folder: Path) -> None:
+    (folder / STAGING / "m-r").mkdir(parents=True)
+    (folder / STAGING / "m-r" / "x.txt").write_text("x")
+    crafted = {
+        "final_root": str(folder / "out"),
+        "machine": "m",
+        "run_id": "r",
+        "flow": "f",
+        "files": [["../x.txt", 1, 1]],
+    }
+    list_of(folder / STAGING / "m-r").write_text(json.dumps(crafted))
+
+    assert list(pending(folder / "out")) == []

@@ -1,0 +1,293 @@
+"""A preview changes nothing that production reads: it writes to scratch, which begins as production is."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from data_engine.engine.memo.caption import PreviewReport, caption
+from data_engine.engine.preview import last_report
+from data_engine.errors import FlowStoppedError, FlowValidationError
+from data_engine.workspace.provision import provision_workspace
+from tests.preview.conftest import Cells, ran, reasons
+
+FLOW = """
+from pathlib import Path
+from data_engine import Flow
+import duckdb, sqlite3
+
+def read(context): return context.source.path.read_text()
+{steps}
+def build():
+    return (Flow(group="G", name="f").watch(mode="manual", source={source!r}).mirror(root={mirror!r})
+            .step(read, save_as="raw"){chain})
+"""
+
+
+class Bench:
+    """A flow in cells with one source, its mirror, and the workspace it belongs to."""
+
+    def __init__(self, cells: Cells, folder: Path) -> None:
+        self.cells, self.folder = cells, folder
+        self.out = folder / "out"
+        (folder / "in").mkdir()
+        (folder / "in" / "a.csv").write_text("new")
+        self.root = folder / "ws"
+        provision_workspace(self.root, example=False)
+
+    def flow(self, steps: str) -> Bench:
+        names = [line.split("(")[0][4:] for line in steps.splitlines() if line.startswith("def ")]
+        chain = "".join(f'.step({name}, save_as="{name}")' for name in names)
+        self.cells.run(FLOW.format(steps=steps, chain=chain, source=str(self.folder / "in"), mirror=str(self.out)))
+        self.cells.run(
+            f"from dataclasses import replace\n_made = build\ndef build(): return replace(_made(), _workspace_root=Path({str(self.root)!r}))"
+        )
+        return self
+
+    def database(self, name: str) -> Path:
+        return self.root / "databases" / name
+
+
+@pytest.fixture
+def bench(cells: Cells, tmp_path: Path) -> Bench:
+    return Bench(cells, tmp_path)
+
+
+def report() -> PreviewReport:
+    found = last_report()
+    assert found is not None
+    return found
+
+
+WRITE = """
+def write(context):
+    target = context.mirror.with_suffix(".txt")
+    before = target.read_text() if target.exists() else "nothing"
+    target.write_text(context.current)
+    return before
+"""
+
+
+def test_a_preview_overwrites_no_output_of_production(bench: Bench) -> None:
+    """It sees what production has there, as often as it is asked."""
+    bench.out.mkdir()
+    target = bench.out / "a.txt"
+    target.write_text("300 rows")
+    bench.flow(WRITE)
+
+    for _ in range(2):
+        assert bench.cells.preview(fresh=True) == "300 rows"
+        assert target.read_text() == "300 rows"
+    assert report().wrote == (target,)
+    assert "preview f of a.csv" in caption(report())
+    assert "wrote to scratch: a.txt" in caption(report())
+
+
+def test_only_with_write_it_writes_where_production_does(bench: Bench) -> None:
+    bench.flow(WRITE)
+
+    assert bench.cells.preview(write=True) == "nothing"
+
+    assert (bench.out / "a.txt").read_text() == "new"
+    assert "WROTE IN PRODUCTION: a.txt" in caption(report())
+
+
+def test_what_steps_write_is_there_for_later_ones_and_reused_with_them(bench: Bench) -> None:
+    """An edit of the last step runs the last step only, on the files that earlier ones left."""
+    bench.flow(WRITE + "def look(context): return context.mirror.with_suffix('.txt').read_text() + '1'\n")
+    assert bench.cells.preview() == "new1"
+    assert bench.cells.preview() == "new1"
+    assert ran() == []
+
+    bench.flow(WRITE + "def look(context): return context.mirror.with_suffix('.txt').read_text() + '2'\n")
+    assert bench.cells.preview() == "new2"
+    assert ran() == ["look"]
+    assert not bench.out.exists()
+
+
+def test_a_step_runs_again_when_what_it_was_given_of_production_is_not_as_it_was(bench: Bench) -> None:
+    bench.out.mkdir()
+    target = bench.out / "a.txt"
+    target.write_text("one")
+    bench.flow(WRITE)
+    assert bench.cells.preview() == "one"
+
+    target.write_text("other")
+
+    assert bench.cells.preview() == "other"
+    assert reasons()["write"] == "file a.txt changed"
+
+
+def test_what_a_reused_step_wrote_is_as_it_left_it(bench: Bench) -> None:
+    """Also where a later step, which is not part of this preview any more, had changed it."""
+    bench.flow(
+        WRITE
+        + "def change(context):\n    context.mirror.with_suffix('.txt').write_text('changed')\n"
+        + "def look(context): return context.mirror.with_suffix('.txt')\n"
+    )
+    assert bench.cells.preview().read_text() == "changed"
+    bench.flow(WRITE + "def look(context): return context.mirror.with_suffix('.txt')\n")
+
+    assert bench.cells.preview().read_text() == "new"
+    assert reasons()["write"] is None
+
+
+def test_a_folder_is_handed_out_with_all_that_production_has_in_it(bench: Bench) -> None:
+    (bench.out / "deep").mkdir(parents=True)
+    (bench.out / "deep" / "b.txt").write_text("b")
+    bench.flow(
+        "def all(context):\n    root = context.mirror.root\n    (root / 'c.txt').write_text('c')\n"
+        "    (root / 'deep' / 'b.txt').unlink()\n    return sorted(p.name for p in root.rglob('*.txt'))\n"
+    )
+
+    assert bench.cells.preview() == ["c.txt"]
+    assert [path.name for path in bench.out.rglob("*.txt")] == ["b.txt"]
+    assert {path.name for path in report().wrote} == {"b.txt", "c.txt"}
+
+
+def test_databases_are_copies_with_what_their_log_holds(bench: Bench) -> None:
+    """A SQLite database that is written meanwhile, and a DuckDB file; production keeps both as they are."""
+    with closing(sqlite3.connect(bench.database("s.sqlite"), isolation_level=None)) as production:
+        production.execute("PRAGMA journal_mode = WAL")
+        production.execute("CREATE TABLE t (x)")
+        production.execute("INSERT INTO t VALUES (1)")
+        with duckdb.connect(str(bench.database("d.duckdb"))) as con:
+            con.execute("CREATE TABLE t AS SELECT 1 AS x")
+        bench.flow(
+            "def write(context):\n"
+            "    with sqlite3.connect(context.database('s.sqlite')) as con:\n"
+            "        con.execute('INSERT INTO t VALUES (2)')\n        con.commit()\n"
+            "        one = con.execute('SELECT count(*) FROM t').fetchone()[0]\n    con.close()\n"
+            "    with duckdb.connect(str(context.database('d.duckdb'))) as con:\n"
+            "        con.execute('INSERT INTO t VALUES (2)')\n"
+            "        return one, con.execute('SELECT count(*) FROM t').fetchone()[0]\n"
+        )
+
+        for _ in range(2):
+            assert bench.cells.preview() == (2, 2)
+        assert ran() == []
+
+        assert production.execute("SELECT count(*) FROM t").fetchone() == (1,)
+    with duckdb.connect(str(bench.database("d.duckdb")), read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM t").fetchone() == (1,)
+
+
+def test_a_read_only_database_is_productions_own(bench: Bench) -> None:
+    with duckdb.connect(str(bench.database("d.duckdb"))) as con:
+        con.execute("CREATE TABLE t AS SELECT 1 AS x")
+    bench.flow("def path(context): return str(context.database('d.duckdb', read_only=True))\n")
+
+    assert bench.cells.preview() == str(bench.database("d.duckdb"))
+
+
+def test_a_database_that_somebody_writes_is_waited_for_and_its_holder_named(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_engine.engine.clone.WAIT_FOR_HOLDER_S", 0.3)
+    monkeypatch.setattr("data_engine.engine.clone.copy_database.__kwdefaults__", {"wait_s": 0.3})
+    bench.flow(
+        "def look(context):\n    try:\n        context.database('d.duckdb')\n    except Exception:\n        pass\n"
+    )
+    code = f"import duckdb, time; con = duckdb.connect({str(bench.database('d.duckdb'))!r}); print('open', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(FlowValidationError) as caught:
+            bench.cells.preview()
+        holder.kill()
+
+    assert f"(process {holder.pid})" in caught.value.what
+    assert "read_only=True" in str(caught.value.fix)
+
+    with duckdb.connect(str(bench.database("d.duckdb"))), pytest.raises(FlowValidationError) as caught:
+        bench.cells.preview()
+    assert f"this process ({os.getpid()})" in caught.value.what
+
+
+def test_too_much_to_copy_stops_the_preview_and_says_what_would_help(bench: Bench) -> None:
+    (bench.root / "config" / "data_engine.toml").write_text('[preview]\ncopy_limit = "1kB"\n')
+    bench.out.mkdir()
+    (bench.out / "a.txt").write_bytes(b"x" * 2000)
+    bench.flow(
+        "def write(context):\n    try:\n        context.mirror.with_suffix('.txt')\n    except Exception:\n        return 'went on'\n"
+    )
+
+    with pytest.raises(FlowValidationError) as caught:
+        bench.cells.preview()
+
+    assert not isinstance(caught.value, FlowStoppedError)
+    assert "a.txt" in caught.value.what
+    assert "copy_limit" in str(caught.value.fix)
+    assert "use=" in str(caught.value.fix)
+    assert bench.cells.preview(use="raw") == "new"
+
+
+def test_what_is_written_past_the_context_is_told(bench: Bench, tmp_path: Path) -> None:
+    """Nobody can hold it back; so the caption names it."""
+    bench.flow(f"def past(context): open({str(tmp_path / 'mine.txt')!r}, 'w').close()\n")
+
+    bench.cells.preview()
+
+    assert "wrote past the context, and so for real: mine.txt" in caption(report())
+
+
+def test_our_own_files_are_part_of_no_key(bench: Bench) -> None:
+    """The ledger changes all the time."""
+    ledger = bench.root / ".workspace_state" / "anything"
+    ledger.parent.mkdir(exist_ok=True)
+    ledger.write_text("1")
+    bench.flow(f"def look(context): return Path({str(ledger)!r}).read_text()\n")
+    bench.cells.preview()
+    ledger.write_text("2")
+    bench.cells.preview()
+
+    assert ran() == []
+
+
+def test_items_of_a_map_write_to_scratch_side_by_side(bench: Bench) -> None:
+    bench.flow("def paths(context): return [f'{n}.txt' for n in range(20)]\n")
+    bench.cells.run(
+        "def one(context, name):\n    path = context.mirror.root_file(name)\n    path.write_text(name)\n    return path\n"
+        "_paths = build\ndef build(): return _paths().map(one, max_parallel=4, save_as='written')"
+    )
+
+    batch = bench.cells.preview()
+
+    assert [path.read_text() for path in batch] == [f"{n}.txt" for n in range(20)]
+    assert len(report().wrote) == 20
+    assert not bench.out.exists()
+
+
+def test_scratch_of_a_kernel_that_was_killed_is_removed_by_the_next(bench: Bench, tmp_path: Path) -> None:
+    """And its own when it ends by itself."""
+    code = f"""
+import os, sys
+from pathlib import Path
+from dataclasses import replace
+from data_engine import Flow
+def write(context):
+    context.mirror.root_file("a.txt").write_text("x")
+    if len(sys.argv) > 1: os._exit(0)
+flow = replace(Flow(group="G", name="f").mirror(root={str(bench.out)!r}).step(write), _workspace_root=Path({str(bench.root)!r}))
+flow.preview()
+"""
+    environment = dict(os.environ)
+    base = next(iter(_scratch_folders(environment, code, "die")))
+    left = [path for path in base.iterdir() if path.is_dir()]
+    assert len(left) == 1
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+
+    assert list(base.iterdir()) == []
+
+
+def _scratch_folders(environment: dict[str, str], code: str, *arguments: str) -> list[Path]:
+    subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=True, capture_output=True)
+    root = Path(environment["DATA_ENGINE_STATE_ROOT"])
+    return [path for path in root.rglob("scratch") if path.is_dir()]
