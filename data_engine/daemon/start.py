@@ -20,7 +20,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of
 from data_engine.locks import OsLock
-from data_engine.platforms.processes import detached
+from data_engine.platforms.processes import detached, program_of
 from data_engine.version import __version__, import_folder
 from data_engine.workspace.layout import is_workspace
 
@@ -152,14 +152,15 @@ def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
     private.make_folder(local.runtime_dir)
     environment = without_kernel(os.environ)
     before = read_endpoint(local)
+    program, started_in = program_of(sys.executable, environment | import_path(environment))
     process = _popen_detached(
-        [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
+        [program, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,  # not a file: the drive may be full, and that is what it then has to say
         stderr=subprocess.STDOUT,
         close_fds=True,
         cwd=local.runtime_dir,
-        env=environment | import_path(environment),
+        env=started_in,
     )
     assert process.stdout is not None
     words = _LastWords(process.stdout)

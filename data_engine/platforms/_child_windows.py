@@ -18,7 +18,7 @@ from contextlib import suppress
 from ctypes import wintypes
 from pathlib import Path
 
-from data_engine.platforms import _win32
+from data_engine.platforms import _win32, processes
 
 assert sys.platform == "win32"
 
@@ -55,6 +55,7 @@ class Child:
         on_exit: Callable[[], None],
     ) -> None:
         self._loop = loop
+        program, environment = processes.program_of(command[0], environment)
         self._on_channels, self._on_text, self._on_exit = on_channels, on_text, on_exit
         self._secret = secrets.token_bytes(SECRET_BYTES)
         self._greetings: dict[socket.socket, bytes] = {}
@@ -69,7 +70,7 @@ class Child:
                 self._readers.append(reader)
                 writers.append(msvcrt.open_osfhandle(writer, 0))
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [*command, f"{self._listener.getsockname()[1]},{os.getpid()}"],
+                [program, *command[1:], f"{self._listener.getsockname()[1]},{os.getpid()}"],
                 stdin=subprocess.PIPE,
                 stdout=writers[0],
                 stderr=writers[1],

@@ -24,6 +24,11 @@ def detached() -> list[dict[str, Any]]:
     return [{"start_new_session": True}]
 
 
+def program_of(interpreter: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """What to start for the interpreter, and with which environment: itself."""
+    return interpreter, environment
+
+
 def apart() -> dict[str, Any]:
     """What `Popen` is told so that a helper process shows no window."""
     return {}

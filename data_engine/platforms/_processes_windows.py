@@ -47,6 +47,26 @@ def detached() -> list[dict[str, Any]]:
     return [{"creationflags": flags | subprocess.CREATE_BREAKAWAY_FROM_JOB}, {"creationflags": flags}]
 
 
+def program_of(interpreter: str, environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """What to start for the interpreter, and with which environment.
+
+    In an environment `python.exe` is a launcher that starts the interpreter as its child. Without it there is one process
+    less for each of ours, and the one that is started is the one that answers.
+
+    Reference: `multiprocessing.popen_spawn_win32`, which does the same.
+    """
+    settings = os.path.join(os.path.dirname(os.path.dirname(interpreter)), "pyvenv.cfg")
+    try:
+        with open(settings, encoding="utf-8") as file:
+            found = dict(line.strip().partition(" = ")[::2] for line in file)
+    except (OSError, UnicodeDecodeError):
+        return interpreter, environment
+    base = found.get("executable") or os.path.join(found.get("home", ""), os.path.basename(interpreter))
+    if not os.path.isfile(base):
+        return interpreter, environment
+    return base, {**environment, "__PYVENV_LAUNCHER__": interpreter}
+
+
 def apart() -> dict[str, Any]:
     """What `Popen` is told so that a helper process shows no window."""
     return {"creationflags": subprocess.CREATE_NO_WINDOW}
