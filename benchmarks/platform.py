@@ -1,4 +1,4 @@
-"""What a system costs: `python -m benchmarks.platform`, on each; `python -m tests.windows --benchmark` runs it under Wine.
+"""What a system costs: `python -m benchmarks.platform`, on each; `python -m tests.windows --module benchmarks.platform` runs it under Wine.
 
 A daemon's cold start, a request by hand until its step, and the end of a worker with what it started. The limits are those
 of Wine, where each file that is opened costs a millisecond; on Linux `benchmarks.daemon` has tighter ones.

