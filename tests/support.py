@@ -17,6 +17,14 @@ PATIENCE = 4 if sys.platform == "win32" else 1
 """How much longer a test waits for other processes than on Linux: under Wine each file that is opened costs a millisecond."""
 
 
+HANG_IN_C = (
+    "import ctypes; ctypes.PyDLL('kernel32').Sleep(600_000)"
+    if sys.platform == "win32"
+    else "import ctypes; ctypes.PyDLL(None).sleep(600)"
+)
+"""Code that holds the interpreter, so that no other thread of it runs."""
+
+
 def notebook_bytes(*cells: str, counts: bool = False) -> bytes:
     """A version 4.5 notebook whose code cells have these texts; with `counts` they were run in order."""
     content = {

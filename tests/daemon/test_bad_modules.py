@@ -21,7 +21,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.model import Run
 from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles
+from tests.support import HANG_IN_C, WorkspaceFiles
 
 GOOD = """
     from data_engine import Flow
@@ -43,7 +43,7 @@ FEEDS_ON_ITSELF = """
         watched = Flow(group="F").watch(mode="poll", source="../in", interval="100ms", settle=0)
         return watched.mirror(root="../in").step(write)
 """
-HANG_IN_C = "#| keep\nimport ctypes\nctypes.PyDLL(None).sleep(600)"
+HANGS = f"#| keep\n{HANG_IN_C}"
 DAEMON = """
 import sys
 from data_engine.daemon.worker_pool import WorkerPool
@@ -99,7 +99,7 @@ def test_modules_that_never_return_from_import_hold_up_no_other(workspace: Works
             assert "never returned from import" in error["what"]
             assert f"{name}.ipynb, cell {cell}" in error["where"]
             assert error["fix"]
-        ws.notebook("edited", HANG_IN_C, GOOD.format(name="edited", version=2))
+        ws.notebook("edited", HANGS, GOOD.format(name="edited", version=2))
         edit = until(lambda: flow_of(workspace, "edited")["edit"])
         assert "edited, not deployed" in str(edit)
         runs = len(workspace.runs("good", 10_000))
@@ -114,7 +114,7 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
     ws.notebook("exits", "import os", "#| keep\nos._exit(7)", GOOD.format(name="E", version=1))
     ws.notebook("leaves", "import sys", "#| keep\nsys.exit(3)", GOOD.format(name="L", version=1))
     ws.notebook(
-        "segfaults", "import faulthandler", "#| keep\nfaulthandler._sigsegv()", GOOD.format(name="S", version=1)
+        "segfaults", "import faulthandler", "#| keep\nfaulthandler._read_null()", GOOD.format(name="S", version=1)
     )
     ws.notebook("misses", "#| keep\nimport no_such_library", GOOD.format(name="M", version=1))
     ws.notebook("feeds", FEEDS_ON_ITSELF)

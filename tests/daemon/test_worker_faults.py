@@ -20,7 +20,7 @@ from data_engine.notebook.catalog import entry_of_message
 from data_engine.scheduler.executor import Job
 from tests.daemon.test_worker_runs import REPOSITORY, flow
 from tests.daemon.worker_harness import Shop, is_running, number_in, play, until
-from tests.support import WorkspaceFiles, end_now
+from tests.support import HANG_IN_C, WorkspaceFiles, end_now
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ else:
 @pytest.mark.parametrize(
     ("code", "cause"),
     [
-        ("import faulthandler; faulthandler._sigsegv()", SEGFAULT),
+        ("import faulthandler; faulthandler._read_null()", SEGFAULT),
         ("os._exit(3)", "its process died: exit code 3"),
         ("os.abort()", ABORT),
         ("os.kill(os.getpid(), 9)", KILLED),
@@ -152,7 +152,7 @@ def test_a_kill_takes_grandchildren_along(ws: WorkspaceFiles) -> None:
 
 @pytest.mark.parametrize(
     "hang",
-    ["time.sleep(600)", "import ctypes; ctypes.PyDLL(None).sleep(600)", "while True: pass"],
+    ["time.sleep(600)", HANG_IN_C, "while True: pass"],
     ids=["sleep", "C code that holds the interpreter", "loop"],
 )
 def test_a_time_limit_kills_whatever_hangs(ws: WorkspaceFiles, hang: str) -> None:
@@ -222,7 +222,7 @@ def test_a_run_that_still_loads_can_be_killed(ws: WorkspaceFiles) -> None:
 def test_modules_that_end_the_worker_cost_only_their_own_entries(ws: WorkspaceFiles) -> None:
     """A description goes on without them; each says what it did."""
     flow(ws, "a_good", "pass")
-    flow(ws, "b_dies", "pass", top="import faulthandler; faulthandler._sigsegv()")
+    flow(ws, "b_dies", "pass", top="import faulthandler; faulthandler._read_null()")
     flow(ws, "c_hangs", "pass", top="time.sleep(600)")
     flow(ws, "d_good", "pass")
 
@@ -351,7 +351,7 @@ def test_a_child_that_prints_for_ever_does_not_keep_the_run(ws: WorkspaceFiles) 
     flow(
         ws,
         "a",
-        f"import subprocess\nchild = subprocess.Popen(['yes'])\nopen({str(pid_file)!r}, 'w').write(str(child.pid))\n"
+        f"import subprocess\nchild = subprocess.Popen([sys.executable, '-c', 'while 1: print(1)'])\nopen({str(pid_file)!r}, 'w').write(str(child.pid))\n"
         "time.sleep(0.2)",
     )
 
@@ -384,7 +384,7 @@ def test_an_interpreter_without_data_engine_is_said(ws: WorkspaceFiles, monkeypa
     flow(ws, "a", "pass")
 
     async def scene() -> None:
-        async with Shop(ws, interpreter=os.path.realpath(sys.executable)) as shop:
+        async with Shop(ws, interpreter=sys._base_executable) as shop:
             end = await shop.run("a")
 
             assert (end.status, len(end.not_begun)) == ("crashed", 1)
@@ -450,7 +450,7 @@ def test_workers_end_with_their_daemon_and_orphans_are_ended(ws: WorkspaceFiles)
         ws,
         "a",
         f"import subprocess\nchild = subprocess.Popen(['sleep', '600'])\nopen({str(pid_file)!r}, 'w').write(str(child.pid))\n"
-        "import ctypes; ctypes.PyDLL(None).sleep(600)",
+        + HANG_IN_C,
     )
     daemon = subprocess.Popen([sys.executable, "-c", DAEMON, str(ws.root)], stdout=subprocess.PIPE, text=True)
     bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
