@@ -43,7 +43,7 @@ class Flow(value.Flow):
         """`flow` with its verbs.
 
         Example:
-            >>> Flow.of(value.Flow("Demo")).run_once()[0].flow_name
+            >>> Flow.of(value.Flow("Demo").step(str)).run_once()[0].flow_name
             'flow'
         """
         return flow if isinstance(flow, cls) else cls(**{one.name: getattr(flow, one.name) for one in fields(flow)})

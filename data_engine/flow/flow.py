@@ -123,6 +123,11 @@ class Flow(Shown):
         return "manual" if self.trigger is None else self.trigger.mode
 
     @property
+    def last_saved(self) -> str | None:
+        """The name of the last object that a step saves, such as the frame before it is written; None where none does."""
+        return next((step.save_as for step in reversed(self.steps) if step.save_as is not None), None)
+
+    @property
     def title(self) -> str:
         """What people read: the label, or the name in words."""
         return self.label or title_words(self.name or "", "Flow")

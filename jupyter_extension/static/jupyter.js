@@ -13,6 +13,15 @@ const READERS = {
 };
 
 /**
+ * The cell that looks at one source as production would: at the last object that a step of the notebook saves.
+ *
+ * @param {string} source
+ */
+export function previewCode(source) {
+  return `build().preview(source=${JSON.stringify(source)}, use=build().last_saved)`;
+}
+
+/**
  * The Python that reads a file in a cell.
  *
  * @param {string} path
@@ -64,7 +73,7 @@ export class Jupyter {
 
   /** @param {string} source */
   preview(source) {
-    this.tell("insert", { path: this.flowPath(), code: `build().preview(source=${JSON.stringify(source)})` }, "The cell was copied: paste it into the flow's notebook.");
+    this.tell("insert", { path: this.flowPath(), code: previewCode(source) }, "The cell was copied: paste it into the flow's notebook.");
   }
 
   /**

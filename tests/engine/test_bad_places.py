@@ -28,6 +28,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 kB."""
     folder = tmp_path / "small"
     folder.mkdir()
+    yield from mounted(folder)
+
+
+def mounted(folder: Path) -> Iterator[Path]:
+    """The folder, on a file system of 256 kB until the test is over."""
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
     if sys.platform != "linux" or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("no small file system can be mounted here")

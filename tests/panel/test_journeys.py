@@ -236,7 +236,7 @@ def test_a_held_file_is_seen_with_its_reason_and_tried_again(lab: Lab, page: Pag
             const widget = window.jupyterapp.shell.currentWidget;
             const model = widget && widget.content && widget.content.model;
             const last = model && model.cells && model.cells.get(model.cells.length - 1);
-            return last && last.sharedModel.source.startsWith('build().preview(source="');
+            return last && last.sharedModel.source.endsWith('use=build().last_saved)');
         }"""
     )
 
