@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_engine.cause import Cause
-from data_engine.engine.clone import BESIDE, clone, clone_or_copy, copy_database, writer_of
+from data_engine.engine.clone import BESIDE, clone_or_copy, copy_database
 from data_engine.engine.memo.access_log import not_logged
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.flow.control import RunInterrupted
+from data_engine.platforms.copies import clone, writer_of
 
 KEPT_BYTES = 16 * 1024**2
 """A file of up to so many bytes is copied to be kept where the drive cannot clone."""

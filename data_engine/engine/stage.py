@@ -19,7 +19,6 @@ import errno
 import json
 import os
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from typing import Any
 from data_engine import nofollow
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
+from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
 from data_engine.workspace.machine import network_drive
 
 STAGING = ".data_engine_staging"
@@ -233,7 +233,7 @@ class Stage:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(final.parent))
         except OSError as error:
             raise _cannot(final, error) from error
-        if sys.platform == "win32" and now is not None:
+        if not CAN_REPLACE_OPEN_FILES and now is not None:
             _replace(final, final)  # changes nothing, and fails where another program has it open
 
     def _is_newer(self, final: Path) -> bool:
@@ -242,8 +242,7 @@ class Stage:
             facts = os.stat(final)
         except OSError:
             return False
-        times = (facts.st_mtime_ns,) if sys.platform == "win32" else (facts.st_mtime_ns, facts.st_ctime_ns)
-        return max(times) > (self._began_ns or 0)
+        return max(facts.st_mtime_ns, changed_ns(str(final), facts)) > (self._began_ns or 0)
 
 
 class _Spares:

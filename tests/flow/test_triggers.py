@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import time, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,7 +129,7 @@ def test_extensions_and_source_are_for_every_mode() -> None:
     for options in ({"mode": "manual"}, {"mode": "schedule", "time": "08:00"}):
         trigger = watch(source="/not/there", extensions="csv", **options)
 
-        assert str(trigger.source) == "/not/there"
+        assert trigger.source == Path("/not/there").absolute()
         assert trigger.extensions == (".csv",)
 
 
