@@ -10,7 +10,6 @@ busy machine does not change it; wall time, disk waits included, stands beside i
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -253,7 +252,22 @@ def _peak_mb() -> float:
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _most_rss_mb()
+
+
+if sys.platform == "win32":
+
+    def _most_rss_mb() -> float:
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+
+else:
+
+    def _most_rss_mb() -> float:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def compare(name: str, base: Path, total: int) -> None:

@@ -23,9 +23,9 @@ from typing import Any
 from benchmarks.daemon import FILES, first_pass
 from benchmarks.figures import finish, report
 from data_engine import Flow, Workspace
-from data_engine.engine.clone import clone
 from data_engine.engine.preview import clear_preview_cache
 from data_engine.flow.context import FlowContext
+from data_engine.platforms.copies import clone
 
 TARGET_BYTES, DATABASE_BYTES = 100_000_000, 200_000_000
 RUNS = 400

@@ -5,8 +5,8 @@ The steady pass is measured against a plain walk with a stat of each file, in tu
 
 from __future__ import annotations
 
+import _thread
 import os
-import signal
 import statistics
 import tempfile
 import threading
@@ -93,7 +93,7 @@ def drop_latency_ms(inbox: Path) -> float:
             while name not in started:
                 time.sleep(0.001)
             time.sleep(0.05)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        _thread.interrupt_main()
 
     flow = Flow("G", "claims").watch(mode="poll", source=inbox, interval="1s", settle=0).step(step)
     threading.Thread(target=drop).start()

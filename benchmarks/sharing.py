@@ -8,7 +8,6 @@ and how soon a dead owner is taken over.
 from __future__ import annotations
 
 import os
-import signal
 import statistics
 import sys
 import tempfile
@@ -39,6 +38,7 @@ from data_engine.model import (
     StepFinished,
     StepStarted,
 )
+from data_engine.platforms import processes
 from tests.daemon.stations import Station, until
 
 NOW_S = 1_750_000_000.0
@@ -218,7 +218,7 @@ def measure_daemon(folder: Path) -> None:
             heir = station(engine=False)
             until(lambda heir=heir: heir.lease["state"] == "owned" and heir.lease["engine_on"])  # type: ignore[misc]
             time.sleep(STALE_AFTER_S / 2)
-            os.kill(owner.pid, signal.SIGKILL)
+            processes.kill(owner.pid)
             died_s = time.monotonic()
             until(lambda heir=heir: heir.lease["state"] == "mine" and heir.daemon.get("/status")["engine"]["on"])  # type: ignore[misc]
             delays.append(time.monotonic() - died_s)

@@ -20,9 +20,12 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "module_broken": "its module is broken",
         "no_worker": "no worker could be started",
         "process_exited": "its process died: exit code {exit_code}",
+        "process_crashed": "its process died: {what} (exit code {exit_code:#x})",
         "process_signalled": "its process died: killed by signal {signal}{named}",
         "process_killed": "its process died: killed by signal 9 (SIGKILL), by somebody or by the operating system, then "
         "probably for lack of memory",
+        "process_ended": "its process died: it was ended from outside (exit code {exit_code}), by the Task Manager or "
+        "another program",
         "out_of_memory": "its process died: the operating system killed it for lack of memory",
         # stopped
         "stop_requested": "stopped by request",
@@ -40,6 +43,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "left_behind": "left at once by a second Ctrl-C",
         # abandoned
         "process_gone": "its process died (pid {pid})",
+        "session_ended": "the user signed off, or the machine was shut down",
         "daemon_killed": "the daemon was ended with what it ran",
         "ended_with_another": "its process was ended for the run before it",
         "owner_lost": "its workstation lost the workspace",

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_WORDS_S = {word: _UNITS_S[word[0]] for word in ("sec", "second", "min", "minute", "hour", "day", "week")}
+_ENDINGS = _WORDS_S | {f"{word}s": seconds for word, seconds in _WORDS_S.items()} | _UNITS_S
+"""As people write them, too: "5 min", "2 hours". Words come first, so that "mins" is not taken for so many seconds."""
+
 _LONGEST_S = 36525 * 86400.0
 _EXAMPLE = 'give a number and a unit (ms, s, m, h, d, w), such as "30s" or "1.5h", or a datetime.timedelta'
 
@@ -27,6 +31,8 @@ def parse_duration(value: object, *, where: str, allow_zero: bool = False) -> fl
         >>> from datetime import timedelta
         >>> parse_duration("1.5h", where="example"), parse_duration(timedelta(minutes=5), where="example")
         (5400.0, 300.0)
+        >>> parse_duration("5 min", where="example"), parse_duration("2 hours", where="example")
+        (300.0, 7200.0)
         >>> parse_duration("0s", where="example", allow_zero=True)
         0.0
     """
@@ -57,11 +63,11 @@ def is_timedelta(value: object) -> TypeGuard[timedelta]:
 
 def _parse_text(text: str, where: str) -> float:
     compact = text.strip().lower()
-    unit = next((unit for unit in _UNITS_S if compact.endswith(unit)), None)
+    unit = next((unit for unit in _ENDINGS if compact.endswith(unit)), None)
     if unit is None:
         raise FlowValidationError(f"Unsupported duration format {text!r}", where=where, fix=_EXAMPLE)
     try:
         amount = float(compact.removesuffix(unit))
     except ValueError:
         raise FlowValidationError(f"Invalid duration {text!r}", where=where, fix=_EXAMPLE) from None
-    return amount * _UNITS_S[unit]
+    return amount * _ENDINGS[unit]

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_SHARING_VIOLATIONS = (5, 32, 33)
+from data_engine.platforms.files import is_open_elsewhere
+
 _RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 _PLAIN = 0o666
 """What a plain `open` asks for; the umask takes from it."""
@@ -139,17 +140,27 @@ def _create_without_link(target: Path, text: str, mode: int) -> bool:
 
 
 def replace_file(fresh: Path, target: Path) -> None:
-    """`os.replace`, tried again for up to 0.8 s while a reader on Windows or on SMB has the target open."""
+    """`os.replace`, tried again for up to 0.8 s while a reader on Windows or on SMB has the target open.
+
+    Raises:
+        OSError: it cannot be replaced; says so when somebody has it open still.
+    """
     for delay_s in _RETRY_DELAYS_S:
         try:
             os.replace(fresh, target)
         except OSError as error:
-            if getattr(error, "winerror", None) not in _SHARING_VIOLATIONS and error.errno != errno.EBUSY:
+            if not is_open_elsewhere(error):
                 raise
             time.sleep(delay_s)
         else:
             return
-    os.replace(fresh, target)
+    try:
+        os.replace(fresh, target)
+    except OSError as error:
+        if not is_open_elsewhere(error):
+            raise
+        told = f"another program has it open, or it may not be replaced ({error.strerror})"
+        raise OSError(error.errno, told, str(target), getattr(error, "winerror", None)) from error
 
 
 def sync_file(path: Path) -> None:

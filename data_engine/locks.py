@@ -4,14 +4,13 @@ The files stay empty; only the lock on them means something. They are private: w
 hold its lock and with it a group or a start for ever. A lock is never shared with a forked child, so a step that
 forks cannot keep its run's group busy or its dead runner alive.
 
-Reference: flock(2), a lock belongs to the open file and so excludes threads of one process as well; LockFile on Windows.
+A lock belongs to the open file and so excludes threads of one process as well (`platforms.file_locks`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import threading
 import time
 import weakref
@@ -23,41 +22,11 @@ from data_engine import nofollow, private
 from data_engine.errors import GroupBusyError, LedgerError
 from data_engine.files import trouble_of
 from data_engine.interrupts import Held, InterruptsHeld
+from data_engine.platforms import file_locks
+from data_engine.platforms.processes import at_fork
 
 # Not the filelock library: only its newest releases let go in forked children, those install an audit hook that every
 # later event of the process pays for (Python 3.12 up), and its import costs 60 ms at a kernel's first run.
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-    def _unlock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-    def _look(descriptor: int) -> None:
-        # There is no lock to share: whoever else looks right now is gone in a moment, a holder is not.
-        for pause_s in (0.01, 0.03, 0):
-            try:
-                _lock(descriptor)
-                break
-            except OSError:
-                if not pause_s:
-                    raise
-                time.sleep(pause_s)
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    def _look(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
 _LONGEST_PAUSE_S = 0.05
 
 
@@ -115,7 +84,7 @@ class OsLock:
                     fix="make its folder writable for this user",
                 ) from error
             try:
-                _lock(descriptor)
+                file_locks.lock(descriptor)
             except OSError:
                 os.close(descriptor)
                 return False
@@ -153,7 +122,7 @@ class OsLock:
             if descriptor is not None:
                 # Unlocked by name, not just closed: a child forked this instant may not have closed its copy yet.
                 with suppress(OSError):
-                    _unlock(descriptor)
+                    file_locks.unlock(descriptor)
                 os.close(descriptor)
 
     def _open(self) -> int:
@@ -225,11 +194,11 @@ def _is_free(path: Path) -> bool:
         except OSError:
             return not path.exists()
         try:
-            _look(descriptor)
+            file_locks.lock_shared(descriptor)
         except OSError:
             return False
         else:
-            _unlock(descriptor)
+            file_locks.unlock(descriptor)
             return True
         finally:
             os.close(descriptor)
@@ -316,5 +285,4 @@ def _let_go_in_child() -> None:
     _gate.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_gate.acquire, after_in_parent=_gate.release, after_in_child=_let_go_in_child)
+at_fork(before=_gate.acquire, in_parent=_gate.release, in_child=_let_go_in_child)

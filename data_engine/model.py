@@ -7,7 +7,7 @@ Times are seconds since the epoch (`at_s`) until they are stored or shown; then 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import ClassVar, NamedTuple, TypeAlias
 
@@ -18,6 +18,9 @@ _SKEW_S = 300.0
 
 RUN_STATUSES = ("started", "success", "failed", "stopped", "killed", "abandoned")
 """Every word a run's status can be."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""For times before it too, which `fromtimestamp` refuses on Windows."""
 
 
 class SourceKey(NamedTuple):
@@ -231,7 +234,7 @@ def utc_text(at_s: float) -> str:
 
 @lru_cache(maxsize=8)
 def _second_text(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).isoformat()[:19]
+    return (EPOCH + timedelta(seconds=second)).isoformat()[:19]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

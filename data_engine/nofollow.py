@@ -17,19 +17,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
-"""For `os.open`: a link is an error (ELOOP) and not followed; 0 where there is no such thing."""
+from data_engine.platforms.files import FOLDER_ONLY, LOOK_ONLY, NO_FOLLOW, OWN, mount_of
 
 _HAS_DESCRIPTORS = {os.open, os.stat, os.unlink, os.rmdir} <= os.supports_dir_fd and bool(NO_FOLLOW)
-_FOLDER_ONLY = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0) | NO_FOLLOW
-_LOOK_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
+_FOLDER_ONLY = FOLDER_ONLY | OWN | NO_FOLLOW
 _NAME_SURROGATE = 0x20000000
 
 FOREIGN = "a link or a mount point"
@@ -97,7 +94,7 @@ class Place:
         if not stat.S_ISDIR(facts.st_mode):
             return "file"
         try:
-            with _inside(self, name, flags=_LOOK_ONLY):
+            with _inside(self, name, flags=LOOK_ONLY):
                 return "folder"
         except NotFollowedError:
             return "foreign"
@@ -312,12 +309,4 @@ def _leads_away(facts: os.stat_result) -> bool:
 
 def _device(descriptor: int) -> _Device:
     """What an open folder is mounted on. Folders only: of a file, an overlay names the drive beneath it."""
-    mount = b""
-    if sys.platform == "linux":
-        with suppress(OSError):  # without /proc a bind mount of the same drive is not seen
-            facts = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY)  # `open` takes three times as long
-            try:
-                mount = os.read(facts, 1024).partition(b"mnt_id:")[2].partition(b"\n")[0]
-            finally:
-                os.close(facts)
-    return os.fstat(descriptor).st_dev, mount
+    return os.fstat(descriptor).st_dev, mount_of(descriptor)

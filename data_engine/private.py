@@ -3,8 +3,8 @@
 A *private root* is a folder no other user can enter, this machine's state root first of all. The modes of what is in it are
 a second line, for the day it is moved or copied. Below a private root nothing is followed (`data_engine.nofollow`).
 
-POSIX modes only. On Windows the access list of the user's profile keeps other users out, and what is made in a folder
-takes its list from there; `_is_open`, `_close` and `_owner` are where a list of our own would be read and written.
+On Windows a private root has an access list for this user, and what is made in it takes its list from there
+(`platforms.access`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,24 @@ from pathlib import Path
 from data_engine import nofollow
 from data_engine.errors import WorkspaceError
 from data_engine.nofollow import Left, NotFollowedError
+from data_engine.platforms import access
+from data_engine.platforms.access import FILE, FOLDER
+from data_engine.platforms.files import NO_FOLLOW, open_shared
 
-FILE = 0o600
-FOLDER = 0o700
+__all__ = [
+    "FILE",
+    "FOLDER",
+    "check_owner",
+    "fix",
+    "fix_if_open",
+    "follow",
+    "make_file",
+    "make_folder",
+    "open_file",
+    "settle",
+    "told",
+]
 
-_HAS_MODES = hasattr(os, "getuid")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _TOO_MUCH = {"folder": _OTHERS, "file": _OTHERS | stat.S_IXUSR}
 
@@ -59,7 +72,7 @@ def check_owner(root: Path) -> None:
         WorkspaceError: it belongs to another user.
     """
     with suppress(FileNotFoundError, NotADirectoryError):
-        owner = _owner(os.stat(root))
+        owner = access.owner(root, os.stat(root))
         if owner is not None:
             raise WorkspaceError(
                 f"this machine's own folder belongs to another user ({owner})",
@@ -75,9 +88,9 @@ def fix_if_open(path: Path) -> None:
         OSError: it cannot be closed.
     """
     with suppress(FileNotFoundError):
-        if _is_open(os.stat(path)) and path not in _stay_open:
+        if access.is_open(path, os.stat(path)) and path not in _stay_open:
             fix(path)
-            if _is_open(os.stat(path)):
+            if access.is_open(path, os.stat(path)):
                 _stay_open.add(path)
 
 
@@ -121,17 +134,16 @@ def open_file(path: str | Path, flags: int) -> int:
     """
     path = Path(path)
     _refuse_link(path.parent)
-    if not nofollow.NO_FOLLOW:
+    if not NO_FOLLOW:
         _refuse_link(path)
     try:
-        descriptor = os.open(path, flags | nofollow.NO_FOLLOW, FILE)
+        descriptor = open_shared(path, flags | NO_FOLLOW, FILE)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotFollowedError.link(path) from error
         raise
-    if _HAS_MODES and _is_open(facts := os.fstat(descriptor)) and stat.S_ISREG(facts.st_mode):
-        with suppress(OSError):
-            os.fchmod(descriptor, FILE)
+    with suppress(OSError):
+        access.close_descriptor(descriptor)
     return descriptor
 
 
@@ -150,9 +162,10 @@ def make_file(path: Path) -> None:
         os.close(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         _refuse_link(path)
-        if _is_open(os.lstat(path)):
+        facts = os.lstat(path)
+        if access.EACH_HAS_ITS_OWN and access.is_open(path, facts):
             with suppress(OSError):
-                os.chmod(path, FILE)
+                access.close(path, facts)
 
 
 def fix(path: Path) -> list[Left]:
@@ -165,9 +178,7 @@ def fix(path: Path) -> list[Left]:
         facts = os.stat(path)
     except FileNotFoundError:
         return []
-    if not _HAS_MODES:
-        return []
-    _close(path, facts)  # first: from then on nobody else can reach what is in it, or exchange it meanwhile
+    access.close(path, facts)  # first: from then on nobody else can reach what is in it, or exchange it meanwhile
     return list(_walk(path, "", is_repairing=True)) if stat.S_ISDIR(facts.st_mode) else []
 
 
@@ -186,7 +197,7 @@ def told(path: Path) -> list[Left]:
         facts = os.stat(path)
     except OSError:
         return []
-    found = [_as_open(path, facts)] if _is_open(facts) else []
+    found = [_as_open(path, facts)] if access.is_open(path, facts) else []
     if stat.S_ISDIR(facts.st_mode):
         found += _walk(path, "", is_repairing=False)
     return found
@@ -202,15 +213,16 @@ def _walk(root: Path, folder: str, *, is_repairing: bool) -> Iterator[Left]:
                     continue
                 try:
                     facts = os.stat(place.at(name), dir_fd=place.descriptor, follow_symlinks=False)
-                    if is_repairing and facts.st_mode & _TOO_MUCH[kind]:
-                        _close(place.at(name), facts, dir_fd=place.descriptor)
+                    if is_repairing and access.EACH_HAS_ITS_OWN and facts.st_mode & _TOO_MUCH[kind]:
+                        access.close(place.at(name), facts, dir_fd=place.descriptor)
                 except FileNotFoundError:
                     continue
                 except OSError as error:
                     yield Left(place.path / name, f"it cannot be closed to other users: {error.strerror}")
                 else:
-                    if not is_repairing and kind == "file" and _is_open(facts):
-                        yield _as_open(place.path / name, facts)
+                    path = place.path / name
+                    if not is_repairing and kind == "file" and access.EACH_HAS_ITS_OWN and access.is_open(path, facts):
+                        yield _as_open(path, facts)
     except FileNotFoundError:
         return  # it went meanwhile
     except OSError as error:
@@ -225,6 +237,8 @@ def _make_root(root: Path) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.mkdir(root, FOLDER)
+        if not access.EACH_HAS_ITS_OWN:
+            fix_if_open(root)
 
 
 def _refuse_link(path: Path) -> None:
@@ -232,18 +246,5 @@ def _refuse_link(path: Path) -> None:
         raise NotFollowedError.link(path)
 
 
-def _is_open(facts: os.stat_result) -> bool:
-    return _HAS_MODES and bool(facts.st_mode & _OTHERS)
-
-
-def _close(path: str | Path, facts: os.stat_result, *, dir_fd: int | None = None) -> None:
-    # By name and not by descriptor: opening and closing a file would end the locks SQLite has on it in this process.
-    os.chmod(path, FOLDER if stat.S_ISDIR(facts.st_mode) else FILE, dir_fd=dir_fd)
-
-
-def _owner(facts: os.stat_result) -> str | None:
-    return f"uid {facts.st_uid}" if _HAS_MODES and facts.st_uid != os.geteuid() else None
-
-
 def _as_open(path: Path, facts: os.stat_result) -> Left:
-    return Left(path, f"mode {stat.S_IMODE(facts.st_mode):04o}")
+    return Left(path, access.described(path, facts))

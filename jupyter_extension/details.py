@@ -241,7 +241,7 @@ def _about(entry: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ),
         ("Max parallel", options.get("max_parallel")),
         ("Catch up", options.get("catch_up") if entry["mode"] == "schedule" else None),
-        ("Target", entry["mirror"]),
+        ("Target", entry["mirror"] and entry["mirror"] + (" (staged)" if entry["staged"] else "")),
         ("Module", entry["path"]),
     ]
     return tuple((label, str(value)) for label, value in rows if value)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
+from data_engine.platforms.files import NO_WAIT
 
 if TYPE_CHECKING:
     import polars as pl
@@ -273,7 +274,7 @@ def _shown(value: Any) -> Any:
 
 
 def _text(path: Path, suffix: str) -> dict[str, Any]:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, os.O_RDONLY | NO_WAIT)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             _looked_at(path)  # it was another one a moment ago

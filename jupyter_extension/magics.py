@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import textwrap
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.host import SHELL_ESCAPE
 from jupyter_extension.commands import COMMANDS, Command, UserNames
 from jupyter_extension.completion import IDENTIFIER, matcher
 
@@ -84,8 +84,7 @@ def _split(line: str) -> list[str]:
     lexer = shlex.shlex(line, posix=True)
     lexer.whitespace_split = True
     lexer.commenters = ""
-    if os.name == "nt":
-        lexer.escape = ""  # C:\data is a path
+    lexer.escape = SHELL_ESCAPE
     try:
         return list(lexer)
     except ValueError as error:

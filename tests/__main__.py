@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
-    ("mypy",),
+    *(("mypy", "--platform", system) for system in ("linux", "darwin", "win32")),
 )
 FRONT_END = ("lint", "types", "test")
 """The scripts of package.json that check the panel's JavaScript."""

@@ -18,12 +18,26 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def links_where_there_are_some() -> Iterator[None]:
+    """On Windows a test that makes a symbolic link is skipped where this user may make none; a folder gets a junction."""
+    if sys.platform != "win32":
+        yield
+        return
+    from tests.links import link_or_skip
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "symlink", link_or_skip(os.symlink))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith(("DATA_ENGINE_", "JPY_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(tmp_path / "machine" / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "machine" / "config"))
+    monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(tmp_path / "machine" / "config"))
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from textwrap import dedent
 
+import psutil
+
 from data_engine.files import write_text_atomic
+from data_engine.platforms import processes
+
+PATIENCE = 4 if sys.platform == "win32" else 1
+"""How much longer a test waits for other processes than on Linux: under Wine each file that is opened costs a millisecond."""
+
+
+HANG_IN_C = (
+    "import ctypes; ctypes.PyDLL('kernel32').Sleep(600_000)"
+    if sys.platform == "win32"
+    else "import ctypes; ctypes.PyDLL(None).sleep(600)"
+)
+"""Code that holds the interpreter, so that no other thread of it runs."""
 
 
 def notebook_bytes(*cells: str, counts: bool = False) -> bytes:
@@ -69,3 +85,32 @@ class WorkspaceFiles:
             text = f"{text}\n{self._settings}"
         write_text_atomic(path, text, durable=False)  # whoever watches sees it whole
         return path
+
+
+def said_of_nothing() -> str:
+    """What this system says of a file that is not there."""
+    try:
+        os.stat("not there")
+    except FileNotFoundError as error:
+        return str(error.strerror)
+    raise AssertionError("it is there")
+
+
+def native(path: str) -> str:
+    """A path with the separators of this system."""
+    return path.replace("/", os.sep)
+
+
+def end_now(pid: int) -> None:
+    """End a process as a crash or a person would, without asking it."""
+    processes.kill(pid)
+
+
+def pause(pid: int) -> None:
+    """Let a process stand still; `resume` lets it go on."""
+    psutil.Process(pid).suspend()
+
+
+def resume(pid: int) -> None:
+    """Let a process go on that stands still."""
+    psutil.Process(pid).resume()

@@ -106,6 +106,10 @@ def floor_of(module: str) -> int:
     return floors()[module.split(".")[0] if module.startswith("jupyter_extension") else module.split(".")[1]]
 
 
+def is_lowest(module: str) -> bool:
+    return floor_of(module) == 0
+
+
 def test_the_docstring_of_the_package_places_every_module() -> None:
     """On one floor; and names none that is not there."""
     there = {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
@@ -122,9 +126,8 @@ def test_imports_only_point_down() -> None:
 
 
 def test_the_lowest_floor_stands_alone() -> None:
-    """Modules of floor 0 import none but each other."""
-    lowest = {f"data_engine.{name}" for name, floor in floors().items() if floor == 0}
-    outside = [str(found) for found in all_imports() if found.importer in lowest and found.imported not in lowest]
+    """Modules and packages of floor 0 import none but each other."""
+    outside = [str(found) for found in all_imports() if is_lowest(found.importer) and not is_lowest(found.imported)]
 
     assert outside == []
 
@@ -132,12 +135,11 @@ def test_the_lowest_floor_stands_alone() -> None:
 @pytest.mark.skipif(not (PACKAGE / "helpers").exists(), reason="there are no helpers yet")
 def test_helpers_are_a_leaf() -> None:
     """They know the lowest floor only: frames and databases, not flows."""
-    lowest = {f"data_engine.{name}" for name, floor in floors().items() if floor == 0}
     outside = [
         str(found)
         for found in all_imports()
         if found.importer.startswith("data_engine.helpers")
-        and found.imported not in lowest
+        and not is_lowest(found.imported)
         and not found.imported.startswith("data_engine.helpers")
     ]
 

@@ -102,7 +102,7 @@ def _say_flow(
         "mode": entry.mode,
         "trigger": entry.trigger,
         "source": short_path(entry.source, root),
-        "mirror": short_path(entry.mirror, root),
+        "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
         "production": deployment,
         "next run": local_time(coming) or "-",
         "last run": _last_run(last),

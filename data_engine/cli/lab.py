@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import typer
 
 from data_engine.cli.options import chosen_workspace
+from data_engine.platforms.host import shell_line
+from data_engine.platforms.processes import become
 from data_engine.workspace.layout import WorkspaceLayout
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -21,10 +22,7 @@ def lab(ctx: typer.Context) -> int:
     layout = chosen_workspace(ctx).layout
     command = lab_command(layout, ctx.args)
     environment = os.environ | {"DATA_ENGINE_WORKSPACE_ROOT": str(layout.root)}
-    if os.name == "posix":
-        sys.stdout.flush()
-        os.execve(command[0], command, environment)
-    return _run_as_child(command, environment)
+    return become(command, environment)
 
 
 def lab_command(layout: WorkspaceLayout, extra: Sequence[str] = ()) -> list[str]:
@@ -44,7 +42,7 @@ def lab_command(layout: WorkspaceLayout, extra: Sequence[str] = ()) -> list[str]
 
 def lab_hint(root: Path) -> str:
     """What to type to open the workspace at `root` from the working directory, as a shell takes it."""
-    return f"{shlex.quote(_program())} --workspace {shlex.quote(_near(root))} lab"
+    return shell_line([_program(), "--workspace", _near(root), "lab"])
 
 
 def _program() -> str:
@@ -69,12 +67,3 @@ def _first_notebook(folder: Path) -> str | None:
 
     names = sorted(name for name in os.listdir(folder) if name.endswith(".ipynb") and not name.startswith((".", "_")))
     return quote(names[0]) if names else None
-
-
-def _run_as_child(command: list[str], environment: dict[str, str]) -> int:
-    import signal
-    import subprocess
-
-    child = subprocess.Popen(command, env=environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # JupyterLab asks before it ends; this process only waits
-    return child.wait()

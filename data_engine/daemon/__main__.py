@@ -11,7 +11,6 @@ import json
 import logging
 import logging.handlers
 import os
-import signal
 import sys
 import threading
 import time
@@ -28,7 +27,7 @@ from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.endpoint import Endpoint, new_token, write_endpoint
 from data_engine.daemon.interpreter import checked_interpreter, note_start, recorded_interpreter
 from data_engine.daemon.ownership import keeper_of
-from data_engine.daemon.process_tree import create_time_of, end_orphans
+from data_engine.daemon.process_tree import end_orphans
 from data_engine.daemon.server import listen, make_application
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
@@ -36,6 +35,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import is_full, trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.locks import OsLock
+from data_engine.platforms.processes import create_time_of, new_event_loop, on_end_signals
 from data_engine.unfinished import remove_unfinished
 from data_engine.version import __version__
 from data_engine.workspace.identity import keep_identity
@@ -76,7 +76,8 @@ def main() -> int:
                 log.warning("not ours alone: %s", left)
         gc.freeze()
         gc.set_threshold(_GARBAGE_THRESHOLD)
-        asyncio.run(_serve(where, sys.argv[2] if len(sys.argv) > 2 else None))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_serve(where, sys.argv[2] if len(sys.argv) > 2 else None))
     except FlowValidationError as error:
         log.error("%s", error)  # noqa: TRY400 - it says all there is to say
         print(error, file=sys.stderr)
@@ -163,11 +164,7 @@ async def _serve(where: LocalWorkspace, started_by: str | None) -> None:
     requests = DaemonApi(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
     server, port = listen(make_application(requests, token))
     endpoint = Endpoint(os.getpid(), create_time_of(os.getpid()), port, __version__, daemon_id, str(where.layout.root))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, shut_down, False)
-        except NotImplementedError:
-            signal.signal(number, lambda *_: shut_down(False))
+    on_end_signals(asyncio.get_running_loop(), lambda: shut_down(False))
     write_endpoint(where.local, endpoint, token)
     _let_starter_go(where.local.runtime_dir / "daemon-start.log")
     log.info("daemon %s of %s listens on port %s", os.getpid(), where.layout.root, port)

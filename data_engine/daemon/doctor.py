@@ -6,7 +6,6 @@ Everything is tried in a hidden folder that is removed again; what exists is onl
 from __future__ import annotations
 
 import math
-import shlex
 import sqlite3
 import subprocess
 import tempfile
@@ -21,14 +20,17 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import import_modules
 from data_engine.daemon.shared_history import check_shared_history
+from data_engine.daemon.system_checks import check_system
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
 from data_engine.ledger.connection import as_ledger_error, connect_to_look
 from data_engine.ledger.migrations import MIGRATIONS
+from data_engine.platforms.access import closing_line
+from data_engine.platforms.drives import network_drive
 from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
-from data_engine.workspace.machine import load_machine_settings, machine_settings_path, network_drive, state_root
+from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
 from data_engine.workspace.settings import LEAST_HEARTBEATS, LeaseSettings, WorkspaceSettings, load_settings
 
 __all__ = ["Finding", "examine"]
@@ -55,6 +57,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     yield check_databases(layout.databases_dir)
     yield check_state_root()
     yield check_daemon_survives()
+    yield from check_system([layout.root, *_state_roots()])
     try:
         local = known_local_layout(layout)
     except FlowValidationError as error:
@@ -67,6 +70,13 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
             yield check_daemon(local)
             yield from check_shared_history(layout, local)
     yield from check_modules(layout.flow_modules_dir)
+
+
+def _state_roots() -> list[Path]:
+    try:
+        return [state_root()]
+    except FlowValidationError:
+        return []
 
 
 def check_machine_settings() -> Finding:
@@ -221,8 +231,8 @@ def check_private(places: Sequence[Path] = ()) -> Finding:
     is_open = [one for one in found if one.why != nofollow.FOREIGN]
     repairs = []
     if is_open:
-        where = " ".join(shlex.quote(str(place)) for place in dict.fromkeys([root, *places]) if private.told(place))
-        repairs.append(f"close it: chmod -R go-rwx {where}; a start of the daemon does so too")
+        where = [str(place) for place in dict.fromkeys([root, *places]) if private.told(place)]
+        repairs.append(f"close it: {closing_line(where)}; a start of the daemon does so too")
     if len(is_open) < len(found):
         repairs.append("take away what is no folder or file of ours; it is never followed or removed")
     return Finding("other users", False, f"not for this user alone: {listed}", "; ".join(repairs))

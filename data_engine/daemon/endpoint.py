@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_engine import private
-from data_engine.daemon.process_tree import create_time_of
 from data_engine.errors import WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
+from data_engine.platforms.access import is_private
+from data_engine.platforms.processes import create_time_of, is_this_users
 from data_engine.workspace.layout import LocalLayout
 
 _ENGINE = "engine_is_on"
@@ -40,7 +40,7 @@ class Endpoint:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE or abs(create_time_of(self.pid) - self.create_time) > 0.5:
                 return False
-            return not hasattr(os, "getuid") or process.uids().real == os.getuid()
+            return is_this_users(process)
         except psutil.Error:
             return False
 
@@ -95,9 +95,7 @@ def new_token() -> str:
 def _read_private(path: Path) -> str | None:
     try:
         with path.open(encoding="utf-8") as file:
-            facts = os.fstat(file.fileno())
-            is_private = not hasattr(os, "getuid") or (facts.st_uid == os.getuid() and not facts.st_mode & 0o077)
-            return file.read() if is_private else None
+            return file.read() if is_private(file.fileno()) else None
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -13,8 +13,6 @@ its own: what it has written so far was taken, and it may tell of its step's end
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,8 +21,10 @@ from data_engine.ledger.journal import seen_of
 from data_engine.model import SourceKey
 from data_engine.scheduler.executor import Job, JobSource
 
-WHERE_SIGNAL = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
-"""Makes a worker write where its threads are to standard error, also when it hangs in C code."""
+LOAD_TIMEOUT_S = 120.0
+"""How long a module may take to be imported, unless a pool is told another limit."""
+DESCRIBE_TIMEOUT_S = 30.0
+"""The same of each module when all are described: all others wait for it when the daemon starts."""
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 IMPORT_FIX = "move what takes long or ends the process out of the module's top level, into a step"
 _SIZE_BYTES = 4

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from data_engine.daemon.start import detached
 from data_engine.files import replace_file
 from data_engine.nofollow import remove_tree
+from data_engine.platforms.drives import network_drive
+from data_engine.platforms.processes import detached
 from data_engine.scheduler.file_events import FileEvents
-from data_engine.workspace.machine import network_drive
 
 _RACERS = 4
 _RACES = 10
@@ -196,7 +196,11 @@ def ends_with_its_parent(*, watch_s: float = 0.1) -> str | None:
     import psutil
 
     parent = subprocess.run(
-        [*_BARE_PYTHON, _LEAVE_A_CHILD, json.dumps(detached())], capture_output=True, text=True, timeout=10, check=False
+        [*_BARE_PYTHON, _LEAVE_A_CHILD, json.dumps(detached()[-1])],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
     )
     if parent.returncode != 0:
         return f"it could not be started: {parent.stderr.strip().splitlines()[-1:] or parent.returncode}"

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_engine.platforms.processes import has_children, memory_bytes, open_files, stop_timer
+
 MOST_GROWTH_BYTES = 500 * 1024 * 1024
 
 
@@ -61,8 +63,7 @@ class ProcessState:
             if handler is not self.handlers[number] and self.handlers[number] is not None:
                 with suppress(OSError, ValueError):
                     signal.signal(number, self.handlers[number])
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        stop_timer()
         sys.stdin, sys.stdout, sys.stderr = self.streams
         if warnings.filters != self.filters:
             warnings.filters[:] = self.filters  # type: ignore[index]
@@ -82,7 +83,7 @@ def leaks(own_threads: set[int], own_files: set[str], root: Path, base_bytes: in
     `own_threads` and `own_files` are the worker's, `root` is the workspace, `base_bytes` its memory before the first job.
     """
     found = [f"thread {thread.name}" for thread in threading.enumerate() if thread.ident not in own_threads]
-    if _has_children():
+    if has_children():
         found.append("a child process")
     found += [f"open file {path}" for path in open_files() - own_files if path.startswith(f"{root}{os.sep}")]
     return found + grown(base_bytes)
@@ -94,42 +95,5 @@ def grown(base_bytes: int) -> list[str]:
     return [f"{growth // (1024 * 1024)} MB more memory"] if growth > MOST_GROWTH_BYTES else []
 
 
-def memory_bytes() -> int:
-    """How much memory this process holds."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        import psutil
-
-        return int(psutil.Process().memory_info().rss)
-
-
 def _handlers() -> dict[signal.Signals, Any]:
     return {number: signal.getsignal(number) for number in signal.valid_signals() if isinstance(number, signal.Signals)}
-
-
-def _has_children() -> bool:
-    if sys.platform == "win32":
-        import psutil
-
-        return bool(psutil.Process().children())
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
-def open_files() -> set[str]:
-    """The files this process has open, pipes and sockets included."""
-    folder = "/proc/self/fd"
-    if not os.path.isdir(folder):
-        import psutil
-
-        return {file.path for file in psutil.Process().open_files()}
-    found = set()
-    for name in os.listdir(folder):
-        with suppress(OSError):
-            found.add(os.readlink(f"{folder}/{name}"))
-    return found

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from data_engine import private
 from data_engine.daemon.control import DaemonClient
@@ -20,6 +20,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of
 from data_engine.locks import OsLock
+from data_engine.platforms.processes import detached, program_of
 from data_engine.version import __version__, import_folder
 from data_engine.workspace.layout import is_workspace
 
@@ -146,33 +147,29 @@ def wait_until_gone(home: LocalWorkspace, timeout_s: float) -> bool:
     return True
 
 
-def detached() -> dict[str, object]:
-    """What `Popen` is told so that the child outlives the process that starts it."""
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW | subprocess.CREATE_BREAKAWAY_FROM_JOB
-        return {"creationflags": flags}
-    return {"start_new_session": True}
-
-
 def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
     local = home.local
     private.make_folder(local.runtime_dir)
     environment = without_kernel(os.environ)
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
+    before = read_endpoint(local)
+    program, started_in = program_of(sys.executable, environment | import_path(environment))
+    process = _popen_detached(
+        [program, "-P", "-m", "data_engine.daemon", str(home.layout.root), *filter(None, [interpreter])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,  # not a file: the drive may be full, and that is what it then has to say
         stderr=subprocess.STDOUT,
         close_fds=True,
         cwd=local.runtime_dir,
-        env=environment | import_path(environment),
-        **detached(),  # type: ignore[call-overload]
+        env=started_in,
     )
+    assert process.stdout is not None
     words = _LastWords(process.stdout)
     deadline_s = time.monotonic() + WAIT_S
     while time.monotonic() < deadline_s:
         endpoint = read_endpoint(local)
-        if endpoint is not None and endpoint.pid == process.pid:
+        # By what it says of itself and not by its number: in an environment on Windows the process that was started is a
+        # launcher, and the daemon its child.
+        if endpoint is not None and (before is None or endpoint.daemon_id != before.daemon_id):
             client = DaemonClient.connect(local)
             if client is not None:
                 process.returncode = 0  # it is not ours to wait for: it outlives us
@@ -187,6 +184,14 @@ def _spawn(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
         process.kill()
     process.wait()
     raise _failed(home, words.text() or f"it did not answer within {WAIT_S:g} s")
+
+
+def _popen_detached(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    *wishes, last = detached()
+    for wish in wishes:
+        with suppress(PermissionError):  # the job of a terminal or an editor that lets nothing leave it
+            return subprocess.Popen(command, **options, **wish)
+    return subprocess.Popen(command, **options, **last)
 
 
 class _LastWords:

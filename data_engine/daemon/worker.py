@@ -1,6 +1,6 @@
 """The worker process: takes jobs from the daemon, runs them one at a time, and sends home what happens.
 
-Started as `python -P -m data_engine.daemon.worker CHANNEL ANSWERS DAEMON_PID JOURNAL`, in a session of its own. Standard output and
+Started as `python -P -m data_engine.daemon.worker JOURNAL WAY`, by `platforms.child`; `WAY` leads to the daemon. Standard output and
 error are pipes the daemon reads, so that what C code, children and a dying interpreter write is kept too. The ledger is the
 daemon's: a run begins when its start is in the journal, from which the daemon records it.
 """
@@ -11,13 +11,11 @@ import faulthandler
 import gc
 import io
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, NoReturn
@@ -26,15 +24,15 @@ from data_engine import private
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
+    DESCRIBE_TIMEOUT_S,
     IMPORT_FIX,
-    WHERE_SIGNAL,
+    LOAD_TIMEOUT_S,
     Frames,
     Message,
     encode,
     unpack_job,
 )
-from data_engine.daemon.process_state import ProcessState, grown, leaks, memory_bytes, open_files
-from data_engine.daemon.process_tree import end_session
+from data_engine.daemon.process_state import ProcessState, grown, leaks
 from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -57,6 +55,8 @@ from data_engine.model import (
 )
 from data_engine.notebook.catalog import entry_message, find_module, read_catalog
 from data_engine.notebook.load import FlowModules
+from data_engine.platforms import parent
+from data_engine.platforms.processes import at_fork, end_session, memory_bytes, open_files
 from data_engine.scheduler.executor import Job, JobSource
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
@@ -66,16 +66,15 @@ _PROGRESS_EVERY_S = 0.05
 
 def main() -> None:
     """Work until the daemon says goodbye; end at once, with everything started here, when it is gone."""
-    channel, answers = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
-    channel.set_inheritable(False)
-    answers.set_inheritable(False)
-    _die_with(int(sys.argv[3]))
+    try:
+        channel, answers = parent.join(sys.argv[2])
+    except OSError:
+        return  # the daemon is gone
     faulthandler.enable(file=2)
-    if sys.platform != "win32":
-        faulthandler.register(WHERE_SIGNAL, file=2)
+    parent.tell_where_on_signal()
     sys.stdout = sys.__stdout__ = _Screen(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _Screen(2)  # type: ignore[misc]
-    journal = Path(sys.argv[4])
+    journal = Path(sys.argv[1])
     worker = Worker(channel, answers, JournalWriter(journal), LastLinesWriter(last_lines_path(journal)))
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
     worker.work()
@@ -113,16 +112,16 @@ class Worker:
         self._stops: dict[str, Cause] = {}
         self._left_job: str | None = None
         self._work_until: float | None = None
+        self._load_timeout_s = LOAD_TIMEOUT_S
         self._renewed = threading.Condition()
         self._is_fork = False
         self._run_id: str | None = None
         self._begun = 0
         self._progress_s = 0.0
-        self._flush_c_streams = _flush_of_c()
+        self._flush_c_streams = parent.flush_of_c()
         self._modules: FlowModules | None = None
         self._loaded: dict[str, _Loaded] = {}
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._be_a_fork)
+        at_fork(in_child=self._be_a_fork)
 
     def work(self) -> None:
         """Run the jobs that come, one after the other."""
@@ -184,6 +183,7 @@ class Worker:
                     self._renewed.notify_all()
             case "hello":
                 self._work_until = message["work_until"]
+                self._load_timeout_s = float(message["load_timeout_s"])
                 self._jobs.put(message)
             case "bye":
                 self._jobs.put(None)
@@ -193,18 +193,22 @@ class Worker:
     def _run(self, job: Job) -> Message:
         """Run every source of the job; what to answer."""
         self._begun = 0
+        parent.tell_where_after(self._load_timeout_s)
         try:
             os.chdir(self._home.layout.flow_modules_dir)
             self._home.refresh_settings()
             flow = self._flow_of(job)
         except BaseException as raised:
             return _refusal(raised, 0)
+        finally:
+            parent.tell_where_after(None)
         self._send({"kind": "loaded"})
         for number, source in enumerate(job.sources):
             self._run_id = None
             self._wait_until_allowed(job)
             if self._left_job == job.job_id:
                 return {"kind": "done", "status": "done", "begun": number}
+            parent.tell_where_after(job.run_timeout_s)
             try:
                 failure = self._run_one(flow, source, job)
             except BaseException as raised:
@@ -212,6 +216,7 @@ class Worker:
                     return _refusal(raised, number)
                 failure = raised
             finally:
+                parent.tell_where_after(None)
                 self._run_id = None
             if failure is not None:
                 try:
@@ -275,7 +280,7 @@ class Worker:
             with suppress(Exception):  # the step put another one in its place, and closed it
                 stream.flush()
         self._flush_c_streams()
-        if _may_be_unread(1) or _may_be_unread(2):
+        if parent.may_be_unread(1) or parent.may_be_unread(2):
             self._have_texts_taken()
 
     def _may_work(self) -> None:
@@ -308,10 +313,13 @@ class Worker:
             entries = read_catalog(modules, begin=self._say_describing, known_bad=known_bad)
         except BaseException as raised:
             return _refusal(raised, 0)
+        finally:
+            parent.tell_where_after(None)
         described = [entry_message(entry) for entry in entries if job.flow in (None, entry.name)]
         return {"kind": "done", "status": "done", "begun": 0, "described": described}
 
     def _say_describing(self, name: str) -> None:
+        parent.tell_where_after(min(self._load_timeout_s, DESCRIBE_TIMEOUT_S))
         self._send({"kind": "describing", "name": name})
 
     def _modules_in(self, content: str | None) -> FlowModules:
@@ -425,54 +433,6 @@ def _refusal(raised: BaseException, begun: int) -> Message:
         error = FlowValidationError(f"{type(raised).__name__}: {raised}").as_dict()
     is_passing = isinstance(raised, (OSError, LedgerError))
     return {"kind": "done", "status": "refused", "error": error, "begun": begun, "is_passing": is_passing}
-
-
-def _die_with(daemon_pid: int) -> None:
-    """Let the system end this process when the daemon's ends, also while it hangs.
-
-    And let it find whatever is started here, also what runs away from its parent, as its own child.
-
-    Reference: prctl(2), PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        set_death_signal, set_child_subreaper = 1, 36
-        library = ctypes.CDLL(None)
-        library.prctl(set_death_signal, signal.SIGKILL)
-        library.prctl(set_child_subreaper, 1)
-    if sys.platform != "win32" and os.getppid() != daemon_pid:
-        os._exit(0)
-
-
-def _may_be_unread(descriptor: int) -> bool:
-    """Whether the pipe may hold what the daemon has not taken; only Linux knows at this end.
-
-    Reference: pipe(7), FIONREAD.
-    """
-    if sys.platform != "linux":
-        return True
-    import fcntl
-    import termios
-
-    try:
-        return fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)) != bytes(4)
-    except OSError:
-        return False
-
-
-def _flush_of_c() -> Callable[[], object]:
-    """C's `fflush` for all its streams, after making C's standard output give each line at once, so that a crash loses none."""
-    if sys.platform == "win32":
-        return lambda: None
-    import ctypes
-
-    library = ctypes.CDLL(None)
-    name = "__stdoutp" if sys.platform == "darwin" else "stdout"
-    line_buffered = 1
-    with suppress(ValueError):
-        library.setvbuf(ctypes.c_void_p.in_dll(library, name), None, line_buffered, 0)
-    return partial(library.fflush, None)
 
 
 if __name__ == "__main__":

@@ -15,28 +15,24 @@ from typing import Literal, Protocol
 
 from data_engine.cause import Cause
 from data_engine.daemon.interpreter import unusable
-from data_engine.daemon.messages import IMPORT_FIX, Message
-from data_engine.daemon.process_tree import end_started_by
+from data_engine.daemon.messages import DESCRIBE_TIMEOUT_S, IMPORT_FIX, LOAD_TIMEOUT_S, Message
 from data_engine.daemon.run_report import Death, RunReport
 from data_engine.daemon.worker_process import (
     WorkerProcess,
     cause_of_death,
     environment_of_workers,
-    memory_kills,
-    was_killed,
 )
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.last_lines import last_lines_path, read_last_lines
 from data_engine.model import Event, RunStarted
+from data_engine.platforms.processes import ended_with_session, memory_kills, was_killed
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from data_engine.workspace.layout import LocalLayout
 
 log = logging.getLogger(__name__)
 
-LOAD_TIMEOUT_S = 120.0
 NO_WORKER = Cause("no_worker")
-_DESCRIBE_TIMEOUT_S = 30.0  # for each module; all others wait for it when the daemon starts
 _GOODBYE_S = 1.0
 _IDLE_S = 300.0
 _LOOK_AFTER_LOADING_S = 0.005
@@ -135,7 +131,15 @@ class WorkerHandle:
             raise
         local = {name: value and str(value) for name, value in asdict(setup.local).items()}
         root = str(setup.workspace_root)
-        self.send({"kind": "hello", "workspace_root": root, "local": local, "work_until": setup.work_until})
+        self.send(
+            {
+                "kind": "hello",
+                "workspace_root": root,
+                "local": local,
+                "work_until": setup.work_until,
+                "load_timeout_s": setup.load_timeout_s,
+            }
+        )
 
     def _new_process(self) -> WorkerProcess:
         return WorkerProcess(
@@ -244,7 +248,7 @@ class WorkerHandle:
         self._stop_waiting_for_load()
         limit_s = self._setup.load_timeout_s
         if self.job is not None and self.job.kind == "describe":
-            limit_s = min(limit_s, _DESCRIBE_TIMEOUT_S)
+            limit_s = min(limit_s, DESCRIBE_TIMEOUT_S)
         if self.is_starting:
             limit_s = LOAD_TIMEOUT_S
         self._load_timer = self._loop.call_later(limit_s, self._never_loaded, limit_s)
@@ -361,7 +365,7 @@ class WorkerHandle:
             return
         if self._pool.is_closing or (self.is_outdated and not self._open_passes):
             if self._is_leaky:
-                end_started_by(self.pid)  # while it is there: what ran away from it is its child still
+                self._process.end_started()  # while it is there: what ran away from it is its child still
             self.retire()
         else:
             self._idle_timer = self._loop.call_later(_IDLE_S, self._idle_for_long)
@@ -376,6 +380,8 @@ class WorkerHandle:
         job, is_in_a_run = self.job, self._report.run is not None
         lacked_memory = memory_kills() > self._memory_kills
         cause = self._killed_for or cause_of_death(status, lacked_memory=lacked_memory)
+        if self._killed_for is None and ended_with_session(status):
+            self._is_abandoned, cause = True, Cause("session_ended")
         if is_in_a_run:
             self._end_run(cause)
         self._pass_on()

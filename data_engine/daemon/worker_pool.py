@@ -15,8 +15,8 @@ from pathlib import Path
 
 from data_engine.cause import Cause
 from data_engine.daemon.interpreter import unusable
-from data_engine.daemon.messages import encode, pack_job
-from data_engine.daemon.worker_handle import LOAD_TIMEOUT_S, NO_WORKER, BadModules, WorkerHandle, WorkerSetup
+from data_engine.daemon.messages import LOAD_TIMEOUT_S, encode, pack_job
+from data_engine.daemon.worker_handle import NO_WORKER, BadModules, WorkerHandle, WorkerSetup
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full
 from data_engine.ledger.journal import JournalReader

@@ -6,27 +6,25 @@ import asyncio
 import logging
 import os
 import re
-import select
 import signal
 import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from data_engine import private
 from data_engine.cause import Cause, signalled
 from data_engine.daemon.environment import without_kernel
-from data_engine.daemon.messages import WHERE_SIGNAL, Frames, Message, encode
-from data_engine.daemon.process_tree import MARK, create_time_of, end_session
+from data_engine.daemon.messages import Frames, Message, encode
+from data_engine.daemon.process_tree import MARK
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.log_limits import MAX_LINE
 from data_engine.model import Event
 from data_engine.notebook.locate import places_of
+from data_engine.platforms.child import Child
+from data_engine.platforms.processes import crash_name, create_time_of, was_killed
 
 log = logging.getLogger(__name__)
 
@@ -74,42 +72,26 @@ class WorkerProcess:
         self._is_ended = False
         self._stderr_tail = b""
         private.make_folder(folder)
-        ours, theirs = socket.socketpair()
-        our_answers, their_answers = socket.socketpair()
-        descriptors = (theirs.fileno(), their_answers.fileno())
-        numbers = map(str, (*descriptors, os.getpid()))
-        command = [interpreter, "-P", "-m", "data_engine.daemon.worker", *numbers, str(journal.path)]
-        try:
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                pass_fds=descriptors,
-                env=environment,
-                cwd=folder,
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            our_answers.close()
-            raise
-        finally:
-            theirs.close()
-            their_answers.close()
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self.pid = self._process.pid
+        self._channel: socket.socket | None = None
+        self._answers: socket.socket | None = None
+        self._texts = [_Text("INFO"), _Text("ERROR")]
+        self._child = Child(
+            [interpreter, "-P", "-m", "data_engine.daemon.worker", str(journal.path)],
+            environment=environment,
+            folder=folder,
+            loop=self._loop,
+            on_channels=self._connected,
+            on_text=self._read_channel_and_text,
+            on_exit=self._ended,
+        )
+        self.pid = self._child.pid
         self.create_time = create_time_of(self.pid)
-        self._channel, self._answers = ours, our_answers
-        ours.setblocking(False)
-        our_answers.setblocking(False)
-        self._loop.add_reader(ours, self._read_channel)
-        self._texts = [_Text(self._process.stdout, "INFO"), _Text(self._process.stderr, "ERROR")]
-        for text in self._texts:
-            self._loop.add_reader(text.descriptor, self._read_channel_and_text, text)
-        threading.Thread(target=self._wait_for_exit, name=f"worker {self.pid}", daemon=True).start()
+
+    def _connected(self, channel: socket.socket, answers: socket.socket) -> None:
+        self._channel, self._answers = channel, answers
+        self._loop.add_reader(channel, self._read_channel)
+        if self._unsent:
+            self._write()
 
     def send(self, message: Message) -> None:
         """Send a message; what the worker does not take at once is sent when it does."""
@@ -122,8 +104,9 @@ class WorkerProcess:
 
     def answer(self) -> None:
         """Let the run go on that waits until its texts were taken."""
-        with suppress(OSError):  # it is gone, and its end will say so
-            self._answers.send(b"1")
+        if self._answers is not None:
+            with suppress(OSError):  # it is gone, and its end will say so
+                self._answers.send(b"1")
 
     def take_events(self) -> None:
         """Take what has happened in its run so far; nobody is woken for that alone."""
@@ -137,12 +120,16 @@ class WorkerProcess:
     def end(self) -> None:
         """End it now, with everything it started."""
         if not self._is_ended:
-            end_session(self.pid)
+            self._child.end()
+
+    def end_started(self) -> None:
+        """End what it started, but not itself."""
+        if not self._is_ended:
+            self._child.end_started()
 
     def end_after_telling_where(self) -> None:
         """End it as soon as it had the time to write where it hangs; `place` then knows."""
-        with suppress(OSError):
-            os.kill(self.pid, WHERE_SIGNAL)
+        self._child.tell_where()
         self._loop.call_later(_WRITING_WHERE_S, self.end)
 
     def last_words(self) -> str | None:
@@ -161,9 +148,9 @@ class WorkerProcess:
 
     def read_texts(self) -> None:
         """Take all that was written so far; called before what ends the writer's step or run is taken."""
-        for text in self._texts:
+        for number in range(len(self._texts)):
             left = _DRAIN_BYTES
-            while left > 0 and (count := self._read_text(text)):
+            while left > 0 and (count := self._read_text(number)):
                 left -= count
 
     def finish_lines(self) -> None:
@@ -173,6 +160,8 @@ class WorkerProcess:
                 self._on_lines(text.level, lines)
 
     def _read_channel(self) -> None:
+        if self._channel is None:
+            return
         try:
             data = self._channel.recv(_READ_BYTES)
         except BlockingIOError:
@@ -191,23 +180,18 @@ class WorkerProcess:
             log.exception("worker %d is ended for what it sent", self.pid)
             self.end()
 
-    def _read_channel_and_text(self, text: _Text) -> None:
+    def _read_channel_and_text(self, number: int) -> None:
         self._read_channel()  # what it reported before it wrote comes first
         if not self._is_ended:
             self.take_events()
-            self._read_text(text)
+            self._read_text(number)
 
-    def _read_text(self, text: _Text) -> int:
+    def _read_text(self, number: int) -> int:
         """Read a piece; how many bytes it had."""
-        try:
-            data = os.read(text.descriptor, _READ_BYTES)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            data = b""
+        data = self._child.read_text(number, _READ_BYTES)
         if not data:
-            self._loop.remove_reader(text.descriptor)
             return 0
+        text = self._texts[number]
         if text.level == "ERROR":
             self._stderr_tail = (self._stderr_tail + data)[-_TAIL_BYTES:]
         if lines := text.feed(data):
@@ -215,6 +199,8 @@ class WorkerProcess:
         return len(data)
 
     def _write(self) -> None:
+        if self._channel is None:
+            return  # it is sent once the worker is connected
         try:
             sent = self._channel.send(self._unsent)
         except BlockingIOError:
@@ -229,52 +215,33 @@ class WorkerProcess:
             else:
                 self._loop.remove_writer(self._channel)
 
-    def _wait_for_exit(self) -> None:
-        """In a thread of its own: until the process has ended, leaving its status for later."""
-        if sys.platform == "darwin":
-            queue = select.kqueue()
-            exit_of = select.kevent(self.pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
-            with suppress(OSError):
-                queue.control([exit_of], 1)
-            queue.close()
-        elif sys.platform != "win32":
-            with suppress(ChildProcessError):
-                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        with suppress(RuntimeError):  # the loop is closed already
-            self._loop.call_soon_threadsafe(self._ended)
-
     def _ended(self) -> None:
-        with suppress(FlowValidationError, OSError):
-            self._channel.setblocking(False)
-            while data := self._channel.recv(_READ_BYTES):
-                self.take_events()
-                self._on_messages(self._frames.feed(data))
+        if self._channel is not None:
+            with suppress(FlowValidationError, OSError):
+                while data := self._channel.recv(_READ_BYTES):
+                    self.take_events()
+                    self._on_messages(self._frames.feed(data))
         self.take_events()
-        end_session(self.pid)
+        self._child.end()
         self._is_ended = True
-        status = self._process.wait()
+        status = self._child.wait()
         self.read_texts()
-        for text in self._texts:
-            self._loop.remove_reader(text.descriptor)
-        self._loop.remove_reader(self._channel)
-        self._loop.remove_writer(self._channel)
         self.finish_lines()
-        self._channel.close()
-        self._answers.close()
-        for text in self._texts:
-            text.file.close()
+        if self._channel is not None and self._answers is not None:
+            self._loop.remove_reader(self._channel)
+            self._loop.remove_writer(self._channel)
+            self._channel.close()
+            self._answers.close()
+        self._child.close()
         self._on_end(status)
 
 
 class _Text:
     """One of a worker's standard streams, as lines."""
 
-    def __init__(self, file: IO[bytes], level: str) -> None:
-        self.file = file
-        self.descriptor = file.fileno()
+    def __init__(self, level: str) -> None:
         self.level = level
         self._partial = b""
-        os.set_blocking(self.descriptor, False)
 
     def feed(self, data: bytes) -> list[bytes]:
         *lines, self._partial = (self._partial + data).split(b"\n")
@@ -343,30 +310,15 @@ def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:
         >>> cause_of_death(-11, lacked_memory=False).text, cause_of_death(3, lacked_memory=False).text
         ('its process died: killed by signal 11 (SIGSEGV)', 'its process died: exit code 3')
     """
-    if status >= 0:
-        return Cause("process_exited", {"exit_code": status})
+    if was_killed(status) and status > 0:
+        return Cause("process_ended", {"exit_code": status})
     if was_killed(status):
         return Cause("out_of_memory" if lacked_memory else "process_killed")
+    if crash := crash_name(status):
+        return Cause("process_crashed", {"what": crash, "exit_code": status})
+    if status >= 0:
+        return Cause("process_exited", {"exit_code": status})
     name = None
     with suppress(ValueError):
         name = signal.Signals(-status).name
     return signalled(-status, name)
-
-
-def was_killed(status: int) -> bool:
-    """Whether an exit status says that somebody, or the operating system, ended the process.
-
-    Example:
-        >>> was_killed(-9), was_killed(-11), was_killed(3)
-        (True, False, False)
-    """
-    return sys.platform != "win32" and status == -signal.SIGKILL
-
-
-def memory_kills() -> int:
-    """How many processes this machine has killed for lack of memory since it started; 0 where it does not say."""
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0

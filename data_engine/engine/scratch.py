@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_engine.cause import Cause
-from data_engine.engine.clone import BESIDE, clone, clone_or_copy, copy_database, writer_of
+from data_engine.engine.clone import BESIDE, clone_or_copy, copy_database
 from data_engine.engine.memo.access_log import not_logged
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.flow.control import RunInterrupted
+from data_engine.platforms.copies import clone, writer_of
 
 KEPT_BYTES = 16 * 1024**2
 """A file of up to so many bytes is copied to be kept where the drive cannot clone."""
@@ -38,6 +39,11 @@ class ScratchFile:
     token: str
     facts: _Facts | None
     kept: Path | None = None
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the step made it what it is, and not production."""
+        return self.token != _PRISTINE
 
 
 @dataclass(slots=True)
@@ -78,6 +84,7 @@ class Scratch:
         self._versions: dict[Path, str] = {}
         self._entered: dict[Path, _Facts | None] = {}
         self._left: dict[Path, tuple[str, _Facts | None]] = {}
+        self._origins: dict[Path, _Facts | None] = {}
         self._asked = _Asked()
         self._names = 0
         self.read: Callable[[Path], None] = lambda path: None
@@ -152,12 +159,14 @@ class Scratch:
             self._asked = _Asked()
 
     def end_step(self) -> dict[Path, ScratchFile]:
-        """The files that the step has written or removed, as it left them, copied where that is cheap."""
+        """The files that the step was given or has made, as it left them; those it wrote copied where that is cheap."""
         with self._lock:
             found: dict[Path, ScratchFile] = {}
             for path in self._asked_files():
                 facts = _facts(path)
                 if facts == self._entered.get(path):
+                    if facts is not None and path not in self._versions:
+                        found[path] = ScratchFile(_PRISTINE, facts)
                     continue
                 self._entered[path] = facts
                 token, kept = _GONE, None
@@ -172,6 +181,9 @@ class Scratch:
         """Let the files be as a step left them that is not run again; whether that can be."""
         with self._lock:
             for path, file in files.items():
+                if file.token == _PRISTINE:
+                    self._enter_again(path)
+                    continue
                 is_there = self._left.get(path) == (file.token, _facts(path)) and self._versions.get(path) is None
                 if not is_there and file.kept is None and file.token != _GONE:
                     return False
@@ -228,18 +240,40 @@ class Scratch:
         if place in self._entered:
             return
         self.read(final)
-        _remove(place)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if final.is_file():
-            self._copy(final, place)
-        self._entered[place] = _facts(place)
-        self._left.setdefault(place, (_PRISTINE, None))
+        if not self._is_still_pristine(place, final):
+            _remove(place)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._origins[place] = _origin(final)
+            if final.is_file():
+                self._copy(final, place)
+        self._note_pristine(place)
+
+    def _is_still_pristine(self, place: Path, final: Path) -> bool:
+        """Whether an earlier preview has brought just what production has now, and nobody has changed it."""
+        now, origin = _facts(place), _origin(final)
+        if now is None and origin is None:
+            return True
+        is_ours = self._left.get(place) == (_PRISTINE, now)
+        return is_ours and place in self._origins and self._origins[place] == origin
+
+    def _note_pristine(self, place: Path) -> None:
+        self._entered[place] = facts = _facts(place)
+        self._left[place] = _PRISTINE, facts
+
+    def _enter_again(self, place: Path) -> None:
+        """A step that is not run again was given this file, and left it as it was; its result may name it."""
+        if place not in self._entered and self._is_still_pristine(place, self._final(place)):
+            self._note_pristine(place)
 
     def _bring_database(self, place: Path, final: Path) -> None:
         if place in self._entered:
             return
         paths = [Path(f"{place}{beside}") for beside in ("", *BESIDE)]
         self.read(final)
+        if all(self._is_still_pristine(path, self._final(path)) for path in paths):
+            for path in paths:
+                self._note_pristine(path)
+            return
         if place.exists() and writer_of(place) is not None:
             raise FlowValidationError(
                 f"the copy of {final.name} that an earlier preview made is still open in this kernel",
@@ -248,13 +282,13 @@ class Scratch:
             )
         for path in paths:
             _remove(path)
+            self._origins[path] = _origin(self._final(path))
         if final.is_file():
             size = sum(_size(Path(f"{final}{beside}")) for beside in ("", *BESIDE))
             self._allow(final, size)
             copy_database(final, place)
         for path in paths:
-            self._entered[path] = _facts(path)
-            self._left.setdefault(path, (_PRISTINE, None))
+            self._note_pristine(path)
 
     def _fill(self, place: Path) -> None:
         final = self._final(place)
@@ -320,6 +354,15 @@ def _facts(path: Path) -> _Facts | None:
     except OSError:
         return None
     return facts.st_size, facts.st_mtime_ns, facts.st_ino
+
+
+def _origin(path: Path) -> _Facts | None:
+    """What tells that a file of production is as it was when it was copied."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
 
 
 def _size(path: Path) -> int:

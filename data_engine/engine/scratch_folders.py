@@ -18,6 +18,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.scratch import Scratch
 from data_engine.flow.flow import Flow
 from data_engine.locks import OsLock
+from data_engine.platforms.access import user_name
 
 _lock = threading.Lock()
 _folders: dict[Path, tuple[Path, OsLock]] = {}
@@ -30,7 +31,7 @@ def scratch_of(flow: Flow, home: LocalWorkspace | None, *, limit_bytes: int) -> 
     Raises:
         LedgerError: no folder can be made on this machine.
     """
-    base = Path(tempfile.gettempdir()) / f"data-engine-{_user()}" if home is None else home.local.runtime_dir
+    base = Path(tempfile.gettempdir()) / f"data-engine-{user_name()}" if home is None else home.local.runtime_dir
     name = flow.name or "flow"
     mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
     databases = None if home is None else home.layout.root / "databases"
@@ -82,7 +83,3 @@ def remove_scratch() -> None:
             lock.release()
     _folders.clear()
     _scratches.clear()
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")

@@ -1,7 +1,8 @@
 """A stage beside a mirror: what a run writes lies there until the run has succeeded, and then takes its place at once.
 
     out/                                    the mirror root
-    .data_engine_staging/<machine>-<run>/   what the run has written so far, by its path inside the root
+    .data_engine_staging/<machine>-<run>/   what the run has written so far, by its path inside the root; an empty one waits
+                                            for the next run of this process
     .data_engine_staging/<machine>-<run>.json   what is being published; it is there as long as that may be half done
 
 Each file takes its place by one rename on one drive. All targets are tried before the first; of several the list is written
@@ -13,11 +14,11 @@ server's clock, so that later changes of a target are told without trusting any 
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import os
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ from typing import Any
 from data_engine import nofollow
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
+from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
+from data_engine.workspace.machine import network_drive
 
 STAGING = ".data_engine_staging"
 OLD_S = 7 * 86_400.0
@@ -154,9 +157,7 @@ class Stage:
         """Remove the stage, but for what only waits for a target that is held open."""
         if self._began_ns is None or self._is_pending:
             return
-        try:
-            os.rmdir(self.folder)  # as a rule all has gone
-        except OSError:
+        if not _spares.keep(self.folder):
             _remove(self.folder)
 
     def _make(self) -> None:
@@ -175,9 +176,7 @@ class Stage:
                         where="Flow.mirror(staged=True)",
                         fix="mirror into a folder inside that drive's own, such as root=.../out, or leave staged=True out",
                     )
-            try:
-                os.mkdir(self.folder)
-            except FileNotFoundError:
+            if not _spares.take(self.folder):
                 self.folder.parent.mkdir(exist_ok=True)
                 self.folder.mkdir(exist_ok=True)
             self._began_ns = os.stat(self.folder).st_mtime_ns
@@ -234,7 +233,7 @@ class Stage:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(final.parent))
         except OSError as error:
             raise _cannot(final, error) from error
-        if sys.platform == "win32" and now is not None:
+        if not CAN_REPLACE_OPEN_FILES and now is not None:
             _replace(final, final)  # changes nothing, and fails where another program has it open
 
     def _is_newer(self, final: Path) -> bool:
@@ -243,8 +242,59 @@ class Stage:
             facts = os.stat(final)
         except OSError:
             return False
-        times = (facts.st_mtime_ns,) if sys.platform == "win32" else (facts.st_mtime_ns, facts.st_ctime_ns)
-        return max(times) > (self._began_ns or 0)
+        return max(facts.st_mtime_ns, changed_ns(str(final), facts)) > (self._began_ns or 0)
+
+
+class _Spares:
+    """Empty stages of this process that the next run takes: a drive may need milliseconds to make and remove a folder.
+
+    Only on drives of this machine, whose clock is ours: a stage that is taken again gets the time of now.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._folders: dict[Path, Path] = {}
+        self._is_local: dict[Path, bool] = {}
+
+    def take(self, folder: Path) -> bool:
+        """Let a spare one be `folder` from now on; whether there was one."""
+        with self._lock:
+            spare = self._folders.pop(folder.parent, None)
+        if spare is None:
+            return False
+        try:
+            os.rename(spare, folder)
+            os.utime(folder)
+        except OSError:  # somebody has tidied it away
+            return False
+        return True
+
+    def keep(self, folder: Path) -> bool:
+        """Keep the stage for the next run, where it is empty, and the only one; whether it is kept."""
+        staging = folder.parent
+        if staging not in self._is_local:
+            self._is_local[staging] = network_drive(staging) is None
+        try:
+            if not self._is_local[staging] or os.listdir(folder):
+                return False
+        except OSError:
+            return False
+        with self._lock:
+            if not self._folders:
+                atexit.register(self.remove)
+            return self._folders.setdefault(staging, folder) == folder
+
+    def remove(self) -> None:
+        """Remove them; at the end of the process."""
+        with self._lock:
+            for folder in self._folders.values():
+                with suppress(OSError):
+                    os.rmdir(folder)
+                    os.rmdir(folder.parent)
+            self._folders.clear()
+
+
+_spares = _Spares()
 
 
 # -- what runs have left ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.places import IN_PLACE, Places
-from data_engine.model import LogLine
+from data_engine.model import EPOCH, LogLine
 from data_engine.shown import Shown
 
 SETTINGS_STEM = "data_engine"
@@ -94,7 +94,7 @@ class FlowContext(Shown):
                 f"Source file not found: {self.source.path}", where="context.source_metadata", fix="put the file back"
             ) from error
         return SourceMetadata(
-            self.source.path, self.source.path.name, facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC)
+            self.source.path, self.source.path.name, facts.st_size, EPOCH + timedelta(seconds=facts.st_mtime)
         )
 
     def log(self, message: object, *, level: str = "INFO") -> None:
@@ -235,6 +235,10 @@ class WorkspaceConfigContext:
             with path.open("rb") as file:
                 return tomllib.load(file)
         except FileNotFoundError:
+            if path.parent.is_file():  # Windows words both alike
+                raise FlowValidationError(
+                    f"{path.parent} is a file", where="context.config", fix="check that config is a readable folder"
+                ) from None
             return None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FlowValidationError(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from data_engine import files
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.names import compared, why_refused, why_too_long
 from data_engine.workspace import here
 
 _module_folder: ContextVar[Path | None] = ContextVar("module_folder", default=None)
@@ -113,13 +114,21 @@ def inside(root: Path, name: object, *, where: str, start: Path | None = None) -
         raise FlowValidationError(
             f"the name must be relative, not {text!r}", where=where, fix=f"give a name inside {root}"
         )
+    if (wrong := why_refused(text)) is not None:
+        raise _no_file(text, where, wrong)
     target = os.path.normpath(os.path.join(start or root, text))
     base = os.path.normpath(root)
     if target in (base, os.path.normpath(start or root)) or not _is_under(target, base) or _leads_out(target, base):
         raise FlowValidationError(
             f"the name {text!r} does not name a file inside its folder", where=where, fix=f"stay inside {root}"
         )
+    if (wrong := why_too_long(target)) is not None:
+        raise _no_file(text, where, wrong)
     return Path(target)
+
+
+def _no_file(text: str, where: str, wrong: tuple[str, str]) -> FlowValidationError:
+    return FlowValidationError(f"the name {text!r} cannot be a file here: {wrong[0]}", where=where, fix=wrong[1])
 
 
 def make_folder(folder: Path, *, workspace: Path | None) -> None:
@@ -145,4 +154,5 @@ def _leads_out(target: str, base: str) -> bool:
 
 
 def _is_under(target: str, base: str) -> bool:
+    target, base = compared(target), compared(base)
     return target == base or target.startswith(base.rstrip(os.sep) + os.sep)

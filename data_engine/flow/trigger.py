@@ -18,7 +18,7 @@ from data_engine.flow.scan import parse_extensions
 
 CATCH_UPS = ("latest", "all", "none")
 _WHERE = "Flow.watch"
-_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +224,7 @@ def _duration_text(value: object) -> str:
 
 def _parse_times(value: object) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
     where = f"{_WHERE}(time=...)"
-    fix = 'give "HH:MM" with two digits each, such as "08:15", or a list of them'
+    fix = 'give "HH:MM", such as "08:15", or a list of them'
     if isinstance(value, str):
         texts: Collection[object] = (value,)
     elif isinstance(value, (list, tuple, set, frozenset)):

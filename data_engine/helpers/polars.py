@@ -52,7 +52,7 @@ def networkdays(
 ) -> pl.Expr:
     """The working days from `start` to `end`, both counted, as Excel's NETWORKDAYS: Int64, negative when `end` is earlier.
 
-    Null where either day is null.
+    Null where either day is null. The column is called "networkdays": in `with_columns` it replaces none of the frame's.
 
     Args:
         start, end: a column's name, an expression, or one day for all rows. Of a moment, its own zone's day counts.
@@ -85,7 +85,7 @@ def networkdays(
     if count_first_day:
         is_off = ~first.dt.is_business_day(week_mask=week, holidays=off)
         days = days + step * is_off.cast(pl.Int32)
-    return days.cast(pl.Int64)
+    return days.cast(pl.Int64).alias("networkdays")
 
 
 def workday(
@@ -98,7 +98,7 @@ def workday(
 ) -> pl.Expr:
     """The day so many working days after `start` (before it, when negative), as Excel's WORKDAY: Date.
 
-    Null where `start` or `days` is null. For 0 days a day off gives the next working day, where Excel gives it back.
+    Null where `start` or `days` is null. The column is called "workday". For 0 days a day off gives the next working day, where Excel gives it back.
 
     Args:
         start: a column's name, an expression, or one day for all rows.
@@ -130,7 +130,7 @@ def workday(
     # From a day off, forward to the next working day is the first step ahead, and no step back.
     steps = count - ((count > 0) & is_off).cast(pl.Int32)
     day = first.dt.add_business_days(steps, week_mask=week, holidays=off, roll="forward")
-    return pl.when(is_given).then(first).otherwise(day) if count_first_day else day
+    return (pl.when(is_given).then(first).otherwise(day) if count_first_day else day).alias("workday")
 
 
 def propagate_last_value(
@@ -201,7 +201,7 @@ def visit_counter(
     """Which visit of its value a row belongs to: UInt32 from 1, in the frame's own order of rows.
 
     Within a group `by`, in the order of `sort_by`, equal values side by side are one visit; the next time the value comes it
-    is its second. Null is a value. The rows of a tie keep their order.
+    is its second. Null is a value. The rows of a tie keep their order. The column is called "visit_counter".
 
     Raises:
         FlowValidationError: one name or expression stands for several columns: list them.
@@ -240,7 +240,7 @@ def visit_counter(
     placed = place.gather(by_value).cast(pl.Int64)
     begun = (is_other | (placed - placed.shift(1) != 1)).cast(pl.UInt32).cum_sum()
     before = pl.when(is_other).then(begun - 1).forward_fill()
-    return (begun - before).cast(pl.UInt32).sort_by(by_value).alias(_name(visited))
+    return (begun - before).cast(pl.UInt32).sort_by(by_value).alias("visit_counter")
 
 
 def remove_null_columns(frame: Frame) -> Frame:
@@ -459,7 +459,3 @@ def _expression(given: object, argument: str) -> pl.Expr:
     if isinstance(given, str):
         return pl.col(given)
     raise TypeError(f"{argument} must be a column's name or an expression, not {given!r}")
-
-
-def _name(expression: pl.Expr) -> str:
-    return expression.meta.output_name(raise_if_undetermined=False) or "visit"

@@ -13,7 +13,6 @@ import re
 import secrets
 import socket
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,9 @@ from typing import Literal, Protocol, TypeVar
 from data_engine import private
 from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
-from data_engine.nofollow import NO_FOLLOW, NotFollowedError, Place, opened
+from data_engine.nofollow import NotFollowedError, Place, opened
+from data_engine.platforms.files import NO_FOLLOW, NO_WAIT, OWN, is_open_elsewhere, open_shared
+from data_engine.platforms.host import system_id
 
 _RETRY_DELAYS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 _T = TypeVar("_T")
@@ -141,8 +142,8 @@ class OsFolder:
     def write(self, path: str, data: bytes) -> None:
         """Create a file that was not there; its content and its name are on the drive when this returns."""
         with self._above(path) as (place, name):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | getattr(os, "O_BINARY", 0)
-            descriptor = os.open(place.at(name), flags, 0o666, dir_fd=place.descriptor)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | OWN
+            descriptor = open_shared(place.at(name), flags, 0o666, dir_fd=place.descriptor)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
@@ -209,12 +210,13 @@ class OsFolder:
     def _read(self, path: str, limit: int) -> bytes:
         with self._above(path) as (place, name):
             where = str(place.path / name)
-            if place.descriptor is None and place.kind(name) == "foreign":
-                raise NotOursError(errno.ELOOP, _A_LINK, where)
+            kind = "file" if place.descriptor is not None else place.kind(name)  # there the open says what it is
+            if kind != "file":
+                raise NotOursError(errno.ELOOP, _A_LINK, where) if kind == "foreign" else _no_file(where)
             # A pipe is opened without waiting for its other end.
-            flags = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+            flags = os.O_RDONLY | NO_FOLLOW | NO_WAIT | OWN
             try:
-                descriptor = os.open(place.at(name), flags, dir_fd=place.descriptor)
+                descriptor = open_shared(place.at(name), flags, dir_fd=place.descriptor)
             except OSError as error:
                 if error.errno in (errno.ELOOP, errno.ENXIO):
                     what = _A_LINK if error.errno == errno.ELOOP else _NO_FILE
@@ -224,7 +226,7 @@ class OsFolder:
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):  # a folder cannot even be wrapped as a file
                 os.close(descriptor)
-                raise NotOursError(errno.EINVAL, _NO_FILE, where)
+                raise _no_file(where)
             with os.fdopen(descriptor, "rb") as file:
                 data = file.read(limit + 1) if facts.st_size <= limit else b""
             if facts.st_size > limit or len(data) > limit:
@@ -332,7 +334,7 @@ def host_id() -> str:
 
     Reference: machine-id(5); the registry's MachineGuid on Windows; on macOS the first network card's address.
     """
-    system = _system_id()
+    system = system_id()
     return f"{system}@{socket.gethostname()}" if system else ""
 
 
@@ -354,25 +356,6 @@ def lock_id(path: Path) -> str:
         ) from error
 
 
-def _system_id() -> str:
-    if sys.platform == "win32":
-        import winreg
-
-        with suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SOFTWARE\Microsoft\Cryptography") as key:
-            return str(winreg.QueryValueEx(key, "MachineGuid")[0])
-        return ""
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        with suppress(OSError, UnicodeDecodeError):
-            text = Path(path).read_text(encoding="ascii").strip()
-            if text and text != "uninitialized":
-                return text
-    import uuid
-
-    node = uuid.getnode()
-    is_random = bool(node >> 40 & 1)  # RFC 4122: without a card's address the multicast bit is set, a new one each time
-    return "" if is_random else f"{node:012x}"
-
-
 def _patient(action: Callable[[], _T], *, is_refused: Callable[[], bool] = lambda: False) -> _T:
     """`action`, tried again for a while where somebody has the name open; not where `is_refused`."""
     for delay_s in (*_RETRY_DELAYS_S, None):
@@ -383,11 +366,14 @@ def _patient(action: Callable[[], _T], *, is_refused: Callable[[], bool] = lambd
                 if delay_s is None:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.filename) from error
                 continue
-            is_open = error.errno == errno.EBUSY or (os.name == "nt" and isinstance(error, PermissionError))
-            if delay_s is None or not is_open or is_refused():
+            if delay_s is None or not is_open_elsewhere(error) or is_refused():
                 raise
             time.sleep(delay_s)
     raise AssertionError("the last try returns or raises")
+
+
+def _no_file(where: str) -> NotOursError:
+    return NotOursError(errno.EINVAL, _NO_FILE, where)
 
 
 def _wrong_in(folder: FileSystem, base: str) -> list[str]:

@@ -44,6 +44,7 @@ from data_engine.model import (
     utc_text,
 )
 from data_engine.nofollow import opened, remove_tree
+from data_engine.platforms.files import read_at
 
 MAX_ERROR = 100_000
 _READ_BYTES = 1024 * 1024
@@ -56,7 +57,7 @@ class JournalWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = private.open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._file = private.open_file(path, os.O_WRONLY | os.O_APPEND)
         self._identity = os.fstat(self._file)
 
     def begin(self, event: RunStarted) -> None:
@@ -115,7 +116,7 @@ class JournalReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = private.open_file(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        self._file = private.open_file(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         self._offset = 0
         self.damage: FlowValidationError | None = None
 
@@ -123,7 +124,7 @@ class JournalReader:
         """The events that have come since, up to what is damaged."""
         events: list[Event] = []
         size = _READ_BYTES
-        while self.damage is None and (data := os.pread(self._file, size, self._offset)):
+        while self.damage is None and (data := read_at(self._file, size, self._offset)):
             end = data.rfind(b"\n") + 1
             self._offset += end
             if end:

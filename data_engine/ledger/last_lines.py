@@ -18,6 +18,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import event_line, events_in
 from data_engine.ledger.log_limits import LAST_BYTES, LAST_LINES, end_of_log, size_of
 from data_engine.model import LogLine
+from data_engine.platforms.files import write_at
 
 SIZE_BYTES = 1024 * 1024
 _DIGITS = 12
@@ -45,9 +46,9 @@ class LastLinesWriter:
             self._offset = 0
         with suppress(OSError):
             if not self._is_ours():
-                self._file = private.open_file(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+                self._file = private.open_file(self._path, os.O_RDWR | os.O_CREAT)
                 self._identity = _identity(self._file)
-            os.pwrite(self._file, record, self._offset)
+            write_at(self._file, record, self._offset)
         self._offset += len(record)
 
     def clear(self) -> None:

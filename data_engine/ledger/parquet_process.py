@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_engine.errors import FlowValidationError, LedgerError, RefusedSegmentError
+from data_engine.platforms.processes import apart, is_crash, limit_memory
 from data_engine.version import import_folder
 
 if TYPE_CHECKING:
@@ -39,11 +38,6 @@ LEAST_GROWTH_BYTES, _GROWTH_A_BYTE = 1_000_000_000, 50
 
 _FOLD_CPU_S = 30.0
 """The owner's heartbeat waits for it."""
-
-_CRASHES = frozenset(
-    -getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL") if hasattr(signal, name)
-)
-_WINDOWS_CRASH = 0xC000_0000
 
 _CACHE_KIB = 64 * 1024
 
@@ -122,7 +116,7 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
             stderr=subprocess.PIPE,
             # Arrow's own pools take far more address space than memory, and that is what can be limited.
             env=os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"},
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            **apart(),
         )
     except OSError as error:
         raise _no_answer(request, str(error)) from error
@@ -138,8 +132,7 @@ def in_child(request: Request, bounds: Bounds | None = None) -> Any:
         if isinstance(reply, FlowValidationError):
             raise reply
         return reply
-    is_crash = child.returncode in _CRASHES or child.returncode >= _WINDOWS_CRASH
-    if not isinstance(request, Collect) and (ended_for or is_crash):
+    if not isinstance(request, Collect) and (ended_for or is_crash(child.returncode)):
         table, name = _read_last(request, said)
         why = ended_for or f"reading it ended a process ({child.returncode})"
         raise RefusedSegmentError(why, table=table, name=name)
@@ -216,25 +209,13 @@ def answer() -> None:
     """What the child does: one request from its standard input, one reply to its standard output."""
     request = pickle.load(sys.stdin.buffer)
     if not isinstance(request, Collect):
-        limit_memory()
+        limit_memory(MOST_MEMORY_BYTES)
     try:
         # The last line tells of which segment it died.
         reply = perform(request, begin=lambda table, name: print(f"{table}/{name}", file=sys.stderr, flush=True))
     except (LedgerError, RefusedSegmentError) as error:
         reply = error
     pickle.dump(reply, sys.stdout.buffer)
-
-
-def limit_memory() -> None:
-    """Let allocations of this process fail where the system can (Linux); elsewhere, who waits for it looks at what it has."""
-    if sys.platform != "linux":
-        return
-    import resource
-
-    most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MOST_MEMORY_BYTES
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _watched(child: subprocess.Popen[bytes], request: Request, bounds: Bounds | None) -> tuple[bytes, bytes, str]:

@@ -1,6 +1,9 @@
 """File-system events as wake-ups: they only say where to look, the scan decides.
 
 Network drives tell nobody about what other machines do, so they get no events; their scans come by the clock.
+
+On Windows the library is kept below 7 (pyproject.toml): from 7.0 on it hands events over only after a second without any, so
+that a folder which is written to steadily gives none.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_engine.workspace.machine import network_drive
+from data_engine.platforms.drives import network_drive
 
 _KINDS = (
     "FileCreated",

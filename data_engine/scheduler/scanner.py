@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from data_engine.flow.scan import is_candidate_name
 from data_engine.model import Signature
+from data_engine.platforms.files import is_locked, is_placeholder
 
 _HIDDEN = (".", "~$")
 
@@ -130,7 +130,7 @@ class Scanner:
             facts = os.stat(path)
         except OSError:
             return None
-        if not stat.S_ISREG(facts.st_mode) or _is_locked(path):
+        if not stat.S_ISREG(facts.st_mode) or (not is_placeholder(facts) and is_locked(path)):
             return None
         signature = Signature(facts.st_size, facts.st_mtime_ns)
         if not name:
@@ -297,18 +297,6 @@ def _split(path: str) -> tuple[str, str]:
     """The folder's prefix ("" or with its trailing slash) and the name."""
     cut = path.rfind("/") + 1
     return path[:cut], path[cut:]
-
-
-def _is_locked(path: str) -> bool:
-    """Whether somebody has the file open so that it cannot be read; only Windows knows such a state."""
-    if sys.platform == "win32":
-        sharing_violation, lock_violation = 32, 33
-        try:
-            with open(path, "rb"):
-                return False
-        except OSError as error:
-            return error.winerror in (sharing_violation, lock_violation)
-    return False
 
 
 def _reason(error: OSError) -> str:

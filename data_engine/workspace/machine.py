@@ -12,23 +12,16 @@ Example of `settings.toml` in the machine's config folder:
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import socket
-import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data_engine import private
 from data_engine.errors import SettingsError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
+from data_engine.platforms.drives import network_drive
 from data_engine.workspace.toml import changed_toml, parse_toml, read_toml_text, unknown_key
-
-_NETWORK_FILE_SYSTEM = re.compile(
-    r"nfs\d?|cifs|smb[23]?|smbfs|afpfs|webdav|davfs|afs|ncpfs|lustre|ceph|glusterfs|gpfs|beegfs"
-    r"|(fuse|osxfuse|macfuse)\.(sshfs|glusterfs|ceph|davfs|s3fs|rclone|smbnetfs)"
-)
 
 
 @dataclass(frozen=True)
@@ -177,39 +170,6 @@ def refuse_network_drive(path: Path, *, where: str) -> None:
             where=where,
             fix="set DATA_ENGINE_STATE_ROOT, or state_root in settings.toml, to a folder on a local drive",
         )
-
-
-def network_drive(path: Path) -> str | None:
-    """What kind of network drive holds `path`, existing or not; None for a local one."""
-    resolved = path.resolve()
-    if sys.platform == "win32":
-        import ctypes
-
-        drive_remote = 4  # GetDriveTypeW: also for \\server\share\
-        remote = ctypes.windll.kernel32.GetDriveTypeW(resolved.anchor) == drive_remote
-        return "network drive" if remote else None
-    import psutil
-
-    return network_file_system(resolved, ((part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)))
-
-
-def network_file_system(path: Path, mounts: Iterable[tuple[str, str]]) -> str | None:
-    """The network file system that holds `path`, by the mount table's (folder, type); None for a local one.
-
-    The deepest mount decides, of two on one folder the later.
-
-    Example:
-        >>> network_file_system(Path("/home/ann/state"), [("/", "ext4"), ("/home", "nfs4")])
-        'nfs4'
-        >>> network_file_system(Path("/homes"), [("/", "ext4"), ("/home", "nfs4")]) is None
-        True
-    """
-    holding, kind = -1, ""
-    for folder, type_name in mounts:
-        depth = len(Path(folder).parts)
-        if depth >= holding and path.is_relative_to(folder):
-            holding, kind = depth, type_name.lower()
-    return kind if _NETWORK_FILE_SYSTEM.fullmatch(kind) else None
 
 
 def host_folder_name(host: str) -> str:

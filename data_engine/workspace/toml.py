@@ -38,8 +38,9 @@ def parse_toml(text: str, *, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
+        example = "state_root = 'C:\\data'" if "\\" in str(error) else 'mode = "ask"'
         raise SettingsError(
-            f"not a TOML file: {error}", where=where, fix='correct that line; texts need quotes: mode = "ask"'
+            f"not a TOML file: {error}", where=where, fix=f"correct that line; texts need quotes: {example}"
         ) from error
     except RecursionError as error:
         raise SettingsError("not a settings file: nested too deeply", where=where, fix="take that value out") from error

@@ -90,7 +90,10 @@ def test_output_that_cannot_be_written_is_an_error(process: Process) -> None:
     assert run.returncode == 1
 
 
-@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.skipif(
+    os.name != "posix",
+    reason="no Ctrl-C can be sent to one process of a console on Windows; tests/client/test_foreground.py is the twin",
+)
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_ctrl_c_ends_with_130_and_the_run_is_recorded(process: Process, ws: WorkspaceFiles, options: list[str]) -> None:
     ws.module(
@@ -119,7 +122,10 @@ def test_ctrl_c_ends_with_130_and_the_run_is_recorded(process: Process, ws: Work
     assert [run.status for run in Workspace(ws.root).runs("slow")] == ["stopped"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="no Ctrl-C can be sent to one process of a console on Windows; tests/client/test_foreground.py is the twin",
+)
 @pytest.mark.parametrize("command", ["list", "compile --check", "status"])
 def test_ctrl_c_names_the_module_that_does_not_end_to_load(process: Process, ws: WorkspaceFiles, command: str) -> None:
     good = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(print)"

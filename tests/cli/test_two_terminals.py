@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,9 +14,12 @@ import pytest
 from data_engine import Workspace
 from tests.cli.conftest import Cli
 from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, end_now
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="no Ctrl-C can be sent to one process of a console on Windows; tests/client/test_foreground.py is the twin",
+)
 
 Process = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -100,7 +102,7 @@ def test_a_daemon_that_dies_under_who_waits_is_said(workspace: Workspace, proces
     waiting = process("run", "other", "--param", f"until={tmp_path / 'end'}")
     assert waiting.stderr is not None
     waiting.stderr.readline()
-    os.kill(workspace.status()["daemon"]["pid"], signal.SIGKILL)
+    end_now(workspace.status()["daemon"]["pid"])
     (out, said), (_, err) = running.communicate(timeout=30), waiting.communicate(timeout=30)
 
     assert (running.returncode, waiting.returncode) == (1, 1)

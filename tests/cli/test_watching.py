@@ -17,7 +17,10 @@ from data_engine.errors import FlowValidationError
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix",
+    reason="no Ctrl-C can be sent to one process of a console on Windows; tests/client/test_foreground.py is the twin",
+)
 LIMIT_S = 30.0
 
 POLLED = """

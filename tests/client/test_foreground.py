@@ -5,6 +5,7 @@ A thread plays the person: it waits for conditions, then sends the interrupt tha
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import threading
@@ -62,7 +63,7 @@ def press_ctrl_c() -> None:
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:
-        os.kill(os.getpid(), signal.CTRL_C_EVENT)  # type: ignore[attr-defined]
+        _thread.interrupt_main()  # the same as a console does, for this process alone
 
 
 class Seen:

@@ -8,11 +8,9 @@ daemons come to it, so that it repeats a campaign as far as the machine does the
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
-import signal
 import sqlite3
 import threading
 import time
@@ -30,6 +28,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.errors import FlowValidationError
 from tests.daemon.damage import Saboteur
 from tests.daemon.stations import Station, until
+from tests.support import end_now, pause, resume
 
 STALE_AFTER_S = 1.5
 SETTINGS = f'[lease]\nheartbeat = "400ms"\nstale_after = "{STALE_AFTER_S * 1000:.0f}ms"\n'
@@ -161,7 +160,7 @@ class Campaign:
         finally:
             for station in self._frozen:
                 with suppress(ProcessLookupError):
-                    os.kill(station.pid, signal.SIGCONT)
+                    resume(station.pid)
             for station in self._stations:
                 station.end()
         self.report.files, self.report.seconds = len(self._files), time.monotonic() - begun_s
@@ -228,7 +227,7 @@ class Campaign:
         counted = f"kill {'the owner' if is_owner else 'an observer'}"
         self._happens(f"kill {station.name} for {away_s:.1f} s", counted=counted, is_loss=is_owner)
         if self._rng.random() < 0.5:
-            os.kill(station.pid, signal.SIGKILL)
+            end_now(station.pid)
         station.end()
         self._down[station] = time.monotonic() + away_s
 
@@ -236,7 +235,7 @@ class Campaign:
         is_owner = station in self._owners()
         counted = f"freeze {'the owner' if is_owner else 'an observer'}"
         self._happens(f"freeze {station.name}", counted=counted, is_loss=is_owner)
-        os.kill(station.pid, signal.SIGSTOP)
+        pause(station.pid)
         self._frozen[station] = time.monotonic() + self._rng.uniform(0.2, 2.5) * STALE_AFTER_S
 
     def _hand_over(self) -> None:
@@ -265,7 +264,7 @@ class Campaign:
     def _bring_back(self) -> None:
         for station, at_s in list(self._frozen.items()):
             if time.monotonic() >= at_s:
-                os.kill(station.pid, signal.SIGCONT)
+                resume(station.pid)
                 del self._frozen[station]
                 self._tell(f"{station.name} wakes up")
         for station, at_s in list(self._down.items()):

@@ -21,8 +21,10 @@ from data_engine import Workspace
 from data_engine.daemon.control import API, DaemonClient
 from data_engine.daemon.endpoint import read_endpoint, read_token
 from data_engine.errors import OwnedElsewhereError
+from data_engine.platforms.processes import program_of
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
+from tests.support import PATIENCE
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -86,9 +88,10 @@ class Station:
 
     def start(self, *, engine: bool = True) -> Station:
         """Start its daemon, and its engine where it may."""
+        program, environment = program_of(sys.executable, self._environment)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "data_engine.daemon", str(self.root)],
-            env=self._environment,
+            [program, "-P", "-m", "data_engine.daemon", str(self.root)],
+            env=environment,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -192,7 +195,7 @@ class Station:
 
 def until(question: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     """The first true answer."""
-    end_s = time.monotonic() + timeout_s
+    end_s = time.monotonic() + timeout_s * PATIENCE
     while not (answer := question()):
         assert time.monotonic() < end_s, "it did not happen"
         time.sleep(0.02)

@@ -8,11 +8,12 @@ from typing import Any
 
 from data_engine import Workspace
 from data_engine.model import Run
+from tests.support import PATIENCE
 
 
 def until(question: Callable[[], Any], timeout_s: float = 30.0) -> Any:
     """The first answer that is true."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s * PATIENCE
     while time.monotonic() < deadline_s:
         answer = question()
         if answer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.model import Run
 from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles
+from tests.support import HANG_IN_C, WorkspaceFiles
 
 GOOD = """
     from data_engine import Flow
@@ -44,7 +43,7 @@ FEEDS_ON_ITSELF = """
         watched = Flow(group="F").watch(mode="poll", source="../in", interval="100ms", settle=0)
         return watched.mirror(root="../in").step(write)
 """
-HANG_IN_C = "#| keep\nimport ctypes\nctypes.PyDLL(None).sleep(600)"
+HANGS = f"#| keep\n{HANG_IN_C}"
 DAEMON = """
 import sys
 from data_engine.daemon.worker_pool import WorkerPool
@@ -100,7 +99,7 @@ def test_modules_that_never_return_from_import_hold_up_no_other(workspace: Works
             assert "never returned from import" in error["what"]
             assert f"{name}.ipynb, cell {cell}" in error["where"]
             assert error["fix"]
-        ws.notebook("edited", HANG_IN_C, GOOD.format(name="edited", version=2))
+        ws.notebook("edited", HANGS, GOOD.format(name="edited", version=2))
         edit = until(lambda: flow_of(workspace, "edited")["edit"])
         assert "edited, not deployed" in str(edit)
         runs = len(workspace.runs("good", 10_000))
@@ -114,7 +113,9 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
     ws.notebook("raises", "#| keep\nraise RuntimeError('no licence')", GOOD.format(name="R", version=1))
     ws.notebook("exits", "import os", "#| keep\nos._exit(7)", GOOD.format(name="E", version=1))
     ws.notebook("leaves", "import sys", "#| keep\nsys.exit(3)", GOOD.format(name="L", version=1))
-    ws.notebook("segfaults", "import ctypes", "#| keep\nctypes.string_at(0)", GOOD.format(name="S", version=1))
+    ws.notebook(
+        "segfaults", "import faulthandler", "#| keep\nfaulthandler._read_null()", GOOD.format(name="S", version=1)
+    )
     ws.notebook("misses", "#| keep\nimport no_such_library", GOOD.format(name="M", version=1))
     ws.notebook("feeds", FEEDS_ON_ITSELF)
     own = ws.source("in/a.csv", "as it came")
@@ -125,7 +126,7 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
         "raises": "RuntimeError: no licence",
         "exits": "exit code 7",
         "leaves": "SystemExit: 3",
-        "segfaults": "SIGSEGV",
+        "segfaults": "an access violation" if sys.platform == "win32" else "SIGSEGV",
         "misses": "No module named 'no_such_library'",
         "feeds": "is the source folder itself",
     }
@@ -141,7 +142,6 @@ def test_modules_that_raise_exit_or_crash_on_import_are_told_and_the_rest_goes_o
     assert own.read_text() == "as it came"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_daemon_killed_while_it_deploys_leaves_whole_deployments(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """Whatever the instant: the next one runs the old or the new content, and after a deployment the new one."""
     rng = random.Random(4)
@@ -166,7 +166,7 @@ def test_a_daemon_killed_while_it_deploys_leaves_whole_deployments(workspace: Wo
         asking = threading.Thread(target=deploy)
         asking.start()
         time.sleep(rng.uniform(0.0, 0.25))
-        daemon.send_signal(signal.SIGKILL)
+        daemon.kill()
         psutil.wait_procs([daemon], timeout=5)
         asking.join()
         workspace.start()
@@ -187,7 +187,6 @@ def test_a_daemon_killed_while_it_deploys_leaves_whole_deployments(workspace: Wo
         assert [line.message for line in workspace.log(run.run_id)] == ["version 5"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_daemon_killed_while_it_migrates_leaves_the_version_before(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """With every run it held; the next daemon works with it."""
     workspace.start_engine()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from data_engine.scheduler.plan import Candidate, Due, NotDue, PlannedFlow, Rule
 from tests.daemon.support import ended, flow_of, until
 from tests.daemon.test_network_share import network_of
 from tests.scheduler.test_schedules import Engine, at
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, pause, resume
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
@@ -296,7 +295,6 @@ def doctor(ws: WorkspaceFiles, *options: str) -> dict[str, Any]:
     return {finding["name"]: finding for finding in json.loads(answer.stdout)["findings"]}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
 def test_the_daemon_goes_on_after_a_sleep(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """Of the ticks it slept through it makes one; what was dropped meanwhile and what was running is done."""
     workspace.start_engine()
@@ -306,13 +304,13 @@ def test_the_daemon_goes_on_after_a_sleep(workspace: Workspace, ws: WorkspaceFil
     daemon = psutil.Process(workspace.status()["daemon"]["pid"])
     sleepers = [*daemon.children(recursive=True), daemon]
     for process in sleepers:
-        os.kill(process.pid, signal.SIGSTOP)
+        pause(process.pid)
     before = len(workspace.runs("ticks", 10_000))
     for number in range(5):
         drop(ws, f"{number}.txt")
     time.sleep(2)
     for process in reversed(sleepers):
-        os.kill(process.pid, signal.SIGCONT)
+        resume(process.pid)
     woke_s = time.monotonic()
 
     until(lambda: len(ended(workspace, "poll", 5)) == 5)

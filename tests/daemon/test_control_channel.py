@@ -22,6 +22,7 @@ from data_engine.daemon.endpoint import Endpoint, new_token, read_endpoint, read
 from data_engine.daemon.process_tree import create_time_of
 from data_engine.daemon.server import MAX_BODY_BYTES, listen, make_application
 from data_engine.errors import FlowValidationError, GroupBusyError
+from data_engine.platforms.processes import new_event_loop
 from data_engine.workspace.layout import LocalLayout
 
 
@@ -61,9 +62,13 @@ class Served:
     def __init__(self, token: str) -> None:
         self.answers = Answers()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(token)))
+        self._thread = threading.Thread(target=self._run, args=(token,))
         self._thread.start()
         self._ready.wait()
+
+    def _run(self, token: str) -> None:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(self._serve(token))
 
     async def _serve(self, token: str) -> None:
         server, self.port = listen(make_application(self.answers, token))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.model import Run
 from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, end_now
 
 POLL = """
     from data_engine import Flow
@@ -200,7 +199,6 @@ def test_a_disabled_flow_does_not_run_by_itself(workspace: Workspace, ws: Worksp
     until(lambda: ended(workspace, "poll", 1))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_daemon_leaves_nothing_behind_and_the_next_goes_on(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """Its workers are gone before its runs are called abandoned; the engine comes back on, and misses nothing."""
     workspace.start_engine()
@@ -208,7 +206,7 @@ def test_a_killed_daemon_leaves_nothing_behind_and_the_next_goes_on(workspace: W
     until(lambda: workspace.status()["active_runs"])
     pid = workspace.status()["daemon"]["pid"]
     workers = psutil.Process(pid).children(recursive=True)
-    os.kill(pid, signal.SIGKILL)
+    end_now(pid)
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
     ws.source("in/meanwhile.txt", "1")
 
@@ -368,7 +366,6 @@ def test_a_person_who_kills_and_starts_again_loses_nothing(workspace: Workspace,
     until(lambda: "success" in [run.status for run in workspace.runs("poll")])
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_person_who_starts_an_engine_that_came_back_frees_what_it_held(
     workspace: Workspace, ws: WorkspaceFiles
 ) -> None:
@@ -378,7 +375,7 @@ def test_a_person_who_starts_an_engine_that_came_back_frees_what_it_held(
     until(lambda: ended(workspace, "poll", 1))
     endpoint = read_endpoint(workspace.home.local)
     assert endpoint is not None
-    os.kill(endpoint.pid, signal.SIGKILL)
+    end_now(endpoint.pid)
     until(lambda: not endpoint.is_alive())
     workspace.start()
     until(lambda: workspace.status()["engine"]["on"])

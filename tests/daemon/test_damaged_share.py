@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from tests.daemon.stations import POLL, Make, Station, begun, drop, shared_workspace, until
+from tests.support import end_now, pause, resume
 
 LOGS = """def finish(context):
     context.log("all is well")"""
@@ -87,7 +85,6 @@ def findings(station: Station) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in found["findings"]}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
 def test_a_link_among_the_stages_of_a_working_owner_costs_nothing_behind_it(
     team: Path, station: Make, docs: Path
 ) -> None:
@@ -111,7 +108,6 @@ def test_a_link_among_the_stages_of_a_working_owner_costs_nothing_behind_it(
     assert len(begun(team)) == 2 * len(done(anna))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
 def test_heartbeats_go_on_with_a_link_in_place_of_the_marker(team: Path, station: Make, docs: Path) -> None:
     """Nothing is written or removed behind it, also when the workspace is given up; it is told as long as it is there."""
     anna, ben = station("anna").start(), station("ben").start(engine=False)
@@ -144,7 +140,7 @@ def test_nobody_takes_over_a_history_of_which_a_segment_is_gone_before_it_is_rep
     anna, ben = station("anna").start(), station("ben").start(engine=False)
     do(team, "a.txt", anna, ben)
     do(team, "b.txt", anna, ben)
-    os.kill(anna.pid, signal.SIGKILL)
+    end_now(anna.pid)
     anna.end()
     gone = newest_segment(team, table)
     (team / ".workspace_state" / gone).unlink()
@@ -222,20 +218,20 @@ def test_who_owns_again_by_a_repair_does_nothing_that_was_done_meanwhile(team: P
     """What was found due before is judged anew: another one owned in between, and the list told it to nobody."""
     anna, ben = station("anna").start(), station("ben").start(engine=False)
     do(team, "a.txt", anna, ben)
-    os.kill(ben.pid, signal.SIGSTOP)  # it never sees what anna publishes next
+    pause(ben.pid)  # it never sees what anna publishes next
     seen = generations(team)
     names = [f"{number}.txt" for number in range(6)]
     for name in names:
         drop(team, name, seconds=0.8)
     until(lambda: generations(team)[-1] not in seen and any("finish" in line for line in begun(team)[2:]))
-    os.kill(anna.pid, signal.SIGSTOP)
+    pause(anna.pid)
     for one in set(generations(team)) - set(seen):
         shutil.rmtree(one)
-    os.kill(ben.pid, signal.SIGCONT)
+    resume(ben.pid)
     ben.take_over()
     own(ben)
     until(lambda: done(ben) >= set(names), 60)
-    os.kill(anna.pid, signal.SIGCONT)
+    resume(anna.pid)
     until(lambda: anna.lease["damage"], 40)
     at_first = len(begun(team))
     ben.lease_do("release")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -14,7 +11,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.model import utc_text
 from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, end_now
 
 HOURLY = """
     from pathlib import Path
@@ -39,7 +36,6 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     found.kill()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_slot_that_kills_its_daemon_twice_is_held_until_a_person_frees_it(
     workspace: Workspace, ws: WorkspaceFiles
 ) -> None:
@@ -47,7 +43,7 @@ def test_a_slot_that_kills_its_daemon_twice_is_held_until_a_person_frees_it(
     for deaths in (1, 2):
         until(lambda: workspace.status()["active_runs"])
         pid = workspace.status()["daemon"]["pid"]
-        os.kill(pid, signal.SIGKILL)
+        end_now(pid)
         workspace.start()
         until(lambda deaths=deaths: len(workspace.runs("hourly")) == deaths + (deaths < 2))  # type: ignore[misc]
     rows = until(

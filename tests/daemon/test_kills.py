@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
-import pytest
-
 from tests.soak.daemon_kills import Campaign
 from tests.soak.staged_kills import StagedCampaign
 from tests.support import WorkspaceFiles
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 
 
 def test_killed_workers_and_daemons_lose_no_file_and_leave_no_run_or_process(ws: WorkspaceFiles) -> None:

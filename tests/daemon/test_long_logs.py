@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +15,7 @@ from data_engine.ledger.log_limits import FIRST_LINES, LAST_LINES, MOST_LINES, g
 from data_engine.model import Run
 from jupyter_extension.actions import answer
 from tests.daemon.support import until
-from tests.support import WorkspaceFiles
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+from tests.support import WorkspaceFiles, end_now
 
 FLOW = """
     import logging
@@ -39,8 +35,8 @@ FLOW = """
             case "leaves":
                 os._exit(7)
             case "crashes":
-                import ctypes
-                ctypes.string_at(0)
+                import faulthandler
+                faulthandler._read_null()
             case "hangs":
                 Path(context.params["there"]).write_text(str(os.getpid()))
                 time.sleep(600)
@@ -82,7 +78,7 @@ def check_ends(lines: list[str]) -> None:
     [
         ("raises", "the cause"),
         ("leaves", "exit code 7"),
-        ("crashes", "SIGSEGV"),
+        ("crashes", "an access violation" if sys.platform == "win32" else "SIGSEGV"),
         ("writes", "the cause"),
     ],
 )
@@ -113,9 +109,9 @@ def test_a_killed_run_keeps_its_last_lines(workspace: Workspace, tmp_path: Path)
         if how == "request":
             workspace.kill_run(str(run_id))
         elif how == "worker":
-            os.kill(int(there.read_text()), signal.SIGKILL)
+            end_now(int(there.read_text()))
         else:
-            os.kill(daemon_pid, signal.SIGKILL)
+            end_now(daemon_pid)
             until(lambda: not workspace.status()["daemon"]["running"])
         until(lambda: all(run.status != "started" for run in workspace.runs()))
         lines, others = printed(workspace, str(run_id))

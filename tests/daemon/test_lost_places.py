@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.errors import OwnedElsewhereError
 from data_engine.files import write_text_atomic
 from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, end_now
 
 POLL = """
     import time
@@ -59,7 +58,7 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     yield found
     endpoint = read_endpoint(home.local)
     if endpoint is not None and endpoint.is_alive():
-        os.kill(endpoint.pid, signal.SIGKILL)
+        end_now(endpoint.pid)
 
 
 def drop(ws: WorkspaceFiles, count: int) -> None:

@@ -4,8 +4,6 @@ network namespace of its own, whose cable may be pulled.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +21,7 @@ from tests.daemon.stations import POLL, Station, drop, until
 from tests.daemon.test_sharing import HAND, flow_state, statuses
 from tests.lease.contenders import rows_at
 from tests.soak.lease_kills import contender, told_rows
+from tests.support import end_now
 
 SETTINGS = '[lease]\nheartbeat = "400ms"\nstale_after = "2s"\n'
 DAILY = """
@@ -118,7 +117,7 @@ def test_a_taker_over_at_another_mount_does_what_was_not_done_and_nothing_else(
     until(lambda: statuses(ben).get("a.txt") == statuses(ben).get("b.txt") == ["success"])
     until(lambda: "success" in statuses(ben).get("", []))
     until(lambda: statuses(anna).get("", [])[-1:] == ["started"])
-    os.kill(anna.pid, signal.SIGKILL)
+    end_now(anna.pid)
     anna.end()
 
     (network.export / "team" / "hold").unlink()

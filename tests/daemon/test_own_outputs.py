@@ -99,7 +99,10 @@ def test_no_output_runs_as_a_source_in_the_daemon(
     assert len(ran) == FILES + 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="no Ctrl-C can be sent to one process of a console on Windows; tests/client/test_foreground.py is the twin",
+)
 @pytest.mark.parametrize("parallel", [1, 2])
 def test_no_output_runs_as_a_source_in_run_watch(
     workspace: Workspace, ws: WorkspaceFiles, run_here: Callable[[], None], parallel: int

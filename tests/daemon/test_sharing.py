@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from contextlib import suppress
@@ -14,6 +12,7 @@ import pytest
 
 from data_engine.errors import OwnedElsewhereError
 from tests.daemon.stations import POLL, SETTINGS, Make, Station, begun, drop, shared_workspace, until
+from tests.support import end_now, pause, resume
 
 WRITES = """
 from data_engine import Flow
@@ -118,7 +117,7 @@ def test_after_the_owners_death_another_takes_over_what_it_left(team: Path, stat
     until(lambda: statuses(ben) == {"a.txt": ["success"]})
     drop(team, "b.txt", 3)
     until(lambda: statuses(ben).get("b.txt") == ["started"])
-    os.kill(anna.pid, signal.SIGKILL)
+    end_now(anna.pid)
     anna.end()
 
     with pytest.raises(OwnedElsewhereError):
@@ -136,13 +135,13 @@ def test_a_frozen_owner_starts_nothing_more_when_it_wakes_up(team: Path, station
     ben.start(engine=False)
     drop(team, "a.txt", 4)
     until(lambda: statuses(ben).get("a.txt") == ["started"])
-    os.kill(anna.pid, signal.SIGSTOP)
+    pause(anna.pid)
     until(lambda: ben.lease["state"] == "takeover_available")
     drop(team, "a.txt", 0)
     ben.take_over()
     until(lambda: statuses(ben)["a.txt"][-1] == "success")
     until(lambda: "a.txt finish" in begun(team))
-    os.kill(anna.pid, signal.SIGCONT)
+    resume(anna.pid)
 
     until(lambda: anna.lease["lost_to"] == "ben")
     until(lambda: any(run["status"] == "stopped" for run in anna.daemon.get("/runs")["runs"]))

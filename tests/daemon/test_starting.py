@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.errors import WorkspaceError
 from data_engine.model import Run
 from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, end_now, pause, resume
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and scripts of POSIX")
 FLOW = """
@@ -68,7 +66,7 @@ def test_right_after_a_kill_a_new_one_is_started(workspace: Workspace) -> None:
     workspace.start()
     for _ in range(3):
         pid = pid_of(workspace)
-        os.kill(pid, signal.SIGKILL)
+        end_now(pid)
         workspace.start()
 
         assert pid_of(workspace) != pid
@@ -82,7 +80,7 @@ def test_one_that_neither_answers_nor_ends_is_told_with_the_fix(
     """It is not taken for a daemon, and no second one is started beside it."""
     workspace.start()
     pid = pid_of(workspace)
-    os.kill(pid, signal.SIGSTOP)
+    pause(pid)
     monkeypatch.setattr(start, "WAIT_S", 0.5)
     monkeypatch.setattr("data_engine.daemon.control.PING_S", 0.2)
     try:
@@ -90,7 +88,7 @@ def test_one_that_neither_answers_nor_ends_is_told_with_the_fix(
             workspace.start()
         assert "data-engine kill" in (caught.value.fix or "")
     finally:
-        os.kill(pid, signal.SIGCONT)
+        resume(pid)
 
 
 def test_stopping_and_starting_at_once_gives_a_daemon_that_stays(workspace: Workspace) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +17,7 @@ from jupyter_extension.card import text
 from jupyter_extension.cards import status_card
 from jupyter_extension.view import render
 from tests.daemon.support import flow_of, until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, end_now
 
 FLOW = """
     from pathlib import Path
@@ -223,7 +221,6 @@ def test_the_next_run_is_told_wherever_a_schedule_is(workspace: Workspace) -> No
     assert flow_of(workspace, "nightly")["next_run_utc"] is None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a signal of POSIX")
 def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,7 +228,7 @@ def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
     command = ["--workspace", str(workspace.root), "status"]
     workspace.start_engine()
     with_daemon = workspace.status()
-    os.kill(with_daemon["daemon"]["pid"], signal.SIGKILL)
+    end_now(with_daemon["daemon"]["pid"])
     until(lambda: not workspace.status()["daemon"]["running"])
     dead = workspace.status()
     command_line(command)
@@ -241,7 +238,7 @@ def test_while_the_daemon_is_dead_its_engine_is_said_to_go_on(
     workspace.start()
     until(lambda: workspace.status()["engine"]["on"])
     again = workspace.status()
-    os.kill(again["daemon"]["pid"], signal.SIGKILL)
+    end_now(again["daemon"]["pid"])
     until(lambda: not workspace.status()["daemon"]["running"])
     workspace.stop_engine()
     command_line(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
+import sys
 from pathlib import Path
 
 import psutil
@@ -21,6 +21,7 @@ from data_engine.scheduler.executor import Job, JobSource
 from tests.daemon.worker_harness import Shop, number_in, play, until
 from tests.support import WorkspaceFiles
 
+C_LIBRARY = "ucrtbase" if sys.platform == "win32" else None
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -93,6 +94,7 @@ def test_no_step_runs_before_the_start_of_its_run_is_kept(ws: WorkspaceFiles) ->
 
 def test_a_start_that_cannot_be_kept_is_no_run(ws: WorkspaceFiles) -> None:
     """The job is refused for now, nothing of it runs, and the worker is as good as before."""
+    resource = pytest.importorskip("resource", reason="Windows bounds no file sizes")
     mark = ws.root / "mark"
     flow(ws, "a", f"open({str(mark)!r}, 'a').write('ran ')")
 
@@ -204,10 +206,10 @@ def test_everything_is_put_back_between_two_jobs(ws: WorkspaceFiles) -> None:
         ws,
         "a",
         "import logging, signal, warnings, locale\n"
-        "print(os.getcwd() == FOLDER, 'X' in os.environ, 'PATH' in os.environ, 'x' in sys.path, signal.getsignal(signal.SIGUSR1),"
+        "print(os.getcwd() == FOLDER, 'X' in os.environ, 'PATH' in os.environ, 'x' in sys.path, signal.getsignal(signal.SIGTERM),"
         " logging.root.level, len(warnings.filters), os.getpid())\n"
         "os.chdir('/'); os.environ['X'] = '1'; os.environ.pop('PATH', None); sys.path.append('x')\n"
-        "signal.signal(signal.SIGUSR1, lambda *a: None); logging.basicConfig(level=5, force=True)\n"
+        "signal.signal(signal.SIGTERM, lambda *a: None); logging.basicConfig(level=5, force=True)\n"
         "warnings.simplefilter('ignore'); os.umask(0o077)",
         top=f"FOLDER = {str(ws.modules)!r}",
     )
@@ -217,7 +219,7 @@ def test_everything_is_put_back_between_two_jobs(ws: WorkspaceFiles) -> None:
             await shop.run("a", "1")
             pid = int(shop.log("1")[0].split()[-1])
             await until(lambda: len(shop.alive()) == 2 and all(one.is_free for one in shop.workers._handles))
-            assert os.readlink(f"/proc/{pid}/cwd") == str(local_workspace(ws.root).local.runtime_dir.resolve())
+            assert os.path.samefile(psutil.Process(pid).cwd(), local_workspace(ws.root).local.runtime_dir)
             await shop.run("a", "2")
 
             assert shop.log("1") == shop.log("2")
@@ -230,7 +232,7 @@ def test_everything_is_put_back_between_two_jobs(ws: WorkspaceFiles) -> None:
     "leak",
     [
         "import threading; threading.Thread(target=time.sleep, args=(600,)).start()",
-        "import subprocess; subprocess.Popen(['sleep', '600'])",
+        "import subprocess; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])",
         "KEPT.append(open(os.path.join(FOLDER, 'kept'), 'w'))",
     ],
     ids=["thread", "child", "file"],
@@ -265,8 +267,11 @@ def test_all_that_is_printed_is_in_the_log(ws: WorkspaceFiles) -> None:
         "import ctypes, logging, subprocess, threading\n"
         "print('python')\nprint('to stderr', file=sys.stderr)\nlogging.warning('logged')\n"
         "thread = threading.Thread(target=print, args=('thread',)); thread.start(); thread.join()\n"
-        "ctypes.CDLL(None).puts(b'from c')\nsubprocess.run(['echo', 'child'])\nsubprocess.run('echo bad >&2', shell=True)\n"
-        "pid = os.fork()\nif pid == 0:\n    print('fork'); os._exit(0)\nos.waitpid(pid, 0)\n"
+        f"ctypes.CDLL({C_LIBRARY!r}).puts(b'from c')\nsubprocess.run([sys.executable, '-c', 'print(\\'child\\')'])\n"
+        "subprocess.run('echo bad>&2', shell=True)\n"
+        "if hasattr(os, 'fork'):\n"
+        "    pid = os.fork()\n    if pid == 0:\n        print('fork'); os._exit(0)\n    os.waitpid(pid, 0)\n"
+        "else:\n    print('fork')\n"
         "sys.stdout.buffer.write(b'no newline')",
         top="print('at import')",
     )
@@ -292,7 +297,7 @@ def test_what_is_written_belongs_to_the_step_that_wrote_it(ws: WorkspaceFiles) -
     flow(
         ws,
         "a",
-        "import ctypes\nctypes.CDLL(None).puts(b'from c')\nprint('python')",
+        f"import ctypes\nctypes.CDLL({C_LIBRARY!r}).puts(b'from c')\nprint('python')",
         steps=".step(len, label='Quiet').step(work, label='One').step(work, label='Two')".replace("len", "repr"),
     )
 
@@ -314,7 +319,7 @@ def test_a_flood_of_text_is_bounded(ws: WorkspaceFiles) -> None:
         ws,
         "a",
         "import subprocess\nfor number in range(30_000):\n    print('line', number)\n"
-        "subprocess.run('yes | head -c 50000000', shell=True)",
+        "subprocess.run([sys.executable, '-c', 'import sys; sys.stdout.buffer.write((chr(121) + chr(10)).encode() * 25_000_000)'])",
     )
 
     async def scene() -> None:

@@ -16,6 +16,7 @@ from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.ledger.journal import JournalReader, journal_path
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
+from data_engine.platforms.processes import new_event_loop
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from tests.support import WorkspaceFiles
 
@@ -126,7 +127,8 @@ async def until(claim: Callable[[], bool]) -> None:
 
 def play(scene: Coroutine[Any, Any, None]) -> None:
     """Run a test's scene in a loop of its own."""
-    asyncio.run(scene)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(scene)
 
 
 def is_running(pid: int) -> bool:

@@ -36,6 +36,14 @@ def staged(folder: Path, *steps: Callable[[FlowContext], Any], **more: Any) -> F
     return flow
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether nothing is left beside the mirror, but for an empty stage that the next run takes."""
+    return (
+        not [path for path in (folder / STAGING).rglob("*") if path.is_file()]
+        and len(list((folder / STAGING).iterdir())) <= 1
+    )
+
+
 def outputs(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder / "out").as_posix(): path.read_text() for path in (folder / "out").rglob("*.*")}
 
@@ -61,7 +69,7 @@ def test_what_a_run_writes_takes_its_place_when_it_has_succeeded(folder: Path) -
     assert done.current == "['one', 'other']"
     assert done.metadata["step_outputs"] == {"Write": [folder / "out/a.txt", folder / "out/a/deep.txt"]}
     assert outputs(folder) == {"a.txt": "one", "a/deep.txt": "other", "a/more.txt": "more"}
-    assert list((folder / STAGING).iterdir()) == []
+    assert is_empty(folder)
 
 
 def test_a_run_that_fails_changes_no_output(folder: Path) -> None:
@@ -78,7 +86,7 @@ def test_a_run_that_fails_changes_no_output(folder: Path) -> None:
         staged(folder, write).run_once()
 
     assert outputs(folder) == {"a.txt": "good"}
-    assert list((folder / STAGING).iterdir()) == []
+    assert is_empty(folder)
 
 
 def test_what_is_published_is_read_by_its_name(folder: Path) -> None:
@@ -216,7 +224,7 @@ def test_a_crash_while_publishing_is_only_ever_finished(folder: Path, at: int) -
     (context,) = staged(folder, look).run_once()
 
     assert context.current == ["new"] * 3
-    assert list((folder / STAGING).iterdir()) == []
+    assert is_empty(folder)
 
 
 def test_a_target_that_is_held_open_waits_and_a_retry_publishes_without_the_steps(
@@ -260,7 +268,7 @@ def test_a_target_that_is_held_open_waits_and_a_retry_publishes_without_the_step
 
     assert outputs(folder) == {"a.txt": "new"}
     assert len(calls) == 1
-    assert list((folder / STAGING).iterdir()) == []
+    assert is_empty(folder)
 
 
 def test_stages_of_runs_that_are_over_are_removed_by_their_machine_or_after_a_week_by_the_owner(folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from data_engine import nofollow
@@ -188,6 +190,9 @@ def test_the_root_may_be_a_mount(root: Path, docs: Path) -> None:
         assert place.entries() == [Entry("letter.txt", "file")]
 
 
+@pytest.mark.skipif(
+    not nofollow._HAS_DESCRIPTORS, reason="a folder where a drive is mounted is a reparse point there, as junctions are"
+)
 def test_another_device_is_left_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no mount can be made to try it: the number of the open folder decides."""
     (root / "old" / "other").mkdir(parents=True)
@@ -208,7 +213,7 @@ def test_what_cannot_be_removed_does_not_keep_the_rest(root: Path, monkeypatch: 
     unlink = os.unlink
 
     def refuse(path: str, *, dir_fd: int | None = None) -> None:
-        if path == "held":
+        if os.path.basename(path) == "held":
             raise PermissionError(13, "Permission denied", path)
         unlink(path, dir_fd=dir_fd)
 
@@ -223,7 +228,7 @@ def test_no_descriptor_stays_open(root: Path, docs: Path) -> None:
     """Whatever was met."""
     (root / "old" / "deep").mkdir(parents=True)
     (root / "old" / "link").symlink_to(docs)
-    before = len(os.listdir("/proc/self/fd"))
+    before = psutil.Process().num_handles() if sys.platform == "win32" else psutil.Process().num_fds()
 
     for _ in range(3):
         remove_tree(root, "old")
@@ -232,4 +237,4 @@ def test_no_descriptor_stays_open(root: Path, docs: Path) -> None:
         with pytest.raises(FileNotFoundError), opened(root, "old/nothing"):
             pass
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert (psutil.Process().num_handles() if sys.platform == "win32" else psutil.Process().num_fds()) == before

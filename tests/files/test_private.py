@@ -15,6 +15,7 @@ from data_engine.errors import WorkspaceError
 from data_engine.files import write_bytes_atomic, write_text_atomic
 from data_engine.locks import OsLock
 from data_engine.nofollow import NotFollowedError
+from data_engine.platforms import access
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
 
@@ -188,7 +189,7 @@ def test_a_root_of_another_user_is_refused(tmp_path: Path) -> None:
 def test_a_drive_that_keeps_no_modes_is_worked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The doctor tells; the tree is walked once and not at every look."""
     root = old_tree(tmp_path / "root")
-    monkeypatch.setattr(private, "_close", lambda path, facts, *, dir_fd=None: None)
+    monkeypatch.setattr(access, "close", lambda path, facts, *, dir_fd=None: None)
 
     private.settle(root)
     monkeypatch.setattr(private, "fix", lambda path: pytest.fail("walked again"))

@@ -75,10 +75,10 @@ def test_hidden_folders_are_not_entered(tmp_path: Path) -> None:
 
 def test_sub_folders_only_on_request_in_path_order(tmp_path: Path) -> None:
     """One order for every file system; a folder named like a file is a folder."""
-    root = files_in(tmp_path, "b.csv", "a/z.csv", "a/a.csv", "a-b/x.csv", "c.csv/inner.csv", "B.csv")
+    root = files_in(tmp_path, "b.csv", "a/z.csv", "a/a.csv", "a-b/x.csv", "c.csv/inner.csv", "C2.csv")
 
-    assert collected(root) == ["B.csv", "b.csv"]
-    assert collected(root, recursive=True) == ["B.csv", "a-b/x.csv", "a/a.csv", "a/z.csv", "b.csv", "c.csv/inner.csv"]
+    assert collected(root) == ["C2.csv", "b.csv"]
+    assert collected(root, recursive=True) == ["C2.csv", "a-b/x.csv", "a/a.csv", "a/z.csv", "b.csv", "c.csv/inner.csv"]
 
 
 def test_linked_files_count_and_linked_folders_are_not_followed(tmp_path: Path) -> None:

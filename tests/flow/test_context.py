@@ -469,4 +469,4 @@ def test_batches_sets_and_file_refs_are_written_by_what_they_hold() -> None:
     """Not by their repr; a set in one order every time."""
     value = Batch((FileRef("/in/a.csv"), set("fedcba"), frozenset({"x"})))
 
-    assert json_safe(value) == ["/in/a.csv", list("abcdef"), ["x"]]
+    assert json_safe(value) == [str(Path("/in/a.csv").absolute()), list("abcdef"), ["x"]]

@@ -90,7 +90,7 @@ def test_a_second_watch_or_mirror_replaces_the_first() -> None:
 
     assert flow.mode == "schedule"
     assert flow.mirror_spec is not None
-    assert flow.mirror_spec.root == Path("/b")
+    assert flow.mirror_spec.root == Path("/b").absolute()
 
 
 @pytest.mark.parametrize("options", [{"mode": "poll", "interval": "1s"}, {"mode": "schedule", "time": "08:00"}, {}])

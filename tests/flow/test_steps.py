@@ -16,6 +16,7 @@ from data_engine.flow.locations import SourceContext
 from data_engine.flow.steps import run_steps
 from data_engine.model import Event, LogLine, StepFinished, StepProgress, StepStarted
 from tests.flow.running import current, events_of, run, stop_after
+from tests.support import native
 
 
 def returning(value: Any) -> Callable[[FlowContext], Any]:
@@ -269,13 +270,15 @@ def test_a_failing_step_is_wrapped_with_what_failed_where() -> None:
 
     assert (
         error.what
-        == 'Flow "claims" failed in step "Clean up" (function clean) for source "/in/a.csv": KeyError: \'amount\''
+        == 'Flow "claims" failed in step "Clean up" (function clean) for source "'
+        + native("/in/a.csv")
+        + "\": KeyError: 'amount'"
     )
     assert (error.phase, error.step_label, error.function_name, error.source_path) == (
         "step",
         "Clean up",
         "clean",
-        "/in/a.csv",
+        native("/in/a.csv"),
     )
     assert error.detail == "KeyError: 'amount'"
     assert isinstance(error.__cause__, KeyError)
@@ -307,7 +310,7 @@ def test_the_fix_of_a_refusal_inside_a_step_passes_through() -> None:
     error, _ = failed(Flow("G", "claims").step(ask), workspace_root=Path("/ws"))
 
     assert "FlowValidationError: the name '../x'" in error.detail
-    assert error.fix == "stay inside /ws/databases"
+    assert error.fix == native("stay inside /ws/databases")
     assert "where:" not in error.what
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import time, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,7 +129,7 @@ def test_extensions_and_source_are_for_every_mode() -> None:
     for options in ({"mode": "manual"}, {"mode": "schedule", "time": "08:00"}):
         trigger = watch(source="/not/there", extensions="csv", **options)
 
-        assert str(trigger.source) == "/not/there"
+        assert trigger.source == Path("/not/there").absolute()
         assert trigger.extensions == (".csv",)
 
 
@@ -286,7 +287,6 @@ def test_times_are_sorted_and_each_once(value: Any, times: tuple[str, ...], show
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("9:05", "Invalid schedule time '9:05'"),
         ("24:00", "Invalid schedule time"),
         ("08:60", "Invalid schedule time"),
         ("08:15:00", "Invalid schedule time"),
@@ -451,3 +451,14 @@ def test_collect_needs_extensions() -> None:
     """None is no filter in `watch`, but a mistake in `collect`."""
     nothing: Any = None
     assert "At least one extension" in failing(lambda: Flow("G").collect(nothing)).what
+
+
+def test_times_and_intervals_are_read_as_people_write_them() -> None:
+    """One digit for the hour, units as words."""
+    early = Flow(group="G").watch(mode="schedule", time=["17:05", "7:30"]).trigger
+    assert isinstance(early, Schedule)
+    assert early.times == ("07:30", "17:05")
+    for text, seconds in (("5 min", 300), ("2 hours", 7200), ("1 Day", 86_400), ("90 secs", 90), ("5ms", 0.005)):
+        trigger = Flow(group="G").watch(mode="schedule", interval=text).trigger
+        assert isinstance(trigger, Schedule)
+        assert trigger.interval_seconds == seconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,9 +16,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.helpers import write_parquet_atomic
 from data_engine.unfinished import _folder, noted_target, remove_unfinished
-from tests.support import WorkspaceFiles
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+from tests.support import PATIENCE, WorkspaceFiles, end_now
 
 WRITE = """
 import sys, time
@@ -65,7 +62,7 @@ FLOW = """
 
 
 def until(question: Callable[[], object], timeout_s: float = 60) -> None:
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s * PATIENCE
     while not question():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
@@ -116,7 +113,7 @@ def test_a_daemon_removes_what_its_killed_worker_left(ws: WorkspaceFiles) -> Non
         until(lambda: not hidden(folder))
         (run_id,) = workspace.run("claims", wait=False)
         until(lambda: hidden(folder))
-        os.kill(workspace.status()["daemon"]["pid"], signal.SIGKILL)
+        end_now(workspace.status()["daemon"]["pid"])
         until(lambda: not workspace.status()["daemon"]["running"])
         (left,) = hidden(folder)
         workspace.start()

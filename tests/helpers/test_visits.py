@@ -57,8 +57,8 @@ def test_visits_are_those_of_a_plain_walk(rows: list[Row], descending: bool, nul
     counter = visit_counter("value", by="group", sort_by="day", descending=descending, nulls_last=nulls_last)
     found = frame_of(rows).select(counter)
 
-    assert found.schema == {"value": pl.UInt32}
-    assert found["value"].to_list() == expected
+    assert found.schema == {"visit_counter": pl.UInt32}
+    assert found["visit_counter"].to_list() == expected
 
 
 @settings(max_examples=80, deadline=None)

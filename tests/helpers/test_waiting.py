@@ -192,7 +192,6 @@ def test_four_processes_write_one_database(db: Path) -> None:
     )
 
 
-@pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX")
 def test_a_writer_killed_in_the_middle_of_a_call_leaves_whole_slices(tmp_path: Path) -> None:
     """Whatever the instant: each slice is from one call, and the next writer goes on at once."""
     for pause_s in (0.02, 0.07, 0.13):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_engine.errors import FlowValidationError
-from data_engine.helpers import networkdays, workday
+from data_engine.helpers import networkdays, visit_counter, workday
 
 DAY = timedelta(days=1)
 WEEK = (True,) * 5 + (False,) * 2
@@ -222,3 +222,14 @@ def test_a_column_of_nulls_without_a_type_gives_nulls(count_first_day: bool) -> 
 
     assert found.schema == {"a": pl.Int64, "b": pl.Int64, "c": pl.Date, "d": pl.Date}
     assert found.null_count().row(0) == (2, 2, 2, 2)
+
+
+def test_results_replace_no_column_of_the_frame() -> None:
+    """In `with_columns` without an alias they have names of their own."""
+    frame = pl.DataFrame({"start": [date(2026, 4, 13)], "end": [date(2026, 4, 14)], "desk": ["a"]})
+    more = frame.with_columns(
+        networkdays("start", "end"), workday("start", 1), visit_counter("desk", by="start", sort_by="end")
+    )
+
+    assert more.select(frame.columns).equals(frame)
+    assert more.columns[3:] == ["networkdays", "workday", "visit_counter"]

@@ -303,7 +303,7 @@ COMPLETIONS = {
     "%flow preview claims --use n": ["number"],
     "%flow preview --use number cl": ["claims"],
     "%flow preview claims --fresh --u": ["--use"],
-    "%flow preview claims --use number --": ["--source", "--param", "--fresh", "--force", "--help"],
+    "%flow preview claims --use number --": ["--source", "--param", "--fresh", "--write", "--force", "--help"],
     "%flow cache ": ["clear", "info"],
     "%flow status --": ["--help"],
 }

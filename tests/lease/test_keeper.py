@@ -20,8 +20,9 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.parquet_process import perform
 from data_engine.ledger.share import Share
 from data_engine.model import RunFinished, RunStarted
+from tests.support import PATIENCE
 
-LIMITS = Limits(0.15, 0.6)
+LIMITS = Limits(0.15 * PATIENCE, 0.6 * PATIENCE)
 
 
 class Machine:
@@ -78,7 +79,7 @@ def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
 
 def until(question: Callable[[], object], timeout_s: float = 10.0) -> None:
     """Return when the answer is true."""
-    end_s = time.monotonic() + timeout_s
+    end_s = time.monotonic() + timeout_s * PATIENCE
     while not question():
         assert time.monotonic() < end_s, "it did not happen"
         time.sleep(0.01)
@@ -87,13 +88,13 @@ def until(question: Callable[[], object], timeout_s: float = 10.0) -> None:
 def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., Machine]) -> None:
     """Rows of the owner are in the ledgers of all who look; a second machine is refused, and told whom to ask."""
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     assert anna.keeper.can_work()
 
     anna.run("r1")
     until(lambda: ben.runs() == {"r1"})
     with pytest.raises(OwnedElsewhereError, match="owned by ANNA-PC") as refused:
-        ben.keeper.own().result(10)
+        ben.keeper.own().result(10 * PATIENCE)
     assert "lease request" in str(refused.value.fix)
     assert not ben.keeper.can_work()
 
@@ -101,20 +102,20 @@ def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., 
 def test_what_was_recorded_before_owning_is_published_by_the_first_commit(machine: Callable[..., Machine]) -> None:
     anna, ben = machine("anna"), machine("ben")
     ben.run("by-hand")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     anna.run("r1")
     until(lambda: "r1" in ben.runs())
-    anna.keeper.release().result(10)
+    anna.keeper.release().result(10 * PATIENCE)
 
-    ben.keeper.own().result(10)
+    ben.keeper.own().result(10 * PATIENCE)
     until(lambda: anna.runs() == {"r1", "by-hand"})
 
 
 def test_a_request_waits_for_consent_and_the_requester_then_claims_by_itself(machine: Callable[..., Machine]) -> None:
     anna, ben, carl = machine("anna"), machine("ben"), machine("carl")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     anna.keeper.set_engine(True)
-    ben.keeper.request("cli").result(10)
+    ben.keeper.request("cli").result(10 * PATIENCE)
 
     until(lambda: anna.keeper.state.lease.state == "control_requested")
     time.sleep(LIMITS.stale_after_s)
@@ -123,7 +124,7 @@ def test_a_request_waits_for_consent_and_the_requester_then_claims_by_itself(mac
     assert requested_by is not None
     assert requested_by["host_name"] == "BEN-PC"
 
-    anna.keeper.release(to_requester=True).result(10)
+    anna.keeper.release(to_requester=True).result(10 * PATIENCE)
     assert not anna.keeper.can_work()
     until(ben.keeper.can_work)
     assert ben.keeper.state.engine_on
@@ -133,23 +134,23 @@ def test_a_request_waits_for_consent_and_the_requester_then_claims_by_itself(mac
 
 def test_a_dead_owner_is_taken_over_by_a_person_only_after_its_silence(machine: Callable[..., Machine]) -> None:
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     anna.run("r1")
     until(lambda: ben.runs() == {"r1"})
     anna.close(release=False)  # it says nothing any more
 
     with pytest.raises(OwnedElsewhereError):
-        ben.keeper.take_over().result(10)
+        ben.keeper.take_over().result(10 * PATIENCE)
     until(lambda: ben.keeper.state.lease.state == "takeover_available")
     with pytest.raises(OwnedElsewhereError, match="takeover available"):
-        ben.keeper.own().result(10)  # an engine that starts asks a person first
-    ben.keeper.take_over().result(10)
+        ben.keeper.own().result(10 * PATIENCE)  # an engine that starts asks a person first
+    ben.keeper.take_over().result(10 * PATIENCE)
     assert ben.keeper.can_work()
 
 
 def test_takeover_auto_goes_on_with_an_engine_that_was_on(machine: Callable[..., Machine]) -> None:
     anna, ben = machine("anna"), machine("ben", takes_over_by_itself=lambda: True)
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     anna.keeper.set_engine(True)
     until(lambda: ben.keeper.state.lease.engine_on)
     assert ben.keeper.is_waiting
@@ -162,30 +163,30 @@ def test_takeover_auto_goes_on_with_an_engine_that_was_on(machine: Callable[...,
 def test_an_owner_that_was_taken_over_learns_it_and_keeps_its_rows(machine: Callable[..., Machine]) -> None:
     """A frozen owner that wakes up is fenced, says by whom, and what it recorded is published when it owns again."""
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     freeze = anna.keeper._thread.ask(lambda: time.sleep(LIMITS.stale_after_s * 2.5))
     until(lambda: ben.keeper.state.lease.state == "takeover_available")
     assert not anna.keeper.can_work()  # its deadline has passed before anybody may take over
-    ben.keeper.take_over().result(10)
+    ben.keeper.take_over().result(10 * PATIENCE)
     anna.run("late")
-    freeze.result(10)
+    freeze.result(10 * PATIENCE)
 
     until(lambda: anna.keeper.state.lost_to == "BEN-PC")
     assert anna.runs() == {"late"}
-    ben.keeper.release().result(10)
-    anna.keeper.own().result(10)
+    ben.keeper.release().result(10 * PATIENCE)
+    anna.keeper.own().result(10 * PATIENCE)
     until(lambda: ben.runs() == {"late"})
 
 
 def test_a_daemon_of_the_same_machine_goes_on_at_once(machine: Callable[..., Machine], tmp_path: Path) -> None:
     """The same local lock proves that the owner is dead."""
     anna = machine("anna")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     anna.close(release=False)
     again = Machine("anna", tmp_path / "share", tmp_path / "state", daemon="second-daemon")
     try:
         started_s = time.monotonic()
-        again.keeper.own().result(10)
+        again.keeper.own().result(10 * PATIENCE)
         assert time.monotonic() - started_s < LIMITS.stale_after_s
     finally:
         again.close()
@@ -195,14 +196,14 @@ def test_a_place_that_cannot_be_owned_is_observed_only(machine: Callable[..., Ma
     ben = machine("ben", unfit=lambda: "Dropbox copies this folder")
 
     with pytest.raises(OwnedElsewhereError, match="only observe the workspace: Dropbox"):
-        ben.keeper.own().result(10)
+        ben.keeper.own().result(10 * PATIENCE)
 
 
 def test_an_owner_whose_share_is_away_lapses_and_goes_on_when_it_is_back(
     machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
     anna = machine("anna")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     (tmp_path / "share").rename(tmp_path / "away")
 
     until(lambda: anna.keeper.state.trouble is not None)
@@ -221,7 +222,7 @@ def test_an_observer_that_could_not_refresh_says_so_until_it_has(
 ) -> None:
     """A damaged segment, here for a while."""
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     anna.run("r1")
     until(lambda: ben.runs() == {"r1"})
     anna.run("r2")
@@ -242,13 +243,13 @@ def test_an_observer_that_could_not_refresh_says_so_until_it_has(
 def test_an_edit_of_the_limits_holds_from_the_next_claim(machine: Callable[..., Machine]) -> None:
     """Not in the middle of an ownership: observers go by the limits of its claim."""
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     anna.limits = Limits(0.2, 30.0)
     time.sleep(LIMITS.heartbeat_s * 2)
     assert anna.keeper.limits == LIMITS
-    anna.keeper.release().result(10)
+    anna.keeper.release().result(10 * PATIENCE)
 
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     assert anna.keeper.limits == Limits(0.2, 30.0)
     until(lambda: (ben.keeper.state.lease.takeover_in_s or 0) > 20)
 
@@ -256,7 +257,7 @@ def test_an_edit_of_the_limits_holds_from_the_next_claim(machine: Callable[..., 
 def test_an_owner_has_not_asked_itself(machine: Callable[..., Machine]) -> None:
     """Whoever asks for what nobody owns gets it, and its own request with it."""
     anna = machine("anna")
-    anna.keeper.request("ui").result(10)
+    anna.keeper.request("ui").result(10 * PATIENCE)
     until(anna.keeper.can_work)
 
     assert anna.keeper.state.lease.state == "mine"
@@ -269,16 +270,16 @@ def test_a_clock_in_doubt_takes_nothing_from_what_is_published(machine: Callable
     known: list[set[str]] = []
     ben = machine("ben")
     ben.run("theirs")
-    ben.keeper.own().result(10)
+    ben.keeper.own().result(10 * PATIENCE)
     until(lambda: published(ben) != [])
-    ben.keeper.release().result(10)
+    ben.keeper.release().result(10 * PATIENCE)
 
     def judge() -> Verdict:
         known.append(anna.runs())
         return verdict[0]
 
     anna = machine("anna", judge_clock=lambda: judge())
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     until(lambda: isinstance(anna.keeper.state.clock, Doubted))
     (old,) = published(anna)
     anna.run("r1")
@@ -309,28 +310,28 @@ def test_while_nothing_happens_nobody_is_told(machine: Callable[..., Machine]) -
     """Neither at the owner nor where somebody looks on, however often they look; what happens then is told."""
     calm = Limits(30, 90)
     anna, ben = machine("anna", limits=calm), machine("ben", limits=calm)
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     anna.run("r1")
     anna.keeper.set_engine(True)  # commits
     until(lambda: anna.share.unpublished(anna.keeper.state.token or 0) is None)
     for one in (anna, ben):
-        one.keeper.look().result(10)
+        one.keeper.look().result(10 * PATIENCE)
     told = {one: changes_of(one) for one in (anna, ben)}
 
     for one in (anna, ben) * 5:
-        one.keeper.look().result(10)
+        one.keeper.look().result(10 * PATIENCE)
     assert not any(told.values())
 
-    ben.keeper.request("cli").result(10)
-    anna.keeper.look().result(10)
+    ben.keeper.request("cli").result(10 * PATIENCE)
+    anna.keeper.look().result(10 * PATIENCE)
     assert all(told.values())
 
 
 def test_a_heartbeat_tells_its_deadline_and_nothing_else(machine: Callable[..., Machine]) -> None:
     anna = machine("anna")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     until(lambda: not anna.keeper.state.is_lapsed)
-    anna.keeper.look().result(10)
+    anna.keeper.look().result(10 * PATIENCE)
     before = anna.keeper.state
 
     until(lambda: anna.keeper.state.work_until_s > before.work_until_s)
@@ -340,7 +341,7 @@ def test_a_heartbeat_tells_its_deadline_and_nothing_else(machine: Callable[..., 
 def test_rows_that_others_published_are_told(machine: Callable[..., Machine]) -> None:
     """Who looks on has nothing else by which to notice that the history has grown."""
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     until(lambda: ben.keeper.state.lease.owner)
     told = changes_of(ben)
 

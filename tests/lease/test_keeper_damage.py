@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Lost
 from tests.lease.test_keeper import LIMITS, Machine, until
+from tests.support import PATIENCE
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_take_over_of_a_history_that_cannot_be_read_whole_takes_nothing(
 ) -> None:
     """It is told with the file at all who look, nobody owns, no engine may start; after a repair all goes on."""
     anna = machine("anna")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     published(anna, "r1", "r2")
     anna.close(release=False)
     (one, _) = segments(share, "runs")
@@ -63,7 +63,7 @@ def test_a_take_over_of_a_history_that_cannot_be_read_whole_takes_nothing(
 
     for _ in range(20):
         with pytest.raises(OwnedElsewhereError) as refused:
-            ben.keeper.take_over().result(10)
+            ben.keeper.take_over().result(10 * PATIENCE)
     assert one.name in refused.value.what
     assert "data-engine lease repair" in str(refused.value.fix)
     assert sorted(path.name for path in (share / "state" / "generations").iterdir()) == before
@@ -78,10 +78,10 @@ def test_a_take_over_of_a_history_that_cannot_be_read_whole_takes_nothing(
         assert not observer.keeper.can_work()
 
     def repair() -> str:
-        return str(ben.keeper.repair().result(10))
+        return str(ben.keeper.repair().result(10 * PATIENCE))
 
     until(lambda: _quietly(repair))
-    ben.keeper.own().result(10)
+    ben.keeper.own().result(10 * PATIENCE)
     assert ben.runs() == {"r2"}
     until(lambda: carl.keeper.state.lease.state == "owned")
 
@@ -97,17 +97,17 @@ def test_rows_of_a_lost_segment_are_published_again_by_the_machine_that_holds_th
     machine: Callable[..., Machine], share: Path
 ) -> None:
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     published(anna, "r1", "r2")
     until(lambda: ben.runs() == {"r1", "r2"})
-    anna.keeper.release().result(10)
+    anna.keeper.release().result(10 * PATIENCE)
     segments(share, "runs")[0].unlink()
     carl = machine("carl")
     until(lambda: carl.keeper.state.lease.state == "damaged")
-    said = carl.keeper.repair().result(10)
+    said = carl.keeper.repair().result(10 * PATIENCE)
     until(lambda: carl.runs() == {"r2"})
 
-    ben.keeper.own().result(10)
+    ben.keeper.own().result(10 * PATIENCE)
     until(lambda: carl.runs() == {"r1", "r2"})
     assert "lost on the share" in said
 
@@ -117,12 +117,12 @@ def test_an_owner_whose_segment_is_gone_repairs_it_from_its_own_ledger(
 ) -> None:
     """It goes on owning, and says what it published again."""
     anna = machine("anna")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     published(anna, "r1", "r2")
     gone = segments(share, "runs")[0]
     gone.unlink()
 
-    said = anna.keeper.repair().result(10)
+    said = anna.keeper.repair().result(10 * PATIENCE)
 
     assert said == f"repaired; published again from this machine: runs/{gone.name}"
     assert anna.keeper.can_work()
@@ -134,7 +134,7 @@ def test_an_owner_whose_segment_is_gone_repairs_it_from_its_own_ledger(
 def test_an_owner_makes_the_folder_of_a_table_anew(machine: Callable[..., Machine], share: Path) -> None:
     """It goes on publishing; what lay in the folder is told as missing, and comes back by a repair at the owner."""
     anna = machine("anna")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     published(anna, "r1")
     shutil.rmtree(share / "state" / "runs")
     published(anna, "r2")
@@ -143,16 +143,15 @@ def test_an_owner_makes_the_folder_of_a_table_anew(machine: Callable[..., Machin
     until(lambda: ben.keeper.state.lease.damage is not None)
     assert (ben.keeper.state.lease.damage or {})["fix"] == "on ANNA-PC: data-engine lease repair"
 
-    anna.keeper.repair().result(10)
+    anna.keeper.repair().result(10 * PATIENCE)
     until(lambda: ben.runs() == {"r1", "r2"})
     until(lambda: ben.keeper.state.lease.damage is None)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
 def test_what_was_left_alone_hides_no_trouble(machine: Callable[..., Machine], share: Path) -> None:
     """It costs nothing, so that it is told last."""
     anna = machine("anna")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     published(anna, "r1")
     shutil.rmtree(share / "leased" / "w")
     (share / "leased" / "w").symlink_to(share)
@@ -174,18 +173,18 @@ def test_a_folder_of_notices_that_is_gone_is_made_anew(
 ) -> None:
     """Heartbeats and requests go on."""
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     until(lambda: ben.keeper.state.lease.state == "owned")
     shutil.rmtree(share / folder)
 
-    ben.keeper.request("cli").result(10)
+    ben.keeper.request("cli").result(10 * PATIENCE)
     until(lambda: anna.keeper.state.lease.state == "control_requested")
     until(lambda: len(list((share / "leases").glob("w.json"))) == 1)
     until(lambda: len(list((share / "leased").glob("w/token-*"))) == 1)
     assert anna.keeper.state.trouble is None
-    anna.keeper.release(to_requester=True).result(10)
+    anna.keeper.release(to_requester=True).result(10 * PATIENCE)
     until(ben.keeper.can_work)
-    ben.keeper.release().result(10)
+    ben.keeper.release().result(10 * PATIENCE)
     until(lambda: (share / "available" / "w").is_dir())
 
 
@@ -193,7 +192,7 @@ def test_a_folder_of_notices_that_is_gone_is_made_anew(
 def test_a_file_in_place_of_a_folder_is_named(machine: Callable[..., Machine], share: Path, place: str) -> None:
     """With the very path that has to be taken away before a repair, also in a list that is all there beside it."""
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     published(anna, "r1")
     until(lambda: ben.runs() == {"r1"})
     anna.close(release=False)
@@ -212,16 +211,16 @@ def test_a_repair_of_a_healthy_workspace_changes_nothing(machine: Callable[..., 
     """At its owner, and where nobody owns; while another one works it is refused."""
     anna, ben = machine("anna"), machine("ben")
     nothing = "nothing of the shared history is damaged: nothing was changed"
-    assert anna.keeper.repair().result(10) == nothing
-    anna.keeper.own().result(10)
+    assert anna.keeper.repair().result(10 * PATIENCE) == nothing
+    anna.keeper.own().result(10 * PATIENCE)
     token = anna.keeper.state.token
 
-    assert anna.keeper.repair().result(10) == nothing
+    assert anna.keeper.repair().result(10 * PATIENCE) == nothing
     assert (anna.keeper.state.token, anna.keeper.can_work(), anna.keeper.state.lost_to) == (token, True, None)
     with pytest.raises(OwnedElsewhereError, match="ANNA-PC owns"):
-        ben.keeper.repair().result(10)
-    anna.keeper.release().result(10)
-    assert anna.keeper.repair().result(10) == nothing
+        ben.keeper.repair().result(10 * PATIENCE)
+    anna.keeper.release().result(10 * PATIENCE)
+    assert anna.keeper.repair().result(10 * PATIENCE) == nothing
 
 
 def test_a_repair_that_somebody_is_quicker_than_is_refused_in_words(
@@ -236,7 +235,7 @@ def test_a_repair_that_somebody_is_quicker_than_is_refused_in_words(
     monkeypatch.setattr(Observer, "repair", late)
 
     with pytest.raises(WorkspaceError, match="cannot be repaired just now: generation 56 is taken") as refused:
-        anna.keeper.repair().result(10)
+        anna.keeper.repair().result(10 * PATIENCE)
 
     assert "repair it again" in (refused.value.fix or "")
 
@@ -246,7 +245,7 @@ def test_after_a_restored_backup_one_repair_is_enough_and_nothing_of_it_is_lost(
 ) -> None:
     """Observers follow; the owner that repairs owns again; what the backup lacks comes back from its ledger."""
     anna, ben = machine("anna"), machine("ben")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     published(anna, "r1")
     shutil.copytree(share / "state", tmp_path / "backup")
     published(anna, "r2", "r3")
@@ -257,7 +256,7 @@ def test_after_a_restored_backup_one_repair_is_enough_and_nothing_of_it_is_lost(
     until(lambda: anna.keeper.state.lease.state == "damaged")
     until(lambda: ben.keeper.state.lease.state == "damaged")
 
-    said = until_said(lambda: str(anna.keeper.repair().result(10)))
+    said = until_said(lambda: str(anna.keeper.repair().result(10 * PATIENCE)))
 
     assert "lost on the share" in said
     until(anna.keeper.can_work)
@@ -269,7 +268,7 @@ def test_after_a_restored_backup_one_repair_is_enough_and_nothing_of_it_is_lost(
     anna.close()
     again = Machine("anna", share, tmp_path / "state", daemon="again")
     try:
-        again.keeper.own().result(10)
+        again.keeper.own().result(10 * PATIENCE)
     finally:
         again.close()
 
@@ -293,7 +292,7 @@ def until_said(deed: Callable[[], str]) -> str:
 
 def test_what_lies_among_our_files_and_is_not_ours_is_told(machine: Callable[..., Machine], share: Path) -> None:
     anna = machine("anna")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     documents = share.parent / "docs"
     documents.mkdir()
     (documents / "thesis.docx").write_text("years")
@@ -311,18 +310,18 @@ def test_what_lies_among_our_files_and_is_not_ours_is_told(machine: Callable[...
 def test_damage_that_goes_away_is_told_no_longer(machine: Callable[..., Machine], share: Path) -> None:
     """Also where only a claim has noticed it: what this machine has taken in is looked for again until it is there."""
     anna = machine("anna")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)
     published(anna, "r1")
-    anna.keeper.release().result(10)
+    anna.keeper.release().result(10 * PATIENCE)
     (segment,) = segments(share, "runs")
     segment.rename(share / "elsewhere")
     with pytest.raises(OwnedElsewhereError, match="is missing"):
-        anna.keeper.own().result(10)
+        anna.keeper.own().result(10 * PATIENCE)
     assert anna.keeper.state.lease.state == "damaged"
-    anna.keeper.look().result(10)
+    anna.keeper.look().result(10 * PATIENCE)
     assert anna.keeper.state.lease.state == "damaged"
 
     (share / "elsewhere").rename(segment)
 
     until(lambda: anna.keeper.state.lease.state == "available")
-    anna.keeper.own().result(10)
+    anna.keeper.own().result(10 * PATIENCE)

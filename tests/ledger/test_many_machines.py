@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Folder, Machine
+from tests.support import native
 
 MACHINES = st.integers(0, 2)
 FLOWS = st.sampled_from(["claims", "audit"])
@@ -203,7 +204,10 @@ class Workspace(RuleBasedStateMachine):
             "states": {key: s for flow in ("claims", "audit") for key, s in ledger.source_states(flow).items()},
             "slots": {flow: ledger.served_slots(flow) for flow in ("claims", "audit")},
             "switches": ledger.switches(),
-            "outputs": {path.removeprefix(f"/mnt/{self.machines.index(machine)}") for path in ledger.outputs("claims")},
+            "outputs": {
+                path.replace("\\", "/").removeprefix(f"/mnt/{self.machines.index(machine)}")
+                for path in ledger.outputs("claims")
+            },
         }
 
     # -- how ----------------------------------------------------------------------------------------------------------
@@ -211,7 +215,8 @@ class Workspace(RuleBasedStateMachine):
     def end(self, run_id: str, status: str) -> None:
         n, _, file, size = self.runs[run_id]
         self.machines[n].ledger.record(
-            end(run_id, outputs=(f"/mnt/{n}/ws/{file}.out",)), finish(run_id, status, at=size, seen=(seen(file, size),))
+            end(run_id, outputs=(native(f"/mnt/{n}/ws/{file}.out"),)),
+            finish(run_id, status, at=size, seen=(seen(file, size),)),
         )
         self.open.remove(run_id)
         self.ended[run_id] = status

@@ -6,15 +6,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Signature, SourceKey, utc_text
 from tests.ledger.events import begin, end, finish, line, seen, start
+from tests.support import end_now
 
 RECORD = """
-import sys
+import os, sys
 from pathlib import Path
 from data_engine.ledger.ledger import Ledger
 from tests.ledger.events import begin, end, finish, line, seen, start
@@ -25,28 +27,36 @@ ledger.record(start("open", at=5.0, sees=(seen("open.csv", size=7),)))
 ledger.record(end("open", 0))
 ledger.record(begin("open", 1))
 ledger.flush()
-print("recorded", flush=True)
+print("recorded", os.getpid(), flush=True)
 sys.stdin.read()
 """
 
 
+class Recorder(NamedTuple):
+    """A process that records, with its own number: in an environment on Windows the one that is started is a launcher."""
+
+    process: subprocess.Popen[str]
+    pid: int
+
+
 @pytest.fixture
-def recorder(path: Path) -> subprocess.Popen[str]:
+def recorder(path: Path) -> Recorder:
     """A process with one run done and one in its second step."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", RECORD, str(path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
     assert process.stdout is not None
-    assert process.stdout.readline() == "recorded\n"
-    return process
+    said, pid = process.stdout.readline().split()
+    assert said == "recorded"
+    return Recorder(process, int(pid))
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
+def kill(recorder: Recorder) -> None:
+    end_now(recorder.pid)
+    recorder.process.communicate()
 
 
-def test_a_killed_process_leaves_abandoned_runs(recorder: subprocess.Popen[str], path: Path) -> None:
+def test_a_killed_process_leaves_abandoned_runs(recorder: Recorder, path: Path) -> None:
     """Its open run, its open step and its source say so; what it had ended stays; nothing is done twice."""
     kill(recorder)
     with Ledger.open(path) as ledger:
@@ -78,7 +88,7 @@ def test_a_killed_process_leaves_abandoned_runs(recorder: subprocess.Popen[str],
     assert list((path.parent / "runners").iterdir()) == []
 
 
-def test_a_living_process_keeps_its_runs(recorder: subprocess.Popen[str], path: Path) -> None:
+def test_a_living_process_keeps_its_runs(recorder: Recorder, path: Path) -> None:
     """Whoever asks, how often so ever."""
     with Ledger.open(path) as ledger:
         abandoned = [ledger.recover() for _ in range(3)]

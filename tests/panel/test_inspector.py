@@ -7,7 +7,6 @@ import contextlib
 import datetime as dt
 import json
 import os
-import signal
 import socket
 import sys
 import threading
@@ -24,6 +23,7 @@ from jupyter_extension import file_check
 from jupyter_extension.file_check import file_exists
 from jupyter_extension.inspect_child import InspectChild
 from jupyter_extension.inspector import OPS, inspect
+from tests.support import end_now
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sockets of POSIX")
 
@@ -299,7 +299,7 @@ def test_a_look_that_cannot_be_ended_holds_up_nobody(tmp_path: Path) -> None:
             child.ask({"path": "/share/a.parquet"}, timeout_s=0.5)
     child.close()
     for holder in held.iterdir():
-        os.kill(int(holder.name), signal.SIGKILL)
+        end_now(int(holder.name))
 
     assert caught.value.where == "/share/a.parquet"
 

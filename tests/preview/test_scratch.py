@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from data_engine.engine import scratch
 from data_engine.engine.memo.caption import PreviewReport, caption
 from data_engine.engine.preview import last_report
 from data_engine.errors import FlowStoppedError, FlowValidationError
@@ -291,3 +292,29 @@ def _scratch_folders(environment: dict[str, str], code: str, *arguments: str) ->
     subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=True, capture_output=True)
     root = Path(environment["DATA_ENGINE_STATE_ROOT"])
     return [path for path in root.rglob("scratch") if path.is_dir()]
+
+
+def test_what_was_brought_in_once_is_not_copied_again_while_production_has_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a file nor a database, whether the step runs again or is reused; and a result that names one still finds it."""
+    bench.out.mkdir()
+    (bench.out / "a.txt").write_text("production")
+    with duckdb.connect(str(bench.database("d.duckdb"))) as con:
+        con.execute("CREATE TABLE t AS SELECT 1 AS x")
+    copied: list[str] = []
+    for name in ("clone_or_copy", "clone"):
+        real = getattr(scratch, name)
+        monkeypatch.setattr(scratch, name, lambda one, other, real=real: (copied.append(one.name), real(one, other))[1])
+    database = scratch.copy_database
+    monkeypatch.setattr(scratch, "copy_database", lambda one, other: (copied.append(one.name), database(one, other))[1])
+    bench.flow("def both(context): return context.mirror.with_suffix('.txt'), context.database('d.duckdb')\n")
+
+    for fresh in (False, False, True):
+        path, place = bench.cells.preview(fresh=fresh)
+        assert path.read_text() == "production"
+        assert place.exists()
+
+    assert copied == ["a.txt", "d.duckdb"]
+    (bench.out / "a.txt").write_text("production has moved on")
+    assert bench.cells.preview()[0].read_text() == "production has moved on"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from data_engine import Flow
 from data_engine.engine.reasons import Asked
+from data_engine.flow.paths import portable_text
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import RunFinished, RunStarted, SeenSource, SourceKey, StepFinished
@@ -20,6 +21,7 @@ from data_engine.scheduler.file_events import FileEvents
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Due, PlannedFlow, Rules
 from data_engine.scheduler.source_memory import KnownSources
+from tests.support import said_of_nothing
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +93,7 @@ class Watched:
     def write(self, name: str, text: str = "x") -> Path:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return path
 
 
@@ -410,7 +412,7 @@ def test_a_share_that_is_away_is_told_and_outlived(watched: Watched) -> None:
     assert watched.names() == []
     since = watched.poller.unreachable
     assert since is not None
-    assert watched.reasons()[""].endswith("No such file or directory")
+    assert watched.reasons()[""].endswith(said_of_nothing())
     assert watched.names() == []
     assert watched.poller.unreachable is since
     away.rename(watched.root)
@@ -640,7 +642,7 @@ def test_names_are_known_in_one_spelling_whatever_the_drive_writes(watched: Watc
 
     (due,) = watched.look()
 
-    assert due.key == SourceKey(str(watched.root), "Pr\u00e4mien.csv")
+    assert due.key == SourceKey(portable_text(watched.root), "Pr\u00e4mien.csv")
     assert watched.poller.name_of(due) == apart
     watched.run(due)
     assert watched.names() == []

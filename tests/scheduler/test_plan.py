@@ -319,7 +319,7 @@ def test_planning_needs_no_code_of_the_author() -> None:
     watch = PlannedFlow.of(Flow("G", "claims").watch(**POLL).step(lambda context: 1).mirror(root="/out"))
 
     assert pickle.loads(pickle.dumps(watch)) == watch
-    assert watch.mirror == Path("/out")
+    assert watch.mirror == Path("/out").resolve()
 
 
 def test_abandoned_ends_are_counted_in_a_row() -> None:

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from data_engine.flow.scan import walk
 from data_engine.model import Signature
 from data_engine.scheduler.scanner import Scan, Scanner
+from tests.support import said_of_nothing
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_a_vanished_root_is_trouble_and_forgets_nothing(root: Path) -> None:
     found = scanner.scan()
 
     assert (found.seen, found.gone) == ({}, [])
-    assert found.troubles == {"": "No such file or directory"}
+    assert found.troubles == {"": said_of_nothing()}
     root.with_name("away").rename(root)
     assert scanner.scan() == Scan({}, [], {})
 
@@ -156,7 +157,7 @@ def test_a_single_file_is_its_own_source(root: Path) -> None:
     path = root / "rates.csv"
     scanner = Scanner(path, (".csv",))
 
-    assert scanner.scan().troubles == {"": "No such file or directory"}
+    assert scanner.scan().troubles == {"": said_of_nothing()}
     write(path)
     assert names(scanner.scan()) == [""]
     assert names(scanner.scan()) == []
@@ -235,7 +236,7 @@ class AnyFileOperation(RuleBasedStateMachine):
     def move(self, name: str, other: str) -> None:
         one, two = self.root / name, self.root / other
         if one.is_file() and not two.is_dir() and two.parent.is_dir():
-            one.rename(two)
+            one.replace(two)
             self.touched |= {str(one), str(two)}
 
     @rule()

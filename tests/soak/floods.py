@@ -47,11 +47,12 @@ PRINTS = """
                 os.write(1, piece)
         elif how == "c code":
             text = b"x" * 9_999
-            puts = ctypes.CDLL(None).puts
+            puts = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None).puts
             for _ in range(size // 10_000):
                 puts(text)
         else:
-            subprocess.run(["head", "-c", str(size), "/dev/zero"], stderr=subprocess.STDOUT, check=True)
+            child = f"import sys; sys.stdout.buffer.write(bytes({size}))"
+            subprocess.run([sys.executable, "-c", child], stderr=subprocess.STDOUT, check=True)
         if how in ("lines", "endless line"):
             print("\\nthe last line")
         else:

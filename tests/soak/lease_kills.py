@@ -6,9 +6,7 @@ again. At the end every row that somebody was told is committed is there, and th
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,7 @@ from pathlib import Path
 
 from data_engine.lease.generations import path_of
 from tests.lease.contenders import LIMITS, observer_at, rows_at
+from tests.support import end_now
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("a", "b", "c")
@@ -57,7 +56,7 @@ def kill_at_random(folder: Path, outputs: Path, kills: int, rng: random.Random) 
                 time.sleep(rng.uniform(0, 0.3))
             name = rng.choice((owner_of(folder), *NAMES))
             time.sleep(rng.uniform(0, 0.02))
-            os.kill(children[name].pid, signal.SIGKILL)
+            end_now(children[name].pid)
             children[name].wait()
             hit[what_was_hit(folder, name)] += 1
             children[name] = start(folder, name, outputs)

@@ -6,9 +6,7 @@ After each kill the ledger must open, be consistent, hold every run that was tol
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +15,7 @@ import time
 from pathlib import Path
 
 from data_engine.ledger.ledger import Ledger
+from tests.support import end_now
 
 RECORDER = """
 import sys, time, uuid
@@ -44,7 +43,7 @@ def one_kill(path: Path, rng: random.Random) -> int:
     assert child.stdout is not None
     finished = [child.stdout.readline().strip()]
     time.sleep(rng.expovariate(1 / 0.05))
-    os.kill(child.pid, signal.SIGKILL)
+    end_now(child.pid)
     finished += child.stdout.read().split()
     child.wait()
     child.stdout.close()

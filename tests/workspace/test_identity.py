@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from data_engine.errors import WorkspaceError
+from data_engine.workspace import machine
 from data_engine.workspace.identity import fork_identity, local_layout, workspace_identity
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import state_root
@@ -329,6 +330,8 @@ class TestLocalLayout:
         """SQLite on a share loses data; the error names the variable and the way out. The mount table is made up."""
         share = SimpleNamespace(mountpoint=str(tmp_path / "share"), fstype="nfs4")
         monkeypatch.setattr(psutil, "disk_partitions", lambda all: [share])
+        if sys.platform == "win32":  # where the system itself is asked
+            monkeypatch.setattr(machine, "network_drive", lambda path: "nfs4" if "share" in path.parts else None)
         monkeypatch.setenv(variable, str(tmp_path / "share" / "state"))
 
         with pytest.raises(WorkspaceError, match=r"on a network drive \(nfs4\)") as caught:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from data_engine.errors import SettingsError, WorkspaceError
+from data_engine.platforms.drives import network_file_system
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout, is_workspace
 from data_engine.workspace.machine import (
     MachineSettings,
@@ -14,7 +15,6 @@ from data_engine.workspace.machine import (
     load_machine_settings,
     machine_id,
     machine_settings_path,
-    network_file_system,
     save_machine_settings,
     state_root,
 )
@@ -34,7 +34,7 @@ class TestStateRoot:
         self, machine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Each has a folder per host in it, so that two hosts with one home folder never share a ledger."""
-        write_settings(f'state_root = "{machine / "stored"}"')
+        write_settings(f"state_root = '{machine / 'stored'}'")
 
         assert state_root() == machine / "state" / HOST
         monkeypatch.delenv("DATA_ENGINE_STATE_ROOT")
@@ -80,7 +80,7 @@ class TestStateRoot:
             ("/auto", "fuse.sshfs"),
         ]
 
-        assert network_file_system(Path(path), mounts) == kind
+        assert network_file_system(PurePosixPath(path), mounts) == kind
 
 
 class TestMachineId:
@@ -132,14 +132,16 @@ class TestMachineSettings:
 
     def test_changes_keep_comments_and_order(self, machine: Path) -> None:
         """The file belongs to a person."""
-        path = write_settings('# mine\ndefault_workspace = "a"  # for now\n\n# where\ncollection_root = "/team"\n')
+        team = f"{machine / 'team'}".replace("\\", "\\\\")
+        stored = f"{machine / 's'}".replace("\\", "\\\\")
+        path = write_settings(f'# mine\ndefault_workspace = "a"  # for now\n\n# where\ncollection_root = "{team}"\n')
 
         save_machine_settings(default_workspace="b", state_root=machine / "s")
         assert path.read_text() == (
-            f'# mine\ndefault_workspace = "b"  # for now\n\n# where\ncollection_root = "/team"\nstate_root = "{machine}/s"\n'
+            f'# mine\ndefault_workspace = "b"  # for now\n\n# where\ncollection_root = "{team}"\nstate_root = "{stored}"\n'
         )
         save_machine_settings(default_workspace=None)
-        assert load_machine_settings() == MachineSettings(collection_root=Path("/team"), state_root=machine / "s")
+        assert load_machine_settings() == MachineSettings(collection_root=machine / "team", state_root=machine / "s")
 
     def test_the_first_change_makes_the_file(self, machine: Path) -> None:
         """Nobody has to know where it lies."""

@@ -354,8 +354,8 @@ class _Attempt:
 
     def _note_written(self, log: AccessLog, written: Mapping[Path, ScratchFile]) -> None:
         """For the caption: what a step has written where."""
-        for path in written:
-            if self.scratch is not None and not path.name.endswith(BESIDE):
+        for path, file in written.items():
+            if self.scratch is not None and file.is_written and not path.name.endswith(BESIDE):
                 self.preview.wrote.setdefault(self.scratch.final(path))
         for text in log.written:
             if self.scratch is not None and not self.scratch.holds(text) and not text.startswith(_PASSING):

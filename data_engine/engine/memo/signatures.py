@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from data_engine.platforms.files import changed_ns
+
 Kind = Literal["content", "stat", "kind", "folder", "names", "entries", "link", "database", "tree"]
 """What of a path was read: its content; all its facts; what it is, or only whether it is a folder; a folder's names, or its entries
 with their facts; where its links lead; a database with its log; everything below it, or below where its pattern starts."""
@@ -99,12 +101,14 @@ def _file_signature(path: str, now_ns: int) -> Signature:
 
 def _facts_signature(path: str, now_ns: int) -> Signature:
     facts = _stat(path)
-    return Signature(_numbers(facts)) if not stat.S_ISREG(facts.st_mode) else _content_signature(path, facts, now_ns)
+    return (
+        Signature(_numbers(path, facts)) if not stat.S_ISREG(facts.st_mode) else _content_signature(path, facts, now_ns)
+    )
 
 
 def _content_signature(path: str, facts: os.stat_result, now_ns: int) -> Signature:
-    fresh_ns = _fresh(facts, now_ns)
-    return Signature(_numbers(facts), fresh_ns, _hash(path) if fresh_ns else None, now_ns)
+    fresh_ns = _fresh(path, facts, now_ns)
+    return Signature(_numbers(path, facts), fresh_ns, _hash(path) if fresh_ns else None, now_ns)
 
 
 def _database_signature(path: str, now_ns: int) -> Signature:
@@ -145,8 +149,8 @@ def _entries_signature(folders: list[str], now_ns: int, *, is_deep: bool) -> Sig
                 if is_deep:
                     folders.append(entry.path)
                 continue
-            seen.append((entry.path, _numbers(facts)))
-            if _fresh(facts, now_ns):
+            seen.append((entry.path, _numbers(entry.path, facts)))
+            if _fresh(entry.path, facts, now_ns):
                 fresh.append(_content_signature(entry.path, facts, now_ns))
     return _joined(tuple(seen), fresh, now_ns)
 
@@ -158,8 +162,8 @@ def _joined(facts: object, signatures: list[Signature], now_ns: int) -> Signatur
     return Signature(facts, max((one.fresh_ns for one in fresh), default=0), content, now_ns)
 
 
-def _fresh(facts: os.stat_result, now_ns: int) -> int:
-    newest_ns = max(facts.st_mtime_ns, facts.st_ctime_ns)
+def _fresh(path: str, facts: os.stat_result, now_ns: int) -> int:
+    newest_ns = max(facts.st_mtime_ns, changed_ns(path, facts))
     return newest_ns if newest_ns > now_ns - _RACY_NS else 0
 
 
@@ -167,8 +171,8 @@ def _is_folder(facts: os.stat_result) -> bool:
     return stat.S_ISDIR(facts.st_mode)
 
 
-def _numbers(facts: os.stat_result) -> tuple[int, ...]:
-    return (facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino, facts.st_dev, facts.st_mode)
+def _numbers(path: str, facts: os.stat_result) -> tuple[int, ...]:
+    return (facts.st_mtime_ns, changed_ns(path, facts), facts.st_size, facts.st_ino, facts.st_dev, facts.st_mode)
 
 
 def _kind_of(path: str) -> str | None:

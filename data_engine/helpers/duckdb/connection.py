@@ -21,6 +21,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts
 from data_engine.helpers.duckdb.refusals import refusal
 from data_engine.helpers.paths import local_path
+from data_engine.platforms.files import is_locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -277,6 +278,7 @@ def _connect(
     import duckdb
 
     pause_s = _FIRST_PAUSE_S
+    was_free = False
     while True:
         before = _identity(path)
         try:
@@ -289,8 +291,10 @@ def _connect(
             reason = str(error)
         except duckdb.IOException as error:
             reason = str(error)
-            if "Could not set lock" not in reason and "used by another process" not in reason:
+            is_held = "Could not set lock" in reason or is_locked(str(path), to_write=not read_only)
+            if not is_held and was_free:  # once it may have been let go of just now
                 raise
+            was_free = not is_held
         else:
             # compact_database may have put a new file in place between the opening and the lock.
             if read_only or before is None or before == _identity(path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from data_engine.files import replace_file, sync_file, sync_folder
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, Table, exclusive
 from data_engine.helpers.duckdb.indexes import indexes_of, put_back
 from data_engine.helpers.duckdb.names import folded, quoted, shown, table_parts, text_literal
+from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _write_anew(database: Database) -> None:
             return
         shutil.copymode(path, copy)
         sync_file(copy)
-        if os.name == "nt":  # where an open file cannot be replaced
+        if not CAN_REPLACE_OPEN_FILES:
             database.conn.close()
         replace_file(copy, path)
     except OSError as error:

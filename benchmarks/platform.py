@@ -1,0 +1,99 @@
+"""What a system costs: `python -m benchmarks.platform`, on each; `python -m tests.windows --module benchmarks.platform` runs it under Wine.
+
+A daemon's cold start, a request by hand until its step, and the end of a worker with what it started. The limits are those
+of Wine, where each file that is opened costs a millisecond; on Linux `benchmarks.daemon` has tighter ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.daemon import MANUAL, cold_start_s, request_to_step_ms, until
+from benchmarks.figures import finish, report
+from data_engine import Workspace
+from data_engine.engine.local_workspace import forget_workspaces
+from data_engine.platforms.child import Child
+from data_engine.platforms.processes import new_event_loop
+
+GRANDCHILDREN = 3
+_CODE = """
+import subprocess, sys, time
+from data_engine.platforms import parent
+channel, answers = parent.join(sys.argv[-1])
+started = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range({count})]
+channel.sendall(b"".join(b"%10d" % one.pid for one in started))
+time.sleep(60)
+"""
+
+
+async def end_s(folder: Path) -> float:
+    """Median seconds until a worker and its grandchildren are gone."""
+    times = []
+    for _ in range(7):
+        loop = asyncio.get_running_loop()
+        there, gone = loop.create_future(), loop.create_future()
+        child = Child(
+            [sys.executable, "-c", _CODE.format(count=GRANDCHILDREN)],
+            environment=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+            folder=folder,
+            loop=loop,
+            on_channels=lambda channel, answers, there=there: there.set_result((channel, answers)),  # type: ignore[misc]
+            on_text=lambda number: None,
+            on_exit=lambda gone=gone: gone.set_result(None),  # type: ignore[misc]
+        )
+        channel, answers = await there
+        said = b""
+        while len(said) < 10 * GRANDCHILDREN:
+            said += await loop.sock_recv(channel, 1024)
+        grandchildren = [psutil.Process(int(said[at : at + 10])) for at in range(0, len(said), 10)]
+        begun_s = time.perf_counter()
+        child.end()
+        await gone
+        child.wait()
+        while any(_is_there(one) for one in grandchildren):
+            await asyncio.sleep(0.001)
+        times.append(time.perf_counter() - begun_s)
+        child.close()
+        channel.close()
+        answers.close()
+    return statistics.median(times)
+
+
+def _is_there(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def main() -> None:
+    """Print each figure beside its limit."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(folder) / "state")
+        root = Path(folder) / "ws"
+        (root / "flow_modules").mkdir(parents=True)
+        (root / "flow_modules" / "flow_00.py").write_text(MANUAL.format(number=0))
+        workspace = Workspace(root)
+        report("daemon: cold start until it answers", cold_start_s(workspace), 2.0, "s")
+        workspace.start()
+        until(lambda: workspace.status()["engine"])
+        workspace.run("flow_00")
+        report("daemon: request by hand to its step", request_to_step_ms(workspace), 60.0, "ms")
+        workspace.kill()
+        forget_workspaces()  # a file that is open cannot be removed on Windows
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            seconds = runner.run(end_s(Path(folder)))
+        report(f"a worker's end with its {GRANDCHILDREN} grandchildren", seconds, 0.2, "s")
+    finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What kind of drive holds a path, and where a path that a user gives leads.
+
+On Windows a mapped drive and a UNC path are network drives, `subst` gives a folder another letter, and a junction leads to
+another drive: all of them are resolved first.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+_NETWORK_FILE_SYSTEM = re.compile(
+    r"nfs\d?|cifs|smb[23]?|smbfs|afpfs|webdav|davfs|afs|ncpfs|lustre|ceph|glusterfs|gpfs|beegfs"
+    r"|(fuse|osxfuse|macfuse)\.(sshfs|glusterfs|ceph|davfs|s3fs|rclone|smbnetfs)"
+)
+
+if sys.platform == "win32":
+    from data_engine.platforms import _win32
+
+    _DRIVE_REMOTE = 4
+
+    def network_drive(path: Path) -> str | None:
+        """What kind of network drive holds `path`, existing or not; None for a local one.
+
+        Reference: GetDriveTypeW, which takes `\\\\server\\share\\` too. `resolve` follows mapped drives to their UNC path.
+        """
+        anchor = path.resolve().anchor
+        if anchor.startswith("\\\\") and not anchor.startswith(("\\\\?\\", "\\\\.\\")):
+            return "network drive"
+        return "network drive" if _win32.kernel32.GetDriveTypeW(anchor) == _DRIVE_REMOTE else None
+
+else:
+
+    def network_drive(path: Path) -> str | None:
+        """What kind of network drive holds `path`, existing or not; None for a local one."""
+        import psutil
+
+        mounts = ((part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True))
+        return network_file_system(path.resolve(), mounts)
+
+
+def network_file_system(path: PurePath, mounts: Iterable[tuple[str, str]]) -> str | None:
+    """The network file system that holds `path`, by the mount table's (folder, type); None for a local one.
+
+    The deepest mount decides, of two on one folder the later.
+
+    Example:
+        >>> from pathlib import PurePosixPath
+        >>> network_file_system(PurePosixPath("/home/ann/state"), [("/", "ext4"), ("/home", "nfs4")])
+        'nfs4'
+        >>> network_file_system(PurePosixPath("/homes"), [("/", "ext4"), ("/home", "nfs4")]) is None
+        True
+    """
+    holding, kind = -1, ""
+    for folder, type_name in mounts:
+        depth = len(type(path)(folder).parts)
+        if depth >= holding and path.is_relative_to(folder):
+            holding, kind = depth, type_name.lower()
+    return kind if _NETWORK_FILE_SYSTEM.fullmatch(kind) else None

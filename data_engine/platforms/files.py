@@ -1,0 +1,174 @@
+"""Opening files: the flags, handles that leave others their rights, and what an error means.
+
+An error is told by its number and never by its text, which is in the user's language on Windows.
+
+Reference: CreateFileW (dwShareMode); the C runtime's `_wopen`, which Python's `open` uses, forbids others to rename and delete.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+"""For `os.open`: a link is an error (ELOOP) and not followed; 0 where there is no such thing."""
+
+FOLDER_ONLY: int = getattr(os, "O_DIRECTORY", 0)
+LOOK_ONLY: int = getattr(os, "O_PATH", os.O_RDONLY)
+"""For `os.open` of a folder: to look at it only, which needs no right to it where the system can do that."""
+
+NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
+"""For `os.open`: a pipe with a name does not keep it waiting; 0 where there are none."""
+
+PLACEHOLDER = 0x1000 | 0x4_0000 | 0x40_0000
+"""FILE_ATTRIBUTE_OFFLINE, _RECALL_ON_OPEN, _RECALL_ON_DATA_ACCESS: its content is in a cloud or an archive."""
+
+if sys.platform == "win32":
+    import msvcrt
+
+    from data_engine.platforms import _win32
+
+    OWN = os.O_BINARY | os.O_NOINHERIT
+    """For `os.open`: bytes as they are, and no child of ours gets the descriptor."""
+
+    _SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED = 32, 33, 5, 1224
+    _CREATE_NEW, _CREATE_ALWAYS, _OPEN_EXISTING, _OPEN_ALWAYS, _TRUNCATE_EXISTING = 1, 2, 3, 4, 5
+    _NORMAL, _BACKUP_SEMANTICS = 0x80, 0x0200_0000
+    _EPOCH_1601 = 116_444_736_000_000_000
+
+    CAN_REPLACE_OPEN_FILES = False
+    """Whether a file can be replaced or removed that a library has open."""
+
+    def open_shared(path: str | Path, flags: int, mode: int = 0o666, *, dir_fd: int | None = None) -> int:
+        """A descriptor as of `os.open`, while which is open others may read, write, rename and delete the file.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        access = _win32.GENERIC_READ
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            access = _win32.GENERIC_WRITE | (_win32.GENERIC_READ if flags & os.O_RDWR else _win32.READ_ATTRIBUTES)
+        handle = _win32.kernel32.CreateFileW(
+            str(path), access, _win32.SHARE_ALL, None, _disposition(flags), _NORMAL, None
+        )
+        if handle == _win32.INVALID_HANDLE:
+            raise _win32.last_error(path)
+        try:
+            return msvcrt.open_osfhandle(handle, flags & (os.O_APPEND | os.O_WRONLY | os.O_RDWR) | OWN)
+        except OSError:
+            _win32.close_handle(handle)
+            raise
+
+    def _disposition(flags: int) -> int:
+        if flags & os.O_CREAT:
+            if flags & os.O_EXCL:
+                return _CREATE_NEW
+            return _CREATE_ALWAYS if flags & os.O_TRUNC else _OPEN_ALWAYS
+        return _TRUNCATE_EXISTING if flags & os.O_TRUNC else _OPEN_EXISTING
+
+    def read_at(descriptor: int, size: int, offset: int) -> bytes:
+        """Up to `size` bytes from `offset` on. One thread at a time: the place in the file moves."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, size)
+
+    def write_at(descriptor: int, data: bytes, offset: int) -> int:
+        """Write at `offset`; how many bytes were written. One thread at a time likewise."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.write(descriptor, data)
+
+    def is_open_elsewhere(error: OSError) -> bool:
+        """Whether it says that somebody has the file open, so that the same may work in a moment.
+
+        "Access denied" says that too: of a target that is open, and of a name that is being deleted.
+        """
+        number: int | None = error.winerror
+        if number is None:  # of the C runtime, which knows no more
+            return error.errno in (errno.EBUSY, errno.EACCES)
+        return number in (_SHARING_VIOLATION, _LOCK_VIOLATION, _ACCESS_DENIED, _USER_MAPPED)
+
+    def is_locked(path: str, *, to_write: bool = False) -> bool:
+        """Whether somebody has the file open so that it cannot be read (or written) now, as copying programs do."""
+        access = _win32.GENERIC_READ | (_win32.GENERIC_WRITE if to_write else 0)
+        handle = _win32.kernel32.CreateFileW(path, access, _win32.SHARE_ALL, None, _OPEN_EXISTING, _NORMAL, None)
+        if handle == _win32.INVALID_HANDLE:
+            return _win32.last_error(path).winerror in (_SHARING_VIOLATION, _LOCK_VIOLATION)
+        _win32.close_handle(handle)
+        return False
+
+    def changed_ns(path: str, facts: os.stat_result) -> int:
+        """When the file or folder was last changed in any way, also by a program that sets its time back.
+
+        Reference: FILE_BASIC_INFO.ChangeTime; what `os.stat` calls so on Windows is when it was made.
+        """
+        information = _win32.BasicInformation()
+        handle = _win32.kernel32.CreateFileW(
+            path, _win32.READ_ATTRIBUTES, _win32.SHARE_ALL, None, _OPEN_EXISTING, _BACKUP_SEMANTICS, None
+        )
+        if handle == _win32.INVALID_HANDLE:
+            return facts.st_mtime_ns
+        try:
+            is_told = _win32.kernel32.GetFileInformationByHandleEx(
+                handle, 0, _win32.reference(information), _win32.size_of(information)
+            )
+        finally:
+            _win32.close_handle(handle)
+        return (information.ChangeTime - _EPOCH_1601) * 100 if is_told else facts.st_mtime_ns
+
+    def is_placeholder(facts: os.stat_result) -> bool:
+        """Whether the file's content is elsewhere (OneDrive, an archive), so that opening it may fetch it."""
+        return bool(facts.st_file_attributes & PLACEHOLDER)
+
+else:
+    OWN = os.O_CLOEXEC
+    """For `os.open`: bytes as they are, and no child of ours gets the descriptor."""
+
+    CAN_REPLACE_OPEN_FILES = True
+    """Whether a file can be replaced or removed that a library has open."""
+
+    def open_shared(path: str | Path, flags: int, mode: int = 0o666, *, dir_fd: int | None = None) -> int:
+        """A descriptor as of `os.open`, while which is open others may read, write, rename and delete the file.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        return os.open(path, flags | os.O_CLOEXEC, mode, dir_fd=dir_fd)
+
+    read_at = os.pread
+    write_at = os.pwrite
+
+    def is_open_elsewhere(error: OSError) -> bool:
+        """Whether it says that somebody has the file open, so that the same may work in a moment (on SMB)."""
+        return error.errno == errno.EBUSY
+
+    def is_locked(path: str, *, to_write: bool = False) -> bool:
+        """Whether somebody has the file open so that it cannot be read (or written) now; only Windows knows such a state."""
+        return False
+
+    def changed_ns(path: str, facts: os.stat_result) -> int:
+        """When the file or folder was last changed in any way, also by a program that sets its time back."""
+        return facts.st_ctime_ns
+
+    def is_placeholder(facts: os.stat_result) -> bool:
+        """Whether the file's content is elsewhere (iCloud), so that opening it may fetch it.
+
+        Reference: chflags(2), SF_DATALESS of macOS.
+        """
+        return bool(getattr(facts, "st_flags", 0) & 0x4000_0000)
+
+
+def mount_of(descriptor: int) -> bytes:
+    """What tells a mount of an open folder from others of the same drive; empty where nothing does.
+
+    Reference: `mnt_id` in proc_pid_fdinfo(5).
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # without /proc a bind mount of the same drive is not seen
+            facts = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY)  # `open` takes three times as long
+            try:
+                return os.read(facts, 1024).partition(b"mnt_id:")[2].partition(b"\n")[0]
+            finally:
+                os.close(facts)
+    return b""

@@ -1,0 +1,150 @@
+"""The machine itself: its id, the shell that people type hints into, long paths and power."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+if sys.platform == "win32":
+    import subprocess
+    import winreg
+
+    SHELL_ESCAPE = ""
+    """What takes its meaning from the next character in a typed line; none here, where `C:\\data` is a path."""
+
+    def system_id() -> str:
+        """The operating system's own id; "" where there is none.
+
+        Reference: the registry's MachineGuid.
+        """
+        with suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SOFTWARE\Microsoft\Cryptography") as key:
+            return str(winreg.QueryValueEx(key, "MachineGuid")[0])
+        return ""
+
+    def shell_line(words: Sequence[str]) -> str:
+        """The command as PowerShell and the command prompt take it.
+
+        Both take a word in double quotes. Only PowerShell reads `$` and a backtick in them, only the prompt `%`.
+
+        Example:
+            >>> shell_line(["data-engine", "run", "C:\\\\my flows"])
+            'data-engine run "C:\\\\my flows"'
+        """
+        return " ".join(_quoted(word) for word in words)
+
+    def _quoted(word: str) -> str:
+        if word and not set(word) & set(" \t\"'&|<>^()%!;,$`@{}#"):
+            return word
+        if set(word) & set("$`") and "'" not in word:
+            return f"'{word}'"
+        return subprocess.list2cmdline([word]) if set(word) & set(' \t"') else f'"{word}"'
+
+    def takes_long_paths() -> bool | None:
+        """Whether programs that ask for it may use paths of more than 260 characters; None where that is no question."""
+        with (
+            suppress(OSError),
+            winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key,
+        ):
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+        return False
+
+    LONG_PATHS_FIX = (
+        "in PowerShell as administrator: New-ItemProperty -Path HKLM:\\SYSTEM\\CurrentControlSet\\Control\\FileSystem "
+        "-Name LongPathsEnabled -Value 1 -PropertyType DWord -Force; then start anew what runs"
+    )
+
+    def sleeps_after_s() -> int | None:
+        """After how long without a person this machine sleeps on mains power, 0 for never; None where that is not known.
+
+        Reference: PowerReadACValueIndex, GUID_SLEEP_SUBGROUP, GUID_STANDBY_TIMEOUT.
+        """
+        import ctypes
+        import uuid
+
+        group = uuid.UUID("238c9fa8-0aad-41ed-83f4-97be242c8f20").bytes_le
+        timeout = uuid.UUID("29f6c1db-86da-48c5-9fdb-f2b67b1f44da").bytes_le
+        scheme, seconds = ctypes.c_void_p(), ctypes.c_uint32()
+        try:
+            library = ctypes.WinDLL("powrprof")
+            if library.PowerGetActiveScheme(None, ctypes.byref(scheme)):
+                return None
+            wrong = library.PowerReadACValueIndex(None, scheme, group, timeout, ctypes.byref(seconds))
+        except (OSError, AttributeError):
+            return None
+        finally:
+            ctypes.windll.kernel32.LocalFree(scheme)
+        return None if wrong else seconds.value
+
+    STAY_AWAKE = "powercfg /change standby-timeout-ac 0"
+
+    def virus_scanner_note(folders: Sequence[Path]) -> str | None:
+        """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
+        places = ", ".join(f'"{folder}"' for folder in folders)
+        return (
+            "Microsoft Defender looks into each file that is opened or written; where runs wait for that, an administrator "
+            f"can leave these folders out: Add-MpPreference -ExclusionPath {places}"
+        )
+
+else:
+    SHELL_ESCAPE = "\\"
+    """What takes its meaning from the next character in a typed line."""
+
+    def system_id() -> str:
+        """The operating system's own id; "" where there is none.
+
+        Reference: machine-id(5); on macOS the first network card's address.
+        """
+        for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+            with suppress(OSError, UnicodeDecodeError):
+                text = Path(path).read_text(encoding="ascii").strip()
+                if text and text != "uninitialized":
+                    return text
+        import uuid
+
+        node = uuid.getnode()
+        is_random = bool(
+            node >> 40 & 1
+        )  # RFC 4122: without a card's address the multicast bit is set, a new one each time
+        return "" if is_random else f"{node:012x}"
+
+    def shell_line(words: Sequence[str]) -> str:
+        """The command as a shell takes it.
+
+        Example:
+            >>> shell_line(["data-engine", "run", "/my flows"])
+            "data-engine run '/my flows'"
+        """
+        return shlex.join(words)
+
+    def takes_long_paths() -> bool | None:
+        """Whether programs that ask for it may use paths of more than 260 characters; None where that is no question."""
+        return None
+
+    LONG_PATHS_FIX = ""
+
+    def sleeps_after_s() -> int | None:
+        """After how long without a person this machine sleeps on mains power, 0 for never; None where that is not known.
+
+        Reference: pmset(1) of macOS.
+        """
+        if sys.platform == "darwin":
+            import re
+            import subprocess
+
+            with suppress(OSError, subprocess.SubprocessError):
+                told = subprocess.run(["pmset", "-g"], capture_output=True, text=True, timeout=5, check=True).stdout
+                if found := re.search(r"^ *sleep +(\d+)", told, re.MULTILINE):
+                    return int(found[1]) * 60
+        return None
+
+    STAY_AWAKE = (
+        "`caffeinate -s` in a terminal that stays open, or `sudo pmset -c sleep 0`" if sys.platform == "darwin" else ""
+    )
+    """How to let the machine stay awake."""
+
+    def virus_scanner_note(folders: Sequence[Path]) -> str | None:
+        """What to know of the system's virus scanner where small files are slow; None where there is none of the system's."""
+        return None

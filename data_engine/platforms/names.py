@@ -1,0 +1,64 @@
+"""File names and paths that a system refuses or takes for others, told before anything is written."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    import os
+    import re
+
+    from data_engine.platforms.host import takes_long_paths
+
+    _RESERVED = re.compile(
+        r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\u00b9\u00b2\u00b3])[ ]*(\..*)?", re.IGNORECASE
+    )
+    _REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
+    _MOST_LETTERS = 259
+
+    def why_refused(relative: str) -> tuple[str, str] | None:
+        """What is wrong with a relative path, and the fix; None for one that can be a file here.
+
+        Reference: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+
+        Example:
+            >>> why_refused("out/aux.csv")
+            ("Windows keeps the name 'aux.csv' for a device", "give it another name, such as '_aux.csv'")
+            >>> why_refused("out/2024. /a.csv")[0]
+            "Windows drops the dot or space at the end of '2024. '"
+        """
+        for name in re.split(r"[\\/]", relative):
+            if name in ("", ".", ".."):
+                continue
+            if found := _REFUSED.search(name):
+                return f"Windows allows no {found[0]!r} in the name {name!r}", "leave that character out"
+            if name[-1] in ". ":
+                return f"Windows drops the dot or space at the end of {name!r}", f"name it {name.rstrip('. ')!r}"
+            if _RESERVED.fullmatch(name):
+                return f"Windows keeps the name {name!r} for a device", f"give it another name, such as '_{name}'"
+        return None
+
+    def why_too_long(path: str) -> tuple[str, str] | None:
+        """That a path has more letters than this machine takes, and the fix; None for one that has not."""
+        if len(path) <= _MOST_LETTERS or path.startswith("\\\\?\\") or takes_long_paths():
+            return None
+        fix = "shorten it, or let an administrator turn long paths on (`data-engine doctor` says how)"
+        return f"its path has {len(path)} letters and Windows takes {_MOST_LETTERS} here", fix
+
+    def compared(path: str) -> str:
+        """The path as one that means the same folder is spelled too: names differ in more than case."""
+        return os.path.normcase(path)
+
+else:
+
+    def why_refused(relative: str) -> tuple[str, str] | None:
+        """What is wrong with a relative path, and the fix; None for one that can be a file here, as all can."""
+        return None
+
+    def why_too_long(path: str) -> tuple[str, str] | None:
+        """That a path has more letters than this machine takes, and the fix; None for one that has not."""
+        return None
+
+    def compared(path: str) -> str:
+        """The path as one that means the same folder is spelled too: names differ in case also (links are resolved first)."""
+        return path

@@ -1,0 +1,46 @@
+"""What the doctor says of the operating system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_engine.daemon.doctor import examine
+from data_engine.daemon.system_checks import check_system, judge_long_paths, judge_sleep
+from data_engine.platforms import host
+from data_engine.workspace.layout import WorkspaceLayout
+from tests.support import WorkspaceFiles
+
+
+@pytest.mark.parametrize(("is_on", "ok"), [(True, True), (False, None)])
+def test_paths_that_are_too_long_are_told_before_they_are_met(is_on: bool, ok: bool | None) -> None:
+    """They are no fault of the machine, so the doctor does not fail of them."""
+    finding = judge_long_paths(is_on)
+
+    assert finding is not None
+    assert finding.ok is ok
+    assert "259 letters" in finding.measured
+
+
+@pytest.mark.parametrize(
+    ("after_s", "said"),
+    [(0, "does not sleep by itself"), (900, "sleeps after 15 min without a person"), (None, None)],
+)
+def test_a_machine_that_sleeps_is_told(after_s: int | None, said: str | None) -> None:
+    """With what lets flows run at night; where nobody knows nothing is said."""
+    finding = judge_sleep(after_s)
+
+    assert (finding is None) == (said is None)
+    assert finding is None or said in finding.measured
+    assert not after_s or host.STAY_AWAKE in str(finding and finding.fix)
+
+
+def test_only_questions_of_this_system_are_answered(ws: WorkspaceFiles, tmp_path: Path) -> None:
+    """And the doctor asks them."""
+    names = [finding.name for finding in check_system([tmp_path])]
+
+    asked = [finding.name for finding in examine(WorkspaceLayout(ws.root))]
+    assert [name for name in asked if name in ("long paths", "sleep", "virus scanner")] == names
+    assert ("long paths" in names) == (host.takes_long_paths() is not None)
+    assert ("virus scanner" in names) == (host.virus_scanner_note([tmp_path]) is not None)

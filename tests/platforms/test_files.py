@@ -1,0 +1,199 @@
+"""Opening files, locks, drives and names, as each system has them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_engine.errors import FlowValidationError
+from data_engine.files import replace_file
+from data_engine.flow.paths import inside
+from data_engine.platforms import file_locks, names
+from data_engine.platforms.drives import network_drive
+from data_engine.platforms.files import (
+    OWN,
+    is_locked,
+    is_open_elsewhere,
+    is_placeholder,
+    open_shared,
+    read_at,
+    write_at,
+)
+from data_engine.platforms.host import shell_line
+
+ON_WINDOWS = sys.platform == "win32"
+
+
+def test_a_file_that_is_open_by_us_can_be_read_renamed_and_removed_by_others(tmp_path: Path) -> None:
+    """Nobody waits for a handle of ours."""
+    path = tmp_path / "a"
+    descriptor = open_shared(path, os.O_RDWR | os.O_CREAT)
+    os.write(descriptor, b"text")
+
+    assert path.read_bytes() == b"text"
+    path.rename(tmp_path / "b")
+    (tmp_path / "b").unlink()
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("flags", "before", "after"),
+    [
+        (os.O_RDWR | os.O_CREAT, b"old", b"new"),
+        (os.O_RDWR | os.O_CREAT | os.O_TRUNC, b"longer", b"new"),
+        (os.O_WRONLY | os.O_APPEND, b"old", b"oldnew"),
+        (os.O_WRONLY | os.O_CREAT | os.O_EXCL, None, b"new"),
+    ],
+)
+def test_flags_mean_what_they_mean_to_the_system(
+    tmp_path: Path, flags: int, before: bytes | None, after: bytes
+) -> None:
+    """Bytes are kept as they are: no line ends are made."""
+    path = tmp_path / "a"
+    if before is not None:
+        path.write_bytes(before)
+    descriptor = open_shared(path, flags)
+    assert os.write(descriptor, b"new") == 3
+    os.close(descriptor)
+
+    assert path.read_bytes() == after
+
+
+def test_what_is_there_or_is_not_there_is_told_as_ever(tmp_path: Path) -> None:
+    """With the class of the error and the path in it."""
+    (tmp_path / "a").touch()
+    with pytest.raises(FileNotFoundError) as gone:
+        open_shared(tmp_path / "b", os.O_RDONLY)
+    with pytest.raises(FileExistsError):
+        open_shared(tmp_path / "a", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+
+    assert gone.value.filename == str(tmp_path / "b")
+
+
+def test_a_place_in_a_file_is_read_and_written(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path / "a", os.O_RDWR | os.O_CREAT | OWN)
+
+    assert write_at(descriptor, b"a\r\nb\x1ac", 2) == 6
+    assert (read_at(descriptor, 10, 0), read_at(descriptor, 2, 3)) == (b"\0\0a\r\nb\x1ac", b"\r\n")
+    os.close(descriptor)
+
+
+def test_a_lock_is_shared_or_alone(tmp_path: Path) -> None:
+    """Any number may share it; who wants it alone waits for them, and they for that one."""
+    one, two, three = (os.open(tmp_path / "a", os.O_RDWR | os.O_CREAT | OWN) for _ in range(3))
+    file_locks.lock_shared(one)
+    file_locks.lock_shared(two)
+    with pytest.raises(OSError, match=r".*"):
+        file_locks.lock(three)
+    file_locks.unlock(one)
+    file_locks.unlock(two)
+    file_locks.lock(three)
+    for other in (one, two):
+        with pytest.raises(OSError, match=r".*"):
+            file_locks.lock_shared(other)
+    for descriptor in (one, two, three):
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(not ON_WINDOWS, reason="elsewhere an open file can be replaced")
+def test_a_target_that_somebody_holds_is_told_by_its_number_and_tried_again(tmp_path: Path) -> None:
+    """As Excel holds a workbook: no word of the system's message is read, which is in the user's language."""
+    target, fresh = tmp_path / "a.csv", tmp_path / "b.csv"
+    target.write_text("old")
+    fresh.write_text("new")
+    with target.open():
+        with pytest.raises(PermissionError) as held:
+            replace_file(fresh, target)
+        assert is_open_elsewhere(held.value)
+        assert "open" in str(held.value)
+        assert fresh.exists()
+    replace_file(fresh, target)
+
+    assert target.read_text() == "new"
+
+
+@pytest.mark.skipif(not ON_WINDOWS, reason="only Windows knows such a state")
+def test_a_file_that_nobody_else_may_read_now_is_locked(tmp_path: Path) -> None:
+    """A program that writes it has it for itself; when it lets go it is no longer."""
+    path = tmp_path / "a.xlsx"
+    path.write_text("x")
+    hold = (
+        "import ctypes, sys; k = ctypes.windll.kernel32; k.CreateFileW.restype = ctypes.c_void_p\n"
+        "h = k.CreateFileW(sys.argv[1], 0xC0000000, 0, None, 3, 0x80, None); print(h, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert is_locked(str(path))
+    assert not is_locked(str(path))
+    assert not is_locked(str(tmp_path / "gone"))
+
+
+def test_a_plain_file_is_no_placeholder(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+
+    assert not is_placeholder((tmp_path / "a").stat())
+
+
+def test_this_folder_is_on_a_local_drive(tmp_path: Path) -> None:
+    assert network_drive(tmp_path) is None
+    assert network_drive(tmp_path / "not" / "there") is None
+
+
+@pytest.mark.skipif(not ON_WINDOWS, reason="paths of Windows")
+def test_a_unc_path_is_on_a_network_drive() -> None:
+    """Also of a server that does not answer, without a look at it."""
+    assert network_drive(Path(r"\\server\share\folder")) == "network drive"
+
+
+WRONG = [
+    "aux",
+    "AUX.csv",
+    "con",
+    "nul.tar.gz",
+    "com1",
+    "lpt9.txt",
+    "a.",
+    "a ",
+    "a:b",
+    "what?.csv",
+    "a|b",
+    "sub/prn",
+    "sub. /x",
+]
+RIGHT = ["auxiliary.csv", "console", "com0", "com10", "a.b", ".hidden", "..", "sub/../a", "ünï.csv", "a b.csv"]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_name_that_windows_cannot_keep_is_refused_with_the_fix(tmp_path: Path, name: str) -> None:
+    """Before anything is written; elsewhere it is a name like others."""
+    if not ON_WINDOWS:
+        assert names.why_refused(name) is None
+        return
+    with pytest.raises(FlowValidationError, match="cannot be a file here: Windows") as refused:
+        inside(tmp_path, f"x/{name}", where="here")
+    assert refused.value.fix
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_other_names_are_taken(name: str) -> None:
+    assert names.why_refused(name) is None
+
+
+@pytest.mark.parametrize("word", ["plain", r"C:\my flows", "a&b", "it's", "a b", "100%", "$x"])
+def test_a_word_that_is_typed_as_the_hint_says_comes_as_it_is(word: str) -> None:
+    """Of the shell that people have: there a hint can be copied whole."""
+    if ON_WINDOWS:
+        if "%" in word or "$" in word:
+            pytest.skip("the two shells of Windows read these differently")
+        line = shell_line(["x", word])
+        assert subprocess.list2cmdline(["x", word]) == line or line in (f'x "{word}"', f"x '{word}'", f"x {word}")
+        return
+    line = shell_line([sys.executable, "-c", "import sys; print(sys.argv[1])", word])
+    assert subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout == f"{word}\n"

@@ -1,0 +1,99 @@
+"""What differs between systems is in one place, and each of the three is checked on every machine."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import data_engine
+from tests.__main__ import CHECKS
+
+PACKAGE = Path(data_engine.__file__).parent
+ROOT = PACKAGE.parent
+WHERE_SYSTEMS_DIFFER = ("data_engine/platforms/", "data_engine/clock.py")
+ASKS = {("sys", "platform"), ("os", "name"), ("platform", "system"), ("sys", "getwindowsversion"), ("os", "uname")}
+
+
+def questions_of(source: str) -> Iterator[int]:
+    """The lines on which `source` asks which system this is, however it names the module."""
+    tree = ast.parse(source)
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (node.module, alias.name) in ASKS:
+                    yield node.lineno
+    for node in ast.walk(tree):
+        is_simple = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if is_simple and (names.get(node.value.id), node.attr) in ASKS:
+            yield node.lineno
+
+
+def test_nothing_else_asks_which_system_this_is() -> None:
+    """Neither the package nor the JupyterLab extension; `hasattr(os, ...)` would only hide the question."""
+    found = []
+    for folder in ("data_engine", "jupyter_extension"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name, source = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+            if not name.startswith(WHERE_SYSTEMS_DIFFER):
+                found += [f"{name}:{line}" for line in questions_of(source)]
+                if match := re.search(r"(has|get)attr\((os|signal|socket|subprocess),", source):
+                    found.append(f"{name}: {match[0]}...")
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sys\nsys.platform",
+        "from sys import platform",
+        "import os as o\nif o.name == 'nt': pass",
+        "import platform\nplatform.system()",
+    ],
+)
+def test_the_reader_of_questions_sees_every_spelling(source: str) -> None:
+    """A checker that overlooks one would pass everything."""
+    assert list(questions_of(source)), source
+    assert not list(questions_of("import sys, os\nsys.path, os.names, path.name"))
+
+
+def test_types_are_checked_for_every_system() -> None:
+    """With each run of the tests, whatever it runs on."""
+    checked = {check[2] for check in CHECKS if check[:2] == ("mypy", "--platform")}
+
+    assert checked == {"linux", "darwin", "win32"}
+
+
+@pytest.mark.parametrize("face", ["processes", "child"])
+def test_both_implementations_have_the_same_face(face: str) -> None:
+    """What one system lacks is said by its function, not by its absence."""
+    public = {}
+    for system in ("posix", "windows"):
+        tree = ast.parse((PACKAGE / "platforms" / f"_{face}_{system}.py").read_text(encoding="utf-8"))
+        public[system] = {node.name: _shape(node) for node in _definitions(tree)}
+    wanted = {name for name in public["posix"] if name[0] != "_"}
+
+    assert {name: public["windows"].get(name) for name in wanted} == {name: public["posix"][name] for name in wanted}
+
+
+def _definitions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    for node in tree.body:
+        if isinstance(node, ast.If):
+            yield from (inner for inner in node.body if isinstance(inner, (ast.FunctionDef, ast.ClassDef)))
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node
+
+
+def _shape(node: ast.FunctionDef | ast.ClassDef) -> object:
+    """The arguments of a function; of a class, those of its public methods."""
+    if isinstance(node, ast.FunctionDef):
+        return ast.unparse(node.args)
+    methods = [one for one in node.body if isinstance(one, ast.FunctionDef)]
+    return {one.name: _shape(one) for one in methods if one.name[0] != "_" or one.name == "__init__"}

