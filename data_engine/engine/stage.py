@@ -30,8 +30,8 @@ from typing import Any
 from data_engine import nofollow
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
+from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
-from data_engine.workspace.machine import network_drive
 
 STAGING = ".data_engine_staging"
 OLD_S = 7 * 86_400.0
