@@ -81,6 +81,7 @@ def cold_start_s(workspace: Workspace) -> float:
     times = []
     for _ in range(5):
         started = time.perf_counter()
+        workspace.deploy()
         workspace.start()
         times.append(time.perf_counter() - started)
         workspace.kill()
@@ -184,6 +185,7 @@ def measure_life(folder: Path) -> None:
         report("status of 20 flows, p50", median, 0.5, "ms")
         report("status of 20 flows, p99", worst, 3, "ms")
         report("request by hand to its step, p50", request_to_step_ms(workspace), 10, "ms")
+        workspace.deploy()
         workspace.start_engine()
         time.sleep(1)
         report("daemon with its workers, engine on, RSS", family_mb(pid, with_children=True), 150, "MB")
@@ -229,6 +231,7 @@ def first_pass(root: Path, source: Path, parallel: int, module: str = POLL) -> t
         with closing(sqlite3.connect(workspace.home.local.ledger_path)) as connection:
             before = family_cpu_s(pid)
             started = time.perf_counter()
+            workspace.deploy()
             workspace.start_engine()
             until(lambda: known(connection) == FILES, every_s=0.02)
             took_s = time.perf_counter() - started
@@ -252,6 +255,7 @@ def measure_restart(folder: Path) -> None:
         remember_all(connection, source)
     times = []
     try:
+        workspace.deploy()
         workspace.start_engine()
         for number in range(PASSES):
             time.sleep(3)  # it has looked once

@@ -31,7 +31,7 @@ from tests.daemon.stations import Station, until
 from tests.support import end_now, pause, resume
 
 STALE_AFTER_S = 1.5
-SETTINGS = f'[lease]\nheartbeat = "400ms"\nstale_after = "{STALE_AFTER_S * 1000:.0f}ms"\n'
+SETTINGS = f'[deploy]\nmode = "auto"\nquiet = "0s"\n[lease]\nheartbeat = "400ms"\nstale_after = "{STALE_AFTER_S * 1000:.0f}ms"\n'
 FLOW = """
 import os
 import time

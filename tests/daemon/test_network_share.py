@@ -23,7 +23,7 @@ from tests.lease.contenders import rows_at
 from tests.soak.lease_kills import contender, told_rows
 from tests.support import end_now
 
-SETTINGS = '[lease]\nheartbeat = "400ms"\nstale_after = "2s"\n'
+SETTINGS = '[deploy]\nmode = "auto"\nquiet = "0s"\n[lease]\nheartbeat = "400ms"\nstale_after = "2s"\n'
 DAILY = """
 import time
 from pathlib import Path
