@@ -53,6 +53,7 @@ def test_what_ran_and_what_is_held_is_told_whether_or_not_anything_looks(
     workspace: Workspace, ws: WorkspaceFiles
 ) -> None:
     """Without a daemon, without an engine and disabled: done stays done, held stays held, and the rest says what keeps it."""
+    workspace.deploy()
     assert reasons(workspace) == {None: "the engine", "good.txt": "the engine", "bad.txt": "the engine"}
     workspace.start_engine()
     until(lambda: ended(workspace, "poll", 2))
