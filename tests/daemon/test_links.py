@@ -200,10 +200,10 @@ def test_a_link_is_no_deployment(workspace: Workspace, docs: Path) -> None:
     """A set of this name would be taken for what its name says, whatever the link leads to."""
     deployments = workspace.home.deployments()
     stored = deployments.store()
-    deployments.deploy(stored, {"claims"})
     in_place_of(stored.folder, docs)
 
-    assert deployments.deployed() == {}
+    assert not deployments.has(stored.id)
+    assert deployments.contents_of(stored.id) is None
     with pytest.raises(WorkspaceError, match="cannot be stored"):
         deployments.store()
     assert list(stored.folder.parent.glob(".*.tmp")) == []
