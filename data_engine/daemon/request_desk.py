@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ from data_engine.ledger import requests
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.requests import RequestRow
 from data_engine.model import utc_text
+from data_engine.platforms import access
 from data_engine.workspace.machine import load_machine_settings
 
 log = logging.getLogger(__name__)
@@ -219,13 +221,10 @@ class RequestDesk:
 
 def owner_of_file(folder: Path, request_id: str) -> str:
     """Who owns a request's file, as far as the system says."""
-    try:
-        import pwd
-
-        path = folder / "requests" / f"{request_id}.json"
-        return pwd.getpwuid(os.stat(path, follow_symlinks=False).st_uid).pw_name
-    except (ImportError, OSError, KeyError):
-        return ""
+    path = folder / "requests" / f"{request_id}.json"
+    with suppress(OSError):
+        return access.owner(path, os.stat(path, follow_symlinks=False)) or access.user_name()
+    return ""
 
 
 def refusal(request: Request, setting: str) -> str | None:
