@@ -98,7 +98,7 @@ export function deploymentPart(app, details, row) {
       h("button", { class: "de-link", onclick: () => app.jupyter.openCell({ notebook: nameOf(details.path), cell: Number(cell) }) }, `Cell ${cell}`),
       h("pre", { class: "de-pre" }, lines.map((line, index) => h("span", { key: String(index), class: line.startsWith("+") ? "de-added" : "de-removed" }, `${line}\n`))))),
     cells.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""),
-    details.deployments.length ? deploymentsTable(app, details, row) : null);
+    details.deployments.length ? deploymentsList(app, details, row) : null);
 }
 
 /**
@@ -122,18 +122,16 @@ export function deploy(app, row) {
  * @param {FlowDetails} details
  * @param {FlowRow} row
  */
-function deploymentsTable(app, details, row) {
-  return h("table", { class: "de-table", "aria-label": `Deployments of ${row.name}` },
-    h("thead", null, h("tr", null, ["", "When", "Who", "Changed", "Git", "Note", ""].map((label, index) => h("th", { key: String(index) }, label)))),
-    h("tbody", null, details.deployments.map((one) => h("tr", { key: one.id },
-      h("td", null, one.word),
-      h("td", null, clock(one.at_utc)),
-      h("td", null, one.who),
-      h("td", null, one.changed),
-      h("td", null, one.git),
-      h("td", null, one.note),
-      h("td", null, button(app, `roll back ${one.id}`, "Roll back", row.buttons.rollback || one.rollback,
-        () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, confirm: "Really run this again?" }))))));
+function deploymentsList(app, details, row) {
+  return h("div", { class: "de-deployments", role: "list", "aria-label": `Deployments of ${row.name}` },
+    details.deployments.map((one) => h("div", { key: one.id, class: "de-file", role: "listitem", "data-deployment": one.id },
+      h("div", { class: "de-line" }, h("span", { class: "de-grow de-clip de-strong", title: one.who }, [one.word, one.who].filter(Boolean).join(" · ")),
+        h("span", { class: "de-faint", title: clock(one.at_utc) }, agoText(one.at_utc))),
+      one.changed || one.git || one.note
+        ? h("div", { class: "de-file-reason de-few", title: one.note }, [one.changed, one.git, one.note].filter(Boolean).join(" · ")) : null,
+      h("div", { class: "de-line" },
+        button(app, `roll back ${one.id}`, "Roll back", row.buttons.rollback || one.rollback,
+          () => app.act("rollback", { flow: row.name, to: one.id }), { small: true, quiet: true, confirm: "Really run this again?" })))));
 }
 
 /**

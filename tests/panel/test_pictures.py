@@ -165,7 +165,10 @@ def test_what_cells_show(lab: Lab, page: Page, pictures: Path, workspace: Path) 
 def flights(lab: Lab) -> Path:
     """The demo's workspace as a reader has it, and one day whose file lacks a column."""
     root = lab.workspace("flights")
-    code = "import sys, pathlib; from data_engine.demo.content import lay_out; lay_out(pathlib.Path(sys.argv[1]))"
+    code = (
+        "import sys, pathlib; from data_engine import Workspace; from data_engine.demo.content import lay_out;"
+        " lay_out(pathlib.Path(sys.argv[1])); Workspace(sys.argv[1]).deploy()"
+    )
     subprocess.run([sys.executable, "-c", code, str(root)], env=lab.environment, check=True)
     days = root / "data" / "flights"
     first = (days / "2013-01-14.csv").read_text()
