@@ -90,8 +90,9 @@ class Deployer:
         async with self._lock:
             try:
                 basis = await asyncio.to_thread(self._read_basis)
-                if self._is_quiet or basis != self._basis:
-                    if basis[0] != self._files or self._is_set_gone():
+                is_gone = self._is_set_gone()
+                if self._is_quiet or basis != self._basis or is_gone:
+                    if basis[0] != self._files or is_gone:
                         await self._look()
                         self._files = basis[0]
                     await self._deploy(None)
@@ -156,8 +157,11 @@ class Deployer:
         )
 
     def _is_set_gone(self) -> bool:
-        """Whether somebody removed the set that holds the modules as they are now."""
-        return self._current is not None and not self._current.stored.folder.is_dir()
+        """Whether somebody removed this machine's copy of a set: of the modules as they are now, or of what is deployed."""
+        folders = {flow.content for flow in self.flows.values() if flow.content is not None}
+        if self._current is not None:
+            folders.add(self._current.stored.folder)
+        return not all(folder.is_dir() for folder in folders)
 
     async def _look(self) -> None:
         stored = await asyncio.to_thread(self.home.deployments().store)
@@ -196,12 +200,20 @@ class Deployer:
         gone = pointers.keys() - found.entries.keys() if is_all and looked is None else set()
         if asked is None and (settings.mode != "auto" or not self.may_publish()):
             going, gone = set(), set()
-        rows = []
+        rows, trouble = [], None
         if going or gone:
             rows = await asyncio.to_thread(new_deployments, home, found, going, gone, asked)
-            await self.publish(rows)
-            home.deployments().collect(self.in_use() | {found.stored.id})
+            try:
+                await self.publish(rows)
+            except FlowValidationError as error:
+                if asked is not None:
+                    raise
+                rows, trouble = [], error  # what is there is shown all the same
+            else:
+                home.deployments().collect(self.in_use() | {found.stored.id})
         await self._tell(moves if looked is None else {})
+        if trouble is not None:
+            raise trouble
         wanted = (
             ()
             if asked is None

@@ -16,7 +16,7 @@ from data_engine import Workspace
 from data_engine.cli.app import run as command_line
 from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
-from data_engine.errors import OwnedElsewhereError
+from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.files import write_text_atomic
 from tests.daemon.support import until
 from tests.support import WorkspaceFiles, end_now
@@ -169,13 +169,13 @@ def test_workspace_state_that_is_cleaned_away_keeps_the_history(workspace: Works
 
 
 def test_deployments_that_are_cleaned_away_are_stored_again(workspace: Workspace, ws: WorkspaceFiles) -> None:
-    """Somebody removes the copies production runs from; the daemon stores what is there now, and runs it."""
+    """Somebody removes the copies production runs from; the daemon fetches what is deployed from the workspace, and runs it."""
     workspace.start()
     workspace.run("manual")
     deployments = workspace.home.local.runtime_dir / "deployments"
 
     shutil.rmtree(deployments)
-    until(lambda: (deployments / "deployed.json").exists())
+    until(lambda: deployments.is_dir() and [*deployments.glob("*/manual.*")])
     workspace.run("manual")
 
     assert workspace.deployment("manual") == "as deployed"
@@ -208,7 +208,7 @@ def test_a_read_only_workspace_is_observed(ws: WorkspaceFiles) -> None:
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", str(ws.root)], check=True)
         workspace.start()
-        with pytest.raises(OwnedElsewhereError, match="can only observe the workspace: its drive"):
+        with pytest.raises(FlowValidationError, match="not deployed"):
             workspace.run("manual")
         with pytest.raises(OwnedElsewhereError, match="can only observe the workspace: its drive"):
             workspace.start_engine()

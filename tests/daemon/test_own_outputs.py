@@ -71,15 +71,21 @@ def run_here(ws: WorkspaceFiles) -> Iterator[Callable[[], None]]:
 def drop_and_wait(workspace: Workspace) -> Counter[str]:
     """How often each file ran, once all that were dropped at once have run, and one that was dropped after them."""
     folder = workspace.root / "in"
+
+    def drop(name: str) -> None:
+        half = workspace.root / name  # whole when it is seen: nothing may wait for a writer here
+        half.write_text("x")
+        half.replace(folder / name)
+
     for number in range(FILES):
-        (folder / f"{number:03}.csv").write_text("x")
+        drop(f"{number:03}.csv")
 
     def ran() -> list[str]:
         runs = workspace.runs(limit=10 * FILES)
         return [Path(run.source or "").name for run in runs if run.status == "success"]
 
     until(lambda: len([name for name in ran() if not name.startswith("done_")]) >= FILES, 60)
-    (folder / "last.csv").write_text("x")
+    drop("last.csv")
     until(lambda: "last.csv" in ran(), 60)
     return Counter(ran())
 
