@@ -65,13 +65,15 @@ def test_a_second_workstation_observes_and_sees_the_owners_runs(team: Path, stat
     }
     assert ben.command("explain", "poll")[1][0]["reason"] == there
 
-    for refusal in (("start",), ("preview", "writes")):
+    for refusal in (("start",), ("preview", "writes", "--write")):
         code, refused = ben.command(*refusal)
-        assert (code, "owned by anna" in refused["error"]["what"]) == (3, True)
+        assert code == 3, (refusal, refused)
+        assert "owned by anna" in refused["error"]["what"]
         assert refused["error"]["where"]
         assert "lease request" in refused["error"]["fix"]
     code, released = ben.command("lease", "release")
     assert (code, released["said"]) == (0, "anna owns the workspace, not this workstation: nothing was given up")
+    assert ben.command("preview", "writes") == (0, {"type": "NoneType", "value": None})  # to scratch, which is its own
     assert ben.command("preview", "writes", "--use", "one") == (0, {"type": "int", "value": 1})
     assert ben.command("reset", "poll", "--yes")[0] == 3
     assert ben.command("start", "--no-engine")[0] == 0
