@@ -66,20 +66,32 @@ _TIMED_OUT = re.compile(r"^\++ Timeout \++\r?$", re.MULTILINE)
 MARK = "WINDOWS_TESTS_RUN"
 """In the environment of all that a run starts, by which what it leaves behind is found. Tests remove `DATA_ENGINE_` names."""
 TELLING = (
-    "tests/test_platforms.py",
-    "tests/platforms",
+    "tests/platforms/test_child.py",
+    "tests/platforms/test_files.py",
     "tests/ledger/test_locks.py",
     "tests/lease/test_folder.py",
     "tests/daemon/test_worker_runs.py",
+    "tests/platforms",
     "tests/daemon/test_starting.py",
-    "tests/files",
-    "tests/cli/test_process.py",
     "tests/scheduler/test_scanner.py",
 )
 """In this order until the time is up; `FEW` has what they need."""
 FEW = (
-    *("cronsim", "platformdirs", "psutil", "rich", "tomlkit", "tornado", "typer", "tzdata", "watchdog"),
-    *("hypothesis", "pytest", "pytest-timeout"),
+    *(
+        "cronsim",
+        "nbformat",
+        "platformdirs",
+        "psutil",
+        "pyarrow",
+        "rich",
+        "tomlkit",
+        "tornado",
+        "tqdm",
+        "typer",
+        "tzdata",
+        "watchdog",
+    ),
+    *("greenlet", "hypothesis", "pytest", "pytest-timeout"),
 )
 FOR_WINDOWS = ("colorama",)
 """What packages of `FEW` need on Windows alone: pip, which brings them from another system, does not see that."""
@@ -186,6 +198,7 @@ class Wine:
             return
         if few:
             self.folder, stamp = "few", self.cache / "installed-few"
+            wanted = hashlib.sha256(f"{wanted}\n{FEW}{FOR_WINDOWS}".encode()).hexdigest()
         else:
             stamp = self.cache / "installed"
         if _is_installed(stamp, wanted):
