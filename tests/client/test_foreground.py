@@ -229,7 +229,7 @@ def test_ctrl_c_lets_the_running_step_end_and_records_the_run_as_stopped(ws: Wor
 
         def first(context):
             Path(context.source.root, "..", "begun").touch()
-            time.sleep(0.3)
+            time.sleep({0.3 * PATIENCE})
             Path(context.source.root, "..", "ended").touch()
 
         def second(context):
