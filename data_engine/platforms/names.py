@@ -53,11 +53,11 @@ if sys.platform == "win32":
     def real_path(path: str | os.PathLike[str]) -> str:
         r"""The path with its links followed, as `os.path.realpath`, and spelled in one way.
 
-        Python leaves `\\\\?\\` in front when a folder of the path is made in the moment it looks, as another thread may.
+        Python leaves `\\?\` in front when a folder of the path is made in the moment it looks, as another thread may.
 
         Example:
             >>> real_path("C:/nowhere/../a.csv")
-            'C:\\\\a.csv'
+            'C:\\a.csv'
         """
         text, resolved = os.fspath(path), os.path.realpath(path)
         if not resolved.startswith(_VERBATIM) or text.startswith(_VERBATIM):
