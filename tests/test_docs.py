@@ -33,8 +33,8 @@ class _Checker(doctest.OutputChecker):
 
     def check_output(self, want: str, got: str, optionflags: int) -> bool:
         if sys.platform == "win32":
-            got = re.sub(r"\b[A-Z]:(?=[\\/])", "", got).replace("WindowsPath", "PosixPath")
-            want, got = (re.sub(r"[\\/]+", "/", text) for text in (want, got))
+            want, got = (re.sub(r"[\\/]+", "/", re.sub(r"\b[A-Z]:(?=[\\/])", "", text)) for text in (want, got))
+            got = got.replace("WindowsPath", "PosixPath")
         return super().check_output(want, got, optionflags)
 
 
