@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data_engine.platforms.files import is_open_elsewhere
+from data_engine.platforms.names import real_path
 
 _RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 _PLAIN = 0o666
@@ -24,12 +25,9 @@ def resolve(path: Path) -> Path:
     """`path`, absolute, with its links followed; it need not exist.
 
     Raises:
-        OSError: its links lead in a circle; `Path.resolve` says so only before Python 3.13.
+        OSError: its links lead in a circle.
     """
-    try:
-        resolved = path.resolve()
-    except RuntimeError as error:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+    resolved = Path(real_path(path))
     try:
         os.stat(resolved)
     except OSError as error:

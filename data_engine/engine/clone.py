@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.copies import clone, writer_of
+from data_engine.platforms.files import is_open_elsewhere
 
 WAIT_FOR_HOLDER_S = 10.0
 _SQLITE = b"SQLite format 3\0"
@@ -60,8 +61,13 @@ def copy_database(source: Path, target: Path, *, wait_s: float = WAIT_FOR_HOLDER
 
 
 def _is_sqlite(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(len(_SQLITE)) == _SQLITE
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError as error:
+        if writer_of(path) is None or not is_open_elsewhere(error):
+            raise
+        return False  # SQLite lets others read, also while it writes
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import time
@@ -105,10 +106,10 @@ class StagedRun(Stage):
     def _is_lazy_over_stage(self, value: object) -> bool:
         polars: Any = sys.modules.get("polars")
         if polars is not None and isinstance(value, polars.LazyFrame):
-            return str(self.folder) in value.explain(optimized=False)
+            return _names(value.explain(optimized=False), self.folder)
         duckdb: Any = sys.modules.get("duckdb")
         if duckdb is not None and isinstance(value, duckdb.DuckDBPyRelation):
-            return str(self.folder) in value.sql_query()
+            return _names(value.sql_query(), self.folder)
         return False
 
     def _code(self) -> str:
@@ -117,6 +118,12 @@ class StagedRun(Stage):
         from data_engine.engine.memo.fingerprint import code_fingerprint
 
         return digest_of([sorted(code_fingerprint(step).parts.items()) for step in self._flow.steps]).hex()
+
+
+def _names(text: str, folder: Path) -> bool:
+    """Whether a plan or a query names the folder, with whichever separators, escaped or not."""
+    spelled = re.compile(r"[\\/]+")
+    return spelled.sub("/", str(folder)) in spelled.sub("/", text)
 
 
 def cause_of_target(error: BaseException | None) -> Cause | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from data_engine.errors import FlowValidationError, message_of
+from data_engine.platforms.names import real_path
 from data_engine.shown import Shown
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class FileRef(os.PathLike[str]):
         text = os.fspath(path)
         if not isinstance(text, str) or not text.strip() or "\0" in text:
             raise FlowValidationError(f"FileRef cannot be made from {text!r}", where="FileRef(path)", fix="name a file")
-        object.__setattr__(self, "_text", os.path.realpath(text))
+        object.__setattr__(self, "_text", real_path(text))
 
     @classmethod
     def _resolved(cls, text: str) -> FileRef:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data_engine import files
 from data_engine.errors import FlowValidationError
-from data_engine.platforms.names import compared, why_refused, why_too_long
+from data_engine.platforms.names import compared, real_path, why_refused, why_too_long
 from data_engine.workspace import here
 
 _module_folder: ContextVar[Path | None] = ContextVar("module_folder", default=None)
@@ -148,7 +148,7 @@ def make_folder(folder: Path, *, workspace: Path | None) -> None:
 
 def _leads_out(target: str, base: str) -> bool:
     try:
-        return not _is_under(os.path.realpath(target), os.path.realpath(base))
+        return not _is_under(real_path(target), real_path(base))
     except (OSError, UnicodeError):  # a name this machine cannot have
         return True
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_engine.errors import FlowValidationError
 from data_engine.files import resolve
+from data_engine.platforms.names import why_too_long
 
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/|(md|motherduck):", re.IGNORECASE)
 
@@ -34,4 +35,6 @@ def local_path(given: object, *, argument: str, fix: str) -> Path:
         path.exists()
     except OSError as error:
         raise FlowValidationError(f"{path} can be no file: {error.strerror}", where=f"{argument}=", fix=fix) from error
+    if (wrong := why_too_long(str(path))) is not None:
+        raise FlowValidationError(f"{path} can be no file: {wrong[0]}", where=f"{argument}=", fix=wrong[1])
     return path

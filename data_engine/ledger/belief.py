@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 FURTHEST_S = 2 * 86_400.0
@@ -201,4 +201,4 @@ def _is_near(one_s: float, other_s: float) -> bool:
 
 
 def _day(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s).astimezone().strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(at_s, UTC).astimezone().strftime("%Y-%m-%d")

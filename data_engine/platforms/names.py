@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 if sys.platform == "win32":
-    import os
     import re
 
     from data_engine.platforms.host import takes_long_paths
@@ -15,6 +15,7 @@ if sys.platform == "win32":
     )
     _REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
     _MOST_LETTERS = 259
+    _VERBATIM, _VERBATIM_SERVER = "\\\\?\\", "\\\\?\\UNC\\"
 
     def why_refused(relative: str) -> tuple[str, str] | None:
         """What is wrong with a relative path, and the fix; None for one that can be a file here.
@@ -49,6 +50,22 @@ if sys.platform == "win32":
         """The path as one that means the same folder is spelled too: names differ in more than case."""
         return os.path.normcase(path)
 
+    def real_path(path: str | os.PathLike[str]) -> str:
+        r"""The path with its links followed, as `os.path.realpath`, and spelled in one way.
+
+        Python leaves `\\?\` in front when a folder of the path is made in the moment it looks, as another thread may.
+
+        Example:
+            >>> real_path("C:/nowhere/../a.csv")
+            'C:\\a.csv'
+        """
+        text, resolved = os.fspath(path), os.path.realpath(path)
+        if not resolved.startswith(_VERBATIM) or text.startswith(_VERBATIM):
+            return resolved
+        if resolved.startswith(_VERBATIM_SERVER):
+            return "\\\\" + resolved.removeprefix(_VERBATIM_SERVER)
+        return resolved.removeprefix(_VERBATIM)
+
 else:
 
     def why_refused(relative: str) -> tuple[str, str] | None:
@@ -62,3 +79,7 @@ else:
     def compared(path: str) -> str:
         """The path as one that means the same folder is spelled too: names differ in case also (links are resolved first)."""
         return path
+
+    def real_path(path: str | os.PathLike[str]) -> str:
+        """The path with its links followed, as `os.path.realpath`, and spelled in one way."""
+        return os.path.realpath(path)

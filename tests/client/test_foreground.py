@@ -22,7 +22,7 @@ from data_engine.files import write_text_atomic
 from data_engine.flow.trigger import Schedule
 from data_engine.model import Event, RunFinished, RunStarted, utc_text
 from data_engine.scheduler.foreground import run_until_interrupted
-from tests.support import WorkspaceFiles
+from tests.support import PATIENCE, WorkspaceFiles
 
 LIMIT_S = 20.0
 
@@ -222,14 +222,14 @@ def test_ctrl_c_lets_the_running_step_end_and_records_the_run_as_stopped(ws: Wor
     ws.source("in/a.csv")
     ws.module(
         "claims",
-        """
+        f"""
         import time
         from pathlib import Path
         from data_engine import Flow
 
         def first(context):
             Path(context.source.root, "..", "begun").touch()
-            time.sleep(0.3)
+            time.sleep({0.3 * PATIENCE})
             Path(context.source.root, "..", "ended").touch()
 
         def second(context):

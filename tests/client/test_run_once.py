@@ -253,14 +253,14 @@ def test_a_step_that_stops_the_flow_is_a_stopped_run(ws: WorkspaceFiles) -> None
 
 
 def test_the_time_limit_acts_at_the_next_step(ws: WorkspaceFiles) -> None:
-    ws.source("config/data_engine.toml", '[limits]\nrun_timeout = "10ms"\n')
+    ws.source("config/data_engine.toml", '[limits]\nrun_timeout = "200ms"\n')
     ws.notebook(
         "claims",
         """
         import time
         from data_engine import Flow
         def build():
-            return Flow(group="G").step(lambda context: time.sleep(0.05)).step(lambda context: 1, label="Never")
+            return Flow(group="G").step(lambda context: time.sleep(0.3)).step(lambda context: 1, label="Never")
         """,
     )
 

@@ -85,8 +85,8 @@ def test_a_bare_preview_has_the_name_paths_and_config_of_production(
 
     assert texts[4].splitlines()[0] == "21"
     assert texts[5].splitlines()[0] == "42"
-    assert f"('claims', 42, '{claims.root / 'out'}')" in " ".join(texts[6].split())
-    assert str(claims.root / "in") in texts[7]
+    assert f"('claims', 42, {str(claims.root / 'out')!r})" in " ".join(texts[6].split())
+    assert texts[7] == repr(claims.root / "in")
 
 
 def test_a_failing_step_shows_its_cells_and_nothing_else(

@@ -110,10 +110,11 @@ def test_everything_else_in_the_database_is_kept(db: Path) -> None:
             CREATE UNIQUE INDEX ux ON store.parent (c); COMMENT ON TABLE store.parent IS 'hello';
         """)
     db.chmod(0o640)
+    mode = db.stat().st_mode  # Windows keeps no more of it than whether the file can be written
 
     compact_database(db)
 
-    assert db.stat().st_mode & 0o777 == 0o640
+    assert db.stat().st_mode == mode
     assert read_sql(db, sql="SELECT id, n, plus(n) FROM seen").rows() == [(5, 3, 4)]
     assert read_sql(db, sql="SELECT comment FROM duckdb_tables() WHERE table_name = 'parent'").item() == "hello"
     with duckdb.connect(str(db)) as conn:

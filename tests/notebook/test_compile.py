@@ -15,7 +15,7 @@ from data_engine.errors import FlowValidationError, NotebookCompileError
 from data_engine.notebook.compile import compile_cells, compile_notebook, compile_with_codes
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell
-from tests.support import notebook_bytes
+from tests.support import native, notebook_bytes
 
 PATH = Path("/ws/flow_modules/claims.ipynb")
 BUILD = "def build():\n    return 1"
@@ -69,7 +69,7 @@ def test_code_knows_cell_line_and_column() -> None:
         exec(codes[1][1], namespace)
     frame = traceback.extract_tb(caught.value.__traceback__)[-1]
 
-    assert (frame.filename, frame.lineno) == ("/ws/flow_modules/claims.ipynb, cell 2", 3)
+    assert (frame.filename, frame.lineno) == (native("/ws/flow_modules/claims.ipynb, cell 2"), 3)
     assert texts[1].split("\n")[2][frame.colno : frame.end_colno] == "1 / x"
 
 

@@ -204,12 +204,13 @@ def test_a_database_that_somebody_writes_is_waited_for_and_its_holder_named(
             bench.cells.preview()
         holder.kill()
 
-    assert f"(process {holder.pid})" in caught.value.what
+    # Windows tells only that somebody has it.
+    assert ("another program" if os.name == "nt" else f"(process {holder.pid})") in caught.value.what
     assert "read_only=True" in str(caught.value.fix)
 
     with duckdb.connect(str(bench.database("d.duckdb"))), pytest.raises(FlowValidationError) as caught:
         bench.cells.preview()
-    assert f"this process ({os.getpid()})" in caught.value.what
+    assert ("another program" if os.name == "nt" else f"this process ({os.getpid()})") in caught.value.what
 
 
 def test_too_much_to_copy_stops_the_preview_and_says_what_would_help(bench: Bench) -> None:
