@@ -142,7 +142,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
     under_way = {run.source for run in known.active if run.flow == entry.name}
     standing = flow.standing
     blocked: Reason | None = None
-    if standing.kind == "not_deployed":
+    if standing.kind == "not_deployed" and known.elsewhere is None:  # who owns the workspace knows better
         blocked = NotDeployed(entry.name, standing.error, standing.goes_live_s)
         if not isinstance(watch.trigger, Poll) and not under_way:
             return [Explanation(entry.name, None, blocked)]

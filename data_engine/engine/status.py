@@ -416,6 +416,6 @@ def _why(known: FlowFacts, blocked: Reason | None, *, is_running: bool) -> Reaso
         return None if error is None else Broken(error.what, error.where, error.fix)
     if is_running:
         return None
-    if known.standing.kind == "not_deployed":
+    if known.standing.kind == "not_deployed" and not isinstance(blocked, OwnedElsewhere):  # who owns knows better
         return NotDeployed(entry.name, known.standing.error, known.standing.goes_live_s)
     return known.waiting or (ByHand() if entry.mode == "manual" else blocked or known.why)

@@ -148,7 +148,7 @@ def test_a_full_disk_under_the_daemon_delays_work_and_loses_none(
 
         until(lambda: outputs(ws) == 21)
         until(lambda: workspace.status()["trouble"] is None)
-        until(lambda: flow_of(workspace, "new")["error"] is None)
+        until(lambda: any(flow["name"] == "new" and flow["error"] is None for flow in workspace.status()["flows"]))
         until(lambda: status_of(workspace, asked) == "success")
         assert Counter(run.status for run in of_poll(workspace)) == {"success": 21}
         until(lambda: workspace.runs("ticks"))

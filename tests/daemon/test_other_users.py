@@ -116,7 +116,8 @@ def test_every_file_of_a_machine_at_work_is_private(workspace: Workspace, umask:
 
     assert too_open(state_root()) == {}
     names = {path.name for path in state_root().rglob("*")}
-    assert {"runtime_ledger.sqlite-wal", "daemon.log", ".daemon.lock", "deployed.json", "daemon.json"} <= names
+    assert {"runtime_ledger.sqlite-wal", "daemon.log", ".daemon.lock", "daemon.json"} <= names
+    assert [path for path in state_root().rglob("deployments/*/*") if path.is_file()]
     assert {path.suffix for path in state_root().rglob("*")} >= {".parquet", ".artifact", ".lock", ".events"}
     assert check_private().ok is True
 
