@@ -18,6 +18,7 @@ MUTATORS = frozenset(
 """Methods that change a list, dict, set or deque in place."""
 
 _ARGUMENT_MUTATORS = frozenset({"shuffle", "heappush", "heappop", "heapify", "heapreplace", "insort", "insort_left"})
+_SAY_IN_PLACE = frozenset({"inplace", "in_place", "out"})
 SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
 _LATER_CALLS = frozenset(
     {"preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes",
@@ -368,6 +369,9 @@ class _Visitor(ScopeTracker):
                 self.first_argument_change(node, CHANGE)
         if name in _ARGUMENT_MUTATORS:
             self.first_argument_change(node, MUTATE)
+        for keyword in node.keywords:
+            if keyword.arg in _SAY_IN_PLACE:
+                self.said_change(function, keyword)
         if name in SQL_CALLS:
             self.sql_call(node)
         if not self.functions:
@@ -383,6 +387,18 @@ class _Visitor(ScopeTracker):
         is_whole = len(path) == 2 and path[0] not in self.elements
         if path[0] and (is_whole or name not in ("sort", "reverse", "rotate", "subtract")):
             self.use(path[0], MUTATE, function.lineno)
+
+    def said_change(self, function: ast.expr, keyword: ast.keyword) -> None:
+        """`frame.dropna(inplace=True)`, `np.power(2, x, out=y)`: the call says itself what it changes."""
+        value = keyword.value
+        if keyword.arg == "out":
+            path = path_of(value)
+        elif isinstance(value, ast.Constant) and value.value is True:
+            path = path_of(function)
+        else:
+            return
+        if path[0] and "()" not in path:
+            self.use(path[0], CHANGE, value.lineno)
 
     def first_argument_change(self, call: ast.Call, flags: int) -> None:
         """`shuffle(ROWS)`, `setattr(config, "a", 1)`."""

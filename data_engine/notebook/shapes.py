@@ -117,6 +117,11 @@ def _wholes(iterable: ast.expr) -> Iterator[str]:
         for argument in iterable.args:
             yield from _wholes(argument)
         return
+    if isinstance(iterable, (ast.List, ast.Tuple, ast.Set)):
+        for element in iterable.elts:
+            if isinstance(element, (ast.Name, ast.Tuple)):
+                yield from _wholes(element)
+        return
     path = path_of(iterable)
     if path[0] and "()" not in path[:-1] and (path[-1] != "()" or path[-2] in ("values", "items")):
         yield path[0]

@@ -29,9 +29,11 @@ from data_engine.notebook.diagnostics import (
     warnings_of,
 )
 from data_engine.notebook.magics import ParsedCell
+from data_engine.notebook.missed import Missed, Reads, cells_text, missed, warnings_about, written_by_cells
 from data_engine.notebook.names import CALL, HINT, LOAD, NOTE, SQL, TABLE, TYPE
 from data_engine.notebook.shapes import path_of, reads_tables, sql_words, texts_in
 from data_engine.notebook.statements import DEFINITIONS, DISPLAY_CALLS, END, IMPORTS, Statement, Statements
+from data_engine.notebook.touches import Objects
 
 _GIVEN = frozenset(dir(builtins)) | {
     "__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__",
@@ -97,11 +99,32 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
         return _failed(statements, problems)
     selection = slicer.selection()
     warnings = sorted(
-        [*refused, *warnings_of(statements, selection)],
+        [*refused, *warnings_of(statements, selection), *_about_missed(slicer)],
         key=lambda diagnostic: (*_place(diagnostic), diagnostic.message),
     )
     decisions = _decisions(statements, selection.taken, "build() does not need it", selection.followed)
     return Slice(decisions, tuple(dict.fromkeys(warnings)), future=statements.future)
+
+
+def _about_missed(slicer: _Slicer) -> list[Diagnostic]:
+    """What left-out statements may do to what is needed, and what will be needed once those are kept too."""
+    statements = slicer.statements
+    objects = Objects(statements)
+    reads = Reads(statements, objects, slicer.taken)
+    found = missed(statements, reads)
+    told = {each for _, each in found}
+    later: list[tuple[Missed, str]] = []
+    kept: set[int] = set()
+    new = found
+    while numbers := sorted({statement.number for statement, _ in new} - kept):
+        kept.update(numbers)
+        for statement in statements.all:
+            if statement.number in numbers and not statement.magic:
+                slicer.attempt(statement, MARKED_KEEP)
+        new = [entry for entry in missed(statements, Reads(statements, objects, slicer.taken)) if entry[1] not in told]
+        told.update(each for _, each in new)
+        later += [(each, cells_text(numbers)) for _, each in new]
+    return [*warnings_about([*(each for _, each in found), *written_by_cells(statements.cells, reads)], later)]
 
 
 def _failed(statements: Statements, problems: Iterable[Diagnostic]) -> Slice:
@@ -328,7 +351,7 @@ class _Slicer:
         """What it came to."""
         star = self._last_star()
         starred = [(want, star) for want in self.open if want.target is None and star is not None]
-        return Selection(self.taken, self.changed, self.followed.keys(), self.shadowed, starred, self.call_graph)
+        return Selection({**self.taken}, {**self.changed}, [*self.followed], [*self.shadowed], starred, self.call_graph)
 
     # what is only probably meant
 
