@@ -168,8 +168,10 @@ def forbidden(statements: Statements, statement: Statement, want: Want | None) -
     user = f"; {want.label} needs `{want.name}` from it" if want and want.user else ""
     number = statement.number
     if statement.magic:
+        around = _around_magic(statement.node, want.name) if user and want else ""
+        needed = user.removesuffix(" from it") + around if around else user
         yield Diagnostic(
-            f"production cannot run {statement.magic}{user}", number, statement.magic_line, "write it in plain Python"
+            f"production cannot run {statement.magic}{needed}", number, statement.magic_line, "write it in plain Python"
         )
     if names.await_line:
         what = f"`await` at the top of a cell does not work in a module{user}"
@@ -196,6 +198,23 @@ def forbidden(statements: Statements, statement: Statement, want: Want | None) -
                 "move the work into a step, and take the value from `context.current` or `context.objects`",
             )
             return
+
+
+def _around_magic(node: ast.stmt, name: str) -> str:
+    """What of the block around a magic gives a name that the magic itself does not, "" when the magic does."""
+    if not isinstance(node, (ast.For, ast.AsyncFor, ast.While, ast.With, ast.If, ast.Try)):
+        return ""
+    for part in ast.walk(node):
+        if isinstance(part, (ast.For, ast.AsyncFor)) and name in _names_in(part.target):
+            return ", a variable of the loop around it"
+        if isinstance(part, ast.Assign) and "get_ipython" in _names_in(part.value):
+            if any(name in _names_in(target) for target in part.targets):
+                return ""
+    return " from the block around it"
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagnostic]:

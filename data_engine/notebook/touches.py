@@ -680,6 +680,8 @@ class _Run:
                 self.env[root] = replace(self.env[root], held=self.env[root].held | given)
             if not self.around and root:
                 self.out.stores[root] = self.out.stores.get(root, NONE) | given
+        if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
+            return Value(kinds.UNKNOWN, NONE, NONE.union(*(value.all for value in values)))
         kind, shares = kinds.result_of(base.kind, name)
         if not shares:
             return Value(kind, text=base.text if kind == kinds.PLAIN else "")
