@@ -345,9 +345,9 @@ def _may_set_up(statements: Statements, statement: Statement, path: Path, text: 
     method = path[-2]
     if path[0] in owner.names.imports:
         if len(path) == 2:
-            return effects.sounds_like_setup(owner.names.imports[path[0]].rpartition(".")[2])
+            return effects.sounds_like_setup(owner.names.imports[path[0]])
         package = statements.packages[owner.names.imports[path[0]].partition(".")[0]]
         is_needed = any(importer.index in taken for importer, _ in package)
-        return is_needed and not effects.only_looks(method, text) and effects.sounds_like_setup(method)
+        return is_needed and not effects.only_looks(method, text) and effects.sounds_like_setup(f"{owner.names.imports[path[0]]}.{method}")
     done = statements.done_by(path[0], statement.index) if len(path) == 2 and owner.index not in taken else set()
     return "setup" in done and "flow" not in done

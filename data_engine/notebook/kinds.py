@@ -188,6 +188,19 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
     return False if method in _TEXT_METHODS or effects.only_looks(method, text) else None
 
 
+def may_be_called(method: tuple[str, ...], *, is_surely: bool) -> bool:
+    """Whether handing over a method, such as `rows.append`, may change its object; `is_surely`: it is there to be called.
+
+    Example:
+        >>> may_be_called(("append",), is_surely=False), may_be_called(("coef_",), is_surely=False)
+        (True, False)
+    """
+    return any(
+        name in MUTATORS or (is_surely and changes_itself(UNKNOWN, name, "", has_arguments=True) is None)
+        for name in method
+    )
+
+
 def is_plainly_a_frame(attributes: set[str]) -> bool:
     """Whether what a notebook does with an object says that it is a frame: three different names that frames have.
 

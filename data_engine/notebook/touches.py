@@ -590,6 +590,10 @@ class _Run:
         """Functions that are handed over are probably called, with parts of what else is handed over."""
         values = [*arguments, *keywords.values()]
         codes = [code for value in values for code in value.code]
+        is_mapping = path_of(node.func)[-1] in ("map", "filter", "apply", "starmap", "submit")
+        for place, value in enumerate(values):
+            is_called = kinds.may_be_called(value.bound, is_surely=is_mapping and place == 0)
+            self.touch("may change", value.all if is_called else NONE, node)
         if not codes:
             return
         others = join([_element(value) for value in values if not value.code] or [NOBODY_KNOWS])
