@@ -207,9 +207,9 @@ def _around_magic(node: ast.stmt, name: str) -> str:
     for part in ast.walk(node):
         if isinstance(part, (ast.For, ast.AsyncFor)) and name in _names_in(part.target):
             return ", a variable of the loop around it"
-        if isinstance(part, ast.Assign) and "get_ipython" in _names_in(part.value):
-            if any(name in _names_in(target) for target in part.targets):
-                return ""
+        is_magic = isinstance(part, ast.Assign) and "get_ipython" in _names_in(part.value)
+        if is_magic and any(name in _names_in(target) for target in part.targets):  # type: ignore[attr-defined]
+            return ""
     return " from the block around it"
 
 
@@ -348,6 +348,10 @@ def _may_set_up(statements: Statements, statement: Statement, path: Path, text: 
             return effects.sounds_like_setup(owner.names.imports[path[0]])
         package = statements.packages[owner.names.imports[path[0]].partition(".")[0]]
         is_needed = any(importer.index in taken for importer, _ in package)
-        return is_needed and not effects.only_looks(method, text) and effects.sounds_like_setup(f"{owner.names.imports[path[0]]}.{method}")
+        return (
+            is_needed
+            and not effects.only_looks(method, text)
+            and effects.sounds_like_setup(f"{owner.names.imports[path[0]]}.{method}")
+        )
     done = statements.done_by(path[0], statement.index) if len(path) == 2 and owner.index not in taken else set()
     return "setup" in done and "flow" not in done

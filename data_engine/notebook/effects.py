@@ -82,7 +82,7 @@ _SETUP_VERB = re.compile(
     r"(_.*|$)|execute$|executemany$"
 )
 _SHOW = frozenset(
-    {"sympy", "matplotlib", "seaborn", "plotly", "bokeh", "altair", "IPython", "ipywidgets", "tqdm", "rich", "hvplot", "holoviews"}
+    {"sympy", "plotly", "bokeh", "altair", "IPython", "ipywidgets", "tqdm", "rich", "hvplot", "holoviews"}
 )  # fmt: skip
 """Packages that only show things."""
 _PLAIN_MODULES = frozenset(

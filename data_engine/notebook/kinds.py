@@ -138,6 +138,16 @@ def made_by(dotted: str) -> str:
     return next((kind for pattern, kind in _MADE if pattern.fullmatch(dotted)), UNKNOWN)
 
 
+def iterates(builtin: str) -> bool:
+    """Whether a built-in function may read what it is given to its end.
+
+    Example:
+        >>> iterates("list"), iterates("print")
+        (True, False)
+    """
+    return _BUILTINS.get(builtin) != PLAIN or builtin in ("any", "all")
+
+
 def result_of(kind: str, method: str) -> tuple[str, bool]:
     """The kind of what a method gives, and whether that may share parts with the object.
 

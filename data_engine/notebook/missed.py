@@ -135,7 +135,7 @@ def missed(statements: Statements, reads: Reads) -> list[tuple[Statement, Missed
 
 def _of_statement(statement: Statement, touches: Iterable[Touch], reads: Reads) -> Iterator[Missed]:
     told: set[tuple[int, tuple[str, ...]]] = set()
-    for touch in touches:
+    for touch in sorted(touches, key=lambda touch: (touch.line, touch.verb.startswith("may "))):
         needed = [origin for origin in touch.origins if reads.needs(origin, statement.index)]
         names = tuple(dict.fromkeys(_name(origin, reads) for origin in sorted(needed, key=_latest_first)))
         if names and (touch.line, names) not in told:

@@ -50,7 +50,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """What an expression may give. `text` is a constant's or an import's dotted name; `code` what a call of it runs."""
+    """What an expression may give. `text` is a constant's or an import's dotted name; `code` what a call of it runs.
+
+    `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator.
+    """
 
     kind: str = kinds.UNKNOWN
     origins: frozenset[Origin] = NONE
@@ -60,6 +63,7 @@ class Value:
     classes: tuple[Statement, ...] = ()
     is_instance: bool = False
     bound: tuple[str, ...] = ()
+    may_run_out: bool = False
 
     @property
     def all(self) -> frozenset[Origin]:
@@ -163,6 +167,10 @@ class Objects:
             return value
         if value.kind == kinds.UNKNOWN and not value.code and kinds.is_plainly_a_frame(self._used_on(name)):
             value = replace(value, kind=kinds.FRAME)
+        elif (
+            value.kind == kinds.UNKNOWN and owner.names.aliases.get(name, ("",))[-1] == "()" and not self._used_on(name)
+        ):
+            value = replace(value, may_run_out=True)  # a call gave it, and nothing indexes, measures or looks into it
         for change in self.statements.changes.get((owner.index, name), ()):
             if owner.index < change.index < at:
                 value = replace(value, held=value.held | self.outcome(change).stores.get(name, NONE))
@@ -173,8 +181,11 @@ class Objects:
             self._attributes = {}
             for statement in self.statements.all:
                 for node in ast.walk(statement.node):
-                    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                        self._attributes.setdefault(node.value.id, set()).add(node.attr)
+                    if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.value, ast.Name):
+                        part = node.attr if isinstance(node, ast.Attribute) else "[]"
+                        self._attributes.setdefault(node.value.id, set()).add(part)
+                    elif isinstance(node, ast.Call) and path_of(node.func) == ("len",) and node.args:
+                        self._attributes.setdefault(path_of(node.args[0])[0], set()).add("len")
         return self._attributes.get(name, set())
 
 
@@ -203,12 +214,20 @@ class _Run:
             line, text = self.place or (node.lineno, shown or _shown(node))
             self.out.touches.setdefault(Touch(verb, origins, line, text))
 
-    def consume(self, value: Value, node: Any) -> None:
-        """Note that a value is read to its end, or handed to what may draw from it."""
+    def consume(self, value: Value, node: Any, *, surely: bool = True) -> None:
+        """Note that a value is read to its end (`surely`), or handed to what may read or draw from it."""
         if value.kind == kinds.ITERATOR:
             self.touch("uses up", value.origins, node)
+        elif surely and value.kind == kinds.UNKNOWN and value.may_run_out:
+            self.touch("may use up", value.origins, node)
         elif value.kind == kinds.STREAM:
             self.touch("draws from", value.origins, node)
+
+    def lazy(self, before: int, parts: Iterable[Value], held: frozenset[Origin]) -> Value:
+        """An iterator over `parts`: to use it up is to use up those, and to do what making it has noted since `before`."""
+        done = (touch.origins for touch in list(self.out.touches)[before:])
+        inner = (part.origins for part in parts if part.kind == kinds.ITERATOR or part.may_run_out)
+        return Value(kinds.ITERATOR, NONE.union(*done, *inner), held)
 
     # names
 
@@ -445,9 +464,14 @@ class _Run:
 
     def comprehension(self, node: Any) -> Value:
         known = dict(self.env)
+        before = len(self.out.touches)
+        is_lazy = isinstance(node, ast.GeneratorExp)
+        iterables = []
         for generator in node.generators:
             iterable = self.eval(generator.iter)
-            self.consume(iterable, generator.iter)
+            iterables.append(iterable)
+            if not is_lazy:
+                self.consume(iterable, generator.iter)
             self._bind_loop(generator.target, iterable)
             for test in generator.ifs:
                 self.eval(test)
@@ -456,8 +480,8 @@ class _Run:
         )
         self.env.clear()
         self.env.update(known)
-        kind = kinds.ITERATOR if isinstance(node, ast.GeneratorExp) else kinds.CONTAINER
-        return Value(kind, NONE, NONE.union(*(value.all for value in found)))
+        held = NONE.union(*(value.all for value in found))
+        return self.lazy(before, iterables, held) if is_lazy else Value(kinds.CONTAINER, NONE, held)
 
     def _bind_loop(self, target: ast.expr, iterable: Value) -> None:
         for part in ast.walk(target):
@@ -478,8 +502,6 @@ class _Run:
         """What a call gives, with what it does noted."""
         arguments = [self.eval(argument) for argument in node.args]
         keywords = {keyword.arg or "**": self.eval(keyword.value) for keyword in node.keywords}
-        for value in (*arguments, *keywords.values()):
-            self.consume(value, node)
         if "out" in keywords:
             self.touch("changes", keywords["out"].origins, node)
         function = node.func
@@ -497,6 +519,8 @@ class _Run:
         if callee.classes or callee.code:
             return self.own(node, callee, arguments, keywords)
         self.hand_over(node, arguments, keywords)
+        for value in (*arguments, *keywords.values()):
+            self.consume(value, node, surely=False)
         self.touch("may change", callee.all, node)
         return Value(kinds.UNKNOWN, NONE, callee.all.union(*(value.all for value in arguments)))
 
@@ -527,6 +551,7 @@ class _Run:
             return Value(kinds.UNKNOWN, NONE, given)
         known = (self.env, self.globals, self.nonlocals, self.locals, self.returns, self.branches)
         node = code.node
+        before = len(self.out.touches)
         self.env, self.globals, self.nonlocals, self.returns, self.branches = {}, set(), set(), [], 0
         self._bind_parameters(code, arguments, keywords, defaults)
         self.locals = set(self.env)
@@ -543,7 +568,7 @@ class _Run:
         found = join(self.returns) if self.returns else PLAIN
         self.env, self.globals, self.nonlocals, self.locals, self.returns, self.branches = known
         if not isinstance(node, ast.Lambda) and _is_generator(node):
-            return Value(kinds.ITERATOR, NONE, found.all)
+            return self.lazy(before, [*arguments, *keywords.values()], found.all)
         return found
 
     def _bind_parameters(
@@ -607,6 +632,7 @@ class _Run:
         values = [*arguments, *keywords.values()]
         given = NONE.union(*(value.exposed for value in values))
         first = arguments[0] if arguments else NOBODY_KNOWS
+        before = len(self.out.touches)
         self.hand_over(node, arguments, keywords)
         if stream := kinds.draws_from(dotted, set(keywords)):
             self.touch("draws from", frozenset({("stream", stream)}), node)
@@ -622,6 +648,11 @@ class _Run:
             self.touch("may change", NONE.union(*(value.all for value in risky)), node)
         self.written(node, dotted, first, arguments, keywords)
         kind = kinds.made_by(dotted)
+        if kind == kinds.ITERATOR:
+            return self.lazy(before, values, given)
+        if "." in dotted or kinds.iterates(dotted):
+            for value in values:
+                self.consume(value, node, surely="." not in dotted)
         if dotted in ("min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum"):
             return replace(_element(first), origins=first.all, code=first.code)
         how = kinds.shares_arguments(dotted)
@@ -650,6 +681,8 @@ class _Run:
         """A call of a method."""
         values = [*arguments, *keywords.values()]
         self.hand_over(node, arguments, keywords)
+        for value in values if not base.classes else ():
+            self.consume(value, node, surely=name == "join")
         if base.classes:
             codes = list(self.methods(base.classes, name, base))
             if codes:

@@ -125,10 +125,23 @@ def generate(seed: int) -> Generated:
     """The notebook of a seed, always the same."""
     chance = random.Random(seed)
     known: dict[str, list[str]] = {}
-    texts = ["a0 = [3, 1, 2]", "n0 = 2", "t0 = Table(a=[2, 1], b=[1])", "m0 = Mean(1)", "r0 = random.Random(7)", "i0 = iter([1, 2, 3])"]
-    texts += ["d0 = {'rows': [1], 'n': 1}", "e0 = [[1], [2]]", "s0 = make_counter()", "put, get = make_box()", "l0 = Log([])"]
+    texts = [
+        "a0 = [3, 1, 2]",
+        "n0 = 2",
+        "t0 = Table(a=[2, 1], b=[1])",
+        "m0 = Mean(1)",
+        "r0 = random.Random(7)",
+        "i0 = iter([1, 2, 3])",
+    ]
+    texts += [
+        "d0 = {'rows': [1], 'n': 1}",
+        "e0 = [[1], [2]]",
+        "s0 = make_counter()",
+        "put, get = make_box()",
+        "l0 = Log([])",
+    ]
     texts += ["f0 = pl.DataFrame({'x': [2, 1]})", "g0 = defaultdict(list)", "h0 = {1, 2}"]
-    starts = zip(("list", "num", "table", "model", "rng", "iter", "dict", "nested", "step", "get", "log", "frame", "defaults", "set"), texts)  # fmt: skip
+    starts = zip(("list", "num", "table", "model", "rng", "iter", "dict", "nested", "step", "get", "log", "frame", "defaults", "set"), texts, strict=True)  # fmt: skip
     used = [(kind, text) for kind, text in starts if chance.random() < 0.6 or kind in ("list", "num")]
     for kind, text in used:
         known[kind] = ["get" if kind == "get" else text.split(" = ")[0]]
@@ -146,7 +159,9 @@ def generate(seed: int) -> Generated:
         cells.append("\n".join(body[:size]))
         body = body[size:]
     kind = chance.choice([*known, "num", "list"])
-    extra = chance.choice(["", "", "", "N", "CFG", "CFG2", "Log.lines", "remember(9)", "random.random()", "draw()", "count_up()"])
+    extra = chance.choice(
+        ["", "", "", "N", "CFG", "CFG2", "Log.lines", "remember(9)", "random.random()", "draw()", "count_up()"]
+    )
     value = READ[kind].format(chance.choice(known[kind]))
     cells.append(f"def build():\n    return [{', '.join(filter(None, (value, extra)))}]")
     return Generated(seed, tuple(cells))
@@ -210,7 +225,9 @@ def named_cells(message: str, cell: int) -> set[int]:
 
 def _compiled(cells: Any) -> CompiledNotebook | NotebookCompileError:
     try:
-        return compile_cells([NotebookCell(n, f"c{n}", text) for n, text in enumerate(cells, start=1)], Path("flow.ipynb"))
+        return compile_cells(
+            [NotebookCell(n, f"c{n}", text) for n, text in enumerate(cells, start=1)], Path("flow.ipynb")
+        )
     except NotebookCompileError as error:
         return error
 
