@@ -8,7 +8,7 @@ from typing import Any
 
 from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, SQL, TABLE, Bare, Names
 from data_engine.notebook.scopes import CLASS, FUNCTION, MODULE, Scope, ScopeTracker, parameters_of
-from data_engine.notebook.shapes import elements, first_text, path_of, reads_tables, sql_words, texts_in
+from data_engine.notebook.shapes import elements, first_text, path_of, reads_tables, said_in_place, sql_words, texts_in
 
 MUTATORS = frozenset(
     {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
@@ -371,7 +371,9 @@ class _Visitor(ScopeTracker):
             self.first_argument_change(node, MUTATE)
         for keyword in node.keywords:
             if keyword.arg in _SAY_IN_PLACE:
-                self.said_change(function, keyword)
+                path = said_in_place(function, keyword)
+                if path[0] and "()" not in path:
+                    self.use(path[0], CHANGE, node.lineno)
         if name in SQL_CALLS:
             self.sql_call(node)
         if not self.functions:
@@ -387,18 +389,6 @@ class _Visitor(ScopeTracker):
         is_whole = len(path) == 2 and path[0] not in self.elements
         if path[0] and (is_whole or name not in ("sort", "reverse", "rotate", "subtract")):
             self.use(path[0], MUTATE, function.lineno)
-
-    def said_change(self, function: ast.expr, keyword: ast.keyword) -> None:
-        """`frame.dropna(inplace=True)`, `np.power(2, x, out=y)`: the call says itself what it changes."""
-        value = keyword.value
-        if keyword.arg == "out":
-            path = path_of(value)
-        elif isinstance(value, ast.Constant) and value.value is True:
-            path = path_of(function)
-        else:
-            return
-        if path[0] and "()" not in path:
-            self.use(path[0], CHANGE, value.lineno)
 
     def first_argument_change(self, call: ast.Call, flags: int) -> None:
         """`shuffle(ROWS)`, `setattr(config, "a", 1)`."""

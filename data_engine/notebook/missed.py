@@ -15,7 +15,8 @@ from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.magics import ParsedCell
 from data_engine.notebook.names import HINT, LOAD, TABLE
 from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
-from data_engine.notebook.touches import Objects, Origin, Touch
+from data_engine.notebook.touches import Objects
+from data_engine.notebook.values import Origin, Touch
 
 _READ = LOAD | HINT | TABLE
 _WRITES_FILE = re.compile(r"\s*%%(?:writefile|file)\s+(?:-a\s+|--append\s+)?[\"']?([^\s\"']+)")

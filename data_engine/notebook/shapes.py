@@ -70,6 +70,20 @@ def first_text(call: ast.Call) -> str:
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
 
 
+def said_in_place(function: ast.expr, keyword: ast.keyword) -> Path:
+    """What a call says itself that it changes: `frame.dropna(inplace=True)`, `np.power(2, x, out=y)`.
+
+    Example:
+        >>> call = ast.parse("frame.dropna(inplace=True)", mode="eval").body
+        >>> said_in_place(call.func, call.keywords[0])
+        ('frame', 'dropna')
+    """
+    if keyword.arg == "out":
+        return path_of(keyword.value)
+    is_true = isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+    return path_of(function) if is_true else ("",)
+
+
 def reads_tables(text: str) -> bool:
     """Whether a text looks like SQL that selects from something."""
     return " " in text and _FROM.search(text) is not None
