@@ -307,7 +307,7 @@ class Follower:
         )
         self.env.clear()
         self.env.update(known)
-        held = NONE.union(*(value.all for value in found))
+        held = NONE.union(*(value.all for value in (*found, *(iterables if is_lazy else ()))))
         return self.lazy(before, iterables, held) if is_lazy else Value(kinds.CONTAINER, NONE, held)
 
     def _bind_loop(self, target: ast.expr, iterable: Value) -> None:

@@ -38,7 +38,7 @@ _MADE = [
         (r"collections\.defaultdict", DEFAULTS),
         (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
         (r"(csv\.(reader|DictReader)|itertools\.\w+|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
-        (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string)(\.\w+)*", PLAIN),
+        (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
     )
 ]  # fmt: skip
 _BUILTINS = {

@@ -32,6 +32,11 @@ class Missed:
     names: tuple[str, ...]
     shown: str
 
+    @property
+    def call(self) -> tuple[int, int, str]:
+        """Where and what it is."""
+        return self.cell, self.line, self.shown
+
 
 class Reads:
     """What the taken statements read, and the last place where they do."""
@@ -179,7 +184,7 @@ def warnings_about(found: Sequence[Missed], later: Sequence[tuple[Missed, str]] 
         verb = each.verb
         needs = "which build() reads" if verb == "writes" else "which build() needs"
         if first:
-            needs = f"which is needed once {first} is kept"
+            needs = f"which is needed once {first} {'are' if first.startswith('cells') else 'is'} kept"
         if verb == "writes" and each.shown == "%%writefile":
             fix = f"write `{each.names[0]}` in a step, or keep the file beside the notebook"
         else:

@@ -92,7 +92,7 @@ def _about_missed(slicer: Slicer) -> list[Diagnostic]:
     objects = Objects(statements)
     reads = Reads(statements, objects, slicer.taken)
     found = missed(statements, reads)
-    told = {each for _, each in found}
+    told = {each.call for _, each in found}
     later: list[tuple[Missed, str]] = []
     kept: set[int] = set()
     new = found
@@ -101,8 +101,10 @@ def _about_missed(slicer: Slicer) -> list[Diagnostic]:
         for statement in statements.all:
             if statement.number in numbers and not statement.magic:
                 slicer.attempt(statement, MARKED_KEEP)
-        new = [entry for entry in missed(statements, Reads(statements, objects, slicer.taken)) if entry[1] not in told]
-        told.update(each for _, each in new)
+        new = [
+            entry for entry in missed(statements, Reads(statements, objects, slicer.taken)) if entry[1].call not in told
+        ]
+        told.update(each.call for _, each in new)
         later += [(each, cells_text(numbers)) for _, each in new]
     return [*warnings_about([*(each for _, each in found), *written_by_cells(statements.cells, reads)], later)]
 

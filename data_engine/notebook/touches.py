@@ -126,7 +126,8 @@ class _Run(Follower):
         for value in (*arguments, *keywords.values()):
             self.consume(value, node, surely=False)
         self.touch("may change", callee.all, node)
-        return Value(kinds.UNKNOWN, NONE, callee.all.union(*(value.all for value in arguments)))
+        held = callee.all.union(*(value.all for value in arguments))
+        return Value(kinds.UNKNOWN, held, held)
 
     def own(self, node: ast.Call, callee: Value, arguments: list[Value], keywords: dict[str, Value]) -> Value:
         """A call of a function or class of the notebook."""
@@ -263,7 +264,8 @@ class _Run(Follower):
         if how == "view":
             return Value(kinds.ARRAY, first.all)
         code = tuple(code for value in values for code in value.code) if kind == kinds.UNKNOWN else ()
-        return Value(kind, NONE, given if how == "parts" else NONE, code=code)
+        is_open = kind == kinds.UNKNOWN and not kinds.leaves_arguments_alone(dotted) and "." in dotted
+        return Value(kind, given if is_open else NONE, given if how == "parts" else NONE, code=code)
 
     def written(
         self, node: ast.Call, name: str, first: Value, arguments: Sequence[Value], keywords: Mapping[str, Value]
@@ -284,7 +286,8 @@ class _Run(Follower):
     ) -> Value:
         """A call of a method."""
         values = [*arguments, *keywords.values()]
-        self.hand_over(node, arguments, keywords)
+        if base.kind != kinds.PLAIN:  # a text or a flow calls nothing it is given now
+            self.hand_over(node, arguments, keywords)
         for value in values if not base.classes else ():
             self.consume(value, node, surely=name == "join")
         if base.classes:
@@ -328,7 +331,8 @@ class _Run(Follower):
             return Value(kind, text=base.text if kind == kinds.PLAIN else "")
         if kind in (kinds.ESTIMATOR, kinds.FRAME, kinds.ARRAY):
             return Value(kind, base.origins, base.held)
-        return Value(kind, NONE, base.all.union(*(value.all for value in values)))
+        held = base.all.union(*(value.all for value in values))
+        return Value(kind, base.all if kind == kinds.UNKNOWN and base.kind == kinds.UNKNOWN else NONE, held)
 
 
 def _is_generator(node: Any) -> bool:

@@ -174,7 +174,7 @@ def _statement(chance: random.Random, known: dict[str, list[str]], variable: str
     if not needed <= known.keys():
         return ""
     text = re.sub(r"\$", lambda _: str(chance.randint(1, 5)), template)
-    for name in needed:
+    for name in sorted(needed):
         while f"{{{name}}}" in text:
             text = text.replace(f"{{{name}}}", chance.choice(known[name]), 1)
     is_again = kind and known.get(kind) and chance.random() < 0.15
