@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.notebook import effects
-from data_engine.notebook.call_graph import CallGraph
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
@@ -63,8 +62,7 @@ class Selection:
 
     `changed` maps those that were taken because they change an object in place to its name.
 
-    `shadowed` are wants that a left-out loop also sets, `starred` those that only a star import can supply;
-    `call_graph` tells what the notebook's own methods do.
+    `shadowed` are wants that a left-out loop also sets, `starred` those that only a star import can supply.
     """
 
     taken: Mapping[int, str]
@@ -72,7 +70,6 @@ class Selection:
     followed: Collection[str]
     shadowed: Sequence[Want]
     starred: Sequence[tuple[Want, Statement]]
-    call_graph: CallGraph
 
 
 def unsupplied(statements: Statements, want: Want) -> Diagnostic:

@@ -234,7 +234,7 @@ class Slicer:
         """What it came to."""
         star = self._last_star()
         starred = [(want, star) for want in self.open if want.target is None and star is not None]
-        return Selection({**self.taken}, {**self.changed}, [*self.followed], [*self.shadowed], starred, self.call_graph)
+        return Selection({**self.taken}, {**self.changed}, [*self.followed], [*self.shadowed], starred)
 
     # what is only probably meant
 
