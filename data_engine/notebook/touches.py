@@ -8,6 +8,7 @@ what they are given, as deep as `_DEEPEST`; beyond, whatever they are given coun
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -31,7 +32,8 @@ class Objects:
         self.statements = statements
         self._outcomes: dict[int, Outcome] = {}
         self._texts: dict[int, frozenset[str]] = {}
-        self._attributes: dict[str, set[str]] | None = None
+        self._uses: dict[str, set[str]] = {}
+        self._text = ""
 
     def outcome(self, statement: Statement) -> Outcome:
         """What running a statement at its place comes to."""
@@ -87,16 +89,13 @@ class Objects:
         return replace(value, origins=value.origins | {(owner.index, name)})
 
     def _used_on(self, name: str) -> set[str]:
-        if self._attributes is None:
-            self._attributes = {}
-            for statement in self.statements.all:
-                for node in ast.walk(statement.node):
-                    if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.value, ast.Name):
-                        part = node.attr if isinstance(node, ast.Attribute) else "[]"
-                        self._attributes.setdefault(node.value.id, set()).add(part)
-                    elif isinstance(node, ast.Call) and path_of(node.func) == ("len",) and node.args:
-                        self._attributes.setdefault(path_of(node.args[0])[0], set()).add("len")
-        return self._attributes.get(name, set())
+        """What the notebook's text does with a name: attributes, "[]" and "len"."""
+        found = self._uses.get(name)
+        if found is None:
+            self._text = self._text or "\n".join(cell.cell.text for cell in self.statements.cells)
+            parts = re.findall(rf"\b{re.escape(name)}\s*(?:\.\s*(\w+)|(\[))|\blen\(\s*{re.escape(name)}\b", self._text)
+            found = self._uses[name] = {attribute or ("[]" if index else "len") for attribute, index in parts}
+        return found
 
 
 class _Run(Follower):
