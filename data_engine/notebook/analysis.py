@@ -8,7 +8,7 @@ from typing import Any
 
 from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, SQL, TABLE, Bare, Names
 from data_engine.notebook.scopes import CLASS, FUNCTION, MODULE, Scope, ScopeTracker, parameters_of
-from data_engine.notebook.shapes import elements, first_text, path_of, reads_tables, sql_words, texts_in
+from data_engine.notebook.shapes import elements, first_text, path_of, reads_tables, said_in_place, sql_words, texts_in
 
 MUTATORS = frozenset(
     {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort",
@@ -18,6 +18,7 @@ MUTATORS = frozenset(
 """Methods that change a list, dict, set or deque in place."""
 
 _ARGUMENT_MUTATORS = frozenset({"shuffle", "heappush", "heappop", "heapify", "heapreplace", "insort", "insort_left"})
+_SAY_IN_PLACE = frozenset({"inplace", "in_place", "out"})
 SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
 _LATER_CALLS = frozenset(
     {"preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes",
@@ -368,6 +369,11 @@ class _Visitor(ScopeTracker):
                 self.first_argument_change(node, CHANGE)
         if name in _ARGUMENT_MUTATORS:
             self.first_argument_change(node, MUTATE)
+        for keyword in node.keywords:
+            if keyword.arg in _SAY_IN_PLACE:
+                path = said_in_place(function, keyword)
+                if path[0] and "()" not in path:
+                    self.use(path[0], CHANGE, node.lineno)
         if name in SQL_CALLS:
             self.sql_call(node)
         if not self.functions:

@@ -10,11 +10,10 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from data_engine.notebook import effects
 from data_engine.notebook.analysis import SQL_CALLS, analyse
 from data_engine.notebook.names import CALL, CHANGE, MUTATE, Names, Path
 from data_engine.notebook.scopes import parameters_of
-from data_engine.notebook.shapes import first_text, path_of
+from data_engine.notebook.shapes import path_of
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements, is_same_object
 
 _CONSTRUCTORS = ("__new__", "__init__", "__post_init__", "__set_name__")
@@ -39,19 +38,12 @@ class Body:
 class BodyEffects:
     """What a body does, itself and through others, as flags: to module-level names, and to what it is given.
 
-    `sql` are the parameters whose text reaches `sql` or the like; `is_open` says that it calls something of its own
-    object, or of the notebook's, that may change more than this tells.
+    `sql` are the parameters whose text reaches `sql` or the like.
     """
 
     names: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
     sql: set[str] = field(default_factory=set)
-    is_open: bool = False
-
-    @property
-    def changes(self) -> bool:
-        """Whether it surely changes something that is there before and after."""
-        return bool(self.names) or any(self.parameters.values())
 
 
 class CallGraph:
@@ -110,10 +102,8 @@ class CallGraph:
             path = path_of(call)
             if len(path) > 1 and path[-2] in SQL_CALLS:
                 found.sql.update(part.id for part in _names_given_first(call) if part.id in body.parameters)
-            callees = list(self._called_inside(body, path))
-            for callee in callees:
+            for callee in self._called_inside(body, path):
                 self._add(found, body, call, callee)
-            found.is_open |= not callees and self._may_change_more(body, path, call)
         return found
 
     def given(self, call: ast.Call, body: Body, parameter: str) -> Iterator[ast.expr]:
@@ -224,16 +214,9 @@ class CallGraph:
         elif path[0] in body.names.later:
             yield from self.called(path, END)
 
-    def _may_change_more(self, body: Body, path: Path, call: ast.Call) -> bool:
-        is_lasting = path[0] in body.parameters or path[0] in body.names.later
-        if len(path) < 3 or not is_lasting or effects.only_looks(path[-2], first_text(call)):
-            return False
-        return not any(path[0] in owner.names.imports for owner in self.statements.reaching(path[0], END)[0])
-
     def _add(self, found: BodyEffects, body: Body, call: ast.Call, callee: Body) -> None:
         """Add what a call inside `body` does: to module-level names, and to what the body was given itself."""
         inner = self.effects_of(callee)
-        found.is_open |= inner.is_open
         for name, flags in list(inner.names.items()):
             found.names[name] = found.names.get(name, 0) | flags
         if callee.me and callee.owner is body.owner and body.me:

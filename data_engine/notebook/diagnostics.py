@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.notebook import effects
-from data_engine.notebook.call_graph import CallGraph
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.shapes import texts_in
-from data_engine.notebook.statements import DEFINITIONS, FUNCTIONS, Statement, Statements
+from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
 
 SETS_UP = "sets up the process"
 MARKED_KEEP = "its cell is marked keep"
@@ -63,8 +62,7 @@ class Selection:
 
     `changed` maps those that were taken because they change an object in place to its name.
 
-    `shadowed` are wants that a left-out loop also sets, `starred` those that only a star import can supply;
-    `call_graph` tells what the notebook's own methods do.
+    `shadowed` are wants that a left-out loop also sets, `starred` those that only a star import can supply.
     """
 
     taken: Mapping[int, str]
@@ -72,7 +70,6 @@ class Selection:
     followed: Collection[str]
     shadowed: Sequence[Want]
     starred: Sequence[tuple[Want, Statement]]
-    call_graph: CallGraph
 
 
 def unsupplied(statements: Statements, want: Want) -> Diagnostic:
@@ -168,8 +165,10 @@ def forbidden(statements: Statements, statement: Statement, want: Want | None) -
     user = f"; {want.label} needs `{want.name}` from it" if want and want.user else ""
     number = statement.number
     if statement.magic:
+        around = _around_magic(statement.node, want.name) if user and want else ""
+        needed = user.removesuffix(" from it") + around if around else user
         yield Diagnostic(
-            f"production cannot run {statement.magic}{user}", number, statement.magic_line, "write it in plain Python"
+            f"production cannot run {statement.magic}{needed}", number, statement.magic_line, "write it in plain Python"
         )
     if names.await_line:
         what = f"`await` at the top of a cell does not work in a module{user}"
@@ -196,6 +195,23 @@ def forbidden(statements: Statements, statement: Statement, want: Want | None) -
                 "move the work into a step, and take the value from `context.current` or `context.objects`",
             )
             return
+
+
+def _around_magic(node: ast.stmt, name: str) -> str:
+    """What of the block around a magic gives a name that the magic itself does not, "" when the magic does."""
+    if not isinstance(node, (ast.For, ast.AsyncFor, ast.While, ast.With, ast.If, ast.Try)):
+        return ""
+    for part in ast.walk(node):
+        if isinstance(part, (ast.For, ast.AsyncFor)) and name in _names_in(part.target):
+            return ", a variable of the loop around it"
+        is_magic = isinstance(part, ast.Assign) and "get_ipython" in _names_in(part.value)
+        if is_magic and any(name in _names_in(target) for target in part.targets):  # type: ignore[attr-defined]
+            return ""
+    return " from the block around it"
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def warnings_of(statements: Statements, selection: Selection) -> Iterator[Diagnostic]:
@@ -303,26 +319,21 @@ def _about_left_out(statements: Statements, statement: Statement, selection: Sel
     if statement.names.relative_line and not isinstance(statement.node, DEFINITIONS):
         what = "a notebook has no package to import from relatively; the import is left out"
         yield Diagnostic(what, number, statement.names.relative_line, _FULL_NAME)
-    told = set()
     for path, line, text in statement.names.bare:
         if statements.resolve(path, statement) == "os.chdir()":
             fix = "write paths relative to the flow_modules folder: every run starts there"
             yield Diagnostic("`os.chdir(...)` is left out", number, line, fix)
-        elif _may_be_missed(statements, statement, path, text, selection):
-            told.add(line)
+        elif _may_set_up(statements, statement, path, text, selection):
             yield Diagnostic(
                 f"`{effects.dotted(path[:-1])}(...)` is left out: nothing tells what the call changes, so production does not make it",
                 number,
                 line,
                 _KEEP_CALL,
             )
-    for diagnostic in _about_trials(statements, statement, selection):
-        if diagnostic.line not in told:
-            yield diagnostic
 
 
-def _may_be_missed(statements: Statements, statement: Statement, path: Path, text: str, selection: Selection) -> bool:
-    """Whether a call that stands alone and is left out may have been there for its effect on needed code."""
+def _may_set_up(statements: Statements, statement: Statement, path: Path, text: str, selection: Selection) -> bool:
+    """Whether a call that stands alone and is left out may have been there to set something up."""
     owners = statements.reaching(path[0], statement.index)[0]
     if not owners:
         return False
@@ -331,38 +342,13 @@ def _may_be_missed(statements: Statements, statement: Statement, path: Path, tex
     method = path[-2]
     if path[0] in owner.names.imports:
         if len(path) == 2:
-            return effects.sounds_like_setup(owner.names.imports[path[0]].rpartition(".")[2])
+            return effects.sounds_like_setup(owner.names.imports[path[0]])
         package = statements.packages[owner.names.imports[path[0]].partition(".")[0]]
         is_needed = any(importer.index in taken for importer, _ in package)
-        return is_needed and not effects.only_looks(method, text) and effects.sounds_like_setup(method)
-    if len(path) == 2:
-        done = set() if owner.index in taken else statements.done_by(path[0], statement.index)
-        return "setup" in done and "flow" not in done
-    if owner.index not in taken or isinstance(owner.node, FUNCTIONS):
-        return False
-    only_looks = effects.only_looks(method, text)
-    found = [selection.call_graph.effects_of(body) for body in selection.call_graph.called(path, statement.index)]
-    if found:  # the class is the notebook's own: its source tells more than the method's name
-        return any(each.changes or (each.is_open and not only_looks) for each in found)
-    return not only_looks
-
-
-def _about_trials(statements: Statements, statement: Statement, selection: Selection) -> Iterator[Diagnostic]:
-    """Calls of needed code that surely change what they are given or called on: trials, or part of making a needed value."""
-    call_graph = selection.call_graph
-    if call_graph.own.isdisjoint(statement.names.now):
-        return
-    for path, call, _ in statement.names.calls:
-        changed = [
-            name
-            for body in call_graph.called(path, statement.index)
-            for name, flags in call_graph.changed_by(call, path, body)
-            if statements.is_changed(name, flags, statement.index, selection.taken)
-        ]
-        if changed:
-            yield Diagnostic(
-                f"`{effects.dotted(path[:-1])}(...)` changes `{changed[0]}`, which build() needs, and is left out",
-                statement.number,
-                call.lineno,
-                _KEEP_CALL,
-            )
+        return (
+            is_needed
+            and not effects.only_looks(method, text)
+            and effects.sounds_like_setup(f"{owner.names.imports[path[0]]}.{method}")
+        )
+    done = statements.done_by(path[0], statement.index) if len(path) == 2 and owner.index not in taken else set()
+    return "setup" in done and "flow" not in done

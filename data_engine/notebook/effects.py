@@ -81,6 +81,10 @@ _SETUP_VERB = re.compile(
     r"(set|setup|init|initiali[sz]e|config|configure|install|register|enable|disable|patch|use|login|connect|activate|load_extension)"
     r"(_.*|$)|execute$|executemany$"
 )
+_SHOW = frozenset(
+    {"sympy", "plotly", "bokeh", "altair", "IPython", "ipywidgets", "tqdm", "rich", "hvplot", "holoviews"}
+)  # fmt: skip
+"""Packages that only show things."""
 _PLAIN_MODULES = frozenset(
     {"functools", "dataclasses", "contextlib", "typing", "typing_extensions", "abc", "enum", "collections",
      "attr", "attrs", "IPython", "ipywidgets", "unittest", "builtins", "exceptions", "numbers"}
@@ -145,14 +149,18 @@ def only_looks(method: str, text: str) -> bool:
     return method.startswith(("is_", "read_", "scan_", "plot_", "get_")) and method not in _FILLERS
 
 
-def sounds_like_setup(function: str) -> bool:
-    """Whether an imported function called for itself probably sets something up.
+def sounds_like_setup(imported: str) -> bool:
+    """Whether an imported function called for itself probably sets something up, beyond how results are shown.
 
     Example:
-        >>> sounds_like_setup("configure_logging"), sounds_like_setup("settle")
+        >>> sounds_like_setup("flow_helpers.logs.configure_logging"), sounds_like_setup("flow_helpers.settle")
         (True, False)
+        >>> sounds_like_setup("sympy.init_printing")
+        False
     """
-    return _SETUP_VERB.match(function) is not None
+    if imported.partition(".")[0] in _SHOW:
+        return False
+    return _SETUP_VERB.match(imported.rpartition(".")[2]) is not None
 
 
 def may_register(name: str) -> bool:

@@ -84,7 +84,7 @@ class ScopeTracker:
         scope = self.scope
         if name in scope.globals:
             self.out.bound_globals.add(name)
-            self.out.later[name] = self.out.later.get(name, 0) | HINT
+            self.out.later[name] = self.out.later.get(name, 0) | HINT | CHANGE
             self.out.later_lines.setdefault(name, line)
             return
         if scope.kind != MODULE:

@@ -70,6 +70,20 @@ def first_text(call: ast.Call) -> str:
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
 
 
+def said_in_place(function: ast.expr, keyword: ast.keyword) -> Path:
+    """What a call says itself that it changes: `frame.dropna(inplace=True)`, `np.power(2, x, out=y)`.
+
+    Example:
+        >>> call = ast.parse("frame.dropna(inplace=True)", mode="eval").body
+        >>> said_in_place(call.func, call.keywords[0])
+        ('frame', 'dropna')
+    """
+    if keyword.arg == "out":
+        return path_of(keyword.value)
+    is_true = isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+    return path_of(function) if is_true else ("",)
+
+
 def reads_tables(text: str) -> bool:
     """Whether a text looks like SQL that selects from something."""
     return " " in text and _FROM.search(text) is not None
@@ -116,6 +130,11 @@ def _wholes(iterable: ast.expr) -> Iterator[str]:
     if isinstance(iterable, ast.Call) and isinstance(iterable.func, ast.Name) and iterable.func.id in _PASSING_ON:
         for argument in iterable.args:
             yield from _wholes(argument)
+        return
+    if isinstance(iterable, (ast.List, ast.Tuple, ast.Set)):
+        for element in iterable.elts:
+            if isinstance(element, (ast.Name, ast.Tuple)):
+                yield from _wholes(element)
         return
     path = path_of(iterable)
     if path[0] and "()" not in path[:-1] and (path[-1] != "()" or path[-2] in ("values", "items")):

@@ -100,6 +100,10 @@ def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
     assert "error: `X` exists only in your kernel's memory" in cases
     assert "warning: pl.read_csv() reads data when the module is loaded" in cases
     assert "left   %matplotlib inline" in cases
+    missed = _printed(cells["missed"])
+    assert "`rng.random(...)` draws from `rng` and is left out (cell 2)" in missed
+    assert "`model.fit(...)` changes `model`, which build() needs, and is left out" in missed
+    assert "cell 2: taken  `configure` changes what build() needs" in missed
     assert "failing.ipynb, cell 2, line 3" in _raised(cells["error"])[1]
     assert "failed - " in _printed(cells["history"])
     captions = {name: _printed(cells[name]) for name in cells if name.startswith("preview-")}

@@ -1,0 +1,340 @@
+"""Follows objects through the statements and expressions of a notebook, without executing anything.
+
+Names are bound to values as Python would bind them, in order; what is in a branch or loop may run or not.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from data_engine.notebook import effects, kinds
+from data_engine.notebook.shapes import path_of
+from data_engine.notebook.statements import END, FUNCTIONS, Statement
+from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Touch, Value, element, join
+
+
+class Follower:
+    """Follows one statement; what its calls do is told by `called`."""
+
+    def __init__(self, value_of: Callable[[str, int], Value], statement: Statement, out: Outcome) -> None:
+        self.value_of = value_of
+        self.at = statement.index
+        self.owner = statement
+        self.out = out
+        self.env: dict[str, Value] = out.bound
+        self.around: list[Code] = []  # the functions it is in
+        self.globals: set[str] = set()
+        self.nonlocals: set[str] = set()
+        self.locals: set[str] = set()  # parameters and what the function at hand assigns
+        self.returns: list[Value] = []
+        self.branches = 0
+        self.place: tuple[int, str] | None = None  # the call in the statement that led here
+
+    # touches
+
+    def touch(self, verb: str, origins: frozenset[Origin], node: Any, text: str = "") -> None:
+        """Note that objects may be changed."""
+        if origins:
+            line, call = self.place or (node.lineno, text or shown(node))
+            self.out.touches.setdefault(Touch(verb, origins, line, call))
+
+    def consume(self, value: Value, node: Any, *, surely: bool = True) -> None:
+        """Note that a value is read to its end (`surely`), or handed to what may read or draw from it."""
+        if value.kind == kinds.ITERATOR:
+            self.touch("uses up", value.origins, node)
+        elif surely and value.kind == kinds.UNKNOWN and value.may_run_out:
+            self.touch("may use up", value.origins, node)
+        elif value.kind == kinds.STREAM:
+            self.touch("draws from", value.origins, node)
+
+    def lazy(self, before: int, parts: Iterable[Value], held: frozenset[Origin]) -> Value:
+        """An iterator over `parts`: to use it up is to use up those, and to do what making it has noted since `before`."""
+        done = (touch.origins for touch in list(self.out.touches)[before:])
+        inner = (part.origins for part in parts if part.kind == kinds.ITERATOR or part.may_run_out)
+        return Value(kinds.ITERATOR, NONE.union(*done, *inner), held)
+
+    # names
+
+    def lookup(self, name: str) -> Value:
+        """What a name means where it is read."""
+        if self.around and name not in self.globals:
+            if name in self.env and (name in self.locals or name not in self.nonlocals):
+                return self.env[name]
+            code = self.around[-1]
+            if code.env is not None and name in code.env:
+                value = code.env[name]
+                return replace(value, origins=value.origins | code.token)
+            if name in self.locals:
+                return NOBODY_KNOWS
+        elif not self.around and name in self.env:
+            value = self.env[name]
+            keeps = value.kind in (kinds.PLAIN, kinds.MODULE)
+            return value if keeps else replace(value, origins=value.origins | {(self.owner.index, name)})
+        return self.value_of(name, END if self.around and self.is_late() else self.at)
+
+    def is_late(self) -> bool:
+        """Whether the code at hand is only looked at, not called from its statement."""
+        return self.place is None
+
+    def store(self, name: str, value: Value, node: Any) -> None:
+        """Bind a name."""
+        if self.around and name in self.globals:
+            self.touch("sets", frozenset({("name", name)}), node, f"{name} =")
+        elif self.around and name in self.nonlocals:
+            self.touch("changes", self.around[-1].token, node, f"{name} =")
+        else:
+            known = self.env.get(name)
+            self.env[name] = join([known, value]) if known is not None and self.branches else value
+
+    def assign(self, target: Any, value: Value, source: Any = None) -> None:
+        if isinstance(target, ast.Name):
+            self.store(target.id, value, target)
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            parts = source.elts if isinstance(source, (ast.Tuple, ast.List)) else ()
+            if len(parts) == len(target.elts) and not any(isinstance(part, ast.Starred) for part in target.elts):
+                for part, each in zip(target.elts, [self.eval(part) for part in parts], strict=True):
+                    self.assign(part, each)
+            else:
+                for part in target.elts:
+                    self.assign(part, element(value))
+        elif isinstance(target, ast.Starred):
+            self.assign(target.value, Value(kinds.CONTAINER, NONE, value.all))
+        else:
+            self.write(target)
+            root = path_of(target)[0]
+            if root in self.env:
+                self.env[root] = replace(self.env[root], held=self.env[root].held | value.all)
+            if not self.around and root:
+                self.out.stores[root] = self.out.stores.get(root, NONE) | value.all
+
+    def write(self, target: Any) -> None:
+        """An attribute or element is assigned or deleted."""
+        value = self.eval(target.value)
+        if isinstance(target, ast.Subscript):
+            part = self.eval(target.slice)
+            if value.kind == kinds.GLOBALS:
+                self.touch("sets", frozenset({("name", part.text)} if part.text else {("text", "")}), target)
+        self.touch("changes", value.origins, target)
+
+    # statements
+
+    def block(self, statements: Iterable[ast.stmt]) -> None:
+        """What may run or not."""
+        self.branches += 1
+        for statement in statements:
+            self.statement(statement)
+        self.branches -= 1
+
+    def statement(self, node: Any) -> None:
+        kind = node.__class__
+        if kind is ast.Expr:
+            self.eval(node.value)
+        elif kind is ast.Assign:
+            is_split = isinstance(node.value, (ast.Tuple, ast.List)) and isinstance(
+                node.targets[0], (ast.Tuple, ast.List)
+            )
+            value = NOBODY_KNOWS if is_split else self.eval(node.value)
+            for target in node.targets:
+                self.assign(target, value, node.value)
+        elif kind is ast.AnnAssign:
+            if node.value is not None:
+                self.assign(node.target, self.eval(node.value))
+        elif kind is ast.AugAssign:
+            self.augmented(node)
+        elif kind is ast.Delete:
+            for target in node.targets:
+                if isinstance(target, (ast.Attribute, ast.Subscript)):
+                    self.write(target)
+        elif kind in (ast.For, ast.AsyncFor):
+            iterable = self.eval(node.iter)
+            self.consume(iterable, node.iter)
+            self.branches += 1
+            self.assign(node.target, element(iterable))
+            self.branches -= 1
+            self.block([*node.body, *node.orelse])
+        elif kind in (ast.With, ast.AsyncWith):
+            for item in node.items:
+                value = self.eval(item.context_expr)
+                if item.optional_vars is not None:
+                    self.assign(item.optional_vars, value)
+            for statement in node.body:
+                self.statement(statement)
+        elif kind in FUNCTIONS:
+            defaults = [self.eval(part) for part in (*node.args.defaults, *node.args.kw_defaults) if part is not None]
+            for decorator in node.decorator_list:
+                self.eval(decorator)
+            held = NONE.union(*(value.all for value in defaults)) if defaults else NONE
+            self.store(node.name, replace(self.function(node), held=held), node)
+        elif kind is ast.ClassDef:
+            self.store(node.name, Value(kinds.FUNCTION, classes=() if self.around else (self.owner,)), node)
+        elif kind is ast.Return:
+            if node.value is not None:
+                self.returns.append(self.eval(node.value))
+        elif kind is ast.Global:
+            self.globals.update(node.names)
+        elif kind is ast.Nonlocal:
+            self.nonlocals.update(node.names)
+        elif kind in (ast.Import, ast.ImportFrom):
+            for alias in node.names:
+                dotted = alias.name if kind is ast.Import else f"{node.module or ''}.{alias.name}"
+                name = alias.asname or alias.name.partition(".")[0]
+                self.store(
+                    name, Value(kinds.MODULE, text=dotted if alias.asname or kind is ast.ImportFrom else name), node
+                )
+        else:
+            self.parts(node)
+
+    def parts(self, node: Any) -> None:
+        """An `if`, `while`, `try`, `match` or the like: whatever is in it may run."""
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt):
+                self.block([child])
+            elif isinstance(child, ast.expr):
+                self.eval(child)
+            else:
+                self.parts(child)
+
+    def augmented(self, node: ast.AugAssign) -> None:
+        added = self.eval(node.value)
+        if not isinstance(node.target, ast.Name):
+            self.write(node.target)
+            return
+        name = node.target.id
+        value = self.lookup(name)
+        if value.kind not in (kinds.PLAIN, kinds.POLARS, kinds.MODULE):
+            self.touch("changes" if value.kind != kinds.UNKNOWN else "may change", value.origins, node, f"{name} +=")
+        self.store(name, replace(value, held=value.held | added.all) if added.kind != kinds.PLAIN else value, node)
+
+    # expressions
+
+    def eval(self, node: Any) -> Value:
+        """What an expression may give."""
+        kind = node.__class__
+        if kind is ast.Name:
+            return self.lookup(node.id)
+        if kind is ast.Constant:
+            return Value(kinds.PLAIN, text=node.value) if isinstance(node.value, str) else PLAIN
+        if kind is ast.Call:
+            return self.called(node)
+        if kind is ast.Attribute:
+            return self.attribute(self.eval(node.value), node.attr)
+        if kind is ast.Subscript:
+            return self.subscript(node)
+        if kind in (ast.List, ast.Tuple, ast.Set, ast.Dict):
+            found = [self.eval(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+            held = NONE.union(*(value.all for value in found)) if found else NONE
+            code = tuple(code for value in found for code in value.code)
+            return Value(kinds.CONTAINER, NONE, held, code=code)
+        if kind in (ast.BinOp, ast.Compare, ast.UnaryOp, ast.BoolOp, ast.IfExp):
+            return self.combined(node, kind)
+        if kind is ast.Lambda:
+            return self.function(node)
+        if kind in (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp):
+            return self.comprehension(node)
+        if kind is ast.NamedExpr:
+            value = self.eval(node.value)
+            self.assign(node.target, value)
+            return value
+        if kind in (ast.Await, ast.Starred, ast.YieldFrom):
+            value = self.eval(node.value)
+            self.returns.extend([value] if kind is ast.YieldFrom else [])
+            return value
+        if kind is ast.Yield:
+            self.returns.append(self.eval(node.value) if node.value is not None else PLAIN)
+            return NOBODY_KNOWS
+        for child in ast.iter_child_nodes(node):  # f-strings, slices
+            self.eval(child)
+        return PLAIN
+
+    def combined(self, node: Any, kind: type) -> Value:
+        found = [self.eval(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+        if kind in (ast.BoolOp, ast.IfExp):
+            return join(found[1:] if kind is ast.IfExp else found)
+        if all(value.kind == kinds.PLAIN for value in found):
+            return PLAIN
+        for wanted in (kinds.POLARS, kinds.FRAME, kinds.ARRAY):
+            if any(value.kind == wanted for value in found):
+                return Value(wanted)
+        if any(value.kind == kinds.CONTAINER for value in found):
+            return Value(kinds.CONTAINER, NONE, NONE.union(*(value.held for value in found)))
+        return NOBODY_KNOWS
+
+    def attribute(self, value: Value, name: str) -> Value:
+        if value.kind == kinds.MODULE:
+            return Value(kinds.MODULE, text=f"{value.text}.{name}")
+        if value.kind == kinds.FRAME:
+            return Value(kinds.ARRAY if name == "values" else kinds.FRAME, value.all)
+        if value.kind in (kinds.PLAIN, kinds.POLARS):
+            return Value(value.kind)
+        if value.kind == kinds.ARRAY:
+            return value
+        return Value(kinds.UNKNOWN, value.all, value.held, code=() if value.is_instance else value.code, bound=(name,))
+
+    def subscript(self, node: ast.Subscript) -> Value:
+        value = self.eval(node.value)
+        self.eval(node.slice)
+        if value.kind == kinds.DEFAULTS and isinstance(node.ctx, ast.Load):
+            self.touch("may change", value.origins, node)
+        if value.kind in (kinds.FRAME, kinds.ARRAY):
+            is_copy = isinstance(node.slice, (ast.Compare, ast.BinOp, ast.List, ast.UnaryOp))
+            return Value(value.kind, NONE if is_copy and not _is_number(node.slice) else value.all)
+        if value.kind in (kinds.POLARS, kinds.PLAIN):
+            return Value(value.kind)
+        if value.kind == kinds.MODULE:
+            return value
+        if value.kind == kinds.CONTAINER and isinstance(node.slice, ast.Slice):
+            return Value(kinds.CONTAINER, NONE, value.held)
+        return replace(element(value), code=value.code)
+
+    def comprehension(self, node: Any) -> Value:
+        known = dict(self.env)
+        before = len(self.out.touches)
+        is_lazy = isinstance(node, ast.GeneratorExp)
+        iterables = []
+        for generator in node.generators:
+            iterable = self.eval(generator.iter)
+            iterables.append(iterable)
+            if not is_lazy:
+                self.consume(iterable, generator.iter)
+            self._bind_loop(generator.target, iterable)
+            for test in generator.ifs:
+                self.eval(test)
+        found = (
+            [self.eval(node.key), self.eval(node.value)] if isinstance(node, ast.DictComp) else [self.eval(node.elt)]
+        )
+        self.env.clear()
+        self.env.update(known)
+        held = NONE.union(*(value.all for value in (*found, *(iterables if is_lazy else ()))))
+        return self.lazy(before, iterables, held) if is_lazy else Value(kinds.CONTAINER, NONE, held)
+
+    def _bind_loop(self, target: ast.expr, iterable: Value) -> None:
+        for part in ast.walk(target):
+            if isinstance(part, ast.Name):
+                self.env[part.id] = element(iterable)
+                self.locals.add(part.id)
+
+    def function(self, node: Any) -> Value:
+        """A function made here: what it shares with its surroundings has a token."""
+        if not self.around:
+            return Value(kinds.FUNCTION, code=(Code(self.owner, node),))
+        token = frozenset({(self.at, "")}) | self.around[-1].token
+        return Value(kinds.FUNCTION, token, code=(Code(self.owner, node, self.env, token),))
+
+    def called(self, node: ast.Call) -> Value:
+        """What a call gives, with what it does noted."""
+        raise NotImplementedError
+
+
+def shown(node: Any) -> str:
+    if isinstance(node, ast.Call):
+        return f"{effects.dotted(path_of(node.func))}(...)"
+    if isinstance(node, (ast.Attribute, ast.Subscript)):
+        return f"{effects.dotted(path_of(node))} ="
+    return effects.dotted(path_of(node)) if isinstance(node, ast.expr) else type(node).__name__.lower()
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)

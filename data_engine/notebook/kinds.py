@@ -1,0 +1,281 @@
+"""What kind of object a call gives, and which methods of each kind change it: the tables behind the warnings of a slice.
+
+A kind is known from the dotted name that made the object (`pandas.read_csv()` gives a frame), never from a method's name.
+Of an object whose kind nobody knows, only methods that no known kind changes itself with count as readers.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from data_engine.notebook import effects
+from data_engine.notebook.analysis import MUTATORS
+
+UNKNOWN, PLAIN, CONTAINER, DEFAULTS = "unknown", "plain", "container", "defaultdict"
+FRAME, POLARS, ARRAY, ESTIMATOR = "frame", "polars", "array", "estimator"
+ITERATOR, STREAM, CONNECTION, MODULE, GLOBALS, FUNCTION = (
+    "iterator",
+    "stream",
+    "connection",
+    "module",
+    "globals",
+    "function",
+)
+"""Kinds: nobody knows, cannot change, list or dict, dict that makes entries, pandas, Polars, NumPy, scikit-learn, used up
+as it is read, gives random numbers, database, imported, `globals()`, function."""
+
+_MADE = [
+    (re.compile(pattern, re.VERBOSE), kind)
+    for pattern, kind in (
+        (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom)", STREAM),
+        (r"pandas\.(tseries\.\w+\.)?(Timestamp|Timedelta|Period|DateOffset|NaT|isna|isnull)|pandas\.api\..*", PLAIN),
+        (r"(pandas|geopandas)(\.\w+)*", FRAME),
+        (r"polars(\.\w+)*", POLARS),
+        (r"(numpy|scipy)(\.\w+)*", ARRAY),
+        (r"(sklearn|xgboost|lightgbm|catboost|statsmodels)(\.\w+)*\.[A-Z]\w*", ESTIMATOR),
+        (r"(sqlite3|duckdb|psycopg2?|pymysql|pyodbc|oracledb)\.connect|sqlalchemy\.create_engine", CONNECTION),
+        (r"collections\.defaultdict", DEFAULTS),
+        (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
+        (r"(csv\.(reader|DictReader)|itertools\.\w+|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
+        (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
+    )
+]  # fmt: skip
+_BUILTINS = {
+    **dict.fromkeys(("list", "dict", "set", "sorted", "tuple", "frozenset", "bytearray", "vars", "dir"), CONTAINER),
+    **dict.fromkeys(("zip", "map", "filter", "enumerate", "reversed", "iter", "open"), ITERATOR),
+    **dict.fromkeys(
+        ("len", "int", "float", "str", "bool", "bytes", "complex", "repr", "format", "hash", "id", "ord", "chr", "hex",
+         "isinstance", "issubclass", "callable", "hasattr", "any", "all", "range", "type", "print", "input", "ascii", "bin"),
+        PLAIN,
+    ),
+    "globals": GLOBALS,
+}  # fmt: skip
+_FRAME_MAKERS = frozenset({"to_pandas", "fetchdf", "to_frame"})
+
+CHANGERS = {
+    FRAME: frozenset({"insert", "pop", "update", "__setitem__", "__delitem__", "set_flags", "isetitem"}),
+    POLARS: frozenset(
+        {"insert_column", "replace_column", "drop_in_place", "extend", "append", "insert_at_idx", "hstack", "__setitem__"}
+    ),
+    ARRAY: frozenset({"sort", "fill", "put", "itemset", "resize", "partition", "setflags", "setfield", "byteswap"}),
+    CONTAINER: MUTATORS,
+    DEFAULTS: MUTATORS,
+    PLAIN: frozenset(),
+    FUNCTION: frozenset(),
+    GLOBALS: MUTATORS,
+}  # fmt: skip
+"""Of the kinds that are wholly known: the methods that change the object. All others read."""
+
+READERS = {
+    ESTIMATOR: frozenset(
+        {"predict", "predict_proba", "predict_log_proba", "decision_function", "transform", "inverse_transform", "score",
+         "score_samples", "get_params", "get_feature_names_out", "kneighbors", "apply", "staged_predict", "get_depth",
+         "get_n_leaves", "summary", "get_booster", "evals_result"}
+    ),
+    STREAM: frozenset({"bit_generator", "getstate", "get_state"}),
+    ITERATOR: frozenset({"close", "fileno", "name"}),
+}  # fmt: skip
+"""Of the kinds of which any other method changes the object: those that only read."""
+
+_TEXT_METHODS = frozenset(name for name in dir(str) if not name.startswith("_"))
+_NEVER_SURE = frozenset(
+    {"sort", "execute", "drop", "collect", "fetch", "fetchone", "fetchall", "fetchmany", "fetchdf", "sample", "append"}
+)
+"""Names that are readers of one kind and change another."""
+
+_FRAME_ONLY = frozenset(
+    {"groupby", "group_by", "iloc", "loc", "iterrows", "itertuples", "iter_rows", "dropna", "fillna", "sort_values", "sort_index",
+     "reset_index", "set_index", "pivot_table", "unstack", "with_columns", "value_counts", "isnull", "isna", "drop_duplicates",
+     "nunique", "n_unique", "select_dtypes", "memory_usage", "drop_nulls", "fill_null", "unpivot", "melt", "estimated_size",
+     "read_csv", "columns", "dtypes", "describe", "to_csv", "to_parquet", "write_parquet", "crosstab", "null_count", "with_row_index",
+     "nlargest", "nsmallest", "glimpse", "head", "tail", "reindex", "astype", "duplicated", "rolling", "resample"}
+)  # fmt: skip
+
+_CHANGES_ARGUMENT = re.compile(
+    r"""
+      (numpy\.)?random\.shuffle | numpy\.(fill_diagonal|put|place|copyto|putmask|put_along_axis|\w+\.at)
+    | heapq\.\w+ | bisect\.insort\w* | (random|numpy\.random)\.setstate | pickle\.load | json\.load
+    | torch\.nn\.init\.\w+ | scipy\.linalg\.\w+_inplace
+    """,
+    re.VERBOSE,
+)
+_PURE = (
+    frozenset(sys.stdlib_module_names)
+    - {"heapq", "bisect"}
+    | {"numpy", "pandas", "polars", "scipy", "sklearn", "matplotlib", "seaborn", "plotly", "altair", "bokeh", "statsmodels", "pyarrow",
+       "duckdb", "IPython", "data_engine", "tqdm", "requests", "httpx", "ipywidgets", "missingno", "networkx", "sympy", "folium",
+       "geopandas", "shapely", "hvplot", "holoviews", "plotnine", "great_tables", "tabulate", "rich", "pprint", "pydantic",
+       "dateutil", "openpyxl", "xlsxwriter", "yaml", "toml", "tomli", "graphviz", "wordcloud", "yellowbrick", "shap", "cycler"}
+)  # fmt: skip
+_VIEWS = re.compile(
+    r"numpy\.(as\w*array|ravel|reshape|squeeze|transpose|atleast_\dd|broadcast_to|diagonal|expand_dims|swapaxes|moveaxis"
+    r"|\w*split|real|imag|flip\w*|rot90)"
+)
+_DRAWS = re.compile(
+    r"""(?P<numpy>numpy\.random)\.(?!seed$|default_rng$|RandomState$|Generator$|get_state$|set_state$|SeedSequence$|[A-Z])\w+
+    | (?P<random>random)\.(?!seed$|getstate$|setstate$|[A-Z])\w+
+    | (?P<torch>torch)\.(rand\w*|normal|multinomial|bernoulli|poisson)
+    | (?P<sklearn>sklearn)\.\w+\.(train_test_split|shuffle|resample|make_\w+)""",
+    re.VERBOSE,
+)
+_SEEDS = re.compile(r"(numpy\.random|random|torch|polars)\.(seed|manual_seed|set_random_seed|set_state|setstate)")
+_STREAMS = {"numpy": "numpy.random", "random": "random", "torch": "torch", "sklearn": "numpy.random"}
+_KEPT_PARTS = re.compile(
+    r"(pandas|geopandas)\.(DataFrame|Series|Index|concat|MultiIndex)\b.*|numpy\.(asarray|array)|copy\.copy"
+)
+
+
+def made_by(dotted: str) -> str:
+    """The kind of what calling a dotted name gives.
+
+    Example:
+        >>> made_by("pandas.read_csv"), made_by("numpy.random.default_rng"), made_by("flow_helpers.tables.load")
+        ('frame', 'stream', 'unknown')
+    """
+    if dotted in _BUILTINS:
+        return _BUILTINS[dotted]
+    return next((kind for pattern, kind in _MADE if pattern.fullmatch(dotted)), UNKNOWN)
+
+
+def iterates(builtin: str) -> bool:
+    """Whether a built-in function may read what it is given to its end.
+
+    Example:
+        >>> iterates("list"), iterates("print")
+        (True, False)
+    """
+    return _BUILTINS.get(builtin) != PLAIN or builtin in ("any", "all")
+
+
+def result_of(kind: str, method: str) -> tuple[str, bool]:
+    """The kind of what a method gives, and whether that may share parts with the object.
+
+    Example:
+        >>> result_of("frame", "fillna"), result_of("array", "reshape"), result_of("unknown", "run")
+        (('frame', False), ('array', True), ('unknown', True))
+    """
+    if kind == FRAME:
+        known = {"to_numpy": ARRAY, "to_dict": CONTAINER, "to_list": CONTAINER, "tolist": CONTAINER}
+        return known.get(method, FRAME), method in ("to_numpy", "pipe")
+    if kind == POLARS:
+        known = {"to_dict": CONTAINER, "to_dicts": CONTAINER, "to_list": CONTAINER, "rows": CONTAINER, "item": PLAIN}
+        known |= {"to_numpy": ARRAY, "to_pandas": FRAME, "iter_rows": ITERATOR, "height": PLAIN}
+        return known.get(method, POLARS), method == "pipe"
+    if kind == ARRAY:
+        shares = method in ("reshape", "ravel", "view", "transpose", "squeeze", "swapaxes", "diagonal", "astype")
+        return (CONTAINER if method == "tolist" else ARRAY), shares
+    if kind == PLAIN:
+        return (CONTAINER if method in ("split", "splitlines", "rsplit") else PLAIN), False
+    if kind == ESTIMATOR:
+        return (ESTIMATOR, True) if method not in READERS[ESTIMATOR] and method != "fit_transform" else (ARRAY, False)
+    if kind == STREAM:
+        return ARRAY, False
+    if kind == CONTAINER and method in ("copy", "keys", "values", "items"):
+        return CONTAINER, True
+    return (FRAME if method in _FRAME_MAKERS else UNKNOWN), True
+
+
+def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bool | None:
+    """Whether a method changes the object it is called on; None where nobody knows.
+
+    Example:
+        >>> [changes_itself(kind, "sort", "", False) for kind in ("polars", "array", "unknown")]
+        [False, True, None]
+    """
+    if kind in CHANGERS:
+        return method in CHANGERS[kind]
+    if kind in READERS:
+        if method in READERS[kind] or method.startswith("plot"):
+            return False
+        return None if kind == ESTIMATOR and not method.startswith(("fit", "partial_fit")) else True
+    if kind == MODULE:
+        return False
+    if method == "sort":
+        return False if has_arguments else None
+    if method in _NEVER_SURE and method not in ("execute", "drop", "collect"):
+        return None
+    return False if method in _TEXT_METHODS or effects.only_looks(method, text) else None
+
+
+def may_be_called(method: tuple[str, ...], *, is_surely: bool) -> bool:
+    """Whether handing over a method, such as `rows.append`, may change its object; `is_surely`: it is there to be called.
+
+    Example:
+        >>> may_be_called(("append",), is_surely=False), may_be_called(("coef_",), is_surely=False)
+        (True, False)
+    """
+    return any(
+        name in MUTATORS or (is_surely and changes_itself(UNKNOWN, name, "", has_arguments=True) is None)
+        for name in method
+    )
+
+
+def is_plainly_a_frame(attributes: set[str]) -> bool:
+    """Whether what a notebook does with an object says that it is a frame: three different names that frames have.
+
+    Example:
+        >>> is_plainly_a_frame({"fillna", "groupby", "head"}), is_plainly_a_frame({"transform", "head"})
+        (True, False)
+    """
+    return len(attributes & _FRAME_ONLY) >= 3
+
+
+def leaves_arguments_alone(dotted: str) -> bool:
+    """Whether a function's package is known to change nothing it is given, but for what `changes_argument` lists.
+
+    Example:
+        >>> leaves_arguments_alone("seaborn.heatmap"), leaves_arguments_alone("flow_helpers.tables.clean")
+        (True, False)
+    """
+    return dotted.partition(".")[0] in _PURE or effects.only_looks(dotted.rpartition(".")[2], "")
+
+
+def changes_argument(dotted: str) -> bool:
+    """Whether a function changes its first argument.
+
+    Example:
+        >>> changes_argument("numpy.add.at"), changes_argument("random.shuffle"), changes_argument("numpy.add")
+        (True, True, False)
+    """
+    return _CHANGES_ARGUMENT.fullmatch(dotted) is not None
+
+
+def shares_arguments(dotted: str) -> str:
+    """How what a function gives shares its arguments: "view", "parts" or "".
+
+    Example:
+        >>> shares_arguments("numpy.ravel"), shares_arguments("pandas.Series"), shares_arguments("numpy.sum")
+        ('view', 'parts', '')
+    """
+    if _VIEWS.fullmatch(dotted):
+        return "view"
+    return (
+        "parts" if _KEPT_PARTS.fullmatch(dotted) or made_by(dotted) in (UNKNOWN, ESTIMATOR, CONTAINER, ITERATOR) else ""
+    )
+
+
+def draws_from(dotted: str, keywords: set[str]) -> str:
+    """The process-wide stream of random numbers that a call draws from, "" for none.
+
+    Example:
+        >>> draws_from("numpy.random.rand", set()), draws_from("random.seed", set())
+        ('numpy.random', '')
+        >>> draws_from("sklearn.model_selection.train_test_split", {"random_state"})
+        ''
+    """
+    match = _DRAWS.fullmatch(dotted)
+    if match is None or (match["sklearn"] and "random_state" in keywords):
+        return ""
+    return _STREAMS[str(match.lastgroup)]
+
+
+def seeds(dotted: str) -> str:
+    """The process-wide stream that a call seeds, "" for none.
+
+    Example:
+        >>> seeds("numpy.random.seed"), seeds("random.random")
+        ('numpy.random', '')
+    """
+    match = _SEEDS.fullmatch(dotted)
+    return match[1] if match else ""

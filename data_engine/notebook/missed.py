@@ -1,0 +1,217 @@
+"""What leaving statements out may cost: which of them may change what `build()` needs, and the warnings that say so.
+
+A left-out statement is missed when it may change, use up, draw from, set or write something that a kept statement reads
+after it. See `touches.py` for how objects are followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from data_engine.notebook.diagnostics import Diagnostic
+from data_engine.notebook.magics import ParsedCell
+from data_engine.notebook.names import HINT, LOAD, TABLE
+from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
+from data_engine.notebook.touches import Objects
+from data_engine.notebook.values import Origin, Touch
+
+_READ = LOAD | HINT | TABLE
+_WRITES_FILE = re.compile(r"\s*%%(?:writefile|file)\s+(?:-a\s+|--append\s+)?[\"']?([^\s\"']+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """One thing that a left-out statement may do to something needed: `verb` and `names` as in the sentence."""
+
+    cell: int
+    line: int
+    verb: str
+    names: tuple[str, ...]
+    shown: str
+
+    @property
+    def call(self) -> tuple[int, int, str]:
+        """Where and what it is."""
+        return self.cell, self.line, self.shown
+
+
+class Reads:
+    """What the taken statements read, and the last place where they do."""
+
+    def __init__(self, statements: Statements, objects: Objects, taken: Collection[int]) -> None:
+        self.statements = statements
+        self.objects = objects
+        self.indexes = frozenset(taken)
+        self.taken = [statements.all[index] for index in sorted(taken)]
+
+    @cached_property
+    def names(self) -> dict[str, int]:
+        """Where each name is read last."""
+        found: dict[str, int] = {}
+        for statement in self.taken:
+            found.update((name, statement.index) for name, flags in statement.names.now.items() if flags & _READ)
+        found.update(
+            (name, END) for statement in self.taken for name, flags in statement.names.later.items() if flags & _READ
+        )
+        return found
+
+    @cached_property
+    def last(self) -> dict[Origin, int]:
+        """Where each object is read last."""
+        found: dict[Origin, int] = {}
+        for statement in self.taken:
+            for name, flags in statement.names.now.items():
+                if flags & _READ:
+                    for origin in self.objects.value(name, statement.index).all:
+                        found[origin] = max(statement.index, found.get(origin, -1))
+        for name, at in self.names.items():
+            for owner in self.statements.events.get(name, ()) if at == END else ():
+                if owner.index in self.indexes:
+                    found.update((origin, END) for origin in self.objects.made_by(owner, name).all)
+        return found
+
+    def needs(self, origin: Origin, at: int) -> bool:
+        """Whether something taken reads it after statement `at`."""
+        kind, name = origin
+        if kind == "name":
+            return self.names.get(name, -1) > at
+        if kind == "file":
+            return self.files.get(name, -1) > at
+        if kind == "text":
+            words = set(re.findall(r"[^\W\d]\w*", name))
+            return any(last > at and (not words or read in words) for read, last in self.names.items())
+        if kind == "stream":
+            return self._draws_after(name, at)
+        return self.last.get(origin, -1) > at
+
+    @cached_property
+    def files(self) -> dict[str, int]:
+        """Where each text stands last."""
+        found: dict[str, int] = {}
+        for statement in self.taken:
+            place = END if isinstance(statement.node, DEFINITIONS) else statement.index
+            for text in self.objects.texts(statement):
+                found[text] = max(place, found.get(text, -1))
+        return found
+
+    def _draws_after(self, stream: str, at: int) -> bool:
+        seeded = {s.index for s in self.taken if stream in self.objects.outcome(s).seeds}
+        if not seeded:
+            return False
+        return any(
+            drawn == stream and place > at and not any(at < seed <= place for seed in seeded)
+            for drawn, place in self.draws
+        )
+
+    @cached_property
+    def draws(self) -> list[tuple[str, int]]:
+        """The process-wide streams that are drawn from, and where; END for draws in functions that seed nothing."""
+        return [*self._found_draws()]
+
+    def _found_draws(self) -> Iterator[tuple[str, int]]:
+        for statement in self.taken:
+            outcomes = [(self.objects.outcome(statement), statement.index)]
+            if statement.names.later:
+                inner = self.objects.body(statement)
+                outcomes += [] if inner.seeds else [(inner, END)]
+            for outcome, place in outcomes:
+                for touch in outcome.touches:
+                    yield from ((name, place) for kind, name in touch.origins if kind == "stream")
+
+
+def missed(statements: Statements, reads: Reads) -> list[tuple[Statement, Missed]]:
+    """What the left-out statements may do to what the taken ones need, in order."""
+    found: list[tuple[Statement, Missed]] = []
+    for statement in statements.all:
+        if (
+            statement.index in reads.indexes
+            or statement.is_skipped
+            or statement.is_main
+            or statement.magic
+            or isinstance(statement.node, (*DEFINITIONS, *IMPORTS))
+        ):
+            continue
+        touches = reads.objects.outcome(statement).touches
+        found += [(statement, each) for each in _of_statement(statement, touches, reads)]
+    return found
+
+
+def _of_statement(statement: Statement, touches: Iterable[Touch], reads: Reads) -> Iterator[Missed]:
+    told: set[tuple[int, tuple[str, ...]]] = set()
+    for touch in sorted(touches, key=lambda touch: (touch.line, touch.verb.startswith("may "))):
+        needed = [origin for origin in touch.origins if reads.needs(origin, statement.index)]
+        names = tuple(dict.fromkeys(_name(origin, reads) for origin in sorted(needed, key=_latest_first)))
+        if names and (touch.line, names) not in told:
+            told.add((touch.line, names))
+            yield Missed(statement.number, touch.line, touch.verb, names, touch.shown)
+
+
+def _latest_first(origin: Origin) -> tuple[int, str]:
+    return (-origin[0] if isinstance(origin[0], int) else 0), origin[1]
+
+
+def _name(origin: Origin, reads: Reads) -> str:
+    kind, name = origin
+    if kind == "text":
+        words = re.findall(r"[^\W\d]\w*", name)
+        return next((word for word in words if word in reads.names), "any name")
+    if not name:
+        return next(iter(reads.statements.all[kind].names.binds), "it")
+    return name
+
+
+def written_by_cells(cells: Sequence[ParsedCell], reads: Reads) -> Iterator[Missed]:
+    """Cells of `%%writefile` whose file something taken names."""
+    for cell in cells:
+        match = _WRITES_FILE.match(cell.cell.text)
+        if match and cell.verdict != "skip" and match[1] in reads.files:
+            yield Missed(cell.cell.number, 1, "writes", (match[1],), "%%writefile")
+
+
+def warnings_about(found: Sequence[Missed], later: Sequence[tuple[Missed, str]] = ()) -> Iterator[Diagnostic]:
+    """The warnings; `later` are what is missed only once other cells are kept. Draws of one stream are told once."""
+    draws: dict[tuple[str, ...], list[Missed]] = {}
+    for each, first in [*((each, "") for each in found), *later]:
+        if each.verb == "draws from":
+            draws.setdefault(each.names, []).append(each)
+            continue
+        names = _listed([f"`{name}`" for name in each.names[:3]])
+        if each.names == ("any name",):
+            names = "any name"
+        verb = each.verb
+        needs = "which build() reads" if verb == "writes" else "which build() needs"
+        if first:
+            needs = f"which is needed once {first} {'are' if first.startswith('cells') else 'is'} kept"
+        if verb == "writes" and each.shown == "%%writefile":
+            fix = f"write `{each.names[0]}` in a step, or keep the file beside the notebook"
+        else:
+            fix = f"put `#| keep` at the top of cell {each.cell} if production needs it, or call it inside a step"
+        yield Diagnostic(f"`{each.shown}` {verb} {names}, {needs}, and is left out", each.cell, each.line, fix)
+    for stream, each_draw in draws.items():
+        numbers = sorted({draw.cell for draw in each_draw})
+        places = cells_text(numbers)
+        first_draw = min(each_draw, key=lambda draw: (draw.cell, draw.line))
+        names = _listed([f"`{name}`" for name in stream[:3]])
+        yield Diagnostic(
+            f"`{first_draw.shown}` draws from {names} and is left out ({places}), so build() draws other numbers from it",
+            first_draw.cell,
+            first_draw.line,
+            f"put `#| keep` at the top of {places}, or give build() a generator of its own",
+        )
+
+
+def cells_text(numbers: Sequence[int]) -> str:
+    """Cells by their numbers.
+
+    Example:
+        >>> cells_text([3]), cells_text([3, 5, 7])
+        ('cell 3', 'cells 3, 5 and 7')
+    """
+    return f"cell{'s' if len(numbers) > 1 else ''} {_listed([str(number) for number in numbers])}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
