@@ -119,10 +119,14 @@ class Daemon:
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
         await self.workers.start()
         self.ownership.start()
-        again = self._spawn(self._own_again()) if was_engine_on(self.ledger) else None
-        await self.deployer.refresh()
-        if again is not None and await again:
-            self._turn_on(by_person=False)
+        if was_engine_on(self.ledger):
+            async with self.ownership.in_use():
+                again = self._spawn(self._own_again())
+                await self.deployer.refresh()
+                if await again:
+                    self._turn_on(by_person=False)
+        else:
+            await self.deployer.refresh()
         self.triggers.forget_recalled()
         self.ready.set()
         self.tell()
@@ -145,12 +149,13 @@ class Daemon:
 
     async def start_engine(self) -> None:
         """Run polled and scheduled flows that are deployed from now on; what was held is tried again."""
-        await self.ownership.own()
-        await self._take_over_local()
-        await self.deployer.refresh()
-        remember_engine(self.ledger, is_on=True)
-        self.ownership.set_engine(True)
-        self._turn_on(by_person=True)
+        async with self.ownership.in_use():
+            await self.ownership.own()
+            await self._take_over_local()
+            await self.deployer.refresh()
+            remember_engine(self.ledger, is_on=True)
+            self.ownership.set_engine(True)
+            self._turn_on(by_person=True)
         self.tell()
 
     async def stop_engine(self) -> None:
@@ -401,14 +406,15 @@ class Daemon:
             FlowValidationError: no such flow, a broken one, or no such source.
         """
         flow = self.good_flow(await self.named(name))
-        await self.ownership.own()
-        if source is None:
-            sources = await asyncio.to_thread(startup_sources, flow)
-        else:
-            sources = (await asyncio.to_thread(pick_source, flow, source),)
-        batch = uuid.uuid4().hex
-        items = [Item(one, run_id(number), params) for number, one in enumerate(sources)]
-        self.dispatcher.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
+        async with self.ownership.in_use():
+            await self.ownership.own()
+            if source is None:
+                sources = await asyncio.to_thread(startup_sources, flow)
+            else:
+                sources = (await asyncio.to_thread(pick_source, flow, source),)
+            batch = uuid.uuid4().hex
+            items = [Item(one, run_id(number), params) for number, one in enumerate(sources)]
+            self.dispatcher.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
         return [item.run_id for item in items]
 
     async def notice(self, name: str) -> None:

@@ -75,6 +75,8 @@ class Ownership:
         self._before = keeper.state
         self._machine_id = keeper.me.machine_id
         self.is_releasing = False
+        self._users = 0
+        self._turn = asyncio.Lock()
         keeper.on_change = self._call_changed
 
     def start(self) -> None:
@@ -166,15 +168,25 @@ class Ownership:
         Raises:
             OwnedElsewhereError: another workstation owns it, or the share cannot be used.
         """
-        if not self.is_held:
-            await self._wait_for(self._keeper.own())
-            self._changed()
-        elif self.is_releasing:
-            raise OwnedElsewhereError(
-                "this machine is giving the workspace up",
-                where="the workspace's lease",
-                fix="wait until that is done, then ask for it again",
-            )
+        async with self._turn:  # not while what was owned for one commit is being given back
+            if not self.is_held:
+                await self._wait_for(self._keeper.own())
+                self._changed()
+            elif self.is_releasing:
+                raise OwnedElsewhereError(
+                    "this machine is giving the workspace up",
+                    where="the workspace's lease",
+                    fix="wait until that is done, then ask for it again",
+                )
+
+    @asynccontextmanager
+    async def in_use(self) -> AsyncIterator[None]:
+        """Inside, nobody gives the workspace back who owns it for one commit: something that needs it longer begins here."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
 
     async def take_over(self) -> None:
         """Own the workspace of an owner that has been silent for long enough.
@@ -202,12 +214,14 @@ class Ownership:
             OwnedElsewhereError: another workstation owns it, or the share cannot be used.
         """
         was_held = self.is_held
-        await self.own()
-        try:
-            yield
-        finally:
-            if not was_held and self._engine.may_give_back():
-                await self.release()
+        async with self.in_use():
+            await self.own()
+            try:
+                yield
+            finally:
+                async with self._turn:
+                    if not was_held and self._users == 1 and self._engine.may_give_back():
+                        await self.release()
 
     async def request(self, kind: str) -> None:
         """Ask its owner for the workspace; nothing where this daemon has it.
