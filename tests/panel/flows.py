@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 GOOD = """
@@ -74,8 +76,12 @@ def build():
 """
 
 
+environment: dict[str, str] = {}
+"""Of the JupyterLab that runs."""
+
+
 def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
-    """Write these modules as notebooks: the text of one cell, or of several."""
+    """Write these modules as notebooks: the text of one cell, or of several; those that are good are deployed."""
     from tests.support import notebook_bytes
 
     for name, cells in modules.items():
@@ -84,6 +90,8 @@ def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
     settings = workspace / "config" / "data_engine.toml"
     settings.parent.mkdir(exist_ok=True)
     settings.write_text('[deploy]\nmode = "auto"\nquiet = "0s"\n')
+    code = "import sys; from data_engine import Workspace; Workspace(sys.argv[1]).deploy()"
+    subprocess.run([sys.executable, "-c", code, str(workspace)], env=environment, check=False, capture_output=True)
 
 
 def sources(workspace: Path, *, good: int = 4, bad: int = 1) -> None:

@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.panel import flows
+
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 CHROMIUM_ARGUMENTS = [
@@ -66,6 +68,7 @@ class Lab:
             "XDG_CONFIG_HOME": str(home / "xdg"),
             "DATA_ENGINE_STATE_ROOT": str(home / "state"),
         }
+        flows.environment = self.environment
         self.base = ""
         self.pid = 0
 

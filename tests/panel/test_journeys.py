@@ -29,6 +29,11 @@ def test_a_first_flow_from_the_launcher_tile_to_a_green_run(lab: Lab, page: Page
 
     page.page.locator(".jp-LauncherCard", has_text="New flow notebook").click()
     page.page.wait_for_selector(".jp-Notebook .jp-Cell")
+    detail = panel.select("new_flow")
+    detail.get_by_role("tab", name="Deployment").click()
+    detail.get_by_role("button", name="Deploy", exact=True).click()
+    detail.get_by_text("as deployed").wait_for(timeout=20000)
+    panel.element.locator(".de-back").click()
     panel.row("new_flow").locator(".de-run").click()
 
     panel.row("new_flow").locator(".de-last .de-good").wait_for(timeout=20000)
