@@ -398,7 +398,7 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
         return "being_read"
     if known.entry.flow is None:
         return "broken"
-    if known.standing.kind == "not_deployed":
+    if known.standing.kind == "not_deployed" and not isinstance(blocked, OwnedElsewhere):  # who owns knows better
         return "not_deployed"
     if mode == "manual":
         return "manual"

@@ -91,7 +91,7 @@ def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
     settings.parent.mkdir(exist_ok=True)
     settings.write_text('[deploy]\nmode = "auto"\nquiet = "0s"\n')
     code = "import sys; from data_engine import Workspace; Workspace(sys.argv[1]).deploy()"
-    subprocess.run([sys.executable, "-c", code, str(workspace)], env=environment, check=False, capture_output=True)
+    subprocess.run([sys.executable, "-c", code, str(workspace)], env=environment, check=True)
 
 
 def sources(workspace: Path, *, good: int = 4, bad: int = 1) -> None:

@@ -52,6 +52,8 @@ def fill(lab: Lab, workspace: Path, *, flows: int = FLOWS, runs: int = RUNS) -> 
         check=True,
         timeout=100,
     )
+    deploy = "import sys; from data_engine import Workspace; Workspace(sys.argv[1]).deploy()"
+    subprocess.run([sys.executable, "-c", deploy, str(workspace)], env=lab.environment, check=True, timeout=100)
 
 
 @pytest.mark.timeout(150)
