@@ -33,6 +33,7 @@ from data_engine.ledger.replication import Batch
 from data_engine.ledger.segments import TABLES
 from data_engine.ledger.share import Share
 from data_engine.model import RUN_STATUSES
+from data_engine.platforms.processes import limit_memory
 from tests.ledger.crafted import GOOD, odd_bytes, odd_columns, odd_rows, segment
 
 CASES_A_LEDGER = 25
@@ -177,7 +178,7 @@ def one_record(rng: random.Random) -> str:
 
 def play(seed: int, first: int, cases: int, seconds: float) -> None:
     """As the child: so many cases from the first on, each named before it is tried and told after."""
-    parquet_process.limit_memory()
+    limit_memory(parquet_process.MOST_MEMORY_BYTES)
     until_s = time.monotonic() + seconds
     for base in range(first, first + cases, CASES_A_LEDGER):
         with tempfile.TemporaryDirectory() as folder:
