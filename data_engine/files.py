@@ -201,3 +201,20 @@ def trouble_of(error: OSError) -> str:
         ('the disk is full', 'Permission denied')
     """
     return "the disk is full" if is_full(error) else error.strerror or str(error)
+
+
+def identity_of(path: Path) -> tuple[int, int, int] | None:
+    """Size, modification time and number of the file; None when it is gone. Another file in its place has another number."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, in sort order of each; links to folders are not followed."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(parent, name)

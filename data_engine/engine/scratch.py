@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from data_engine.cause import Cause
 from data_engine.engine.clone import BESIDE, clone_or_copy, copy_database
 from data_engine.engine.memo.access_log import not_logged
 from data_engine.errors import FlowValidationError
-from data_engine.files import trouble_of
+from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.flow.control import RunInterrupted
 from data_engine.platforms.copies import clone, writer_of
 
@@ -86,7 +86,6 @@ class Scratch:
         self._left: dict[Path, tuple[str, _Facts | None]] = {}
         self._origins: dict[Path, _Facts | None] = {}
         self._asked = _Asked()
-        self._names = 0
         self.read: Callable[[Path], None] = lambda path: None
 
     def serves(self, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> bool:
@@ -163,7 +162,7 @@ class Scratch:
         with self._lock:
             found: dict[Path, ScratchFile] = {}
             for path in self._asked_files():
-                facts = _facts(path)
+                facts = identity_of(path)
                 if facts == self._entered.get(path):
                     if facts is not None and path not in self._versions:
                         found[path] = ScratchFile(_PRISTINE, facts)
@@ -184,7 +183,7 @@ class Scratch:
                 if file.token == _PRISTINE:
                     self._enter_again(path)
                     continue
-                is_there = self._left.get(path) == (file.token, _facts(path)) and self._versions.get(path) is None
+                is_there = self._left.get(path) == (file.token, identity_of(path)) and self._versions.get(path) is None
                 if not is_there and file.kept is None and file.token != _GONE:
                     return False
                 if not is_there:
@@ -195,7 +194,7 @@ class Scratch:
                             clone_or_copy(file.kept, path)
                         except OSError:
                             return False
-                facts = _facts(path)
+                facts = identity_of(path)
                 self._versions[path], self._left[path], self._entered[path] = file.token, (file.token, facts), facts
             return True
 
@@ -250,14 +249,14 @@ class Scratch:
 
     def _is_still_pristine(self, place: Path, final: Path) -> bool:
         """Whether an earlier preview has brought just what production has now, and nobody has changed it."""
-        now, origin = _facts(place), _origin(final)
+        now, origin = identity_of(place), _origin(final)
         if now is None and origin is None:
             return True
         is_ours = self._left.get(place) == (_PRISTINE, now)
         return is_ours and place in self._origins and self._origins[place] == origin
 
     def _note_pristine(self, place: Path) -> None:
-        self._entered[place] = facts = _facts(place)
+        self._entered[place] = facts = identity_of(place)
         self._left[place] = _PRISTINE, facts
 
     def _enter_again(self, place: Path) -> None:
@@ -294,8 +293,8 @@ class Scratch:
         final = self._final(place)
         self.read(final)
         place.mkdir(parents=True, exist_ok=True)
-        there = {place / path.relative_to(final): path for path in _files_below(final)}
-        for path in [*_files_below(place)]:
+        there = {place / path.relative_to(final): path for path in files_below(final)}
+        for path in [*files_below(place)]:
             if path not in self._entered and path not in there:
                 _remove(path)
         for path, from_production in there.items():
@@ -329,31 +328,25 @@ class Scratch:
     def _asked_files(self) -> Iterable[Path]:
         files = dict(self._asked.files)
         for folder in self._asked.folders:
-            files.update(dict.fromkeys(_files_below(folder)))
+            files.update(dict.fromkeys(files_below(folder)))
             files.update(dict.fromkeys(path for path in self._entered if path.is_relative_to(folder)))
         return files
 
     def _keep(self, path: Path) -> tuple[str, Path | None]:
-        self._names += 1
-        kept = self._kept / str(self._names)
+        """What stands for the file's content, and a copy of it under that name: equal contents are kept once."""
         self._kept.mkdir(exist_ok=True)
-        is_small = _size(path) <= KEPT_BYTES
+        token = os.urandom(16).hex()
         with suppress(OSError):
-            if is_small:
+            if _size(path) <= KEPT_BYTES:
                 data = path.read_bytes()
-                kept.write_bytes(data)
-                return hashlib.blake2b(data, digest_size=16).hexdigest(), kept
-            if clone(path, kept):
-                return os.urandom(16).hex(), kept
-        return os.urandom(16).hex(), None
-
-
-def _facts(path: Path) -> _Facts | None:
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return None
-    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+                token = hashlib.blake2b(data, digest_size=16).hexdigest()
+                kept = self._kept / token
+                if _size(kept) != len(data):
+                    kept.write_bytes(data)
+                return token, kept
+            if clone(path, self._kept / token):
+                return token, self._kept / token
+        return token, None
 
 
 def _origin(path: Path) -> _Facts | None:
@@ -375,9 +368,3 @@ def _size(path: Path) -> int:
 def _remove(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         os.unlink(path)
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            yield Path(parent, name)

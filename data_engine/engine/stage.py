@@ -29,7 +29,7 @@ from typing import Any
 
 from data_engine import nofollow
 from data_engine.errors import FlowValidationError
-from data_engine.files import trouble_of
+from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
 
@@ -117,7 +117,7 @@ class Stage:
                 self._make()
             if not is_folder:
                 final = self.final(place)
-                self._seen.setdefault(final, _facts(final))
+                self._seen.setdefault(final, identity_of(final))
 
     def database(self, final: Path, *, read_only: bool) -> Path:
         """The database itself: only mirrors are staged."""
@@ -188,7 +188,7 @@ class Stage:
             ) from error
 
     def _publish(self, code: Callable[[], str] | None = None) -> int:
-        files = list(_files_below(self.folder))
+        files = list(files_below(self.folder))
         for path in files:
             self._try(path, self.final(path))
         rows = [(path.relative_to(self.folder).as_posix(), *_size_and_time(path)) for path in files]
@@ -209,7 +209,7 @@ class Stage:
             for path in files:
                 final = self.final(path)
                 _replace(path, final)
-                self._seen[final] = _facts(final)
+                self._seen[final] = identity_of(final)
         except TargetHeldError:
             _write(note, made if code is None else _with_code(made, code()))
             raise
@@ -219,7 +219,7 @@ class Stage:
 
     def _try(self, path: Path, final: Path) -> None:
         """Refuse what could not be replaced, before anything is."""
-        now = _facts(final)
+        now = identity_of(final)
         if now is not None and now != self._seen.get(final, now):
             raise _changed(final)
         if final not in self._seen and self._is_newer(final):
@@ -377,7 +377,7 @@ def _stages(final_root: Path) -> list[Path]:
 def _idle_s(path: Path, now_s: float) -> float:
     """How long nothing below the path has changed; a time in the future is a change just now."""
     newest_s = 0.0
-    for one in (path, *(_files_below(path) if path.is_dir() else ())):
+    for one in (path, *(files_below(path) if path.is_dir() else ())):
         with suppress(OSError):
             newest_s = max(newest_s, os.stat(one).st_mtime)
     return now_s - newest_s
@@ -431,27 +431,12 @@ def _cannot(final: Path, error: OSError) -> FlowValidationError:
     )
 
 
-def _facts(path: Path) -> _Facts | None:
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return None
-    return facts.st_size, facts.st_mtime_ns, facts.st_ino
-
-
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
         facts = os.lstat(path)
     except OSError:
         return -1, -1
     return facts.st_size, facts.st_mtime_ns
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            yield Path(parent, name)
 
 
 def _remove(stage: Path) -> None:
