@@ -66,7 +66,7 @@ class Looked:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of it: the `entries` that were asked for, each with its error where it was not deployed; the `deployments`
-    that were made; the names of flows that were `withdrawn`, and the standing in words of `others` that are not deployed."""
+    that were made; the names of flows that were `withdrawn`."""
 
     entries: tuple[CatalogEntry, ...] = ()
     deployments: tuple[Deployment, ...] = ()

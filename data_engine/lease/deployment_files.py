@@ -14,13 +14,12 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from data_engine.errors import DamagedSetError
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import decode, encode
-from data_engine.lease.removal import make, names_in, unlink
+from data_engine.lease.removal import names_in, put, unlink
 from data_engine.nofollow import NotFollowedError
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
 
@@ -188,19 +187,7 @@ class DeploymentFiles:
         return names_in(self.folder, folder)
 
     def _put(self, path: str, data: bytes) -> None:
-        temp = f"{path}.{self._new_id()}.tmp"
-        try:
-            self.folder.write(temp, data)
-        except FileNotFoundError:  # its folder is gone, or was never there
-            make(self.folder, ROOT)
-            make(self.folder, path.rpartition("/")[0])
-            self.folder.write(temp, data)
-        try:
-            self.folder.replace(temp, path)
-        except BaseException:
-            with suppress(OSError):
-                self.folder.unlink(temp)
-            raise
+        put(self.folder, path, data, self._new_id())
 
 
 def _files(record: Mapping[str, object]) -> dict[str, tuple[str, int]]:

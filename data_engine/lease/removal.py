@@ -20,6 +20,28 @@ def make(folder: FileSystem, path: str) -> None:
         folder.mkdir(path)
 
 
+def put(folder: FileSystem, path: str, data: bytes, temp_id: str) -> None:
+    """Let the file be there, whole, with `data` in it; readers never see half of it. Folders above it are made.
+
+    Raises:
+        OSError: the share is away, full or read-only; nothing of it is left.
+    """
+    temp = f"{path}.{temp_id}.tmp"
+    try:
+        folder.write(temp, data)
+    except FileNotFoundError:  # a folder above it is gone, or was never there
+        names = path.split("/")
+        for count in range(1, len(names)):
+            make(folder, "/".join(names[:count]))
+        folder.write(temp, data)
+    try:
+        folder.replace(temp, path)
+    except BaseException:
+        with suppress(OSError):
+            folder.unlink(temp)
+        raise
+
+
 def names_in(folder: FileSystem, path: str) -> list[str]:
     """The names in a folder; none when it is not there."""
     try:

@@ -19,7 +19,7 @@ from data_engine.lease.fields import checked_number, checked_text
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import decode, encode
-from data_engine.lease.removal import make, names_in, unlink
+from data_engine.lease.removal import names_in, put, unlink
 from data_engine.nofollow import NotFollowedError
 
 ROOT = "requests"
@@ -170,21 +170,9 @@ class RequestFiles:
         Raises:
             OSError: the share is away, full or read-only.
         """
-        path = _path(request.request_id)
         record = asdict(request)
         del record["file_owner"]
-        temp = f"{path}.{self._new_id()}.tmp"
-        try:
-            self.folder.write(temp, encode(record))
-        except FileNotFoundError:  # nobody has asked here yet
-            make(self.folder, ROOT)
-            self.folder.write(temp, encode(record))
-        try:
-            self.folder.replace(temp, path)
-        except BaseException:
-            with suppress(OSError):
-                self.folder.unlink(temp)
-            raise
+        put(self.folder, _path(request.request_id), encode(record), self._new_id())
 
     def listed(self) -> dict[str, Request]:
         """The requests that lie there and can be read; a damaged one is none.

@@ -7,7 +7,7 @@ the simulator keeps in place of a ledger is a set of rows a machine, with those 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -119,37 +119,16 @@ def publish(owner: Owner) -> None:
 
 def violation_of(seed: int, *, trace: bool = False) -> tuple[str | None, World]:
     """What schedule `seed` breaks, None when nothing, and the world it ended in."""
-    profile = without_harm(schedules.profile_of(seed))
-    world = World(seed, profile, machines=2 + seed // 2 % 2, trace=trace)
-    memories = {machine.name: Memory() for machine in world.machines}
+    memories: defaultdict[str, Memory] = defaultdict(Memory)
     truth = Truth()
-
-    def body(world: World, machine: Machine) -> None:
-        daemon(world, machine, memories[machine.name], truth)
-
-    if profile.timing_holds:
-        world.check_step = lambda: schedules.check_nobody_works_beside_another(world)
-    for machine in world.machines:
-        machine.ready_s = world.rng.uniform(0, 3)
-        world.spawn(machine, body)
-    try:
-        for _ in range(STEPS):
-            for machine in world.machines:
-                if not machine.is_alive:
-                    machine.ready_s = world.now + world.rng.choice(
-                        (world.rng.uniform(0.5, 5), world.rng.uniform(60, 300))
-                    )
-                    world.spawn(machine, body)
-            world.step()
-        check_it_goes_on(world, memories, truth)
-    except Violation as violation:
-        world.note(None, f"VIOLATION: {violation}")
-        return str(violation), world
-    finally:
-        for machine in world.machines:
-            world.kill(machine)
-    world.counts["schedules"] += 1
-    return None, world
+    return schedules.play(
+        seed,
+        without_harm(schedules.profile_of(seed)),
+        lambda world, machine: daemon(world, machine, memories[machine.name], truth),
+        lambda world: check_it_goes_on(world, memories, truth),
+        steps=STEPS,
+        trace=trace,
+    )
 
 
 def without_harm(profile: Profile) -> Profile:
@@ -161,11 +140,7 @@ def without_harm(profile: Profile) -> Profile:
 
 def first_violation(seeds: Iterable[int]) -> tuple[int, str] | None:
     """The first seed that breaks something."""
-    for seed in seeds:
-        violation, _ = violation_of(seed)
-        if violation is not None:
-            return seed, violation
-    return None
+    return schedules.first_violation(seeds, violation_of)
 
 
 def daemon(world: World, machine: Machine, memory: Memory, truth: Truth) -> None:

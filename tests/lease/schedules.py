@@ -74,22 +74,34 @@ def violation_of(
     seed: int, *, profile: Profile | None = None, steps: int = STEPS, trace: bool = False
 ) -> tuple[str | None, World]:
     """What schedule `seed` breaks, None when nothing, and the world it ended in."""
-    profile = profile or profile_of(seed)
+    return play(seed, profile or profile_of(seed), daemon, check_liveness, steps=steps, trace=trace)
+
+
+def play(
+    seed: int,
+    profile: Profile,
+    body: Callable[[World, Machine], None],
+    check_end: Callable[[World], None],
+    *,
+    steps: int = STEPS,
+    trace: bool = False,
+) -> tuple[str | None, World]:
+    """What machines that run `body` break in schedule `seed`, or the world after it by `check_end`; None when nothing."""
     world = World(seed, profile, machines=2 + seed // 2 % 2, trace=trace)
     if profile.timing_holds and not profile.p_back:  # a server that forgets a claim lets another one begin at once
         world.check_step = lambda: check_nobody_works_beside_another(world)
     for machine in world.machines:
         machine.ready_s = world.rng.uniform(0, 3)
-        world.spawn(machine, daemon)
+        world.spawn(machine, body)
     try:
         for _ in range(steps):
             for machine in world.machines:
                 if not machine.is_alive:
                     down_s = world.rng.choice((world.rng.uniform(0.5, 5), world.rng.uniform(60, 300)))
                     machine.ready_s = world.now + down_s
-                    world.spawn(machine, daemon)
+                    world.spawn(machine, body)
             world.step()
-        check_liveness(world)
+        check_end(world)
     except Violation as violation:
         world.note(None, f"VIOLATION: {violation}")
         return str(violation), world
@@ -112,7 +124,9 @@ def violations(seeds: Iterable[int]) -> tuple[list[tuple[int, str]], Counter[str
     return found, counts
 
 
-def first_violation(seeds: Iterable[int]) -> tuple[int, str] | None:
+def first_violation(
+    seeds: Iterable[int], violation_of: Callable[[int], tuple[str | None, World]] = violation_of
+) -> tuple[int, str] | None:
     """The first seed that breaks something."""
     for seed in seeds:
         violation, _ = violation_of(seed)
