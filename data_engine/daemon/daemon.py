@@ -17,9 +17,8 @@ from data_engine.cause import Cause
 from data_engine.daemon.asking import Asker
 from data_engine.daemon.carrying import carry_out
 from data_engine.daemon.deployer import Deployed, Deployer
-from data_engine.daemon.deploying import Asked, Outcome, rolled_back
+from data_engine.daemon.deploying import Asked, Outcome, rolled_back, write_deployments
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
-from data_engine.daemon.one_commit import write_deployments
 from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.request_desk import LedgerRows, RequestDesk, owner_of_file
 from data_engine.daemon.stage_sweeper import StageSweeper
@@ -238,9 +237,10 @@ class Daemon:
     async def _look_at_the_share(self) -> None:
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self._flows_changed()
-        if self.is_engine_on:
+        is_owner = self.ownership.is_held
+        if self.is_engine_on and self._stages.is_due(is_owner=is_owner):
             flows = [deployed.entry.flow for deployed in self.deployer.flows.values()]
-            await asyncio.to_thread(self._stages.sweep_when_due, flows, is_owner=self.ownership.is_held)
+            await asyncio.to_thread(self._stages.sweep, flows, is_owner=is_owner)
         at_rest = self._at_rest()
         held = await asyncio.to_thread(self._held_files.of, at_rest) if at_rest else {}
         self._held_at_rest = {flow: len(keys) for flow, keys in held.items()}

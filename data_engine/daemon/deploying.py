@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -157,6 +157,26 @@ def new_deployments(
         )
         rows.append(row)
     return rows + [replace(base, id=uuid.uuid4().hex, flow=name, kind="withdraw", set_id="") for name in sorted(gone)]
+
+
+def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collection[str] = ()) -> None:
+    """Put the sets of these deployments on the share, but for those just `put`, and then the rows that point to them into the ledger.
+
+    Raises:
+        OSError: the share is away, full or read-only.
+        FlowValidationError: a set is not on this machine.
+    """
+    files, deployments = home.deployment_files(), home.deployments()
+    for set_id in {row.set_id for row in rows if row.kind != "withdraw"} - set(put):
+        contents = deployments.contents_of(set_id)
+        if contents is None:
+            raise FlowValidationError(
+                f"the set {set_id[:8]} is not on this machine any more",
+                where=str(home.local.runtime_dir),
+                fix="deploy again",
+            )
+        files.put(contents)
+    ledger_rows.add(home.ledger(), rows)
 
 
 def rolled_back(home: LocalWorkspace, flow: str, to: str | None, asked: Asked) -> Deployment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
@@ -19,11 +19,12 @@ from data_engine.daemon.deploying import (
     refused,
     require_found,
     rolled_back,
+    write_deployments,
 )
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.taken_over import forget_local, local_deployments
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import FlowValidationError, OwnedElsewhereError
+from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.keeper import Keeper
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.locks import OsLock
@@ -148,26 +149,6 @@ def switch_here(home: LocalWorkspace, flow: str, is_enabled: bool) -> None:
     find_module(home.modules(), flow)
     with owning(home) as keeper:
         publish(keeper, lambda: home.ledger().set_switch(flow, is_enabled))
-
-
-def write_deployments(home: LocalWorkspace, rows: list[Deployment], put: Collection[str] = ()) -> None:
-    """Put the sets of these deployments on the share, but for those just `put`, and then the rows that point to them into the ledger.
-
-    Raises:
-        OSError: the share is away, full or read-only.
-        FlowValidationError: a set is not on this machine.
-    """
-    files, deployments = home.deployment_files(), home.deployments()
-    for set_id in {row.set_id for row in rows if row.kind != "withdraw"} - set(put):
-        contents = deployments.contents_of(set_id)
-        if contents is None:
-            raise FlowValidationError(
-                f"the set {set_id[:8]} is not on this machine any more",
-                where=str(home.local.runtime_dir),
-                fix="deploy again",
-            )
-        files.put(contents)
-    ledger_rows.add(home.ledger(), rows)
 
 
 def take_over_local(home: LocalWorkspace, publish_rows: Callable[[Callable[[], None]], None]) -> None:

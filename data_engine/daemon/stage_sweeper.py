@@ -25,20 +25,17 @@ class StageSweeper:
         self._swept_s = float("-inf")
         self._was_owner = False
 
-    def sweep_when_due(self, flows: Iterable[Flow | None], *, is_owner: bool) -> None:
-        """Sweep beside every staged mirror, if an hour has passed or the workspace has become ours. Takes a drive's time."""
-        is_due = time.monotonic() - self._swept_s > _EVERY_S or (is_owner and not self._was_owner)
-        self._was_owner = is_owner
-        if not is_due:
-            return
+    def is_due(self, *, is_owner: bool) -> bool:
+        """Whether an hour has passed, or the workspace has become ours; asked at each beat."""
+        has_become_ours, self._was_owner = is_owner and not self._was_owner, is_owner
+        return has_become_ours or time.monotonic() - self._swept_s > _EVERY_S
+
+    def sweep(self, flows: Iterable[Flow | None], *, is_owner: bool) -> None:
+        """Sweep beside every staged mirror. Takes a drive's time."""
         self._swept_s = time.monotonic()
         with suppress(LedgerError):
             under_way = {run.run_id for run in self._ledger.running()}
-            roots = {
-                flow.mirror_spec.root
-                for flow in flows
-                if flow is not None and flow.mirror_spec is not None and flow.mirror_spec.staged
-            }
+            roots = {flow.mirror_spec.root for flow in flows if flow and flow.is_staged and flow.mirror_spec}
             for root in roots:
                 count = tidy(
                     root,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from data_engine.workspace.here import kernel_shell
 
@@ -33,19 +34,23 @@ def cells_run() -> tuple[str, ...]:
     return tuple(getattr(history, "input_hist_parsed", ()))
 
 
-def _bindings(text: str) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=5000)  # each preview asks again of every cell that the kernel has run
+def _bindings(text: str) -> tuple[tuple[str, str], ...]:
     """The names that top-level statements bind, each with its statement."""
     try:
         body = ast.parse(text).body
     except (SyntaxError, ValueError):
-        return
-    for node in body:
-        names: list[str] = []
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names = [node.name]
-        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names = [one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
-        yield from ((name, ast.dump(node)) for name in names)
+        return ()
+    return tuple(bound for node in body for bound in _bound(node))
+
+
+def _bound(node: ast.stmt) -> Iterator[tuple[str, str]]:
+    names: list[str] = []
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        names = [node.name]
+    elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        names = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    yield from ((name, ast.dump(node)) for name in names)

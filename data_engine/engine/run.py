@@ -95,13 +95,11 @@ def run_source(
         if context.source is None:
             require_source(flow, source)
         with captured(control):
-            if stage is None:
+            if stage is None or not stage.publish_what_was_made():
                 for event in run_steps(flow, context, control=control):
                     sink(event)
-            elif not stage.publish_what_was_made():
-                for event in run_steps(flow, context, control=control):
-                    sink(event)
-                stage.end(context)
+                if stage is not None:
+                    stage.end(context)
     except BaseException as raised:
         status, why, error = outcome_of(raised)
         if status == "failed":

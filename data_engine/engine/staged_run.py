@@ -32,7 +32,7 @@ def staged_run(
     control: StepControl,
 ) -> StagedRun | None:
     """Where a run writes whose flow has a staged mirror; None for every other flow."""
-    if flow.mirror_spec is None or not flow.mirror_spec.staged:
+    if not flow.is_staged:
         return None
     machine = socket.gethostname() if home is None else _machine(home.local.state_root)
     made_of = seen[0].signature[:2] if source.path is not None and seen else None

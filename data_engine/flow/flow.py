@@ -123,6 +123,11 @@ class Flow(Shown):
         return "manual" if self.trigger is None else self.trigger.mode
 
     @property
+    def is_staged(self) -> bool:
+        """Whether the outputs of a run appear all at once, when it has succeeded."""
+        return self.mirror_spec is not None and self.mirror_spec.staged
+
+    @property
     def last_saved(self) -> str | None:
         """The name of the last object that a step saves, such as the frame before it is written; None where none does."""
         return next((step.save_as for step in reversed(self.steps) if step.save_as is not None), None)

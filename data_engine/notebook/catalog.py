@@ -55,7 +55,7 @@ class CatalogEntry:
             "description": self.description,
             "source": self.source,
             "mirror": self.mirror,
-            "staged": _is_staged(self.flow),
+            "staged": self.flow is not None and self.flow.is_staged,
             "trigger": self.trigger,
             "options": _options(self.flow),
             "steps": list(self.steps),
@@ -63,10 +63,6 @@ class CatalogEntry:
             "path": str(self.path),
             "error": None if self.error is None else self.error.as_dict(),
         }
-
-
-def _is_staged(flow: Flow | None) -> bool:
-    return flow is not None and flow.mirror_spec is not None and flow.mirror_spec.staged
 
 
 def _options(flow: Flow | None) -> dict[str, Any]:

@@ -229,29 +229,31 @@ class Deployments:
         In order; a cell that is gone counts with its old number. Empty when the notebook is as deployed; None when it is not
         deployed, is no notebook, or its deployment is gone.
         """
-        deployed = self.modules_of(name)
-        if deployed is None:
+        was = self._compiled(name)
+        if was is None:
             return None
-        content = self._modules.content if of is None else self.root / of
-        old, new = deployed.content / f"{name}.ipynb", content / f"{name}.ipynb"
+        new = (self._modules.content if of is None else self.root / of) / f"{name}.ipynb"
         try:
-            was = load_artifact(self._modules.folder / old.name, old.read_bytes(), cache_dir=None).compiled
             data = new.read_bytes()
-        except (OSError, FlowValidationError):
+        except OSError:
             return None
         return cells_that_differ(was, data, path=self._modules.folder / new.name)
 
     def statements(self, name: str) -> tuple[str, ...]:
         """The statements of notebook `name` that production runs; empty where it is not deployed, or is no notebook."""
+        compiled = self._compiled(name)
+        return () if compiled is None else tuple(chunk.text for chunk in compiled.chunks)
+
+    def _compiled(self, name: str) -> CompiledNotebook | None:
+        """Notebook `name` as it is deployed; None where it is not, or is no notebook."""
         deployed = self.modules_of(name)
         if deployed is None:
-            return ()
+            return None
         path = deployed.content / f"{name}.ipynb"
         try:
-            compiled = load_artifact(self._modules.folder / path.name, path.read_bytes(), cache_dir=None).compiled
+            return load_artifact(self._modules.folder / path.name, path.read_bytes(), cache_dir=None).compiled
         except (OSError, FlowValidationError):
-            return ()
-        return tuple(chunk.text for chunk in compiled.chunks)
+            return None
 
 
 def cells_that_differ(was: CompiledNotebook, data: bytes, *, path: Path) -> tuple[int, ...]:

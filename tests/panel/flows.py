@@ -90,8 +90,13 @@ def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
     settings = workspace / "config" / "data_engine.toml"
     settings.parent.mkdir(exist_ok=True)
     settings.write_text('[deploy]\nmode = "auto"\nquiet = "0s"\n')
+    deploy(workspace)
+
+
+def deploy(workspace: Path) -> None:
+    """Deploy every good module, as somebody in that JupyterLab would."""
     code = "import sys; from data_engine import Workspace; Workspace(sys.argv[1]).deploy()"
-    subprocess.run([sys.executable, "-c", code, str(workspace)], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", code, str(workspace)], env=environment, check=True, timeout=100)
 
 
 def sources(workspace: Path, *, good: int = 4, bad: int = 1) -> None:

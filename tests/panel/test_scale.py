@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.panel.flows import deploy
 from tests.panel.lab import Lab, Page
 
 FLOWS, RUNS = 500, 10_000
@@ -52,8 +53,7 @@ def fill(lab: Lab, workspace: Path, *, flows: int = FLOWS, runs: int = RUNS) -> 
         check=True,
         timeout=100,
     )
-    deploy = "import sys; from data_engine import Workspace; Workspace(sys.argv[1]).deploy()"
-    subprocess.run([sys.executable, "-c", deploy, str(workspace)], env=lab.environment, check=True, timeout=100)
+    deploy(workspace)
 
 
 @pytest.mark.timeout(150)
