@@ -17,7 +17,7 @@ EXPLORED = {
     "resumes_by_heartbeat": ("takeover from a beating owner", 2),
 }
 """Too rare for a thousand schedules, found where the placements of preemptions are tried one after another."""
-RARE = {"works_until_released": 1520}
+RARE = {"works_until_released": 3200}
 """Seen once in a thousand schedules and more: it begins near one that shows it."""
 DIRECTED = {"slow_heartbeat_counts", "repairs_by_a_cache", "repairs_without_a_turn", "forgets_what_it_knew"}
 """In test_failures: a heartbeat that ended late proves nothing; a repair never gives up what a late cache does not show. In
@@ -46,6 +46,4 @@ def caught() -> dict[str, bool]:
 @pytest.mark.parametrize("name", CHECKED)
 def test_a_broken_rule_is_caught(name: str, caught: dict[str, bool]) -> None:
     """Within the fixed schedules, or by its scenario."""
-    if name in RARE and not caught[name]:
-        pytest.xfail("the schedule that showed it has changed with the entry: a new seed is to be searched")
     assert caught[name], MUTANTS[name][0]
