@@ -75,7 +75,7 @@ class Ownership:
         self._before = keeper.state
         self._machine_id = keeper.me.machine_id
         self.is_releasing = False
-        self._users = 0
+        self._users, self._is_brief = 0, False
         self._turn = asyncio.Lock()
         keeper.on_change = self._call_changed
 
@@ -168,9 +168,13 @@ class Ownership:
         Raises:
             OwnedElsewhereError: another workstation owns it, or the share cannot be used.
         """
+        await self._claim(is_brief=False)
+
+    async def _claim(self, *, is_brief: bool) -> None:
         async with self._turn:  # not while what was owned for one commit is being given back
             if not self.is_held:
                 await self._wait_for(self._keeper.own())
+                self._is_brief = is_brief
                 self._changed()
             elif self.is_releasing:
                 raise OwnedElsewhereError(
@@ -178,15 +182,24 @@ class Ownership:
                     where="the workspace's lease",
                     fix="wait until that is done, then ask for it again",
                 )
+            self._is_brief = self._is_brief and is_brief
 
     @asynccontextmanager
     async def in_use(self) -> AsyncIterator[None]:
-        """Inside, nobody gives the workspace back who owns it for one commit: something that needs it longer begins here."""
+        """Inside, what is owned for one commit is not given back: something that may need it longer begins here.
+
+        The last one to leave gives it back, if one commit was all it was for.
+        """
         self._users += 1
         try:
             yield
         finally:
             self._users -= 1
+            async with self._turn:
+                is_over = self._is_brief and not self._users and self.is_held
+                if is_over and self._engine.may_give_back():
+                    self._is_brief = False
+                    await self.release()
 
     async def take_over(self) -> None:
         """Own the workspace of an owner that has been silent for long enough.
@@ -195,6 +208,7 @@ class Ownership:
             OwnedElsewhereError: it has not been, or the share cannot be used.
         """
         await self._wait_for(self._keeper.take_over())
+        self._is_brief = False
         self._changed()
 
     async def publish(self, write: Callable[[], None]) -> None:
@@ -213,15 +227,9 @@ class Ownership:
         Raises:
             OwnedElsewhereError: another workstation owns it, or the share cannot be used.
         """
-        was_held = self.is_held
         async with self.in_use():
-            await self.own()
-            try:
-                yield
-            finally:
-                async with self._turn:
-                    if not was_held and self._users == 1 and self._engine.may_give_back():
-                        await self.release()
+            await self._claim(is_brief=True)
+            yield
 
     async def request(self, kind: str) -> None:
         """Ask its owner for the workspace; nothing where this daemon has it.

@@ -37,6 +37,9 @@ class FakeEngine:
     def noticed(self) -> None:
         self.told.append("noticed")
 
+    def may_give_back(self) -> bool:
+        return True
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
@@ -85,3 +88,27 @@ def test_work_that_waited_while_the_machine_slept_is_handed_out_when_it_may_work
         return engine.told
 
     assert asyncio.run(sleep_and_wake()) == ["owned", "noticed", "", "noticed", "", ""]
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_what_is_owned_for_commits_is_given_back_by_the_last_of_them(machine: Machine, stays: bool) -> None:
+    """However they overlap; unless something needs it longer, which began before that."""
+
+    async def overlap() -> list[bool]:
+        ownership = Ownership(machine.keeper, FakeEngine())
+        ownership.start()
+        first, second = ownership.for_one_commit(), ownership.for_one_commit()
+        seen = []
+        await first.__aenter__()
+        await second.__aenter__()
+        await first.__aexit__(None, None, None)
+        seen.append(ownership.is_held)
+        if stays:
+            async with ownership.in_use():
+                await ownership.own()
+        await second.__aexit__(None, None, None)
+        seen.append(ownership.is_held)
+        await ownership.close(release=True)
+        return seen
+
+    assert asyncio.run(overlap()) == [True, stays]
