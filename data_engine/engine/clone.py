@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
-from data_engine.platforms.copies import clone, writer_of
+from data_engine.platforms.copies import clone, head_of, writer_of
 from data_engine.platforms.files import is_open_elsewhere
 
 WAIT_FOR_HOLDER_S = 10.0
@@ -62,8 +62,7 @@ def copy_database(source: Path, target: Path, *, wait_s: float = WAIT_FOR_HOLDER
 
 def _is_sqlite(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE
+        return head_of(path, len(_SQLITE)) == _SQLITE
     except OSError as error:
         if writer_of(path) is None or not is_open_elsewhere(error):
             raise

@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from data_engine.platforms.files import open_shared, read_at
 
 
 def clone(source: Path, target: Path) -> bool:
@@ -43,36 +46,40 @@ if sys.platform == "linux":
 
     def writer_of(path: Path) -> str | None:
         """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
-        if _is_open_here(path):  # locks do not tell, they are between processes
+        if any(map(_is_writing, _open_here(path))):  # locks do not tell, they are between processes
             return f"this process ({os.getpid()})"
         import fcntl
 
-        # Asked, never taken: closing a file lets go of all locks that this process has on it (fcntl(2)).
         asked = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-        with open(path, "rb") as file:
+        with _opened(path) as descriptor:
             try:
-                kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(file.fileno(), fcntl.F_GETLK, asked))
+                kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
             except OSError:
                 return None
         return _named(pid) if kind == fcntl.F_WRLCK else None
 
-    def _is_open_here(path: Path) -> bool:
+    def _open_here(path: Path) -> list[int]:
+        """The descriptors that this process has of the file."""
+        found = []
         with suppress(OSError):
             facts = os.stat(path)
             for name in os.listdir("/proc/self/fd"):
                 with suppress(OSError, ValueError):
                     its = os.stat(f"/proc/self/fd/{name}")
-                    if (its.st_ino, its.st_dev) == (facts.st_ino, facts.st_dev) and _is_writing(name):
-                        return True
-        return False
+                    if (its.st_ino, its.st_dev) == (facts.st_ino, facts.st_dev):
+                        found.append(int(name))
+        return found
 
-    def _is_writing(descriptor: str) -> bool:
+    def _is_writing(descriptor: int) -> bool:
         with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
             flags = next(int(line.split()[1], 8) for line in file if line.startswith("flags:"))
         return bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 elif sys.platform == "win32":
     from data_engine.platforms.files import is_locked
+
+    def _open_here(path: Path) -> list[int]:
+        return []  # locks belong to the handle here, and stay when another one is closed
 
     def _clone(source: Path, target: Path) -> bool:
         return False
@@ -83,6 +90,14 @@ elif sys.platform == "win32":
 
 else:
     import struct
+
+    def _open_here(path: Path) -> list[int]:
+        """The descriptors that this process has of the file."""
+        import psutil
+
+        with suppress(OSError, psutil.Error):
+            return [one.fd for one in psutil.Process().open_files() if os.path.samefile(one.path, path)]
+        return []
 
     def _clone(source: Path, target: Path) -> bool:
         import ctypes
@@ -96,12 +111,46 @@ else:
         import fcntl
 
         asked = struct.pack("qqihh", 0, 0, 0, fcntl.F_RDLCK, os.SEEK_SET)
-        with open(path, "rb") as file:
+        with _opened(path) as descriptor:
             try:
-                _, _, pid, kind, _ = struct.unpack("qqihh", fcntl.fcntl(file.fileno(), fcntl.F_GETLK, asked))
+                _, _, pid, kind, _ = struct.unpack("qqihh", fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
             except OSError:
                 return None
         return _named(pid) if kind == fcntl.F_WRLCK else None
+
+
+def head_of(path: Path, size: int) -> bytes:
+    """The first bytes of the file; no lock that this process has on it is let go.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with _opened(path) as descriptor:
+        return read_at(descriptor, size, 0)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A descriptor of the file: one that this process has already, where it has one.
+
+    Closing any other would let go of all locks that this process has on the file, SQLite's and DuckDB's too (fcntl(2)).
+    """
+    if (own := next(filter(_is_readable, _open_here(path)), None)) is not None:
+        yield own
+        return
+    descriptor = open_shared(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_readable(descriptor: int) -> bool:
+    try:
+        read_at(descriptor, 1, 0)
+    except OSError:  # it is there to write only
+        return False
+    return True
 
 
 def _named(pid: int) -> str:

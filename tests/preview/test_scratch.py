@@ -319,3 +319,18 @@ def test_what_was_brought_in_once_is_not_copied_again_while_production_has_the_s
     assert copied == ["a.txt", "d.duckdb"]
     (bench.out / "a.txt").write_text("production has moved on")
     assert bench.cells.preview()[0].read_text() == "production has moved on"
+
+
+def test_a_preview_lets_go_of_no_lock_that_the_kernel_has_on_a_database(bench: Bench) -> None:
+    """Closing a file would end all locks of its process on it: a transaction that is open in a cell stays alone."""
+    path = bench.database("s.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as mine:
+        mine.execute("CREATE TABLE t (x)")
+        mine.execute("BEGIN IMMEDIATE")
+        bench.flow("def look(context): return context.database('s.sqlite').exists()\n")
+        assert bench.cells.preview() is True
+
+        code = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0, isolation_level=None).execute('BEGIN IMMEDIATE')"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert "database is locked" in other.stderr

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import glob as globbing
 import hashlib
-import io
 import os
 import stat
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
+from data_engine.platforms.copies import head_of
 from data_engine.platforms.files import changed_ns
 
 Kind = Literal["content", "stat", "kind", "folder", "names", "entries", "link", "database", "tree"]
@@ -30,7 +31,7 @@ _MAX_HASHED_BYTES = 64 * 1024 * 1024
 _MAX_ENTRIES = 20_000
 
 # Kept from before any preview wraps them, so that looking at a signature is never taken for a read.
-_open, _stat, _lstat, _scandir, _listdir = io.open, os.stat, os.lstat, os.scandir, os.listdir
+_stat, _lstat, _scandir, _listdir = os.stat, os.lstat, os.scandir, os.listdir
 _realpath, _exists, _islink, _isdir = os.path.realpath, os.path.exists, os.path.islink, os.path.isdir
 
 
@@ -188,9 +189,9 @@ def _kind_of(path: str) -> str | None:
 
 def _hash(path: str) -> str | None:
     try:
-        if _stat(path).st_size > _MAX_HASHED_BYTES:
+        size = _stat(path).st_size
+        if size > _MAX_HASHED_BYTES:
             return None
-        with _open(path, "rb") as file:
-            return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
+        return hashlib.blake2b(head_of(Path(path), size), digest_size=16).hexdigest()
     except OSError:
         return None
