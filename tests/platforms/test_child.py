@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,15 @@ class Started:
         return status
 
 
-def play(scene: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(scene)
+def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Play it in a thread: in the main one the loop of a browser that another test drives may run."""
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(scene())
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(run).result()
 
 
 async def received(channel: socket.socket, size: int) -> bytes:
@@ -96,7 +103,7 @@ def test_both_channels_lead_there_and_back(tmp_path: Path) -> None:
         await asyncio.wait_for(started.gone, 30)
         assert await started.end() == 0
 
-    play(scene())
+    play(scene)
 
 
 def test_what_it_writes_comes_stream_by_stream_also_what_c_and_children_write(tmp_path: Path) -> None:
@@ -116,7 +123,7 @@ def test_what_it_writes_comes_stream_by_stream_also_what_c_and_children_write(tm
         await started.end()
         assert (started.texts[0], started.texts[1][:4]) == (b"outchild", b"errx")
 
-    play(scene())
+    play(scene)
 
 
 def test_its_end_takes_along_what_it_started(tmp_path: Path) -> None:
@@ -132,7 +139,7 @@ def test_its_end_takes_along_what_it_started(tmp_path: Path) -> None:
         await until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
         assert time.monotonic() - begun_s < 2
 
-    play(scene())
+    play(scene)
 
 
 def test_what_it_started_can_be_ended_without_it(tmp_path: Path) -> None:
@@ -149,7 +156,7 @@ def test_what_it_started_can_be_ended_without_it(tmp_path: Path) -> None:
         assert not started.gone.done()
         await started.end()
 
-    play(scene())
+    play(scene)
 
 
 def test_it_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
@@ -164,7 +171,7 @@ async def scene():
     channel, _ = await asyncio.wait_for(started.channels, 30)
     print((await received(channel, 20)).decode(), os.getpid(), flush=True)
     time.sleep(60)
-play(scene())
+play(scene)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
@@ -206,4 +213,4 @@ def test_who_does_not_know_the_secret_is_no_worker(tmp_path: Path) -> None:
         for stranger in strangers:
             stranger.close()
 
-    play(scene())
+    play(scene)
