@@ -393,7 +393,7 @@ class FolderPoller:
         return verdict
 
     def _see_again(self, name: str, now_s: float) -> None:
-        """Take the second seen_file of what has been quiet for long enough."""
+        """Look a second time at a file that has been quiet for long enough."""
         signature, since_s, last_s, suspects = self._open[name]
         settle_s = self._trigger.settle
         if not settling_s(since_s, last_s, settle_s) or settling_s(since_s, now_s, settle_s):
