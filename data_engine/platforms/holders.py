@@ -1,4 +1,4 @@
-"""Who has a file open, for people who have to close it there.
+"""Who has a file open that cannot be replaced, or read, because of it: for people who have to close it there.
 
 Windows refuses to replace a file that somebody has open, and its Restart Manager knows who that is, on this machine; elsewhere an
 open file is replaced, and nobody need be asked.
@@ -40,6 +40,8 @@ if sys.platform == "win32":
     import ctypes
     from ctypes import wintypes
 
+    from data_engine.platforms.files import is_locked, is_placeholder
+
     _MORE_DATA = 234
     _TRIES = 3
     _KEY_LETTERS = 33
@@ -67,6 +69,17 @@ if sys.platform == "win32":
             return in_words(_listed(ctypes.WinDLL("rstrtmgr"), os.path.abspath(path)))
         except (OSError, AttributeError):  # there is none here
             return None
+
+    def who_locks(path: str) -> str | None:
+        """Who has the file open so that nobody else can read it now, in words; None when nobody has, as far as the system tells.
+
+        Programs that copy a file have it so. One whose content is elsewhere (`files.is_placeholder`) is not opened.
+        """
+        try:
+            is_elsewhere = is_placeholder(os.stat(path))
+        except OSError:
+            return None
+        return None if is_elsewhere or not is_locked(path) else who_holds(path) or "another program"
 
     def _listed(manager: ctypes.WinDLL, path: str) -> list[tuple[int, str]]:
         session, key = wintypes.DWORD(), ctypes.create_unicode_buffer(_KEY_LETTERS)
@@ -98,4 +111,8 @@ else:
 
         Only Windows is asked: elsewhere an open file is replaced, and what refuses is a file server.
         """
+        return None
+
+    def who_locks(path: str) -> str | None:
+        """Who has the file open so that nobody else can read it now, in words; None: only Windows knows such a state."""
         return None
