@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from data_engine.client import Workspace
 from data_engine.engine.explain import Explanation
-from data_engine.engine.reasons import Held, RetryLater, Running, Settling, WhyDue
+from data_engine.engine.reasons import Held, Locked, RetryLater, Running, Settling, WhyDue
 from data_engine.model import Deployment, Run, SourceState, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
@@ -28,7 +28,7 @@ MOST_DEPLOYMENTS = 100
 MOST_FILES = 1000
 MOST_LINES = 5000
 _LOOK_BACK = 3
-_NEEDS_SOMEBODY = (Held, RetryLater, *get_args(WhyDue), Settling, Running)
+_NEEDS_SOMEBODY = (Held, RetryLater, Locked, *get_args(WhyDue), Settling, Running)
 _NO_ANSWER = "the drive of its output does not answer"
 
 

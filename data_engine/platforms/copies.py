@@ -77,6 +77,7 @@ if sys.platform == "linux":
 
 elif sys.platform == "win32":
     from data_engine.platforms.files import is_locked
+    from data_engine.platforms.holders import who_holds
 
     def _open_here(path: Path) -> list[int]:
         return []  # locks belong to the handle here, and stay when another one is closed
@@ -86,7 +87,7 @@ elif sys.platform == "win32":
 
     def writer_of(path: Path) -> str | None:
         """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
-        return "another program" if is_locked(str(path), to_write=True) else None
+        return (who_holds(path) or "another program") if is_locked(str(path), to_write=True) else None
 
 else:
     import struct
