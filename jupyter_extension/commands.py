@@ -133,6 +133,7 @@ def _start(given: Namespace, names: UserNames) -> Any:
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
             print(f"{flow.name}: {flow.deployment}. To let production run it: %flow deploy {flow.name}")
+    print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
 
