@@ -223,6 +223,19 @@ class Workspace(OwnersVerbs):
             remember_engine(self.home.ledger(), is_on=False)
         return was_there
 
+    def stop_flow(self, name: str) -> bool:
+        """Ask all runs of the flow in the daemon to end at their next step, item, or log line, and begin none that waits.
+
+        What is due by itself waits until the flow is enabled again; whether it was disabled for that.
+
+        Raises:
+            FlowValidationError: no such flow, or no daemon runs here.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        from data_engine.notebook.catalog import check_flow_name
+
+        return bool(self.link.require().post("/stop-flow", {"flow": check_flow_name(name)})["disabled"])
+
     def stop_run(self, run_id: str) -> None:
         """Ask a run of the daemon to end at its next step, item, or log line.
 

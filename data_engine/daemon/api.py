@@ -60,6 +60,7 @@ class DaemonApi:
                 self.run, "run", flow=TEXT, source=PATH.optional, params=OBJECT.or_else({}), wait=FLAG.or_else(True)
             ),
             "wait": asked(self.wait, "wait", run_ids=TEXTS, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
+            "stop-flow": asked(self.stop_flow, "stop-flow", flow=TEXT),
             "stop-run": asked(self.stop_run, "stop-run", run_id=TEXT),
             "kill-run": asked(self.kill_run, "kill-run", run_id=TEXT),
             "retry": asked(self.retry, "retry", flow=TEXT.optional, source=PATH.optional, wait=FLAG.or_else(True)),
@@ -176,6 +177,12 @@ class DaemonApi:
                     "why": None if why is None else {"text": why.text} | why.as_dict(),
                 }
             await self.daemon.wait_for_change(left_s)
+
+    async def stop_flow(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Ask all runs of a flow to end at their next step or item, and begin none that waits."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        return await self.daemon.commands.stop_flow(given["flow"])
 
     async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """Ask a run to end at its next step or item."""

@@ -11,7 +11,7 @@ from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.deploying import Asked, Outcome, rolled_back
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.ownership import Ownership
-from data_engine.daemon.worker_pool import WorkerPool
+from data_engine.daemon.worker_pool import STOP_REQUESTED, WorkerPool
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -180,6 +180,27 @@ class Commands:
                 self._engine.set_trigger(name, frees_held=False)
         self._engine.tell()
         return count
+
+    async def stop_flow(self, name: str) -> dict[str, Any]:
+        """End the flow's runs at their next step or item, and begin none that waits; the ids of those that had begun.
+
+        What is due by itself waits until somebody enables the flow again: `disabled` says whether it was for this.
+
+        Raises:
+            FlowValidationError: no such flow.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        deployed = await self.named(name)
+        self._ownership.require_not_elsewhere()
+        flow = deployed.entry.flow
+        runs_by_itself = flow is not None and flow.mode != "manual" and self.ledger.switches().get(name, True)
+        if runs_by_itself:
+            await self.set_enabled(name, False)
+        run_ids = self._dispatcher.stop_flow(name, STOP_REQUESTED)
+        for run_id in run_ids:
+            self._dispatcher.executor.stop(run_id)
+        self._engine.tell()
+        return {"run_ids": run_ids, "disabled": runs_by_itself}
 
     async def until_ready(self) -> None:
         """Return once the flows are known."""

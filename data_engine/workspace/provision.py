@@ -14,7 +14,7 @@ from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.workspace.here import FLOW_MODULES
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
-from data_engine.workspace.select import check_workspace_id, is_collection_root
+from data_engine.workspace.select import check_workspace_id, lies_in_collection
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
 GITIGNORE_TEXT = """\
@@ -174,7 +174,7 @@ def example_notebook() -> str:
 
 
 def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict[Path, str]]:
-    beside, has_beside = _beside(layout), is_collection_root(layout.root.parent)
+    beside, has_beside = _beside(layout), lies_in_collection(layout.root)
     missing_parents = [folder for folder in layout.root.parents if not os.path.isdir(folder)]
     folders = [
         *reversed(missing_parents),

@@ -82,11 +82,13 @@ def use_workspace(path_or_id: Path | str) -> WorkspaceLayout:
     return layout
 
 
-def is_collection_root(folder: Path) -> bool:
-    """Whether this machine knows the folder as the one that its workspaces lie in."""
+def lies_in_collection(root: Path) -> bool:
+    """Whether this machine knows the folder around the workspace as the one of several workspaces."""
+    folder = root.parent
     with suppress(WorkspaceError):
         collection, _ = _collection_root(load_machine_settings())
-        return collection is not None and os.path.realpath(collection) == os.path.realpath(folder)
+        if collection is not None and os.path.realpath(collection) == os.path.realpath(folder):
+            return any(found.root.name != root.name for found in discover_workspaces(folder))
     return False
 
 

@@ -49,8 +49,9 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.fixture(autouse=True)
 def collection(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine's workspaces lie in `team`."""
+    """This machine's workspaces lie in `team`, and one is there already."""
     monkeypatch.setenv("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT", str(tmp_path / "team"))
+    monkeypatch.setattr("data_engine.workspace.select.discover_workspaces", lambda folder: (WorkspaceLayout(tmp_path),))
 
 
 class TestANewWorkspace:
