@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.run import check_params
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import resolve
 from data_engine.workspace.layout import is_workspace
@@ -123,6 +122,9 @@ def given_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
     Raises:
         FlowValidationError: no mapping, or no JSON.
     """
+
+    from data_engine.engine.run import check_params
+
     checked = dict(check_params(params))
     try:
         json.dumps(checked)

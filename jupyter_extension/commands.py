@@ -133,11 +133,19 @@ def _start(given: Namespace, names: UserNames) -> Any:
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
             print(f"{flow.name}: {flow.deployment}. To let production run it: %flow deploy {flow.name}")
+    print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
 
 def _stop(given: Namespace, names: UserNames) -> None:
     ws = _workspace()
+    if given.subject is not None:
+        then = (
+            f" It is disabled: Enable in the panel, or data-engine enable {given.subject}, lets it run by itself again."
+        )
+        is_disabled = ws.stop_flow(given.subject)
+        print(f"What runs of {given.subject} ends at its next step or item.{then if is_disabled else ''}")
+        return
     was_running = ws.status().daemon.running
     ws.stop_engine()
     ws.shutdown()
@@ -254,9 +262,10 @@ COMMANDS = {
         ),
         Command(
             "stop",
-            "Stop the engine, and the daemon when its running work is done.",
+            "Stop the engine, and the daemon when its running work is done; with a name that flow alone.",
             "Workspace.current().stop_engine(); Workspace.current().shutdown()",
             _stop,
+            "flow",
         ),
         Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
         Command(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,13 +32,23 @@ _GONE = "gone"
 _Facts = tuple[int, ...]
 
 
+class KeptCopy:
+    """A copy of a file as a step left it; it is removed when nothing refers to it any more."""
+
+    __slots__ = ("__weakref__", "path", "size_bytes")
+
+    def __init__(self, path: Path, size_bytes: int) -> None:
+        self.path, self.size_bytes = path, size_bytes
+        weakref.finalize(self, _remove_kept, path).atexit = False  # then the whole folder goes
+
+
 @dataclass(frozen=True, slots=True)
 class ScratchFile:
     """A file as a step left it: `token` stands for its content, `kept` is a copy of it, None where there is none."""
 
     token: str
     facts: _Facts | None
-    kept: Path | None = None
+    kept: KeptCopy | None = None
 
     @property
     def is_written(self) -> bool:
@@ -86,6 +96,7 @@ class Scratch:
         self._left: dict[Path, tuple[str, _Facts | None]] = {}
         self._origins: dict[Path, _Facts | None] = {}
         self._asked = _Asked()
+        self._copies: weakref.WeakValueDictionary[str, KeptCopy] = weakref.WeakValueDictionary()
         self.read: Callable[[Path], None] = lambda path: None
 
     def serves(self, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> bool:
@@ -191,7 +202,7 @@ class Scratch:
                     if file.kept is not None:
                         path.parent.mkdir(parents=True, exist_ok=True)
                         try:
-                            clone_or_copy(file.kept, path)
+                            clone_or_copy(file.kept.path, path)
                         except OSError:
                             return False
                 facts = identity_of(path)
@@ -244,7 +255,7 @@ class Scratch:
             place.parent.mkdir(parents=True, exist_ok=True)
             self._origins[place] = _origin(final)
             if final.is_file():
-                self._copy(final, place)
+                clone_or_copy(final, place, lambda size: self._allow(final, size))
         self._note_pristine(place)
 
     def _is_still_pristine(self, place: Path, final: Path) -> bool:
@@ -283,9 +294,7 @@ class Scratch:
             _remove(path)
             self._origins[path] = _origin(self._final(path))
         if final.is_file():
-            size = sum(_size(Path(f"{final}{beside}")) for beside in ("", *BESIDE))
-            self._allow(final, size)
-            copy_database(final, place)
+            copy_database(final, place, lambda size: self._allow(final, size))
         for path in paths:
             self._note_pristine(path)
 
@@ -299,12 +308,6 @@ class Scratch:
                 _remove(path)
         for path, from_production in there.items():
             self._bring_file(path, from_production)
-
-    def _copy(self, final: Path, place: Path) -> None:
-        if clone(final, place):
-            return
-        self._allow(final, _size(final))
-        shutil.copy2(final, place)
 
     def _allow(self, final: Path, size: int) -> None:
         if self._copied_bytes + size > self._limit_bytes:
@@ -332,21 +335,31 @@ class Scratch:
             files.update(dict.fromkeys(path for path in self._entered if path.is_relative_to(folder)))
         return files
 
-    def _keep(self, path: Path) -> tuple[str, Path | None]:
-        """What stands for the file's content, and a copy of it under that name: equal contents are kept once."""
-        self._kept.mkdir(exist_ok=True)
-        token = os.urandom(16).hex()
+    def _keep(self, path: Path) -> tuple[str, KeptCopy | None]:
+        """What stands for the file's content, and a copy of it: equal contents are kept once."""
         with suppress(OSError):
-            if _size(path) <= KEPT_BYTES:
-                data = path.read_bytes()
-                token = hashlib.blake2b(data, digest_size=16).hexdigest()
-                kept = self._kept / token
-                if _size(kept) != len(data):
-                    kept.write_bytes(data)
-                return token, kept
-            if clone(path, self._kept / token):
-                return token, self._kept / token
-        return token, None
+            size = os.stat(path).st_size
+            if size > KEPT_BYTES:
+                return os.urandom(16).hex(), self._kept_copy(size, lambda place: clone(path, place))
+            data = path.read_bytes()
+            token = hashlib.blake2b(data, digest_size=16).hexdigest()
+            kept = self._copies.get(token)
+            if kept is None or not kept.path.is_file():
+                kept = self._kept_copy(size, lambda place: place.write_bytes(data) == size)
+                if kept is not None:
+                    self._copies[token] = kept
+            return token, kept
+        return os.urandom(16).hex(), None
+
+    def _kept_copy(self, size_bytes: int, make: Callable[[Path], bool]) -> KeptCopy | None:
+        """A copy that `make` makes, None where there is no room for it or it cannot be cloned."""
+        place = self._kept / os.urandom(16).hex()
+        with suppress(OSError):
+            self._kept.mkdir(exist_ok=True)
+            if make(place):
+                return KeptCopy(place, size_bytes)
+        _remove_kept(place)
+        return None
 
 
 def _origin(path: Path) -> _Facts | None:
@@ -358,13 +371,11 @@ def _origin(path: Path) -> _Facts | None:
     return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
 
 
-def _size(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
 def _remove(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)
+
+
+def _remove_kept(path: Path) -> None:
+    with suppress(OSError):
         os.unlink(path)

@@ -28,6 +28,12 @@ FLOW = """
 
 WRONG = {
     "no such command": (["frob"], "No such command", "data-engine --help"),
+    "the older system's create": (
+        ["create", "workspace", "x"],
+        "create workspace",
+        "data-engine workspace create PATH",
+    ),
+    "the older system's window": (["start", "gui"], "start gui", "data-engine lab"),
     "no such option": (["list", "--frob"], "No such option", "data-engine list --help"),
     "a command of workspace is missing": (["workspace"], "Missing command", "data-engine workspace --help"),
     "an argument is missing": (["show"], "Missing argument", "data-engine show --help"),
