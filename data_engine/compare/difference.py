@@ -188,7 +188,12 @@ def _read_parts(told: Mapping[str, Any]) -> Named[Difference]:
 
 def _in_words(told: Difference) -> str:
     """What there is to say, the most telling first: one line."""
-    words = [*_kind_words(told), *_column_words(told.columns), *_row_words(told), *_part_words(told.parts)]
+    words = [
+        *_kind_words(told),
+        *_column_words(told.columns),
+        *_row_words(told),
+        *_part_words(told.parts, not told.rows.are_equal),
+    ]
     if not words and not (told.kind == "missing" and told.notes):
         words = ["equal" if told.equal else "differs"]
     return ", ".join([*words, *_aside_words(told), *told.notes])
@@ -217,7 +222,7 @@ def _column_words(columns: Columns) -> Iterator[str]:
 
 
 def _row_words(told: Difference) -> Iterator[str]:
-    if told.kind != "table":
+    if told.kind not in ("table", "parts"):
         return
     rows, noun = told.rows, " row"
     by_count = sorted(told.changed_values.items(), key=lambda one: -one[1])
@@ -228,11 +233,13 @@ def _row_words(told: Difference) -> Iterator[str]:
             noun = ""
 
 
-def _part_words(parts: Mapping[str, Difference]) -> Iterator[str]:
+def _part_words(parts: Mapping[str, Difference], is_summed: bool) -> Iterator[str]:
     different = {name: part for name, part in parts.items() if not part.equal}
-    if len(different) == 1:
+    if len(different) == 1 and not is_summed:
         ((name, part),) = different.items()
         yield f"{name}: {_in_words(part)}"
+    elif different and is_summed:
+        yield f"in {len(different)} of {len(parts)} ({_names(different)})"
     elif different:
         yield f"{_names(different)} differ"
 

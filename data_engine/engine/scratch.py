@@ -86,6 +86,9 @@ class Scratch:
         self._left: dict[Path, tuple[str, _Facts | None]] = {}
         self._origins: dict[Path, _Facts | None] = {}
         self._asked = _Asked()
+        self._start: dict[Path, ScratchFile] = {}
+        self._start_entered: dict[Path, _Facts | None] = {}
+        self.was_asked = False
         self.read: Callable[[Path], None] = lambda path: None
 
     def serves(self, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> bool:
@@ -97,6 +100,7 @@ class Scratch:
 
     def root(self, final: Path) -> Path:
         """The folder that stands for the mirror root."""
+        self.was_asked = True
         return self._mirror
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
@@ -121,6 +125,7 @@ class Scratch:
         """
         if read_only or self._database_root is None:
             return final
+        self.was_asked = True
         place = self._databases / final.relative_to(self._database_root)
         with self._lock:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -139,11 +144,52 @@ class Scratch:
     # -- one preview ------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """A preview begins: all is as in production."""
+        """A preview begins: all is as in production, or as `go_on` found it."""
         with self._lock:
-            self._versions, self._entered, self._asked = {}, {}, _Asked()
+            self._versions, self._asked = {path: file.token for path, file in self._start.items()}, _Asked()
+            self._entered = {
+                path: facts
+                for path, facts in self._start_entered.items()
+                if path in self._start or identity_of(path) == facts
+            }
             self._copied_bytes = 0
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for path, file in self._start.items():
+                if self._left.get(path) != (file.token, identity_of(path)):
+                    self._put_back(path, file)
+                    self._left[path] = file.token, identity_of(path)
+                self._entered[path] = identity_of(path)
+
+    def begin_anew(self) -> None:
+        """The next preview begins as production is."""
+        self._start, self._start_entered = {}, {}
+
+    def go_on(self) -> bool:
+        """The next preview begins as this one has left everything; whether it can begin so again and again."""
+        with self._lock:
+            self._start = {
+                path: ScratchFile(token, identity_of(path), self._kept_under(token))
+                for path, token in self._versions.items()
+            }
+            self._start_entered = dict(self._entered)
+            return all(file.kept is not None or file.token == _GONE for file in self._start.values())
+
+    @property
+    def start(self) -> str:
+        """What stands for how a preview begins: "" where that is as production is."""
+        return " ".join(sorted(f"{path} {file.token}" for path, file in self._start.items()))
+
+    @property
+    def written(self) -> dict[Path, Path]:
+        """The files that steps have written since it began as production is, as production calls them."""
+        with self._lock:
+            found = {path: token for path, token in self._versions.items() if not str(path).endswith(BESIDE)}
+            return {self._final(path): path for path, token in found.items() if token != _GONE}
+
+    @property
+    def removed(self) -> list[Path]:
+        """The files that steps have removed, as production calls them."""
+        return [self._final(path) for path, token in self._versions.items() if token == _GONE]
 
     def end(self) -> None:
         """The preview is over: what earlier ones left, and this one did not write or ask for, is removed."""
@@ -155,7 +201,7 @@ class Scratch:
     def begin_step(self) -> None:
         """A step begins; what it is given from now on counts as its own."""
         with self._lock:
-            self._asked = _Asked()
+            self._asked, self.was_asked = _Asked(), False
 
     def end_step(self) -> dict[Path, ScratchFile]:
         """The files that the step was given or has made, as it left them; those it wrote copied where that is cheap."""
@@ -186,17 +232,22 @@ class Scratch:
                 is_there = self._left.get(path) == (file.token, identity_of(path)) and self._versions.get(path) is None
                 if not is_there and file.kept is None and file.token != _GONE:
                     return False
-                if not is_there:
-                    _remove(path)
-                    if file.kept is not None:
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        try:
-                            clone_or_copy(file.kept, path)
-                        except OSError:
-                            return False
+                if not is_there and not self._put_back(path, file):
+                    return False
                 facts = identity_of(path)
                 self._versions[path], self._left[path], self._entered[path] = file.token, (file.token, facts), facts
             return True
+
+    def _put_back(self, path: Path, file: ScratchFile) -> bool:
+        """Let the file be as it was kept; whether that could be."""
+        _remove(path)
+        if file.kept is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                clone_or_copy(file.kept, path)
+            except OSError:
+                return False
+        return file.kept is not None or file.token == _GONE
 
     # -- what was read ----------------------------------------------------------------------------------------------------
 
@@ -331,6 +382,10 @@ class Scratch:
             files.update(dict.fromkeys(files_below(folder)))
             files.update(dict.fromkeys(path for path in self._entered if path.is_relative_to(folder)))
         return files
+
+    def _kept_under(self, token: str) -> Path | None:
+        kept = self._kept / token
+        return kept if kept.is_file() else None
 
     def _keep(self, path: Path) -> tuple[str, Path | None]:
         """What stands for the file's content, and a copy of it under that name: equal contents are kept once."""
