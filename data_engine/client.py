@@ -18,6 +18,7 @@ from data_engine.given import (
     given_workspace,
 )
 from data_engine.owners_verbs import OwnersVerbs
+from data_engine.planning_verbs import PlanningVerbs
 from data_engine.shown import Listing
 from data_engine.verbs import Flow
 from data_engine.workspace.layout import WorkspaceLayout
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from data_engine.workspace.settings import WorkspaceSettings
 
 
-class Workspace(OwnersVerbs):
+class Workspace(OwnersVerbs, PlanningVerbs):
     """One workspace folder: its flows, its history on this machine, and its settings.
 
     Raises:

@@ -97,6 +97,10 @@ class Scratch:
         self._origins: dict[Path, _Facts | None] = {}
         self._asked = _Asked()
         self._copies: weakref.WeakValueDictionary[str, KeptCopy] = weakref.WeakValueDictionary()
+        self._held: weakref.WeakValueDictionary[Path, KeptCopy] = weakref.WeakValueDictionary()
+        self._start: dict[Path, ScratchFile] = {}
+        self._start_entered: dict[Path, _Facts | None] = {}
+        self.was_asked = False
         self.read: Callable[[Path], None] = lambda path: None
 
     def serves(self, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> bool:
@@ -108,6 +112,7 @@ class Scratch:
 
     def root(self, final: Path) -> Path:
         """The folder that stands for the mirror root."""
+        self.was_asked = True
         return self._mirror
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
@@ -132,6 +137,7 @@ class Scratch:
         """
         if read_only or self._database_root is None:
             return final
+        self.was_asked = True
         place = self._databases / final.relative_to(self._database_root)
         with self._lock:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -150,11 +156,55 @@ class Scratch:
     # -- one preview ------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """A preview begins: all is as in production."""
+        """A preview begins: all is as in production, or as `go_on` found it."""
         with self._lock:
-            self._versions, self._entered, self._asked = {}, {}, _Asked()
+            self._versions, self._asked = {path: file.token for path, file in self._start.items()}, _Asked()
+            self._held.clear()
+            for path, file in self._start.items():
+                self._hold(path, file.kept)
+            self._entered = {
+                path: facts
+                for path, facts in self._start_entered.items()
+                if path in self._start or identity_of(path) == facts
+            }
             self._copied_bytes = 0
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for path, file in self._start.items():
+                if self._left.get(path) != (file.token, identity_of(path)):
+                    self._put_back(path, file)
+                    self._left[path] = file.token, identity_of(path)
+                self._entered[path] = identity_of(path)
+
+    def begin_anew(self) -> None:
+        """The next preview begins as production is."""
+        self._start, self._start_entered = {}, {}
+
+    def go_on(self) -> bool:
+        """The next preview begins as this one has left everything; whether it can begin so again and again."""
+        with self._lock:
+            self._start = {
+                path: ScratchFile(token, identity_of(path), self._held.get(path))
+                for path, token in self._versions.items()
+            }
+            self._start_entered = dict(self._entered)
+            return all(file.kept is not None or file.token == _GONE for file in self._start.values())
+
+    @property
+    def start(self) -> str:
+        """What stands for how a preview begins: "" where that is as production is."""
+        return " ".join(sorted(f"{path} {file.token}" for path, file in self._start.items()))
+
+    @property
+    def written(self) -> dict[Path, Path]:
+        """The files that steps have written since it began as production is, as production calls them."""
+        with self._lock:
+            found = {path: token for path, token in self._versions.items() if not str(path).endswith(BESIDE)}
+            return {self._final(path): path for path, token in found.items() if token != _GONE}
+
+    @property
+    def removed(self) -> list[Path]:
+        """The files that steps have removed, as production calls them."""
+        return [self._final(path) for path, token in self._versions.items() if token == _GONE]
 
     def end(self) -> None:
         """The preview is over: what earlier ones left, and this one did not write or ask for, is removed."""
@@ -166,7 +216,7 @@ class Scratch:
     def begin_step(self) -> None:
         """A step begins; what it is given from now on counts as its own."""
         with self._lock:
-            self._asked = _Asked()
+            self._asked, self.was_asked = _Asked(), False
 
     def end_step(self) -> dict[Path, ScratchFile]:
         """The files that the step was given or has made, as it left them; those it wrote copied where that is cheap."""
@@ -183,6 +233,7 @@ class Scratch:
                 if facts is not None:
                     token, kept = self._keep(path)
                 self._versions[path] = token
+                self._hold(path, kept)
                 self._left[path] = token, facts
                 found[path] = ScratchFile(token, facts, kept)
             return found
@@ -197,17 +248,29 @@ class Scratch:
                 is_there = self._left.get(path) == (file.token, identity_of(path)) and self._versions.get(path) is None
                 if not is_there and file.kept is None and file.token != _GONE:
                     return False
-                if not is_there:
-                    _remove(path)
-                    if file.kept is not None:
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        try:
-                            clone_or_copy(file.kept.path, path)
-                        except OSError:
-                            return False
+                if not is_there and not self._put_back(path, file):
+                    return False
                 facts = identity_of(path)
                 self._versions[path], self._left[path], self._entered[path] = file.token, (file.token, facts), facts
+                self._hold(path, file.kept)
             return True
+
+    def _hold(self, path: Path, kept: KeptCopy | None) -> None:
+        """Remember the copy of what the file is now, as long as whoever keeps it does."""
+        self._held.pop(path, None)
+        if kept is not None:
+            self._held[path] = kept
+
+    def _put_back(self, path: Path, file: ScratchFile) -> bool:
+        """Let the file be as it was kept; whether that could be."""
+        _remove(path)
+        if file.kept is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                clone_or_copy(file.kept.path, path)
+            except OSError:
+                return False
+        return file.kept is not None or file.token == _GONE
 
     # -- what was read ----------------------------------------------------------------------------------------------------
 
