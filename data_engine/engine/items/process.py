@@ -1,0 +1,190 @@
+"""A process that runs items, as its owner holds it: one item at a time, on the thread that asks for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_engine.cause import Cause
+from data_engine.engine.death import cause_of_death
+from data_engine.engine.items.frames import Frame, read_frame, write_frame
+from data_engine.engine.items.travel import Parcel, pack, pack_error, unpack, unpack_error
+from data_engine.notebook.load import registered_modules
+from data_engine.platforms.processes import detached, end_session, memory_kills, program_of
+
+_GOODBYE_S = 0.5
+
+
+class Task(NamedTuple):
+    """What a map calls: packed, with what its log lines are told under. `number` is its own in this process."""
+
+    number: int
+    content: Parcel
+    names: dict[str, Any]
+    log_level: int
+
+
+class Home(NamedTuple):
+    """Whom a process tells what happens in an item: events, answers to what it asks, written texts, log records."""
+
+    event: Callable[[Any], None]
+    answer: Callable[[str, tuple[Any, ...]], Any]
+    text: Callable[[str, str], None]
+    record: Callable[[logging.LogRecord], None]
+
+
+class ProcessEnded(Exception):
+    """The process ended while it ran an item; `cause` says how."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.text)
+        self.cause = cause
+
+
+class ItemProcess:
+    """A process that is started here and ends with `close` or `kill`, or with this one.
+
+    `folder` is where large results are put; `environment` what it is started with. The thread that makes it must live as
+    long.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, duckdb_threads: int | None = None) -> None:
+        self._memory_kills = memory_kills()
+        self._folder = folder
+        program, variables = program_of(sys.executable, environment)
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            [program, "-P", "-m", "data_engine.engine.items.worker", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=_stderr(),
+            env=variables,
+            **detached()[-1],
+        )
+        self.pid = self._process.pid
+        self._tasks: set[int] = set()
+        self._is_killed = False
+        with suppress(OSError):
+            self._send(
+                "hello",
+                {
+                    "folder": folder,
+                    "cwd": os.getcwd(),
+                    "sys_path": list(sys.path),
+                    "argv": list(sys.argv),
+                    "modules": registered_modules(),
+                    "duckdb_threads": duckdb_threads,
+                },
+            )
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def run(self, task: Task, item: Parcel, home: Home) -> Any:
+        """What the task gives for the item, or raises what it raised.
+
+        Raises:
+            ProcessEnded: the process has ended before it was done.
+        """
+        try:
+            if task.number not in self._tasks:
+                self._tasks.add(task.number)
+                self._send("task", *task)
+            self._send("item", task.number, item)
+        except OSError:
+            raise ProcessEnded(self._cause()) from None
+        assert self._process.stdout is not None
+        while (frame := read_frame(self._process.stdout)) is not None:  # type: ignore[arg-type]
+            match frame:
+                case ("done", result):
+                    return unpack(result)
+                case ("failed", error):
+                    raise unpack_error(error)
+                case ("event", event):
+                    home.event(event)
+                case ("text", name, text):
+                    home.text(name, text)
+                case ("record", record):
+                    home.record(record)
+                case ("ask", question, arguments):
+                    self._answer(home, question, arguments)
+        raise ProcessEnded(self._cause())
+
+    def forget(self, number: int) -> None:
+        """Let it let go of a task."""
+        if number in self._tasks:
+            self._tasks.discard(number)
+            with suppress(OSError):
+                self._send("forget", number)
+
+    def kill(self) -> None:
+        """End it now, with all it started."""
+        self._is_killed = True
+        if self.is_there:
+            end_session(self.pid)
+
+    def begin_to_close(self) -> None:
+        """Let it end, with all it started."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+
+    def close(self) -> None:
+        """Return when it is gone."""
+        self.begin_to_close()
+        try:
+            self._process.wait(_GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _answer(self, home: Home, question: str, arguments: tuple[Any, ...]) -> None:
+        """Answer what it asks; what goes wrong here goes wrong there."""
+        frame: Frame
+        try:
+            answer = home.answer(question, arguments)
+            if not isinstance(answer, Parcel):
+                answer = pack(answer, question)
+            frame = ("answer", True, answer)
+        except BaseException as error:
+            frame = ("answer", False, pack_error(error))
+        with suppress(OSError):
+            self._send(*frame)
+
+    def _send(self, *frame: Any) -> None:
+        assert self._process.stdin is not None
+        try:
+            write_frame(self._process.stdin, frame)  # type: ignore[arg-type]
+        except ValueError as error:  # it was closed
+            raise OSError(str(error)) from error
+
+    def _cause(self) -> Cause:
+        """How it ended; it is about to, where it has not."""
+        try:
+            status = self._process.wait(_GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            end_session(self.pid)
+            status = self._process.wait()
+        if self._is_killed:
+            return Cause("kill_requested")
+        return cause_of_death(status, lacked_memory=memory_kills() > self._memory_kills)
+
+
+def _stderr() -> Any:
+    """Where this process writes its errors, as far as a child can."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.fstat(2)
+        return None
+    return subprocess.DEVNULL
