@@ -12,6 +12,7 @@
         ├── LedgerError                the run history on this machine cannot be read or written
         ├── RefusedSegmentError        a file of the shared history is not what a Data Engine writes
         ├── ProcessDiedError           the process that ran an item of a map has died, each time it was tried
+        ├── ClusterError               the cluster cannot be reached, was lost, or does not fit
         ├── GroupBusyError             the flow's group is running and cannot be waited for
         ├── RequestFailedError         what the owner was asked to do was refused, or failed
         └── OwnedElsewhereError        another workstation owns the workspace
@@ -237,6 +238,10 @@ class RefusedSegmentError(FlowValidationError):
 
 class ProcessDiedError(FlowValidationError):
     """The process that ran an item of a map has died, and so did the one in which it was tried once more."""
+
+
+class ClusterError(FlowValidationError):
+    """The cluster cannot be reached, was lost, has other versions, or does not see what a flow works with."""
 
 
 class GroupBusyError(FlowValidationError):

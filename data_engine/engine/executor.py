@@ -41,6 +41,12 @@ def item_executor(home: LocalWorkspace | None) -> ItemExecutor:
     settings = home.settings().executor
     if settings.kind == "threads":
         return Threads()
-    from data_engine.engine.items.processes import Processes
+    if settings.kind == "processes":
+        from data_engine.engine.items.processes import Processes
 
-    return Processes(settings.workers)
+        return Processes(settings.workers)
+    from data_engine.engine.items.cluster import Cluster
+    from data_engine.engine.items.connection import connected
+    from data_engine.engine.items.local_cluster import scheduler_of
+
+    return Cluster(lambda: connected(scheduler_of(settings, home)), home)

@@ -14,29 +14,47 @@ from typing import Any, NamedTuple
 from data_engine.cause import Cause
 from data_engine.engine.death import cause_of_death
 from data_engine.engine.items.frames import Frame, read_frame, write_frame
-from data_engine.engine.items.travel import Parcel, pack, pack_error, unpack, unpack_error
+from data_engine.engine.items.travel import PackedError, Parcel
 from data_engine.notebook.load import registered_modules
 from data_engine.platforms.processes import detached, end_session, memory_kills, program_of
 
+_ASK_EVERY_S = 0.05
 _GOODBYE_S = 0.5
 
 
 class Task(NamedTuple):
-    """What a map calls: packed, with what its log lines are told under. `number` is its own in this process."""
+    """What a map calls: packed, with what its log lines are told under, and what it finds `around` it in another process.
+
+    `number` is its own in this process.
+    """
 
     number: int
     content: Parcel
     names: dict[str, Any]
-    log_level: int
+    around: dict[str, Any]
+
+
+def surroundings() -> dict[str, Any]:
+    """What code finds around it in this process, and shall find in another of this machine."""
+    return {
+        "folder": _folder(),
+        "root": None,
+        "ask_every_s": _ASK_EVERY_S,
+        "sys_path": list(sys.path),
+        "argv": list(sys.argv),
+        "modules": registered_modules(),
+        "log_level": logging.root.getEffectiveLevel(),
+    }
 
 
 class Home(NamedTuple):
-    """Whom a process tells what happens in an item: events, answers to what it asks, written texts, log records."""
+    """Whom a process tells what happens in an item, and asks.
 
-    event: Callable[[Any], None]
-    answer: Callable[[str, tuple[Any, ...]], Any]
-    text: Callable[[str, str], None]
-    record: Callable[[logging.LogRecord], None]
+    `tell` gets an event, a written text or a log record; `answer` gives what an answer frame holds.
+    """
+
+    tell: Callable[[Frame], None]
+    answer: Callable[[str, Parcel], tuple[bool, Parcel | PackedError]]
 
 
 class ProcessEnded(Exception):
@@ -50,14 +68,16 @@ class ProcessEnded(Exception):
 class ItemProcess:
     """A process that is started here and ends with `close` or `kill`, or with this one.
 
-    `folder` is where large results are put; `environment` what it is started with. The thread that makes it must live as
+    `folder` is where large results are put, where both processes see it; `environment` what it is started with. The thread that makes it must live as
     long.
 
     Raises:
         OSError: it cannot be started.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, duckdb_threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path | None, environment: Mapping[str, str], *, duckdb_threads: int | None = None
+    ) -> None:
         self._memory_kills = memory_kills()
         self._folder = folder
         program, variables = program_of(sys.executable, environment)
@@ -73,25 +93,15 @@ class ItemProcess:
         self._tasks: set[int] = set()
         self._is_killed = False
         with suppress(OSError):
-            self._send(
-                "hello",
-                {
-                    "folder": folder,
-                    "cwd": os.getcwd(),
-                    "sys_path": list(sys.path),
-                    "argv": list(sys.argv),
-                    "modules": registered_modules(),
-                    "duckdb_threads": duckdb_threads,
-                },
-            )
+            self._send("hello", {"folder": folder, "duckdb_threads": duckdb_threads})
 
     @property
     def is_there(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def run(self, task: Task, item: Parcel, home: Home) -> Any:
-        """What the task gives for the item, or raises what it raised.
+    def run(self, task: Task, item: Parcel, home: Home) -> tuple[bool, Parcel | PackedError]:
+        """Whether the task was done for the item, and what it gave or raised.
 
         Raises:
             ProcessEnded: the process has ended before it was done.
@@ -106,18 +116,15 @@ class ItemProcess:
         assert self._process.stdout is not None
         while (frame := read_frame(self._process.stdout)) is not None:  # type: ignore[arg-type]
             match frame:
-                case ("done", result):
-                    return unpack(result)
-                case ("failed", error):
-                    raise unpack_error(error)
-                case ("event", event):
-                    home.event(event)
-                case ("text", name, text):
-                    home.text(name, text)
-                case ("record", record):
-                    home.record(record)
+                case ("done" | "failed" as word, content):
+                    return word == "done", content
                 case ("ask", question, arguments):
-                    self._answer(home, question, arguments)
+                    with suppress(OSError):
+                        self._send("answer", *home.answer(question, arguments))
+                case ("ready",):
+                    pass
+                case _:
+                    home.tell(frame)
         raise ProcessEnded(self._cause())
 
     def forget(self, number: int) -> None:
@@ -150,19 +157,6 @@ class ItemProcess:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def _answer(self, home: Home, question: str, arguments: tuple[Any, ...]) -> None:
-        """Answer what it asks; what goes wrong here goes wrong there."""
-        frame: Frame
-        try:
-            answer = home.answer(question, arguments)
-            if not isinstance(answer, Parcel):
-                answer = pack(answer, question)
-            frame = ("answer", True, answer)
-        except BaseException as error:
-            frame = ("answer", False, pack_error(error))
-        with suppress(OSError):
-            self._send(*frame)
-
     def _send(self, *frame: Any) -> None:
         assert self._process.stdin is not None
         try:
@@ -180,6 +174,12 @@ class ItemProcess:
         if self._is_killed:
             return Cause("kill_requested")
         return cause_of_death(status, lacked_memory=memory_kills() > self._memory_kills)
+
+
+def _folder() -> str | None:
+    with suppress(OSError):
+        return os.getcwd()
+    return None
 
 
 def _stderr() -> Any:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
-from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.engine.items import threads
-from data_engine.engine.items.far_context import ContextFacts, answer
-from data_engine.engine.items.process import Home, ItemProcess, ProcessEnded, Task
+from data_engine.engine.items.far_call import FarCall
+from data_engine.engine.items.process import ItemProcess, ProcessEnded
 from data_engine.engine.items.threads import IN_ITEM
-from data_engine.engine.items.travel import Parcel, pack
 from data_engine.engine.shares import Share
 from data_engine.errors import ProcessDiedError
-from data_engine.flow.context import FlowContext
-from data_engine.flow.control import ItemCall, StepControl
-from data_engine.model import LogLine
+from data_engine.flow.control import StepControl
 
 _TRIES = 2
 
@@ -59,9 +53,9 @@ class Processes:
         if max_parallel <= 1 or len(items) <= 1:
             return threads.spread(call, items, 1, keep_errors, step)
         mark_unseen()
-        far = FarCall(call, step, self._own_folder())
+        far = FarCall(call, step, folder=self._own_folder())
         self._start(at_once)
-        self._share.tell_once(lambda text: step.emit(log_line(step, text)), at_once)
+        self._share.tell_once(far.say, at_once)
 
         def one(item: Any) -> Any:
             return self._run(far, item)
@@ -113,7 +107,7 @@ class Processes:
             if process is None or not process.is_there:
                 process = self._renewed(process)
             try:
-                result = process.run(far.task, parcel, far.home)
+                is_done, content = process.run(far.task, parcel, far.home)
             except ProcessEnded as ended:
                 self._free.put(None if self._is_killed else self._renewed(process))
                 if number == _TRIES or self._is_killed:
@@ -124,7 +118,7 @@ class Processes:
                 raise
             else:
                 self._free.put(process)
-                return result
+                return far.outcome(is_done, content)
         raise AssertionError("never reached")
 
     def _renewed(self, process: ItemProcess | None) -> ItemProcess:
@@ -137,53 +131,6 @@ class Processes:
         return self._new()
 
 
-class FarCall:
-    """What a map calls, packed for other processes, and what they tell and ask while they run it."""
-
-    def __init__(self, call: Callable[[Any], Any], step: StepControl, folder: Path | None) -> None:
-        self._step, self._folder = step, folder
-        self._context: FlowContext | None = call.context if isinstance(call, ItemCall) else None
-        fn = call.fn if isinstance(call, ItemCall) else call
-        facts = None if self._context is None else ContextFacts.of(self._context)
-        names = {"run_id": step.run_id, "flow": step.flow, "index": step.index, "label": step.label}
-        self.task = Task(next(_numbers), pack((fn, facts), "the function"), names, logging.root.getEffectiveLevel())
-        self.home = Home(step.emit, self._answer, _write, _handle)
-        self._answers: dict[tuple[str, tuple[Any, ...]], Parcel] = {}
-        self._lock = threading.Lock()
-
-    def pack(self, item: Any) -> Parcel:
-        """An item, to travel.
-
-        Raises:
-            FlowValidationError: it cannot.
-        """
-        return pack(item, "the item", folder=self._folder)
-
-    def say_again(self, item: Any, cause: Cause) -> None:
-        """Let the log say that an item is tried once more."""
-        text = f"item {str(item)[:200]} is tried once more: {cause.text}"
-        self._step.emit(log_line(self._step, text, "WARNING"))
-
-    def close(self) -> None:
-        """Forget what was fetched."""
-        for parcel in self._answers.values():
-            if parcel.file is not None:
-                Path(parcel.file).unlink(missing_ok=True)
-
-    def _answer(self, question: str, arguments: tuple[Any, ...]) -> Any:
-        if question == "may_work":
-            return self._step.may_work()
-        assert self._context is not None
-        if question not in ("current", "objects", "metadata"):
-            return answer(self._context, question, arguments)
-        with self._lock:  # an object is packed once for all
-            key = (question, arguments)
-            if key not in self._answers:
-                what = f"context.{question}" + (f"[{arguments[0]!r}]" if arguments else "")
-                self._answers[key] = pack(answer(self._context, question, arguments), what, folder=self._folder)
-            return self._answers[key]
-
-
 def died(cause: Cause, tries: int) -> ProcessDiedError:
     """The error of an item whose process has died each time."""
     return ProcessDiedError(
@@ -193,29 +140,9 @@ def died(cause: Cause, tries: int) -> ProcessDiedError:
     )
 
 
-def log_line(step: StepControl, text: str, level: str = "INFO") -> LogLine:
-    """A line of the log of the step's run."""
-    return LogLine(step.run_id, step.flow, step.label, level, text, time.time())
-
-
 def mark_unseen() -> None:
     """Let a preview know that what the items read is seen nowhere here."""
     memo = sys.modules.get("data_engine.engine.memo.access_log")
     if memo is not None:
         for log in memo.active_logs():
             log.mark_unseen("its items, which ran in other processes")
-
-
-def _write(name: str, text: str) -> None:
-    stream = sys.stdout if name == "out" else sys.stderr
-    if stream is not None:
-        stream.write(text)
-
-
-def _handle(record: logging.LogRecord) -> None:
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
-
-
-_numbers = count(1)

@@ -9,6 +9,7 @@ lines, so that it leads to its cell, and the errors that led to it.
 from __future__ import annotations
 
 import io
+import marshal
 import os
 import pickle
 import sys
@@ -17,13 +18,15 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import cloudpickle
 from tblib import Traceback
 
 from data_engine.errors import FlowValidationError, message_of
+from data_engine.flow.batch import FileRef
 
 LARGE_BYTES = 10 * 1024 * 1024
 """What is larger goes through a file, where both processes see one."""
@@ -45,8 +48,10 @@ class Parcel(NamedTuple):
         return len(self.data) + sum(map(len, self.buffers))
 
 
-def pack(value: object, what: str, *, folder: Path | None = None) -> Parcel:
+def pack(value: object, what: str, *, folder: Path | None = None, root: Path | None = None) -> Parcel:
     """`value` as bytes; `what` names it in errors ("an item"). With a `folder` a large one is put into a file there.
+
+    With a `root` paths below it travel by their part inside it, and are below the other end's root there.
 
     Raises:
         FlowValidationError: it, or something in it, cannot leave this process; names that.
@@ -62,7 +67,7 @@ def pack(value: object, what: str, *, folder: Path | None = None) -> Parcel:
 
     file = io.BytesIO()
     try:
-        _Pickler(file, protocol=5, buffer_callback=keep).dump(value)
+        _pickler(root)(file, protocol=5, buffer_callback=keep).dump(value)
     except Exception as error:
         raise _cannot_travel(what, value, error) from error
     data = file.getvalue()
@@ -75,10 +80,10 @@ def pack(value: object, what: str, *, folder: Path | None = None) -> Parcel:
     return Parcel(b"", (len(data), *(view.nbytes for view in views)), str(path))
 
 
-def unpack(parcel: Parcel, *, is_last: bool = True) -> Any:
-    """The value of a parcel; its file goes, unless it `is_last` not."""
+def unpack(parcel: Parcel, *, is_last: bool = True, root: Path | None = None) -> Any:
+    """The value of a parcel; its file goes, unless it `is_last` not. `root` is what this end has for the other's root."""
     if parcel.file is None:
-        return pickle.loads(parcel.data, buffers=parcel.buffers)
+        return _Unpickler(io.BytesIO(parcel.data), buffers=parcel.buffers, root=root).load()
     content = bytearray(os.path.getsize(parcel.file))
     with open(parcel.file, "rb", buffering=0) as stream:
         left = memoryview(content)
@@ -91,7 +96,37 @@ def unpack(parcel: Parcel, *, is_last: bool = True) -> Any:
     for size in parcel.buffers:
         parts.append(memoryview(content)[start : start + size])
         start += size
-    return pickle.loads(parts[0], buffers=parts[1:])
+    return _Unpickler(io.BytesIO(parts[0]), buffers=parts[1:], root=root).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: io.BytesIO, *, buffers: Any, root: Path | None) -> None:
+        super().__init__(stream, buffers=buffers)
+        self._root = root
+
+    def persistent_load(self, pid: Any) -> Any:
+        kind, parts = pid
+        if self._root is None:
+            raise pickle.UnpicklingError(f"a path below the workspace came where none is known: {'/'.join(parts)}")
+        path = self._root.joinpath(*parts)
+        return path if kind == "path" else FileRef(path)
+
+
+@cache
+def _pickler(root: Path | None) -> type[_Pickler]:
+    if root is None:
+        return _Pickler
+    lead = root.parts
+
+    class Rooted(_Pickler):
+        def persistent_id(self, value: Any) -> Any:
+            if isinstance(value, (PurePath, FileRef)):
+                path = value.path if isinstance(value, FileRef) else value
+                if path.parts[: len(lead)] == lead:
+                    return ("ref" if isinstance(value, FileRef) else "path", path.parts[len(lead) :])
+            return None
+
+    return Rooted
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -99,6 +134,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         kind = type(value)
         if kind is types.MappingProxyType:
             return types.MappingProxyType, (value | {},)
+        if kind is types.CodeType:  # with the name of its file, which leads to its cell
+            return marshal.loads, (marshal.dumps(value),)
         if kind.__module__.startswith("polars."):
             polars = sys.modules["polars"]
             if kind is polars.DataFrame and _is_plain(value, polars):
@@ -156,7 +193,7 @@ class PackedError:
     is_context_hidden: bool
 
 
-def pack_error(error: BaseException) -> PackedError:
+def pack_error(error: BaseException, *, root: Path | None = None) -> PackedError:
     """An error with its chain; one that cannot travel keeps its name and text."""
     seen: set[int] = set()
 
@@ -166,8 +203,9 @@ def pack_error(error: BaseException) -> PackedError:
         seen.add(id(one))
         content: bytes | None = None
         with suppress(Exception):
-            content = pack(one, "an error").data
-            pickle.loads(content)  # its own __init__ may want what it was not given
+            parcel = pack(one, "an error", root=root)
+            unpack(parcel, root=root)  # its own __init__ may want what it was not given
+            content = parcel.data
         trace = one.__traceback__
         return PackedError(
             content,
@@ -184,18 +222,18 @@ def pack_error(error: BaseException) -> PackedError:
     return found
 
 
-def unpack_error(packed: PackedError) -> BaseException:
+def unpack_error(packed: PackedError, *, root: Path | None = None) -> BaseException:
     """The error, with a traceback that has the lines it had."""
     error: BaseException
     try:
         assert packed.content is not None
-        error = pickle.loads(packed.content)
+        error = unpack(Parcel(packed.content), root=root)
     except Exception:
         error = type(packed.kind, (RuntimeError,), {"__module__": __name__})(packed.text)
     if packed.lines is not None:
         error.__traceback__ = Traceback.from_dict(packed.lines).as_traceback()
-    error.__cause__ = None if packed.cause is None else unpack_error(packed.cause)
-    error.__context__ = None if packed.context is None else unpack_error(packed.context)
+    error.__cause__ = None if packed.cause is None else unpack_error(packed.cause, root=root)
+    error.__context__ = None if packed.context is None else unpack_error(packed.context, root=root)
     error.__suppress_context__ = packed.is_context_hidden
     return error
 

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -27,9 +28,8 @@ from data_engine.engine.items.travel import Parcel, pack, pack_error, unpack, un
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
 from data_engine.platforms import parent
-from data_engine.platforms.processes import end_session
+from data_engine.platforms.processes import end_session, has_children
 
-_ASK_EVERY_S = 0.05
 _LONGEST_LINE = 64 * 1024
 
 
@@ -55,14 +55,16 @@ class _Worker:
         self._tell_lock, self._ask_lock = threading.Lock(), threading.Lock()
         self._tasks: dict[int, Callable[[Any], Any]] = {}
         self._folder: Any = None
-        self._asked_s = 0.0
+        self._root: Path | None = None
+        self._ask_every_s = self._asked_s = 0.0
         self._texts = (_Text(self, "out"), _Text(self, "err"))
 
     def listen(self) -> None:
         """Take what the run says; when it is gone, end with all that was started here."""
         while (frame := read_frame(self._hear)) is not None:
             (self._answers if frame[0] == "answer" else self._inbox).put(frame)
-        end_session(os.getpid())
+        if has_children():
+            end_session(os.getpid())
         os._exit(0)
 
     def work(self) -> None:
@@ -80,23 +82,26 @@ class _Worker:
 
     def _begin(self, facts: dict[str, Any]) -> None:
         self._folder = facts["folder"]
-        os.chdir(facts["cwd"])
-        sys.path[:] = facts["sys_path"]
-        sys.argv[:] = facts["argv"]
         sys.stdout, sys.stderr = self._texts
         logging.root.addHandler(_Records(self))
-        _serve_modules(facts["modules"])
+        self._imports = _Imports()
         if facts["duckdb_threads"]:
             from data_engine.engine.shares import limit_duckdb
 
             limit_duckdb(facts["duckdb_threads"])
         self.tell("ready")
 
-    def _task(self, content: Parcel, names: dict[str, Any], log_level: int) -> Callable[[Any], Any]:
+    def _task(self, content: Parcel, names: dict[str, Any], around: dict[str, Any]) -> Callable[[Any], Any]:
         """What is called for each item."""
-        logging.root.setLevel(log_level)
+        logging.root.setLevel(around["log_level"])
+        sys.path[:] = around.get("sys_path", sys.path)
+        sys.argv[:] = around["argv"]
+        self._root, self._ask_every_s = around["root"], around["ask_every_s"]
         try:
-            fn, facts = unpack(content, is_last=False)
+            if around["folder"] is not None:
+                os.chdir(around["folder"])
+            self._imports.serve(around["modules"])
+            fn, facts = unpack(content, is_last=False, root=self._root)
         except BaseException as error:
             found = error  # the first item tells it
 
@@ -115,10 +120,10 @@ class _Worker:
         self._asked_s = time.monotonic()
         answer: Frame
         try:
-            result = self._tasks[task](unpack(item))
-            answer = ("done", pack(result, "the result", folder=self._folder))
+            result = self._tasks[task](unpack(item, root=self._root))
+            answer = ("done", pack(result, "the result", folder=self._folder, root=self._root))
         except BaseException as error:
-            answer = ("failed", pack_error(error))
+            answer = ("failed", pack_error(error, root=self._root))
         for text in self._texts:
             text.flush()
         self.tell(*answer)
@@ -141,17 +146,17 @@ class _Worker:
 
     def _may_work(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._asked_s >= _ASK_EVERY_S:
+        if now_s - self._asked_s >= self._ask_every_s:
             self._asked_s = now_s
             self._ask("may_work", ())
 
     def _ask(self, question: str, arguments: tuple[Any, ...]) -> Any:
         with self._ask_lock:
-            self.tell("ask", question, arguments)
+            self.tell("ask", question, pack(arguments, question, root=self._root))
             _, is_good, content = self._answers.get()
         if not is_good:
-            raise unpack_error(content)
-        return unpack(content, is_last=False)
+            raise unpack_error(content, root=self._root)
+        return unpack(content, is_last=False, root=self._root)
 
 
 class _Text(io.TextIOBase):
@@ -206,21 +211,26 @@ class _Records(logging.Handler):
         self._worker.tell("record", sent)
 
 
-def _serve_modules(registered: list[tuple[str, Any, Any]]) -> None:
-    """Import the workspace's modules by name here too, also from inside functions that came by value."""
-    if not registered:
-        return
-    from data_engine.notebook.load import register_modules
+class _Imports:
+    """Imports of the workspace's modules by name, here too, and from inside functions that came by value."""
 
-    plain = builtins.__import__
-    imports = register_modules(registered)
+    def __init__(self) -> None:
+        self._known: list[tuple[str, Path, Path]] = []
+        self._imports: dict[str, Callable[..., Any]] = {}
+        self._plain = builtins.__import__
 
-    def import_here(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+    def serve(self, registered: list[tuple[str, Path, Path]]) -> None:
+        """Let these packages be there."""
+        if registered and registered != self._known:
+            from data_engine.notebook.load import register_modules
+
+            builtins.__import__ = self._plain
+            self._known, self._imports = registered, register_modules(registered)
+            builtins.__import__ = self._import
+
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         package = str((globals or {}).get("__name__") or "").rpartition(".")[0]
-        found = imports.get(package, plain)
-        return found(name, globals, locals, fromlist, level)
-
-    builtins.__import__ = import_here
+        return self._imports.get(package, self._plain)(name, globals, locals, fromlist, level)
 
 
 if __name__ == "__main__":
