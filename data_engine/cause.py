@@ -26,6 +26,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "probably for lack of memory",
         "process_ended": "its process died: it was ended from outside (exit code {exit_code}), by the Task Manager or "
         "another program",
+        "worker_lost": "the cluster's worker {worker} was lost",
         "out_of_memory": "its process died: the operating system killed it for lack of memory",
         # stopped
         "stop_requested": "stopped by request",

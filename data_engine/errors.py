@@ -11,6 +11,8 @@
         │   └── InvalidWorkspaceIdError
         ├── LedgerError                the run history on this machine cannot be read or written
         ├── RefusedSegmentError        a file of the shared history is not what a Data Engine writes
+        ├── ProcessDiedError           the process that ran an item of a map has died, each time it was tried
+        ├── ClusterError               the cluster cannot be reached, was lost, or does not fit
         ├── GroupBusyError             the flow's group is running and cannot be waited for
         ├── RequestFailedError         what the owner was asked to do was refused, or failed
         └── OwnedElsewhereError        another workstation owns the workspace
@@ -232,6 +234,14 @@ class RefusedSegmentError(FlowValidationError):
 
     def _arguments(self) -> dict[str, Any]:
         return {"why": self.why, "table": self.table, "name": self.name}
+
+
+class ProcessDiedError(FlowValidationError):
+    """The process that ran an item of a map has died, and so did the one in which it was tried once more."""
+
+
+class ClusterError(FlowValidationError):
+    """The cluster cannot be reached, was lost, has other versions, or does not see what a flow works with."""
 
 
 class GroupBusyError(FlowValidationError):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from data_engine.daemon.probes import server_ahead_s
-from data_engine.engine.candidates import pick_source, startup_sources
-from data_engine.engine.groups import holding_group
+from data_engine.engine.at_once import run_sources
+from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.run import check_params, require_steps, run_source
-from data_engine.errors import FlowStoppedError, FlowValidationError
+from data_engine.errors import FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
 from data_engine.lease.peek import refuse_owned_elsewhere
@@ -79,29 +80,25 @@ def _run_once(
         _refuse_owned_elsewhere(where, "run_once()")
     line = ProgressLine(len(sources))
     ledger = None if where is None else where.ledger()
+    telling = threading.Lock()
 
     def sink(event: Event) -> None:
         if ledger is not None:
             ledger.record(event)
-        line(event)
-        if listen is not None:
-            listen(event)
+        with telling:
+            line(event)
+            if listen is not None:
+                listen(event)
 
-    finished: list[FlowContext] = Listing()
+    def run_one(one: Source, may_work: Callable[[], None] | None) -> FlowContext:
+        return run_source(flow, one, home=where, sink=sink, params=given, may_work=may_work)
+
     try:
-        for one in sources:
-            with holding_group(flow, where, by_hand=True):
-                context = run_source(flow, one, home=where, sink=sink, params=given)
-            if context.error is not None and on_error == "raise":
-                assert isinstance(context.error, (FlowValidationError, FlowStoppedError))
-                context.error.completed = finished
-                raise context.error
-            finished.append(context)
+        return run_sources(flow, sources, where, run_one, keeps_errors=on_error == "continue")
     finally:
         line.close()
         if where is not None:
             _prune_when_due(where)
-    return finished
 
 
 def run(*flows: Flow, force: bool = False) -> list[FlowContext]:

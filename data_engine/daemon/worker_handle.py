@@ -19,9 +19,9 @@ from data_engine.daemon.messages import DESCRIBE_TIMEOUT_S, IMPORT_FIX, LOAD_TIM
 from data_engine.daemon.run_report import Death, RunReport
 from data_engine.daemon.worker_process import (
     WorkerProcess,
-    cause_of_death,
     environment_of_workers,
 )
+from data_engine.engine.death import cause_of_death
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.last_lines import last_lines_path, read_last_lines

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from data_engine import private
-from data_engine.cause import Cause, signalled
 from data_engine.daemon.environment import without_kernel
 from data_engine.daemon.messages import Frames, Message, encode
 from data_engine.daemon.process_tree import MARK
@@ -24,7 +22,7 @@ from data_engine.ledger.log_limits import MAX_LINE
 from data_engine.model import Event
 from data_engine.notebook.locate import places_of
 from data_engine.platforms.child import Child
-from data_engine.platforms.processes import crash_name, create_time_of, was_killed
+from data_engine.platforms.processes import create_time_of
 
 log = logging.getLogger(__name__)
 
@@ -301,24 +299,3 @@ def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:
         ['DATA_ENGINE_WORKER', 'MPLBACKEND', 'PATH']
     """
     return without_kernel(environment) | {MARK: "1"}
-
-
-def cause_of_death(status: int, *, lacked_memory: bool) -> Cause:
-    """What an exit status says; `lacked_memory` is whether the system has killed for lack of memory in the meantime.
-
-    Example:
-        >>> cause_of_death(-11, lacked_memory=False).text, cause_of_death(3, lacked_memory=False).text
-        ('its process died: killed by signal 11 (SIGSEGV)', 'its process died: exit code 3')
-    """
-    if was_killed(status) and status > 0:
-        return Cause("process_ended", {"exit_code": status})
-    if was_killed(status):
-        return Cause("out_of_memory" if lacked_memory else "process_killed")
-    if crash := crash_name(status):
-        return Cause("process_crashed", {"what": crash, "exit_code": status})
-    if status >= 0:
-        return Cause("process_exited", {"exit_code": status})
-    name = None
-    with suppress(ValueError):
-        name = signal.Signals(-status).name
-    return signalled(-status, name)

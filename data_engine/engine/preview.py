@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.engine.candidates import Source, pick_source, startup_sources
-from data_engine.engine.executor import spread
+from data_engine.engine.executor import item_executor
 from data_engine.engine.kernel_code import cells_run, differences
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
@@ -72,7 +72,8 @@ def preview(
         raise
     helpers = stale_helpers()
     line = ProgressLine()
-    control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
+    items = item_executor(home)
+    control = StepControl(emit=line, spread=items.spread, run_id="preview", flow=flow.name or "")
     limits = PreviewSettings() if home is None else home.settings().preview
     scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)
     runner = make_runner(flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh)
@@ -85,6 +86,7 @@ def preview(
             raise
         raise error from raised.__cause__
     finally:
+        items.close()
         line.close()
         if scratch is not None:
             scratch.end()

@@ -13,7 +13,7 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
-from data_engine.engine.executor import spread
+from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.staged_run import cause_of_target, staged_run
 from data_engine.errors import (
@@ -21,16 +21,15 @@ from data_engine.errors import (
     FlowStoppedError,
     FlowValidationError,
     LedgerError,
-    MissingParamError,
     message_of,
 )
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
+from data_engine.flow.params import GivenParams
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
-from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
@@ -67,8 +66,13 @@ def run_source(
     sink = _bounded(sink, keep_last)
     started_s = time.perf_counter()
     started_at_s = time.time()
+    items = item_executor(home)
     control = StepControl(
-        emit=sink, may_work=_permission(home, may_work, started_s), spread=spread, run_id=run_id, flow=flow.name or ""
+        emit=sink,
+        may_work=_permission(home, may_work, started_s),
+        spread=items.spread,
+        run_id=run_id,
+        flow=flow.name or "",
     )
     if seen is None:
         seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
@@ -113,6 +117,7 @@ def run_source(
             log("WARNING", f"{source.path} changed while it was read; it is due again")
         finish("success", None, None)
     finally:
+        items.close()
         if stage is not None:
             stage.close()
     return context
@@ -173,25 +178,11 @@ def make_context(
         metadata=metadata,
         config=WorkspaceConfigContext(root),
         debug=None if home is None else _debug(flow, source, home, control),
-        params=MappingProxyType(_Params(params)),
+        params=MappingProxyType(GivenParams(params)),
         workspace_root=root,
         control=control,
         places=places,
     )
-
-
-class _Params(dict[str, Any]):
-    """What a run was given; a name it was not given is an error that says how to give it."""
-
-    def __missing__(self, name: object) -> Any:
-        near = nearest_name(str(name), self)
-        offer = f"did you mean {near!r}? Otherwise give" if near else "give"
-        raise MissingParamError(
-            f"the run was given no param {name!r}; it was given: {', '.join(map(repr, self)) or 'none'}",
-            where="context.params",
-            fix=f"{offer} it: params={{{name!r}: ...}} in preview() and run_once(), --param {name}=... on the command line; "
-            f"a flow that runs by itself is given none: context.params.get({name!r}, default)",
-        )
 
 
 def require_steps(flow: Flow) -> None:

@@ -45,6 +45,19 @@ def one_by_one(
     return results
 
 
+class ItemCall:
+    """What a map calls for each item where its function takes the context too."""
+
+    __slots__ = ("context", "fn")
+
+    def __init__(self, fn: Callable[[Any, Any], Any], context: Any) -> None:
+        self.fn = fn
+        self.context = context
+
+    def __call__(self, item: Any) -> Any:
+        return self.fn(self.context, item)
+
+
 class ItemFailed(Exception):
     """One item's call raised; the step loop turns it into a `FlowExecutionError` that names the item."""
 
@@ -92,3 +105,6 @@ class RunInterrupted(BaseException):
         self.status = status
         self.why = why
         self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self.why, self.error)

@@ -80,14 +80,10 @@ class Map:
 
     def __call__(self, context: FlowContext) -> Batch[Any]:
         from data_engine.flow.batch import Batch
+        from data_engine.flow.control import ItemCall
 
         items = _batch_items(context.current)
-        fn = self.fn
-
-        def with_context(item: Any) -> Any:
-            return fn(context, item)
-
-        call = with_context if self.takes_context else fn
+        call = ItemCall(self.fn, context) if self.takes_context else self.fn
         control = context.control
         batch: Batch[Any] = Batch(tuple(control.spread(call, items, self.max_parallel or 1, self.keep_errors, control)))
         if self.keep_errors and (errors := batch.errors()):

@@ -17,7 +17,7 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial, wraps
 from pathlib import Path
@@ -51,15 +51,17 @@ class FlowModules:
 
     `cache_dir` keeps compiled notebooks for other processes (None: only in memory). `content` is where the files are read
     from, when that is not the authored folder: a deployment keeps copies, but paths, names and errors stay the authored
-    ones.
+    ones. Another process that knows them as `package` gives that name.
     """
 
-    def __init__(self, folder: Path, *, cache_dir: Path | None = None, content: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, cache_dir: Path | None = None, content: Path | None = None, package: str | None = None
+    ) -> None:
         self.folder = Path(os.path.abspath(folder))
         self.content = self.folder if content is None else Path(os.path.abspath(content))
         self.cache_dir = cache_dir
         digest = hashlib.sha256(os.fsencode(self.folder) + b"\0" + os.fsencode(self.content)).hexdigest()
-        self.package = f"{ROOT_PACKAGE}.w{digest[:12]}"
+        self.package = package or f"{ROOT_PACKAGE}.w{digest[:12]}"
 
     def authored(self, path: Path) -> Path:
         """The authored file a file of `content` stands for."""
@@ -309,7 +311,27 @@ def _import_of_workspace(modules: FlowModules, name: str) -> types.ModuleType:
         raise ModuleNotFoundError(text, name=missing) from None
 
 
-def _builtins_for(modules: FlowModules) -> dict[str, Any]:
+Importer = Callable[..., types.ModuleType]
+"""What `import` calls: `builtins.__import__` or one in its place."""
+
+
+def registered_modules() -> list[tuple[str, Path, Path]]:
+    """The packages of this process: their names, authored folders, and where their files are read from."""
+    return [(one.package, one.folder, one.content) for one in _folders.values()]
+
+
+def register_modules(registered: Iterable[tuple[str, Path, Path]]) -> dict[str, Importer]:
+    """Let another process's packages be imported here by their names; for each what `import` calls in its modules."""
+    plain, imports = builtins.__import__, {}
+    for package, folder, content in registered:
+        modules = FlowModules(folder, content=content, package=package)
+        _register_package(modules)
+        imports[package] = _builtins_for(modules, plain)["__import__"]
+    vars(builtins).setdefault("display", _display)
+    return imports
+
+
+def _builtins_for(modules: FlowModules, plain: Importer | None = None) -> dict[str, Any]:
     namespace = dict(vars(builtins))
     seen_importlib = _importlib_for(modules)
 
@@ -330,7 +352,7 @@ def _builtins_for(modules: FlowModules) -> dict[str, Any]:
                     if importlib.util.find_spec(full_name) is not None:
                         importlib.import_module(full_name)
             return module
-        found = builtins.__import__(name, globals, locals, fromlist or (), level)
+        found = (plain or builtins.__import__)(name, globals, locals, fromlist or (), level)
         return seen_importlib if found is importlib else found
 
     namespace["__import__"] = import_here

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
-from data_engine.engine.executor import spread
+from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.preview import make_runner
 from data_engine.engine.run import outcome_of, require_source, require_steps
@@ -50,6 +50,7 @@ class Side:
         self.elapsed_s = 0.0
         self.past: dict[str, None] = {}
         self._home = home
+        self._items = item_executor(home)
         self._params = params
         self._fresh = fresh
         self._limit_s = settings.limits.run_timeout_s or LIMIT_S
@@ -72,7 +73,7 @@ class Side:
                 raise RunInterrupted("killed", Cause("time_limit", {"limit_s": self._limit_s}))
 
         control = StepControl(
-            emit=self._sink, may_work=may_work, spread=spread, run_id="plan", flow=self.flow.name or ""
+            emit=self._sink, may_work=may_work, spread=self._items.spread, run_id="plan", flow=self.flow.name or ""
         )
         runner = make_runner(
             self.flow,
@@ -105,10 +106,12 @@ class Side:
 
     def end(self) -> None:
         """It is over: what earlier plans left in its folder is removed."""
+        self._items.close()
         self.scratch.end()
 
     def forget(self) -> None:
         """Leave nothing of it."""
+        self._items.close()
         forget_scratch(self.scratch)
 
 

@@ -17,6 +17,8 @@ from functools import partial
 if sys.platform == "win32":
     import ctypes
 
+    _NO_DIALOGS = 0x1 | 0x2
+
     def join(way: str) -> tuple[socket.socket, socket.socket]:
         """The channel to the daemon and the one for its answers; `way` is the argument that `Child` has added.
 
@@ -32,8 +34,7 @@ if sys.platform == "win32":
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-        no_dialogs = 0x1 | 0x2
-        ctypes.windll.kernel32.SetErrorMode(no_dialogs)
+        ctypes.windll.kernel32.SetErrorMode(_NO_DIALOGS)
         channels = []
         for kind in (b"c", b"a"):
             channel = socket.create_connection(("127.0.0.1", port))
@@ -41,6 +42,10 @@ if sys.platform == "win32":
             channel.sendall(secret + kind + os.getpid().to_bytes(4, "big"))
             channels.append(channel)
         return channels[0], channels[1]
+
+    def end_with(pid: int) -> None:
+        """Nothing but to show no dialog when this process crashes: that the parent is gone, its closed pipe tells."""
+        ctypes.windll.kernel32.SetErrorMode(_NO_DIALOGS)
 
     def tell_where_on_signal() -> None:
         """Nothing: there are no such signals."""
@@ -85,11 +90,13 @@ else:
         channel, answers = socket.socket(fileno=channel_number), socket.socket(fileno=answers_number)
         channel.set_inheritable(False)
         answers.set_inheritable(False)
-        _die_with(daemon_pid)
+        end_with(daemon_pid)
         return channel, answers
 
-    def _die_with(daemon_pid: int) -> None:
-        """Let the system end this process when the daemon's ends, and find what runs away from its parent as our child.
+    def end_with(pid: int) -> None:
+        """Let the system end this process when its parent `pid` ends, and find what runs away from its parent as our child.
+
+        The thread of the parent that started it must live as long.
 
         Reference: prctl(2), PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER.
         """
@@ -100,7 +107,7 @@ else:
             library = ctypes.CDLL(None)
             library.prctl(set_death_signal, signal.SIGKILL)
             library.prctl(set_child_subreaper, 1)
-        if os.getppid() != daemon_pid:
+        if os.getppid() != pid:
             os._exit(0)
 
     def tell_where_on_signal() -> None:

@@ -1,7 +1,8 @@
 """What a workspace's `config/data_engine.toml` says, checked; and edits that keep its comments.
 
     timezone, freshness
-    [deploy] mode, quiet, keep     [executor] kind, scheduler, workers     [retry] retries, delay
+    [deploy] mode, quiet, keep     [executor] kind, runs, scheduler, scheduler_file, workers
+    [retry] retries, delay
     [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
     [daemon] idle_exit             [preview] cache, copy_limit
 
@@ -35,9 +36,10 @@ DEFAULT_SETTINGS_TEXT = """\
 # quiet = "30s"                   # auto only: a module is deployed after this long without an edit
 # keep = 20                       # so many deployments of a flow can be rolled back to, at least
 
-# [executor]                      # for map(max_parallel=...)
-# kind = "threads"                # "threads" | "processes" | "dask"
-# scheduler = "tcp://host:8786"   # dask only
+# [executor]
+# kind = "threads"                # for map(max_parallel=...): "threads" | "processes" | "dask"
+# runs = "local"                  # where whole runs of the daemon go: "local" | "dask"
+# scheduler = "tcp://host:8786"   # dask only; or scheduler_file = "..."; "local": a cluster of this machine
 # workers = 2                     # default: cores; caps the daemon's runs too
 
 # [retry]
@@ -78,7 +80,9 @@ def _cores() -> int:
 @dataclass(frozen=True)
 class ExecutorSettings:
     kind: str = "threads"
+    runs: str = "local"
     scheduler: str | None = None
+    scheduler_file: str | None = None
     workers: int = field(default_factory=_cores)
 
 
@@ -288,8 +292,14 @@ def _nearest_zone(text: str) -> str:
 
 
 def _address(value: object, where: str) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z]+://\S+", value):
-        raise _wrong(value, where, 'the address of a Dask scheduler such as "tcp://host:8786"')
+    if not isinstance(value, str) or not (value == "local" or re.fullmatch(r"[a-z]+://\S+", value)):
+        raise _wrong(value, where, 'the address of a Dask scheduler such as "tcp://host:8786", or "local"')
+    return value
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _wrong(value, where, "a path")
     return value
 
 
@@ -300,7 +310,9 @@ _READERS: Mapping[str, _Reader] = {
     "deploy.quiet": _duration(allow_zero=True),
     "deploy.keep": _whole(1, 10_000),
     "executor.kind": _one_of("threads", "processes", "dask"),
+    "executor.runs": _one_of("local", "dask"),
     "executor.scheduler": _address,
+    "executor.scheduler_file": _text,
     "executor.workers": _whole(1, 10_000),
     "retry.retries": _whole(0, 100),
     "retry.delay": _duration(allow_zero=True),
@@ -365,11 +377,12 @@ def _check_together(settings: WorkspaceSettings, where: str) -> None:
             where=f"{where}: lease.stale_after",
             fix='write stale_after = "24h" or less; 90s suits most drives',
         )
-    if executor.kind == "dask" and executor.scheduler is None:
+    key = "kind" if executor.kind == "dask" else "runs" if executor.runs == "dask" else None
+    if key is not None and executor.scheduler is None and executor.scheduler_file is None:
         raise SettingsError(
-            'kind = "dask" needs the address of a scheduler',
+            f'{key} = "dask" needs the address of a scheduler',
             where=f"{where}: executor.scheduler",
-            fix='write scheduler = "tcp://host:8786" below [executor]',
+            fix='write scheduler = "tcp://host:8786" below [executor], or scheduler = "local" for a cluster of this machine',
         )
 
 

@@ -333,3 +333,67 @@ def test_what_a_flow_mirrors_into_its_source_folder_is_no_source(ws: WorkspaceFi
     contexts = load_flow("claims", data_root=ws.root).run_once()
 
     assert [context.source.path for context in contexts if context.source] == [ws.root / "in/a.txt"]
+
+
+BESIDE = """
+    import threading, time
+    from data_engine import Flow
+
+    running, most, lock = [], [0], threading.Lock()
+
+    def read(context):
+        text = context.source.path.read_text()
+        with lock:
+            running.append(text)
+            most[0] = max(most[0], len(running))
+        deadline = time.monotonic() + {patience}
+        while text != "bad" and most[0] < 2 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        with lock:
+            running.remove(text)
+        if text == "bad":
+            raise KeyError("amount")
+        return text, most[0]
+
+    def build():
+        return (
+            Flow(group="G")
+            .watch(mode="manual", source="../in", extensions=".txt", max_parallel={at_once})
+            .step(read, save_as="text")
+        )
+"""
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(1, 1), (2, 2)])
+def test_as_many_sources_run_at_once_as_the_flow_says(ws: WorkspaceFiles, at_once: int, most: int) -> None:
+    """And their contexts come in order."""
+    filled(ws, "a", "b", "c", "d")
+    ws.notebook("claims", BESIDE.format(at_once=at_once, patience=10 if at_once > 1 else 0.05))
+
+    contexts = load_flow("claims", data_root=ws.root).run_once()
+
+    assert [context.current[0] for context in contexts] == ["a", "b", "c", "d"]
+    assert contexts[-1].current[1] == most
+    assert [run.status for run in Workspace(ws.root).runs()] == ["success"] * 4
+
+
+def test_of_sources_that_run_at_once_the_first_failure_is_raised(ws: WorkspaceFiles) -> None:
+    """When what runs has ended; no more begin."""
+    filled(ws, "a", "bad", "c", "d", "e", "f")
+    ws.notebook("claims", BESIDE.format(at_once=2, patience=10))
+
+    with pytest.raises(FlowExecutionError) as caught:
+        load_flow("claims", data_root=ws.root).run_once()
+
+    assert "a" in [context.current[0] for context in caught.value.completed]
+    assert len(Workspace(ws.root).runs()) < 6
+
+
+def test_of_sources_that_run_at_once_every_one_is_tried_where_errors_are_kept(ws: WorkspaceFiles) -> None:
+    """As of those one after the other."""
+    filled(ws, "a", "bad", "c")
+    ws.notebook("claims", BESIDE.format(at_once=3, patience=10))
+
+    contexts = load_flow("claims", data_root=ws.root).run_once(on_error="continue")
+
+    assert [context.error is None for context in contexts] == [True, False, True]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from data_engine import Batch, Flow, FlowExecutionError, FlowStoppedError, ItemError
-from data_engine.engine.executor import spread
+from data_engine.engine.items.threads import spread
 from data_engine.flow.control import RunInterrupted, StepControl, one_by_one
 from data_engine.model import LogLine, StepFinished, StepProgress
 from tests.flow.running import current, events_of, stop_after

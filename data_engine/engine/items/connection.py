@@ -1,0 +1,219 @@
+"""The way to a Dask cluster: one client in this process for each scheduler, and what its workers are.
+
+Author's code needs not be there: what is sent are bytes that our own functions understand. Whether these are there, and of
+the same version, is asked first, by a function that travels by value.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import pickle
+import platform
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from data_engine.errors import ClusterError
+from data_engine.version import __version__
+
+_CONNECT_S = 10.0
+_ASK_S = 30.0
+
+
+class Scheduler(NamedTuple):
+    """Where a scheduler is: its address or the file that says it, and what the way there is secured with (PEM texts)."""
+
+    address: str | None = None
+    file: str | None = None
+    secured: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As people know it."""
+        return self.address or self.file or "?"
+
+
+class Connection:
+    """A client of one scheduler, and the functions that hear what tasks of this process tell."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        import distributed
+
+        library: Any = distributed  # it has no types
+        self.scheduler = scheduler
+        options: dict[str, Any] = {}
+        if scheduler.secured:
+            options["security"] = library.Security(require_encryption=True, **dict(scheduler.secured))
+        try:
+            self.client: Any = library.Client(
+                scheduler.address,
+                scheduler_file=scheduler.file,
+                timeout=_CONNECT_S,
+                set_as_default=False,
+                name="data-engine",
+                **options,
+            )
+        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+            raise ClusterError(
+                f"the scheduler {scheduler.name} cannot be reached: {error}",
+                where="[executor] scheduler in config/data_engine.toml",
+                fix="start it (`dask scheduler`), or correct the address; `data-engine doctor` measures the cluster",
+            ) from error
+        self.topic = f"data-engine-{self.client.id}"
+        self._hearers: dict[str, Callable[[Any], None]] = {}
+        self.client.subscribe_topic(self.topic, self._hear)
+        self._checked: set[str] = set()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the scheduler answers."""
+        return bool(self.client.status == "running")
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """The cluster's workers by address, as they were a moment ago."""
+        return dict(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    def hear(self, run: str, hearer: Callable[[Any], None] | None) -> None:
+        """Call `hearer` with each frame that tasks of the run tell, on the client's thread; None: no longer."""
+        if hearer is None:
+            self._hearers.pop(run, None)
+        else:
+            self._hearers[run] = hearer
+
+    def check_versions(self) -> None:
+        """Return when all workers can work with this machine.
+
+        Raises:
+            ClusterError: one cannot; names it and why.
+        """
+        new = [address for address in self.workers() if address not in self._checked]
+        if not new:
+            return
+        try:
+            told = self.client.run(_facts_by_value(), workers=new, on_error="ignore")
+        except Exception as error:
+            raise ClusterError(
+                f"the workers of {self.scheduler.name} cannot be asked for their versions: {error}",
+                where=self.scheduler.name,
+                fix="look into the workers' logs",
+            ) from error
+        for address, facts in told.items():
+            refuse_mismatch(address, facts)
+            self._checked.add(address)
+
+    def close(self) -> None:
+        """Let go of the client."""
+        with suppress(Exception):
+            self.client.close(timeout=1)
+
+    def _hear(self, event: tuple[float, Any]) -> None:
+        run, frame = pickle.loads(event[1])
+        hearer = self._hearers.get(run)
+        if hearer is not None:
+            hearer(frame)
+
+
+def refuse_mismatch(address: str, facts: dict[str, Any]) -> None:
+    """Refuse a worker whose versions cannot work with this machine's.
+
+    Raises:
+        ClusterError: names what differs.
+
+    Example:
+        >>> refuse_mismatch("tcp://10.0.0.7:4711", own_facts())
+    """
+    for name, mine in own_facts().items():
+        theirs = facts.get(name)
+        if theirs == mine:
+            continue
+        if theirs is None:
+            what, fix = f"has no {name}", f"install there what is here: {name} {mine}"
+        else:
+            what, fix = f"has {name} {theirs}, and this machine {mine}", "install the same version on both"
+        raise ClusterError(f"the cluster's worker {address} {what}", where=address, fix=fix)
+
+
+def own_facts() -> dict[str, str]:
+    """The versions that must be the same on both sides: code travels as Python's own bytes, frames as Polars'."""
+    facts = {
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "Data Engine": __version__,
+        "cloudpickle": _version("cloudpickle").split(".")[0],
+    }
+    with suppress(Exception):
+        facts["Polars"] = _version("polars").split(".")[0]
+    return facts
+
+
+def _version(distribution: str) -> str:
+    from importlib.metadata import version
+
+    return version(distribution)
+
+
+def _facts_by_value() -> Callable[[], dict[str, Any]]:
+    """`own_facts` as a function that names nothing of ours."""
+
+    def facts() -> dict[str, Any]:
+        import platform
+        from importlib.metadata import PackageNotFoundError, version
+
+        found = {"Python": ".".join(platform.python_version_tuple()[:2])}
+        for name, distribution, parts in (
+            ("Data Engine", "data-engine", None),
+            ("cloudpickle", "cloudpickle", 1),
+            ("Polars", "polars", 1),
+        ):
+            try:
+                found[name] = ".".join(version(distribution).split(".")[:parts])
+            except PackageNotFoundError:
+                continue
+        return found
+
+    return facts
+
+
+def connected(scheduler: Scheduler) -> Connection:
+    """The connection of this process to the scheduler.
+
+    Raises:
+        ClusterError: it cannot be reached, a worker's versions do not fit, or Dask is not installed.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise ClusterError(
+            "Dask is not installed here",
+            where='[executor] kind = "dask" in config/data_engine.toml',
+            fix="pip install 'data-engine[dask]'",
+        ) from error
+    assert distributed
+    with _lock:
+        known = _connections.get(scheduler)
+        if known is None or not known.is_there:
+            if known is not None:
+                known.close()
+            _quieten()
+            known = _connections[scheduler] = Connection(scheduler)
+    known.check_versions()
+    return known
+
+
+def disconnect() -> None:
+    """Let go of every cluster."""
+    with _lock:
+        for connection in _connections.values():
+            connection.close()
+        _connections.clear()
+
+
+def _quieten() -> None:
+    """Dask tells each lost connection as an error of its own; we tell it as ours."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+
+_lock = threading.Lock()
+_connections: dict[Scheduler, Connection] = {}
+atexit.register(disconnect)

@@ -1,0 +1,178 @@
+"""The context of a step as an item in another process sees it.
+
+What is small travels along: the source, the places, the params. The objects of earlier steps are fetched from the run when
+an item looks at them. Where to write is asked of the run, whose stage or scratch folder knows what was handed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from data_engine.flow.context import FlowContext, WorkspaceConfigContext
+from data_engine.flow.control import StepControl
+from data_engine.flow.debug import FlowDebugContext
+from data_engine.flow.locations import MirrorContext, SourceContext
+from data_engine.flow.params import GivenParams
+from data_engine.flow.places import IN_PLACE, Places
+
+Ask = Callable[[str, tuple[Any, ...]], Any]
+"""Asks the run a question, by its name and arguments, and gives the answer or raises what it raised."""
+
+_WAYS = ("root", "enter", "database", "final", "publish")
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFacts:
+    """What of a context travels with each map."""
+
+    flow_name: str
+    group: str
+    source: SourceContext | None
+    mirror: MirrorContext | None
+    params: Any
+    workspace_root: Path | None
+    debug: tuple[Path, dict[str, Any]] | None
+    is_in_place: bool
+    objects: tuple[str, ...]
+    metadata: tuple[str, ...]
+
+    @classmethod
+    def of(cls, context: FlowContext) -> ContextFacts:
+        """The facts of a run's context."""
+        debug = context.debug
+        params = dict(context.params) if isinstance(context.params, MappingProxyType) else context.params
+        return cls(
+            context.flow_name,
+            context.group,
+            context.source,
+            None if context.mirror is None else replace(context.mirror, places=IN_PLACE),
+            params,
+            context.workspace_root,
+            None
+            if debug is None
+            else (
+                debug.root,
+                {name: getattr(debug, name) for name in ("workspace_id", "flow_name", "run_id", "source_path")},
+            ),
+            context.places is IN_PLACE,
+            tuple(context.objects),
+            tuple(context.metadata),
+        )
+
+
+def answer(context: FlowContext, question: str, arguments: tuple[Any, ...]) -> Any:
+    """What the run answers to what an item asks; the other side of `Ask`."""
+    if question in _WAYS:
+        *positional, named = arguments
+        return getattr(context.places, question)(*positional, **named)
+    if question == "current":
+        return context.current
+    (name,) = arguments
+    return {"objects": context.objects, "metadata": context.metadata}[question][name]
+
+
+class FarContext(FlowContext):
+    """A context in another process than its run."""
+
+    _current: _Fetched
+
+    def __init__(self, facts: ContextFacts, control: StepControl, ask: Ask) -> None:
+        places = IN_PLACE if facts.is_in_place else _FarPlaces(ask)
+        debug = None
+        if facts.debug is not None:
+            root, names = facts.debug
+            debug = FlowDebugContext(root, **names, control=control)
+        self.__dict__.update(
+            flow_name=facts.flow_name,
+            group=facts.group,
+            source=facts.source,
+            mirror=None if facts.mirror is None else replace(facts.mirror, places=places),
+            objects=_Fetched(facts.objects, lambda name: ask("objects", (name,))),
+            metadata=_Fetched(facts.metadata, lambda name: ask("metadata", (name,))),
+            config=WorkspaceConfigContext(facts.workspace_root),
+            debug=debug,
+            params=MappingProxyType(GivenParams(facts.params)) if type(facts.params) is dict else facts.params,
+            error=None,
+            workspace_root=facts.workspace_root,
+            control=control,
+            places=places,
+            _current=_Fetched(("current",), lambda name: ask("current", ())),
+        )
+
+    @property
+    def current(self) -> Any:
+        """The batch that is gone through."""
+        return self._current["current"]
+
+    @current.setter
+    def current(self, value: Any) -> None:
+        self._current["current"] = value
+
+
+class _FarPlaces(Places):
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def root(self, final: Path) -> Path:
+        return Path(self._ask("root", (final, {})))
+
+    def enter(self, place: Path, *, is_folder: bool) -> None:
+        self._ask("enter", (place, {"is_folder": is_folder}))
+
+    def database(self, final: Path, *, read_only: bool) -> Path:
+        return Path(self._ask("database", (final, {"read_only": read_only})))
+
+    def final(self, path: Path) -> Path:
+        return Path(self._ask("final", (path, {})))
+
+    def publish(self) -> None:
+        self._ask("publish", ({},))
+
+
+class _Fetched(dict[str, Any]):
+    """A dict whose values are fetched when they are looked at."""
+
+    def __init__(self, names: tuple[str, ...], fetch: Callable[[str], Any]) -> None:
+        super().__init__(dict.fromkeys(names, _FAR))
+        self._fetch = fetch
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if value is _FAR:
+            value = self[name] = self._fetch(name)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401 - this is that `get`
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def pop(self, name: str, *default: Any) -> Any:
+        if name in self:
+            default = (self[name],)
+        super().pop(name, None)
+        if not default:
+            raise KeyError(name)
+        return default[0]
+
+    def items(self) -> Any:
+        return self.copy().items()
+
+    def values(self) -> Any:
+        return self.copy().values()
+
+    def copy(self) -> dict[str, Any]:
+        return {name: self[name] for name in self}
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
+
+_FAR = object()

@@ -1,0 +1,164 @@
+"""`scheduler = "local"`: a Dask cluster of this machine, in processes of its own.
+
+Started as `python -P -m data_engine.engine.items.local_cluster WORKERS` by whoever owns it, a daemon or a kernel; it tells
+on standard output where it is, and ends when its standard input closes. The way to it is encrypted, so that no other
+user of the machine can have it run anything. What the daemon owns is written beside its other files, for its workers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from data_engine import private
+from data_engine.engine.items.connection import Scheduler, disconnect
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import ClusterError
+from data_engine.files import write_text_atomic
+from data_engine.platforms import parent
+from data_engine.platforms.processes import create_time_of, detached, end_session, program_of
+from data_engine.workspace.settings import ExecutorSettings
+
+_FILE = "local_cluster.json"
+_START_S = 60.0
+
+
+def main() -> None:
+    """Be a cluster until nobody owns it."""
+    parent.end_with(int(sys.argv[2]))
+    import dask
+    import distributed
+
+    library: Any = distributed
+    security = library.Security.temporary()
+    dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.admin.low-level-log-length": 100})
+    cluster = library.LocalCluster(
+        n_workers=int(sys.argv[1]),
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        protocol="tls",
+        security=security,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=50,
+    )
+    told = {
+        "address": cluster.scheduler_address,
+        "dashboard": cluster.dashboard_link,
+        "secured": {name: getattr(security, name) for name in ("tls_ca_file", "tls_client_cert", "tls_client_key")},
+    }
+    print(json.dumps(told), flush=True)
+    while sys.stdin.buffer.read(4096):
+        pass
+    end_session(os.getpid())
+    os._exit(0)
+
+
+class LocalCluster:
+    """A cluster that this process owns; it ends with it.
+
+    Raises:
+        ClusterError: it cannot be started.
+    """
+
+    def __init__(self, workers: int) -> None:
+        program, environment = program_of(sys.executable, os.environ)
+        command = [program, "-P", "-m", "data_engine.engine.items.local_cluster", str(workers), str(os.getpid())]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, **detached()[-1]
+        )
+        self.pid = self._process.pid
+        assert self._process.stdout is not None
+        timer = threading.Timer(_START_S, self.close)
+        timer.daemon = True
+        timer.start()
+        line = self._process.stdout.readline()
+        timer.cancel()
+        if not line:
+            raise ClusterError(
+                "the local cluster cannot be started",
+                where='[executor] scheduler = "local"',
+                fix="see what it wrote to standard error; pip install 'data-engine[dask]' installs what it needs",
+            )
+        told = json.loads(line)
+        self.dashboard = str(told["dashboard"])
+        self.scheduler = Scheduler(told["address"], None, tuple(sorted(told["secured"].items())))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End it, with its workers."""
+        if self.is_there:
+            end_session(self.pid)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+    def tell(self, folder: Path) -> None:
+        """Let other processes of this user find it there."""
+        content = {"pid": self.pid, "created": create_time_of(self.pid), "dashboard": self.dashboard}
+        content |= {"address": self.scheduler.address, "secured": dict(self.scheduler.secured)}
+        write_text_atomic(folder / _FILE, json.dumps(content), mode=private.FILE)
+
+
+def scheduler_of(settings: ExecutorSettings, home: LocalWorkspace) -> Scheduler:
+    """Where the scheduler is that the settings name; a local cluster is started where the daemon has none.
+
+    Raises:
+        ClusterError: a local cluster cannot be started.
+    """
+    if settings.scheduler != "local":
+        return Scheduler(settings.scheduler, settings.scheduler_file)
+    return told_cluster(home.local.runtime_dir) or _own_cluster(settings.workers).scheduler
+
+
+def told_cluster(folder: Path) -> Scheduler | None:
+    """The local cluster that a daemon has told of; None when there is none any more."""
+    try:
+        told = json.loads((folder / _FILE).read_bytes())
+        if create_time_of(told["pid"]) != told["created"]:
+            return None
+        return Scheduler(told["address"], None, tuple(sorted(told["secured"].items())))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _own_cluster(workers: int) -> LocalCluster:
+    global _own
+    with _lock:
+        if _own is None or not _own.is_there:
+            _own = _starter.start(workers)
+        return _own
+
+
+class _Starter:
+    """A thread that lives as long as this process: on Linux what it starts ends with the thread that has started it."""
+
+    def start(self, workers: int) -> LocalCluster:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="data-engine-cluster")
+        cluster = self._pool.submit(LocalCluster, workers).result()
+        atexit.register(cluster.close)
+        atexit.register(disconnect)  # before it ends
+        return cluster
+
+
+_own: LocalCluster | None = None
+_starter = _Starter()
+_lock = threading.Lock()
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""What runs on a node of a Dask cluster: a task that drives a process of ours through some items.
+
+A running Dask task cannot be cancelled and shares its process with others, so the items run in processes of their own
+(`worker.py`). What they tell goes home as events of the scheduler; what they ask comes back by `reply`. The processes of a
+run end with it: when its owner says so, when its task is cancelled (as those of a client that is gone are), or after a while
+without work. Fresh ones wait for the next run.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from data_engine.engine.items.frames import Frame
+from data_engine.engine.items.process import Home, ItemProcess, ProcessEnded, Task
+from data_engine.engine.items.threads import IN_ITEM
+from data_engine.engine.items.travel import PackedError, Parcel, pack_error, unpack
+from data_engine.engine.shares import Share
+from data_engine.errors import ClusterError, FlowValidationError
+from data_engine.version import __version__
+
+_TRIES = 2
+_ASK_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.3
+_IDLE_S = 60.0
+
+Outcome = tuple[str, Any]
+"""How an item ended: "done" and its parcel, "failed" and its packed error, "died" and the cause."""
+
+
+class Payload(NamedTuple):
+    """What the tasks of one map have in common. `files` are the workspace's modules by their paths, of `package`."""
+
+    run: str
+    topic: str
+    version: str
+    task: Task
+    keeps_errors: bool
+    workspace_root: str | None
+    places: Parcel
+    package: str | None
+    files: dict[str, bytes]
+    at_host: dict[str, int]
+
+
+def run_chunk(payload: bytes, chunk: bytes) -> bytes:
+    """The outcomes of the items, in order, up to the first that failed where errors are not kept; and the seconds it took."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    begun_s = time.perf_counter()
+    job: Payload = pickle.loads(payload)
+    items: list[Parcel] = pickle.loads(chunk)
+    outcomes: list[Outcome] = []
+    try:
+        prepared = _prepared(job, worker.address)
+    except FlowValidationError as error:
+        return pickle.dumps(([("failed", pack_error(error))] * len(items), 0.0))
+    talk = _Talk(worker, job)
+    for item in items:
+        if outcomes and not talk.may_go_on():
+            break
+        outcomes.append(_run_item(worker, job, prepared, item, talk))
+        if outcomes[-1][0] != "done" and not job.keeps_errors:
+            break
+    return pickle.dumps((outcomes, time.perf_counter() - begun_s))
+
+
+def close_run(run: str) -> None:
+    """Let the processes of a run end; others get ready for the next one."""
+    _node().close_run(run)
+
+
+def reply(question: str, content: bytes) -> None:
+    """Give the answer to a question that a task here waits for."""
+    waiting = _node().questions.get(question)
+    if waiting is not None:
+        waiting.put(content)
+
+
+def _run_item(worker: Any, job: Payload, task: Task, item: Parcel, talk: _Talk) -> Outcome:
+    node = _node()
+    for number in range(1, _TRIES + 1):
+        with node.process(worker, job) as process:
+            try:
+                is_done, content = process.run(task, item, Home(talk.tell, talk.answer))
+            except ProcessEnded as ended:
+                if number == _TRIES:
+                    return "died", ended.cause
+                talk.tell(("again", item, ended.cause))
+            else:
+                return ("done" if is_done else "failed"), content
+    raise AssertionError("never reached")
+
+
+def _prepared(job: Payload, address: str) -> Task:
+    """The task as it is run here.
+
+    Raises:
+        FlowValidationError: another version, or this node does not see what the flow works with; names it.
+    """
+    if job.version != __version__:
+        raise ClusterError(
+            f"the cluster's worker {address} has Data Engine {__version__}, and this machine {job.version}",
+            where=address,
+            fix="install the same version on both",
+        )
+    root = None if job.workspace_root is None else workspace_here(job.workspace_root, address)
+    for what, place in unpack(job.places, root=root):
+        seen = place.exists() if what == "source" else place.exists() or place.parent.exists()
+        if not seen:
+            raise ClusterError(
+                f"the cluster's worker {address} does not see the {what} {place}",
+                where=address,
+                fix="mount it there under the same path, or keep it inside the workspace",
+            )
+    around = {**job.task.around, "root": root, "ask_every_s": _ASK_EVERY_S, "folder": None, "modules": []}
+    del around["sys_path"]
+    if root is not None:
+        around["folder"] = str(root / "flow_modules")
+        if job.package is not None:
+            around["modules"] = [(job.package, root / "flow_modules", _content(job.files))]
+    return job.task._replace(around=around)
+
+
+def workspace_here(root: str, address: str) -> Path:
+    """Where this node has the workspace that its owner has at `root`.
+
+    Raises:
+        ClusterError: nowhere.
+    """
+    here = Path(os.environ.get("DATA_ENGINE_WORKSPACE_ROOT", "").strip() or root)
+    if not (here / "flow_modules").is_dir():
+        raise ClusterError(
+            f"the cluster's worker {address} does not see the workspace at {here}",
+            where=address,
+            fix="mount the workspace there, and set DATA_ENGINE_WORKSPACE_ROOT in the worker's environment where the path differs",
+        )
+    return here
+
+
+def _content(files: dict[str, bytes]) -> Path:
+    """A folder of this node with the modules; those of the same content share one."""
+    import hashlib
+
+    digest = hashlib.sha256(
+        repr(sorted((name, hashlib.sha256(data).digest()) for name, data in files.items())).encode()
+    )
+    folder = _node().folder / digest.hexdigest()[:24]
+    if not folder.is_dir():
+        making = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+        for name, data in files.items():
+            path = making / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        making.mkdir(parents=True, exist_ok=True)
+        try:
+            making.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another task has made it
+                raise
+    return folder
+
+
+class _Talk:
+    """What the items of one task tell and ask."""
+
+    def __init__(self, worker: Any, job: Payload) -> None:
+        self._worker, self._job = worker, job
+        self._asked_s = time.monotonic()
+
+    def tell(self, frame: Frame) -> None:
+        """Send what an item told."""
+        self._worker.log_event(self._job.topic, pickle.dumps((self._job.run, frame)))
+
+    def answer(self, question: str, arguments: Parcel) -> tuple[bool, Parcel | PackedError]:
+        """Ask the owner."""
+        self._asked_s = time.monotonic()
+        number, waiting = uuid.uuid4().hex, SimpleQueue[bytes]()
+        node = _node()
+        node.questions[number] = waiting
+        try:
+            self.tell(("ask", number, self._worker.address, question, arguments))
+            while True:
+                try:
+                    return pickle.loads(waiting.get(timeout=_LOOK_EVERY_S))  # type: ignore[no-any-return]
+                except Empty:
+                    if node.is_cancelled(self._worker, threading.get_ident()):
+                        return False, pack_error(ClusterError("the run is gone", where=self._worker.address))
+        finally:
+            del node.questions[number]
+
+    def may_go_on(self) -> bool:
+        """Whether the next item may begin; asked now and then."""
+        if time.monotonic() - self._asked_s < _ASK_EVERY_S:
+            return True
+        from data_engine.engine.items.travel import pack
+
+        return self.answer("may_work", pack((), "a question"))[0]
+
+
+class _Node:
+    """The processes of this node."""
+
+    def __init__(self) -> None:
+        self.questions: dict[str, SimpleQueue[bytes]] = {}
+        self.folder = Path(tempfile.mkdtemp(prefix="data-engine-node-"))
+        self._lock = threading.Lock()
+        self._spares: list[ItemProcess] = []
+        self._free: dict[str, list[ItemProcess]] = {}
+        self._used_s: dict[str, float] = {}
+        self._active: dict[int, tuple[Any, str, ItemProcess]] = {}
+        self._most = 1
+        self._share = Share.of(1)
+        self._spawner = ThreadPoolExecutor(1, thread_name_prefix="data-engine-spawner")  # outlives all it starts
+        threading.Thread(target=self._watch, name="data-engine-watch", daemon=True).start()
+
+    @contextmanager
+    def process(self, worker: Any, job: Payload) -> Iterator[ItemProcess]:
+        """A process of the run for one item of the task that this thread runs."""
+        with self._lock:
+            self._most = worker.state.nthreads
+            host = worker.address.rpartition("://")[2].rpartition(":")[0]
+            self._share = Share.of(max(job.at_host.get(host, 1), self._most))
+            free = self._free.setdefault(job.run, [])
+            process = next((one for one in iter(lambda: free.pop() if free else None, None) if one.is_there), None)
+            while process is None and self._spares:
+                spare = self._spares.pop()
+                process = spare if spare.is_there else None
+        process = process or self._spawner.submit(self._new).result()
+        me = threading.get_ident()
+        with self._lock:
+            self._active[me] = (worker, worker.get_current_task(), process)
+        try:
+            yield process
+        finally:
+            with self._lock:
+                del self._active[me]
+                self._used_s[job.run] = time.monotonic()
+                if job.run in self._free and process.is_there:
+                    self._free[job.run].append(process)
+                    process = None
+            if process is not None:
+                process.close()
+
+    def close_run(self, run: str) -> None:
+        """End what the run has, and let as many fresh ones get ready."""
+        with self._lock:
+            ended = self._free.pop(run, [])
+            self._used_s.pop(run, None)
+        for process in ended:
+            process.begin_to_close()
+        self._spawner.submit(self._after_run, ended)
+
+    def is_cancelled(self, worker: Any, thread: int) -> bool:
+        """Whether nobody wants the result of the task that a thread runs."""
+        with self._lock:
+            found = self._active.get(thread)
+        return found is not None and _is_cancelled(worker, found[1])
+
+    def _after_run(self, ended: list[ItemProcess]) -> None:
+        for process in ended:
+            process.close()
+        with self._lock:
+            self._spares = [one for one in self._spares if one.is_there]
+            missing = self._most - len(self._spares)
+        for _ in range(missing):
+            process = self._new()
+            with self._lock:
+                self._spares.append(process)
+
+    def _new(self) -> ItemProcess:
+        environment = {**os.environ, **self._share.environment(os.environ), IN_ITEM: "1"}
+        return ItemProcess(None, environment, duckdb_threads=self._share.threads)
+
+    def _watch(self) -> None:
+        """End what nobody wants any more."""
+        while True:
+            time.sleep(_LOOK_EVERY_S)
+            with self._lock:
+                active = list(self._active.values())
+                now_s = time.monotonic()
+                idle = [run for run, at_s in self._used_s.items() if now_s - at_s > _IDLE_S]
+            for worker, key, process in active:
+                if _is_cancelled(worker, key):
+                    process.kill()
+            for run in idle:
+                if not active:
+                    self.close_run(run)
+
+
+def _is_cancelled(worker: Any, key: str) -> bool:
+    task = worker.state.tasks.get(key)
+    return task is None or task.state in ("cancelled", "resumed")
+
+
+def _node() -> _Node:
+    global _only
+    with _making:
+        if _only is None:
+            _only = _Node()
+        return _only
+
+
+_only: _Node | None = None
+_making = threading.Lock()

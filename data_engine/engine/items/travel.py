@@ -1,0 +1,312 @@
+"""Values and errors as bytes, for another process, and back.
+
+Functions of the author's travel by value (cloudpickle), with what they close over: the other process has no notebook. What
+the workspace's helper modules define travels by name; the other process imports them from the same content. A large frame or
+array travels as its Arrow or plain bytes, through a file where both processes see one. An error keeps its traceback's
+lines, so that it leads to its cell, and the errors that led to it.
+"""
+
+from __future__ import annotations
+
+import io
+import marshal
+import os
+import pickle
+import sys
+import types
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+import cloudpickle
+from tblib import Traceback
+
+from data_engine.errors import FlowValidationError, message_of
+from data_engine.flow.batch import FileRef
+
+LARGE_BYTES = 10 * 1024 * 1024
+"""What is larger goes through a file, where both processes see one."""
+
+FLOWS = "data_engine_flows"
+_DEEPEST = 6
+
+
+class Parcel(NamedTuple):
+    """A packed value: in `data` and `buffers`, or in a file."""
+
+    data: bytes
+    buffers: tuple[Any, ...] = ()
+    file: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How much there is in memory."""
+        return len(self.data) + sum(map(len, self.buffers))
+
+
+def pack(value: object, what: str, *, folder: Path | None = None, root: Path | None = None) -> Parcel:
+    """`value` as bytes; `what` names it in errors ("an item"). With a `folder` a large one is put into a file there.
+
+    With a `root` paths below it travel by their part inside it, and are below the other end's root there.
+
+    Raises:
+        FlowValidationError: it, or something in it, cannot leave this process; names that.
+    """
+    views: list[memoryview] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            views.append(buffer.raw())
+        except BufferError:  # its bytes are not in one row: they go with the rest
+            return True
+        return False
+
+    file = io.BytesIO()
+    try:
+        _pickler(root)(file, protocol=5, buffer_callback=keep).dump(value)
+    except Exception as error:
+        raise _cannot_travel(what, value, error) from error
+    data = file.getvalue()
+    if folder is None or len(data) + sum(view.nbytes for view in views) < LARGE_BYTES:
+        return Parcel(data, tuple(map(bytes, views)))
+    path = folder / uuid.uuid4().hex
+    with open(path, "wb") as stream:
+        stream.write(data)
+        stream.writelines(views)
+    return Parcel(b"", (len(data), *(view.nbytes for view in views)), str(path))
+
+
+def unpack(parcel: Parcel, *, is_last: bool = True, root: Path | None = None) -> Any:
+    """The value of a parcel; its file goes, unless it `is_last` not. `root` is what this end has for the other's root."""
+    if parcel.file is None:
+        return _Unpickler(io.BytesIO(parcel.data), buffers=parcel.buffers, root=root).load()
+    content = bytearray(os.path.getsize(parcel.file))
+    with open(parcel.file, "rb", buffering=0) as stream:
+        left = memoryview(content)
+        while left and (count := stream.readinto(left)):
+            left = left[count:]
+    if is_last:
+        with suppress(OSError):
+            os.unlink(parcel.file)
+    parts, start = [], 0
+    for size in parcel.buffers:
+        parts.append(memoryview(content)[start : start + size])
+        start += size
+    return _Unpickler(io.BytesIO(parts[0]), buffers=parts[1:], root=root).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: io.BytesIO, *, buffers: Any, root: Path | None) -> None:
+        super().__init__(stream, buffers=buffers)
+        self._root = root
+
+    def persistent_load(self, pid: Any) -> Any:
+        kind, parts = pid
+        if self._root is None:
+            raise pickle.UnpicklingError(f"a path below the workspace came where none is known: {'/'.join(parts)}")
+        path = self._root.joinpath(*parts)
+        return path if kind == "path" else FileRef(path)
+
+
+@cache
+def _pickler(root: Path | None) -> type[_Pickler]:
+    if root is None:
+        return _Pickler
+    lead = root.parts
+
+    class Rooted(_Pickler):
+        def persistent_id(self, value: Any) -> Any:
+            if isinstance(value, (PurePath, FileRef)):
+                path = value.path if isinstance(value, FileRef) else value
+                if path.parts[: len(lead)] == lead:
+                    return ("ref" if isinstance(value, FileRef) else "path", path.parts[len(lead) :])
+            return None
+
+    return Rooted
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def reducer_override(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is types.MappingProxyType:
+            return types.MappingProxyType, (value | {},)
+        if kind is types.CodeType:  # with the name of its file, which leads to its cell
+            return marshal.loads, (marshal.dumps(value),)
+        if kind.__module__.startswith("polars."):
+            polars = sys.modules["polars"]
+            if kind is polars.DataFrame and _is_plain(value, polars):
+                return _frame_of, (pickle.PickleBuffer(_arrow_bytes(value)),)
+            if kind is polars.Series and _is_plain(value.to_frame(), polars):
+                return _series_of, (value.name, pickle.PickleBuffer(_arrow_bytes(value.to_frame("value"))))
+        if isinstance(value, (types.FunctionType, type)):
+            _send_flow_module_by_value(value.__module__)
+        return super().reducer_override(value)
+
+
+def _is_plain(frame: Any, polars: Any) -> bool:
+    """Whether Arrow's file format can hold it."""
+    return polars.Object not in frame.dtypes and bool(frame.width)
+
+
+def _arrow_bytes(frame: Any) -> memoryview:
+    stream = io.BytesIO()
+    frame.write_ipc(stream, compression="uncompressed")
+    return stream.getbuffer()
+
+
+def _frame_of(content: Any) -> Any:
+    import polars
+
+    return polars.read_ipc(content if isinstance(content, bytes) else bytes(content))
+
+
+def _series_of(name: str, content: Any) -> Any:
+    return _frame_of(content).to_series().rename(name)
+
+
+def _send_flow_module_by_value(name: str | None) -> None:
+    """Let what a flow's own module defines travel by value; its helpers and siblings are imported at the other end."""
+    if name is None or not name.startswith(f"{FLOWS}.") or name in cloudpickle.list_registry_pickle_by_value():
+        return
+    module = sys.modules.get(name)
+    if module is not None and callable(getattr(module, "build", None)):
+        cloudpickle.register_pickle_by_value(module)
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PackedError:
+    """An error, where it was raised, and what led to it. `content` is None where only its name and text can travel."""
+
+    content: bytes | None
+    kind: str
+    text: str
+    lines: dict[str, Any] | None
+    cause: PackedError | None
+    context: PackedError | None
+    is_context_hidden: bool
+
+
+def pack_error(error: BaseException, *, root: Path | None = None) -> PackedError:
+    """An error with its chain; one that cannot travel keeps its name and text."""
+    seen: set[int] = set()
+
+    def packed(one: BaseException | None) -> PackedError | None:
+        if one is None or id(one) in seen:
+            return None
+        seen.add(id(one))
+        content: bytes | None = None
+        with suppress(Exception):
+            parcel = pack(one, "an error", root=root)
+            unpack(parcel, root=root)  # its own __init__ may want what it was not given
+            content = parcel.data
+        trace = one.__traceback__
+        return PackedError(
+            content,
+            type(one).__name__,
+            message_of(one),
+            None if trace is None else Traceback(trace).to_dict(),
+            packed(one.__cause__),
+            packed(one.__context__),
+            one.__suppress_context__,
+        )
+
+    found = packed(error)
+    assert found is not None
+    return found
+
+
+def unpack_error(packed: PackedError, *, root: Path | None = None) -> BaseException:
+    """The error, with a traceback that has the lines it had."""
+    error: BaseException
+    try:
+        assert packed.content is not None
+        error = unpack(Parcel(packed.content), root=root)
+    except Exception:
+        error = type(packed.kind, (RuntimeError,), {"__module__": __name__})(packed.text)
+    if packed.lines is not None:
+        error.__traceback__ = Traceback.from_dict(packed.lines).as_traceback()
+    error.__cause__ = None if packed.cause is None else unpack_error(packed.cause, root=root)
+    error.__context__ = None if packed.context is None else unpack_error(packed.context, root=root)
+    error.__suppress_context__ = packed.is_context_hidden
+    return error
+
+
+# -- what cannot travel ------------------------------------------------------------------------------------------------
+
+
+def _cannot_travel(what: str, value: object, error: BaseException) -> FlowValidationError:
+    name = _culprit(value) or f"{what} ({_kind(value)})"
+    of = "" if name.startswith(what) else f"{what}: "
+    return FlowValidationError(
+        f"{of}{name} cannot travel to another process: {message_of(error)}",
+        where='Flow.map with [executor] kind = "processes" or "dask"',
+        fix="make it inside the function (open connections and files there, return a list instead of a generator), or set "
+        'kind = "threads" in config/data_engine.toml',
+    )
+
+
+def _culprit(value: object) -> str | None:
+    """The name of the innermost part of `value` that cannot be packed; None where that is the value itself."""
+    seen: set[int] = set()
+
+    def look(one: object, depth: int) -> str | None:
+        for name, part in _parts(one):
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            try:
+                _Pickler(io.BytesIO(), protocol=5).dump(part)
+            except Exception:
+                deeper = look(part, depth + 1) if depth < _DEEPEST else None
+                return deeper or f"{name} ({_kind(part)})"
+        return None
+
+    return look(value, 0)
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, types.MethodType):
+        yield "self", value.__self__
+    elif isinstance(value, types.FunctionType):
+        cells = value.__closure__ or ()
+        for name, cell in zip(value.__code__.co_freevars, cells, strict=False):
+            with suppress(ValueError):
+                yield name, cell.cell_contents
+        for name in _global_names(value.__code__):
+            if name in value.__globals__:
+                yield name, value.__globals__[name]
+        for part in value.__defaults__ or ():
+            yield "a default", part
+    elif isinstance(value, Mapping):
+        yield from ((f"[{key!r}]", part) for key, part in value.items())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from ((f"[{number}]", part) for number, part in enumerate(value))
+    elif not isinstance(value, type):
+        yield from _attributes(value)
+
+
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from _global_names(part)
+
+
+def _attributes(value: object) -> Iterable[tuple[str, object]]:
+    names: dict[str, object] = dict(getattr(value, "__dict__", {}))
+    for slot in getattr(type(value), "__slots__", ()):
+        with suppress(AttributeError):
+            names[slot] = getattr(value, slot)
+    return names.items()
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"

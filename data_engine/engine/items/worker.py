@@ -1,0 +1,237 @@
+"""A process that runs the items of maps, one at a time, for the run that started it; `process` is the other side.
+
+Started as `python -P -m data_engine.engine.items.worker`. It hears its run on standard input and tells it on what was
+standard output; what C code or a child writes goes to the run's standard error. It ends when the run's process does, with
+what it has started.
+"""
+
+from __future__ import annotations
+
+import builtins
+import faulthandler
+import io
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from data_engine.engine.items.far_context import ContextFacts, FarContext
+from data_engine.engine.items.frames import Frame, read_frame, write_frame
+from data_engine.engine.items.travel import Parcel, pack, pack_error, unpack, unpack_error
+from data_engine.flow.control import StepControl
+from data_engine.model import Event
+from data_engine.platforms import parent
+from data_engine.platforms.processes import end_session, has_children
+
+_LONGEST_LINE = 64 * 1024
+
+
+def main() -> None:
+    """Run items until nobody listens any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hear, tell = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    faulthandler.enable(file=2)
+    parent.end_with(int(sys.argv[1]))
+    worker = _Worker(open(hear, "rb"), open(tell, "wb"))  # noqa: SIM115 - for the life of the process
+    threading.Thread(target=worker.listen, name="run", daemon=True).start()
+    worker.work()
+
+
+class _Worker:
+    def __init__(self, hear: io.BufferedReader, tell: io.BufferedWriter) -> None:
+        self._hear, self._tell = hear, tell
+        self._inbox: SimpleQueue[Frame] = SimpleQueue()
+        self._answers: SimpleQueue[Frame] = SimpleQueue()
+        self._tell_lock, self._ask_lock = threading.Lock(), threading.Lock()
+        self._tasks: dict[int, Callable[[Any], Any]] = {}
+        self._folder: Any = None
+        self._root: Path | None = None
+        self._ask_every_s = self._asked_s = 0.0
+        self._texts = (_Text(self, "out"), _Text(self, "err"))
+
+    def listen(self) -> None:
+        """Take what the run says; when it is gone, end with all that was started here."""
+        while (frame := read_frame(self._hear)) is not None:
+            (self._answers if frame[0] == "answer" else self._inbox).put(frame)
+        if has_children():
+            end_session(os.getpid())
+        os._exit(0)
+
+    def work(self) -> None:
+        """Do one thing after the other."""
+        while True:
+            kind, *content = self._inbox.get()
+            if kind == "hello":
+                self._begin(*content)
+            elif kind == "forget":
+                self._tasks.pop(content[0], None)
+            elif kind == "task":
+                self._tasks[content[0]] = self._task(*content[1:])
+            else:
+                self._item(*content)
+
+    def _begin(self, facts: dict[str, Any]) -> None:
+        self._folder = facts["folder"]
+        sys.stdout, sys.stderr = self._texts
+        logging.root.addHandler(_Records(self))
+        self._imports = _Imports()
+        if facts["duckdb_threads"]:
+            from data_engine.engine.shares import limit_duckdb
+
+            limit_duckdb(facts["duckdb_threads"])
+        self.tell("ready")
+
+    def _task(self, content: Parcel, names: dict[str, Any], around: dict[str, Any]) -> Callable[[Any], Any]:
+        """What is called for each item."""
+        logging.root.setLevel(around["log_level"])
+        sys.path[:] = around.get("sys_path", sys.path)
+        sys.argv[:] = around["argv"]
+        self._root, self._ask_every_s = around["root"], around["ask_every_s"]
+        try:
+            if around["folder"] is not None:
+                os.chdir(around["folder"])
+            self._imports.serve(around["modules"])
+            fn, facts = unpack(content, is_last=False, root=self._root)
+        except BaseException as error:
+            found = error  # the first item tells it
+
+            def fail(item: Any) -> Any:
+                raise found
+
+            return fail
+        if facts is None:
+            return fn  # type: ignore[no-any-return]
+        assert isinstance(facts, ContextFacts)
+        control = StepControl(emit=self._emit, may_work=self._may_work, **names)
+        context = FarContext(facts, control, self._ask)
+        return lambda item: fn(context, item)
+
+    def _item(self, task: int, item: Parcel) -> None:
+        self._asked_s = time.monotonic()
+        answer: Frame
+        try:
+            result = self._tasks[task](unpack(item, root=self._root))
+            answer = ("done", pack(result, "the result", folder=self._folder, root=self._root))
+        except BaseException as error:
+            answer = ("failed", pack_error(error, root=self._root))
+        for text in self._texts:
+            text.flush()
+        self.tell(*answer)
+
+    # -- telling and asking --------------------------------------------------------------------------------------------
+
+    def tell(self, *frame: Any) -> None:
+        """Send a frame home."""
+        try:
+            with self._tell_lock:
+                write_frame(self._tell, frame)
+        except OSError:
+            end_session(os.getpid())
+            os._exit(1)
+
+    def _emit(self, event: Event) -> None:
+        for text in self._texts:
+            text.flush()
+        self.tell("event", event)
+
+    def _may_work(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._asked_s >= self._ask_every_s:
+            self._asked_s = now_s
+            self._ask("may_work", ())
+
+    def _ask(self, question: str, arguments: tuple[Any, ...]) -> Any:
+        with self._ask_lock:
+            self.tell("ask", question, pack(arguments, question, root=self._root))
+            _, is_good, content = self._answers.get()
+        if not is_good:
+            raise unpack_error(content, root=self._root)
+        return unpack(content, is_last=False, root=self._root)
+
+
+class _Text(io.TextIOBase):
+    """A standard stream: whole lines go to the run, in whose log they are, and which shows them where it shows its own."""
+
+    encoding, errors = "utf-8", "backslashreplace"
+
+    def __init__(self, worker: _Worker, name: str) -> None:
+        self._worker, self._name = worker, name
+        self._lock = threading.RLock()
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            lines, newline, self._begun = (self._begun + text).rpartition("\n")
+            if newline:
+                self._worker.tell("text", self._name, f"{lines}\n")
+            elif len(self._begun) > _LONGEST_LINE:
+                self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            begun, self._begun = self._begun, ""
+            if begun:
+                self._worker.tell("text", self._name, begun)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 1 if self._name == "out" else 2
+
+    def isatty(self) -> bool:
+        return False
+
+
+class _Records(logging.Handler):
+    """Sends log records home, where the run's own set-up decides what becomes of them."""
+
+    def __init__(self, worker: _Worker) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sent = logging.makeLogRecord(record.__dict__)
+        sent.msg, sent.args, sent.exc_info = self.format(record), None, None
+        try:
+            pickle.dumps(sent)
+        except Exception:
+            sent = logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, sent.msg, None, None)
+        self._worker.tell("record", sent)
+
+
+class _Imports:
+    """Imports of the workspace's modules by name, here too, and from inside functions that came by value."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[str, Path, Path]] = []
+        self._imports: dict[str, Callable[..., Any]] = {}
+        self._plain = builtins.__import__
+
+    def serve(self, registered: list[tuple[str, Path, Path]]) -> None:
+        """Let these packages be there."""
+        if registered and registered != self._known:
+            from data_engine.notebook.load import register_modules
+
+            builtins.__import__ = self._plain
+            self._known, self._imports = registered, register_modules(registered)
+            builtins.__import__ = self._import
+
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        package = str((globals or {}).get("__name__") or "").rpartition(".")[0]
+        return self._imports.get(package, self._plain)(name, globals, locals, fromlist, level)
+
+
+if __name__ == "__main__":
+    main()

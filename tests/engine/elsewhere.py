@@ -1,0 +1,65 @@
+"""Executors for items, as tests share them: real processes and a real Dask cluster, each started once."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data_engine import Flow, load_flow
+from data_engine.engine.executor import ItemExecutor
+from data_engine.engine.local_workspace import local_workspace
+from data_engine.flow.context import FlowContext
+from data_engine.flow.control import StepControl
+from data_engine.flow.steps import run_steps
+from data_engine.model import Event
+from tests.support import WorkspaceFiles
+
+KINDS = ("threads", "processes", "dask")
+ELSEWHERE = ("processes", "dask")
+
+
+class Runner:
+    """Runs flows with the items of their maps spread by one executor, and keeps what they told."""
+
+    def __init__(self, executor: ItemExecutor, root: Path) -> None:
+        self.executor = executor
+        self.root = root
+        self.events: list[Event] = []
+
+    def run(self, flow: Flow, *, may_work: Callable[[], None] = lambda: None, **context: Any) -> FlowContext:
+        """The context after all steps."""
+        self.events.clear()
+        control = StepControl(self.events.append, may_work, self.executor.spread, run_id="r1", flow="claims")
+        made = FlowContext(flow_name="claims", group="G", workspace_root=self.root, **context)
+        for event in run_steps(flow, made, control=control):
+            self.events.append(event)
+        return made
+
+    def mapped(self, items: Any, fn: Callable[..., Any], at_once: int = 2, **options: Any) -> Any:
+        """What a map gives."""
+        flow = Flow("G", "claims").step(lambda context: items).map(fn, max_parallel=at_once, label="Each", **options)
+        return self.run(flow).current
+
+    def loaded(self, ws: WorkspaceFiles, text: str) -> Flow:
+        """The flow of a notebook with this text."""
+        ws.notebook("claims", textwrap.dedent(text))
+        return load_flow("claims", data_root=ws.root)
+
+
+def make_executor(kind: str, root: Path) -> ItemExecutor:
+    """An executor of this kind for flows of the workspace."""
+    if kind == "threads":
+        from data_engine.engine.items.threads import Threads
+
+        return Threads()
+    if kind == "processes":
+        from data_engine.engine.items.processes import Processes
+
+        return Processes(2)
+    from data_engine.engine.items.cluster import Cluster
+    from data_engine.engine.items.connection import connected
+    from data_engine.engine.items.local_cluster import _own_cluster
+
+    return Cluster(lambda: connected(_own_cluster(2).scheduler), local_workspace(root))
