@@ -18,8 +18,9 @@ from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, work
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
 from data_engine.engine.memo.runner import PreviewRunner
+from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params, make_context, outcome_of, require_source, require_steps
+from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError
@@ -61,7 +62,7 @@ def preview(
     try:
         flow = settle_flow(flow)
         stop = steps_until(flow, use)
-        given = check_params(params)
+        given = params_for(flow, params)
         chosen = pick_source(flow, source) if source is not None else _first_source(flow)
         home = workspace_of(flow)
         if write and home is not None and not force:
@@ -72,7 +73,8 @@ def preview(
     helpers = stale_helpers()
     line = ProgressLine()
     control = StepControl(emit=line, spread=spread, run_id="preview", flow=flow.name or "")
-    context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
+    context = make_context(flow, chosen, home=home, control=control, started_at_s=time.time())
+    context.params = as_steps_see(flow, given, secret=context.secret)
     limits = PreviewSettings() if home is None else home.settings().preview
     scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)
     runner = PreviewRunner(

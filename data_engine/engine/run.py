@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from data_engine.cause import Cause
@@ -15,13 +14,13 @@ from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import spread
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.params import as_steps_see, unread
 from data_engine.engine.staged_run import cause_of_target, staged_run
 from data_engine.errors import (
     FlowExecutionError,
     FlowStoppedError,
     FlowValidationError,
     LedgerError,
-    MissingParamError,
     message_of,
 )
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
@@ -30,7 +29,6 @@ from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
-from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
@@ -73,9 +71,7 @@ def run_source(
     if seen is None:
         seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
     stage = staged_run(flow, source, seen, home=home, control=control)
-    context = make_context(
-        flow, source, home=home, control=control, params=params, started_at_s=started_at_s, places=stage
-    )
+    context = make_context(flow, source, home=home, control=control, started_at_s=started_at_s, places=stage)
 
     def finish(status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - started_s
@@ -94,6 +90,7 @@ def run_source(
         require_steps(flow)
         if context.source is None:
             require_source(flow, source)
+        context.params = as_steps_see(flow, params, secret=context.secret)
         with captured(control):
             if stage is None or not stage.publish_what_was_made():
                 for event in run_steps(flow, context, control=control):
@@ -111,6 +108,8 @@ def run_source(
     else:
         if source.path is not None and seen and not is_unchanged(source.path, seen[0].signature):
             log("WARNING", f"{source.path} changed while it was read; it is due again")
+        if names := unread(context.params, params):
+            log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
         finish("success", None, None)
     finally:
         if stage is not None:
@@ -149,11 +148,10 @@ def make_context(
     *,
     home: LocalWorkspace | None,
     control: StepControl,
-    params: Mapping[str, Any],
     started_at_s: float,
     places: Places | None = None,
 ) -> FlowContext:
-    """The context of a run that is about to begin; `places` says where it writes, else that is in place."""
+    """The context of a run that is about to begin, but for its params; `places` says where it writes, else in place."""
     places = places or IN_PLACE
     mirror = source.mirror(flow)
     metadata: dict[str, Any] = {
@@ -173,25 +171,10 @@ def make_context(
         metadata=metadata,
         config=WorkspaceConfigContext(root),
         debug=None if home is None else _debug(flow, source, home, control),
-        params=MappingProxyType(_Params(params)),
         workspace_root=root,
         control=control,
         places=places,
     )
-
-
-class _Params(dict[str, Any]):
-    """What a run was given; a name it was not given is an error that says how to give it."""
-
-    def __missing__(self, name: object) -> Any:
-        near = nearest_name(str(name), self)
-        offer = f"did you mean {near!r}? Otherwise give" if near else "give"
-        raise MissingParamError(
-            f"the run was given no param {name!r}; it was given: {', '.join(map(repr, self)) or 'none'}",
-            where="context.params",
-            fix=f"{offer} it: params={{{name!r}: ...}} in preview() and run_once(), --param {name}=... on the command line; "
-            f"a flow that runs by itself is given none: context.params.get({name!r}, default)",
-        )
 
 
 def require_steps(flow: Flow) -> None:
@@ -279,19 +262,4 @@ def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepContro
         run_id=control.run_id,
         source_path=source.text,
         control=control,
-    )
-
-
-def check_params(params: object) -> Mapping[str, Any]:
-    """`params` as a mapping of names to values; empty for None.
-
-    Raises:
-        FlowValidationError: not a mapping, or a key that is no text.
-    """
-    if params is None:
-        return {}
-    if isinstance(params, Mapping) and all(isinstance(key, str) for key in params):
-        return params
-    raise FlowValidationError(
-        f"params must be a mapping with text keys, not {params!r}", where="params=", fix='params={"threshold": 15}'
     )
