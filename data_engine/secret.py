@@ -5,15 +5,11 @@ Whatever is stored or shown of a run goes through `masked`: a library may put a 
 
 from __future__ import annotations
 
-import base64
-import hmac
-import json
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from urllib.parse import quote, quote_plus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +27,7 @@ listeners: list[Callable[[str], None]] = []
 
 _values: set[str] = set()
 _pattern: re.Pattern[str] | None = None
+_shown_as: tuple[str, ...] = ()
 _lock = threading.Lock()
 _travelling: ContextVar[bool] = ContextVar("secrets_travel", default=False)
 
@@ -73,6 +70,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
+        import hmac
+
         return hmac.compare_digest(self._value.encode(), other._value.encode())
 
     def __hash__(self) -> int:
@@ -108,7 +107,7 @@ def learn(*values: str) -> None:
     Raises:
         ValueError: one is too short to be hidden.
     """
-    global _pattern
+    global _pattern, _shown_as
     if any(not isinstance(value, str) or len(value) < SHORTEST for value in values):
         raise ValueError(f"a secret has at least {SHORTEST} characters, or it cannot be hidden")
     news = [value for value in values if value not in _values]
@@ -116,8 +115,8 @@ def learn(*values: str) -> None:
         return
     with _lock:
         _values.update(news)
-        forms = sorted({form for value in _values for form in _forms(value)}, key=len, reverse=True)
-        _pattern = re.compile("|".join(map(re.escape, forms)))
+        _shown_as = tuple(sorted({form for value in _values for form in _forms(value)}, key=len, reverse=True))
+        _pattern = re.compile("|".join(map(re.escape, _shown_as)))
     for value in news:
         for tell in tuple(listeners):
             tell(value)
@@ -128,9 +127,9 @@ def knows_any() -> bool:
     return _pattern is not None
 
 
-def known() -> frozenset[str]:
-    """The values that are hidden."""
-    return frozenset(_values)
+def forms() -> tuple[str, ...]:
+    """Every text that is hidden, the longest first."""
+    return _shown_as
 
 
 def masked(text: str) -> str:
@@ -145,7 +144,7 @@ def masked(text: str) -> str:
 
 
 def masked_in(value: T) -> T:
-    """`value` with every text in it masked: in lists, tuples, named tuples and mappings too."""
+    """`value` with every text in it masked: in lists, tuples, named tuples and dicts too."""
     return value if _pattern is None else _masked_in(value)
 
 
@@ -159,7 +158,7 @@ def _masked_in(value: Any) -> Any:
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     if isinstance(value, list):
         return [_masked_in(part) for part in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {_masked_in(key): _masked_in(item) for key, item in value.items()}
     return value
 
@@ -172,6 +171,10 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def _written(value: str) -> Iterable[str]:
+    import base64  # nobody who has no secrets waits for these
+    import json
+    from urllib.parse import quote, quote_plus
+
     raw = value.encode("utf-8", "surrogatepass")
     forms = {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     forms |= {form for text in tuple(forms) for form in (json.dumps(text)[1:-1],)}

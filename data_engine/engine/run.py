@@ -31,9 +31,20 @@ from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
-from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
+from data_engine.model import (
+    Event,
+    LogLine,
+    RunFinished,
+    RunStarted,
+    SeenSource,
+    SourceKey,
+    SourceState,
+    StepFinished,
+    utc_text,
+)
 from data_engine.notebook.deploy import no_steps
 from data_engine.notebook.locate import annotate
+from data_engine.secret import knows_any, masked, masked_in
 
 _LONGEST_DETAIL = 500
 
@@ -123,6 +134,8 @@ def _bounded(sink: Callable[[Event], None], keep_last: Callable[[LogLine], None]
     lock = threading.Lock()
 
     def bounded(event: Event) -> None:
+        if knows_any():
+            event = _masked(event)
         if isinstance(event, LogLine):
             event = clipped(event)
             size_bytes = size_of(event.message)
@@ -140,6 +153,18 @@ def _bounded(sink: Callable[[Event], None], keep_last: Callable[[LogLine], None]
         sink(event)
 
     return bounded
+
+
+def _masked(event: Event) -> Event:
+    """The event as it may be stored and shown. Sources keep their names: they are known by them."""
+    if isinstance(event, LogLine):
+        return event._replace(message=masked(event.message))
+    if isinstance(event, StepFinished):
+        return event._replace(error=masked_in(event.error), outputs=masked_in(event.outputs))
+    if isinstance(event, RunFinished):
+        why = event.why and Cause(event.why.kind, masked_in(dict(event.why.data)))
+        return event._replace(error=masked_in(event.error), why=why)
+    return event
 
 
 def make_context(
@@ -209,6 +234,7 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
         error.__cause__ = raised
         return raised.status, raised.why, error
     if isinstance(raised, FlowStoppedError):
+        raised.args = masked_in(raised.args)
         return "stopped", Cause("stopped_by_flow"), raised
     if isinstance(raised, FlowValidationError):
         why = Cause("code_raised") if isinstance(raised, FlowExecutionError) else Cause("input_wrong")

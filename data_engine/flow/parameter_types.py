@@ -122,9 +122,7 @@ def _type_of(hint: Any, where: str) -> _Type:
     if origin in (typing.Union, types.UnionType):
         others = [one for one in inner if one is not type(None)]
         if len(others) == 1 and len(inner) == 2:
-            found = _type_of(others[0], where)
-            if found.kind != "Secret":
-                return found._replace(is_optional=True)
+            return _type_of(others[0], where)._replace(is_optional=True)
     elif origin is list and len(inner) == 1:
         found = _type_of(inner[0], where)
         if not (found.is_list or found.is_optional or found.kind == "Secret"):

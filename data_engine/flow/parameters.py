@@ -13,7 +13,7 @@ from. Written as a text:
     Enum, Literal           the name or the value of one of its choices
     list[...]               a, b, c; or a JSON list
     X | None                as X; none, or nothing at all, is None
-    Secret                  never: it is asked for by its name
+    Secret                  never: it is asked for by its name; of `Secret | None` one that is missing is None
 
 No code of an author's is needed to read a value, so that a daemon checks what it was sent; only `make` needs the class.
 """
@@ -177,7 +177,7 @@ class Parameters:
         for one in self.fields:
             if one.kind == "Secret":
                 own = given.get(one.name)
-                values[one.name] = own if isinstance(own, Secret) else secret(one.name)
+                values[one.name] = own if isinstance(own, Secret) else _secret(one, secret)
         try:
             return instance_of(self.settings, values)
         except (ValueError, TypeError) as error:
@@ -270,6 +270,15 @@ def _items(parameter: Parameter, given: Any) -> list[Any]:
     if isinstance(given, (list, tuple)):
         return list(given)
     raise parameter._refused(f"it cannot be {_shown(given)}", "give a list, or a text such as a, b, c")
+
+
+def _secret(parameter: Parameter, secret: Callable[[str], Secret]) -> Secret | None:
+    try:
+        return secret(parameter.name)
+    except FlowValidationError:
+        if not parameter.is_optional:
+            raise
+        return None
 
 
 def _fixed(default: Any) -> Any:

@@ -209,13 +209,14 @@ def test_a_parameter_that_is_a_secret_is_never_given() -> None:
     @dataclass
     class Login:
         dwh: Secret
+        mail: Secret | None
 
-    flow = Flow(group="G").params(Login).step(lambda context: context.params.dwh.reveal())
+    flow = Flow(group="G").params(Login).step(lambda context: (context.params.dwh.reveal(), context.params.mail))
 
     with pytest.raises(FlowValidationError, match="never given") as caught:
         flow.preview(params={"dwh": "hunter2hunter2"})
     assert "hunter2" not in str(caught.value)
-    assert flow.preview(params={"dwh": Secret("dwh", "a long secret")}) == "a long secret"
+    assert flow.preview(params={"dwh": Secret("dwh", "a long secret")}) == ("a long secret", None)
 
 
 def test_flows_that_declare_nothing_take_any_names() -> None:
