@@ -13,7 +13,7 @@ The floors of the package; imports only point down:
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
     1  compare/               what differs between two values
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
-    0  errors.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
+    0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
     0  platforms/             what differs between Linux, macOS and Windows
     0  version.py record.py cause.py
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from data_engine.flow.context import FlowContext
     from data_engine.notebook.compile import compile_notebook
     from data_engine.runs import run
+    from data_engine.secret import Secret
     from data_engine.verbs import Flow
     from data_engine.version import __version__ as __version__
     from jupyter_extension.panel import panel
@@ -47,6 +48,7 @@ __all__ = [
     "FlowStoppedError",
     "FlowValidationError",
     "ItemError",
+    "Secret",
     "Workspace",
     "clear_preview_cache",
     "compile_notebook",
@@ -65,6 +67,7 @@ _HOMES = {
     "FlowStoppedError": "data_engine.errors",
     "FlowValidationError": "data_engine.errors",
     "ItemError": "data_engine.flow.batch",
+    "Secret": "data_engine.secret",
     "Workspace": "data_engine.client",
     "__version__": "data_engine.version",
     "clear_preview_cache": "data_engine.engine.preview",

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, RequestExpiredError, RequestFailedError
-from data_engine.given import given_params, given_path, given_run_ids, given_text
+from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
 from data_engine.shown import Listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from data_engine.daemon.link import DaemonLink
     from data_engine.engine.local_workspace import LocalWorkspace
+    from data_engine.flow.parameters import Parameters
     from data_engine.model import Deployment, Run
     from data_engine.notebook.catalog import CatalogEntry
     from data_engine.notebook.standing import Standing
@@ -174,13 +175,15 @@ class OwnersVerbs:
         workspace its owner is asked to run it; with `wait=False` the ids are not known then.
 
         Raises:
-            FlowValidationError: no such flow or source, the module is broken, or `params` are no JSON.
+            FlowValidationError: no such flow or source, the module is broken, a parameter is unknown, wrong or missing, or
+                `params` of a flow that declares none are no JSON.
         """
 
         from data_engine.daemon.link import LONG_S
+        from data_engine.engine.params import check_params
         from data_engine.notebook.catalog import check_flow_name
 
-        body: dict[str, Any] = {"flow": check_flow_name(name), "params": given_params(params)}
+        body: dict[str, Any] = {"flow": check_flow_name(name), "params": self._sendable(name, check_params(params))}
         if source is not None:
             body["source"] = given_path(source, "run(source=...)")
         told = self.link.start().post("/run", body | {"wait": wait}, timeout_s=LONG_S)
@@ -189,6 +192,18 @@ class OwnersVerbs:
             return Listing([] if answer is None else map(self.run_record, answer["run_ids"]))
         run_ids: list[str] = told["run_ids"]
         return self.wait(run_ids) if wait else run_ids
+
+    def parameters(self, name: str) -> Parameters | None:
+        """What the flow declares with `Flow.params`, as it is deployed; None for one that takes any.
+
+        Raises:
+            FlowValidationError: no such flow.
+        """
+        from data_engine.flow.parameters import Parameters
+        from data_engine.notebook.catalog import check_flow_name
+
+        told = self.link.start().get("/flow", name=check_flow_name(name))
+        return None if told.get("parameters") is None else Parameters.of_json(told["parameters"], name)
 
     def wait(self, run_ids: Sequence[str]) -> list[Run]:
         """The runs that `run(..., wait=False)` asked for, when all have ended, in the order of their ids.
@@ -249,6 +264,19 @@ class OwnersVerbs:
                 fix="take an id from `data-engine runs`",
             )
         return run
+
+    def _sendable(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What a daemon can be sent; what is declared is asked for where that decides how a text or a date is taken."""
+        from data_engine.flow.parameter_values import Given
+        from data_engine.flow.parameters import texts_to_params
+
+        typed = [value for value in params.values() if isinstance(value, Given)]
+        if not typed and (not params or is_json(params)):
+            return dict(params)
+        declared = self.parameters(name)
+        pairs = {key: value if isinstance(value, Given) else Given.value(value) for key, value in params.items()}
+        given = texts_to_params(pairs, declared)
+        return given_params(given if declared is None else declared.check(given))
 
     def _switch(self, name: str, is_enabled: bool, wait: bool) -> None:
         from data_engine.daemon.one_commit import switch_here

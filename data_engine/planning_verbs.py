@@ -9,7 +9,7 @@ from typing import Any
 
 from data_engine.daemon.deploying import changed_config
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
-from data_engine.engine.run import check_params
+from data_engine.engine.params import check_params
 from data_engine.errors import FlowValidationError
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Event

@@ -120,6 +120,21 @@ class Flow(value.Flow):
 
         return run(self, force=force)
 
+    @checked_call
+    def form(self, *, use: str | None = None, source: PathText | None = None) -> Any:
+        """A form for a notebook: a field for each parameter of `Flow.params`, and a button that previews with them.
+
+        Its `values` are what was typed, for `run_once(params=form.values)`.
+
+        Example:
+            >>> flow = Flow(group="Demo").step(lambda context: 42)
+            >>> flow.form().values
+            {}
+        """
+        from data_engine.shown import form_of
+
+        return form_of(self, use=use, source=source)
+
     def show(self) -> Any:
         """The final result of a flow with exactly one source, from a recorded run.
 

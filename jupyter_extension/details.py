@@ -93,7 +93,7 @@ class DeploymentView:
 
 @dataclass(frozen=True, slots=True)
 class FlowView:
-    """One flow, closely. `about` are label and value pairs; `diff` has the changed lines of each cell that differs,
+    """One flow, closely. `about` are label and value pairs; `parameters` what it declares, None where it takes any; `diff` has the changed lines of each cell that differs,
     `deployments` the history of what production ran of it."""
 
     name: str
@@ -101,6 +101,7 @@ class FlowView:
     description: str
     path: str
     about: tuple[tuple[str, str], ...]
+    parameters: tuple[Mapping[str, Any], ...] | None
     warnings: tuple[str, ...]
     steps: tuple[StepView, ...]
     run_id: str | None
@@ -130,6 +131,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         description=entry["description"],
         path=entry["path"],
         about=_about(entry),
+        parameters=None if entry.get("parameters") is None else tuple(entry["parameters"]),
         warnings=tuple(entry["warnings"]),
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,

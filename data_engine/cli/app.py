@@ -56,7 +56,9 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
         if _wants_trace(own):
             import traceback
 
-            traceback.print_exception(error)
+            from data_engine.secret import masked
+
+            sys.stderr.write(masked("".join(traceback.format_exception(error))))
         return tell(error, as_json="--json" in own)
 
 
@@ -108,6 +110,7 @@ def make_app() -> typer.Typer:
         options,
         previewing,
         running,
+        secrets,
         workspaces,
     )
 
@@ -141,6 +144,7 @@ def make_app() -> typer.Typer:
     app.command("disable")(daemon.disable)
     app.command("stop-run")(daemon.stop_run)
     app.command("kill-run")(daemon.kill_run)
+    app.add_typer(secrets.make_app(), name="secret")
     app.add_typer(lease.make_app(), name="lease")
     app.command("kill")(daemon.kill)
     app.command("reset")(history.reset)

@@ -154,6 +154,7 @@ class DaemonApi:
         self._noticed()
         await self.daemon.ready.wait()
         self._require_future()
+        given = given | {"params": self.daemon.commands.checked_params(given["flow"], given["params"])}
         if (left := await self._leave("run", given, "source", "params")) is not None:
             return left
         return {"run_ids": await self.daemon.commands.run(given["flow"], given["source"], given["params"])}

@@ -15,6 +15,7 @@ from data_engine.daemon.worker_pool import STOP_REQUESTED, WorkerPool
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.params import params_for
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.model import Deployment, SourceKey
@@ -83,9 +84,10 @@ class Commands:
         """Let `name` run once for each of its sources, or for one; the ids of the runs to come, by their numbers.
 
         Raises:
-            FlowValidationError: no such flow, a broken one, or no such source.
+            FlowValidationError: no such flow, a broken one, no such source, or params that it does not take.
         """
         flow = self.good_flow(await self.named(name))
+        given = dict(params_for(flow, params))
         async with self._ownership.in_use():
             await self._ownership.own()
             if source is None:
@@ -93,9 +95,19 @@ class Commands:
             else:
                 sources = (await asyncio.to_thread(pick_source, flow, source),)
             batch = uuid.uuid4().hex
-            items = [Item(one, run_id(number), params) for number, one in enumerate(sources)]
+            items = [Item(one, run_id(number), given) for number, one in enumerate(sources)]
             self._dispatcher.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
         return [item.run_id for item in items]
+
+    def checked_params(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The params as the flow takes them; as they are where nobody here knows the flow.
+
+        Raises:
+            FlowValidationError: it does not take them.
+        """
+        deployed = self._deployer.flows.get(name)
+        flow = None if deployed is None else deployed.entry.flow
+        return params if flow is None else dict(params_for(flow, params))
 
     async def notice(self, name: str) -> None:
         """Look at the modules now when no flow has this name: it may have been saved a moment ago."""

@@ -18,8 +18,9 @@ from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, work
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
 from data_engine.engine.memo.runner import PreviewRunner
+from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params, make_context, outcome_of, require_source, require_steps
+from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
 from data_engine.engine.scratch import Scratch
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.stale import stale_helpers
@@ -62,7 +63,7 @@ def preview(
     try:
         flow = settle_flow(flow)
         stop = steps_until(flow, use)
-        given = check_params(params)
+        given = params_for(flow, params)
         chosen = pick_source(flow, source) if source is not None else first_source(flow)
         home = workspace_of(flow)
         if write and home is not None and not force:
@@ -117,7 +118,8 @@ def make_runner(
     fresh: bool = False,
 ) -> PreviewRunner:
     """What runs the steps of a settled flow for `source`, or reuses what this process has kept of them."""
-    context = make_context(flow, source, home=home, control=control, params=params, started_at_s=time.time())
+    context = make_context(flow, source, home=home, control=control, started_at_s=time.time())
+    context.params = as_steps_see(flow, params, secret=context.secret)
     limits = PreviewSettings() if home is None else home.settings().preview
     ours = () if home is None else (home.local.state_root, home.layout.workspace_state_dir)
     return PreviewRunner(

@@ -10,9 +10,9 @@ from data_engine.compare.difference import Difference
 from data_engine.engine.candidates import pick_source
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.caption import show_caption
+from data_engine.engine.params import params_for
 from data_engine.engine.preview import first_source, steps_until
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.notebook.locate import annotate_call
@@ -48,7 +48,8 @@ def against_deployed(
         home = _require_home(flow)
         before = deployed_flow(home, flow.name or "")
         stops = {"deployed": steps_until(before, use), CURRENT: steps_until(flow, use)}
-        wanted, given = keys(key), check_params(params)
+        wanted = keys(key)
+        given = {"deployed": params_for(before, params), CURRENT: params_for(flow, params)}
         chosen = pick_source(flow, source) if source is not None else first_source(flow)
         found = tuple(dict.fromkeys((*escapes(before), *escapes(flow))))
         if found and not force:
@@ -58,7 +59,8 @@ def against_deployed(
         raise
     line = ProgressLine()
     sides = [
-        Side(of, one, home, params=given, fresh=fresh, sink=line) for of, one in (("deployed", before), (CURRENT, flow))
+        Side(of, one, home, params=given[of], fresh=fresh, sink=line)
+        for of, one in (("deployed", before), (CURRENT, flow))
     ]
     name = use or CURRENT
     try:

@@ -12,6 +12,7 @@ from typing import Any
 from data_engine.compare.difference import Columns, Difference, Named, Rows
 from data_engine.engine.candidates import Source, pick_source
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.params import params_for
 from data_engine.engine.preview import steps_until
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
@@ -165,8 +166,10 @@ class _Run:
     ) -> None:
         self.errors = errors
         self._wish = wish
-        params = wish.params or {}
-        self._sides = [Side(of, flow, home, params=params, fresh=wish.fresh, sink=sink) for of, flow in flows.items()]
+        self._sides = [
+            Side(of, flow, home, params=params_for(flow, wish.params), fresh=wish.fresh, sink=sink)
+            for of, flow in flows.items()
+        ]
 
     def objects(self, chosen: Chosen) -> dict[str, Difference]:
         """The difference of each saved object."""

@@ -40,7 +40,13 @@ from data_engine.engine.memo.value_copy import (
     mutable_ids,
     paths_in,
 )
-from data_engine.engine.memo.watched_context import WatchedContext, attributes_of, changeable_state, watched
+from data_engine.engine.memo.watched_context import (
+    WatchedContext,
+    attributes_of,
+    changeable_state,
+    params_digest,
+    watched,
+)
 from data_engine.engine.scratch import Scratch, ScratchFile
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
@@ -196,7 +202,7 @@ class _Attempt:
         self.writer: str | None = None  # the step from which on the context is handed on as it is
         self.comparisons = Comparisons(preview.source.path, preview.context.workspace_root)
         self.facts = digest_of(*preview.facts())
-        self.params = value_digest(dict(preview.context.params))
+        self.params = params_digest(preview.context.params)
 
     def run(self, stop: int) -> Any:
         """The value after the first `stop` steps."""
