@@ -7,15 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.daemon.deploying import changed_config
-from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
-from data_engine.engine.params import check_params
 from data_engine.errors import FlowValidationError
-from data_engine.ledger import deployments as ledger_rows
-from data_engine.model import Event
-from data_engine.notebook import history
-from data_engine.notebook.catalog import check_flow_name, find_module
-from data_engine.planning.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from data_engine.engine.local_workspace import LocalWorkspace
+    from data_engine.model import Event
+    from data_engine.planning.plan import Plan
 
 
 class PlanningVerbs:
@@ -26,6 +24,8 @@ class PlanningVerbs:
     @property
     def home(self) -> LocalWorkspace:
         """The workspace as this machine sees it: local paths, ledger, settings."""
+        from data_engine.engine.local_workspace import local_workspace
+
         return local_workspace(self.root)
 
     def plan(
@@ -59,6 +59,11 @@ class PlanningVerbs:
             True
         """
         from data_engine.compare.comparing import keys
+        from data_engine.daemon.deploying import changed_config
+        from data_engine.engine.params import check_params
+        from data_engine.ledger import deployments as ledger_rows
+        from data_engine.notebook import history
+        from data_engine.notebook.catalog import check_flow_name, find_module
         from data_engine.planning.making import Wish, make_plan
 
         if not isinstance(sources, int) or isinstance(sources, bool) or sources < 1:

@@ -250,7 +250,7 @@ def test_the_context_is_there(each: Runner, tmp_path: Path) -> None:
         flow,
         source=source,
         mirror=MirrorContext(each.root / "out", source.path, source.relative_path),
-        params=MappingProxyType(GivenParams(month="2013-01")),
+        params=MappingProxyType(GivenParams({"month": "2013-01"})),
         config=WorkspaceConfigContext(each.root),
         metadata={"run_id": "r1"},
     ).current
