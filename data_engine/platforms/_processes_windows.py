@@ -36,6 +36,13 @@ _CRASHES = {
     0xC000_0409: "it aborted itself",
 }
 _SM_SHUTTING_DOWN = 0x2000
+_OF_SELECT = frozenset({10004, 10014, 10022, 10036, 10038, 10050, 10093})
+"""WSAEINTR, WSAEFAULT, WSAEINVAL, WSAEINPROGRESS, WSAENOTSOCK, WSAENETDOWN, WSANOTINITIALISED."""
+
+_ASK_AGAIN_S = 0.01
+_files: tuple[int, set[str]] = (0, set())
+"""How many handles this process had when its open files were looked for, and which those were."""
+
 _CONSOLE_HOST = "conhost.exe"
 
 
@@ -90,10 +97,28 @@ def at_fork(
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A loop that can watch sockets; the default one of Windows cannot."""
-    import asyncio
+    """A loop that can watch sockets; the default one of Windows cannot.
 
-    return asyncio.SelectorEventLoop()
+    In a process that stood still, as a debugger or a sleeping machine lets it, `select` may fail once with an error that it
+    does not have (seen under Wine: WSAEMSGSIZE), which would end the loop; it is asked again.
+
+    Reference: the errors of `select` in Winsock, https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-select
+    """
+    import asyncio
+    import selectors
+    import time
+
+    class Selector(selectors.SelectSelector):
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            try:
+                return super().select(timeout)
+            except OSError as error:
+                if error.winerror is None or error.winerror in _OF_SELECT:
+                    raise
+                time.sleep(_ASK_AGAIN_S)
+                return []
+
+    return asyncio.SelectorEventLoop(Selector())
 
 
 def on_end_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:
@@ -174,12 +199,29 @@ def memory_bytes() -> int:
 
 
 def open_files() -> set[str]:
-    """The files this process has open."""
+    """The files this process has open. To find them takes tens of milliseconds, so they are those of the last look while the
+    process has as many handles as then."""
     import psutil
 
+    global _files
+    count, known = _handle_count(), _files
+    if count and count == known[0]:
+        return known[1]
     with suppress(psutil.Error, OSError):
-        return {file.path for file in psutil.Process().open_files()}
+        found = {file.path for file in psutil.Process().open_files()}
+        _files = _handle_count(), found
+        return found
     return set()
+
+
+def _handle_count() -> int:
+    """How many handles this process has; 0 where the system does not tell (Wine)."""
+    import ctypes
+
+    count = ctypes.c_uint32()
+    this_process = ctypes.c_void_p(-1)
+    ctypes.windll.kernel32.GetProcessHandleCount(this_process, ctypes.byref(count))
+    return count.value
 
 
 def limit_memory(most_bytes: int) -> None:
