@@ -441,7 +441,9 @@ class _Ran:
     @property
     def unseen(self) -> str | None:
         """Why the step must run again each time."""
-        return self.impure or (None if self.missed is None else f"depends on something that cannot be tracked: {self.missed}")
+        return self.impure or (
+            None if self.missed is None else f"depends on something that cannot be tracked: {self.missed}"
+        )
 
     def reads(self) -> Reads:
         """What it read, and what the paths in its code looked like, but for those it made itself."""
