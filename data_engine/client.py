@@ -400,7 +400,7 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         from data_engine.engine.explain import Explanation, explain
 
         subject = given_path(flow_or_path, "explain(flow_or_path)")
-        file = str(Path(subject).expanduser().resolve())
+        file = str(Path(os.path.expanduser(subject)).resolve())
         return Listing(
             self.link.ask(
                 lambda daemon: [

@@ -34,6 +34,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_placing: list[Callable[[FlowValidationError], object]] = []
+
+
+def place_with(place: Callable[[FlowValidationError], object]) -> None:
+    """Let `place` say which cell an error came from when a notebook shows one that does not know."""
+    _placing.append(place)
+
+
+class PreviewInterruptedError(KeyboardInterrupt):
+    """Somebody interrupted a preview; a notebook shows its one line in place of every frame."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
 class FlowValidationError(Shown, ValueError):
     """A mistake with its fix: `what` is wrong, `where` it is, and the `fix`. Secrets in its text are masked.
 
@@ -72,8 +87,11 @@ class FlowValidationError(Shown, ValueError):
 
     def __getattr__(self, name: str) -> Any:
         # IPython shows what `_render_traceback_` returns in place of all frames, when an exception has it.
-        if name == "_render_traceback_" and self.__dict__.get("trace"):
-            return self._lines_for_notebook
+        if name == "_render_traceback_":
+            for place in [] if self.__dict__.get("trace") else _placing:
+                place(self)
+            if self.__dict__.get("trace"):
+                return self._lines_for_notebook
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _lines_for_notebook(self) -> list[str]:

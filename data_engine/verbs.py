@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, place_with
 from data_engine.flow import flow as value
 from data_engine.flow.suggestions import checked_call
 
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from data_engine.flow.context import FlowContext
 
     PathText = str | PathLike[str]
+
+
+def _place(error: FlowValidationError) -> None:
+    """Say which cell a mistake in `build()` came from."""
+    from data_engine.notebook.locate import annotate
+
+    annotate(error)
+
+
+place_with(_place)
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)

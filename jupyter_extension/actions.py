@@ -135,7 +135,7 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
         return {"run_ids": [], "said": asked}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
-    return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} asked for."}
+    return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} started."}
 
 
 def _asked(ws: Workspace, what: str) -> str | None:

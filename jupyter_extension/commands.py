@@ -354,8 +354,8 @@ def _tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
     unsaved = sorted({spot.execution_count for spot in made if spot.note and spot.execution_count is not None})
     if unsaved:
         print(
-            f"{path.name} as saved does not hold {', '.join(f'In [{number}]' for number in unsaved)} as it ran: "
-            "save the notebook to have it here too."
+            f"{path.name} was not saved since {', '.join(f'In [{number}]' for number in unsaved)} ran: "
+            "save it, so that this uses the same code."
         )
 
 

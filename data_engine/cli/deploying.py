@@ -59,8 +59,8 @@ def deploy(
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
         else:
             say(f"deployed      {entry.path.name}")
-        for warning in entry.warnings:
-            complain(f"warning: {warning}", style="yellow")
+    for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
+        complain(f"warning: {warning}", style="yellow")
     say_not_deployed(ws, but={entry.name for entry in entries})
     return 1 if refused else 0
 

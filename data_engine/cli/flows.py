@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     """The flows, and what is wrong with broken modules."""
+    from data_engine.notebook.catalog import read_catalog
+
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
-        entries = ws.catalog()
+        entries = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
         coming = ws.next_runs()
     say_settings(ws)
     deployment = ws.home.deployments().standing(entry.name for entry in entries)

@@ -388,7 +388,7 @@ class DaemonApi:
             mode = daemon.commands.good_flow(daemon.commands.deployed(flow)).mode
             if mode == "manual":
                 raise FlowValidationError(
-                    f"{flow} runs when somebody asks: nothing of it is held",
+                    f"{flow} runs by hand only, so it holds no files back",
                     where="retry",
                     fix=f"run it: data-engine run {flow}",
                 )

@@ -137,12 +137,18 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
         )
     root = trigger.source
     authored = trigger.source_as_authored or ""
-    path = Path(choice).expanduser()
+    path = Path(os.path.expanduser(choice))
     tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
     found = next((other for other in tried if other.is_file()), None)
     if found is None:
+        folder = next((other for other in tried if other.is_dir()), None)
+        what = f"Source file not found: {tried[0]}" if folder is None else f"{folder} is a folder, not a file"
+        raise FlowValidationError(what, where=where, fix=f"name a file under {root}, such as one it lists")
+    if found.name.startswith(("~$", ".~lock.")):
         raise FlowValidationError(
-            f"Source file not found: {tried[0]}", where=where, fix=f"name a file under {root}, such as one it lists"
+            f"{found} is no data: it is the lock file of a program that has the document open",
+            where=where,
+            fix="name the document itself",
         )
     found = Path(os.path.abspath(found))
     if found == root or (root.is_file() and found.resolve() == root):

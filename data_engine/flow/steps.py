@@ -16,7 +16,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.places import IN_PLACE
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.suggestions import suggestion
+from data_engine.flow.suggestions import is_panic, suggestion
 from data_engine.model import Event, StepFinished, StepStarted
 
 
@@ -78,7 +78,8 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         item_note = f" (item {error.index + 1} of {error.total}: {_short(error.item)})"
     if isinstance(cause, (RunInterrupted, FlowStoppedError, KeyboardInterrupt)):
         return cause, "stopped"
-    if not isinstance(cause, (Exception, SystemExit)):  # sys.exit() in a step fails that step, not the program
+    # sys.exit() in a step, and a panic of Polars, fail that step, not the program
+    if not isinstance(cause, (Exception, SystemExit)) and not is_panic(cause):
         return error, "failed"
     source_path = None if context.source is None else context.source.path
     if isinstance(cause, FlowValidationError):

@@ -59,14 +59,12 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
         pytest.param(SCHEDULE, False, False, None, "schedule ready", "the engine is off", id="so could a schedule"),
         pytest.param(POLL, True, True, None, "running", None, id="a run under way comes first"),
         pytest.param(POLL, False, True, None, "running", None, id="also one by hand"),
-        pytest.param(
-            MANUAL, True, False, None, "manual", "runs when somebody asks", id="a manual flow waits for people"
-        ),
+        pytest.param(MANUAL, True, False, None, "manual", "runs by hand only", id="a manual flow waits for people"),
         pytest.param(
             replace(POLL, is_enabled=False), True, False, None, "disabled", "disabled", id="a switch beats the engine"
         ),
         pytest.param(
-            replace(MANUAL, is_enabled=False), True, False, None, "manual", "runs when somebody asks", id="not by hand"
+            replace(MANUAL, is_enabled=False), True, False, None, "manual", "runs by hand only", id="not by hand"
         ),
         pytest.param(
             FlowFacts(BROKEN), True, False, None, "broken", "it does not parse", id="a broken module says why"

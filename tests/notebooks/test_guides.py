@@ -112,7 +112,7 @@ def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
     assert "raw_df reused" in captions["preview-constant"]
     assert "scaled_df ran: constant RATE changed" in captions["preview-constant"]
     assert "raw_df, scaled_df reused" in captions["preview-comment"]
-    assert "drawn_df ran: reads what cannot be seen" in captions["preview-clock"]
+    assert "drawn_df ran: depends on something that cannot be tracked" in captions["preview-clock"]
     assert "raw_df, scaled_df ran: fresh=True" in captions["preview-fresh"]
     before, deployed, edited, broken, *_ = _printed(cells["deploy"]).splitlines()
     assert (before, deployed, edited[:20]) == ("not deployed", "as deployed", "edited, not deployed")

@@ -85,7 +85,7 @@ def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspac
     details = ask(workspace, "run_details", run_id=newest["run_id"])
     good = ask(workspace, "run_details", run_id=ask(workspace, "flow", flow="good")["run_id"])
 
-    assert (asked["run_ids"], asked["said"]) == ([newest["run_id"]], "failing: 1 run asked for.")
+    assert (asked["run_ids"], asked["said"]) == ([newest["run_id"]], "failing: 1 run started.")
     assert newest["mark"]["word"] == "failed"
     assert newest["cells"][0] == {"notebook": "failing.ipynb", "cell": 3, "line": 3}
     assert newest["error"] == "Bad: KeyError: 'total'"

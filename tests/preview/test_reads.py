@@ -304,7 +304,7 @@ def test_a_step_that_may_read_what_nobody_saw_always_runs(cells: Cells, before: 
     cells.preview()
 
     assert ran() == ["s", "t"]
-    assert "cannot be seen" in str(reasons()["s"])
+    assert "cannot be tracked" in str(reasons()["s"])
 
 
 def test_what_only_looks_dangerous_is_reused(cells: Cells) -> None:

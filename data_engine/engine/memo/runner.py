@@ -268,7 +268,7 @@ class _Attempt:
         if self.writer is not None:
             return f"{self.writer} writes to the context"
         if unseen is not None:
-            return f"reads what cannot be seen: {unseen}"
+            return f"depends on something that cannot be tracked: {unseen}"
         if entry is None:
             return why_no_entry(past, step.makeup)
         classes = [each.code.classes for each in self.steps]
@@ -476,7 +476,9 @@ class _Ran:
     @property
     def unseen(self) -> str | None:
         """Why the step must run again each time."""
-        return self.impure or (None if self.missed is None else f"reads what cannot be seen: {self.missed}")
+        return self.impure or (
+            None if self.missed is None else f"depends on something that cannot be tracked: {self.missed}"
+        )
 
     def reads(self) -> Reads:
         """What it read, and what the paths in its code looked like, but for those it made itself."""
