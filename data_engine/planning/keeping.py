@@ -22,7 +22,7 @@ from data_engine.engine.candidates import Source, candidates, pick_source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.preview import first_source, steps_until
 from data_engine.errors import FlowValidationError
-from data_engine.files import trouble_of, write_text_atomic
+from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.flow.batch import Batch
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
@@ -106,6 +106,7 @@ def _kept(flow: Flow, home: LocalWorkspace, golden: Golden, chosen: Source, stop
         golden = dataclasses.replace(golden, source=source)
         value = side.run(source_of(golden, chosen, stage), stop, [golden.use or _CURRENT])[golden.use or _CURRENT]
         golden = keep_result(golden, value, stage)
+        _leave_out_of_git(home.layout.gitignore_path, goldens)
         for old in {folder, dataclasses.replace(golden, share=not golden.share).folder(goldens)}:
             if old.is_dir():
                 remove_tree(goldens, old)
@@ -123,6 +124,16 @@ def _kept(flow: Flow, home: LocalWorkspace, golden: Golden, chosen: Source, stop
             with suppress(OSError):
                 remove_tree(goldens, stage)
     return golden
+
+
+def _leave_out_of_git(gitignore: Path, goldens: Path) -> None:
+    """A workspace that is older than goldens has no line for their data: then they bring their own."""
+    with suppress(FileNotFoundError):
+        if "goldens/" in gitignore.read_text(encoding="utf-8", errors="replace"):
+            return
+    create_exclusive(
+        goldens / ".gitignore", "# What goldens hold of the data; their headers are for review.\n**/data/\n"
+    )
 
 
 def keep_again(flow: Flow, home: LocalWorkspace, golden: Golden, *, by: str) -> Golden:

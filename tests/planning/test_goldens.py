@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.planning.golden import Golden, read_golden
 from data_engine.planning.keeping import COPIED_BYTES
 from data_engine.verbs import Flow
-from tests.planning.conftest import FLOW, Production
+from tests.planning.production import FLOW, Production
 
 KEPT = "clean_df-april.csv"
 
@@ -60,6 +61,17 @@ def test_the_header_is_readable_and_the_data_beside_it(production: Production) -
     assert pl.read_parquet(data / "result.parquet").height == 3
     assert (data / "source" / "april.csv").read_bytes() == (production.files.root / "in/april.csv").read_bytes()
     assert str(golden) == f"golden sales/{KEPT}: clean_df of april.csv, 3 rows; columns id: Int64, amount: Int64"
+
+
+def test_git_leaves_the_data_out(production: Production) -> None:
+    """In a new workspace by its own file, in an older one by a file beside the goldens, which is nobody's else."""
+    keep(production)
+    assert "**/data/" in (production.files.root / "goldens/.gitignore").read_text(encoding="utf-8").splitlines()
+
+    made = Workspace.create(production.files.root.parent / "fresh")
+    made.load_flow("example").golden()
+    assert "goldens/**/data/" in made.layout.gitignore_path.read_text(encoding="utf-8").splitlines()
+    assert not (made.root / "goldens/.gitignore").exists()
 
 
 def test_the_source_is_the_kept_one(production: Production) -> None:
