@@ -17,7 +17,7 @@ from data_engine.notebook import history
 from data_engine.notebook.catalog import check_flow_name, find_module
 from data_engine.planning.golden import goldens_folder, require_goldens
 from data_engine.planning.plan import Plan
-from data_engine.planning.testing import GoldenResult
+from data_engine.planning.results import GoldenResult
 from data_engine.shown import Listing
 from data_engine.workspace.machine import person
 

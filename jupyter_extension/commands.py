@@ -106,7 +106,7 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     name = None if given.all else given.subject or _own_name(names, "deploy")
     if name is not None:
         _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    entries = Listing(ws.deploy(name, given.note or "", given.yes))
+    entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries
@@ -286,6 +286,7 @@ COMMANDS = {
                 Option("--all", "Every flow of the workspace."),
                 _NOTE,
                 Option("--yes", "Also where a deployed flow of another name writes the same mirror."),
+                Option("--approve", "Also where its goldens do not hold; it is recorded who approved."),
             ),
         ),
         Command(

@@ -12,7 +12,7 @@ from data_engine.cli.output import count, local_time, seconds
 from data_engine.compare.difference import Difference, Sample
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
-from data_engine.planning.testing import GoldenResult
+from data_engine.planning.results import GoldenResult
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Marked, Note, Pairs, Part, Section, table
 from jupyter_extension.marks import Mark, mark_of
 

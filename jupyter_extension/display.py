@@ -23,7 +23,7 @@ from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import read_cells
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
-from data_engine.planning.testing import GoldenResult
+from data_engine.planning.results import GoldenResult
 from data_engine.shown import Listing
 from data_engine.workspace.here import FLOW_MODULES, here, kernel_shell
 from jupyter_extension.card import Card, html, text

@@ -71,6 +71,7 @@ class DaemonApi:
                 flow=TEXT.optional,
                 note=ANY_TEXT.or_else(""),
                 force=FLAG.or_else(False),
+                approve=FLAG.or_else(False),
                 wait=FLAG.or_else(True),
             ),
             "rollback": asked(
@@ -218,8 +219,8 @@ class DaemonApi:
             if given["flow"] is not None:
                 await asyncio.to_thread(find_module, self.daemon.home.modules(), given["flow"])
             set_id = await asyncio.to_thread(self._put_set)
-            return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force") or {}
-        asked_for = Asked(given["flow"], given["note"], given["force"], by, machine)
+            return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force", "approve") or {}
+        asked_for = Asked(given["flow"], given["note"], given["force"], by, machine, is_approved=given["approve"])
         return (await self.daemon.deploy(asked_for)).as_dict()
 
     async def rollback(self, given: dict[str, Any]) -> dict[str, Any]:

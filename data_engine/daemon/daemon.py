@@ -91,6 +91,7 @@ class Daemon:
             self.dispatcher.sets_in_use,
             self._publish_deployments,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
+            lambda: self.workers.interpreter,
         )
         state = home.layout.workspace_state_dir
         self.desk = RequestDesk(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from data_engine.compare.difference import Difference
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -18,47 +17,10 @@ from data_engine.notebook.load import FlowModules
 from data_engine.planning.golden import Golden, flows_with_goldens, goldens_folder, goldens_of, read_golden
 from data_engine.planning.keeping import as_kept, keep_again, place_of, why_not_there
 from data_engine.planning.plan import SideError
+from data_engine.planning.results import GoldenResult
 from data_engine.planning.sides import Side, side_error
-from data_engine.record import Record
 
 _CURRENT = "current"
-STATUSES = ("holds", "differs", "failed", "not compared", "updated")
-"""Every word a golden's status can be."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GoldenResult(Record):
-    """How one golden fared. `status` is one of `STATUSES`: `difference` says what differs, `why` what failed, or what kept it
-    from being compared, at `where`.
-
-    Example:
-        >>> result = GoldenResult("sales", "clean_df", "not compared", why="its source may.csv has changed since")
-        >>> result.is_bad, result.text
-        (False, 'its source may.csv has changed since')
-    """
-
-    computed: ClassVar = ("text",)
-
-    flow: str
-    name: str
-    status: str
-    golden: Golden | None = field(default=None, metadata={"of": Golden.read})
-    difference: Difference | None = field(default=None, metadata={"of": Difference.read})
-    why: str | None = None
-    where: str | None = None
-    elapsed_s: float = 0.0
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether it differs, or could not be made."""
-        return self.status in ("differs", "failed")
-
-    @property
-    def text(self) -> str:
-        """What there is to say beside the status."""
-        if self.difference is not None and not self.difference.equal:
-            return self.difference.text
-        return f"{self.why} ({self.where})" if self.why and self.where else self.why or ""
 
 
 def check_goldens(
@@ -141,22 +103,3 @@ def _difference(home: LocalWorkspace, flow: Flow, golden: Golden, goldens: Path)
         return compare(kept, now, key=golden.key, tolerance=golden.tolerance)
     finally:
         side.end()
-
-
-def worst(results: Iterable[GoldenResult]) -> dict[str, list[GoldenResult]]:
-    """The goldens that do not hold, by flow."""
-    found: dict[str, list[GoldenResult]] = {}
-    for one in results:
-        if one.is_bad:
-            found.setdefault(one.flow, []).append(one)
-    return found
-
-
-def not_held(flow: str, results: list[GoldenResult]) -> FlowValidationError:
-    """The error of a deploy whose goldens do not hold."""
-    told = "; ".join(f"{one.name} {one.status}: {one.text}" for one in results)
-    return FlowValidationError(
-        f"{flow} is not deployed: {len(results)} of its goldens do not hold: {told}",
-        where=f'flow "{flow}", [deploy] gate = "golden"',
-        fix=f"see `data-engine test {flow}`; when the new result is right, `data-engine test {flow} --update`, or deploy with --approve",
-    )

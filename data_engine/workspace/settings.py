@@ -1,7 +1,7 @@
 """What a workspace's `config/data_engine.toml` says, checked; and edits that keep its comments.
 
     timezone, freshness
-    [deploy] mode, quiet, keep     [executor] kind, scheduler, workers     [retry] retries, delay
+    [deploy] mode, quiet, keep, gate   [executor] kind, scheduler, workers     [retry] retries, delay
     [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
     [daemon] idle_exit             [preview] cache, copy_limit
 
@@ -34,6 +34,7 @@ DEFAULT_SETTINGS_TEXT = """\
 # mode = "ask"                    # nothing goes live before `data-engine deploy`; or "auto": what is good and quiet does
 # quiet = "30s"                   # auto only: a module is deployed after this long without an edit
 # keep = 20                       # so many deployments of a flow can be rolled back to, at least
+# gate = "none"                   # or "golden": what gives other results than its goldens is not deployed unapproved
 
 # [executor]                      # for map(max_parallel=...)
 # kind = "threads"                # "threads" | "processes" | "dask"
@@ -69,6 +70,7 @@ class DeploySettings:
     mode: str = "ask"
     quiet_s: float = 30.0
     keep: int = 20
+    gate: str = "none"
 
 
 def _cores() -> int:
@@ -299,6 +301,7 @@ _READERS: Mapping[str, _Reader] = {
     "deploy.mode": _one_of("auto", "ask"),
     "deploy.quiet": _duration(allow_zero=True),
     "deploy.keep": _whole(1, 10_000),
+    "deploy.gate": _one_of("none", "golden"),
     "executor.kind": _one_of("threads", "processes", "dask"),
     "executor.scheduler": _address,
     "executor.workers": _whole(1, 10_000),
