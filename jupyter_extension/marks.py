@@ -60,6 +60,12 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
     "not deployed": ("warn", "bar"),
     # of a statement, a module, an item
     "taken": ("good", "disc"),
+    # of a comparison, a golden
+    "equal": ("good", "disc"),
+    "holds": ("good", "disc"),
+    "updated": ("good", "disc"),
+    "differs": ("warn", "triangle"),
+    "not compared": ("idle", "ring"),
     "left": ("idle", "ring"),
     "good": ("good", "disc"),
     "deployed": ("good", "disc"),

@@ -25,6 +25,9 @@ def deploy(
     name: SomeFlowName = None,
     note: Note = "",
     yes: Yes = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Also where its goldens do not hold; it is recorded who approved.")
+    ] = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
@@ -35,7 +38,7 @@ def deploy(
     """
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
-        entries = ws.deploy(name, note, yes, wait)
+        entries = ws.deploy(name, note, yes, wait, approve)
     if not entries and not wait:
         return say_left(as_json)
     refused = [entry for entry in entries if entry.error is not None]
@@ -140,6 +143,8 @@ def rollback(
         print_json(row.as_dict() | {"changed_config": config})
         return 0
     say(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}")
+    if ws.settings().deploy.gate == "golden":
+        say("Goldens hold up no rollback: they were not run.")
     if config:
         complain(f"config that has changed since, and is read as it is now: {', '.join(config)}", style="yellow")
     return 0

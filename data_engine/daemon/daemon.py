@@ -86,6 +86,7 @@ class Daemon:
             self.dispatcher.sets_in_use,
             self._publisher.publish,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
+            lambda: self.workers.interpreter,
         )
         self._held_files = HeldFiles(self.ledger)
         self.commands = Commands(self, home, self.ownership, self.deployer, self.scheduler, self._held_files)

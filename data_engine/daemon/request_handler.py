@@ -59,7 +59,8 @@ async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]
     if flow or request.verb not in ("deploy", "retry"):
         check_flow_name(flow)
     note = _text(given, "note")[:_LONGEST_NOTE]
-    asked = Asked(flow or None, note, given.get("force") is True, request.by, request.host_name, request.file_owner)
+    is_confirmed, is_approved = (given.get(word) is True for word in ("force", "approve"))
+    asked = Asked(flow or None, note, is_confirmed, request.by, request.host_name, request.file_owner, is_approved)
     match request.verb:
         case "deploy":
             set_id = _text(given, "set_id")

@@ -11,6 +11,7 @@ Example of `settings.toml` in the machine's config folder:
 
 from __future__ import annotations
 
+import getpass
 import os
 import secrets
 import socket
@@ -248,3 +249,12 @@ def _requests(daemon: object, where: str) -> str:
             fix='write requests = "all", "no-deploy" or "off" below [daemon]',
         )
     return str(value)
+
+
+def person() -> tuple[str, str]:
+    """Who decides here, and on which machine, as they call themselves."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user has no name
+        name = "somebody"
+    return name, os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() or socket.gethostname()

@@ -6,7 +6,7 @@ import pytest
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.planning.plan import Plan
-from tests.planning.conftest import FLOW, Production, scratch_files
+from tests.planning.production import FLOW, Production, scratch_files
 
 
 def test_an_edit_that_loses_rows_is_seen_in_rows(production: Production) -> None:
