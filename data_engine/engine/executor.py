@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from data_engine.engine.items.threads import IN_ITEM, Threads
+from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.control import StepControl
 
@@ -41,6 +41,12 @@ def item_executor(home: LocalWorkspace | None) -> ItemExecutor:
     settings = home.settings().executor
     if settings.kind == "threads":
         return Threads()
+    on_node = os.environ.get(ON_NODE)
+    if on_node:  # a run that waited there for tasks of its own would wait for itself
+        from data_engine.engine.items.processes import Processes
+
+        share = int(on_node)
+        return Processes(min(share, settings.workers), cores=share) if share > 1 else Threads()
     if settings.kind == "processes":
         from data_engine.engine.items.processes import Processes
 

@@ -18,6 +18,7 @@ from data_engine.engine.items import node, threads
 from data_engine.engine.items.connection import Connection
 from data_engine.engine.items.far_call import FarCall
 from data_engine.engine.items.node import Payload
+from data_engine.engine.items.on_node import WorkspaceOf
 from data_engine.engine.items.processes import died, mark_unseen
 from data_engine.engine.items.travel import pack, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -105,7 +106,7 @@ class _Spread:
             __version__,
             self._far.task,
             keep_errors,
-            str(root),
+            WorkspaceOf(str(root), home.local.identity),
             pack(places, "the places", root=root),
             package,
             files,
