@@ -29,6 +29,7 @@ from data_engine.engine.items.connection import Connection
 from data_engine.engine.items.on_node import WorkspaceOf, host_of
 from data_engine.engine.items.travel import pack
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.status import ClusterFacts
 from data_engine.errors import ClusterError, FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepStarted
 from data_engine.scheduler.dispatcher import ReadyFlow
@@ -64,18 +65,6 @@ class _Placed:
     run: _Begun | None = None
     begun: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterFacts:
-    """The cluster as people see it: the scheduler, its dashboard, threads and those in use; `trouble` when it is not there."""
-
-    scheduler: str
-    dashboard: str | None
-    threads: int
-    in_use: int
-    workers: int
-    trouble: str | None = None
 
 
 class ClusterRuns:
@@ -182,7 +171,7 @@ class ClusterRuns:
         dashboard = None if self._connection is None else self._connection.dashboard
         trouble = None if self.trouble is None else self.trouble.what
         threads = sum(self._nodes.values())
-        return ClusterFacts(scheduler, dashboard, threads, len(self._placed), len(self._nodes), trouble)
+        return ClusterFacts(scheduler, dashboard, len(self._nodes), threads, len(self._placed), trouble)
 
     async def close(self, *, kill: bool = False) -> None:
         """Return when nothing runs there any more; with `kill` what runs is ended and abandoned."""

@@ -309,11 +309,12 @@ class _Node:
 
 def _node_of(root: Path, assignment: Assignment, worker: Any) -> _Node:
     with _making:
-        node = _nodes.get(root)
+        key = (root, assignment.workspace.identity)
+        node = _nodes.get(key)
         if node is None:
-            node = _nodes[root] = _Node(root, assignment, worker)
+            node = _nodes[key] = _Node(root, assignment, worker)
         return node
 
 
-_nodes: dict[Path, _Node] = {}
+_nodes: dict[tuple[Path, str], _Node] = {}
 _making = threading.Lock()

@@ -16,6 +16,7 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.daemon.worker_pool import KILL_REQUESTED, STOP_REQUESTED, WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.status import ClusterFacts
 from data_engine.errors import FlowValidationError
 from data_engine.model import Event
 from data_engine.notebook.catalog import CatalogEntry
@@ -25,7 +26,7 @@ from data_engine.workspace.settings import ExecutorSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from data_engine.daemon.cluster_runs import ClusterFacts, ClusterRuns
+    from data_engine.daemon.cluster_runs import ClusterRuns
     from data_engine.engine.items.connection import Connection, Scheduler
     from data_engine.engine.items.local_cluster import LocalCluster
 

@@ -19,7 +19,7 @@ class DaskCluster:
     """`dask scheduler` and `dask worker` processes; `mount` is where the workers have the workspace."""
 
     def __init__(self, folder: Path, mount: Path | None = None, *, workers: int = 2, threads: int = 1) -> None:
-        self._folder, self._mount = folder, mount
+        self._folder, self.mount = folder, mount
         self._threads = threads
         self.workers: list[subprocess.Popen[bytes]] = []
         self.port = 0
@@ -38,8 +38,8 @@ class DaskCluster:
     def add_worker(self) -> subprocess.Popen[bytes]:
         number = len(self.workers)
         environment = {**os.environ, "DATA_ENGINE_STATE_ROOT": str(self._folder / f"state{number}")}
-        if self._mount is not None:
-            environment["DATA_ENGINE_WORKSPACE_ROOT"] = str(self._mount)
+        if self.mount is not None:
+            environment["DATA_ENGINE_WORKSPACE_ROOT"] = str(self.mount)
         scratch = self._folder / f"scratch{number}"
         command = ["worker", self.address, "--nthreads", str(self._threads), "--no-dashboard", "--no-nanny"]
         command += ["--local-directory", str(scratch), "--death-timeout", "30"]

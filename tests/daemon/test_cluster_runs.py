@@ -58,20 +58,30 @@ def build():
 """
 
 
-@pytest.fixture
-def mount(ws: WorkspaceFiles, tmp_path: Path) -> Path:
-    """Another path of the workspace."""
-    link = tmp_path / "mnt" / "team"
-    link.parent.mkdir()
-    link.symlink_to(ws.root, target_is_directory=True)
-    return link
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, mount: Path) -> Iterator[DaskCluster]:
-    found = DaskCluster(tmp_path / "cluster", mount)
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A cluster whose workers have the workspace of the test under another path."""
+    folder = tmp_path_factory.mktemp("cluster")
+    found = DaskCluster(folder, folder / "mnt")
     yield found
     found.close()
+
+
+@pytest.fixture
+def mount(ws: WorkspaceFiles, shared: DaskCluster) -> Path:
+    """The other path of the workspace."""
+    assert shared.mount is not None
+    shared.mount.unlink(missing_ok=True)
+    shared.mount.symlink_to(ws.root, target_is_directory=True)
+    return shared.mount
+
+
+@pytest.fixture
+def cluster(shared: DaskCluster, mount: Path) -> DaskCluster:
+    """With two workers."""
+    for _ in range(2 - sum(one.poll() is None for one in shared.workers)):
+        shared.add_worker()
+    return shared
 
 
 @pytest.fixture
@@ -125,6 +135,18 @@ def test_a_run_on_a_node_can_be_stopped_and_killed(workspace: Workspace, ws: Wor
         (ws.root / "pid.txt").unlink()
 
 
+def test_a_place_that_a_node_does_not_see_is_named(workspace: Workspace, ws: WorkspaceFiles, mount: Path) -> None:
+    """With the node, before anything runs; nothing is made on the node's own disk."""
+    ws.notebook("far", SLOW.replace('Flow(group="S")', 'Flow(group="F").mirror(root="/not/there/out")'))
+    ws.module("gone", "x = 1")
+    (run,) = workspace.run("far", params={"beats": 1})
+
+    assert run.status == "failed"
+    assert "does not see the mirror" in str(run.error)
+    assert "tcp://127.0.0.1:" in str(run.error)
+    assert not Path("/not").exists()
+
+
 def test_a_run_whose_node_dies_is_begun_once_more_elsewhere(
     workspace: Workspace, ws: WorkspaceFiles, cluster: DaskCluster
 ) -> None:
@@ -149,23 +171,3 @@ def _listening(pid: int, address: str) -> str:
     port = int(address.rpartition(":")[2])
     ports = [one.laddr.port for one in psutil.Process(pid).net_connections() if one.status == "LISTEN"]
     return f"{address} " if port in ports else ""
-
-
-def test_the_loss_of_the_scheduler_loses_nothing(
-    workspace: Workspace, ws: WorkspaceFiles, cluster: DaskCluster
-) -> None:
-    """What ran is abandoned and due again; every file is done in the end, once."""
-    for number in range(6):
-        ws.source(f"in/{number}.txt", str(number))
-    workspace.start_engine()
-    until(lambda: ended(workspace, "poll", 1), 60)
-    end_now(cluster.scheduler.pid)
-    ws.source("in/later.txt", "later")
-    cluster.restart_scheduler()
-    for _ in range(2):
-        cluster.add_worker()
-    until(lambda: sum(run.status == "success" for run in workspace.runs("poll")) >= 7, 90)
-
-    done = [Path(run.source or "").name for run in workspace.runs("poll") if run.status == "success"]
-    assert sorted(done) == sorted({*done})
-    assert len(done) == 7
