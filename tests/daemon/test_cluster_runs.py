@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
+from data_engine.daemon.doctor import examine
+from data_engine.workspace.layout import WorkspaceLayout
 from tests.daemon.dask_cluster import DaskCluster
 from tests.daemon.support import ended, until
 from tests.support import WorkspaceFiles, end_now
@@ -171,3 +173,29 @@ def _listening(pid: int, address: str) -> str:
     port = int(address.rpartition(":")[2])
     ports = [one.laddr.port for one in psutil.Process(pid).net_connections() if one.status == "LISTEN"]
     return f"{address} " if port in ports else ""
+
+
+def test_doctor_measures_the_cluster(workspace: Workspace, shared: DaskCluster) -> None:
+    """Reached, versions, what the workers see and may write, clocks, round trip; and what is not secured."""
+    found = {one.name: one for one in examine(WorkspaceLayout(workspace.root)) if one.name.startswith("cluster")}
+
+    assert {name: one.ok for name, one in found.items()} == {
+        "cluster": True,
+        "cluster round trip": True,
+        "cluster workspace": True,
+        "cluster clocks": True,
+        "cluster security": None,
+    }
+    assert "2 workers with 2 threads" in found["cluster"].measured
+
+
+def test_status_tells_of_the_cluster(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Where a run is, and how much of the cluster is in use."""
+    (run_id,) = workspace.run("slow", wait=False)
+    active = until(lambda: [one for one in workspace.status().active_runs if one.run_id == run_id], 60)[0]
+    cluster = workspace.status().daemon.cluster
+    workspace.kill_run(run_id)
+
+    assert str(active.worker).startswith("tcp://127.0.0.1:")
+    assert cluster is not None
+    assert cluster.text == "cluster: 1 of 2 threads in use on 2 workers"
