@@ -130,7 +130,10 @@ def _look_by_value() -> Callable[[str], dict[str, Any]]:
         import tempfile
         import time
 
-        found: dict[str, Any] = {"now_s": time.time(), "root": os.environ.get("DATA_ENGINE_WORKSPACE_ROOT", "").strip() or root}
+        found: dict[str, Any] = {
+            "now_s": time.time(),
+            "root": os.environ.get("DATA_ENGINE_WORKSPACE_ROOT", "").strip() or root,
+        }
         sees = os.path.isdir(os.path.join(found["root"], "flow_modules"))
         writes = False
         if sees:
