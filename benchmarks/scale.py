@@ -328,9 +328,9 @@ async def _simulated(home: LocalWorkspace) -> tuple[float, int]:
                 StepFinished(one.run_id or "", 0, "Read", "success", now_s, 0.1),
                 RunFinished(one.run_id or "", "success", now_s, 0.1),
             ]
-            far.hearer(("events", placed.attempt, number, pickle.dumps(events)))
+            far.hearer(("events", placed.attempt, "life", number, pickle.dumps(events)))
         await asyncio.sleep(0)
-        runs._done(placed, pickle.dumps(([], JobEnd("done"))), None)
+        runs._done(placed, pickle.dumps((None, [], JobEnd("done"))), None)
     ledger.flush()
     return time.process_time() - started_s, done
 

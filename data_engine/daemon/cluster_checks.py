@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.daemon.finding import Finding
-from data_engine.engine.items.local_cluster import told_cluster
+from data_engine.engine.items.connection import Scheduler, connected
+from data_engine.engine.items.local_cluster import named_scheduler, told_cluster
 from data_engine.errors import FlowValidationError
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.settings import ExecutorSettings
@@ -24,9 +25,7 @@ def check_cluster(layout: WorkspaceLayout, local: LocalLayout | None, settings: 
     """Nothing where `[executor]` names no cluster; each finding is told when it is there, and nothing raises."""
     if "dask" not in (settings.kind, settings.runs):
         return
-    from data_engine.engine.items.connection import Scheduler, connected
-
-    scheduler: Scheduler | None = Scheduler(settings.scheduler, settings.scheduler_file)
+    scheduler: Scheduler | None = named_scheduler(settings, layout.root)
     if settings.scheduler == "local":
         scheduler = None if local is None else told_cluster(local.runtime_dir)
         if scheduler is None:

@@ -53,13 +53,15 @@ class _Begun:
 
 @dataclass(slots=True)
 class _Placed:
-    """A job on a node. `parts` are those told that wait for one before them; `taken` counts what was taken of them."""
+    """A job on a node. `parts` are those told that wait for one before them; `taken` counts what was taken of them. `life`
+    is the execution of its task that told them: Dask begins a task again by itself where a node comes back."""
 
     job: Job
     address: str
     attempt: str
     tries: int
     future: Any = None
+    life: str | None = None
     taken: int = 0
     parts: dict[int, bytes] = field(default_factory=dict)
     run: _Begun | None = None
@@ -404,15 +406,23 @@ class ClusterRuns:
 
     def _heard(self, frame: tuple[Any, ...]) -> None:
         match frame:
-            case ("events", attempt, number, part):
+            case ("events", attempt, life, number, part):
                 placed = self._placed.get(attempt)
-                if placed is not None and number >= placed.taken:
+                if placed is not None and self._is_its_life(placed, life) and number >= placed.taken:
                     placed.parts[number] = part
                     self._take_parts(placed)
             case ("permission", number, address, attempts):
                 remaining_s = None if self._work_until is None else self._work_until - boot_clock()
                 unknown = [one for one in attempts if one not in self._placed]
                 self._command(address, ("permission", number, remaining_s, unknown))
+
+    def _is_its_life(self, placed: _Placed, life: str | None) -> bool:
+        """Whether this is the execution that was heard first; another one means that the node was lost in between."""
+        placed.life = placed.life or life
+        if life not in (None, placed.life):
+            self._node_lost(placed)
+            return False
+        return True
 
     def _take_parts(self, placed: _Placed) -> None:
         while (part := placed.parts.pop(placed.taken, None)) is not None:
@@ -452,7 +462,9 @@ class ClusterRuns:
                 log.warning("a job on %s failed: %s", placed.address, error)
                 self._node_lost(placed)
             return
-        parts, end = pickle.loads(result)
+        life, parts, end = pickle.loads(result)
+        if not self._is_its_life(placed, life):
+            return
         placed.parts.update({number: part for number, part in enumerate(parts) if number >= placed.taken})
         self._take_parts(placed)
         del self._placed[placed.attempt]

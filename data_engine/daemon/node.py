@@ -63,7 +63,7 @@ class Assignment(NamedTuple):
 
 
 def run_job(content: bytes) -> bytes:
-    """What happened in the job, in numbered parts, and its end."""
+    """What happened in the job, in numbered parts, and its end; with a name of its own for this execution of the task."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -78,7 +78,7 @@ def run_job(content: bytes) -> bytes:
         if assignment.set_id is not None:
             job = replace(job, content=str(node.set_of(assignment.set_id)))
     except FlowValidationError as error:
-        return pickle.dumps(([], JobEnd("refused", error=error.as_dict())))
+        return pickle.dumps((None, [], JobEnd("refused", error=error.as_dict())))
     return node.run(assignment, job, worker)
 
 
@@ -116,6 +116,7 @@ class _Told:
     def __init__(self, assignment: Assignment, worker: Any, share: Share) -> None:
         self.assignment, self.worker, self.share = assignment, worker, share
         self.parts: list[bytes] = []
+        self.life = uuid.uuid4().hex
         self.end: Future[JobEnd] = Future()
 
     def add(self, events: list[Event], root: Path) -> None:
@@ -129,7 +130,7 @@ class _Told:
                 told.append(LogLine(event.run_id, event.flow, None, "INFO", text, event.at_s))
         part = pickle.dumps(told)
         self.parts.append(part)
-        frame = ("events", self.assignment.attempt, len(self.parts) - 1, part)
+        frame = ("events", self.assignment.attempt, self.life, len(self.parts) - 1, part)
         self.worker.log_event(self.assignment.topic, pickle.dumps(("runs", frame)))
 
 
@@ -200,7 +201,7 @@ class _Node:
                     is_ended = True
                     self._loop.call_soon_threadsafe(self._abandon, job)
                 continue
-            return pickle.dumps((told.parts, replace(end, not_begun=())))
+            return pickle.dumps((told.life, told.parts, replace(end, not_begun=())))
 
     def command(self, message: tuple[Any, ...]) -> None:
         """Take what the owner says; from any thread."""

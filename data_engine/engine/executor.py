@@ -30,8 +30,10 @@ class ItemExecutor(Protocol):
         ...
 
 
-def item_executor(home: LocalWorkspace | None) -> ItemExecutor:
+def item_executor(home: LocalWorkspace | None, *, stays_here: bool = False) -> ItemExecutor:
     """What spreads the items of one run of a flow that belongs to `home`, or to no workspace.
+
+    A run that `stays_here`, as a preview does, whose scratch folder is this machine's, uses processes in a cluster's place.
 
     Raises:
         SettingsError: the workspace's settings cannot be read.
@@ -47,7 +49,7 @@ def item_executor(home: LocalWorkspace | None) -> ItemExecutor:
 
         share = int(on_node)
         return Processes(min(share, settings.workers), cores=share) if share > 1 else Threads()
-    if settings.kind == "processes":
+    if settings.kind == "processes" or stays_here:
         from data_engine.engine.items.processes import Processes
 
         return Processes(settings.workers)

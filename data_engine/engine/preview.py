@@ -71,7 +71,7 @@ def preview(
         raise
     helpers = stale_helpers()
     line = ProgressLine()
-    items = item_executor(home)
+    items = item_executor(home, stays_here=True)
     control = StepControl(emit=line, spread=items.spread, run_id="preview", flow=flow.name or "")
     context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
     limits = PreviewSettings() if home is None else home.settings().preview

@@ -114,11 +114,16 @@ class FarContext(FlowContext):
 
 
 class _FarPlaces(Places):
+    """Where the run writes. What stands for a mirror root does not change in a run, so it is asked for once."""
+
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
+        self._roots: dict[Path, Path] = {}
 
     def root(self, final: Path) -> Path:
-        return Path(self._ask("root", (final, {})))
+        if final not in self._roots:
+            self._roots[final] = Path(self._ask("root", (final, {})))
+        return self._roots[final]
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
         self._ask("enter", (place, {"is_folder": is_folder}))
@@ -127,6 +132,9 @@ class _FarPlaces(Places):
         return Path(self._ask("database", (final, {"read_only": read_only})))
 
     def final(self, path: Path) -> Path:
+        for final, root in self._roots.items():
+            if path.is_relative_to(root):
+                return final / path.relative_to(root)
         return Path(self._ask("final", (path, {})))
 
     def publish(self) -> None:
