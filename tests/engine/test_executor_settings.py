@@ -106,6 +106,22 @@ def test_a_preview_writes_to_scratch_whoever_writes(
         assert all(Path(ws.root) not in path.parents for path in paths)
 
 
+def test_a_preview_runs_a_step_once_whoever_runs_its_items(
+    ws: WorkspaceFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sending the context along is no look at its tables."""
+    with_settings(ws, 'kind = "processes"\nworkers = 2')
+    ws.notebook(
+        "claims",
+        IMPORTS,
+        "def each(context, item):\n    print('ran', item)\n    return item",
+        "def build():\n    return Flow(group='G').step(lambda c: [1, 2], save_as='a').map(each, max_parallel=2)",
+    )
+    load_flow("claims", data_root=ws.root).preview()
+
+    assert sorted(line for line in capsys.readouterr().out.splitlines() if line.startswith("ran")) == ["ran 1", "ran 2"]
+
+
 def test_versions_that_do_not_fit_are_named() -> None:
     """With the worker, what differs, and what to install."""
     mine = own_facts()

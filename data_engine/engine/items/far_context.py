@@ -42,7 +42,8 @@ class ContextFacts:
 
     @classmethod
     def of(cls, context: FlowContext) -> ContextFacts:
-        """The facts of a run's context."""
+        """The facts of a run's context. Its tables are not looked at: a preview notices who does."""
+        own: dict[str, Any] = vars(FlowContext)["__dict__"].__get__(context)
         debug = context.debug
         params = dict(context.params) if isinstance(context.params, MappingProxyType) else context.params
         return cls(
@@ -59,8 +60,8 @@ class ContextFacts:
                 {name: getattr(debug, name) for name in ("workspace_id", "flow_name", "run_id", "source_path")},
             ),
             context.places is IN_PLACE,
-            tuple(context.objects),
-            tuple(context.metadata),
+            tuple(own["objects"]),
+            tuple(own["metadata"]),
         )
 
 
