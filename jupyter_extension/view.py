@@ -99,7 +99,16 @@ class PanelView:
     notices: tuple[Notice, ...]
     footer: tuple[str, ...]
     empty: str | None = None
+    cluster: ClusterLine | None = None
     details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLine:
+    """What the panel says of the cluster that runs go to, and where its own dashboard is."""
+
+    text: str
+    link: str | None
 
 
 NO_FLOWS = "No flow modules discovered."
@@ -136,6 +145,7 @@ def render(
         notices=tuple(_notices(status, problem)),
         footer=_footer(flows, recent_runs),
         empty=None if flows else NO_FLOWS,
+        cluster=None if daemon.cluster is None else ClusterLine(daemon.cluster.text, daemon.cluster.dashboard),
         details={
             "daemon": f"pid {daemon.pid}, version {daemon.version}" if daemon.running else "no daemon on this machine",
         },

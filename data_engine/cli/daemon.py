@@ -267,6 +267,8 @@ def _say_workspace(found: Status) -> None:
     say(f"{found.workspace_id}  {found.workspace_root}")
     ending = ", ends when its running work is done" if daemon.ending else ""
     say(f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}")
+    if daemon.cluster is not None:
+        say(f"         {daemon.cluster.text}")
     say(f"engine   {'on' if engine.on else 'off'}")
     if engine.goes_on:
         say(f"         {GOES_ON}: data-engine start", style="yellow")

@@ -361,6 +361,7 @@ class DaemonApi:
             interpreter=daemon.interpreter,
             idle=daemon.is_idle,
             ending=self._is_ending or daemon.is_stopping,
+            cluster=daemon.workers.cluster_facts(),
         )
 
     def _require_future(self) -> None:

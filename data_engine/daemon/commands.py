@@ -11,7 +11,8 @@ from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.deploying import Asked, Outcome, rolled_back
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.ownership import Ownership
-from data_engine.daemon.worker_pool import STOP_REQUESTED, WorkerPool
+from data_engine.daemon.run_executor import RunExecutor
+from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -62,7 +63,7 @@ class Commands:
         home: LocalWorkspace,
         ownership: Ownership,
         deployer: Deployer,
-        scheduler: Scheduler[WorkerPool],
+        scheduler: Scheduler[RunExecutor],
         held_files: HeldFiles,
     ) -> None:
         self._engine = engine

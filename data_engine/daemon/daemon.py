@@ -22,6 +22,7 @@ from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.request_handler import handle
 from data_engine.daemon.request_inbox import LedgerRows, RequestInbox, owner_of_file
 from data_engine.daemon.request_sender import RequestSender
+from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.stage_sweeper import StageSweeper
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.held_files import HeldFiles
@@ -67,13 +68,14 @@ class Daemon:
         self.ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-        def workers(dispatcher: Dispatcher[WorkerPool]) -> WorkerPool:
-            return make_workers(
-                new_journal=self.ledger.new_journal,
-                store=dispatcher.store,
-                on_events=dispatcher.on_events,
-                on_done=dispatcher.on_done,
-            )
+        def workers(dispatcher: Dispatcher[RunExecutor]) -> RunExecutor:
+            told: dict[str, Any] = {
+                "store": dispatcher.store,
+                "on_events": dispatcher.on_events,
+                "on_done": dispatcher.on_done,
+            }
+            pool = make_workers(new_journal=self.ledger.new_journal, **told)
+            return RunExecutor(home, pool, flows=self.ready_flows, wake=dispatcher.dispatch, **told)
 
         self.scheduler = Scheduler(home, workers, self, loop=self._loop, say=_log_of)
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
@@ -366,7 +368,7 @@ class Daemon:
     @property
     def trouble(self) -> FlowValidationError | None:
         """What keeps work from being started or stored, settings from being used, or flows from being deployed."""
-        return self.dispatcher.trouble or self.home.settings_error() or self.deployer.trouble
+        return self.dispatcher.trouble or self.home.settings_error() or self.deployer.trouble or self.workers.trouble
 
     def set_trigger(self, flow: str, *, frees_held: bool) -> None:
         """Let the flow run by itself as it is now, or not where it cannot."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from data_engine import nofollow, private
 from data_engine.daemon import probes
+from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import import_modules
@@ -72,6 +73,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
             yield check_daemon(local)
             yield from check_shared_history(layout, local)
             yield check_secrets(LocalWorkspace(layout, local))
+        yield from check_cluster(layout, local, settings.executor)
     yield from check_modules(layout.flow_modules_dir)
 
 

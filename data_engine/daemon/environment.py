@@ -1,4 +1,4 @@
-"""What of the environment of whoever starts a daemon it and its workers get: all but what a notebook kernel has put there."""
+"""What of the environment of whoever starts a daemon it and its workers get: all but what a kernel, or a map, has put there."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def without_kernel(environment: Mapping[str, str]) -> dict[str, str]:
         if not name.startswith(_OF_KERNELS)
         and not (name == "MPLBACKEND" and value.startswith("module://"))
         and not (has_its_terminal and name in _SET_BY_KERNELS)
-        and name != "DATA_ENGINE_NOTEBOOK"
+        and name not in ("DATA_ENGINE_NOTEBOOK", "DATA_ENGINE_ITEM", "DATA_ENGINE_NODE")
     }

@@ -143,6 +143,7 @@ def own_runs(daemon: Daemon) -> list[ActiveRun]:
             step_started_at_utc=None if run.step_at_s is None else utc_text(run.step_at_s),
             done=run.done,
             total=run.total,
+            worker=daemon.workers.where(run.run_id),
         )
         for run in daemon.dispatcher.active.values()
     ]

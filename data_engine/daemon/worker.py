@@ -37,6 +37,7 @@ from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.run import run_source
+from data_engine.engine.shares import DUCKDB_THREADS, limit_duckdb
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
@@ -77,6 +78,8 @@ def main() -> None:
     journal = Path(sys.argv[1])
     worker = Worker(channel, answers, JournalWriter(journal), LastLinesWriter(last_lines_path(journal)))
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
+    if threads := os.environ.get(DUCKDB_THREADS):
+        limit_duckdb(int(threads))
     worker.work()
 
 
@@ -157,7 +160,8 @@ class Worker:
                 module_count = len(sys.modules)
                 gc.freeze()
             # What a module holds on to is judged when its pass is over: until then its sources share it.
-            found = leaks(own_threads, own_files, self._home.layout.root, base_bytes) if ended else grown(base_bytes)
+            threads = own_threads | _kept_threads()
+            found = leaks(threads, own_files, self._home.layout.root, base_bytes) if ended else grown(base_bytes)
             self._send({"kind": "idle", "leaks": found})
 
     def listen(self) -> None:
@@ -415,6 +419,12 @@ class _Loaded(NamedTuple):
 
     pass_number: int | None
     flow: Flow | None = None
+
+
+def _kept_threads() -> set[int]:
+    """Those of the way to a cluster, which stays open for the next run."""
+    module = sys.modules.get("data_engine.engine.items.connection")
+    return set() if module is None else module.kept_threads()
 
 
 def _home(hello: Message) -> LocalWorkspace:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -84,6 +84,7 @@ class WorkerSetup:
     work_until: float | None
     new_journal: Callable[[], JournalReader]
     remember: Callable[[int, float], None]
+    environment: Mapping[str, str]
 
 
 class WorkerHandle:
@@ -145,7 +146,7 @@ class WorkerHandle:
     def _new_process(self) -> WorkerProcess:
         return WorkerProcess(
             self._setup.interpreter,
-            environment_of_workers(os.environ),
+            {**environment_of_workers(os.environ), **self._setup.environment},
             self._setup.local.runtime_dir,
             self.journal,
             on_events=self._take_events,

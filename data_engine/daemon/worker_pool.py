@@ -10,8 +10,9 @@ import asyncio
 import errno
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from data_engine.cause import Cause
 from data_engine.daemon.interpreter import unusable
@@ -41,7 +42,7 @@ class WorkerPool:
     can. `on_events` gets the same afterwards. `on_done` gets the end of each job. `remember`
     is told the pid and start time of a worker before it is used (with an OSError of it there is no worker), `forget` the pid
     when it is gone with all it started; what is still remembered when a daemon starts is for `end_orphans`. A module that
-    takes longer than `load_timeout_s` to import is given up.
+    takes longer than `load_timeout_s` to import is given up. `environment` is added to that of the workers.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class WorkerPool:
         remember: Callable[[int, float], None],
         forget: Callable[[int], None],
         load_timeout_s: float = LOAD_TIMEOUT_S,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._root = workspace_root
         self._modules_dir = WorkspaceLayout(workspace_root).flow_modules_dir
@@ -71,6 +73,7 @@ class WorkerPool:
         self._remember = remember
         self._forget = forget
         self._load_timeout_s = load_timeout_s
+        self._environment = environment
         self._work_until: float | None = None
         self._handles: list[WorkerHandle] = []
         self._is_closing = False
@@ -129,11 +132,11 @@ class WorkerPool:
             )
         return tuple(entry_of_message(message) for message in end.described)
 
-    def stop(self, run_id: str) -> bool:
+    def stop(self, run_id: str, cause: Cause = STOP_REQUESTED) -> bool:
         """Ask a run to end at its next step, item, progress or log line; whether a worker has it."""
         handle = self._holder(run_id)
         if handle is not None:
-            handle.send({"kind": "stop", "run_id": run_id, "cause": STOP_REQUESTED.as_dict()})
+            handle.send({"kind": "stop", "run_id": run_id, "cause": cause.as_dict()})
         return handle is not None
 
     def leave(self, job_id: str) -> None:
@@ -297,6 +300,7 @@ class WorkerPool:
             work_until=self._work_until,
             new_journal=self._new_journal,
             remember=self._remember,
+            environment=self._environment,
         )
         handle = WorkerHandle(self, setup)
         self._handles.append(handle)

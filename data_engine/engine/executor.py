@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from data_engine.engine.items.threads import IN_ITEM, Threads
+from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.flow.control import StepControl
 
@@ -30,8 +30,10 @@ class ItemExecutor(Protocol):
         ...
 
 
-def item_executor(home: LocalWorkspace | None) -> ItemExecutor:
+def item_executor(home: LocalWorkspace | None, *, stays_here: bool = False) -> ItemExecutor:
     """What spreads the items of one run of a flow that belongs to `home`, or to no workspace.
+
+    A run that `stays_here`, as a preview does, whose scratch folder is this machine's, uses processes in a cluster's place.
 
     Raises:
         SettingsError: the workspace's settings cannot be read.
@@ -41,7 +43,13 @@ def item_executor(home: LocalWorkspace | None) -> ItemExecutor:
     settings = home.settings().executor
     if settings.kind == "threads":
         return Threads()
-    if settings.kind == "processes":
+    on_node = os.environ.get(ON_NODE)
+    if on_node:  # a run that waited there for tasks of its own would wait for itself
+        from data_engine.engine.items.processes import Processes
+
+        share = int(on_node)
+        return Processes(min(share, settings.workers), cores=share) if share > 1 else Threads()
+    if settings.kind == "processes" or stays_here:
         from data_engine.engine.items.processes import Processes
 
         return Processes(settings.workers)

@@ -73,7 +73,7 @@ def preview(
         raise
     helpers = stale_helpers()
     line = ProgressLine()
-    items = item_executor(home)
+    items = item_executor(home, stays_here=True)
     control = StepControl(emit=line, spread=items.spread, run_id="preview", flow=flow.name or "")
     limits = PreviewSettings() if home is None else home.settings().preview
     scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)

@@ -19,6 +19,9 @@ from functools import wraps
 from typing import Any
 
 VARIABLES = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
+DUCKDB_THREADS = "DATA_ENGINE_DUCKDB_THREADS"
+"""Tells a worker process of a cluster how many threads DuckDB may use in it."""
+
 _told: set[str] = set()
 _lock = threading.Lock()
 

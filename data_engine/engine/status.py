@@ -62,8 +62,27 @@ class Problem(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ClusterFacts(Record):
+    """The Dask cluster that the daemon's runs go to: its scheduler and dashboard, its workers, their threads and those
+    that run something; `trouble` says why nothing can be given to it."""
+
+    scheduler: str
+    dashboard: str | None = None
+    workers: int = 0
+    threads: int = 0
+    in_use: int = 0
+    trouble: str | None = None
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return self.trouble or f"cluster: {self.in_use} of {self.threads} threads in use on {self.workers} workers"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DaemonFacts(Record):
-    """This machine's daemon; all None without one. `interpreter` is the Python its workers run with."""
+    """This machine's daemon; all None without one. `interpreter` is the Python its workers run with, `cluster` where whole
+    runs go when they do not stay on this machine."""
 
     running: bool = False
     pid: int | None = None
@@ -72,6 +91,7 @@ class DaemonFacts(Record):
     interpreter: str | None = None
     idle: bool = True
     ending: bool = False
+    cluster: ClusterFacts | None = field(default=None, metadata={"of": ClusterFacts.read})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +111,7 @@ class EngineFacts(Record):
 class ActiveRun(Record):
     """A run under way on this machine. `pid` is the process that answers for it: this daemon's where `in_daemon`, else a
     kernel's or a command line's, which alone can stop it. `step` began at `step_started_at_utc`, and is `done` of `total`
-    far where it says so."""
+    far where it says so. `worker` is the cluster's worker that it is on."""
 
     run_id: str
     flow: str
@@ -104,6 +124,7 @@ class ActiveRun(Record):
     step_started_at_utc: str | None = None
     done: int | None = None
     total: int | None = None
+    worker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

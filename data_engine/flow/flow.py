@@ -282,7 +282,8 @@ class Flow(Shown):
     ) -> Self:
         """The flow with a step that calls `fn(item)` or `fn(context, item)` for each item of the current batch.
 
-        The result is a `Batch` in input order. `max_parallel` runs so many items at once. With `on_error="collect"` a
+        The result is a `Batch` in input order. `max_parallel` runs so many items at once: in threads, in processes or on a
+        cluster, as the workspace's `[executor]` says. With `on_error="collect"` a
         failed item's place holds an `ItemError(item, error)` and the others go on; with "raise" the first error in input
         order ends the step.
 

@@ -120,7 +120,7 @@ function activeLine(app, active, isOneOfSeveral) {
   const elsewhere = active.in_daemon ? null : `it runs in process ${active.pid}: stop it there`;
   const share = active.total ? Math.min(100, (100 * (active.done || 0)) / active.total) : null;
   const state = app.state.ending.has(active.run_id) ? "stopping" : active.source ? "" : "running";
-  const text = [active.source ? nameOf(active.source) : "", state, active.step, progressText(active)].filter(Boolean).join(" · ");
+  const text = [active.source ? nameOf(active.source) : "", state, active.step, progressText(active), active.worker ? `on ${active.worker}` : ""].filter(Boolean).join(" · ");
   return h("div", { class: "de-active", key: `active ${active.run_id}` },
     h("div", { class: "de-line" },
       h("span", { class: "de-clip de-grow", title: active.source || "" }, text),

@@ -159,5 +159,8 @@ function bottom(app, view) {
 
 /** @param {PanelView} view */
 function footer(view) {
-  return view.footer.map((part, index) => [index ? h("span", { "aria-hidden": "true" }, "·") : null, h("span", null, part)]);
+  const parts = view.footer.map((part, index) => [index ? h("span", { "aria-hidden": "true" }, "·") : null, h("span", null, part)]);
+  if (!view.cluster) return parts;
+  const { text, link } = view.cluster;
+  return [parts, h("span", { "aria-hidden": "true" }, "·"), link ? h("a", { href: link, target: "_blank", rel: "noreferrer" }, text) : h("span", null, text)];
 }

@@ -71,6 +71,7 @@ export interface ActiveRun {
   step_started_at_utc: string | null;
   done: number | null;
   total: number | null;
+  worker: string | null;
 }
 
 export interface Notice {
@@ -94,6 +95,7 @@ export interface PanelView {
   active: ActiveRun[];
   notices: Notice[];
   footer: string[];
+  cluster: { text: string; link: string | null } | null;
   empty: string | null;
   details: Record<string, string>;
 }

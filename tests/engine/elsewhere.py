@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import tempfile
 import textwrap
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,14 @@ from data_engine.flow.context import FlowContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.steps import run_steps
 from data_engine.model import Event
+from tests.daemon.dask_cluster import DaskCluster
 from tests.support import WorkspaceFiles
 
-KINDS = ("threads", "processes", "dask")
-ELSEWHERE = ("processes", "dask")
+APART = ("apart",) if os.environ.get("TEST_CLUSTER_APART") else ()
+"""A scheduler and workers started by themselves, with state roots of their own and the workspace under another path."""
+
+ELSEWHERE = ("processes", "dask", *APART)
+KINDS = ("threads", *ELSEWHERE)
 
 
 class Runner:
@@ -59,7 +67,21 @@ def make_executor(kind: str, root: Path) -> ItemExecutor:
 
         return Processes(2)
     from data_engine.engine.items.cluster import Cluster
-    from data_engine.engine.items.connection import connected
+    from data_engine.engine.items.connection import Scheduler, connected
     from data_engine.engine.items.local_cluster import _own_cluster
 
-    return Cluster(lambda: connected(_own_cluster(2).scheduler), local_workspace(root))
+    if kind == "dask":
+        return Cluster(lambda: connected(_own_cluster(2).scheduler), local_workspace(root))
+    apart = _apart()
+    assert apart.mount is not None
+    apart.mount.unlink(missing_ok=True)
+    apart.mount.symlink_to(root, target_is_directory=True)
+    return Cluster(lambda: connected(Scheduler(apart.address)), local_workspace(root))
+
+
+@cache
+def _apart() -> DaskCluster:
+    folder = Path(tempfile.mkdtemp())
+    cluster = DaskCluster(folder, folder / "mnt")
+    atexit.register(cluster.close)
+    return cluster

@@ -40,7 +40,7 @@ def executors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def runner_of(kind: str, ws: WorkspaceFiles) -> Runner:
-    if kind == "dask":
+    if kind in ("dask", "apart"):
         return Runner(make_executor(kind, ws.root), ws.root)  # it belongs to a workspace; its cluster is shared
     if kind not in _shared:
         _shared[kind] = make_executor(kind, ws.root)
@@ -52,7 +52,7 @@ def each(request: pytest.FixtureRequest, ws: WorkspaceFiles) -> Iterator[Runner]
     """Each way to run items."""
     runner = runner_of(request.param, ws)
     yield runner
-    if request.param == "dask":
+    if request.param in ("dask", "apart"):
         runner.executor.close()
 
 
@@ -61,7 +61,7 @@ def far(request: pytest.FixtureRequest, ws: WorkspaceFiles) -> Iterator[Runner]:
     """Each way to run items outside of this process."""
     runner = runner_of(request.param, ws)
     yield runner
-    if request.param == "dask":
+    if request.param in ("dask", "apart"):
         runner.executor.close()
 
 

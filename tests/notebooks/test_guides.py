@@ -243,3 +243,16 @@ def test_shipped_notebooks_are_valid_and_hold_no_results(path: Path) -> None:
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
     assert notebook.metadata.kernelspec.name == "python3"
     assert [cell.id for cell in code if cell.outputs or cell.execution_count is not None] == []
+
+
+def test_scale_shows_what_its_text_says(run_guide: Any) -> None:
+    """The same results in threads, processes and on a cluster of this machine, and the same errors."""
+    cells = run_guide(REPOSITORY / "notebooks" / "09_scale.ipynb")
+
+    totals = str([3 * number for number in range(12)])
+    assert _printed(cells["threads"]) == f"({totals}, 1, True)"
+    assert _printed(cells["processes"]) == f"({totals}, 2, False)"
+    assert "connection (a Connection) cannot travel to another process" in _printed(cells["travel"])
+    assert "(0, 1, 3)\n2: ProcessDiedError: its process died: exit code 3" in _printed(cells["death"])
+    assert f"({totals}, 2, False)" in _printed(cells["dask"])
+    assert "success\nruns on tls://127.0.0.1:" in _printed(cells["runs"])

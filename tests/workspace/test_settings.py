@@ -71,7 +71,7 @@ class TestReading:
     def test_without_a_file_every_setting_has_its_default(self, layout: WorkspaceLayout) -> None:
         """The defaults are the contract's."""
         assert load_settings(layout) == WorkspaceSettings()
-        assert WorkspaceSettings().executor == ExecutorSettings("threads", None, os.cpu_count() or 1)
+        assert WorkspaceSettings().executor == ExecutorSettings("threads", "local", None, None, os.cpu_count() or 1)
         assert WorkspaceSettings().limits == LimitSettings(None)
 
     def test_every_setting_is_read(self, layout: WorkspaceLayout) -> None:
@@ -81,7 +81,7 @@ class TestReading:
         read = load_settings(layout)
         assert (read.timezone, read.freshness, read.warnings) == ("Europe/Berlin", "content", ())
         assert read.deploy == DeploySettings("ask", 0.0)
-        assert read.executor == ExecutorSettings("dask", "tcp://host:8786", 2)
+        assert read.executor == ExecutorSettings("dask", "local", "tcp://host:8786", None, 2)
         assert read.retry == RetrySettings(3, 60.0)
         assert read.limits.run_timeout_s == 7200
         assert read.history.retention_days == 7
@@ -134,6 +134,9 @@ WRONG = [
     ("deploy.quiet", '"infs"', '"30s"'),
     ("executor.kind", '"ray"', '"threads" or "processes" or "dask"'),
     ("executor.kind", '"dask"', "scheduler ="),
+    ("executor.runs", '"cluster"', '"local" or "dask"'),
+    ("executor.runs", '"dask"', "scheduler ="),
+    ("executor.scheduler_file", '""', "a path"),
     ("executor.scheduler", '"host"', "tcp://host:8786"),
     ("executor.scheduler", "8786", "tcp://host:8786"),
     ("executor.workers", "0", "whole number from 1"),
@@ -171,7 +174,11 @@ class TestWrongValues:
             load_settings(layout)
         where = str(caught.value.where)
         assert where.startswith(f"{layout.settings_path}: ")
-        assert where.endswith(key) or key in ("executor.kind", "lease.heartbeat")  # those name the setting they miss
+        assert where.endswith(key) or key in (
+            "executor.kind",
+            "executor.runs",
+            "lease.heartbeat",
+        )  # those name the setting they miss
         assert fix in str(caught.value.fix)
 
     @pytest.mark.parametrize("heartbeat", ["0.1s", "110ms", "7s", "1.1h"])

@@ -18,6 +18,7 @@ from data_engine.engine.items import node, threads
 from data_engine.engine.items.connection import Connection
 from data_engine.engine.items.far_call import FarCall
 from data_engine.engine.items.node import Payload
+from data_engine.engine.items.on_node import WorkspaceOf
 from data_engine.engine.items.processes import died, mark_unseen
 from data_engine.engine.items.travel import pack, unpack_error
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -27,7 +28,7 @@ from data_engine.flow.control import ItemCall, ItemFailed, RunInterrupted, StepC
 from data_engine.version import __version__
 
 _CHECK_EVERY_S = 0.1
-_TASK_S = 0.1
+_TASK_S = 0.2
 _MOST_IN_TASK = 64
 _WAIT_FOR_WORKERS_S = 5.0
 _SMALL_BYTES = 64 * 1024
@@ -105,7 +106,7 @@ class _Spread:
             __version__,
             self._far.task,
             keep_errors,
-            str(root),
+            WorkspaceOf(str(root), home.local.identity),
             pack(places, "the places", root=root),
             package,
             files,

@@ -19,7 +19,7 @@ from data_engine.errors import ClusterError
 from data_engine.version import __version__
 
 _CONNECT_S = 10.0
-_ASK_S = 30.0
+_THREADS = ("IO loop", "Dask-", "Profile", "TCP-Executor")
 
 
 class Scheduler(NamedTuple):
@@ -65,15 +65,25 @@ class Connection:
         self._hearers: dict[str, Callable[[Any], None]] = {}
         self.client.subscribe_topic(self.topic, self._hear)
         self._checked: set[str] = set()
+        self._is_lost = False
+        self._id: str | None = None
+        self.workers()
+        self.dashboard = str(self.client.dashboard_link)
 
     @property
     def is_there(self) -> bool:
-        """Whether the scheduler answers."""
-        return bool(self.client.status == "running")
+        """Whether the scheduler answers, and is the one that this was connected to: another one knows nothing of it."""
+        if self.client.status != "running":
+            self._is_lost = True
+        return not self._is_lost
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """The cluster's workers by address, as they were a moment ago."""
-        return dict(self.client.scheduler_info(n_workers=-1)["workers"])
+        """The cluster's workers by address; waits for the scheduler."""
+        told = self.client.scheduler_info(n_workers=-1)
+        if self._id not in (None, told.get("id")):
+            self._is_lost = True
+        self._id = told.get("id")
+        return dict(told["workers"])
 
     def hear(self, run: str, hearer: Callable[[Any], None] | None) -> None:
         """Call `hearer` with each frame that tasks of the run tell, on the client's thread; None: no longer."""
@@ -102,6 +112,15 @@ class Connection:
         for address, facts in told.items():
             refuse_mismatch(address, facts)
             self._checked.add(address)
+
+    def checked_workers(self) -> dict[str, dict[str, Any]]:
+        """The workers, once all of them are known to fit.
+
+        Raises:
+            ClusterError: one does not.
+        """
+        self.check_versions()
+        return self.workers()
 
     def close(self) -> None:
         """Let go of the client."""
@@ -199,6 +218,14 @@ def connected(scheduler: Scheduler) -> Connection:
             known = _connections[scheduler] = Connection(scheduler)
     known.check_versions()
     return known
+
+
+def kept_threads() -> set[int]:
+    """The threads of this process that belong to its connections."""
+    if not _connections:
+        return set()
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(_THREADS)]
+    return {thread.ident for thread in threads if thread.ident is not None}
 
 
 def disconnect() -> None:

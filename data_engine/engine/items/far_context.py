@@ -42,7 +42,8 @@ class ContextFacts:
 
     @classmethod
     def of(cls, context: FlowContext) -> ContextFacts:
-        """The facts of a run's context."""
+        """The facts of a run's context. Its tables are not looked at: a preview notices who does."""
+        own: dict[str, Any] = vars(FlowContext)["__dict__"].__get__(context)
         debug = context.debug
         params = dict(context.params) if isinstance(context.params, MappingProxyType) else context.params
         return cls(
@@ -59,8 +60,8 @@ class ContextFacts:
                 {name: getattr(debug, name) for name in ("workspace_id", "flow_name", "run_id", "source_path")},
             ),
             context.places is IN_PLACE,
-            tuple(context.objects),
-            tuple(context.metadata),
+            tuple(own["objects"]),
+            tuple(own["metadata"]),
         )
 
 
@@ -114,11 +115,16 @@ class FarContext(FlowContext):
 
 
 class _FarPlaces(Places):
+    """Where the run writes. What stands for a mirror root does not change in a run, so it is asked for once."""
+
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
+        self._roots: dict[Path, Path] = {}
 
     def root(self, final: Path) -> Path:
-        return Path(self._ask("root", (final, {})))
+        if final not in self._roots:
+            self._roots[final] = Path(self._ask("root", (final, {})))
+        return self._roots[final]
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
         self._ask("enter", (place, {"is_folder": is_folder}))
@@ -127,6 +133,9 @@ class _FarPlaces(Places):
         return Path(self._ask("database", (final, {"read_only": read_only})))
 
     def final(self, path: Path) -> Path:
+        for final, root in self._roots.items():
+            if path.is_relative_to(root):
+                return final / path.relative_to(root)
         return Path(self._ask("final", (path, {})))
 
     def publish(self) -> None:

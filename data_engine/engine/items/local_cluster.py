@@ -120,8 +120,14 @@ def scheduler_of(settings: ExecutorSettings, home: LocalWorkspace) -> Scheduler:
         ClusterError: a local cluster cannot be started.
     """
     if settings.scheduler != "local":
-        return Scheduler(settings.scheduler, settings.scheduler_file)
+        return named_scheduler(settings, home.layout.root)
     return told_cluster(home.local.runtime_dir) or _own_cluster(settings.workers).scheduler
+
+
+def named_scheduler(settings: ExecutorSettings, root: Path) -> Scheduler:
+    """The scheduler that the settings name; the path of its file may be relative to the workspace."""
+    file = settings.scheduler_file
+    return Scheduler(settings.scheduler, None if file is None else str(root / file))
 
 
 def told_cluster(folder: Path) -> Scheduler | None:

@@ -22,12 +22,19 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from data_engine.engine.items.frames import Frame
+from data_engine.engine.items.on_node import (
+    WorkspaceOf,
+    host_of,
+    is_cancelled,
+    require_places,
+    require_version,
+    workspace_here,
+)
 from data_engine.engine.items.process import Home, ItemProcess, ProcessEnded, Task
 from data_engine.engine.items.threads import IN_ITEM
 from data_engine.engine.items.travel import PackedError, Parcel, pack_error, unpack
 from data_engine.engine.shares import Share
 from data_engine.errors import ClusterError, FlowValidationError
-from data_engine.version import __version__
 
 _TRIES = 2
 _ASK_EVERY_S = 1.0
@@ -46,7 +53,7 @@ class Payload(NamedTuple):
     version: str
     task: Task
     keeps_errors: bool
-    workspace_root: str | None
+    workspace: WorkspaceOf
     places: Parcel
     package: str | None
     files: dict[str, bytes]
@@ -109,44 +116,15 @@ def _prepared(job: Payload, address: str) -> Task:
     Raises:
         FlowValidationError: another version, or this node does not see what the flow works with; names it.
     """
-    if job.version != __version__:
-        raise ClusterError(
-            f"the cluster's worker {address} has Data Engine {__version__}, and this machine {job.version}",
-            where=address,
-            fix="install the same version on both",
-        )
-    root = None if job.workspace_root is None else workspace_here(job.workspace_root, address)
-    for what, place in unpack(job.places, root=root):
-        seen = place.exists() if what == "source" else place.exists() or place.parent.exists()
-        if not seen:
-            raise ClusterError(
-                f"the cluster's worker {address} does not see the {what} {place}",
-                where=address,
-                fix="mount it there under the same path, or keep it inside the workspace",
-            )
+    require_version(job.version, address)
+    root = workspace_here(job.workspace, address)
+    require_places(unpack(job.places, root=root), address)
     around = {**job.task.around, "root": root, "ask_every_s": _ASK_EVERY_S, "folder": None, "modules": []}
     del around["sys_path"]
-    if root is not None:
-        around["folder"] = str(root / "flow_modules")
-        if job.package is not None:
-            around["modules"] = [(job.package, root / "flow_modules", _content(job.files))]
+    around["folder"] = str(root / "flow_modules")
+    if job.package is not None:
+        around["modules"] = [(job.package, root / "flow_modules", _content(job.files))]
     return job.task._replace(around=around)
-
-
-def workspace_here(root: str, address: str) -> Path:
-    """Where this node has the workspace that its owner has at `root`.
-
-    Raises:
-        ClusterError: nowhere.
-    """
-    here = Path(os.environ.get("DATA_ENGINE_WORKSPACE_ROOT", "").strip() or root)
-    if not (here / "flow_modules").is_dir():
-        raise ClusterError(
-            f"the cluster's worker {address} does not see the workspace at {here}",
-            where=address,
-            fix="mount the workspace there, and set DATA_ENGINE_WORKSPACE_ROOT in the worker's environment where the path differs",
-        )
-    return here
 
 
 def _content(files: dict[str, bytes]) -> Path:
@@ -195,7 +173,7 @@ class _Talk:
                 try:
                     return pickle.loads(waiting.get(timeout=_LOOK_EVERY_S))  # type: ignore[no-any-return]
                 except Empty:
-                    if node.is_cancelled(self._worker, threading.get_ident()):
+                    if node.is_unwanted(self._worker, threading.get_ident()):
                         return False, pack_error(ClusterError("the run is gone", where=self._worker.address))
         finally:
             del node.questions[number]
@@ -230,8 +208,7 @@ class _Node:
         """A process of the run for one item of the task that this thread runs."""
         with self._lock:
             self._most = worker.state.nthreads
-            host = worker.address.rpartition("://")[2].rpartition(":")[0]
-            self._share = Share.of(max(job.at_host.get(host, 1), self._most))
+            self._share = Share.of(max(job.at_host.get(host_of(worker.address), 1), self._most))
             free = self._free.setdefault(job.run, [])
             process = next((one for one in iter(lambda: free.pop() if free else None, None) if one.is_there), None)
             while process is None and self._spares:
@@ -262,11 +239,11 @@ class _Node:
             process.begin_to_close()
         self._spawner.submit(self._after_run, ended)
 
-    def is_cancelled(self, worker: Any, thread: int) -> bool:
+    def is_unwanted(self, worker: Any, thread: int) -> bool:
         """Whether nobody wants the result of the task that a thread runs."""
         with self._lock:
             found = self._active.get(thread)
-        return found is not None and _is_cancelled(worker, found[1])
+        return found is not None and is_cancelled(worker, found[1])
 
     def _after_run(self, ended: list[ItemProcess]) -> None:
         for process in ended:
@@ -292,16 +269,11 @@ class _Node:
                 now_s = time.monotonic()
                 idle = [run for run, at_s in self._used_s.items() if now_s - at_s > _IDLE_S]
             for worker, key, process in active:
-                if _is_cancelled(worker, key):
+                if is_cancelled(worker, key):
                     process.kill()
             for run in idle:
                 if not active:
                     self.close_run(run)
-
-
-def _is_cancelled(worker: Any, key: str) -> bool:
-    task = worker.state.tasks.get(key)
-    return task is None or task.state in ("cancelled", "resumed")
 
 
 def _node() -> _Node:

@@ -14,6 +14,9 @@ from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl, on
 IN_ITEM = "DATA_ENGINE_ITEM"
 """Set in a process that runs items: a run that an item starts spreads its own over threads."""
 
+ON_NODE = "DATA_ENGINE_NODE"
+"""Set in a process that runs whole runs on a cluster: their items stay on that node."""
+
 _CHECK_EVERY_S = 0.1
 
 

@@ -1,0 +1,225 @@
+"""Where the daemon's runs go, by `[executor]`: its own workers, or a cluster. One face for both.
+
+Describing modules is always done by a worker of this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from data_engine.cause import Cause
+from data_engine.daemon.worker_pool import KILL_REQUESTED, STOP_REQUESTED, WorkerPool
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.status import ClusterFacts
+from data_engine.errors import FlowValidationError
+from data_engine.model import Event
+from data_engine.notebook.catalog import CatalogEntry
+from data_engine.scheduler.dispatcher import ReadyFlow
+from data_engine.scheduler.executor import Job, JobEnd
+from data_engine.workspace.settings import ExecutorSettings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from data_engine.daemon.cluster_runs import ClusterRuns
+    from data_engine.engine.items.connection import Connection, Scheduler
+    from data_engine.engine.items.local_cluster import LocalCluster
+
+log = logging.getLogger(__name__)
+
+
+class RunExecutor:
+    """The daemon's executor. Everything happens on the thread of the loop it was made in.
+
+    `pool` are its workers. A job goes where the settings say when it is handed out, and stays there.
+    """
+
+    def __init__(
+        self,
+        home: LocalWorkspace,
+        pool: WorkerPool,
+        *,
+        flows: Callable[[], Mapping[str, ReadyFlow]],
+        wake: Callable[[], None],
+        store: Callable[[Job, list[Event]], None],
+        on_events: Callable[[Job, list[Event]], None],
+        on_done: Callable[[Job, JobEnd], None],
+    ) -> None:
+        self.pool = pool
+        self._home, self._wake = home, wake
+        self._callbacks: dict[str, Any] = {
+            "flows": flows,
+            "store": store,
+            "on_events": on_events,
+            "on_done": on_done,
+            "wake": wake,
+        }
+        self._loop = asyncio.get_running_loop()
+        self._cluster: ClusterRuns | None = None
+        self._of: ExecutorSettings | None = None
+        self._local: LocalCluster | None = None
+        self._local_trouble: FlowValidationError | None = None
+        self._is_starting = False
+        self._starter: ThreadPoolExecutor | None = None
+        self._work_until: float | None = 0.0
+
+    async def start(self) -> None:
+        """Warm a worker."""
+        await self.pool.start()
+
+    async def describe(self, content: Path) -> tuple[CatalogEntry, ...]:
+        """As `WorkerPool.describe`."""
+        return await self.pool.describe(content)
+
+    @property
+    def interpreter(self) -> str:
+        """The Python its workers run with."""
+        return self.pool.interpreter
+
+    def use_interpreter(self, interpreter: str) -> None:
+        """As `WorkerPool.use_interpreter`."""
+        self.pool.use_interpreter(interpreter)
+
+    @property
+    def trouble(self) -> FlowValidationError | None:
+        """What keeps runs from going where the settings say."""
+        return self._local_trouble or (None if self._cluster is None else self._cluster.trouble)
+
+    def cluster_facts(self) -> ClusterFacts | None:
+        """The cluster that runs go to; None where they stay on this machine."""
+        if self._cluster is None or self._settings().runs != "dask":
+            return None
+        settings = self._settings()
+        return self._cluster.facts(settings.scheduler or settings.scheduler_file or "")
+
+    def where(self, run_id: str) -> str | None:
+        """The cluster's worker that has a run; None for a worker of this machine."""
+        return None if self._cluster is None else self._cluster.where(run_id)
+
+    # -- what the dispatcher asks --------------------------------------------------------------------------------------
+
+    def free(self) -> int:
+        """How many more jobs may be started now."""
+        settings = self._settings()
+        if settings.scheduler == "local" and "dask" in (settings.kind, settings.runs) and not self._has_local(settings):
+            return 0
+        return self._runs(settings).free() if settings.runs == "dask" else self.pool.free()
+
+    def submit(self, job: Job) -> None:
+        """Start the job."""
+        settings = self._settings()
+        if job.kind == "run" and settings.runs == "dask":
+            self._runs(settings).submit(job)
+        else:
+            self.pool.submit(job)
+
+    def stop(self, run_id: str) -> bool:
+        """Ask a run to end at its next step, item, progress or log line; whether anybody has it."""
+        return self.pool.stop(run_id) or (self._cluster is not None and self._cluster.stop(run_id, STOP_REQUESTED))
+
+    def kill(self, run_id: str) -> bool:
+        """End a run's process now, with all it started; whether anybody has it."""
+        return self.pool.kill(run_id) or (self._cluster is not None and self._cluster.kill(run_id, KILL_REQUESTED))
+
+    def leave(self, job_id: str) -> None:
+        """Let the job begin no further run."""
+        self.pool.leave(job_id)
+        if self._cluster is not None:
+            self._cluster.leave(job_id)
+
+    def end_pass(self, pass_number: int) -> None:
+        """Let go of the modules of a pass that is over."""
+        self.pool.end_pass(pass_number)
+        if self._cluster is not None:
+            self._cluster.end_pass(pass_number)
+
+    def wind_down(self, *, stop_for: Cause | None = None) -> None:
+        """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
+        self.pool.wind_down(stop_for=stop_for)
+        if self._cluster is not None:
+            self._cluster.wind_down(stop_for=stop_for)
+
+    def set_work_until(self, boot_s: float | None) -> None:
+        """Let every worker wait at its next step or item once `boot_clock()` is past this, until it is set anew."""
+        self._work_until = boot_s
+        self.pool.set_work_until(boot_s)
+        if self._cluster is not None:
+            self._cluster.set_work_until(boot_s)
+
+    def running(self) -> dict[str, Job]:
+        """The runs that have begun and not ended, with their jobs."""
+        return self.pool.running() | ({} if self._cluster is None else self._cluster.running())
+
+    async def close(self, *, kill: bool = False) -> None:
+        """Let running jobs end, or kill them, and return when no worker is left."""
+        if self._cluster is not None:
+            await self._cluster.close(kill=kill)
+        await self.pool.close(kill=kill)
+        if self._local is not None:
+            await asyncio.to_thread(self._local.close)
+
+    # -- the cluster ---------------------------------------------------------------------------------------------------
+
+    def _settings(self) -> ExecutorSettings:
+        return self._home.settings().executor
+
+    def _runs(self, settings: ExecutorSettings) -> ClusterRuns:
+        """The cluster of the settings; what is on an earlier one ends there."""
+        if self._cluster is None or (self._of != settings and not self._cluster.is_busy):
+            from data_engine.daemon.cluster_runs import ClusterRuns
+
+            if self._cluster is not None:
+                self._loop.create_task(self._cluster.close())
+            self._of = settings
+            self._cluster = ClusterRuns(self._home, self._connect, **self._callbacks)
+            self._cluster.set_work_until(self._work_until)
+        return self._cluster
+
+    def _connect(self) -> Connection:
+        """Where the client may be waited for."""
+        from data_engine.engine.items.connection import connected
+        from data_engine.engine.items.local_cluster import scheduler_of
+
+        scheduler: Scheduler = scheduler_of(self._settings(), self._home)
+        return connected(scheduler)
+
+    def _has_local(self, settings: ExecutorSettings) -> bool:
+        """Whether the cluster of this machine is there; it is started where it is not."""
+        if self._local is not None and self._local.is_there:
+            return True
+        if not self._is_starting:
+            self._is_starting = True
+            self._starter = self._starter or ThreadPoolExecutor(1, thread_name_prefix="local-cluster")
+            self._starter.submit(self._start_local, settings.workers)  # its thread must live as long as the cluster
+        return False
+
+    def _start_local(self, workers: int) -> None:
+        from data_engine.engine.items.local_cluster import LocalCluster
+
+        found: LocalCluster | FlowValidationError
+        try:
+            found = LocalCluster(workers)
+            found.tell(self._home.local.runtime_dir)
+        except FlowValidationError as error:
+            found = error
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._local_started, found)
+
+    def _local_started(self, found: LocalCluster | FlowValidationError) -> None:
+        if isinstance(found, FlowValidationError):
+            log.error("%s", found)
+            self._local_trouble = found
+            self._loop.call_later(60.0, self._try_local_again)
+            return
+        self._is_starting, self._local_trouble, self._local = False, None, found
+        log.info("a cluster of this machine runs: %s", found.dashboard)
+        self._wake()
+
+    def _try_local_again(self) -> None:
+        self._is_starting = False
+        self._wake()

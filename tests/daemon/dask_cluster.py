@@ -1,0 +1,85 @@
+"""A Dask cluster of separate processes, as a team has one: a scheduler and workers with state roots of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from data_engine.platforms.processes import end_session
+
+_PATIENCE_S = 60.0
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class DaskCluster:
+    """`dask scheduler` and `dask worker` processes; `mount` is where the workers have the workspace."""
+
+    def __init__(self, folder: Path, mount: Path | None = None, *, workers: int = 2, threads: int = 1) -> None:
+        self._folder, self.mount = folder, mount
+        self._threads = threads
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.port = 0
+        self.scheduler = self._start_scheduler()
+        for _ in range(workers):
+            self.add_worker()
+
+    @property
+    def address(self) -> str:
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def settings(self, rest: str = "") -> str:
+        """Of a workspace whose runs go there."""
+        return f'[executor]\nkind = "dask"\nruns = "dask"\nscheduler = "{self.address}"\n{rest}'
+
+    def add_worker(self) -> subprocess.Popen[bytes]:
+        number = len(self.workers)
+        environment = {**os.environ, "DATA_ENGINE_STATE_ROOT": str(self._folder / f"state{number}")}
+        if self.mount is not None:
+            environment["DATA_ENGINE_WORKSPACE_ROOT"] = str(self.mount)
+        scratch = self._folder / f"scratch{number}"
+        command = ["worker", self.address, "--nthreads", str(self._threads), "--no-dashboard", "--no-nanny"]
+        command += ["--local-directory", str(scratch), "--death-timeout", "30"]
+        self.workers.append(self._dask(command, environment, f"worker{number}.log"))
+        return self.workers[-1]
+
+    def restart_scheduler(self) -> None:
+        """A new one under the old address, where the old one has been ended."""
+        self.scheduler.wait()
+        self.scheduler = self._start_scheduler(self.port)
+
+    def close(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            if process.poll() is None:
+                end_session(process.pid)
+            process.wait()
+
+    def _start_scheduler(self, port: int = 0) -> subprocess.Popen[bytes]:
+        said = self._folder / "scheduler.log"
+        said.unlink(missing_ok=True)
+        command = ["scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-show"]
+        process = self._dask(command, dict(os.environ), "scheduler.log")
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline_s:
+            found = re.search(r"Scheduler at: +tcp://127\.0\.0\.1:(\d+)", said.read_text() if said.exists() else "")
+            if found:
+                self.port = int(found[1])
+                return process
+            time.sleep(0.05)
+        raise AssertionError(f"no scheduler: {said.read_text()}")
+
+    def _dask(self, arguments: list[str], environment: dict[str, str], said: str) -> subprocess.Popen[bytes]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / said).open("wb") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                cwd=self._folder,
+                start_new_session=sys.platform != "win32",
+            )
