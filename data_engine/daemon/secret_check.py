@@ -70,8 +70,10 @@ def _texts(name: str, data: bytes) -> Iterator[str]:
 
 
 def _asked_by_deployed(home: LocalWorkspace) -> dict[str, set[str]]:
-    deployments = home.deployments()
     asked: dict[str, set[str]] = {}
+    if not home.local.ledger_path.exists():  # and a check makes none
+        return asked
+    deployments = home.deployments()
     for flow, pointer in deployments.deployed().items():
         contents: Mapping[str, bytes] = deployments.contents_of(pointer.set_id) or {}
         for name, data in contents.items():
