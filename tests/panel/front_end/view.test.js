@@ -7,7 +7,7 @@ import { parametersOf } from "../../../jupyter_extension/static/actions.js";
 import { h, Memo } from "../../../jupyter_extension/static/dom.js";
 import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_extension/static/flows.js";
 import { besidePath, readCode } from "../../../jupyter_extension/static/jupyter.js";
-import { staysHere } from "../../../jupyter_extension/static/keys.js";
+import { onKey, staysHere } from "../../../jupyter_extension/static/keys.js";
 import { button, drawing, whyNot } from "../../../jupyter_extension/static/pieces.js";
 import { countsText, logText } from "../../../jupyter_extension/static/runs.js";
 import SHAPES from "../../../jupyter_extension/static/shapes.js";
@@ -147,4 +147,21 @@ test("the panel keeps its keys; those with Ctrl, Alt, Cmd and the function keys 
   const key = (/** @type {string} */ name, changes = {}) => ({ key: name, ctrlKey: false, metaKey: false, altKey: false, ...changes });
 
   assert.deepEqual([key("d"), key("Enter", { ctrlKey: true }), key("s", { ctrlKey: true }), key("F1")].map(staysHere), [true, true, false, false]);
+});
+
+test("a letter typed by mistake stops no engine: the second one does", () => {
+  const done = /** @type {string[]} */ ([]);
+  const app = /** @type {any} */ ({
+    state: { view: {}, selected: null, said: null, pending: new Map() },
+    view: { buttons: { stop_engine: null, start_engine: "the engine is on" }, flows: {} },
+    set(/** @type {any} */ changes) { done.push(changes.said.text); },
+    act(/** @type {string} */ action) { return action; },
+    during(/** @type {string} */ key, /** @type {string} */ action) { done.push(action); },
+  });
+  const event = /** @type {any} */ ({ key: "s", target: { tagName: "DIV" }, preventDefault() {} });
+
+  onKey(app, event);
+  assert.deepEqual(done, ["Stop the engine? Press s again."]);
+  onKey(app, event);
+  assert.deepEqual(done, ["Stop the engine? Press s again.", "stop_engine"]);
 });
