@@ -199,6 +199,9 @@ def _deploy(ws: Workspace, args: Args) -> str:
         refused = [entry.error for entry in outcome.entries if entry.error is not None]
         if flow is not None and refused:
             raise refused[0]
+        if outcome.withdrawn:
+            names = ", ".join(outcome.withdrawn)
+            return f"Production runs every good module as it is now, and {names} no more: the module is gone."
     else:
         from_child(ws.root, "deploy", *([] if flow is None else [flow]), *(["--yes"] if force else []))
     return f"Production runs {flow or 'every good module'} as it is now."

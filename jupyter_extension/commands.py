@@ -110,7 +110,10 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     name = None if given.all else given.subject or _own_name(names, "deploy")
     if name is not None:
         _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    before = ws.home.deployments().deployed()
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
+    for gone in sorted(before.keys() - ws.home.deployments().deployed().keys()):
+        print(f"{gone} is withdrawn: its module is gone. %flow rollback {gone} lets it run again as it was deployed.")
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries

@@ -56,6 +56,9 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
     "polling": ("good", "half"),
     "scheduled": ("good", "half"),
     "broken": ("bad", "cross"),
+    "failing": ("bad", "cross"),
+    "unreachable": ("bad", "triangle"),
+    "edit broken": ("warn", "triangle"),
     "disabled": ("warn", "bar"),
     "not deployed": ("warn", "bar"),
     # of a statement, a module, an item

@@ -37,6 +37,7 @@ def deploy(
     deployment, and `rollback` takes a deployment back.
     """
     ws = chosen_workspace(ctx)
+    before = ws.home.deployments().deployed()
     with in_flow_modules(ws):
         entries = ws.deploy(name, note, yes, wait, approve)
     if not entries and not wait:
@@ -62,10 +63,22 @@ def deploy(
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
         else:
             say(f"deployed      {entry.path.name}")
+    for gone in sorted(before.keys() - ws.home.deployments().deployed().keys()):
+        complain(f"withdrawn     {withdrawn_words(gone)}: data-engine rollback {gone}", style="yellow")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
         complain(f"warning: {warning}", style="yellow")
     say_not_deployed(ws, but={entry.name for entry in entries})
     return 1 if refused else 0
+
+
+def withdrawn_words(name: str) -> str:
+    """That a flow whose module is gone is not run any more, as far as the command that brings it back.
+
+    Example:
+        >>> withdrawn_words("claims")
+        'claims: its module is gone, so production runs it no more. To let it run again as it was deployed'
+    """
+    return f"{name}: its module is gone, so production runs it no more. To let it run again as it was deployed"
 
 
 def say_not_deployed(ws: Workspace, *, but: set[str] = frozenset()) -> None:  # type: ignore[assignment]

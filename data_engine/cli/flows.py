@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     """The flows, and what is wrong with broken modules."""
+    from data_engine.lease.status import shown_machine
     from data_engine.notebook.catalog import read_catalog
 
     ws = chosen_workspace(ctx)
@@ -32,15 +33,25 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     if not entries:
         say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
         return 0
+    lease = ws.lease()
+    is_unknown = lease.owner is not None and not lease.is_mine and not ws.status().daemon.running
+    texts = {
+        name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
+        for name, one in deployment.items()
+    }
     flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     for entry in entries:
         if entry.error is None:
             source = short_path(entry.source, ws.root)
             shown = (entry.title, entry.group, entry.mode, entry.trigger, source, local_time(coming.get(entry.name)))
-            flows.add_row(entry.name, *shown, deployment[entry.name].text)
+            flows.add_row(entry.name, *shown, texts[entry.name])
         else:
-            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", deployment[entry.name].text, style="red")
+            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", texts[entry.name], style="red")
     say(flows)
+    if lease.owner is not None and "not known here" in texts.values():
+        complain(
+            f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
+        )
     for entry in entries:
         if entry.error is not None:
             complain()

@@ -123,6 +123,7 @@ class Deployer:
             FlowValidationError: there is no such module, or it cannot be published.
         """
         async with self._lock:
+            self._basis = None  # what this changes may be changed back before the next look
             await self._look()
             assert self._current is not None
             require_found(asked.name, self._current, str(self.home.layout.flow_modules_dir))
@@ -136,6 +137,7 @@ class Deployer:
             FlowValidationError: it holds no such module, or it cannot be published.
         """
         async with self._lock:
+            self._basis = None
             stored = await asyncio.to_thread(self.home.deployments().copy_of, set_id)
             looked = await self._described(stored)
             require_found(asked.name, looked, f"the set {set_id[:8]}")

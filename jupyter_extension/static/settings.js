@@ -17,7 +17,7 @@ export function settingsTab(app) {
     view ? emergencyPart(app, view) : null,
     h("section", { key: "keys", class: "de-setting" },
       h("h4", { class: "de-h4" }, "Keys"),
-      h("p", { class: "de-hint" }, "In the panel: / search, arrows among flows and tabs, Enter show a flow in detail, Shift Enter run, Esc back, v last log, r read again, e start engine, s stop engine.")),
+      h("p", { class: "de-hint" }, "In the panel: / search, arrows among flows and tabs, Enter show a flow in detail, Shift Enter run, Esc back, v last log, r read again, e start engine, s s stop engine.")),
     settings ? h("p", { class: "de-hint", key: "version" }, `Data Engine ${settings.version}`) : null);
 }
 
