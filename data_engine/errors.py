@@ -9,6 +9,7 @@
         │   ├── SettingsError          a settings file holds a wrong value
         │   ├── DamagedSetError        a deployment on the share is missing or not what was deployed
         │   └── InvalidWorkspaceIdError
+        ├── NotHeldBackError           steps would run for real that nobody has allowed
         ├── LedgerError                the run history on this machine cannot be read or written
         ├── RefusedSegmentError        a file of the shared history is not what a Data Engine writes
         ├── ProcessDiedError           the process that ran an item of a map has died, each time it was tried
@@ -210,6 +211,10 @@ class NotebookCompileError(FlowExecutionError):
 
 class MissingParamError(FlowValidationError, KeyError):
     """A step asked for `context.params[name]`, and its run was not given such a param."""
+
+
+class NotHeldBackError(FlowValidationError):
+    """What was asked for would run steps for real, since they write elsewhere than through their context."""
 
 
 class WorkspaceError(FlowValidationError):

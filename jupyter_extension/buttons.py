@@ -147,6 +147,9 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
         at.unheard,
         _if(at.flow.standing.kind == "as_deployed", "production runs it as it is"),
     ),
+    "plan": lambda at: (
+        _if(at.flow.standing.kind == "not_deployed", "it was never deployed: there is nothing to compare it with"),
+    ),
     "rollback": lambda at: (at.unheard,),
     "reset": lambda at: (at.elsewhere, _if(at.running, "a run of it is under way")),
 }

@@ -163,7 +163,7 @@ def _part(part: Part) -> str:
     if isinstance(part, Section):
         is_open = "" if part.is_folded else " open"
         inside = "".join(map(_part, part.parts))
-        return f'<details class="de-section"{is_open}><summary>{_cell(part.title)}</summary>{inside}</details>'
+        return f'<details class="de-part"{is_open}><summary>{_cell(part.title)}</summary>{inside}</details>'
     if isinstance(part, Pairs):
         given = [(name, _cell(cell)) for name, cell in part.pairs]
         return f'<dl class="de-pairs">{"".join(f"<dt>{clean(name)}</dt><dd>{cell}</dd>" for name, cell in given if cell)}</dl>'
@@ -242,8 +242,8 @@ STYLE = (
     ".de-card .de-lines{font:12px/1.5 var(--de-mono);color:var(--de-fg);background:var(--de-soft);margin:4px 0;"
     "padding:6px 10px;border-radius:2px;overflow-x:auto;white-space:pre}"
     ".de-card mark{background:var(--de-soft);color:inherit;border-bottom:2px solid var(--de-warn);padding:0 1px}"
-    ".de-card .de-section{margin:6px 0}.de-card .de-section>summary{color:var(--de-fg)}"
-    ".de-card .de-section>:not(summary){margin-left:14px}"
+    ".de-card .de-part{margin:6px 0}.de-card .de-part>summary{color:var(--de-fg)}"
+    ".de-card .de-part>:not(summary){margin-left:14px}"
     ".de-card summary{cursor:pointer;color:var(--de-dim);margin:4px 0 0}"
     ".de-card .de-scroll{overflow-x:auto}"
     ".de-card .de-table{border-collapse:collapse;margin:2px 0;font-size:13px;table-layout:auto;width:auto;border:none}"

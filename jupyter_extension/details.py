@@ -17,6 +17,7 @@ from data_engine.model import Deployment, Run, SourceState, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
 from data_engine.notebook.standing import cells_text
+from data_engine.planning.code import code_changes
 from jupyter_extension.buttons import WhyNot
 from jupyter_extension.failures import places_of, short_error, short_reason
 from jupyter_extension.feed import daemon_of, from_child
@@ -93,7 +94,8 @@ class DeploymentView:
 
 @dataclass(frozen=True, slots=True)
 class FlowView:
-    """One flow, closely. `about` are label and value pairs; `parameters` what it declares, None where it takes any; `diff` has the changed lines of each cell that differs,
+    """One flow, closely. `about` are label and value pairs; `parameters` what it declares, None where it takes any; `changes`
+    has the changed lines of each cell or file that differs from what is deployed, `gate` what holds a deploy up,
     `deployments` the history of what production ran of it."""
 
     name: str
@@ -108,7 +110,8 @@ class FlowView:
     runs: tuple[RunView, ...]
     files: tuple[FileView, ...]
     files_note: str | None
-    diff: Mapping[str, tuple[str, ...]]
+    changes: tuple[tuple[str, tuple[str, ...]], ...]
+    gate: str
     deployments: tuple[DeploymentView, ...]
     error: Mapping[str, Any] | None
     error_cells: tuple[Mapping[str, Any], ...]
@@ -138,7 +141,8 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         runs=tuple(run_view(run) for run in runs),
         files=files,
         files_note=note,
-        diff={str(cell): tuple(lines) for cell, lines in ws.home.deployments().diff(name).items()},
+        changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, name)),
+        gate=ws.home.settings().deploy.gate,
         deployments=tuple(deployment_view(one) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
         error=error,
         error_cells=places_of(error),

@@ -168,23 +168,40 @@ def plan_card(plan: Plan, *, samples: bool) -> Card:
     word = "equal" if plan.equal else "differs"
     failed = any(one.side == "current" for one in plan.errors)
     mark = Mark("the edit fails", "bad", "cross") if failed else mark_of(word)
-    took = f"deployed {seconds(plan.elapsed_s.deployed)}, edit {seconds(plan.elapsed_s.current)}"
-    facts: tuple[Cell, ...] = (mark, count(len(plan.sources), "source"), Faint(took))
-    parts: list[Part] = [Note(Mark(one.text, "bad", "cross")) for one in plan.errors[:MOST_ROWS]]
-    parts += [Note(Mark(f"not held back: {one.text}", "warn", "triangle")) for one in plan.not_held_back]
-    parts += [Note(Mark(note, "idle", "ring")) for note in plan.notes]
-    if plan.config:
-        parts.append(Note(Mark(f"config changed since it was deployed: {', '.join(plan.config)}", "idle", "ring")))
+    facts: tuple[Cell, ...] = (mark, *_how(plan))
+    code: tuple[Part, ...] = ()
     if plan.cells:
         changes = tuple(Section(one.where, (Lines(one.lines),)) for one in plan.cells)
-        parts.append(Section(f"Code: {', '.join(one.where for one in plan.cells)}", changes))
-    parts += _compared("Data", plan.objects, samples)
-    parts += _compared("Output", plan.outputs, samples)
+        code = (Section(f"Code: {', '.join(one.where for one in plan.cells)}", changes),)
+    notes = list(_notes(plan))
+    return Card(f"Plan of {plan.flow}", facts, (*notes, *code, *_data(plan, samples)))
+
+
+def plan_data_card(plan: Plan, *, samples: bool) -> Card:
+    """What a deploy would do to the data, for who sees the code beside it."""
+    return Card("Data", _how(plan), (*_notes(plan), *_data(plan, samples)))
+
+
+def _how(plan: Plan) -> tuple[Cell, ...]:
+    took = f"deployed {seconds(plan.elapsed_s.deployed)}, edit {seconds(plan.elapsed_s.current)}"
+    return count(len(plan.sources), "source"), Faint(took)
+
+
+def _notes(plan: Plan) -> Iterator[Part]:
+    yield from (Note(Mark(one.text, "bad", "cross")) for one in plan.errors[:MOST_ROWS])
+    yield from (Note(Mark(f"not held back: {one.text}", "warn", "triangle")) for one in plan.not_held_back)
+    yield from (Note(Mark(note, "idle", "ring")) for note in plan.notes)
+    if plan.config:
+        yield Note(Mark(f"config changed since it was deployed: {', '.join(plan.config)}", "idle", "ring"))
+
+
+def _data(plan: Plan, samples: bool) -> Iterator[Part]:
+    yield from _compared("Data", plan.objects, samples)
+    yield from _compared("Output", plan.outputs, samples)
     if any(source.seen_at_utc for source in plan.sources):
         rows = [(Code(one.name, one.path or ""), local_time(one.seen_at_utc)) for one in plan.sources[:MOST_ROWS]]
         shown = table(("Source", "Read by production"), rows, total=len(plan.sources))
-        parts.append(Section("Sources", (shown,), is_folded=True))
-    return Card(f"Plan of {plan.flow}", facts, tuple(parts))
+        yield Section("Sources", (shown,), is_folded=True)
 
 
 def _compared(title: str, found: Mapping[str, Difference], samples: bool) -> Iterator[Part]:

@@ -18,7 +18,7 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import complain, print_json, say
 from data_engine.cli.previewing import Use
-from data_engine.errors import FlowExecutionError
+from data_engine.errors import FlowExecutionError, NotHeldBackError
 from data_engine.shown import text_with_samples
 
 if TYPE_CHECKING:
@@ -53,7 +53,14 @@ def plan(
     params = read_params(param)
     with in_flow_modules(ws):
         yes = yes or _is_confirmed(ws, name, as_json)
-        found = ws.plan(name, sources, use, key or None, params, yes)
+        try:
+            found = ws.plan(name, sources, use, key or None, params, yes)
+        except NotHeldBackError as error:
+            if not as_json:
+                raise
+            steps = [one.as_dict() for one in _escaping(ws, name)]
+            print_json({"error": error.as_dict(), "not_held_back": steps})
+            return 2
     if as_json:
         print_json(found.as_dict())
     else:

@@ -20,11 +20,15 @@ from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What one run is for. `path` is a concrete file, or None for a batch or a flow without source."""
+    """What one run is for. `path` is a concrete file, or None for a batch or a flow without source.
+
+    `inside` is the file's path inside the root, where `path` is a copy of it that lies elsewhere.
+    """
 
     root: Path | None = None
     path: Path | None = None
     key: SourceKey | None = None
+    inside: Path | None = None
 
     @property
     def text(self) -> str | None:
@@ -60,7 +64,9 @@ class Source:
         )
 
     def _relative(self) -> Path | None:
-        return None if self.path is None or self.root is None else self.path.relative_to(self.root)
+        if self.path is None or self.root is None or self.inside is not None:
+            return self.inside
+        return self.path.relative_to(self.root)
 
 
 def listed_source(trigger: Trigger, name: str) -> Source:

@@ -194,8 +194,11 @@ def source_of(golden: Golden, there: Source, folder: Path) -> Source:
     source = golden.source
     if source is None or not source.is_copied:
         return there
-    root, key = folder / _SOURCE, SourceKey(source.root, source.path)
-    return Source(root, None, key) if source.is_batch else Source(root, root / source.files[0].path, key)
+    copies, key = folder / _SOURCE, SourceKey(source.root, source.path)
+    if source.is_batch:
+        return Source(copies, None, key)
+    inside = source.files[0].path
+    return Source(there.root or copies, copies / inside, key, Path(inside))  # what lies beside it is read as it is now
 
 
 def _source_there(flow: Flow, golden: Golden) -> Source:

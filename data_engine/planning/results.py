@@ -63,7 +63,7 @@ def not_held(flow: str, results: list[GoldenResult]) -> FlowValidationError:
     """The error of a deploy whose goldens do not hold."""
     told = "; ".join(f"{one.name} {one.status}: {one.text}" for one in results)
     return FlowValidationError(
-        f"{flow} is not deployed: {len(results)} of its goldens do not hold: {told}",
+        f"{flow} is not deployed: {len(results)} of its goldens {'does' if len(results) == 1 else 'do'} not hold: {told}",
         where=f'flow "{flow}", [deploy] gate = "golden"',
         fix=f"see `data-engine test {flow}`; when the new result is right, `data-engine test {flow} --update`, or deploy with --approve",
     )

@@ -190,10 +190,28 @@ export interface FlowView {
   runs: RunView[];
   files: FileView[];
   files_note: string | null;
-  diff: Record<string, string[]>;
+  changes: [string, string[]][];
+  gate: string;
   deployments: DeploymentView[];
   error: ErrorParts | null;
   error_cells: CellPlace[];
+}
+
+/** planning.py */
+export interface PlanView {
+  flow: string;
+  mark: Mark;
+  text: string;
+  cells: [string, string[]][];
+  html: string;
+  needs: string[];
+}
+
+/** What came of asking for the plan of a flow. */
+export interface PlanOf {
+  flow: string;
+  view: PlanView | null;
+  error: ErrorParts | null;
 }
 
 export interface LogLine {
@@ -405,6 +423,8 @@ export interface State {
   onlyFailed: boolean;
   fileSearch: string;
   showParams: boolean;
+  plan: PlanOf | null;
+  planKey: string;
   params: Parameter[];
   typed: Record<string, string>;
   sheet: Sheet | null;

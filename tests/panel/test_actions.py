@@ -149,8 +149,8 @@ def test_an_edit_is_shown_by_its_cells_until_it_is_deployed(ws: WorkspaceFiles) 
     (after,) = status_of_child(ws.root)["flows"]
 
     assert row["deployment"] == "edited, not deployed: cell 2"
-    assert list(edited["diff"]) == ["2"]
-    assert (after["deployment"], ask(workspace, "flow", flow="good")["diff"]) == ("as deployed", {})
+    assert [where for where, _ in edited["changes"]] == ["cell 2"]
+    assert (after["deployment"], ask(workspace, "flow", flow="good")["changes"]) == ("as deployed", [])
 
 
 def test_no_flow_code_runs_where_the_panel_is_answered(ws: WorkspaceFiles) -> None:

@@ -36,7 +36,7 @@ def test_a_deploy_whose_goldens_differ_is_refused_with_the_difference(gated: Pro
     answer = cli("deploy", "sales")
 
     assert answer.code == 1
-    assert "1 of its goldens do not hold: clean_df-april.csv differs: 1 row removed" in answer.err
+    assert "1 of its goldens does not hold: clean_df-april.csv differs: 1 row removed" in answer.err
     assert "--approve" in answer.err
     assert runs(gated) == 1
     assert gated.ws.deployment("sales") == "edited, not deployed: cell 3"
@@ -115,7 +115,7 @@ def test_what_goes_live_by_itself_is_held_back_until_the_golden_is_right(gated: 
     gated.ws.start_engine()
     try:
         gated.edit(least="1")
-        _until(lambda: "goldens do not hold" in (gated.ws.status().flows[0].edit or ""))
+        _until(lambda: "does not hold" in (gated.ws.status().flows[0].edit or ""))
         assert runs(gated) == 1
 
         gated.ws.test("sales", update=True)

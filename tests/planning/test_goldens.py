@@ -84,6 +84,18 @@ def test_the_source_is_the_kept_one(production: Production) -> None:
     assert statuses(production) == {KEPT: "holds"}
 
 
+def test_what_lies_beside_the_source_is_read_where_it_is(production: Production) -> None:
+    """Only the source itself is the kept one; paths from its folder lead where they lead in production."""
+    (production.files.root / "rates.txt").write_text("2", encoding="utf-8")
+    rate = "int((context.source.root.parent / 'rates.txt').read_text())"
+    production.edit(FLOW.replace("> {least})", f"> 0).with_columns(pl.col('amount') * {rate})"))
+
+    golden = keep(production)
+
+    assert pl.read_parquet(golden.result(production.files.root / "goldens"))["amount"].to_list() == [2, 4, 100]
+    assert statuses(production) == {KEPT: "holds"}
+
+
 def test_a_large_source_is_kept_by_its_hash(production: Production) -> None:
     """When it has changed that is told, and nothing is compared."""
     path = production.put("large.csv", "id,amount\n" + "1,1\n" * (COPIED_BYTES // 4 + 1))
