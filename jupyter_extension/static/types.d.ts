@@ -95,8 +95,8 @@ export interface PanelView {
   active: ActiveRun[];
   notices: Notice[];
   footer: string[];
-  cluster: { text: string; link: string | null } | null;
   empty: string | null;
+  cluster: { text: string; link: string | null } | null;
   details: Record<string, string>;
 }
 

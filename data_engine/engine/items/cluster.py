@@ -216,6 +216,8 @@ class _Spread:
             self._mean_s = elapsed_s / len(outcomes)
         for index, outcome in zip(indices, outcomes, strict=False):
             self._settle(index, outcome)
+        if not self._failed:
+            self._alone += indices[len(outcomes) :]  # where it was not sure that they may begin
 
     def _settle(self, index: int, outcome: tuple[str, Any]) -> None:
         word, content = outcome

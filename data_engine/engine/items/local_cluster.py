@@ -26,6 +26,15 @@ from data_engine.platforms import parent
 from data_engine.platforms.processes import create_time_of, detached, end_session, program_of
 from data_engine.workspace.settings import ExecutorSettings
 
+_CONFIG = {
+    "distributed.scheduler.allowed-failures": 1,
+    "distributed.admin.low-level-log-length": 100,
+    "distributed.worker.profile.enabled": False,  # it looks at every thread a hundred times a second
+    "distributed.admin.system-monitor.interval": "2s",
+    "distributed.admin.tick.interval": "200ms",
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+}
 _FILE = "local_cluster.json"
 _START_S = 60.0
 
@@ -38,7 +47,7 @@ def main() -> None:
 
     library: Any = distributed
     security = library.Security.temporary()
-    dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.admin.low-level-log-length": 100})
+    dask.config.set(_CONFIG)
     cluster = library.LocalCluster(
         n_workers=int(sys.argv[1]),
         threads_per_worker=1,

@@ -224,10 +224,11 @@ class _Node:
             with self._lock:
                 del self._active[me]
                 self._used_s[job.run] = time.monotonic()
-                if job.run in self._free and process.is_there:
+                if job.run in self._free and process.is_idle:
                     self._free[job.run].append(process)
                     process = None
             if process is not None:
+                process.kill()
                 process.close()
 
     def close_run(self, run: str) -> None:

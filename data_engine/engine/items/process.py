@@ -91,7 +91,7 @@ class ItemProcess:
         )
         self.pid = self._process.pid
         self._tasks: set[int] = set()
-        self._is_killed = False
+        self._is_killed = self._is_running = False
         with suppress(OSError):
             self._send("hello", {"folder": folder, "duckdb_threads": duckdb_threads})
 
@@ -100,12 +100,18 @@ class ItemProcess:
         """Whether it has not ended."""
         return self._process.poll() is None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is there and waits for an item."""
+        return not self._is_running and self.is_there
+
     def run(self, task: Task, item: Parcel, home: Home) -> tuple[bool, Parcel | PackedError]:
         """Whether the task was done for the item, and what it gave or raised.
 
         Raises:
             ProcessEnded: the process has ended before it was done.
         """
+        self._is_running = True
         try:
             if task.number not in self._tasks:
                 self._tasks.add(task.number)
@@ -117,6 +123,7 @@ class ItemProcess:
         while (frame := read_frame(self._process.stdout)) is not None:  # type: ignore[arg-type]
             match frame:
                 case ("done" | "failed" as word, content):
+                    self._is_running = False
                     return word == "done", content
                 case ("ask", question, arguments):
                     with suppress(OSError):

@@ -7,7 +7,8 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -28,7 +29,7 @@ class Processes:
     """Items in at most `most` processes. Maps of one run are gone through by one thread."""
 
     def __init__(self, most: int, *, cores: int | None = None) -> None:
-        self._most = most
+        self._most, self._cores = most, cores
         self._share = Share.of(most, cores=cores)
         self._folder: Path | None = None
         self._all: list[ItemProcess] = []
@@ -89,6 +90,8 @@ class Processes:
         return self._folder
 
     def _start(self, wanted: int) -> None:
+        if not self._all:
+            self._share = Share.of(wanted, cores=self._cores)
         for _ in range(wanted - len(self._all)):
             self._free.put(self._new())
 
@@ -102,33 +105,45 @@ class Processes:
     def _run(self, far: FarCall, item: Any) -> Any:
         """Run one item, once more where its process has died."""
         parcel = far.pack(item)
-        for number in range(1, _TRIES + 1):
-            process = self._free.get()
-            if process is None or not process.is_there:
-                process = self._renewed(process)
-            try:
-                is_done, content = process.run(far.task, parcel, far.home)
-            except ProcessEnded as ended:
-                self._free.put(None if self._is_killed else self._renewed(process))
-                if number == _TRIES or self._is_killed:
-                    raise died(ended.cause, _TRIES) from None
-                far.say_again(item, ended.cause)
-            except BaseException:
-                self._free.put(process)
-                raise
-            else:
-                self._free.put(process)
-                return far.outcome(is_done, content)
+        try:
+            for number in range(1, _TRIES + 1):
+                with self._process() as process:
+                    try:
+                        is_done, content = process.run(far.task, parcel, far.home)
+                    except ProcessEnded as ended:
+                        if number == _TRIES or self._is_killed:
+                            raise died(ended.cause, _TRIES) from None
+                        far.say_again(item, ended.cause)
+                    else:
+                        return far.outcome(is_done, content)
+        finally:
+            if parcel.file is not None:
+                Path(parcel.file).unlink(missing_ok=True)
         raise AssertionError("never reached")
 
-    def _renewed(self, process: ItemProcess | None) -> ItemProcess:
-        """A process in the place of one that is gone."""
+    @contextmanager
+    def _process(self) -> Iterator[ItemProcess]:
+        """A process for one item; there is one to take its place where it has not come to the end of it."""
+        process = self._free.get()
+        try:
+            if process is None or not process.is_there:
+                self._drop(process)
+                process = None
+                process = self._new()
+            yield process
+        finally:
+            if process is not None and not process.is_idle:
+                self._drop(process)
+                process = None
+            self._free.put(process)
+
+    def _drop(self, process: ItemProcess | None) -> None:
         if process is not None:
             with self._lock:
                 if process in self._all:
                     self._all.remove(process)
+            process.kill()
             process.close()
-        return self._new()
 
 
 def died(cause: Cause, tries: int) -> ProcessDiedError:

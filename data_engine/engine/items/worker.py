@@ -120,7 +120,7 @@ class _Worker:
         self._asked_s = time.monotonic()
         answer: Frame
         try:
-            result = self._tasks[task](unpack(item, root=self._root))
+            result = self._tasks[task](unpack(item, is_last=False, root=self._root))
             answer = ("done", pack(result, "the result", folder=self._folder, root=self._root))
         except BaseException as error:
             answer = ("failed", pack_error(error, root=self._root))
