@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_engine.daemon.control import DaemonGoneError
-from data_engine.daemon.deploying import Asked, Outcome, history_of, person
+from data_engine.daemon.deploying import Asked, Outcome, history_of
 from data_engine.daemon.link import LONG_S, DaemonLink
 from data_engine.daemon.one_commit import deploy_here, roll_back_here, switch_here
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
@@ -23,6 +23,7 @@ from data_engine.model import Deployment, Run
 from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module
 from data_engine.notebook.standing import Standing
 from data_engine.shown import Listing
+from data_engine.workspace.machine import person
 
 _T = TypeVar("_T")
 _COMING_S = 10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from data_engine.engine.groups import holding_group
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.params import params_for
 from data_engine.engine.progress import ProgressLine
+from data_engine.engine.recording import readers_watched
 from data_engine.engine.run import require_steps, run_source
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.context import FlowContext
@@ -89,7 +91,10 @@ def _run_once(
             listen(event)
 
     finished: list[FlowContext] = Listing()
+    watched = contextlib.ExitStack()
     try:
+        if ledger is not None and len(sources) > 1:
+            watched.enter_context(readers_watched())
         for one in sources:
             with holding_group(flow, where, by_hand=True):
                 context = run_source(flow, one, home=where, sink=sink, params=given)
@@ -99,6 +104,7 @@ def _run_once(
                 raise context.error
             finished.append(context)
     finally:
+        watched.close()
         line.close()
         if where is not None:
             _prune_when_due(where)

@@ -10,6 +10,7 @@ import typer
 
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
 from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
@@ -73,10 +74,12 @@ def log(
         f"{run.status}{cause}, started {started(run)}, {seconds(run.elapsed_s)}",
         style=status_style(run.status),
     )
+    for label, words in facts_of(run):
+        say(f"{label:9} {words}")
     say("")
-    shown = table("STEP", "STATUS", "TIME", "OUTPUT", right=("TIME",))
+    shown = table("STEP", "STATUS", "TIME", "ROWS", "OUTPUT", right=("TIME", "ROWS"))
     for step in steps:
-        shown.add_row(step.label, step.status, seconds(step.elapsed_s), step.output_path or "")
+        shown.add_row(step.label, step.status, seconds(step.elapsed_s), rows_words(step), step.output_path or "")
     say(shown)
     if lines:
         say("")

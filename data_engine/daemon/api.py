@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.daemon.daemon import Daemon
-from data_engine.daemon.deploying import Asked, person
+from data_engine.daemon.deploying import Asked
 from data_engine.daemon.fields import (
     ANY_TEXT,
     COUNT,
@@ -29,6 +29,7 @@ from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
 from data_engine.model import Run
 from data_engine.notebook.catalog import find_module
+from data_engine.workspace.machine import person
 
 LONGEST_WAIT_S = 30.0
 _FIRST_LOOKS_S = 0.5

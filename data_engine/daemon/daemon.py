@@ -35,7 +35,7 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger.belief import Believed
-from data_engine.model import Deployment, SourceKey
+from data_engine.model import Deployment, RunAbout, SourceKey
 from data_engine.notebook.catalog import find_module, unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
@@ -43,7 +43,7 @@ from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import Item, Work
 from data_engine.scheduler.scheduler import Scheduler
-from data_engine.workspace.machine import machine_id
+from data_engine.workspace.machine import machine_id, person
 
 log = logging.getLogger(__name__)
 
@@ -361,7 +361,11 @@ class Daemon:
     def ready_flows(self) -> Mapping[str, ReadyFlow]:
         """What production runs."""
         flows = self.deployer.flows.items()
-        return {name: ReadyFlow(one.entry.flow, one.content) for name, one in flows if one.is_live and one.entry.flow}
+        return {
+            name: ReadyFlow(one.entry.flow, one.content, one.deployment)
+            for name, one in flows
+            if one.is_live and one.entry.flow
+        }
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
@@ -400,8 +404,11 @@ class Daemon:
         source: str | None,
         params: dict[str, Any],
         run_id: Callable[[int], str] = lambda number: uuid.uuid4().hex,
+        by: str | None = None,
     ) -> list[str]:
         """Let `name` run once for each of its sources, or for one; the ids of the runs to come, by their numbers.
+
+        `by` is who asked for it, "person@machine"; None for whoever this daemon belongs to.
 
         Raises:
             FlowValidationError: no such flow, a broken one, no such source, or params that it does not take.
@@ -415,7 +422,8 @@ class Daemon:
             else:
                 sources = (await asyncio.to_thread(pick_source, flow, source),)
             batch = uuid.uuid4().hex
-            items = [Item(one, run_id(number), given) for number, one in enumerate(sources)]
+            about = RunAbout("hand", None, by or "@".join(person()))
+            items = [Item(one, run_id(number), given, about=about) for number, one in enumerate(sources)]
             self.dispatcher.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
         return [item.run_id for item in items]
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
-import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -31,6 +28,7 @@ from data_engine.notebook.deploy import (
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.workspace.git import git_state
+from data_engine.workspace.machine import person
 from data_engine.workspace.settings import DeploySettings
 
 _DAY_S = 86_400.0
@@ -88,15 +86,6 @@ class Outcome:
             tuple(Deployment.read(one) for one in told["deployments"]),
             tuple(told["withdrawn"]),
         )
-
-
-def person() -> tuple[str, str]:
-    """Who decides here, and on which machine, as they call themselves."""
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container's user has no name
-        name = "somebody"
-    return name, os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() or socket.gethostname()
 
 
 def decide(

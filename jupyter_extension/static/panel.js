@@ -21,7 +21,7 @@ const MORE_RUNS = 200;
 const WIDE = 720;
 /** @type {FlowDetails} */
 const NO_DETAILS = {
-  name: "", title: "", description: "", path: "", about: [], parameters: null, warnings: [], steps: [], run_id: null, runs: [], files: [], files_note: null, diff: {}, deployments: [],
+  name: "", title: "", description: "", path: "", about: [], parameters: null, last_params: null, warnings: [], steps: [], run_id: null, runs: [], files: [], files_note: null, diff: {}, deployments: [],
   error: null, error_cells: [],
 };
 

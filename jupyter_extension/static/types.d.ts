@@ -121,6 +121,7 @@ export interface StepView {
   error: string | null;
   output: string | null;
   inspect: WhyNot;
+  rows: string;
 }
 
 export interface RunView {
@@ -135,6 +136,8 @@ export interface RunView {
   error: string | null;
   cells: CellPlace[];
   from_the_future: boolean;
+  began_by: string;
+  params: string;
 }
 
 export interface FileView {
@@ -182,6 +185,7 @@ export interface FlowView {
   path: string;
   about: [string, string][];
   parameters: ParameterView[] | null;
+  last_params: Record<string, Value | Value[]> | null;
   warnings: string[];
   steps: StepView[];
   run_id: string | null;
@@ -203,6 +207,7 @@ export interface LogLine {
 
 export interface RunDetails {
   run: RunView;
+  facts: [string, string][];
   flow: string;
   error: string | null;
   steps: StepView[];
