@@ -12,6 +12,7 @@ from typing import Any
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 from data_engine.daemon.link import LONG_S
+from data_engine.engine.compare import Comparison, compare
 from data_engine.engine.explain import Explanation, explain
 from data_engine.engine.offline import OfflineFacts, offline_lease, reset_offline
 from data_engine.engine.status import Status, build_status
@@ -149,6 +150,15 @@ class Workspace(OwnersVerbs):
             FlowValidationError: there is no such run.
         """
         return Listing(self.home.ledger().steps(self.run_record(run_id).run_id))
+
+    def compare(self, run_a: str, run_b: str) -> Comparison:
+        """What differs from one run to another, most telling first: code by cell, params, inputs, environment, rows, durations.
+
+        Raises:
+            FlowValidationError: there is no such run.
+        """
+        a, b = self.run_record(given_run_id(run_a)), self.run_record(given_run_id(run_b))
+        return compare(self.home, a, b)
 
     def reset(self, flow: str | None = None) -> int:
         """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs went.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds, started
+from data_engine.engine.compare import Comparison
 from data_engine.engine.explain import Explanation
 from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
 from data_engine.engine.run_facts import params_words, rows_words
@@ -73,6 +74,16 @@ def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
     picture = Picture(steps_picture(steps, now_s=now_s))
     facts = (Code(steps[0].run_id[:8], steps[0].run_id),) if steps else ()
     return Card(count(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time", "Rows"))))
+
+
+def comparison_card(found: Comparison) -> Card:
+    """What differs between two runs; differences in code with their lines, folded."""
+    rows = [(kind, Code(words.partition("\n")[0])) for kind, words in found.lines()]
+    parts: list[Part] = (
+        [table(("What", "Difference"), rows)] if rows else [Note(Mark("nothing differs", "good", "disc"))]
+    )
+    parts += [Lines(one.lines, one.name) for one in found.code[:_MOST_ERRORS]]
+    return Card(f"{found.flow}: {found.run_a[:8]} → {found.run_b[:8]}", (), tuple(parts))
 
 
 def log_card(lines: Sequence[LogEntry]) -> Card:

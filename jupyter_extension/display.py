@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from data_engine.client import Workspace
 from data_engine.daemon.endpoint import read_endpoint
+from data_engine.engine.compare import Comparison
 from data_engine.engine.explain import Explanation
 from data_engine.engine.local_workspace import settle_flow, workspace_of
 from data_engine.engine.status import FlowStatus, Status
@@ -25,6 +26,7 @@ from data_engine.workspace.here import FLOW_MODULES, here
 from jupyter_extension.card import Card, html, text
 from jupyter_extension.cards import (
     batch_card,
+    comparison_card,
     contexts_card,
     entries_card,
     error_card,
@@ -59,6 +61,8 @@ def card_of(value: Any) -> Card | None:
         return error_card(value, cell_link(value))
     if isinstance(value, Status):
         return status_card(value)
+    if isinstance(value, Comparison):
+        return comparison_card(value)
     return _card_of_listing(value) if isinstance(value, Listing) and value else None
 
 

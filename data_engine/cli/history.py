@@ -1,4 +1,4 @@
-"""`runs`, `log` and `reset`: what ran on this machine, what it said, and forgetting it."""
+"""`runs`, `log`, `compare` and `reset`: what ran on this machine, what it said, what differed, and forgetting it."""
 
 from __future__ import annotations
 
@@ -85,6 +85,36 @@ def log(
         say("")
     for line in lines:
         say(f"{local_time(line.created_at_utc)}  {line.level:7}  {line.step or '-'}: {line.message}")
+    return 0
+
+
+def compare(
+    ctx: typer.Context,
+    run_a: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its first characters.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare it with.")],
+    as_json: AsJson = False,
+) -> int:
+    """What differs between two runs, most telling first: code, params, inputs, environment, rows, durations."""
+    ws = chosen_workspace(ctx)
+    ws.home.ledger().recover()
+    found = ws.compare(run_a, run_b)
+    if as_json:
+        print_json(found.as_dict())
+        return 0
+    a, b = ws.run_record(run_a), ws.run_record(run_b)
+    for letter, run in (("A", a), ("B", b)):
+        say(f"{letter}  run {run.run_id[:8]}  {run.flow}  {run.status}, {started(run)}, {seconds(run.elapsed_s)}")
+    lines = found.lines()
+    if not lines:
+        say("Nothing that was recorded differs.")
+    kind = ""
+    for name, words in lines:
+        if name != kind:
+            say("")
+            say(name, style="bold")
+            kind = name
+        for line in words.splitlines():
+            say(f"  {line}")
     return 0
 
 

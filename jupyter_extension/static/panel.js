@@ -289,8 +289,25 @@ export class Panel {
     const isOpen = () => Boolean(this.state.run && this.state.run.id === runId);
     const { result, error } = await this.transport.call("run_details", { run_id: runId });
     if (!isOpen()) return;
-    this.set({ run: { id: runId, details: result || null, said: error ? error.what : null } });
+    this.set({ run: { ...this.state.run, id: runId, details: result || null, said: error ? error.what : null } });
     if (result && result.run.mark.kind === "running") setTimeout(() => isOpen() && this.readRun(runId), RUN_EVERY_MS);
+  }
+
+  /**
+   * What differs from one run to another, which is open.
+   *
+   * @param {string} other
+   * @param {string} runId
+   */
+  async compareRuns(other, runId) {
+    const set = (/** @type {[string, string][] | null} */ differences) => {
+      const { run } = this.state;
+      if (run && run.id === runId) this.set({ run: { ...run, other, differences } });
+    };
+    set(null);
+    if (!other) return;
+    const { result, error } = await this.transport.call("compare", { run_a: other, run_b: runId });
+    if (!this.isGone && this.state.run && this.state.run.other === other) set(error ? [["error", error.what]] : result.lines);
   }
 }
 

@@ -108,8 +108,36 @@ function runDetails(app, run, open) {
     steps.length ? h("ul", { class: "de-log-steps" }, steps.map((step, index) => h("li", { key: String(index) },
       icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint", title: "rows in and out" }, `${step.rows} rows`) : null,
       h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,
+    comparePart(app, run, open),
     runLog(open.details),
     runButtons(app, run, open.details));
+}
+
+/**
+ * Another run to compare with, and what differs from it to this one.
+ *
+ * @param {Panel} app
+ * @param {RunView} run
+ * @param {OpenRun} open
+ */
+function comparePart(app, run, open) {
+  const others = (app.state.details ? app.state.details.runs : []).filter((one) => one.run_id !== run.run_id);
+  if (!others.length) return null;
+  const id = `de-compare-${run.run_id}`;
+  return h("div", { class: "de-compare", key: "compare" },
+    h("div", { class: "de-line" }, h("label", { for: id, class: "de-faint" }, "Compare with"),
+      h("select", { id, class: "de-input de-grow", onchange: (event) => app.compareRuns(event.target.value, run.run_id) },
+        h("option", { key: "none", value: "", selected: !open.other }, "another run"),
+        others.slice(0, NEWEST).map((one) => h("option", { key: one.run_id, value: one.run_id, selected: open.other === one.run_id },
+          [shortClock(one.started_at_utc), one.mark.word, one.source_name, one.params].filter(Boolean).join(" · "))))),
+    open.differences ? differencesTable(open.differences) : null);
+}
+
+/** @param {[string, string][]} lines */
+function differencesTable(lines) {
+  if (!lines.length) return h("p", { class: "de-empty" }, "Nothing that was recorded differs.");
+  return h("dl", { class: "de-about", "aria-label": "Differences" }, lines.map(([kind, words], index) => [
+    h("dt", { key: `t ${index}` }, kind), h("dd", { key: `d ${index}` }, words.includes("\n") ? h("pre", { class: "de-pre" }, words) : words)]));
 }
 
 /** @param {RunDetails} details */

@@ -374,6 +374,8 @@ export interface OpenRun {
   id: string;
   details: RunDetails | null;
   said?: string | null;
+  other?: string;
+  differences?: [string, string][] | null;
 }
 
 export interface Parameter {
