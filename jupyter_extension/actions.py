@@ -258,6 +258,10 @@ def _run_details(ws: Workspace, args: Args) -> Any:
     return as_json(run_details(ws, args["run_id"]))
 
 
+def _compare(ws: Workspace, args: Args) -> Any:
+    return {"lines": ws.compare(args["run_a"], args["run_b"]).lines()}
+
+
 def _debug(ws: Workspace, args: Args) -> Any:
     return {"frames": debug_frames(ws)}
 
@@ -437,6 +441,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "lease": (_lease, {"do": TEXT, "now": FLAG.or_else(False)}),
     "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),
     "run_details": (_run_details, {"run_id": TEXT}),
+    "compare": (_compare, {"run_a": TEXT, "run_b": TEXT}),
     "debug": (_debug, {}),
     "clear_debug": (_clear_debug, {}),
     "inspect": (_inspect, _LOOK),
@@ -454,5 +459,14 @@ _ANYWHERE: dict[str, tuple[Callable[[str | None, Args], Any], Fields]] = {
 ACTIONS: Mapping[str, Fields] = {name: fields for name, (_, fields) in (_IN_WORKSPACE | _ANYWHERE).items()}
 """What each action takes."""
 
-CHANGES = frozenset(_IN_WORKSPACE) - {"flow", "plan", "run_details", "debug", "inspect", "settings", "clear_debug"}
+CHANGES = frozenset(_IN_WORKSPACE) - {
+    "flow",
+    "plan",
+    "run_details",
+    "compare",
+    "debug",
+    "inspect",
+    "settings",
+    "clear_debug",
+}
 """The actions after which the status may be another."""

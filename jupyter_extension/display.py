@@ -12,6 +12,7 @@ from data_engine.compare.difference import Difference
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.explain import Explanation
 from data_engine.engine.local_workspace import settle_flow, workspace_of
+from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch
@@ -29,6 +30,7 @@ from data_engine.workspace.here import FLOW_MODULES, here, kernel_shell
 from jupyter_extension.card import Card, html, text
 from jupyter_extension.cards import (
     batch_card,
+    comparison_card,
     contexts_card,
     entries_card,
     error_card,
@@ -89,6 +91,8 @@ def card_of(value: Any, *, samples: bool = False) -> Card | None:
         return error_card(value, cell_link(value))
     if isinstance(value, Status):
         return status_card(value)
+    if isinstance(value, Comparison):
+        return comparison_card(value)
     return _card_of_listing(value, samples) if isinstance(value, Listing) and value else None
 
 

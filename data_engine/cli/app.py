@@ -142,6 +142,7 @@ def make_app() -> typer.Typer:
     app.command("explain")(daemon.explain)
     app.command("runs")(history.runs)
     app.command("log")(history.log)
+    app.command("compare")(history.compare)
     app.command("retry")(daemon.retry)
     app.command("enable")(daemon.enable)
     app.command("disable")(daemon.disable)

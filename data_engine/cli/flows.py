@@ -9,6 +9,7 @@ import typer
 
 from data_engine.cli.options import AsJson, FlowName, chosen_workspace, in_flow_modules, load_module, say_settings
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, status_style, table
+from data_engine.engine.run_facts import facts_of
 
 if TYPE_CHECKING:
     from data_engine.model import Run
@@ -69,7 +70,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     entry = describe(module.flow, module.path, module.description, module.warnings)
     ledger = ws.home.ledger()
     ledger.recover()
-    last = ledger.last_runs().get(entry.name)
+    last = ledger.last_run(entry.name)
     steps = [
         {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
         for step in module.flow.steps
@@ -127,6 +128,10 @@ def _say_flow(
     for step in steps:
         shown.add_row(step["label"], step["function"], step["use"] or "", step["save_as"] or "")
     say(shown)
+    if last is not None:
+        say("")
+        for label, words in facts_of(last):
+            say(f"{label:12}{words}")
     if last is not None and last.error:
         say("")
         say(f"the last run's error: {last.error}", style=status_style(last.status))

@@ -349,7 +349,11 @@ class Daemon:
     def ready_flows(self) -> Mapping[str, ReadyFlow]:
         """What production runs."""
         flows = self.deployer.flows.items()
-        return {name: ReadyFlow(one.entry.flow, one.content) for name, one in flows if one.is_live and one.entry.flow}
+        return {
+            name: ReadyFlow(one.entry.flow, one.content, one.deployment)
+            for name, one in flows
+            if one.is_live and one.entry.flow
+        }
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 

@@ -51,11 +51,13 @@ Publish = Callable[[list[Deployment]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A flow as production runs it: what it is, the set it runs from (None: from none), and how its module stands to that."""
+    """A flow as production runs it: what it is, the set it runs from (None: from none), how its module stands to that, and
+    the deployment that decided it."""
 
     entry: CatalogEntry
     content: Path | None
     edit: Standing | None = None
+    deployment: Deployment | None = None
 
     @property
     def is_live(self) -> bool:
@@ -250,6 +252,7 @@ class Deployer:
         assert self._current is not None
         entries, deployments = self._current.entries, self.home.deployments()
         pointers = deployments.deployed()
+        live = history.live(ledger_rows.published(self.home.ledger()))
         contents = None
         flows: dict[str, Deployed] = {}
         for name, pointer in pointers.items():
@@ -271,7 +274,8 @@ class Deployer:
                     folder = self.home.modules().content
                     contents = (await asyncio.to_thread(read_contents, folder))[0]
                 edit = await asyncio.to_thread(deployments.edit, name, contents)
-            flows[name] = Deployed(entry, stored, None if edit is None else _with_move(edit, move))
+            standing = None if edit is None else _with_move(edit, move)
+            flows[name] = Deployed(entry, stored, standing, live.get(name))
         for name, entry in entries.items():
             if name not in flows:
                 flows[name] = Deployed(entry, None, _with_move(NOT_DEPLOYED, moves.get(name)))

@@ -15,6 +15,7 @@ from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.places import IN_PLACE
+from data_engine.flow.rows import rows_of
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.suggestions import is_panic, suggestion
 from data_engine.model import Event, StepFinished, StepStarted
@@ -45,6 +46,7 @@ def run_steps(flow: Flow, context: FlowContext, *, control: StepControl, stop: i
             if step.use not in context.objects:
                 raise _missing_object(step, context.objects)
             context.current = context.objects[step.use]
+        rows_in = rows_of(context.current)
         yield StepStarted(run_id, index, label, time.time())
         started_s = clock()
         try:
@@ -52,7 +54,7 @@ def run_steps(flow: Flow, context: FlowContext, *, control: StepControl, stop: i
         except BaseException as error:
             elapsed_s = clock() - started_s
             raised, status = _step_error(flow, step, context, error)
-            yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised))
+            yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised), (), rows_in)
             if raised is error:
                 raise
             raise raised from raised.__cause__
@@ -65,7 +67,8 @@ def run_steps(flow: Flow, context: FlowContext, *, control: StepControl, stop: i
             note_outputs(context, label, result)
             if context.places is not IN_PLACE:
                 outputs = tuple(str(context.places.final(Path(path))) for path in outputs)
-        yield StepFinished(run_id, index, label, "success", time.time(), elapsed_s, None, outputs)
+        rows_out = rows_of(result)
+        yield StepFinished(run_id, index, label, "success", time.time(), elapsed_s, None, outputs, rows_in, rows_out)
     control.label = None
 
 

@@ -123,6 +123,7 @@ export interface StepView {
   error: string | null;
   output: string | null;
   inspect: WhyNot;
+  rows: string;
 }
 
 export interface RunView {
@@ -137,6 +138,8 @@ export interface RunView {
   error: string | null;
   cells: CellPlace[];
   from_the_future: boolean;
+  began_by: string;
+  params: string;
 }
 
 export interface FileView {
@@ -184,6 +187,7 @@ export interface FlowView {
   path: string;
   about: [string, string][];
   parameters: ParameterView[] | null;
+  last_params: Record<string, Value | Value[]> | null;
   warnings: string[];
   steps: StepView[];
   run_id: string | null;
@@ -223,6 +227,7 @@ export interface LogLine {
 
 export interface RunDetails {
   run: RunView;
+  facts: [string, string][];
   flow: string;
   error: string | null;
   steps: StepView[];
@@ -389,6 +394,8 @@ export interface OpenRun {
   id: string;
   details: RunDetails | null;
   said?: string | null;
+  other?: string;
+  differences?: [string, string][] | null;
 }
 
 export interface Parameter {
