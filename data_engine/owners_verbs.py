@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, RequestExpiredError, RequestFailedError
 from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
 from data_engine.shown import Listing
-from data_engine.workspace.machine import person
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ class OwnersVerbs:
         from data_engine.daemon.deploying import Asked, Outcome
         from data_engine.daemon.one_commit import deploy_here
         from data_engine.notebook.catalog import find_module
+        from data_engine.workspace.machine import person
 
         modules = self.home.modules()
         if name is not None:
@@ -133,6 +133,7 @@ class OwnersVerbs:
         from data_engine.daemon.one_commit import roll_back_here
         from data_engine.model import Deployment
         from data_engine.notebook.catalog import check_flow_name
+        from data_engine.workspace.machine import person
 
         by, machine = person()
         asked = Asked(check_flow_name(name), given_text(note, "rollback(note=...)"), by=by, machine=machine)
