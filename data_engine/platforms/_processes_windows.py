@@ -36,10 +36,6 @@ _CRASHES = {
     0xC000_0409: "it aborted itself",
 }
 _SM_SHUTTING_DOWN = 0x2000
-_OF_SELECT = frozenset({10004, 10014, 10022, 10036, 10038, 10050, 10093})
-"""WSAEINTR, WSAEFAULT, WSAEINVAL, WSAEINPROGRESS, WSAENOTSOCK, WSAENETDOWN, WSANOTINITIALISED."""
-
-_ASK_AGAIN_S = 0.01
 _files: tuple[int, set[str]] = (0, set())
 """How many handles this process had when its open files were looked for, and which those were."""
 
@@ -97,28 +93,10 @@ def at_fork(
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A loop that can watch sockets; the default one of Windows cannot.
-
-    In a process that stood still, as a debugger or a sleeping machine lets it, `select` may fail once with an error that it
-    does not have (seen under Wine: WSAEMSGSIZE), which would end the loop; it is asked again.
-
-    Reference: the errors of `select` in Winsock, https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-select
-    """
+    """A loop that can watch sockets; the default one of Windows cannot."""
     import asyncio
-    import selectors
-    import time
 
-    class Selector(selectors.SelectSelector):
-        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            try:
-                return super().select(timeout)
-            except OSError as error:
-                if error.winerror is None or error.winerror in _OF_SELECT:
-                    raise
-                time.sleep(_ASK_AGAIN_S)
-                return []
-
-    return asyncio.SelectorEventLoop(Selector())
+    return asyncio.SelectorEventLoop()
 
 
 def on_end_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:

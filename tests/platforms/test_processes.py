@@ -1,47 +1,15 @@
-"""What of processes only Windows has: a loop that outlives wrong answers, and what it costs to ask for open files."""
+"""What only Windows asks of its own process: which files it has open, which costs a lot there."""
 
 from __future__ import annotations
 
-import asyncio
-import selectors
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from data_engine.platforms import processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="what only Windows has")
-
-
-def failing_once(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """The next look at the sockets fails with an error of this number."""
-    look, failed = selectors.SelectSelector.select, []
-
-    def fail(self: selectors.SelectSelector, timeout: float | None = None) -> Any:
-        if not failed:
-            failed.append(True)
-            raise OSError(None, "wrong", None, number)
-        return look(self, timeout)
-
-    monkeypatch.setattr(selectors.SelectSelector, "select", fail)
-
-
-def test_a_loop_outlives_an_answer_that_select_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a process gets one that stood still; a daemon would end by it."""
-    failing_once(monkeypatch, 10040)
-    with asyncio.Runner(loop_factory=processes.new_event_loop) as runner:
-        assert runner.run(asyncio.sleep(0.01, "done")) == "done"
-
-
-def test_a_loop_tells_what_is_wrong_with_its_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = processes.new_event_loop()
-    failing_once(monkeypatch, 10038)
-    with pytest.raises(OSError, match="wrong"):
-        loop.run_until_complete(asyncio.sleep(0.01))
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
 
 
 def test_open_files_are_looked_for_when_there_are_more_or_fewer_handles(

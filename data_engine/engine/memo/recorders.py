@@ -121,7 +121,7 @@ _QUESTIONS: dict[str, Kind] = {
 
 
 def record_question(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    name = getattr(original, "__name__", "")
+    name = getattr(original, "__name__", "").removeprefix("_path_")  # as some are called on Windows
     is_copy = name == "samefile" and sys._getframe(2).f_globals.get("__name__") == "shutil"
     if not is_copy:  # which looks whether its target is its source
         paths = [value for value in args if not isinstance(value, (int, bool))]
