@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -28,6 +29,10 @@ def _place(error: FlowValidationError) -> None:
 
 
 place_with(_place)
+if "ipykernel" in sys.modules:
+    from data_engine.kernel_imports import watch_imports
+
+    watch_imports()
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)

@@ -153,6 +153,36 @@ def test_a_helper_edited_since_its_import_is_told_with_the_cell_to_run_again(
     assert "-21" in texts[8].splitlines()
 
 
+def test_helpers_are_found_wherever_the_kernel_works(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in VS Code, whose kernels may be started in the folder that is open; and so are their files."""
+    claims.source("flow_modules/flow_helpers/rates.sql", "select 2")
+    path = claims.notebook(
+        "claims",
+        "from data_engine import Flow",
+        "from flow_helpers.parse import number\nnumber('4')",
+        "import importlib.resources as r\nr.files('flow_helpers').joinpath('rates.sql').read_text()",
+    )
+
+    assert run_in_kernel(path, monkeypatch, cwd=tmp_path)[1:] == ["4", "'select 2'"]
+
+
+def test_an_edited_helper_is_taken_the_first_time_its_cell_runs_again(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = claims.root / "flow_modules" / "flow_helpers" / "parse.py"
+    path = claims.notebook(
+        "claims",
+        "from data_engine import Flow\nfrom pathlib import Path",
+        "from flow_helpers.parse import number",
+        f"_ = Path({str(helper)!r}).write_text('def number(text):\\n    return 10 * int(text) # edited\\n')",
+        "from flow_helpers.parse import number\nnumber('4')",
+    )
+
+    assert run_in_kernel(path, monkeypatch)[3] == "40"
+
+
 @pytest.mark.parametrize(
     "build",
     [

@@ -334,7 +334,8 @@ class _Attempt:
         literals = _signatures_of(step.code.literals, self.preview.ours)
         parts, state = {**step.code.parts, **world()}, changeable_state(attributes, step.spec)
         alone = replace(self.flow, steps=(_watched_step(step, self.context, self.preview.interceptors, log),))
-        for event in run_steps(alone, self.context, control=self.preview.control):
+        before = None if step.before is None else self.flow.steps[step.before].label
+        for event in run_steps(alone, self.context, control=self.preview.control, before=before):
             self.preview.sink(event)
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
