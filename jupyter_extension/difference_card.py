@@ -207,31 +207,23 @@ def _data(plan: Plan, samples: bool) -> Iterator[Part]:
 def _compared(title: str, found: Mapping[str, Difference], samples: bool) -> Iterator[Part]:
     if not found:
         return
-    rows: list[tuple[Cell, ...]] = []
     ordered = sorted(found.items(), key=lambda one: one[1].equal)
-    for name, one in ordered[:MOST_ROWS]:
-        counts = one.rows
-        numbers = [f"{number:,}" if number else "" for number in (counts.removed, counts.added, counts.changed)]
-        sizes = (
-            (f"{counts.before:,}", f"{counts.after:,}")
-            if one.kind in ("table", "parts") and counts.before + counts.after
-            else ("", "")
-        )
-        rows.append(
-            (
-                mark_of("equal" if one.equal else "differs"),
-                Code(name),
-                *sizes,
-                *numbers,
-                "" if one.text == "equal" else one.text,
-            )
-        )
-    columns = ("", title, "Rows before", "after", "removed", "added", "changed", "What")
-    yield table(columns, rows, right=columns[2:7], total=len(found))
+    rows = [_counts(name, one) for name, one in ordered[:MOST_ROWS]]
+    columns = ("", title, "Before", "After", "Removed", "Added", "Changed")
+    yield table(columns, rows, right=columns[2:], total=len(found))
     for name, one in ordered[:_MOST_PARTS]:
-        details = () if one.equal else tuple(_details(one, samples))
-        if details:
-            yield Section(Mark(name, "warn", "triangle"), details, is_folded=not samples)
+        told = Mark(f"{name}: {one.text}", "warn", "triangle")
+        if not one.equal:
+            details = tuple(_details(one, samples))
+            yield Section(told, details, is_folded=not samples) if details else Note(told)
+
+
+def _counts(name: str, one: Difference) -> tuple[Cell, ...]:
+    """A line of numbers: its rows, and how many of them differ."""
+    rows = one.rows
+    sizes = (f"{rows.before:,}", f"{rows.after:,}") if rows.before + rows.after and one.kind != "value" else ("", "")
+    numbers = (f"{number:,}" if number else "" for number in (rows.removed, rows.added, rows.changed))
+    return (mark_of("equal" if one.equal else "differs"), Code(name), *sizes, *numbers)
 
 
 # -- goldens ---------------------------------------------------------------------------------------------------------------
