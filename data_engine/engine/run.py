@@ -190,7 +190,7 @@ def _masked(event: Event) -> Event:
         return event._replace(error=masked_in(event.error), outputs=masked_in(event.outputs))
     if isinstance(event, RunFinished):
         why = event.why and Cause(event.why.kind, masked_in(dict(event.why.data)))
-        return event._replace(error=masked_in(event.error), why=why)
+        return event._replace(error=masked_in(event.error), why=why, spent=masked_in(event.spent))
     return event
 
 

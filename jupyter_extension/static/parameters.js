@@ -57,7 +57,7 @@ function declaredForm(app, row, parameters, last) {
     },
   },
   parameters.length ? parameters.map((one) => field(app, one)) : h("p", { class: "de-faint de-hint" }, "It has no parameters."),
-  h("div", { class: "de-line" },
+  h("div", { class: "de-line de-wrap" },
     h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these"),
     h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: {} }) }, "Defaults"),
     last ? h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: textsOf(last) }) }, "Last values") : null));
