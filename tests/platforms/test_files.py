@@ -23,6 +23,7 @@ from data_engine.platforms.files import (
     read_at,
     write_at,
 )
+from data_engine.platforms.holders import who_locks
 from data_engine.platforms.host import shell_line
 
 ON_WINDOWS = sys.platform == "win32"
@@ -131,7 +132,9 @@ def test_a_file_that_nobody_else_may_read_now_is_locked(tmp_path: Path) -> None:
         assert holder.stdout is not None
         holder.stdout.readline()
         assert is_locked(str(path))
+        assert who_locks(str(path)) is not None
     assert not is_locked(str(path))
+    assert who_locks(str(path)) is None
     assert not is_locked(str(tmp_path / "gone"))
 
 
