@@ -120,7 +120,11 @@ def _kill(ws: Workspace, args: Args) -> str:
 
 def _start_engine(ws: Workspace, args: Args) -> str:
     ws.start_engine()
-    return "The engine is on."
+    undeployed = [flow.name for flow in ws.status().flows if flow.state_kind == "not_deployed"]
+    if not undeployed:
+        return "The engine is on."
+    names = ", ".join(undeployed[:3]) + (f" and {len(undeployed) - 3} more" if len(undeployed) > 3 else "")
+    return f"The engine is on. Not deployed, so not run: {names}. Deploy lets production run them."
 
 
 def _stop_engine(ws: Workspace, args: Args) -> str:

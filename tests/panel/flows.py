@@ -95,7 +95,7 @@ def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
 
 def deploy(workspace: Path) -> None:
     """Deploy every good module, as somebody in the JupyterLab above it would."""
-    environment = next(environments[root] for root in workspace.parents if root in environments)
+    environment = next((environments[root] for root in workspace.parents if root in environments), None)
     code = "import sys; from data_engine import Workspace; Workspace(sys.argv[1]).deploy()"
     subprocess.run([sys.executable, "-c", code, str(workspace)], env=environment, check=True, timeout=100)
 

@@ -304,3 +304,15 @@ def test_a_snapshot_stays_small() -> None:
     assert "flow_499" in kept["flows"]
     assert set(kept["groups"][0]["flows"]) == set(kept["flows"])
     assert (kept["active"], kept["notices"]) == ([], [])
+
+
+def test_starting_the_engine_names_what_is_not_deployed(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """A new notebook does not run because an engine starts."""
+    ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
+    assert ask(workspace, "start_engine") == "The engine is on."
+    ws.module("fresh", flows.GOOD)
+    workspace.link.require().post("/look")
+
+    assert ask(workspace, "start_engine") == (
+        "The engine is on. Not deployed, so not run: fresh. Deploy lets production run them."
+    )
