@@ -1,4 +1,4 @@
-"""What `from data_engine import Flow` costs over bare Python: time, memory, and what it pulls in."""
+"""What `from data_engine import Flow`, and what a script takes, cost over bare Python: time, memory, and what they pull in."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ RUNS = 31
 # An installed package has its bytecode; so must the one measured here.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+FLOW = "from data_engine import Flow"
+SCRIPT = "from data_engine import Workspace, load_flow, discover_flows"
 HEAVY = ("polars", "duckdb", "pyarrow", "IPython", "nbformat")
-HEAVY_LOADED = f"from data_engine import Flow; import sys; print(sum(name in sys.modules for name in {HEAVY!r}))"
+HEAVY_LOADED = f"{SCRIPT}; import sys; print(sum(name in sys.modules for name in {HEAVY!r}))"
 
 
 def run(code: str) -> tuple[float, int]:
@@ -33,6 +35,9 @@ def main() -> None:
     extra_mb = statistics.median((ours[1] - bare[1]) / 1024 for bare, ours in pairs)
     report("from data_engine import Flow, over bare python", extra_ms, 25, "ms")
     report("from data_engine import Flow, over bare python, RSS", extra_mb, 16, "MB")
+    pairs = [(run(f"{FLOW}; {MEMORY}"), run(f"{SCRIPT}; {MEMORY}")) for _ in range(RUNS)]
+    ratio = statistics.median(ours[0] for _, ours in pairs) / statistics.median(flow[0] for flow, _ in pairs)
+    report(f"{SCRIPT}, by `{FLOW}`", ratio, 2.0, "x")
     report(f"of {', '.join(HEAVY)} loaded", run(HEAVY_LOADED)[1], 0, "modules")
     finish()
 

@@ -30,7 +30,8 @@ TIMED = """
 import sys, time
 import polars
 from data_engine import discover_flows
-import data_engine.client
+import data_engine.engine.local_workspace
+import data_engine.notebook.catalog
 root = sys.argv[1]
 times = []
 for _ in range(int(sys.argv[2])):

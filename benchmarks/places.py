@@ -1,11 +1,13 @@
-"""What it costs where writing goes: `python -m benchmarks.places [FOLDER]`.
+"""What it costs where writing goes: `python -m benchmarks.places [FOLDER] [--before CHECKOUT]`.
 
 Staged mirrors beside those written in place, and what a preview copies in. With a FOLDER on a drive that can clone (XFS,
-Btrfs, APFS) previews are measured there too; everything else is on the temporary folder's drive.
+Btrfs, APFS) previews are measured there too; everything else is on the temporary folder's drive. With the CHECKOUT of an
+older revision a run of a flow that does not stage is measured beside the same there.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import shutil
@@ -29,6 +31,7 @@ from data_engine.platforms.copies import clone
 
 TARGET_BYTES, DATABASE_BYTES = 100_000_000, 200_000_000
 RUNS = 400
+ROUNDS = 9
 PASSES = 2
 WRITES = """
 from data_engine import Flow
@@ -43,6 +46,31 @@ def build():
         Flow(group="{group}").watch(mode="poll", source="{source}", interval="1s", settle=0, max_parallel={parallel})
         .mirror(root="../out", staged=STAGED).step(write)
     )
+"""
+
+
+IN_PLACE = """
+import os, statistics, tempfile, time
+from pathlib import Path
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    os.environ["DATA_ENGINE_STATE_ROOT"] = str(folder / "state")
+    from data_engine import Flow, Workspace
+    ws = Workspace.create(folder / "ws")
+    (folder / "in").mkdir()
+    (folder / "in" / "a.csv").write_text("x")
+    def write(context):
+        target = context.mirror.with_suffix(".out")
+        target.write_text("x")
+        return target
+    flow = Flow(group="G", name="small", _workspace_root=ws.root).watch(mode="manual", source=folder / "in")
+    flow = flow.mirror(root=folder / "out").step(write)
+    times = []
+    for _ in range(500):
+        began = time.perf_counter()
+        flow.run_once()
+        times.append(time.perf_counter() - began)
+    print(statistics.median(times[100:]))
 """
 
 
@@ -89,6 +117,21 @@ def measure_pass(folder: Path) -> None:
     report(
         f"first pass of {FILES:,} tiny files, time staged by in place", best[True] / best[False], 1 / 0.85, "x", note
     )
+
+
+def measure_unstaged(before: Path) -> None:
+    """A recorded run of a flow that writes in place: here, and by the code of an older revision, in turn."""
+    here = Path(__file__).parent.parent
+    times: dict[Path, list[float]] = {here: [], before: []}
+    for _ in range(ROUNDS):
+        for code in times:
+            environment = os.environ | {"PYTHONPATH": str(code)}
+            done = subprocess.run(
+                [sys.executable, "-c", IN_PLACE], capture_output=True, text=True, check=True, env=environment, cwd=code
+            )
+            times[code].append(float(done.stdout))
+    note = f"{min(times[here]) * 1000:.3f} ms"
+    report("a run in place, over that revision's", min(times[here]) / min(times[before]), 1.02, "x", note)
 
 
 def measure_previews(folder: Path, *, clones: bool) -> None:
@@ -164,17 +207,23 @@ def _quiet(call: Callable[[], object]) -> None:
 
 def main() -> None:
     """Every figure."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--before", type=Path)
+    given = parser.parse_args()
+    if given.before is not None:
+        measure_unstaged(given.before.resolve())
     with tempfile.TemporaryDirectory() as name:
         os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(name) / "state")
         measure_staging(Path(name))
         measure_previews(Path(name), clones=False)
         measure_pass(Path(name))
-    if len(sys.argv) > 1:
-        with tempfile.TemporaryDirectory(dir=sys.argv[1]) as name:
+    if given.folder is not None:
+        with tempfile.TemporaryDirectory(dir=given.folder) as name:
             os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(name) / "state")
             (Path(name) / "a").write_text("x")
             if not clone(Path(name) / "a", Path(name) / "b"):
-                sys.exit(f"the drive of {sys.argv[1]} cannot clone")
+                sys.exit(f"the drive of {given.folder} cannot clone")
             measure_previews(Path(name), clones=True)
     else:
         print("previews on a drive that clones: not measured; give a folder on one")

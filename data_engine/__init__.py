@@ -4,14 +4,16 @@ The floors of the package; imports only point down:
 
     9  the names below, and the IPython extension
     8  cli/  demo/  jupyter_extension/    the command line; the demo's flows and data; magics, displays and panel
-    7  client.py  owners_verbs.py  verbs.py  runs.py  discovery.py  given.py   Workspace: the Python face; what a flow can do; runs in the caller's process
+    7  client.py  owners_verbs.py  planning_verbs.py  verbs.py  runs.py  discovery.py  given.py   Workspace: the Python face; what a flow can do; runs in the caller's process
     6  daemon/                the background process: its control channel, its workers
+    5  planning/              what a deploy would change, and goldens that keep what was right
     4  scheduler/  engine/    what is due, and when it runs; candidates, runs, previews, groups
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
     2  notebook/              from notebooks to modules, and from errors to cells
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
+    1  compare/               what differs between two values
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
-    0  errors.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
+    0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
     0  platforms/             what differs between Linux, macOS and Windows
     0  version.py record.py cause.py
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from data_engine.flow.context import FlowContext
     from data_engine.notebook.compile import compile_notebook
     from data_engine.runs import run
+    from data_engine.secret import Secret
     from data_engine.verbs import Flow
     from data_engine.version import __version__ as __version__
     from jupyter_extension.panel import panel
@@ -45,6 +48,7 @@ __all__ = [
     "FlowStoppedError",
     "FlowValidationError",
     "ItemError",
+    "Secret",
     "Workspace",
     "clear_preview_cache",
     "compile_notebook",
@@ -63,6 +67,7 @@ _HOMES = {
     "FlowStoppedError": "data_engine.errors",
     "FlowValidationError": "data_engine.errors",
     "ItemError": "data_engine.flow.batch",
+    "Secret": "data_engine.secret",
     "Workspace": "data_engine.client",
     "__version__": "data_engine.version",
     "clear_preview_cache": "data_engine.engine.preview",

@@ -9,12 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_engine.daemon.endpoint import remember_engine, was_engine_on
-from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
-from data_engine.daemon.link import LONG_S
-from data_engine.engine.explain import Explanation, explain
-from data_engine.engine.offline import OfflineFacts, offline_lease, reset_offline
-from data_engine.engine.status import Status, build_status
 from data_engine.errors import FlowValidationError
 from data_engine.given import (
     given_folder,
@@ -23,25 +17,24 @@ from data_engine.given import (
     given_run_id,
     given_workspace,
 )
-from data_engine.lease.status import LeaseStatus, why_no_release
-from data_engine.model import LogEntry, Run, StepRun
-from data_engine.notebook.catalog import (
-    CatalogEntry,
-    check_flow_name,
-    find_module,
-    read_catalog,
-)
 from data_engine.owners_verbs import OwnersVerbs
+from data_engine.planning_verbs import PlanningVerbs
 from data_engine.shown import Listing
 from data_engine.verbs import Flow
 from data_engine.workspace.layout import WorkspaceLayout
-from data_engine.workspace.machine import machine_id
-from data_engine.workspace.provision import provision_workspace
-from data_engine.workspace.select import select_workspace
-from data_engine.workspace.settings import WorkspaceSettings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from data_engine.engine.explain import Explanation
+    from data_engine.engine.offline import OfflineFacts
+    from data_engine.engine.status import Status
+    from data_engine.lease.status import LeaseStatus
+    from data_engine.model import LogEntry, Run, StepRun
+    from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.workspace.settings import WorkspaceSettings
 
 
-class Workspace(OwnersVerbs):
+class Workspace(OwnersVerbs, PlanningVerbs):
     """One workspace folder: its flows, its history on this machine, and its settings.
 
     Raises:
@@ -64,6 +57,9 @@ class Workspace(OwnersVerbs):
         Raises:
             WorkspaceError: a file is in the way, or the folder cannot be written.
         """
+
+        from data_engine.workspace.provision import provision_workspace
+
         return cls(provision_workspace(given_folder(path, "Workspace.create(path)")).root)
 
     @classmethod
@@ -73,6 +69,9 @@ class Workspace(OwnersVerbs):
         Raises:
             WorkspaceError: there is none; says how to choose one.
         """
+
+        from data_engine.workspace.select import select_workspace
+
         return cls(select_workspace().root)
 
     def __repr__(self) -> str:
@@ -108,6 +107,9 @@ class Workspace(OwnersVerbs):
         Raises:
             FlowValidationError: the flow_modules folder cannot be read.
         """
+
+        from data_engine.notebook.catalog import read_catalog
+
         return read_catalog(self.home.modules())
 
     def flows(self) -> tuple[Flow, ...]:
@@ -120,6 +122,9 @@ class Workspace(OwnersVerbs):
         Raises:
             FlowValidationError: no such module, or it is broken.
         """
+
+        from data_engine.notebook.catalog import find_module
+
         modules = self.home.modules()
         return Flow.of(modules.load(find_module(modules, name)).flow)
 
@@ -129,6 +134,9 @@ class Workspace(OwnersVerbs):
         Raises:
             LedgerError: the history cannot be read.
         """
+
+        from data_engine.notebook.catalog import check_flow_name
+
         given_limit(limit)
         ledger = self.home.ledger()
         ledger.recover()
@@ -160,6 +168,11 @@ class Workspace(OwnersVerbs):
                 another process of this machine.
             OwnedElsewhereError: another workstation owns the workspace, and its history.
         """
+
+        from data_engine.daemon.link import LONG_S
+        from data_engine.engine.offline import reset_offline
+        from data_engine.notebook.catalog import check_flow_name
+
         name = None if flow is None else check_flow_name(flow)
         return self.link.ask(
             lambda daemon: int(daemon.post("/reset", {"flow": name}, timeout_s=LONG_S)["count"]),
@@ -178,10 +191,16 @@ class Workspace(OwnersVerbs):
 
     def start_engine(self) -> None:
         """Run polled and scheduled flows by themselves from now on, in the daemon (started if need be)."""
+
+        from data_engine.daemon.link import LONG_S
+
         self.link.start().post("/engine", {"on": True}, timeout_s=LONG_S)
 
     def stop_engine(self) -> None:
         """Let running work finish and start nothing more by itself, also in the next daemon."""
+
+        from data_engine.daemon.endpoint import remember_engine
+
         self.link.ask(
             lambda daemon: daemon.post("/engine", {"on": False}),
             otherwise=lambda: remember_engine(self.home.ledger(), is_on=False),
@@ -196,12 +215,27 @@ class Workspace(OwnersVerbs):
 
         The engine is off until a person starts it, also where another daemon is started for something else.
         """
+
+        from data_engine.daemon.endpoint import remember_engine
         from data_engine.daemon.start import kill_daemon
 
         was_there = kill_daemon(self.home)
         with suppress(FlowValidationError):  # a history that cannot be written keeps nobody from ending a daemon
             remember_engine(self.home.ledger(), is_on=False)
         return was_there
+
+    def stop_flow(self, name: str) -> bool:
+        """Ask all runs of the flow in the daemon to end at their next step, item, or log line, and begin none that waits.
+
+        What is due by itself waits until the flow is enabled again; whether it was disabled for that.
+
+        Raises:
+            FlowValidationError: no such flow, or no daemon runs here.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        from data_engine.notebook.catalog import check_flow_name
+
+        return bool(self.link.require().post("/stop-flow", {"flow": check_flow_name(name)})["disabled"])
 
     def stop_run(self, run_id: str) -> None:
         """Ask a run of the daemon to end at its next step, item, or log line.
@@ -225,12 +259,19 @@ class Workspace(OwnersVerbs):
         Raises:
             FlowValidationError: the flow_modules folder cannot be read.
         """
+
+        from data_engine.engine.status import Status, build_status
+
         return self.link.ask(
             lambda daemon: Status.read(daemon.get("/status")),
             otherwise=lambda: build_status(self._offline().facts()),
         )
 
     def _offline(self) -> OfflineFacts:
+        from data_engine.daemon.endpoint import was_engine_on
+        from data_engine.daemon.interpreter import recorded_interpreter
+        from data_engine.engine.offline import OfflineFacts
+
         ledger = self.home.ledger()
         return OfflineFacts(self.home, recorded_interpreter(ledger), was_engine_on(ledger))
 
@@ -241,6 +282,9 @@ class Workspace(OwnersVerbs):
 
     def interpreter(self) -> str:
         """The Python the workers run with on this machine: the one that was chosen, else that of the last start."""
+
+        from data_engine.daemon.interpreter import recorded_interpreter
+
         return self.link.ask(
             lambda daemon: str(daemon.get("/ping")["interpreter"]),
             otherwise=lambda: recorded_interpreter(self.home.ledger()) or sys.executable,
@@ -252,6 +296,9 @@ class Workspace(OwnersVerbs):
         Raises:
             WorkspaceError: it is not there, or does not have this version of Data Engine.
         """
+
+        from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
+
         chosen = None if path is None else checked_interpreter(path)
         ledger = self.home.ledger()
         choose_interpreter(ledger, chosen)
@@ -269,6 +316,10 @@ class Workspace(OwnersVerbs):
             >>> Workspace.create(tempfile.mkdtemp()).lease().state
             'available'
         """
+
+        from data_engine.engine.offline import offline_lease
+        from data_engine.lease.status import LeaseStatus
+
         return self.link.ask(
             lambda daemon: LeaseStatus.read(daemon.get("/status")["lease"]),
             otherwise=lambda: offline_lease(self.home),
@@ -295,6 +346,10 @@ class Workspace(OwnersVerbs):
         has asked for the workspace; else it is off. Where this machine does not own it nothing happens, and `said` of what
         comes back says why.
         """
+
+        from data_engine.lease.status import why_no_release
+        from data_engine.workspace.machine import machine_id
+
         why = why_no_release(self.lease(), machine_id(), has_daemon=self.link.find() is not None)
         return replace(self._ask_lease("release", now=now), why=why)
 
@@ -312,9 +367,15 @@ class Workspace(OwnersVerbs):
         Raises:
             WorkspaceError: nothing is damaged, nothing can be read, or its owner may still be at work.
         """
+
+        from data_engine.daemon.link import LONG_S
+
         return str(self.link.start().post("/lease", {"do": "repair"}, timeout_s=LONG_S)["said"])
 
     def _ask_lease(self, do: str, *, start: bool = False, **more: Any) -> LeaseStatus:
+        from data_engine.daemon.link import LONG_S
+        from data_engine.lease.status import LeaseStatus
+
         daemon = self.link.start() if start else self.link.find()
         if daemon is None:
             return self.lease()
@@ -334,6 +395,10 @@ class Workspace(OwnersVerbs):
             >>> Workspace.create(tempfile.mkdtemp()).explain("example")[0].reason
             'not deployed: data-engine deploy example'
         """
+
+        from data_engine.daemon.link import LONG_S
+        from data_engine.engine.explain import Explanation, explain
+
         subject = given_path(flow_or_path, "explain(flow_or_path)")
         file = str(Path(subject).expanduser().resolve())
         return Listing(

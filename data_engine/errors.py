@@ -25,6 +25,7 @@ Errors pickle, because worker processes send them home.
 
 from __future__ import annotations
 
+from data_engine.secret import masked
 from data_engine.shown import Shown
 
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class FlowValidationError(Shown, ValueError):
-    """A mistake with its fix: `what` is wrong, `where` it is, and the `fix`.
+    """A mistake with its fix: `what` is wrong, `where` it is, and the `fix`. Secrets in its text are masked.
 
     `places` are the notebook cells it came from, each `{notebook, cell, line}`, where they are known.
     When `run_once()` raises it, `completed` holds the contexts of the sources that finished before. `trace` is the
@@ -52,10 +53,11 @@ class FlowValidationError(Shown, ValueError):
     """
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        what = masked(what)
         super().__init__(what)
         self.what = what
-        self.where = where
-        self.fix = fix
+        self.where = None if where is None else masked(where)
+        self.fix = None if fix is None else masked(fix)
         self.trace: tuple[str, ...] = ()
         self.places: tuple[dict[str, Any], ...] = ()
         self.completed: list[Any] = []
@@ -123,7 +125,7 @@ class FlowExecutionError(FlowValidationError):
     ) -> None:
         self.flow_name = flow_name
         self.phase = phase
-        self.detail = detail
+        self.detail = masked(detail)
         self.step_label = step_label
         self.function_name = function_name
         self.source_path = None if source_path is None else str(source_path)

@@ -141,7 +141,7 @@ def replace_file(fresh: Path, target: Path) -> None:
     """`os.replace`, tried again for up to 0.8 s while a reader on Windows or on SMB has the target open.
 
     Raises:
-        OSError: it cannot be replaced; says so when somebody has it open still.
+        OSError: it cannot be replaced; says so when somebody has it open still, and who, where that is known.
     """
     for delay_s in _RETRY_DELAYS_S:
         try:
@@ -157,7 +157,11 @@ def replace_file(fresh: Path, target: Path) -> None:
     except OSError as error:
         if not is_open_elsewhere(error):
             raise
-        told = f"another program has it open, or it may not be replaced ({error.strerror})"
+        from data_engine.platforms.holders import who_holds
+
+        holder = who_holds(target)
+        told = f"{holder} has it open" if holder else "another program has it open, or it may not be replaced"
+        told = f"{told} ({error.strerror})"
         raise OSError(error.errno, told, str(target), getattr(error, "winerror", None)) from error
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.run import check_params
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import resolve
 from data_engine.workspace.layout import is_workspace
@@ -123,13 +122,28 @@ def given_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
     Raises:
         FlowValidationError: no mapping, or no JSON.
     """
+
+    from data_engine.engine.params import check_params
+
     checked = dict(check_params(params))
-    try:
-        json.dumps(checked)
-    except (TypeError, ValueError, RecursionError) as error:
+    if (why := _why_no_json(checked)) is not None:
         raise FlowValidationError(
-            f"params cannot be sent to the daemon: {error}",
+            f"params cannot be sent to the daemon: {why}",
             where="params=",
-            fix="give texts, numbers, true, false, null, lists and mappings of them; a date as text",
-        ) from error
+            fix="give texts, numbers, true, false, null, lists and mappings of them; a date as text, or declare it with"
+            " Flow.params",
+        )
     return checked
+
+
+def is_json(params: Mapping[str, Any]) -> bool:
+    """Whether JSON can have it."""
+    return _why_no_json(params) is None
+
+
+def _why_no_json(params: Mapping[str, Any]) -> str | None:
+    try:
+        json.dumps(params)
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)
+    return None

@@ -9,17 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_engine.daemon.control import DaemonGoneError
-from data_engine.daemon.deploying import Asked, Outcome, history_of, person
-from data_engine.daemon.link import LONG_S, DaemonLink
-from data_engine.daemon.one_commit import deploy_here, roll_back_here, switch_here
-from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, RequestExpiredError, RequestFailedError
-from data_engine.given import given_params, given_path, given_run_ids, given_text
-from data_engine.model import Deployment, Run
-from data_engine.notebook.catalog import CatalogEntry, check_flow_name, find_module
-from data_engine.notebook.standing import Standing
+from data_engine.given import given_params, given_path, given_run_ids, given_text, is_json
 from data_engine.shown import Listing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from data_engine.daemon.link import DaemonLink
+    from data_engine.engine.local_workspace import LocalWorkspace
+    from data_engine.flow.parameters import Parameters
+    from data_engine.model import Deployment, Run
+    from data_engine.notebook.catalog import CatalogEntry
+    from data_engine.notebook.standing import Standing
 
 _T = TypeVar("_T")
 _COMING_S = 10.0
@@ -34,11 +35,17 @@ class OwnersVerbs:
     @property
     def link(self) -> DaemonLink:
         """The way to this machine's daemon of the workspace."""
+
+        from data_engine.daemon.link import DaemonLink
+
         return DaemonLink(self.home)
 
     @property
     def home(self) -> LocalWorkspace:
         """The workspace as this machine sees it: local paths, ledger, settings."""
+
+        from data_engine.engine.local_workspace import local_workspace
+
         return local_workspace(self.root)
 
     def deploy(
@@ -64,6 +71,11 @@ class OwnersVerbs:
             >>> [entry.name for entry in ws.deploy("example", note="first")], ws.deployments("example")[0].note
             (['example'], 'first')
         """
+
+        from data_engine.daemon.deploying import Asked, Outcome, person
+        from data_engine.daemon.one_commit import deploy_here
+        from data_engine.notebook.catalog import find_module
+
         modules = self.home.modules()
         if name is not None:
             find_module(modules, name)
@@ -83,6 +95,10 @@ class OwnersVerbs:
         Raises:
             LedgerError: the history cannot be read.
         """
+
+        from data_engine.daemon.deploying import history_of
+        from data_engine.notebook.catalog import check_flow_name
+
         return Listing(history_of(self.home, None if name is None else check_flow_name(name)))
 
     def rollback(self, name: str, to: str | None = None, note: str = "", wait: bool = True) -> Deployment | None:
@@ -106,6 +122,12 @@ class OwnersVerbs:
             ...     print(error.what)
             there is no earlier deployment of example
         """
+
+        from data_engine.daemon.deploying import Asked, person
+        from data_engine.daemon.one_commit import roll_back_here
+        from data_engine.model import Deployment
+        from data_engine.notebook.catalog import check_flow_name
+
         by, machine = person()
         asked = Asked(check_flow_name(name), given_text(note, "rollback(note=...)"), by=by, machine=machine)
         to = None if to is None else given_text(to, "rollback(to=...)")
@@ -120,6 +142,9 @@ class OwnersVerbs:
         Raises:
             FlowValidationError: no such module, and none is deployed.
         """
+
+        from data_engine.notebook.catalog import check_flow_name, find_module
+
         deployments = self.home.deployments()
         standing = deployments.standing([check_flow_name(name)])[name]
         if name not in deployments.deployed():
@@ -150,9 +175,15 @@ class OwnersVerbs:
         workspace its owner is asked to run it; with `wait=False` the ids are not known then.
 
         Raises:
-            FlowValidationError: no such flow or source, the module is broken, or `params` are no JSON.
+            FlowValidationError: no such flow or source, the module is broken, a parameter is unknown, wrong or missing, or
+                `params` of a flow that declares none are no JSON.
         """
-        body: dict[str, Any] = {"flow": check_flow_name(name), "params": given_params(params)}
+
+        from data_engine.daemon.link import LONG_S
+        from data_engine.engine.params import check_params
+        from data_engine.notebook.catalog import check_flow_name
+
+        body: dict[str, Any] = {"flow": check_flow_name(name), "params": self._sendable(name, check_params(params))}
         if source is not None:
             body["source"] = given_path(source, "run(source=...)")
         told = self.link.start().post("/run", body | {"wait": wait}, timeout_s=LONG_S)
@@ -161,6 +192,18 @@ class OwnersVerbs:
             return Listing([] if answer is None else map(self.run_record, answer["run_ids"]))
         run_ids: list[str] = told["run_ids"]
         return self.wait(run_ids) if wait else run_ids
+
+    def parameters(self, name: str) -> Parameters | None:
+        """What the flow declares with `Flow.params`, as it is deployed; None for one that takes any.
+
+        Raises:
+            FlowValidationError: no such flow.
+        """
+        from data_engine.flow.parameters import Parameters
+        from data_engine.notebook.catalog import check_flow_name
+
+        told = self.link.start().get("/flow", name=check_flow_name(name))
+        return None if told.get("parameters") is None else Parameters.of_json(told["parameters"], name)
 
     def wait(self, run_ids: Sequence[str]) -> list[Run]:
         """The runs that `run(..., wait=False)` asked for, when all have ended, in the order of their ids.
@@ -180,6 +223,9 @@ class OwnersVerbs:
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
         """
+
+        from data_engine.notebook.catalog import check_flow_name
+
         body = {
             "flow": flow if flow is None else check_flow_name(flow),
             "source": None if source is None else given_path(source, "retry(source=...)"),
@@ -219,7 +265,23 @@ class OwnersVerbs:
             )
         return run
 
+    def _sendable(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What a daemon can be sent; what is declared is asked for where that decides how a text or a date is taken."""
+        from data_engine.flow.parameter_values import Given
+        from data_engine.flow.parameters import texts_to_params
+
+        typed = [value for value in params.values() if isinstance(value, Given)]
+        if not typed and (not params or is_json(params)):
+            return dict(params)
+        declared = self.parameters(name)
+        pairs = {key: value if isinstance(value, Given) else Given.value(value) for key, value in params.items()}
+        given = texts_to_params(pairs, declared)
+        return given_params(given if declared is None else declared.check(given))
+
     def _switch(self, name: str, is_enabled: bool, wait: bool) -> None:
+        from data_engine.daemon.one_commit import switch_here
+        from data_engine.notebook.catalog import check_flow_name
+
         body = {"flow": check_flow_name(name), "enabled": is_enabled}
         self._owning(
             "/enable", body, wait, read=lambda told: None, otherwise=lambda: switch_here(self.home, name, is_enabled)
@@ -238,6 +300,10 @@ class OwnersVerbs:
 
         A daemon that is coming or going is waited for, and one is started to ask the owner. None: it is not waited for.
         """
+
+        from data_engine.daemon.control import DaemonGoneError
+        from data_engine.daemon.link import LONG_S
+
         body, until_s, is_to_ask = body | {"wait": bool(wait)}, time.monotonic() + _COMING_S, False
         while True:
             daemon = self.link.start() if is_to_ask else self.link.find()
@@ -259,6 +325,9 @@ class OwnersVerbs:
 
     def _answer(self, left: Mapping[str, Any], wait: bool) -> dict[str, Any] | None:
         """What came of a request that was left with the owner; None where it is not waited for."""
+
+        from data_engine.daemon.link import LONG_S
+
         owner = left["owner"]
         if not wait:
             return None

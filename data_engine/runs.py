@@ -13,8 +13,9 @@ from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.at_once import run_sources
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
+from data_engine.engine.params import params_for
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params, require_steps, run_source
+from data_engine.engine.run import require_steps, run_source
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
@@ -73,7 +74,7 @@ def _run_once(
             f"on_error={on_error!r} is not possible", where="Flow.run_once", fix="use 'raise' or 'continue'"
         )
     require_steps(flow)
-    given = check_params(params)
+    given = params_for(flow, params)
     sources = startup_sources(flow) if source is None else (pick_source(flow, source),)
     where = workspace_of(flow)
     if where is not None and not force:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Bundle = dict[str, str]
 
 GROUP = "data_engine.display"
+FORMS = "data_engine.form"
 
 _displays: list[Callable[[Any], Bundle | None]] | None = None
 
@@ -26,6 +27,17 @@ def bundle_of(value: Any) -> Bundle | None:
 
         _displays = [found.load() for found in entry_points(group=GROUP)]
     return next((bundle for display in _displays if (bundle := display(value)) is not None), None)
+
+
+def form_of(value: Any, **options: Any) -> Any:
+    """The form of `value` for a notebook; None where nobody has one.
+
+    A package registers it under the entry point group `data_engine.form`.
+    """
+    from importlib.metadata import entry_points
+
+    makers = (found.load() for found in entry_points(group=FORMS))
+    return next((form for make in makers if (form := make(value, **options)) is not None), None)
 
 
 class Shown:

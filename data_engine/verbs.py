@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from data_engine.errors import FlowValidationError
 from data_engine.flow import flow as value
 from data_engine.flow.suggestions import checked_call
 
@@ -56,6 +57,8 @@ class Flow(value.Flow):
         source: PathText | None = None,
         params: Mapping[str, Any] | None = None,
         fresh: bool = False,
+        against: Literal["deployed"] | None = None,
+        key: str | Sequence[str] | None = None,
         write: bool = False,
         force: bool = False,
     ) -> Any:
@@ -65,12 +68,21 @@ class Flow(value.Flow):
         `context.database` goes to a scratch folder of this machine, so that nothing changes that production reads; with
         `write=True` it goes where production writes.
 
+        With `against="deployed"` it is the `Difference` between that object of the deployed flow and of this one; rows are
+        paired by the columns `key`, without one they are compared as wholes.
+
         Raises:
-            FlowValidationError: no steps, no such object, no source to preview, or called while a flow module loads.
+            FlowValidationError: no steps, no such object, no source to preview, or called while a flow module loads. With
+                `against=`: never deployed, or a step writes elsewhere than through its context, without `force=True`.
             FlowExecutionError: a step raised.
             OwnedElsewhereError, GroupBusyError: with `write=True`, another workstation owns the workspace, or the flow is
                 running; without `force=True`.
         """
+        if against is not None or key is not None:
+            check_against(against, key=key, write=write)
+            from data_engine.planning.against import against_deployed
+
+            return against_deployed(self, use=use, source=source, params=params, key=key, fresh=fresh, force=force)
         from data_engine.engine.preview import preview
 
         return preview(self, use=use, source=source, params=params, fresh=fresh, write=write, force=force)
@@ -108,6 +120,21 @@ class Flow(value.Flow):
 
         return run(self, force=force)
 
+    @checked_call
+    def form(self, *, use: str | None = None, source: PathText | None = None) -> Any:
+        """A form for a notebook: a field for each parameter of `Flow.params`, and a button that previews with them.
+
+        Its `values` are what was typed, for `run_once(params=form.values)`.
+
+        Example:
+            >>> flow = Flow(group="Demo").step(lambda context: 42)
+            >>> flow.form().values
+            {}
+        """
+        from data_engine.shown import form_of
+
+        return form_of(self, use=use, source=source)
+
     def show(self) -> Any:
         """The final result of a flow with exactly one source, from a recorded run.
 
@@ -118,3 +145,24 @@ class Flow(value.Flow):
         from data_engine.runs import show
 
         return show(self)
+
+
+def check_against(against: object, *, key: object, write: bool) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        FlowValidationError: `against` is not "deployed", `key` without it, or `write` with it.
+    """
+    where = "Flow.preview(against=...)"
+    if against is None:
+        raise FlowValidationError(
+            f"key={key!r} says how rows are paired, but not with which", where=where, fix='add against="deployed"'
+        )
+    if against != "deployed":
+        raise FlowValidationError(
+            f"a preview cannot be compared with {against!r}", where=where, fix='write against="deployed"'
+        )
+    if write:
+        raise FlowValidationError(
+            "write=True and against= do not go together: a comparison changes nothing", where=where, fix="leave one out"
+        )

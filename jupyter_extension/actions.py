@@ -17,6 +17,7 @@ from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS
 from data_engine.engine.wording import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.flow.debug import json_safe
+from data_engine.flow.parameter_values import Given
 from data_engine.nofollow import opened, remove_tree
 from data_engine.version import __version__
 from data_engine.workspace.layout import is_workspace
@@ -128,7 +129,8 @@ def _stop_engine(ws: Workspace, args: Args) -> str:
 
 def _run(ws: Workspace, args: Args) -> dict[str, Any]:
     name = args["flow"]
-    run_ids = ws.run(name, wait=False, source=args["source"], params=args["params"])
+    given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
+    run_ids = ws.run(name, wait=False, source=args["source"], params=given)
     if not run_ids and (asked := _asked(ws, f"run {name}")):
         return {"run_ids": [], "said": asked}
     if not run_ids:
@@ -145,6 +147,10 @@ def _asked(ws: Workspace, what: str) -> str | None:
 
 
 def _stop_run(ws: Workspace, args: Args) -> str:
+    if args["run_id"] is None:
+        flow = checked(args, {"flow": TEXT}, "stop_run")["flow"]
+        what = f"What runs of {flow} ends at its next step, item, or log line."
+        return f"{what} It is disabled until you enable it again." if ws.stop_flow(flow) else what
     for run_id in _run_ids(ws, args):
         ws.stop_run(run_id)
     return "It ends at its next step, item, or log line."

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from data_engine.errors import FlowValidationError
+from data_engine.flow.parameters import texts_to_params
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.flow.parameter_values import Given
     from data_engine.verbs import Flow
 
 UserNames: TypeAlias = Mapping[str, Any]
@@ -46,12 +48,14 @@ class Command:
             self.takes
         ]
         options = (f" [{option.name}{f' {option.value}' if option.value else ''}]" for option in self.options)
-        return f"%flow {self.name}{takes}{''.join(options)}"
+        pairs = " [NAME=VALUE]..." if any(option.name == "--set" for option in self.options) else ""
+        return f"%flow {self.name}{takes}{''.join(options)}{pairs}"
 
 
 def _preview(given: Namespace, names: UserNames) -> Any:
-    options = {"use": given.use, "source": given.source, "params": _params(given), "fresh": given.fresh}
     flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    params = texts_to_params(_params(given), flow.parameters)
+    options = {"use": given.use, "source": given.source, "params": params, "fresh": given.fresh}
     return flow.preview(**options, write=given.write, force=given.force)
 
 
@@ -104,7 +108,8 @@ def _run(given: Namespace, names: UserNames) -> Any:
     params = _params(given)
     if given.once:
         flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
-        return flow.run_once(source=given.source, params=params, on_error="continue")
+        own = texts_to_params(params, flow.parameters)
+        return flow.run_once(source=given.source, params=own, on_error="continue")
     name = given.subject or _own_name(names, "run")
     ws = _workspace()
     if given.subject is None:
@@ -133,11 +138,19 @@ def _start(given: Namespace, names: UserNames) -> Any:
     for flow in status.flows:
         if flow.standing.kind != "as_deployed":
             print(f"{flow.name}: {flow.deployment}. To let production run it: %flow deploy {flow.name}")
+    print("It goes on when this kernel or JupyterLab ends. %flow stop ends it when its running work is done.")
     return status
 
 
 def _stop(given: Namespace, names: UserNames) -> None:
     ws = _workspace()
+    if given.subject is not None:
+        then = (
+            f" It is disabled: Enable in the panel, or data-engine enable {given.subject}, lets it run by itself again."
+        )
+        is_disabled = ws.stop_flow(given.subject)
+        print(f"What runs of {given.subject} ends at its next step or item.{then if is_disabled else ''}")
+        return
     was_running = ws.status().daemon.running
     ws.stop_engine()
     ws.shutdown()
@@ -176,7 +189,7 @@ def _cache(given: Namespace, names: UserNames) -> None:
 
 
 _SOURCE = Option("--source", "Only this file of the source.", "FILE")
-_PARAM = Option("--param", "A value for context.params; may be repeated.", "KEY=VALUE", is_repeated=True)
+_PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "NAME=VALUE", is_repeated=True)
 
 _NOTE = Option("--note", "Why; it stands in the history.", "TEXT")
 
@@ -254,9 +267,10 @@ COMMANDS = {
         ),
         Command(
             "stop",
-            "Stop the engine, and the daemon when its running work is done.",
+            "Stop the engine, and the daemon when its running work is done; with a name that flow alone.",
             "Workspace.current().stop_engine(); Workspace.current().shutdown()",
             _stop,
+            "flow",
         ),
         Command("status", "What the daemon, its engine and each flow do.", "Workspace.current().status()", _status),
         Command(
@@ -345,12 +359,12 @@ def _tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
         )
 
 
-def _params(given: Namespace) -> dict[str, Any]:
-    if not given.param:
+def _params(given: Namespace) -> dict[str, Given]:
+    if not given.set:
         return {}
     from data_engine.cli.options import read_params
 
-    return read_params(given.param)
+    return read_params(given.set)
 
 
 def _size(size_bytes: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from data_engine.client import Workspace
 from data_engine.engine.explain import Explanation
-from data_engine.engine.reasons import Held, RetryLater, Running, Settling, WhyDue
+from data_engine.engine.reasons import Held, Locked, RetryLater, Running, Settling, WhyDue
 from data_engine.model import Deployment, Run, SourceState, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
@@ -28,7 +28,7 @@ MOST_DEPLOYMENTS = 100
 MOST_FILES = 1000
 MOST_LINES = 5000
 _LOOK_BACK = 3
-_NEEDS_SOMEBODY = (Held, RetryLater, *get_args(WhyDue), Settling, Running)
+_NEEDS_SOMEBODY = (Held, RetryLater, Locked, *get_args(WhyDue), Settling, Running)
 _NO_ANSWER = "the drive of its output does not answer"
 
 
@@ -93,7 +93,7 @@ class DeploymentView:
 
 @dataclass(frozen=True, slots=True)
 class FlowView:
-    """One flow, closely. `about` are label and value pairs; `diff` has the changed lines of each cell that differs,
+    """One flow, closely. `about` are label and value pairs; `parameters` what it declares, None where it takes any; `diff` has the changed lines of each cell that differs,
     `deployments` the history of what production ran of it."""
 
     name: str
@@ -101,6 +101,7 @@ class FlowView:
     description: str
     path: str
     about: tuple[tuple[str, str], ...]
+    parameters: tuple[Mapping[str, Any], ...] | None
     warnings: tuple[str, ...]
     steps: tuple[StepView, ...]
     run_id: str | None
@@ -130,6 +131,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         description=entry["description"],
         path=entry["path"],
         about=_about(entry),
+        parameters=None if entry.get("parameters") is None else tuple(entry["parameters"]),
         warnings=tuple(entry["warnings"]),
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,

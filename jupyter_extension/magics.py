@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import textwrap
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from jupyter_extension.commands import COMMANDS, Command, UserNames
 from jupyter_extension.completion import IDENTIFIER, matcher
 
 _NAME = "flow"
+_PAIR = re.compile(r"[A-Za-z_]\w*=")
+"""A parameter with its value."""
 
 
 def load(shell: Any) -> None:
@@ -115,7 +118,9 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
     """What the words mean; None when they asked for help, which is printed."""
     parser = _Parser(prog=f"%flow {command.name}", add_help=False, allow_abbrev=False)
     for option in command.options:
-        if option.value:
+        if option.name == "--set":
+            parser.add_argument("--set", "--param", action="append", default=[])
+        elif option.value:
             parser.add_argument(option.name, action="append" if option.is_repeated else "store")
         else:
             parser.add_argument(option.name, action="store_true")
@@ -125,6 +130,9 @@ def _parse(command: Command, words: Sequence[str]) -> argparse.Namespace | None:
     if given.help:
         print(_help(command))
         return None
+    if "set" in given:
+        given.set += [word for word in given.subjects if _PAIR.match(word)]
+        given.subjects = [word for word in given.subjects if not _PAIR.match(word)]
     subjects = [*given.subjects, *(word for word in unknown if not word.startswith("-"))]
     for word in unknown:
         if word.startswith("-"):

@@ -13,6 +13,7 @@ from data_engine.engine.reasons import (
     Done,
     Held,
     HeldSlot,
+    Locked,
     MayBeOutput,
     NotYet,
     Reason,
@@ -90,7 +91,7 @@ def reason_mark(why: Reason, word: str | None = None) -> Mark:
 
 _REASONS: dict[str, tuple[Tone, Shape]] = {
     **{kind.kind: ("live", "play") for kind in (*get_args(WhyDue), Running)},
-    **{kind.kind: ("live", "half") for kind in (*get_args(Waiting), Settling, WaitsForSettling, MayBeOutput)},
+    **{kind.kind: ("live", "half") for kind in (*get_args(Waiting), Settling, WaitsForSettling, Locked, MayBeOutput)},
     Done.kind: ("good", "disc"),
     NotYet.kind: ("good", "half"),
     Held.kind: ("bad", "cross"),

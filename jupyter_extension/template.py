@@ -46,6 +46,13 @@ _CELLS: tuple[tuple[str, str, str], ...] = (
         "    )",
     ),
     ("code", "preview", 'build().preview(use="total_df")'),
+    (
+        "markdown",
+        "deploy",
+        "A preview changes nothing in production, and neither does saving. When it looks right, `%flow deploy` lets\n"
+        "production run this notebook as it is saved; `%flow rollback` takes that back. `%flow start` lets deployed flows run by\n"
+        "themselves. (`%load_ext data_engine` gives `%flow`; the panel in the right side bar has the same.)",
+    ),
 )
 
 

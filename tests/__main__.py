@@ -23,6 +23,8 @@ FRONT_END = ("lint", "types", "test")
 """The scripts of package.json that check the panel's JavaScript."""
 SLOW = ("daemon", "panel", "soak", "jupyter", "notebooks")
 """Folders of tests that start servers, browsers and kernels; they run on one Python only."""
+PROCESSES = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadgroup")
+"""Most tests of daemons wait; several processes share the waiting."""
 _NO_TESTS = 5
 
 
@@ -37,7 +39,7 @@ def main() -> int:
     if code:
         return code
     print(f"== pytest on Python 3.{sys.version_info.minor}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, check=False).returncode
+    code = subprocess.run([sys.executable, "-m", "pytest", *PROCESSES, *sys.argv[1:]], cwd=ROOT, check=False).returncode
     return code or _check_newest()
 
 
@@ -73,7 +75,7 @@ def _check_newest() -> int:
     for command in (
         [python, "-m", "venv", folder],
         [environment, "-m", "pip", "install", "-q", "-e", ".[test]"],
-        [environment, "-m", "pytest", *left_out, *sys.argv[1:]],
+        [environment, "-m", "pytest", *PROCESSES, *left_out, *sys.argv[1:]],
     ):
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         if code:

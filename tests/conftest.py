@@ -12,10 +12,22 @@ import pytest
 
 from tests.support import AUTO, WorkspaceFiles
 
+TOGETHER = ("panel",)
+"""Folders whose tests share what is slow to start."""
+
 
 def pytest_configure() -> None:
     # A shell's background job ignores Ctrl-C, and so would every process that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes run the tests, those of a file stay together, and those that share a JupyterLab."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            folder = item.path.parent.name
+            item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else str(item.path)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -207,6 +207,14 @@ def test_writing_a_flow_loads_no_heavy_library() -> None:
     assert in_fresh_python(code) == "[]"
 
 
+def test_a_script_that_asks_for_a_workspace_loads_little_more_than_a_flow() -> None:
+    """What its verbs need is loaded when they are used: the ledger, the lease, the compiler and the daemon's client."""
+    code = "import sys\n{}\nprint(sum(n.startswith('data_engine.') for n in sys.modules))"
+    flow = int(in_fresh_python(code.format("from data_engine import Flow")))
+
+    assert int(in_fresh_python(code.format("from data_engine import Workspace, load_flow, discover_flows"))) < flow + 10
+
+
 def test_the_package_itself_loads_none_of_its_modules() -> None:
     """Names are looked up when they are first used."""
     code = "import sys, data_engine\nprint([n for n in sys.modules if n.startswith('data_engine.')])"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
 from data_engine.cli.failure import tell
 from data_engine.cli.output import complain, lenient_streams, only_json, print_version
+from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
     import typer
@@ -54,14 +56,32 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
         if _wants_trace(own):
             import traceback
 
-            traceback.print_exception(error)
+            from data_engine.secret import masked
+
+            sys.stderr.write(masked("".join(traceback.format_exception(error))))
         return tell(error, as_json="--json" in own)
+
+
+_RENAMED = {
+    ("create", "workspace"): "data-engine workspace create PATH",
+    ("start", "gui"): "data-engine lab: the panel is JupyterLab's right side bar",
+    ("start", "egui"): "data-engine lab: the panel is JupyterLab's right side bar",
+    (
+        "start",
+        "tui",
+    ): "data-engine status, explain and runs tell the same in a terminal; the panel is in JupyterLab (data-engine lab)",
+}
+"""What the system before this one called otherwise."""
 
 
 def _invoke(arguments: list[str]) -> int:
     import typer
     from typer.main import get_command
 
+    for pair in pairwise(arguments):
+        if pair in _RENAMED:
+            what = f"there is no command {' '.join(pair)!r} any more"
+            raise FlowValidationError(what, where="data-engine", fix=_RENAMED[pair])
     command = get_command(make_app())
     try:
         with command.make_context("data-engine", arguments) as ctx:
@@ -90,6 +110,7 @@ def make_app() -> typer.Typer:
         options,
         previewing,
         running,
+        secrets,
         workspaces,
     )
 
@@ -123,6 +144,7 @@ def make_app() -> typer.Typer:
     app.command("disable")(daemon.disable)
     app.command("stop-run")(daemon.stop_run)
     app.command("kill-run")(daemon.kill_run)
+    app.add_typer(secrets.make_app(), name="secret")
     app.add_typer(lease.make_app(), name="lease")
     app.command("kill")(daemon.kill)
     app.command("reset")(history.reset)

@@ -50,9 +50,18 @@ def start(
     return code
 
 
-def stop(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """Stop the engine, and the daemon when its running work is done. Nothing running is nothing to do."""
+def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
+    """Stop a flow; without a name the engine, and the daemon when its running work is done."""
     ws = chosen_workspace(ctx)
+    if name is not None:
+        is_disabled = ws.stop_flow(name)
+        then = f" It is disabled: data-engine enable {name} lets it run by itself again." if is_disabled else ""
+        _done(
+            {"flow": name, "disabled": is_disabled},
+            f"What runs of {name} ends at its next step or item.{then}",
+            as_json,
+        )
+        return 0
     was_running = ws.status().daemon.running
     ws.stop_engine()
     ws.shutdown()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_engine.cli.failure import Failed
-from data_engine.cli.lab import lab_hint
+from data_engine.cli.lab import command_hint, lab_hint
 from data_engine.cli.options import AsJson, in_flow_modules, load_module
 from data_engine.cli.output import count, print_json, say, seconds, table
 from data_engine.errors import FlowValidationError
@@ -127,6 +127,12 @@ def _say_done(done: Sequence[DemoRun], root: Path) -> None:
         say("")
     say("Open it in JupyterLab:")
     say(f"  {lab_hint(root)}", style="bold")
+    say("")
+    say(
+        "The flows ran here, once; nothing runs by itself. To let them, say that production runs them as they are, and start:"
+    )
+    say(f"  {command_hint(root, 'deploy')}", style="bold")
+    say(f"  {command_hint(root, 'start')}", style="bold")
 
 
 def _where(outputs: Sequence[str], root: Path) -> str:

@@ -42,7 +42,12 @@ def lab_command(layout: WorkspaceLayout, extra: Sequence[str] = ()) -> list[str]
 
 def lab_hint(root: Path) -> str:
     """What to type to open the workspace at `root` from the working directory, as a shell takes it."""
-    return shell_line([_program(), "--workspace", _near(root), "lab"])
+    return command_hint(root, "lab")
+
+
+def command_hint(root: Path, *command: str) -> str:
+    """What to type for a command about the workspace at `root`, from the working directory, as a shell takes it."""
+    return shell_line([_program(), "--workspace", _near(root), *command])
 
 
 def _program() -> str:

@@ -1,4 +1,4 @@
-"""What several commands take: the workspace they are about, `--json`, `--param`, and a source named in the shell."""
+"""What several commands take: the workspace they are about, `--json`, `--set`, and a source named in the shell."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from data_engine.cli.failure import Failed
 from data_engine.cli.output import complain, print_version
 from data_engine.errors import FlowValidationError
+from data_engine.flow.parameter_values import Given
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -42,10 +43,11 @@ SourcePath = Annotated[
 Params = Annotated[
     list[str] | None,
     typer.Option(
+        "--set",
         "--param",
         "--params",
-        metavar="KEY=VALUE",
-        help="A value for context.params, or a JSON object of them. May be repeated.",
+        metavar="NAME=VALUE",
+        help="A parameter of the run, or a JSON object of them. May be repeated.",
     ),
 ]
 
@@ -128,25 +130,25 @@ def source_from_shell(source: str | None) -> str | None:
     return path if source.strip() and os.path.exists(path) else source
 
 
-def read_params(texts: Sequence[str] | None) -> dict[str, Any]:
-    """The values of `--param`: `key=value`, whose value is JSON where it can be read so and else a text, or an object.
+def read_params(texts: Sequence[str] | None) -> dict[str, Given]:
+    """The values of `--set`: `name=value`, or a JSON object of several.
 
     Raises:
         FlowValidationError: a text that is neither.
 
     Example:
-        >>> read_params(["minutes=15", "day=2013-01-05", '{"all": true}'])
-        {'minutes': 15, 'day': '2013-01-05', 'all': True}
+        >>> read_params(["minutes=15", '{"all": true}'])
+        {'minutes': Given(raw='15', loose=15), 'all': Given(raw=True, loose=True)}
     """
-    params: dict[str, Any] = {}
+    params: dict[str, Given] = {}
     for text in texts or ():
         if text.lstrip().startswith("{"):
-            params |= _object(text)
+            params |= {name: Given.value(value) for name, value in _object(text).items()}
             continue
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise _wrong_param(text, "it is not key=value")
-        params[key.strip()] = _value(value)
+            raise _wrong_param(text, "it is not name=value")
+        params[key.strip()] = Given.text(value)
     return params
 
 
@@ -159,20 +161,9 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)  # "NaN" and "Infinity" are no JSON; as words they stay texts
-
-
 def _wrong_param(text: str, reason: str) -> FlowValidationError:
     return FlowValidationError(
         f"{text!r} gives no parameter: {reason}",
-        where="--param",
-        fix="""write --param late_minutes=120, or --param '{"late_minutes": 120}'""",
+        where="--set",
+        fix="""write --set late_minutes=120, or --set '{"late_minutes": 120}'""",
     )

@@ -40,17 +40,20 @@ def preview(
 ) -> int:
     """Look at one object of a flow, for its first source or another. Nothing is recorded, or changed in production."""
     from data_engine.engine.candidates import pick_source
+    from data_engine.engine.params import params_for
     from data_engine.engine.preview import preview as make
     from data_engine.engine.preview import steps_until
+    from data_engine.flow.parameters import texts_to_params
 
     ws = chosen_workspace(ctx)
-    params = read_params(param)
+    pairs = read_params(param)
     source = source_from_shell(source)
     with in_flow_modules(ws):
         flow = load_module(ws, name).flow
         steps_until(flow, use)
         if source is not None:
             pick_source(flow, source)
+        params = params_for(flow, texts_to_params(pairs, flow.parameters))
         try:
             value = make(flow, use=use, source=source, params=params, write=write)
         except (WorkspaceError, OwnedElsewhereError):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from data_engine.client import Workspace
     from data_engine.flow.flow import Flow
+    from data_engine.flow.parameter_values import Given
     from data_engine.notebook.catalog import CatalogEntry
 
 OnError = Annotated[
@@ -89,11 +90,15 @@ def run(
         if name is None:
             _run_all(ws, report, params, on_error)
         else:
+            from data_engine.engine.params import params_for
+            from data_engine.flow.parameters import texts_to_params
+
             flow = load_module(ws, name).flow
             if source is not None:
                 from data_engine.engine.candidates import pick_source
 
                 pick_source(flow, source)
+            params_for(flow, texts_to_params(params, flow.parameters))
             _run_one(flow, report, params, on_error, source)
     if as_json:
         ledger = ws.home.ledger()
@@ -195,7 +200,7 @@ def _refuse_beside_watch(*, once: bool, source: str | None, param: list[str] | N
     given = {
         "--once": once,
         "--source": source is not None,
-        "--param": bool(param),
+        "--set": bool(param),
         "--on-error": on_error != "continue",
     }
     wrong = [option for option, is_given in given.items() if is_given]
@@ -251,7 +256,9 @@ def source_name(started: RunStarted) -> str:
     return "" if started.source is None else Path(started.source).name
 
 
-def _run_all(ws: Workspace, report: Report, params: Mapping[str, Any], on_error: Literal["continue", "raise"]) -> None:
+def _run_all(
+    ws: Workspace, report: Report, params: Mapping[str, Given], on_error: Literal["continue", "raise"]
+) -> None:
     for entry in ws.catalog():
         if entry.flow is None:
             assert entry.error is not None
@@ -263,16 +270,18 @@ def _run_all(ws: Workspace, report: Report, params: Mapping[str, Any], on_error:
 def _run_one(
     flow: Flow,
     report: Report,
-    params: Mapping[str, Any],
+    params: Mapping[str, Given],
     on_error: Literal["continue", "raise"],
     source: str | None = None,
 ) -> None:
+    from data_engine.flow.parameters import texts_to_params
     from data_engine.runs import run_once
 
     failed = report.failed
     runs = report.started
     try:
-        run_once(flow, source=source, params=params, on_error=on_error, listen=report)
+        given = texts_to_params(params, flow.parameters)
+        run_once(flow, source=source, params=given, on_error=on_error, listen=report)
     except (WorkspaceError, OwnedElsewhereError):
         raise  # the workspace, not the flow: the next one would meet it again
     except (FlowValidationError, FlowStoppedError) as error:

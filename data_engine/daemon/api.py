@@ -60,6 +60,7 @@ class DaemonApi:
                 self.run, "run", flow=TEXT, source=PATH.optional, params=OBJECT.or_else({}), wait=FLAG.or_else(True)
             ),
             "wait": asked(self.wait, "wait", run_ids=TEXTS, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
+            "stop-flow": asked(self.stop_flow, "stop-flow", flow=TEXT),
             "stop-run": asked(self.stop_run, "stop-run", run_id=TEXT),
             "kill-run": asked(self.kill_run, "kill-run", run_id=TEXT),
             "retry": asked(self.retry, "retry", flow=TEXT.optional, source=PATH.optional, wait=FLAG.or_else(True)),
@@ -121,7 +122,7 @@ class DaemonApi:
         self._noticed()
         await self.daemon.ready.wait()
         name = given["name"]
-        return (await self.daemon.named(name)).entry.as_dict()
+        return (await self.daemon.commands.named(name)).entry.as_dict()
 
     async def explain(self, given: dict[str, Any]) -> dict[str, Any]:
         """Why a flow, or each flow that could take a file, does or does not run."""
@@ -129,7 +130,7 @@ class DaemonApi:
         await self.daemon.ready.wait()
         subject = given["subject"]
         if os.sep not in subject:
-            await self.daemon.notice(subject)
+            await self.daemon.commands.notice(subject)
         file = given["file"] or subject
         rows = await asyncio.to_thread(explain, self._source, self._source.facts(), subject, file)
         return {"reasons": [row.as_dict() for row in rows]}
@@ -153,9 +154,10 @@ class DaemonApi:
         self._noticed()
         await self.daemon.ready.wait()
         self._require_future()
+        given = given | {"params": self.daemon.commands.checked_params(given["flow"], given["params"])}
         if (left := await self._leave("run", given, "source", "params")) is not None:
             return left
-        return {"run_ids": await self.daemon.run(given["flow"], given["source"], given["params"])}
+        return {"run_ids": await self.daemon.commands.run(given["flow"], given["source"], given["params"])}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
         """Those of `run_ids` that have ended, at the latest after `timeout_s` (30 s at most); `why` none of the others runs."""
@@ -177,6 +179,12 @@ class DaemonApi:
                 }
             await self.daemon.wait_for_change(left_s)
 
+    async def stop_flow(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Ask all runs of a flow to end at their next step or item, and begin none that waits."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        return await self.daemon.commands.stop_flow(given["flow"])
+
     async def stop_run(self, given: dict[str, Any]) -> dict[str, Any]:
         """Ask a run to end at its next step or item."""
         return self._end(given, self.daemon.workers.stop)
@@ -191,21 +199,21 @@ class DaemonApi:
         await self.daemon.ready.wait()
         flow, source = given["flow"], given["source"]
         if flow is not None:
-            await self.daemon.named(flow)
+            await self.daemon.commands.named(flow)
         if (left := await self._leave("retry", given, "source")) is not None:
             return left
         self._require_retry_means_something(flow, source)
-        return {"freed": await self.daemon.retry(flow, source)}
+        return {"freed": await self.daemon.commands.retry(flow, source)}
 
     async def enable(self, given: dict[str, Any]) -> dict[str, Any]:
         """Let a flow run by itself, or not."""
         self._noticed()
         await self.daemon.ready.wait()
         name, is_enabled = given["flow"], given["enabled"]
-        await self.daemon.named(name)
+        await self.daemon.commands.named(name)
         if (left := await self._leave("enable" if is_enabled else "disable", given)) is not None:
             return left
-        await self.daemon.set_enabled(name, is_enabled)
+        await self.daemon.commands.set_enabled(name, is_enabled)
         return self._status()
 
     async def deploy(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -219,7 +227,7 @@ class DaemonApi:
             set_id = await asyncio.to_thread(self._put_set)
             return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force") or {}
         asked_for = Asked(given["flow"], given["note"], given["force"], by, machine)
-        return (await self.daemon.deploy(asked_for)).as_dict()
+        return (await self.daemon.commands.deploy(asked_for)).as_dict()
 
     async def rollback(self, given: dict[str, Any]) -> dict[str, Any]:
         """Let a flow run what it ran before; the deployment that says so."""
@@ -229,18 +237,18 @@ class DaemonApi:
             return left
         by, machine = person()
         asked_for = Asked(given["flow"], given["note"], by=by, machine=machine)
-        return (await self.daemon.roll_back(given["flow"], given["to"], asked_for)).as_dict()
+        return (await self.daemon.commands.roll_back(given["flow"], given["to"], asked_for)).as_dict()
 
     async def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         """What came of a request that was left with another workstation, at the latest after `timeout_s` (30 s at most)."""
         self._noticed()
-        return await self.daemon.asker.answer(given["request_id"], min(given["timeout_s"], LONGEST_WAIT_S))
+        return await self.daemon.sender.answer(given["request_id"], min(given["timeout_s"], LONGEST_WAIT_S))
 
     async def look(self, given: dict[str, Any]) -> dict[str, Any]:
         """Look at once at the modules and at what is deployed, which somebody has changed."""
         self._noticed()
         await self.daemon.ready.wait()
-        await self.daemon.look()
+        await self.daemon.commands.look()
         return {}
 
     async def reset(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -249,8 +257,8 @@ class DaemonApi:
         await self.daemon.ready.wait()
         flow = given["flow"]
         if flow is not None and not self.daemon.ledger.runs(flow, 1):
-            await self.daemon.named(flow)
-        return {"count": self.daemon.reset(flow)}
+            await self.daemon.commands.named(flow)
+        return {"count": self.daemon.commands.reset(flow)}
 
     async def interpreter(self, given: dict[str, Any]) -> dict[str, Any]:
         """Let workers run with another Python, which the caller has tried."""
@@ -311,8 +319,8 @@ class DaemonApi:
         arguments = {name: given[name] for name in names if given.get(name) is not None}
         if "source" in arguments:
             arguments["source"] = self._inside(given["flow"], arguments["source"])
-        pending = await self.daemon.asker.ask(verb, given["flow"], arguments, waits=given.get("wait", True))
-        return {"request_id": pending.request.request_id, "owner": owner}
+        sent = await self.daemon.sender.send(verb, given["flow"], arguments, waits=given.get("wait", True))
+        return {"request_id": sent.request.request_id, "owner": owner}
 
     def _put_set(self) -> str:
         """The authored modules as they are now, put where the owner finds them; the id of their set."""
@@ -378,7 +386,7 @@ class DaemonApi:
             )
         daemon.ownership.require_not_elsewhere()
         if flow is not None:
-            mode = daemon.good_flow(daemon.deployed(flow)).mode
+            mode = daemon.commands.good_flow(daemon.commands.deployed(flow)).mode
             if mode == "manual":
                 raise FlowValidationError(
                     f"{flow} runs when somebody asks: nothing of it is held",

@@ -9,39 +9,33 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from data_engine.cause import Cause
-from data_engine.daemon.asking import Asker
-from data_engine.daemon.carrying import carry_out
-from data_engine.daemon.deployer import Deployed, Deployer
-from data_engine.daemon.deploying import Asked, Outcome, rolled_back, write_deployments
+from data_engine.daemon.commands import Commands
+from data_engine.daemon.deployer import Deployer
+from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.endpoint import remember_engine, was_engine_on
 from data_engine.daemon.ownership import Ownership
-from data_engine.daemon.request_desk import LedgerRows, RequestDesk, owner_of_file
+from data_engine.daemon.request_handler import handle
+from data_engine.daemon.request_inbox import LedgerRows, RequestInbox, owner_of_file
+from data_engine.daemon.request_sender import RequestSender
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.stage_sweeper import StageSweeper
-from data_engine.daemon.taken_over import forget_local, local_deployments
 from data_engine.daemon.worker_pool import WorkerPool
-from data_engine.engine.candidates import pick_source, startup_sources
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
-from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger.belief import Believed
-from data_engine.model import Deployment, SourceKey
-from data_engine.notebook.catalog import find_module, unknown_flow
-from data_engine.notebook.deploy import not_deployed
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
-from data_engine.scheduler.run_queue import Item, Work
 from data_engine.scheduler.scheduler import Scheduler
 from data_engine.workspace.machine import machine_id
 
@@ -87,26 +81,28 @@ class Daemon:
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
         self.workers = self.dispatcher.executor
         self.workers.set_work_until(0.0)
+        self._publisher = DeploymentPublisher(home, self.ownership)
         self.deployer = Deployer(
             home,
             self.workers.describe,
             self.dispatcher.sets_in_use,
-            self._publish_deployments,
+            self._publisher.publish,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
         )
+        self._held_files = HeldFiles(self.ledger)
+        self.commands = Commands(self, home, self.ownership, self.deployer, self.scheduler, self._held_files)
         state = home.layout.workspace_state_dir
-        self.desk = RequestDesk(
+        self.inbox = RequestInbox(
             RequestFiles(OsFolder(state), lambda: uuid.uuid4().hex[:12]),
             LedgerRows(self.ledger),
             self.ownership,
-            lambda request: carry_out(self, request),
+            lambda request: handle(self.commands, request),
             self._spawn,
             file_owner=lambda request_id: owner_of_file(state, request_id),
         )
-        self.asker = Asker(home, self.ownership.look, lambda: self.ownership.asks, self._spawn, self.tell)
+        self.sender = RequestSender(home, self.ownership.look, lambda: self.ownership.asks, self._spawn, self.tell)
         self._pruned_s = 0.0
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
-        self._held_files = HeldFiles(self.ledger)
         self._held_at_rest: dict[str, int] = {}
         self._held_told: dict[str, int] = {}
         self._needed_s = time.monotonic()
@@ -152,7 +148,7 @@ class Daemon:
         """Run polled and scheduled flows that are deployed from now on; what was held is tried again."""
         async with self.ownership.in_use():
             await self.ownership.own()
-            await self._take_over_local()
+            await self._publisher.take_over_local()
             await self.deployer.refresh()
             remember_engine(self.ledger, is_on=True)
             self.ownership.set_engine(True)
@@ -174,20 +170,9 @@ class Daemon:
             remember_engine(self.ledger, is_on=False)
             return False
         self.ownership.set_engine(True)
-        await self._take_over_local()
+        await self._publisher.take_over_local()
         await asyncio.to_thread(self._recall)  # while a worker looks at the modules
         return True
-
-    async def _take_over_local(self) -> None:
-        """Let what this machine had deployed before deployments travelled be the workspace's, if that was not done yet."""
-        rows = await asyncio.to_thread(local_deployments, self.home)
-        if rows:
-            await self._publish_deployments(rows)
-        await asyncio.to_thread(forget_local, self.home)
-
-    async def _publish_deployments(self, rows: list[Deployment]) -> None:
-        async with self.ownership.for_one_commit():
-            await self.ownership.publish(lambda: write_deployments(self.home, rows))
 
     def _recall(self) -> None:
         with suppress(FlowValidationError):
@@ -203,7 +188,7 @@ class Daemon:
     def _turn_on(self, *, by_person: bool) -> None:
         self.is_engine_on = True
         for flow in self.deployer.flows:
-            self._set_trigger(flow, frees_held=by_person)
+            self.set_trigger(flow, frees_held=by_person)
 
     async def _beat(self) -> None:
         """Every two seconds, in one wake: what this machine knows, and what the share shows, which may take its time."""
@@ -223,7 +208,7 @@ class Daemon:
 
     async def _look_for_requests_once(self) -> None:
         with suppress(OSError):  # the share is away: the heartbeat tells it
-            await self.desk.look()
+            await self.inbox.look()
 
     async def _tell_beat(self) -> None:
         self.on_beat()
@@ -238,7 +223,7 @@ class Daemon:
 
     async def _look_at_the_share(self) -> None:
         if await self.deployer.refresh() or self.triggers.are_outdated:
-            self._flows_changed()
+            self.flows_changed()
         is_owner = self.ownership.is_held
         if self.is_engine_on and self._stages.is_due(is_owner=is_owner):
             flows = [deployed.entry.flow for deployed in self.deployer.flows.values()]
@@ -262,10 +247,11 @@ class Daemon:
         self._give_up_when_idle()
         self._prune()
 
-    def _flows_changed(self) -> None:
+    def flows_changed(self) -> None:
+        """What is deployed has changed: triggers follow."""
         if self.is_engine_on:
             for flow in {*self.triggers.names(), *self.deployer.flows}:
-                self._set_trigger(flow, frees_held=False)
+                self.set_trigger(flow, frees_held=False)
         self.tell()
 
     def _prune(self) -> None:
@@ -383,7 +369,8 @@ class Daemon:
         """What keeps work from being started or stored, settings from being used, or flows from being deployed."""
         return self.dispatcher.trouble or self.home.settings_error() or self.deployer.trouble or self.workers.trouble
 
-    def _set_trigger(self, flow: str, *, frees_held: bool) -> None:
+    def set_trigger(self, flow: str, *, frees_held: bool) -> None:
+        """Let the flow run by itself as it is now, or not where it cannot."""
         deployed = self.deployer.flows.get(flow)
         content = None if deployed is None else deployed.content
         self.triggers.set_flow(
@@ -392,180 +379,6 @@ class Daemon:
             version=content,
             frees_held=frees_held,
         )
-
-    # -- requests --------------------------------------------------------------------------------------------------
-
-    async def run(
-        self,
-        name: str,
-        source: str | None,
-        params: dict[str, Any],
-        run_id: Callable[[int], str] = lambda number: uuid.uuid4().hex,
-    ) -> list[str]:
-        """Let `name` run once for each of its sources, or for one; the ids of the runs to come, by their numbers.
-
-        Raises:
-            FlowValidationError: no such flow, a broken one, or no such source.
-        """
-        flow = self.good_flow(await self.named(name))
-        async with self.ownership.in_use():
-            await self.ownership.own()
-            if source is None:
-                sources = await asyncio.to_thread(startup_sources, flow)
-            else:
-                sources = (await asyncio.to_thread(pick_source, flow, source),)
-            batch = uuid.uuid4().hex
-            items = [Item(one, run_id(number), params) for number, one in enumerate(sources)]
-            self.dispatcher.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
-        return [item.run_id for item in items]
-
-    async def notice(self, name: str) -> None:
-        """Look at the modules now when no flow has this name: it may have been saved a moment ago."""
-        if name not in self.deployer.flows:
-            await self.look()
-
-    async def look(self) -> None:
-        """Look now at the modules, and at what is deployed."""
-        if await self.deployer.refresh():
-            self._flows_changed()
-
-    async def named(self, name: str) -> Deployed:
-        """The deployed flow `name`, also of a module that was saved a moment ago.
-
-        Raises:
-            FlowValidationError: there is none; the same error as without a daemon.
-        """
-        await self.notice(name)
-        if name not in self.deployer.flows:
-            await asyncio.to_thread(find_module, self.home.modules(), name)
-        return self.deployed(name)
-
-    def deployed(self, name: str) -> Deployed:
-        """The deployed flow `name`.
-
-        Raises:
-            FlowValidationError: there is none; lists those there are.
-        """
-        found = self.deployer.flows.get(name)
-        if found is None:
-            raise unknown_flow(name, self.home.layout.flow_modules_dir, self.deployer.flows)
-        return found
-
-    def good_flow(self, deployed: Deployed) -> Flow:
-        """The flow of a deployed module.
-
-        Raises:
-            FlowValidationError: the module is broken; its own error. It is not deployed; both ways on.
-        """
-        entry = deployed.entry
-        if entry.flow is None:
-            raise entry.error or FlowValidationError(f"flow {entry.name!r} is broken", where=str(entry.path))
-        if deployed.content is None:
-            raise not_deployed(entry.name, str(entry.path))
-        return entry.flow
-
-    async def retry(self, flow: str | None, source: str | None) -> int:
-        """Hold the sources of `flow` (of all, or only `source`) no longer; how many were held.
-
-        Raises:
-            FlowValidationError: no such flow or source.
-        """
-        keys: frozenset[SourceKey] | None = None
-        if flow is not None and source is not None:
-            key = pick_source(self.good_flow(self.deployed(flow)), source).key
-            keys = None if key is None else frozenset({key})
-        names = self.triggers.names() if flow is None else [self.deployed(flow).entry.name]
-        flows = [planned for name in names if (planned := self.planned_flow(name))]
-        held = await asyncio.to_thread(self._held_files.of, flows)
-        slots = sum(self.triggers.free(name, keys) for name in names)
-        return slots + sum(len(found if keys is None else found & keys) for found in held.values())
-
-    def reset(self, flow: str | None) -> int:
-        """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again.
-
-        Raises:
-            FlowValidationError: a run of it is under way, or about to be.
-            OwnedElsewhereError: another workstation owns the workspace, and its history.
-        """
-        self.ownership.require_not_elsewhere()
-        busy = next((work for work in self.dispatcher.handed_out() if flow in (None, work.flow)), None)
-        if busy is not None:
-            raise FlowValidationError(
-                f'flow "{busy.flow}" is running (run {busy.item.run_id}) and cannot be reset',
-                where=f'flow "{busy.flow}"',
-                fix="wait for its runs to end, or stop them; the engine starts new ones as long as it is on",
-            )
-        count = self.ledger.reset_all(self.triggers.names()) if flow is None else self.ledger.reset_flow(flow)
-        for name in self.triggers.names() if flow is None else [flow]:
-            self.triggers.forget(name)
-            if self.is_engine_on:
-                self._set_trigger(name, frees_held=False)
-        self.tell()
-        return count
-
-    async def until_ready(self) -> None:
-        """Return once the flows are known."""
-        await self.ready.wait()
-
-    async def set_enabled(self, name: str, is_enabled: bool) -> None:
-        """Let a flow run by itself, or not, and publish that.
-
-        Raises:
-            FlowValidationError: no such flow.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
-        await self.named(name)
-        async with self.ownership.for_one_commit():
-            await self.ownership.publish(lambda: self.ledger.set_switch(name, is_enabled))
-        if self.is_engine_on:
-            self._set_trigger(name, frees_held=False)
-        self.tell()
-
-    async def deploy(self, asked: Asked) -> Outcome:
-        """Deploy the current content of the module that was asked for, or of every one.
-
-        Raises:
-            FlowValidationError: a named module is unknown, or it cannot be published.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
-        if asked.name is not None:
-            await asyncio.to_thread(find_module, self.home.modules(), asked.name)
-        async with self.ownership.for_one_commit():
-            await self._take_over_local()
-            outcome = await self.deployer.deploy(asked)
-        self._flows_changed()
-        return outcome
-
-    async def deploy_set(self, set_id: str, asked: Asked) -> Outcome:
-        """Deploy exactly the set that somebody has put on the share.
-
-        Raises:
-            DamagedSetError: it is not what its name says.
-            FlowValidationError: a named module is not in it, or it cannot be published.
-        """
-        outcome = await self.deployer.deploy_set(set_id, asked)
-        self._flows_changed()
-        return outcome
-
-    async def until_ended(self, run_ids: Collection[str]) -> None:
-        """Return when all these runs have ended."""
-        while any(self.dispatcher.is_to_come(one) or one in self.dispatcher.active for one in run_ids):
-            await self.wait_for_change(1.0)
-
-    async def roll_back(self, name: str, to: str | None, asked: Asked) -> Deployment:
-        """Let the flow run what it ran before, or the deployment `to`.
-
-        Raises:
-            FlowValidationError: there is nothing to go back to, or it is damaged.
-            OwnedElsewhereError: another workstation owns the workspace.
-        """
-        async with self.ownership.for_one_commit():
-            await self._take_over_local()
-            row = await asyncio.to_thread(rolled_back, self.home, name, to, asked)
-            await self._publish_deployments([row])
-            await self.deployer.refresh()
-        self._flows_changed()
-        return row
 
     @property
     def interpreter(self) -> str:
@@ -581,7 +394,7 @@ class Daemon:
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing waits, and the engine is off."""
         is_needed = self.is_engine_on or self.ownership.is_waiting or self.ownership.is_releasing
-        return self.dispatcher.is_idle and not is_needed and not self.desk.is_busy and not self.asker.is_waiting
+        return self.dispatcher.is_idle and not is_needed and not self.inbox.is_busy and not self.sender.is_waiting
 
     # -- telling ---------------------------------------------------------------------------------------------------
 

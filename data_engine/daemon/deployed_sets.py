@@ -7,17 +7,20 @@ from collections.abc import Callable
 from data_engine.clock import boot_clock
 from data_engine.daemon.deploying import kept_ids
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.lease.folder import OsFolder
+from data_engine.lease.requests import RequestFiles
 from data_engine.ledger import deployments
 from data_engine.notebook import history
 
 
 class DeployedSets:
-    """The sets of one workspace. `pending` gives those that somebody has just put and nothing points to yet."""
+    """The sets of one workspace; `clock` tells how long nothing has pointed to one."""
 
-    def __init__(self, home: LocalWorkspace, pending: Callable[[], set[str]] = set) -> None:
+    def __init__(self, home: LocalWorkspace, clock: Callable[[], float] = boot_clock) -> None:
         self._home = home
         self._files = home.deployment_files()
-        self._pending = pending
+        self._requests = RequestFiles(OsFolder(home.layout.workspace_state_dir), lambda: "")
+        self._clock = clock
 
     def check(self) -> str | None:
         """Write anew from this machine's own copy what is damaged of what flows run; in words what cannot be.
@@ -43,12 +46,13 @@ class DeployedSets:
         return f"what is deployed of {names} is damaged on the share, and this machine has no copy: deploy it again"
 
     def collect(self, may_go_on: Callable[[], bool]) -> None:
-        """Remove the sets that no deployment that is kept names, and the blobs that no set names.
+        """Remove the sets that neither a deployment that is kept nor a request names, and the blobs that no set names.
 
         Raises:
             OSError: the share is away.
         """
         rows = deployments.published(self._home.ledger())
         kept = kept_ids(self._home, rows)
-        stays = {one.set_id for one in rows if one.id in kept} | self._pending()
-        self._files.collect(stays, now_s=boot_clock(), may_go_on=may_go_on)
+        stays = {one.set_id for one in rows if one.id in kept}
+        stays |= {request.set_id for request in self._requests.listed().values()}
+        self._files.collect(stays, now_s=self._clock(), may_go_on=may_go_on)

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from data_engine.cause import Cause
-from data_engine.daemon.asking import Pending
 from data_engine.daemon.daemon import Daemon
+from data_engine.daemon.request_sender import SentRequest
 from data_engine.engine.status import (
     ActiveRun,
     DaemonFacts,
@@ -89,7 +89,7 @@ class LiveFacts:
             lease=daemon.ownership.lease(),
             elsewhere=daemon.ownership.elsewhere,
             trouble=daemon.trouble,
-            requests=[*(_waiting(one) for one in daemon.asker.pending.values()), *requests],
+            requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *requests],
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock)),
         )
 
@@ -111,19 +111,19 @@ class LiveFacts:
         return self._daemon.ledger.causes(flow)
 
 
-def _waiting(pending: Pending) -> RequestStatus:
-    request = pending.request
-    state, outcome = ("waiting", None) if pending.given_up is None else ("answered", "expired")
+def _waiting(sent: SentRequest) -> RequestStatus:
+    request = sent.request
+    state, outcome = ("waiting", None) if sent.given_up is None else ("answered", "expired")
     return RequestStatus(
         request.request_id,
         request.verb,
         request.flow,
         state,
         outcome,
-        pending.given_up,
+        sent.given_up,
         request.by,
         request.host_name,
-        pending.owner,
+        sent.owner,
         request.at_utc,
     )
 

@@ -2,12 +2,13 @@
 
     frame   = size content            size: 4 bytes, big-endian; content: that many bytes of JSON, an object
     daemon  = hello | job | stop | leave | end_pass | work_until | bye
-    worker  = ready | describing | loaded | texts | done | idle
+    worker  = ready | describing | loaded | texts | secret | done | idle
 
 Each object has its kind under "kind". What happens in runs is not sent: the worker keeps it in its journal
 (`ledger.journal`), where the daemon looks before it takes a frame or a written text, and now and then. So a fast run wakes
 nobody, and what a worker that dies has told is there all the same. After `texts` the worker waits for a byte on a socket of
-its own: what it has written so far was taken, and it may tell of its step's end.
+its own: what it has written so far was taken, and it may tell of its step's end. Likewise after `secret`, the value of one
+that a step asked for: from then on the daemon hides it in what the worker, and what it started, write to their streams.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, NoReturn
 
-from data_engine import private
+from data_engine import private, secret
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.daemon.messages import (
@@ -96,7 +96,8 @@ class _Screen(io.TextIOWrapper):
         """Send the text, unless the run that prints has it."""
         if is_captured() and not _Screen.is_fork:
             return len(text)
-        return super().write(text)
+        super().write(secret.masked(text))
+        return len(text)
 
 
 class Worker:
@@ -110,6 +111,7 @@ class Worker:
         self._journal = journal
         self._last = last
         self._send_lock = threading.Lock()
+        self._asking_lock = threading.Lock()
         self._journal_lock = threading.Lock()
         self._jobs: SimpleQueue[Message | None] = SimpleQueue()
         self._stops: dict[str, Cause] = {}
@@ -125,6 +127,7 @@ class Worker:
         self._modules: FlowModules | None = None
         self._loaded: dict[str, _Loaded] = {}
         at_fork(in_child=self._be_a_fork)
+        secret.listeners.append(self._tell_secret)
 
     def work(self) -> None:
         """Run the jobs that come, one after the other."""
@@ -376,10 +379,19 @@ class Worker:
 
     def _have_texts_taken(self) -> None:
         """Return when the daemon has read what was written; by the thread that runs the steps."""
+        self._ask(_TEXTS)
+
+    def _tell_secret(self, value: str) -> None:
+        """Return when the daemon hides the value in what is written past Python; before anybody here has it."""
+        if not self._is_fork:
+            self._ask(encode({"kind": "secret", "value": value}))
+
+    def _ask(self, frame: bytes) -> None:
         try:
-            with self._send_lock:
-                self._channel.sendall(_TEXTS)
-            self._answers.recv(1)
+            with self._asking_lock:
+                with self._send_lock:
+                    self._channel.sendall(frame)
+                self._answers.recv(1)
         except OSError as error:
             _leave(error)
 

@@ -28,6 +28,7 @@ from data_engine.ledger.last_lines import last_lines_path, read_last_lines
 from data_engine.model import Event, RunStarted
 from data_engine.platforms.processes import ended_with_session, memory_kills, was_killed
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
+from data_engine.secret import learn
 from data_engine.workspace.layout import LocalLayout
 
 log = logging.getLogger(__name__)
@@ -286,6 +287,9 @@ class WorkerHandle:
             match message["kind"]:
                 case "texts":
                     self._process.read_texts()
+                    self._process.answer()
+                case "secret":
+                    learn(message["value"])  # what it writes past Python is masked here
                     self._process.answer()
                 case "ready":
                     self.is_starting = False

@@ -23,6 +23,7 @@ from data_engine.model import Event
 from data_engine.notebook.locate import places_of
 from data_engine.platforms.child import Child
 from data_engine.platforms.processes import create_time_of
+from data_engine.secret import masked
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class WorkerProcess:
     def last_words(self) -> str | None:
         """The last line it wrote to standard error."""
         lines = self._stderr_tail.decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else None
+        return masked(lines[-1].strip()) if lines else None
 
     def place(self, folder: Path) -> str | None:
         """The innermost line of a file in `folder` that it was in when it wrote where it is; None when it never did."""
@@ -260,7 +261,7 @@ def line_text(line: bytes) -> str:
         >>> line_text(b"10 %\\r20 %\\r")
         '20 %'
     """
-    return line.decode(errors="replace").rstrip("\r").rsplit("\r", 1)[-1].rstrip()
+    return masked(line.decode(errors="replace").rstrip("\r").rsplit("\r", 1)[-1].rstrip())
 
 
 def is_machinery(text: str, folder: Path) -> bool:

@@ -13,6 +13,7 @@ from data_engine.flow.control import StepControl
 from data_engine.interrupts import Held, InterruptsHeld
 from data_engine.ledger.log_limits import MAX_LINE, clipped
 from data_engine.model import LogLine
+from data_engine.secret import masked
 
 
 class _Lines:
@@ -59,7 +60,7 @@ class _Tee:
         lines = _lines.get()
         if lines is not None and isinstance(text, str):
             lines.feed(text, self._level)
-        return self.original.write(text)
+        return self.original.write(masked(text) if isinstance(text, str) else text)
 
     def writelines(self, texts: Any) -> None:
         for text in texts:
@@ -81,7 +82,7 @@ class _LogHandler(logging.Handler):
         if logging.root.handlers == [self] and logging.lastResort and record.levelno >= logging.lastResort.level:
             stream = sys.stderr
             original = stream.original if isinstance(stream, _Tee) else stream
-            original.write(self.format(record) + "\n")
+            original.write(masked(self.format(record)) + "\n")
 
 
 _handler = _LogHandler()

@@ -6,14 +6,16 @@ Reference: the SQLite backup API, https://www.sqlite.org/backup.html; a DuckDB f
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from data_engine.errors import FlowValidationError
-from data_engine.platforms.copies import clone, head_of, writer_of
+from data_engine.platforms.copies import clone, copy, head_of, writer_of
 from data_engine.platforms.files import is_open_elsewhere
 
 WAIT_FOR_HOLDER_S = 10.0
@@ -23,26 +25,35 @@ BESIDE = (".wal", "-wal", "-shm", "-journal")
 """What databases keep beside their file."""
 
 
-def clone_or_copy(source: Path, target: Path) -> None:
-    """Make `target` as the file `source` is, with its time.
+def _allow_any(size_bytes: int) -> None:
+    pass
+
+
+def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = _allow_any) -> None:
+    """Make `target` as the file `source` is, with its time; `allow` is asked first how much may be copied, not cloned.
 
     Raises:
         OSError: `source` cannot be read, or `target` not be written whole.
     """
     if not clone(source, target):
-        shutil.copy2(source, target)
+        allow(os.stat(source).st_size)
+        copy(source, target)
 
 
-def copy_database(source: Path, target: Path, *, wait_s: float = WAIT_FOR_HOLDER_S) -> None:
+def copy_database(
+    source: Path, target: Path, allow: Callable[[int], None] = _allow_any, *, wait_s: float = WAIT_FOR_HOLDER_S
+) -> None:
     """Make `target` one consistent state of the database `source`, with what its log holds.
 
-    A database that is held open for writing is waited for, `wait_s` at most; one of SQLite may be written meanwhile.
+    A database that is held open for writing is waited for, `wait_s` at most; one of SQLite may be written meanwhile. `allow` is
+    told of each part's size in bytes before it is copied; of none that is cloned.
 
     Raises:
         FlowValidationError: it is still held; says by which process.
         OSError: it cannot be read, or `target` not be written whole.
     """
     if _is_sqlite(source):
+        allow(sum(one.stat().st_size for one in _parts(source)))
         _copy_sqlite(source, target)
         return
     deadline_s = time.monotonic() + wait_s
@@ -54,10 +65,13 @@ def copy_database(source: Path, target: Path, *, wait_s: float = WAIT_FOR_HOLDER
                 fix="close that connection, or read it with context.database(name, read_only=True) where only reading is meant",
             )
         time.sleep(_PAUSE_S)
-    for beside in ("", *BESIDE):
-        one = Path(f"{source}{beside}")
-        if one.exists():
-            clone_or_copy(one, Path(f"{target}{beside}"))
+    for part in _parts(source):
+        clone_or_copy(part, target.with_name(target.name + part.name.removeprefix(source.name)), allow)
+
+
+def _parts(database: Path) -> list[Path]:
+    """The files that make up the database."""
+    return [one for beside in ("", *BESIDE) if (one := Path(f"{database}{beside}")).exists()]
 
 
 def _is_sqlite(path: Path) -> bool:

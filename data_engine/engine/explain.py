@@ -20,6 +20,7 @@ from data_engine.engine.reasons import (
     ByHand,
     Done,
     Held,
+    Locked,
     NeedsHash,
     NoFiles,
     OwnOutput,
@@ -43,7 +44,7 @@ from data_engine.scheduler.source_memory import KnownSources
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
 
-_WOULD_RUN = (Running, Settling, WaitsForSettling, NeedsHash)
+_WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,8 +18,10 @@ from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, work
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import PreviewReport, caption, show_caption
 from data_engine.engine.memo.runner import PreviewRunner
+from data_engine.engine.params import as_steps_see, params_for
 from data_engine.engine.progress import ProgressLine
-from data_engine.engine.run import check_params, make_context, outcome_of, require_source, require_steps
+from data_engine.engine.run import make_context, outcome_of, require_source, require_steps
+from data_engine.engine.scratch import Scratch
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.stale import stale_helpers
 from data_engine.errors import FlowValidationError, GroupBusyError
@@ -61,8 +63,8 @@ def preview(
     try:
         flow = settle_flow(flow)
         stop = steps_until(flow, use)
-        given = check_params(params)
-        chosen = pick_source(flow, source) if source is not None else _first_source(flow)
+        given = params_for(flow, params)
+        chosen = pick_source(flow, source) if source is not None else first_source(flow)
         home = workspace_of(flow)
         if write and home is not None and not force:
             _require_no_run(flow, home)
@@ -73,21 +75,9 @@ def preview(
     line = ProgressLine()
     items = item_executor(home, stays_here=True)
     control = StepControl(emit=line, spread=items.spread, run_id="preview", flow=flow.name or "")
-    context = make_context(flow, chosen, home=home, control=control, params=given, started_at_s=time.time())
     limits = PreviewSettings() if home is None else home.settings().preview
     scratch = None if write else scratch_of(flow, home, limit_bytes=limits.copy_limit_bytes)
-    runner = PreviewRunner(
-        flow,
-        context,
-        control,
-        chosen,
-        _cache,
-        limit_bytes=limits.cache_bytes,
-        fresh=fresh,
-        sink=line,
-        scratch=scratch,
-        ours=() if home is None else (f"{home.local.state_root}{os.sep}", f"{home.layout.workspace_state_dir}{os.sep}"),
-    )
+    runner = make_runner(flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
         value = runner.run(stop)
@@ -115,6 +105,35 @@ def preview(
     )
     show_caption(caption(_last))
     return value
+
+
+def make_runner(
+    flow: Flow,
+    source: Source,
+    *,
+    home: LocalWorkspace | None,
+    params: Mapping[str, Any],
+    control: StepControl,
+    scratch: Scratch | None,
+    fresh: bool = False,
+) -> PreviewRunner:
+    """What runs the steps of a settled flow for `source`, or reuses what this process has kept of them."""
+    context = make_context(flow, source, home=home, control=control, started_at_s=time.time())
+    context.params = as_steps_see(flow, params, secret=context.secret)
+    limits = PreviewSettings() if home is None else home.settings().preview
+    ours = () if home is None else (home.local.state_root, home.layout.workspace_state_dir)
+    return PreviewRunner(
+        flow,
+        context,
+        control,
+        source,
+        _cache,
+        limit_bytes=limits.cache_bytes,
+        fresh=fresh,
+        sink=control.emit,
+        scratch=scratch,
+        ours=tuple(f"{folder}{os.sep}" for folder in ours),
+    )
 
 
 def last_report() -> PreviewReport | None:
@@ -188,7 +207,12 @@ def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:
     return (f"differs from the deployed flow: {cells_text(cells)}",)
 
 
-def _first_source(flow: Flow) -> Source:
+def first_source(flow: Flow) -> Source:
+    """The source a preview is for that names none.
+
+    Raises:
+        FlowValidationError: there is none.
+    """
     sources = startup_sources(flow)
     if sources:
         return sources[0]

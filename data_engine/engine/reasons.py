@@ -180,6 +180,24 @@ class WaitsForSettling(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Locked(Fact):
+    """A program has the source open so that nobody else can read it (on Windows); `by` says who.
+
+    Example:
+        >>> Locked("Microsoft Excel (process 7)").text
+        'open in Microsoft Excel (process 7), which lets nobody read it; looked at again until it is free'
+    """
+
+    kind: ClassVar = "locked"
+
+    by: str
+
+    @property
+    def text(self) -> str:
+        return f"open in {self.by}, which lets nobody read it; looked at again until it is free"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class NeedsHash(Fact):
     """Size or time moved, and content decides: the planner needs the source's hash to go on."""
 
@@ -415,6 +433,7 @@ WhyNot: TypeAlias = (
     | NotThere
     | Settling
     | WaitsForSettling
+    | Locked
     | NeedsHash
     | Held
     | RetryLater

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from data_engine.cause import Cause
@@ -15,6 +14,7 @@ from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.params import as_steps_see, unread
 from data_engine.engine.staged_run import cause_of_target, staged_run
 from data_engine.errors import (
     FlowExecutionError,
@@ -27,14 +27,24 @@ from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
-from data_engine.flow.params import GivenParams
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
 from data_engine.flow.trigger import Poll
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
-from data_engine.model import Event, LogLine, RunFinished, RunStarted, SeenSource, SourceKey, SourceState, utc_text
+from data_engine.model import (
+    Event,
+    LogLine,
+    RunFinished,
+    RunStarted,
+    SeenSource,
+    SourceKey,
+    SourceState,
+    StepFinished,
+    utc_text,
+)
 from data_engine.notebook.deploy import no_steps
 from data_engine.notebook.locate import annotate
+from data_engine.secret import knows_any, masked, masked_in
 
 _LONGEST_DETAIL = 500
 
@@ -77,9 +87,7 @@ def run_source(
     if seen is None:
         seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
     stage = staged_run(flow, source, seen, home=home, control=control)
-    context = make_context(
-        flow, source, home=home, control=control, params=params, started_at_s=started_at_s, places=stage
-    )
+    context = make_context(flow, source, home=home, control=control, started_at_s=started_at_s, places=stage)
 
     def finish(status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - started_s
@@ -98,6 +106,7 @@ def run_source(
         require_steps(flow)
         if context.source is None:
             require_source(flow, source)
+        context.params = as_steps_see(flow, params, secret=context.secret)
         with captured(control):
             if stage is None or not stage.publish_what_was_made():
                 for event in run_steps(flow, context, control=control):
@@ -115,6 +124,8 @@ def run_source(
     else:
         if source.path is not None and seen and not is_unchanged(source.path, seen[0].signature):
             log("WARNING", f"{source.path} changed while it was read; it is due again")
+        if names := unread(context.params, params):
+            log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
         finish("success", None, None)
     finally:
         items.close()
@@ -129,6 +140,8 @@ def _bounded(sink: Callable[[Event], None], keep_last: Callable[[LogLine], None]
     lock = threading.Lock()
 
     def bounded(event: Event) -> None:
+        if knows_any():
+            event = _masked(event)
         if isinstance(event, LogLine):
             event = clipped(event)
             size_bytes = size_of(event.message)
@@ -148,17 +161,28 @@ def _bounded(sink: Callable[[Event], None], keep_last: Callable[[LogLine], None]
     return bounded
 
 
+def _masked(event: Event) -> Event:
+    """The event as it may be stored and shown. Sources keep their names: they are known by them."""
+    if isinstance(event, LogLine):
+        return event._replace(message=masked(event.message))
+    if isinstance(event, StepFinished):
+        return event._replace(error=masked_in(event.error), outputs=masked_in(event.outputs))
+    if isinstance(event, RunFinished):
+        why = event.why and Cause(event.why.kind, masked_in(dict(event.why.data)))
+        return event._replace(error=masked_in(event.error), why=why)
+    return event
+
+
 def make_context(
     flow: Flow,
     source: Source,
     *,
     home: LocalWorkspace | None,
     control: StepControl,
-    params: Mapping[str, Any],
     started_at_s: float,
     places: Places | None = None,
 ) -> FlowContext:
-    """The context of a run that is about to begin; `places` says where it writes, else that is in place."""
+    """The context of a run that is about to begin, but for its params; `places` says where it writes, else in place."""
     places = places or IN_PLACE
     mirror = source.mirror(flow)
     metadata: dict[str, Any] = {
@@ -178,7 +202,6 @@ def make_context(
         metadata=metadata,
         config=WorkspaceConfigContext(root),
         debug=None if home is None else _debug(flow, source, home, control),
-        params=MappingProxyType(GivenParams(params)),
         workspace_root=root,
         control=control,
         places=places,
@@ -217,6 +240,7 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
         error.__cause__ = raised
         return raised.status, raised.why, error
     if isinstance(raised, FlowStoppedError):
+        raised.args = masked_in(raised.args)
         return "stopped", Cause("stopped_by_flow"), raised
     if isinstance(raised, FlowValidationError):
         why = Cause("code_raised") if isinstance(raised, FlowExecutionError) else Cause("input_wrong")
@@ -270,19 +294,4 @@ def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepContro
         run_id=control.run_id,
         source_path=source.text,
         control=control,
-    )
-
-
-def check_params(params: object) -> Mapping[str, Any]:
-    """`params` as a mapping of names to values; empty for None.
-
-    Raises:
-        FlowValidationError: not a mapping, or a key that is no text.
-    """
-    if params is None:
-        return {}
-    if isinstance(params, Mapping) and all(isinstance(key, str) for key in params):
-        return params
-    raise FlowValidationError(
-        f"params must be a mapping with text keys, not {params!r}", where="params=", fix='params={"threshold": 15}'
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,13 +32,23 @@ _GONE = "gone"
 _Facts = tuple[int, ...]
 
 
+class KeptCopy:
+    """A copy of a file as a step left it; it is removed when nothing refers to it any more."""
+
+    __slots__ = ("__weakref__", "path", "size_bytes")
+
+    def __init__(self, path: Path, size_bytes: int) -> None:
+        self.path, self.size_bytes = path, size_bytes
+        weakref.finalize(self, _remove_kept, path).atexit = False  # then the whole folder goes
+
+
 @dataclass(frozen=True, slots=True)
 class ScratchFile:
     """A file as a step left it: `token` stands for its content, `kept` is a copy of it, None where there is none."""
 
     token: str
     facts: _Facts | None
-    kept: Path | None = None
+    kept: KeptCopy | None = None
 
     @property
     def is_written(self) -> bool:
@@ -86,6 +96,11 @@ class Scratch:
         self._left: dict[Path, tuple[str, _Facts | None]] = {}
         self._origins: dict[Path, _Facts | None] = {}
         self._asked = _Asked()
+        self._copies: weakref.WeakValueDictionary[str, KeptCopy] = weakref.WeakValueDictionary()
+        self._held: weakref.WeakValueDictionary[Path, KeptCopy] = weakref.WeakValueDictionary()
+        self._start: dict[Path, ScratchFile] = {}
+        self._start_entered: dict[Path, _Facts | None] = {}
+        self.was_asked = False
         self.read: Callable[[Path], None] = lambda path: None
 
     def serves(self, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> bool:
@@ -97,6 +112,7 @@ class Scratch:
 
     def root(self, final: Path) -> Path:
         """The folder that stands for the mirror root."""
+        self.was_asked = True
         return self._mirror
 
     def enter(self, place: Path, *, is_folder: bool) -> None:
@@ -121,6 +137,7 @@ class Scratch:
         """
         if read_only or self._database_root is None:
             return final
+        self.was_asked = True
         place = self._databases / final.relative_to(self._database_root)
         with self._lock:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -139,11 +156,55 @@ class Scratch:
     # -- one preview ------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """A preview begins: all is as in production."""
+        """A preview begins: all is as in production, or as `go_on` found it."""
         with self._lock:
-            self._versions, self._entered, self._asked = {}, {}, _Asked()
+            self._versions, self._asked = {path: file.token for path, file in self._start.items()}, _Asked()
+            self._held.clear()
+            for path, file in self._start.items():
+                self._hold(path, file.kept)
+            self._entered = {
+                path: facts
+                for path, facts in self._start_entered.items()
+                if path in self._start or identity_of(path) == facts
+            }
             self._copied_bytes = 0
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for path, file in self._start.items():
+                if self._left.get(path) != (file.token, identity_of(path)):
+                    self._put_back(path, file)
+                    self._left[path] = file.token, identity_of(path)
+                self._entered[path] = identity_of(path)
+
+    def begin_anew(self) -> None:
+        """The next preview begins as production is."""
+        self._start, self._start_entered = {}, {}
+
+    def go_on(self) -> bool:
+        """The next preview begins as this one has left everything; whether it can begin so again and again."""
+        with self._lock:
+            self._start = {
+                path: ScratchFile(token, identity_of(path), self._held.get(path))
+                for path, token in self._versions.items()
+            }
+            self._start_entered = dict(self._entered)
+            return all(file.kept is not None or file.token == _GONE for file in self._start.values())
+
+    @property
+    def start(self) -> str:
+        """What stands for how a preview begins: "" where that is as production is."""
+        return " ".join(sorted(f"{path} {file.token}" for path, file in self._start.items()))
+
+    @property
+    def written(self) -> dict[Path, Path]:
+        """The files that steps have written since it began as production is, as production calls them."""
+        with self._lock:
+            found = {path: token for path, token in self._versions.items() if not str(path).endswith(BESIDE)}
+            return {self._final(path): path for path, token in found.items() if token != _GONE}
+
+    @property
+    def removed(self) -> list[Path]:
+        """The files that steps have removed, as production calls them."""
+        return [self._final(path) for path, token in self._versions.items() if token == _GONE]
 
     def end(self) -> None:
         """The preview is over: what earlier ones left, and this one did not write or ask for, is removed."""
@@ -155,7 +216,7 @@ class Scratch:
     def begin_step(self) -> None:
         """A step begins; what it is given from now on counts as its own."""
         with self._lock:
-            self._asked = _Asked()
+            self._asked, self.was_asked = _Asked(), False
 
     def end_step(self) -> dict[Path, ScratchFile]:
         """The files that the step was given or has made, as it left them; those it wrote copied where that is cheap."""
@@ -172,6 +233,7 @@ class Scratch:
                 if facts is not None:
                     token, kept = self._keep(path)
                 self._versions[path] = token
+                self._hold(path, kept)
                 self._left[path] = token, facts
                 found[path] = ScratchFile(token, facts, kept)
             return found
@@ -186,17 +248,29 @@ class Scratch:
                 is_there = self._left.get(path) == (file.token, identity_of(path)) and self._versions.get(path) is None
                 if not is_there and file.kept is None and file.token != _GONE:
                     return False
-                if not is_there:
-                    _remove(path)
-                    if file.kept is not None:
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        try:
-                            clone_or_copy(file.kept, path)
-                        except OSError:
-                            return False
+                if not is_there and not self._put_back(path, file):
+                    return False
                 facts = identity_of(path)
                 self._versions[path], self._left[path], self._entered[path] = file.token, (file.token, facts), facts
+                self._hold(path, file.kept)
             return True
+
+    def _hold(self, path: Path, kept: KeptCopy | None) -> None:
+        """Remember the copy of what the file is now, as long as whoever keeps it does."""
+        self._held.pop(path, None)
+        if kept is not None:
+            self._held[path] = kept
+
+    def _put_back(self, path: Path, file: ScratchFile) -> bool:
+        """Let the file be as it was kept; whether that could be."""
+        _remove(path)
+        if file.kept is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                clone_or_copy(file.kept.path, path)
+            except OSError:
+                return False
+        return file.kept is not None or file.token == _GONE
 
     # -- what was read ----------------------------------------------------------------------------------------------------
 
@@ -244,7 +318,7 @@ class Scratch:
             place.parent.mkdir(parents=True, exist_ok=True)
             self._origins[place] = _origin(final)
             if final.is_file():
-                self._copy(final, place)
+                clone_or_copy(final, place, lambda size: self._allow(final, size))
         self._note_pristine(place)
 
     def _is_still_pristine(self, place: Path, final: Path) -> bool:
@@ -283,9 +357,7 @@ class Scratch:
             _remove(path)
             self._origins[path] = _origin(self._final(path))
         if final.is_file():
-            size = sum(_size(Path(f"{final}{beside}")) for beside in ("", *BESIDE))
-            self._allow(final, size)
-            copy_database(final, place)
+            copy_database(final, place, lambda size: self._allow(final, size))
         for path in paths:
             self._note_pristine(path)
 
@@ -299,12 +371,6 @@ class Scratch:
                 _remove(path)
         for path, from_production in there.items():
             self._bring_file(path, from_production)
-
-    def _copy(self, final: Path, place: Path) -> None:
-        if clone(final, place):
-            return
-        self._allow(final, _size(final))
-        shutil.copy2(final, place)
 
     def _allow(self, final: Path, size: int) -> None:
         if self._copied_bytes + size > self._limit_bytes:
@@ -332,21 +398,31 @@ class Scratch:
             files.update(dict.fromkeys(path for path in self._entered if path.is_relative_to(folder)))
         return files
 
-    def _keep(self, path: Path) -> tuple[str, Path | None]:
-        """What stands for the file's content, and a copy of it under that name: equal contents are kept once."""
-        self._kept.mkdir(exist_ok=True)
-        token = os.urandom(16).hex()
+    def _keep(self, path: Path) -> tuple[str, KeptCopy | None]:
+        """What stands for the file's content, and a copy of it: equal contents are kept once."""
         with suppress(OSError):
-            if _size(path) <= KEPT_BYTES:
-                data = path.read_bytes()
-                token = hashlib.blake2b(data, digest_size=16).hexdigest()
-                kept = self._kept / token
-                if _size(kept) != len(data):
-                    kept.write_bytes(data)
-                return token, kept
-            if clone(path, self._kept / token):
-                return token, self._kept / token
-        return token, None
+            size = os.stat(path).st_size
+            if size > KEPT_BYTES:
+                return os.urandom(16).hex(), self._kept_copy(size, lambda place: clone(path, place))
+            data = path.read_bytes()
+            token = hashlib.blake2b(data, digest_size=16).hexdigest()
+            kept = self._copies.get(token)
+            if kept is None or not kept.path.is_file():
+                kept = self._kept_copy(size, lambda place: place.write_bytes(data) == size)
+                if kept is not None:
+                    self._copies[token] = kept
+            return token, kept
+        return os.urandom(16).hex(), None
+
+    def _kept_copy(self, size_bytes: int, make: Callable[[Path], bool]) -> KeptCopy | None:
+        """A copy that `make` makes, None where there is no room for it or it cannot be cloned."""
+        place = self._kept / os.urandom(16).hex()
+        with suppress(OSError):
+            self._kept.mkdir(exist_ok=True)
+            if make(place):
+                return KeptCopy(place, size_bytes)
+        _remove_kept(place)
+        return None
 
 
 def _origin(path: Path) -> _Facts | None:
@@ -358,13 +434,11 @@ def _origin(path: Path) -> _Facts | None:
     return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
 
 
-def _size(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
 def _remove(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)
+
+
+def _remove_kept(path: Path) -> None:
+    with suppress(OSError):
         os.unlink(path)

@@ -25,14 +25,14 @@ _folders: dict[Path, tuple[Path, OsLock]] = {}
 _scratches: dict[tuple[Path, str], Scratch] = {}
 
 
-def scratch_of(flow: Flow, home: LocalWorkspace | None, *, limit_bytes: int) -> Scratch:
-    """Where previews of the flow write in this process.
+def scratch_of(flow: Flow, home: LocalWorkspace | None, *, limit_bytes: int, of: str = "") -> Scratch:
+    """Where previews of the flow write in this process; those `of` something else have a place of their own.
 
     Raises:
         LedgerError: no folder can be made on this machine.
     """
     base = Path(tempfile.gettempdir()) / f"data-engine-{user_name()}" if home is None else home.local.runtime_dir
-    name = flow.name or "flow"
+    name = f"{flow.name or 'flow'}{of}"
     mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
     databases = None if home is None else home.layout.root / "databases"
     with _lock:
@@ -44,6 +44,16 @@ def scratch_of(flow: Flow, home: LocalWorkspace | None, *, limit_bytes: int) -> 
             known = Scratch(folder / name, mirror_root=mirror, databases=databases, limit_bytes=limit_bytes)
             _scratches[folder, name] = known
         return known
+
+
+def forget_scratch(scratch: Scratch) -> None:
+    """Remove this scratch folder with all that is in it."""
+    with _lock:
+        for key, known in list(_scratches.items()):
+            if known is scratch:
+                del _scratches[key]
+                with suppress(OSError):
+                    nofollow.remove_tree(key[0], scratch.folder)
 
 
 def _folder_in(base: Path) -> Path:

@@ -32,6 +32,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, identity_of, trouble_of
 from data_engine.platforms.drives import network_drive
 from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, changed_ns
+from data_engine.platforms.holders import who_holds
 
 STAGING = ".data_engine_staging"
 OLD_S = 7 * 86_400.0
@@ -387,7 +388,7 @@ def _replace(path: Path, final: Path) -> None:
     """Let the file take its place; one that another program holds open is waited for.
 
     Raises:
-        TargetHeldError: it is still held.
+        TargetHeldError: it is still held; says by whom, where that is known.
         FlowValidationError: it cannot be replaced.
     """
     deadline_s = time.monotonic() + HELD_S
@@ -403,7 +404,7 @@ def _replace(path: Path, final: Path) -> None:
                 raise _cannot(final, error) from error
             if time.monotonic() >= deadline_s:
                 raise TargetHeldError(
-                    f"{final.name} is open in another program, so the new one cannot take its place",
+                    f"{final.name} is open in {who_holds(final) or 'another program'}, so the new one cannot take its place",
                     where=str(final),
                     fix="close it there; then `data-engine retry` publishes what was made, without running the steps again",
                 ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.paths import inside, make_folder
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.model import EPOCH, LogLine
+from data_engine.secret import Secret
 from data_engine.shown import Shown
 
 SETTINGS_STEM = "data_engine"
@@ -28,7 +29,7 @@ class FlowContext(Shown):
     """The active run, as each step sees it.
 
     `current` is the previous step's result (None before the first step), `objects` what `save_as` named, `source` and
-    `mirror` the path tables, `metadata` the run's facts, `params` what a run by hand was given, `config` and
+    `mirror` the path tables, `metadata` the run's facts, `params` what the run was given (an instance of the class of `Flow.params`), `config` and
     `database()` the workspace's files, `debug` a place for frames worth a look (None without a workspace). `error` is
     the failure of this source after `run_once(on_error="continue")`.
 
@@ -47,7 +48,7 @@ class FlowContext(Shown):
     metadata: dict[str, Any] = field(default_factory=dict)
     config: WorkspaceConfigContext = field(default_factory=lambda: WorkspaceConfigContext(None))
     debug: FlowDebugContext | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Any = field(default_factory=dict)
     error: BaseException | None = None
     workspace_root: Path | None = field(default=None, repr=False)
     control: StepControl = field(default_factory=StepControl, repr=False, compare=False)
@@ -78,6 +79,19 @@ class FlowContext(Shown):
                 fix="check that the workspace can be written",
             ) from error
         return self.places.database(path, read_only=read_only)
+
+    def secret(self, name: str) -> Secret:
+        """The secret of this name, as the person who runs this has it on this machine; `.reveal()` gives its value.
+
+        It is taken from the variable `DATA_ENGINE_SECRET_<NAME>`, else from the keyring of the system (`data-engine secret
+        set`). Its value is replaced by `***` in everything that is stored or shown of the run.
+
+        Raises:
+            FlowValidationError: it is not on this machine, or shorter than 6 characters.
+        """
+        from data_engine.workspace.secret_store import find_secret
+
+        return find_secret(name)
 
     def source_metadata(self) -> SourceMetadata | None:
         """Size and modification time of the active file, None without one.

@@ -17,6 +17,7 @@ from data_engine.files import atomic_target, write_text_atomic
 from data_engine.flow.batch import Batch
 from data_engine.flow.control import StepControl
 from data_engine.model import utc_text
+from data_engine.secret import forms, knows_any, masked, masked_in
 
 
 class FlowDebugContext:
@@ -54,6 +55,8 @@ class FlowDebugContext:
 
         if isinstance(frame, pl.LazyFrame):
             frame = frame.collect()
+        if knows_any() and isinstance(frame, pl.DataFrame):
+            frame = _masked_frame(frame)
         if not isinstance(frame, pl.DataFrame):
             raise FlowValidationError(
                 f"save_frame cannot keep {type(frame).__name__}",
@@ -121,7 +124,7 @@ class FlowDebugContext:
 
         try:
             write_text_atomic(
-                path, json.dumps(value, indent=2, sort_keys=True) + "\n", durable=False, mode=private.FILE
+                path, masked(json.dumps(value, indent=2, sort_keys=True)) + "\n", durable=False, mode=private.FILE
             )
         except OSError as error:
             raise self._unwritable(path, error) from error
@@ -133,7 +136,25 @@ class FlowDebugContext:
 
 
 def _token(text: object, fallback: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "" if text is None else str(text)).strip("-._") or fallback
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "" if text is None else masked(str(text))).strip("-._") or fallback
+
+
+def _masked_frame(frame: Any) -> Any:
+    """The frame with `***` for each secret in its texts, also those inside lists and structures."""
+    import polars as pl
+
+    columns = []
+    for column in frame.get_columns():
+        if column.dtype == pl.String:
+            if column.str.contains_any(list(forms())).any():
+                column = pl.Series(column.name, masked_in(column.to_list()), dtype=pl.String)
+        elif column.dtype.is_nested() or column.dtype in (pl.Categorical, pl.Enum):
+            values = [json_safe(value) for value in column.to_list()]
+            hidden = masked_in(values)
+            if hidden != values:
+                column = pl.Series(column.name, [None if one is None else str(one) for one in hidden], dtype=pl.String)
+        columns.append(column.alias(masked(column.name)))
+    return pl.DataFrame(columns)
 
 
 def _info(info: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Self, TypeAlias
 
     from data_engine.flow.context import FlowContext
+    from data_engine.flow.parameters import Parameters
     from data_engine.flow.trigger import Trigger
 
     Duration: TypeAlias = str | timedelta
@@ -70,6 +71,7 @@ class Flow(Shown):
     mirror_spec: MirrorSpec | None = None
     steps: tuple[StepSpec, ...] = ()
     _workspace_root: Path | None = field(default=None, repr=False)
+    parameters: Parameters | None = None
 
     def __post_init__(self) -> None:
         for field_name in ("name", "label"):
@@ -96,6 +98,13 @@ class Flow(Shown):
                 "on its own sources",
                 where="Flow.mirror(root=...)",
                 fix="mirror into another folder; one inside the source folder is skipped when watching",
+            )
+        if self.parameters is not None and self.parameters.required and self.mode != "manual":
+            name = self.parameters.required[0]
+            raise FlowValidationError(
+                f"parameter {name} has no default, and a flow that runs by itself is given none",
+                where=f"Flow.params({self.parameters.title})",
+                fix=f'give {name} a default, or let somebody run the flow: .watch(mode="manual")',
             )
 
     def __eq__(self, other: object) -> bool:
@@ -211,6 +220,34 @@ class Flow(Shown):
                 f"staged={staged!r} is neither True nor False", where="Flow.mirror(staged=...)", fix="staged=True"
             )
         return replace(self, mirror_spec=MirrorSpec(authored.path, authored.text, staged))
+
+    @checked_call
+    def params(self, settings: type) -> Self:
+        """The flow whose parameters are the fields of this dataclass; `context.params` is an instance of it in every run.
+
+        A field is of type `str int float bool date datetime time timedelta Decimal Path`, an `Enum`, a `Literal`, a
+        `list[...]` of these, `X | None`, or `Secret`, which is asked for by the field's name. Its default is what a run
+        gets that was given nothing. What a form shows beside it comes from `field(metadata={"label": ..., "help": ...})`,
+        or from its line in the class's docstring.
+
+        Raises:
+            FlowValidationError: no dataclass, a type or a default that no parameter can have; or the flow runs by itself,
+                and a parameter has no default.
+
+        Example:
+            >>> from dataclasses import dataclass
+            >>> from datetime import date
+            >>> from data_engine import Flow
+            >>> @dataclass
+            ... class Settings:
+            ...     month: date = date(2013, 1, 1)
+            >>> flow = Flow(group="Flights").params(Settings).step(lambda context: context.params.month)
+            >>> flow.preview(params={"month": "2013-03"})
+            datetime.date(2013, 3, 1)
+        """
+        from data_engine.flow.parameters import parameters_of
+
+        return replace(self, parameters=parameters_of(settings))
 
     @checked_call
     def step(

@@ -31,6 +31,9 @@ LONGEST_S = 600.0
 """A request that waits for longer, by the owner's clock, is not carried out any more."""
 
 LARGEST_REQUEST_BYTES = 64_000
+LONGEST_ARGUMENTS = 30_000
+"""As JSON, whose quotes and slashes take two letters in the file."""
+
 MOST_REQUESTS = 1_000
 """At once; who finds more looks at the first."""
 
@@ -64,6 +67,11 @@ class Request:
         found = json.loads(self.arguments)
         assert isinstance(found, dict)
         return found
+
+    @property
+    def set_id(self) -> str:
+        """The set that a request to deploy names; "" of any other."""
+        return str(self.given.get("set_id", "")) if self.verb == "deploy" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +109,19 @@ class Leave:
 Move: TypeAlias = Take | Answer | Remove | Leave
 
 
-def judge(seen: Seen, *, state: str | None, is_running: bool, is_first_look: bool, now_s: float) -> Move:
-    """What becomes of a request whose file lies there. `state` is what was published of it: "taken", "answered" or nothing.
+def judge(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, now_s: float) -> Move:
+    """What becomes of a request whose file lies there. `state` is what was published of it: "taken", "answered" or nothing;
+    `lay_there` says that it did so before this owner looked.
 
     Example:
         >>> new = Seen(since_s=0.0, beat=1, moved_s=0.0)
-        >>> judge(new, state=None, is_running=False, is_first_look=False, now_s=0.0)
+        >>> judge(new, state=None, is_running=False, lay_there=False, now_s=0.0)
         Take()
-        >>> judge(new, state=None, is_running=False, is_first_look=True, now_s=0.0).outcome
+        >>> judge(new, state=None, is_running=False, lay_there=True, now_s=0.0).outcome
         'expired'
-        >>> judge(new, state="taken", is_running=False, is_first_look=False, now_s=0.0).outcome
+        >>> judge(new, state="taken", is_running=False, lay_there=False, now_s=0.0).outcome
         'interrupted'
-        >>> judge(new, state="answered", is_running=False, is_first_look=False, now_s=0.0)
+        >>> judge(new, state="answered", is_running=False, lay_there=False, now_s=0.0)
         Remove()
     """
     if state == "answered":
@@ -121,7 +130,7 @@ def judge(seen: Seen, *, state: str | None, is_running: bool, is_first_look: boo
         return Leave()
     if state == "taken":
         return Answer("interrupted", INTERRUPTED)
-    if is_first_look:
+    if lay_there:
         return Answer("expired", "it lay there before this owner began to look")
     if now_s - seen.moved_s >= SILENT_S:
         return Answer("expired", "nobody waited for it any more")

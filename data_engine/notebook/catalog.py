@@ -58,6 +58,7 @@ class CatalogEntry:
             "staged": self.flow is not None and self.flow.is_staged,
             "trigger": self.trigger,
             "options": _options(self.flow),
+            "parameters": _parameters(self.flow),
             "steps": list(self.steps),
             "warnings": list(self.warnings),
             "path": str(self.path),
@@ -73,6 +74,11 @@ def _options(flow: Flow | None) -> dict[str, Any]:
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value is not None
     }
+
+
+def _parameters(flow: Flow | None) -> list[dict[str, Any]] | None:
+    """What the flow can be given, for a form; None for one that declares nothing."""
+    return None if flow is None or flow.parameters is None else flow.parameters.as_json()
 
 
 def module_files(folder: Path) -> dict[str, list[Path]]:
@@ -396,6 +402,7 @@ def entry_message(entry: CatalogEntry) -> dict[str, Any]:
             "trigger": None if trigger is None else {"mode": trigger.mode} | _texts(asdict(trigger)),
             "mirror": None if mirror is None else _texts(asdict(mirror)),
             "workspace_root": str(entry.flow._workspace_root),
+            "settings": None if entry.flow.parameters is None else entry.flow.parameters.title,
         }
     return message
 
@@ -403,6 +410,7 @@ def entry_message(entry: CatalogEntry) -> dict[str, Any]:
 def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
     """The entry a message was made of; its flow has no steps."""
     from data_engine.flow.flow import MirrorSpec
+    from data_engine.flow.parameters import Parameters
     from data_engine.flow.trigger import Manual
 
     kinds: dict[str, type[Manual | Poll | Schedule]] = {"manual": Manual, "poll": Poll, "schedule": Schedule}
@@ -425,6 +433,7 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
             else MirrorSpec(Path(mirror["root"]), mirror["root_as_authored"], bool(mirror.get("staged"))),
             (),
             Path(facts["workspace_root"]),
+            None if message.get("parameters") is None else Parameters.of_json(message["parameters"], facts["settings"]),
         )
     return CatalogEntry(
         name=message["name"],

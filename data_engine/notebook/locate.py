@@ -23,6 +23,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, cell_pla
 from data_engine.flow.paths import loading_module_folder
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import NotebookCell, read_cells
+from data_engine.secret import masked
 from data_engine.workspace.here import here, ipython_shell
 
 _CELL_FILE = re.compile(r"(?P<path>.+\.ipynb), cell (?P<cell>\d+)")
@@ -162,7 +163,7 @@ def _trace_lines(error: BaseException) -> Iterator[str]:
             yield chain[len(chain) - number][1]
         yield from _frame_lines(one)
         if one is not error:
-            yield from "".join(traceback.format_exception_only(one)).rstrip("\n").split("\n")
+            yield from masked("".join(traceback.format_exception_only(one))).rstrip("\n").split("\n")
 
 
 def _frame_lines(error: BaseException) -> Iterator[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.artifacts import load_artifact
+from data_engine.platforms.names import why_windows_refuses
 
 HELPERS = "flow_helpers"
 
@@ -56,16 +57,16 @@ def hashes_of(contents: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def is_module_path(path: object) -> bool:
-    """Whether a set may hold a file of this path: a module at the top, or anything below the helpers.
+    """Whether a set may hold a file of this path: a module at the top, or anything below the helpers, by names of every system.
 
     Example:
-        >>> [is_module_path(path) for path in ("claims.py", "flow_helpers/a/b.csv", "../x.py", "/x.py", "flow_helpers/..", "x")]
+        >>> [is_module_path(path) for path in ("claims.py", "flow_helpers/a/b.csv", "../x.py", "/x.py", "flow_helpers/..", "aux.py")]
         [True, True, False, False, False, False]
     """
     if not isinstance(path, str) or len(path) > 1000:
         return False
     *folders, name = path.split("/")
-    if not all(_PART.fullmatch(part) for part in (*folders, name)):
+    if not all(_PART.fullmatch(part) for part in (*folders, name)) or why_windows_refuses(path) is not None:
         return False
     return folders[0] == HELPERS if folders else name.endswith((".py", ".ipynb"))
 

@@ -8,6 +8,7 @@
     access.py       who may read a file or folder: modes, or an access list
     drives.py       kinds of drives, and what a path leads to
     copies.py       clones of files, and who holds one open for writing
+    holders.py      who has a file open that cannot be replaced
     names.py        file names that a system refuses
     host.py         the system's own id, the shell people type into, what it says of sleep and long paths
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -228,3 +229,8 @@ def ended_with_session(status: int) -> bool:
 def stop_timer() -> None:
     """Stop the timer that `signal.setitimer` has set, if any."""
     signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def interrupt_main_thread() -> None:
+    """Let the main thread meet a Ctrl-C now, also where it waits in a call of the system."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import subprocess
@@ -218,3 +219,8 @@ def _is_session_ending() -> bool:
     import ctypes
 
     return bool(ctypes.windll.user32.GetSystemMetrics(_SM_SHUTTING_DOWN))
+
+
+def interrupt_main_thread() -> None:
+    """Let the main thread meet a Ctrl-C at its next instruction; Windows has no way into a call that waits."""
+    _thread.interrupt_main()

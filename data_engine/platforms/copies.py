@@ -1,4 +1,6 @@
-"""Clones of files where the drive can make them, and who holds a file open for writing.
+"""Copies of files, clones where the drive can make them, and who holds a file open for writing.
+
+All of it lets go of no lock that this process has on a file: a database may be open in a cell.
 
 Reference: ioctl_ficlone(2) (Btrfs, XFS, bcachefs, OCFS2), clonefile(2) of macOS (APFS); F_GETLK in fcntl(2).
 """
@@ -13,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data_engine.platforms.files import open_shared, read_at
+
+_CHUNK_BYTES = 1024**2
 
 
 def clone(source: Path, target: Path) -> bool:
@@ -29,6 +33,22 @@ def clone(source: Path, target: Path) -> bool:
     return is_cloned
 
 
+def copy(source: Path, target: Path) -> int:
+    """Make `target` a plain copy of the file `source`, with its time; the size in bytes.
+
+    Raises:
+        OSError: `source` cannot be read, or `target` not be written whole.
+    """
+    offset = 0
+    with _opened(source) as reader, open(target, "wb", buffering=0) as writer:
+        while data := memoryview(read_at(reader, _CHUNK_BYTES, offset)):
+            offset += len(data)
+            while data:
+                data = data[writer.write(data) :]
+    shutil.copystat(source, target)
+    return offset
+
+
 if sys.platform == "linux":
     import struct
 
@@ -37,9 +57,9 @@ if sys.platform == "linux":
     def _clone(source: Path, target: Path) -> bool:
         import fcntl
 
-        with open(source, "rb") as reader, open(target, "wb") as writer:
+        with _opened(source) as reader, open(target, "wb") as writer:
             try:
-                fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+                fcntl.ioctl(writer.fileno(), _FICLONE, reader)
             except OSError:
                 return False
         return True
@@ -77,6 +97,7 @@ if sys.platform == "linux":
 
 elif sys.platform == "win32":
     from data_engine.platforms.files import is_locked
+    from data_engine.platforms.holders import who_holds
 
     def _open_here(path: Path) -> list[int]:
         return []  # locks belong to the handle here, and stay when another one is closed
@@ -86,7 +107,7 @@ elif sys.platform == "win32":
 
     def writer_of(path: Path) -> str | None:
         """Who holds the file open for writing, in words; None when nobody does, as far as the system tells."""
-        return "another program" if is_locked(str(path), to_write=True) else None
+        return (who_holds(path) or "another program") if is_locked(str(path), to_write=True) else None
 
 else:
     import struct

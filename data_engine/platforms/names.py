@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
-if sys.platform == "win32":
-    import re
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\u00b9\u00b2\u00b3])[ ]*(\..*)?", re.IGNORECASE)
+_REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
 
+
+def why_windows_refuses(relative: str) -> tuple[str, str] | None:
+    """What is wrong for Windows with a relative path, and the fix; None for one that can be a file there.
+
+    Reference: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+
+    Example:
+        >>> why_windows_refuses("out/aux.csv")
+        ("Windows keeps the name 'aux.csv' for a device", "give it another name, such as '_aux.csv'")
+        >>> why_windows_refuses("out/2024. /a.csv")[0]
+        "Windows drops the dot or space at the end of '2024. '"
+    """
+    for name in re.split(r"[\\/]", relative):
+        if name in ("", ".", ".."):
+            continue
+        if found := _REFUSED.search(name):
+            return f"Windows allows no {found[0]!r} in the name {name!r}", "leave that character out"
+        if name[-1] in ". ":
+            return f"Windows drops the dot or space at the end of {name!r}", f"name it {name.rstrip('. ')!r}"
+        if _RESERVED.fullmatch(name):
+            return f"Windows keeps the name {name!r} for a device", f"give it another name, such as '_{name}'"
+    return None
+
+
+if sys.platform == "win32":
     from data_engine.platforms.host import takes_long_paths
 
-    _RESERVED = re.compile(
-        r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\u00b9\u00b2\u00b3])[ ]*(\..*)?", re.IGNORECASE
-    )
-    _REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
     _MOST_LETTERS = 259
     _VERBATIM, _VERBATIM_SERVER = "\\\\?\\", "\\\\?\\UNC\\"
 
-    def why_refused(relative: str) -> tuple[str, str] | None:
-        """What is wrong with a relative path, and the fix; None for one that can be a file here.
-
-        Reference: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
-
-        Example:
-            >>> why_refused("out/aux.csv")
-            ("Windows keeps the name 'aux.csv' for a device", "give it another name, such as '_aux.csv'")
-            >>> why_refused("out/2024. /a.csv")[0]
-            "Windows drops the dot or space at the end of '2024. '"
-        """
-        for name in re.split(r"[\\/]", relative):
-            if name in ("", ".", ".."):
-                continue
-            if found := _REFUSED.search(name):
-                return f"Windows allows no {found[0]!r} in the name {name!r}", "leave that character out"
-            if name[-1] in ". ":
-                return f"Windows drops the dot or space at the end of {name!r}", f"name it {name.rstrip('. ')!r}"
-            if _RESERVED.fullmatch(name):
-                return f"Windows keeps the name {name!r} for a device", f"give it another name, such as '_{name}'"
-        return None
+    why_refused = why_windows_refuses
 
     def why_too_long(path: str) -> tuple[str, str] | None:
         """That a path has more letters than this machine takes, and the fix; None for one that has not."""
@@ -69,7 +71,7 @@ if sys.platform == "win32":
 else:
 
     def why_refused(relative: str) -> tuple[str, str] | None:
-        """What is wrong with a relative path, and the fix; None for one that can be a file here, as all can."""
+        """What is wrong with a relative path here, and the fix; None for one that can be a file, as all can."""
         return None
 
     def why_too_long(path: str) -> tuple[str, str] | None:

@@ -87,6 +87,8 @@ class _HandedOut:
     pass_number: int
     began: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+    stopped: Cause | None = None
+    """Why what it has not begun is not to run any more."""
 
 
 class Dispatcher(Generic[_E]):
@@ -202,6 +204,16 @@ class Dispatcher(Generic[_E]):
         for work in self.drop():
             self._never_run(work, why)
         self.executor.wind_down(stop_for=why if stop else None)
+
+    def stop_flow(self, flow: str, why: Cause) -> list[str]:
+        """Begin no run of the flow that waits or was handed out; its runs that have begun, for whoever ends them."""
+        for work in self.drop(flow):
+            self._drop_stopped(work, why)
+        for job_id, job in self._jobs.items():
+            if job.works[0].flow == flow:
+                job.stopped = why
+                self.executor.leave(job_id)
+        return [run_id for run_id, run in self.active.items() if run.flow == flow]
 
     # -- handing out -----------------------------------------------------------------------------------------------
 
@@ -393,6 +405,9 @@ class Dispatcher(Generic[_E]):
             self._rest(error_of(error))
         for work in reversed(running.works):
             if work.item.run_id not in running.began:
+                if was_cut_short and running.stopped is not None:
+                    self._drop_stopped(work, running.stopped)
+                    continue
                 if was_cut_short:
                     self._take_back(work)
                     continue
@@ -419,6 +434,13 @@ class Dispatcher(Generic[_E]):
             self._never_run(work, Cause("no_longer_owner"))
         elif not came_by_itself(work) or self._triggers.take_back(work):
             self._queue.add(work, again=True)
+
+    def _drop_stopped(self, work: Work, why: Cause) -> None:
+        """What was asked for by hand will not run; what is due by itself is judged anew when the flow may run again."""
+        if came_by_itself(work):
+            self._triggers.take_back(work)
+        else:
+            self._never_run(work, why)
 
     def _not_begun(self, work: Work, end: JobEnd) -> None:
         """No run of a source can begin: its module is broken, and that is its run."""

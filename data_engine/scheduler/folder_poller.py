@@ -25,6 +25,7 @@ from data_engine.engine.flow_reasons import Looks
 from data_engine.engine.reasons import (
     Done,
     Held,
+    Locked,
     MayBeOutput,
     NeedsHash,
     NotThere,
@@ -64,7 +65,10 @@ from data_engine.scheduler.source_memory import KnownSources, SourceMemory
 
 _PART_S = 0.1
 _MOST_HINTS = 5000
-_WAITS = (Settling, RetryLater, NeedsHash, MayBeOutput)
+_LOCKED_S = 1.0
+"""A source that somebody lets nobody read is looked at again after so long, or after the flow's `settle` where that is longer."""
+
+_WAITS = (Settling, Locked, RetryLater, NeedsHash, MayBeOutput)
 
 
 class FolderPoller:
@@ -324,6 +328,13 @@ class FolderPoller:
             if seen_file.suspects is None:
                 self._open[name] = seen_file = seen_file._replace(suspects=self._live)
             verdict = self._judge(name, seen_file)
+            if isinstance(verdict, Due) or isinstance(verdict.why, NeedsHash):
+                locked_by = self._scanner.who_locks(name)
+                if locked_by is not None:
+                    now_s = self._clock()
+                    seen_file = seen_file._replace(since_s=now_s, last_s=now_s, locked_by=locked_by)
+                    self._open[name] = seen_file
+                    verdict = self._judge(name, seen_file)
             if isinstance(verdict.why, NeedsHash):
                 digest = content_hash(self._scanner.path(name))
                 if digest is None:
@@ -371,7 +382,8 @@ class FolderPoller:
         key = self._key(name)
         state = self._memory.get(key)
         is_output = state is None and self._is_output(name)
-        candidate = Candidate(key, *seen_file[:3], is_output, state is None and self._may_be_output(seen_file))
+        may_be_output = state is None and self._may_be_output(seen_file)
+        candidate = Candidate(key, *seen_file[:3], is_output, may_be_output, seen_file.locked_by)
         return self._memory.judge(candidate, settle_s=self._trigger.settle, now_s=self._wall())
 
     def _may_be_output(self, seen_file: _SeenFile) -> bool:
@@ -393,9 +405,9 @@ class FolderPoller:
         return verdict
 
     def _see_again(self, name: str, now_s: float) -> None:
-        """Take the second seen_file of what has been quiet for long enough."""
-        signature, since_s, last_s, suspects = self._open[name]
-        settle_s = self._trigger.settle
+        """Look a second time at a file that has been quiet for long enough."""
+        signature, since_s, last_s, suspects, _ = self._open[name]
+        settle_s = self._settle_s(self._open[name])
         if not settling_s(since_s, last_s, settle_s) or settling_s(since_s, now_s, settle_s):
             return
         now = self._scanner.see_again(name)
@@ -406,8 +418,12 @@ class FolderPoller:
         else:
             self._open[name] = _SeenFile(now, self._clock(), self._clock())
 
+    def _settle_s(self, seen_file: _SeenFile) -> float:
+        """How long the file must be the same before it is looked at for the second time."""
+        return self._trigger.settle if seen_file.locked_by is None else max(self._trigger.settle, _LOCKED_S)
+
     def _lose(self, name: str) -> None:
-        """It cannot be read: gone, or locked. The next scan that sees it takes it for new, and may come soon."""
+        """It cannot be read. The next scan that sees it takes it for new, and may come soon."""
         self._open.pop(name, None)
         self._held.discard(self._key(name))
         self._scanner.forget(name)
@@ -416,13 +432,13 @@ class FolderPoller:
     def _deadlines(self) -> Iterator[float]:
         if self.unreachable is not None or (self._is_batch and self._handed):
             return
-        settle_s = self._trigger.settle
         now_s, wall_s = self._clock(), self._wall()
-        for name, (_, since_s, last_s, _) in self._open.items():
-            if settling_s(since_s, last_s, settle_s):
-                yield since_s + settle_s
+        for name, seen_file in self._open.items():
+            settle_s = self._settle_s(seen_file)
+            if settling_s(seen_file.since_s, seen_file.last_s, settle_s):
+                yield seen_file.since_s + settle_s
             elif (state := self._memory.get(self._key(name))) is not None and state.last_at_utc is not None:
-                verdict = self._judge(name, self._open[name])
+                verdict = self._judge(name, seen_file)
                 if isinstance(verdict.why, RetryLater):
                     yield now_s + _seconds_until(verdict.why.at_utc, wall_s)
 
@@ -550,13 +566,14 @@ class _Scanning:
 class _SeenFile(NamedTuple):
     """A file that was the same from `since_s` to `last_s`, first seen while the runs in `suspects` were under way.
 
-    They are None until it is first judged, and empty for what is known to be a source.
+    They are None until it is first judged, and empty for what is known to be a source. `locked_by` is who let nobody read it.
     """
 
     signature: Signature
     since_s: float
     last_s: float
     suspects: frozenset[str] | None = None
+    locked_by: str | None = None
 
 
 def _spellings(name: str) -> set[str]:

@@ -21,6 +21,7 @@ from data_engine.engine.reasons import (
     Freed,
     Held,
     Interrupted,
+    Locked,
     MayBeOutput,
     NameFiltered,
     NeedsHash,
@@ -75,7 +76,8 @@ class PlannedFlow:
 class Candidate(NamedTuple):
     """A source file as it was seen: unchanged from `since_s` to `last_s`, on this machine's forward clock.
 
-    `is_output` where the flow wrote it, `may_be_output` where a run that is under way may have.
+    `is_output` where the flow wrote it, `may_be_output` where a run that is under way may have; `locked_by` who lets nobody
+    read it.
     """
 
     key: SourceKey
@@ -84,6 +86,7 @@ class Candidate(NamedTuple):
     last_s: float
     is_output: bool = False
     may_be_output: bool = False
+    locked_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +173,9 @@ def settling_s(since_s: float, last_s: float, settle_s: float) -> float:
 
 def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, settle_s: float, now_s: float) -> Verdict:
     """Whether one source file is due."""
-    key, signature, since_s, last_s, is_output, may_be_output = candidate
+    key, signature, since_s, last_s, is_output, may_be_output, locked_by = candidate
     left_s = settling_s(since_s, last_s, settle_s)
+    waits = Locked(locked_by) if locked_by else Settling(left_s) if left_s else None
     why: WhyDue
     if state is None:
         if is_output:
@@ -182,12 +186,12 @@ def judge(candidate: Candidate, state: SourceState | None, rules: Rules, *, sett
     else:
         decided = _compare(candidate, state, rules, now_s)
         if isinstance(decided, NotDue):
-            if isinstance(decided.why, NeedsHash) and left_s:
-                return NotDue(key, Settling(left_s))
+            if waits is not None and isinstance(decided.why, NeedsHash):
+                return NotDue(key, waits)
             return decided
         why = decided
-    if left_s:
-        return NotDue(key, Settling(left_s))
+    if waits is not None:
+        return NotDue(key, waits)
     if rules.by_content and signature.content_hash is None:
         return NotDue(key, NeedsHash())
     return Due(key, why, (SeenSource(key, signature),))
@@ -232,8 +236,9 @@ def _after_a_bad_end(key: SourceKey, state: SourceState, rules: Rules, now_s: fl
 
 
 def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[SeenSource]) -> Verdict:
-    """Whether a batch is due: one of its candidates is, and none settles. It settles all that is `seen`."""
+    """Whether a batch is due: one of its candidates is, and none settles or is locked. It settles all that is `seen`."""
     settling: list[float] = []
+    locked: Locked | None = None
     first_due: Due | None = None
     first_not: NotDue | None = None
     needs_hash = may_be_output = False
@@ -242,6 +247,8 @@ def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[Seen
             first_due = first_due or verdict
         elif isinstance(verdict.why, Settling):
             settling.append(verdict.why.left_s)
+        elif isinstance(verdict.why, Locked):
+            locked = locked or verdict.why
         elif isinstance(verdict.why, NeedsHash):
             needs_hash = True
         elif isinstance(verdict.why, MayBeOutput):
@@ -250,6 +257,8 @@ def judge_batch(key: SourceKey, verdicts: Iterable[Verdict], seen: Iterable[Seen
             first_not = verdict
     if settling:
         return NotDue(key, WaitsForSettling(len(settling), max(settling)))
+    if locked is not None:
+        return NotDue(key, locked)
     if may_be_output:
         return NotDue(key, MayBeOutput())
     if needs_hash:

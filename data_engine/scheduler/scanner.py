@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from data_engine.flow.scan import is_candidate_name
 from data_engine.model import Signature
-from data_engine.platforms.files import is_locked, is_placeholder
+from data_engine.platforms.holders import who_locks
 
 _HIDDEN = (".", "~$")
 
@@ -123,14 +123,18 @@ class Scanner:
                 walked = path + os.sep
         return found
 
+    def who_locks(self, name: str) -> str | None:
+        """Who has the candidate open so that nobody else can read it now, in words; None when nobody has."""
+        return who_locks(self.path(name))
+
     def see_again(self, name: str) -> Signature | None:
-        """The candidate as it is now, which is kept; None when it is gone, or open for writing elsewhere (on Windows)."""
+        """The candidate as it is now, which is kept; None when it is gone."""
         path = self.path(name)
         try:
             facts = os.stat(path)
         except OSError:
             return None
-        if not stat.S_ISREG(facts.st_mode) or (not is_placeholder(facts) and is_locked(path)):
+        if not stat.S_ISREG(facts.st_mode):
             return None
         signature = Signature(facts.st_size, facts.st_mtime_ns)
         if not name:

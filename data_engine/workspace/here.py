@@ -1,6 +1,7 @@
 """Which notebook or script is asking: the one this kernel belongs to, or the one Python was started with.
 
-Asked by every relative path in a flow, so nothing is imported and at most one file is looked at.
+Asked by every relative path in a flow, so nothing is imported and at most one file is looked at. Only when that one is gone
+its folder is looked through, once, for the notebook that has the cell that is running: then it was renamed.
 
 Reference: jupyter_server puts the notebook a kernel was started for into JPY_SESSION_NAME, as
 `<folder>/<name>` or as the path below the server's root, and never updates it
@@ -28,7 +29,7 @@ class Here:
     """The notebook of this kernel or the script of this process; `path` is absolute, links are not followed.
 
     `problem` says, in a sentence with its fix, why the notebook is not to be trusted (it was renamed or moved since
-    the kernel started); None when the file is there.
+    the kernel started, and nothing tells where to); None when the file is there.
     """
 
     path: Path
@@ -43,7 +44,7 @@ def here() -> Here | None:
     """
     shell = kernel_shell()
     if shell is not None:
-        return notebook_here(shell.user_ns, os.environ, _starting_dir(shell))
+        return notebook_here(shell.user_ns, os.environ, _starting_dir(shell), _cell_id(shell))
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     if not isinstance(file, str) or FLOW_MODULES not in file:
         return None
@@ -60,8 +61,13 @@ def authored_folder() -> Path | None:
     return _flow_modules_above(found.path) if found else None
 
 
-def notebook_here(user_ns: Mapping[str, Any], environ: Mapping[str, str], starting_dir: str) -> Here | None:
-    """The notebook these globals and variables speak of; `starting_dir` is where the kernel was started."""
+def notebook_here(
+    user_ns: Mapping[str, Any], environ: Mapping[str, str], starting_dir: str, cell_id: str = ""
+) -> Here | None:
+    """The notebook these globals and variables speak of; `starting_dir` is where the kernel was started.
+
+    One that is gone from its folder is the other one there that has the cell `cell_id`, where there is just one.
+    """
     if named := environ.get(NOTEBOOK_VARIABLE, "").strip():
         path = os.path.normpath(os.path.join(starting_dir, os.path.expanduser(named)))
         return _found(path, f"{NOTEBOOK_VARIABLE} names {path}, which does not exist: correct it or unset it")
@@ -73,6 +79,8 @@ def notebook_here(user_ns: Mapping[str, Any], environ: Mapping[str, str], starti
         if not session.endswith(".ipynb"):  # a console or a test: its kernel has no notebook
             return None
         path = _session_path(session, starting_dir)
+    if not os.path.isfile(path):
+        path = _renamed(path, cell_id)
     return _found(
         path,
         f"notebook {path} no longer exists: it was renamed or moved since the kernel started; "
@@ -82,6 +90,31 @@ def notebook_here(user_ns: Mapping[str, Any], environ: Mapping[str, str], starti
 
 def _found(path: str, otherwise: str) -> Here:
     return Here(Path(path), "notebook", None if os.path.isfile(path) else otherwise)
+
+
+_renamings: dict[str, str] = {}
+
+
+def _renamed(path: str, cell_id: str) -> str:
+    """What the notebook at `path` is called now; `path` where nothing tells."""
+    if os.path.isfile(known := _renamings.get(path, "")):
+        return known
+    if not cell_id:
+        return path
+    mark, found = f'"id": "{cell_id}"'.encode(), []
+    folder = os.path.dirname(path)
+    try:
+        names = [name for name in os.listdir(folder) if name.endswith(".ipynb")]
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                if mark in file.read():
+                    found.append(os.path.join(folder, name))
+    except OSError:
+        return path
+    if len(found) == 1:  # a copy has the same cells
+        _renamings[path] = found[0]
+        return found[0]
+    return path
 
 
 def _session_path(session: str, starting_dir: str) -> str:
@@ -115,6 +148,15 @@ def kernel_shell() -> Any:
     """The same, when it is a Jupyter kernel's: only that one has the attribute `kernel`."""
     shell = ipython_shell()
     return shell if getattr(shell, "kernel", None) is not None else None
+
+
+def _cell_id(shell: Any) -> str:
+    """The id of the cell that is running, as JupyterLab and Notebook 7 send it; "" where nobody does."""
+    try:
+        found = shell.get_parent()["metadata"]["cellId"]
+    except (AttributeError, KeyError, TypeError, LookupError):
+        return ""
+    return found if isinstance(found, str) and found.replace("-", "").replace("_", "").isalnum() else ""
 
 
 def _starting_dir(shell: Any) -> str:

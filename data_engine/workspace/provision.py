@@ -14,7 +14,7 @@ from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.workspace.here import FLOW_MODULES
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
-from data_engine.workspace.select import check_workspace_id
+from data_engine.workspace.select import check_workspace_id, lies_in_collection
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
 GITIGNORE_TEXT = """\
@@ -64,6 +64,13 @@ _EXAMPLE_CELLS: tuple[tuple[str, str, str], ...] = (
         "    )",
     ),
     ("code", "preview", 'build().preview(use="totals")'),
+    (
+        "markdown",
+        "deploy",
+        "A preview changes nothing in production, and neither does saving. When it looks right, `%flow deploy` lets\n"
+        "production run it as it is saved, and `%flow start` lets deployed flows run by themselves.\n"
+        "(`%load_ext data_engine` gives `%flow`; `data-engine deploy example` is the same.)",
+    ),
 )
 
 
@@ -167,7 +174,7 @@ def example_notebook() -> str:
 
 
 def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict[Path, str]]:
-    beside = _beside(layout)
+    beside, has_beside = _beside(layout), lies_in_collection(layout.root)
     missing_parents = [folder for folder in layout.root.parents if not os.path.isdir(folder)]
     folders = [
         *reversed(missing_parents),
@@ -177,15 +184,16 @@ def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict
         layout.config_dir,
         layout.databases_dir,
         layout.vscode_settings_path.parent,
-        beside.parent,
+        *((beside.parent,) if has_beside else ()),
     ]
     files = {
         layout.gitignore_path: GITIGNORE_TEXT,
         layout.settings_path: DEFAULT_SETTINGS_TEXT,
         layout.flow_helpers_dir / "__init__.py": _HELPERS_TEXT,
         layout.vscode_settings_path: _vscode_settings(layout),
-        beside: _collection_vscode_settings(),
     }
+    if has_beside:
+        files[beside] = _collection_vscode_settings()
     if example and not _has_module(layout):
         files[layout.flow_modules_dir / "example.ipynb"] = example_notebook()
     return folders, files

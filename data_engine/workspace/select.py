@@ -13,6 +13,7 @@ The first of these that says anything decides, and a wrong answer is an error, n
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from data_engine.errors import InvalidWorkspaceIdError, WorkspaceError
@@ -79,6 +80,16 @@ def use_workspace(path_or_id: Path | str) -> WorkspaceLayout:
         layout = _workspace_at(path_or_id, where=str(path_or_id))
     save_machine_settings(collection_root=layout.root.parent, default_workspace=layout.workspace_id)
     return layout
+
+
+def lies_in_collection(root: Path) -> bool:
+    """Whether this machine knows the folder around the workspace as the one of several workspaces."""
+    folder = root.parent
+    with suppress(WorkspaceError):
+        collection, _ = _collection_root(load_machine_settings())
+        if collection is not None and os.path.realpath(collection) == os.path.realpath(folder):
+            return any(found.root.name != root.name for found in discover_workspaces(folder))
+    return False
 
 
 def check_workspace_id(text: object) -> str:

@@ -1,35 +1,16 @@
 // What a person asks of flows and their runs, wherever in the panel they press.
 
-/** @import { Parameter, WhyNot } from "./types" */
+/** @import { WhyNot } from "./types" */
 /** @import { Panel } from "./panel.js" */
-
-/**
- * The parameters of a run from what was typed: JSON where it is some, else text. Rows without a name are left out.
- *
- * @param {Parameter[]} rows
- */
-export function parametersOf(rows) {
-  /** @type {Record<string, unknown>} */
-  const found = {};
-  for (const { name, value } of rows) {
-    if (!name.trim()) continue;
-    try {
-      found[name.trim()] = JSON.parse(value);
-    } catch {
-      found[name.trim()] = value;
-    }
-  }
-  return found;
-}
 
 /**
  * @param {Panel} app
  * @param {string} flow
  * @param {string | null} source
- * @param {Parameter[]} rows
+ * @param {Record<string, string>} params texts by name, read where the flow is known
  */
-export function run(app, flow, source = null, rows = []) {
-  return app.during(`run ${flow}`, app.act("run", { flow, source, params: parametersOf(rows) }));
+export function run(app, flow, source = null, params = {}) {
+  return app.during(`run ${flow}`, app.act("run", { flow, source, params }));
 }
 
 /**

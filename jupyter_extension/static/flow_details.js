@@ -4,10 +4,11 @@ import { end, run } from "./actions.js";
 import { h } from "./dom.js";
 import { aboutPart, deploy, deploymentPart, filesTable, sharing, stepsTable } from "./flow_parts.js";
 import { duration, nameOf, progressText, since } from "./format.js";
-import { agoText, button, cellLinks, errorBox, icon, sign, tabs, whyNot } from "./pieces.js";
+import { parametersForm } from "./parameters.js";
+import { agoText, button, cellLinks, errorBox, icon, sign, tabs } from "./pieces.js";
 import { runsTable, timeline } from "./runs.js";
 
-/** @import { ActiveRun, FlowDetails, FlowRow, Parameter } from "./types" */
+/** @import { ActiveRun, FlowDetails, FlowRow } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 /** @type {[string, string, (app: Panel, details: FlowDetails, row: FlowRow) => import("./types").VNode][]} */
@@ -107,32 +108,7 @@ function toolbar(app, row, active) {
     row.enabled
       ? button(app, "disable", "Disable", row.buttons.disable, () => app.act("disable", { flow: row.name }), { small: true })
       : button(app, "enable", "Enable", row.buttons.enable, () => app.act("enable", { flow: row.name }), { small: true }),
-    showParams ? paramsForm(app, row) : null);
-}
-
-/**
- * @param {Panel} app
- * @param {FlowRow} row
- */
-function paramsForm(app, row) {
-  // what is pressed and typed before the next drawing builds on what is, not on what was drawn
-  const now = () => app.state.params;
-  /** @type {(index: number, part: Partial<Parameter>) => void} */
-  const change = (index, part) => app.set({ params: now().map((one, at) => (at === index ? { ...one, ...part } : one)) });
-  return h("form", {
-    class: "de-params", key: "params form", onsubmit: (event) => {
-      event.preventDefault();
-      run(app, row.name, null, now());
-    },
-  },
-  now().map((one, index) => h("div", { class: "de-param", key: String(index) },
-    h("input", { class: "de-input", placeholder: "name", "aria-label": `Parameter ${index + 1} name`, value: one.name, oninput: (event) => change(index, { name: event.target.value }) }),
-    h("input", { class: "de-input", placeholder: "value: 3, \"text\", [1, 2]", "aria-label": `Parameter ${index + 1} value`, value: one.value, oninput: (event) => change(index, { value: event.target.value }) }),
-    h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove parameter ${index + 1}`, onclick: () => app.set({ params: now().filter((_, at) => at !== index) }) }, "×"))),
-  h("div", { class: "de-line" },
-    h("button", { type: "button", class: "de-button", onclick: () => app.set({ params: [...now(), { name: "", value: "" }] }) }, "Add parameter"),
-    h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these")),
-  h("p", { class: "de-faint de-hint" }, "Steps read them from context.params; values are JSON, anything else is text."));
+    showParams ? parametersForm(app, row) : null);
 }
 
 /**

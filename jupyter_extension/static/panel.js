@@ -21,7 +21,7 @@ const MORE_RUNS = 200;
 const WIDE = 720;
 /** @type {FlowDetails} */
 const NO_DETAILS = {
-  name: "", title: "", description: "", path: "", about: [], warnings: [], steps: [], run_id: null, runs: [], files: [], files_note: null, diff: {}, deployments: [],
+  name: "", title: "", description: "", path: "", about: [], parameters: null, warnings: [], steps: [], run_id: null, runs: [], files: [], files_note: null, diff: {}, deployments: [],
   error: null, error_cells: [],
 };
 
@@ -242,8 +242,8 @@ export class Panel {
   select(name) {
     const before = this.state.selected;
     if (name === before) return;
-    const { details, run, runLimit, showParams, fileSearch, runSearch, onlyFailed } = firstState();
-    this.set({ selected: name, tab: "flows", details, run, runLimit, showParams, fileSearch, runSearch, onlyFailed });
+    const { details, run, runLimit, showParams, typed, fileSearch, runSearch, onlyFailed } = firstState();
+    this.set({ selected: name, tab: "flows", details, run, runLimit, showParams, typed, fileSearch, runSearch, onlyFailed });
     if (name && !this.isStatic) this.refreshDetails();
     this.focusNext = name === null ? `.de-row[data-flow="${CSS.escape(before || "")}"] .de-row-main` : ".de-back";
   }

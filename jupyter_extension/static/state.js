@@ -8,7 +8,7 @@ export function firstState() {
     view: null, takenAt: null, workspaces: [], helloed: false, lost: null, problem: null,
     tab: "flows", section: "steps", search: "", filter: "all", closed: new Set(),
     selected: null, details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, fileSearch: "",
-    showParams: false, params: [{ name: "", value: "" }],
+    showParams: false, params: [{ name: "", value: "" }], typed: {},
     sheet: null, frames: null, settings: null,
     pending: new Map(), ending: new Set(), confirming: null, said: null,
   };

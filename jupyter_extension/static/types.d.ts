@@ -162,12 +162,28 @@ export interface DeploymentView {
   rollback: string | null;
 }
 
+/** A parameter that a flow declares (flow/parameters.py, `as_json`). */
+export interface ParameterView {
+  name: string;
+  kind: string;
+  choices: string[];
+  is_list: boolean;
+  is_optional: boolean;
+  has_default: boolean;
+  default: Value | Value[];
+  label: string;
+  title: string;
+  help: string;
+  type: string;
+}
+
 export interface FlowView {
   name: string;
   title: string;
   description: string;
   path: string;
   about: [string, string][];
+  parameters: ParameterView[] | null;
   warnings: string[];
   steps: StepView[];
   run_id: string | null;
@@ -390,6 +406,7 @@ export interface State {
   fileSearch: string;
   showParams: boolean;
   params: Parameter[];
+  typed: Record<string, string>;
   sheet: Sheet | null;
   frames: SavedFrame[] | null;
   settings: Settings | null;

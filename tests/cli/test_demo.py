@@ -26,7 +26,10 @@ def test_the_demo_runs_its_flows_and_says_how_to_open_it(cli: Cli) -> None:
         assert shown["Write Summary"] == ("206", "2 files in output/carrier_summary/")
         assert shown["Find Late Flights"][0] == "569"
         assert shown["Write Report"][-1] == "output/delay_report/delay_report.xlsx"
-        assert answer.out.splitlines()[-1].strip() == "data-engine --workspace data-engine-demo lab"
+        commands = [line.strip() for line in answer.out.splitlines() if line.startswith("  data-engine")]
+        assert commands == [
+            f"data-engine --workspace data-engine-demo {command}" for command in ("lab", "deploy", "start")
+        ]
 
 
 def test_the_demo_as_json(cli: Cli, tmp_path: Path) -> None:

@@ -206,3 +206,22 @@ def test_json_gives_the_runs_and_what_could_not_run(cli: Cli, ws: WorkspaceFiles
     assert [(item["flow"], set(item["error"])) for item in answer.json["broken"]] == [
         ("broken", {"what", "where", "fix"})
     ]
+
+
+def test_a_typed_parameter_is_taken_as_typed(cli: Cli, ws: WorkspaceFiles) -> None:
+    """`--set code=1e3` is the text 1e3 where a text is declared; a wrong value is exit 2, and no run."""
+    ws.notebook(
+        "typed",
+        "from dataclasses import dataclass\nfrom data_engine import Flow",
+        "@dataclass\nclass Settings:\n    code: str = ''\n    days: int = 1",
+        "def look(context):\n    print(context.params)",
+        "def build():\n    return Flow(group='G').params(Settings).step(look)",
+    )
+
+    assert "code='1e3', days=2" in cli("run", "--once", "typed", "--set", "code=1e3", "--set", "days=2").out
+    assert "code='007'" in cli("preview", "typed", "--set", "code=007").out
+    for command in (("run", "--once"), ("preview",)):
+        answer = cli(*command, "typed", "--set", "days=few")
+        assert answer.code == 2
+        assert "parameter days: it cannot be 'few'" in answer.err
+    assert len(Workspace(ws.root).runs()) == 1

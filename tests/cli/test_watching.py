@@ -195,7 +195,7 @@ def test_a_file_another_process_has_run_meanwhile_is_not_run_twice(
 
 
 @pytest.mark.parametrize(
-    "options", [("--once",), ("--source", "a.csv"), ("--param", "day=1"), ("--on-error", "raise")], ids=lambda o: o[0]
+    "options", [("--once",), ("--source", "a.csv"), ("--set", "day=1"), ("--on-error", "raise")], ids=lambda o: o[0]
 )
 def test_what_belongs_to_once_is_refused(cli: Cli, options: tuple[str, ...]) -> None:
     answer = cli("run", "--watch", *options)

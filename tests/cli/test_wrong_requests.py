@@ -28,6 +28,12 @@ FLOW = """
 
 WRONG = {
     "no such command": (["frob"], "No such command", "data-engine --help"),
+    "the older system's create": (
+        ["create", "workspace", "x"],
+        "create workspace",
+        "data-engine workspace create PATH",
+    ),
+    "the older system's window": (["start", "gui"], "start gui", "data-engine lab"),
     "no such option": (["list", "--frob"], "No such option", "data-engine list --help"),
     "a command of workspace is missing": (["workspace"], "Missing command", "data-engine workspace --help"),
     "an argument is missing": (["show"], "Missing argument", "data-engine show --help"),
@@ -44,7 +50,7 @@ WRONG = {
     "an unknown file to preview": (["preview", "claims", "--source", "x.csv"], "Source file not found", "name a file"),
     "an unknown file to run": (["run", "--once", "claims", "--source", "x.csv"], "not found", "name a file"),
     "a file without its flow": (["run", "--once", "--source", "x.csv"], "not of which flow", "--once NAME"),
-    "a parameter without a value": (["preview", "claims", "--param", "x"], "'x' gives no", "--param late_minutes=120"),
+    "a parameter without a value": (["preview", "claims", "--param", "x"], "'x' gives no", "--set late_minutes=120"),
     "parameters that are not JSON": (["preview", "claims", "--params", "{x"], "it is not JSON", "late_minutes"),
     "an unknown word after a failure": (["run", "--once", "--on-error", "x"], "'x' is not one of", "run --help"),
     "an unknown run": (["log", "3f"], "there is no run '3f'", "data-engine runs"),

@@ -483,18 +483,19 @@ class Campaign:
         return max((int(number) for (number,) in found), default=-1)
 
     def _held(self, station: Station) -> bool:
-        held = "SELECT source_key FROM file_state WHERE last_status = 'abandoned' AND abandoned_in_a_row > 1"
-        return bool(self._rows(station, held))
+        """Whether a file waits for a person: its worker was killed twice, or a moment before its daemon, which saw it."""
+        held = "SELECT source_key FROM file_state WHERE last_status = ? OR last_status = ? AND abandoned_in_a_row > 1"
+        return bool(self._rows(station, held, "failed", "abandoned"))
 
     def _good_runs(self, station: Station) -> set[tuple[str, str]]:
         rows = self._rows(station, "SELECT run_id, source_path FROM runs WHERE status = 'success'")
         return {(run_id, Path(source).name) for run_id, source in rows}
 
-    def _rows(self, station: Station, question: str) -> list[Any]:
+    def _rows(self, station: Station, question: str, *values: str) -> list[Any]:
         if not self._ledgers[station].exists():
             return []
         with closing(sqlite3.connect(f"file:{self._ledgers[station]}?mode=ro", uri=True, timeout=30)) as connection:
-            return connection.execute(question).fetchall()
+            return connection.execute(question, values).fetchall()
 
     def _executions(self) -> list[Execution]:
         path = self._root / "ran.txt"

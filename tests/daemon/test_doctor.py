@@ -33,6 +33,7 @@ from data_engine.daemon.doctor import (
 )
 from data_engine.daemon.endpoint import Endpoint, write_endpoint
 from data_engine.daemon.import_check import import_modules
+from data_engine.daemon.secret_check import check_secrets
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.wall_clock import accept_clock
 from data_engine.workspace.layout import LocalLayout
@@ -339,3 +340,25 @@ def test_the_checks_need_no_heavy_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
 
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_secrets_that_deployed_flows_ask_for_are_named(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a field of their parameters, in a step, or in a helper; what is not deployed asks for nothing."""
+    ws.notebook(
+        "claims",
+        "from dataclasses import dataclass\nfrom data_engine import Flow, Secret\nfrom flow_helpers.mail import send",
+        "@dataclass\nclass Settings:\n    dwh: Secret",
+        "def build():\n    return Flow(group='G').params(Settings).step(send)",
+    )
+    ws.helper("mail", "def send(context):\n    return context.secret('ops_mail')")
+    ws.notebook(
+        "draft", "from data_engine import Flow", "def build():\n    return Flow('G').step(lambda c: c.secret('x'))"
+    )
+    found = Workspace(ws.root)
+    found.deploy("claims")
+    monkeypatch.setenv("DATA_ENGINE_SECRET_DWH", "correct horse")
+
+    finding = check_secrets(found.home)
+    assert (finding.ok, finding.measured) == (False, "missing on this machine: ops_mail (claims)")
+    monkeypatch.setenv("DATA_ENGINE_SECRET_OPS_MAIL", "correct horse")
+    assert check_secrets(found.home).ok

@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "engine": {"on": FLAG},
     "run": {"flow": TEXT, "source": MAYBE_TEXT, "params": MAYBE_OBJECT},
     "wait": {"run_ids": TEXTS, "timeout_s": SECONDS},
+    "stop-flow": {"flow": TEXT},
     "stop-run": {"run_id": TEXT},
     "kill-run": {"run_id": TEXT},
     "retry": {"flow": MAYBE_TEXT, "source": MAYBE_TEXT},

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from data_engine import Workspace, load_flow
+from tests.daemon.support import until
 from tests.support import PATIENCE, WorkspaceFiles
 
 WATCHED = """
@@ -31,9 +32,11 @@ WATCHED = """
 RUN = "import sys; from data_engine import load_flow; load_flow(sys.argv[1], data_root=sys.argv[2]).run_once()"
 
 
-def make(ws: WorkspaceFiles, first: str, second: str) -> Path:
+def make(
+    ws: WorkspaceFiles, first: str, second: str, *, work: str = f"time.sleep({0.2 if PATIENCE == 1 else 2.0})"
+) -> Path:
     log = ws.root / "log.txt"
-    watched = WATCHED.replace("time.sleep(0.2)", f"time.sleep({0.2 if PATIENCE == 1 else 2.0})")
+    watched = WATCHED.replace("time.sleep(0.2)", work)
     ws.module("a", watched.format(log=str(log), group=first))
     ws.module("b", watched.format(log=str(log), group=second))
     return log
@@ -44,14 +47,20 @@ def start(name: str, ws: WorkspaceFiles) -> subprocess.Popen[str]:
 
 
 def test_two_processes_take_turns_and_the_waiting_one_says_for_whom(ws: WorkspaceFiles) -> None:
-    log = make(ws, "G", "G")
+    go = ws.root / "go.txt"
+    log = make(ws, "G", "G", work=f"while not Path({str(go)!r}).exists(): time.sleep(0.01)")
 
-    processes = [start(name, ws) for name in ("a", "b", "a")]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
+    first = start("a", ws)
+    until(log.exists, 60)
+    waiting = [start(name, ws) for name in ("b", "a")]
+    said = [process.stderr.readline() for process in waiting if process.stderr is not None]
+    assert all(line.startswith('waiting for group "G": ') and f"pid {first.pid}" in line for line in said)
 
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    go.touch()
+    for process in (first, *waiting):
+        process.communicate(timeout=60)
+    assert [process.returncode for process in (first, *waiting)] == [0, 0, 0]
     assert log.read_text().split() == ["begin", "end"] * 3
-    assert any('waiting for group "G": ' in text and "pid" in text for text in errors)
 
 
 def test_threads_of_one_process_take_turns(ws: WorkspaceFiles) -> None:

@@ -41,6 +41,7 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.NotThere("success", "0123456789ab", NOON),
     reasons.Settling(0.5),
     reasons.WaitsForSettling(2, 0.5),
+    reasons.Locked("Microsoft Excel (process 7)"),
     reasons.NeedsHash(),
     reasons.Held(NOON, "failed", "KeyError: 3", "0123456789ab"),
     reasons.RetryLater(NOON, 1, 2, "KeyError: 3", "0123456789ab"),

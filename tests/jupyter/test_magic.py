@@ -74,6 +74,7 @@ def test_preview_is_the_notebooks_own_build(shell: Shell) -> None:
     assert shell.run("%flow preview --use number") == 21
     assert shell.run("%flow preview") == 42
     assert shell.run("%flow preview --param by=3 --fresh") == 63
+    assert shell.run("%flow preview --set by=3 --fresh") == shell.run("%flow preview by=3 --fresh") == 63
     assert shell.run("x = %flow preview\nx + 1") == 43
 
 
@@ -175,7 +176,7 @@ MISTAKES = {
     "%flow preview claim": ["Flow module 'claim' is not available", "did you mean claims?"],
     "%flow preview claims --use clean": ["saves an object 'clean'", "saved objects: number, twice"],
     "%flow preview claims --source a.csv": ["the flow has no source", "leave source= out"],
-    "%flow preview claims --param x": ["'x' gives no parameter", "--param late_minutes=120"],
+    "%flow preview claims --param x": ["'x' gives no parameter", "--set late_minutes=120"],
     "%flow compile": ["which flow?", "%flow compile NAME"],
     "%flow deploy": ["which flow?", "%flow deploy NAME"],
     "%flow deploy claims --all": ["do not go together", "%flow deploy --all"],
@@ -303,7 +304,7 @@ COMPLETIONS = {
     "%flow preview claims --use n": ["number"],
     "%flow preview --use number cl": ["claims"],
     "%flow preview claims --fresh --u": ["--use"],
-    "%flow preview claims --use number --": ["--source", "--param", "--fresh", "--write", "--force", "--help"],
+    "%flow preview claims --use number --": ["--source", "--set", "--fresh", "--write", "--force", "--help"],
     "%flow cache ": ["clear", "info"],
     "%flow status --": ["--help"],
 }

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from data_engine.daemon.request_desk import RequestDesk, answered, taken
+from data_engine.daemon.request_inbox import RequestInbox, answered, taken
 from data_engine.lease.deployment_files import BLOBS, SETS, DeploymentFiles
 from data_engine.lease.removal import unlink
 from data_engine.lease.requests import Move, Request, Seen, Take, judge
@@ -33,28 +33,26 @@ def collects_by_listing(
             unlink(self.folder, f"{folder}/{name}")
 
 
-async def begun_before_taken(self: RequestDesk, request: Request) -> None:
+async def begun_before_taken(self: RequestInbox, request: Request) -> None:
     """It is begun before it is published that it is taken."""
     self._running.add(request.request_id)
     self._spawn(self._carry_out(request, self._owner.token))
     await self._publish(taken(request))
 
 
-def old_file_carried_out(seen: Seen, *, state: str | None, is_running: bool, is_first_look: bool, now_s: float) -> Move:
+def old_file_carried_out(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, now_s: float) -> Move:
     """An answered request whose file is there again is carried out again."""
     return (
         Take()
         if state == "answered"
-        else judge(seen, state=state, is_running=is_running, is_first_look=is_first_look, now_s=now_s)
+        else judge(seen, state=state, is_running=is_running, lay_there=lay_there, now_s=now_s)
     )
 
 
-def interrupted_begun_again(
-    seen: Seen, *, state: str | None, is_running: bool, is_first_look: bool, now_s: float
-) -> Move:
+def interrupted_begun_again(seen: Seen, *, state: str | None, is_running: bool, lay_there: bool, now_s: float) -> Move:
     """What an earlier owner has taken and not answered is begun again."""
     state = None if state == "taken" else state
-    return judge(seen, state=state, is_running=is_running, is_first_look=False, now_s=now_s)
+    return judge(seen, state=state, is_running=is_running, lay_there=False, now_s=now_s)
 
 
 def runs_what_lies_there(world: World, owner: Owner, files: DeploymentFiles) -> None:
@@ -65,19 +63,19 @@ def runs_what_lies_there(world: World, owner: Owner, files: DeploymentFiles) -> 
             raise decisions.Violation(f"{owner.machine.name} runs {found}, which no owner pointed to")
 
 
-async def carried_when_fenced(self: RequestDesk, request: Request, token: int | None) -> None:
+async def carried_when_fenced(self: RequestInbox, request: Request, token: int | None) -> None:
     """It is begun although the lease has lapsed since it was taken, or is somebody else's."""
-    outcome, answer = await self._carry(request)
+    outcome, answer = await self._handle(request)
     await self._publish(answered(request, outcome, answer))
 
 
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "pointer_before_set": (decisions, "deploy", pointer_before_set),
     "collects_by_listing": (DeploymentFiles, "collect", collects_by_listing),
-    "begun_before_taken": (RequestDesk, "_take", begun_before_taken),
-    "old_file_carried_out": ("data_engine.daemon.request_desk", "judge", old_file_carried_out),
-    "interrupted_begun_again": ("data_engine.daemon.request_desk", "judge", interrupted_begun_again),
-    "carried_when_fenced": (RequestDesk, "_carry_out", carried_when_fenced),
+    "begun_before_taken": (RequestInbox, "_take", begun_before_taken),
+    "old_file_carried_out": ("data_engine.daemon.request_inbox", "judge", old_file_carried_out),
+    "interrupted_begun_again": ("data_engine.daemon.request_inbox", "judge", interrupted_begun_again),
+    "carried_when_fenced": (RequestInbox, "_carry_out", carried_when_fenced),
     "runs_what_lies_there": (decisions, "run", runs_what_lies_there),
 }
 

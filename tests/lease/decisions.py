@@ -1,6 +1,6 @@
 """Random schedules of deployments and requests over the product's lease: what runs is what an owner pointed to, at most once.
 
-The product's own code deploys (`DeploymentFiles`, `HeldLease`), decides about requests (`RequestDesk`, `judge`) and collects. What
+The product's own code deploys (`DeploymentFiles`, `HeldLease`), decides about requests (`RequestInbox`, `judge`) and collects. What
 the simulator keeps in place of a ledger is a set of rows a machine, with those that are not published yet beside it.
 """
 
@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
-from data_engine.daemon.request_desk import RequestDesk
+from data_engine.daemon.request_inbox import RequestInbox
 from data_engine.errors import DamagedSetError, FlowValidationError
 from data_engine.lease.deployment_files import DeploymentFiles
 from data_engine.lease.held_lease import HeldLease
@@ -79,7 +79,7 @@ class SimulatedRows:
 
 
 class Owner:
-    """The ownership as the desk sees it."""
+    """The ownership as the inbox sees it."""
 
     def __init__(self, world: World, machine: Machine, memory: Memory, truth: Truth) -> None:
         self.world, self.machine, self.memory, self.truth = world, machine, memory, truth
@@ -159,7 +159,7 @@ def daemon(world: World, machine: Machine, memory: Memory, truth: Truth) -> None
         world.sleep(machine, rng.uniform(0, 40))
         return "done", {}
 
-    desk = RequestDesk(
+    inbox = RequestInbox(
         asks,
         SimulatedRows(memory),
         owner,
@@ -189,7 +189,7 @@ def daemon(world: World, machine: Machine, memory: Memory, truth: Truth) -> None
                 held.heartbeat()
                 next_beat_s = world.clock(machine) + held.limits.heartbeat_s
             wait_s = rng.uniform(1, 12) * held.limits.stale_after_s / 90
-            own(world, machine, owner, files, desk)
+            own(world, machine, owner, files, inbox)
         except Damaged as error:
             raise Violation(f"{machine.name} found a damaged file: {error}") from None
         except (OSError, LeaseOutcome, FlowValidationError) as error:
@@ -199,7 +199,7 @@ def daemon(world: World, machine: Machine, memory: Memory, truth: Truth) -> None
         machine.known = observer.known_list
 
 
-def own(world: World, machine: Machine, owner: Owner, files: DeploymentFiles, desk: RequestDesk) -> None:
+def own(world: World, machine: Machine, owner: Owner, files: DeploymentFiles, inbox: RequestInbox) -> None:
     """One round of an owner."""
     rng, held = world.rng, owner.held
     assert held is not None
@@ -211,7 +211,7 @@ def own(world: World, machine: Machine, owner: Owner, files: DeploymentFiles, de
     elif chance < 0.55 and held.can_work():
         publish(owner)
     if rng.random() < 0.5:
-        finish(desk.look())
+        finish(inbox.look())
     if rng.random() < 0.15:
         held.collect()
         files.collect(kept_sets(owner.memory), now_s=world.clock(machine), may_go_on=held.can_work)
@@ -348,16 +348,16 @@ def check_it_goes_on(world: World, memories: dict[str, Memory], truth: Truth) ->
             truth.carried[one.request_id] += 1
             return "done", {}
 
-        desk = RequestDesk(
+        inbox = RequestInbox(
             asks, SimulatedRows(memory), owner, carry, finish, in_thread=_here, clock=lambda: world.clock(machine),
             setting=lambda: "all",
         )  # fmt: skip
-        finish(desk.look())
+        finish(inbox.look())
         run(world, owner, files)
         asks.put(request)
         for _ in range(3):
             machine.held.heartbeat()
-            finish(desk.look())
+            finish(inbox.look())
             waited["looks"] += 1
         if truth.carried[request.request_id] != 1:
             raise Violation(f"a living owner carried a request out {truth.carried[request.request_id]} times")

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
-    logging.getLogger("data_engine").setLevel(logging.ERROR)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, logger="data_engine")
 
 
 def broken_in(first: int) -> list[tuple[int, str]]:

@@ -76,8 +76,8 @@ def build():
 """
 
 
-environment: dict[str, str] = {}
-"""Of the JupyterLab that runs."""
+environments: dict[Path, dict[str, str]] = {}
+"""Those of the JupyterLabs that ran, by their roots."""
 
 
 def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
@@ -94,7 +94,8 @@ def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
 
 
 def deploy(workspace: Path) -> None:
-    """Deploy every good module, as somebody in that JupyterLab would."""
+    """Deploy every good module, as somebody in the JupyterLab above it would."""
+    environment = next(environments[root] for root in workspace.parents if root in environments)
     code = "import sys; from data_engine import Workspace; Workspace(sys.argv[1]).deploy()"
     subprocess.run([sys.executable, "-c", code, str(workspace)], env=environment, check=True, timeout=100)
 

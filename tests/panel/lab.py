@@ -68,7 +68,7 @@ class Lab:
             "XDG_CONFIG_HOME": str(home / "xdg"),
             "DATA_ENGINE_STATE_ROOT": str(home / "state"),
         }
-        flows.environment = self.environment
+        flows.environments[self.root] = self.environment
         self.base = ""
         self.pid = 0
 

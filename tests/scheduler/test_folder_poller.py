@@ -399,6 +399,50 @@ def test_a_file_given_back_is_judged_again(watched: Watched) -> None:
     assert watched.names(0) == []
 
 
+@pytest.mark.parametrize("settle", [0, 3])
+@pytest.mark.parametrize("by_content", [False, True])
+def test_a_file_that_nobody_may_read_now_is_told_and_runs_when_it_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settle: int, by_content: bool
+) -> None:
+    """As a program has it that copies a large file on Windows; nothing of it changes when it is free, so nothing else tells."""
+    watched = Watched(tmp_path / "watched", settle=settle)
+    watched.restart(rules=Rules(by_content=by_content))
+    locked = {"a.csv"}
+    holder = "Microsoft Excel (process 7)"
+    monkeypatch.setattr(
+        "data_engine.scheduler.scanner.who_locks", lambda path: holder if os.path.basename(path) in locked else None
+    )
+    watched.write("a.csv")
+    watched.write("b.csv")
+
+    assert watched.names(0) + watched.names(settle) == ["b.csv"]
+    told = f"open in {holder}, which lets nobody read it; looked at again until it is free"
+    assert watched.reasons()["a.csv"] == told
+    wait_s = watched.poller.next_look_s - watched.now_s
+    assert watched.names(wait_s) == []
+    assert watched.reasons()["a.csv"] == told
+    locked.clear()
+    assert watched.names(wait_s / 2) == []
+    assert watched.names(wait_s / 2) == ["a.csv"]
+    assert wait_s == max(settle, 1)
+
+
+def test_a_batch_waits_until_everybody_may_read_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(tmp_path / "watched", run_as="batch")
+    locked = {"a.csv"}
+    monkeypatch.setattr(
+        "data_engine.scheduler.scanner.who_locks", lambda path: "Excel" if os.path.basename(path) in locked else None
+    )
+    watched.write("a.csv")
+    watched.write("b.csv")
+
+    assert watched.look(0) == []
+    assert watched.reasons()[""].startswith("open in Excel")
+    locked.clear()
+    (due,) = watched.look(2)
+    assert [seen.key.path for seen in due.seen] == ["a.csv", "b.csv"]
+
+
 def test_a_share_that_is_away_is_told_and_outlived(watched: Watched) -> None:
     """What was done stays done, what waited still waits, and what failed is still held."""
     for name in ("bad.csv", "good.csv"):

@@ -18,6 +18,7 @@ from data_engine.engine.reasons import (
     Freed,
     Held,
     Interrupted,
+    Locked,
     NeedsHash,
     New,
     NoFiles,
@@ -54,9 +55,14 @@ NOON_S = 1_700_000_000.0
 
 
 def seen(
-    signature: Signature = OLD, *, quiet_s: float = 60.0, key: SourceKey = KEY, is_output: bool = False
+    signature: Signature = OLD,
+    *,
+    quiet_s: float = 60.0,
+    key: SourceKey = KEY,
+    is_output: bool = False,
+    locked_by: str | None = None,
 ) -> Candidate:
-    return Candidate(key, signature, 100.0, 100.0 + quiet_s, is_output)
+    return Candidate(key, signature, 100.0, 100.0 + quiet_s, is_output, locked_by=locked_by)
 
 
 def state(status: str, last: Signature = OLD, **changes: Any) -> SourceState:
@@ -89,6 +95,13 @@ HELD = Held(utc_text(NOON_S), "failed", "boom")
         ),
         pytest.param(seen(NEW), state("success"), Changed(), id="due again when it changed"),
         pytest.param(seen(NEW, quiet_s=1), state("success"), Settling(1.0), id="a change settles as well"),
+        pytest.param(seen(locked_by="Excel"), None, Locked("Excel"), id="what nobody may read now is not due"),
+        pytest.param(
+            seen(quiet_s=0, locked_by="Excel"), None, Locked("Excel"), id="who locks it is told, not how long"
+        ),
+        pytest.param(
+            seen(locked_by="Excel"), state("success"), Done("r1", utc_text(NOON_S)), id="done also while it is locked"
+        ),
         pytest.param(seen(TOUCHED), state("success"), Changed(), id="touched is changed where signatures decide"),
         pytest.param(seen(), state("failed", error="boom\n  where: x"), HELD, id="failed and unchanged is held"),
         pytest.param(seen(), state("stopped"), Held(utc_text(NOON_S), "stopped"), id="stopped is held, never done"),
@@ -234,6 +247,10 @@ def test_a_batch_settles_exactly_the_candidates_it_started_with() -> None:
 
 def test_a_batch_waits_while_any_candidate_settles() -> None:
     assert batch(seen(), seen(NEW, quiet_s=0.5, key=B)) == NotDue(BATCH.key(""), WaitsForSettling(1, 1.5))
+
+
+def test_a_batch_waits_for_a_candidate_that_nobody_may_read_now() -> None:
+    assert batch(seen(), seen(NEW, key=B, locked_by="Excel")) == NotDue(BATCH.key(""), Locked("Excel"))
 
 
 def test_a_batch_whose_files_are_done_is_done() -> None:

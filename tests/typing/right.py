@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -18,6 +19,7 @@ from data_engine import (
     FlowStoppedError,
     FlowValidationError,
     ItemError,
+    Secret,
     Workspace,
     clear_preview_cache,
     compile_notebook,
@@ -58,6 +60,20 @@ def build() -> Flow:
         .step(read, save_as="claims_df", label="Read")
         .step(lambda context: context.current)
     )
+
+
+@dataclass
+class Settings:
+    month: date = date(2013, 1, 1)
+    dwh: Secret | None = None
+
+
+def parameters(flow: Flow, context: FlowContext) -> None:
+    assert_type(flow.params(Settings), Flow)
+    flow.params(Settings).form(use="claims_df")
+    assert_type(context.secret("dwh").reveal(), str)
+    settings: Settings = context.params
+    assert_type(settings.month, date)
 
 
 def schedules() -> list[Flow]:

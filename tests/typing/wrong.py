@@ -34,6 +34,7 @@ flow.map(step, max_parallel="4")  # wrong
 flow.map(step, on_error="ignore")  # wrong
 flow.collect(3)  # wrong
 flow.preview(params=[1])  # wrong
+flow.params({"month": 1})  # wrong
 flow.run_once(True)  # wrong
 
 workspace = Workspace(Path("/ws"))

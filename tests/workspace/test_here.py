@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def test_a_kernel_finds_its_notebook_and_folder_wherever_it_has_gone(
 
 
 def test_a_renamed_notebook_is_said_and_its_folder_stays(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable goes stale at a rename; nothing is guessed."""
+    """The variable goes stale at a rename; nothing is guessed where nothing tells."""
     monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
     enter(monkeypatch, KernelShell(notebook.parent))
     notebook.rename(notebook.with_name("weekly.ipynb"))
@@ -78,6 +79,43 @@ def test_a_renamed_notebook_is_said_and_its_folder_stays(notebook: Path, monkeyp
     assert "daily.ipynb no longer exists" in str(found.problem)
     assert "restart the kernel or set DATA_ENGINE_NOTEBOOK" in str(found.problem)
     assert authored_folder() == notebook.parent
+
+
+def with_cells(path: Path, *ids: str) -> Path:
+    cells = [{"cell_type": "code", "id": one, "metadata": {}, "source": "1"} for one in ids]
+    path.write_text(json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5}, indent=1))
+    return path
+
+
+def test_a_renamed_notebook_is_found_by_the_cell_that_runs(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And from then on also by what asks between cells, such as the panel."""
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
+    shell = KernelShell(notebook.parent)
+    shell.get_parent = lambda: {"metadata": {"cellId": "c-2"}}  # type: ignore[attr-defined]
+    enter(monkeypatch, shell)
+    with_cells(notebook.with_name("other.ipynb"), "d-2")
+    weekly = with_cells(notebook, "c-1", "c-2").rename(notebook.with_name("weekly.ipynb"))
+
+    assert here() == Here(weekly, "notebook")
+    shell.get_parent = lambda: {"metadata": {}}  # type: ignore[attr-defined]
+    assert here() == Here(weekly, "notebook")
+
+    monthly = weekly.rename(weekly.with_name("monthly.ipynb"))
+    assert str(getattr(here(), "problem", None)).startswith("notebook")
+    shell.get_parent = lambda: {"metadata": {"cellId": "c-1"}}  # type: ignore[attr-defined]
+    assert here() == Here(monthly, "notebook")
+
+
+def test_a_renamed_notebook_with_a_copy_is_not_guessed(notebook: Path) -> None:
+    """Both have the cell."""
+    for name in ("weekly.ipynb", "weekly-Copy1.ipynb"):
+        with_cells(notebook.with_name(name), "c-1")
+    notebook.unlink()
+
+    found = notebook_here({}, {"JPY_SESSION_NAME": str(notebook)}, str(notebook.parent), "c-1")
+
+    assert found is not None
+    assert found.problem is not None
 
 
 @pytest.mark.parametrize(

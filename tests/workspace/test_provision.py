@@ -47,6 +47,13 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def collection(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's workspaces lie in `team`, and one is there already."""
+    monkeypatch.setenv("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT", str(tmp_path / "team"))
+    monkeypatch.setattr("data_engine.workspace.select.discover_workspaces", lambda folder: (WorkspaceLayout(tmp_path),))
+
+
 class TestANewWorkspace:
     def test_it_is_whole(self, tmp_path: Path) -> None:
         """Folders, settings, ignore file, editor settings at both roots, one example."""
@@ -57,6 +64,13 @@ class TestANewWorkspace:
         assert (made.root, made.preserved, made.skipped) == (tmp_path / "team" / "claims", (), ())
         assert ".workspace_state/" in (made.root / ".gitignore").read_text().splitlines()
         assert (made.root / "config" / "data_engine.toml").read_text() == DEFAULT_SETTINGS_TEXT
+
+    def test_beside_it_nothing_is_written_where_the_folder_is_not_known_for_workspaces(self, tmp_path: Path) -> None:
+        """A home folder, or a project of somebody else's."""
+        made = provision_workspace(tmp_path / "home" / "claims")
+
+        assert set(tree(tmp_path / "home")) == WHOLE - {".vscode", ".vscode/settings.json"}
+        assert all(path.is_relative_to(made.root) for path in made.created if path != tmp_path / "home")
 
     def test_again_makes_nothing(self, tmp_path: Path) -> None:
         """And counts what is there."""
@@ -91,9 +105,9 @@ class TestANewWorkspace:
 
     def test_the_editor_is_told_of_both_roots(self, tmp_path: Path) -> None:
         """In terms of the opened folder, because a colleague has the share mounted elsewhere."""
-        provision_workspace(tmp_path / "claims")
-        own = json.loads((tmp_path / "claims" / ".vscode" / "settings.json").read_text())
-        beside = json.loads((tmp_path / ".vscode" / "settings.json").read_text())
+        provision_workspace(tmp_path / "team" / "claims")
+        own = json.loads((tmp_path / "team" / "claims" / ".vscode" / "settings.json").read_text())
+        beside = json.loads((tmp_path / "team" / ".vscode" / "settings.json").read_text())
 
         for system in ("linux", "osx", "windows"):
             assert own[f"terminal.integrated.env.{system}"] == {

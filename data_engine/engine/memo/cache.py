@@ -6,7 +6,7 @@ import enum
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,11 @@ class CacheEntry:
     value: Any = None
     size_bytes: int = 0
 
+    @property
+    def kept_bytes(self) -> int:
+        """How large the copies are that were kept of what it wrote to scratch."""
+        return sum(file.kept.size_bytes for file in self.scratch.values() if file.kept is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class StepMakeup:
@@ -67,7 +72,10 @@ class StepMakeup:
 
 
 class PreviewCache:
-    """Results of previewed steps, the least recently used dropped first; safe for several threads."""
+    """Results of previewed steps, the least recently used dropped first; safe for several threads.
+
+    Values in memory, and copies of files on the drive, may each be as large as the limit; a copy goes with its last entry.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,10 +83,11 @@ class PreviewCache:
         self._pasts: OrderedDict[Place, StepMakeup] = OrderedDict()
         self._in_order: set[Place] = set()
         self._used_bytes = 0
+        self._kept_bytes = 0
 
     @property
     def used_bytes(self) -> int:
-        """The estimated size of what is kept."""
+        """The estimated size of what is kept in memory."""
         return self._used_bytes
 
     def clear(self) -> None:
@@ -86,7 +95,7 @@ class PreviewCache:
         with self._lock:
             self._entries.clear()
             self._pasts.clear()
-            self._used_bytes = 0
+            self._used_bytes = self._kept_bytes = 0
 
     def get(self, key: bytes) -> CacheEntry | None:
         """The entry of a key, now the most recently used."""
@@ -98,13 +107,23 @@ class PreviewCache:
 
     def put(self, key: bytes, entry: CacheEntry, limit_bytes: int) -> None:
         """Keep an entry, dropping the least recently used ones beyond `limit_bytes`."""
+        if entry.kept_bytes > limit_bytes:
+            entry.scratch = {path: replace(file, kept=None) for path, file in entry.scratch.items()}
         with self._lock:
             before = self._entries.pop(key, None)
-            self._used_bytes += entry.size_bytes - (before.size_bytes if before is not None else 0)
+            if before is not None:
+                self._count(before, -1)
+            self._count(entry, 1)
             self._entries[key] = entry
-            while self._entries and (self._used_bytes > limit_bytes or len(self._entries) > _MAX_ENTRIES):
-                _, dropped = self._entries.popitem(last=False)
-                self._used_bytes -= dropped.size_bytes
+            while self._entries and self._is_over(limit_bytes):
+                self._count(self._entries.popitem(last=False)[1], -1)
+
+    def _count(self, entry: CacheEntry, sign: int) -> None:
+        self._used_bytes += sign * entry.size_bytes
+        self._kept_bytes += sign * entry.kept_bytes
+
+    def _is_over(self, limit_bytes: int) -> bool:
+        return max(self._used_bytes, self._kept_bytes) > limit_bytes or len(self._entries) > _MAX_ENTRIES
 
     def needs_order(self, place: Place) -> bool:
         """Whether a step of this flow changed more than its result last time."""

@@ -15,10 +15,10 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data_engine.engine.candidates import Source
 from data_engine.engine.clone import BESIDE
@@ -40,7 +40,13 @@ from data_engine.engine.memo.value_copy import (
     mutable_ids,
     paths_in,
 )
-from data_engine.engine.memo.watched_context import WatchedContext, attributes_of, changeable_state, watched
+from data_engine.engine.memo.watched_context import (
+    WatchedContext,
+    attributes_of,
+    changeable_state,
+    params_digest,
+    watched,
+)
 from data_engine.engine.scratch import Scratch, ScratchFile
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
@@ -49,6 +55,8 @@ from data_engine.flow.places import InPlace, Places
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import note_outputs, outputs_of, run_steps
 from data_engine.model import Event
+
+T = TypeVar("T")
 
 _PASSING = (os.path.join(tempfile.gettempdir(), tempfile.gettempprefix()), "/dev/")
 """Files made there are temporary ones of the step."""
@@ -99,13 +107,23 @@ class PreviewRunner:
 
         Raises: as `run_steps`.
         """
+        return self._run(lambda attempt: attempt.run(stop))
+
+    def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
+        """The objects `names` that the first `stop` steps save; under "current" the last result.
+
+        Raises: as `run_steps`.
+        """
+        return self._run(lambda attempt: attempt.run_all(stop, names))
+
+    def _run(self, what: Callable[[_Attempt], T]) -> T:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
         with self.interceptors:
             while True:
                 try:
-                    value = _Attempt(self, in_order=in_order, fresh=fresh).run(stop)
+                    value = what(_Attempt(self, in_order=in_order, fresh=fresh))
                 except _StartOver:
                     in_order, fresh = True, in_order  # the second time nothing is taken from the cache
                 else:
@@ -184,10 +202,20 @@ class _Attempt:
         self.writer: str | None = None  # the step from which on the context is handed on as it is
         self.comparisons = Comparisons(preview.source.path, preview.context.workspace_root)
         self.facts = digest_of(*preview.facts())
-        self.params = value_digest(dict(preview.context.params))
+        self.params = params_digest(preview.context.params)
 
     def run(self, stop: int) -> Any:
         """The value after the first `stop` steps."""
+        self._take_all(stop)
+        return self._value(stop - 1)
+
+    def run_all(self, stop: int, names: Collection[str]) -> dict[str, Any]:
+        """The objects of these names."""
+        saved = self._take_all(stop) | {"current": stop - 1}
+        return {name: self._value(saved[name]) for name in names if name in saved}
+
+    def _take_all(self, stop: int) -> dict[str, int]:
+        """Reuse or run the steps; the number of the step whose result has each name."""
         saved: dict[str, int] = {}
         for index, spec in enumerate(self.flow.steps[:stop]):
             by_name = spec.use is not None and spec.use != "current"
@@ -195,7 +223,7 @@ class _Attempt:
             self._take(index, self._step(spec, before, dict(saved)))
             if spec.save_as is not None:
                 saved[spec.save_as] = index
-        return self._value(stop - 1)
+        return saved
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
@@ -214,7 +242,7 @@ class _Attempt:
         self.steps.append(step)
         reasons = self.preview.reasons
         past = self.cache.past(self.preview.place(index), step.makeup)
-        entry = self.cache.get(step.key)
+        entry = self.cache.get(self._key_here(step)) or self.cache.get(step.key)
         unseen = step.code.unseen or self._unseen_state(step)
         why = self._why_run(step, entry, past, unseen)
         if why is not None or entry is None:
@@ -253,6 +281,12 @@ class _Attempt:
             if scratch.version(path) != version:
                 return f"file {os.path.basename(path)} changed"
         return None if scratch.restore(entry.scratch) else "what it wrote is too large to be kept"
+
+    def _key_here(self, step: _Step) -> bytes:
+        """The key of a step that has asked for a path of the scratch folder: what it gave may name it."""
+        if self.scratch is None:
+            return step.key
+        return digest_of(step.key, str(self.scratch.folder), self.scratch.start)
 
     def _unseen_state(self, step: _Step) -> str | None:
         """What no key covers: a saved handle or generator this step can reach, which an earlier step may have used up."""
@@ -392,7 +426,8 @@ class _Attempt:
         entry.versions, entry.scratch = ran.log.versions, ran.written
         self._keep(step, entry, ran.value)
         step.entry = entry
-        self.cache.put(step.key, entry, self.preview.limit_bytes)
+        is_at_home = self.scratch is not None and self.scratch.was_asked
+        self.cache.put(self._key_here(step) if is_at_home else step.key, entry, self.preview.limit_bytes)
         self.preview.reports[index] = StepReport(step.name, True, why, entry.at_s, entry.not_kept)
 
     def _keep(self, step: _Step, entry: CacheEntry, value: Any) -> None:

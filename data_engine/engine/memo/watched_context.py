@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
+from data_engine.engine.memo.access_log import active_logs
 from data_engine.engine.memo.fingerprint import value_digest
+from data_engine.engine.params import values_of
 from data_engine.flow.context import FlowContext
 from data_engine.flow.spec import StepSpec
+from data_engine.secret import Secret
 
 _TABLES = ("objects", "metadata")
 
@@ -47,6 +51,12 @@ class WatchedContext(FlowContext):
     def metadata(self, value: dict[str, Any]) -> None:
         attributes_of(self)["metadata"] = value
 
+    def secret(self, name: str) -> Secret:
+        """As `FlowContext.secret`; it may be another one by the next preview."""
+        for log in active_logs():
+            log.mark_unseen(f"the secret {name}")
+        return super().secret(name)
+
     def _noticed(self, name: str) -> dict[str, Any]:
         self.looked_at.add(name)
         found: dict[str, Any] = attributes_of(self)[name]
@@ -74,4 +84,13 @@ def changeable_state(attributes: Mapping[str, Any], step: StepSpec) -> object:
     outputs = attributes["metadata"].get("step_outputs")
     if isinstance(outputs, dict):  # the step's own may be numbered
         outputs = {name: id(value) for name, value in outputs.items() if not str(name).startswith(step.label)}
-    return own, objects, value_digest(dict(attributes["params"])), metadata, outputs
+    return own, objects, params_digest(attributes["params"]), metadata, outputs
+
+
+def params_digest(params: Any) -> bytes | None:
+    """The content of `context.params`, in which a secret counts by its value; None where nobody can tell."""
+    values = {
+        name: sha256(value.reveal().encode()).digest() if isinstance(value, Secret) else value
+        for name, value in values_of(params).items()
+    }
+    return value_digest(values)

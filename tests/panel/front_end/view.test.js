@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parametersOf } from "../../../jupyter_extension/static/actions.js";
 import { h, Memo } from "../../../jupyter_extension/static/dom.js";
 import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_extension/static/flows.js";
 import { besidePath, readCode } from "../../../jupyter_extension/static/jupyter.js";
 import { staysHere } from "../../../jupyter_extension/static/keys.js";
+import { defaultText, givenOf } from "../../../jupyter_extension/static/parameters.js";
 import { button, drawing, whyNot } from "../../../jupyter_extension/static/pieces.js";
 import { countsText, logText } from "../../../jupyter_extension/static/runs.js";
 import SHAPES from "../../../jupyter_extension/static/shapes.js";
@@ -92,10 +92,12 @@ test("a shape that is not known draws nothing, all others draw", () => {
   assert.ok(Object.values(SHAPES).every((one) => one.startsWith("<")));
 });
 
-test("parameters are JSON where they are some, else text; without a name they are none", () => {
-  const typed = [{ name: " days ", value: "3" }, { name: "who", value: "Ann" }, { name: "list", value: "[1, 2]" }, { name: " ", value: "x" }];
+test("a form sends what somebody changed, as texts", () => {
+  const one = { name: "days", kind: "int", choices: [], is_list: false, is_optional: false, has_default: true, default: 3, label: "", title: "Days", help: "", type: "int" };
+  const parameters = [one, { ...one, name: "tags", is_list: true, default: ["a", "b"] }, { ...one, name: "at", default: null }];
 
-  assert.deepEqual(parametersOf(typed), { days: 3, who: "Ann", list: [1, 2] });
+  assert.deepEqual(givenOf(parameters, { days: "3", tags: "a, c" }), { tags: "a, c" });
+  assert.deepEqual(parameters.map(defaultText), ["3", "a, b", ""]);
 });
 
 test("a change makes the next view of the last one, which stays as it was", () => {

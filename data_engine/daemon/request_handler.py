@@ -1,4 +1,4 @@
-"""Doing what another workstation asked for: each verb of a request, by the same ways as for who asks here."""
+"""What a request of another workstation asks for is done here: its arguments checked, by the same ways as for who asks here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from data_engine.daemon.deploying import Asked, Outcome
-from data_engine.daemon.request_desk import run_id_of
+from data_engine.daemon.request_inbox import run_id_of
 from data_engine.errors import FlowValidationError
 from data_engine.lease.requests import Request
 from data_engine.ledger.checks import is_inside
@@ -48,13 +48,13 @@ class Verbs(Protocol):
         """Let the flow run by itself, or not."""
 
 
-async def carry_out(daemon: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
+async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
     """What the request asks for is done: its outcome, "done", "refused" or "failed", and an answer as JSON.
 
     Raises:
         FlowValidationError: it is refused; says why.
     """
-    await daemon.until_ready()
+    await commands.until_ready()
     given, flow = request.given, request.flow
     if flow or request.verb not in ("deploy", "retry"):
         check_flow_name(flow)
@@ -65,33 +65,33 @@ async def carry_out(daemon: Verbs, request: Request) -> tuple[str, dict[str, Any
             set_id = _text(given, "set_id")
             if not _SET_ID.fullmatch(set_id):
                 raise FlowValidationError("the request names no set", where="deploy", fix="deploy again")
-            outcome = await daemon.deploy_set(set_id, asked)
+            outcome = await commands.deploy_set(set_id, asked)
             refused = [entry.error for entry in outcome.entries if entry.error is not None]
             if flow and refused:
                 raise refused[0]
             return "done", outcome.as_dict()
         case "rollback":
-            return "done", (await daemon.roll_back(flow, _text(given, "to") or None, asked)).as_dict()
+            return "done", (await commands.roll_back(flow, _text(given, "to") or None, asked)).as_dict()
         case "run":
-            return await _run(daemon, request)
+            return await _run(commands, request)
         case "retry":
-            return "done", {"freed": await daemon.retry(flow or None, _source(given))}
+            return "done", {"freed": await commands.retry(flow or None, _source(given))}
         case "enable" | "disable":
-            await daemon.set_enabled(flow, request.verb == "enable")
+            await commands.set_enabled(flow, request.verb == "enable")
             return "done", {}
     raise FlowValidationError(f"nobody does {request.verb!r}", where="request", fix="update data-engine here")
 
 
-async def _run(daemon: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
+async def _run(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
     params = request.given.get("params", {})
     if not isinstance(params, dict):
         raise FlowValidationError("params are no object", where="run", fix="give values by name")
-    run_ids = await daemon.run(
+    run_ids = await commands.run(
         request.flow, _source(request.given), params, lambda number: run_id_of(request.request_id, number)
     )
-    await daemon.until_ended(run_ids)
-    daemon.ledger.flush()
-    statuses = [None if (run := daemon.ledger.run(one)) is None else run.status for one in run_ids]
+    await commands.until_ended(run_ids)
+    commands.ledger.flush()
+    statuses = [None if (run := commands.ledger.run(one)) is None else run.status for one in run_ids]
     is_good = all(status == "success" for status in statuses)
     return ("done" if is_good else "failed"), {"run_ids": run_ids, "statuses": statuses}
 

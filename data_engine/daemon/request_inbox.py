@@ -18,6 +18,7 @@ from data_engine.clock import boot_clock
 from data_engine.errors import FlowValidationError
 from data_engine.lease.requests import (
     INTERRUPTED,
+    SILENT_S,
     Answer,
     Remove,
     Request,
@@ -41,7 +42,7 @@ _DEPLOYS = ("deploy", "rollback")
 
 
 class Owner(Protocol):
-    """What the desk needs of the ownership."""
+    """What the inbox needs of the ownership."""
 
     @property
     def token(self) -> int | None:
@@ -57,7 +58,7 @@ class Owner(Protocol):
         ...
 
 
-Carry = Callable[[Request], Awaitable[tuple[str, dict[str, Any]]]]
+Handle = Callable[[Request], Awaitable[tuple[str, dict[str, Any]]]]
 """Does what a request asks for; the outcome and the answer."""
 
 
@@ -96,8 +97,8 @@ class LedgerRows:
         requests.write(self._ledger, rows)
 
 
-class RequestDesk:
-    """Looks for requests while the workspace is ours, and carries them out with `carry`. `look` is called again and again.
+class RequestInbox:
+    """Looks for requests while the workspace is ours, and carries them out with `handle`. `look` is called again and again.
 
     `in_thread` does what may hang on the share; `setting` is what this machine does for others, `file_owner` who owns a
     request's file.
@@ -108,7 +109,7 @@ class RequestDesk:
         files: RequestFiles,
         rows: Rows,
         owner: Owner,
-        carry: Carry,
+        handle: Handle,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         *,
         in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread,
@@ -120,7 +121,7 @@ class RequestDesk:
         self._files = files
         self._rows = rows
         self._owner = owner
-        self._carry = carry
+        self._handle = handle
         self._spawn = spawn
         self._in_thread = in_thread
         self._pause = pause
@@ -129,8 +130,8 @@ class RequestDesk:
         self._file_owner = file_owner
         self._seen: dict[str, Seen] = {}
         self._token: int | None = None
+        self._looked_s = 0.0
         self._running: set[str] = set()
-        self.pending_sets: frozenset[str] = frozenset()
 
     @property
     def is_busy(self) -> bool:
@@ -148,11 +149,10 @@ class RequestDesk:
         if token is None or not self._owner.can_work():
             return
         listed = await self._in_thread(self._files.listed)
-        is_first = token != self._token
-        if is_first:
-            self._seen = {}
-        self._seen = look_again(self._seen, listed, self._clock())
-        self.pending_sets = frozenset(set_of(one) for one in listed.values())
+        is_first, now_s = token != self._token, self._clock()
+        before = {} if is_first else self._seen
+        has_paused = now_s - self._looked_s >= SILENT_S  # what is new after that may have been given up long ago
+        self._seen, self._looked_s = look_again(before, listed, now_s), now_s
         if is_first:
             await self._answer_interrupted()
         for request_id, request in listed.items():
@@ -163,7 +163,7 @@ class RequestDesk:
                 self._seen[request_id],
                 state=state,
                 is_running=is_running,
-                is_first_look=is_first,
+                lay_there=is_first or (has_paused and request_id not in before),
                 now_s=self._clock(),
             )
             if isinstance(move, Take):
@@ -200,7 +200,7 @@ class RequestDesk:
                     return
                 await self._pause(_LAPSED_S)
             try:
-                outcome, answer = await self._carry(request)
+                outcome, answer = await self._handle(request)
             except FlowValidationError as error:
                 outcome, answer = "refused", error.as_dict()
             except Exception as error:
@@ -250,11 +250,6 @@ def run_id_of(request_id: str, number: int) -> str:
         True
     """
     return hashlib.sha256(f"{request_id} {number}".encode()).hexdigest()[:32]
-
-
-def set_of(request: Request) -> str:
-    """The set that a request to deploy names; "" of any other."""
-    return str(request.given.get("set_id", "")) if request.verb == "deploy" else ""
 
 
 def taken(request: Request) -> RequestRow:

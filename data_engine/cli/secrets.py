@@ -1,0 +1,92 @@
+"""`secret set|list|remove`: this person's secrets on this machine. A value is read from a prompt or standard input, and never printed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from data_engine.cli.options import AsJson
+from data_engine.cli.output import print_json, say, table
+from data_engine.errors import FlowValidationError
+
+SecretName = Annotated[str, typer.Argument(metavar="NAME", help="What flows ask for: context.secret(NAME).")]
+_Never = Annotated[list[str] | None, typer.Argument(hidden=True)]
+
+
+def make_app() -> typer.Typer:
+    """The commands below `data-engine secret`."""
+    app = typer.Typer(
+        help="Keep secrets for flows in this person's keyring.", pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    app.command("set")(set_one)
+    app.command("list")(list_all)
+    app.command("remove")(remove)
+    return app
+
+
+def set_one(name: SecretName, value: _Never = None, as_json: AsJson = False) -> int:
+    """Keep a secret, read from a prompt, or from standard input where that is no terminal."""
+    from data_engine.workspace.secret_store import check_name, set_secret
+
+    check_name(name)
+    if value:
+        raise FlowValidationError(
+            "the value of a secret is never given on the command line: it would stand in the shell's history and the list"
+            " of processes",
+            where="data-engine secret set",
+            fix=f"data-engine secret set {name}, which asks for it; or let a program write it to standard input",
+        )
+    place = set_secret(name, _asked(name))
+    if as_json:
+        print_json({"name": name, "place": place})
+    else:
+        say(f"Kept the secret {name} in {place}.")
+    return 0
+
+
+def list_all(as_json: AsJson = False) -> int:
+    """The names of the secrets that are here, and where each is. Values are not shown, nor asked for."""
+    from data_engine.workspace.secret_store import keyring_trouble, stored_secrets
+
+    found, trouble = stored_secrets(), keyring_trouble()
+    if as_json:
+        print_json({"secrets": [{"name": one.name, "place": one.place} for one in found], "keyring": trouble})
+        return 0
+    if found:
+        shown = table("NAME", "PLACE")
+        for one in found:
+            shown.add_row(one.name, one.place)
+        say(shown)
+    else:
+        say("There are no secrets here yet: data-engine secret set NAME")
+    if trouble is not None:
+        say(f"{trouble}: secrets are kept in a private file, in plain text", style="yellow")
+    return 0
+
+
+def remove(name: SecretName, as_json: AsJson = False) -> int:
+    """Forget a secret. What the environment says stays as it is."""
+    from data_engine.flow.suggestions import nearest_name
+    from data_engine.workspace.secret_store import remove_secret, stored_secrets
+
+    known = [one.name for one in stored_secrets() if one.place != "environment"]
+    if not remove_secret(name):
+        near = nearest_name(name, known)
+        fix = f"did you mean {near}?" if near else f"there are: {', '.join(known) or 'none'}"
+        raise FlowValidationError(
+            f"there is no secret {name!r} here to forget", where="data-engine secret remove", fix=fix
+        )
+    if as_json:
+        print_json({"name": name, "removed": True})
+    else:
+        say(f"Forgot the secret {name}.")
+    return 0
+
+
+def _asked(name: str) -> str:
+    if sys.stdin is not None and sys.stdin.isatty():
+        return str(typer.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True))
+    text = "" if sys.stdin is None else sys.stdin.read()
+    return text.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,335 @@
+"""The difference of any two values: which of them are tables, files or parts, and how each kind is compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from data_engine.compare.difference import MOST_SAMPLES, Difference, Named, Rows, Sample
+from data_engine.compare.files import Bytes, Content, Json, NoTable, OneTable, Several, read_file
+from data_engine.compare.forms import TOLERANCE, are_equal
+from data_engine.compare.tables import Frame, ParquetFile, Table, compare_tables
+from data_engine.errors import FlowValidationError, message_of
+from data_engine.flow.batch import Batch, ItemError
+
+_PLAIN = (str, int, float, bool, bytes, type(None))
+_LONGEST_WORDS = 60
+
+
+class _Missing:
+    """What stands for a side that has nothing."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+"""The side of a comparison that does not have the value."""
+
+
+def compare(
+    before: object,
+    after: object,
+    *,
+    key: str | Sequence[str] | None = None,
+    tolerance: float = TOLERANCE,
+    is_strict: bool = True,
+) -> Difference:
+    """What differs between two values: frames, Arrow, relations, files by their paths, scalars, and lists and dicts of these.
+
+    Tables are compared by the columns `key`, without one as a multiset of rows. Floats are equal within the relative
+    `tolerance`, rows as wholes by about three digits more than it says. Other objects are compared by `==`. A table for
+    which `key` is none is compared without it, and that is noted, unless `is_strict`.
+
+    Raises:
+        FlowValidationError: `key` names a column that a table lacks, or that cannot be a key; `tolerance` is none.
+
+    Example:
+        >>> str(compare([1, {"a": 2}], [1, {"a": 3}]))
+        '1 value differs'
+        >>> compare(1.0, 1.0 + 1e-12).equal, str(compare("a", MISSING))
+        (True, 'only before')
+    """
+    if not isinstance(tolerance, (int, float)) or isinstance(tolerance, bool) or not 0 <= tolerance < 1:
+        raise FlowValidationError(
+            f"the tolerance {tolerance!r} is no share of a number", where="tolerance=", fix="give one such as 1e-9"
+        )
+    return _Comparison(keys(key), float(tolerance), is_strict).of(before, after)
+
+
+def keys(key: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The columns of a key, given as one name or several.
+
+    Raises:
+        FlowValidationError: it is no name, or names one twice.
+    """
+    given = () if key is None else (key,) if isinstance(key, str) else key
+    if not isinstance(given, Sequence) or not all(isinstance(one, str) and one for one in given):
+        raise FlowValidationError(
+            f"key={key!r} names no columns", where="key=", fix='write key="id" or key=["day", "store"]'
+        )
+    if len(set(given)) < len(given):
+        raise FlowValidationError(f"key={key!r} names a column twice", where="key=", fix="name each once")
+    return tuple(given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """How values are compared. A table that has no such key is an error where `is_strict`, else it is compared without."""
+
+    key: tuple[str, ...]
+    tolerance: float
+    is_strict: bool = True
+
+    def of(self, before: object, after: object) -> Difference:
+        if before is MISSING or after is MISSING:
+            return _one_sided(before, after)
+        then: Content = content_of(before)
+        now: Content = content_of(after)
+        told = (words(before), words(after))
+        if isinstance(then, OneTable) and isinstance(now, OneTable):
+            return self._tables(then.table, now.table)
+        if isinstance(then, Several) and isinstance(now, Several):
+            return self._parts(then.things, now.things, told)
+        if isinstance(then, Json) and isinstance(now, Json):
+            return self._value(then.value, now.value, told)
+        if isinstance(then, (Bytes, NoTable)) or isinstance(now, (Bytes, NoTable)):
+            notes = tuple(dict.fromkeys(one.why for one in (then, now) if isinstance(one, NoTable)))
+            is_same = then.path is not None and now.path is not None and same_bytes(then.path, now.path)
+            return Difference("file", *told, is_same=is_same, notes=notes)
+        return Difference("value", *told, is_same=False, notes=(f"it is {told[1]}, was {told[0]}",))
+
+    def _tables(self, before: Table, after: Table) -> Difference:
+        try:
+            return compare_tables(before, after, key=self.key, tolerance=self.tolerance)
+        except FlowValidationError as wrong:
+            if self.is_strict:
+                raise
+            without = compare_tables(before, after, tolerance=self.tolerance)
+            return replace(without, notes=(f"compared without the key: {wrong.what}",))
+
+    def _parts(self, before: Mapping[str, Any], after: Mapping[str, Any], told: tuple[str, str]) -> Difference:
+        names = dict.fromkeys([*before, *after])
+        each = replace(self, is_strict=False)
+        parts = {name: each.of(before.get(name, MISSING), after.get(name, MISSING)) for name in names}
+        return Difference("parts", *told, parts=Named(parts))
+
+    def _value(self, before: object, after: object, told: tuple[str, str]) -> Difference:
+        """Values as JSON has them: the places at which they differ."""
+        before, after = _unwrapped(before), _unwrapped(after)
+        if _holds_more(before) or _holds_more(after):
+            named = [_named_parts(one) for one in (before, after)]
+            if type(before) is type(after) and named[0] is not None and named[1] is not None:
+                return self._parts(named[0], named[1], told)
+        places = list(_places(before, after, "", self.tolerance))
+        unlike = [one for one in places if one.why]
+        if unlike:
+            return Difference("unknown", *told, is_same=False, notes=tuple(dict.fromkeys(one.why for one in unlike)))
+        samples = tuple(
+            Sample(one.kind, Named({"path": one.path}), Named({"value": (one.before, one.after)}))
+            for one in places[:MOST_SAMPLES]
+        )
+        return Difference("value", *told, rows=Rows(changed=len(places)), samples=samples, is_same=not places)
+
+
+def content_of(value: object) -> Content:
+    """What a value is to be compared as."""
+    table = table_of(value)
+    if table is not None:
+        return OneTable(table)
+    if isinstance(value, os.PathLike):
+        path = Path(os.fspath(value))
+        if path.is_file():
+            return read_file(path)
+        if path.is_dir():
+            files = {str(one.relative_to(path)): one for one in sorted(path.rglob("*")) if one.is_file()}
+            return Several(files)
+        return Json(str(path))
+    return Json(value)
+
+
+def table_of(value: object) -> Table | None:
+    """The value as a table; None when it is none."""
+    if isinstance(value, (Frame, ParquetFile)):
+        return value
+    if isinstance(value, pl.DataFrame):
+        return Frame(value)
+    if isinstance(value, pl.LazyFrame):
+        return Frame(value.collect(engine="streaming"))
+    if isinstance(value, pl.Series):
+        return Frame(value.alias(value.name or "value").to_frame())
+    kind = type(value)
+    top = kind.__module__.partition(".")[0]
+    if kind.__name__ == "DuckDBPyRelation":
+        return _of_arrow(value.to_arrow_table())  # type: ignore[attr-defined]
+    if top in ("pyarrow", "pandas", "duckdb", "_duckdb") and hasattr(value, "__arrow_c_stream__"):
+        return _of_arrow(value)
+    if top == "numpy" and getattr(value, "ndim", 0) in (1, 2) and getattr(value, "dtype", None) is not None:
+        return _of_array(value)
+    return None
+
+
+def _of_arrow(value: Any) -> Table:
+    found = pl.DataFrame(value)
+    return Frame(found)
+
+
+def _of_array(value: Any) -> Table | None:
+    try:
+        return Frame(pl.from_numpy(value))
+    except Exception:  # a dtype that Polars does not know; its values are compared one by one
+        return None
+
+
+def _one_sided(before: object, after: object) -> Difference:
+    side, value = ("after", after) if before is MISSING else ("before", before)
+    if value is MISSING:
+        return Difference("missing")
+    return Difference(
+        "missing",
+        words(before) if side == "before" else "",
+        words(after) if side == "after" else "",
+        is_same=False,
+        notes=(f"only {side}",),
+    )
+
+
+def same_bytes(before: Path, after: Path) -> bool:
+    """Whether two files hold the same bytes."""
+    import filecmp
+
+    return filecmp.cmp(before, after, shallow=False)
+
+
+def words(value: object) -> str:
+    """A value in a few words."""
+    if isinstance(value, (pl.DataFrame, pl.Series)):
+        height = len(value)
+        more = f" × {value.width:,} columns" if isinstance(value, pl.DataFrame) else ""
+        return f"{type(value).__name__}, {height:,} rows{more}"
+    if isinstance(value, os.PathLike):
+        return Path(os.fspath(value)).name
+    if isinstance(value, (list, tuple, set, frozenset, dict, Batch)):
+        return f"{type(value).__name__} of {len(value):,}"
+    if isinstance(value, _PLAIN):
+        text = repr(value)
+        return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
+    return type(value).__qualname__
+
+
+# -- values of Python ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place at which two values differ; `why` they cannot be compared, where they cannot."""
+
+    path: str
+    before: Any
+    after: Any
+    kind: str = "changed"
+    why: str = ""
+
+
+def _places(before: object, after: object, path: str, tolerance: float) -> Iterator[_Place]:
+    before, after = _unwrapped(before), _unwrapped(after)
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in dict.fromkeys([*before, *after]):
+            inside = f"{path}.{name}" if path else str(name)
+            if name not in before or name not in after:
+                kind = "added" if name in after else "removed"
+                yield _Place(inside, _plain(before.get(name)), _plain(after.get(name)), kind)
+            else:
+                yield from _places(before[name], after[name], inside, tolerance)
+        return
+    if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
+        for number in range(max(len(before), len(after))):
+            inside = f"{path}[{number}]"
+            if number >= len(before) or number >= len(after):
+                one = (before, after)[number < len(after)][number]
+                is_added = number < len(after)
+                yield _Place(
+                    inside, None if is_added else _plain(one), _plain(one) if is_added else None,
+                    "added" if is_added else "removed",
+                )  # fmt: skip
+            else:
+                yield from _places(before[number], after[number], inside, tolerance)
+        return
+    is_equal, why = _is_equal(before, after, tolerance)
+    if not is_equal:
+        yield _Place(path, _plain(before), _plain(after), why=why)
+
+
+def _is_equal(before: object, after: object, tolerance: float) -> tuple[bool, str]:
+    """Whether the two are equal, and why that cannot be told."""
+    if before is after:
+        return True, ""
+    if table_of(before) is not None and table_of(after) is not None:
+        return _Comparison((), tolerance).of(before, after).equal, ""
+    name = type(before).__qualname__
+    if type(before).__eq__ is object.__eq__ and type(before).__qualname__ == type(after).__qualname__:
+        return False, f"{name} has no equality"
+    try:
+        return are_equal(before, after, tolerance), ""
+    except Exception as error:
+        return False, f"{name} cannot be compared: {type(error).__name__}: {message_of(error)}"
+
+
+def _unwrapped(value: object) -> object:
+    """Values that hold others by what they hold; the class of the other side is another one when its module was loaded anew."""
+    if isinstance(value, Batch):
+        return list(value)
+    if isinstance(value, ItemError):
+        return {"item": _unwrapped(value.item), "error": f"{type(value.error).__name__}: {message_of(value.error)}"}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__qualname__}.{value.name}"
+    if isinstance(value, (set, frozenset)):
+        return (
+            value
+            if not all(isinstance(one, _PLAIN) for one in value)
+            else sorted(value, key=lambda one: (str(type(one)), one))
+        )
+    if isinstance(value, os.PathLike) and not isinstance(value, (str, bytes)):
+        path = Path(os.fspath(value))
+        return value if path.exists() else str(path)
+    return value
+
+
+def _holds_more(value: object) -> bool:
+    """Whether it holds tables or files, each of which is a part to compare."""
+    inside: Sequence[object] = ()
+    if isinstance(value, Mapping):
+        inside = list(value.values())
+    elif isinstance(value, (list, tuple)):
+        inside = value
+    return any(_is_part(_unwrapped(one)) for one in inside)
+
+
+def _is_part(value: object) -> bool:
+    if isinstance(value, _PLAIN):
+        return False
+    if isinstance(value, os.PathLike):
+        return True
+    return table_of(value) is not None if not isinstance(value, (Mapping, list, tuple)) else _holds_more(value)
+
+
+def _named_parts(value: object) -> dict[str, Any] | None:
+    if isinstance(value, Mapping):
+        return {str(name): one for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return {f"[{number}]": one for number, one in enumerate(value)}
+    return None
+
+
+def _plain(value: object) -> Any:
+    """A value of a sample: short, and of Python's own types."""
+    return value if isinstance(value, _PLAIN) else words(value)

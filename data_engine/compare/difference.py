@@ -1,0 +1,268 @@
+"""The difference of two values as a frozen value: what of it there is to know, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from data_engine.record import Record
+from data_engine.shown import Shown
+
+T = TypeVar("T")
+
+MOST_SAMPLES = 20
+"""A difference shows so many rows."""
+
+_MOST_NAMES = 4
+
+
+class Named(Mapping[str, T], Generic[T]):
+    """A mapping that nobody changes, in the order it was given.
+
+    Example:
+        >>> Named({"b": 1, "a": 2}), Named({"a": 1}) == {"a": 1}, Named()
+        (Named({'b': 1, 'a': 2}), True, Named({}))
+    """
+
+    __slots__ = ("_found",)
+
+    def __init__(self, found: Mapping[str, T] | None = None) -> None:
+        self._found: dict[str, T] = dict(found or {})
+
+    def __getitem__(self, name: str) -> T:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._found))
+
+    def __repr__(self) -> str:
+        return f"Named({self._found!r})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retyped(Record):
+    """A column whose type is another, by Polars' names of types. `matters` is False where only the way it is kept differs: the
+    zone of an instant, a category or a text. Where no value of the one type is comparable to the other, `is_compared` is False.
+    """
+
+    column: str
+    before: str
+    after: str
+    matters: bool = True
+    is_compared: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Renamed(Record):
+    """A removed and an added column whose values are the same."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns(Record):
+    """How the columns differ, by name. What looks `renamed` is in `removed` and `added` as well."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    retyped: tuple[Retyped, ...] = field(default=(), metadata={"of": Retyped.read})
+    renamed: tuple[Renamed, ...] = field(default=(), metadata={"of": Renamed.read})
+
+    @property
+    def are_equal(self) -> bool:
+        """Whether both sides have the same columns, as far as that matters."""
+        return not self.added and not self.removed and not any(one.matters for one in self.retyped)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order(Record):
+    """Whether rows that both sides have, or columns, come in another order."""
+
+    rows: bool = False
+    columns: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows(Record):
+    """How many rows there were `before` and are `after`, and how many of them differ. Only a key tells what `changed`."""
+
+    before: int = 0
+    after: int = 0
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+
+    @property
+    def are_equal(self) -> bool:
+        """Whether both sides have the same rows."""
+        return not (self.added or self.removed or self.changed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Duplicates(Record):
+    """How many keys occur more than once, on each side. Rows of such a key are compared as wholes."""
+
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample(Record):
+    """A row that differs: `kind` is "added", "removed" or "changed", `key` what it is known by.
+
+    `differs` has the value before and after of each column that differs; a row that is on one side only has None on the other.
+    """
+
+    kind: str
+    key: Mapping[str, Any] = field(default_factory=Named)
+    differs: Mapping[str, tuple[Any, Any]] = field(default_factory=Named)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Difference(Shown, Record):
+    """What differs between two values, one `before` and one `after`, which are told in a few words.
+
+    `kind` is "table", "value" (JSON and what equals it, where `samples` are the places that differ), "file" (compared by its
+    bytes), "parts" (a list, a workbook, a database: `parts` has the difference of each), "missing" (it is on one side only) or
+    "unknown" (it cannot be compared, and `notes` say why). `changed_values` counts for each column how many values differ.
+
+    Example:
+        >>> import polars as pl
+        >>> from data_engine.compare.comparing import compare
+        >>> before = pl.DataFrame({"id": [1, 2, 3], "amount": [10, 20, 30]})
+        >>> found = compare(before, pl.DataFrame({"id": [1, 2], "amount": [10, 25]}), key=["id"])
+        >>> found.equal, found.rows.removed, dict(found.changed_values), str(found)
+        (False, 1, {'amount': 1}, '1 row removed, 1 changed (amount 1)')
+        >>> found.samples[-1].differs["amount"], found["rows"]["before"]
+        ((20, 25), 3)
+    """
+
+    computed: ClassVar = ("equal", "text")
+
+    kind: str = "table"
+    before: str = ""
+    after: str = ""
+    columns: Columns = field(default_factory=Columns, metadata={"of": Columns.read})
+    order: Order = field(default_factory=Order, metadata={"of": Order.read})
+    rows: Rows = field(default_factory=Rows, metadata={"of": Rows.read})
+    changed_values: Mapping[str, int] = field(default_factory=Named, metadata={"of": Named})
+    samples: tuple[Sample, ...] = field(default=(), metadata={"of": Sample.read})
+    key: tuple[str, ...] = ()
+    duplicates: Duplicates = field(default_factory=Duplicates, metadata={"of": Duplicates.read})
+    parts: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: _read_parts(told)})
+    notes: tuple[str, ...] = ()
+    is_same: bool = True
+
+    @property
+    def equal(self) -> bool:
+        """Whether the two are the same in all that matters; their order does not."""
+        are_parts = all(part.equal for part in self.parts.values())
+        return self.is_same and self.columns.are_equal and self.rows.are_equal and are_parts
+
+    @property
+    def text(self) -> str:
+        """The difference in a few words."""
+        return _in_words(self)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<Difference: {self.text}>"
+
+
+def _read_parts(told: Mapping[str, Any]) -> Named[Difference]:
+    return Named({name: Difference.read(one) for name, one in told.items()})
+
+
+# -- in words --------------------------------------------------------------------------------------------------------------
+
+
+def _in_words(told: Difference) -> str:
+    """What there is to say, the most telling first: one line."""
+    words = [
+        *_kind_words(told),
+        *_column_words(told.columns),
+        *_row_words(told),
+        *_part_words(told.parts, not told.rows.are_equal),
+    ]
+    if not words and not (told.kind == "missing" and told.notes):
+        words = ["equal" if told.equal else "differs"]
+    return ", ".join([*words, *_aside_words(told), *told.notes])
+
+
+def _kind_words(told: Difference) -> Iterator[str]:
+    if told.kind == "value" and not told.is_same and told.rows.changed:
+        yield _counted(told.rows.changed, "value differs", "values differ")
+    elif told.kind == "file" and not told.equal:
+        yield "its bytes differ"
+    elif told.kind == "unknown":
+        yield "cannot be compared"
+
+
+def _column_words(columns: Columns) -> Iterator[str]:
+    was = {one.before: one.after for one in columns.renamed}
+    for before, after in was.items():
+        yield f"column {before} looks renamed to {after}"
+    for word, names in (("removed", columns.removed), ("added", columns.added)):
+        other = [name for name in names if name not in was and name not in was.values()]
+        if other:
+            yield f"{'column' if len(other) == 1 else 'columns'} {_names(other)} {word}"
+    for one in columns.retyped:
+        if one.matters:
+            yield f"{one.column} is {one.after}, was {one.before}{'' if one.is_compared else ' (values not compared)'}"
+
+
+def _row_words(told: Difference) -> Iterator[str]:
+    if told.kind not in ("table", "parts"):
+        return
+    rows, noun = told.rows, " row"
+    by_count = sorted(told.changed_values.items(), key=lambda one: -one[1])
+    changed = f"changed ({_names(f'{name} {number:,}' for name, number in by_count)})"
+    for number, word in ((rows.removed, "removed"), (rows.added, "added"), (rows.changed, changed)):
+        if number:
+            yield f"{number:,}{noun}{'s' if noun and number != 1 else ''} {word}"
+            noun = ""
+
+
+def _part_words(parts: Mapping[str, Difference], is_summed: bool) -> Iterator[str]:
+    different = {name: part for name, part in parts.items() if not part.equal}
+    if len(different) == 1 and not is_summed:
+        ((name, part),) = different.items()
+        yield f"{name}: {_in_words(part)}"
+    elif different and is_summed:
+        yield f"in {len(different)} of {len(parts)} ({_names(different)})"
+    elif different:
+        yield f"{_names(different)} differ"
+
+
+def _aside_words(told: Difference) -> Iterator[str]:
+    """What does not matter, and is told all the same."""
+    if told.order.columns:
+        yield "columns in another order"
+    if told.order.rows:
+        yield "rows in another order"
+    for one in told.columns.retyped:
+        if not one.matters:
+            yield f"{one.column} is kept as {one.after}, was {one.before}"
+    twice = max(told.duplicates.before, told.duplicates.after)
+    if twice:
+        yield _counted(twice, "key occurs more than once", "keys occur more than once")
+
+
+def _names(names: Iterable[str]) -> str:
+    given = list(names)
+    more = len(given) - _MOST_NAMES
+    return ", ".join(given[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"

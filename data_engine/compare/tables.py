@@ -1,0 +1,447 @@
+"""What differs between two tables, column by column: memory is needed for the keys, or one number a row, and for one column.
+
+Rows are paired by their key, or counted as wholes without one. A whole row is known by a number of 64 bits made of its values:
+of a million rows that differ, one in ten million times one is taken for equal to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from data_engine.compare.difference import (
+    MOST_SAMPLES,
+    Columns,
+    Difference,
+    Duplicates,
+    Named,
+    Order,
+    Renamed,
+    Retyped,
+    Rows,
+    Sample,
+)
+from data_engine.compare.forms import TOLERANCE, Form, common_form, differing, hashed, in_form
+from data_engine.errors import FlowValidationError
+
+_MOST_RENAMES = 200
+_FACTOR = 0x9E3779B97F4A7C15
+
+
+class Table(Protocol):
+    """Columns of equal height, read one at a time."""
+
+    @property
+    def height(self) -> int:
+        """How many rows it has."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The Polars type of each column, in order."""
+
+    def column(self, name: str) -> pl.Series:
+        """All values of a column."""
+
+    def rows(self, numbers: Sequence[int], names: Sequence[str]) -> pl.DataFrame:
+        """These rows in this order, of these columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A table in memory."""
+
+    frame: pl.DataFrame
+
+    @property
+    def height(self) -> int:
+        """How many rows it has."""
+        return self.frame.height
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The type of each column."""
+        return self.frame.schema
+
+    def column(self, name: str) -> pl.Series:
+        """The column itself."""
+        return self.frame.get_column(name)
+
+    def rows(self, numbers: Sequence[int], names: Sequence[str]) -> pl.DataFrame:
+        """These rows."""
+        return self.frame.select(names)[list(numbers)]
+
+
+class ParquetFile:
+    """A Parquet file, of which one column at a time is in memory.
+
+    Raises:
+        Exception: of Polars, when the file is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._scan = pl.scan_parquet(path, glob=False)
+        self.schema: Mapping[str, Any] = self._scan.collect_schema()
+        self.height = int(self._scan.select(pl.len()).collect().item())
+
+    def column(self, name: str) -> pl.Series:
+        """The column, read now."""
+        return self._scan.select(pl.col(name)).collect().to_series()
+
+    def rows(self, numbers: Sequence[int], names: Sequence[str]) -> pl.DataFrame:
+        """These rows, found by one pass over the file."""
+        row = _unused("row", names)
+        wanted = pl.DataFrame({row: list(numbers)}, schema={row: pl.UInt32})
+        lowest, highest = min(numbers, default=0), max(numbers, default=-1)
+        part = self._scan.select(names).slice(lowest, highest - lowest + 1).with_row_index(row, lowest)
+        found = part.filter(pl.col(row).is_in(list(numbers))).collect(engine="streaming")
+        return wanted.join(found, on=row, how="left", maintain_order="left").drop(row)
+
+
+def compare_tables(
+    before: Table,
+    after: Table,
+    *,
+    key: Sequence[str] = (),
+    tolerance: float = TOLERANCE,
+    of: Mapping[str, Any] | None = None,
+) -> Difference:
+    """What differs between two tables; `of` are further facts of the difference.
+
+    Raises:
+        FlowValidationError: a column of the key is missing, holds floats, or is of types that do not compare.
+    """
+    forms = {
+        name: common_form(before.schema[name], after.schema[name]) for name in before.schema if name in after.schema
+    }
+    columns = _columns(before.schema, after.schema, forms)
+    both = {name: form for name, form in forms.items() if form is not None}
+    sides = _Sides(before, after, both, tolerance)
+    found = _by_key(sides, tuple(key), columns) if key else _as_wholes(sides, columns)
+    others = [name for name in after.schema if name in forms]
+    order = Order(found.is_other_order, others != list(forms))
+    renamed = columns if not found.renamed else Columns(columns.added, columns.removed, columns.retyped, found.renamed)
+    return Difference(
+        **{"before": _shape(before), "after": _shape(after), **(of or {})},
+        columns=renamed,
+        order=order,
+        rows=found.rows,
+        changed_values=Named(found.changed),
+        samples=found.samples,
+        key=tuple(key),
+        duplicates=found.duplicates,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Two tables and the forms in which their common columns compare."""
+
+    before: Table
+    after: Table
+    forms: Mapping[str, Form]
+    tolerance: float
+
+    def column(self, name: str) -> tuple[pl.Series, pl.Series]:
+        form = self.forms[name]
+        return in_form(self.before.column(name), form), in_form(self.after.column(name), form)
+
+    def differing(self, name: str, before: pl.Series, after: pl.Series) -> pl.Series:
+        return differing(before, after, self.forms[name], self.tolerance)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    rows: Rows
+    is_other_order: bool = False
+    changed: Mapping[str, int] = field(default_factory=Named)
+    samples: tuple[Sample, ...] = ()
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    renamed: tuple[Renamed, ...] = ()
+
+
+def _columns(before: Mapping[str, Any], after: Mapping[str, Any], forms: Mapping[str, Form | None]) -> Columns:
+    retyped = tuple(
+        Retyped(name, str(before[name]), str(after[name]), form is None or form.matters, form is not None)
+        for name, form in forms.items()
+        if before[name] != after[name]
+    )
+    added = tuple(name for name in after if name not in before)
+    return Columns(added, tuple(name for name in before if name not in after), retyped)
+
+
+def _shape(table: Table) -> str:
+    height, width = table.height, len(table.schema)
+    return f"{height:,} row{'' if height == 1 else 's'} × {width} column{'' if width == 1 else 's'}"
+
+
+def _unused(name: str, names: Iterable[str]) -> str:
+    there = set(names)
+    while name in there:
+        name += "_"
+    return name
+
+
+# -- rows as wholes --------------------------------------------------------------------------------------------------------
+
+
+def _as_wholes(sides: _Sides, columns: Columns) -> _Found:
+    before, after = sides.before, sides.after
+    then, now = _row_numbers(sides, None)
+    if len(then) == len(now) and (then == now).all():
+        rows = Rows(before.height, after.height)
+        renamed = _renamed(sides, columns, None) if columns.added and columns.removed else ()
+        return _Found(rows, renamed=renamed)
+    more = _counted(then, now)
+    removed, added = more.filter(pl.col("n") > 0), more.filter(pl.col("n") < 0).with_columns(-pl.col("n"))
+    rows = Rows(before.height, after.height, int(added["n"].sum() or 0), int(removed["n"].sum() or 0))
+    first_then, first_now = _first_rows(then, removed), _first_rows(now, added)
+    half = MOST_SAMPLES // 2
+    gone = first_then[: max(half, MOST_SAMPLES - len(first_now))]
+    came = first_now[: MOST_SAMPLES - len(gone)]
+    samples = (*_whole_rows(before, gone, "removed"), *_whole_rows(after, came, "added"))
+    different = more["h"]
+    stayed = [side.filter(~side.is_in(different.implode())) if len(different) else side for side in (then, now)]
+    return _Found(rows, not stayed[0].equals(stayed[1]), samples=samples)
+
+
+def _row_numbers(sides: _Sides, at: tuple[pl.Series, pl.Series] | None) -> tuple[pl.Series, pl.Series]:
+    """A number for each row of both sides (of those `at`), equal for rows whose common columns are."""
+    heights = (sides.before.height, sides.after.height) if at is None else (len(at[0]), len(at[1]))
+    sums = [pl.select(pl.repeat(0, height, dtype=pl.UInt64)).to_series() for height in heights]
+    for place, name in enumerate(sides.forms):
+        factor = pl.Series([_FACTOR * (2 * place + 1) % 2**64], dtype=pl.UInt64)
+        for side, values in enumerate(sides.column(name)):
+            chosen = values if at is None else values.gather(at[side])
+            sums[side] = sums[side] + _mixed(hashed(chosen, sides.forms[name], sides.tolerance), factor)
+    return sums[0], sums[1]
+
+
+def _mixed(numbers: pl.Series, factor: pl.Series) -> pl.Series:
+    """So that the same value in two columns does not count the same."""
+    return numbers * factor
+
+
+def _counted(then: pl.Series, now: pl.Series) -> pl.DataFrame:
+    """The numbers that do not occur equally often, with how much more often before (less than 0: after)."""
+    sides = [
+        side.alias("h").to_frame().lazy().select("h", pl.lit(weight, pl.Int32).alias("n"))
+        for side, weight in ((then, 1), (now, -1))
+    ]
+    return pl.concat(sides).group_by("h").agg(pl.col("n").sum()).filter(pl.col("n") != 0).collect(engine="streaming")
+
+
+def _first_rows(numbers: pl.Series, wanted: pl.DataFrame) -> list[int]:
+    """Where the first rows are that are wanted, each number as often as it says, a sample of them."""
+    if wanted.is_empty():
+        return []
+    counts = dict(zip(wanted["h"].to_list(), wanted["n"].to_list(), strict=True)) if wanted.height < 10_000 else None
+    found: list[int] = []
+    for at in numbers.is_in(wanted["h"].implode()).arg_true().head(50 * MOST_SAMPLES).to_list():
+        if counts is not None:
+            left = counts[numbers[at]]
+            if not left:
+                continue
+            counts[numbers[at]] = left - 1
+        found.append(at)
+        if len(found) == MOST_SAMPLES:
+            break
+    return found
+
+
+def _whole_rows(table: Table, numbers: Sequence[int], kind: str, key: Sequence[str] = ()) -> tuple[Sample, ...]:
+    is_added = kind == "added"
+    found = table.rows(numbers, list(table.schema)).to_dicts() if numbers else []
+    return tuple(
+        Sample(
+            kind,
+            Named({name: row[name] for name in key}),
+            Named(
+                {name: (None, value) if is_added else (value, None) for name, value in row.items() if name not in key}
+            ),
+        )
+        for row in found
+    )
+
+
+# -- rows by their key -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """The rows that have one key, by their numbers before and after (None: each with that of its own number), those that
+    have none, and those whose key occurs more than once."""
+
+    before: pl.Series | None
+    after: pl.Series | None
+    count: int
+    removed: pl.Series
+    added: pl.Series
+    twice: tuple[pl.Series, pl.Series]
+    duplicates: Duplicates
+
+    def of(self, values: tuple[pl.Series, pl.Series]) -> tuple[pl.Series, pl.Series]:
+        """The values that belong together."""
+        before, after = values
+        return (
+            before if self.before is None else before.gather(self.before),
+            after if self.after is None else after.gather(self.after),
+        )
+
+    def numbers(self, at: pl.Series) -> tuple[list[int], list[int]]:
+        """The row numbers of the pairs `at`, before and after."""
+        before, after = (at if side is None else side.gather(at) for side in (self.before, self.after))
+        return before.to_list(), after.to_list()
+
+
+def _by_key(sides: _Sides, key: tuple[str, ...], columns: Columns) -> _Found:
+    _check_key(sides, key)
+    pairs = _pairs(sides, key)
+    is_changed = pl.select(pl.repeat(False, pairs.count)).to_series()
+    changed: dict[str, int] = {}
+    for name in sides.forms:
+        if name not in key:
+            differs = sides.differing(name, *pairs.of(sides.column(name)))
+            if number := int(differs.sum() or 0):
+                changed[name] = number
+                is_changed = is_changed | differs
+    more = _counted(*_row_numbers(sides, pairs.twice)) if len(pairs.twice[0]) + len(pairs.twice[1]) else None
+    removed, added = len(pairs.removed), len(pairs.added)
+    twice: tuple[list[int], list[int]] = ([], [])
+    if more is not None:
+        gone, came = more.filter(pl.col("n") > 0), more.filter(pl.col("n") < 0).with_columns(-pl.col("n"))
+        removed, added = removed + int(gone["n"].sum() or 0), added + int(came["n"].sum() or 0)
+        numbers = _row_numbers(sides, pairs.twice)
+        twice = (
+            pairs.twice[0].gather(_first_rows(numbers[0], gone)).to_list(),
+            pairs.twice[1].gather(_first_rows(numbers[1], came)).to_list(),
+        )
+    rows = Rows(sides.before.height, sides.after.height, added, removed, int(is_changed.sum() or 0))
+    share = MOST_SAMPLES // (bool(removed) + bool(added) + bool(rows.changed) or 1)
+    samples = (
+        *_whole_rows(sides.before, [*pairs.removed.head(share).to_list(), *twice[0]][:share], "removed", key),
+        *_whole_rows(sides.after, [*pairs.added.head(share).to_list(), *twice[1]][:share], "added", key),
+        *_changed_rows(sides, key, pairs, is_changed.arg_true().head(share), list(changed)),
+    )
+    is_other_order = pairs.after is not None and not pairs.after.is_sorted()
+    renamed = _renamed(sides, columns, pairs) if columns.added and columns.removed else ()
+    return _Found(rows, is_other_order, changed, samples, pairs.duplicates, renamed)
+
+
+def _check_key(sides: _Sides, key: tuple[str, ...]) -> None:
+    for name in key:
+        before, after = sides.before.schema.get(name), sides.after.schema.get(name)
+        for dtype, side in ((before, "before"), (after, "after")):
+            if dtype is None:
+                there = ", ".join(sides.before.schema if side == "before" else sides.after.schema) or "none"
+                raise FlowValidationError(
+                    f"the key {name!r} is no column of what was there {side}",
+                    where="key=",
+                    fix=f"name columns that both sides have; there are: {there}",
+                )
+        if name not in sides.forms:
+            raise FlowValidationError(
+                f"the key {name!r} is {after}, was {before}: no row before has the key of one after",
+                where="key=",
+                fix="leave key= out, or name a column of one type",
+            )
+        if sides.forms[name].has_floats:
+            raise FlowValidationError(
+                f"the key {name!r} holds floats, and two of them are seldom the same",
+                where="key=",
+                fix="name a column of whole numbers, texts or dates, or leave key= out",
+            )
+
+
+def _pairs(sides: _Sides, key: tuple[str, ...]) -> _Pairs:
+    frames = [pl.DataFrame(side) for side in zip(*(sides.column(name) for name in key), strict=True)]
+    then, now = frames
+    empty = pl.Series(dtype=pl.UInt32)
+    if then.height == now.height and all((then[name].eq_missing(now[name])).all() for name in key) and _is_unique(then):
+        return _Pairs(None, None, then.height, empty, empty, (empty, empty), Duplicates())
+    i, j = _unused("i", key), _unused("j", key)
+    left, right = then.with_row_index(i), now.with_row_index(j)
+    duplicates, twice = Duplicates(), (empty, empty)
+    is_twice = [_none_twice(one) or one.is_duplicated() for one in frames]
+    if any(isinstance(one, pl.Series) and one.any() for one in is_twice):
+        per_side = [
+            pl.DataFrame(schema=one.schema) if not isinstance(mark, pl.Series) else one.filter(mark).unique()
+            for one, mark in zip(frames, is_twice, strict=True)
+        ]
+        duplicates = Duplicates(per_side[0].height, per_side[1].height)
+        several = pl.concat(per_side).unique()
+        twice = tuple(  # type: ignore[assignment]
+            one.join(several, on=key, how="semi", nulls_equal=True, maintain_order="left")[number]
+            for one, number in ((left, i), (right, j))
+        )
+        left, right = (
+            one.join(several, on=key, how="anti", nulls_equal=True, maintain_order="left") for one in (left, right)
+        )
+    joined = left.join(right, on=key, how="left", nulls_equal=True, maintain_order="left").select(i, j)
+    both = joined.drop_nulls(j)
+    added = empty
+    if both.height < right.height:
+        added = right.select(j).join(both.select(j), on=j, how="anti", maintain_order="left")[j]
+    removed = joined.filter(pl.col(j).is_null())[i] if both.height < joined.height else empty
+    is_whole = both.height == then.height
+    return _Pairs(None if is_whole else both[i], both[j], both.height, removed, added, twice, duplicates)
+
+
+def _is_unique(keys: pl.DataFrame) -> bool:
+    return _none_twice(keys) or not keys.is_duplicated().any()
+
+
+def _none_twice(keys: pl.DataFrame) -> bool:
+    """Whether it is seen at a look that no key occurs twice: one column in strict order."""
+    if keys.width != 1 or keys.to_series().dtype not in (pl.Int64, pl.UInt64):
+        return False
+    values = keys.to_series()
+    return not values.has_nulls() and bool((values.slice(1) > values.slice(0, max(0, len(values) - 1))).all())
+
+
+def _changed_rows(
+    sides: _Sides, key: tuple[str, ...], pairs: _Pairs, at: pl.Series, names: list[str]
+) -> tuple[Sample, ...]:
+    if at.is_empty():
+        return ()
+    before, after = pairs.numbers(at)
+    then, now = sides.before.rows(before, [*key, *names]), sides.after.rows(after, [*key, *names])
+    differs = {
+        name: sides.differing(name, in_form(then[name], sides.forms[name]), in_form(now[name], sides.forms[name]))
+        for name in names
+    }
+    return tuple(
+        Sample(
+            "changed",
+            Named({name: now[name][row] for name in key}),
+            Named({name: (_item(then[name], row), _item(now[name], row)) for name in names if differs[name][row]}),
+        )
+        for row in range(len(at))
+    )
+
+
+def _item(values: pl.Series, at: int) -> Any:
+    found = values[at]
+    return found.to_list() if isinstance(found, pl.Series) else found
+
+
+def _renamed(sides: _Sides, columns: Columns, pairs: _Pairs | None) -> tuple[Renamed, ...]:
+    """The removed columns whose values an added one has, in the rows that both sides have."""
+    if len(columns.added) * len(columns.removed) > _MOST_RENAMES or (pairs is not None and not pairs.count):
+        return ()
+    found, left = [], list(columns.added)
+    for old in columns.removed:
+        for new in left:
+            form = common_form(sides.before.schema[old], sides.after.schema[new])
+            if form is None:
+                continue
+            values = in_form(sides.before.column(old), form), in_form(sides.after.column(new), form)
+            then, now = values if pairs is None else pairs.of(values)
+            if then.null_count() < len(then) and not differing(then, now, form, sides.tolerance).any():
+                found.append(Renamed(old, new))
+                left.remove(new)
+                break
+    return tuple(found)

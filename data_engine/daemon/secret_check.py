@@ -1,0 +1,81 @@
+"""Which secrets the deployed flows ask for, read from their code without running it, and which of them this machine lacks."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from data_engine.daemon.finding import Finding
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError
+from data_engine.notebook.read import read_cells
+from data_engine.workspace.secret_store import has_secret, keyring_trouble
+
+
+def check_secrets(home: LocalWorkspace) -> Finding:
+    """Whether each secret that a deployed flow asks for is on this machine."""
+    try:
+        asked = _asked_by_deployed(home)
+        missing = {name: flows for name, flows in asked.items() if not has_secret(name)}
+    except FlowValidationError as error:
+        return Finding("secrets", None, f"they cannot be looked at: {error.what}", error.fix)
+    trouble = keyring_trouble()
+    place = "in this system's keyring" if trouble is None else f"in a private file, as {trouble}"
+    if missing:
+        told = "; ".join(f"{name} ({', '.join(sorted(flows))})" for name, flows in sorted(missing.items()))
+        return Finding(
+            "secrets", False, f"missing on this machine: {told}", f"data-engine secret set {min(missing)}, and so on"
+        )
+    return Finding("secrets", True, f"{len(asked)} asked for by deployed flows, all here; they are kept {place}")
+
+
+def secrets_in(name: str, data: bytes) -> set[str]:
+    """The secrets that a module's code asks for by name: `context.secret("dwh")`, and fields of type `Secret`.
+
+    Example:
+        >>> sorted(secrets_in("a.py", b"class S:\\n  dwh: Secret\\ndef f(c):\\n  c.secret('mail')"))
+        ['dwh', 'mail']
+    """
+    found: set[str] = set()
+    for text in _texts(name, data):
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "secret":
+                found |= {
+                    one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                }
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and _is_secret(node.annotation):
+                found.add(node.target.id)
+    return found
+
+
+def _is_secret(annotation: ast.expr) -> bool:
+    if isinstance(annotation, ast.Constant):
+        return annotation.value == "Secret"
+    return getattr(annotation, "id", getattr(annotation, "attr", "")) == "Secret"
+
+
+def _texts(name: str, data: bytes) -> Iterator[str]:
+    if not name.endswith(".ipynb"):
+        yield data.decode("utf-8", "replace")
+        return
+    try:
+        yield from (cell.text for cell in read_cells(data, path=Path(name)))
+    except FlowValidationError:
+        return
+
+
+def _asked_by_deployed(home: LocalWorkspace) -> dict[str, set[str]]:
+    deployments = home.deployments()
+    asked: dict[str, set[str]] = {}
+    for flow, pointer in deployments.deployed().items():
+        contents: Mapping[str, bytes] = deployments.contents_of(pointer.set_id) or {}
+        for name, data in contents.items():
+            if Path(name).stem == flow or "/" in name:
+                for secret in secrets_in(name, data):
+                    asked.setdefault(secret, set()).add(flow)
+    return asked

@@ -1,0 +1,67 @@
+"""What a run was given: checked before it begins, and as its steps see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.flow import Flow
+from data_engine.flow.params import LOOKED_AT, GivenParams
+from data_engine.secret import Secret
+
+
+def check_params(params: object) -> Mapping[str, Any]:
+    """`params` as a mapping of names to values; empty for None.
+
+    Raises:
+        FlowValidationError: not a mapping, or a key that is no text.
+    """
+    if params is None:
+        return {}
+    if isinstance(params, Mapping) and all(isinstance(key, str) for key in params):
+        return params
+    raise FlowValidationError(
+        f"params must be a mapping with text keys, not {params!r}", where="params=", fix='params={"threshold": 15}'
+    )
+
+
+def params_for(flow: Flow, params: object) -> Mapping[str, Any]:
+    """What `flow` is given: of one that declares its parameters each value as JSON has it, else as it is.
+
+    Raises:
+        FlowValidationError: no mapping; or an unknown name, a wrong value or a missing one, where they are declared.
+    """
+    given = check_params(params)
+    if flow.parameters is None:
+        return given
+    own = {name: value for name, value in given.items() if isinstance(value, Secret)}
+    return flow.parameters.check(given) | own
+
+
+def as_steps_see(flow: Flow, given: Mapping[str, Any], *, secret: Callable[[str], Secret]) -> Any:
+    """`context.params`: an instance of the author's class, or a read-only mapping where none is declared.
+
+    Raises:
+        FlowValidationError: the class refuses the values, or a secret is not on this machine.
+    """
+    if flow.parameters is None:
+        return MappingProxyType(GivenParams(given))
+    return flow.parameters.make(given, secret=secret)
+
+
+def unread(params: object, given: Mapping[str, Any]) -> list[str]:
+    """The names that were given and that no step has looked at; of declared parameters none."""
+    if not given or not isinstance(params, Mapping):
+        return []
+    looked_at: object = params.get(LOOKED_AT, set())
+    return [name for name in given if name not in looked_at] if isinstance(looked_at, set) else []
+
+
+def values_of(params: Any) -> dict[str, Any]:
+    """The names and values of `context.params`, whichever it is."""
+    if isinstance(params, Mapping):
+        return dict(params)
+    return {one.name: getattr(params, one.name) for one in fields(params)}

@@ -1,0 +1,170 @@
+"""The fields of an author's dataclass as parameters, and back: from checked values to an instance of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import inspect
+import pathlib
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from data_engine.errors import FlowValidationError
+from data_engine.secret import Secret
+
+Facts = tuple[dict[str, Any], Any]
+"""What `Parameter` is made of, and the default as the author wrote it."""
+
+_PLAIN: dict[Any, str] = {
+    str: "str",
+    int: "int",
+    float: "float",
+    bool: "bool",
+    datetime.date: "date",
+    datetime.datetime: "datetime",
+    datetime.time: "time",
+    datetime.timedelta: "timedelta",
+    decimal.Decimal: "Decimal",
+    pathlib.Path: "Path",
+    Secret: "Secret",
+}
+_FROM_JSON: dict[str, Callable[[Any], Any]] = {
+    "date": datetime.date.fromisoformat,
+    "datetime": datetime.datetime.fromisoformat,
+    "time": datetime.time.fromisoformat,
+    "timedelta": lambda text: datetime.timedelta(seconds=float(text[:-1])),
+    "Decimal": decimal.Decimal,
+    "Path": pathlib.Path,
+}
+_KNOWN = "str int float bool date datetime time timedelta Decimal Path Enum Literal list[...] X | None Secret"
+
+
+class _Type(typing.NamedTuple):
+    """What a field's annotation asks for; `values` are the choices by their texts."""
+
+    kind: str
+    is_list: bool = False
+    is_optional: bool = False
+    values: dict[str, Any] | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+
+
+def read_fields(settings: object) -> list[Facts]:
+    """The facts of each field.
+
+    Raises:
+        FlowValidationError: no dataclass, or a field whose type no parameter can have.
+    """
+    if not isinstance(settings, type) or not dataclasses.is_dataclass(settings):
+        raise FlowValidationError(
+            f"parameters are declared by a dataclass, not by {settings!r}",
+            where="Flow.params",
+            fix="@dataclass\nclass Settings:\n    month: date = date(2013, 1, 1)",
+        )
+    told, kinds = _told(settings), _kinds(settings)
+    fields = {one.name: one for one in dataclasses.fields(settings)}
+    return [(_facts(fields[name], kind, told), _default(fields[name])) for name, kind in kinds.items()]
+
+
+def instance_of(settings: Any, values: dict[str, Any]) -> Any:
+    """An instance of the dataclass, of values that were checked, as JSON has them."""
+    kinds = _kinds(settings)
+    return settings(**{name: _from_json(kinds[name], value) for name, value in values.items()})
+
+
+def _kinds(settings: type) -> dict[str, _Type]:
+    try:
+        hints = _hints(settings)
+    except Exception as error:
+        raise FlowValidationError(
+            f"a type of {settings.__name__} cannot be understood: {error}", where="Flow.params", fix="import its name"
+        ) from error
+    fields = [one for one in dataclasses.fields(settings) if one.init]
+    return {one.name: _type_of(hints[one.name], f"{settings.__name__}.{one.name}") for one in fields}
+
+
+def _hints(settings: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(settings)
+    except NameError:  # a class inside a function, whose names nobody can look up: those that are usual are known here
+        names = {kind.__name__: kind for kind in (*_PLAIN, enum.Enum)} | {"Literal": typing.Literal}
+        return typing.get_type_hints(settings, localns=names)
+
+
+def _facts(one: dataclasses.Field[Any], kind: _Type, told: dict[str, str]) -> dict[str, Any]:
+    has_default = one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
+    return {
+        "name": one.name,
+        "kind": kind.kind,
+        "choices": tuple(kind.values or ()),
+        "aliases": kind.aliases,
+        "is_list": kind.is_list,
+        "is_optional": kind.is_optional,
+        "has_default": has_default or kind.kind == "Secret",
+        "label": str(one.metadata.get("label") or ""),
+        "help": str(one.metadata.get("help") or told.get(one.name, "")),
+    }
+
+
+def _default(one: dataclasses.Field[Any]) -> Any:
+    if one.default_factory is not dataclasses.MISSING:
+        return one.default_factory()
+    return None if one.default is dataclasses.MISSING else one.default
+
+
+def _type_of(hint: Any, where: str) -> _Type:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        others = [one for one in inner if one is not type(None)]
+        if len(others) == 1 and len(inner) == 2:
+            return _type_of(others[0], where)._replace(is_optional=True)
+    elif origin is list and len(inner) == 1:
+        found = _type_of(inner[0], where)
+        if not (found.is_list or found.is_optional or found.kind == "Secret"):
+            return found._replace(is_list=True)
+    elif origin is typing.Literal and all(isinstance(one, (str, int, bool)) for one in inner):
+        return _Type("Literal", values={str(one): one for one in inner})
+    elif isinstance(hint, type) and issubclass(hint, enum.Enum):
+        aliases = tuple((str(one.value), one.name) for one in hint)
+        return _Type("Enum", values={one.name: one for one in hint}, aliases=aliases)
+    elif hint in _PLAIN:
+        return _Type(_PLAIN[hint])
+    raise FlowValidationError(
+        f"{where} is of type {hint!r}, which no parameter can be of", where="Flow.params", fix=f"use one of {_KNOWN}"
+    )
+
+
+def _from_json(kind: _Type, value: Any) -> Any:
+    if value is None or isinstance(value, Secret):
+        return value
+    if kind.is_list:
+        return [_from_json(kind._replace(is_list=False), one) for one in value]
+    if kind.values is not None:
+        return kind.values[value]
+    return _FROM_JSON.get(kind.kind, lambda same: same)(value)
+
+
+_TOLD = re.compile(r"^(\s*)(\w+)(?: \([^)]*\))?: +(\S.*)$")
+
+
+def _told(settings: type) -> dict[str, str]:
+    """What the class's docstring says of each of its fields."""
+    names = {one.name for one in dataclasses.fields(settings)}
+    found: dict[str, str] = {}
+    name, depth = "", 0
+    for line in (inspect.cleandoc(settings.__doc__ or "")).splitlines():
+        match = _TOLD.match(line)
+        indent = len(line) - len(line.lstrip())
+        if match is not None and match[2] in names:
+            name, depth = match[2], indent
+            found[name] = match[3].strip()
+        elif name and line.strip() and indent > depth:
+            found[name] += f" {line.strip()}"
+        else:
+            name = ""
+    return found

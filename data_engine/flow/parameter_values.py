@@ -1,0 +1,195 @@
+"""Single values of parameters: what may be given for each type, and how JSON has it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from data_engine.duration import parse_duration
+
+
+class Given(NamedTuple):
+    """What a person typed for a parameter: as it is (`raw`), and as flows read it that declare none (`loose`): as JSON
+    where it can be read so.
+
+    Example:
+        >>> Given.text("007"), Given.text("15"), Given.value([1])
+        (Given(raw='007', loose='007'), Given(raw='15', loose=15), Given(raw=[1], loose=[1]))
+    """
+
+    raw: Any
+    loose: Any
+
+    @classmethod
+    def text(cls, text: str) -> Given:
+        """Of a text."""
+        return cls(text, _loose(text))
+
+    @classmethod
+    def value(cls, value: Any) -> Given:
+        """Of a value that came as JSON."""
+        return cls(value, value)
+
+
+def wire_of(value: Any) -> Any:
+    """A value of Python as JSON has it; one that JSON cannot have stays as it is.
+
+    Example:
+        >>> from datetime import date, timedelta
+        >>> wire_of([date(2013, 1, 5), timedelta(minutes=90)])
+        ['2013-01-05', '5400s']
+    """
+    import datetime
+    import decimal
+    import enum
+
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, (datetime.date, datetime.time)):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return _duration_text(value.total_seconds())
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (list, tuple)):
+        return [wire_of(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: wire_of(item) for name, item in value.items()}
+    return value
+
+
+def _loose(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)  # "NaN" and "Infinity" are no JSON; as words they stay texts
+
+
+def _str(given: Any) -> str:
+    if not isinstance(given, str):
+        raise TypeError(given)
+    if "\0" in given or any("\ud800" <= letter <= "\udfff" for letter in given):
+        raise ValueError(given)
+    return given
+
+
+def _int(given: Any) -> int:
+    if isinstance(given, str):
+        if not _WHOLE.fullmatch(given.strip()):
+            raise ValueError(given)
+        return int(given)
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError(given)
+    return given
+
+
+def _float(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, (str, int, float)):
+        raise TypeError(given)
+    found = float(given)
+    if not math.isfinite(found):
+        raise ValueError(given)
+    return found
+
+
+def _decimal(given: Any) -> str:
+    from decimal import Decimal
+
+    if isinstance(given, bool) or not isinstance(given, (str, int, float, Decimal)):
+        raise TypeError(given)
+    found = Decimal(repr(given) if isinstance(given, float) else given.strip() if isinstance(given, str) else given)
+    if not found.is_finite():
+        raise ValueError(given)
+    return str(found)
+
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _bool(given: Any) -> bool:
+    if isinstance(given, bool):
+        return given
+    if isinstance(given, str) and given.strip().lower() in _BOOLEANS:
+        return _BOOLEANS[given.strip().lower()]
+    raise ValueError(given)
+
+
+def _date(given: Any) -> str:
+    from datetime import date, datetime
+
+    if isinstance(given, date) and not isinstance(given, datetime):
+        return given.isoformat()
+    text = _str(given).strip()
+    if _MONTH.fullmatch(text):
+        text += "-01"
+    if not _DAY.fullmatch(text):
+        raise ValueError(given)
+    return date.fromisoformat(text).isoformat()
+
+
+def _datetime(given: Any) -> str:
+    from datetime import date, datetime
+
+    if isinstance(given, datetime):
+        return given.isoformat()
+    if isinstance(given, date):
+        raise TypeError(given)
+    return datetime.fromisoformat(_str(given).strip()).isoformat()
+
+
+def _time(given: Any) -> str:
+    from datetime import time
+
+    if isinstance(given, time):
+        return given.isoformat()
+    text = _str(given).strip()
+    return time.fromisoformat(f"0{text}" if _SHORT_HOUR.match(text) else text).isoformat()
+
+
+def _timedelta(given: Any) -> str:
+    from datetime import timedelta
+
+    if isinstance(given, timedelta):
+        return _duration_text(given.total_seconds())
+    return _duration_text(parse_duration(_str(given), where="params=", allow_zero=True))
+
+
+def _path(given: Any) -> str:
+    text = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not _str(text).strip():
+        raise ValueError(given)
+    return str(text)
+
+
+READERS: Mapping[str, Callable[[Any], Any]] = {
+    "str": _str,
+    "int": _int,
+    "float": _float,
+    "Decimal": _decimal,
+    "bool": _bool,
+    "date": _date,
+    "datetime": _datetime,
+    "time": _time,
+    "timedelta": _timedelta,
+    "Path": _path,
+}
+"""Each type that a parameter can be of, and what reads a value of it as JSON has it."""
+
+_WHOLE = re.compile(r"[+-]?\d+(?:_\d+)*", re.ASCII)
+_MONTH = re.compile(r"\d{4}-\d\d", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_SHORT_HOUR = re.compile(r"\d:", re.ASCII)
+
+
+def _duration_text(seconds: float) -> str:
+    return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"

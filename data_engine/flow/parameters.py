@@ -1,0 +1,305 @@
+"""The parameters of a flow: what a dataclass asks for, as a frozen value, and the one grammar of what is given for them.
+
+A value is given as itself (`date(2013, 1, 5)`), as JSON has it, or as a text; all of them are read here, wherever they come
+from. Written as a text:
+
+    str                     as it is
+    int, float, Decimal     25, -3, 2.5, 1e6
+    bool                    true, false, yes, no, on, off, 1, 0
+    date                    2013-01-05; a month, 2013-01, is its first day
+    datetime, time          2013-01-05T06:30, with or without an offset; 06:30
+    timedelta               30s, 15m, 1.5h, 2d, 1w
+    Path                    any path; a relative one starts at the flow_modules folder
+    Enum, Literal           the name or the value of one of its choices
+    list[...]               a, b, c; or a JSON list
+    X | None                as X; none, or nothing at all, is None
+    Secret                  never: it is asked for by its name; of `Secret | None` one that is missing is None
+
+No code of an author's is needed to read a value, so that a daemon checks what it was sent; only `make` needs the class.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.parameter_values import READERS, Given, wire_of
+from data_engine.flow.suggestions import nearest_name
+from data_engine.secret import MASK, Secret
+
+_WHERE = "params="
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: its `kind` is the type's name in words of the grammar, `choices` what an Enum or Literal allows.
+
+    `aliases` are other texts of choices, with the choice. `default` is the default as JSON has it (of a list, a tuple);
+    there is none without `has_default`.
+    """
+
+    name: str
+    kind: str
+    choices: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+    is_list: bool = False
+    is_optional: bool = False
+    has_default: bool = False
+    default: Any = None
+    label: str = ""
+    help: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a form calls it: its label, or its name in words."""
+        return self.label or self.name.replace("_", " ").strip().capitalize()
+
+    @property
+    def type_text(self) -> str:
+        """The type for people, such as "list of date, or none"."""
+        one = f"one of {', '.join(self.choices)}" if self.choices else self.kind
+        return f"{'list of ' if self.is_list else ''}{one}{', or none' if self.is_optional else ''}"
+
+    def read(self, given: Any) -> Any:
+        """`given` as JSON has it: a text, number, boolean, None, or a list of them.
+
+        Raises:
+            FlowValidationError: it is not of the type; names the parameter.
+        """
+        if self.kind == "Secret":
+            if isinstance(given, Secret):
+                return MASK
+            raise self._refused(
+                "a secret is asked for by its name, and never given", f"data-engine secret set {self.name}"
+            )
+        if self.is_optional and (
+            given is None or (isinstance(given, str) and given.strip().lower() in ("", "none", "null"))
+        ):
+            return None
+        if self.is_list:
+            return [self._one(item) for item in _items(self, given)]
+        return self._one(given)
+
+    def _one(self, given: Any) -> Any:
+        if self.choices:
+            return self._choice(given)
+        try:
+            return READERS[self.kind](given)
+        except (ValueError, TypeError, ArithmeticError, FlowValidationError) as error:
+            raise self._refused(f"it cannot be {_shown(given)}", _EXAMPLES[self.kind]) from error
+
+    def _choice(self, given: Any) -> str:
+        text = str(wire_of(given)).strip()
+        text = text if text in self.choices else dict(self.aliases).get(text, text)
+        if text in self.choices:
+            return text
+        folded = [choice for choice in self.choices if choice.casefold() == text.casefold()]
+        if len(folded) == 1:
+            return folded[0]
+        near = nearest_name(text, self.choices)
+        fix = (
+            f"did you mean {near}? It is one of {', '.join(self.choices)}"
+            if near
+            else f"give one of {', '.join(self.choices)}"
+        )
+        raise self._refused(f"it cannot be {_shown(given)}", fix)
+
+    def _refused(self, why: str, fix: str) -> FlowValidationError:
+        return FlowValidationError(f"parameter {self.name}: {why}", where=f"{_WHERE} {self.name}", fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """All parameters of a flow. `make` turns what was given into an instance of the author's class `settings`, where it is
+    at hand.
+
+    Example:
+        >>> from datetime import date
+        >>> @dataclass
+        ... class Settings:
+        ...     month: date
+        ...     late_minutes: int = 15
+        >>> parameters = parameters_of(Settings)
+        >>> parameters.check({"month": "2013-01"})
+        {'month': '2013-01-01'}
+        >>> parameters.make({"month": "2013-01", "late_minutes": "30"}, secret=print).late_minutes
+        30
+    """
+
+    fields: tuple[Parameter, ...]
+    title: str = ""
+    settings: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of those without a default."""
+        return tuple(one.name for one in self.fields if not one.has_default)
+
+    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What was given, each value as JSON has it; those that were not given are left out.
+
+        Raises:
+            FlowValidationError: an unknown name (with the nearest known one), a wrong value, or a missing one.
+        """
+        known = {one.name: one for one in self.fields}
+        for name in given:
+            if name not in known:
+                near = nearest_name(name, known)
+                offer = f"did you mean {near}? " if near else ""
+                raise FlowValidationError(
+                    f"there is no parameter {name!r}",
+                    where=f"{_WHERE} {name}",
+                    fix=f"{offer}{self.title} has {', '.join(known) or 'none'}",
+                )
+        read = {name: known[name].read(value) for name, value in given.items()}
+        missing = [name for name in self.required if name not in read]
+        if missing:
+            first = known[missing[0]]
+            raise FlowValidationError(
+                f"parameter {first.name} has no default and was not given ({first.type_text})",
+                where=f"{_WHERE} {first.name}",
+                fix=f"give it: params={{{first.name!r}: ...}}, --set {first.name}=... on the command line",
+            )
+        return read
+
+    def make(self, given: Mapping[str, Any], *, secret: Callable[[str], Secret]) -> Any:
+        """An instance of the author's class; `secret` gives those that are asked for by name.
+
+        Raises:
+            FlowValidationError: as `check`; the class refuses the values; or a secret is not there.
+        """
+        from data_engine.flow.parameter_types import instance_of
+
+        values = self.check(given)
+        for one in self.fields:
+            if one.kind == "Secret":
+                own = given.get(one.name)
+                values[one.name] = own if isinstance(own, Secret) else _secret(one, secret)
+        try:
+            return instance_of(self.settings, values)
+        except (ValueError, TypeError) as error:
+            if isinstance(error, FlowValidationError):
+                raise
+            raise FlowValidationError(
+                f"{self.title} refuses these parameters: {error}", where=_WHERE, fix="give others"
+            ) from error
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """For a form, and for a process that has no code of the author's."""
+        return [
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "choices": list(one.choices),
+                "aliases": [list(pair) for pair in one.aliases],
+                "is_list": one.is_list,
+                "is_optional": one.is_optional,
+                "has_default": one.has_default,
+                "default": list(one.default) if isinstance(one.default, tuple) else one.default,
+                "label": one.label,
+                "title": one.title,
+                "help": one.help,
+                "type": one.type_text,
+            }
+            for one in self.fields
+        ]
+
+    @classmethod
+    def of_json(cls, told: list[Mapping[str, Any]], title: str = "") -> Parameters:
+        """What `as_json` told of; it checks, and makes nothing."""
+        names = ("name", "kind", "is_list", "is_optional", "has_default", "label", "help")
+        fields = tuple(
+            Parameter(
+                **{name: one[name] for name in names},
+                choices=tuple(one["choices"]),
+                aliases=tuple((text, choice) for text, choice in one["aliases"]),
+                default=_fixed(one["default"]),
+            )
+            for one in told
+        )
+        return cls(fields, title)
+
+
+def parameters_of(settings: object) -> Parameters:
+    """What a dataclass asks for.
+
+    A field's label and help come from `field(metadata={"label": ..., "help": ...})`; without help, from its line in the
+    class's docstring (`name: what it is`).
+
+    Raises:
+        FlowValidationError: no dataclass, or a field whose type or default no parameter can have.
+    """
+    from data_engine.flow.parameter_types import read_fields  # typing and dataclasses' own are only needed here
+
+    fields = tuple(_with_default(Parameter(**facts), default) for facts, default in read_fields(settings))
+    assert isinstance(settings, type)
+    return Parameters(fields, settings.__name__, settings)
+
+
+def texts_to_params(pairs: Mapping[str, Given], parameters: Parameters | None) -> dict[str, Any]:
+    """What a person typed for each name: as it is for declared parameters, else JSON where it can be read so."""
+    return {name: given.raw if parameters is not None else given.loose for name, given in pairs.items()}
+
+
+def _with_default(parameter: Parameter, default: Any) -> Parameter:
+    if parameter.kind == "Secret" or not parameter.has_default:
+        return parameter
+    try:
+        return replace(parameter, default=_fixed(parameter.read(default)))
+    except FlowValidationError as error:
+        raise FlowValidationError(
+            f"the default of {parameter.name} is {default!r}: {error.what}",
+            where="Flow.params",
+            fix=f"give a default of the type: {parameter.type_text}",
+        ) from error
+
+
+def _items(parameter: Parameter, given: Any) -> list[Any]:
+    if isinstance(given, str):
+        text = given.strip()
+        if text.startswith("["):
+            try:
+                found = json.loads(text)
+            except ValueError as error:
+                raise parameter._refused(f"{_shown(given)} is no JSON list", 'write a, b, c or ["a", "b"]') from error
+            return list(found)
+        return [part.strip() for part in text.split(",")] if text else []
+    if isinstance(given, (list, tuple)):
+        return list(given)
+    raise parameter._refused(f"it cannot be {_shown(given)}", "give a list, or a text such as a, b, c")
+
+
+def _secret(parameter: Parameter, secret: Callable[[str], Secret]) -> Secret | None:
+    try:
+        return secret(parameter.name)
+    except FlowValidationError:
+        if not parameter.is_optional:
+            raise
+        return None
+
+
+def _fixed(default: Any) -> Any:
+    """A default as a frozen value has it."""
+    return tuple(default) if isinstance(default, list) else default
+
+
+def _shown(given: Any) -> str:
+    text = repr(given)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+_EXAMPLES = {
+    "str": "give a text",
+    "int": "give a whole number, such as 15",
+    "float": "give a number, such as 2.5",
+    "Decimal": "give a number, such as 19.99",
+    "bool": "give true or false",
+    "date": "give a day as YYYY-MM-DD, or a month as YYYY-MM",
+    "datetime": "give a time such as 2013-01-05T06:30 or 2013-01-05T06:30+01:00",
+    "time": "give a time of day such as 06:30",
+    "timedelta": 'give a duration such as "30s" or "1.5h"',
+    "Path": "give a path",
+}

@@ -1,0 +1,95 @@
+"""Which steps of a flow may write elsewhere than through their context, told from what their code reaches; nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any
+
+from data_engine.engine.memo.bytecode import code_facts
+from data_engine.engine.memo.tracer import CodeTracer
+from data_engine.flow.flow import Flow
+from data_engine.flow.spec import Collect, Map, StepSpec
+from data_engine.planning.plan import NotHeldBack
+
+_TALKERS = frozenset(
+    """requests httpx aiohttp urllib3 boto3 botocore paramiko smtplib ftplib imaplib poplib telnetlib socket websockets
+    sqlalchemy psycopg psycopg2 pymysql MySQLdb pyodbc oracledb cx_Oracle snowflake pymssql redis pymongo kafka pika
+    fsspec s3fs gcsfs adlfs google azure slack_sdk slack apprise win32com pythoncom selenium playwright O365 exchangelib
+    connectorx adbc_driver_manager turbodbc hdfs paho gspread pysftp fabric""".split()
+)
+"""Libraries that exist to talk to something else."""
+
+_REASONS = {"the network": "talks to the network", "a subprocess": "starts a program"}
+_CLOUD = "cloud"
+
+_WRITERS = frozenset(
+    """write_csv write_parquet write_excel write_json write_ndjson write_ipc write_avro write_database write_delta write_text
+    write_bytes sink_csv sink_parquet sink_ipc sink_ndjson to_csv to_parquet to_excel to_sql to_feather to_pickle to_json
+    write_parquet_atomic write_excel_atomic sink_parquet_atomic savefig copyfile copy2 copytree rmtree unlink rmdir
+    removedirs rename renames symlink_to hardlink_to touch""".split()
+)
+_HELD_BACK = frozenset({"mirror", "database", "debug"})
+"""What of a context gives paths that a preview holds back."""
+
+_HANDED_ON = frozenset({"current", "objects"})
+_MODES = frozenset({"w", "wb", "a", "ab", "x", "xb", "w+", "wt", "r+", "r+b"})
+
+
+def escapes(flow: Flow) -> tuple[NotHeldBack, ...]:
+    """The steps of the flow that show how they would write past their context, each with how that shows.
+
+    Example:
+        >>> escapes(Flow("Demo").step(str))
+        ()
+    """
+    return tuple(NotHeldBack(step.label, why) for step in flow.steps if (why := _why(step)) is not None)
+
+
+def _why(step: StepSpec) -> str | None:
+    fn: Any = step.fn
+    if isinstance(fn, Collect):
+        return None
+    tracer = _Tracer()
+    tracer.root(fn.fn if isinstance(fn, Map) else fn)
+    libraries = {name.removeprefix("library ") for name in tracer.parts if name.startswith("library ")}
+    libraries |= tracer.refused
+    if talkers := sorted(libraries & _TALKERS):
+        return f"uses {', '.join(talkers)}"
+    for reason, words in _REASONS.items():
+        if reason in tracer.reasons:
+            return words
+    names = {*tracer.mentions, *_names_called(tracer)}
+    if names & _HELD_BACK or (isinstance(fn, Map) and names & _HANDED_ON):
+        return None
+    if writers := sorted(names & _WRITERS):
+        return f"calls {', '.join(writers)}, and takes no path from context.mirror or context.database"
+    if "open" in names and not _MODES.isdisjoint(tracer.literals):
+        return "opens a file to write, and takes no path from context.mirror"
+    return None
+
+
+class _Tracer(CodeTracer):
+    """Follows code, and keeps every reason why it cannot be seen through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: set[str] = set()
+        self.refused: set[str] = set()
+
+    def mark_unseen(self, reason: str) -> None:
+        """Keep the reason."""
+        super().mark_unseen(reason)
+        self.reasons.add(reason)
+        self.refused.add(reason.partition(".")[0])
+
+
+def _names_called(tracer: CodeTracer) -> Iterator[str]:
+    """The names that the functions reached read as globals, or import."""
+    for reached in tracer.alive:
+        if isinstance(reached, FunctionType):
+            facts = code_facts(reached.__code__)
+            for chain in facts.globals:
+                yield from chain
+            for _, _, chain in facts.imports:
+                yield from chain

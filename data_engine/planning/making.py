@@ -1,0 +1,301 @@
+"""Makes a plan: both versions of a flow over what production saw, compared as they go."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine.compare.difference import Columns, Difference, Named, Rows
+from data_engine.engine.candidates import Source, pick_source
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.params import params_for
+from data_engine.engine.preview import steps_until
+from data_engine.errors import FlowValidationError
+from data_engine.flow.flow import Flow
+from data_engine.ledger import deployments as ledger_rows
+from data_engine.model import Event
+from data_engine.notebook import history
+from data_engine.notebook.catalog import find_module
+from data_engine.notebook.deployments import Deployments
+from data_engine.notebook.module_sets import read_contents
+from data_engine.planning.escapes import escapes
+from data_engine.planning.plan import CodeChange, Elapsed, NotHeldBack, Plan, PlannedSource, SideError
+from data_engine.planning.sides import Side, side_error
+from data_engine.planning.sources import Chosen, name_of, sources_seen
+
+CURRENT = "current"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a plan is to be of: `sources` how many, `use` only this object, `key` the columns by which rows are paired.
+
+    `is_confirmed`: steps that cannot be held back may run. `source` is the one to run for instead of those production saw.
+    """
+
+    sources: int = 3
+    use: str | None = None
+    key: tuple[str, ...] = ()
+    params: Mapping[str, Any] | None = None
+    source: str | os.PathLike[str] | None = None
+    is_confirmed: bool = False
+    fresh: bool = False
+
+
+def deployed_flow(home: LocalWorkspace, name: str) -> Flow:
+    """The flow as production runs it, loaded here.
+
+    Raises:
+        FlowValidationError: it was never deployed, or what is deployed cannot be had or is broken.
+    """
+    deployments = home.deployments()
+    if name not in deployments.deployed():
+        raise FlowValidationError(
+            f"{name} was never deployed, so there is nothing to compare it with",
+            where=f'flow "{name}"',
+            fix=f"look at it with preview(), then `data-engine deploy {name}`",
+        )
+    modules = deployments.modules_of(name)
+    if modules is None:
+        raise FlowValidationError(
+            f"what is deployed of {name} is not on this machine, and cannot be fetched",
+            where=str(home.layout.workspace_state_dir / "deployments"),
+            fix="check whether its drive is connected",
+        )
+    return modules.load(find_module(modules, name)).flow
+
+
+def make_plan(
+    home: LocalWorkspace,
+    name: str,
+    wish: Wish,
+    *,
+    current: Callable[[], Flow],
+    sink: Callable[[Event], None] = lambda event: None,
+) -> Plan:
+    """What deploying the flow `name` as `current` gives it would change.
+
+    A version that does not load, or fails for a source, is in `errors`; Ctrl-C leaves nothing behind.
+
+    Raises:
+        FlowValidationError: never deployed, no source, no such object in either version, or a step cannot be held back and
+            that is not confirmed.
+    """
+    before = deployed_flow(home, name)
+    errors: list[SideError] = []
+    after = None
+    try:
+        after = current()
+    except FlowValidationError as error:
+        errors.append(side_error(CURRENT, None, error))
+    flows = {"deployed": before} | ({} if after is None else {CURRENT: after})
+    _require_object(flows, wish.use)
+    found = tuple(dict.fromkeys(one for flow in flows.values() for one in escapes(flow)))
+    if found and not wish.is_confirmed:
+        raise not_confirmed(name, found)
+    chosen = _chosen(before, home, wish)
+    run = _Run(flows, home, wish, sink, errors)
+    try:
+        objects = run.objects(chosen)
+        outputs = run.outputs()
+        run.end()
+    except BaseException:
+        run.forget()
+        raise
+    past = tuple(NotHeldBack(Path(path).name, "was written past the context") for path in run.past())
+    notes = [*chosen.notes]
+    if wish.key and not any(one.key for one in _leaves([*objects.values(), *outputs.values()])):
+        notes.append(f"no table has the key {', '.join(wish.key)}: rows were compared as wholes")
+    return Plan(
+        name,
+        deployment=history.live(ledger_rows.published(home.ledger()))[name].id,
+        cells=code_changes(home.deployments(), home, name),
+        sources=chosen.told,
+        objects=Named(objects),
+        outputs=Named(outputs),
+        errors=tuple(run.errors),
+        not_held_back=(*found, *past),
+        elapsed_s=run.elapsed(),
+        notes=tuple(notes),
+    )
+
+
+def not_confirmed(name: str, found: Sequence[NotHeldBack]) -> FlowValidationError:
+    """The error of a plan that would do for real, twice, what it cannot hold back."""
+    return FlowValidationError(
+        f"a plan of {name} would run for real, once for each version: {'; '.join(one.text for one in found)}",
+        where=f'flow "{name}"',
+        fix=f"`data-engine plan {name} --yes` (in Python yes=True) when that does no harm, or use= an earlier object",
+    )
+
+
+def _require_object(flows: Mapping[str, Flow], use: str | None) -> None:
+    wrong: FlowValidationError | None = None
+    for flow in flows.values():
+        try:
+            steps_until(flow, use)
+        except FlowValidationError as error:
+            wrong = error
+        else:
+            return
+    if wrong is not None:
+        raise wrong
+
+
+def _chosen(flow: Flow, home: LocalWorkspace, wish: Wish) -> Chosen:
+    if wish.source is None:
+        return sources_seen(flow, home, wish.sources)
+    source = pick_source(flow, wish.source)
+    return Chosen((source,), (PlannedSource(name_of(source), source.text),))
+
+
+class _Run:
+    """Both versions, source by source."""
+
+    def __init__(
+        self,
+        flows: Mapping[str, Flow],
+        home: LocalWorkspace,
+        wish: Wish,
+        sink: Callable[[Event], None],
+        errors: list[SideError],
+    ) -> None:
+        self.errors = errors
+        self._wish = wish
+        self._sides = [
+            Side(of, flow, home, params=params_for(flow, wish.params), fresh=wish.fresh, sink=sink)
+            for of, flow in flows.items()
+        ]
+
+    def objects(self, chosen: Chosen) -> dict[str, Difference]:
+        """The difference of each saved object."""
+        found: dict[str, dict[str, Difference]] = {}
+        for source in chosen.sources:
+            for name, one in self._of_source(source).items():
+                found.setdefault(name, {})[name_of(source) or name] = one
+        return {name: combined(parts) for name, parts in found.items()}
+
+    def _of_source(self, source: Source) -> dict[str, Difference]:
+        from data_engine.compare.comparing import MISSING, compare
+
+        values = {side.of: self._values(side, source) for side in self._sides}
+        before, after = values.get("deployed"), values.get(CURRENT)
+        if before is None or after is None:
+            return {}
+        names = dict.fromkeys([*before, *after])
+        return {
+            name: compare(before.get(name, MISSING), after.get(name, MISSING), key=self._wish.key, is_strict=False)
+            for name in names
+        }
+
+    def _values(self, side: Side, source: Source) -> dict[str, Any] | None:
+        use = self._wish.use
+        try:
+            here = source if source.path is None or side.of == "deployed" else pick_source(side.flow, source.path)
+            stop = len(side.flow.steps) if use is None else steps_until(side.flow, use)
+            names = _names(side.flow) if use is None else [use]
+            return {
+                name: value
+                for name, value in side.run(here, stop, names).items()
+                if name != CURRENT or not _is_output(value)
+            }
+        except FlowValidationError as error:
+            if use is not None and not any(step.save_as == use for step in side.flow.steps):
+                return {}
+            self.errors.append(side_error(side.of, name_of(source) or None, error))
+        except Exception as error:
+            self.errors.append(side_error(side.of, name_of(source) or None, error))
+        return None
+
+    def outputs(self) -> dict[str, Difference]:
+        """The difference of each file that a version has written."""
+        from data_engine.compare.comparing import MISSING, compare
+
+        if len(self._sides) < 2 or self._wish.use is not None:
+            return {}
+        before, after = (side.outputs() for side in self._sides)
+        names = dict.fromkeys([*before, *after])
+        return {
+            name: compare(before.get(name, MISSING), after.get(name, MISSING), key=self._wish.key, is_strict=False)
+            for name in names
+        }
+
+    def past(self) -> dict[str, None]:
+        """The files that were written past the context."""
+        return {path: None for side in self._sides for path in side.past}
+
+    def elapsed(self) -> Elapsed:
+        """The seconds each version took."""
+        return Elapsed(**{side.of: side.elapsed_s for side in self._sides})
+
+    def end(self) -> None:
+        """All is compared."""
+        for side in self._sides:
+            side.end()
+
+    def forget(self) -> None:
+        """Leave nothing."""
+        for side in self._sides:
+            side.forget()
+
+
+def combined(parts: Mapping[str, Difference]) -> Difference:
+    """The difference of one thing over several sources: that of the one, or all of them with their sum."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    found = list(parts.values())
+    changed: dict[str, int] = {}
+    for one in found:
+        for name, number in one.changed_values.items():
+            changed[name] = changed.get(name, 0) + number
+    rows = Rows(
+        *(sum(getattr(one.rows, name) for one in found) for name in ("before", "after", "added", "removed", "changed"))
+    )
+    columns = next((one.columns for one in found if not one.columns.are_equal), Columns())
+    return Difference("parts", rows=rows, columns=columns, changed_values=Named(changed), parts=Named(parts))
+
+
+def _names(flow: Flow) -> list[str]:
+    saved = list(dict.fromkeys(step.save_as for step in flow.steps if step.save_as))
+    return saved if flow.steps[-1].save_as else [*saved, CURRENT]
+
+
+def _is_output(value: object) -> bool:
+    """Whether a last result is nothing but files, which are compared as outputs."""
+    if isinstance(value, os.PathLike):
+        return True
+    return bool(isinstance(value, (list, tuple)) and value and all(isinstance(one, os.PathLike) for one in value))
+
+
+def _leaves(found: Sequence[Difference]) -> Iterator[Difference]:
+    for one in found:
+        if one.parts:
+            yield from _leaves(list(one.parts.values()))
+        else:
+            yield one
+
+
+def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> tuple[CodeChange, ...]:
+    """What differs between the code of the authored flow and what is deployed of it, by cell, then by helper."""
+    found = [CodeChange(f"cell {cell}", tuple(lines), cell) for cell, lines in sorted(deployments.diff(name).items())]
+    pointer = deployments.deployed().get(name)
+    old = None if pointer is None else deployments.contents_of(pointer.set_id)
+    if old is None:
+        return tuple(found)
+    new = read_contents(home.layout.flow_modules_dir)[0]
+    files = [f"{name}.py"] if old.get(f"{name}.py") != new.get(f"{name}.py") else []
+    for file in (*files, *deployments.changed_helpers(name, new)):
+        lines = tuple(_changed_lines(old.get(file, b""), new.get(file, b"")))
+        found.append(CodeChange(file, lines))
+    return tuple(found)
+
+
+def _changed_lines(before: bytes, after: bytes) -> Iterator[str]:
+    then, now = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
+    for line in difflib.ndiff(then, now):
+        if line[:2] in ("- ", "+ ") and line[2:].strip():
+            yield line

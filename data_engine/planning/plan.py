@@ -1,0 +1,137 @@
+"""A plan as a frozen value: the code that differs, and what that does to the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from data_engine.compare.difference import Difference, Named
+from data_engine.record import Record
+from data_engine.shown import Shown
+
+_MOST_NAMES = 3
+SIDES = {"deployed": "the deployed version", "current": "the edit"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodeChange(Record):
+    """A cell, or a helper file, whose code differs: the lines that went ("- ...") and came ("+ ..."). `cell` is its number."""
+
+    where: str
+    lines: tuple[str, ...] = ()
+    cell: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedSource(Record):
+    """A source that both versions ran for: its `name` in the source folder, where it is, and when production last read it."""
+
+    name: str
+    path: str | None = None
+    seen_at_utc: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SideError(Record):
+    """What kept a version, "deployed" or "current", from running for a source (None: for all)."""
+
+    side: str
+    source: str | None
+    error: str
+    where: str | None = None
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        place = f" at {self.where}" if self.where else ""
+        return f"{SIDES[self.side]} fails{f' on {self.source}' if self.source else ''}{place}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NotHeldBack(Record):
+    """A step that writes elsewhere than through its context, so that a plan cannot hold it back: `why` tells how that shows."""
+
+    step: str
+    why: str
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        return f"{self.step}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Elapsed(Record):
+    """The seconds each version took, with what was reused of earlier previews."""
+
+    deployed: float = 0.0
+    current: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Plan(Shown, Record):
+    """What deploying a flow would change: `cells` of code, and by name the saved `objects` and the `outputs`.
+
+    Both versions ran over the `sources` in order, each into a scratch folder of its own that began as production is. What
+    failed is in `errors`; `config` names config files that changed since the deployment, and are read as they are now by both.
+
+    Example:
+        >>> plan = Plan("claims", errors=(SideError("current", "may.csv", "no column net", "cell 4, line 2"),))
+        >>> plan.equal, plan.text
+        (False, 'the edit fails on may.csv at cell 4, line 2: no column net')
+    """
+
+    computed: ClassVar = ("equal", "text")
+
+    flow: str
+    deployment: str = ""
+    cells: tuple[CodeChange, ...] = field(default=(), metadata={"of": CodeChange.read})
+    sources: tuple[PlannedSource, ...] = field(default=(), metadata={"of": PlannedSource.read})
+    objects: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: _differences(told)})
+    outputs: Mapping[str, Difference] = field(default_factory=Named, metadata={"of": lambda told: _differences(told)})
+    errors: tuple[SideError, ...] = field(default=(), metadata={"of": SideError.read})
+    not_held_back: tuple[NotHeldBack, ...] = field(default=(), metadata={"of": NotHeldBack.read})
+    elapsed_s: Elapsed = field(default_factory=Elapsed, metadata={"of": Elapsed.read})
+    config: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def equal(self) -> bool:
+        """Whether both versions ran and gave the same."""
+        return not self.errors and all(one.equal for one in (*self.objects.values(), *self.outputs.values()))
+
+    @property
+    def text(self) -> str:
+        """The plan in a few words."""
+        found = [*_failures(self.errors, len(self.sources)), *_told("", self.objects), *_told("output ", self.outputs)]
+        return "; ".join(found) or f"no difference in {_counted(len(self.sources), 'source')}"
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<Plan of {self.flow}: {self.text}>"
+
+
+def _failures(errors: tuple[SideError, ...], sources: int) -> Iterator[str]:
+    for side in SIDES:
+        of_side = [one for one in errors if one.side == side]
+        if of_side:
+            on = f" on {len(of_side)} of {sources}" if sources > 1 and of_side[0].source else ""
+            first = of_side[0]
+            yield first.text if not on else f"{SIDES[side]} fails{on}: {first.where or first.error}"
+
+
+def _told(lead: str, found: Mapping[str, Difference]) -> Iterator[str]:
+    for name, one in found.items():
+        if not one.equal:
+            yield f"{lead}{name}: {one.text}"
+
+
+def _differences(told: Mapping[str, Any]) -> Named[Difference]:
+    return Named({name: Difference.read(one) for name, one in told.items()})
+
+
+def _counted(number: int, one: str) -> str:
+    return f"{number:,} {one}{'' if number == 1 else 's'}"

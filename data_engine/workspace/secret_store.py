@@ -1,0 +1,249 @@
+"""Where this person's secrets are: the environment, the keyring of their system, or a private file where it has none.
+
+    DATA_ENGINE_SECRET_DWH    comes first, and is for machines without a person: services, containers, tests
+    the keyring               entries of the service "data-engine"
+    secrets.json              in this machine's private folder, in plain text, as the file itself says
+
+The file also keeps the names of what was put into the keyring, which cannot be asked for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_engine import private
+from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.files import trouble_of, write_text_atomic
+from data_engine.locks import OsLock
+from data_engine.secret import SHORTEST, Secret
+from data_engine.workspace.machine import private_state_root
+
+SERVICE = "data-engine"
+"""What the entries in the keyring are called."""
+
+_LOCK_TIMEOUT_S = 10.0
+_PREFIX = "DATA_ENGINE_SECRET_"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}", re.ASCII)
+_ABOUT = (
+    "Secrets of this user's Data Engine. This machine has no keyring, so the values below are in plain text: only the"
+    " modes of this file keep other users from reading them. Change it with `data-engine secret set|remove NAME`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """A secret by its name, and where it is: "environment", "keyring" or "private file"."""
+
+    name: str
+    place: str
+
+
+def find_secret(name: str) -> Secret:
+    """The secret of this name, as this person has it on this machine.
+
+    Raises:
+        FlowValidationError: no such name can be, it is nowhere, or it is too short to be hidden.
+        WorkspaceError: the keyring or the private file cannot be read.
+    """
+    check_name(name)
+    given = os.environ.get(variable_of(name))
+    if given:
+        return _secret(name, given, variable_of(name))
+    keyring = _keyring()
+    found = None if keyring is None else _asked(lambda: keyring.get_password(SERVICE, name), name)
+    if found:
+        return _secret(name, str(found), "the keyring")
+    kept = _read().get("secrets", {}).get(name)
+    if kept:
+        return _secret(name, str(kept), str(_path()))
+    raise FlowValidationError(
+        f"the secret {name!r} is not on this machine",
+        where=f"context.secret({name!r})",
+        fix=f"data-engine secret set {name}; a service or a container sets {variable_of(name)} instead",
+    )
+
+
+def has_secret(name: str) -> bool:
+    """Whether the secret is on this machine, and can be used."""
+    try:
+        find_secret(name)
+    except FlowValidationError:
+        return False
+    return True
+
+
+def set_secret(name: str, value: str) -> str:
+    """Keep the secret; where, in words.
+
+    Raises:
+        FlowValidationError: no such name can be, or the value is too short to be hidden.
+        WorkspaceError: it cannot be kept.
+    """
+    check_name(name)
+    _secret(name, value, "secret set")
+    keyring = _keyring()
+    if keyring is not None:
+        _asked(lambda: keyring.set_password(SERVICE, name, value), name)
+        _change(lambda kept: kept["keyring"].append(name) if name not in kept["keyring"] else None, also=name)
+        return f"the keyring ({_backend(keyring)})"
+
+    def put(kept: dict[str, Any]) -> None:
+        kept["secrets"][name] = value
+
+    _change(put)
+    return f"the private file {_path()}, in plain text: {keyring_trouble()}"
+
+
+def remove_secret(name: str) -> bool:
+    """Forget the secret, in the keyring and in the private file; whether it was there. The environment stays as it is.
+
+    Raises:
+        FlowValidationError: no such name can be.
+        WorkspaceError: it cannot be removed.
+    """
+    check_name(name)
+    keyring = _keyring()
+    was_there = False
+    if keyring is not None and _asked(lambda: keyring.get_password(SERVICE, name), name) is not None:
+        _asked(lambda: keyring.delete_password(SERVICE, name), name)
+        was_there = True
+    kept = _read()
+    if name in kept["secrets"] or name in kept["keyring"]:
+        was_there = was_there or name in kept["secrets"]
+        _change(lambda kept: kept["keyring"].remove(name) if name in kept["keyring"] else None, also=name)
+    return was_there
+
+
+def stored_secrets() -> list[StoredSecret]:
+    """The secrets that are known here, by name, each with the place it is taken from. No value is asked for.
+
+    Raises:
+        WorkspaceError: the private file cannot be read.
+    """
+    kept = _read()
+    found = dict.fromkeys(kept["secrets"], "private file") | dict.fromkeys(kept["keyring"], "keyring")
+    for variable in os.environ:
+        if variable.startswith(_PREFIX) and len(variable) > len(_PREFIX):
+            same = [name for name in found if variable_of(name) == variable]
+            name = same[0] if same else variable.removeprefix(_PREFIX).lower()
+            found[name] = "environment"
+    return [StoredSecret(name, place) for name, place in sorted(found.items())]
+
+
+def keyring_trouble() -> str | None:
+    """Why this machine has no keyring to use, in words; None where it has one."""
+    try:
+        import keyring
+    except ImportError as error:
+        return f"keyring cannot be imported ({error})"
+    found = keyring.get_keyring()
+    if _is_none(found):
+        return f"this system has no keyring that can be used here ({_backend(found)})"
+    return None
+
+
+def variable_of(name: str) -> str:
+    """The environment variable that holds the secret.
+
+    Example:
+        >>> variable_of("dwh"), variable_of("ops-mail")
+        ('DATA_ENGINE_SECRET_DWH', 'DATA_ENGINE_SECRET_OPS_MAIL')
+    """
+    return _PREFIX + re.sub(r"[.-]", "_", name).upper()
+
+
+def check_name(name: object) -> str:
+    """`name`, when a secret can be called so.
+
+    Raises:
+        FlowValidationError: it cannot.
+    """
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise FlowValidationError(
+        f"a secret cannot be called {str(name)[:60]!r}",
+        where="the name of a secret",
+        fix="use a letter, then letters, digits, '_', '-' and '.'; the value is asked for, never given with it",
+    )
+
+
+def _secret(name: str, value: str, where: str) -> Secret:
+    if len(value) < SHORTEST:
+        raise FlowValidationError(
+            f"the secret {name!r} has fewer than {SHORTEST} characters: it could not be hidden in logs",
+            where=where,
+            fix="use a longer one",
+        )
+    return Secret(name, value)
+
+
+def _keyring() -> Any | None:
+    """The keyring of this system; None where it has none that keeps anything."""
+    if keyring_trouble() is not None:
+        return None
+    import keyring
+
+    return keyring.get_keyring()
+
+
+def _is_none(backend: Any) -> bool:
+    return type(backend).__module__ in ("keyring.backends.fail", "keyring.backends.null")
+
+
+def _backend(backend: Any) -> str:
+    return str(getattr(backend, "name", "") or type(backend).__module__)
+
+
+def _asked(ask: Any, name: str) -> Any:
+    try:
+        return ask()
+    except Exception as error:  # each backend has errors of its own
+        raise WorkspaceError(
+            f"the keyring did not answer for {name!r}: {type(error).__name__}: {error}",
+            where="the keyring of this system",
+            fix=f"unlock it, or set {variable_of(name)} in the environment",
+        ) from None
+
+
+def _path() -> Path:
+    return private_state_root() / "secrets.json"
+
+
+def _read() -> dict[str, Any]:
+    path = _path()
+    empty: dict[str, Any] = {"about": _ABOUT, "keyring": [], "secrets": {}}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return empty
+    except (OSError, ValueError) as error:
+        raise WorkspaceError(
+            f"the file of secrets cannot be read: {trouble_of(error) if isinstance(error, OSError) else 'it is no JSON'}",
+            where=str(path),
+            fix="remove it, and set the secrets again",
+        ) from None
+    return empty | found if isinstance(found, dict) else empty
+
+
+def _change(change: Any, *, also: str | None = None) -> None:
+    """Write the private file with a change; the value of `also` goes out of it."""
+    path = _path()
+    lock = OsLock(path.with_suffix(".lock"))
+    try:
+        lock.wait(timeout_s=_LOCK_TIMEOUT_S)
+        kept = _read()
+        change(kept)
+        if also is not None:
+            kept["secrets"].pop(also, None)
+        write_text_atomic(path, json.dumps(kept, indent=2) + "\n", mode=private.FILE)
+    except OSError as error:
+        raise WorkspaceError(
+            f"the file of secrets cannot be written: {trouble_of(error)}", where=str(path), fix="free some space there"
+        ) from error
+    finally:
+        lock.release()

@@ -1,0 +1,110 @@
+"""The form of a flow in a notebook: a field for each parameter, and a button that previews with what is in them."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import display
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.parameters import Parameter
+from data_engine.verbs import Flow
+from data_engine.workspace.secret_store import has_secret
+
+_WIDE = widgets.Layout(width="min(100%, 520px)")
+_STYLE = {"description_width": "160px"}
+
+
+class FlowForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """The fields of a flow's parameters; `values` is what was typed into those that are not at their default.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class Settings:
+        ...     days: int = 3
+        >>> form = FlowForm(Flow(group="Demo").params(Settings).step(lambda context: context.params.days))
+        >>> form.fields["days"].value = "5"
+        >>> form.values
+        {'days': '5'}
+    """
+
+    def __init__(self, flow: Flow, *, use: str | None = None, source: Any = None) -> None:
+        self.flow, self._use, self._source = flow, use, source
+        parameters = () if flow.parameters is None else flow.parameters.fields
+        self.fields: dict[str, Any] = {one.name: _field(one) for one in parameters}
+        self._first = {name: field.value for name, field in self.fields.items()}
+        self.said = widgets.HTML()
+        self.shown = widgets.Output()
+        self.button = widgets.Button(description="Preview", button_style="primary", tooltip="Preview with these values")
+        self.button.on_click(lambda button: self.preview())
+        rows = [row for one in parameters for row in _row(one, self.fields[one.name])]
+        super().__init__([*rows, self.button, self.said, self.shown])
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What is in the fields that somebody has changed, for `params=`."""
+        return {
+            name: field.value
+            for name, field in self.fields.items()
+            if field.value != self._first[name] and not isinstance(field, widgets.HTML)
+        }
+
+    def preview(self) -> None:
+        """Preview the flow with these values, and show the object below; a mistake is told in a line."""
+        self.said.value = ""
+        self.button.disabled = True
+        try:
+            self.shown.clear_output(wait=True)
+            with self.shown:
+                value = self.flow.preview(use=self._use, source=self._source, params=self.values)
+                display(value)  # type: ignore[no-untyped-call]
+        except FlowValidationError as error:
+            self._say(error)
+        finally:
+            self.button.disabled = False
+
+    def _say(self, error: FlowValidationError) -> None:
+        self.said.value = f'<div role="alert"><b>{escape(error.what)}</b><br>{escape(error.fix or "")}</div>'
+
+
+def form(flow: Any, *, use: str | None = None, source: Any = None) -> FlowForm | None:
+    """The form of a flow; None for anything else."""
+    return FlowForm(flow, use=use, source=source) if isinstance(flow, Flow) else None
+
+
+def _field(one: Parameter) -> Any:
+    described = {"description": one.title, "tooltip": one.help, "layout": _WIDE, "style": _STYLE}
+    if one.kind == "Secret":
+        state = "is on this machine" if has_secret(one.name) else f"is missing: data-engine secret set {one.name}"
+        return widgets.HTML(value=f"the secret {escape(one.name)} {escape(state)}", **described)
+    if one.kind == "bool" and not (one.is_list or one.is_optional):
+        return widgets.Checkbox(value=bool(one.default), indent=True, **described)
+    if one.choices and not one.is_list:
+        options = [*([("", "")] if one.is_optional or not one.has_default else []), *((c, c) for c in one.choices)]
+        return widgets.Dropdown(options=options, value=one.default or options[0][1], **described)
+    return widgets.Text(value=text_of(one.default), placeholder=one.type_text, continuous_update=True, **described)
+
+
+def _row(one: Parameter, field: Any) -> list[Any]:
+    return (
+        [field, widgets.HTML(f'<small style="margin-left:168px;opacity:.75">{escape(one.help)}</small>')]
+        if one.help
+        else [field]
+    )
+
+
+def text_of(value: Any) -> str:
+    """A default as a person would type it.
+
+    Example:
+        >>> text_of(("a", "b")), text_of(True), text_of(None)
+        ('a, b', 'true', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(map(text_of, value)) if isinstance(value, (list, tuple)) else str(value)

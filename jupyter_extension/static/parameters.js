@@ -1,0 +1,124 @@
+// The form of a run's parameters: a field for each that the flow declares, or rows of names and values where it declares none.
+
+import { run } from "./actions.js";
+import { h } from "./dom.js";
+import { whyNot } from "./pieces.js";
+
+/** @import { FlowRow, Parameter, ParameterView } from "./types" */
+/** @import { Panel } from "./panel.js" */
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ */
+export function parametersForm(app, row) {
+  const { details } = app.state;
+  if (!details || details.error_text) return h("p", { class: "de-empty", key: "params form" }, "Reading…");
+  return details.parameters ? declaredForm(app, row, details.parameters) : looseForm(app, row);
+}
+
+/**
+ * What was typed, as it is sent: texts by name; what is as the default says is left out.
+ *
+ * @param {ParameterView[]} parameters
+ * @param {Record<string, string>} typed
+ */
+export function givenOf(parameters, typed) {
+  /** @type {Record<string, string>} */
+  const given = {};
+  for (const one of parameters) {
+    const text = typed[one.name];
+    if (text !== undefined && text !== defaultText(one)) given[one.name] = text;
+  }
+  return given;
+}
+
+/**
+ * A default as a person would type it.
+ *
+ * @param {Pick<ParameterView, "default">} parameter
+ */
+export function defaultText({ default: value }) {
+  return value === null ? "" : Array.isArray(value) ? value.join(", ") : String(value);
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ * @param {ParameterView[]} parameters
+ */
+function declaredForm(app, row, parameters) {
+  const now = () => app.state.typed;
+  return h("form", {
+    class: "de-params", key: "params form", "aria-label": `Parameters of ${row.title}`, onsubmit: (event) => {
+      event.preventDefault();
+      run(app, row.name, null, givenOf(parameters, now()));
+    },
+  },
+  parameters.length ? parameters.map((one) => field(app, one)) : h("p", { class: "de-faint de-hint" }, "It has no parameters."),
+  h("div", { class: "de-line" },
+    h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these"),
+    h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: {} }) }, "Defaults")));
+}
+
+/**
+ * @param {Panel} app
+ * @param {ParameterView} one
+ */
+function field(app, one) {
+  const typed = app.state.typed[one.name];
+  const value = typed === undefined ? defaultText(one) : typed;
+  const id = `de-param-${one.name}`;
+  const common = { id, class: "de-input", "data-param": one.name, "aria-describedby": one.help ? `${id}-help` : undefined };
+  const change = (/** @type {string} */ text) => app.set({ typed: { ...app.state.typed, [one.name]: text } });
+  return h("div", { class: "de-field", key: one.name },
+    h("label", { for: id }, one.title, one.has_default ? null : h("span", { class: "de-faint" }, " (needed)")),
+    control(one, value, common, change),
+    one.help ? h("div", { class: "de-faint de-hint", id: `${id}-help` }, one.help) : null);
+}
+
+/**
+ * @param {ParameterView} one
+ * @param {string} value
+ * @param {import("./types").Props} common
+ * @param {(text: string) => void} change
+ */
+function control(one, value, common, change) {
+  const single = !one.is_list;
+  if (one.kind === "Secret") return h("span", { id: String(common.id), class: "de-faint" }, `the secret ${one.name} of whoever runs the workspace`);
+  if (single && one.kind === "bool" && !one.is_optional) {
+    return h("input", { ...common, class: "", type: "checkbox", checked: value === "true", onchange: (event) => change(String(event.target.checked)) });
+  }
+  if (single && one.choices.length) {
+    const texts = [...(one.is_optional || !one.has_default ? [""] : []), ...one.choices];
+    return h("select", { ...common, onchange: (event) => change(event.target.value) },
+      texts.map((text) => h("option", { key: text, value: text, selected: text === value }, text)));
+  }
+  const type = single && one.kind === "date" ? "date" : "text";
+  return h("input", { ...common, type, value, placeholder: one.type, oninput: (event) => change(event.target.value) });
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ */
+function looseForm(app, row) {
+  // what is pressed and typed before the next drawing builds on what is, not on what was drawn
+  const now = () => app.state.params;
+  /** @type {(index: number, part: Partial<Parameter>) => void} */
+  const change = (index, part) => app.set({ params: now().map((one, at) => (at === index ? { ...one, ...part } : one)) });
+  return h("form", {
+    class: "de-params", key: "params form", onsubmit: (event) => {
+      event.preventDefault();
+      run(app, row.name, null, Object.fromEntries(now().filter(({ name }) => name.trim()).map(({ name, value }) => [name.trim(), value])));
+    },
+  },
+  now().map((one, index) => h("div", { class: "de-param", key: String(index) },
+    h("input", { class: "de-input", placeholder: "name", "aria-label": `Parameter ${index + 1} name`, value: one.name, oninput: (event) => change(index, { name: event.target.value }) }),
+    h("input", { class: "de-input", placeholder: "value", "aria-label": `Parameter ${index + 1} value`, value: one.value, oninput: (event) => change(index, { value: event.target.value }) }),
+    h("button", { type: "button", class: "de-icon-button", "aria-label": `Remove parameter ${index + 1}`, onclick: () => app.set({ params: now().filter((_, at) => at !== index) }) }, "×"))),
+  h("div", { class: "de-line" },
+    h("button", { type: "button", class: "de-button", onclick: () => app.set({ params: [...now(), { name: "", value: "" }] }) }, "Add parameter"),
+    h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these")),
+  h("p", { class: "de-faint de-hint" }, "This flow declares no parameters: it is given these names as they are. Flow.params makes fields of them."));
+}

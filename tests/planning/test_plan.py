@@ -1,0 +1,274 @@
+"""A plan says what an edit does to the data that production saw, and changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.planning.plan import Plan
+from tests.planning.conftest import FLOW, Production, scratch_files
+
+
+def test_an_edit_that_loses_rows_is_seen_in_rows(production: Production) -> None:
+    """Which cell, which object and which file, with samples; and production is as it was."""
+    before = production.outputs()
+    production.edit(least="1")
+
+    plan = production.ws.plan("sales")
+
+    assert [(one.where, one.cell) for one in plan.cells] == [("cell 3", 3)]
+    assert plan.cells[0].lines == (
+        '-     return context.current.filter(pl.col("amount") > 0)',
+        '+     return context.current.filter(pl.col("amount") > 1)',
+    )
+    assert [one.name for one in plan.sources] == ["june.csv", "may.csv", "april.csv"]
+    assert plan.objects["raw_df"].equal
+    clean = plan.objects["clean_df"]
+    assert (clean.rows.before, clean.rows.removed, clean.rows.added) == (9, 1, 0)
+    assert clean.text == "1 row removed, in 1 of 3 (april.csv)"
+    assert clean.parts["april.csv"].samples[0].differs["amount"] == (1, None)
+    assert plan.outputs["april.parquet"].rows.removed == 1
+    assert plan.outputs["may.parquet"].equal
+    assert not plan.equal
+    assert production.outputs() == before
+
+
+def test_an_edit_that_changes_nothing_is_told_so(production: Production) -> None:
+    """Another spelling of the same is a difference in code and none in data."""
+    production.edit(least="0.0")
+
+    plan = production.ws.plan("sales")
+
+    assert plan.equal
+    assert plan.text == "no difference in 3 sources"
+    assert plan.cells
+
+
+def test_rows_are_paired_by_the_key(production: Production) -> None:
+    """What changed is told by column then, for objects and for outputs."""
+    production.edit(FLOW.replace("> {least})", '> 0).with_columns(pl.col("amount") * 2)'))
+
+    plan = production.ws.plan("sales", sources=1, key="id")
+
+    assert plan.objects["clean_df"].changed_values == {"amount": 3}
+    assert plan.outputs["june.parquet"].samples[0].key == {"id": 1}
+
+
+def test_a_key_that_no_table_has_is_told(production: Production) -> None:
+    """Rows are compared all the same."""
+    plan = production.ws.plan("sales", key="nobody")
+
+    assert "no table has the key nobody: rows were compared as wholes" in plan.notes
+
+
+def test_one_object_may_be_asked_for(production: Production) -> None:
+    """Later steps are not run then, and no outputs compared."""
+    plan = production.ws.plan("sales", use="raw_df", sources=2)
+
+    assert (list(plan.objects), dict(plan.outputs), len(plan.sources)) == (["raw_df"], {}, 2)
+
+
+def test_an_edit_that_fails_is_part_of_the_plan(production: Production) -> None:
+    """On which sources and where in which cell; the deployed side ran."""
+    bad = (
+        '> 0).with_columns(x=1 / (pl.col("amount").first() - 1) if context.current["amount"][0] != 1 else int("oops"))'
+    )
+    production.edit(FLOW.replace("> {least})", bad))
+
+    plan = production.ws.plan("sales")
+
+    (error,) = plan.errors
+    assert (error.side, error.source) == ("current", "april.csv")
+    assert error.where == "sales.ipynb, cell 3, line 2"
+    assert plan.text.startswith("the edit fails on 1 of 3: sales.ipynb, cell 3, line 2")
+    assert len(plan.objects["clean_df"].parts) == 2
+
+
+def test_an_edit_that_does_not_compile_is_part_of_the_plan(production: Production) -> None:
+    """There is no data to compare, and the reason is told."""
+    production.edit(FLOW.replace("return (", "return nowhere + ("), least="1")
+
+    plan = production.ws.plan("sales")
+
+    assert plan.errors[0].side == "current"
+    assert "nowhere" in plan.errors[0].error
+    assert not plan.objects
+    assert not plan.equal
+
+
+def test_a_flow_that_was_never_deployed_has_no_plan(production: Production) -> None:
+    """And is told what to do."""
+    production.files.module("other", "from data_engine import Flow\ndef build(): return Flow('G').step(str)")
+
+    with pytest.raises(FlowValidationError, match="never deployed") as caught:
+        production.ws.plan("other")
+
+    assert "data-engine deploy other" in (caught.value.fix or "")
+
+
+def test_sources_that_are_not_what_production_saw_are_told(production: Production) -> None:
+    """One that vanished, and one that changed."""
+    (production.files.root / "in/june.csv").unlink()
+    production.put("may.csv", "id,amount\n1,2\n9,9\n")
+
+    plan = production.ws.plan("sales")
+
+    assert [one.name for one in plan.sources] == ["april.csv"]
+    assert plan.notes == (
+        "not planned with june.csv: not there any more",
+        "not planned with may.csv: changed since production read it",
+    )
+
+
+def test_a_removed_and_a_new_object_are_on_one_side(production: Production) -> None:
+    """An object that a version does not save, and a file that only one writes."""
+    text = FLOW.replace('save_as="clean_df"', 'save_as="tidy_df"').replace('".parquet"', '".pq"')
+    production.edit(text, least="0")
+
+    plan = production.ws.plan("sales", sources=1)
+
+    assert {name: one.text for name, one in plan.objects.items()} == {
+        "raw_df": "equal", "clean_df": "only before", "tidy_df": "only after"
+    }  # fmt: skip
+    assert {name: one.text for name, one in plan.outputs.items()} == {
+        "june.parquet": "only before", "june.pq": "only after"
+    }  # fmt: skip
+
+
+APPENDS = FLOW.replace(
+    """    target = context.mirror.with_suffix(".parquet")
+    context.current.write_parquet(target)""",
+    """    target = context.mirror.root_file("all.parquet")
+    known = [pl.read_parquet(target)] if target.exists() else []
+    pl.concat([*known, context.current]).write_parquet(target)""",
+)
+
+
+def test_sources_go_into_one_scratch_in_order_beside_what_production_has(production: Production) -> None:
+    """A flow that reads its own output goes on from production's, and each source from the one before."""
+    production.edit(APPENDS, least="0")
+    production.ws.deploy("sales")
+    production.ws.load_flow("sales").run_once(source="april.csv")
+    production.edit(APPENDS, least="40")
+
+    plan = production.ws.plan("sales", sources=2)
+
+    found = plan.outputs["all.parquet"]
+    assert (found.rows.before, found.rows.after) == (3 + 6, 3 + 2)
+    assert production.ws.plan("sales", sources=2).outputs["all.parquet"].rows == found.rows
+
+
+def test_a_second_plan_reuses_what_did_not_change(production: Production, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reading is not done again; what comes of it is the same."""
+    production.edit(FLOW.replace("def read(context):", "def read(context):\n    print('reads')"), least="0")
+    production.ws.deploy("sales")
+    production.ws.plan("sales")
+    capsys.readouterr()
+    production.edit(FLOW.replace("def read(context):", "def read(context):\n    print('reads')"), least="1")
+
+    plan = production.ws.plan("sales")
+
+    assert capsys.readouterr().out.count("reads") == 0
+    assert plan.objects["clean_df"].rows.removed == 1
+
+
+def test_a_side_that_never_ends_is_ended(production: Production) -> None:
+    """By the limit of runs, also where a step never asks."""
+    production.files.source("config/data_engine.toml", '[limits]\nrun_timeout = "300ms"\n')
+    production.edit(
+        FLOW.replace("return context.current.filter", "import time; time.sleep(60)\n    return context.current.filter"),
+        least="0",
+    )
+
+    plan = production.ws.plan("sales", sources=1)
+
+    assert [(one.side, one.source) for one in plan.errors] == [("current", "june.csv")]
+    assert "time limit of 0.3 s" in plan.errors[0].error
+
+
+def test_ctrl_c_leaves_nothing(production: Production) -> None:
+    """Neither scratch files nor a changed production."""
+    before = production.outputs()
+    production.edit(FLOW.replace("    return target", "    raise KeyboardInterrupt"), least="0")
+
+    with pytest.raises(KeyboardInterrupt):
+        production.ws.plan("sales")
+
+    assert scratch_files(production.ws) == []
+    assert production.outputs() == before
+
+
+SENDS = FLOW.replace("    return target", "    import smtplib\n    smtplib.SMTP if target else None\n    return target")
+
+
+def test_steps_that_are_not_held_back_are_named_before_they_run(production: Production) -> None:
+    """A plan of them is made only by who says so, and names them."""
+    production.edit(SENDS, least="0")
+
+    with pytest.raises(FlowValidationError, match="uses smtplib") as caught:
+        production.ws.plan("sales")
+
+    assert "--yes" in (caught.value.fix or "")
+    assert production.ws.plan("sales", yes=True).not_held_back[0].text == "Write: uses smtplib"
+
+
+def test_a_plan_crosses_processes(production: Production) -> None:
+    """As JSON it is the same."""
+    production.edit(least="1")
+
+    plan = production.ws.plan("sales")
+
+    assert Plan.read(plan.as_dict()).text == plan.text
+    assert set(plan.as_dict()) >= {
+        "flow",
+        "cells",
+        "sources",
+        "objects",
+        "outputs",
+        "errors",
+        "not_held_back",
+        "elapsed_s",
+    }
+
+
+def test_a_preview_against_what_is_deployed(production: Production) -> None:
+    """Gives the difference of one object, for one source."""
+    production.edit(least="1")
+    flow = production.ws.load_flow("sales")
+
+    found = flow.preview(use="clean_df", source="april.csv", against="deployed", key="id")
+
+    assert found.text == "1 row removed"
+    assert flow.preview(use="clean_df", against="deployed").equal is False
+    assert flow.preview(use="raw_df", against="deployed").equal
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"against": "main"}, "cannot be compared with 'main'"),
+        ({"key": "id"}, "but not with which"),
+        ({"against": "deployed", "write": True}, "do not go together"),
+        ({"against": "deployed", "use": "nothing"}, "no step of flow 'sales' saves an object 'nothing'"),
+        ({"against": "deployed", "key": 3}, "names no columns"),
+    ],
+)
+def test_wrong_previews_against(production: Production, options: dict[str, object], what: str) -> None:
+    """Each is refused with what is wrong."""
+    with pytest.raises(FlowValidationError, match=what):
+        production.ws.load_flow("sales").preview(**options)
+
+
+def test_a_preview_against_raises_what_a_step_raises(production: Production) -> None:
+    """As any preview does."""
+    production.edit(FLOW.replace("> {least})", "> 0) + 1 / 0"))
+
+    with pytest.raises(FlowExecutionError, match="cell 3"):
+        production.ws.load_flow("sales").preview(against="deployed")
+
+
+@pytest.mark.parametrize("sources", [0, -1, True, "3", 1.5])
+def test_wrong_numbers_of_sources(production: Production, sources: object) -> None:
+    """Refused before anything runs."""
+    with pytest.raises(FlowValidationError, match="at least 1"):
+        production.ws.plan("sales", sources=sources)  # type: ignore[arg-type]
