@@ -96,7 +96,7 @@ def packed_job(job: Job, root: Path) -> Parcel:
         return None if text is None else Path(text)
 
     sources = [(replace(one, root=None, path=None), path(one.root), path(one.path)) for one in job.sources]
-    return pack((replace(job, sources=(), content=None), sources), "a job", root=root)
+    return pack((replace(job, sources=(), content=None), sources), "a job", root=root, with_secrets=False)
 
 
 def unpacked_job(parcel: Parcel, root: Path) -> Job:

@@ -47,7 +47,7 @@ class Side:
         self.elapsed_s = 0.0
         self.past: dict[str, None] = {}
         self._home = home
-        self._items = item_executor(home)
+        self._items = item_executor(home, stays_here=True)
         self._params = params
         self._fresh = fresh
         self._limit_s = settings.limits.run_timeout_s or LIMIT_S

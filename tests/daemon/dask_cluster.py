@@ -46,6 +46,15 @@ class DaskCluster:
         self.workers.append(self._dask(command, environment, f"worker{number}.log"))
         return self.workers[-1]
 
+    def wait_for_workers(self) -> None:
+        """Return when all workers that are there have joined."""
+        deadline_s = time.monotonic() + _PATIENCE_S
+        for number, process in enumerate(self.workers):
+            said = self._folder / f"worker{number}.log"
+            while process.poll() is None and "Registered to" not in said.read_text():
+                assert time.monotonic() < deadline_s, said.read_text()
+                time.sleep(0.05)
+
     def restart_scheduler(self) -> None:
         """A new one under the old address, where the old one has been ended."""
         self.scheduler.wait()

@@ -83,6 +83,7 @@ def cluster(shared: DaskCluster, mount: Path) -> DaskCluster:
     """With two workers."""
     for _ in range(2 - sum(one.poll() is None for one in shared.workers)):
         shared.add_worker()
+    shared.wait_for_workers()
     return shared
 
 

@@ -31,7 +31,8 @@ KINDS = ("threads", *ELSEWHERE)
 class Runner:
     """Runs flows with the items of their maps spread by one executor, and keeps what they told."""
 
-    def __init__(self, executor: ItemExecutor, root: Path) -> None:
+    def __init__(self, kind: str, executor: ItemExecutor, root: Path) -> None:
+        self.kind = kind
         self.executor = executor
         self.root = root
         self.events: list[Event] = []

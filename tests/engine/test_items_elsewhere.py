@@ -15,7 +15,17 @@ from typing import Any
 
 import pytest
 
-from data_engine import Batch, FileRef, Flow, FlowExecutionError, FlowStoppedError, FlowValidationError, ItemError
+from data_engine import (
+    Batch,
+    FileRef,
+    Flow,
+    FlowExecutionError,
+    FlowStoppedError,
+    FlowValidationError,
+    ItemError,
+    Secret,
+    secret,
+)
 from data_engine.cause import Cause
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import ItemExecutor
@@ -41,10 +51,10 @@ def executors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def runner_of(kind: str, ws: WorkspaceFiles) -> Runner:
     if kind in ("dask", "apart"):
-        return Runner(make_executor(kind, ws.root), ws.root)  # it belongs to a workspace; its cluster is shared
+        return Runner(kind, make_executor(kind, ws.root), ws.root)  # it belongs to a workspace; its cluster is shared
     if kind not in _shared:
         _shared[kind] = make_executor(kind, ws.root)
-    return Runner(_shared[kind], ws.root)
+    return Runner(kind, _shared[kind], ws.root)
 
 
 @pytest.fixture(params=KINDS)
@@ -312,6 +322,35 @@ def test_progress_ends_with_all_items(each: Runner) -> None:
 
     told = [(one.done, one.total) for one in each.events if isinstance(one, StepProgress)]
     assert told[-1] == (3, 3)
+
+
+def test_secrets_and_typed_params_come_along_and_stay_hidden(each: Runner) -> None:
+    """To processes of this machine, and to a cluster on a way that nobody else sees; also what an item finds out itself."""
+
+    @dataclasses.dataclass
+    class Settings:
+        month: str
+        dwh: Secret
+
+    def item(context: Any, number: int) -> Any:
+        own = Secret("own", f"found in item {number}")
+        print(f"secret: {context.params.dwh.reveal()} {own.reveal()}\n", end="")
+        context.log(f"secret: {own.reveal()}")
+        if number == 2:
+            raise ValueError(f"no access with {context.params.dwh.reveal()}")
+        return context.params.month, context.params.dwh.name, len(context.params.dwh.reveal())
+
+    params = Settings("2013-01", Secret("dwh", "correct horse battery"))
+    flow = Flow("G", "claims").step(lambda context: [1, 2]).map(item, max_parallel=2, on_error="collect")
+    control = StepControl(each.events.append, run_id="r1", flow="claims", label="Each")
+    with captured(control):
+        batch = each.run(flow, params=params).current
+
+    told = [secret.masked(text) for _, text in lines(each)]
+    assert {text for text in told if "secret" in text} == {"secret: *** ***", "secret: ***"}
+    if each.kind != "apart":  # its way is not encrypted: there it is asked for on the node
+        assert batch[0] == ("2013-01", "dwh", 21)
+        assert secret.masked(str(batch[1])) == "2: ValueError: no access with ***"
 
 
 # -- modules -----------------------------------------------------------------------------------------------------------

@@ -86,7 +86,8 @@ class _Spread:
         self._run, self._connection, self._step = run, connection, step
         self._items, self._keep_errors = items, keep_errors
         root = home.layout.root
-        self._far = FarCall(call, step, root=root)
+        is_private = str(connection.client.scheduler.address).startswith("tls")
+        self._far = FarCall(call, step, root=root, with_secrets=is_private)
         workers = connection.workers()
         at_host: dict[str, int] = {}
         for worker in workers.values():

@@ -19,6 +19,7 @@ from data_engine.engine.items.travel import PackedError, Parcel, pack, pack_erro
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, StepControl
 from data_engine.model import LogLine
+from data_engine.secret import learn
 
 _FETCHED = ("current", "objects", "metadata")
 
@@ -26,8 +27,8 @@ _FETCHED = ("current", "objects", "metadata")
 class FarCall:
     """One map of a run, as other processes run its items.
 
-    Large values travel through files in `folder`, where both ends see one; paths below `root` by their part inside it.
-    `around` is what differs there from this process. Two threads and more may use it at once.
+    Large values travel through files in `folder`, where both ends see one; paths below `root` by their part inside it; secrets
+    only `with_secrets`. Two threads and more may use it at once.
 
     Raises:
         FlowValidationError: what is called cannot leave this process.
@@ -40,15 +41,15 @@ class FarCall:
         *,
         folder: Path | None = None,
         root: Path | None = None,
-        around: dict[str, Any] | None = None,
+        with_secrets: bool = True,
     ) -> None:
-        self._step, self._folder, self.root = step, folder, root
+        self._step, self._folder, self.root, self._with_secrets = step, folder, root, with_secrets
         self._context: FlowContext | None = call.context if isinstance(call, ItemCall) else None
         fn = call.fn if isinstance(call, ItemCall) else call
         facts = None if self._context is None else ContextFacts.of(self._context)
         names = {"run_id": step.run_id, "flow": step.flow, "index": step.index, "label": step.label}
-        content = pack((fn, facts), f"the function {getattr(fn, '__name__', '')}".strip(), root=root)
-        self.task = Task(next(_numbers), content, names, surroundings() | (around or {}))
+        content = self._pack((fn, facts), f"the function {getattr(fn, '__name__', '')}".strip())
+        self.task = Task(next(_numbers), content, names, surroundings() | {"with_secrets": with_secrets})
         self.home = Home(self.tell, self.answer)
         self._answers: dict[tuple[Any, ...], Parcel] = {}
         self._lock = threading.Lock()
@@ -59,7 +60,7 @@ class FarCall:
         Raises:
             FlowValidationError: it cannot.
         """
-        return pack(item, "the item", folder=self._folder, root=self.root)
+        return self._pack(item, "the item")
 
     def outcome(self, is_done: bool, content: Any) -> Any:
         """What an item gave; what it raised is raised."""
@@ -107,16 +108,21 @@ class FarCall:
         if question == "may_work":
             self._step.may_work()
             return pack(None, question)
+        if question == "learn":
+            learn(*arguments)  # it is hidden here too before anybody there has it
+            return pack(None, question)
         assert self._context is not None
         if question not in _FETCHED:
-            return pack(answer(self._context, question, arguments), f"context.{question}", root=self.root)
+            return self._pack(answer(self._context, question, arguments), f"context.{question}")
         with self._lock:  # an object is packed once for all
             key = (question, *arguments)
             if key not in self._answers:
                 what = f"context.{question}" + (f"[{arguments[0]!r}]" if arguments else "")
-                value = answer(self._context, question, arguments)
-                self._answers[key] = pack(value, what, folder=self._folder, root=self.root)
+                self._answers[key] = self._pack(answer(self._context, question, arguments), what)
             return self._answers[key]
+
+    def _pack(self, value: object, what: str) -> Parcel:
+        return pack(value, what, folder=self._folder, root=self.root, with_secrets=self._with_secrets)
 
 
 _numbers = count(1)

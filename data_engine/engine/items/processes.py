@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -36,6 +37,7 @@ class Processes:
         self._free: SimpleQueue[ItemProcess | None] = SimpleQueue()
         self._is_killed = False
         self._lock = threading.Lock()
+        self._starter: ThreadPoolExecutor | None = None
 
     def spread(
         self,
@@ -81,6 +83,8 @@ class Processes:
         for process in self._all:
             process.close()
         self._all.clear()
+        if self._starter is not None:
+            self._starter.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -96,6 +100,13 @@ class Processes:
             self._free.put(self._new())
 
     def _new(self) -> ItemProcess:
+        """A process, started by a thread that lives as long as this: on Linux it ends with the thread that has started it."""
+        with self._lock:
+            if self._starter is None:
+                self._starter = ThreadPoolExecutor(1, thread_name_prefix="map-processes")
+        return self._starter.submit(self._started).result()
+
+    def _started(self) -> ItemProcess:
         environment = {**os.environ, **self._share.environment(os.environ), IN_ITEM: "1"}
         process = ItemProcess(self._own_folder(), environment, duckdb_threads=self._share.threads)
         with self._lock:

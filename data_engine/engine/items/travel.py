@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 from tblib import Traceback
 
+from data_engine import secret
 from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import FileRef
 
@@ -48,10 +49,13 @@ class Parcel(NamedTuple):
         return len(self.data) + sum(map(len, self.buffers))
 
 
-def pack(value: object, what: str, *, folder: Path | None = None, root: Path | None = None) -> Parcel:
+def pack(
+    value: object, what: str, *, folder: Path | None = None, root: Path | None = None, with_secrets: bool = True
+) -> Parcel:
     """`value` as bytes; `what` names it in errors ("an item"). With a `folder` a large one is put into a file there.
 
-    With a `root` paths below it travel by their part inside it, and are below the other end's root there.
+    With a `root` paths below it travel by their part inside it, and are below the other end's root there. Secrets travel
+    only `with_secrets`, on a way nobody else sees; else by their names, and the other end asks its own machine for them.
 
     Raises:
         FlowValidationError: it, or something in it, cannot leave this process; names that.
@@ -67,7 +71,8 @@ def pack(value: object, what: str, *, folder: Path | None = None, root: Path | N
 
     file = io.BytesIO()
     try:
-        _pickler(root)(file, protocol=5, buffer_callback=keep).dump(value)
+        with secret.travelling():
+            _pickler(root, with_secrets)(file, protocol=5, buffer_callback=keep).dump(value)
     except Exception as error:
         raise _cannot_travel(what, value, error) from error
     data = file.getvalue()
@@ -106,6 +111,10 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         kind, parts = pid
+        if kind == "secret":
+            from data_engine.workspace.secret_store import find_secret
+
+            return find_secret(parts[0])
         if self._root is None:
             raise pickle.UnpicklingError(f"a path below the workspace came where none is known: {'/'.join(parts)}")
         path = self._root.joinpath(*parts)
@@ -113,20 +122,22 @@ class _Unpickler(pickle.Unpickler):
 
 
 @cache
-def _pickler(root: Path | None) -> type[_Pickler]:
-    if root is None:
+def _pickler(root: Path | None, with_secrets: bool) -> type[_Pickler]:
+    if root is None and with_secrets:
         return _Pickler
-    lead = root.parts
+    lead = None if root is None else root.parts
 
-    class Rooted(_Pickler):
+    class Apart(_Pickler):
         def persistent_id(self, value: Any) -> Any:
-            if isinstance(value, (PurePath, FileRef)):
+            if not with_secrets and isinstance(value, secret.Secret):
+                return ("secret", (value.name,))
+            if lead is not None and isinstance(value, (PurePath, FileRef)):
                 path = value.path if isinstance(value, FileRef) else value
                 if path.parts[: len(lead)] == lead:
                     return ("ref" if isinstance(value, FileRef) else "path", path.parts[len(lead) :])
             return None
 
-    return Rooted
+    return Apart
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -203,14 +214,15 @@ def pack_error(error: BaseException, *, root: Path | None = None) -> PackedError
         seen.add(id(one))
         content: bytes | None = None
         with suppress(Exception):
-            parcel = pack(one, "an error", root=root)
+            one.args = secret.masked_in(one.args)
+            parcel = pack(one, "an error", root=root, with_secrets=False)
             unpack(parcel, root=root)  # its own __init__ may want what it was not given
             content = parcel.data
         trace = one.__traceback__
         return PackedError(
             content,
             type(one).__name__,
-            message_of(one),
+            secret.masked(message_of(one)),
             None if trace is None else Traceback(trace).to_dict(),
             packed(one.__cause__),
             packed(one.__context__),
@@ -262,7 +274,8 @@ def _culprit(value: object) -> str | None:
                 continue
             seen.add(id(part))
             try:
-                _Pickler(io.BytesIO(), protocol=5).dump(part)
+                with secret.travelling():
+                    _Pickler(io.BytesIO(), protocol=5).dump(part)
             except Exception:
                 deeper = look(part, depth + 1) if depth < _DEEPEST else None
                 return deeper or f"{name} ({_kind(part)})"

@@ -22,6 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from data_engine import secret
 from data_engine.engine.items.far_context import ContextFacts, FarContext
 from data_engine.engine.items.frames import Frame, read_frame, write_frame
 from data_engine.engine.items.travel import Parcel, pack, pack_error, unpack, unpack_error
@@ -56,6 +57,8 @@ class _Worker:
         self._tasks: dict[int, Callable[[Any], Any]] = {}
         self._folder: Any = None
         self._root: Path | None = None
+        self._with_secrets = True
+        self._is_in_item = False
         self._ask_every_s = self._asked_s = 0.0
         self._texts = (_Text(self, "out"), _Text(self, "err"))
 
@@ -85,6 +88,7 @@ class _Worker:
         sys.stdout, sys.stderr = self._texts
         logging.root.addHandler(_Records(self))
         self._imports = _Imports()
+        secret.listeners.append(self._tell_secret)
         if facts["duckdb_threads"]:
             from data_engine.engine.shares import limit_duckdb
 
@@ -97,6 +101,7 @@ class _Worker:
         sys.path[:] = around.get("sys_path", sys.path)
         sys.argv[:] = around["argv"]
         self._root, self._ask_every_s = around["root"], around["ask_every_s"]
+        self._with_secrets = around["with_secrets"]
         try:
             if around["folder"] is not None:
                 os.chdir(around["folder"])
@@ -119,11 +124,13 @@ class _Worker:
     def _item(self, task: int, item: Parcel) -> None:
         self._asked_s = time.monotonic()
         answer: Frame
+        self._is_in_item = True
         try:
             result = self._tasks[task](unpack(item, is_last=False, root=self._root))
-            answer = ("done", pack(result, "the result", folder=self._folder, root=self._root))
+            answer = ("done", self._pack(result, "the result"))
         except BaseException as error:
             answer = ("failed", pack_error(error, root=self._root))
+        self._is_in_item = False
         for text in self._texts:
             text.flush()
         self.tell(*answer)
@@ -139,10 +146,18 @@ class _Worker:
             end_session(os.getpid())
             os._exit(1)
 
+    def _pack(self, value: object, what: str) -> Parcel:
+        return pack(value, what, folder=self._folder, root=self._root, with_secrets=self._with_secrets)
+
     def _emit(self, event: Event) -> None:
         for text in self._texts:
             text.flush()
-        self.tell("event", event)
+        self.tell("event", secret.masked_in(event))
+
+    def _tell_secret(self, value: str) -> None:
+        """Let the run hide a value too, on a way nobody else sees; what goes home from here has it hidden already."""
+        if self._with_secrets and self._is_in_item:
+            self._ask("learn", (value,))
 
     def _may_work(self) -> None:
         now_s = time.monotonic()
@@ -173,7 +188,7 @@ class _Text(io.TextIOBase):
         with self._lock:
             lines, newline, self._begun = (self._begun + text).rpartition("\n")
             if newline:
-                self._worker.tell("text", self._name, f"{lines}\n")
+                self._worker.tell("text", self._name, secret.masked(f"{lines}\n"))
             elif len(self._begun) > _LONGEST_LINE:
                 self.flush()
         return len(text)
@@ -182,7 +197,7 @@ class _Text(io.TextIOBase):
         with self._lock:
             begun, self._begun = self._begun, ""
             if begun:
-                self._worker.tell("text", self._name, begun)
+                self._worker.tell("text", self._name, secret.masked(begun))
 
     def writable(self) -> bool:
         return True
@@ -203,7 +218,7 @@ class _Records(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         sent = logging.makeLogRecord(record.__dict__)
-        sent.msg, sent.args, sent.exc_info = self.format(record), None, None
+        sent.msg, sent.args, sent.exc_info = secret.masked(self.format(record)), None, None
         try:
             pickle.dumps(sent)
         except Exception:
