@@ -55,10 +55,18 @@ def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
     if card is None:
         return None
     shown: dict[str, Any] = {"text/html": html(card), "text/plain": text(card)}
-    with_samples = card if samples or kernel_shell() is None else card_of(value, samples=True)
+    if samples or not _may_have_samples(value) or kernel_shell() is None:
+        return shown
+    with_samples = card_of(value, samples=True)
     if with_samples is None or with_samples == card:
         return shown
     return shown | _unsaved(html(with_samples))
+
+
+def _may_have_samples(value: Any) -> bool:
+    return isinstance(value, (Difference, Plan)) or (
+        isinstance(value, Listing) and any(isinstance(one, GoldenResult) for one in value)
+    )
 
 
 def _unsaved(content: str) -> dict[str, Any]:

@@ -274,3 +274,24 @@ def test_plans_and_goldens_show_what_the_text_says(run_guide: Any) -> None:
     assert "daily_flights is not deployed: 1 of its goldens does not hold" in _printed(cells["gate"])
     assert "['updated']\nNone | only flights with weather\n" in _printed(cells["update"])
     assert "1 row changed (fare 1), columns in another order, rows in another order\n" in _printed(cells["compare"])
+
+
+@pytest.mark.timeout(300)
+def test_parameters_and_again_shows_what_its_text_says(run_guide: Any) -> None:
+    """One grammar, errors that name the field, hidden secrets, what runs are recorded with, and what differs."""
+    cells = run_guide(REPOSITORY / "notebooks" / "10_parameters_and_again.ipynb")
+
+    assert "8 4" in _printed(cells["declare"])
+    errors = {name: _raised(cells[name])[1] for name in ("error-value", "error-name")}
+    assert "parameter month: it cannot be 'February'" in errors["error-value"]
+    assert "did you mean month?" in errors["error-name"]
+    assert "{'month': '2013-02'}" in _printed(cells["form"])
+    assert "connecting with ***" in _printed(cells["secret"])
+    assert "postgresql://ann:***@dwh refused it" in _printed(cells["secret"])
+    assert "hand None [('Read', None, 3), ('Choose', 3, 2), ('Total', 2, None)]" in _printed(cells["again"])
+    assert "hand {'month': '2013-02-01', 'least': 1}" in _printed(cells["again"])
+    assert "['sales.csv'] True" in _printed(cells["again"])
+    told = _printed(cells["compare"])
+    assert (
+        told.index("code: cell 5") < told.index("params: month: - → 2013-02-01") < told.index("rows: Choose out: 2 → 1")
+    )
