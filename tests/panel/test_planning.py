@@ -107,7 +107,7 @@ def test_the_deployment_tab_shows_code_and_data_and_deploys(lab: Lab, page: Page
     page.open("plan.ipynb")
     page.run_all()
     panel = page.in_cell()
-    page.command("application:toggle-left-area")
+    page.page.evaluate("() => { jupyterapp.shell.collapseLeft(); jupyterapp.shell.collapseRight(); }")
     panel.select("sales")
     panel.element.get_by_role("tab", name="Deployment").click()
     panel.element.get_by_label("Columns that pair rows").fill("id")
@@ -127,7 +127,7 @@ def test_the_deployment_tab_shows_code_and_data_and_deploys(lab: Lab, page: Page
         page.theme(theme)
         out += look(panel, pictures, f"notebook-plan-{theme}")
     page.theme("Light")
-    page.command("application:toggle-left-area")
+    page.page.evaluate("() => { jupyterapp.shell.expandLeft(); jupyterapp.shell.expandRight(); }")
     assert out == []
     panel.button("deploy now").click()
     panel.element.get_by_text("as deployed").first.wait_for(timeout=20000)
