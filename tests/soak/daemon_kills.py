@@ -322,7 +322,7 @@ def main() -> None:
     given = [int(text) for text in sys.argv[1:]]
     kills, files, seed = [*given, *(300, 3000, random.SystemRandom().randrange(10**9))[len(given) :]]
     print(f"{kills} kills over {files} files, seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # what went wrong may have files open
         os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(name) / "state")
         os.environ["XDG_CONFIG_HOME"] = str(Path(name) / "config")
         try:
