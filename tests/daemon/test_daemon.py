@@ -302,7 +302,7 @@ def test_a_worker_that_dies_in_one_source_takes_no_other_along(workspace: Worksp
 def test_old_deployments_go_but_never_under_running_work(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """A run keeps the code it began with, whatever is deployed meanwhile."""
     folder = workspace.home.local.runtime_dir / "deployments"
-    (run_id,) = workspace.run("manual", wait=False, params={"beats": 150})
+    (run_id,) = workspace.run("manual", wait=False, params={"beats": 500})
     until(lambda: workspace.status()["active_runs"])
     (first,) = [path for path in folder.iterdir() if path.is_dir()]
     manual = (ws.modules / "manual.ipynb").read_bytes()
