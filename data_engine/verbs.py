@@ -127,6 +127,14 @@ class Flow(value.Flow):
             FlowValidationError: the flow belongs to no workspace, there is a golden of this name and no `update`, the result
                 cannot be kept, or a column that is named is missing.
             FlowExecutionError: a step raised.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> golden = ws.load_flow("example").golden(name="first")
+            >>> golden.name, [result.status for result in ws.test()]
+            ('first', ['holds'])
         """
         from data_engine.planning.author import keep
 

@@ -9,7 +9,6 @@ import typer
 
 from data_engine.cli.options import (
     AsJson,
-    FlowName,
     Params,
     SomeFlowName,
     chosen_workspace,
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from data_engine.client import Workspace
-    from data_engine.planning.plan import NotHeldBack
+    from data_engine.planning.plan import NotHeldBack, Plan
 
 
 def plan(
     ctx: typer.Context,
-    name: FlowName,
+    name: SomeFlowName = None,
     sources: Annotated[
         int, typer.Option("--sources", metavar="N", help="How many of the last sources that production has read.")
     ] = 3,
@@ -46,28 +45,38 @@ def plan(
 ) -> int:
     """What deploying a flow as it is now would change: in its code, and in the data production has read.
 
-    Both versions run into scratch; nothing is recorded, or changed in production. Ends with 0 also where there are
-    differences, with 1 when the edit fails.
+    Without NAME of each deployed flow that was edited. Both versions run into scratch; nothing is recorded, or changed in
+    production. Ends with 0 also where there are differences, with 1 when an edit fails.
     """
     ws = chosen_workspace(ctx)
     params = read_params(param)
+    names = [name] if name is not None else sorted(ws.home.deployments().edits())
+    plans = []
     with in_flow_modules(ws):
-        yes = yes or _is_confirmed(ws, name, as_json)
-        try:
-            found = ws.plan(name, sources, use, key or None, params, yes)
-        except NotHeldBackError as error:
+        for one in names:
+            is_confirmed = yes or _is_confirmed(ws, one, as_json)
+            try:
+                found = ws.plan(one, sources, use, key or None, params, is_confirmed)
+            except NotHeldBackError as error:
+                if not as_json:
+                    raise
+                steps = [step.as_dict() for step in _escaping(ws, one)]
+                print_json({"error": error.as_dict(), "not_held_back": steps})
+                return 2
+            plans.append(found)
             if not as_json:
-                raise
-            steps = [one.as_dict() for one in _escaping(ws, name)]
-            print_json({"error": error.as_dict(), "not_held_back": steps})
-            return 2
+                _say_plan(found)
     if as_json:
-        print_json(found.as_dict())
-    else:
-        say(text_with_samples(found))
-        if not found.equal or found.cells:
-            say(f"To let production run it: data-engine deploy {name}")
-    return 1 if any(one.side == "current" for one in found.errors) else 0
+        print_json(plans[0].as_dict() if name is not None else [found.as_dict() for found in plans])
+    elif not names:
+        say("No deployed flow was edited.")
+    return 1 if any(one.side == "current" for found in plans for one in found.errors) else 0
+
+
+def _say_plan(found: Plan) -> None:
+    say(text_with_samples(found))
+    if not found.equal or found.cells:
+        say(f"To let production run it: data-engine deploy {found.flow}")
 
 
 def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:

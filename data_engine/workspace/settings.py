@@ -200,7 +200,7 @@ def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
 
     Example:
         >>> parse_settings('[deploy]\\nquiet = "2m"', where="data_engine.toml").deploy
-        DeploySettings(mode='ask', quiet_s=120.0, keep=20)
+        DeploySettings(mode='ask', quiet_s=120.0, keep=20, gate='none')
     """
     written, unknown = _flat(parse_toml(text, where=where), where)
     values = {key: _READERS[key](value, f"{where}: {key}") for key, value in written.items()}

@@ -50,6 +50,16 @@ def test_a_plan_as_json_has_the_names_of_the_contract(cli: Cli, production: Prod
     assert part["samples"] == [{"kind": "removed", "key": {"id": 1}, "differs": {"amount": [1, None]}}]
 
 
+def test_without_a_name_every_edited_flow_is_planned(cli: Cli, production: Production) -> None:
+    """And only those."""
+    assert cli("plan").out == "No deployed flow was edited.\n"
+    assert cli("plan", "--json").json == []
+    production.edit(least="1")
+
+    assert [one["flow"] for one in cli("plan", "--json").json] == ["sales"]
+    assert cli("plan").out.startswith("Plan of sales  differs")
+
+
 def test_an_edit_that_fails_ends_a_plan_with_1(cli: Cli, production: Production) -> None:
     """It would fail in production."""
     production.edit(FLOW.replace("> {least})", "> 0) + 1 / 0"))

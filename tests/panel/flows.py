@@ -81,7 +81,7 @@ environments: dict[Path, dict[str, str]] = {}
 
 
 def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
-    """Write these modules as notebooks: the text of one cell, or of several; those that are good are deployed."""
+    """Write these modules as notebooks: the text of one cell, or of several; below a JupyterLab those that are good are deployed."""
     from tests.support import notebook_bytes
 
     for name, cells in modules.items():
@@ -94,8 +94,10 @@ def fill(workspace: Path, **modules: str | tuple[str, ...]) -> None:
 
 
 def deploy(workspace: Path) -> None:
-    """Deploy every good module, as somebody in the JupyterLab above it would."""
+    """Deploy every good module, as somebody in the JupyterLab above it would; nothing where there is none."""
     environment = next((environments[root] for root in workspace.parents if root in environments), None)
+    if environment is None:
+        return
     code = "import sys; from data_engine import Workspace; Workspace(sys.argv[1]).deploy()"
     subprocess.run([sys.executable, "-c", code, str(workspace)], env=environment, check=True, timeout=100)
 

@@ -88,6 +88,8 @@ def schedules() -> list[Flow]:
 def running(flow: Flow) -> None:
     assert_type(flow.mode, str)
     assert_type(flow.preview(use="claims_df", params={"days": 3}, fresh=True), Any)
+    assert_type(flow.preview(use="claims_df", against="deployed", key=["id"]), Any)
+    assert_type(flow.golden("claims_df", key="id", drop=["name"]).rows, int | None)
     assert_type(flow.run_once(), list[FlowContext])
     assert_type(run(flow), list[FlowContext])
     clear_preview_cache()
@@ -114,6 +116,8 @@ def workspaces(folder: Path) -> None:
     assert_type(Workspace.current().workspace_id, str)
     assert_type(workspace.flows(), tuple[Flow, ...])
     assert_type(workspace.load_flow("claims"), Flow)
+    assert_type(workspace.plan("claims", key="id").equal, bool)
+    assert_type([result.status for result in workspace.test("claims")], list[str])
     assert_type(workspace.retry("claims", source=folder / "a.csv"), int)
     for one in workspace.runs("claims", limit=10):
         assert_type(one.status, str)

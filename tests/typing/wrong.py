@@ -35,6 +35,8 @@ flow.map(step, on_error="ignore")  # wrong
 flow.collect(3)  # wrong
 flow.preview(params=[1])  # wrong
 flow.params({"month": 1})  # wrong
+flow.preview(against="main")  # wrong
+flow.golden(use=3)  # wrong
 flow.run_once(True)  # wrong
 
 workspace = Workspace(Path("/ws"))
@@ -43,6 +45,8 @@ workspace.load_flow(Path("claims"))  # wrong
 workspace.runs(limit="all")  # wrong
 workspace.retry(source=3)  # wrong
 workspace.release_control(now="yes")  # wrong
+workspace.plan("claims", sources="3")  # wrong
+workspace.test(3)  # wrong
 workspace.nothing()  # wrong
 load_flow()  # wrong
 discover_flows("/ws")  # wrong
