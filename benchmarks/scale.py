@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,25 @@ def spread_s(executor: Any, call: Callable[[Any], Any], items: Sequence[Any]) ->
     started_s = time.perf_counter()
     executor.spread(call, items, 2, False, StepControl())
     return time.perf_counter() - started_s
+
+
+def cpu_s() -> float:
+    """CPU seconds of this process and all it has started and not ended."""
+    me, total = psutil.Process(), 0.0
+    for process in (me, *me.children(recursive=True)):
+        with suppress(psutil.Error):
+            total += sum(process.cpu_times()[:2])
+    return total
+
+
+def compared(name: str, executor: Any, call: Callable[[Any], Any], given: Sequence[Any], limit: float) -> None:
+    """Report a map beside the bare loop, and the CPU that both take: that holds on a busy machine too."""
+    before_s = cpu_s()
+    times = [spread_s(executor, call, given) for _ in range(2)]
+    there_s, before_s = cpu_s() - before_s, cpu_s()
+    bare = [loop_s(call, given) for _ in range(2)]
+    note = f"loop {min(bare):.2f} s; CPU {there_s / (cpu_s() - before_s):.2f}x of the loop's"
+    report(f"{name}, of the bare loop", min(times) / min(bare), limit, "x", note)
 
 
 def loop_s(call: Callable[[Any], Any], items: Sequence[Any]) -> float:
@@ -93,12 +113,8 @@ def items() -> None:
         for name, call, given, limit, _ in works(Path(folder)):
             pool = Processes(2)
             spread_s(pool, call, given[:4])
-            elsewhere, bare = (
-                min(spread_s(pool, call, given) for _ in range(2)),
-                min(loop_s(call, given) for _ in range(2)),
-            )
+            compared(f"{name}, 2 warm processes", pool, call, given, limit)
             pool.close()
-            report(f"{name}, 2 warm processes, of the bare loop", elsewhere / bare, limit, "x", f"loop {bare:.2f} s")
     first = []
     for _ in range(5):
         pool = Processes(2)
@@ -120,18 +136,8 @@ def dask() -> None:
         for name, call, given, _, limit in works(Path(folder)):
             cluster = Cluster(lambda: connection, home)
             spread_s(cluster, call, given[:8])
-            elsewhere, bare = (
-                min(spread_s(cluster, call, given) for _ in range(2)),
-                min(loop_s(call, given) for _ in range(2)),
-            )
+            compared(f"{name}, Dask with 2 warm workers", cluster, call, given, limit)
             cluster.close()
-            report(
-                f"{name}, Dask with 2 warm workers, of the bare loop",
-                elsewhere / bare,
-                limit,
-                "x",
-                f"loop {bare:.2f} s",
-            )
         first = []
         for _ in range(5):
             time.sleep(1.0)  # fresh processes get ready

@@ -28,7 +28,7 @@ from data_engine.flow.control import ItemCall, ItemFailed, RunInterrupted, StepC
 from data_engine.version import __version__
 
 _CHECK_EVERY_S = 0.1
-_TASK_S = 0.2
+_TASK_S = 0.3
 _MOST_IN_TASK = 64
 _WAIT_FOR_WORKERS_S = 5.0
 _SMALL_BYTES = 64 * 1024
