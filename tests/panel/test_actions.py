@@ -233,7 +233,7 @@ WRONG: tuple[Any, ...] = (3, -1, 1.5, True, "", "a\0b", "\ud800", [], [3], [None
 @pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_every_field_of_every_action_is_checked(action: str) -> None:
     """Before anything is done with it: what does not fit its field is refused, by name."""
-    needed = {"flow", "path", "do", "run_id"} & set(ACTIONS[action])
+    needed = {"flow", "path", "do", "run_id", "run_a", "run_b"} & set(ACTIONS[action])
     for name, field in ACTIONS[action].items():
         refused = [value for value in WRONG if not field.fits(value)]
         assert len(refused) > 5
