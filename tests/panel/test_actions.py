@@ -308,6 +308,7 @@ def test_a_snapshot_stays_small() -> None:
 
 def test_starting_the_engine_names_what_is_not_deployed(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """A new notebook does not run because an engine starts."""
+    workspace.deploy()
     ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
     assert ask(workspace, "start_engine") == "The engine is on."
     ws.module("fresh", flows.GOOD)
