@@ -24,6 +24,7 @@ from data_engine.platforms.usage import Usage, forget_peak, usage
 from data_engine.secret import MASK, Secret, masked_in
 from data_engine.workspace.environment import environment
 from data_engine.workspace.git import GitState, git_state
+from data_engine.workspace.here import FLOW_MODULES
 from data_engine.workspace.machine import person
 
 MOST_PARAMS = 20_000
@@ -47,7 +48,7 @@ class Recording:
         about: RunAbout | None,
     ) -> None:
         self._flow, self._source, self._seen, self._home = flow, source, seen, home
-        ours = tuple(f"{path}{os.sep}" for path in (home.local.state_root, home.layout.workspace_state_dir))
+        ours = _ours(home)
         self.files = RunFiles(ours, f"{flow.name} {run_id[:8]}")
         self._given, self._asked = given, about
         self._outputs: dict[str, None] = {}
@@ -58,7 +59,7 @@ class Recording:
         """What is known when the run begins."""
         about = self._asked or _begun_here()
         if about.deployment_id is None:
-            git = _git(self._home.layout.flow_modules_dir)
+            git = _git(self._home.layout.root)
             about = about._replace(git_commit=git.commit, git_dirty=git.is_dirty)
         env = environment()
         told = (self._home.layout.root, env.digest) in _told
@@ -164,12 +165,21 @@ def _begun_here() -> RunAbout:
     return RunAbout(trigger, detail, "@".join(person()))
 
 
-def _git(folder: Path) -> GitState:
-    """The state of the folder's repository, asked at most every ten seconds."""
-    known = _git_known.get(folder)
+def _ours(home: LocalWorkspace) -> tuple[str, ...]:
+    """Below which folders files are Data Engine's own."""
+    known = _ours_of.get(home.layout.root)
+    if known is None or known[0] is not home:
+        found = tuple(f"{path}{os.sep}" for path in (home.local.state_root, home.layout.workspace_state_dir))
+        known = _ours_of[home.layout.root] = home, found
+    return known[1]
+
+
+def _git(root: Path) -> GitState:
+    """The state of the repository that the workspace's modules are in, asked at most every ten seconds."""
+    known = _git_known.get(root)
     now_s = time.monotonic()
     if known is None or now_s - known[0] > _GIT_S:
-        known = _git_known[folder] = now_s, git_state(folder)
+        known = _git_known[root] = now_s, git_state(root / FLOW_MODULES)
     return known[1]
 
 
@@ -185,4 +195,5 @@ _lock = threading.Lock()
 _readers = RunReaders()
 _watchers = 0
 _told: set[tuple[Path, str]] = set()
+_ours_of: dict[Path, tuple[LocalWorkspace, tuple[str, ...]]] = {}
 _git_known: dict[Path, tuple[float, GitState]] = {}

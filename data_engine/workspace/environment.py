@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import sys
+import time
 from typing import NamedTuple
 
 _FOLDER = re.compile(
@@ -22,11 +23,14 @@ class Environment(NamedTuple):
     distributions: tuple[str, ...]
 
 
+_LOOK_EVERY_S = 2.0
+
 _known: tuple[tuple[tuple[str, int], ...], Environment] | None = None
+_looked_s = float("-inf")
 
 
 def environment() -> Environment:
-    """The environment of this process, looked at again when something was installed or removed.
+    """The environment of this process, looked at again, every two seconds at most, when something was installed or removed.
 
     The names of installed distributions are those of their folders in `sys.path`; none is opened.
 
@@ -37,7 +41,11 @@ def environment() -> Environment:
         >>> found.python == platform.python_version(), len(found.digest), any(d.startswith("polars ") for d in found.distributions)
         (True, 16, True)
     """
-    global _known
+    global _known, _looked_s
+    now_s = time.monotonic()
+    if _known is not None and now_s - _looked_s < _LOOK_EVERY_S:
+        return _known[1]
+    _looked_s = now_s
     places = tuple((path, changed) for path in dict.fromkeys(sys.path) if (changed := _changed_ns(path)))
     if _known is None or _known[0] != places:
         _known = places, _read([path for path, _ in places])

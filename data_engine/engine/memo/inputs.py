@@ -78,11 +78,6 @@ def of_reader(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]
     )
 
 
-def of_method(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
-    """A reader that is a method of something."""
-    return of_reader(args[1:], kwargs)
-
-
 def of_open(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
     """`open(file, mode)`, where it reads."""
     mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")

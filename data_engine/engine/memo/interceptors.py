@@ -60,10 +60,13 @@ class Interceptors:
 
 
 class RunReaders:
-    """The entry points whose files a run names, replaced from `open()` to `close()`; opened again, those imported since."""
+    """The entry points whose files a run names, replaced from `open()` to `close()`; opened again, those imported since.
+
+    Only functions of modules, which can be replaced at next to no cost for each run.
+    """
 
     def __init__(self) -> None:
-        self._opened: list[tuple[_Place, str]] = []
+        self._opened: list[_RunPoint] = []
         self._all_of: object = None
 
     def open(self) -> None:
@@ -71,29 +74,54 @@ class RunReaders:
         entry_points = _entry_points()
         if entry_points is self._all_of:
             return
+        self.close()
         with _lock:
-            known = {_place_key(place, name) for place, name in self._opened}
-            for place, name in _run_points(entry_points):
-                if _place_key(place, name) not in known and _install(place, name):
-                    self._opened.append((place, name))
+            for point in _run_points(entry_points):
+                key, names, name, original, wrapper = point
+                known = _opened.get(key)
+                if known is not None:
+                    known[0] += 1
+                elif names.get(name) is original:
+                    names[name] = wrapper
+                    _opened[key] = [1, original, wrapper]
+                else:
+                    continue  # somebody else's is in its place
+                self._opened.append(point)
         self._all_of = entry_points
 
     def close(self) -> None:
         """Put them back."""
         with _lock:
-            for place, name in reversed(self._opened):
-                _remove(place, name)
+            for key, names, name, original, wrapper in self._opened:
+                known = _opened[key]
+                known[0] -= 1
+                if not known[0]:
+                    del _opened[key]
+                    if names.get(name) is wrapper:
+                        names[name] = original
         self._opened, self._all_of = [], None
 
 
-_run_points_of: tuple[object, list[tuple[_Place, str]]] = (None, [])
+_RunPoint = tuple[tuple[int, str], dict[str, Any], str, Any, Any]
+"""An entry point: its key in `_opened`, the module's names and its name there, what it is, and its wrapper."""
+
+_run_points_of: tuple[object, list[_RunPoint]] = (None, [])
 
 
-def _run_points(entry_points: list[tuple[_Place, str]]) -> list[tuple[_Place, str]]:
+def _run_points(entry_points: list[tuple[_Place, str]]) -> list[_RunPoint]:
     """Those of the entry points that name files: readers given a path, `open`, and connections to databases."""
     global _run_points_of
     if _run_points_of[0] is not entry_points:
-        found = [(place, name) for place, name in entry_points if _notes((_label_of(place), name), name) in _NAMED_BY]
+        found: list[_RunPoint] = []
+        for place, name in entry_points:
+            if isinstance(place, type) or _notes((_label_of(place), name), name) not in _NAMED_BY:
+                continue
+            names: Any = vars(place)
+            known = _opened.get(_place_key(place, name))
+            original = names.get(name) if known is None else known[1]
+            wrapper = _wrapper_of(place, name, original) if known is None else known[2]
+            if wrapper is not None:
+                found.append((_place_key(place, name), names, name, original, wrapper))
         _run_points_of = entry_points, found
     return _run_points_of[1]
 
@@ -313,7 +341,6 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
 }  # fmt: skip
 _NAMED_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]] = {
     _READ: inputs.of_reader,
-    recorders.method_reader: inputs.of_method,
     recorders.record_open: inputs.of_open,
     recorders.record_database: inputs.of_database,
 }
