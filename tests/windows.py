@@ -70,10 +70,10 @@ TELLING = (
     "tests/platforms/test_files.py",
     "tests/ledger/test_locks.py",
     "tests/lease/test_folder.py",
+    "tests/scheduler/test_file_events.py",
     "tests/daemon/test_worker_runs.py",
     "tests/platforms",
     "tests/daemon/test_starting.py",
-    "tests/scheduler/test_file_events.py",
     "tests/scheduler/test_scanner.py",
 )
 """In this order until the time is up; `FEW` has what they need."""
