@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from data_engine.engine.explain import Explanation
     from data_engine.engine.offline import OfflineFacts
+    from data_engine.engine.run_comparison import Comparison
     from data_engine.engine.status import Status
     from data_engine.lease.status import LeaseStatus
     from data_engine.model import LogEntry, Run, StepRun
@@ -157,6 +158,17 @@ class Workspace(OwnersVerbs, PlanningVerbs):
             FlowValidationError: there is no such run.
         """
         return Listing(self.home.ledger().steps(self.run_record(run_id).run_id))
+
+    def compare(self, run_a: str, run_b: str) -> Comparison:
+        """What differs from one run to another, most telling first: code by cell, params, inputs, environment, rows, durations.
+
+        Raises:
+            FlowValidationError: there is no such run.
+        """
+        from data_engine.engine.run_comparison import compare
+
+        a, b = self.run_record(given_run_id(run_a)), self.run_record(given_run_id(run_b))
+        return compare(self.home, a, b)
 
     def reset(self, flow: str | None = None) -> int:
         """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs went.
@@ -400,7 +412,7 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         from data_engine.engine.explain import Explanation, explain
 
         subject = given_path(flow_or_path, "explain(flow_or_path)")
-        file = str(Path(subject).expanduser().resolve())
+        file = str(Path(os.path.expanduser(subject)).resolve())
         return Listing(
             self.link.ask(
                 lambda daemon: [

@@ -9,6 +9,7 @@
         │   ├── SettingsError          a settings file holds a wrong value
         │   ├── DamagedSetError        a deployment on the share is missing or not what was deployed
         │   └── InvalidWorkspaceIdError
+        ├── NotHeldBackError           steps would run for real that nobody has allowed
         ├── LedgerError                the run history on this machine cannot be read or written
         ├── RefusedSegmentError        a file of the shared history is not what a Data Engine writes
         ├── ProcessDiedError           the process that ran an item of a map has died, each time it was tried
@@ -32,6 +33,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
+
+
+_placing: list[Callable[[FlowValidationError], object]] = []
+
+
+def place_with(place: Callable[[FlowValidationError], object]) -> None:
+    """Let `place` say which cell an error came from when a notebook shows one that does not know."""
+    _placing.append(place)
+
+
+class PreviewInterruptedError(KeyboardInterrupt):
+    """Somebody interrupted a preview; a notebook shows its one line in place of every frame."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
 
 
 class FlowValidationError(Shown, ValueError):
@@ -72,8 +88,11 @@ class FlowValidationError(Shown, ValueError):
 
     def __getattr__(self, name: str) -> Any:
         # IPython shows what `_render_traceback_` returns in place of all frames, when an exception has it.
-        if name == "_render_traceback_" and self.__dict__.get("trace"):
-            return self._lines_for_notebook
+        if name == "_render_traceback_":
+            for place in [] if self.__dict__.get("trace") else _placing:
+                place(self)
+            if self.__dict__.get("trace"):
+                return self._lines_for_notebook
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _lines_for_notebook(self) -> list[str]:
@@ -192,6 +211,10 @@ class NotebookCompileError(FlowExecutionError):
 
 class MissingParamError(FlowValidationError, KeyError):
     """A step asked for `context.params[name]`, and its run was not given such a param."""
+
+
+class NotHeldBackError(FlowValidationError):
+    """What was asked for would run steps for real, since they write elsewhere than through their context."""
 
 
 class WorkspaceError(FlowValidationError):

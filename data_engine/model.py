@@ -6,10 +6,11 @@ Times are seconds since the epoch (`at_s`) until they are stored or shown; then 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from data_engine.cause import Cause, read_cause
 from data_engine.record import Record
@@ -48,6 +49,51 @@ class SeenSource(NamedTuple):
     signature: Signature
 
 
+TRIGGERS = ("slot", "file", "hand", "retry", "backfill", "flow")
+"""What a run can be begun by: a time of its schedule, a file, a person, a failure that is tried again, a backfill, a flow."""
+
+
+class RunAbout(NamedTuple):
+    """Who began a run, why, and with what: told when it begins, as far as it is known then.
+
+    `trigger` is one of `TRIGGERS`, `detail` what more there is to say of it; `by` is person@machine, `params` JSON with
+    secrets as "***". `environment` is the digest of Python and the installed distributions, and `distributions` their list
+    as JSON, told once for each digest.
+    """
+
+    trigger: str = "hand"
+    detail: str | None = None
+    by: str | None = None
+    params: str | None = None
+    deployment_id: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    python: str | None = None
+    environment: str | None = None
+    distributions: str | None = None
+
+
+class FileFacts(NamedTuple):
+    """A file that a run read or wrote: its absolute path, size and time, and its rows where they are known."""
+
+    path: str
+    size_bytes: int | None = None
+    mtime_ns: int | None = None
+    rows: int | None = None
+
+
+class RunSpent(NamedTuple):
+    """What a run took and made, told at its end: the first files it read and wrote, how many more there were of each, the
+    most memory its process held, and the CPU seconds the process used meanwhile."""
+
+    inputs: tuple[FileFacts, ...] = ()
+    more_inputs: int = 0
+    outputs: tuple[FileFacts, ...] = ()
+    more_outputs: int = 0
+    peak_memory_bytes: int | None = None
+    cpu_s: float | None = None
+
+
 class RunStarted(NamedTuple):
     """A run begins. `source` is the file's (or batch root's) absolute path for people; `key` is its lasting identity."""
 
@@ -58,6 +104,7 @@ class RunStarted(NamedTuple):
     at_s: float
     key: SourceKey | None = None
     seen: tuple[SeenSource, ...] = ()
+    about: RunAbout | None = None
 
 
 class StepStarted(NamedTuple):
@@ -81,7 +128,10 @@ class StepProgress(NamedTuple):
 
 
 class StepFinished(NamedTuple):
-    """A step ended with `status` "success", "failed" or "stopped"; `outputs` are the files it returned, as absolute paths."""
+    """A step ended with `status` "success", "failed" or "stopped"; `outputs` are the files it returned, as absolute paths.
+
+    `rows_in` and `rows_out` are those of the frame, table or batch it was given and gave, where they are known.
+    """
 
     run_id: str
     step_index: int
@@ -91,6 +141,8 @@ class StepFinished(NamedTuple):
     elapsed_s: float
     error: str | None = None
     outputs: tuple[str, ...] = ()
+    rows_in: int | None = None
+    rows_out: int | None = None
 
 
 class LogLine(NamedTuple):
@@ -114,6 +166,7 @@ class RunFinished(NamedTuple):
     error: str | None = None
     why: Cause | None = None
     seen: tuple[SeenSource, ...] = ()
+    spent: RunSpent | None = None
 
     @property
     def cause(self) -> str | None:
@@ -125,12 +178,35 @@ Event: TypeAlias = RunStarted | StepStarted | StepProgress | StepFinished | LogL
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RunTrigger(Record):
+    """What a run was begun by: its `kind`, one of `TRIGGERS`, and what more there is to say of it."""
+
+    kind: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunFile(Record):
+    """A file that a run read or wrote, as it was then; what is not known of it is None."""
+
+    path: str
+    size_bytes: int | None = None
+    modified_at_utc: str | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
     `status` is one of `RUN_STATUSES`; `error` is the whole rendered text; `why` says why the status is what it is, by its
     kind and data, and `cause` in a few words ("the code raised", "stopped by request", ...). `from_the_future`: it began
     later than the clock says now, so a clock was wrong; it is shown where its time sorts it, and is never the newest.
+
+    `trigger` and `by` say why it ran and who began it, `params` what it was given (a secret as "***"), `deployment_id`,
+    `git_commit` and `git_dirty` which code it ran, `python` and `environment` (a digest) with what. `inputs` and `outputs`
+    are the first files it read and wrote, `more_inputs` and `more_outputs` count the others. All of it is None or empty of
+    runs that an older Data Engine recorded, or whose process died.
 
     Example:
         >>> run = Run("3f", "claims", "Claims", None, "stopped", utc_text(0), why=Cause("stop_requested"))
@@ -151,6 +227,20 @@ class Run(Record):
     error: str | None = None
     why: Cause | None = field(default=None, metadata={"of": read_cause})
     from_the_future: bool = False
+    trigger: RunTrigger | None = field(default=None, metadata={"of": RunTrigger.read})
+    by: str | None = None
+    params: Mapping[str, Any] | None = None
+    deployment_id: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    python: str | None = None
+    environment: str | None = None
+    inputs: tuple[RunFile, ...] = field(default=(), metadata={"of": RunFile.read})
+    more_inputs: int = 0
+    outputs: tuple[RunFile, ...] = field(default=(), metadata={"of": RunFile.read})
+    more_outputs: int = 0
+    peak_memory_bytes: int | None = None
+    cpu_s: float | None = None
 
     @property
     def cause(self) -> str | None:
@@ -161,7 +251,8 @@ class Run(Record):
 @dataclass(frozen=True, slots=True, eq=False)
 class StepRun(Record):
     """One step of one run. `output_path` is the first file the step returned, absolute, or None; `why` is the cause of a run
-    that ended in it."""
+    that ended in it; `rows_in` and `rows_out` are of the frame, table or batch that went in and came out, None where that
+    is not known."""
 
     run_id: str
     index: int
@@ -173,6 +264,8 @@ class StepRun(Record):
     error: str | None = None
     output_path: str | None = None
     why: Cause | None = field(default=None, compare=False, metadata={"of": read_cause})
+    rows_in: int | None = None
+    rows_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

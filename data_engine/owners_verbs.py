@@ -49,13 +49,13 @@ class OwnersVerbs:
         return local_workspace(self.root)
 
     def deploy(
-        self, name: str | None = None, note: str = "", force: bool = False, wait: bool = True
+        self, name: str | None = None, note: str = "", force: bool = False, wait: bool = True, approve: bool = False
     ) -> tuple[CatalogEntry, ...]:
         """Let production run the modules as they are now: the flow `name` alone, or every flow; their entries.
 
         Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
         stays on the last deployment. A flow that writes the mirror of a deployed flow of another name is deployed only with
-        `force=True`. The `note` stands in the history (`deployments()`), and `rollback` takes it back.
+        `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded. The `note` stands in the history (`deployments()`), and `rollback` takes it back.
 
         Where another workstation owns the workspace, its owner is asked to deploy exactly this content, and the answer is
         waited for; with `wait=False` it is not, and nothing comes back.
@@ -72,16 +72,22 @@ class OwnersVerbs:
             (['example'], 'first')
         """
 
-        from data_engine.daemon.deploying import Asked, Outcome, person
+        from data_engine.daemon.deploying import Asked, Outcome
         from data_engine.daemon.one_commit import deploy_here
         from data_engine.notebook.catalog import find_module
+        from data_engine.workspace.machine import person
 
         modules = self.home.modules()
         if name is not None:
             find_module(modules, name)
-        body = {"flow": name, "note": given_text(note, "deploy(note=...)"), "force": bool(force)}
+        body = {
+            "flow": name,
+            "note": given_text(note, "deploy(note=...)"),
+            "force": bool(force),
+            "approve": bool(approve),
+        }
         by, machine = person()
-        asked = Asked(name, note, bool(force), by, machine)
+        asked = Asked(name, note, bool(force), by, machine, is_approved=bool(approve))
         outcome = self._owning(
             "/deploy", body, wait, read=Outcome.read, otherwise=lambda: deploy_here(self.home, asked)
         )
@@ -123,10 +129,11 @@ class OwnersVerbs:
             there is no earlier deployment of example
         """
 
-        from data_engine.daemon.deploying import Asked, person
+        from data_engine.daemon.deploying import Asked
         from data_engine.daemon.one_commit import roll_back_here
         from data_engine.model import Deployment
         from data_engine.notebook.catalog import check_flow_name
+        from data_engine.workspace.machine import person
 
         by, machine = person()
         asked = Asked(check_flow_name(name), given_text(note, "rollback(note=...)"), by=by, machine=machine)

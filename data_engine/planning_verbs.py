@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.model import Event
     from data_engine.planning.plan import Plan
+    from data_engine.planning.results import GoldenResult
 
 
 class PlanningVerbs:
@@ -76,3 +77,30 @@ class PlanningVerbs:
         plan = make_plan(home, name, wish, current=lambda: modules.load(path).flow, sink=sink)
         live = history.live(ledger_rows.published(home.ledger()))[name]
         return replace(plan, config=tuple(changed_config(home, live)))
+
+    def test(self, name: str | None = None, update: bool = False) -> list[GoldenResult]:
+        """How the goldens of the flow `name`, or of all, fare with the code as it is now: one result each.
+
+        With `update` those that differ are kept as they are now: look at what differs first.
+
+        Raises:
+            FlowValidationError: no such flow, or it has no goldens.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> Workspace.create(tempfile.mkdtemp()).test()
+            []
+        """
+        from data_engine.notebook.catalog import check_flow_name, find_module
+        from data_engine.planning.golden import goldens_folder, require_goldens
+        from data_engine.planning.testing import check_goldens
+        from data_engine.shown import Listing
+        from data_engine.workspace.machine import person
+
+        home, modules = self.home, self.home.modules()
+        if name is not None:
+            find_module(modules, check_flow_name(name))
+            require_goldens(goldens_folder(home), name)
+        by = "@".join(person()) if update else None
+        return Listing(check_goldens(home, modules, None if name is None else [name], update_by=by))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.params import params_for
 from data_engine.engine.progress import ProgressLine
+from data_engine.engine.recording import readers_watched
 from data_engine.engine.run import require_steps, run_source
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import FlowContext
@@ -94,9 +96,13 @@ def _run_once(
     def run_one(one: Source, may_work: Callable[[], None] | None) -> FlowContext:
         return run_source(flow, one, home=where, sink=sink, params=given, may_work=may_work)
 
+    watched = contextlib.ExitStack()
     try:
+        if ledger is not None and len(sources) > 1:
+            watched.enter_context(readers_watched())
         return run_sources(flow, sources, where, run_one, keeps_errors=on_error == "continue")
     finally:
+        watched.close()
         line.close()
         if where is not None:
             _prune_when_due(where)

@@ -11,22 +11,32 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     T = TypeVar("T")
-    Bundle = dict[str, str]
+    Bundle = dict[str, Any]
 
 GROUP = "data_engine.display"
 FORMS = "data_engine.form"
 
-_displays: list[Callable[[Any], Bundle | None]] | None = None
+_displays: list[Callable[..., Bundle | None]] | None = None
 
 
 def bundle_of(value: Any) -> Bundle | None:
-    """`value` as HTML and as text, by MIME type; None where nobody shows it better than its `repr`."""
+    """`value` as HTML, as text and perhaps more, by MIME type; None where nobody shows it better than its `repr`."""
+    return next((bundle for display in _registered() if (bundle := display(value)) is not None), None)
+
+
+def text_with_samples(value: Any) -> str:
+    """`value` as text for a terminal, with the rows of a comparison that a saved notebook leaves out; else its `str`."""
+    found = (bundle for display in _registered() if (bundle := display(value, samples=True)) is not None)
+    return str(next(found, {}).get("text/plain", value))
+
+
+def _registered() -> list[Callable[..., Bundle | None]]:
     global _displays
     if _displays is None:
         from importlib.metadata import entry_points
 
         _displays = [found.load() for found in entry_points(group=GROUP)]
-    return next((bundle for display in _displays if (bundle := display(value)) is not None), None)
+    return _displays
 
 
 def form_of(value: Any, **options: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, place_with
 from data_engine.flow import flow as value
 from data_engine.flow.suggestions import checked_call
 
@@ -15,8 +16,23 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from data_engine.flow.context import FlowContext
+    from data_engine.planning.golden import Golden
 
     PathText = str | PathLike[str]
+
+
+def _place(error: FlowValidationError) -> None:
+    """Say which cell a mistake in `build()` came from."""
+    from data_engine.notebook.locate import annotate
+
+    annotate(error)
+
+
+place_with(_place)
+if "ipykernel" in sys.modules:
+    from data_engine.kernel_imports import watch_imports
+
+    watch_imports()
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -86,6 +102,46 @@ class Flow(value.Flow):
         from data_engine.engine.preview import preview
 
         return preview(self, use=use, source=source, params=params, fresh=fresh, write=write, force=force)
+
+    @checked_call
+    def golden(
+        self,
+        use: str | None = None,
+        source: PathText | None = None,
+        params: Mapping[str, Any] | None = None,
+        key: str | Sequence[str] | None = None,
+        *,
+        drop: str | Sequence[str] = (),
+        tolerance: float = 1e-9,
+        share: bool = False,
+        name: str | None = None,
+        update: bool = False,
+    ) -> Golden:
+        """Keep what the object `use` (the last result without it) is for this source, as what it must be from now on.
+
+        It is made now, and kept in the workspace's `goldens/<flow>/` with its source (files above 10 MB by their hash) and
+        params: a header to review in Git, and data that Git leaves out unless `share`. Columns in `drop` are not kept. `data-engine
+        test` and `ws.test()` compare it with what the code gives then, rows by `key`, floats within `tolerance`.
+
+        Raises:
+            FlowValidationError: the flow belongs to no workspace, there is a golden of this name and no `update`, the result
+                cannot be kept, or a column that is named is missing.
+            FlowExecutionError: a step raised.
+        """
+        from data_engine.planning.author import keep
+
+        return keep(
+            self,
+            use=use,
+            source=source,
+            params=params,
+            key=key,
+            drop=drop,
+            tolerance=tolerance,
+            share=share,
+            name=name,
+            is_update=update,
+        )
 
     @checked_call
     def run_once(

@@ -15,7 +15,7 @@ from data_engine.client import Workspace
 from data_engine.daemon.deploying import Outcome
 from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, PATHS, TEXT, Field, Fields, checked
 from data_engine.engine.wording import freed_words
-from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.errors import FlowValidationError, WorkspaceError, error_of
 from data_engine.flow.debug import json_safe
 from data_engine.flow.parameter_values import Given
 from data_engine.nofollow import opened, remove_tree
@@ -32,6 +32,7 @@ from data_engine.workspace.select import discover_workspaces, select_workspace, 
 from jupyter_extension.details import debug_frames, flow_details, run_details
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.inspect_child import ask_child
+from jupyter_extension.planning import given_key, plan_view
 from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.view import as_json
 
@@ -135,7 +136,7 @@ def _run(ws: Workspace, args: Args) -> dict[str, Any]:
         return {"run_ids": [], "said": asked}
     if not run_ids:
         return {"run_ids": [], "said": f"{name} has no source file to run with."}
-    return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} asked for."}
+    return {"run_ids": run_ids, "said": f"{name}: {len(run_ids)} run{'' if len(run_ids) == 1 else 's'} started."}
 
 
 def _asked(ws: Workspace, what: str) -> str | None:
@@ -189,19 +190,31 @@ def _disable(ws: Workspace, args: Args) -> str:
 
 
 def _deploy(ws: Workspace, args: Args) -> str:
-    flow, force = args["flow"], args["force"]
+    flow, force, approve = args["flow"], args["force"], args["approve"]
     daemon = daemon_of(ws)
     if daemon is not None:
-        told = daemon.post("/deploy", {"flow": flow, "force": force, "wait": False}, timeout_s=60.0)
+        told = daemon.post("/deploy", {"flow": flow, "force": force, "approve": approve, "wait": False}, timeout_s=60.0)
         if "request_id" in told:
             return f"{told['owner']} was asked to deploy {flow or 'every good module'}."
         outcome = Outcome.read(told)
         refused = [entry.error for entry in outcome.entries if entry.error is not None]
         if flow is not None and refused:
             raise refused[0]
+        if outcome.withdrawn:
+            names = ", ".join(outcome.withdrawn)
+            return f"Production runs every good module as it is now, and {names} no more: the module is gone."
     else:
-        from_child(ws.root, "deploy", *([] if flow is None else [flow]), *(["--yes"] if force else []))
+        options = [*(["--yes"] if force else []), *(["--approve"] if approve else [])]
+        entries = from_child(ws.root, "deploy", *([] if flow is None else [flow]), *options)
+        told_of = [entry["error"] for entry in entries if entry["error"] is not None]
+        if flow is not None and told_of:
+            raise error_of(told_of[0])
     return f"Production runs {flow or 'every good module'} as it is now."
+
+
+def _plan(ws: Workspace, args: Args) -> Any:
+    key = given_key(args["key"])
+    return as_json(plan_view(ws, args["flow"], sources=args["sources"], key=key, yes=args["yes"]))
 
 
 def _rollback(ws: Workspace, args: Args) -> str:
@@ -243,6 +256,10 @@ def _flow(ws: Workspace, args: Args) -> Any:
 
 def _run_details(ws: Workspace, args: Args) -> Any:
     return as_json(run_details(ws, args["run_id"]))
+
+
+def _compare(ws: Workspace, args: Args) -> Any:
+    return {"lines": ws.compare(args["run_a"], args["run_b"]).lines()}
 
 
 def _debug(ws: Workspace, args: Args) -> Any:
@@ -414,12 +431,17 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "retry": (_retry, {"flow": TEXT.optional, "source": PATH.optional}),
     "enable": (_enable, _A_FLOW),
     "disable": (_disable, _A_FLOW),
-    "deploy": (_deploy, {"flow": TEXT.optional, "force": FLAG.or_else(False)}),
+    "deploy": (_deploy, {"flow": TEXT.optional, "force": FLAG.or_else(False), "approve": FLAG.or_else(False)}),
+    "plan": (
+        _plan,
+        {"flow": TEXT, "sources": COUNT.or_else(3), "key": ANY_TEXT.or_else(""), "yes": FLAG.or_else(False)},
+    ),
     "rollback": (_rollback, {"flow": TEXT, "to": TEXT.optional}),
     "reset": (_reset, _SOME_FLOW),
     "lease": (_lease, {"do": TEXT, "now": FLAG.or_else(False)}),
     "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),
     "run_details": (_run_details, {"run_id": TEXT}),
+    "compare": (_compare, {"run_a": TEXT, "run_b": TEXT}),
     "debug": (_debug, {}),
     "clear_debug": (_clear_debug, {}),
     "inspect": (_inspect, _LOOK),
@@ -437,5 +459,14 @@ _ANYWHERE: dict[str, tuple[Callable[[str | None, Args], Any], Fields]] = {
 ACTIONS: Mapping[str, Fields] = {name: fields for name, (_, fields) in (_IN_WORKSPACE | _ANYWHERE).items()}
 """What each action takes."""
 
-CHANGES = frozenset(_IN_WORKSPACE) - {"flow", "run_details", "debug", "inspect", "settings", "clear_debug"}
+CHANGES = frozenset(_IN_WORKSPACE) - {
+    "flow",
+    "plan",
+    "run_details",
+    "compare",
+    "debug",
+    "inspect",
+    "settings",
+    "clear_debug",
+}
 """The actions after which the status may be another."""

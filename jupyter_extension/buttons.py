@@ -56,7 +56,7 @@ def _stop_engine(at: _Workspace) -> Iterable[WhyNot]:
 
 def _request(at: _Workspace) -> Iterable[WhyNot]:
     yield _if(at.is_mine, "this workstation has control")
-    yield _if(at.status.lease.state == "available", "nobody has control: start the engine")
+    yield _if(at.status.lease.state == "available", "no workstation has it: start the engine to take it")
     yield _if(at.is_asked_from_here, "already requested")
     yield _unless(at.status.lease.state in OTHERS, "the shared state cannot be read")
 
@@ -146,6 +146,9 @@ _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
     "deploy": lambda at: (
         at.unheard,
         _if(at.flow.standing.kind == "as_deployed", "production runs it as it is"),
+    ),
+    "plan": lambda at: (
+        _if(at.flow.standing.kind == "not_deployed", "it was never deployed: there is nothing to compare it with"),
     ),
     "rollback": lambda at: (at.unheard,),
     "reset": lambda at: (at.elsewhere, _if(at.running, "a run of it is under way")),

@@ -5,6 +5,7 @@ The HTML stands alone: no scripts, nothing loaded, colours from the theme around
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,19 @@ class Link:
     href: str
 
 
-Cell: TypeAlias = str | Code | Faint | Link | Mark
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Text in the fixed font of which some parts are marked: each part with whether it is."""
+
+    parts: tuple[tuple[str, bool], ...]
+
+    @property
+    def text(self) -> str:
+        """The whole of it; what is marked stands in brackets where several parts are there."""
+        return "".join(f"[{text}]" if is_marked and len(self.parts) > 1 else text for text, is_marked in self.parts)
+
+
+Cell: TypeAlias = str | Code | Faint | Link | Mark | Marked
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +104,16 @@ class Pairs:
     pairs: tuple[tuple[str, Cell], ...]
 
 
-Part: TypeAlias = Table | Picture | Note | Lines | Pairs
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Parts under a title of their own; folded away where they matter less."""
+
+    title: Cell
+    parts: tuple[Part, ...]
+    is_folded: bool = False
+
+
+Part: TypeAlias = "Table | Picture | Note | Lines | Pairs | Section"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +160,10 @@ def _part(part: Part) -> str:
         lines = clean("\n".join(part.lines))
         code = f'<div class="de-lines">{lines}</div>' if part.lines else ""
         return f"<details><summary>{clean(part.summary)}</summary>{code}</details>" if part.summary else code
+    if isinstance(part, Section):
+        is_open = "" if part.is_folded else " open"
+        inside = "".join(map(_part, part.parts))
+        return f'<details class="de-part"{is_open}><summary>{_cell(part.title)}</summary>{inside}</details>'
     if isinstance(part, Pairs):
         given = [(name, _cell(cell)) for name, cell in part.pairs]
         return f'<dl class="de-pairs">{"".join(f"<dt>{clean(name)}</dt><dd>{cell}</dd>" for name, cell in given if cell)}</dl>'
@@ -168,6 +194,9 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, Code):
         tip = f' title="{clean(cell.whole)}"' if cell.whole and cell.whole != cell.text else ""
         return f'<span class="de-code"{tip}>{clean(cell.text)}</span>' if cell.text else ""
+    if isinstance(cell, Marked):
+        texts = (f"<mark>{clean(text)}</mark>" if is_marked else clean(text) for text, is_marked in cell.parts)
+        return f'<span class="de-code">{"".join(texts)}</span>'
     if isinstance(cell, Link):
         return f'<a class="de-code" href="{clean(cell.href)}">{clean(cell.text)}</a>'
     if isinstance(cell, Faint):
@@ -212,6 +241,9 @@ STYLE = (
     ".de-card .de-pairs dd{margin:0;padding:0;overflow-wrap:anywhere}"
     ".de-card .de-lines{font:12px/1.5 var(--de-mono);color:var(--de-fg);background:var(--de-soft);margin:4px 0;"
     "padding:6px 10px;border-radius:2px;overflow-x:auto;white-space:pre}"
+    ".de-card mark{background:var(--de-soft);color:inherit;border-bottom:2px solid var(--de-warn);padding:0 1px}"
+    ".de-card .de-part{margin:6px 0}.de-card .de-part>summary{color:var(--de-fg)}"
+    ".de-card .de-part>:not(summary){margin-left:14px}"
     ".de-card summary{cursor:pointer;color:var(--de-dim);margin:4px 0 0}"
     ".de-card .de-scroll{overflow-x:auto}"
     ".de-card .de-table{border-collapse:collapse;margin:2px 0;font-size:13px;table-layout:auto;width:auto;border:none}"
@@ -248,6 +280,9 @@ def _text_part(part: Part) -> str:
             if part.only_folded
             else "\n".join([part.summary] * bool(part.summary) + [f"    {line}" for line in part.lines])
         )
+    if isinstance(part, Section):
+        inside = "\n".join(filter(None, map(_text_part, part.parts)))
+        return f"{_plain(part.title)}\n{textwrap.indent(inside, '  ')}" if inside else _plain(part.title)
     if isinstance(part, Pairs):
         given = [(name, _plain(cell)) for name, cell in part.pairs]
         widest = max((_cells_wide(name) for name, cell in given if cell), default=0)

@@ -10,6 +10,8 @@ from typing import Any
 from data_engine.cli.output import count, local_time, seconds, started
 from data_engine.engine.explain import Explanation
 from data_engine.engine.reasons import ByHand, Disabled, EngineOff, NotYet
+from data_engine.engine.run_comparison import Comparison
+from data_engine.engine.run_facts import params_words, rows_words
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.engine.wording import GOES_ON, held_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
@@ -38,12 +40,13 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
             _file(run.source),
             started(run) if run.from_the_future else _without_year(run.started_at_utc),
             seconds(run.elapsed_s),
+            params_words(run),
             Code(run.run_id[:8], run.run_id),
             short_error(run.error or run.cause, run.why),
         )
         for run in runs[:MOST_ROWS]
     ]
-    columns = ("Status", "Flow", "Source", "Started", "Time", "Run", "Why")
+    columns = ("Status", "Flow", "Source", "Started", "Time", "Params", "Run", "Why")
     timely = [run for run in runs if not run.from_the_future]
     parts: list[Part] = [Picture(runs_picture(timely, now_s=now_s, zone=zone))] if len(timely) > 1 else []
     parts.append(table(columns, rows, right=("Time",), total=len(runs)))
@@ -61,15 +64,26 @@ def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:
             mark_of(step.status),
             step.label,
             seconds(step.elapsed_s),
+            rows_words(step),
             _file(step.output_path),
             short_error(step.error, step.why),
         )
         for step in steps
     ]
-    columns = ("Status", "Step", "Time", "Output", "Error")
+    columns = ("Status", "Step", "Time", "Rows", "Output", "Error")
     picture = Picture(steps_picture(steps, now_s=now_s))
     facts = (Code(steps[0].run_id[:8], steps[0].run_id),) if steps else ()
-    return Card(count(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time",))))
+    return Card(count(len(steps), "step"), facts, (picture, table(columns, rows, right=("Time", "Rows"))))
+
+
+def comparison_card(found: Comparison) -> Card:
+    """What differs between two runs; differences in code with their lines, folded."""
+    rows = [(kind, Code(words.partition("\n")[0])) for kind, words in found.lines()]
+    parts: list[Part] = (
+        [table(("What", "Difference"), rows)] if rows else [Note(Mark("nothing differs", "good", "disc"))]
+    )
+    parts += [Lines(one.lines, one.name) for one in found.code[:_MOST_ERRORS]]
+    return Card(f"{found.flow}: {found.run_a[:8]} → {found.run_b[:8]}", (), tuple(parts))
 
 
 def log_card(lines: Sequence[LogEntry]) -> Card:

@@ -56,7 +56,31 @@ def _preview(given: Namespace, names: UserNames) -> Any:
     flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
     params = texts_to_params(_params(given), flow.parameters)
     options = {"use": given.use, "source": given.source, "params": params, "fresh": given.fresh}
+    if given.against is not None or given.key:
+        options |= {"against": given.against, "key": given.key}
     return flow.preview(**options, write=given.write, force=given.force)
+
+
+def _plan(given: Namespace, names: UserNames) -> Any:
+    name = given.subject or _own_name(names, "plan")
+    ws = _workspace()
+    _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    sources = 3 if given.sources is None else _whole(given.sources, "--sources")
+    return ws.plan(name, sources, given.use, given.key, _params(given), given.yes, given.fresh)
+
+
+def _golden(given: Namespace, names: UserNames) -> Any:
+    flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    options = {"drop": given.drop or (), "share": given.share, "name": given.name, "update": given.update}
+    return flow.golden(given.use, given.source, _params(given), given.key, **options)
+
+
+def _test(given: Namespace, names: UserNames) -> Any:
+    name = None if given.all else given.subject or _own_name(names, "test")
+    ws = _workspace()
+    if name is not None:
+        _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    return ws.test(name, given.update)
 
 
 def _compile(given: Namespace, names: UserNames) -> Any:
@@ -86,7 +110,10 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
     name = None if given.all else given.subject or _own_name(names, "deploy")
     if name is not None:
         _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
-    entries = Listing(ws.deploy(name, given.note or "", given.yes))
+    before = ws.home.deployments().deployed()
+    entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
+    for gone in sorted(before.keys() - ws.home.deployments().deployed().keys()):
+        print(f"{gone} is withdrawn: its module is gone. %flow rollback {gone} lets it run again as it was deployed.")
     if name is not None and entries and entries[0].error is not None:
         raise entries[0].error
     return entries
@@ -191,6 +218,8 @@ def _cache(given: Namespace, names: UserNames) -> None:
 _SOURCE = Option("--source", "Only this file of the source.", "FILE")
 _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "NAME=VALUE", is_repeated=True)
 
+_KEY = Option("--key", "A column that pairs rows; may be repeated.", "COL", is_repeated=True)
+
 _NOTE = Option("--note", "Why; it stands in the history.", "TEXT")
 
 COMMANDS = {
@@ -207,6 +236,8 @@ COMMANDS = {
                 _SOURCE,
                 _PARAM,
                 Option("--fresh", "Run every step, also those whose results are kept."),
+                Option("--against", "What differs from the same object of the deployed flow.", "deployed"),
+                _KEY,
                 Option("--write", "Write where production writes, not to scratch."),
                 Option("--force", "With --write: although the flow is running, or owned elsewhere."),
             ),
@@ -219,6 +250,49 @@ COMMANDS = {
             "flow",
         ),
         Command(
+            "plan",
+            "What deploying the saved notebook would change, in the data production has read.",
+            'Workspace.current().plan("claims")',
+            _plan,
+            "flow",
+            (
+                Option("--sources", "How many of the last sources that production has read; else 3.", "N"),
+                Option("--use", "Only this object.", "OBJECT"),
+                _KEY,
+                _PARAM,
+                Option("--fresh", "Run every step, also those whose results are kept."),
+                Option("--yes", "Also run steps that write elsewhere than through the context."),
+            ),
+        ),
+        Command(
+            "golden",
+            "Keep an object of a flow as what it must be; without NAME, of this notebook's build().",
+            'build().golden(use="clean_df", key="id")',
+            _golden,
+            "flow",
+            (
+                Option("--use", "The object; else the last result.", "OBJECT"),
+                _SOURCE,
+                _KEY,
+                _PARAM,
+                Option("--drop", "A column that is not kept; may be repeated.", "COL", is_repeated=True),
+                Option("--name", "What it is called; else by object and source.", "NAME"),
+                Option("--share", "Keep its data in Git."),
+                Option("--update", "Also where there is one of this name."),
+            ),
+        ),
+        Command(
+            "test",
+            "Whether the goldens of the saved notebook hold.",
+            'Workspace.current().test("claims")',
+            _test,
+            "flow",
+            (
+                Option("--all", "Of every flow of the workspace."),
+                Option("--update", "Keep what differs as it is now; look at it first."),
+            ),
+        ),
+        Command(
             "deploy",
             "Let production run the saved notebook as it is now.",
             'Workspace.current().deploy("claims")',
@@ -228,6 +302,7 @@ COMMANDS = {
                 Option("--all", "Every flow of the workspace."),
                 _NOTE,
                 Option("--yes", "Also where a deployed flow of another name writes the same mirror."),
+                Option("--approve", "Also where its goldens do not hold; it is recorded who approved."),
             ),
         ),
         Command(
@@ -354,9 +429,16 @@ def _tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
     unsaved = sorted({spot.execution_count for spot in made if spot.note and spot.execution_count is not None})
     if unsaved:
         print(
-            f"{path.name} as saved does not hold {', '.join(f'In [{number}]' for number in unsaved)} as it ran: "
-            "save the notebook to have it here too."
+            f"{path.name} was not saved since {', '.join(f'In [{number}]' for number in unsaved)} ran: "
+            "save it, so that this uses the same code."
         )
+
+
+def _whole(text: str, option: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise FlowValidationError(f"{text!r} is no whole number", where=option, fix=f"{option} 3") from None
 
 
 def _params(given: Namespace) -> dict[str, Given]:

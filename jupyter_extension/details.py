@@ -13,10 +13,12 @@ from typing import Any, get_args
 from data_engine.client import Workspace
 from data_engine.engine.explain import Explanation
 from data_engine.engine.reasons import Held, Locked, RetryLater, Running, Settling, WhyDue
+from data_engine.engine.run_facts import facts_of, params_words, rows_words, trigger_words
 from data_engine.model import Deployment, Run, SourceState, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
 from data_engine.notebook.standing import cells_text
+from data_engine.planning.code import code_changes
 from jupyter_extension.buttons import WhyNot
 from jupyter_extension.failures import places_of, short_error, short_reason
 from jupyter_extension.feed import daemon_of, from_child
@@ -34,7 +36,8 @@ _NO_ANSWER = "the drive of its output does not answer"
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """A step with what its newest run says. `output` is the newest file it returned; `inspect` why it cannot be looked at."""
+    """A step with what its newest run says, `rows` of what went in and came out. `output` is the newest file it returned;
+    `inspect` why it cannot be looked at."""
 
     label: str
     mark: Mark
@@ -43,6 +46,7 @@ class StepView:
     error: str | None
     output: str | None
     inspect: WhyNot
+    rows: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class RunView:
     error: str | None
     cells: tuple[Mapping[str, Any], ...]
     from_the_future: bool
+    began_by: str = ""
+    params: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,9 @@ class DeploymentView:
 
 @dataclass(frozen=True, slots=True)
 class FlowView:
-    """One flow, closely. `about` are label and value pairs; `parameters` what it declares, None where it takes any; `diff` has the changed lines of each cell that differs,
+    """One flow, closely. `about` are label and value pairs; `parameters` what it declares, None where it takes any,
+    `last_params` what was given last; `changes` has the changed lines of each cell or file that differs from what is
+    deployed, `gate` what holds a deploy up,
     `deployments` the history of what production ran of it."""
 
     name: str
@@ -102,13 +110,15 @@ class FlowView:
     path: str
     about: tuple[tuple[str, str], ...]
     parameters: tuple[Mapping[str, Any], ...] | None
+    last_params: Mapping[str, Any] | None
     warnings: tuple[str, ...]
     steps: tuple[StepView, ...]
     run_id: str | None
     runs: tuple[RunView, ...]
     files: tuple[FileView, ...]
     files_note: str | None
-    diff: Mapping[str, tuple[str, ...]]
+    changes: tuple[tuple[str, tuple[str, ...]], ...]
+    gate: str
     deployments: tuple[DeploymentView, ...]
     error: Mapping[str, Any] | None
     error_cells: tuple[Mapping[str, Any], ...]
@@ -132,13 +142,15 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         path=entry["path"],
         about=_about(entry),
         parameters=None if entry.get("parameters") is None else tuple(entry["parameters"]),
+        last_params=next((run.params for run in runs if run.params), None),
         warnings=tuple(entry["warnings"]),
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,
         runs=tuple(run_view(run) for run in runs),
         files=files,
         files_note=note,
-        diff={str(cell): tuple(lines) for cell, lines in ws.home.deployments().diff(name).items()},
+        changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, name)),
+        gate=ws.home.settings().deploy.gate,
         deployments=tuple(deployment_view(one) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
         error=error,
         error_cells=places_of(error),
@@ -169,6 +181,8 @@ def run_view(run: Run) -> RunView:
         error=None if error is None else short_error(error, run.why),
         cells=places_of(run.why),
         from_the_future=run.from_the_future,
+        began_by=trigger_words(run.trigger),
+        params=params_words(run),
     )
 
 
@@ -184,6 +198,7 @@ def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
         "run": run_view(run),
         "flow": run.flow,
         "error": run.error,
+        "facts": facts_of(run),
         "steps": [_step(step, ws.root) for step in ws.steps(run.run_id)],
         "lines": [
             {"at_utc": line.created_at_utc, "level": line.level, "step": line.step, "message": line.message}
@@ -280,7 +295,8 @@ def _step(step: StepRun | None, root: Path, label: str = "", output: str | None 
     if step is None:
         return StepView(label, Mark("not run"), None, None, None, output, why)
     mark = run_mark(step.status)
-    return StepView(step.label, mark, step.started_at_utc, step.elapsed_s, step.error, output, why)
+    rows = rows_words(step)
+    return StepView(step.label, mark, step.started_at_utc, step.elapsed_s, step.error, output, why, rows)
 
 
 def _files(ws: Workspace, name: str, entry: Mapping[str, Any]) -> tuple[tuple[FileView, ...], str | None]:

@@ -8,9 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 from data_engine.client import Workspace
+from data_engine.compare.difference import Difference
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.engine.explain import Explanation
 from data_engine.engine.local_workspace import settle_flow, workspace_of
+from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.status import FlowStatus, Status
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch
@@ -20,11 +22,15 @@ from data_engine.model import LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import read_cells
+from data_engine.planning.golden import Golden
+from data_engine.planning.plan import Plan
+from data_engine.planning.results import GoldenResult
 from data_engine.shown import Listing
-from data_engine.workspace.here import FLOW_MODULES, here
+from data_engine.workspace.here import FLOW_MODULES, here, kernel_shell
 from jupyter_extension.card import Card, html, text
 from jupyter_extension.cards import (
     batch_card,
+    comparison_card,
     contexts_card,
     entries_card,
     error_card,
@@ -35,17 +41,43 @@ from jupyter_extension.cards import (
     steps_card,
 )
 from jupyter_extension.compile_report import compile_card
+from jupyter_extension.difference_card import difference_card, golden_card, goldens_card, plan_card
 from jupyter_extension.flow_picture import flow_card
 
 
-def bundle(value: Any) -> dict[str, str] | None:
-    """`value` as HTML and as text; None for what shows itself as it is."""
-    card = card_of(value)
-    return None if card is None else {"text/html": html(card), "text/plain": text(card)}
+def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
+    """`value` as HTML and as text; None for what shows itself as it is.
+
+    Samples of a comparison are rows of somebody's data. A live notebook shows them, in a widget whose content is not saved;
+    what is saved with the notebook is without, unless `samples` are asked for.
+    """
+    card = card_of(value, samples=samples)
+    if card is None:
+        return None
+    shown: dict[str, Any] = {"text/html": html(card), "text/plain": text(card)}
+    with_samples = card if samples or kernel_shell() is None else card_of(value, samples=True)
+    if with_samples is None or with_samples == card:
+        return shown
+    return shown | _unsaved(html(with_samples))
 
 
-def card_of(value: Any) -> Card | None:
-    """The card of a value of ours, None for one that has none."""
+def _unsaved(content: str) -> dict[str, Any]:
+    """A widget that shows this HTML; a notebook keeps its id and not its content."""
+    from ipywidgets import HTML
+
+    found = HTML(content)._repr_mimebundle_()
+    data: dict[str, Any] = found[0] if isinstance(found, tuple) else found or {}
+    return {mime: value for mime, value in data.items() if mime.startswith("application/")}
+
+
+def card_of(value: Any, *, samples: bool = False) -> Card | None:
+    """The card of a value of ours, None for one that has none; with `samples` those of a comparison are in it."""
+    if isinstance(value, Difference):
+        return difference_card(value, samples=samples)
+    if isinstance(value, Plan):
+        return plan_card(value, samples=samples)
+    if isinstance(value, Golden):
+        return golden_card(value)
     if isinstance(value, Flow):
         settled, live, zone = _whereabouts(value)
         return flow_card(settled, now_s=time.time(), live=live, zone=zone)
@@ -59,10 +91,12 @@ def card_of(value: Any) -> Card | None:
         return error_card(value, cell_link(value))
     if isinstance(value, Status):
         return status_card(value)
-    return _card_of_listing(value) if isinstance(value, Listing) and value else None
+    if isinstance(value, Comparison):
+        return comparison_card(value)
+    return _card_of_listing(value, samples) if isinstance(value, Listing) and value else None
 
 
-def _card_of_listing(listing: Listing[Any]) -> Card | None:
+def _card_of_listing(listing: Listing[Any], samples: bool) -> Card | None:
     kinds = set(map(type, listing))
     kind = kinds.pop() if len(kinds) == 1 else None
     if kind is Run:
@@ -79,6 +113,8 @@ def _card_of_listing(listing: Listing[Any]) -> Card | None:
         )
     if kind is Explanation:
         return reasons_card(listing)
+    if kind is GoldenResult:
+        return goldens_card(listing, samples=samples)
     return None
 
 

@@ -210,21 +210,35 @@ def from_child(root: Path, *arguments: str) -> Any:
     Raises:
         FlowValidationError: the command's own error, or that it took too long.
     """
+    found = child_json(root, *arguments)
+    if isinstance(found, dict) and "error" in found and "name" not in found:
+        parts = found["error"]
+        raise error_of(parts)
+    return found
+
+
+def child_json(root: Path, *arguments: str, timeout_s: float | None = None) -> Any:
+    """The same, where an error of the command is an answer, too.
+
+    Raises:
+        FlowValidationError: it took too long, or gave no answer.
+    """
+    limit_s = CHILD_TIMEOUT_S if timeout_s is None else timeout_s
     command = [sys.executable, "-m", "data_engine", "--workspace", str(root), *arguments, "--json"]
     try:
         done = subprocess.run(
             command,
             capture_output=True,
             stdin=subprocess.DEVNULL,
-            timeout=CHILD_TIMEOUT_S,
+            timeout=limit_s,
             cwd=root,
             env=os.environ | {"PYTHONPATH": _import_path()},
             check=False,
         )
-        found = json.loads(done.stdout)
+        return json.loads(done.stdout)
     except subprocess.TimeoutExpired as error:
         raise FlowValidationError(
-            f"reading the flow modules took longer than {CHILD_TIMEOUT_S:g} s",
+            f"reading the flow modules took longer than {limit_s:g} s",
             where=str(root),
             fix="`data-engine list` shows which module is slow; move slow work from the module into a step",
         ) from error
@@ -235,10 +249,6 @@ def from_child(root: Path, *arguments: str) -> Any:
             where=str(root),
             fix="`data-engine list` shows the cause",
         ) from error
-    if isinstance(found, dict) and "error" in found and "name" not in found:
-        parts = found["error"]
-        raise error_of(parts)
-    return found
 
 
 def _import_path() -> str:

@@ -71,7 +71,7 @@ def flow_card(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone:
         trigger   by hand
         step 1    Len  len              saves size
         step 2    Str  str  takes size
-        next run  when somebody asks
+        next run  by hand
     """
     lines = tuple(lines_of(flow, now_s=now_s, live=live, zone=zone))
     words = "\n".join(_words(lines))
@@ -141,7 +141,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
         yield Line("last", "", _local(live.last_run.started_at_utc), state=mark_of(live.last_run.status))
 
 
-_WAITS = {"manual": "when somebody asks", "poll": "when a file is new or changed", "schedule": "at its next time"}
+_WAITS = {"manual": "by hand", "poll": "when a file is new or changed", "schedule": "at its next time"}
 
 
 def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: str | None) -> str:

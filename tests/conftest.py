@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import AUTO, WorkspaceFiles
@@ -19,6 +20,10 @@ TOGETHER = ("panel",)
 def pytest_configure() -> None:
     # A shell's background job ignores Ctrl-C, and so would every process that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.platform == "win32":  # how long an example takes says nothing there: opening a file may cost milliseconds
+        slow = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+        hypothesis.settings.register_profile("windows", slow)
+        hypothesis.settings.load_profile("windows")
 
 
 @pytest.hookimpl(tryfirst=True)

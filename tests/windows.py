@@ -73,6 +73,7 @@ TELLING = (
     "tests/daemon/test_worker_runs.py",
     "tests/platforms",
     "tests/daemon/test_starting.py",
+    "tests/scheduler/test_file_events.py",
     "tests/scheduler/test_scanner.py",
 )
 """In this order until the time is up; `FEW` has what they need."""

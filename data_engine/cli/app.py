@@ -108,6 +108,7 @@ def make_app() -> typer.Typer:
         lab,
         lease,
         options,
+        planning,
         previewing,
         running,
         secrets,
@@ -130,6 +131,8 @@ def make_app() -> typer.Typer:
     app.command("deploy")(deploying.deploy)
     app.command("deployments")(deploying.deployments)
     app.command("rollback")(deploying.rollback)
+    app.command("plan")(planning.plan)
+    app.command("test")(planning.check)
     app.command("preview")(previewing.preview)
     app.command("run")(running.run)
     app.command("start")(daemon.start)
@@ -139,6 +142,7 @@ def make_app() -> typer.Typer:
     app.command("explain")(daemon.explain)
     app.command("runs")(history.runs)
     app.command("log")(history.log)
+    app.command("compare")(history.compare)
     app.command("retry")(daemon.retry)
     app.command("enable")(daemon.enable)
     app.command("disable")(daemon.disable)

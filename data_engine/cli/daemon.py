@@ -296,7 +296,8 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
         note = "; ".join(filter(None, [flow.edit, flow.reason, held]))
         row = (flow.name, flow.group or "", flow.state, local_time(flow.next_run_utc), ended, note)
-        shown.add_row(*row, style="red" if flow.state_kind == "broken" else "")
+        is_bad = flow.state_kind in ("broken", "failing", "unreachable")
+        shown.add_row(*row, style="red" if is_bad else "")
     say(shown)
 
 

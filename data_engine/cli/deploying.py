@@ -25,6 +25,9 @@ def deploy(
     name: SomeFlowName = None,
     note: Note = "",
     yes: Yes = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Also where its goldens do not hold; it is recorded who approved.")
+    ] = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
@@ -34,8 +37,9 @@ def deploy(
     deployment, and `rollback` takes a deployment back.
     """
     ws = chosen_workspace(ctx)
+    before = ws.home.deployments().deployed()
     with in_flow_modules(ws):
-        entries = ws.deploy(name, note, yes, wait)
+        entries = ws.deploy(name, note, yes, wait, approve)
     if not entries and not wait:
         return say_left(as_json)
     refused = [entry for entry in entries if entry.error is not None]
@@ -59,10 +63,22 @@ def deploy(
             complain(f"not deployed  {entry.path.name}: {entry.error}", style="red")
         else:
             say(f"deployed      {entry.path.name}")
-        for warning in entry.warnings:
-            complain(f"warning: {warning}", style="yellow")
+    for gone in sorted(before.keys() - ws.home.deployments().deployed().keys()):
+        complain(f"withdrawn     {withdrawn_words(gone)}: data-engine rollback {gone}", style="yellow")
+    for warning in dict.fromkeys(warning for entry in entries for warning in entry.warnings):
+        complain(f"warning: {warning}", style="yellow")
     say_not_deployed(ws, but={entry.name for entry in entries})
     return 1 if refused else 0
+
+
+def withdrawn_words(name: str) -> str:
+    """That a flow whose module is gone is not run any more, as far as the command that brings it back.
+
+    Example:
+        >>> withdrawn_words("claims")
+        'claims: its module is gone, so production runs it no more. To let it run again as it was deployed'
+    """
+    return f"{name}: its module is gone, so production runs it no more. To let it run again as it was deployed"
 
 
 def say_not_deployed(ws: Workspace, *, but: set[str] = frozenset()) -> None:  # type: ignore[assignment]
@@ -140,6 +156,8 @@ def rollback(
         print_json(row.as_dict() | {"changed_config": config})
         return 0
     say(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}")
+    if ws.settings().deploy.gate == "golden":
+        say("Goldens hold up no rollback: they were not run.")
     if config:
         complain(f"config that has changed since, and is read as it is now: {', '.join(config)}", style="yellow")
     return 0

@@ -9,6 +9,7 @@ import typer
 
 from data_engine.cli.options import AsJson, FlowName, chosen_workspace, in_flow_modules, load_module, say_settings
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, status_style, table
+from data_engine.engine.run_facts import facts_of
 
 if TYPE_CHECKING:
     from data_engine.model import Run
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
 def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     """The flows, and what is wrong with broken modules."""
+    from data_engine.lease.status import shown_machine
+    from data_engine.notebook.catalog import read_catalog
+
     ws = chosen_workspace(ctx)
     with in_flow_modules(ws):
-        entries = ws.catalog()
+        entries = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
         coming = ws.next_runs()
     say_settings(ws)
     deployment = ws.home.deployments().standing(entry.name for entry in entries)
@@ -30,15 +34,25 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     if not entries:
         say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
         return 0
+    lease = ws.lease()
+    is_unknown = lease.owner is not None and not lease.is_mine and not ws.status().daemon.running
+    texts = {
+        name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
+        for name, one in deployment.items()
+    }
     flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     for entry in entries:
         if entry.error is None:
             source = short_path(entry.source, ws.root)
             shown = (entry.title, entry.group, entry.mode, entry.trigger, source, local_time(coming.get(entry.name)))
-            flows.add_row(entry.name, *shown, deployment[entry.name].text)
+            flows.add_row(entry.name, *shown, texts[entry.name])
         else:
-            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", deployment[entry.name].text, style="red")
+            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", texts[entry.name], style="red")
     say(flows)
+    if lease.owner is not None and "not known here" in texts.values():
+        complain(
+            f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
+        )
     for entry in entries:
         if entry.error is not None:
             complain()
@@ -56,7 +70,7 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     entry = describe(module.flow, module.path, module.description, module.warnings)
     ledger = ws.home.ledger()
     ledger.recover()
-    last = ledger.last_runs().get(entry.name)
+    last = ledger.last_run(entry.name)
     steps = [
         {"label": step.label, "function": step.function_name, "use": step.use, "save_as": step.save_as}
         for step in module.flow.steps
@@ -114,6 +128,10 @@ def _say_flow(
     for step in steps:
         shown.add_row(step["label"], step["function"], step["use"] or "", step["save_as"] or "")
     say(shown)
+    if last is not None:
+        say("")
+        for label, words in facts_of(last):
+            say(f"{label:12}{words}")
     if last is not None and last.error:
         say("")
         say(f"the last run's error: {last.error}", style=status_style(last.status))

@@ -1,4 +1,4 @@
-"""`runs`, `log` and `reset`: what ran on this machine, what it said, and forgetting it."""
+"""`runs`, `log`, `compare` and `reset`: what ran on this machine, what it said, what differed, and forgetting it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
 from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
@@ -73,15 +74,47 @@ def log(
         f"{run.status}{cause}, started {started(run)}, {seconds(run.elapsed_s)}",
         style=status_style(run.status),
     )
+    for label, words in facts_of(run):
+        say(f"{label:9} {words}")
     say("")
-    shown = table("STEP", "STATUS", "TIME", "OUTPUT", right=("TIME",))
+    shown = table("STEP", "STATUS", "TIME", "ROWS", "OUTPUT", right=("TIME", "ROWS"))
     for step in steps:
-        shown.add_row(step.label, step.status, seconds(step.elapsed_s), step.output_path or "")
+        shown.add_row(step.label, step.status, seconds(step.elapsed_s), rows_words(step), step.output_path or "")
     say(shown)
     if lines:
         say("")
     for line in lines:
         say(f"{local_time(line.created_at_utc)}  {line.level:7}  {line.step or '-'}: {line.message}")
+    return 0
+
+
+def compare(
+    ctx: typer.Context,
+    run_a: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its first characters.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare it with.")],
+    as_json: AsJson = False,
+) -> int:
+    """What differs between two runs, most telling first: code, params, inputs, environment, rows, durations."""
+    ws = chosen_workspace(ctx)
+    ws.home.ledger().recover()
+    found = ws.compare(run_a, run_b)
+    if as_json:
+        print_json(found.as_dict())
+        return 0
+    a, b = ws.run_record(run_a), ws.run_record(run_b)
+    for letter, run in (("A", a), ("B", b)):
+        say(f"{letter}  run {run.run_id[:8]}  {run.flow}  {run.status}, {started(run)}, {seconds(run.elapsed_s)}")
+    lines = found.lines()
+    if not lines:
+        say("Nothing that was recorded differs.")
+    kind = ""
+    for name, words in lines:
+        if name != kind:
+            say("")
+            say(name, style="bold")
+            kind = name
+        for line in words.splitlines():
+            say(f"  {line}")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,11 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import plain, print_json, say
-from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
+from data_engine.errors import FlowExecutionError, FlowValidationError, OwnedElsewhereError, WorkspaceError
+from data_engine.shown import text_with_samples
+
+if TYPE_CHECKING:
+    from data_engine.flow.flow import Flow
 
 _ROWS = 20
 
@@ -36,6 +40,12 @@ def preview(
     source: SourcePath = None,
     param: Params = None,
     write: Annotated[bool, typer.Option("--write", help="Write where production writes, not to scratch.")] = False,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="deployed", help="What differs from the deployed flow's object.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", metavar="COL", help="With --against: a column that pairs rows.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Look at one object of a flow, for its first source or another. Nothing is recorded, or changed in production."""
@@ -54,6 +64,8 @@ def preview(
         if source is not None:
             pick_source(flow, source)
         params = params_for(flow, texts_to_params(pairs, flow.parameters))
+        if against is not None or key:
+            return _compare(flow, {"use": use, "source": source, "params": params, "key": key}, against, write, as_json)
         try:
             value = make(flow, use=use, source=source, params=params, write=write)
         except (WorkspaceError, OwnedElsewhereError):
@@ -64,6 +76,23 @@ def preview(
             print_json(object_facts(value))
         else:
             say(str(_first_rows(value)))
+    return 0
+
+
+def _compare(flow: Flow, options: dict[str, Any], against: str | None, write: bool, as_json: bool) -> int:
+    """Say what differs from the deployed flow's object."""
+    from data_engine.planning.against import against_deployed
+    from data_engine.verbs import check_against
+
+    check_against(against, key=options["key"], write=write)
+    try:
+        found = against_deployed(flow, **options)
+    except FlowExecutionError as error:
+        raise Failed(error) from error
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        say(text_with_samples(found))
     return 0
 
 

@@ -57,11 +57,20 @@ def compare(
         >>> compare(1.0, 1.0 + 1e-12).equal, str(compare("a", MISSING))
         (True, 'only before')
     """
+    return _Comparison(keys(key), require_tolerance(tolerance), is_strict).of(before, after)
+
+
+def require_tolerance(tolerance: float) -> float:
+    """The relative tolerance, when it is one.
+
+    Raises:
+        FlowValidationError: it is none.
+    """
     if not isinstance(tolerance, (int, float)) or isinstance(tolerance, bool) or not 0 <= tolerance < 1:
         raise FlowValidationError(
             f"the tolerance {tolerance!r} is no share of a number", where="tolerance=", fix="give one such as 1e-9"
         )
-    return _Comparison(keys(key), float(tolerance), is_strict).of(before, after)
+    return float(tolerance)
 
 
 def keys(key: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -227,6 +227,10 @@ def _mixed(numbers: pl.Series, factor: pl.Series) -> pl.Series:
 
 def _counted(then: pl.Series, now: pl.Series) -> pl.DataFrame:
     """The numbers that do not occur equally often, with how much more often before (less than 0: after)."""
+    if then.n_unique() == len(then) and now.n_unique() == len(now):
+        gone, came = then.filter(~then.is_in(now.implode())), now.filter(~now.is_in(then.implode()))
+        weights = [pl.repeat(weight, len(side), dtype=pl.Int32, eager=True) for weight, side in ((1, gone), (-1, came))]
+        return pl.DataFrame({"h": pl.concat([gone, came]), "n": pl.concat(weights)})
     sides = [
         side.alias("h").to_frame().lazy().select("h", pl.lit(weight, pl.Int32).alias("n"))
         for side, weight in ((then, 1), (now, -1))
@@ -282,6 +286,7 @@ class _Pairs:
     added: pl.Series
     twice: tuple[pl.Series, pl.Series]
     duplicates: Duplicates
+    is_other_order: bool = False
 
     def of(self, values: tuple[pl.Series, pl.Series]) -> tuple[pl.Series, pl.Series]:
         """The values that belong together."""
@@ -326,9 +331,8 @@ def _by_key(sides: _Sides, key: tuple[str, ...], columns: Columns) -> _Found:
         *_whole_rows(sides.after, [*pairs.added.head(share).to_list(), *twice[1]][:share], "added", key),
         *_changed_rows(sides, key, pairs, is_changed.arg_true().head(share), list(changed)),
     )
-    is_other_order = pairs.after is not None and not pairs.after.is_sorted()
     renamed = _renamed(sides, columns, pairs) if columns.added and columns.removed else ()
-    return _Found(rows, is_other_order, changed, samples, pairs.duplicates, renamed)
+    return _Found(rows, pairs.is_other_order, changed, samples, pairs.duplicates, renamed)
 
 
 def _check_key(sides: _Sides, key: tuple[str, ...]) -> None:
@@ -357,49 +361,59 @@ def _check_key(sides: _Sides, key: tuple[str, ...]) -> None:
 
 
 def _pairs(sides: _Sides, key: tuple[str, ...]) -> _Pairs:
-    frames = [pl.DataFrame(side) for side in zip(*(sides.column(name) for name in key), strict=True)]
-    then, now = frames
-    empty = pl.Series(dtype=pl.UInt32)
-    if then.height == now.height and all((then[name].eq_missing(now[name])).all() for name in key) and _is_unique(then):
-        return _Pairs(None, None, then.height, empty, empty, (empty, empty), Duplicates())
+    then, now = (pl.DataFrame(side) for side in zip(*(sides.column(name) for name in key), strict=True))
     i, j = _unused("i", key), _unused("j", key)
-    left, right = then.with_row_index(i), now.with_row_index(j)
+    empty = pl.Series(dtype=pl.UInt32)
     duplicates, twice = Duplicates(), (empty, empty)
-    is_twice = [_none_twice(one) or one.is_duplicated() for one in frames]
-    if any(isinstance(one, pl.Series) and one.any() for one in is_twice):
-        per_side = [
-            pl.DataFrame(schema=one.schema) if not isinstance(mark, pl.Series) else one.filter(mark).unique()
-            for one, mark in zip(frames, is_twice, strict=True)
-        ]
-        duplicates = Duplicates(per_side[0].height, per_side[1].height)
-        several = pl.concat(per_side).unique()
-        twice = tuple(  # type: ignore[assignment]
-            one.join(several, on=key, how="semi", nulls_equal=True, maintain_order="left")[number]
-            for one, number in ((left, i), (right, j))
-        )
-        left, right = (
-            one.join(several, on=key, how="anti", nulls_equal=True, maintain_order="left") for one in (left, right)
-        )
-    joined = left.join(right, on=key, how="left", nulls_equal=True, maintain_order="left").select(i, j)
-    both = joined.drop_nulls(j)
-    added = empty
-    if both.height < right.height:
-        added = right.select(j).join(both.select(j), on=j, how="anti", maintain_order="left")[j]
-    removed = joined.filter(pl.col(j).is_null())[i] if both.height < joined.height else empty
-    is_whole = both.height == then.height
-    return _Pairs(None if is_whole else both[i], both[j], both.height, removed, added, twice, duplicates)
+    left, right = then.with_row_index(i), now.with_row_index(j)
+    are_unique = _is_unique(then), _is_unique(now)
+    if are_unique[0] and then.equals(now):
+        return _Pairs(None, None, then.height, empty, empty, twice, duplicates)
+    if not all(are_unique):
+        repeated = [_repeated(one) for one in (then, now)]
+        duplicates = Duplicates(repeated[0].height, repeated[1].height)
+        several = pl.concat(repeated).unique()
+        twice = _among(left, several, key)[i], _among(right, several, key)[j]
+        left, right = _among(left, several, key, is_in=False), _among(right, several, key, is_in=False)
+    stayed, came_from = _among(left, right, key), _among(right, left, key)
+    removed = empty if stayed.height == left.height else _among(left, right, key, is_in=False)[i]
+    added = empty if came_from.height == right.height else _among(right, left, key, is_in=False)[j]
+    if stayed.select(key).equals(came_from.select(key)):
+        numbers = stayed[i], came_from[j]
+    else:
+        aligned = _aligned(stayed, came_from, key, i, j)
+        return _Pairs(*aligned, len(aligned[0]), removed, added, twice, duplicates, is_other_order=True)
+    is_whole = [len(one) == side.height for one, side in zip(numbers, (then, now), strict=True)]
+    before, after = (None if whole else one for one, whole in zip(numbers, is_whole, strict=True))
+    return _Pairs(before, after, stayed.height, removed, added, twice, duplicates)
+
+
+def _aligned(
+    left: pl.DataFrame, right: pl.DataFrame, key: Sequence[str], i: str, j: str
+) -> tuple[pl.Series, pl.Series]:
+    """The numbers of rows with the same key, where both sides have the same keys, each once."""
+    if len(key) == 1 and left[key[0]].dtype.is_integer():  # sorting numbers needs less memory than a join
+        return left[i].gather(left[key[0]].arg_sort()), right[j].gather(right[key[0]].arg_sort())
+    lazy = left.lazy().join(right.lazy(), on=list(key), how="inner", nulls_equal=True).select(i, j)
+    both = lazy.collect(engine="streaming")
+    return both[i], both[j]
 
 
 def _is_unique(keys: pl.DataFrame) -> bool:
-    return _none_twice(keys) or not keys.is_duplicated().any()
+    return (keys.to_series().n_unique() if keys.width == 1 else keys.n_unique()) == keys.height
 
 
-def _none_twice(keys: pl.DataFrame) -> bool:
-    """Whether it is seen at a look that no key occurs twice: one column in strict order."""
-    if keys.width != 1 or keys.to_series().dtype not in (pl.Int64, pl.UInt64):
-        return False
-    values = keys.to_series()
-    return not values.has_nulls() and bool((values.slice(1) > values.slice(0, max(0, len(values) - 1))).all())
+def _repeated(keys: pl.DataFrame) -> pl.DataFrame:
+    """The keys that occur more than once, each once."""
+    return keys.filter(keys.is_duplicated()).unique()
+
+
+def _among(rows: pl.DataFrame, others: pl.DataFrame, key: Sequence[str], *, is_in: bool = True) -> pl.DataFrame:
+    """The rows, in their order, whose key is among those of the others, or is not."""
+    if len(key) == 1:
+        found = rows[key[0]].is_in(others[key[0]].implode(), nulls_equal=True)
+        return rows.filter(found if is_in else ~found)
+    return rows.join(others, on=list(key), how="semi" if is_in else "anti", nulls_equal=True, maintain_order="left")
 
 
 def _changed_rows(

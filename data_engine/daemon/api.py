@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.daemon.daemon import Daemon
-from data_engine.daemon.deploying import Asked, person
+from data_engine.daemon.deploying import Asked
 from data_engine.daemon.fields import (
     ANY_TEXT,
     COUNT,
@@ -29,6 +29,7 @@ from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
 from data_engine.model import Run
 from data_engine.notebook.catalog import find_module
+from data_engine.workspace.machine import person
 
 LONGEST_WAIT_S = 30.0
 _FIRST_LOOKS_S = 0.5
@@ -71,6 +72,7 @@ class DaemonApi:
                 flow=TEXT.optional,
                 note=ANY_TEXT.or_else(""),
                 force=FLAG.or_else(False),
+                approve=FLAG.or_else(False),
                 wait=FLAG.or_else(True),
             ),
             "rollback": asked(
@@ -225,8 +227,8 @@ class DaemonApi:
             if given["flow"] is not None:
                 await asyncio.to_thread(find_module, self.daemon.home.modules(), given["flow"])
             set_id = await asyncio.to_thread(self._put_set)
-            return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force") or {}
-        asked_for = Asked(given["flow"], given["note"], given["force"], by, machine)
+            return await self._leave("deploy", given | {"set_id": set_id}, "set_id", "note", "force", "approve") or {}
+        asked_for = Asked(given["flow"], given["note"], given["force"], by, machine, is_approved=given["approve"])
         return (await self.daemon.commands.deploy(asked_for)).as_dict()
 
     async def rollback(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -389,7 +391,7 @@ class DaemonApi:
             mode = daemon.commands.good_flow(daemon.commands.deployed(flow)).mode
             if mode == "manual":
                 raise FlowValidationError(
-                    f"{flow} runs when somebody asks: nothing of it is held",
+                    f"{flow} runs by hand only, so it holds no files back",
                     where="retry",
                     fix=f"run it: data-engine run {flow}",
                 )

@@ -19,12 +19,13 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_for
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.model import Deployment, SourceKey
+from data_engine.model import Deployment, RunAbout, SourceKey
 from data_engine.notebook.catalog import find_module, unknown_flow
 from data_engine.notebook.deploy import not_deployed
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import Item, Work
 from data_engine.scheduler.scheduler import Scheduler
+from data_engine.workspace.machine import person
 
 
 class Engine(Protocol):
@@ -81,8 +82,11 @@ class Commands:
         source: str | None,
         params: dict[str, Any],
         run_id: Callable[[int], str] = lambda number: uuid.uuid4().hex,
+        by: str | None = None,
     ) -> list[str]:
         """Let `name` run once for each of its sources, or for one; the ids of the runs to come, by their numbers.
+
+        `by` is who asked for it, "person@machine"; None for whoever this daemon belongs to.
 
         Raises:
             FlowValidationError: no such flow, a broken one, no such source, or params that it does not take.
@@ -96,7 +100,8 @@ class Commands:
             else:
                 sources = (await asyncio.to_thread(pick_source, flow, source),)
             batch = uuid.uuid4().hex
-            items = [Item(one, run_id(number), given) for number, one in enumerate(sources)]
+            about = RunAbout("hand", None, by or "@".join(person()))
+            items = [Item(one, run_id(number), given, about=about) for number, one in enumerate(sources)]
             self._dispatcher.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
         return [item.run_id for item in items]
 

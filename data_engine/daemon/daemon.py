@@ -88,6 +88,7 @@ class Daemon:
             self.dispatcher.sets_in_use,
             self._publisher.publish,
             lambda: not self.is_stopping and self.ownership.elsewhere is None,
+            lambda: self.workers.interpreter,
         )
         self._held_files = HeldFiles(self.ledger)
         self.commands = Commands(self, home, self.ownership, self.deployer, self.scheduler, self._held_files)
@@ -348,7 +349,11 @@ class Daemon:
     def ready_flows(self) -> Mapping[str, ReadyFlow]:
         """What production runs."""
         flows = self.deployer.flows.items()
-        return {name: ReadyFlow(one.entry.flow, one.content) for name, one in flows if one.is_live and one.entry.flow}
+        return {
+            name: ReadyFlow(one.entry.flow, one.content, one.deployment)
+            for name, one in flows
+            if one.is_live and one.entry.flow
+        }
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 

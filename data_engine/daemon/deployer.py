@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from data_engine.daemon.deploying import (
     refused,
     require_found,
 )
+from data_engine.daemon.golden_gate import GoldenGate, golden_facts
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.spec import title_words
@@ -28,6 +30,7 @@ from data_engine.notebook.catalog import CatalogEntry, with_unreadable
 from data_engine.notebook.deploy import (
     Broken,
     Deploy,
+    HeldBack,
     Move,
     Quiet,
     SharesMirror,
@@ -48,11 +51,13 @@ Publish = Callable[[list[Deployment]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A flow as production runs it: what it is, the set it runs from (None: from none), and how its module stands to that."""
+    """A flow as production runs it: what it is, the set it runs from (None: from none), how its module stands to that, and
+    the deployment that decided it."""
 
     entry: CatalogEntry
     content: Path | None
     edit: Standing | None = None
+    deployment: Deployment | None = None
 
     @property
     def is_live(self) -> bool:
@@ -64,7 +69,7 @@ class Deployed:
 class Deployer:
     """The deployed flows of one workspace. `describe` lets a worker tell of the modules in a folder, `in_use` gives the sets
     that running work holds; all other sets nobody points to are removed when flows are deployed. `publish` makes deployments
-    be, `may_publish` says whether what is due by itself may be deployed from here.
+    be, `may_publish` says whether what is due by itself may be deployed from here, `interpreter` what runs the goldens that hold a deploy back.
 
     `flows` holds every deployed flow, and every module that is not deployed with no content.
     """
@@ -74,6 +79,7 @@ class Deployer:
     in_use: Callable[[], set[str]]
     publish: Publish
     may_publish: Callable[[], bool]
+    interpreter: Callable[[], str] = lambda: sys.executable
     flows: dict[str, Deployed] = field(default_factory=dict)
     _files: tuple[tuple[str, int, int, int], ...] | None = None
     _basis: object = None
@@ -81,8 +87,12 @@ class Deployer:
     _current: Looked | None = None
     _first_seen_s: dict[str, float] = field(default_factory=dict)
     _told: dict[str, dict[str, CatalogEntry]] = field(default_factory=dict)
+    _gate: GoldenGate = field(init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     trouble: FlowValidationError | None = None
+
+    def __post_init__(self) -> None:
+        self._gate = GoldenGate(self.home)
 
     async def refresh(self) -> bool:
         """Look at the authored folder and what is deployed, and deploy what is due by itself; whether any flow changed."""
@@ -115,6 +125,7 @@ class Deployer:
             FlowValidationError: there is no such module, or it cannot be published.
         """
         async with self._lock:
+            self._basis = None  # what this changes may be changed back before the next look
             await self._look()
             assert self._current is not None
             require_found(asked.name, self._current, str(self.home.layout.flow_modules_dir))
@@ -128,6 +139,7 @@ class Deployer:
             FlowValidationError: it holds no such module, or it cannot be published.
         """
         async with self._lock:
+            self._basis = None
             stored = await asyncio.to_thread(self.home.deployments().copy_of, set_id)
             looked = await self._described(stored)
             require_found(asked.name, looked, f"the set {set_id[:8]}")
@@ -137,7 +149,7 @@ class Deployer:
         """What a decision rests on: while it is the same and no edit waits for its quiet time, so is the decision."""
         self.home.refresh_settings()
         files = file_facts(self.home.layout.flow_modules_dir)
-        return files, self._pointers(), (self.home.settings().deploy, self.may_publish())
+        return files, self._pointers(), (self.home.settings().deploy, self.may_publish(), golden_facts(self.home))
 
     def _pointers(self) -> dict[str, Pointer]:
         return self.home.deployments().deployed()
@@ -200,6 +212,14 @@ class Deployer:
         gone = pointers.keys() - found.entries.keys() if is_all and looked is None else set()
         if asked is None and (settings.mode != "auto" or not self.may_publish()):
             going, gone = set(), set()
+        if going:
+            is_approved = asked is not None and asked.is_approved
+            digests = {name: found.stored.digests[name] for name in going}
+            held = await asyncio.to_thread(
+                self._gate.refuse, found.stored.folder, digests, is_approved=is_approved, interpreter=self.interpreter()
+            )
+            moves |= {name: HeldBack(error) for name, error in held.items()}
+            going -= held.keys()
         rows, trouble = [], None
         if going or gone:
             rows = await asyncio.to_thread(new_deployments, home, found, going, gone, asked)
@@ -232,6 +252,7 @@ class Deployer:
         assert self._current is not None
         entries, deployments = self._current.entries, self.home.deployments()
         pointers = deployments.deployed()
+        live = history.live(ledger_rows.published(self.home.ledger()))
         contents = None
         flows: dict[str, Deployed] = {}
         for name, pointer in pointers.items():
@@ -253,7 +274,8 @@ class Deployer:
                     folder = self.home.modules().content
                     contents = (await asyncio.to_thread(read_contents, folder))[0]
                 edit = await asyncio.to_thread(deployments.edit, name, contents)
-            flows[name] = Deployed(entry, stored, None if edit is None else _with_move(edit, move))
+            standing = None if edit is None else _with_move(edit, move)
+            flows[name] = Deployed(entry, stored, standing, live.get(name))
         for name, entry in entries.items():
             if name not in flows:
                 flows[name] = Deployed(entry, None, _with_move(NOT_DEPLOYED, moves.get(name)))
@@ -270,6 +292,8 @@ def _with_move(standing: Standing, move: Move | None) -> Standing:
     """The standing with what the rule says of it: its error, or when it goes live by itself."""
     if isinstance(move, Broken):  # of a module that is not deployed the entry has it
         return replace(standing, error=move.error) if standing.is_edited else standing
+    if isinstance(move, HeldBack):
+        return replace(standing, error=move.error.what)
     if isinstance(move, Quiet):
         return replace(standing, goes_live_s=time.time() + move.left_s)
     return (

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
-import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -20,6 +17,7 @@ from data_engine.notebook import history
 from data_engine.notebook.catalog import CatalogEntry, entry_message, entry_of_message
 from data_engine.notebook.deploy import (
     Deploy,
+    HeldBack,
     Move,
     SharesMirror,
     Sighting,
@@ -31,6 +29,7 @@ from data_engine.notebook.deploy import (
 from data_engine.notebook.deployments import Pointer
 from data_engine.notebook.module_sets import ModuleSet
 from data_engine.workspace.git import git_state
+from data_engine.workspace.machine import person
 from data_engine.workspace.settings import DeploySettings
 
 _DAY_S = 86_400.0
@@ -40,7 +39,7 @@ _DAY_S = 86_400.0
 class Asked:
     """What a person asked for: the flow `name`, or every module (None). `is_confirmed` that two flows may write one mirror.
 
-    `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
+    `is_approved` that it goes live though its goldens do not hold. `by` and `machine` are who says so; `file_owner` who owns the request's file, where it came as one.
     """
 
     name: str | None = None
@@ -49,6 +48,7 @@ class Asked:
     by: str = ""
     machine: str = ""
     file_owner: str | None = None
+    is_approved: bool = False
 
     def is_about(self, name: str) -> bool:
         """Whether this module was asked for."""
@@ -88,15 +88,6 @@ class Outcome:
             tuple(Deployment.read(one) for one in told["deployments"]),
             tuple(told["withdrawn"]),
         )
-
-
-def person() -> tuple[str, str]:
-    """Who decides here, and on which machine, as they call themselves."""
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container's user has no name
-        name = "somebody"
-    return name, os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() or socket.gethostname()
 
 
 def decide(
@@ -235,6 +226,8 @@ def changed_config(home: LocalWorkspace, since: Deployment) -> list[str]:
 
 def refused(entry: CatalogEntry, move: Move | None) -> CatalogEntry:
     """The entry with its error where it was asked for and a person has to say more."""
+    if isinstance(move, HeldBack):
+        return replace(entry, error=move.error)
     return replace(entry, error=shares_mirror_error(entry, move.other)) if isinstance(move, SharesMirror) else entry
 
 
@@ -253,4 +246,7 @@ def _decided(asked: Asked | None) -> Deployment:
     row = Deployment("", 0, "", "deploy", "", by=by, machine=machine, at_utc=utc_text(time.time()))
     if asked is None:
         return replace(row, by="data-engine", note='[deploy] mode = "auto"')
-    return replace(row, by=asked.by or by, machine=asked.machine or machine, note=asked.note, asked_by=asked.file_owner)
+    by, machine = asked.by or by, asked.machine or machine
+    approved = f"[goldens approved by {by}@{machine}]" if asked.is_approved else ""
+    note = " ".join(filter(None, (asked.note, approved)))
+    return replace(row, by=by, machine=machine, note=note, asked_by=asked.file_owner)

@@ -23,7 +23,6 @@ from data_engine.daemon.import_check import import_modules
 from data_engine.daemon.secret_check import check_secrets
 from data_engine.daemon.shared_history import check_shared_history
 from data_engine.daemon.system_checks import check_system
-from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
@@ -72,7 +71,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
         if local is not None:
             yield check_daemon(local)
             yield from check_shared_history(layout, local)
-            yield check_secrets(LocalWorkspace(layout, local))
+            yield check_secrets(local)
         yield from check_cluster(layout, local, settings.executor)
     yield from check_modules(layout.flow_modules_dir)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import seen_of
-from data_engine.model import SourceKey
+from data_engine.model import RunAbout, SourceKey
 from data_engine.scheduler.executor import Job, JobSource
 
 LOAD_TIMEOUT_S = 120.0
@@ -108,7 +108,8 @@ def unpack_job(message: Message) -> Job:
             JobSource(root, path, key and SourceKey(*key), run_id, None if seen is None else seen_of(seen))
             for root, path, key, run_id, seen in fields.pop("sources")
         ]
-        return Job(**fields, sources=tuple(sources))
+        abouts = tuple(RunAbout(*one) for one in fields.pop("abouts", ()))
+        return Job(**fields, sources=tuple(sources), abouts=abouts)
     except (TypeError, ValueError, KeyError) as error:
         raise _refused(f"{str(message)[:200]} is no job") from error
 

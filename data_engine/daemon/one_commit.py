@@ -21,6 +21,7 @@ from data_engine.daemon.deploying import (
     rolled_back,
     write_deployments,
 )
+from data_engine.daemon.golden_gate import GoldenGate
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.taken_over import forget_local, local_deployments
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -31,7 +32,7 @@ from data_engine.locks import OsLock
 from data_engine.model import Deployment
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module, read_catalog, with_unreadable
-from data_engine.notebook.deploy import Deploy, mirror_key, with_no_steps_refused
+from data_engine.notebook.deploy import Deploy, HeldBack, mirror_key, with_no_steps_refused
 from data_engine.notebook.load import FlowModules
 
 _LOCK_S = 0.5
@@ -117,6 +118,10 @@ def deploy_here(home: LocalWorkspace, asked: Asked) -> Outcome:
             unchanged_for_s=lambda name, digest: 0.0,
         )
         going = [name for name, move in moves.items() if isinstance(move, Deploy)]
+        digests = {name: looked.stored.digests[name] for name in going}
+        held = GoldenGate(home).refuse(looked.stored.folder, digests, is_approved=asked.is_approved)
+        moves |= {name: HeldBack(error) for name, error in held.items()}
+        going = [name for name in going if name not in held]
         gone = [] if asked.name is not None else sorted(pointers.keys() - looked.entries.keys())
         rows = new_deployments(home, looked, going, gone, asked)
         if rows:

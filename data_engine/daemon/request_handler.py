@@ -34,9 +34,9 @@ class Verbs(Protocol):
         """Let the flow run what it ran before."""
 
     async def run(
-        self, name: str, source: str | None, params: dict[str, Any], run_id: Callable[[int], str]
+        self, name: str, source: str | None, params: dict[str, Any], run_id: Callable[[int], str], by: str | None
     ) -> list[str]:
-        """Run the flow, with these ids."""
+        """Run the flow, with these ids, for this person."""
 
     async def until_ended(self, run_ids: Collection[str]) -> None:
         """Return when these runs have ended."""
@@ -59,7 +59,8 @@ async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]
     if flow or request.verb not in ("deploy", "retry"):
         check_flow_name(flow)
     note = _text(given, "note")[:_LONGEST_NOTE]
-    asked = Asked(flow or None, note, given.get("force") is True, request.by, request.host_name, request.file_owner)
+    is_confirmed, is_approved = (given.get(word) is True for word in ("force", "approve"))
+    asked = Asked(flow or None, note, is_confirmed, request.by, request.host_name, request.file_owner, is_approved)
     match request.verb:
         case "deploy":
             set_id = _text(given, "set_id")
@@ -87,7 +88,11 @@ async def _run(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
     if not isinstance(params, dict):
         raise FlowValidationError("params are no object", where="run", fix="give values by name")
     run_ids = await commands.run(
-        request.flow, _source(request.given), params, lambda number: run_id_of(request.request_id, number)
+        request.flow,
+        _source(request.given),
+        params,
+        lambda number: run_id_of(request.request_id, number),
+        f"{request.by}@{request.host_name}",
     )
     await commands.until_ended(run_ids)
     commands.ledger.flush()

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data_engine.daemon.deploying import person
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import OsFolder, drive_words
@@ -19,7 +18,7 @@ from data_engine.lease.requests import LONGEST_ARGUMENTS, LONGEST_S, RENEW_S, Re
 from data_engine.ledger import requests as rows
 from data_engine.ledger.requests import RequestRow
 from data_engine.model import utc_text
-from data_engine.workspace.machine import machine_id
+from data_engine.workspace.machine import machine_id, person
 
 _LOOK_EVERY_S = 1.0
 _MOST_GIVEN_UP = 20

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from data_engine.daemon.finding import Finding
-from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.connection import connect_to_look
+from data_engine.notebook.module_sets import read_contents
 from data_engine.notebook.read import read_cells
+from data_engine.workspace.layout import LocalLayout
 from data_engine.workspace.secret_store import has_secret, keyring_trouble
 
 
-def check_secrets(home: LocalWorkspace) -> Finding:
-    """Whether each secret that a deployed flow asks for is on this machine."""
+def check_secrets(local: LocalLayout) -> Finding:
+    """Whether each secret that a deployed flow asks for is on this machine; the history is only looked at."""
     try:
-        asked = _asked_by_deployed(home)
+        asked = _asked_by_deployed(local)
         missing = {name: flows for name, flows in asked.items() if not has_secret(name)}
-    except FlowValidationError as error:
-        return Finding("secrets", None, f"they cannot be looked at: {error.what}", error.fix)
+    except (FlowValidationError, OSError, sqlite3.Error) as error:
+        return Finding("secrets", None, f"they cannot be looked at: {error}")
     trouble = keyring_trouble()
     place = "in this system's keyring" if trouble is None else f"in a private file, as {trouble}"
     if missing:
@@ -69,11 +73,21 @@ def _texts(name: str, data: bytes) -> Iterator[str]:
         return
 
 
-def _asked_by_deployed(home: LocalWorkspace) -> dict[str, set[str]]:
-    deployments = home.deployments()
+_DEPLOYED = """
+SELECT flow_name, set_id FROM deployments AS one WHERE rev <= (SELECT value FROM meta WHERE key = 'published_rev')
+    AND number = (SELECT max(number) FROM deployments AS other WHERE other.flow_name = one.flow_name) AND set_id <> ''
+"""
+
+
+def _asked_by_deployed(local: LocalLayout) -> dict[str, set[str]]:
+    if not local.ledger_path.exists():
+        return {}
+    with closing(connect_to_look(local.ledger_path)) as connection:
+        deployed = connection.execute(_DEPLOYED).fetchall()
     asked: dict[str, set[str]] = {}
-    for flow, pointer in deployments.deployed().items():
-        contents: Mapping[str, bytes] = deployments.contents_of(pointer.set_id) or {}
+    for flow, set_id in deployed:
+        folder = local.runtime_dir / "deployments" / set_id
+        contents = read_contents(folder)[0] if folder.is_dir() else {}
         for name, data in contents.items():
             if Path(name).stem == flow or "/" in name:
                 for secret in secrets_in(name, data):

@@ -8,10 +8,10 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from data_engine.daemon.deploying import person
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.ledger import deployments
 from data_engine.model import Deployment, utc_text
+from data_engine.workspace.machine import person
 
 
 def local_deployments(home: LocalWorkspace) -> list[Deployment]:

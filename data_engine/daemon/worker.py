@@ -36,6 +36,7 @@ from data_engine.daemon.process_state import ProcessState, grown, leaks
 from data_engine.engine.candidates import seen_now
 from data_engine.engine.capture import is_captured
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.recording import readers_watched
 from data_engine.engine.run import run_source
 from data_engine.engine.shares import DUCKDB_THREADS, limit_duckdb
 from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerError
@@ -47,6 +48,7 @@ from data_engine.ledger.last_lines import LastLinesWriter, last_lines_path
 from data_engine.model import (
     Event,
     LogLine,
+    RunAbout,
     RunFinished,
     RunStarted,
     SourceKey,
@@ -80,7 +82,8 @@ def main() -> None:
     threading.Thread(target=worker.listen, name="daemon", daemon=True).start()
     if threads := os.environ.get(DUCKDB_THREADS):
         limit_duckdb(int(threads))
-    worker.work()
+    with readers_watched():
+        worker.work()
 
 
 class _Screen(io.TextIOWrapper):
@@ -217,7 +220,7 @@ class Worker:
                 return {"kind": "done", "status": "done", "begun": number}
             parent.tell_where_after(job.run_timeout_s)
             try:
-                failure = self._run_one(flow, source, job)
+                failure = self._run_one(flow, source, job, job.about(number))
             except BaseException as raised:
                 if self._begun == number:
                     return _refusal(raised, number)
@@ -232,7 +235,7 @@ class Worker:
                     return _refusal(gone, number + 1)
         return {"kind": "done", "status": "done", "begun": len(job.sources)}
 
-    def _run_one(self, flow: Flow, source: JobSource, job: Job) -> BaseException | None:
+    def _run_one(self, flow: Flow, source: JobSource, job: Job, about: RunAbout | None) -> BaseException | None:
         where, seen = source.as_source(), source.seen
         if seen is None:
             by_content = self._home.settings().freshness == "content"
@@ -248,6 +251,7 @@ class Worker:
             seen=seen,
             run_id=source.run_id,
             keep_last=self._keep_last,
+            about=about,
         )
         return context.error
 

@@ -20,11 +20,15 @@ from data_engine.model import SeenSource, Signature, SourceKey, SourceState
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What one run is for. `path` is a concrete file, or None for a batch or a flow without source."""
+    """What one run is for. `path` is a concrete file, or None for a batch or a flow without source.
+
+    `inside` is the file's path inside the root, where `path` is a copy of it that lies elsewhere.
+    """
 
     root: Path | None = None
     path: Path | None = None
     key: SourceKey | None = None
+    inside: Path | None = None
 
     @property
     def text(self) -> str | None:
@@ -60,7 +64,9 @@ class Source:
         )
 
     def _relative(self) -> Path | None:
-        return None if self.path is None or self.root is None else self.path.relative_to(self.root)
+        if self.path is None or self.root is None or self.inside is not None:
+            return self.inside
+        return self.path.relative_to(self.root)
 
 
 def listed_source(trigger: Trigger, name: str) -> Source:
@@ -137,12 +143,18 @@ def pick_source(flow: Flow, choice: str | os.PathLike[str]) -> Source:
         )
     root = trigger.source
     authored = trigger.source_as_authored or ""
-    path = Path(choice).expanduser()
+    path = Path(os.path.expanduser(choice))
     tried = [path] if path.is_absolute() else [root / path, base_folder() / path]
     found = next((other for other in tried if other.is_file()), None)
     if found is None:
+        folder = next((other for other in tried if other.is_dir()), None)
+        what = f"Source file not found: {tried[0]}" if folder is None else f"{folder} is a folder, not a file"
+        raise FlowValidationError(what, where=where, fix=f"name a file under {root}, such as one it lists")
+    if found.name.startswith(("~$", ".~lock.")):
         raise FlowValidationError(
-            f"Source file not found: {tried[0]}", where=where, fix=f"name a file under {root}, such as one it lists"
+            f"{found} is no data: it is the lock file of a program that has the document open",
+            where=where,
+            fix="name the document itself",
         )
     found = Path(os.path.abspath(found))
     if found == root or (root.is_file() and found.resolve() == root):

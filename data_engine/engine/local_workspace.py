@@ -18,6 +18,7 @@ from data_engine.lease.folder import OsFolder, drive_words
 from data_engine.ledger import deployments
 from data_engine.ledger.ledger import Ledger
 from data_engine.notebook.deployments import Deployments, Pointer
+from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.history import live
 from data_engine.notebook.load import FlowModules
 from data_engine.workspace.here import FLOW_MODULES, here
@@ -97,6 +98,10 @@ class LocalWorkspace:
     def modules(self) -> FlowModules:
         """The workspace's flow modules."""
         return FlowModules(self.layout.flow_modules_dir, cache_dir=self.local.compiled_flow_modules_dir)
+
+    def descriptions(self) -> Descriptions:
+        """What other processes of this machine found the modules to be."""
+        return Descriptions(self.local.compiled_flow_modules_dir / "described.json", self.layout.config_dir)
 
     def deployments(self) -> Deployments:
         """What of the workspace is deployed, with the sets on this machine."""

@@ -93,10 +93,11 @@ class OfflineFacts:
 
     def _flows(self) -> list[FlowFacts]:
         """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""
-        deployments = self.home.deployments()
+        home = self.home
+        deployments = home.deployments()
         deployed, edits = deployments.deployed(), deployments.edits()
         found = []
-        for entry in with_no_steps_refused(read_catalog(self.home.modules())):
+        for entry in with_no_steps_refused(read_catalog(home.modules(), kept=home.descriptions())):
             standing = edits.get(entry.name, AS_DEPLOYED) if entry.name in deployed else NOT_DEPLOYED
             modules = None
             if standing.is_edited and entry.error is not None:

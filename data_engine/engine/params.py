@@ -9,6 +9,8 @@ from typing import Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
+from data_engine.flow.parameter_values import Given
+from data_engine.flow.parameters import texts_to_params
 from data_engine.flow.params import LOOKED_AT, GivenParams
 from data_engine.secret import Secret
 
@@ -34,11 +36,19 @@ def params_for(flow: Flow, params: object) -> Mapping[str, Any]:
     Raises:
         FlowValidationError: no mapping; or an unknown name, a wrong value or a missing one, where they are declared.
     """
-    given = check_params(params)
+    given = _read(check_params(params), flow)
     if flow.parameters is None:
         return given
     own = {name: value for name, value in given.items() if isinstance(value, Secret)}
     return flow.parameters.check(given) | own
+
+
+def _read(params: Mapping[str, Any], flow: Flow) -> Mapping[str, Any]:
+    """The params, those that a person typed taken as the flow takes texts."""
+    if not any(isinstance(value, Given) for value in params.values()):
+        return params
+    pairs = {name: value if isinstance(value, Given) else Given.value(value) for name, value in params.items()}
+    return texts_to_params(pairs, flow.parameters)
 
 
 def as_steps_see(flow: Flow, given: Mapping[str, Any], *, secret: Callable[[str], Secret]) -> Any:

@@ -24,7 +24,7 @@ from data_engine.engine.run import make_context, outcome_of, require_source, req
 from data_engine.engine.scratch import Scratch
 from data_engine.engine.scratch_folders import scratch_of
 from data_engine.engine.stale import stale_helpers
-from data_engine.errors import FlowValidationError, GroupBusyError
+from data_engine.errors import FlowValidationError, GroupBusyError, PreviewInterruptedError
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.lease.peek import refuse_owned_elsewhere
@@ -83,6 +83,9 @@ def preview(
         value = runner.run(stop)
     except BaseException as raised:
         error = outcome_of(raised)[2]
+        if isinstance(raised, KeyboardInterrupt):
+            step = f" in step {control.label!r}" if control.label else ""
+            raise PreviewInterruptedError(f"the preview of {flow.name or 'the flow'} was interrupted{step}") from None
         if error is raised:
             raise
         raise error from raised.__cause__

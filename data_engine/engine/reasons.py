@@ -110,7 +110,7 @@ class Asked(Fact):
     """Somebody asked for it."""
 
     kind: ClassVar = "asked"
-    sentence: ClassVar = "due: asked for"
+    sentence: ClassVar = "due: somebody started it by hand"
 
 
 # -- not due ------------------------------------------------------------------------------------------------------
@@ -333,10 +333,10 @@ class NotYet(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ByHand(Fact):
-    """A manual flow runs when somebody asks."""
+    """A manual flow runs by hand only."""
 
     kind: ClassVar = "by_hand"
-    sentence: ClassVar = "runs when somebody asks"
+    sentence: ClassVar = "runs by hand only"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from data_engine.cause import Cause
@@ -14,7 +16,9 @@ from data_engine.engine.candidates import Source, is_unchanged, seen_now
 from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.memo.inputs import current_files
 from data_engine.engine.params import as_steps_see, unread
+from data_engine.engine.recording import Recording
 from data_engine.engine.staged_run import cause_of_target, staged_run
 from data_engine.errors import (
     FlowExecutionError,
@@ -34,6 +38,7 @@ from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
 from data_engine.model import (
     Event,
     LogLine,
+    RunAbout,
     RunFinished,
     RunStarted,
     SeenSource,
@@ -60,6 +65,7 @@ def run_source(
     seen: tuple[SeenSource, ...] | None = None,
     run_id: str | None = None,
     keep_last: Callable[[LogLine], None] | None = None,
+    about: RunAbout | None = None,
 ) -> FlowContext:
     """Run every step of `flow` for `source`; its context, whose `error` is set when the run did not succeed.
 
@@ -67,6 +73,8 @@ def run_source(
     now. `sink` gets every event as it happens, but of a long log only the first lines; its last ones come before the run's
     end, and `keep_last` gets each line that may be one of them as it happens. The error is a `FlowExecutionError` (placed in its notebook cell) when the code
     raised, a `FlowValidationError` when the input was wrong, a `FlowStoppedError` when it was stopped or out of time.
+
+    `about` is what is known of why it runs and by whom; without it somebody asked for it here.
 
     Raises:
         LedgerError: the sink could not record the run.
@@ -86,19 +94,26 @@ def run_source(
     )
     if seen is None:
         seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
+    recording = (
+        None if home is None else Recording(flow, source, seen, home=home, given=params, run_id=run_id, about=about)
+    )
     stage = staged_run(flow, source, seen, home=home, control=control)
     context = make_context(flow, source, home=home, control=control, started_at_s=started_at_s, places=stage)
 
     def finish(status: str, why: Cause | None, error: str | None) -> None:
         elapsed_s = time.perf_counter() - started_s
         is_due_again = why is not None and why.kind == "target_changed"
-        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, why, () if is_due_again else seen))
+        spent = None if recording is None else recording.spent()
+        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, why, () if is_due_again else seen, spent))
 
     def log(level: str, text: str) -> None:
         sink(LogLine(run_id, flow.name or "", control.label, level, text, time.time()))
 
     try:
-        sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen))
+        told = None if recording is None else recording.about()
+        sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen, told))
+        if recording is not None:
+            recording.is_begun()
     except KeyboardInterrupt as raised:  # it may have begun all the same
         finish("stopped", outcome_of(raised)[1], message_of(raised))
         raise
@@ -107,9 +122,11 @@ def run_source(
         if context.source is None:
             require_source(flow, source)
         context.params = as_steps_see(flow, params, secret=context.secret)
-        with captured(control):
+        with captured(control), _watched(recording):
             if stage is None or not stage.publish_what_was_made():
                 for event in run_steps(flow, context, control=control):
+                    if recording is not None:
+                        recording.take(event)
                     sink(event)
                 if stage is not None:
                     stage.end(context)
@@ -132,6 +149,10 @@ def run_source(
         if stage is not None:
             stage.close()
     return context
+
+
+def _watched(recording: Recording | None) -> AbstractContextManager[None]:
+    return nullcontext() if recording is None else recording.watching()
 
 
 def _bounded(sink: Callable[[Event], None], keep_last: Callable[[LogLine], None] | None) -> Callable[[Event], None]:
@@ -169,7 +190,7 @@ def _masked(event: Event) -> Event:
         return event._replace(error=masked_in(event.error), outputs=masked_in(event.outputs))
     if isinstance(event, RunFinished):
         why = event.why and Cause(event.why.kind, masked_in(dict(event.why.data)))
-        return event._replace(error=masked_in(event.error), why=why)
+        return event._replace(error=masked_in(event.error), why=why, spent=masked_in(event.spent))
     return event
 
 
@@ -200,12 +221,18 @@ def make_context(
         source=source.context() if exists else None,
         mirror=mirror if mirror is None or places is IN_PLACE else replace(mirror, places=places),
         metadata=metadata,
-        config=WorkspaceConfigContext(root),
+        config=WorkspaceConfigContext(root, on_read=_note_config),
         debug=None if home is None else _debug(flow, source, home, control),
         workspace_root=root,
         control=control,
         places=places,
     )
+
+
+def _note_config(path: Path) -> None:
+    files = current_files()
+    if files is not None and path.suffix:  # not the folder
+        files.note(path)
 
 
 def require_steps(flow: Flow) -> None:

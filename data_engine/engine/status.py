@@ -13,7 +13,7 @@ from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from data_engine.engine.flow_reasons import Broken, NotDeployed
-from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Waiting, read_reason
+from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger import requests
@@ -36,11 +36,15 @@ State: TypeAlias = Literal[
     "disabled",
     "polling",
     "scheduled",
+    "failing",
+    "unreachable",
+    "edit_broken",
     "poll_ready",
     "schedule_ready",
     "being_read",
 ]
-"""What a flow does; as words for people with spaces. "poll_ready" and "schedule_ready" would run by themselves, and the whole
+"""What a flow does; as words for people with spaces. Of one that runs by itself: "failing" holds files that failed, or its last
+slot did; "unreachable" cannot read its source; "edit_broken" runs as deployed, and its module is broken now. "poll_ready" and "schedule_ready" would run by themselves, and the whole
 of them is kept from it; "being_read" is a flow of which only the file is known yet."""
 
 
@@ -427,6 +431,13 @@ def _state(known: FlowFacts, blocked: Reason | None) -> State:
         return "disabled"
     if blocked is not None:
         return "poll_ready" if mode == "poll" else "schedule_ready"
+    if isinstance(known.why, Unreachable):
+        return "unreachable"
+    is_last_bad = known.last_run is not None and known.last_run.status in ("failed", "killed")
+    if known.held or (mode == "schedule" and is_last_bad):
+        return "failing"
+    if known.standing.is_edited and known.standing.error is not None:
+        return "edit_broken"
     return "polling" if mode == "poll" else "scheduled"
 
 

@@ -15,15 +15,19 @@ from data_engine.flow.control import ItemFailed, RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.locations import MirrorContext, SourceContext
 from data_engine.flow.places import IN_PLACE
+from data_engine.flow.rows import rows_of
 from data_engine.flow.spec import StepSpec
-from data_engine.flow.suggestions import suggestion
+from data_engine.flow.suggestions import is_panic, suggestion
 from data_engine.model import Event, StepFinished, StepStarted
 
 
-def run_steps(flow: Flow, context: FlowContext, *, control: StepControl, stop: int | None = None) -> Iterator[Event]:
+def run_steps(
+    flow: Flow, context: FlowContext, *, control: StepControl, stop: int | None = None, before: str | None = None
+) -> Iterator[Event]:
     """Run the flow's first `stop` steps (all by default) on `context`, yielding what happens.
 
-    What happens inside a step (log lines, progress) goes to `control.emit` as it happens.
+    What happens inside a step (log lines, progress) goes to `control.emit` as it happens. Where the flow is a part of a
+    longer one, `before` is the label of the step whose result its first step is given.
 
     Raises:
         FlowExecutionError: a step raised; the exception is its cause.
@@ -45,14 +49,15 @@ def run_steps(flow: Flow, context: FlowContext, *, control: StepControl, stop: i
             if step.use not in context.objects:
                 raise _missing_object(step, context.objects)
             context.current = context.objects[step.use]
+        rows_in = rows_of(context.current)
         yield StepStarted(run_id, index, label, time.time())
         started_s = clock()
         try:
             result = step.fn(context)
         except BaseException as error:
             elapsed_s = clock() - started_s
-            raised, status = _step_error(flow, step, context, error)
-            yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised))
+            raised, status = _step_error(flow, step, context, error, before)
+            yield StepFinished(run_id, index, label, status, time.time(), elapsed_s, str(raised), (), rows_in)
             if raised is error:
                 raise
             raise raised from raised.__cause__
@@ -65,11 +70,14 @@ def run_steps(flow: Flow, context: FlowContext, *, control: StepControl, stop: i
             note_outputs(context, label, result)
             if context.places is not IN_PLACE:
                 outputs = tuple(str(context.places.final(Path(path))) for path in outputs)
-        yield StepFinished(run_id, index, label, "success", time.time(), elapsed_s, None, outputs)
+        rows_out = rows_of(result)
+        yield StepFinished(run_id, index, label, "success", time.time(), elapsed_s, None, outputs, rows_in, rows_out)
     control.label = None
 
 
-def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseException) -> tuple[BaseException, str]:
+def _step_error(
+    flow: Flow, step: StepSpec, context: FlowContext, error: BaseException, before: str | None
+) -> tuple[BaseException, str]:
     """The error callers get for what a step raised, and the step's status."""
     item_note = ""
     cause = error
@@ -78,7 +86,8 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         item_note = f" (item {error.index + 1} of {error.total}: {_short(error.item)})"
     if isinstance(cause, (RunInterrupted, FlowStoppedError, KeyboardInterrupt)):
         return cause, "stopped"
-    if not isinstance(cause, (Exception, SystemExit)):  # sys.exit() in a step fails that step, not the program
+    # sys.exit() in a step, and a panic of Polars, fail that step, not the program
+    if not isinstance(cause, (Exception, SystemExit)) and not is_panic(cause):
         return error, "failed"
     source_path = None if context.source is None else context.source.path
     if isinstance(cause, FlowValidationError):
@@ -87,7 +96,7 @@ def _step_error(flow: Flow, step: StepSpec, context: FlowContext, error: BaseExc
         detail = message_of(cause)
         hints = (
             _no_place(context, cause),
-            _forgotten_return(flow, step, context, cause),
+            _forgotten_return(flow, step, context, cause, before),
             suggestion(cause),
             _odd_name(f"{source_path}{item_note}"),
         )
@@ -121,12 +130,15 @@ def _no_place(context: FlowContext, cause: BaseException) -> str | None:
     return "; or ".join(hints) or None
 
 
-def _forgotten_return(flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException) -> str | None:
+def _forgotten_return(
+    flow: Flow, step: StepSpec, context: FlowContext, cause: BaseException, before: str | None
+) -> str | None:
     """A hint when a step trips over the None that an earlier step gave."""
     if context.current is not None or "NoneType" not in message_of(cause):
         return None
-    earlier = [one for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
-    return f"step {earlier[-1].label!r} before it returned None: is its `return` missing?" if earlier else None
+    earlier = [one.label for one in flow.steps[: flow.steps.index(step)] if step.use in (None, "current", one.save_as)]
+    label = earlier[-1] if earlier else before
+    return None if label is None else f"step {label!r} before it returned None: is its `return` missing?"
 
 
 def _odd_name(files: str) -> str | None:

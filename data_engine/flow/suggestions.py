@@ -1,4 +1,4 @@
-"""Which name somebody may have meant: the fix of a misspelt method, attribute or option.
+"""What may help against an error of somebody's code: the name that was meant, the package that is missing.
 
 Python prints such offers itself where a program ends with the error, but they are not part of its text, so that no
 notebook, log or panel shows them; for options it makes them from 3.13 on.
@@ -32,7 +32,9 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(error: BaseException) -> str | None:
-    """The fix of an attribute that its object does not have; None for every other error, or when none is like it.
+    """The fix of an attribute that its object does not have, a package that is missing, or a question that nobody answers.
+
+    None for every other error, or when no name is like it.
 
     Example:
         >>> try:
@@ -41,6 +43,10 @@ def suggestion(error: BaseException) -> str | None:
         ...     suggestion(error)
         "did you mean 'upper'?"
     """
+    if isinstance(error, ImportError) or is_panic(error):
+        return _missing_package(error)
+    if isinstance(error, EOFError) and "reading a line" in str(error):
+        return "nobody answers input() in production: take a parameter, context.params['name']"
     if not isinstance(error, AttributeError) or not isinstance(error.name, str) or error.name.startswith("_"):
         return None
     try:
@@ -48,6 +54,48 @@ def suggestion(error: BaseException) -> str | None:
     except Exception:  # a `__dir__` of somebody else's
         return None
     return None if found is None else f"did you mean {found!r}?"
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library in Rust (Polars) gave up: its exception is none of `Exception`."""
+    return type(error).__name__ == "PanicException" and not isinstance(error, Exception)
+
+
+def _missing_package(error: BaseException) -> str | None:
+    """How to bring the package that Python, or Polars in its own words, does not find, to where this runs."""
+    import re
+    import sys
+    from importlib.util import find_spec
+
+    text = str(error)
+    name = getattr(error, "name", None)
+    if name is None:
+        found = next(filter(None, (re.search(pattern, text) for pattern in _MISSING)), None)
+        name = None if found is None else found[1]
+    if name is None or (isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError)):
+        return None
+    package = name.partition(".")[0]
+    if package == "flow_helpers" or find_spec(package) is not None:  # it is there, and a part of it is not
+        return None
+    return f"if it is a package, install it where this runs: {sys.executable} -m pip install {_PACKAGES.get(package, package)}"
+
+
+_MISSING = (
+    r"No module named '([\w.]+)'",
+    r"'(\w+)' module to be installed",
+    r"package '(\w+)' not found",
+    r"^(\w+)\S* is required",
+)
+_PACKAGES = {
+    "PIL": "pillow",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "docx": "python-docx",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+"""Whose name is not that of the package they come in."""
 
 
 def checked_call(call: F) -> F:

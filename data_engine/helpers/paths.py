@@ -29,7 +29,7 @@ def local_path(given: object, *, argument: str, fix: str) -> Path:
         raise FlowValidationError(
             f"{text!r} is an address, not a file on this machine or a share", where=f"{argument}=", fix=fix
         )
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     try:
         path = resolve(path)
         path.exists()

@@ -24,7 +24,7 @@ MOST_SEGMENTS = 20_000
 
 TABLES = (
     *("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets"),
-    *("deployments", "requests"),
+    *("deployments", "requests", "environments"),
 )
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 

@@ -43,6 +43,7 @@ _ID = re.compile(r"[^\x00-\x1f\x7f/\\]{1,200}")
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 _SET = re.compile(r"(?:[0-9a-f]{24}|[0-9a-f]{64})?")
 _DRIVE = re.compile(r"[A-Za-z]:/")
+_WORD = re.compile(r"[\w.+-]{1,60}", re.ASCII)
 
 
 def refused_rows(table: str, columns: Sequence[Sequence[Any]], *, token: int) -> dict[int, str]:
@@ -188,6 +189,36 @@ def _is_item(one: object) -> bool:
     return isinstance(one, str) or (type(one) is int and 0 <= one < _LARGEST_COUNT)
 
 
+def _is_word(value: str) -> bool:
+    """A word of ours, which later versions may have more of."""
+    return _WORD.fullmatch(value) is not None
+
+
+def _is_object(value: str) -> bool:
+    """The parameters of a run, as JSON."""
+    try:
+        return len(value) <= LONGEST_TEXT and isinstance(json.loads(value), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_files(value: str) -> bool:
+    """What `rows.files_as_text` gives."""
+    try:
+        told = json.loads(value) if len(value) <= LONGEST_TEXT else None
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(told, dict) or not isinstance(told.get("files"), list) or type(told.get("more")) is not int:
+        return False
+    return 0 <= told["more"] < _LARGEST_COUNT and all(isinstance(row, list) and _is_file(row) for row in told["files"])
+
+
+def _is_file(row: list[Any]) -> bool:
+    if len(row) != 4 or not isinstance(row[0], str) or not _is_path(row[0]):
+        return False
+    return all(one is None or (type(one) is int and -(2**63) <= one < 2**63) for one in row[1:])
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("run_id", "last_run_id", "last_success_run_id", "content_hash", "success_content_hash"), _is_id),
     **dict.fromkeys(("status", "last_status"), _is_status),
@@ -204,6 +235,13 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
         ("decided_by", "machine", "note", "git_commit", "asked_by", "file_owner", "answer", "mirror"), _is_text
     ),
     **dict.fromkeys(("cells", "helpers", "config", "run_ids"), _is_list),
+    **dict.fromkeys(("trigger_kind", "environment", "python"), _is_word),
+    **dict.fromkeys(("trigger_detail", "run_by"), _is_text),
+    **dict.fromkeys(("inputs", "outputs"), _is_files),
+    **dict.fromkeys(("peak_memory_bytes", "rows_in", "rows_out"), _is_size),
+    "params": _is_object,
+    "cpu_s": lambda value: math.isfinite(value) and value >= 0,
+    "distributions": _is_list,
     "at_utc": _is_time,
     "number": lambda value: 1 <= value <= LARGEST_REV,
     "kind": ("deploy", "rollback", "withdraw").__contains__,
@@ -220,12 +258,17 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "elapsed_s": math.isfinite,
     "rev": lambda value: 1 <= value <= LARGEST_REV,
 }
-_OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {"schedule_slots": {"run_id": _is_slot_run}}
+_OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "schedule_slots": {"run_id": _is_slot_run},
+    "environments": {"digest": _is_word},
+}
 _OPTIONAL = {
     "runs": (
         "source_path source_root source_key finished_at_utc elapsed_s error_text cause cause_kind cause_data started_seen"
+        " trigger_kind trigger_detail run_by params deployment_id git_commit git_dirty python environment inputs outputs"
+        " peak_memory_bytes cpu_s"
     ).split(),
-    "step_runs": "finished_at_utc elapsed_s error_text output_path".split(),
+    "step_runs": "finished_at_utc elapsed_s error_text output_path rows_in rows_out".split(),
     "logs": "run_id line_no flow_name step_label".split(),
     "file_state": (
         "content_hash last_error_text last_run_id last_at_utc success_size_bytes success_mtime_ns success_content_hash"

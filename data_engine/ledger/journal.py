@@ -32,8 +32,11 @@ from data_engine.ledger.rows import storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
     Event,
+    FileFacts,
     LogLine,
+    RunAbout,
     RunFinished,
+    RunSpent,
     RunStarted,
     SeenSource,
     Signature,
@@ -258,17 +261,22 @@ def _event(packed: Any) -> Event:
         name, *fields = packed
         kind = _EVENTS[name]
         if kind is StepFinished:
-            fields[-1] = tuple(fields[-1])
+            fields[7] = tuple(fields[7])
         elif kind is RunFinished:
-            *_, why, seen = fields
-            fields[-2:] = why and Cause(*why), seen_of(seen)
+            fields[5:7] = fields[5] and Cause(*fields[5]), seen_of(fields[6])
+            fields[7:] = [one and _spent(*one) for one in fields[7:]]
         elif kind is RunStarted:
-            *_, key, seen = fields
-            fields[-2:] = key and SourceKey(*key), seen_of(seen)
+            fields[5:7] = fields[5] and SourceKey(*fields[5]), seen_of(fields[6])
+            fields[7:] = [one and RunAbout(*one) for one in fields[7:]]
         event: Event = kind(*fields)
     except (TypeError, ValueError, LookupError) as error:
         raise _refused(f"{str(packed)[:200]} is no event") from error
     return event
+
+
+def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more: Any) -> RunSpent:
+    files = (tuple(FileFacts(*one) for one in found) for found in (inputs, outputs))
+    return RunSpent(next(files), more_inputs, next(files), more_outputs, *more)
 
 
 def _refused(what: str) -> FlowValidationError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sqlite3
@@ -27,6 +28,7 @@ from data_engine.ledger.migrations import migrate
 from data_engine.ledger.rows import (
     LOG_COLUMNS,
     RUN_COLUMNS,
+    SHORT_RUN_COLUMNS,
     STATE_COLUMNS,
     STEP_COLUMNS,
     SourceStates,
@@ -61,7 +63,7 @@ WITH RECURSIVE flows (name) AS (
     SELECT MIN(flow_name) FROM runs
     UNION ALL SELECT (SELECT MIN(flow_name) FROM runs WHERE flow_name > flows.name) FROM flows WHERE name IS NOT NULL
 )
-SELECT {RUN_COLUMNS} FROM flows JOIN runs ON runs.rowid = (
+SELECT {SHORT_RUN_COLUMNS} FROM flows JOIN runs ON runs.rowid = (
     SELECT rowid FROM runs WHERE flow_name = flows.name AND started_at_utc <= ?
     ORDER BY started_at_utc DESC, rowid DESC LIMIT 1
 )
@@ -267,6 +269,11 @@ class Ledger:
         )
         return [step_of(row, cause_from(*why[0]) if why else None) for row in rows]
 
+    def environment(self, digest: str) -> tuple[str, ...]:
+        """The distributions of an environment, "name version" each; empty where its list is not here."""
+        rows = self._rows("SELECT distributions FROM environments WHERE digest = ?", digest)
+        return tuple(json.loads(rows[0][0])) if rows else ()
+
     def log(self, run_id: str) -> list[LogEntry]:
         """The log of a run, oldest line first."""
         rows = self._rows(f"SELECT {LOG_COLUMNS} FROM logs WHERE run_id = ? ORDER BY line_no", run_id)
@@ -336,7 +343,9 @@ class Ledger:
 
     def abandoned_slots(self, flow: str) -> list[tuple[str, Run]]:
         """The slots of the flow that nothing but an abandoned run has served, oldest first, each with that run."""
-        columns = ", ".join(f"runs.{column}" for column in RUN_COLUMNS.split(", "))
+        columns = ", ".join(
+            column if column == "NULL" else f"runs.{column}" for column in SHORT_RUN_COLUMNS.split(", ")
+        )
         rows = self._rows(
             f"SELECT slot_utc, {columns} FROM schedule_slots JOIN runs USING (run_id)"
             " WHERE schedule_slots.flow_name = ? AND status = 'abandoned' ORDER BY slot_utc",

@@ -216,7 +216,35 @@ CREATE TABLE requests (
 CREATE INDEX requests_by_rev ON requests (rev) WHERE rev > 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS)
+# Who began a run, why, with which parameters and code, on which files, and what it took; rows of steps.
+_ABOUT_RUNS = """
+ALTER TABLE runs ADD COLUMN trigger_kind TEXT;
+ALTER TABLE runs ADD COLUMN trigger_detail TEXT;
+ALTER TABLE runs ADD COLUMN run_by TEXT;
+ALTER TABLE runs ADD COLUMN params TEXT;
+ALTER TABLE runs ADD COLUMN deployment_id TEXT;
+ALTER TABLE runs ADD COLUMN git_commit TEXT;
+ALTER TABLE runs ADD COLUMN git_dirty INTEGER;
+ALTER TABLE runs ADD COLUMN python TEXT;
+ALTER TABLE runs ADD COLUMN environment TEXT;
+ALTER TABLE runs ADD COLUMN inputs TEXT;
+ALTER TABLE runs ADD COLUMN outputs TEXT;
+ALTER TABLE runs ADD COLUMN peak_memory_bytes INTEGER;
+ALTER TABLE runs ADD COLUMN cpu_s REAL;
+ALTER TABLE step_runs ADD COLUMN rows_in INTEGER;
+ALTER TABLE step_runs ADD COLUMN rows_out INTEGER;
+CREATE TABLE environments (
+    digest TEXT PRIMARY KEY NOT NULL,
+    python TEXT NOT NULL,
+    distributions TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX environments_by_rev ON environments (rev) WHERE rev > 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS)
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 
 

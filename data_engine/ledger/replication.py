@@ -8,6 +8,7 @@ runners report of their runs is never overwritten: nobody else knows better.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections import Counter
@@ -40,14 +41,17 @@ _AGES = {
 _NEWEST_REV = 2**62
 _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
 _LONG_TEXTS = {
-    "runs": ("error_text", "cause", "cause_data", "group_name", "started_seen"),
+    "runs": (
+        *("error_text", "cause", "cause_data", "group_name", "started_seen", "trigger_detail", "run_by", "params"),
+        *("inputs", "outputs"),
+    ),
     "step_runs": ("error_text", "step_label"),
     "logs": ("message", "step_label", "level"),
     "file_state": ("last_error_text",),
     "deployments": ("note",),
     "requests": ("answer",),
 }
-_JSON_TEXTS = ("started_seen", "cause_data")
+_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs")
 _BATCH_CHARS = 16_000_000
 _MOST_CHARS = 100_000_000
 """Of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""
@@ -322,7 +326,8 @@ def _take_segment(connection: sqlite3.Connection, segment: Incoming, root: Path,
         versions = list(zip(*columns[-2:], strict=True))
         version = max((version, *versions))
         newest = max(filter(None, (newest, _newest(table, columns))), default=None)
-        flows = columns[list(TABLES[table].columns).index("flow_name")]
+        names = list(TABLES[table].columns)
+        flows = columns[names.index("flow_name")] if "flow_name" in names else []
         if table == "resets":
             _forget(connection, [f for f, v in zip(flows, versions, strict=True) if v > resets.get(f, (0, 0))])
         _change_paths(table, columns, _incoming(os.fspath(root)))
@@ -408,6 +413,15 @@ def _change_paths(table: str, columns: list[Any], translate: Callable[[str], str
     for at, name in enumerate(TABLES[table].columns):
         if name in ("source_path", "output_path"):
             columns[at] = [path and translate(path) for path in columns[at]]
+        elif table == "runs" and name in ("inputs", "outputs"):
+            columns[at] = [text and _with_paths(text, translate) for text in columns[at]]
+
+
+def _with_paths(text: str, translate: Callable[[str], str]) -> str:
+    """The files of a run with their paths as they are there."""
+    told = json.loads(text)
+    files = [[translate(path), *facts] for path, *facts in told["files"]]
+    return json.dumps({"files": files, "more": told["more"]}, separators=(",", ":"))
 
 
 def _encoded(table: str, columns: list[Any]) -> bytes:

@@ -9,21 +9,38 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
 from data_engine.cause import Cause, cause_from
-from data_engine.model import Run, SeenSource, Signature, SourceKey, SourceState, StepRun, future_utc
+from data_engine.model import (
+    FileFacts,
+    Run,
+    RunFile,
+    RunTrigger,
+    SeenSource,
+    Signature,
+    SourceKey,
+    SourceState,
+    StepRun,
+    future_utc,
+    utc_text,
+)
 
 RUN_COLUMNS = (
     "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
-    " cause_kind, cause_data"
+    " cause_kind, cause_data, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,"
+    " environment, inputs, outputs, peak_memory_bytes, cpu_s"
 )
-"""In the order of `Run`'s fields; its `why` in three columns."""
+"""In the order of `Run`'s fields; its `why` in three columns, its `trigger` in two, its files as JSON."""
+
+SHORT_RUN_COLUMNS = RUN_COLUMNS.replace(" inputs, outputs,", " NULL, NULL,")
+"""The same without its files, for those who ask often."""
 
 STEP_COLUMNS = (
-    "run_id, step_index, step_label, status, started_at_utc, finished_at_utc, elapsed_s, error_text, output_path"
+    "run_id, step_index, step_label, status, started_at_utc, finished_at_utc, elapsed_s, error_text, output_path,"
+    " rows_in, rows_out"
 )
 """In the order of `StepRun`'s fields."""
 
@@ -87,18 +104,87 @@ class SourceStates(Mapping[SourceKey, SourceState]):
 
 def run_of(row: tuple[Any, ...]) -> Run:
     """The record of a row of `RUN_COLUMNS`."""
-    run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data = row
+    run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data, *about = row
+    trigger, detail, by, params, deployment_id, commit, is_dirty, python, environment, read, wrote, peak, cpu_s = about
+    (inputs, more_inputs), (outputs, more_outputs) = files_of(read), files_of(wrote)
     why = cause_from(kind, data, cause)
     is_future = began > future_utc(time.time())
     source = source and restored(source)
-    return Run(run_id, flow, group, source, status, began, ended, elapsed_s, error, why, from_the_future=is_future)
+    return Run(
+        run_id,
+        flow,
+        group,
+        source,
+        status,
+        began,
+        ended,
+        elapsed_s,
+        error,
+        why,
+        is_future,
+        None if trigger is None else RunTrigger(trigger, detail),
+        by,
+        _object(params),
+        deployment_id,
+        commit,
+        None if is_dirty is None else bool(is_dirty),
+        python,
+        environment,
+        inputs,
+        more_inputs,
+        outputs,
+        more_outputs,
+        peak,
+        cpu_s,
+    )
+
+
+def files_as_text(files: Sequence[FileFacts], more: int) -> str | None:
+    """The files that a run read or wrote, for a column; None where there are none.
+
+    Example:
+        >>> files_as_text([FileFacts("/in/a.csv", 10, 0, 3)], 2)
+        '{"files":[["/in/a.csv",10,0,3]],"more":2}'
+    """
+    if not files and not more:
+        return None
+    return json.dumps({"files": files, "more": more}, separators=(",", ":"))
+
+
+def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
+    """What `files_as_text` was given, as people are told of it; nothing of what cannot be read.
+
+    Example:
+        >>> files_of('{"files":[["/in/a.csv",10,0,3]],"more":2}')[1], files_of("{"), files_of(None)
+        (2, ((), 0), ((), 0))
+    """
+    if text is None:
+        return (), 0
+    try:
+        told = json.loads(text)
+        found = tuple(
+            RunFile(restored(path), size, None if mtime is None else utc_text(mtime / 1_000_000_000), rows)
+            for path, size, mtime, rows in told["files"]
+        )
+        return found, int(told["more"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # what another machine wrote
+        return (), 0
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    try:
+        told = None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def step_of(row: tuple[Any, ...], cause: Cause | None) -> StepRun:
     """The record of a row of `STEP_COLUMNS`; `cause` is why its run ended, where that was not well."""
-    run_id, index, label, status, started, finished, elapsed_s, error, output = row
+    run_id, index, label, status, started, finished, elapsed_s, error, output, rows_in, rows_out = row
     why = None if status in ("success", "started") else cause
-    return StepRun(run_id, index, label, status, started, finished, elapsed_s, error, output and restored(output), why)
+    output = output and restored(output)
+    return StepRun(run_id, index, label, status, started, finished, elapsed_s, error, output, why, rows_in, rows_out)
 
 
 def source_state(flow: str, row: tuple[Any, ...]) -> SourceState:

@@ -98,6 +98,19 @@ TABLES = {
         started_seen="text",
         cause_kind="text",
         cause_data="text",
+        trigger_kind="text",
+        trigger_detail="text",
+        run_by="text",
+        params="text",
+        deployment_id="text",
+        git_commit="text",
+        git_dirty="int",
+        python="text",
+        environment="text",
+        inputs="text",
+        outputs="text",
+        peak_memory_bytes="int",
+        cpu_s="real",
     ),
     "step_runs": _table(
         "run_id step_index",
@@ -111,6 +124,8 @@ TABLES = {
         elapsed_s="real",
         error_text="text",
         output_path="text",
+        rows_in="int",
+        rows_out="int",
     ),
     # A line of no run has no number: it is the same line when all of it is the same.
     "logs": _table(
@@ -181,6 +196,7 @@ TABLES = {
         file_owner="text",
         at_utc="text",
     ),
+    "environments": _table("digest", digest="text", python="text", distributions="text"),
 }
 """Every table that travels with the workspace."""
 

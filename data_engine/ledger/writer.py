@@ -8,11 +8,12 @@ from typing import Any
 
 from data_engine.cause import Cause, data_text
 from data_engine.ledger.log_limits import RECORDED_BYTES, RECORDED_LINES
-from data_engine.ledger.rows import seen_as_text, seen_from_text, storable
+from data_engine.ledger.rows import files_as_text, seen_as_text, seen_from_text, storable
 from data_engine.model import (
     Event,
     LogLine,
     RunFinished,
+    RunSpent,
     RunStarted,
     SeenSource,
     StepFinished,
@@ -22,19 +23,24 @@ from data_engine.model import (
 
 _START_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, status, started_at_utc,
-    runner_id, started_seen, rev)
-VALUES (?, ?, ?, ?, ?, ?, 'started', ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    runner_id, started_seen, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,
+    environment, rev)
+VALUES (?, ?, ?, ?, ?, ?, 'started', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+
+_PUT_ENVIRONMENT = """
+INSERT INTO environments (digest, python, distributions, rev) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 # A step of a run that has ended, or never began, finds no open run and so leaves no row that nobody would ever close.
 _PUT_STEP = """
 INSERT INTO step_runs (run_id, step_index, flow_name, step_label, status, started_at_utc, finished_at_utc, elapsed_s,
-    error_text, output_path, rev)
-SELECT ?, ?, flow_name, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE run_id = ? AND status = 'started'
+    error_text, output_path, rows_in, rows_out, rev)
+SELECT ?, ?, flow_name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE run_id = ? AND status = 'started'
 ON CONFLICT (run_id, step_index) DO UPDATE SET step_label = excluded.step_label, status = excluded.status,
     started_at_utc = CASE WHEN ? THEN excluded.started_at_utc ELSE started_at_utc END,
     finished_at_utc = excluded.finished_at_utc, elapsed_s = excluded.elapsed_s, error_text = excluded.error_text,
-    output_path = excluded.output_path, rev = excluded.rev
+    output_path = excluded.output_path, rows_in = excluded.rows_in, rows_out = excluded.rows_out, rev = excluded.rev
 """
 
 # A step that returns its own source has not written it: it stays a source, also after a reset.
@@ -46,7 +52,7 @@ ON CONFLICT DO NOTHING
 
 _END_RUN = """
 UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, cause_kind = ?,
-    cause_data = ?, started_seen = NULL, rev = ?
+    cause_data = ?, started_seen = NULL, inputs = ?, outputs = ?, peak_memory_bytes = ?, cpu_s = ?, rev = ?
 WHERE run_id = ? AND status = 'started'
 """
 
@@ -133,6 +139,7 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
                     error=event.error,
                     why=event.why,
                     seen=event.seen,
+                    spent=event.spent,
                     rev=rev,
                 )
     _write_steps(connection, steps, rev)
@@ -151,11 +158,12 @@ def end_run(
     why: Cause | None,
     seen: Sequence[SeenSource],
     rev: int,
+    spent: RunSpent | None = None,
 ) -> None:
     """Close the run with its open steps, and settle the sources it saw; does nothing when it is closed already."""
     at_utc = utc_text(at_s)
     cause, kind = (None, None) if why is None else (storable(why.text), why.kind)
-    row = (status, at_utc, elapsed_s, error, cause, kind, data_text(why), rev, run_id)
+    row = (status, at_utc, elapsed_s, error, cause, kind, data_text(why), *_spent(spent), rev, run_id)
     if connection.execute(_END_RUN, row).rowcount == 0:
         return
     connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
@@ -207,7 +215,7 @@ def _end_as_known(connection: sqlite3.Connection, run_id: str, sources: Iterable
         end = connection.execute(_KNOWN_END, (run_id, *source.key)).fetchone()
         if end is not None:
             status, at_utc, error = end
-            connection.execute(_END_RUN, (status, at_utc, None, error, None, None, None, rev, run_id))
+            connection.execute(_END_RUN, (status, at_utc, None, error, None, None, None, *_spent(None), rev, run_id))
             connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
             return True
     return False
@@ -219,25 +227,26 @@ def _is_settled_since(connection: sqlite3.Connection, run_id: str, source: SeenS
     return connection.execute(_SETTLED_SINCE, asked).fetchone() is not None
 
 
-_Step = tuple[str, str, str, str | None, float | None, str | None, str | None, bool]
-"""label, status, started_at_utc, finished_at_utc, elapsed_s, error, first output, whether the start is known."""
+_Step = tuple[str, str, str, str | None, float | None, str | None, str | None, int | None, int | None, bool]
+"""label, status, started_at_utc, finished_at_utc, elapsed_s, error, first output, rows, whether the start is known."""
 
 
 def _begun(event: StepStarted) -> _Step:
-    return event.label, "started", utc_text(event.at_s), None, None, None, None, True
+    return event.label, "started", utc_text(event.at_s), None, None, None, None, None, None, True
 
 
 def _ended(event: StepFinished, begun: _Step | None) -> _Step:
     started_at_utc = utc_text(event.at_s - event.elapsed_s) if begun is None else begun[2]
     output = event.outputs[0] if event.outputs else None
-    is_start_known = begun is not None and begun[7]
+    is_start_known = begun is not None and begun[9]
     at_utc = utc_text(event.at_s)
-    return event.label, event.status, started_at_utc, at_utc, event.elapsed_s, event.error, output, is_start_known
+    ended = (event.label, event.status, started_at_utc, at_utc, event.elapsed_s, event.error, output)
+    return *ended, event.rows_in, event.rows_out, is_start_known
 
 
 def _write_steps(connection: sqlite3.Connection, steps: dict[tuple[str, int], _Step], rev: int) -> None:
     if steps:
-        rows = [(run_id, index, *step[:7], rev, run_id, step[7]) for (run_id, index), step in steps.items()]
+        rows = [(run_id, index, *step[:9], rev, run_id, step[9]) for (run_id, index), step in steps.items()]
         connection.executemany(_PUT_STEP, rows)
         steps.clear()
 
@@ -245,7 +254,25 @@ def _write_steps(connection: sqlite3.Connection, steps: dict[tuple[str, int], _S
 def _start_run(connection: sqlite3.Connection, event: RunStarted, runner_id: str | None, rev: int) -> None:
     root, path = event.key or (None, None)
     row = (event.run_id, event.flow, event.group, event.source, root, path, utc_text(event.at_s), runner_id)
-    connection.execute(_START_RUN, (*row, seen_as_text(event.seen), rev))
+    about = event.about
+    if about is None:
+        connection.execute(_START_RUN, (*row, seen_as_text(event.seen), *_UNKNOWN, rev))
+        return
+    connection.execute(_START_RUN, (*row, seen_as_text(event.seen), *about[:9], rev))
+    if about.distributions is not None:
+        connection.execute(_PUT_ENVIRONMENT, (about.environment, about.python, about.distributions, rev))
+
+
+_UNKNOWN = (None,) * 9
+"""What is not known of how a run began."""
+
+
+def _spent(spent: RunSpent | None) -> tuple[Any, ...]:
+    if spent is None:
+        return None, None, None, None
+    inputs = files_as_text(spent.inputs, spent.more_inputs)
+    outputs = files_as_text(spent.outputs, spent.more_outputs)
+    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s
 
 
 def _write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine], rev: int) -> None:

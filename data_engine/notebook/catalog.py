@@ -18,6 +18,7 @@ from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.artifacts import load_artifact
+from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.load import FlowModules
 
 _SCRATCH = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
@@ -109,12 +110,14 @@ def read_catalog(
     begin: Callable[[str], None] | None = None,
     known_bad: Mapping[str, FlowValidationError] | None = None,
     only: str | None = None,
+    kept: Descriptions | None = None,
 ) -> tuple[CatalogEntry, ...]:
     """Every flow module of the folder, sorted by name. A broken module costs only its own entry.
 
     Modules are executed once for one content of theirs and of the helpers; what did not change is remembered in this
     process. `begin` is told the name of each module before it is executed; `known_bad` ones are not, and have that error.
-    With `only` the one module of that name is read.
+    With `only` the one module of that name is read. With `kept` a good module is described as another process found it,
+    while nothing has changed; its flow has no steps then, `entry.steps` are there.
 
     Raises:
         FlowValidationError: the folder does not exist or cannot be read.
@@ -123,6 +126,7 @@ def read_catalog(
     helpers = modules.refresh()
     remembered = _remembered.setdefault(modules.package, {})
     entries: dict[str, tuple[str, CatalogEntry | None]] = {} if only is None else dict(remembered)
+    described: dict[str, CatalogEntry] = {}
     for name, paths in files.items():
         if only not in (None, name):
             continue
@@ -134,13 +138,21 @@ def read_catalog(
         known = remembered.get(name)
         if known is not None and known[0] == key:
             entries[name] = known
+        elif kept is not None and (message := kept.get(name, key)) is not None:
+            described[name] = entry_of_message(message)
+            entries.pop(name, None)
         else:
             if begin is not None:
                 begin(name)
-            entries[name] = (key, _read_entry(modules, name, paths, datas))
+            found = _read_entry(modules, name, paths, datas)
+            entries[name] = (key, found)
+            if kept is not None and found is not None and found.error is None:
+                kept.put(name, key, entry_message(found))
+    if kept is not None:
+        kept.save()
     _remembered[modules.package] = entries
     read = entries.values() if only is None else [entries[only]] if only in entries else []
-    return _with_mirror_warnings([entry for _, entry in read if entry is not None])
+    return _with_mirror_warnings([*(entry for _, entry in read if entry is not None), *described.values()])
 
 
 def with_unreadable(

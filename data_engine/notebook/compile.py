@@ -119,7 +119,7 @@ def _checked_path(path: object) -> Path:
             where="compile_notebook(path)",
             fix='give a path such as "flow_modules/claims.ipynb"',
         )
-    file = Path(os.path.abspath(Path(path).expanduser()))
+    file = Path(os.path.abspath(os.path.expanduser(path)))
     if file.suffix == ".py":
         raise NotebookCompileError(
             flow_name=file.stem, detail="it is a Python module, which runs whole", cell=str(file), fix="load it as it is"

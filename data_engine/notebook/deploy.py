@@ -70,7 +70,14 @@ class Broken:
     error: str
 
 
-Move: TypeAlias = UpToDate | Deploy | Quiet | AwaitsRequest | SharesMirror | Broken
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A good module whose goldens do not hold, which waits for somebody who approves that; `error` says what differs."""
+
+    error: FlowValidationError
+
+
+Move: TypeAlias = UpToDate | Deploy | Quiet | AwaitsRequest | SharesMirror | Broken | HeldBack
 
 
 def next_move(seen: Sighting, *, mode: str, quiet_s: float) -> Move:

@@ -27,7 +27,7 @@ _WRITERS = frozenset(
     """write_csv write_parquet write_excel write_json write_ndjson write_ipc write_avro write_database write_delta write_text
     write_bytes sink_csv sink_parquet sink_ipc sink_ndjson to_csv to_parquet to_excel to_sql to_feather to_pickle to_json
     write_parquet_atomic write_excel_atomic sink_parquet_atomic savefig copyfile copy2 copytree rmtree unlink rmdir
-    removedirs rename renames symlink_to hardlink_to touch""".split()
+    removedirs symlink_to hardlink_to""".split()
 )
 _HELD_BACK = frozenset({"mirror", "database", "debug"})
 """What of a context gives paths that a preview holds back."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +13,15 @@ from data_engine.engine.candidates import Source, pick_source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_for
 from data_engine.engine.preview import steps_until
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, NotHeldBackError
 from data_engine.flow.flow import Flow
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.model import Event
 from data_engine.notebook import history
 from data_engine.notebook.catalog import find_module
-from data_engine.notebook.deployments import Deployments
-from data_engine.notebook.module_sets import read_contents
+from data_engine.planning.code import code_changes
 from data_engine.planning.escapes import escapes
-from data_engine.planning.plan import CodeChange, Elapsed, NotHeldBack, Plan, PlannedSource, SideError
+from data_engine.planning.plan import Elapsed, NotHeldBack, Plan, PlannedSource, SideError
 from data_engine.planning.sides import Side, side_error
 from data_engine.planning.sources import Chosen, name_of, sources_seen
 
@@ -124,9 +122,9 @@ def make_plan(
     )
 
 
-def not_confirmed(name: str, found: Sequence[NotHeldBack]) -> FlowValidationError:
+def not_confirmed(name: str, found: Sequence[NotHeldBack]) -> NotHeldBackError:
     """The error of a plan that would do for real, twice, what it cannot hold back."""
-    return FlowValidationError(
+    return NotHeldBackError(
         f"a plan of {name} would run for real, once for each version: {'; '.join(one.text for one in found)}",
         where=f'flow "{name}"',
         fix=f"`data-engine plan {name} --yes` (in Python yes=True) when that does no harm, or use= an earlier object",
@@ -277,25 +275,3 @@ def _leaves(found: Sequence[Difference]) -> Iterator[Difference]:
             yield from _leaves(list(one.parts.values()))
         else:
             yield one
-
-
-def code_changes(deployments: Deployments, home: LocalWorkspace, name: str) -> tuple[CodeChange, ...]:
-    """What differs between the code of the authored flow and what is deployed of it, by cell, then by helper."""
-    found = [CodeChange(f"cell {cell}", tuple(lines), cell) for cell, lines in sorted(deployments.diff(name).items())]
-    pointer = deployments.deployed().get(name)
-    old = None if pointer is None else deployments.contents_of(pointer.set_id)
-    if old is None:
-        return tuple(found)
-    new = read_contents(home.layout.flow_modules_dir)[0]
-    files = [f"{name}.py"] if old.get(f"{name}.py") != new.get(f"{name}.py") else []
-    for file in (*files, *deployments.changed_helpers(name, new)):
-        lines = tuple(_changed_lines(old.get(file, b""), new.get(file, b"")))
-        found.append(CodeChange(file, lines))
-    return tuple(found)
-
-
-def _changed_lines(before: bytes, after: bytes) -> Iterator[str]:
-    then, now = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
-    for line in difflib.ndiff(then, now):
-        if line[:2] in ("- ", "+ ") and line[2:].strip():
-            yield line

@@ -11,6 +11,9 @@ from data_engine.record import Record
 from data_engine.shown import Shown
 
 _MOST_NAMES = 3
+LIMIT_S = 600.0
+"""How long a version may take without `[limits] run_timeout`."""
+
 SIDES = {"deployed": "the deployed version", "current": "the edit"}
 
 

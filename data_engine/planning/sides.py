@@ -21,11 +21,8 @@ from data_engine.flow.control import RunInterrupted, StepControl
 from data_engine.flow.flow import Flow
 from data_engine.model import Event
 from data_engine.notebook.locate import annotate
-from data_engine.planning.plan import SideError
+from data_engine.planning.plan import LIMIT_S, SideError
 from data_engine.platforms.processes import interrupt_main_thread
-
-LIMIT_S = 600.0
-"""How long a version may take without `[limits] run_timeout`."""
 
 
 class Side:

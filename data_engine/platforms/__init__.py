@@ -8,8 +8,11 @@
     access.py       who may read a file or folder: modes, or an access list
     drives.py       kinds of drives, and what a path leads to
     copies.py       clones of files, and who holds one open for writing
+    events.py       the library that watches folders
     holders.py      who has a file open that cannot be replaced
     names.py        file names that a system refuses
+    usage.py        CPU and memory that a process has used
+    user.py         who runs this process
     host.py         the system's own id, the shell people type into, what it says of sleep and long paths
 
 A module that is short has both implementations in it; others are a face over `_NAME_posix.py` and `_NAME_windows.py`.

@@ -36,6 +36,9 @@ _CRASHES = {
     0xC000_0409: "it aborted itself",
 }
 _SM_SHUTTING_DOWN = 0x2000
+_files: tuple[int, set[str]] = (0, set())
+"""How many handles this process had when its open files were looked for, and which those were."""
+
 _CONSOLE_HOST = "conhost.exe"
 
 
@@ -174,12 +177,29 @@ def memory_bytes() -> int:
 
 
 def open_files() -> set[str]:
-    """The files this process has open."""
+    """The files this process has open. To find them takes tens of milliseconds, so they are those of the last look while the
+    process has as many handles as then."""
     import psutil
 
+    global _files
+    count, known = _handle_count(), _files
+    if count and count == known[0]:
+        return known[1]
     with suppress(psutil.Error, OSError):
-        return {file.path for file in psutil.Process().open_files()}
+        found = {file.path for file in psutil.Process().open_files()}
+        _files = _handle_count(), found
+        return found
     return set()
+
+
+def _handle_count() -> int:
+    """How many handles this process has; 0 where the system does not tell (Wine)."""
+    import ctypes
+
+    count = ctypes.c_uint32()
+    this_process = ctypes.c_void_p(-1)
+    ctypes.windll.kernel32.GetProcessHandleCount(this_process, ctypes.byref(count))
+    return count.value
 
 
 def limit_memory(most_bytes: int) -> None:

@@ -17,11 +17,22 @@ from data_engine.cause import Cause
 from data_engine.engine.flow_reasons import Trouble
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import GroupRun, Reason, Waiting, WaitingForGroup, WaitingForShare, WaitingForWorker
+from data_engine.engine.recording import params_text
 from data_engine.engine.status import ActiveRun, active_runs
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.flow.flow import Flow
 from data_engine.locks import GroupLock
-from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished, StepProgress, StepStarted
+from data_engine.model import (
+    Deployment,
+    Event,
+    LogLine,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepProgress,
+    StepStarted,
+)
+from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Work, came_by_itself
@@ -36,10 +47,12 @@ _TROUBLE_PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ReadyFlow:
-    """A flow that can run: as planning knows it, and the folder of the deployed set its module is in (None: as authored)."""
+    """A flow that can run: as planning knows it, the folder of the deployed set its module is in (None: as authored), and
+    the deployment that says so."""
 
     flow: Flow
     content: Path | None = None
+    deployment: Deployment | None = None
 
 
 class Surroundings(Protocol):
@@ -298,6 +311,7 @@ class Dispatcher(Generic[_E]):
             for work in works
         )
         content = None if ready is None or ready.content is None else str(ready.content)
+        deployment = None if ready is None else ready.deployment
         limit_s = None if self._home is None else self._home.settings().limits.run_timeout_s
         self._jobs[job_id] = _HandedOut(works, content, self._loop.time(), handed.pass_number)
         self._triggers.handed_out(flow, [work.item.run_id for work in works])
@@ -312,6 +326,7 @@ class Dispatcher(Generic[_E]):
                 limit_s,
                 pass_number=handed.pass_number,
                 ends_pass=handed.ends_pass,
+                abouts=tuple(about_work(work, deployment) for work in works),
             )
         )
 
@@ -459,8 +474,9 @@ class Dispatcher(Generic[_E]):
         now_s = time.time()
         seen = () if item.due is None else item.due.seen
         key = item.source.key
+        about = about_work(work, None)._replace(params=params_text(item.params))
         for event in (
-            RunStarted(item.run_id, work.flow, work.group, item.source.text, now_s, key, seen),
+            RunStarted(item.run_id, work.flow, work.group, item.source.text, now_s, key, seen, about),
             LogLine(item.run_id, work.flow, None, "ERROR", text, now_s),
             RunFinished(item.run_id, status, now_s, 0.0, text, why, seen),
         ):

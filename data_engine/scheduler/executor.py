@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from data_engine.cause import Cause
 from data_engine.engine.candidates import Source
-from data_engine.model import SeenSource, SourceKey
+from data_engine.model import RunAbout, SeenSource, SourceKey
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Job:
 
     `content` is the folder of the deployed set to take modules from (None: the authored folder). `run_timeout_s` is for
     each run. A description without `flow` is of every module. Jobs with one `pass_number` share an execution of the module
-    where they follow each other in a worker; `ends_pass` where no more of them will come.
+    where they follow each other in a worker; `ends_pass` where no more of them will come. `abouts` says of each source who
+    began its run and why; it is empty where that is for the executor to say.
     """
 
     job_id: str
@@ -54,6 +55,11 @@ class Job:
     run_timeout_s: float | None = None
     pass_number: int | None = None
     ends_pass: bool = True
+    abouts: tuple[RunAbout, ...] = ()
+
+    def about(self, number: int) -> RunAbout | None:
+        """Of the source with this number."""
+        return self.abouts[number] if self.abouts else None
 
 
 @dataclass(frozen=True)

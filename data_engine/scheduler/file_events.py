@@ -83,12 +83,13 @@ class FileEvents:
 
     def _schedule(self, folder: str, recursive: bool) -> Any:
         import watchdog.events
-        from watchdog.observers import Observer
+
+        from data_engine.platforms.events import new_observer
 
         if self._observer is None:
             # What it says of its own threads is for whoever has set logging up, not for standard error.
             logging.getLogger("watchdog").addHandler(logging.NullHandler())
-            self._observer = Observer()
+            self._observer = new_observer()
             self._observer.daemon = True
             self._observer.start()
         # Not DirModified: it comes with every file, and would have the whole folder looked through for each.

@@ -18,7 +18,7 @@ from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
-from data_engine.model import Event, RunFinished, RunStarted, StepFinished
+from data_engine.model import Event, RunAbout, RunFinished, RunStarted, StepFinished
 from data_engine.scheduler.dispatcher import ReadyFlow
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow
@@ -121,18 +121,18 @@ class InProcess:
         if flow is None:  # it was taken out while its work waited
             return JobEnd("done")
         current = self._flow_of(job, flow)
-        for source in job.sources:
+        for number, source in enumerate(job.sources):
             if job.job_id in self._left or self._stop_cause is not None:
                 break
             if not _is_as_seen(source):
                 continue  # it comes back and is judged anew
             with inside_group(flow, self._home):
-                refused = self._run_one(job, current, source)
+                refused = self._run_one(job, current, source, job.about(number))
             if refused is not None:
                 return JobEnd("refused", error=refused.as_dict(), is_passing=True)
         return JobEnd("done")
 
-    def _run_one(self, job: Job, flow: Flow, source: JobSource) -> LedgerError | None:
+    def _run_one(self, job: Job, flow: Flow, source: JobSource, about: RunAbout | None) -> LedgerError | None:
         """Run one source; the error where its start could not be recorded."""
         has_begun = False
 
@@ -158,6 +158,7 @@ class InProcess:
                 may_work=self._may_work,
                 seen=source.seen,
                 run_id=source.run_id,
+                about=about,
             )
         except LedgerError as error:
             if not has_begun:

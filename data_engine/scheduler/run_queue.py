@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from data_engine.engine.candidates import Source
+from data_engine.model import RunAbout
 from data_engine.scheduler.plan import Due, next_in_group
 
 MOST_AHEAD = 16
@@ -35,13 +36,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What one piece of waiting work is for; `due` is None for a request by hand."""
+    """What one piece of waiting work is for; `due` is None for a request by hand, of which `about` says by whom and why."""
 
     source: Source
     run_id: str
     params: dict[str, Any]
     due: Due | None = None
     slot: int | None = None
+    about: RunAbout | None = None
 
 
 def came_by_itself(work: Work) -> bool:

@@ -21,6 +21,7 @@ from data_engine import private
 from data_engine.errors import SettingsError, WorkspaceError
 from data_engine.files import create_exclusive, trouble_of, write_text_atomic
 from data_engine.platforms.drives import network_drive
+from data_engine.platforms.user import user_name
 from data_engine.workspace.toml import changed_toml, parse_toml, read_toml_text, unknown_key
 
 
@@ -75,6 +76,11 @@ def private_state_root() -> Path:
             fix="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
         ) from error
     return root
+
+
+def person() -> tuple[str, str]:
+    """Who runs this process, as the operating system knows them, and the name of this machine."""
+    return user_name(), os.environ.get("DATA_ENGINE_MACHINE_ID", "").strip() or socket.gethostname()
 
 
 def machine_id(root: Path | None = None) -> str:

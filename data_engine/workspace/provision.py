@@ -22,6 +22,8 @@ GITIGNORE_TEXT = """\
 .workspace_state/
 .ipynb_checkpoints/
 __pycache__/
+# What goldens hold of the data; their headers are for review.
+goldens/**/data/
 """
 
 _HELPERS_TEXT = '"""Code shared by the flows of this workspace: `from flow_helpers.dates import month_end`."""\n'

@@ -21,7 +21,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.locks import OsLock
 from data_engine.secret import SHORTEST, Secret
-from data_engine.workspace.machine import private_state_root
+from data_engine.workspace.machine import private_state_root, state_root
 
 SERVICE = "data-engine"
 """What the entries in the keyring are called."""
@@ -211,7 +211,7 @@ def _asked(ask: Any, name: str) -> Any:
 
 
 def _path() -> Path:
-    return private_state_root() / "secrets.json"
+    return state_root() / "secrets.json"
 
 
 def _read() -> dict[str, Any]:
@@ -232,6 +232,7 @@ def _read() -> dict[str, Any]:
 
 def _change(change: Any, *, also: str | None = None) -> None:
     """Write the private file with a change; the value of `also` goes out of it."""
+    private_state_root()
     path = _path()
     lock = OsLock(path.with_suffix(".lock"))
     try:

@@ -1,7 +1,8 @@
 """What a workspace's `config/data_engine.toml` says, checked; and edits that keep its comments.
 
     timezone, freshness
-    [deploy] mode, quiet, keep     [executor] kind, runs, scheduler, scheduler_file, workers
+    [deploy] mode, quiet, keep, gate
+    [executor] kind, runs, scheduler, scheduler_file, workers
     [retry] retries, delay
     [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
     [daemon] idle_exit             [preview] cache, copy_limit
@@ -35,6 +36,7 @@ DEFAULT_SETTINGS_TEXT = """\
 # mode = "ask"                    # nothing goes live before `data-engine deploy`; or "auto": what is good and quiet does
 # quiet = "30s"                   # auto only: a module is deployed after this long without an edit
 # keep = 20                       # so many deployments of a flow can be rolled back to, at least
+# gate = "none"                   # or "golden": what gives other results than its goldens is not deployed unapproved
 
 # [executor]
 # kind = "threads"                # for map(max_parallel=...): "threads" | "processes" | "dask"
@@ -71,6 +73,7 @@ class DeploySettings:
     mode: str = "ask"
     quiet_s: float = 30.0
     keep: int = 20
+    gate: str = "none"
 
 
 def _cores() -> int:
@@ -309,6 +312,7 @@ _READERS: Mapping[str, _Reader] = {
     "deploy.mode": _one_of("auto", "ask"),
     "deploy.quiet": _duration(allow_zero=True),
     "deploy.keep": _whole(1, 10_000),
+    "deploy.gate": _one_of("none", "golden"),
     "executor.kind": _one_of("threads", "processes", "dask"),
     "executor.runs": _one_of("local", "dask"),
     "executor.scheduler": _address,

@@ -63,7 +63,7 @@ function sectionPart(app, details, row) {
  * @param {string} name
  */
 function countOf(details, name) {
-  const count = !details ? 0 : name === "files" ? details.files.length : name === "deployment" ? Object.keys(details.diff).length : 0;
+  const count = !details ? 0 : name === "files" ? details.files.length : name === "deployment" ? details.changes.length : 0;
   return count ? String(count) : null;
 }
 

@@ -2,8 +2,9 @@
 
 import { run } from "./actions.js";
 import { h } from "./dom.js";
-import { clock, duration, middle, nameOf, progressText, since } from "./format.js";
+import { clock, duration, middle, progressText, since } from "./format.js";
 import { agoText, button, icon, note, pathText } from "./pieces.js";
+import { planPart } from "./plan.js";
 import { inspect } from "./sheet.js";
 
 /** @import { ActiveRun, FileView, FlowDetails, FlowRow, Mark, StepView } from "./types" */
@@ -90,14 +91,13 @@ function fileLine(app, flow, file) {
  * @param {FlowRow} row
  */
 export function deploymentPart(app, details, row) {
-  const cells = Object.entries(details.diff);
   return h("div", { class: "de-deployment" },
     h("div", { class: "de-line" }, h("span", { class: "de-grow" }, row.deployment),
-      button(app, "deploy now", "Deploy", row.buttons.deploy, () => deploy(app, row), { primary: true, confirm: sharing(row) })),
-    cells.map(([cell, lines]) => h("div", { key: cell, class: "de-diff" },
-      h("button", { class: "de-link", onclick: () => app.jupyter.openCell({ notebook: nameOf(details.path), cell: Number(cell) }) }, `Cell ${cell}`),
-      h("pre", { class: "de-pre" }, lines.map((line, index) => h("span", { key: String(index), class: line.startsWith("+") ? "de-added" : "de-removed" }, `${line}\n`))))),
-    cells.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""),
+      button(app, "deploy now", "Deploy", row.buttons.deploy, () => deploy(app, row), { primary: true, confirm: sharing(row) }),
+      details.gate === "golden" ? button(app, "approve", "Approve and deploy", row.buttons.deploy, () => deploy(app, row, true),
+        { quiet: true, small: true, confirm: "Really, whatever its goldens say?" }) : null),
+    row.deployment_kind === "not_deployed" ? null : planPart(app, details, row),
+    details.changes.length ? null : h("p", { class: "de-hint" }, row.deployment_kind === "as_deployed" ? "Production runs the notebook as it is." : ""),
     details.deployments.length ? deploymentsList(app, details, row) : null);
 }
 
@@ -112,9 +112,10 @@ export function sharing(row) {
 /**
  * @param {Panel} app
  * @param {FlowRow} row
+ * @param {boolean} approve although its goldens do not hold
  */
-export function deploy(app, row) {
-  return app.act("deploy", { flow: row.name, force: Boolean(row.shares_with) });
+export function deploy(app, row, approve = false) {
+  return app.act("deploy", { flow: row.name, force: Boolean(row.shares_with), approve });
 }
 
 /**

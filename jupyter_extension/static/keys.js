@@ -46,6 +46,21 @@ function withShift(app, target) {
   return { Enter: () => name && !app.view.flows[name]?.buttons.run && run(app, name) };
 }
 
+let askedAt = -Infinity;
+
+/**
+ * One letter typed by mistake stops nothing: the first asks, the second within three seconds does it.
+ *
+ * @param {Panel} app
+ */
+function stopWhenPressedTwice(app) {
+  const why = app.view.buttons.stop_engine;
+  const isAskedAgain = performance.now() - askedAt < 3000;
+  askedAt = why || isAskedAgain ? -Infinity : performance.now();
+  if (why || isAskedAgain) press(app, "stop engine", why, "stop_engine");
+  else app.set({ said: { text: "Stop the engine? Press s again." } });
+}
+
 /**
  * @param {Panel} app
  * @returns {Record<string, () => unknown>}
@@ -57,7 +72,7 @@ function plain(app) {
     "/": () => /** @type {HTMLElement | null} */ (app.root.querySelector(".de-find input"))?.focus(),
     Escape: () => (said && said.error ? app.set({ said: null }) : selected && app.select(null)),
     e: () => press(app, "start engine", view.buttons.start_engine, "start_engine"),
-    s: () => press(app, "stop engine", view.buttons.stop_engine, "stop_engine"),
+    s: () => stopWhenPressedTwice(app),
     r: () => app.reload(),
     v: () => {
       const last = selected && view.flows[selected] && view.flows[selected].last;

@@ -21,7 +21,7 @@ const MORE_RUNS = 200;
 const WIDE = 720;
 /** @type {FlowDetails} */
 const NO_DETAILS = {
-  name: "", title: "", description: "", path: "", about: [], parameters: null, warnings: [], steps: [], run_id: null, runs: [], files: [], files_note: null, diff: {}, deployments: [],
+  name: "", title: "", description: "", path: "", about: [], parameters: null, last_params: null, warnings: [], steps: [], run_id: null, runs: [], files: [], files_note: null, changes: [], gate: "none", deployments: [],
   error: null, error_cells: [],
 };
 
@@ -242,8 +242,8 @@ export class Panel {
   select(name) {
     const before = this.state.selected;
     if (name === before) return;
-    const { details, run, runLimit, showParams, typed, fileSearch, runSearch, onlyFailed } = firstState();
-    this.set({ selected: name, tab: "flows", details, run, runLimit, showParams, typed, fileSearch, runSearch, onlyFailed });
+    const { details, run, runLimit, showParams, typed, plan, planKey, fileSearch, runSearch, onlyFailed } = firstState();
+    this.set({ selected: name, tab: "flows", details, run, runLimit, showParams, typed, plan, planKey, fileSearch, runSearch, onlyFailed });
     if (name && !this.isStatic) this.refreshDetails();
     this.focusNext = name === null ? `.de-row[data-flow="${CSS.escape(before || "")}"] .de-row-main` : ".de-back";
   }
@@ -289,8 +289,25 @@ export class Panel {
     const isOpen = () => Boolean(this.state.run && this.state.run.id === runId);
     const { result, error } = await this.transport.call("run_details", { run_id: runId });
     if (!isOpen()) return;
-    this.set({ run: { id: runId, details: result || null, said: error ? error.what : null } });
+    this.set({ run: { ...this.state.run, id: runId, details: result || null, said: error ? error.what : null } });
     if (result && result.run.mark.kind === "running") setTimeout(() => isOpen() && this.readRun(runId), RUN_EVERY_MS);
+  }
+
+  /**
+   * What differs from one run to another, which is open.
+   *
+   * @param {string} other
+   * @param {string} runId
+   */
+  async compareRuns(other, runId) {
+    const set = (/** @type {[string, string][] | null} */ differences) => {
+      const { run } = this.state;
+      if (run && run.id === runId) this.set({ run: { ...run, other, differences } });
+    };
+    set(null);
+    if (!other) return;
+    const { result, error } = await this.transport.call("compare", { run_a: other, run_b: runId });
+    if (!this.isGone && this.state.run && this.state.run.other === other) set(error ? [["error", error.what]] : result.lines);
   }
 }
 

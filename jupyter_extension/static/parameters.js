@@ -14,7 +14,7 @@ import { whyNot } from "./pieces.js";
 export function parametersForm(app, row) {
   const { details } = app.state;
   if (!details || details.error_text) return h("p", { class: "de-empty", key: "params form" }, "Reading…");
-  return details.parameters ? declaredForm(app, row, details.parameters) : looseForm(app, row);
+  return details.parameters ? declaredForm(app, row, details.parameters, details.last_params) : looseForm(app, row);
 }
 
 /**
@@ -46,8 +46,9 @@ export function defaultText({ default: value }) {
  * @param {Panel} app
  * @param {FlowRow} row
  * @param {ParameterView[]} parameters
+ * @param {Record<string, import("./types").Value | import("./types").Value[]> | null} last what was given last
  */
-function declaredForm(app, row, parameters) {
+function declaredForm(app, row, parameters, last) {
   const now = () => app.state.typed;
   return h("form", {
     class: "de-params", key: "params form", "aria-label": `Parameters of ${row.title}`, onsubmit: (event) => {
@@ -56,9 +57,19 @@ function declaredForm(app, row, parameters) {
     },
   },
   parameters.length ? parameters.map((one) => field(app, one)) : h("p", { class: "de-faint de-hint" }, "It has no parameters."),
-  h("div", { class: "de-line" },
+  h("div", { class: "de-line de-wrap" },
     h("button", { type: "submit", class: "de-button de-primary", ...whyNot(row.buttons.run, "Run with these parameters") }, "Run with these"),
-    h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: {} }) }, "Defaults")));
+    h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: {} }) }, "Defaults"),
+    last ? h("button", { type: "button", class: "de-button", onclick: () => app.set({ typed: textsOf(last) }) }, "Last values") : null));
+}
+
+/**
+ * Recorded values as a person would type them.
+ *
+ * @param {Record<string, import("./types").Value | import("./types").Value[]>} values
+ */
+export function textsOf(values) {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== "***").map(([name, value]) => [name, defaultText({ default: value })]));
 }
 
 /**

@@ -51,7 +51,7 @@ export function runsTable(app, details) {
   const { runSearch, onlyFailed, runLimit, run: open } = app.state;
   const isOpen = (/** @type {RunView} */ run) => (open && open.id === run.run_id ? open : null);
   const runs = details.runs.filter((run) => isOpen(run) || ((!onlyFailed || run.mark.tone === "bad")
-    && matches(`${run.mark.word} ${run.source || ""} ${run.error || ""} ${run.cause || ""} ${run.run_id}`, runSearch)));
+    && matches(`${run.mark.word} ${run.source || ""} ${run.error || ""} ${run.cause || ""} ${run.began_by} ${run.params} ${run.run_id}`, runSearch)));
   const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, run.from_the_future, isOpen(run)], () => runRow(app, run, isOpen(run))));
   const failed = String(details.runs.filter((run) => run.mark.tone === "bad").length);
   return h("div", { class: "de-runs" },
@@ -84,7 +84,7 @@ function runRow(app, run, open) {
       icon(run.mark),
       h("span", { class: "de-word de-run-word" }, run.mark.word),
       h("span", { class: "de-run-when", title: clock(run.started_at_utc) }, startOf(run)),
-      h("span", { class: "de-grow de-clip de-faint", title: run.source || "" }, run.source_name ? middle(run.source_name, 48) : ""),
+      h("span", { class: "de-grow de-clip de-faint", title: run.source || "" }, [run.source_name ? middle(run.source_name, 48) : "", run.params].filter(Boolean).join(" · ")),
       run.elapsed_s === null ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
     run.error && !open ? h("div", { class: "de-run-error de-clip", title: run.error }, run.error) : null,
     open ? runDetails(app, run, open) : null);
@@ -97,17 +97,47 @@ function runRow(app, run, open) {
  */
 function runDetails(app, run, open) {
   if (!open.details) return h("p", { class: "de-empty" }, open.said || "Reading…");
-  const { error, steps } = open.details;
+  const { error, facts, steps } = open.details;
   return h("div", { class: "de-run-detail" },
     h("div", { class: "de-line de-wrap" },
       run.cause ? h("span", { class: "de-faint" }, run.cause) : null,
       h("span", { class: "de-faint" }, `run ${run.run_id.slice(0, 8)}`),
       run.source ? h("span", { class: "de-faint de-clip", title: run.source }, run.source) : null),
+    facts.length ? h("dl", { class: "de-about", "aria-label": "Record of the run" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, value)])) : null,
     error ? note("bad", "error", h("pre", { class: "de-pre" }, error), cellLinks(app, run.cells)) : null,
     steps.length ? h("ul", { class: "de-log-steps" }, steps.map((step, index) => h("li", { key: String(index) },
-      icon(step.mark), h("span", { class: "de-grow" }, step.label), h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,
+      icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint", title: "rows in and out" }, `${step.rows} rows`) : null,
+      h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,
+    comparePart(app, run, open),
     runLog(open.details),
     runButtons(app, run, open.details));
+}
+
+/**
+ * Another run to compare with, and what differs from it to this one.
+ *
+ * @param {Panel} app
+ * @param {RunView} run
+ * @param {OpenRun} open
+ */
+function comparePart(app, run, open) {
+  const others = (app.state.details ? app.state.details.runs : []).filter((one) => one.run_id !== run.run_id);
+  if (!others.length) return null;
+  const id = `de-compare-${run.run_id}`;
+  return h("div", { class: "de-compare", key: "compare" },
+    h("div", { class: "de-line" }, h("label", { for: id, class: "de-faint" }, "Compare with"),
+      h("select", { id, class: "de-input de-grow", onchange: (event) => app.compareRuns(event.target.value, run.run_id) },
+        h("option", { key: "none", value: "", selected: !open.other }, "another run"),
+        others.slice(0, NEWEST).map((one) => h("option", { key: one.run_id, value: one.run_id, selected: open.other === one.run_id },
+          [shortClock(one.started_at_utc), one.mark.word, one.source_name, one.params].filter(Boolean).join(" · "))))),
+    open.differences ? differencesTable(open.differences) : null);
+}
+
+/** @param {[string, string][]} lines */
+function differencesTable(lines) {
+  if (!lines.length) return h("p", { class: "de-empty" }, "Nothing that was recorded differs.");
+  return h("dl", { class: "de-about", "aria-label": "Differences" }, lines.map(([kind, words], index) => [
+    h("dt", { key: `t ${index}` }, kind), h("dd", { key: `d ${index}` }, words.includes("\n") ? h("pre", { class: "de-pre" }, words) : words)]));
 }
 
 /** @param {RunDetails} details */

@@ -17,7 +17,7 @@ export function settingsTab(app) {
     view ? emergencyPart(app, view) : null,
     h("section", { key: "keys", class: "de-setting" },
       h("h4", { class: "de-h4" }, "Keys"),
-      h("p", { class: "de-hint" }, "In the panel: / search, arrows among flows and tabs, Enter show a flow in detail, Shift Enter run, Esc back, v last log, r read again, e start engine, s stop engine.")),
+      h("p", { class: "de-hint" }, "In the panel: / search, arrows among flows and tabs, Enter show a flow in detail, Shift Enter run, Esc back, v last log, r read again, e start engine, s s stop engine.")),
     settings ? h("p", { class: "de-hint", key: "version" }, `Data Engine ${settings.version}`) : null);
 }
 
@@ -73,7 +73,7 @@ function field({ name, label, value, press = "Save", hint }, action) {
  */
 function folderFields(app, settings, view) {
   const collection = settings && settings.machine.collection_root;
-  const hint = "Its children are the workspaces to choose from.";
+  const hint = "The folder that your workspaces lie in.";
   return [
     field({ name: "collection", label: "Workspace folder", value: collection, hint: settings && !collection ? `Workspace folder is not configured. ${hint}` : hint },
       (value) => save(app, "save_settings", { collection_root: value })),
@@ -130,5 +130,5 @@ function emergencyPart(app, view) {
     h("div", { class: "de-line de-wrap" },
       button(app, "force stop", "Force stop daemon", view.buttons.kill, () => app.act("kill", {}), { confirm: "Really end it and its runs?" }),
       button(app, "reset workspace", "Reset workspace", view.buttons.reset_all, () => app.act("reset", {}), { confirm: "Really forget all history?" })),
-    h("p", { class: "de-hint" }, "Runs that are ended so become abandoned. A reset forgets this machine's history of every flow."));
+    h("p", { class: "de-hint" }, "Runs that this ends are marked as abandoned. A reset forgets this machine's history of every flow."));
 }

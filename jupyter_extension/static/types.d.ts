@@ -123,6 +123,7 @@ export interface StepView {
   error: string | null;
   output: string | null;
   inspect: WhyNot;
+  rows: string;
 }
 
 export interface RunView {
@@ -137,6 +138,8 @@ export interface RunView {
   error: string | null;
   cells: CellPlace[];
   from_the_future: boolean;
+  began_by: string;
+  params: string;
 }
 
 export interface FileView {
@@ -184,16 +187,35 @@ export interface FlowView {
   path: string;
   about: [string, string][];
   parameters: ParameterView[] | null;
+  last_params: Record<string, Value | Value[]> | null;
   warnings: string[];
   steps: StepView[];
   run_id: string | null;
   runs: RunView[];
   files: FileView[];
   files_note: string | null;
-  diff: Record<string, string[]>;
+  changes: [string, string[]][];
+  gate: string;
   deployments: DeploymentView[];
   error: ErrorParts | null;
   error_cells: CellPlace[];
+}
+
+/** planning.py */
+export interface PlanView {
+  flow: string;
+  mark: Mark;
+  text: string;
+  cells: [string, string[]][];
+  html: string;
+  needs: string[];
+}
+
+/** What came of asking for the plan of a flow. */
+export interface PlanOf {
+  flow: string;
+  view: PlanView | null;
+  error: ErrorParts | null;
 }
 
 export interface LogLine {
@@ -205,6 +227,7 @@ export interface LogLine {
 
 export interface RunDetails {
   run: RunView;
+  facts: [string, string][];
   flow: string;
   error: string | null;
   steps: StepView[];
@@ -371,6 +394,8 @@ export interface OpenRun {
   id: string;
   details: RunDetails | null;
   said?: string | null;
+  other?: string;
+  differences?: [string, string][] | null;
 }
 
 export interface Parameter {
@@ -405,6 +430,8 @@ export interface State {
   onlyFailed: boolean;
   fileSearch: string;
   showParams: boolean;
+  plan: PlanOf | null;
+  planKey: string;
   params: Parameter[];
   typed: Record<string, string>;
   sheet: Sheet | null;

@@ -161,7 +161,7 @@ WRONG = {
     ("kill-run", "00"): "there is no run '00'",
     ("retry", "--source", "a.csv"): "not of which flow",
     ("retry", "nope"): "Flow module 'nope' is not available",
-    ("retry", "claims"): "runs when somebody asks: nothing of it is held",
+    ("retry", "claims"): "runs by hand only, so it holds no files back",
 }
 
 

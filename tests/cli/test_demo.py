@@ -45,7 +45,8 @@ def test_the_demo_as_json(cli: Cli, tmp_path: Path) -> None:
     outputs = [Path(path) for flow in answer.json["flows"] for step in flow["steps"] for path in step["outputs"]]
     assert len(outputs) == 18
     assert all(path.is_file() for path in outputs)
-    assert answer.json["open_with"] == f"data-engine --workspace '{tmp_path / 'my demo'}' lab"
+    quote = '"' if sys.platform == "win32" else "'"  # as PowerShell and the command prompt both take it
+    assert answer.json["open_with"] == f"data-engine --workspace {quote}{tmp_path / 'my demo'}{quote} lab"
 
 
 def test_what_is_in_the_folder_stays(cli: Cli, tmp_path: Path) -> None:

@@ -215,3 +215,6 @@ def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> Non
     assert refused.code == 1
     assert "not deployed  claims.ipynb" in refused.err
     assert "`rate`" in refused.err
+
+    (ws.root / "flow_modules" / "claims.ipynb").unlink()
+    assert "withdrawn     claims: its module is gone" in cli("deploy").err

@@ -204,7 +204,7 @@ print([name for name in {unwanted} if name in sys.modules], file=sys.stderr)
 def test_the_unexpected_is_one_line_and_how_to_see_more(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of ours ends with 1 and without a traceback."""
 
-    def explode(*_: object) -> None:
+    def explode(*_: object, **named: object) -> None:
         raise RuntimeError("boom")
 
     monkeypatch.setattr("data_engine.notebook.catalog.read_catalog", explode)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from data_engine import Flow, FlowExecutionError, FlowValidationError, Workspace, load_flow
+from data_engine import Flow, FlowContext, FlowExecutionError, FlowValidationError, Workspace, load_flow
 from data_engine.errors import GroupBusyError
 from tests.support import WorkspaceFiles
 
@@ -166,3 +166,21 @@ def test_the_debugger_finds_the_cells_text(ws: WorkspaceFiles) -> None:
 
     linecache.checkcache()
     assert linecache.getline(f"{path}, cell 2", 3) == "    return Flow(group='G')\n"
+
+
+@pytest.mark.parametrize("use", [None, "made"])
+def test_a_step_that_forgot_its_return_is_named_by_the_next(use: str | None) -> None:
+    """Also with `use=`, and where only the next step runs."""
+
+    def forgets(context: FlowContext) -> None:
+        context.log("made it")
+
+    def goes_on(context: FlowContext) -> int:
+        return int(context.current + 1)
+
+    flow = Flow(group="G").step(forgets, save_as="made").step(goes_on, use=use)
+
+    for _ in range(2):
+        with pytest.raises(FlowExecutionError) as caught:
+            flow.preview()
+        assert caught.value.fix == "step 'Forgets' before it returned None: is its `return` missing?"

@@ -86,6 +86,27 @@ def test_a_source_that_is_none_of_the_flows_is_refused(ws: WorkspaceFiles, choic
     assert Workspace(ws.root).runs() == []
 
 
+@pytest.mark.parametrize(
+    ("choice", "what"),
+    [
+        ("~$mar.csv", "lock file"),
+        (".~lock.mar.csv#", "lock file"),
+        ("~nobody-of-this-name.csv", "not found"),
+        ("deep", "is a folder"),
+        (".", "is a folder"),
+    ],
+)
+def test_a_source_that_is_no_data_says_what_it_is(ws: WorkspaceFiles, choice: str, what: str) -> None:
+    """What completion offers beside the file that was meant."""
+    ws.source("in/deep/x.csv")
+    for name in ("~$mar.csv", ".~lock.mar.csv#"):
+        ws.source(f"in/{name}")
+    flow = Flow(group="G").watch(mode="manual", source=ws.root / "in").step(print)
+
+    with pytest.raises(FlowValidationError, match=what):
+        flow.preview(source=choice)
+
+
 def test_a_source_outside_the_root_is_refused(ws: WorkspaceFiles) -> None:
     filled(ws, "a")
     other = ws.source("other/a.txt")

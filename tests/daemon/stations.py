@@ -75,16 +75,18 @@ class Station:
 
     def command(self, *arguments: str) -> tuple[int, Any]:
         """The exit code and the JSON of a command of its command line."""
-        done = subprocess.run(
-            [sys.executable, "-m", "data_engine", "--workspace", str(self.root), *arguments, "--json"],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        done = self._asked(*arguments, "--json")
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
+
+    def says(self, *arguments: str) -> str:
+        """What a command of its command line prints for people."""
+        done = self._asked(*arguments)
+        return done.stdout + done.stderr
+
+    def _asked(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "data_engine", "--workspace", str(self.root), *arguments]
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
 
     def start(self, *, engine: bool = True) -> Station:
         """Start its daemon, and its engine where it may."""

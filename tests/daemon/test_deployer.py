@@ -146,6 +146,23 @@ def test_a_removed_notebook_goes_on_until_somebody_deploys_all(ws: WorkspaceFile
     assert printed(workspace, "claims") == "1"
     workspace.deploy()
     assert [flow.name for flow in workspace.status().flows] == ["other"]
+    workspace.rollback("claims")
+    assert printed(workspace, "claims") == "1"
+
+
+def test_what_is_taken_back_at_once_is_not_run(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    """Before the daemon has looked again: what runs is what it was, though something else was deployed in between."""
+    ws.module("claims", FLOW.format(value="'old'"))
+    workspace.deploy()
+    workspace.start()
+    until(lambda: told_of(workspace, "claims"))
+
+    ws.module("claims", FLOW.format(value="'new'"))
+    until(lambda: told_of(workspace, "claims")["edit"])
+    for _ in range(3):
+        workspace.deploy("claims")
+        workspace.rollback("claims", to=workspace.deployments("claims")[-1].id)
+        assert printed(workspace, "claims") == "old"
 
 
 def test_a_rollback_holds_from_the_next_run_on(ws: WorkspaceFiles, workspace: Workspace) -> None:

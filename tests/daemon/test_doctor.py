@@ -358,7 +358,7 @@ def test_secrets_that_deployed_flows_ask_for_are_named(ws: WorkspaceFiles, monke
     found.deploy("claims")
     monkeypatch.setenv("DATA_ENGINE_SECRET_DWH", "correct horse")
 
-    finding = check_secrets(found.home)
+    finding = check_secrets(found.home.local)
     assert (finding.ok, finding.measured) == (False, "missing on this machine: ops_mail (claims)")
     monkeypatch.setenv("DATA_ENGINE_SECRET_OPS_MAIL", "correct horse")
-    assert check_secrets(found.home).ok
+    assert check_secrets(found.home.local).ok

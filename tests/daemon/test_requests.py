@@ -113,6 +113,16 @@ def test_an_observer_deploys_exactly_what_it_saw(owner: Station, asker: Station,
     until(lambda: left(team) == [])
 
 
+def test_a_machine_that_has_not_looked_does_not_say_that_nothing_is_deployed(owner: Station, station: Make) -> None:
+    bob = station("bob")
+
+    told = bob.says("list")
+
+    assert "not known here" in told
+    assert "What anna deployed is known here once a daemon has looked" in told
+    assert "not deployed" not in told
+
+
 def test_an_observer_runs_and_rolls_back_and_switches(owner: Station, asker: Station, team: Path) -> None:
     code, told = asker.command("run", "hand")
     assert (code, [run["status"] for run in told["runs"]]) == (0, ["success"])

@@ -173,7 +173,7 @@ def test_who_waits_for_its_group_is_told_for_whom(workspace: Workspace, elsewher
     whom = f'waiting for group "G": flow "second" (run {ours["run_id"][:8]}, pid {daemon["pid"]})'
     assert flow_of(workspace, "first")["reason"] == whom
     (tmp_path / "end").touch()
-    until(lambda: flow_of(workspace, "first")["reason"] == "runs when somebody asks")
+    until(lambda: flow_of(workspace, "first")["reason"] == "runs by hand only")
     assert workspace.runs("first", 1)[0].status == "success"
 
 

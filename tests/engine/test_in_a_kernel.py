@@ -153,6 +153,70 @@ def test_a_helper_edited_since_its_import_is_told_with_the_cell_to_run_again(
     assert "-21" in texts[8].splitlines()
 
 
+def test_helpers_are_found_wherever_the_kernel_works(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in VS Code, whose kernels may be started in the folder that is open; and so are their files."""
+    claims.source("flow_modules/flow_helpers/rates.sql", "select 2")
+    path = claims.notebook(
+        "claims",
+        "from data_engine import Flow",
+        "from flow_helpers.parse import number\nnumber('4')",
+        "import importlib.resources as r\nr.files('flow_helpers').joinpath('rates.sql').read_text()",
+    )
+
+    assert run_in_kernel(path, monkeypatch, cwd=tmp_path)[1:] == ["4", "'select 2'"]
+
+
+def test_an_edited_helper_is_taken_the_first_time_its_cell_runs_again(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = claims.root / "flow_modules" / "flow_helpers" / "parse.py"
+    path = claims.notebook(
+        "claims",
+        "from data_engine import Flow\nfrom pathlib import Path",
+        "from flow_helpers.parse import number",
+        f"_ = Path({str(helper)!r}).write_text('def number(text):\\n    return 10 * int(text) # edited\\n')",
+        "from flow_helpers.parse import number\nnumber('4')",
+    )
+
+    assert run_in_kernel(path, monkeypatch)[3] == "40"
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        'Flow(group="G").watch(mode="schedule", time="25:00")',
+        'Flow(group="G").watch(mode="schedule", cron="* *")',
+        'Flow(group="G").watch(mode="schedule", time="08:00", tz="Europe/Berlinn")',
+        'Flow(group="G").watch(mode="poll", source="../in", interval="5 beats")',
+        'Flow(group="G").step(5)',
+    ],
+)
+def test_a_mistake_in_build_is_a_few_lines(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, build: str) -> None:
+    """The cell and its line, what is wrong and the fix; none of our own frames."""
+    path = claims.notebook("claims", "from data_engine import Flow", f"def build():\n    return {build}", "build()")
+
+    shown = run_in_kernel(path, monkeypatch)[2]
+
+    assert "cell 2 (In [2]), line 2" in shown or "In [2], line 2" in shown, shown
+    assert "fix:" in shown
+    assert "data_engine/" not in shown
+    assert len(shown.splitlines()) < 14, shown
+
+
+def test_an_interrupted_preview_is_one_line(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = (
+        "from data_engine import Flow\nimport os, signal, time",
+        "def wait(context):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(30)",
+        "Flow(group='G', name='claims').step(wait).preview()",
+    )
+
+    shown = run_in_kernel(claims.notebook("claims", *cells), monkeypatch)[2]
+
+    assert shown.strip() == "KeyboardInterrupt: the preview of claims was interrupted in step 'Wait'"
+
+
 def test_the_whole_chain_of_causes_is_shown_by_cells(claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     path = claims.notebook(
         "claims",

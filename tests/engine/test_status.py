@@ -48,6 +48,9 @@ def entry(mode: Literal["manual", "poll", "schedule"]) -> CatalogEntry:
 BROKEN = CatalogEntry("claims", Path("claims.py"), "Claims", error=FlowValidationError("it does not parse"))
 POLL, SCHEDULE, MANUAL = FlowFacts(entry("poll")), FlowFacts(entry("schedule")), FlowFacts(entry("manual"))
 ANNA = OwnedElsewhere("anna", is_engine_on=True)
+GONE = Unreachable("2026-01-05T06:30:00+00:00", "No such file or directory")
+BROKEN_EDIT = Standing("edited", (3,), error="it does not parse")
+BAD_RUN = Run("r1", "claims", "Claims", None, "failed", "2026-01-05T06:30:00+00:00")
 WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
 
 
@@ -55,18 +58,29 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
     ("known", "is_on", "is_running", "elsewhere", "state", "reason"),
     [
         pytest.param(POLL, True, False, None, "polling", None, id="a poll flow polls while the engine is on"),
+        pytest.param(
+            replace(POLL, held=2), True, False, None, "failing", None, id="one that holds files looks failing"
+        ),
+        pytest.param(
+            replace(POLL, why=GONE), True, False, None, "unreachable", GONE.text, id="one whose folder is gone says so"
+        ),
+        pytest.param(
+            replace(POLL, standing=BROKEN_EDIT), True, False, None, "edit broken", None, id="a broken edit is seen"
+        ),
+        pytest.param(replace(SCHEDULE, last_run=BAD_RUN), True, False, None, "failing", None, id="a bad slot is seen"),
+        pytest.param(
+            replace(POLL, last_run=BAD_RUN), True, False, None, "polling", None, id="files count, not the last"
+        ),
         pytest.param(POLL, False, False, None, "poll ready", "the engine is off", id="else it could"),
         pytest.param(SCHEDULE, False, False, None, "schedule ready", "the engine is off", id="so could a schedule"),
         pytest.param(POLL, True, True, None, "running", None, id="a run under way comes first"),
         pytest.param(POLL, False, True, None, "running", None, id="also one by hand"),
-        pytest.param(
-            MANUAL, True, False, None, "manual", "runs when somebody asks", id="a manual flow waits for people"
-        ),
+        pytest.param(MANUAL, True, False, None, "manual", "runs by hand only", id="a manual flow waits for people"),
         pytest.param(
             replace(POLL, is_enabled=False), True, False, None, "disabled", "disabled", id="a switch beats the engine"
         ),
         pytest.param(
-            replace(MANUAL, is_enabled=False), True, False, None, "manual", "runs when somebody asks", id="not by hand"
+            replace(MANUAL, is_enabled=False), True, False, None, "manual", "runs by hand only", id="not by hand"
         ),
         pytest.param(
             FlowFacts(BROKEN), True, False, None, "broken", "it does not parse", id="a broken module says why"
@@ -113,7 +127,7 @@ WAITING = WaitingForGroup("Claims", (GroupRun("audit", "0123456789", 77),))
             True,
             False,
             None,
-            "polling",
+            "unreachable",
             Unreachable(NOON, "gone").text,
             id="a share that is away",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,54 @@ def test_the_fix_of_a_refusal_inside_a_step_passes_through() -> None:
 )
 def test_a_misspelt_attribute_has_the_nearest_one_as_its_fix(call: Callable[[Any], Any], fix: str | None) -> None:
     assert failed(Flow("G", "claims").step(call))[0].fix == fix
+
+
+def missing(text: str, name: str | None = None) -> Callable[[Any], Any]:
+    def call(context: Any) -> None:
+        raise ModuleNotFoundError(text, name=name)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("call", "package"),
+    [
+        (missing("No module named 'sklearn.svm'", "sklearn.svm"), "scikit-learn"),
+        (missing("np.corrcoef requires 'nummmpy' module to be installed"), "nummmpy"),
+        (missing("altairrr>=5.4.0 is required for `.plot`"), "altairrr"),
+        (missing("No module named 'flow_helpers.rates'", "flow_helpers.rates"), None),
+        (missing("No module named 'polars.frob'", "polars.frob"), None),
+    ],
+)
+def test_a_missing_package_says_where_to_install_it(call: Callable[[Any], Any], package: str | None) -> None:
+    """Of Python's own words, and of Polars'."""
+    fix = failed(Flow("G", "claims").step(call))[0].fix
+
+    assert fix == (
+        None
+        if package is None
+        else f"if it is a package, install it where this runs: {sys.executable} -m pip install {package}"
+    )
+
+
+def test_a_panic_of_polars_fails_the_step_and_not_the_program() -> None:
+    """It is no `Exception`: without NumPy, `to_numpy` ends so."""
+    panic = type("PanicException", (BaseException,), {})
+
+    def call(context: Any) -> None:
+        raise panic("Failed to access NumPy array API capsule: ModuleNotFoundError(\"No module named 'numppy'\")")
+
+    error, _ = failed(Flow("G", "claims").step(call))
+
+    assert error.detail.startswith("PanicException: Failed to access NumPy")
+    assert str(error.fix).endswith("-m pip install numppy")
+
+
+def test_a_question_that_nobody_answers_says_what_to_do_instead() -> None:
+    def call(context: Any) -> None:
+        raise EOFError("EOF when reading a line")
+
+    assert "context.params" in str(failed(Flow("G", "claims").step(call))[0].fix)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 import data_engine.helpers
 from data_engine import helpers
+from tests.support import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 EXPRESSIONS = {"networkdays", "workday", "propagate_last_value", "propagate_first_value", "visit_counter"}
@@ -112,7 +113,7 @@ def test_registering_is_cheap() -> None:
         "print((time.process_time() - started) * 1000)"
     )
 
-    assert any(float(in_fresh_python(code)) <= 5 for _ in range(4))
+    assert any(float(in_fresh_python(code)) <= 5 * PATIENCE for _ in range(4))  # Windows counts in steps of 16 ms
 
 
 def test_every_public_name_has_a_home_and_an_example() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,6 @@ def golden(request: pytest.FixtureRequest) -> Any:
         if not path.exists():
             path.write_text(text, encoding="utf-8")
             pytest.fail(f"{path.name} was written: look at it, and run again")
-        assert text == path.read_text(encoding="utf-8")
+        assert text.replace(f"{os.sep}in", "/in") == path.read_text(encoding="utf-8")  # the one path in them
 
     return check

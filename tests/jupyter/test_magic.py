@@ -164,7 +164,7 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
 
 MISTAKES = {
     "%flow previw": ["knows no 'previw'", "did you mean %flow preview?"],
-    "%flow xyz": ["knows no 'xyz'", "It knows preview, compile, deploy"],
+    "%flow xyz": ["knows no 'xyz'", "It knows preview, compile, plan"],
     "%flow preview --usee raw": ["has no option --usee", "did you mean --use?"],
     "%flow status --json": ["has no option --json", "leave it out"],
     "%flow preview --use": ["--use: expected one argument", "see %flow preview --help"],
@@ -304,7 +304,16 @@ COMPLETIONS = {
     "%flow preview claims --use n": ["number"],
     "%flow preview --use number cl": ["claims"],
     "%flow preview claims --fresh --u": ["--use"],
-    "%flow preview claims --use number --": ["--source", "--set", "--fresh", "--write", "--force", "--help"],
+    "%flow preview claims --use number --": [
+        "--source",
+        "--set",
+        "--fresh",
+        "--against",
+        "--key",
+        "--write",
+        "--force",
+        "--help",
+    ],
     "%flow cache ": ["clear", "info"],
     "%flow status --": ["--help"],
 }

@@ -14,6 +14,13 @@ from data_engine.ledger.segments import TABLES, encode
 
 T0, T1 = "2026-01-01T00:00:00.000000+00:00", "2026-01-01T00:00:01.500000+00:00"
 
+FILES = '{"files":[["in/a.csv",10,7,null],["/data/b.parquet",null,null,3]],"more":2}'
+ABOUT = (
+    *("slot", T0, "anna@ANNA-PC", '{"month":"2013-01-01"}', "d1", "0123456789abcdef", 1, "3.11.7", "0c25ce2754dc3761"),
+    *(FILES, FILES, 95_375_360, 0.25),
+)
+"""How a run began and what it took."""
+
 GOOD: dict[str, tuple[Any, ...]] = {
     "runs": (
         "r1",
@@ -31,10 +38,11 @@ GOOD: dict[str, tuple[Any, ...]] = {
         None,
         None,
         None,
+        *ABOUT,
         1,
         5,
     ),
-    "step_runs": ("r1", 0, "claims", "Read", "success", T0, T1, 0.5, None, "out/x.csv", 1, 5),
+    "step_runs": ("r1", 0, "claims", "Read", "success", T0, T1, 0.5, None, "out/x.csv", 10, 3, 1, 5),
     "logs": ("r1", 1, "claims", "Read", "INFO", "3 rows", T0, 1, 5),
     "file_state": ("claims", "../in", "a.csv", 10, 7, None, "failed", "no", "r1", T1, 9, 5, "ab", "r0", T0, 0, 1, 5),
     "outputs": ("claims", "out/x.csv", 1, 5),
@@ -59,10 +67,14 @@ GOOD: dict[str, tuple[Any, ...]] = {
         *("0123456789abcdef", 0, '[["a.toml", "ef"]]', None, None, "../out", 1, 5),
     ),
     "requests": (*("r1", "run", "claims", "answered", "done", "{}", '["a"]', "bob", "BOB-PC", "bob", T0, 1, 5),),
+    "environments": ("0c25ce2754dc3761", "3.11.7", '["polars 2.1.0"]', 1, 5),
 }
 """One row of each table that every Data Engine believes, committed under token 1."""
 
-STARTED = (*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None, 1, 5)
+STARTED = (
+    *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
+    *(*ABOUT[:9], None, None, None, None, 1, 5),
+)
 
 
 def good(table: str, **changes: Any) -> tuple[Any, ...]:

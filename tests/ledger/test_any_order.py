@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +15,16 @@ from data_engine.cause import other
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import (
     Event,
+    FileFacts,
     LogEntry,
     LogLine,
     Run,
+    RunAbout,
+    RunFile,
     RunFinished,
+    RunSpent,
     RunStarted,
+    RunTrigger,
     SeenSource,
     Signature,
     SourceKey,
@@ -43,8 +50,34 @@ SEEN = st.lists(
     max_size=3,
     unique_by=lambda one: one.key,
 ).map(tuple)
+
+
+def as_utf8(text: str) -> str:
+    """What the log keeps of a text that is no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+COUNTS = st.none() | st.integers(0, 9)
+FILES = st.lists(st.builds(FileFacts, st.sampled_from(["/a", "/b\udcff"]), COUNTS, COUNTS, COUNTS), max_size=2).map(
+    tuple
+)
+ABOUT = st.none() | st.builds(
+    lambda detail, by, days: RunAbout(
+        "slot", detail, by, f'{{"days":{days}}}', "d1", None, True, "3.11", "ab", '["x 1"]'
+    ),
+    st.none() | TEXTS.map(as_utf8),
+    TEXTS.map(as_utf8),
+    st.integers(0, 9),
+)
+SPENT = st.none() | st.builds(RunSpent, FILES, st.integers(0, 9), FILES, st.integers(0, 9), COUNTS, st.none() | ELAPSED)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
-    st.builds(lambda run, at, seen: RunStarted(run, FLOW_OF[run], "G", None, at, None, seen), RUNS, TIMES, SEEN),
+    st.builds(
+        lambda run, at, seen, about: RunStarted(run, FLOW_OF[run], "G", None, at, None, seen, about),
+        RUNS,
+        TIMES,
+        SEEN,
+        ABOUT,
+    ),
     st.builds(StepStarted, RUNS, INDEXES, TEXTS, TIMES),
     st.builds(
         StepFinished,
@@ -56,6 +89,8 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         ELAPSED,
         st.none() | TEXTS,
         st.lists(st.sampled_from(["/a", "/b\udcff"]), max_size=2).map(tuple),
+        COUNTS,
+        COUNTS,
     ),
     st.builds(lambda run, text, at: LogLine(run, FLOW_OF[run], None, "INFO", text, at), RUNS, TEXTS, TIMES),
     st.builds(
@@ -67,14 +102,41 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         st.none() | TEXTS,
         st.none() | st.builds(other, TEXTS),
         SEEN,
+        SPENT,
     ),
 )
 MOVES = st.lists(st.one_of(EVENTS, st.sampled_from(["flush", "reopen"])), max_size=40)
 
 
-def as_utf8(text: str) -> str:
-    """What the log keeps of a text that is no UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def told_of(about: RunAbout) -> dict[str, Any]:
+    """What a run's record says of how it began."""
+    return {
+        "trigger": RunTrigger(about.trigger, about.detail),
+        "by": about.by,
+        "params": json.loads(about.params or "null"),
+        "deployment_id": about.deployment_id,
+        "git_commit": about.git_commit,
+        "git_dirty": about.git_dirty,
+        "python": about.python,
+        "environment": about.environment,
+    }
+
+
+def told_of_end(spent: RunSpent) -> dict[str, Any]:
+    """What it says of what the run took and made."""
+
+    def files(found: tuple[FileFacts, ...]) -> tuple[RunFile, ...]:
+        times = [None if one.mtime_ns is None else utc_text(one.mtime_ns / 1e9) for one in found]
+        return tuple(RunFile(one.path, one.size_bytes, at, one.rows) for one, at in zip(found, times, strict=True))
+
+    return {
+        "inputs": files(spent.inputs),
+        "more_inputs": spent.more_inputs,
+        "outputs": files(spent.outputs),
+        "more_outputs": spent.more_outputs,
+        "peak_memory_bytes": spent.peak_memory_bytes,
+        "cpu_s": spent.cpu_s,
+    }
 
 
 class Model:
@@ -96,7 +158,8 @@ class Model:
         elif isinstance(event, RunStarted):
             if run is None:
                 started = utc_text(event.at_s)
-                self.runs[event.run_id] = Run(event.run_id, event.flow, event.group, event.source, "started", started)
+                begun = Run(event.run_id, event.flow, event.group, event.source, "started", started)
+                self.runs[event.run_id] = begun if event.about is None else replace(begun, **told_of(event.about))
         elif run is not None:
             if isinstance(event, StepFinished):
                 self.outputs[run.flow] |= set(event.outputs)
@@ -121,6 +184,8 @@ class Model:
                 elapsed_s=event.elapsed_s,
                 error=event.error,
                 output_path=event.outputs[0] if event.outputs else None,
+                rows_in=event.rows_in,
+                rows_out=event.rows_out,
             )
         elif isinstance(event, RunFinished):
             self.runs[run.run_id] = replace(
@@ -130,6 +195,7 @@ class Model:
                 elapsed_s=event.elapsed_s,
                 error=event.error,
                 why=event.why,
+                **({} if event.spent is None else told_of_end(event.spent)),
             )
             for key, step in self.steps.items():
                 if key[0] == run.run_id and step.status == "started":

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from tests.soak.crafted import campaign
-
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the bounds of the child are those of POSIX")
 
 
 def test_hundreds_of_crafted_segments_and_records_are_taken_in_or_refused() -> None:
     """No other error than the one for it, nothing half done, nothing that others would not believe again."""
+    from tests.soak.crafted import campaign
+
     counts, broken = campaign(11, cases=300)
 
     assert broken == []

@@ -17,6 +17,9 @@ from data_engine.ledger.segments import FOLD_AT, LARGEST_FOLD_BYTES, TABLES, dec
 
 GOLDEN = Path(__file__).with_name("golden_segments")
 
+UNKNOWN = (None,) * 13
+"""What segments of before do not say of how a run began and what it took."""
+
 ROWS: dict[str, list[tuple[Any, ...]]] = {
     "runs": [
         (
@@ -35,6 +38,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
             None,
             None,
             None,
+            *UNKNOWN,
             7,
             12,
         ),
@@ -54,11 +58,12 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
             '[["../in","ü",1,2,null]]',
             None,
             None,
+            *UNKNOWN,
             7,
             13,
         ),
     ],
-    "step_runs": [("r1", 0, "claims", "Read", "success", "t0", "t1", 0.125, None, "out/x.csv", 7, 12)],
+    "step_runs": [("r1", 0, "claims", "Read", "success", "t0", "t1", 0.125, None, "out/x.csv", None, None, 7, 12)],
     "logs": [
         ("r1", 1, "claims", "Read", "INFO", "3 rows", "t0", 7, 12),
         (None, None, None, None, "WARNING", "a\\udcff", "t1", 7, 13),
@@ -77,6 +82,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         )
     ],
     "requests": [("r1", "run", "claims", "taken", None, None, '["a"]', "bob", "BOB-PC", None, "t0", 7, 12)],
+    "environments": [("0c25ce2754dc3761", "3.11.7", '["polars 2.1.0"]', 7, 12)],
 }
 
 
@@ -162,7 +168,7 @@ def test_a_file_of_the_first_version_is_read(table: str) -> None:
 
 def newest(table: str) -> Path:
     """The file of the newest version of a table's format; the first has no number."""
-    return max(GOLDEN.glob(f"{table}*.parquet"), key=lambda path: len(path.name))
+    return max(GOLDEN.glob(f"{table}*.parquet"), key=lambda path: (len(path.name), path.name))
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))

@@ -112,7 +112,7 @@ def test_preview_and_compile_shows_what_its_text_says(run_guide: Any) -> None:
     assert "raw_df reused" in captions["preview-constant"]
     assert "scaled_df ran: constant RATE changed" in captions["preview-constant"]
     assert "raw_df, scaled_df reused" in captions["preview-comment"]
-    assert "drawn_df ran: reads what cannot be seen" in captions["preview-clock"]
+    assert "drawn_df ran: depends on something that cannot be tracked" in captions["preview-clock"]
     assert "raw_df, scaled_df ran: fresh=True" in captions["preview-fresh"]
     before, deployed, edited, broken, *_ = _printed(cells["deploy"]).splitlines()
     assert (before, deployed, edited[:20]) == ("not deployed", "as deployed", "edited, not deployed")
@@ -256,3 +256,21 @@ def test_scale_shows_what_its_text_says(run_guide: Any) -> None:
     assert "(0, 1, 3)\n2: ProcessDiedError: its process died: exit code 3" in _printed(cells["death"])
     assert f"({totals}, 2, False)" in _printed(cells["dask"])
     assert "success\nruns on tls://127.0.0.1:" in _printed(cells["runs"])
+
+
+def test_plans_and_goldens_show_what_the_text_says(run_guide: Any) -> None:
+    """An edit that loses rows is seen before it is deployed, and a golden stops it."""
+    cells = run_guide(REPOSITORY / "notebooks" / "08_plan_and_goldens.ipynb")
+
+    plan = _printed(cells["plan"])
+    assert "differs  flights_df   2,699  2,660       39\n" in plan
+    assert "flights_df: 39 rows removed, in 1 of 3 (2013-01-01.csv)\n" in plan
+    assert "39 rows in .samples" not in plan
+    assert "cell 4 | 39 rows removed, 0 changed\nequal\n" in _printed(cells["facts"])
+    assert "39 rows removed\nremoved ['flight_date', 'carrier', 'flight', 'origin']\n" in _printed(cells["against"])
+    assert "flights_df of 2013-01-01.csv, 842 rows\n" in _printed(cells["golden"])
+    assert "['holds']" in _printed(cells["golden"])
+    assert _printed(cells["test"]) == "differs | 39 rows removed\n"
+    assert "daily_flights is not deployed: 1 of its goldens does not hold" in _printed(cells["gate"])
+    assert "['updated']\nNone | only flights with weather\n" in _printed(cells["update"])
+    assert "1 row changed (fare 1), columns in another order, rows in another order\n" in _printed(cells["compare"])

@@ -108,3 +108,15 @@ def sources(workspace: Path, *, good: int = 4, bad: int = 1) -> None:
         (folder / f"{number:02}.csv").write_text(f"city,amount\nOslo,{number}\nRome,{number + 1}\n")
     for number in range(bad):
         (folder / f"bad-{number}.csv").write_text("city\nOslo\n")
+
+
+TYPED = (
+    "from dataclasses import dataclass, field\nfrom datetime import date\nfrom typing import Literal\nfrom data_engine import Flow",
+    "@dataclass\nclass Settings:\n"
+    "    month: date = field(default=date(2013, 1, 1), metadata={'label': 'The month', 'help': 'Its first day'})\n"
+    "    mode: Literal['all', 'late'] = 'all'\n    full: bool = False\n"
+    "    days: int = field(default=3, metadata={'label': 'Days back'})",
+    "def look(context):\n    print(context.params)",
+    "def build():\n    return Flow(group='G').params(Settings).step(look)",
+)
+"""A flow that declares its parameters."""

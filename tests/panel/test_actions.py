@@ -85,7 +85,7 @@ def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspac
     details = ask(workspace, "run_details", run_id=newest["run_id"])
     good = ask(workspace, "run_details", run_id=ask(workspace, "flow", flow="good")["run_id"])
 
-    assert (asked["run_ids"], asked["said"]) == ([newest["run_id"]], "failing: 1 run asked for.")
+    assert (asked["run_ids"], asked["said"]) == ([newest["run_id"]], "failing: 1 run started.")
     assert newest["mark"]["word"] == "failed"
     assert newest["cells"][0] == {"notebook": "failing.ipynb", "cell": 3, "line": 3}
     assert newest["error"] == "Bad: KeyError: 'total'"
@@ -149,8 +149,8 @@ def test_an_edit_is_shown_by_its_cells_until_it_is_deployed(ws: WorkspaceFiles) 
     (after,) = status_of_child(ws.root)["flows"]
 
     assert row["deployment"] == "edited, not deployed: cell 2"
-    assert list(edited["diff"]) == ["2"]
-    assert (after["deployment"], ask(workspace, "flow", flow="good")["diff"]) == ("as deployed", {})
+    assert [where for where, _ in edited["changes"]] == ["cell 2"]
+    assert (after["deployment"], ask(workspace, "flow", flow="good")["changes"]) == ("as deployed", [])
 
 
 def test_no_flow_code_runs_where_the_panel_is_answered(ws: WorkspaceFiles) -> None:

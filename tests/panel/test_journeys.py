@@ -364,3 +364,36 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     assert why.endswith("has control of this workspace")
     assert observed is not None
     assert observed == "Run Nightly"  # the owner is asked
+
+
+def test_a_run_with_typed_parameters_and_what_differs_from_the_one_before(lab: Lab, page: Page, tmp_path: Path) -> None:
+    """A field for each parameter, by keyboard too; a mistake names it; two runs are compared in the panel."""
+    workspace = lab.workspace("typed")
+    flows.fill(workspace, monthly=flows.TYPED)
+    page.open()
+    panel = page.side(workspace)
+    detail = panel.select("monthly")
+    detail.get_by_role("button", name="Parameters…").click()
+    form = detail.locator("form.de-params")
+    form.get_by_label("Days back").wait_for(timeout=20000)
+    assert form.locator("label").all_inner_texts() == ["The month", "Mode", "Full", "Days back"]
+
+    form.get_by_label("Days back").fill("few")
+    form.get_by_label("Days back").press("Enter")
+    panel.element.get_by_text("parameter days: it cannot be 'few'").wait_for(timeout=20000)
+    form.get_by_label("Days back").fill("7")
+    form.get_by_label("Mode").select_option("late")
+    form.get_by_label("Full").check()
+    form.get_by_role("button", name="Run with these").click()
+    detail.get_by_role("tab", name="Runs").click()
+    rows = detail.locator(".de-run-row[data-run]")
+    rows.first.get_by_text("mode=late, full=true, days=7").wait_for(timeout=40000)
+    form.get_by_role("button", name="Defaults").click()
+    form.get_by_role("button", name="Run with these").click()
+    rows.nth(1).wait_for(timeout=40000)
+
+    rows.first.locator(".de-run-main").click()
+    rows.first.get_by_text("by hand").wait_for(timeout=20000)
+    choice = rows.first.get_by_label("Compare with")
+    choice.select_option(index=1)
+    rows.first.get_by_text("days: 7 → -").wait_for(timeout=20000)

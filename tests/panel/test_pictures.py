@@ -47,7 +47,7 @@ SHOWN = (
 OVERFLOW = """
 (root) => [...root.querySelectorAll('*')]
     .filter((one) => one.getBoundingClientRect().right > root.getBoundingClientRect().right + 1
-        && !one.closest('.de-grid, .de-tabs, .de-log, .de-sr, .jp-RenderedText') && getComputedStyle(one).display !== 'none'
+        && !one.closest('.de-scroll, .de-grid, .de-tabs, .de-log, .de-sr, .jp-RenderedText') && getComputedStyle(one).display !== 'none'
         && !(one.closest('.de-clip')))
     .map((one) => one.className).slice(0, 5)
 """

@@ -6,7 +6,7 @@ import pytest
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.planning.plan import Plan
-from tests.planning.conftest import FLOW, Production, scratch_files
+from tests.planning.production import FLOW, Production, scratch_files
 
 
 def test_an_edit_that_loses_rows_is_seen_in_rows(production: Production) -> None:
@@ -272,3 +272,97 @@ def test_wrong_numbers_of_sources(production: Production, sources: object) -> No
     """Refused before anything runs."""
     with pytest.raises(FlowValidationError, match="at least 1"):
         production.ws.plan("sales", sources=sources)  # type: ignore[arg-type]
+
+
+def test_a_batch_is_planned_as_one(production: Production) -> None:
+    """With what changed since told."""
+    batch = (
+        FLOW.replace('mode="poll"', 'mode="poll", run_as="batch"')
+        .replace("pl.read_csv(context.source.path)", "pl.read_csv(context.source.root / '*.csv')")
+        .replace('context.mirror.with_suffix(".parquet")', 'context.mirror.file("all.parquet")')
+    )
+    production.edit(batch, least="0")
+    production.ws.deploy("sales")
+    production.ws.load_flow("sales").run_once()
+    production.put("may.csv", "id,amount\n1,1\n")
+    production.edit(batch, least="1")
+
+    plan = production.ws.plan("sales")
+
+    assert [one.name for one in plan.sources] == ["in"]
+    assert plan.objects["clean_df"].rows.removed == 2
+    assert plan.notes == ("not as production read it any more: may.csv",)
+
+
+def test_a_flow_without_a_source_is_planned_once(production: Production) -> None:
+    """And a value that is no table is compared by what it is."""
+    text = "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(lambda context: {'rate': 1}, save_as='rates')\n"
+    production.files.module("rates", text)
+    production.ws.deploy("rates")
+    production.files.module("rates", text.replace("1}", "2}"))
+
+    plan = production.ws.plan("rates")
+
+    assert plan.cells[0].where == "rates.py"
+    assert plan.objects["rates"].samples[0].differs == {"value": (1, 2)}
+    assert plan.objects["rates"].samples[0].key == {"path": "rate"}
+
+
+def test_a_helper_that_changed_is_told_with_its_lines(production: Production) -> None:
+    """And what it does to the data."""
+    text = FLOW.replace("import polars as pl\n", "import polars as pl\nfrom flow_helpers.least import LEAST\n")
+    production.files.helper("least", "LEAST = 0\n")
+    production.edit(text, least="LEAST")
+    production.ws.deploy("sales")
+    production.files.helper("least", "LEAST = 1\n")
+
+    plan = production.ws.plan("sales")
+
+    assert [(one.where, one.lines) for one in plan.cells] == [("flow_helpers/least.py", ("- LEAST = 0", "+ LEAST = 1"))]
+    assert plan.objects["clean_df"].rows.removed == 1
+
+
+def test_config_that_changed_since_is_told(production: Production) -> None:
+    """Both versions read it as it is now."""
+    production.files.source("config/rates.toml", "rate = 1\n")
+
+    assert production.ws.plan("sales").config == ("rates.toml",)
+
+
+def test_what_is_too_large_to_copy_is_told_of_its_side(production: Production) -> None:
+    """With the way out; the other side ran."""
+    database = production.files.root / "databases" / "all.duckdb"
+    database.parent.mkdir()
+    database.write_bytes(b"x" * 5000)
+    production.files.source("config/data_engine.toml", '[preview]\ncopy_limit = "1KiB"\n')
+    production.edit(
+        FLOW.replace("    return target", "    context.database('all.duckdb')\n    return target"), least="0"
+    )
+
+    plan = production.ws.plan("sales", sources=1)
+
+    assert [one.side for one in plan.errors] == ["current"]
+    assert "would have to copy all.duckdb" in plan.errors[0].error
+
+
+def test_a_source_of_the_old_version_that_the_edit_does_not_read(production: Production) -> None:
+    """The edit looks elsewhere: that is its failure, by source."""
+    (production.files.root / "other").mkdir()
+    production.edit(FLOW.replace("../in", "../other"), least="0")
+
+    plan = production.ws.plan("sales", sources=1)
+
+    assert "is not under the flow's source" in plan.errors[0].error
+    assert plan.errors[0].source == "june.csv"
+
+
+def test_steps_that_print_and_fail_leave_no_scratch_of_a_failed_source(production: Production) -> None:
+    """What a source wrote before it failed is no output of the next one's state."""
+    bad = "    return target if context.source.path.name != 'june.csv' else 1 / 0"
+    production.edit(FLOW.replace("    return target", bad), least="0")
+
+    plan = production.ws.plan("sales")
+
+    assert [one.source for one in plan.errors] == ["june.csv"]
+    assert plan.outputs["june.parquet"].text == "only before"
+    assert plan.outputs["may.parquet"].equal

@@ -14,6 +14,7 @@ from data_engine.engine.memo import interceptors, libraries
 from tests.preview.conftest import Cells, ran, reasons
 from tests.support import WorkspaceFiles
 
+TRUE = ["cmd", "/c", "exit"] if os.name == "nt" else ["true"]
 FLOW = """
     import csv, glob, io, json, os, shutil, sqlite3, zipfile, gzip, bz2, tarfile
     from pathlib import Path
@@ -263,7 +264,7 @@ UNSEEN = {
     "a sample without a seed": ("import polars as pl", "pl.DataFrame({'a': range(99)}).sample(5)"),
     "the environment": ("import os", "os.environ.get('HOME')"),
     "one variable": ("from os import getenv", "getenv('HOME')"),
-    "a subprocess": ("import subprocess", "subprocess.run(['true']).returncode"),
+    "a subprocess": ("import subprocess", f"subprocess.run({TRUE!r}).returncode"),
     "the network": ("import urllib.request", "urllib.request.Request('http://127.0.0.1:1')"),
     "a library nobody knows": ("import psutil", "psutil.cpu_count()"),
     "eval": ("", "eval('1')"),
@@ -304,7 +305,7 @@ def test_a_step_that_may_read_what_nobody_saw_always_runs(cells: Cells, before: 
     cells.preview()
 
     assert ran() == ["s", "t"]
-    assert "cannot be seen" in str(reasons()["s"])
+    assert "cannot be tracked" in str(reasons()["s"])
 
 
 def test_what_only_looks_dangerous_is_reused(cells: Cells) -> None:

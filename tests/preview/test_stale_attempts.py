@@ -11,6 +11,7 @@ import pytest
 
 from tests.preview.conftest import Cells, ran
 
+HOME = "USERPROFILE" if os.name == "nt" else "HOME"
 FLOW = """
     import array, collections, contextlib, csv, datetime, decimal, enum, functools, itertools, json, math, operator, os
     import pathlib, re, sqlite3, string, sys
@@ -90,7 +91,7 @@ FILES: dict[str, tuple[str, Callable[[Path], None]]] = {
         " + int(Path('a' + '.csv').read_text()[2])",
         swapped,
     ),
-    "os.scandir facts": ("sorted(e.stat().st_ino for e in os.scandir('.'))", swapped),
+    "os.scandir facts": ("[e.inode() for e in sorted(os.scandir('.'), key=lambda e: e.name)]", swapped),
     "pathlib glob": (
         "sum(int(p.read_text()[2]) * 10 ** n for n, p in enumerate(sorted(Path('.').glob('*.csv'))))",
         swapped,
@@ -124,8 +125,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (place / name / "x.csv").write_text(f"v\n{len(name + name[-1:]) if name == 'one' else 5}\n")
     (place / "a.csv").write_text("v\n1\n")
     (place / "b.csv").write_text("v\n2\n")
-    (place / "link").symlink_to(place / "a.csv")
-    (place / "d").symlink_to(place / "one")
     monkeypatch.chdir(place)
     return place
 
@@ -137,6 +136,9 @@ def test_a_file_changed_by_a_trick(
     cells: Cells, folder: Path, read: str, trick: Callable[[Path], None], settled: bool
 ) -> None:
     """Also when the files' times are old, so that content is not compared."""
+    if trick in (retargeted, folder_retargeted):
+        (folder / "link").symlink_to(folder / "a.csv")
+        (folder / "d").symlink_to(folder / "one")
     if settled:
         for path in folder.rglob("*.csv"):
             os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -238,7 +240,7 @@ CODE = {
         "con.execute('select count(*) from t').fetchone()",
     ),
     "the environment": ("os.environ['MINE'] = '1'", "os.environ['MINE'] = '2'", "os.path.expandvars('$MINE')"),
-    "the home folder": ("os.environ['HOME'] = '/a'", "os.environ['HOME'] = '/b'", "str(Path('~').expanduser())"),
+    "the home folder": (f"os.environ['{HOME}'] = '/a'", f"os.environ['{HOME}'] = '/b'", "str(Path('~').expanduser())"),
     "an iterator used up outside": ("I = iter([1, 2, 3])", "next(I)", "operator.length_hint(I)"),
     "a deque": ("D = collections.deque([1])", "D.append(2)", "len(D)"),
     "a default dict's factory": ("D = collections.defaultdict(int)", "D = collections.defaultdict(list)", "D.__missing__ and repr(D.default_factory())"),

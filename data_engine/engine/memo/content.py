@@ -123,7 +123,7 @@ class ContentTracer:
         elif content is None:
             content = _library_content(value, kind, kind.__module__.partition(".")[0])
         if content is None:
-            self.mark_unseen(f"{name} is a {kind.__name__}, whose state nobody can see")
+            self.mark_unseen(f"{name} is a {kind.__name__}, whose state cannot be compared")
         return title + (content or b"")
 
     def _standard_content(self, value: Any, kind: type, name: str) -> bytes | None:
@@ -172,7 +172,7 @@ class ContentTracer:
                 and not is_dataclass(base)
                 and base.__module__ not in ("abc", "typing", "enum")
             ):
-                self.mark_unseen(f"{name} is a {kind.__name__}, whose state nobody can see")
+                self.mark_unseen(f"{name} is a {kind.__name__}, whose state cannot be compared")
         if isinstance(value, (list, tuple, set, frozenset)):
             pieces.append(self._items(value, list, name))
         elif isinstance(value, dict):

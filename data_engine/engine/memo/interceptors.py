@@ -16,8 +16,9 @@ from functools import partial, wraps
 from types import FunctionType
 from typing import Any
 
-from data_engine.engine.memo import recorders
+from data_engine.engine.memo import inputs, recorders
 from data_engine.engine.memo.access_log import AccessLog, Namespace, active_logs, logging_to
+from data_engine.engine.memo.inputs import current_files
 
 _lock = threading.RLock()
 
@@ -56,6 +57,49 @@ class Interceptors:
         self._open((_Names(space), name) for space, name in captured)
         with logging_to(access_log):
             yield
+
+
+class RunReaders:
+    """The entry points whose files a run names, replaced from `open()` to `close()`; opened again, those imported since."""
+
+    def __init__(self) -> None:
+        self._opened: list[tuple[_Place, str]] = []
+        self._all_of: object = None
+
+    def open(self) -> None:
+        """Replace them; those that are replaced already stay so."""
+        entry_points = _entry_points()
+        if entry_points is self._all_of:
+            return
+        with _lock:
+            known = {_place_key(place, name) for place, name in self._opened}
+            for place, name in _run_points(entry_points):
+                if _place_key(place, name) not in known and _install(place, name):
+                    self._opened.append((place, name))
+        self._all_of = entry_points
+
+    def close(self) -> None:
+        """Put them back."""
+        with _lock:
+            for place, name in reversed(self._opened):
+                _remove(place, name)
+        self._opened, self._all_of = [], None
+
+
+_run_points_of: tuple[object, list[tuple[_Place, str]]] = (None, [])
+
+
+def _run_points(entry_points: list[tuple[_Place, str]]) -> list[tuple[_Place, str]]:
+    """Those of the entry points that name files: readers given a path, `open`, and connections to databases."""
+    global _run_points_of
+    if _run_points_of[0] is not entry_points:
+        found = [(place, name) for place, name in entry_points if _notes((_label_of(place), name), name) in _NAMED_BY]
+        _run_points_of = entry_points, found
+    return _run_points_of[1]
+
+
+def _label_of(place: _Place) -> str:
+    return f"{place.__module__}.{place.__qualname__}" if isinstance(place, type) else str(place.__name__)
 
 
 def is_reader(value: object) -> bool:
@@ -148,7 +192,7 @@ def _wrapper_of(place: _Place, name: str, original: Any) -> Any:
     if isinstance(place, _Names):
         known = _readers().get(id(original))
         return None if known is None else known[1]
-    label = (f"{place.__module__}.{place.__qualname__}" if isinstance(place, type) else place.__name__, name)
+    label = (_label_of(place), name)
     made = _wrappers.get(label)
     if made is not None and made[0] is original:
         return made[1]
@@ -159,9 +203,16 @@ def _wrapper_of(place: _Place, name: str, original: Any) -> Any:
 
 
 def _make_wrapper(original: Any, note: Callable[..., Any]) -> Any:
+    named = _NAMED_BY.get(note)
+
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        who = active_logs()
-        return note(original, who, args, kwargs) if who else original(*args, **kwargs)
+        if who := active_logs():
+            return note(original, who, args, kwargs)
+        if named is not None and (files := current_files()) is not None:
+            with suppress(Exception):  # what is noted of a run is not worth its end
+                for path in named(args, kwargs):
+                    files.note(path)
+        return original(*args, **kwargs)
 
     with suppress(AttributeError, TypeError):
         wrapper = wraps(original)(wrapper)
@@ -260,6 +311,13 @@ _RECORDERS: dict[str, dict[str, Callable[..., Any]]] = {
     "pyarrow.orc": {"read_table": _READ},
     "pyarrow.orc.ORCFile": {"__init__": recorders.method_reader},
 }  # fmt: skip
+_NAMED_BY: dict[Callable[..., Any], Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]] = {
+    _READ: inputs.of_reader,
+    recorders.method_reader: inputs.of_method,
+    recorders.record_open: inputs.of_open,
+    recorders.record_database: inputs.of_database,
+}
+"""What names the files of a run, of the entry points that production replaces too."""
 _SEEN_LIBRARIES = ("polars", "pandas", "duckdb", "fastexcel")
 """Every public `read_*` and `scan_*` of these is an entry point, whatever the version."""
 _NO_PATH = {

@@ -121,7 +121,7 @@ _QUESTIONS: dict[str, Kind] = {
 
 
 def record_question(original: Any, logs: tuple[AccessLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
-    name = getattr(original, "__name__", "")
+    name = getattr(original, "__name__", "").removeprefix("_path_")  # as some are called on Windows
     is_copy = name == "samefile" and sys._getframe(2).f_globals.get("__name__") == "shutil"
     if not is_copy:  # which looks whether its target is its source
         paths = [value for value in args if not isinstance(value, (int, bool))]
@@ -322,7 +322,8 @@ _STATE = """
     select (select count(*) from duckdb_tables()) + (select count(*) from duckdb_views() where not internal)
          + (select count(*) from duckdb_functions() where not internal)
          + (select count(*) from duckdb_types() where not internal),
-    (select string_agg(concat(name, '=', value), ';' order by name) from duckdb_settings())
+    (select string_agg(concat(name, '=', value), ';' order by name) from duckdb_settings()
+     where name not like '%progress_bar%') -- it depends on where the first connection was made, and changes no result
 """
 _fresh_settings: list[object] = []
 

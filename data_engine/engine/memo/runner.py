@@ -268,7 +268,7 @@ class _Attempt:
         if self.writer is not None:
             return f"{self.writer} writes to the context"
         if unseen is not None:
-            return f"reads what cannot be seen: {unseen}"
+            return f"depends on something that cannot be tracked: {unseen}"
         if entry is None:
             return why_no_entry(past, step.makeup)
         classes = [each.code.classes for each in self.steps]
@@ -334,7 +334,8 @@ class _Attempt:
         literals = _signatures_of(step.code.literals, self.preview.ours)
         parts, state = {**step.code.parts, **world()}, changeable_state(attributes, step.spec)
         alone = replace(self.flow, steps=(_watched_step(step, self.context, self.preview.interceptors, log),))
-        for event in run_steps(alone, self.context, control=self.preview.control):
+        before = None if step.before is None else self.flow.steps[step.before].label
+        for event in run_steps(alone, self.context, control=self.preview.control, before=before):
             self.preview.sink(event)
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
@@ -476,7 +477,9 @@ class _Ran:
     @property
     def unseen(self) -> str | None:
         """Why the step must run again each time."""
-        return self.impure or (None if self.missed is None else f"reads what cannot be seen: {self.missed}")
+        return self.impure or (
+            None if self.missed is None else f"depends on something that cannot be tracked: {self.missed}"
+        )
 
     def reads(self) -> Reads:
         """What it read, and what the paths in its code looked like, but for those it made itself."""

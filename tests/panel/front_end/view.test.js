@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { h, Memo } from "../../../jupyter_extension/static/dom.js";
 import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_extension/static/flows.js";
 import { besidePath, readCode } from "../../../jupyter_extension/static/jupyter.js";
-import { staysHere } from "../../../jupyter_extension/static/keys.js";
+import { onKey, staysHere } from "../../../jupyter_extension/static/keys.js";
 import { defaultText, givenOf } from "../../../jupyter_extension/static/parameters.js";
 import { button, drawing, whyNot } from "../../../jupyter_extension/static/pieces.js";
 import { countsText, logText } from "../../../jupyter_extension/static/runs.js";
@@ -149,4 +149,21 @@ test("the panel keeps its keys; those with Ctrl, Alt, Cmd and the function keys 
   const key = (/** @type {string} */ name, changes = {}) => ({ key: name, ctrlKey: false, metaKey: false, altKey: false, ...changes });
 
   assert.deepEqual([key("d"), key("Enter", { ctrlKey: true }), key("s", { ctrlKey: true }), key("F1")].map(staysHere), [true, true, false, false]);
+});
+
+test("a letter typed by mistake stops no engine: the second one does", () => {
+  const done = /** @type {string[]} */ ([]);
+  const app = /** @type {any} */ ({
+    state: { view: {}, selected: null, said: null, pending: new Map() },
+    view: { buttons: { stop_engine: null, start_engine: "the engine is on" }, flows: {} },
+    set(/** @type {any} */ changes) { done.push(changes.said.text); },
+    act(/** @type {string} */ action) { return action; },
+    during(/** @type {string} */ key, /** @type {string} */ action) { done.push(action); },
+  });
+  const event = /** @type {any} */ ({ key: "s", target: { tagName: "DIV" }, preventDefault() {} });
+
+  onKey(app, event);
+  assert.deepEqual(done, ["Stop the engine? Press s again."]);
+  onKey(app, event);
+  assert.deepEqual(done, ["Stop the engine? Press s again.", "stop_engine"]);
 });

@@ -1,0 +1,114 @@
+"""`plan` and `test`: what a deploy would change, and whether the goldens hold."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data_engine.cli.options import (
+    AsJson,
+    FlowName,
+    Params,
+    SomeFlowName,
+    chosen_workspace,
+    in_flow_modules,
+    read_params,
+)
+from data_engine.cli.output import complain, print_json, say
+from data_engine.cli.previewing import Use
+from data_engine.errors import FlowExecutionError, NotHeldBackError
+from data_engine.shown import text_with_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from data_engine.client import Workspace
+    from data_engine.planning.plan import NotHeldBack
+
+
+def plan(
+    ctx: typer.Context,
+    name: FlowName,
+    sources: Annotated[
+        int, typer.Option("--sources", metavar="N", help="How many of the last sources that production has read.")
+    ] = 3,
+    use: Use = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", metavar="COL", help="A column that pairs rows. May be repeated.")
+    ] = None,
+    param: Params = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also run steps that write elsewhere than through the context.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """What deploying a flow as it is now would change: in its code, and in the data production has read.
+
+    Both versions run into scratch; nothing is recorded, or changed in production. Ends with 0 also where there are
+    differences, with 1 when the edit fails.
+    """
+    ws = chosen_workspace(ctx)
+    params = read_params(param)
+    with in_flow_modules(ws):
+        yes = yes or _is_confirmed(ws, name, as_json)
+        try:
+            found = ws.plan(name, sources, use, key or None, params, yes)
+        except NotHeldBackError as error:
+            if not as_json:
+                raise
+            steps = [one.as_dict() for one in _escaping(ws, name)]
+            print_json({"error": error.as_dict(), "not_held_back": steps})
+            return 2
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        say(text_with_samples(found))
+        if not found.equal or found.cells:
+            say(f"To let production run it: data-engine deploy {name}")
+    return 1 if any(one.side == "current" for one in found.errors) else 0
+
+
+def _is_confirmed(ws: Workspace, name: str, as_json: bool) -> bool:
+    """Ask once, at a terminal, whether steps that cannot be held back may run."""
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    escaping = _escaping(ws, name)
+    if not escaping:
+        return False
+    complain(f"A plan of {name} runs these steps for real, once for each version:", style="yellow")
+    for one in escaping:
+        complain(f"  {one.text}", style="yellow")
+    return bool(typer.confirm("Run them?", default=False))
+
+
+def _escaping(ws: Workspace, name: str) -> Sequence[NotHeldBack]:
+    from data_engine.planning.escapes import escapes
+    from data_engine.planning.making import deployed_flow
+
+    try:
+        flows = [deployed_flow(ws.home, name), ws.load_flow(name)]
+    except FlowExecutionError:
+        return ()
+    return tuple(dict.fromkeys(one for flow in flows for one in escapes(flow)))
+
+
+def check(
+    ctx: typer.Context,
+    name: SomeFlowName = None,
+    update: Annotated[bool, typer.Option("--update", help="Keep what differs as it is now; look at it first.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Whether the goldens hold: of the flow NAME, or of all. Ends with 1 where one differs, or cannot be made any more."""
+    ws = chosen_workspace(ctx)
+    with in_flow_modules(ws):
+        results = ws.test(name, update)
+    bad = [one for one in results if one.is_bad]
+    if as_json:
+        print_json([one.as_dict() for one in results])
+    elif not results:
+        say('There are no goldens. Keep one in a notebook: build().golden(use="...", key="...")')
+    else:
+        say(text_with_samples(results))
+    return 1 if bad else 0

@@ -1,0 +1,97 @@
+"""The files that a run opens, at production's cost: what `interceptors` replaces also tells here, and only the path is kept.
+
+A preview has to know all that a step read, and how it was; a run only names the files. So nothing is looked at while it
+runs, queries in SQL are left alone, and after some files only their number is kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from data_engine.engine.memo.libraries import library_folders
+
+MOST_FILES = 50
+"""So many are named, the others counted."""
+
+_MOST_KNOWN = 10_000
+
+_Note = Callable[[tuple[Any, ...], dict[str, Any]], Iterable[object]]
+"""The arguments of a reader that may name files."""
+
+
+class RunFiles:
+    """The files of one run, `whose` it is: `read` in the order they were opened first. Those below `ours` are Data Engine's own."""
+
+    def __init__(self, ours: tuple[str, ...] = (), whose: str = "") -> None:
+        self.read: dict[str, None] = {}
+        self.whose = whose
+        self._ours = ours
+
+    def note(self, path: object) -> None:
+        """A file is about to be opened; anything that names none is left out."""
+        if isinstance(path, (str, os.PathLike)):
+            text = os.fspath(path)
+            if (
+                isinstance(text, str)
+                and text
+                and "://" not in text
+                and "\0" not in text
+                and len(self.read) < _MOST_KNOWN
+            ):
+                full = os.path.abspath(text)
+                if not full.startswith((*self._ours, "/proc/", "/sys/", "/dev/")) and not full.startswith(
+                    library_folders()
+                ):
+                    self.read.setdefault(full)
+        elif isinstance(path, (list, tuple)):
+            for one in path[:_MOST_KNOWN]:
+                self.note(one)
+
+
+_current: ContextVar[RunFiles | None] = ContextVar("run_files", default=None)
+
+
+@contextmanager
+def noting(files: RunFiles) -> Iterator[None]:
+    """Inside, what this context opens is noted there; map threads inherit it."""
+    token = _current.set(files)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_files() -> RunFiles | None:
+    """Whose files those are that are opened in this context."""
+    return _current.get()
+
+
+def of_reader(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
+    """`polars.read_csv(source)` and its like."""
+    return (
+        *args[:1],
+        *(kwargs[word] for word in ("source", "path", "io", "filepath_or_buffer", "file") if word in kwargs),
+    )
+
+
+def of_method(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
+    """A reader that is a method of something."""
+    return of_reader(args[1:], kwargs)
+
+
+def of_open(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
+    """`open(file, mode)`, where it reads."""
+    mode = args[1] if len(args) > 1 else kwargs.get("mode", "r")
+    is_read = isinstance(mode, str) and not any(letter in mode for letter in "wxa")
+    return (args[0] if args else kwargs.get("file"),) if is_read else ()
+
+
+def of_database(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[object]:
+    """`duckdb.connect(database)` and `sqlite3.connect`."""
+    place = args[0] if args else kwargs.get("database")
+    is_file = isinstance(place, os.PathLike) or (isinstance(place, str) and not place.startswith((":", "file:", "md:")))
+    return (place,) if is_file else ()

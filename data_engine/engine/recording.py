@@ -1,0 +1,188 @@
+"""What is recorded of a run besides its events: who began it and why, with which code, on which files, and what it took."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from data_engine.engine.candidates import Source
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.memo.inputs import MOST_FILES, RunFiles, current_files, noting
+from data_engine.engine.memo.interceptors import RunReaders
+from data_engine.flow.flow import Flow
+from data_engine.flow.parameter_values import wire_of
+from data_engine.flow.rows import parquet_rows
+from data_engine.model import Event, FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
+from data_engine.platforms.processes import memory_bytes
+from data_engine.platforms.usage import Usage, forget_peak, usage
+from data_engine.secret import MASK, Secret, masked_in
+from data_engine.workspace.environment import environment
+from data_engine.workspace.git import GitState, git_state
+from data_engine.workspace.machine import person
+
+MOST_PARAMS = 20_000
+"""Characters of the parameters of a run that are recorded."""
+
+_GIT_S = 10.0
+
+
+class Recording:
+    """What is recorded of one run of a workspace's flow. `about` is what whoever asked for the run knows of it."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        source: Source,
+        seen: tuple[SeenSource, ...],
+        *,
+        home: LocalWorkspace,
+        given: Mapping[str, Any],
+        run_id: str,
+        about: RunAbout | None,
+    ) -> None:
+        self._flow, self._source, self._seen, self._home = flow, source, seen, home
+        ours = tuple(f"{path}{os.sep}" for path in (home.local.state_root, home.layout.workspace_state_dir))
+        self.files = RunFiles(ours, f"{flow.name} {run_id[:8]}")
+        self._given, self._asked = given, about
+        self._outputs: dict[str, None] = {}
+        self._before: Usage | None = None
+        self._is_reset = False
+
+    def about(self) -> RunAbout:
+        """What is known when the run begins."""
+        about = self._asked or _begun_here()
+        if about.deployment_id is None:
+            git = _git(self._home.layout.flow_modules_dir)
+            about = about._replace(git_commit=git.commit, git_dirty=git.is_dirty)
+        env = environment()
+        told = (self._home.layout.root, env.digest) in _told
+        return about._replace(
+            params=params_text(self._given),
+            python=env.python,
+            environment=env.digest,
+            distributions=None if told else json.dumps(env.distributions, separators=(",", ":")),
+        )
+
+    def is_begun(self) -> None:
+        """Its start is recorded, and with it the list of distributions."""
+        _told.add((self._home.layout.root, environment().digest))
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Inside, the files that the run opens are noted, and what it uses is measured."""
+        with readers_watched(), noting(self.files):
+            self._is_reset = forget_peak()
+            self._before = usage()
+            yield
+
+    def take(self, event: Event) -> None:
+        """Something happened in the run."""
+        if isinstance(event, StepFinished) and event.outputs:
+            self._outputs.update(dict.fromkeys(event.outputs))
+
+    def spent(self) -> RunSpent:
+        """What it took and made, now that it is over."""
+        inputs, more_inputs = self._inputs()
+        outputs = list(self._outputs)
+        made = tuple(_facts(path, with_rows=True) for path in outputs[:MOST_FILES])
+        peak = cpu_s = None
+        if self._before is not None:
+            after = usage()
+            cpu_s = max(0.0, after.cpu_s - self._before.cpu_s)
+            is_of_run = self._is_reset or after.peak_bytes > self._before.peak_bytes
+            peak = after.peak_bytes if is_of_run else memory_bytes()
+        return RunSpent(inputs, more_inputs, made, max(0, len(outputs) - MOST_FILES), peak, cpu_s)
+
+    def _inputs(self) -> tuple[tuple[FileFacts, ...], int]:
+        found: dict[str, FileFacts] = {}
+        root = self._source.root
+        for one in self._seen[:MOST_FILES]:
+            inside = one.key.path if self._source.path is None else ""
+            path = str(self._source.path or (root or Path()) / inside)
+            found[path] = FileFacts(path, one.signature.size_bytes, one.signature.mtime_ns)
+        if not self._seen and self._source.path is not None:
+            found[str(self._source.path)] = _facts(str(self._source.path))
+        if self._source.path is not None and (path := str(self._source.path)) in found:
+            found[path] = found[path]._replace(rows=parquet_rows(path))
+        names = [path for path in self.files.read if path not in found and path not in self._outputs]
+        left = max(0, MOST_FILES - len(found))
+        facts = [_facts(path) for path in names[:left]]
+        found |= {one.path: one for one in facts if one.size_bytes is not None}
+        return tuple(found.values()), max(0, len(self._seen) - MOST_FILES) + max(0, len(names) - left)
+
+
+@contextmanager
+def readers_watched() -> Iterator[None]:
+    """Inside, the readers whose files runs name are replaced; around many runs it spares each of them that."""
+    global _watchers
+    with _lock:
+        _watchers += 1
+        _readers.open()
+    try:
+        yield
+    finally:
+        with _lock:
+            _watchers -= 1
+            if not _watchers:
+                _readers.close()
+
+
+def params_text(given: Mapping[str, Any]) -> str | None:
+    """What a run was given, as it is recorded: JSON with secrets as "***", and of other values what they say of themselves.
+
+    Example:
+        >>> params_text({"days": 3, "dwh": Secret("dwh", "correct horse")}), params_text({})
+        ('{"days":3,"dwh":"***"}', None)
+    """
+    if not given:
+        return None
+    shown = {name: MASK if isinstance(value, Secret) else wire_of(value) for name, value in given.items()}
+    text = json.dumps(masked_in(shown), separators=(",", ":"), default=_said)
+    return (
+        text if len(text) <= MOST_PARAMS else json.dumps({"...": f"too long to be recorded: {len(text):,} characters"})
+    )
+
+
+def _said(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _begun_here() -> RunAbout:
+    """Of a run in the caller's own process: by this person, or by another run's step."""
+    outer = current_files()
+    trigger, detail = ("hand", None) if outer is None else ("flow", outer.whose)
+    return RunAbout(trigger, detail, "@".join(person()))
+
+
+def _git(folder: Path) -> GitState:
+    """The state of the folder's repository, asked at most every ten seconds."""
+    known = _git_known.get(folder)
+    now_s = time.monotonic()
+    if known is None or now_s - known[0] > _GIT_S:
+        known = _git_known[folder] = now_s, git_state(folder)
+    return known[1]
+
+
+def _facts(path: str, *, with_rows: bool = False) -> FileFacts:
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return FileFacts(path)
+    return FileFacts(path, facts.st_size, facts.st_mtime_ns, parquet_rows(path) if with_rows else None)
+
+
+_lock = threading.Lock()
+_readers = RunReaders()
+_watchers = 0
+_told: set[tuple[Path, str]] = set()
+_git_known: dict[Path, tuple[float, GitState]] = {}

@@ -1,0 +1,99 @@
+"""What a run's record says, in words: who began it and why, with what, on which files, how many rows, at what cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from data_engine.model import Run, RunFile, RunTrigger, StepRun
+
+_FEW = 5
+_TRIGGERS = {
+    "slot": "its schedule",
+    "file": "a file",
+    "hand": "by hand",
+    "retry": "tried again",
+    "backfill": "a backfill",
+    "flow": "another flow",
+}
+
+
+def facts_of(run: Run) -> list[tuple[str, str]]:
+    """Labels and words, the most telling first; what is not known is left out.
+
+    Example:
+        >>> run = Run("3f", "claims", "G", None, "success", "t0", trigger=RunTrigger("slot", "2026-01-01T06:00:00+00:00"),
+        ...           by="anna@ANNA-PC", params={"month": "2013-01-01"}, peak_memory_bytes=52_428_800, cpu_s=1.5)
+        >>> for label, words in facts_of(run):
+        ...     print(f"{label}: {words}")
+        Began by: its schedule (2026-01-01T06:00:00+00:00)
+        For: anna@ANNA-PC
+        Params: month=2013-01-01
+        Used: 50.0 MiB of memory, 1.5 s of CPU
+    """
+    code = [f"deployment {run.deployment_id[:8]}" if run.deployment_id else "", _git(run)]
+    environment = f"Python {run.python}, packages {run.environment[:8]}" if run.python and run.environment else ""
+    used = [
+        f"{run.peak_memory_bytes / 1024**2:,.1f} MiB of memory" if run.peak_memory_bytes is not None else "",
+        f"{run.cpu_s:.3g} s of CPU" if run.cpu_s is not None else "",
+    ]
+    rows = [
+        ("Began by", trigger_words(run.trigger)),
+        ("For", run.by or ""),
+        ("Params", params_words(run)),
+        ("Code", ", ".join(filter(None, code))),
+        ("With", environment),
+        ("Read", files_words(run.inputs, run.more_inputs)),
+        ("Wrote", files_words(run.outputs, run.more_outputs)),
+        ("Used", ", ".join(filter(None, used))),
+    ]
+    return [(label, words) for label, words in rows if words]
+
+
+def trigger_words(trigger: RunTrigger | None) -> str:
+    """Why a run was begun, in a few words; "" where that is not known."""
+    if trigger is None:
+        return ""
+    words = _TRIGGERS.get(trigger.kind, trigger.kind)
+    return f"{words} ({trigger.detail})" if trigger.detail else words
+
+
+def params_words(run: Run) -> str:
+    """What a run was given, as it could be typed; "" for nothing."""
+    return ", ".join(f"{name}={value_words(value)}" for name, value in (run.params or {}).items())
+
+
+def value_words(value: Any) -> str:
+    """A recorded value as a person types it.
+
+    Example:
+        >>> value_words("2013-01"), value_words([1, 2]), value_words(True)
+        ('2013-01', '[1, 2]', 'true')
+    """
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def files_words(files: Sequence[RunFile], more: int) -> str:
+    """The first files with their rows, and how many more."""
+    shown = [f"{one.path}{f' ({one.rows:,} rows)' if one.rows is not None else ''}" for one in files[:_FEW]]
+    left = more + max(0, len(files) - _FEW)
+    return ", ".join([*shown, *([f"and {left:,} more"] if left else [])])
+
+
+def rows_words(step: StepRun) -> str:
+    """The rows that went into a step and came out; "" where neither is known.
+
+    Example:
+        >>> rows_words(StepRun("3f", 0, "Clean", "success", "t0", rows_in=1200, rows_out=1150))
+        '1,200 → 1,150'
+    """
+    if step.rows_in is None and step.rows_out is None:
+        return ""
+    return " → ".join("?" if count is None else f"{count:,}" for count in (step.rows_in, step.rows_out))
+
+
+def _git(run: Run) -> str:
+    if run.git_commit is None:
+        return ""
+    return f"commit {run.git_commit[:8]}{' and edits' if run.git_dirty else ''}"

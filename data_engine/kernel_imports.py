@@ -1,0 +1,46 @@
+"""How a notebook's cells import what lies beside it: as production does, wherever the kernel works, and as it is now.
+
+Once `Flow` was imported in a kernel, `flow_helpers` and the modules of the notebook's `flow_modules` folder are found though
+the kernel was started elsewhere; and before each cell, helpers whose files have changed are forgotten, so that running the
+cell that imports one takes the edited one, the first time.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+from data_engine.workspace.here import authored_folder, kernel_shell
+
+
+def watch_imports() -> None:
+    """Let this kernel's cells import so; nothing in any other process, and nothing twice."""
+    shell = kernel_shell()
+    if shell is None or any(isinstance(one, AuthoredFinder) for one in sys.meta_path):
+        return
+    sys.meta_path.append(AuthoredFinder())
+    shell.events.register("pre_run_cell", _forget_edited)
+
+
+class AuthoredFinder:
+    """Finds a module in the `flow_modules` folder of this kernel's notebook that was found nowhere else."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Where the module lies; None for one inside a package, and without a notebook in such a folder."""
+        folder = None if path is not None else authored_folder()
+        return None if folder is None else PathFinder.find_spec(name, [str(folder)])
+
+
+def _forget_edited(info: object) -> None:
+    folder = authored_folder()
+    if folder is None:
+        return
+    lead = str(folder)
+    if any(str(getattr(module, "__file__", "")).startswith(lead) for module in list(sys.modules.values())):
+        from data_engine.engine.stale import stale_helpers
+
+        stale_helpers()

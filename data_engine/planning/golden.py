@@ -1,0 +1,249 @@
+"""A golden: a result that was right, with its source and params, kept in the workspace's `goldens/` folder.
+
+goldens/<flow>/<name>.toml            the header, to read and review
+goldens/<flow>/data/<name>/           the result, and source/ with what it was made from; Git leaves it out
+goldens/<flow>/shared/<name>/         the same of a golden that is shared through Git
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from data_engine.compare.difference import Named
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import FlowValidationError, SettingsError
+from data_engine.record import Record
+from data_engine.shown import Shown
+from data_engine.workspace.toml import parse_toml, read_toml_text
+
+_UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
+_RESULTS = {"table": "result.parquet", "value": "result.json"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptFile(Record):
+    """A source file as it was: its path inside the source folder, its size and SHA-256, and whether a copy is kept."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    is_copied: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GoldenSource(Record):
+    """What a golden was made from: the source folder as authored, the file in it ("" for a batch or a single file)."""
+
+    root: str
+    path: str = ""
+    is_batch: bool = False
+    files: tuple[KeptFile, ...] = field(default=(), metadata={"of": KeptFile.read})
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        if self.is_batch or not self.files:
+            return PurePosixPath(self.root).name
+        return self.path or self.files[0].path
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether all of it is kept."""
+        return all(one.is_copied for one in self.files)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Golden(Shown, Record):
+    """A kept result of `flow`: the object `use` (None: the last result), for `source` with `params`.
+
+    `kind` is "table", "value" or "file"; of a table `columns` are kept, those in `drop` are not, and `key` pairs its rows. Data
+    that is to `share` is not left out of Git.
+
+    Example:
+        >>> golden = Golden("sales", "clean_df-may", "clean_df", columns=("id: Int64",), rows=3)
+        >>> golden.folder(Path("/ws/goldens")).as_posix()
+        '/ws/goldens/sales/data/clean_df-may'
+    """
+
+    flow: str
+    name: str
+    use: str | None = None
+    kind: str = "table"
+    columns: tuple[str, ...] = ()
+    rows: int | None = None
+    key: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    tolerance: float = 1e-9
+    params: Mapping[str, Any] = field(default_factory=Named)
+    share: bool = False
+    source: GoldenSource | None = field(default=None, metadata={"of": GoldenSource.read})
+    file: str = ""
+    kept_at_utc: str = ""
+    kept_by: str = ""
+
+    def header(self, goldens: Path) -> Path:
+        """Its header below the `goldens` folder."""
+        return goldens / self.flow / f"{self.name}.toml"
+
+    def folder(self, goldens: Path) -> Path:
+        """Where its data is."""
+        return goldens / self.flow / ("shared" if self.share else "data") / self.name
+
+    def result(self, goldens: Path) -> Path:
+        """The file of its result."""
+        return self.folder(goldens) / (self.file or _RESULTS[self.kind])
+
+    @property
+    def text(self) -> str:
+        """In a few words: what of what it keeps."""
+        of = f" of {self.source.name}" if self.source is not None else ""
+        size = f", {self.rows:,} rows" if self.rows is not None else ""
+        return f"{self.use or 'the last result'}{of}{size}"
+
+    def __str__(self) -> str:
+        columns = f"; columns {', '.join(self.columns)}" if self.columns else ""
+        return f"golden {self.flow}/{self.name}: {self.text}{columns}"
+
+
+def golden_name(use: str | None, source: str | None) -> str:
+    """What a golden is called when nobody says: by its object and its source.
+
+    Example:
+        >>> golden_name("clean_df", "2013/may 1.csv"), golden_name(None, None)
+        ('clean_df-may_1.csv', 'result')
+    """
+    of = "" if source is None else f"-{PurePosixPath(source).name}"
+    return safe_name(f"{use or 'result'}{of}")
+
+
+def safe_name(text: str) -> str:
+    """The text as the name of a file on every system."""
+    return _UNSAFE.sub("_", text).strip("._ ")[:100] or "result"
+
+
+def goldens_folder(home: LocalWorkspace) -> Path:
+    """The folder of all goldens of a workspace."""
+    return home.layout.root / "goldens"
+
+
+def require_goldens(goldens: Path, flow: str) -> None:
+    """Return when the flow has goldens.
+
+    Raises:
+        FlowValidationError: it has none.
+    """
+    if not goldens_of(goldens, flow):
+        raise FlowValidationError(
+            f"{flow} has no goldens",
+            where=str(goldens / flow),
+            fix='keep one in its notebook: build().golden(use="...", key="...")',
+        )
+
+
+def goldens_of(goldens: Path, flow: str) -> list[Path]:
+    """The headers of a flow's goldens, in order."""
+    folder = goldens / flow
+    try:
+        return sorted(path for path in folder.glob("*.toml") if path.is_file() and not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def flows_with_goldens(goldens: Path) -> list[str]:
+    """The flows that have any, in order."""
+    try:
+        return sorted(path.name for path in goldens.iterdir() if path.is_dir() and goldens_of(goldens, path.name))
+    except OSError:
+        return []
+
+
+def read_golden(path: Path) -> Golden:
+    """The golden whose header is `path`.
+
+    Raises:
+        FlowValidationError: it cannot be read, or is no header.
+    """
+    try:
+        text = read_toml_text(path)
+        if text is None:
+            raise SettingsError("the file is not there", where=str(path))
+        found = parse_toml(text, where=str(path))
+        golden = Golden.read(_fields(found) | {"flow": path.parent.name, "name": path.stem})
+        _check(golden)
+    except SettingsError as error:
+        raise _no_header(path, error.what) from error
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise _no_header(path, str(error)) from error
+    return golden
+
+
+def header_text(golden: Golden) -> str:
+    """The header as a person reads it.
+
+    Example:
+        >>> print(header_text(Golden("sales", "clean_df", "clean_df", rows=3)).splitlines()[0])
+        # What clean_df of sales must be; `data-engine test sales` compares it.
+    """
+    import tomlkit
+
+    document = tomlkit.document()
+    document.add(
+        tomlkit.comment(f"What {golden.use or 'the last result'} of {golden.flow} must be; "
+                        f"`data-engine test {golden.flow}` compares it.")
+    )  # fmt: skip
+    told = golden.as_dict()
+    for name in ("use", "kind", "rows", "columns", "drop", "key", "tolerance", "share", "file"):
+        value = told[name]
+        if value not in (None, [], ""):
+            document.add(name, tomlkit.item(value).multiline(True) if name == "columns" else tomlkit.item(value))
+    document.add("kept_at_utc", tomlkit.item(golden.kept_at_utc))
+    document.add("kept_by", tomlkit.item(golden.kept_by))
+    if golden.params:
+        document.add("params", tomlkit.item(dict(golden.params)))
+    if golden.source is not None:
+        source = tomlkit.table()
+        for name in ("root", "path", "is_batch"):
+            source.add(name, told["source"][name])
+        files = tomlkit.aot()
+        for one in told["source"]["files"]:
+            files.append(tomlkit.item(one))
+        source.add("files", files)
+        document.add("source", source)
+    return tomlkit.dumps(document)
+
+
+def _fields(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: Named(value) if name == "params" else value for name, value in found.items()}
+
+
+def _check(golden: Golden) -> None:
+    """Refuse a header that leads elsewhere, or holds what it cannot mean."""
+    paths = [golden.file, *(one.path for one in (golden.source.files if golden.source is not None else ()))]
+    for path in paths:
+        if (
+            not isinstance(path, str)
+            or ".." in PurePosixPath(path).parts
+            or PurePosixPath(path).is_absolute()
+            or ":" in path
+        ):
+            raise ValueError(f"the path {path!r} leads elsewhere")
+    if golden.kind not in ("table", "value", "file"):
+        raise ValueError(f"kind = {golden.kind!r} is none of table, value, file")
+    texts = [*golden.columns, *golden.key, *golden.drop]
+    if not all(isinstance(one, str) for one in texts) or not isinstance(golden.tolerance, (int, float)):
+        raise ValueError("columns, key and drop are lists of texts, tolerance is a number")
+    if golden.kept_at_utc:
+        datetime.fromisoformat(golden.kept_at_utc)
+
+
+def _no_header(path: Path, why: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"{path.name} is no golden's header: {why}",
+        where=str(path),
+        fix="take it back from Git, or remove it and keep the golden again with flow.golden()",
+    )

@@ -1,0 +1,341 @@
+"""Keeps goldens: a result, with the source it was made from, as files that people review."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import date
+from datetime import time as day_time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from data_engine.compare.difference import Named
+from data_engine.engine.candidates import Source, candidates, pick_source
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.preview import first_source, steps_until
+from data_engine.errors import FlowValidationError
+from data_engine.files import create_exclusive, trouble_of, write_text_atomic
+from data_engine.flow.batch import Batch
+from data_engine.flow.flow import Flow
+from data_engine.flow.paths import portable_text
+from data_engine.model import SourceKey, utc_text
+from data_engine.nofollow import remove_tree
+from data_engine.planning.golden import (
+    Golden,
+    GoldenSource,
+    KeptFile,
+    golden_name,
+    goldens_folder,
+    header_text,
+    safe_name,
+)
+from data_engine.planning.sides import Side
+
+COPIED_BYTES = 10 * 1024**2
+"""A source file of up to so many bytes is kept as a copy, a larger one by its path and hash."""
+
+_SOURCE = "source"
+_CURRENT = "current"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be kept, as the author said it."""
+
+    use: str | None = None
+    source: str | os.PathLike[str] | None = None
+    params: Mapping[str, Any] = dataclasses.field(default_factory=Named)
+    key: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    tolerance: float = 1e-9
+    share: bool = False
+    name: str | None = None
+    is_update: bool = False
+
+
+def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) -> Golden:
+    """Run the flow for the source, and keep the result with what it was made from.
+
+    Raises:
+        FlowValidationError: no such object or source; a golden of that name is there and this is no update; the result is
+            nothing that can be kept, or lacks a column that is named.
+        FlowExecutionError: a step raised.
+    """
+    stop = steps_until(flow, wanted.use)
+    chosen = pick_source(flow, wanted.source) if wanted.source is not None else first_source(flow)
+    shown = None if chosen.path is None else (chosen.key.path if chosen.key else "") or chosen.path.name
+    name = safe_name(wanted.name) if wanted.name else golden_name(wanted.use, shown)
+    golden = Golden(
+        flow.name or "",
+        name,
+        wanted.use,
+        key=wanted.key,
+        drop=wanted.drop,
+        tolerance=wanted.tolerance,
+        params=Named(_kept_params(wanted.params)),
+        share=wanted.share,
+        kept_at_utc=utc_text(time.time()),
+        kept_by=by,
+    )
+    goldens = goldens_folder(home)
+    if golden.header(goldens).exists() and not wanted.is_update:
+        raise FlowValidationError(
+            f"there is a golden {golden.name} of {golden.flow} already",
+            where=str(golden.header(goldens)),
+            fix=f"after a look, `data-engine test {golden.flow} --update`; or golden(update=True); or give another name=",
+        )
+    return _kept(flow, home, golden, chosen, stop)
+
+
+def _kept(flow: Flow, home: LocalWorkspace, golden: Golden, chosen: Source, stop: int) -> Golden:
+    goldens = goldens_folder(home)
+    folder = golden.folder(goldens)
+    stage = folder.with_name(f".{golden.name}.{os.urandom(4).hex()}.tmp")
+    side = Side("golden", flow, home, params=golden.params)
+    try:
+        stage.mkdir(parents=True)
+        source = keep_source(flow, chosen, stage / _SOURCE)
+        golden = dataclasses.replace(golden, source=source)
+        value = side.run(source_of(golden, chosen, stage), stop, [golden.use or _CURRENT])[golden.use or _CURRENT]
+        golden = keep_result(golden, value, stage)
+        _leave_out_of_git(home.layout.gitignore_path, goldens)
+        for old in {folder, dataclasses.replace(golden, share=not golden.share).folder(goldens)}:
+            if old.is_dir():
+                remove_tree(goldens, old)
+        os.rename(stage, folder)
+        write_text_atomic(golden.header(goldens), header_text(golden))
+    except OSError as error:
+        raise FlowValidationError(
+            f"the golden cannot be kept: {trouble_of(error)}",
+            where=str(error.filename or folder),
+            fix="make the goldens folder of the workspace writable, and make room",
+        ) from error
+    finally:
+        side.forget()
+        if stage.is_dir():
+            with suppress(OSError):
+                remove_tree(goldens, stage)
+    return golden
+
+
+def _leave_out_of_git(gitignore: Path, goldens: Path) -> None:
+    """A workspace that is older than goldens has no line for their data: then they bring their own."""
+    with suppress(FileNotFoundError):
+        if "goldens/" in gitignore.read_text(encoding="utf-8", errors="replace"):
+            return
+    create_exclusive(
+        goldens / ".gitignore", "# What goldens hold of the data; their headers are for review.\n**/data/\n"
+    )
+
+
+def keep_again(flow: Flow, home: LocalWorkspace, golden: Golden, *, by: str) -> Golden:
+    """Keep the golden as the flow makes it now, from the source that is kept.
+
+    Raises: as `keep_golden`.
+    """
+    goldens = goldens_folder(home)
+    again = dataclasses.replace(golden, kept_at_utc=utc_text(time.time()), kept_by=by)
+    source = source_of(golden, _source_there(flow, golden), golden.folder(goldens))
+    return _kept(flow, home, again, source, steps_until(flow, golden.use))
+
+
+# -- the source ------------------------------------------------------------------------------------------------------------
+
+
+def keep_source(flow: Flow, chosen: Source, folder: Path) -> GoldenSource | None:
+    """Keep what the flow is to run for: copies of small files, of others size and hash."""
+    if chosen.root is None or chosen.key is None:
+        return None
+    is_batch = chosen.path is None
+    if is_batch:
+        names = [name for name, _ in candidates(flow)] if _is_own(flow, chosen) else _below(chosen.root)
+        files = {portable_text(Path(name)): chosen.root / name for name in names}
+    else:
+        assert chosen.path is not None
+        files = {chosen.key.path or chosen.path.name: chosen.path}
+    kept = tuple(_keep_file(name, path, folder) for name, path in files.items())
+    return GoldenSource(chosen.key.root, "" if is_batch else chosen.key.path, is_batch, kept)
+
+
+def _is_own(flow: Flow, chosen: Source) -> bool:
+    return flow.trigger is not None and flow.trigger.source == chosen.root
+
+
+def _below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _keep_file(name: str, path: Path, folder: Path) -> KeptFile:
+    size, is_copied = path.stat().st_size, False
+    if size <= COPIED_BYTES:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+        path, is_copied = target, True
+    return KeptFile(name, size, sha256_of(path), is_copied)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def source_of(golden: Golden, there: Source, folder: Path) -> Source:
+    """What to run for: the kept copy in `folder`, or what is `there` where the source is not kept."""
+    source = golden.source
+    if source is None or not source.is_copied:
+        return there
+    copies, key = folder / _SOURCE, SourceKey(source.root, source.path)
+    if source.is_batch:
+        return Source(copies, None, key)
+    inside = source.files[0].path
+    return Source(there.root or copies, copies / inside, key, Path(inside))  # what lies beside it is read as it is now
+
+
+def _source_there(flow: Flow, golden: Golden) -> Source:
+    """The source in its own place, where production would read it."""
+    source, trigger = golden.source, flow.trigger
+    if source is None or trigger is None or trigger.source is None:
+        return Source()
+    root, key = trigger.source, SourceKey(source.root, source.path)
+    if source.is_batch:
+        return Source(root, None, key)
+    return Source(root, root / source.path, key) if source.path else Source(root.parent, root, key)
+
+
+def why_not_there(flow: Flow, golden: Golden, folder: Path) -> str | None:
+    """What keeps the golden from being compared: its data, or its source, is not what it was; None when all is."""
+    if not folder.is_dir():
+        return "its data is not here: Git leaves it out; keep it again, or with share=True"
+    source = golden.source
+    if source is None:
+        return None
+    there = _source_there(flow, golden)
+    for one in source.files:
+        kept = folder / _SOURCE / one.path
+        place = kept if one.is_copied else (there.root or Path()) / one.path
+        try:
+            is_same = place.stat().st_size == one.size_bytes and (one.is_copied or sha256_of(place) == one.sha256)
+        except OSError:
+            return f"its source {one.path} is not there any more"
+        if not is_same:
+            return f"its source {one.path} has changed since"
+    return None
+
+
+def place_of(flow: Flow, golden: Golden, folder: Path) -> Source:
+    """What to run for when the golden is compared."""
+    return source_of(golden, _source_there(flow, golden), folder)
+
+
+# -- the result ------------------------------------------------------------------------------------------------------------
+
+
+def keep_result(golden: Golden, value: object, folder: Path) -> Golden:
+    """Write the result into `folder`; the golden with what it holds.
+
+    Raises:
+        FlowValidationError: it cannot be kept, or lacks a column that is named.
+    """
+    kind, content = as_kept(value, golden.drop)
+    if kind == "file":
+        path = Path(content)
+        shutil.copy2(path, folder / path.name)
+        return dataclasses.replace(golden, kind=kind, file=path.name)
+    if kind == "value":
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (folder / "result.json").write_text(text, encoding="utf-8")
+        return dataclasses.replace(golden, kind=kind)
+    for name in golden.key:
+        if name not in content.columns:
+            raise _no_column("key", name, content.columns)
+    try:
+        content.write_parquet(folder / "result.parquet")
+    except Exception as error:  # of Polars: a type that Parquet does not know
+        raise FlowValidationError(
+            f"the table cannot be kept as Parquet: {error}",
+            where=golden.use or "the last result",
+            fix="leave that column out with drop=[...]",
+        ) from error
+    columns = tuple(f"{name}: {dtype}" for name, dtype in content.schema.items())
+    return dataclasses.replace(golden, kind=kind, columns=columns, rows=content.height)
+
+
+def as_kept(value: object, drop: Sequence[str]) -> tuple[str, Any]:
+    """The kind of a result, and the frame, JSON value or path that stands for it.
+
+    Raises:
+        FlowValidationError: it cannot be kept, or lacks a column to drop.
+    """
+    from data_engine.compare.comparing import table_of
+    from data_engine.compare.tables import Frame
+
+    table = table_of(value)
+    if isinstance(table, Frame):
+        for name in drop:
+            if name not in table.frame.columns:
+                raise _no_column("drop", name, table.frame.columns)
+        return "table", table.frame.drop(list(drop))
+    if drop:
+        raise FlowValidationError(
+            f"drop={list(drop)} names columns, and the result is {type(value).__name__}, no table",
+            where="Flow.golden(drop=...)",
+            fix="leave drop= out",
+        )
+    if isinstance(value, os.PathLike):
+        path = Path(os.fspath(value))
+        if path.is_file():
+            return "file", path
+    return "value", _json_value(value, "the result")
+
+
+def _json_value(value: object, where: str) -> Any:
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if isinstance(value, (date, day_time)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _json_value(one, f"{where}[{name!r}]") for name, one in value.items()}
+    if isinstance(value, (list, tuple, Batch)):
+        return [_json_value(one, f"{where}[{number}]") for number, one in enumerate(value)]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_json_value(one, where) for one in value), key=repr)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _json_value(getattr(value, one.name), where) for one in dataclasses.fields(value)}
+    raise FlowValidationError(
+        f"{where} is {type(value).__name__}, which cannot be kept",
+        where="Flow.golden(use=...)",
+        fix="keep a table, one file, or texts, numbers, lists and mappings of them: name an object that is one with use=",
+    )
+
+
+def _kept_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in params.items():
+        if value is None or not isinstance(value, (str, int, float, bool, date, list, dict)):
+            raise FlowValidationError(
+                f"the param {name!r} is {type(value).__name__}, which a golden's header cannot hold",
+                where="Flow.golden(params=...)",
+                fix="give texts, numbers, truths, dates, lists and mappings of them",
+            )
+    return dict(params)
+
+
+def _no_column(option: str, name: str, columns: Sequence[str]) -> FlowValidationError:
+    return FlowValidationError(
+        f"{option}= names {name!r}, which the table does not have",
+        where=f"Flow.golden({option}=...)",
+        fix=f"it has {', '.join(columns) or 'no columns'}",
+    )

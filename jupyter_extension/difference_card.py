@@ -1,0 +1,266 @@
+"""Differences, plans and goldens as cards. Samples are rows of somebody's data: they are in a card only where asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from itertools import takewhile
+from typing import Any
+
+from data_engine.cli.output import count, local_time, seconds
+from data_engine.compare.difference import Difference, Sample
+from data_engine.planning.golden import Golden
+from data_engine.planning.plan import Plan
+from data_engine.planning.results import GoldenResult
+from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Marked, Note, Pairs, Part, Section, table
+from jupyter_extension.marks import Mark, mark_of
+
+_MOST_COLUMNS = 8
+_LONG = 40
+_AROUND = 12
+_MOST_PARTS = 5
+
+
+def difference_card(difference: Difference, *, samples: bool) -> Card:
+    """What differs between two values."""
+    word = "equal" if difference.equal else "differs"
+    sides = [Faint(text) for text in dict.fromkeys((difference.before, difference.after)) if text]
+    facts: list[Cell] = [mark_of(word), *(sides if len(sides) < 2 else [Faint(f"{sides[0].text} → {sides[1].text}")])]
+    return Card("Difference", tuple(facts), tuple(_parts_of(difference, samples)))
+
+
+def _parts_of(difference: Difference, samples: bool) -> Iterator[Part]:
+    if difference.equal and not difference.parts:
+        yield Pairs((("", difference.text),) if difference.text != "equal" else ())
+        return
+    yield Pairs((("what", difference.text),))
+    if difference.changed_values and difference.kind == "table":
+        counts = sorted(difference.changed_values.items(), key=lambda one: -one[1])
+        rows = [(Code(name), f"{number:,}") for name, number in counts[:MOST_ROWS]]
+        yield table(("Column", "Values changed"), rows, right=("Values changed",), total=len(counts))
+    if samples:
+        yield from sample_tables(difference)
+    elif difference.samples:
+        yield Pairs((("samples", Faint(f"{count(len(difference.samples), 'row')} in .samples")),))
+    different = [(name, part) for name, part in difference.parts.items() if not part.equal]
+    for name, part in different[:_MOST_PARTS]:
+        yield Section(
+            Mark(f"{name}: {part.text}", "warn", "triangle"), tuple(_details(part, samples)), is_folded=not samples
+        )
+    if len(different) > _MOST_PARTS:
+        yield Pairs((("", f"and {len(different) - _MOST_PARTS} more parts that differ"),))
+
+
+def _details(difference: Difference, samples: bool) -> Iterator[Part]:
+    """What a title does not tell already."""
+    if samples:
+        yield from sample_tables(difference)
+    for name, part in difference.parts.items():
+        if not part.equal:
+            yield Section(f"{name}: {part.text}", tuple(_details(part, samples)))
+
+
+def sample_tables(difference: Difference) -> Iterator[Part]:
+    """Rows that differ, a table for each kind; only columns that differ, numbers aligned, changes in long texts marked."""
+    for kind in ("changed", "removed", "added"):
+        rows = [one for one in difference.samples if one.kind == kind]
+        if rows:
+            yield _changed(rows) if kind == "changed" else _whole(rows, kind)
+
+
+def _changed(rows: Sequence[Sample]) -> Part:
+    key = list(dict.fromkeys(name for row in rows for name in row.key))
+    all_names = list(dict.fromkeys(name for row in rows for name in row.differs))
+    names = all_names[:_MOST_COLUMNS]
+    columns = ["changed", *key]
+    for name in names:
+        columns += [f"{name} before", f"{name} after"]
+    shown: list[list[Cell]] = []
+    for row in rows:
+        cells: list[Cell] = [mark_of("differs"), *(_value(row.key.get(name)) for name in key)]
+        for name in names:
+            cells += _pair(*row.differs[name]) if name in row.differs else ("", "")
+        shown.append(cells)
+    numbers = [f"{name} {side}" for name in names for side in ("before", "after") if _are_numbers(rows, name)]
+    numbers += [name for name in key if all(_is_number(row.key.get(name)) for row in rows)]
+    return _titled(f"{count(len(rows), 'changed row')}", columns, shown, numbers, len(all_names) - len(names))
+
+
+def _whole(rows: Sequence[Sample], kind: str) -> Part:
+    side = 0 if kind == "removed" else 1
+    all_names = list(dict.fromkeys(name for row in rows for name in (*row.key, *row.differs)))
+    names = all_names[:_MOST_COLUMNS]
+    values = [{**row.key, **{name: pair[side] for name, pair in row.differs.items()}} for row in rows]
+    shown: list[list[Cell]] = [
+        [Mark(kind, "warn", "cross" if kind == "removed" else "disc"), *(_value(one.get(name)) for name in names)]
+        for one in values
+    ]
+    numbers = [name for name in names if all(_is_number(one.get(name)) for one in values)]
+    return _titled(f"{count(len(rows), f'{kind} row')}", [kind, *names], shown, numbers, len(all_names) - len(names))
+
+
+def _titled(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], numbers: Sequence[str], more: int
+) -> Part:
+    words = f"{title}, {more} more columns" if more else title
+    return Section(words, (table(("", *columns[1:]), rows, right=tuple(numbers)),))
+
+
+def _are_numbers(rows: Sequence[Sample], name: str) -> bool:
+    return all(_is_number(value) for row in rows if name in row.differs for value in row.differs[name])
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _pair(before: Any, after: Any) -> tuple[Cell, Cell]:
+    """Two values beside each other; of long texts the part that differs, marked."""
+    if isinstance(before, str) and isinstance(after, str) and max(len(before), len(after)) > 1:
+        return marked(before, after)
+    return _value(before), _value(after)
+
+
+def marked(before: str, after: str) -> tuple[Marked, Marked]:
+    """Two texts with the part that differs marked, and of long ones only what is around it.
+
+    Example:
+        >>> [one.text for one in marked("Main Street 5", "Main Road 5")]
+        ['Main [Street] 5', 'Main [Road] 5']
+    """
+    start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+    rest = zip(reversed(before[start:]), reversed(after[start:]), strict=False)
+    end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], rest))
+    is_long = max(len(before), len(after)) > _LONG
+
+    def of(text: str) -> Marked:
+        lead, middle, tail = text[:start], text[start : len(text) - end], text[len(text) - end :]
+        if is_long:
+            lead = f"…{lead[-_AROUND:]}" if len(lead) > _AROUND else lead
+            tail = f"{tail[:_AROUND]}…" if len(tail) > _AROUND else tail
+            middle = middle if len(middle) <= _LONG else f"{middle[: _LONG - 1]}…"
+        return Marked(tuple(part for part in ((lead, False), (middle, True), (tail, False)) if part[0]))
+
+    return of(before), of(after)
+
+
+def _value(value: object) -> Cell:
+    """One value of a sample."""
+    if value is None:
+        return Faint("null")
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else str(value)
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, date):
+        return value.isoformat()
+    text = value if isinstance(value, str) else repr(value)
+    text = text if text.strip() == text and text else repr(text)
+    return Code(text if len(text) <= _LONG else f"{text[: _LONG - 1]}…", text[:1000])
+
+
+# -- a plan ----------------------------------------------------------------------------------------------------------------
+
+
+def plan_card(plan: Plan, *, samples: bool) -> Card:
+    """What a deploy would change: the code, then the data."""
+    word = "equal" if plan.equal else "differs"
+    failed = any(one.side == "current" for one in plan.errors)
+    mark = Mark("the edit fails", "bad", "cross") if failed else mark_of(word)
+    facts: tuple[Cell, ...] = (mark, *_how(plan))
+    code: tuple[Part, ...] = ()
+    if plan.cells:
+        changes = tuple(Section(one.where, (Lines(one.lines),)) for one in plan.cells)
+        code = (Section(f"Code: {', '.join(one.where for one in plan.cells)}", changes),)
+    notes = list(_notes(plan))
+    return Card(f"Plan of {plan.flow}", facts, (*notes, *code, *_data(plan, samples)))
+
+
+def plan_data_card(plan: Plan, *, samples: bool) -> Card:
+    """What a deploy would do to the data, for who sees the code beside it."""
+    return Card("Data", _how(plan), (*_notes(plan), *_data(plan, samples)))
+
+
+def _how(plan: Plan) -> tuple[Cell, ...]:
+    took = f"deployed {seconds(plan.elapsed_s.deployed)}, edit {seconds(plan.elapsed_s.current)}"
+    return count(len(plan.sources), "source"), Faint(took)
+
+
+def _notes(plan: Plan) -> Iterator[Part]:
+    yield from (Note(Mark(one.text, "bad", "cross")) for one in plan.errors[:MOST_ROWS])
+    yield from (Note(Mark(f"not held back: {one.text}", "warn", "triangle")) for one in plan.not_held_back)
+    yield from (Note(Mark(note, "idle", "ring")) for note in plan.notes)
+    if plan.config:
+        yield Note(Mark(f"config changed since it was deployed: {', '.join(plan.config)}", "idle", "ring"))
+
+
+def _data(plan: Plan, samples: bool) -> Iterator[Part]:
+    yield from _compared("Data", plan.objects, samples)
+    yield from _compared("Output", plan.outputs, samples)
+    if any(source.seen_at_utc for source in plan.sources):
+        rows = [(Code(one.name, one.path or ""), local_time(one.seen_at_utc)) for one in plan.sources[:MOST_ROWS]]
+        shown = table(("Source", "Read by production"), rows, total=len(plan.sources))
+        yield Section("Sources", (shown,), is_folded=True)
+
+
+def _compared(title: str, found: Mapping[str, Difference], samples: bool) -> Iterator[Part]:
+    if not found:
+        return
+    ordered = sorted(found.items(), key=lambda one: one[1].equal)
+    rows = [_counts(name, one) for name, one in ordered[:MOST_ROWS]]
+    columns = ("", title, "Before", "After", "Removed", "Added", "Changed")
+    yield table(columns, rows, right=columns[2:], total=len(found))
+    for name, one in ordered[:_MOST_PARTS]:
+        told = Mark(f"{name}: {one.text}", "warn", "triangle")
+        if not one.equal:
+            details = tuple(_details(one, samples))
+            yield Section(told, details, is_folded=not samples) if details else Note(told)
+
+
+def _counts(name: str, one: Difference) -> tuple[Cell, ...]:
+    """A line of numbers: its rows, and how many of them differ."""
+    rows = one.rows
+    sizes = (f"{rows.before:,}", f"{rows.after:,}") if rows.before + rows.after and one.kind != "value" else ("", "")
+    numbers = (f"{number:,}" if number else "" for number in (rows.removed, rows.added, rows.changed))
+    return (mark_of("equal" if one.equal else "differs"), Code(name), *sizes, *numbers)
+
+
+# -- goldens ---------------------------------------------------------------------------------------------------------------
+
+
+def golden_card(golden: Golden) -> Card:
+    """What a golden keeps."""
+    pairs = (
+        ("columns", Code(", ".join(golden.columns))),
+        ("left out", Code(", ".join(golden.drop))),
+        ("key", Code(", ".join(golden.key))),
+        ("params", Code(", ".join(f"{name}={value!r}" for name, value in golden.params.items()))),
+        ("kept", Faint(f"{local_time(golden.kept_at_utc)} by {golden.kept_by}")),
+        ("shared", "through Git" if golden.share else "not through Git"),
+    )
+    return Card(f"Golden {golden.flow}/{golden.name}", (golden.text,), (Pairs(pairs),))
+
+
+def goldens_card(results: Sequence[GoldenResult], *, samples: bool) -> Card:
+    """Which goldens hold; for those that do not what differs, and what to type when that is right."""
+    bad = [one for one in results if one.is_bad]
+    rows = [
+        (mark_of(one.status), one.flow, Code(one.name), seconds(one.elapsed_s), one.text)
+        for one in (*bad, *(one for one in results if not one.is_bad))
+    ]
+    shown = table(("", "Flow", "Golden", "Time", "What"), rows[: 5 * MOST_ROWS], right=("Time",), total=len(rows))
+    parts: list[Part] = [shown]
+    for one in bad[:_MOST_PARTS]:
+        details = tuple(_details(one.difference, samples)) if one.difference is not None else ()
+        if details:
+            parts.append(Section(Mark(f"{one.flow}/{one.name}", "warn", "triangle"), details, is_folded=not samples))
+    kinds = [one.status for one in results]
+    facts = tuple(
+        f"{kinds.count(word)} {word}"
+        for word in ("holds", "differs", "failed", "not compared", "updated")
+        if word in kinds
+    )
+    if any(one.status == "differs" for one in bad):
+        parts.append(Pairs((("when that is right", Code("%flow test --update, data-engine test --update")),)))
+    return Card(count(len(results), "golden"), facts, tuple(parts), tone="warn" if bad else "")

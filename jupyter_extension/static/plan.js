@@ -1,0 +1,76 @@
+// What deploying an edit would change: its code on the left, what that does to the data on the right.
+
+import { h } from "./dom.js";
+import { nameOf } from "./format.js";
+import { button, errorBox, note, sign } from "./pieces.js";
+
+/** @import { FlowDetails, FlowRow, PlanOf } from "./types" */
+/** @import { Panel } from "./panel.js" */
+
+/**
+ * @param {Panel} app
+ * @param {FlowDetails} details
+ * @param {FlowRow} row
+ */
+export function planPart(app, details, row) {
+  const plan = app.state.plan && app.state.plan.flow === row.name ? app.state.plan : null;
+  return h("div", { class: "de-plan", key: "plan" },
+    h("div", { class: "de-plan-code" }, codePart(app, details)),
+    h("div", { class: "de-plan-data", role: "region", "aria-label": `Plan of ${row.name}`, "aria-live": "polite" }, dataPart(app, row, plan)));
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowDetails} details
+ */
+function codePart(app, details) {
+  return details.changes.map(([where, lines]) => {
+    const cell = /^cell (\d+)$/.exec(where);
+    return h("div", { key: where, class: "de-diff" },
+      cell ? h("button", { class: "de-link", onclick: () => app.jupyter.openCell({ notebook: nameOf(details.path), cell: Number(cell[1]) }) }, `Cell ${cell[1]}`)
+        : h("span", { class: "de-strong" }, where),
+      h("pre", { class: "de-pre" }, lines.map((line, index) => h("span", { key: String(index), class: line.startsWith("+") ? "de-added" : "de-removed" }, `${line}\n`))));
+  });
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ * @param {PlanOf | null} plan
+ */
+function dataPart(app, row, plan) {
+  const key = app.state.planKey;
+  return [
+    h("form", { class: "de-line de-wrap", key: "plan form", onsubmit: (event) => { event.preventDefault(); ask(app, row.name); } },
+      button(app, "plan", "Show what it does to the data", row.buttons.plan, () => ask(app, row.name),
+        { small: true, primary: !plan && row.deployment_kind === "edited", busy: "Running both versions…", pending: "b plan" }),
+      h("input", { class: "de-input de-grow", placeholder: "key columns: id, day", "aria-label": "Columns that pair rows", value: key, oninput: (event) => app.set({ planKey: event.target.value }) })),
+    plan && plan.error ? errorBox(app, plan.error, []) : null,
+    plan && plan.view ? shown(app, row, plan.view) : null,
+  ];
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowRow} row
+ * @param {import("./types").PlanView} view
+ */
+function shown(app, row, view) {
+  return h("div", { key: "planned" },
+    h("div", { class: "de-line de-wrap" }, sign(view.mark), h("span", { class: "de-grow de-few", title: view.text }, view.text)),
+    view.needs.length ? note("warn", "needs", h("div", null, "These steps would run for real, once for each version:"),
+      h("ul", null, view.needs.map((one) => h("li", { key: one }, one))),
+      button(app, "plan all the same", "Run them", null, () => ask(app, row.name, true), { small: true, confirm: "Really?", busy: "Running both versions…" })) : null,
+    view.html ? h("div", { key: "data", html: view.html }) : null);
+}
+
+/**
+ * @param {Panel} app
+ * @param {string} flow
+ * @param {boolean} yes
+ */
+export async function ask(app, flow, yes = false) {
+  const { result, error } = await app.transport.call("plan", { flow, key: app.state.planKey, yes });
+  if (app.isGone || app.state.selected !== flow) return;
+  app.set({ plan: { flow, view: result || null, error: error || null } });
+}

@@ -1,0 +1,120 @@
+"""`plan`, `test` and `preview --against` in a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_engine.engine.scratch_folders import remove_scratch
+from tests.cli.conftest import Cli
+from tests.planning.production import FLOW, Production
+from tests.planning.test_plan import SENDS
+from tests.support import WorkspaceFiles
+
+
+@pytest.fixture
+def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Production:
+    remove_scratch()
+    made = Production(WorkspaceFiles(tmp_path / "ws"))
+    made.go()
+    monkeypatch.chdir(made.files.root)
+    return made
+
+
+def test_a_plan_shows_code_rows_and_samples(cli: Cli, production: Production) -> None:
+    """Differences are no failure; the next step is named."""
+    production.edit(least="1")
+
+    answer = cli("plan", "sales", "--sources", 3)
+
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert lines[0].startswith("Plan of sales  differs  3 sources  deployed ")
+    assert '        +     return context.current.filter(pl.col("amount") > 1)' in lines
+    assert "differs  clean_df       9      8        1" in lines
+    assert "clean_df: 1 row removed, in 1 of 3 (april.csv)" in lines
+    assert "      removed   1       1" in lines
+    assert lines[-1] == "To let production run it: data-engine deploy sales"
+
+
+def test_a_plan_as_json_has_the_names_of_the_contract(cli: Cli, production: Production) -> None:
+    """And the samples, as plain values."""
+    production.edit(least="1")
+
+    told = cli("plan", "sales", "--key", "id", "--use", "clean_df", "--json").json
+
+    assert {"flow", "cells", "sources", "objects", "outputs", "errors", "not_held_back", "elapsed_s"} <= told.keys()
+    part = told["objects"]["clean_df"]["parts"]["april.csv"]
+    assert {"equal", "columns", "order", "rows", "changed_values", "samples"} <= part.keys()
+    assert part["samples"] == [{"kind": "removed", "key": {"id": 1}, "differs": {"amount": [1, None]}}]
+
+
+def test_an_edit_that_fails_ends_a_plan_with_1(cli: Cli, production: Production) -> None:
+    """It would fail in production."""
+    production.edit(FLOW.replace("> {least})", "> 0) + 1 / 0"))
+
+    answer = cli("plan", "sales")
+
+    assert answer.code == 1
+    assert (
+        "the edit fails on june.csv at sales.ipynb, cell 3, line 2: ZeroDivisionError: division by zero" in answer.out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("plan", "nobody"), "Flow module 'nobody' is not available"),
+        (("plan", "sales", "--sources", 0), "sources=0 must be a whole number"),
+        (("plan", "sales", "--use", "nothing"), "saves an object 'nothing'"),
+        (("preview", "sales", "--against", "main"), "cannot be compared with 'main'"),
+        (("preview", "sales", "--key", "id"), "but not with which"),
+        (("test", "sales"), "sales has no goldens"),
+    ],
+)
+def test_wrong_requests_end_with_2(cli: Cli, production: Production, arguments: tuple[str, ...], what: str) -> None:
+    """Each says what is wrong and what to do."""
+    answer = cli(*arguments)
+
+    assert answer.code == 2
+    assert what in answer.err
+    assert "fix:" in answer.err
+
+
+def test_steps_that_are_not_held_back_need_a_yes(cli: Cli, production: Production) -> None:
+    """Without a terminal nothing is asked, and nothing run."""
+    production.edit(SENDS, least="0")
+
+    refused = cli("plan", "sales")
+    made = cli("plan", "sales", "--yes")
+
+    assert (refused.code, made.code) == (2, 0)
+    assert "uses smtplib" in refused.err
+    assert "not held back: Write: uses smtplib" in made.out
+
+
+def test_goldens_in_a_terminal(cli: Cli, production: Production) -> None:
+    """0 while they hold, 1 when one differs, and 0 again after an update."""
+    assert cli("test").out.startswith("There are no goldens.")
+    production.ws.load_flow("sales").golden("clean_df", "april.csv", key="id")
+    assert cli("test").code == 0
+    production.edit(least="1")
+
+    differs = cli("test", "sales")
+
+    assert differs.code == 1
+    assert "1 row removed" in differs.out
+    assert cli("test", "--json").json[0]["difference"]["rows"]["removed"] == 1
+    assert cli("test", "sales", "--update").code == 0
+    assert cli("test").code == 0
+
+
+def test_a_preview_against_what_is_deployed(cli: Cli, production: Production) -> None:
+    """One object, for one source."""
+    production.edit(least="1")
+
+    answer = cli("preview", "sales", "--use", "clean_df", "--source", "in/april.csv", "--against", "deployed", "--json")
+
+    assert answer.code == 0
+    assert answer.json["text"] == "1 row removed"

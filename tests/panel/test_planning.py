@@ -1,0 +1,133 @@
+"""The Deployment tab: code on the left, what it does to the data on the right, then Deploy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine.client import Workspace
+from jupyter_extension.actions import answer
+from jupyter_extension.planning import given_key
+from tests.panel.lab import Lab, Page
+from tests.panel.test_pictures import look
+from tests.planning.production import FLOW, Production, cells
+from tests.planning.test_plan import SENDS
+from tests.support import WorkspaceFiles, notebook_bytes
+
+
+@pytest.fixture
+def production(tmp_path: Path) -> Production:
+    made = Production(WorkspaceFiles(tmp_path / "ws"))
+    made.go()
+    return made
+
+
+def plan(ws: Workspace, **args: Any) -> dict[str, Any]:
+    return answer(str(ws.root), "plan", {"flow": "sales", **args})
+
+
+def test_a_plan_is_drawn_as_a_cell_draws_it(production: Production) -> None:
+    """With samples, since nothing of it is saved; and the words and the mark of the whole."""
+    production.edit(least="1")
+
+    found = plan(production.ws, key=" id,")["result"]
+
+    assert found["mark"]["word"] == "differs"
+    assert found["text"].startswith("clean_df: 1 row removed")
+    assert [where for where, _ in found["cells"]] == ["cell 3"]
+    assert "april.csv: 1 row removed" in found["html"]
+    assert "<td" in found["html"]
+
+
+def test_what_cannot_be_held_back_is_asked_for_first(production: Production) -> None:
+    """Nothing has run then; with a yes it does."""
+    production.edit(SENDS, least="0")
+
+    asks = plan(production.ws)["result"]
+    made = plan(production.ws, yes=True)["result"]
+
+    assert (asks["needs"], asks["html"]) == (["Write: uses smtplib"], "")
+    assert (made["needs"], made["mark"]["word"]) == ([], "equal")
+
+
+def test_what_cannot_be_planned_is_an_error(production: Production) -> None:
+    """With its fix."""
+    production.files.module("other", "from data_engine import Flow\ndef build(): return Flow('G').step(str)")
+
+    found = answer(str(production.ws.root), "plan", {"flow": "other"})
+
+    assert "never deployed" in found["error"]["what"]
+
+
+def test_a_gate_is_told_and_can_be_approved(production: Production) -> None:
+    """By who sees what differs."""
+    production.ws.load_flow("sales").golden("clean_df", "april.csv", key="id")
+    production.files.source("config/data_engine.toml", '[deploy]\ngate = "golden"\n')
+    production.edit(least="1")
+    root = str(production.ws.root)
+
+    refused = answer(root, "deploy", {"flow": "sales"})
+    assert answer(root, "flow", {"flow": "sales"})["result"]["gate"] == "golden"
+    approved = answer(root, "deploy", {"flow": "sales", "approve": True})
+
+    assert "1 row removed" in refused["error"]["what"]
+    assert approved == {"result": "Production runs sales as it is now."}
+
+
+def test_key_columns_are_typed_with_commas() -> None:
+    assert given_key("id, day") == ("id", "day")
+
+
+GO = """
+import sys
+from data_engine.client import Workspace
+ws = Workspace(sys.argv[1])
+ws.deploy()
+for name in ("april", "may", "june"):
+    ws.load_flow("sales").run_once(source=f"{name}.csv")
+"""
+
+
+def test_the_deployment_tab_shows_code_and_data_and_deploys(lab: Lab, page: Page, pictures: Path) -> None:
+    """Asked for by a button; wide they stand side by side, and nothing sticks out in either theme."""
+    root = lab.workspace("planned")
+    for name, values in (("april", (1, 2, 50)), ("may", (11, 12, 50)), ("june", (21, 22, 50))):
+        (root / "in").mkdir(exist_ok=True)
+        lines = "".join(f"{number},{value}\n" for number, value in enumerate(values, start=1))
+        (root / f"in/{name}.csv").write_text(f"id,amount\n{lines}", encoding="utf-8")
+    notebook = root / "flow_modules" / "sales.ipynb"
+    notebook.write_bytes(notebook_bytes(*cells(FLOW.replace("{least}", "0"))))
+    subprocess.run([sys.executable, "-c", GO, str(root)], check=True, env=lab.environment, capture_output=True)
+    notebook.write_bytes(notebook_bytes(*cells(FLOW.replace("{least}", "1"))))
+    (lab.root / "plan.ipynb").write_bytes(notebook_bytes(f"from data_engine import panel\npanel({str(root)!r})"))
+    page.open("plan.ipynb")
+    page.run_all()
+    panel = page.in_cell()
+    page.command("application:toggle-left-area")
+    panel.select("sales")
+    panel.element.get_by_role("tab", name="Deployment").click()
+    panel.element.get_by_label("Columns that pair rows").fill("id")
+
+    panel.button("plan").click()
+    data = panel.element.get_by_role("region", name="Plan of sales")
+    data.get_by_text("clean_df: 1 row removed").first.wait_for(timeout=60000)
+
+    code = panel.element.locator(".de-plan-code").bounding_box()
+    box = data.bounding_box()
+    assert code is not None
+    assert box is not None
+    assert box["x"] > code["x"] + code["width"] - 1
+    data.get_by_text("1 removed row").first.scroll_into_view_if_needed()
+    out = []
+    for theme in ("Light", "Dark"):
+        page.theme(theme)
+        out += look(panel, pictures, f"notebook-plan-{theme}")
+    page.theme("Light")
+    page.command("application:toggle-left-area")
+    assert out == []
+    panel.button("deploy now").click()
+    panel.element.get_by_text("as deployed").first.wait_for(timeout=20000)

@@ -1,0 +1,291 @@
+"""A golden keeps a result that was right, and says when the code gives another one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from data_engine.client import Workspace
+from data_engine.errors import FlowValidationError
+from data_engine.planning.golden import Golden, read_golden
+from data_engine.planning.keeping import COPIED_BYTES
+from data_engine.verbs import Flow
+from tests.planning.production import FLOW, Production
+
+KEPT = "clean_df-april.csv"
+
+
+def flow(production: Production) -> Flow:
+    return production.ws.load_flow("sales")
+
+
+def keep(production: Production, **options: Any) -> Golden:
+    return flow(production).golden(**{"use": "clean_df", "source": "april.csv", "key": "id", **options})
+
+
+def statuses(production: Production, name: str | None = None) -> dict[str, str]:
+    return {one.name: one.status for one in production.ws.test(name)}
+
+
+def folder(production: Production) -> Path:
+    return production.files.root / "goldens" / "sales"
+
+
+def test_a_golden_holds_until_the_code_gives_another_result(production: Production) -> None:
+    """Then it says what differs; and it says so whatever production has meanwhile."""
+    keep(production)
+    assert statuses(production) == {KEPT: "holds"}
+
+    production.edit(least="1")
+
+    (found,) = production.ws.test("sales")
+    assert (found.status, found.text) == ("differs", "1 row removed")
+    assert found.difference is not None
+    assert found.difference.samples[0].key == {"id": 1}
+
+
+def test_the_header_is_readable_and_the_data_beside_it(production: Production) -> None:
+    """Git shows what changed; the data is left out of it."""
+    golden = keep(production)
+
+    header = (folder(production) / f"{KEPT}.toml").read_text(encoding="utf-8")
+    assert header.startswith("# What clean_df of sales must be; `data-engine test sales` compares it.\n")
+    assert '"id: Int64"' in header
+    assert "rows = 3" in header
+    assert read_golden(folder(production) / f"{KEPT}.toml") == golden
+    data = folder(production) / "data" / KEPT
+    assert pl.read_parquet(data / "result.parquet").height == 3
+    assert (data / "source" / "april.csv").read_bytes() == (production.files.root / "in/april.csv").read_bytes()
+    assert str(golden) == f"golden sales/{KEPT}: clean_df of april.csv, 3 rows; columns id: Int64, amount: Int64"
+
+
+def test_git_leaves_the_data_out(production: Production) -> None:
+    """In a new workspace by its own file, in an older one by a file beside the goldens, which is nobody's else."""
+    keep(production)
+    assert "**/data/" in (production.files.root / "goldens/.gitignore").read_text(encoding="utf-8").splitlines()
+
+    made = Workspace.create(production.files.root.parent / "fresh")
+    made.load_flow("example").golden()
+    assert "goldens/**/data/" in made.layout.gitignore_path.read_text(encoding="utf-8").splitlines()
+    assert not (made.root / "goldens/.gitignore").exists()
+
+
+def test_the_source_is_the_kept_one(production: Production) -> None:
+    """A file that was replaced, or is gone, is no difference of the code."""
+    keep(production)
+    production.put("april.csv", "id,amount\n9,9\n")
+    assert statuses(production) == {KEPT: "holds"}
+    (production.files.root / "in/april.csv").unlink()
+
+    assert statuses(production) == {KEPT: "holds"}
+
+
+def test_what_lies_beside_the_source_is_read_where_it_is(production: Production) -> None:
+    """Only the source itself is the kept one; paths from its folder lead where they lead in production."""
+    (production.files.root / "rates.txt").write_text("2", encoding="utf-8")
+    rate = "int((context.source.root.parent / 'rates.txt').read_text())"
+    production.edit(FLOW.replace("> {least})", f"> 0).with_columns(pl.col('amount') * {rate})"))
+
+    golden = keep(production)
+
+    assert pl.read_parquet(golden.result(production.files.root / "goldens"))["amount"].to_list() == [2, 4, 100]
+    assert statuses(production) == {KEPT: "holds"}
+
+
+def test_a_large_source_is_kept_by_its_hash(production: Production) -> None:
+    """When it has changed that is told, and nothing is compared."""
+    path = production.put("large.csv", "id,amount\n" + "1,1\n" * (COPIED_BYTES // 4 + 1))
+    golden = keep(production, source="large.csv", key=None)
+    assert golden.source is not None
+    assert not golden.source.files[0].is_copied
+    assert not (folder(production) / "data" / golden.name / "source").exists()
+    assert statuses(production) == {golden.name: "holds"}
+
+    path.write_text("id,amount\n" + "1,2\n" * (COPIED_BYTES // 4 + 1), encoding="utf-8")
+
+    (found,) = production.ws.test("sales")
+    assert (found.status, found.why, found.is_bad) == ("not compared", "its source large.csv has changed since", False)
+
+
+def test_data_that_is_not_here_is_told(production: Production) -> None:
+    """As on another machine, where Git brought only the header."""
+    golden = keep(production)
+    for path in sorted(golden.folder(production.files.root / "goldens").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    golden.folder(production.files.root / "goldens").rmdir()
+
+    (found,) = production.ws.test("sales")
+
+    assert found.status == "not compared"
+    assert "Git leaves it out" in found.text
+
+
+def test_a_golden_is_not_replaced_unasked(production: Production) -> None:
+    """With update it is, and moved where it is to be shared."""
+    first = keep(production)
+    with pytest.raises(FlowValidationError, match="already"):
+        keep(production)
+
+    again = keep(production, share=True, update=True)
+
+    assert not first.folder(production.files.root / "goldens").exists()
+    assert again.result(production.files.root / "goldens").parts[-3:] == ("shared", KEPT, "result.parquet")
+    assert statuses(production) == {KEPT: "holds"}
+
+
+def test_update_keeps_what_differs_now(production: Production) -> None:
+    """From the source that is kept; what holds is left alone."""
+    keep(production)
+    keep(production, source="june.csv")
+    header = (folder(production) / "clean_df-june.csv.toml").read_bytes()
+    production.edit(least="1")
+    production.put("april.csv", "id,amount\n9,9\n")
+
+    found = {one.name: one.status for one in production.ws.test("sales", update=True)}
+
+    assert found == {KEPT: "updated", "clean_df-june.csv": "holds"}
+    assert statuses(production) == {KEPT: "holds", "clean_df-june.csv": "holds"}
+    assert (folder(production) / "clean_df-june.csv.toml").read_bytes() == header
+    assert pl.read_parquet(folder(production) / "data" / KEPT / "result.parquet")["id"].to_list() == [2, 3]
+
+
+def test_columns_may_be_dropped(production: Production) -> None:
+    """What is of no matter, or personal, is neither kept nor compared."""
+    golden = keep(production, drop=["amount"])
+
+    assert golden.columns == ("id: Int64",)
+    assert pl.read_parquet(golden.result(production.files.root / "goldens")).columns == ["id"]
+    assert statuses(production) == {KEPT: "holds"}
+
+
+def test_values_and_files_are_kept_too(production: Production) -> None:
+    """A value as JSON, a file as it is."""
+    production.edit(
+        FLOW.replace("def build", "def total(context):\n    return {'sum': context.objects['clean_df']['amount'].sum(), 'mean': float('nan')}\n\ndef build")
+        .replace(".step(write)", '.step(total, save_as="totals").step(write, use="clean_df")'),
+        least="0",
+    )  # fmt: skip
+
+    value = keep(production, use="totals", key=None)
+    file = keep(production, use=None, key=None)
+
+    assert (value.kind, file.kind, file.file) == ("value", "file", "april.parquet")
+    kept = json.loads(value.result(production.files.root / "goldens").read_text(encoding="utf-8"))
+    assert kept == {"sum": 53, "mean": {"float": "nan"}}
+    assert set(statuses(production).values()) == {"holds"}
+    production.edit(
+        FLOW.replace("def build", "def total(context):\n    return {'sum': 0, 'mean': 1.0}\n\ndef build")
+        .replace(".step(write)", '.step(total, save_as="totals").step(write, use="clean_df")'),
+        least="20",
+    )  # fmt: skip
+    assert set(statuses(production).values()) == {"differs"}
+
+
+def test_a_golden_that_cannot_be_made_any_more_failed(production: Production) -> None:
+    """With the cell; so it is for a flow that does not compile."""
+    keep(production)
+    production.edit(FLOW.replace("> {least})", "> 0).select(1 / 0)"))
+
+    (found,) = production.ws.test("sales")
+
+    assert (found.status, found.where) == ("failed", "sales.ipynb, cell 3, line 2")
+    production.edit(FLOW.replace("return (", "return nowhere + ("), least="1")
+    assert statuses(production) == {KEPT: "failed"}
+
+
+def test_a_damaged_header_failed(production: Production) -> None:
+    """And one that leads out of the folder is refused."""
+    keep(production)
+    header = folder(production) / f"{KEPT}.toml"
+    header.write_text(header.read_text(encoding="utf-8").replace('path = "april.csv"', 'path = "../../april.csv"'))
+    assert "leads elsewhere" in production.ws.test("sales")[0].text
+
+    header.write_text("kind = ", encoding="utf-8")
+
+    (found,) = production.ws.test("sales")
+    assert found.status == "failed"
+    assert found.text.startswith(f"{KEPT}.toml is no golden's header")
+
+
+def test_a_batch_is_kept_with_all_its_files(production: Production) -> None:
+    """And run as one."""
+    production.edit(
+        FLOW.replace('mode="poll"', 'mode="poll", run_as="batch"')
+        .replace("pl.read_csv(context.source.path)", "pl.read_csv(context.source.root / '*.csv')")
+        .replace('context.mirror.with_suffix(".parquet")', 'context.mirror.file("all.parquet")'),
+        least="0",
+    )
+    golden = keep(production, source=None, key=None)
+    production.put("july.csv", "id,amount\n9,9\n")
+
+    assert golden.source is not None
+    assert [one.path for one in golden.source.files] == ["april.csv", "june.csv", "may.csv"]
+    assert statuses(production) == {"clean_df": "holds"}
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no such object": ({"use": "nothing"}, "saves an object 'nothing'"),
+    "no such source": ({"source": "nothing.csv"}, "Source file not found"),
+    "a key it lacks": ({"key": "day"}, "key= names 'day'"),
+    "a column it lacks": ({"drop": ["day"]}, "drop= names 'day'"),
+    "a tolerance that is none": ({"tolerance": 3}, "no share of a number"),
+    "a param that no header holds": ({"params": {"a": object()}}, "the param 'a' is object"),
+    "no name": ({"name": " "}, "a golden cannot be called ' '"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_kept_is_refused_and_leaves_nothing(name: str, production: Production) -> None:
+    """Neither a header nor data."""
+    options, what = WRONG[name]
+
+    with pytest.raises(FlowValidationError, match=what):
+        keep(production, **options)
+
+    left = [path for path in (production.files.root / "goldens").rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_a_result_that_nobody_can_keep_is_refused(production: Production) -> None:
+    """By its type."""
+    production.edit(FLOW.replace("> {least})", "> 0).lazy, object()"))
+
+    with pytest.raises(FlowValidationError, match=r"the result\[0\] is \w+, which cannot be kept"):
+        keep(production, key=None)
+
+
+def test_a_flow_of_no_workspace_keeps_none() -> None:
+    """There is no place for it."""
+    with pytest.raises(FlowValidationError, match="belongs to no workspace"):
+        Flow("Demo").step(str).golden()
+
+
+def test_testing_a_flow_without_goldens_says_how_to_keep_one(production: Production) -> None:
+    """And of all flows there is nothing to say."""
+    assert production.ws.test() == []
+    with pytest.raises(FlowValidationError, match="sales has no goldens"):
+        production.ws.test("sales")
+
+
+def test_params_are_kept_and_used(production: Production) -> None:
+    """The same params make the same result."""
+    production.edit(FLOW.replace("{least}", 'context.params.get("least", 0)'))
+    golden = keep(production, params={"least": 20})
+
+    assert golden.rows == 1
+    assert statuses(production) == {KEPT: "holds"}
+
+
+def test_nothing_of_production_changes(production: Production) -> None:
+    """Keeping and testing run into scratch."""
+    before = production.outputs()
+    keep(production, use=None, key=None)
+    production.edit(least="20")
+
+    production.ws.test()
+
+    assert production.outputs() == before

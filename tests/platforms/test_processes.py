@@ -1,0 +1,29 @@
+"""What only Windows asks of its own process: which files it has open, which costs a lot there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_engine.platforms import processes
+
+pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="what only Windows has")
+
+
+def test_open_files_are_looked_for_when_there_are_more_or_fewer_handles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from data_engine.platforms import _processes_windows
+
+    handles = [100]
+    monkeypatch.setattr(_processes_windows, "_handle_count", lambda: handles[0])
+    path = tmp_path.resolve() / "a.txt"
+    before = processes.open_files()
+    with path.open("w"):
+        assert processes.open_files() == before
+        handles[0] += 1
+        assert processes.open_files() - before == {str(path)}
+        handles[0] = 0  # the system does not tell
+        assert processes.open_files() - before == {str(path)}
