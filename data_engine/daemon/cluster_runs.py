@@ -478,7 +478,7 @@ class ClusterRuns:
         cause = Cause("worker_lost", {"worker": placed.address})
         self._give_up(placed)
         job = placed.job
-        left = tuple(one for one in job.sources if one.run_id not in placed.ended)
+        left = [number for number, one in enumerate(job.sources) if one.run_id not in placed.ended]
         if placed.tries >= _TRIES or not left:
             self._end(placed, "failed", cause)
             return
@@ -488,7 +488,9 @@ class ClusterRuns:
             started = placed.run.started
             text = f"{cause.text}; the run is begun once more elsewhere"
             self._tell(job, [LogLine(started.run_id, started.flow, None, "WARNING", text, time.time())])
-        self._place(replace(job, sources=left), placed.tries + 1, placed.run, placed.begun)
+        sources = tuple(job.sources[number] for number in left)
+        abouts = tuple(job.abouts[number] for number in left) if job.abouts else ()
+        self._place(replace(job, sources=sources, abouts=abouts), placed.tries + 1, placed.run, placed.begun)
 
     def _end(self, placed: _Placed, status: str, cause: Cause) -> None:
         """Give the run of a job that nobody runs any more its end, and the job too."""

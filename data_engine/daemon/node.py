@@ -38,7 +38,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.shares import DUCKDB_THREADS, Share
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader, journal_path
-from data_engine.model import Event, LogLine, RunStarted, StepFinished
+from data_engine.model import Event, LogLine, RunFinished, RunStarted, StepFinished
 from data_engine.platforms.processes import new_event_loop
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from data_engine.workspace.identity import local_layout
@@ -152,6 +152,12 @@ def as_owner_has_it(event: Event, root: str, owner: str) -> Event:
         return event._replace(source=there(event.source))
     if isinstance(event, StepFinished) and event.outputs:
         return event._replace(outputs=tuple(map(there, event.outputs)))
+    if isinstance(event, RunFinished) and event.spent is not None:
+        inputs, outputs = (
+            tuple(one._replace(path=there(one.path)) for one in files)
+            for files in (event.spent.inputs, event.spent.outputs)
+        )
+        return event._replace(spent=event.spent._replace(inputs=inputs, outputs=outputs))
     return event
 
 
