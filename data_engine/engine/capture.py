@@ -17,21 +17,22 @@ from data_engine.secret import masked
 
 
 class _Lines:
-    """Collects one run's printed text and emits whole lines."""
+    """Collects one run's printed text and emits whole lines, those of each thread for themselves."""
 
     def __init__(self, control: StepControl) -> None:
         self.control = control
-        self.partial = {"INFO": "", "ERROR": ""}
+        self.partial: dict[tuple[int, str], str] = {}
         self.lock = threading.Lock()
 
     def feed(self, text: str, level: str) -> None:
+        key = threading.get_ident(), level
         with self.lock:
-            text = self.partial[level] + text
+            text = self.partial.get(key, "") + text
             *lines, rest = text.split("\n")
             if len(rest) > MAX_LINE:
                 lines.append(rest)
                 rest = ""
-            self.partial[level] = rest
+            self.partial[key] = rest
         for line in lines:
             self.emit(line, level)
 
@@ -42,7 +43,7 @@ class _Lines:
             control.emit(clipped(LogLine(control.run_id, control.flow, control.label, level, shown, time.time())))
 
     def close(self) -> None:
-        for level, rest in self.partial.items():
+        for (_, level), rest in self.partial.items():
             self.emit(rest, level)
 
 
