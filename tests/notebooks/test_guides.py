@@ -164,7 +164,7 @@ def test_the_control_panel_shows_what_its_text_says(run_guide: Any) -> None:
     assert "step 1    Read      read                   saves claims_df" in _printed(cells["magic"])
     assert "daily_claims" in _printed(cells["status"])
     live = cells["panel"].outputs[0]["data"]
-    assert live["application/vnd.data-engine.panel+json"]["view"]["flows"]["daily_claims"]["mark"]["word"] == "polling"
+    assert live["application/vnd.data-engine.panel+json"]["view"]["flows"]["daily_claims"]["mark"]["word"] == "failing"
     assert "application/vnd.jupyter.widget-view+json" in live
     assert "Run this cell again to go live." in live["text/html"]
     assert "3 runs  2 failed, 1 success" in _printed(cells["runs"])
