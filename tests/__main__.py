@@ -11,7 +11,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from tests.conftest import FAILED_LIST
 
 ROOT = Path(__file__).parent.parent
 CHECKS = (
@@ -25,7 +28,9 @@ SLOW = ("daemon", "panel", "soak", "jupyter", "notebooks")
 """Folders of tests that start servers, browsers and kernels; they run on one Python only."""
 PROCESSES = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadgroup")
 """Most tests of daemons wait; several processes share the waiting."""
-_NO_TESTS = 5
+MOST_AGAIN = 40
+"""So many tests that failed are run once more; of more the machine is not the cause."""
+_FAILED, _NO_TESTS = 1, 5
 
 
 def main() -> int:
@@ -39,8 +44,21 @@ def main() -> int:
     if code:
         return code
     print(f"== pytest on Python 3.{sys.version_info.minor}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "pytest", *PROCESSES, *sys.argv[1:]], cwd=ROOT, check=False).returncode
-    return code or _check_newest()
+    return _run_tests(sys.executable, sys.argv[1:]) or _check_newest()
+
+
+def _run_tests(python: str | Path, arguments: list[str]) -> int:
+    """The exit code of the tests: side by side, and those that failed so once more alone, as a busy machine breaks timing."""
+    with tempfile.TemporaryDirectory() as folder:
+        failed_list = Path(folder) / "failed"
+        environment = os.environ | {FAILED_LIST: str(failed_list)}
+        command = [python, "-m", "pytest", *PROCESSES, *arguments]
+        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        failed = failed_list.read_text(encoding="utf-8").splitlines() if failed_list.exists() else []
+    if code != _FAILED or not 0 < len(failed) <= MOST_AGAIN:
+        return code
+    print(f"== {len(failed)} tests failed beside others; each once more, alone:", *failed, sep="\n   ", flush=True)
+    return subprocess.run([python, "-m", "pytest", *failed], cwd=ROOT, check=False).returncode
 
 
 def _front_end() -> int:
@@ -75,11 +93,11 @@ def _check_newest() -> int:
     for command in (
         [python, "-m", "venv", folder],
         [environment, "-m", "pip", "install", "-q", "-e", ".[test]"],
-        [environment, "-m", "pytest", *PROCESSES, *left_out, *sys.argv[1:]],
     ):
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         if code:
-            break
+            return code
+    code = _run_tests(environment, [*left_out, *sys.argv[1:]])
     return 0 if code == _NO_TESTS and sys.argv[1:] else code
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -15,6 +17,8 @@ from tests.support import AUTO, WorkspaceFiles
 
 TOGETHER = ("panel",)
 """Folders whose tests share what is slow to start."""
+FAILED_LIST = "TESTS_FAILED_LIST"
+"""In the environment: the file that gets the names of the tests that failed, one a line."""
 
 
 def pytest_configure() -> None:
@@ -33,6 +37,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             folder = item.path.parent.name
             item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else str(item.path)))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say by name what failed, for whoever runs it again; xdist puts the group behind a name."""
+    if path := os.environ.get(FAILED_LIST):
+        found = [*terminalreporter.stats.get("failed", ()), *terminalreporter.stats.get("error", ())]
+        names = dict.fromkeys(re.sub(r"@(panel|[^@]*\.py)$", "", one.nodeid) for one in found)
+        Path(path).write_text("\n".join(names), encoding="utf-8")
 
 
 @pytest.fixture(autouse=True, scope="session")
