@@ -26,8 +26,8 @@ FRONT_END = ("lint", "types", "test")
 """The scripts of package.json that check the panel's JavaScript."""
 SLOW = ("daemon", "panel", "soak", "jupyter", "notebooks")
 """Folders of tests that start servers, browsers and kernels; they run on one Python only."""
-PROCESSES = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadgroup")
-"""Most tests of daemons wait; several processes share the waiting."""
+PROCESSES = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile")
+"""Most tests of daemons wait; several processes share the waiting. The tests of a file stay together."""
 MOST_AGAIN = 40
 """So many tests that failed are run once more; of more the machine is not the cause."""
 _FAILED, _NO_TESTS = 1, 5

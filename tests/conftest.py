@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,8 +14,6 @@ import pytest
 
 from tests.support import AUTO, WorkspaceFiles
 
-TOGETHER = ("panel",)
-"""Folders whose tests share what is slow to start."""
 FAILED_LIST = "TESTS_FAILED_LIST"
 """In the environment: the file that gets the names of the tests that failed, one a line."""
 
@@ -30,20 +27,11 @@ def pytest_configure() -> None:
         hypothesis.settings.load_profile("windows")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes run the tests, those of a file stay together, and those that share a JupyterLab."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            folder = item.path.parent.name
-            item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else str(item.path)))
-
-
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say by name what failed, for whoever runs it again; xdist puts the group behind a name."""
+    """Say by name what failed, for whoever runs it again."""
     if path := os.environ.get(FAILED_LIST):
         found = [*terminalreporter.stats.get("failed", ()), *terminalreporter.stats.get("error", ())]
-        names = dict.fromkeys(re.sub(r"@(panel|[^@]*\.py)$", "", one.nodeid) for one in found)
+        names = dict.fromkeys(one.nodeid for one in found)
         Path(path).write_text("\n".join(names), encoding="utf-8")
 
 
