@@ -28,8 +28,8 @@ SLOW = ("daemon", "panel", "soak", "jupyter", "notebooks")
 """Folders of tests that start servers, browsers and kernels; they run on one Python only."""
 PROCESSES = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile")
 """Most tests of daemons wait; several processes share the waiting. The tests of a file stay together."""
-MOST_AGAIN = 40
-"""So many tests that failed are run once more; of more the machine is not the cause."""
+MOST_AGAIN = 10
+"""So many files with tests that failed are run once more; of more the machine is not the cause."""
 _FAILED, _NO_TESTS = 1, 5
 
 
@@ -48,17 +48,20 @@ def main() -> int:
 
 
 def _run_tests(python: str | Path, arguments: list[str]) -> int:
-    """The exit code of the tests: side by side, and those that failed so once more alone, as a busy machine breaks timing."""
+    """The exit code of the tests: side by side, and files with failures once more alone, as a busy machine breaks timing."""
     with tempfile.TemporaryDirectory() as folder:
         failed_list = Path(folder) / "failed"
         environment = os.environ | {FAILED_LIST: str(failed_list)}
         command = [python, "-m", "pytest", *PROCESSES, *arguments]
         code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
         failed = failed_list.read_text(encoding="utf-8").splitlines() if failed_list.exists() else []
-    if code != _FAILED or not 0 < len(failed) <= MOST_AGAIN:
+    files = dict.fromkeys(name.partition("::")[0] for name in failed)
+    if code != _FAILED or not 0 < len(files) <= MOST_AGAIN:
         return code
-    print(f"== {len(failed)} tests failed beside others; each once more, alone:", *failed, sep="\n   ", flush=True)
-    return subprocess.run([python, "-m", "pytest", *failed], cwd=ROOT, check=False).returncode
+    print(
+        f"== {len(failed)} tests failed beside others; their files once more, alone:", *failed, sep="\n   ", flush=True
+    )
+    return subprocess.run([python, "-m", "pytest", *files], cwd=ROOT, check=False).returncode
 
 
 def _front_end() -> int:

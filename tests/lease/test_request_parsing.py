@@ -171,7 +171,7 @@ class Accepting:
         return Deployment("", 0, name, "rollback", "")
 
     async def run(
-        self, name: str, source: str | None, params: dict[str, Any], run_id: Callable[[int], str]
+        self, name: str, source: str | None, params: dict[str, Any], run_id: Callable[[int], str], by: str | None = None
     ) -> list[str]:
         assert source is None or ".." not in source.replace("\\", "/").split("/")
         raise FlowValidationError("no")
