@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -46,6 +47,18 @@ def links_where_there_are_some() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "symlink", link_or_skip(os.symlink))
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_loop_of_a_browser(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The loop of a browser, which an earlier test drives in this thread, is none of this test's."""
+    loop = asyncio._get_running_loop()
+    if loop is None or request.path.parent.name == "panel":
+        yield
+        return
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(loop)
 
 
 @pytest.fixture(autouse=True)
