@@ -277,7 +277,7 @@ def test_the_file_servers_clock_is_asked_over_the_network_and_a_local_drive_has_
         "import sys; from pathlib import Path; from data_engine.daemon.probes import server_ahead_s;"
         "print([server_ahead_s(Path(folder)) for folder in sys.argv[1:]])"
     )
-    with network_of("sftp", tmp_path) as network:
+    with network_of("sftp") as network:
         set_clock("+400d")
         command = [sys.executable, "-c", ask, str(network.mount(0)), str(tmp_path)]
         told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -4,6 +4,7 @@ network namespace of its own, whose cable may be pulled.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -52,19 +53,20 @@ def team_in(export: Path) -> None:
 
 
 @contextmanager
-def network_of(kind: Kind, folder: Path, fill: Callable[[Path], object] = lambda export: None) -> Iterator[Network]:
+def network_of(kind: Kind, fill: Callable[[Path], object] = lambda export: None) -> Iterator[Network]:
     if reason := why_not(kind):
         pytest.skip(reason)
-    made = Network(kind, folder / "network", fill=fill)
-    try:
-        yield made
-    finally:
-        made.close()
+    with tempfile.TemporaryDirectory(prefix="net", ignore_cleanup_errors=True) as short:  # sockets have short names
+        made = Network(kind, Path(short) / "network", fill=fill)
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[Network]:
-    with network_of("sftp", tmp_path, team_in) as made:
+    with network_of("sftp", team_in) as made:
         yield made
 
 
@@ -83,7 +85,7 @@ def test_an_smb_export_is_fit_and_two_mounts_and_the_server_lose_nothing(tmp_pat
     """Each claims, commits, folds, collects and hands over as fast as it can."""
     outputs = tmp_path / "outputs"
     outputs.mkdir()
-    with network_of("smb", tmp_path) as network:
+    with network_of("smb") as network:
         places = [network.mount(0), network.mount(1), network.export]
         assert [probe(OsFolder(place)) for place in places] == [[], [], []]
         with ExitStack() as stack:
