@@ -274,15 +274,14 @@ class OwnersVerbs:
 
     def _sendable(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """What a daemon can be sent; what is declared is asked for where that decides how a text or a date is taken."""
+        from data_engine.engine.params import taken
         from data_engine.flow.parameter_values import Given
-        from data_engine.flow.parameters import texts_to_params
 
-        typed = [value for value in params.values() if isinstance(value, Given)]
-        if not typed and (not params or is_json(params)):
+        is_typed = any(isinstance(value, Given) for value in params.values())
+        if not is_typed and is_json(params):
             return dict(params)
         declared = self.parameters(name)
-        pairs = {key: value if isinstance(value, Given) else Given.value(value) for key, value in params.items()}
-        given = texts_to_params(pairs, declared)
+        given = taken(params, declared)
         return given_params(given if declared is None else declared.check(given))
 
     def _switch(self, name: str, is_enabled: bool, wait: bool) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.parameters import texts_to_params
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -54,8 +53,7 @@ class Command:
 
 def _preview(given: Namespace, names: UserNames) -> Any:
     flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
-    params = texts_to_params(_params(given), flow.parameters)
-    options = {"use": given.use, "source": given.source, "params": params, "fresh": given.fresh}
+    options = {"use": given.use, "source": given.source, "params": _params(given), "fresh": given.fresh}
     if given.against is not None or given.key:
         options |= {"against": given.against, "key": given.key}
     return flow.preview(**options, write=given.write, force=given.force)
@@ -135,8 +133,7 @@ def _run(given: Namespace, names: UserNames) -> Any:
     params = _params(given)
     if given.once:
         flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
-        own = texts_to_params(params, flow.parameters)
-        return flow.run_once(source=given.source, params=own, on_error="continue")
+        return flow.run_once(source=given.source, params=params, on_error="continue")
     name = given.subject or _own_name(names, "run")
     ws = _workspace()
     if given.subject is None:

@@ -53,17 +53,16 @@ def preview(
     from data_engine.engine.params import params_for
     from data_engine.engine.preview import preview as make
     from data_engine.engine.preview import steps_until
-    from data_engine.flow.parameters import texts_to_params
 
     ws = chosen_workspace(ctx)
-    pairs = read_params(param)
+    typed = read_params(param)
     source = source_from_shell(source)
     with in_flow_modules(ws):
         flow = load_module(ws, name).flow
         steps_until(flow, use)
         if source is not None:
             pick_source(flow, source)
-        params = params_for(flow, texts_to_params(pairs, flow.parameters))
+        params = params_for(flow, typed)
         if against is not None or key:
             return _compare(flow, {"use": use, "source": source, "params": params, "key": key}, against, write, as_json)
         try:

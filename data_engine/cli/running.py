@@ -91,14 +91,13 @@ def run(
             _run_all(ws, report, params, on_error)
         else:
             from data_engine.engine.params import params_for
-            from data_engine.flow.parameters import texts_to_params
 
             flow = load_module(ws, name).flow
             if source is not None:
                 from data_engine.engine.candidates import pick_source
 
                 pick_source(flow, source)
-            params_for(flow, texts_to_params(params, flow.parameters))
+            params_for(flow, params)
             _run_one(flow, report, params, on_error, source)
     if as_json:
         ledger = ws.home.ledger()
@@ -274,14 +273,12 @@ def _run_one(
     on_error: Literal["continue", "raise"],
     source: str | None = None,
 ) -> None:
-    from data_engine.flow.parameters import texts_to_params
     from data_engine.runs import run_once
 
     failed = report.failed
     runs = report.started
     try:
-        given = texts_to_params(params, flow.parameters)
-        run_once(flow, source=source, params=given, on_error=on_error, listen=report)
+        run_once(flow, source=source, params=params, on_error=on_error, listen=report)
     except (WorkspaceError, OwnedElsewhereError):
         raise  # the workspace, not the flow: the next one would meet it again
     except (FlowValidationError, FlowStoppedError) as error:

@@ -11,6 +11,8 @@ from pathlib import Path
 from data_engine.daemon.finding import Finding
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.connection import connect_to_look
+from data_engine.ledger.deployments import published_in
+from data_engine.notebook.history import live
 from data_engine.notebook.module_sets import read_contents
 from data_engine.notebook.read import read_cells
 from data_engine.workspace.layout import LocalLayout
@@ -73,20 +75,14 @@ def _texts(name: str, data: bytes) -> Iterator[str]:
         return
 
 
-_DEPLOYED = """
-SELECT flow_name, set_id FROM deployments AS one WHERE rev <= (SELECT value FROM meta WHERE key = 'published_rev')
-    AND number = (SELECT max(number) FROM deployments AS other WHERE other.flow_name = one.flow_name) AND set_id <> ''
-"""
-
-
 def _asked_by_deployed(local: LocalLayout) -> dict[str, set[str]]:
     if not local.ledger_path.exists():
         return {}
     with closing(connect_to_look(local.ledger_path)) as connection:
-        deployed = connection.execute(_DEPLOYED).fetchall()
+        deployed = live(published_in(connection))
     asked: dict[str, set[str]] = {}
-    for flow, set_id in deployed:
-        folder = local.runtime_dir / "deployments" / set_id
+    for flow, deployment in deployed.items():
+        folder = local.runtime_dir / "deployments" / deployment.set_id
         contents = read_contents(folder)[0] if folder.is_dir() else {}
         for name, data in contents.items():
             if Path(name).stem == flow or "/" in name:

@@ -10,7 +10,7 @@ from typing import Any
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.parameter_values import Given
-from data_engine.flow.parameters import texts_to_params
+from data_engine.flow.parameters import Parameters, texts_to_params
 from data_engine.flow.params import LOOKED_AT, GivenParams
 from data_engine.secret import Secret
 
@@ -36,19 +36,19 @@ def params_for(flow: Flow, params: object) -> Mapping[str, Any]:
     Raises:
         FlowValidationError: no mapping; or an unknown name, a wrong value or a missing one, where they are declared.
     """
-    given = _read(check_params(params), flow)
+    given = taken(check_params(params), flow.parameters)
     if flow.parameters is None:
         return given
     own = {name: value for name, value in given.items() if isinstance(value, Secret)}
     return flow.parameters.check(given) | own
 
 
-def _read(params: Mapping[str, Any], flow: Flow) -> Mapping[str, Any]:
-    """The params, those that a person typed taken as the flow takes texts."""
+def taken(params: Mapping[str, Any], parameters: Parameters | None) -> Mapping[str, Any]:
+    """The params, those that a person typed taken as a flow takes texts that declares these parameters, or none."""
     if not any(isinstance(value, Given) for value in params.values()):
         return params
     pairs = {name: value if isinstance(value, Given) else Given.value(value) for name, value in params.items()}
-    return texts_to_params(pairs, flow.parameters)
+    return texts_to_params(pairs, parameters)
 
 
 def as_steps_see(flow: Flow, given: Mapping[str, Any], *, secret: Callable[[str], Secret]) -> Any:

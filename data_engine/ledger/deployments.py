@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,8 +26,17 @@ def published(ledger: Ledger) -> list[Deployment]:
         LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as connection:
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM deployments WHERE {_IS_PUBLISHED} ORDER BY number DESC")
-        return [_deployment(row) for row in rows]
+        return published_in(connection)
+
+
+def published_in(connection: sqlite3.Connection) -> list[Deployment]:
+    """As `published`, for who only looks at a ledger.
+
+    Raises:
+        sqlite3.Error: it cannot be read, or is older than deployments are.
+    """
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM deployments WHERE {_IS_PUBLISHED} ORDER BY number DESC")
+    return [_deployment(row) for row in rows]
 
 
 def add(ledger: Ledger, new: Sequence[Deployment]) -> list[Deployment]:
