@@ -106,7 +106,7 @@ class Deployer:
                         await self._look()
                         self._files = basis[0]
                     await self._deploy(None)
-                    self._basis = (basis[0], self._pointers(), basis[2])
+                    self._basis = basis  # of before: what changed meanwhile, here or elsewhere, is looked at once more
                 self.trouble = self._unread_helpers()
             except FlowValidationError as error:
                 self.trouble = error

@@ -9,14 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.rows import restored, storable
+from data_engine.ledger.rows import IS_PUBLISHED, restored, storable
 from data_engine.model import Deployment
 
 _COLUMNS = (
     "deployment_id, number, flow_name, kind, set_id, digest, decided_by, machine, at_utc, note, cells, helpers,"
     " git_commit, git_dirty, config, points_to, asked_by, mirror"
 )
-_IS_PUBLISHED = "(rev <= (SELECT value FROM meta WHERE key = 'published_rev'))"
 
 
 def published(ledger: Ledger) -> list[Deployment]:
@@ -35,7 +34,7 @@ def published_in(connection: sqlite3.Connection) -> list[Deployment]:
     Raises:
         sqlite3.Error: it cannot be read, or is older than deployments are.
     """
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM deployments WHERE {_IS_PUBLISHED} ORDER BY number DESC")
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM deployments WHERE {IS_PUBLISHED} ORDER BY number DESC")
     return [_deployment(row) for row in rows]
 
 
@@ -63,7 +62,7 @@ def drop_unpublished(ledger: Ledger, ids: Iterable[str]) -> None:
     """
     with ledger.writing() as (connection, _):
         connection.executemany(
-            f"DELETE FROM deployments WHERE deployment_id = ? AND NOT {_IS_PUBLISHED}", [(one,) for one in ids]
+            f"DELETE FROM deployments WHERE deployment_id = ? AND NOT {IS_PUBLISHED}", [(one,) for one in ids]
         )
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from data_engine.cause import Cause
 from data_engine.errors import RefusedSegmentError
 from data_engine.ledger.checks import LONGEST_SEEN, LONGEST_TEXT, is_absolute, refused_rows
-from data_engine.ledger.rows import storable
+from data_engine.ledger.rows import IS_PUBLISHED, storable
 from data_engine.ledger.segments import LARGEST_SEGMENT_BYTES, TABLES, decode, encode
 from data_engine.ledger.writer import abandon_runs
 from data_engine.model import utc_text
@@ -63,6 +63,8 @@ _FEW_RUNS = 20_000
 _IS_OWN_RUN = "EXISTS (SELECT 1 FROM runs AS mine WHERE mine.run_id = {run_id} AND mine.runner_id IS NOT NULL)"
 _GUARDS = {"runs": "runs.runner_id IS NULL", "step_runs": "NOT " + _IS_OWN_RUN.format(run_id="step_runs.run_id")}
 _FIXED = ("logs", "outputs")
+_STAYS_PUBLISHED = dict.fromkeys(("deployments", "requests"), ", seen_token = max(seen_token, 1)")
+"""Tables whose rows hold only once they are published, and never change: how such a row keeps that it was."""
 # A reset made here waits for its claim, also when somebody else's of the same flow is taken in before.
 _KEPT_REV = (
     "CASE WHEN tombstones.rev > (SELECT value FROM meta WHERE key = 'published_rev') THEN tombstones.rev ELSE 0 END"
@@ -113,8 +115,8 @@ def begin_token(connection: sqlite3.Connection, token: int, rev: int) -> None:
         )
         connection.execute(f"UPDATE runs SET rev = ? WHERE {mine}", (rev,))
         # What was decided or taken under an earlier token and did not get out never was.
-        for table in ("deployments", "requests"):
-            connection.execute(f"DELETE FROM {table} WHERE rev > (SELECT value FROM meta WHERE key = 'published_rev')")
+        for table in _STAYS_PUBLISHED:
+            connection.execute(f"DELETE FROM {table} WHERE NOT {IS_PUBLISHED}")
     # A reset that was made here counts from now on for all that others published before this claim.
     pending = connection.execute(
         "SELECT flow_name FROM tombstones WHERE seen_token < ?"
@@ -211,10 +213,13 @@ def publish_again(
     for table in TABLES:
         if table not in tables or table == "resets":
             continue
-        connection.execute(f"UPDATE {table} SET rev = ? WHERE rev <= {published}", (rev,))
+        connection.execute(
+            f"UPDATE {table} SET rev = ?{_STAYS_PUBLISHED.get(table, '')} WHERE rev <= {published}", (rev,)
+        )
         if after is not None and table not in _FIXED:
+            newest = max(after, 1) if table in _STAYS_PUBLISHED else after
             connection.execute(
-                f"UPDATE {table} SET seen_token = ?1, seen_rev = ?2 WHERE seen_token > ?1", (after, _NEWEST_REV)
+                f"UPDATE {table} SET seen_token = ?1, seen_rev = ?2 WHERE seen_token > ?1", (newest, _NEWEST_REV)
             )
 
 

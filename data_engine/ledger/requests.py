@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from data_engine.ledger.ledger import Ledger
-from data_engine.ledger.rows import restored, storable
+from data_engine.ledger.rows import IS_PUBLISHED, restored, storable
 from data_engine.record import Record
 
 _COLUMNS = "request_id, verb, flow_name, state, outcome, answer, run_ids, asked_by, machine, file_owner, at_utc"
-_IS_PUBLISHED = "(rev <= (SELECT value FROM meta WHERE key = 'published_rev'))"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +66,7 @@ def unanswered(ledger: Ledger) -> list[RequestRow]:
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    answered = f"SELECT request_id FROM requests WHERE state = 'answered' AND {_IS_PUBLISHED}"
+    answered = f"SELECT request_id FROM requests WHERE state = 'answered' AND {IS_PUBLISHED}"
     return _asked(ledger, f"state = 'taken' AND request_id NOT IN ({answered})")
 
 
@@ -87,7 +86,7 @@ def newest(ledger: Ledger, since_utc: str, limit: int = 20) -> list[RequestRow]:
 
 def _asked(ledger: Ledger, where: str, *parameters: Any) -> list[RequestRow]:
     with ledger.reading() as connection:
-        found = connection.execute(f"SELECT {_COLUMNS} FROM requests WHERE {_IS_PUBLISHED} AND {where}", parameters)
+        found = connection.execute(f"SELECT {_COLUMNS} FROM requests WHERE {IS_PUBLISHED} AND {where}", parameters)
         return [_of(row) for row in found]
 
 

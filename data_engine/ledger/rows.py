@@ -28,6 +28,9 @@ from data_engine.model import (
     utc_text,
 )
 
+IS_PUBLISHED = "(seen_token > 0 OR rev <= (SELECT value FROM meta WHERE key = 'published_rev'))"
+"""Whether others could see a deployment or a request, also where a repair lets it be published once more."""
+
 RUN_COLUMNS = (
     "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
     " cause_kind, cause_data, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,"

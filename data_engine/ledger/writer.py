@@ -99,6 +99,13 @@ WHERE run_id = ? AND file_state.source_root = ? AND file_state.source_key = ? AN
     AND last_status <> 'abandoned' AND last_at_utc > started_at_utc
 """
 
+_DONE_ELSEWHERE_SINCE = """
+SELECT 1 FROM runs JOIN file_state USING (flow_name)
+WHERE run_id = ? AND file_state.source_root = ? AND file_state.source_key = ? AND size_bytes = ? AND mtime_ns = ?
+    AND last_status = 'success' AND last_at_utc > started_at_utc
+    AND NOT EXISTS (SELECT 1 FROM runs AS theirs WHERE theirs.run_id = last_run_id AND theirs.runner_id IS NOT NULL)
+"""
+
 _PUT_LINE = """
 INSERT INTO logs (run_id, line_no, run_bytes, flow_name, step_label, level, message, created_at_utc, rev)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -160,7 +167,10 @@ def end_run(
     rev: int,
     spent: RunSpent | None = None,
 ) -> None:
-    """Close the run with its open steps, and settle the sources it saw; does nothing when it is closed already."""
+    """Close the run with its open steps, and settle the sources it saw; does nothing when it is closed already.
+
+    A source that another machine has done since stays done: this run began before the workspace was taken over.
+    """
     at_utc = utc_text(at_s)
     cause, kind = (None, None) if why is None else (storable(why.text), why.kind)
     row = (status, at_utc, elapsed_s, error, cause, kind, data_text(why), *_spent(spent), rev, run_id)
@@ -177,7 +187,11 @@ def end_run(
     else:
         reason = error or cause
         count = int(status == "abandoned")
-        ill = ((*key, *mark, status, reason, run_id, at_utc, count, rev, run_id) for key, mark in seen)
+        ill = (
+            (*key, *mark, status, reason, run_id, at_utc, count, rev, run_id)
+            for key, mark in seen
+            if not _is_since(_DONE_ELSEWHERE_SINCE, connection, run_id, SeenSource(key, mark))
+        )
         connection.executemany(_SETTLE, ill)
 
 
@@ -202,7 +216,7 @@ def abandon_runs(
             elapsed_s=None,
             error=None,
             why=why,
-            seen=[one for one in sources if not _is_settled_since(connection, run_id, one)],
+            seen=[one for one in sources if not _is_since(_SETTLED_SINCE, connection, run_id, one)],
             rev=rev,
         )
         ids.append(run_id)
@@ -221,10 +235,9 @@ def _end_as_known(connection: sqlite3.Connection, run_id: str, sources: Iterable
     return False
 
 
-def _is_settled_since(connection: sqlite3.Connection, run_id: str, source: SeenSource) -> bool:
-    """Whether another run of the source, just as this one saw it, has ended since this one began."""
-    asked = (run_id, *source.key, *source.signature[:2])
-    return connection.execute(_SETTLED_SINCE, asked).fetchone() is not None
+def _is_since(question: str, connection: sqlite3.Connection, run_id: str, source: SeenSource) -> bool:
+    """Whether another run of the source, just as this one saw it, has ended since this one began, as `question` asks."""
+    return connection.execute(question, (run_id, *source.key, *source.signature[:2])).fetchone() is not None
 
 
 _Step = tuple[str, str, str, str | None, float | None, str | None, str | None, int | None, int | None, bool]

@@ -211,6 +211,8 @@ def test_after_a_restored_backup_one_repair_is_enough_for_all_and_nothing_is_don
         until(lambda one=one: one.lease["state"] == "available")
     own(anna)
     do(team, "d.txt", *three, dora)
+    told = [[found["id"] for found in one.command("deployments")[1]] for one in (*three, dora)]
+    assert (len(told[0]), told) == (1, [told[0]] * 4)
     assert sorted(begun(team)) == sorted(f"{name} {step}" for name in (*names, "d.txt") for step in ("begin", "finish"))
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data_engine.errors import RefusedSegmentError
-from data_engine.ledger import parquet_process
+from data_engine.ledger import deployments, parquet_process, requests
 from data_engine.ledger.belief import Believed
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.requests import RequestRow
 from data_engine.ledger.share import Share
-from data_engine.model import SeenSource
+from data_engine.model import Deployment, SeenSource
 from tests.ledger.events import begin, end, finish, line, seen, start
 from tests.ledger.sharing import Machine, machines
 from tests.support import native
 
 KEY = seen().key
+DEPLOYED = Deployment("d" * 32, 0, "claims", "deploy", "5f" * 12, "c0" * 32, at_utc="2026-01-01T00:00:00.000000+00:00")
 
 
 @pytest.fixture
@@ -618,6 +621,87 @@ def test_a_repair_is_made_good_once(three: list[Machine]) -> None:
     assert b.share.unpublished(b.token or 0) is None
 
 
+@pytest.mark.parametrize("status", ["stopped", "failed", "abandoned"])
+def test_a_file_that_the_next_owner_has_done_stays_done_when_the_run_of_the_last_one_ends_late(
+    three: list[Machine], status: str
+) -> None:
+    """Its machine hung: it hears of the good run first, and only then how its own has ended."""
+    a, b, c = three
+    a.claim()
+    a.ledger.record(start("r1", sees=(seen(),), at=50.0))
+    a.commit()
+    b.claim()
+    b.ledger.record(start("r2", sees=(seen(),), at=60.0), finish("r2", seen=(seen(),), at=70.0))
+    b.commit()
+    a.refresh()
+
+    a.ledger.record(finish("r1", status, seen=(seen(),), at=80.0))
+    a.claim()
+    a.commit()
+    c.refresh()
+
+    for one in (a, c):
+        state = one.ledger.source_states("claims")[KEY]
+        assert (state.status, state.last_run_id) == ("success", "r2")
+    assert {run.run_id: run.status for run in c.ledger.runs()} == {"r1": status, "r2": "success"}
+
+
+@pytest.mark.parametrize("base", [0, None])
+def test_what_holds_once_it_is_published_goes_on_holding_when_it_is_lost_and_published_again(
+    three: list[Machine], base: int | None
+) -> None:
+    """At who published it and at who had it from the share: before anybody owns again, under each new token, for all."""
+    a, b, c = three
+    a.claim()
+    deployments.add(a.ledger, [DEPLOYED])
+    taken = RequestRow("0" * 32, "run", "claims", "taken", at_utc=DEPLOYED.at_utc)
+    requests.write(a.ledger, [taken, replace(taken, state="answered", outcome="done")])
+    a.commit()
+    b.refresh()
+
+    def seen_at(*some: Machine) -> list[object]:
+        """The deployments and the unanswered requests of each."""
+        return [
+            ([one.id for one in deployments.published(each.ledger)], requests.unanswered(each.ledger)) for each in some
+        ]
+
+    repairs: dict[str, tuple[int, tuple[str, ...]]] = {}
+    for owner in (b, a):
+        at = a.folder.head.number if base is None else base
+        a.folder.append(None, {**a.folder.head.files, "deployments": [], "requests": []})
+        repairs[f"r{len(repairs)}"] = (at, ("deployments", "requests"))
+        head = a.folder.head
+        for one in (a, b):
+            one.share.hydrate(head.number, head.files, one.folder.fetch, owner=None, repairs=repairs)
+        assert seen_at(a, b) == [([DEPLOYED.id], [])] * 2
+        owner.claim()
+        owner.release()
+        owner.claim()  # again, before what was lost was published
+        assert seen_at(owner) == [([DEPLOYED.id], [])]
+        owner.commit()
+        c.refresh()
+        assert seen_at(a, b, c) == [([DEPLOYED.id], [])] * 3
+    assert requests.known(c.ledger, [taken.request_id])[taken.request_id].state == "answered"
+
+
+def test_what_was_decided_and_never_published_does_not_begin_to_hold_by_a_repair(three: list[Machine]) -> None:
+    """Its machine was fenced before it could publish."""
+    a, b, _ = three
+    a.claim()
+    deployments.add(a.ledger, [DEPLOYED])
+    repairs = {"r1": (0, ("deployments",))}
+    b.claim()
+    head = b.folder.append(None)
+
+    a.share.hydrate(head.number, head.files, a.folder.fetch, owner=None, repairs=repairs)
+    assert deployments.published(a.ledger) == []
+    a.claim()
+    a.commit()
+    b.refresh()
+
+    assert deployments.published(a.ledger) == deployments.published(b.ledger) == []
+
+
 def test_after_a_list_that_lost_its_end_what_is_done_then_is_newer_than_what_was_lost(three: list[Machine]) -> None:
     """Tokens beyond the generation it goes on from never were, as far as others know, and may be given again."""
     a, b, c = three
@@ -628,7 +712,7 @@ def test_after_a_list_that_lost_its_end_what_is_done_then_is_newer_than_what_was
     kept = a.folder.head
     for _ in range(3):  # a token that is lost later
         c.claim()
-    work(c, "r2", status="failed")
+    c.ledger.record(start("r2", sees=(seen(),), at=600.0), finish("r2", "failed", seen=(seen(),), at=700.0))
     c.commit()
     a.refresh()
     assert a.ledger.source_states("claims")[KEY].status == "failed"
