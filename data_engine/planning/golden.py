@@ -3,6 +3,8 @@
 goldens/<flow>/<name>.toml            the header, to read and review
 goldens/<flow>/data/<name>/           the result, and source/ with what it was made from; Git leaves it out
 goldens/<flow>/shared/<name>/         the same of a golden that is shared through Git
+
+Data never changes in place: what replaces it lies in a folder `<name>-<id>` beside it, and counts once the header names it.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class Golden(Shown, Record):
     """A kept result of `flow`: the object `use` (None: the last result), for `source` with `params`.
 
     `kind` is "table", "value" or "file"; of a table `columns` are kept, those in `drop` are not, and `key` pairs its rows. Data
-    that is to `share` is not left out of Git.
+    that is to `share` is not left out of Git. `data` is the name of its folder, where that is not its own name.
 
     Example:
         >>> golden = Golden("sales", "clean_df-may", "clean_df", columns=("id: Int64",), rows=3)
@@ -81,6 +83,7 @@ class Golden(Shown, Record):
     tolerance: float = 1e-9
     params: Mapping[str, Any] = field(default_factory=Named)
     share: bool = False
+    data: str = ""
     source: GoldenSource | None = field(default=None, metadata={"of": GoldenSource.read})
     file: str = ""
     kept_at_utc: str = ""
@@ -92,7 +95,7 @@ class Golden(Shown, Record):
 
     def folder(self, goldens: Path) -> Path:
         """Where its data is."""
-        return goldens / self.flow / ("shared" if self.share else "data") / self.name
+        return goldens / self.flow / ("shared" if self.share else "data") / (self.data or self.name)
 
     def result(self, goldens: Path) -> Path:
         """The file of its result."""
@@ -197,7 +200,7 @@ def header_text(golden: Golden) -> str:
                         f"`data-engine test {golden.flow}` compares it.")
     )  # fmt: skip
     told = golden.as_dict()
-    for name in ("use", "kind", "rows", "columns", "drop", "key", "tolerance", "share", "file"):
+    for name in ("use", "kind", "rows", "columns", "drop", "key", "tolerance", "share", "data", "file"):
         value = told[name]
         if value not in (None, [], ""):
             document.add(name, tomlkit.item(value).multiline(True) if name == "columns" else tomlkit.item(value))
@@ -223,7 +226,11 @@ def _fields(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check(golden: Golden) -> None:
     """Refuse a header that leads elsewhere, or holds what it cannot mean."""
-    paths = [golden.file, *(one.path for one in (golden.source.files if golden.source is not None else ()))]
+    paths = [
+        golden.file,
+        golden.data,
+        *(one.path for one in (golden.source.files if golden.source is not None else ())),
+    ]
     for path in paths:
         if (
             not isinstance(path, str)
@@ -232,6 +239,8 @@ def _check(golden: Golden) -> None:
             or ":" in path
         ):
             raise ValueError(f"the path {path!r} leads elsewhere")
+    if len(PurePosixPath(golden.data or "one").parts) != 1 or "\\" in golden.data:
+        raise ValueError(f"data = {golden.data!r} is no name of a folder")
     if golden.kind not in ("table", "value", "file"):
         raise ValueError(f"kind = {golden.kind!r} is none of table, value, file")
     texts = [*golden.columns, *golden.key, *golden.drop]

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from datetime import date
 from datetime import time as day_time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_engine.compare.difference import Named
 from data_engine.engine.candidates import Source, candidates, pick_source
@@ -27,17 +28,22 @@ from data_engine.flow.batch import Batch
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.model import SourceKey, utc_text
-from data_engine.nofollow import remove_tree
+from data_engine.nofollow import is_link, remove_tree
 from data_engine.planning.golden import (
     Golden,
     GoldenSource,
     KeptFile,
     golden_name,
     goldens_folder,
+    goldens_of,
     header_text,
     safe_name,
 )
 from data_engine.planning.sides import Side
+from data_engine.secret import forms, knows_any, masked
+
+if TYPE_CHECKING:
+    import polars as pl
 
 COPIED_BYTES = 10 * 1024**2
 """A source file of up to so many bytes is kept as a copy, a larger one by its path and hash."""
@@ -97,22 +103,25 @@ def keep_golden(flow: Flow, home: LocalWorkspace, wanted: Wanted, *, by: str) ->
 
 def _kept(flow: Flow, home: LocalWorkspace, golden: Golden, chosen: Source, stop: int) -> Golden:
     goldens = goldens_folder(home)
-    folder = golden.folder(goldens)
-    stage = folder.with_name(f".{golden.name}.{os.urandom(4).hex()}.tmp")
+    golden = dataclasses.replace(golden, data="")
+    if golden.folder(goldens).exists():
+        golden = dataclasses.replace(golden, data=f"{golden.name}-{os.urandom(4).hex()}")
+    folder, header = golden.folder(goldens), golden.header(goldens)
+    began_s = time.time()
     side = Side("golden", flow, home, params=golden.params)
     try:
-        stage.mkdir(parents=True)
-        source = keep_source(flow, chosen, stage / _SOURCE)
+        folder.mkdir(parents=True)
+        source = keep_source(flow, chosen, folder / _SOURCE)
         golden = dataclasses.replace(golden, source=source)
-        value = side.run(source_of(golden, chosen, stage), stop, [golden.use or _CURRENT])[golden.use or _CURRENT]
-        golden = keep_result(golden, value, stage)
+        value = side.run(source_of(golden, chosen, folder), stop, [golden.use or _CURRENT])[golden.use or _CURRENT]
+        golden = keep_result(golden, value, folder)
         _leave_out_of_git(home.layout.gitignore_path, goldens)
-        for old in {folder, dataclasses.replace(golden, share=not golden.share).folder(goldens)}:
-            if old.is_dir():
-                remove_tree(goldens, old)
-        os.rename(stage, folder)
-        write_text_atomic(golden.header(goldens), header_text(golden))
-    except OSError as error:
+        write_text_atomic(header, header_text(golden))  # from here on this data is what counts
+    except BaseException as error:
+        with suppress(OSError):
+            remove_tree(goldens, folder)
+        if not isinstance(error, OSError):
+            raise
         raise FlowValidationError(
             f"the golden cannot be kept: {trouble_of(error)}",
             where=str(error.filename or folder),
@@ -120,10 +129,20 @@ def _kept(flow: Flow, home: LocalWorkspace, golden: Golden, chosen: Source, stop
         ) from error
     finally:
         side.forget()
-        if stage.is_dir():
-            with suppress(OSError):
-                remove_tree(goldens, stage)
+    with suppress(OSError):  # what is left takes room, and the next one that is kept tries again
+        _remove_replaced(golden, goldens, before_s=began_s)
     return golden
+
+
+def _remove_replaced(golden: Golden, goldens: Path, *, before_s: float) -> None:
+    """Remove data of this golden from before, also what a killed process has left; another one may be keeping it just now."""
+    others = [path.stem for path in goldens_of(goldens, golden.flow) if path.stem != golden.name]
+    its_own = re.compile(re.escape(golden.name) + r"(-[0-9a-f]{8})?")
+    for place in ("data", "shared"):
+        for path in (goldens / golden.flow / place).glob("*"):
+            is_its = its_own.fullmatch(path.name) is not None and path.name not in others
+            if is_its and path != golden.folder(goldens) and not is_link(path) and path.stat().st_mtime < before_s:
+                remove_tree(goldens, path)
 
 
 def _leave_out_of_git(gitignore: Path, goldens: Path) -> None:
@@ -247,6 +266,8 @@ def keep_result(golden: Golden, value: object, folder: Path) -> Golden:
         FlowValidationError: it cannot be kept, or lacks a column that is named.
     """
     kind, content = as_kept(value, golden.drop)
+    if knows_any():
+        _require_no_secret(kind, content)
     if kind == "file":
         path = Path(content)
         shutil.copy2(path, folder / path.name)
@@ -268,6 +289,41 @@ def keep_result(golden: Golden, value: object, folder: Path) -> Golden:
         ) from error
     columns = tuple(f"{name}: {dtype}" for name, dtype in content.schema.items())
     return dataclasses.replace(golden, kind=kind, columns=columns, rows=content.height)
+
+
+def _require_no_secret(kind: str, content: Any) -> None:
+    """Return when no text of a secret is in what is to be kept.
+
+    Raises:
+        FlowValidationError: one is.
+    """
+    if kind == "table":
+        for column in content.iter_columns():
+            if _holds_secret(column):
+                raise _secret(f"in its column {column.name!r}", f'leave that column out: drop=["{column.name}"]')
+    elif kind == "file":
+        data = Path(content).read_bytes()
+        if any(form.encode("utf-8", "surrogatepass") in data for form in forms()):
+            raise _secret(f"in {Path(content).name}", "write it without the secret")
+    elif masked(text := json.dumps(content, ensure_ascii=False)) != text:
+        raise _secret("", "return it without the secret")
+
+
+def _holds_secret(column: pl.Series) -> bool:
+    dtype = str(column.dtype)
+    if dtype in ("String", "Categorical", "Enum"):
+        return bool(column.cast(str).str.contains_any(list(forms())).any())
+    if "String" not in dtype and "Categorical" not in dtype and "Enum" not in dtype:
+        return False
+    return masked(text := column.to_frame().write_json()) != text
+
+
+def _secret(place: str, fix: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"the result holds the text of a secret{f', {place}' if place else ''}: it is not kept",
+        where="Flow.golden(use=...)",
+        fix=fix,
+    )
 
 
 def as_kept(value: object, drop: Sequence[str]) -> tuple[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from data_engine import Workspace
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.requests import Request, RequestFiles
 from data_engine.ledger import deployments as deployment_rows
@@ -111,6 +112,36 @@ def test_an_observer_deploys_exactly_what_it_saw(owner: Station, asker: Station,
     assert owner.command("run", "hand")[0] == 0
     assert ran(team) == ["two"]
     until(lambda: left(team) == [])
+
+
+def test_an_observer_approves_a_deploy_that_the_owners_goldens_hold_back(
+    station: Make, team: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The goldens run at the owner; who approved stands in the history, as the machine that asked."""
+    returning = FLOW.replace('+ "\\n")', '+ "\\n")\n    return {value!r}')
+    assert returning != FLOW
+    module = team / "flow_modules" / "hand.py"
+    module.write_text(returning.format(value="one"))
+    (team / "config" / "data_engine.toml").write_text(SETTINGS.replace('"ask"', '"ask"\ngate = "golden"'))
+    monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(tmp_path / "kernel"))
+    Workspace(team).load_flow("hand").golden()
+    anna = station("anna")
+    assert anna.command("deploy")[0] == 0
+    anna.start()
+    bob = station("bob").start(engine=False)
+    until(lambda: flow_of(bob, "hand")["state_kind"] == "manual")
+    module.write_text(returning.format(value="two"))
+
+    code, refused = bob.command("deploy", "hand")
+    assert (code, "does not hold" in str(refused)) == (1, True), refused
+    assert len(bob.command("deployments", "hand")[1]) == 1
+    code, (told,) = bob.command("deploy", "hand", "--approve", "--note", "two is right")
+
+    assert (code, told["error"]) == (0, None)
+    with ledger_of(anna) as ledger:
+        newest = deployment_rows.published(ledger)[0]
+    assert newest.machine == "bob"
+    assert newest.note == f"two is right [goldens approved by {newest.who}]"
 
 
 def test_a_machine_that_has_not_looked_does_not_say_that_nothing_is_deployed(owner: Station, station: Make) -> None:

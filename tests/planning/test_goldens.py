@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
+from data_engine.planning import keeping
 from data_engine.planning.golden import Golden, read_golden
 from data_engine.planning.keeping import COPIED_BYTES
 from data_engine.verbs import Flow
@@ -150,7 +154,56 @@ def test_update_keeps_what_differs_now(production: Production) -> None:
     assert found == {KEPT: "updated", "clean_df-june.csv": "holds"}
     assert statuses(production) == {KEPT: "holds", "clean_df-june.csv": "holds"}
     assert (folder(production) / "clean_df-june.csv.toml").read_bytes() == header
-    assert pl.read_parquet(folder(production) / "data" / KEPT / "result.parquet")["id"].to_list() == [2, 3]
+    updated = read_golden(folder(production) / f"{KEPT}.toml").result(production.files.root / "goldens")
+    assert pl.read_parquet(updated)["id"].to_list() == [2, 3]
+    assert [path.name for path in sorted((folder(production) / "data").iterdir())] == [
+        updated.parent.name,
+        "clean_df-june.csv",
+    ]
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_a_process_that_is_killed_while_it_replaces_a_golden_leaves_the_one_that_was(
+    production: Production, share: bool
+) -> None:
+    """Whenever it is: new data counts once the header names it; what was left goes with the next update."""
+    keep(production, share=share)
+    place = folder(production) / ("shared" if share else "data")
+    production.edit(least="1")
+    script = (
+        "import os, sys; from data_engine.planning import keeping; from data_engine import Workspace\n"
+        "keeping.write_text_atomic = lambda *told: os._exit(9)\n"
+        "Workspace(sys.argv[1]).test('sales', update=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(production.files.root)], check=False, timeout=60)
+    assert done.returncode == 9
+    assert len(list(place.iterdir())) == 2
+
+    assert statuses(production) == {KEPT: "differs"}
+    production.edit(least="0")
+    assert statuses(production) == {KEPT: "holds"}
+    keep(production, share=share, update=True)
+
+    assert statuses(production) == {KEPT: "holds"}
+    assert len(list(place.iterdir())) == 1
+
+
+def test_a_golden_that_cannot_be_replaced_is_the_one_that_was(
+    production: Production, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drive is full when its header is written; nothing else is left."""
+    keep(production)
+    production.edit(least="1")
+
+    def full(*told: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "goldens")
+
+    monkeypatch.setattr(keeping, "write_text_atomic", full)
+    with pytest.raises(FlowValidationError, match="cannot be kept"):
+        keep(production, update=True)
+
+    assert [path.name for path in (folder(production) / "data").iterdir()] == [KEPT]
+    assert statuses(production) == {KEPT: "differs"}
 
 
 def test_columns_may_be_dropped(production: Production) -> None:
@@ -289,3 +342,59 @@ def test_nothing_of_production_changes(production: Production) -> None:
     production.ws.test()
 
     assert production.outputs() == before
+
+
+SECRETS = """
+from data_engine import Flow
+import polars as pl
+
+def read(context):
+    word = context.secret("warehouse").reveal()
+    frame = pl.DataFrame({"id": [1], "url": [f"postgres://ann:{word}@dwh"], "list": [[word]], "plain": ["x"]})
+    report = context.mirror.root / "report.txt"
+    report.write_text(f"from {word}")
+    return frame, {"word": word}, report
+
+def frame(context):
+    return context.current[0]
+
+def value(context):
+    return context.objects["read"][1]
+
+def report(context):
+    return context.objects["read"][2]
+
+def build():
+    return (
+        Flow(group="Sales").watch(mode="manual", source="../in/april.csv").mirror(root="../out")
+        .step(read, save_as="read").step(frame, save_as="frame").step(value, save_as="value").step(report, save_as="report")
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("use", "drop", "what"),
+    [
+        ("frame", [], "in its column 'url'"),
+        ("frame", ["url"], "in its column 'list'"),
+        ("value", [], "the text of a secret: it"),
+        ("report", [], "in report.txt"),
+    ],
+)
+def test_a_secret_is_never_kept(
+    production: Production, monkeypatch: pytest.MonkeyPatch, use: str, drop: list[str], what: str
+) -> None:
+    """Neither as a text of its own nor within one; nothing of what was begun is left."""
+    word = "correct horse battery"
+    monkeypatch.setenv("DATA_ENGINE_SECRET_WAREHOUSE", word)
+    production.edit(SECRETS)
+
+    with pytest.raises(FlowValidationError, match=what):
+        flow(production).golden(use=use, drop=drop)
+
+    left = [path for path in (production.files.root / "goldens").rglob("*") if path.is_file()]
+    assert all(word not in path.read_text(encoding="utf-8", errors="replace") for path in left)
+    assert not list(folder(production).glob("*.toml"))
+
+    flow(production).golden(use="frame", drop=["url", "list"])
+    assert statuses(production) == {"frame-april.csv": "holds"}
