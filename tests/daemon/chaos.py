@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from data_engine import Workspace
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.errors import FlowValidationError
+from data_engine.ledger.rows import IS_PUBLISHED
 from tests.daemon.damage import Saboteur
 from tests.daemon.stations import Station, until
 from tests.support import end_now, pause, resume
@@ -127,6 +128,7 @@ class Campaign:
         self._files: list[str] = []
         self._happened: list[Happened] = []
         self._knows: list[tuple[float, dict[Station, dict[str, str]]]] = []
+        self._deployed: set[tuple[str, str]] = set()
         self._judged: set[Execution] = set()
         self._down: dict[Station, float] = {}
         self._frozen: dict[Station, float] = {}
@@ -438,19 +440,22 @@ class Campaign:
         return "a repair said that it is lost, and the next owner had never known it"
 
     def _judge_histories(self) -> None:
-        """All know the same runs that went well, once whoever knows of one that others lack has owned for long enough."""
+        """All know the same, once whoever knows of something that others lack has owned for long enough: the runs that went
+        well, and every deployment that anybody ever knew.
+        """
         end_s = time.monotonic() + 60
         while lacking := {one.name: sorted(runs) for one in self._stations if (runs := self._lacks(one))}:
             assert time.monotonic() < end_s, f"histories differ; lacking: {lacking}"
             holders = [
-                one for one in self._stations if any(self._good_runs(one) & set(runs) for runs in lacking.values())
+                one for one in self._stations if any(self._history(one) & set(runs) for runs in lacking.values())
             ]
+            assert holders, f"nobody knows any more: {lacking}"
             self._heal(self._rng.choice(holders))
             time.sleep(1)
 
     def _lacks(self, station: Station) -> set[tuple[str, str]]:
-        """The runs that went well, as anybody else knows, of which it does not know that."""
-        return set().union(*map(self._good_runs, self._stations)) - self._good_runs(station)
+        """What of the history anybody else knows, or knew, and it does not."""
+        return set(self._deployed).union(*map(self._history, self._stations)) - self._history(station)
 
     # -- facts ------------------------------------------------------------------------------------------------------------
 
@@ -462,6 +467,7 @@ class Campaign:
 
     def _note_knowledge(self) -> None:
         self._knows.append((time.time(), {one: self._published(one) for one in self._stations}))
+        self._deployed |= set().union(*map(self._deployments, self._stations))
 
     def _known(self, station: Station) -> set[str]:
         """The files it knows to be done."""
@@ -487,9 +493,14 @@ class Campaign:
         held = "SELECT source_key FROM file_state WHERE last_status = ? OR last_status = ? AND abandoned_in_a_row > 1"
         return bool(self._rows(station, held, "failed", "abandoned"))
 
-    def _good_runs(self, station: Station) -> set[tuple[str, str]]:
+    def _history(self, station: Station) -> set[tuple[str, str]]:
+        """Its runs that went well, and its deployments."""
         rows = self._rows(station, "SELECT run_id, source_path FROM runs WHERE status = 'success'")
-        return {(run_id, Path(source).name) for run_id, source in rows}
+        return {(run_id, Path(source).name) for run_id, source in rows} | self._deployments(station)
+
+    def _deployments(self, station: Station) -> set[tuple[str, str]]:
+        """Those that hold for it."""
+        return set(self._rows(station, f"SELECT deployment_id, 'deployed' FROM deployments WHERE {IS_PUBLISHED}"))
 
     def _rows(self, station: Station, question: str, *values: str) -> list[Any]:
         if not self._ledgers[station].exists():
