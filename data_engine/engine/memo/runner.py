@@ -28,8 +28,8 @@ from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, value_digest, world
 from data_engine.engine.memo.interceptors import Interceptors
+from data_engine.engine.memo.ran_step import NotedPlaces, RanStep, signatures_of, watched_step
 from data_engine.engine.memo.staleness import Comparisons, why_defined_anew, why_no_entry
-from data_engine.engine.memo.step_run import NotedPlaces, StepRun, signatures_of, watched_step
 from data_engine.engine.memo.value_copy import (
     CannotCopy,
     TooLarge,
@@ -350,7 +350,7 @@ class _Attempt:
             impure = impure or ("it" if is_writer else self.writer) + " writes to the context"
         self.ran.add(index)
         self.values[index] = value
-        self._store(index, why, StepRun(value, log, literals, unseen or log.unseen, impure, is_odd, written))
+        self._store(index, why, RanStep(value, log, literals, unseen or log.unseen, impure, is_odd, written))
         self._note_written(log, written)
         needs_order = step.entry.needs_order
         self.preview.needs_order = self.preview.needs_order or needs_order
@@ -410,7 +410,7 @@ class _Attempt:
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
-    def _store(self, index: int, why: str, ran: StepRun) -> None:
+    def _store(self, index: int, why: str, ran: RanStep) -> None:
         step = self.steps[index]
         reads, files = ran.reads(), ran.files()
         out_key = ran.out_key(step.key, reads, files, is_collect=isinstance(step.spec.fn, Collect))

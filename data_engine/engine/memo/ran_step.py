@@ -23,7 +23,7 @@ from data_engine.flow.spec import Map, StepSpec
 
 
 @dataclass(frozen=True, slots=True)
-class StepRun:
+class RanStep:
     """How a step ran: what it gave and touched, `missed` why its reads are not all seen, `impure` what else it changed.
 
     `written` is what it wrote to the preview's own folder.
