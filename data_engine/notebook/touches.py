@@ -11,8 +11,8 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from data_engine.notebook import kinds
 from data_engine.notebook.following import Follower, shown
@@ -101,18 +101,13 @@ class Objects:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A call with what it is given."""
+class _Given(NamedTuple):
+    """A call with what it is given; `values` are all of it, by place or by name."""
 
     node: ast.Call
     arguments: list[Value]
     keywords: dict[str, Value]
-
-    @property
-    def values(self) -> list[Value]:
-        """All that is given, by place or by name."""
-        return [*self.arguments, *self.keywords.values()]
+    values: list[Value]
 
     @property
     def first(self) -> Value:
@@ -145,7 +140,8 @@ class _Run(Follower):
     def called(self, node: ast.Call) -> Value:
         """What a call gives, with what it does noted."""
         arguments = [self.eval(argument) for argument in node.args]
-        given = _Given(node, arguments, {keyword.arg or "**": self.eval(keyword.value) for keyword in node.keywords})
+        keywords = {keyword.arg or "**": self.eval(keyword.value) for keyword in node.keywords}
+        given = _Given(node, arguments, keywords, [*arguments, *keywords.values()])
         if "out" in given.keywords:
             self.touch("changes", given.keywords["out"].origins, node)
         function = node.func
@@ -271,11 +267,12 @@ class _Run(Follower):
         for place, value in enumerate(values):
             if kinds.may_be_called(value.bound, is_surely=is_mapping and place == 0):
                 self.touch("may change", value.all, given.node)
-        if not given.code:
+        codes = given.code
+        if not codes:
             return
         others = join([element(value) for value in values if not value.code] or [NOBODY_KNOWS])
         with self._led_by(given.node):
-            for code in given.code:
+            for code in codes:
                 self.call(code, [others] * len(code.node.args.args), {})
 
     # -- imported and built-in functions
