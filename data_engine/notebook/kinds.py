@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection
 
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS
@@ -120,6 +121,11 @@ _DRAWS = re.compile(
     re.VERBOSE,
 )
 _SEEDS = re.compile(r"(numpy\.random|random|torch|polars)\.(seed|manual_seed|set_random_seed|set_state|setstate)")
+_DRAWS_BY_METHOD = {
+    (FRAME, "sample"): ("random_state", "numpy.random"),
+    (POLARS, "sample"): ("seed", "polars"),
+    (POLARS, "shuffle"): ("seed", "polars"),
+}
 _STREAMS = {"numpy": "numpy.random", "random": "random", "torch": "torch", "sklearn": "numpy.random"}
 _KEPT_PARTS = re.compile(
     r"(pandas|geopandas)\.(DataFrame|Series|Index|concat|MultiIndex)\b.*|numpy\.(asarray|array)|copy\.copy"
@@ -268,6 +274,17 @@ def draws_from(dotted: str, keywords: set[str]) -> str:
     if match is None or (match["sklearn"] and "random_state" in keywords):
         return ""
     return _STREAMS[str(match.lastgroup)]
+
+
+def draws_by_method(kind: str, method: str, keywords: Collection[str]) -> str:
+    """The process-wide stream of random numbers that a method draws from unless it is given a seed, "" for none.
+
+    Example:
+        >>> draws_by_method("frame", "sample", ["n"]), draws_by_method("frame", "sample", ["random_state"])
+        ('numpy.random', '')
+    """
+    seed, stream = _DRAWS_BY_METHOD.get((kind, method), ("", ""))
+    return "" if seed in keywords else stream
 
 
 def seeds(dotted: str) -> str:
