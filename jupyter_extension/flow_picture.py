@@ -58,10 +58,17 @@ class Line:
         return self.kind in ("step", "each")
 
 
-def flow_card(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: str | None = None) -> Card:
+def flow_card(
+    flow: Flow,
+    *,
+    now_s: float,
+    live: FlowStatus | None = None,
+    zone: str | None = None,
+    trouble: str | None = None,
+) -> Card:
     """The picture of `flow`; `live` is its entry in the daemon's status, None when no daemon runs.
 
-    `zone` is the one of the workspace, for schedules that name none.
+    `zone` is the one of the workspace, for schedules that name none; `trouble` is why it cannot be a flow of the workspace.
 
     Example:
         >>> flow = Flow(group="Claims", name="claims").step(len, save_as="size").step(str, use="size")
@@ -83,6 +90,8 @@ def flow_card(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone:
     facts.append(flow.mode)
     if live is not None and live.edit:
         facts.append(Mark(live.edit, "warn", "triangle"))
+    if trouble is not None:
+        facts.append(Mark(trouble, "warn", "triangle"))
     return Card(flow.title, tuple(facts), (Picture(_svg(flow.title, lines, words), words),))
 
 

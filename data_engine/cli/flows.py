@@ -12,6 +12,7 @@ from data_engine.cli.output import complain, local_time, print_json, say, second
 from data_engine.engine.run_facts import facts_of
 
 if TYPE_CHECKING:
+    from data_engine.client import Workspace
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
 
@@ -33,6 +34,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         return 0
     if not entries:
         say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
+        say_subfolders(ws)
         return 0
     lease = ws.lease()
     is_unknown = lease.owner is not None and not lease.is_mine and not ws.status().daemon.running
@@ -57,7 +59,16 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         if entry.error is not None:
             complain()
             complain(f"{entry.path.name} is broken: {entry.error}", style="red")
+    say_subfolders(ws)
     return 0
+
+
+def say_subfolders(ws: Workspace) -> None:
+    """Name the notebooks that are no flows because of where they lie."""
+    from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
+
+    for path in notebooks_in_subfolders(ws.layout.flow_modules_dir):
+        complain(f"{no_flow_there(path)}.", style="yellow")
 
 
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:

@@ -20,6 +20,7 @@ from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.load import FlowModules
+from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
 
 _SCRATCH = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
 
@@ -231,7 +232,8 @@ def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool) -> str |
         (modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb")
     ):
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
-    return None
+    below = [path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem]
+    return no_flow_there(below[0]) if below else None
 
 
 _remembered: dict[str, dict[str, tuple[str, CatalogEntry | None]]] = {}

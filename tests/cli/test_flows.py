@@ -218,3 +218,14 @@ def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> Non
 
     (ws.root / "flow_modules" / "claims.ipynb").unlink()
     assert "withdrawn     claims: its module is gone" in cli("deploy").err
+
+
+def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: WorkspaceFiles) -> None:
+    """It looks like a flow and is none: `list`, `compile` and whoever asks for it by name say so; a folder `_old` is nobody's."""
+    for folder in ("sub", "_old"):
+        (ws.modules / folder).mkdir()
+        ws.notebook(f"{folder}/inner", *CLAIMS)
+
+    told = "sub/inner.ipynb is no flow: it lies in a subfolder. Move it into flow_modules itself"
+    assert [told in cli(*words).err for words in (("list",), ("compile",), ("show", "inner"))] == [True, True, True]
+    assert "_old" not in cli("list").err

@@ -31,6 +31,7 @@ from data_engine.model import RUN_STATUSES, LogEntry, Run, StepRun
 from data_engine.notebook.compile import compile_notebook
 from data_engine.notebook.standing import Standing
 from data_engine.shown import GROUP, Listing, bundle_of
+from data_engine.workspace.here import Here
 from jupyter_extension.card import STYLE, Card, html, text
 from jupyter_extension.cards import (
     batch_card,
@@ -420,6 +421,15 @@ def test_the_next_run_is_told(name: str) -> None:
     lines = list(lines_of(Flow(group="G").watch(**watch), now_s=NOON_S, live=live, zone="UTC"))
 
     assert told in next(line.text for line in lines if line.kind == "next")
+
+
+def test_a_picture_says_that_its_notebook_is_no_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook in a subfolder previews and draws like a flow; its picture tells that production never sees it."""
+    place = Here(tmp_path / "flow_modules" / "old" / "claims.ipynb", "notebook")
+    monkeypatch.setattr("jupyter_extension.display.here", lambda: place)
+    monkeypatch.setattr("jupyter_extension.display.authored_folder", lambda: tmp_path / "flow_modules")
+
+    assert "old/claims.ipynb is no flow: it lies in a subfolder" in text(_card(Flow(group="G")))
 
 
 def test_a_zone_is_the_workspaces_where_the_flow_names_none() -> None:
