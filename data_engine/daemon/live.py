@@ -75,6 +75,7 @@ class LiveFacts:
                 next_run_utc=daemon.triggers.next_utc(name),
                 held=daemon.held(name),
                 why=daemon.triggers.why(name),
+                cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, others),
             )
             for name, deployed in sorted(daemon.deployer.flows.items())

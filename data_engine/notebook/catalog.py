@@ -14,6 +14,7 @@ from typing import Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError, error_of
 from data_engine.flow.flow import Flow
+from data_engine.flow.schedule_words import schedule_words
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll, Schedule
@@ -71,7 +72,7 @@ class CatalogEntry:
 def _options(flow: Flow | None) -> dict[str, Any]:
     """What `Flow.watch` was told besides when and where; empty for a flow without a trigger and for a broken module."""
     trigger = None if flow is None else flow.trigger
-    names = ("run_as", "max_parallel", "extensions", "settle", "tz", "catch_up")
+    names = ("run_as", "max_parallel", "extensions", "settle", "cron_lines", "tz", "catch_up")
     found = {name: getattr(trigger, name, None) for name in names}
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value is not None
@@ -301,17 +302,12 @@ def trigger_text(flow: Flow) -> str:
 
     Example:
         >>> trigger_text(Flow(group="A").watch(mode="schedule", time=["06:30", "18:00"], tz="Europe/Berlin"))
-        'at 06:30, 18:00 Europe/Berlin'
+        'every day at 06:30 and 18:00, Europe/Berlin'
     """
     trigger = flow.trigger
     if isinstance(trigger, Poll):
         return f"every {trigger.interval} when files change"
-    if isinstance(trigger, Schedule):
-        zone = f" {trigger.tz}" if trigger.tz else ""
-        if trigger.interval is not None:
-            return f"every {trigger.interval}"
-        return f"cron {trigger.cron}{zone}" if trigger.cron else f"at {', '.join(trigger.times)}{zone}"
-    return "-"
+    return schedule_words(trigger) if isinstance(trigger, Schedule) else "-"
 
 
 def _is_flow_file(modules: FlowModules, path: Path) -> bool:

@@ -149,7 +149,7 @@ export function secondText(row, active) {
   if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active)].filter(Boolean).join(" · ");
   if (row.mark.kind === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
-  if (row.next_run_utc && row.mode === "schedule") parts.push(`next ${ahead(row.next_run_utc)}`);
+  if (row.next_run_utc && row.mode === "schedule") parts.unshift(`next ${ahead(row.next_run_utc)}`);  // the rest may be cut
   else if (row.reason && row.mode !== "manual") parts.push(row.reason);
   return parts.filter(Boolean).join(" · ");
 }
