@@ -430,6 +430,7 @@ export interface State {
   onlyFailed: boolean;
   fileSearch: string;
   showParams: boolean;
+  showKeys: boolean;
   plan: PlanOf | null;
   planKey: string;
   params: Parameter[];
