@@ -117,6 +117,7 @@ function leaseLine(app, view) {
   const { buttons, lease, lease_line: line, heartbeat_age_s: age } = view;
   const does = (/** @type {string} */ what, extra = {}) => () => app.act("lease", { do: what, ...extra });
   const shown = (/** @type {string} */ name) => !buttons[name];
+  if (!line) return null;  // who works alone is told nothing of ownership
   return h("div", { class: "de-lease", key: "lease" },
     icon(lease),
     h("span", { class: "de-grow", title: age !== null ? `last heartbeat ${Math.round(age)} s ago` : "" }, line),
