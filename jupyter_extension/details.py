@@ -68,6 +68,7 @@ class RunView:
     from_the_future: bool
     began_by: str = ""
     params: str = ""
+    ended_at_utc: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ def run_view(run: Run) -> RunView:
         source_name=None if run.source is None else Path(run.source).name,
         mark=run_mark(run.status),
         started_at_utc=run.started_at_utc,
+        ended_at_utc=run.finished_at_utc,
         elapsed_s=run.elapsed_s,
         cause=run.cause,
         why=None if run.why is None else run.why.as_dict(),
