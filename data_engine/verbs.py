@@ -42,7 +42,8 @@ class Flow(value.Flow):
     In a module the file's stem is the name. Flows of one group never run at the same time on one machine.
 
     Raises:
-        FlowValidationError: a blank group, name or label, or any other type; a mirror root that is the source folder.
+        FlowValidationError: a blank group, name or label, or any other type; a mirror root that is the source folder
+            of a flow that takes every extension.
 
     Example:
         >>> def double(context):

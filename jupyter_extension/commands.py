@@ -385,14 +385,17 @@ def _own_flow(names: UserNames) -> Flow:
     flow = build()
     if not isinstance(flow, Flow):
         raise FlowValidationError(
-            f"build() returned {type(flow).__name__}, not a Flow", where="build()", fix="end it with `return flow`"
+            f"build() returned {'None' if flow is None else type(flow).__name__}, not a Flow",
+            where="build()",
+            fix="end it with `return Flow(group=...).step(...)`",
         )
     return flow
 
 
 def _own_name(names: UserNames, command: str) -> str:
     """The name of the flow this kernel's notebook is."""
-    from data_engine.workspace.here import FLOW_MODULES, here
+    from data_engine.notebook.subfolders import no_flow_there
+    from data_engine.workspace.here import FLOW_MODULES, authored_folder, here
 
     place = here()
     if place is not None and place.problem is not None:
@@ -400,8 +403,11 @@ def _own_name(names: UserNames, command: str) -> str:
             place.problem, where=str(place.path), fix=f"restart the kernel, or name the flow: %flow {command} NAME"
         )
     if place is None or place.path.parent.name != FLOW_MODULES:
+        folder = authored_folder()
         raise FlowValidationError(
-            "which flow? This notebook is none: it does not lie in a flow_modules folder",
+            "which flow? This notebook is none: it does not lie in a flow_modules folder"
+            if place is None or folder is None
+            else no_flow_there(place.path.relative_to(folder).as_posix()),
             where=f"%flow {command}",
             fix=f"name the flow: %flow {command} NAME",
         )

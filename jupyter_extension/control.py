@@ -27,12 +27,14 @@ def lease_mark(lease: Mapping[str, Any]) -> Mark:
 
 
 def lease_line(lease: Mapping[str, Any], *, machine_id: str | None = None) -> str:
-    """Who owns the workspace, in a sentence.
+    """Who owns the workspace, in a sentence; "" where one works alone and all is well.
 
     Example:
         >>> lease_line({"state": "owned", "owner": {"host_name": "ann-pc"}, "takeover_in_s": 12.4, "is_overdue": True})
         'ann-pc has control · takeover available in 12 s'
     """
+    if not lease.get("is_worth_words", True):
+        return ""
     state, owner, asking = lease["state"], _host(lease.get("owner")), lease.get("requested_by")
     wants = f" · {_host(asking)} asks for it" if asking else ""
     if state == "available":

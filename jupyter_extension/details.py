@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
 from data_engine.notebook.standing import cells_text
 from data_engine.planning.code import code_changes
+from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 from jupyter_extension.buttons import WhyNot
 from jupyter_extension.failures import places_of, short_error, short_reason
 from jupyter_extension.feed import daemon_of, from_child
@@ -66,6 +68,7 @@ class RunView:
     from_the_future: bool
     began_by: str = ""
     params: str = ""
+    ended_at_utc: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         title=entry["title"],
         description=entry["description"],
         path=entry["path"],
-        about=_about(entry),
+        about=_about(entry, _next_times(ws, entry["options"])),
         parameters=None if entry.get("parameters") is None else tuple(entry["parameters"]),
         last_params=next((run.params for run in runs if run.params), None),
         warnings=tuple(entry["warnings"]),
@@ -175,6 +178,7 @@ def run_view(run: Run) -> RunView:
         source_name=None if run.source is None else Path(run.source).name,
         mark=run_mark(run.status),
         started_at_utc=run.started_at_utc,
+        ended_at_utc=run.finished_at_utc,
         elapsed_s=run.elapsed_s,
         cause=run.cause,
         why=None if run.why is None else run.why.as_dict(),
@@ -240,13 +244,20 @@ def _entry(ws: Workspace, name: str) -> dict[str, Any]:
     return entry
 
 
-def _about(entry: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _next_times(ws: Workspace, options: Mapping[str, Any]) -> str:
+    """The next times of a flow that runs by the clock, in its zone."""
+    zone = zone_of(options.get("tz") or ws.home.settings().timezone)
+    return slot_words(next_slots(options.get("cron_lines") or (), zone, time.time()), zone)
+
+
+def _about(entry: Mapping[str, Any], times: str) -> tuple[tuple[str, str], ...]:
     options = entry["options"]
     rows = [
         ("Flow", entry["name"]),
         ("Group", entry["group"]),
         ("Mode", entry["mode"]),
         ("Runs", None if entry["trigger"] == "-" else entry["trigger"]),
+        ("Next times", times),
         ("Source", entry["source"]),
         ("Extensions", ", ".join(options.get("extensions") or ())),
         ("Settle", f"{options['settle']:g} s" if "settle" in options else None),

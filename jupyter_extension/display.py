@@ -22,11 +22,12 @@ from data_engine.model import LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import read_cells
+from data_engine.notebook.subfolders import no_flow_there
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
 from data_engine.planning.results import GoldenResult
 from data_engine.shown import Listing
-from data_engine.workspace.here import FLOW_MODULES, here, kernel_shell
+from data_engine.workspace.here import FLOW_MODULES, authored_folder, here, kernel_shell
 from jupyter_extension.card import Card, html, text
 from jupyter_extension.cards import (
     batch_card,
@@ -88,7 +89,7 @@ def card_of(value: Any, *, samples: bool = False) -> Card | None:
         return golden_card(value)
     if isinstance(value, Flow):
         settled, live, zone = _whereabouts(value)
-        return flow_card(settled, now_s=time.time(), live=live, zone=zone)
+        return flow_card(settled, now_s=time.time(), live=live, zone=zone, trouble=_of_no_use(value))
     if isinstance(value, Batch):
         return batch_card(value)
     if isinstance(value, FlowContext):
@@ -157,6 +158,14 @@ def cell_lines(path: Path) -> dict[int, list[str]]:
         return {cell.number: cell.text.split("\n") for cell in read_cells(path.read_bytes(), path=path)}
     except (OSError, FlowValidationError):
         return {}
+
+
+def _of_no_use(flow: Flow) -> str | None:
+    """Why a flow drawn in this kernel is none of its workspace: its notebook lies in a subfolder."""
+    found, folder = here(), authored_folder()
+    if flow.name is not None or found is None or folder is None or found.path.parent == folder:
+        return None
+    return no_flow_there(found.path.relative_to(folder).as_posix())
 
 
 def _whereabouts(flow: Flow) -> tuple[Flow, FlowStatus | None, str | None]:

@@ -168,7 +168,7 @@ class Feed:
         flows = [FlowFacts(entry, is_read=False) for entry in entries]
         facts = WorkspaceFacts(self._ws.workspace_id, str(self._ws.root), flows)
         with suppress(FlowValidationError):
-            facts = replace(facts, lease=self._ws.lease())
+            facts = replace(facts, lease=replace(self._ws.lease(), is_shared=False))
         return build_status(facts)
 
     def view_of(self, status: Status, *, problem: str | None = None) -> View:

@@ -16,7 +16,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.notebook.catalog import trigger_text
-from data_engine.scheduler.slots import next_slot, zone_of
+from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
 from jupyter_extension.marks import Mark, mark_of, shape_svg
 from jupyter_extension.text_width import fit, width
@@ -24,8 +24,8 @@ from jupyter_extension.text_width import fit, width
 _ROW = 28
 _LANE = 12
 _GAP = 20
-_LABEL_WIDE = 60
-_MOST_STEP, _MOST_LINE, _MOST_NAME = 260, 480, 180
+_LABEL_WIDE = 72
+_MOST_STEP, _MOST_LINE, _MOST_BELOW, _MOST_NAME = 260, 480, 860, 180
 _LOST = " (no step saves it)"
 
 
@@ -33,7 +33,7 @@ _LOST = " (no step saves it)"
 class Line:
     """One line of the picture: its node, its words, and what it takes and saves.
 
-    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next" or "last"; `node` is a step's number or the
+    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next", "last" or "times"; `node` is a step's number or the
     trigger's mode. `uses` is the object a step takes by name, and `origin` the line of the step that saved it: None when no
     step before does.
     """
@@ -58,10 +58,17 @@ class Line:
         return self.kind in ("step", "each")
 
 
-def flow_card(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: str | None = None) -> Card:
+def flow_card(
+    flow: Flow,
+    *,
+    now_s: float,
+    live: FlowStatus | None = None,
+    zone: str | None = None,
+    trouble: str | None = None,
+) -> Card:
     """The picture of `flow`; `live` is its entry in the daemon's status, None when no daemon runs.
 
-    `zone` is the one of the workspace, for schedules that name none.
+    `zone` is the one of the workspace, for schedules that name none; `trouble` is why it cannot be a flow of the workspace.
 
     Example:
         >>> flow = Flow(group="Claims", name="claims").step(len, save_as="size").step(str, use="size")
@@ -83,13 +90,17 @@ def flow_card(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone:
     facts.append(flow.mode)
     if live is not None and live.edit:
         facts.append(Mark(live.edit, "warn", "triangle"))
+    if trouble is not None:
+        facts.append(Mark(trouble, "warn", "triangle"))
     return Card(flow.title, tuple(facts), (Picture(_svg(flow.title, lines, words), words),))
 
 
 def lines_of(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: str | None = None) -> Iterator[Line]:
     """The lines of the picture, from top to bottom."""
     trigger = flow.trigger
-    yield Line("trigger", flow.mode, "by hand" if flow.mode == "manual" else trigger_text(flow))
+    cron = getattr(trigger, "cron", None)
+    words = "by hand" if flow.mode == "manual" else trigger_text(flow)
+    yield Line("trigger", flow.mode, words, f"cron {cron}" if cron else "")
     first = 1
     if trigger is not None and trigger.source is not None:
         yield Line("source", "", trigger.source_as_authored or str(trigger.source), _source_words(trigger))
@@ -105,6 +116,9 @@ def lines_of(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: 
         words = "mirror, staged" if flow.mirror_spec.staged else "mirror"
         yield Line("mirror", "", flow.mirror_spec.root_as_authored, words)
     yield from _next_lines(flow, now_s, live, zone)
+    if isinstance(trigger, Schedule) and trigger.cron_lines:
+        there = zone_of(trigger.tz or zone)
+        yield Line("times", "", slot_words(next_slots(trigger.cron_lines, there, now_s), there))
 
 
 def _source_words(trigger: Manual | Poll | Schedule) -> str:
@@ -154,15 +168,23 @@ def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: 
     slot_s = next_slot(trigger.cron_lines, zone_of(trigger.tz or zone), now_s)
     if slot_s is None:
         return "no time is left"
-    at = datetime.fromtimestamp(slot_s, zone_of(trigger.tz or zone)).strftime("%a %Y-%m-%d %H:%M")
-    return f"{at}, if the engine is on by then"
+    return f"{slot_words([slot_s], zone_of(trigger.tz or zone))}, if the engine is on by then"
 
 
 def _local(utc: str) -> str:
     return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-_NAMES = {"trigger": "trigger", "source": "source", "mirror": "mirror", "next": "next run", "last": "last run"}
+_NAMES = {
+    "trigger": "trigger",
+    "source": "source",
+    "mirror": "mirror",
+    "next": "next run",
+    "last": "last run",
+    "times": "next times",
+}
+_BELOW = ("next", "last", "times")
+"""Lines below the trunk, with their name before them."""
 
 
 def _words(lines: Sequence[Line]) -> list[str]:
@@ -205,7 +227,8 @@ class _Words:
 
     @classmethod
     def of(cls, line: Line) -> _Words:
-        text = fit(line.text, _MOST_STEP if line.is_step else _MOST_LINE)
+        most = _MOST_STEP if line.is_step else _MOST_BELOW if line.kind in _BELOW else _MOST_LINE
+        text = fit(line.text, most)
         detail, uses = fit(line.detail, _MOST_STEP, 12), fit(line.uses, _MOST_NAME, 12, is_mono=True)
         lost = width(_LOST, 12) if line.is_lost else 0.0
         return cls(
@@ -234,7 +257,7 @@ def _svg(title: str, lines: Sequence[Line], words: str) -> str:
         y = row * _ROW + _ROW / 2
         parts.append(_node(line, trunk, y))
         x: float = left
-        if line.kind in ("next", "last"):
+        if line.kind in _BELOW:
             parts.append(_text(x, y, _NAMES[line.kind], "de-d"))
             x += _LABEL_WIDE
         parts.append(_text(x, y, one.text, "de-h" if line.is_step else "", line.text))
@@ -297,7 +320,7 @@ def side_lanes(lines: Sequence[Line]) -> dict[int, int]:
 
 
 def _trunk(lines: Sequence[Line], x: float) -> Iterator[str]:
-    rows = [row for row, line in enumerate(lines) if line.kind not in ("next", "last")]
+    rows = [row for row, line in enumerate(lines) if line.kind not in _BELOW]
     for above, below in pairwise(rows):
         line = lines[below]
         is_fed = line.is_step and not line.is_lost and line.origin in (None, above)
@@ -345,7 +368,7 @@ def _chip(x: float, y: float, name: str, whole: str) -> str:
 
 
 def _node(line: Line, x: float, y: float) -> str:
-    if line.kind in ("next", "last"):
+    if line.kind in _BELOW:
         return ""
     if line.kind in ("step", "each"):
         second = f'<circle class="de-k" cx="{x + 3:g}" cy="{y:g}" r="8.5"/>' if line.kind == "each" else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
 import textwrap
@@ -11,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from data_engine.errors import FlowValidationError
+from data_engine.notebook.build_function import trouble_of_build
 from data_engine.platforms.host import SHELL_ESCAPE
 from jupyter_extension.commands import COMMANDS, Command, UserNames
 from jupyter_extension.completion import IDENTIFIER, matcher
@@ -30,6 +32,22 @@ def load(shell: Any) -> None:
     flow.__doc__ = overview()
     shell.register_magic_function(flow, "line", _NAME)
     shell.Completer.custom_matchers.append(matcher(shell.user_ns))
+    shell.events.register("post_run_cell", tell_wrong_build)
+
+
+def tell_wrong_build(result: Any) -> None:
+    """Say below a cell that `build` is wrong as the cell binds it: no flow would come of the notebook."""
+    text = getattr(result.info, "raw_cell", None) or ""
+    if "build" not in text:
+        return
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError):  # magics, or a mistake that Python has told of
+        return
+    for statement in body:
+        trouble = trouble_of_build(statement)
+        if trouble is not None:
+            print(f"{trouble[0]}. {trouble[1][0].upper()}{trouble[1][1:]}.")
 
 
 def unload(shell: Any) -> None:
@@ -37,6 +55,8 @@ def unload(shell: Any) -> None:
     shell.magics_manager.magics["line"].pop(_NAME, None)
     matchers = shell.Completer.custom_matchers
     matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", None) != IDENTIFIER]
+    if tell_wrong_build in shell.events.callbacks["post_run_cell"]:
+        shell.events.unregister("post_run_cell", tell_wrong_build)
 
 
 def run_line(line: str, names: UserNames) -> Any:

@@ -165,7 +165,8 @@ def run_mark(status: str) -> Mark:
 def last_run_of(run: Run) -> LastRun:
     """A run of the ledger as the panel shows it."""
     why = None if run.why is None else run.why.as_dict()
-    return LastRun(run.run_id, run_mark(run.status), run.started_at_utc, run.elapsed_s, run.cause, why)
+    at_utc = run.finished_at_utc or run.started_at_utc
+    return LastRun(run.run_id, run_mark(run.status), at_utc, run.elapsed_s, run.cause, why)
 
 
 def as_json(value: Any) -> Any:

@@ -272,7 +272,7 @@ def _say_workspace(found: Status) -> None:
     say(f"engine   {'on' if engine.on else 'off'}")
     if engine.goes_on:
         say(f"         {GOES_ON}: data-engine start", style="yellow")
-    for number, line in enumerate(lease_lines(found.lease)):
+    for number, line in enumerate(lease_lines(found.lease) if found.lease.is_worth_words else ()):
         say(f"{'' if number else 'lease':<8} {line}")
     if found.trouble is not None:
         say(f"trouble  {found.trouble.what}", style="red")

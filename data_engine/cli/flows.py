@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,13 @@ import typer
 from data_engine.cli.options import AsJson, FlowName, chosen_workspace, in_flow_modules, load_module, say_settings
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, status_style, table
 from data_engine.engine.run_facts import facts_of
+from data_engine.flow.trigger import Schedule
+from data_engine.model import utc_text
+from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 
 if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.flow.flow import Flow
     from data_engine.model import Run
     from data_engine.notebook.catalog import CatalogEntry
 
@@ -33,6 +40,7 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         return 0
     if not entries:
         say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
+        say_subfolders(ws)
         return 0
     lease = ws.lease()
     is_unknown = lease.owner is not None and not lease.is_mine and not ws.status().daemon.running
@@ -57,7 +65,16 @@ def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
         if entry.error is not None:
             complain()
             complain(f"{entry.path.name} is broken: {entry.error}", style="red")
+    say_subfolders(ws)
     return 0
+
+
+def say_subfolders(ws: Workspace) -> None:
+    """Name the notebooks that are no flows because of where they lie."""
+    from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
+
+    for path in notebooks_in_subfolders(ws.layout.flow_modules_dir):
+        complain(f"{no_flow_there(path)}.", style="yellow")
 
 
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
@@ -77,12 +94,21 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     ]
     coming = ws.next_runs().get(entry.name)
     deployment = ws.standing(entry.name)
+    slots, zone = _next_slots(ws, module.flow)
     if as_json:
-        live = {"next_run_utc": coming, "last_run": None if last is None else last.as_dict()}
+        times = [utc_text(slot_s) for slot_s in slots]
+        live = {"next_run_utc": coming, "last_run": None if last is None else last.as_dict(), "next_times_utc": times}
         print_json(entry.as_dict() | {"steps": steps} | deployment.as_json() | live)
     else:
-        _say_flow(entry, steps, last, coming, deployment.text, ws.root)
+        _say_flow(entry, steps, last, coming, deployment.text, ws.root, slot_words(slots, zone))
     return 0
+
+
+def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
+    """The next times of a flow that runs by the clock, and the zone they are meant in."""
+    lines = flow.trigger.cron_lines if isinstance(flow.trigger, Schedule) else ()
+    zone = zone_of((flow.trigger.tz if isinstance(flow.trigger, Schedule) else None) or ws.home.settings().timezone)
+    return next_slots(lines, zone, time.time()), zone
 
 
 def short_path(path: str | None, root: Path) -> str:
@@ -104,17 +130,20 @@ def _say_flow(
     coming: str | None,
     deployment: str,
     root: Path,
+    times: str,
 ) -> None:
     say(entry.title, style="bold")
     if entry.description:
         say(entry.description)
     say("")
+    cron = getattr(None if entry.flow is None else entry.flow.trigger, "cron", None)
     facts = {
         "name": entry.name,
         "file": short_path(str(entry.path), root),
         "group": entry.group,
         "mode": entry.mode,
-        "trigger": entry.trigger,
+        "trigger": entry.trigger + (f" (cron {cron})" if cron else ""),
+        **({"next times": times} if times else {}),
         "source": short_path(entry.source, root),
         "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
         "production": deployment,

@@ -21,12 +21,15 @@ from data_engine.cli.options import (
 )
 from data_engine.cli.output import plain, print_json, say
 from data_engine.errors import FlowExecutionError, FlowValidationError, OwnedElsewhereError, WorkspaceError
+from data_engine.ledger.log_limits import both_ends
 from data_engine.shown import text_with_samples
 
 if TYPE_CHECKING:
     from data_engine.flow.flow import Flow
 
 _ROWS = 20
+_MOST_TEXT = 1_000_000
+"""Characters of an object that are printed; of a longer one both ends are."""
 
 Use = Annotated[
     str | None, typer.Option("--use", metavar="OBJECT", help="The object to look at; else the last result.")
@@ -74,7 +77,7 @@ def preview(
         if as_json:
             print_json(object_facts(value))
         else:
-            say(str(_first_rows(value)))
+            say(both_ends(str(_first_rows(value)), _MOST_TEXT))
     return 0
 
 

@@ -125,6 +125,7 @@ class Report:
         self._started: dict[str, RunStarted] = {}
         self._told: dict[str, list[str]] = {}
         self._elapsed_s = 0.0
+        self._last_error = ""
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -171,10 +172,15 @@ class Report:
             for text in told:
                 say(f"          {text}")
         else:
-            self._say_failure(finished.status, line, finished.error or finished.cause or "")
+            self._say_failure(finished.status, line, finished.error or finished.cause or "", started.source)
 
-    def _say_failure(self, status: str, line: str, error: str) -> None:
+    def _say_failure(self, status: str, line: str, error: str, source: str | None = None) -> None:
         say(f"{status:9} {line}", style=status_style(status) or "red")
+        alike = error.replace(source, "") if source else error
+        if alike == self._last_error:
+            say("          the same error as above")
+            return
+        self._last_error = alike
         for text in error.splitlines():
             say(f"          {text}")
 

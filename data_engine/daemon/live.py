@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
+from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import (
     ActiveRun,
     DaemonFacts,
@@ -26,6 +27,7 @@ from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
 from data_engine.scheduler.source_memory import KnownSources
+from data_engine.workspace.machine import machine_id
 
 
 class History:
@@ -57,6 +59,7 @@ class LiveFacts:
     def __init__(self, daemon: Daemon, about: Callable[[], DaemonFacts]) -> None:
         self._daemon, self._about = daemon, about
         self._history = History(daemon.ledger)
+        self._others = OthersSeen(daemon.ledger, machine_id())
 
     def facts(self) -> WorkspaceFacts:
         """Everything a status is made of; on the daemon's own thread.
@@ -75,6 +78,7 @@ class LiveFacts:
                 next_run_utc=daemon.triggers.next_utc(name),
                 held=daemon.held(name),
                 why=daemon.triggers.why(name),
+                cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, others),
             )
             for name, deployed in sorted(daemon.deployer.flows.items())
@@ -86,7 +90,7 @@ class LiveFacts:
             active=[*own_runs(daemon), *others],
             daemon=self._about(),
             engine=EngineFacts(daemon.is_engine_on, daemon.is_stopping, not daemon.ready.is_set()),
-            lease=daemon.ownership.lease(),
+            lease=self._others.told(daemon.ownership.lease()),
             elsewhere=daemon.ownership.elsewhere,
             trouble=daemon.trouble,
             requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *requests],

@@ -61,6 +61,7 @@ class Source:
             None if flow.trigger is None else flow.trigger.extensions,
             has_siblings=self.key is not None and bool(self.key.path),
             workspace_root=flow._workspace_root,
+            is_source_folder=flow.mirrors_into_source,
         )
 
     def _relative(self) -> Path | None:

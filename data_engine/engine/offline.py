@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from data_engine.cause import Cause
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import (
     DaemonFacts,
     EngineFacts,
@@ -49,7 +50,8 @@ class OfflineFacts:
         ledger.recover()
         last, switches, flows = ledger.last_runs(), ledger.switches(), self._flows()
         watches = [PlannedFlow.of(known.entry.flow) for known in flows if known.entry.flow is not None]
-        held, lease, error = HeldFiles(ledger).of(watches), offline_lease(home), home.settings_error()
+        held, error = HeldFiles(ledger).of(watches), home.settings_error()
+        lease = OthersSeen(ledger, machine_id()).told(offline_lease(home))
         settings_warnings = () if error is not None else home.settings().warnings
         elsewhere = owned_elsewhere(lease, machine_id())
         return WorkspaceFacts(

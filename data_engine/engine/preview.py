@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.executor import item_executor
 from data_engine.engine.kernel_code import cells_run, differences
@@ -30,6 +31,7 @@ from data_engine.flow.flow import Flow
 from data_engine.lease.peek import refuse_owned_elsewhere
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.standing import cells_text
+from data_engine.workspace.here import kernel_shell
 from data_engine.workspace.settings import PreviewSettings
 
 _cache = PreviewCache()
@@ -80,7 +82,8 @@ def preview(
     runner = make_runner(flow, chosen, home=home, params=given, control=control, scratch=scratch, fresh=fresh)
     try:
         require_source(flow, chosen)
-        value = runner.run(stop)
+        with bounded_output():
+            value = runner.run(stop)
     except BaseException as raised:
         error = outcome_of(raised)[2]
         if isinstance(raised, KeyboardInterrupt):
@@ -95,7 +98,7 @@ def preview(
         if scratch is not None:
             scratch.end()
     steps = tuple(runner.reports[index] for index in sorted(runner.reports))
-    notes = (*map(str, helpers), *_standing(flow, home))
+    notes = (*map(str, helpers), *_moved_kernel(home), *_standing(flow, home))
     _last = PreviewReport(
         flow.name or "",
         steps,
@@ -192,6 +195,21 @@ def _require_no_run(flow: Flow, home: LocalWorkspace) -> None:
             where=f'flow "{flow.name}"',
             fix=f"wait for its end, {or_else}",
         )
+
+
+def _moved_kernel(home: LocalWorkspace | None) -> tuple[str, ...]:
+    """That relative paths in steps count from elsewhere than in production, where a cell has changed the working directory."""
+    shell = kernel_shell()
+    started = getattr(shell, "starting_dir", None)
+    if home is None or not isinstance(started, str):
+        return ()
+    now = os.getcwd()
+    expected = (started, str(home.layout.flow_modules_dir))
+    if os.path.realpath(now) in [os.path.realpath(folder) for folder in expected]:
+        return ()
+    return (
+        f"this kernel works in {now} (%cd): paths that steps open count from there, in production from flow_modules",
+    )
 
 
 def _standing(flow: Flow, home: LocalWorkspace | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from data_engine.engine.flow_reasons import Broken, NotDeployed
+from data_engine.engine.flow_reasons import Broken, Looks, NotDeployed
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
@@ -240,7 +240,7 @@ class FlowFacts:
 
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
-    only the file is known.
+    only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
     """
 
     entry: CatalogEntry
@@ -252,6 +252,7 @@ class FlowFacts:
     why: Reason | None = None
     waiting: Waiting | None = None
     is_read: bool = True
+    cadence: Looks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +347,7 @@ def flow_status(
         entry.group,
         entry.title,
         entry.mode,
-        entry.trigger,
+        entry.trigger if known.cadence is None else f"{entry.trigger}; {known.cadence.text}",
         known.is_enabled,
         "running" if is_running else _state(known, blocked),
         _why(known, blocked, is_running=is_running),

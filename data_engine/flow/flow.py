@@ -53,7 +53,8 @@ class Flow(Shown):
     of the class it is called on.
 
     Raises:
-        FlowValidationError: a blank group, name or label, or any other type; a mirror root that is the source folder.
+        FlowValidationError: a blank group, name or label, or any other type; a mirror root that is the source folder
+            of a flow that takes every extension.
 
     Example:
         >>> def double(context):
@@ -92,12 +93,13 @@ class Flow(Shown):
             raise FlowValidationError(
                 f"the flow's trigger cannot be {self.trigger!r}", where="Flow(trigger=...)", fix="use .watch(mode=...)"
             )
-        if self.mirror_spec is not None and self.trigger is not None and self.mirror_spec.root == self.trigger.source:
+        if self.mirrors_into_source and self.trigger is not None and self.trigger.extensions is None:
             raise FlowValidationError(
-                f"the mirror root {self.mirror_spec.root} is the source folder itself: the flow would overwrite and feed "
+                f"the mirror root {self.trigger.source} is the source folder itself: the flow would overwrite and feed "
                 "on its own sources",
                 where="Flow.mirror(root=...)",
-                fix="mirror into another folder; one inside the source folder is skipped when watching",
+                fix="mirror into another folder (one inside the source folder is skipped when watching), or say which files "
+                'are sources: extensions=[".xlsx"]',
             )
         if self.parameters is not None and self.parameters.required and self.mode != "manual":
             name = self.parameters.required[0]
@@ -130,6 +132,12 @@ class Flow(Shown):
     def mode(self) -> str:
         """ "manual", "poll" or "schedule"."""
         return "manual" if self.trigger is None else self.trigger.mode
+
+    @property
+    def mirrors_into_source(self) -> bool:
+        """Whether the mirror root is the source folder; only what has none of the sources' extensions can be written then."""
+        source = None if self.trigger is None else self.trigger.source
+        return self.mirror_spec is not None and self.mirror_spec.root == source
 
     @property
     def is_staged(self) -> bool:
@@ -180,7 +188,7 @@ class Flow(Shown):
             catch_up: wall-clock only: slots missed while nothing ran are run for the "latest", "all" or "none" of them.
 
         Raises:
-            FlowValidationError: an option is wrong, missing, or belongs to another mode; `source` is the mirror root.
+            FlowValidationError: an option is wrong, missing, or belongs to another mode; `source` is the mirror root, and `extensions` names none.
 
         Example:
             >>> flow = Flow(group="Claims").watch(mode="poll", source="/in", interval="30s", extensions="xlsx")
@@ -210,9 +218,10 @@ class Flow(Shown):
 
         A root inside the source folder is skipped when looking for sources. With `staged` a run writes to a stage beside
         the root; when it has succeeded, all that is there takes its place at once, and a run that fails changes nothing.
+        The source folder itself can be the root of a flow that names the extensions of its sources, and writes others.
 
         Raises:
-            FlowValidationError: `root` is no path, or the source folder itself.
+            FlowValidationError: `root` is no path, or the source folder of a flow that takes every extension.
         """
         authored = author_path(root, where="Flow.mirror(root=...)")
         if not isinstance(staged, bool):

@@ -90,7 +90,7 @@ class MirrorContext:
 
     A target derived from the source's name is refused when an earlier candidate of the same folder has the same stem
     (`a.csv` before `a.xlsx`), so that two sources never overwrite each other; any target that is the source file itself is
-    refused. `has_siblings` says that other files of the folder are sources too.
+    refused, and where the mirror `is_source_folder`, whatever a source may be called. `has_siblings` says that other files of the folder are sources too.
 
     `final_root` is the mirror root; `places` says where writing goes in this run: in a preview to a scratch folder of this
     machine, in a run of a staged mirror to a stage, else to the mirror itself. `root` and all paths but those of
@@ -104,6 +104,7 @@ class MirrorContext:
     has_siblings: bool = True
     places: Places = field(default=IN_PLACE, repr=False, compare=False)
     workspace_root: Path | None = field(default=None, repr=False, compare=False)
+    is_source_folder: bool = field(default=False, repr=False, compare=False)
 
     @property
     def root(self) -> Path:
@@ -191,6 +192,12 @@ class MirrorContext:
                 where="context.mirror",
                 fix="choose another name, or mirror into another folder",
             )
+        if self.is_source_folder and self._is_named_as_source(target.name):
+            raise FlowValidationError(
+                f"{target.name} would lie in the source folder as one more source: the mirror is that folder",
+                where="context.mirror",
+                fix="choose an extension that the flow does not watch, or mirror into another folder",
+            )
         self._create(target, is_folder=False)
         return target
 
@@ -225,9 +232,12 @@ class MirrorContext:
             )
 
     def _is_candidate(self, name: str) -> bool:
-        if not is_candidate_name(name) or not (self.extensions is None or name.lower().endswith(self.extensions)):
+        if not self._is_named_as_source(name):
             return False
         return self.source_path is not None and self.source_path.with_name(name).is_file()
+
+    def _is_named_as_source(self, name: str) -> bool:
+        return is_candidate_name(name) and (self.extensions is None or name.lower().endswith(self.extensions))
 
 
 def _swap_suffix(relative_path: Path | None, suffix: str, where: str) -> Path:

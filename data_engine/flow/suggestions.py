@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 
 from data_engine.errors import FlowValidationError
+from data_engine.workspace.here import kernel_shell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,13 @@ def _missing_package(error: BaseException) -> str | None:
     package = name.partition(".")[0]
     if package == "flow_helpers" or find_spec(package) is not None:  # it is there, and a part of it is not
         return None
-    return f"if it is a package, install it where this runs: {sys.executable} -m pip install {_PACKAGES.get(package, package)}"
+    package = _PACKAGES.get(package, package)
+    if kernel_shell() is None:
+        return f"if it is a package, install it where this runs: {sys.executable} -m pip install {package}"
+    return (
+        f"if it is a package, add it to this kernel: %pip install {package}; and where the daemon runs flows with another "
+        f"Python (Workspace.current().interpreter() names it), to that: PYTHON -m pip install {package}"
+    )
 
 
 _MISSING = (

@@ -113,7 +113,7 @@ class Columns(tuple[str, ...]):
 
     __slots__ = ()
 
-    def apply(self, frame: Frame) -> Frame:
+    def apply(self, df: Frame) -> Frame:
         """The frame with these columns alone.
 
         Raises:
@@ -121,18 +121,18 @@ class Columns(tuple[str, ...]):
         """
         from polars.selectors import by_name
 
-        _require(frame, self, "columns")
-        return frame.select(by_name(list(self)))
+        _require(df, self, "columns")
+        return df.select(by_name(list(self)))
 
-    def normalize_column_names(self, frame: Frame) -> Frame:
+    def normalize_column_names(self, df: Frame) -> Frame:
         """The frame with normal names for these of its columns."""
-        return normalize_column_names(frame, self)
+        return normalize_column_names(df, self)
 
 
 class Dtypes(dict[str, "Any"]):
     """The types of the columns that are not text."""
 
-    def apply(self, frame: Frame) -> Frame:
+    def apply(self, df: Frame) -> Frame:
         """The frame with these types; every other column becomes text. Text in ISO form becomes a date or a time.
 
         Raises:
@@ -142,10 +142,10 @@ class Dtypes(dict[str, "Any"]):
         import polars as pl
         from polars.exceptions import PolarsError
 
-        _require(frame, self, "dtypes")
-        kinds = frame.collect_schema()
+        _require(df, self, "dtypes")
+        kinds = df.collect_schema()
         try:
-            return frame.with_columns(_as_kind(name, kind, self.get(name, pl.String)) for name, kind in kinds.items())
+            return df.with_columns(_as_kind(name, kind, self.get(name, pl.String)) for name, kind in kinds.items())
         except PolarsError as error:
             raise FlowValidationError(
                 f"a value cannot be of its type: {error}",
@@ -181,13 +181,13 @@ def _as_kind(name: str, kind: Any, wanted: Any) -> pl.Expr:
 class Rename(dict[str, str]):
     """New names by old ones."""
 
-    def apply(self, frame: Frame) -> Frame:
+    def apply(self, df: Frame) -> Frame:
         """The frame with the new names.
 
         Raises:
             FlowValidationError: it lacks one of the columns, or two would get one name.
         """
-        names = _require(frame, self, "rename")
+        names = _require(df, self, "rename")
         new = [self.get(name, name) for name in names]
         doubles = sorted({name for name in new if new.count(name) > 1})
         if doubles:
@@ -196,7 +196,7 @@ class Rename(dict[str, str]):
                 where="TableSchema.rename",
                 fix="drop one of them first",
             )
-        return frame.rename(dict(self))
+        return df.rename(dict(self))
 
 
 class Drop(tuple[str, ...]):
@@ -204,12 +204,12 @@ class Drop(tuple[str, ...]):
 
     __slots__ = ()
 
-    def apply(self, frame: Frame) -> Frame:
+    def apply(self, df: Frame) -> Frame:
         """The frame without these columns; those it lacks do not matter."""
         from polars.selectors import by_name
 
-        names = _names(frame)
-        return frame.drop(by_name([name for name in self if name in names]))
+        names = _names(df)
+        return df.drop(by_name([name for name in self if name in names]))
 
 
 @dataclass(frozen=True)
@@ -257,10 +257,10 @@ class TableSchema:
         for name, part in parts.items():
             object.__setattr__(self, name, part)
 
-    def normalize_column_names(self, frame: Frame) -> Frame:
+    def normalize_column_names(self, df: Frame) -> Frame:
         """The frame with normal names for those of its columns that this schema names anywhere, or for all if it names none."""
         named = [*self.columns, *self.dtypes, *self.rename, *self.drop]
-        return normalize_column_names(frame, named or None)
+        return normalize_column_names(df, named or None)
 
 
 def _part(kind: Callable[..., Any], argument: str, given: Any) -> Any:

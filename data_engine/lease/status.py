@@ -73,6 +73,7 @@ class LeaseStatus(Record):
     A daemon also tells whether it is `releasing` the workspace, whether its own ownership has `lapsed`, to whom it was
     `lost_to`, and what `trouble` the share gives, of these `trouble_kinds`: claim, heartbeat, history (what is published), refresh
     (what is taken in), request, release, check, clock, fix, collect; and foreign (what does not belong there) and left_out (rows). What came back from a release has `said`, and `why`, where it had no effect.
+    A status tells whether the workspace `is_shared`: another workstation has ever been seen.
 
     Example:
         >>> LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, token=7, heartbeat_age_s=50.0,
@@ -80,7 +81,7 @@ class LeaseStatus(Record):
         'owned by ANNA-PC for 12 min, takeover available in 40 s'
     """
 
-    computed: ClassVar = ("words", "engine_there", "said")
+    computed: ClassVar = ("words", "engine_there", "said", "is_worth_words")
 
     state: Word = "unreachable"
     owner: Mapping[str, Any] | None = field(default=None, metadata={"of": Machine.read})
@@ -101,6 +102,15 @@ class LeaseStatus(Record):
     trouble: str | None = None
     trouble_kinds: tuple[str, ...] = ()
     why: NotReleased | None = field(default=None, metadata={"of": NotReleased.read})
+    is_shared: bool = True
+
+    @property
+    def is_worth_words(self) -> bool:
+        """Whether a person should read of the ownership: not who works alone, while all is well."""
+        is_plain = self.state in ("available", "mine") and not (
+            self.lapsed or self.releasing or self.trouble or self.note
+        )
+        return self.is_shared or not is_plain
 
     @property
     def said(self) -> str | None:

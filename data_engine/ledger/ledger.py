@@ -230,6 +230,11 @@ class Ledger(LedgerFile):
                 storable((key, value)),
             )
 
+    def has_rows_of_others(self) -> bool:
+        """Whether any run was taken from the shared history that this machine has not published itself."""
+        text = "SELECT EXISTS (SELECT 1 FROM runs WHERE seen_token > 0 AND seen_token NOT IN (SELECT token FROM own_tokens))"
+        return bool(self._rows(text)[0][0])
+
     def recover(self, *, now_s: float | None = None) -> list[str]:
         """Mark runs whose process is gone as `abandoned`, with their steps and sources; the ids of those runs.
 

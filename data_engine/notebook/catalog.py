@@ -14,12 +14,14 @@ from typing import Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError, error_of
 from data_engine.flow.flow import Flow
+from data_engine.flow.schedule_words import schedule_words
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll, Schedule
 from data_engine.notebook.artifacts import load_artifact
 from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.load import FlowModules
+from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
 
 _SCRATCH = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
 
@@ -70,7 +72,7 @@ class CatalogEntry:
 def _options(flow: Flow | None) -> dict[str, Any]:
     """What `Flow.watch` was told besides when and where; empty for a flow without a trigger and for a broken module."""
     trigger = None if flow is None else flow.trigger
-    names = ("run_as", "max_parallel", "extensions", "settle", "tz", "catch_up")
+    names = ("run_as", "max_parallel", "extensions", "settle", "cron_lines", "tz", "catch_up")
     found = {name: getattr(trigger, name, None) for name in names}
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value is not None
@@ -231,7 +233,8 @@ def _how_to_be_a_flow(modules: FlowModules, name: str, is_module: bool) -> str |
         (modules.content / f"{name}{suffix}").is_file() for suffix in (".py", ".ipynb")
     ):
         return f"rename {name}: files called _*, Untitled* and *-Copy<n> are never flows"
-    return None
+    below = [path for path in notebooks_in_subfolders(modules.content) if Path(path).stem == Path(name).stem]
+    return no_flow_there(below[0]) if below else None
 
 
 _remembered: dict[str, dict[str, tuple[str, CatalogEntry | None]]] = {}
@@ -299,17 +302,12 @@ def trigger_text(flow: Flow) -> str:
 
     Example:
         >>> trigger_text(Flow(group="A").watch(mode="schedule", time=["06:30", "18:00"], tz="Europe/Berlin"))
-        'at 06:30, 18:00 Europe/Berlin'
+        'every day at 06:30 and 18:00, Europe/Berlin'
     """
     trigger = flow.trigger
     if isinstance(trigger, Poll):
         return f"every {trigger.interval} when files change"
-    if isinstance(trigger, Schedule):
-        zone = f" {trigger.tz}" if trigger.tz else ""
-        if trigger.interval is not None:
-            return f"every {trigger.interval}"
-        return f"cron {trigger.cron}{zone}" if trigger.cron else f"at {', '.join(trigger.times)}{zone}"
-    return "-"
+    return schedule_words(trigger) if isinstance(trigger, Schedule) else "-"
 
 
 def _is_flow_file(modules: FlowModules, path: Path) -> bool:

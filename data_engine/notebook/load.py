@@ -29,7 +29,7 @@ from data_engine.flow.paths import module_folder
 from data_engine.flow.spec import title_words
 from data_engine.flow.suggestions import suggestion
 from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.locate import annotate, show_cells, show_file
+from data_engine.notebook.locate import annotate, place_of_function, show_cells, show_file
 
 ROOT_PACKAGE = "data_engine_flows"
 _loading = threading.RLock()
@@ -178,14 +178,15 @@ class FlowModules:
         build = getattr(module, "build", None)
         if not callable(build):
             raise FlowValidationError(
-                f"Flow module '{name}' does not export a callable build",
+                f"Flow module '{name}' does not export a callable build: it is {type(build).__name__}",
                 where=str(module.__file__),
-                fix="define build() and let it return a Flow",
+                fix="define build() and let it return a Flow; what it returned needs another name: flow = build()",
             )
+        where = str(place_of_function(build) or module.__file__)
         if _required_parameters(build):
             raise FlowValidationError(
                 f"Flow module '{name}': build must not accept any parameters",
-                where=str(module.__file__),
+                where=where,
                 fix="write it as def build() -> Flow: ...; take values from context.config or context.params",
             )
         try:
@@ -195,14 +196,14 @@ class FlowModules:
             raise _placed(error, name, "build", Path(str(module.__file__)))  # noqa: B904 - it has its cause
         if not isinstance(flow, Flow):
             raise FlowValidationError(
-                f"Flow module '{name}': build did not return a Flow but {type(flow).__name__}",
-                where=str(module.__file__),
+                f"Flow module '{name}': build did not return a Flow but {'None' if flow is None else type(flow).__name__}",
+                where=where,
                 fix="end build() with return Flow(group=...).step(...)",
             )
         if flow.name is not None and flow.name != name:
             raise FlowValidationError(
                 f"Flow module '{name}' must not override the module-defined flow name with {flow.name!r}",
-                where=str(module.__file__),
+                where=where,
                 fix=f"leave name= out of Flow(...), or rename the file to {flow.name}{Path(str(module.__file__)).suffix}",
             )
         return replace(

@@ -162,7 +162,8 @@ def _trace_lines(error: BaseException) -> Iterator[str]:
         if number:
             yield chain[len(chain) - number][1]
         yield from _frame_lines(one)
-        if one is not error:
+        is_told = isinstance(error, FlowExecutionError) and one is error.__cause__  # its text is in the error's own
+        if one is not error and not is_told:
             yield from masked("".join(traceback.format_exception_only(one))).rstrip("\n").split("\n")
 
 

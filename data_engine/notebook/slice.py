@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from data_engine.notebook.build_function import trouble_of_build
 from data_engine.notebook.diagnostics import (
     MARKED_KEEP,
     Diagnostic,
@@ -65,7 +66,7 @@ def slice_cells(cells: Sequence[ParsedCell]) -> Slice:
         what = f"cell {number}, which holds build(), does not parse: {broken.problem}"
         problems = [Diagnostic(what, number, broken.problem_line, "fix the cell")]
         return _failed(statements, problems)
-    problems = list(_contradictions(cells))
+    problems = [*_contradictions(cells), *_wrong_builds(statements)]
     if problems:
         return _failed(statements, problems)
     slicer = Slicer(statements)
@@ -131,6 +132,14 @@ def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:
         elif cell.verdict == "keep" and cell.language:
             what = f"cell {number} is marked keep but is a {cell.language} cell"
             yield Diagnostic(what, number, 1, "write it in Python, or take the mark off")
+
+
+def _wrong_builds(statements: Statements) -> Iterator[Diagnostic]:
+    """What is wrong with the statement that binds `build` last."""
+    found, _ = statements.reaching("build", END)
+    trouble = trouble_of_build(found[0].node) if found else None
+    if trouble is not None:
+        yield Diagnostic(trouble[0], found[0].number, found[0].line, trouble[1])
 
 
 def _decisions(

@@ -64,6 +64,9 @@ from data_engine.scheduler.source_names import SourceNames, spellings
 
 _WAITS = (Settling, Locked, RetryLater, NeedsHash, MayBeOutput)
 
+_RARER = 1.5
+"""By how much looks may be rarer than written before somebody is told."""
+
 
 class FolderPoller:
     """What of a poll flow's source is due.
@@ -217,6 +220,11 @@ class FolderPoller:
     def looks(self) -> Looks:
         """How often the folder is looked through."""
         return Looks(self._pace.cadence_s, self._pace.took_s, self._events.come)
+
+    @property
+    def is_slower_than_written(self) -> bool:
+        """Whether looks come much rarer than every `interval`: they take so long, or file events make them needless."""
+        return self._pace.cadence_s > max(_RARER * self._trigger.interval_seconds, 1.0)
 
     def verdicts(self, path: str | None = None) -> Iterator[Verdict]:
         """Why each candidate is due or not, and for a batch its folder; as planned, from the last look.

@@ -65,7 +65,7 @@ class PlannedFlow:
     @classmethod
     def of(cls, flow: Flow) -> PlannedFlow:
         """Of a flow with a name; one without a trigger is manual."""
-        mirror = None if flow.mirror_spec is None else flow.mirror_spec.root
+        mirror = None if flow.mirror_spec is None or flow.mirrors_into_source else flow.mirror_spec.root
         return cls(flow.name or "", flow.group, flow.trigger or Manual(), mirror)
 
     def key(self, path: str) -> SourceKey:

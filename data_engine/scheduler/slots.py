@@ -74,6 +74,35 @@ def next_slot(lines: Sequence[str], zone: tzinfo, after_s: float) -> float | Non
     return min((first for first in firsts if first is not None), default=None)
 
 
+def next_slots(lines: Sequence[str], zone: tzinfo, after_s: float, count: int = 5) -> list[float]:
+    """The first `count` slots after `after_s`; fewer where there are no more in fifty years."""
+    found: list[float] = []
+    while len(found) < count and (slot_s := next_slot(lines, zone, found[-1] if found else after_s)) is not None:
+        found.append(slot_s)
+    return found
+
+
+def slot_words(slots: Sequence[float], zone: tzinfo) -> str:
+    """Slots as people read them, with the name of the zone.
+
+    Example:
+        >>> slot_words([1767600000.0, 1767628800.0, 1767686400.0], zone_of("Europe/Berlin"))
+        'Mon 2026-01-05 09:00 and 17:00, Tue 2026-01-06 09:00 (Europe/Berlin)'
+    """
+    by_day: dict[str, list[str]] = {}
+    for slot_s in slots:
+        at = datetime.fromtimestamp(slot_s, zone)
+        by_day.setdefault(at.strftime("%a %Y-%m-%d"), []).append(at.strftime("%H:%M"))
+    days = (f"{day} {', '.join(times[:-1])}{' and ' if times[1:] else ''}{times[-1]}" for day, times in by_day.items())
+    return f"{', '.join(days)} ({zone_name(zone)})" if slots else ""
+
+
+def zone_name(zone: tzinfo) -> str:
+    """What a zone is called: its IANA name, or what this machine calls its own now."""
+    key = getattr(zone, "key", None)
+    return key if isinstance(key, str) else f"{datetime.now().astimezone().tzname()}, this machine's zone"
+
+
 def newest_slot(lines: Sequence[str], zone: tzinfo, after_s: float, until_s: float) -> float | None:
     """The last slot after `after_s` and not after `until_s`; None when there is none."""
     window_s = _FIRST_WINDOW_S

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import Source, listed_source, startup_sources
+from data_engine.engine.flow_reasons import Looks
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import Reason, Slot
 from data_engine.errors import FlowValidationError, LedgerError
@@ -189,6 +190,13 @@ class TriggerSet:
         if isinstance(planner, FolderPoller):
             return planner.unreachable
         return thread.why if planner is None or planner.held is None else planner.held
+
+    def slow_looks(self, name: str) -> Looks | None:
+        """How often a polled flow's folder is looked through, where that is much rarer than its interval says."""
+        planner = self.planner(name)
+        if not isinstance(planner, FolderPoller) or not planner.is_slower_than_written:
+            return None
+        return planner.looks
 
     def source_troubles(self) -> dict[str, str]:
         """What keeps sources from being looked at, of each polled flow in one line; "" where nothing does."""

@@ -82,7 +82,7 @@ function lastFailure(app, details) {
   return h("div", { class: "de-note de-bad", key: "last failure" },
     icon(last.mark),
     h("div", { class: "de-grow" },
-      h("div", null, h("span", { class: "de-strong" }, `Last run ${last.mark.word} `), agoText(last.started_at_utc), last.source_name ? h("span", { class: "de-faint" }, ` · ${last.source_name}`) : null),
+      h("div", null, h("span", { class: "de-strong" }, `Last run ${last.mark.word} `), agoText(last.ended_at_utc || last.started_at_utc), last.source_name ? h("span", { class: "de-faint" }, ` · ${last.source_name}`) : null),
       h("div", { class: "de-few", title: last.error || "" }, last.error || last.cause || ""),
       h("div", { class: "de-line de-wrap" }, cellLinks(app, last.cells), h("button", { class: "de-link", onclick: () => app.openRun(last.run_id) }, "Whole error and log"))));
 }

@@ -69,7 +69,7 @@ function findPart(app, view) {
     h("div", { class: "de-line" },
       h("input", {
         type: "search", class: "de-input de-grow", placeholder: "Search flows", "aria-label": "Search flows", value: search,
-        oninput: (event) => app.set({ search: event.target.value }),
+        oninput: (event) => app.set({ search: event.target.value }), onkeydown: leaveSearch,
       }),
       button(app, "reload", "↻", null, () => app.reload(), { square: true, title: "Refresh: read the flow definitions again" })),
     h("div", { class: "de-chips", role: "group", "aria-label": "Show" }, FILTERS.map(([name, label, test]) => {
@@ -149,7 +149,7 @@ export function secondText(row, active) {
   if (active) return [active.source ? nameOf(active.source) : "", active.step || "", progressText(active)].filter(Boolean).join(" · ");
   if (row.mark.kind === "broken") return row.reason || "";
   const parts = [row.trigger === "-" ? "" : row.trigger];
-  if (row.next_run_utc && row.mode === "schedule") parts.push(`next ${ahead(row.next_run_utc)}`);
+  if (row.next_run_utc && row.mode === "schedule") parts.unshift(`next ${ahead(row.next_run_utc)}`);  // the rest may be cut
   else if (row.reason && row.mode !== "manual") parts.push(row.reason);
   return parts.filter(Boolean).join(" · ");
 }
@@ -164,6 +164,21 @@ function lastRun(row, active) {
   const isGood = row.last.mark.kind === "success";
   return h("span", { class: "de-last", title: row.last.cause || "" },
     isGood ? [icon(row.last.mark), h("span", { class: "de-sr" }, "success")] : sign(row.last.mark), agoText(row.last.at_utc));
+}
+
+/**
+ * From the search to what it found: Arrow Down to the first flow, Enter shows it.
+ *
+ * @param {KeyboardEvent} event
+ */
+function leaveSearch(event) {
+  if (event.key !== "ArrowDown" && event.key !== "Enter") return;
+  const input = /** @type {HTMLElement} */ (event.target);
+  const first = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (input.closest(".de-list")).querySelector(".de-row-main"));
+  if (!first) return;
+  event.preventDefault();
+  if (event.key === "Enter") first.click();
+  else first.focus();
 }
 
 /** @param {KeyboardEvent} event */

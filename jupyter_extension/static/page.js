@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { flowDetails } from "./flow_details.js";
 import { flowList } from "./flows.js";
 import { clock, nameOf } from "./format.js";
+import { keyList } from "./keys.js";
 import { outputsTab } from "./outputs.js";
 import { button, icon, note, sign, tabs } from "./pieces.js";
 import { settingsTab } from "./settings.js";
@@ -28,6 +29,7 @@ export function page(app) {
   return [
     head(app),
     notices(app),
+    app.state.showKeys ? keysPart(app) : null,
     tabs(app, "tab", TABS, tab),
     h("div", { class: `de-body de-body-${tab}${isPair ? " de-pair" : ""}`, key: `body ${tab}`, role: "tabpanel", "aria-label": tab }, body(app)),
     errorLine(app),
@@ -45,6 +47,14 @@ function body(app) {
   if (tab === "settings") return settingsTab(app);
   if (selected === null) return flowList(app);
   return app.isWide ? [flowList(app), flowDetails(app, selected)] : flowDetails(app, selected);
+}
+
+/** @param {Panel} app */
+function keysPart(app) {
+  return h("section", { class: "de-keys-part", key: "keys", "aria-label": "Keys" },
+    h("div", { class: "de-line" }, h("h4", { class: "de-h4" }, "Keys"), h("span", { class: "de-grow" }),
+      button(app, "close keys", "×", null, () => app.set({ showKeys: false }), { square: true, title: "Close" })),
+    keyList());
 }
 
 /** @param {Panel} app */
@@ -107,6 +117,7 @@ function leaseLine(app, view) {
   const { buttons, lease, lease_line: line, heartbeat_age_s: age } = view;
   const does = (/** @type {string} */ what, extra = {}) => () => app.act("lease", { do: what, ...extra });
   const shown = (/** @type {string} */ name) => !buttons[name];
+  if (!line) return null;  // who works alone is told nothing of ownership
   return h("div", { class: "de-lease", key: "lease" },
     icon(lease),
     h("span", { class: "de-grow", title: age !== null ? `last heartbeat ${Math.round(age)} s ago` : "" }, line),

@@ -1,6 +1,7 @@
 // The workspace's and the machine's settings, provisioning, and the emergency exits.
 
 import { h } from "./dom.js";
+import { keyList } from "./keys.js";
 import { button, pathText, sign } from "./pieces.js";
 
 /** @import { PanelView, Settings } from "./types" */
@@ -17,7 +18,7 @@ export function settingsTab(app) {
     view ? emergencyPart(app, view) : null,
     h("section", { key: "keys", class: "de-setting" },
       h("h4", { class: "de-h4" }, "Keys"),
-      h("p", { class: "de-hint" }, "In the panel: / search, arrows among flows and tabs, Enter show a flow in detail, Shift Enter run, Esc back, v last log, r read again, e start engine, s s stop engine.")),
+      keyList()),
     settings ? h("p", { class: "de-hint", key: "version" }, `Data Engine ${settings.version}`) : null);
 }
 

@@ -10,7 +10,7 @@ export function firstState() {
     selected: null, details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, fileSearch: "",
     showParams: false, typed: {}, plan: null, planKey: "", params: [{ name: "", value: "" }],
     sheet: null, frames: null, settings: null,
-    pending: new Map(), ending: new Set(), confirming: null, said: null,
+    pending: new Map(), ending: new Set(), confirming: null, said: null, showKeys: false,
   };
 }
 

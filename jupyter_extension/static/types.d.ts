@@ -132,6 +132,7 @@ export interface RunView {
   source_name: string | null;
   mark: Mark;
   started_at_utc: string;
+  ended_at_utc: string | null;
   elapsed_s: number | null;
   cause: string | null;
   why: Why | null;
@@ -430,6 +431,7 @@ export interface State {
   onlyFailed: boolean;
   fileSearch: string;
   showParams: boolean;
+  showKeys: boolean;
   plan: PlanOf | null;
   planKey: string;
   params: Parameter[];

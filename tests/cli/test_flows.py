@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.cli.conftest import Cli
@@ -218,3 +220,34 @@ def test_deploy_and_what_compile_says_of_it(cli: Cli, ws: WorkspaceFiles) -> Non
 
     (ws.root / "flow_modules" / "claims.ipynb").unlink()
     assert "withdrawn     claims: its module is gone" in cli("deploy").err
+
+
+def test_show_tells_the_next_times_of_a_schedule(cli: Cli, ws: WorkspaceFiles) -> None:
+    """In its own zone by name, also while no engine runs; `list` keeps many times short, so that what follows is seen."""
+    ws.module(
+        "daily",
+        """
+        from data_engine import Flow
+        def build():
+            times = [f"{hour}:30" for hour in range(6, 18)]
+            return Flow(group="G").watch(mode="schedule", time=times, tz="Asia/Tokyo").step(len)
+        """,
+    )
+
+    shown, listed = cli("show", "daily"), cli("list")
+
+    assert "every day at 06:30, 07:30, 08:30 and 9 more times until 17:30, Asia/Tokyo" in shown.out
+    assert re.search(r"next times .*(\d\d:30.*){5}\(Asia/Tokyo\)", shown.out)
+    assert len(cli("show", "daily", "--json").json["next_times_utc"]) == 5
+    assert "10:30" not in listed.out
+
+
+def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: WorkspaceFiles) -> None:
+    """It looks like a flow and is none: `list`, `compile` and whoever asks for it by name say so; a folder `_old` is nobody's."""
+    for folder in ("sub", "_old"):
+        (ws.modules / folder).mkdir()
+        ws.notebook(f"{folder}/inner", *CLAIMS)
+
+    told = "sub/inner.ipynb is no flow: it lies in a subfolder. Move it into flow_modules itself"
+    assert [told in cli(*words).err for words in (("list",), ("compile",), ("show", "inner"))] == [True, True, True]
+    assert "_old" not in cli("list").err

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from data_engine import Flow, FlowExecutionError, FlowStoppedError, FlowValidationError, Workspace, load_flow
+from data_engine import (
+    Flow,
+    FlowContext,
+    FlowExecutionError,
+    FlowStoppedError,
+    FlowValidationError,
+    Workspace,
+    load_flow,
+)
+from data_engine.scheduler.plan import PlannedFlow
 from tests.support import WorkspaceFiles
 
 READ = """
@@ -105,6 +116,27 @@ def test_a_source_that_is_no_data_says_what_it_is(ws: WorkspaceFiles, choice: st
 
     with pytest.raises(FlowValidationError, match=what):
         flow.preview(source=choice)
+
+
+def test_a_mirror_in_the_source_folder_takes_what_is_no_source(ws: WorkspaceFiles) -> None:
+    """Outputs lie beside their sources under another extension; one that would be a source itself is refused."""
+    ws.source("in/a.csv")
+
+    def write(context: FlowContext) -> Path:
+        target = context.mirror.with_suffix(context.params.get("suffix", ".txt"))
+        target.write_text("x")
+        return target
+
+    beside = Flow(group="G").watch(mode="manual", source=ws.root / "in", extensions=".csv").mirror(root=ws.root / "in")
+    flow = beside.step(write)
+
+    flow.run_once()
+    assert [context.source.path.name for context in flow.run_once() if context.source] == ["a.csv"]
+    assert sorted(os.listdir(ws.root / "in")) == ["a.csv", "a.txt"]
+    ws.source("in/deep/b.csv")
+    with pytest.raises(FlowValidationError, match="one more source"):
+        beside.step(lambda context: context.mirror.root_file("out.csv")).run_once()
+    assert PlannedFlow.of(replace(flow, name="f")).mirror is None  # else the folder would be passed over
 
 
 def test_a_source_outside_the_root_is_refused(ws: WorkspaceFiles) -> None:

@@ -238,12 +238,13 @@ def test_the_whole_chain_of_causes_is_shown_by_cells(claims: WorkspaceFiles, mon
     lines = run_in_kernel(path, monkeypatch)[3].splitlines()
 
     first = lines.index("ValueError: invalid literal for int() with base 10: 'x'")
-    second = lines.index("RuntimeError: the file is wrong")
+    (second,) = [number for number, line in enumerate(lines) if "RuntimeError: the file is wrong" in line]
     assert lines[first - 2 : first] == ["claims.ipynb, cell 2 (In [2]), line 2", "    return int(text)"]
     assert lines[first + 1] == "which was the direct cause of:"
-    assert lines[second - 2 : second] == [
+    assert lines[second - 3 : second] == [
         "claims.ipynb, cell 2 (In [2]), line 8",
         '    raise RuntimeError("the file is wrong") from error',
+        "",
     ]
 
 
@@ -294,3 +295,15 @@ def test_the_caption_compares_what_ran_with_what_is_deployed(
 
     assert "same code as the deployed flow" in as_deployed
     assert "what ran differs from the deployed flow: double (In [6])" in changed
+
+
+def test_a_changed_working_directory_is_told_under_a_preview(
+    claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`%cd ..`: what steps open by relative paths is not what production opens."""
+    path = claims.notebook("claims", *CELLS, "build().preview()", "%cd -q ..", "build().preview()")
+
+    *_, before, _, after = run_in_kernel(path, monkeypatch)
+
+    assert "%cd" not in before
+    assert f"this kernel works in {claims.root} (%cd)" in after

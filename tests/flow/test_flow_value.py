@@ -108,6 +108,7 @@ def test_a_mirror_into_the_source_folder_is_refused_in_either_order(
     assert "source folder itself" in first.what
     assert str(first) == str(second)
     assert Flow("G").watch(**watching).mirror(root=tmp_path / "in" / "out").mirror_spec
+    assert Flow("G").watch(**watching, extensions=".csv").mirror(root=same).mirrors_into_source
 
 
 def test_without_a_trigger_a_flow_is_manual() -> None:

@@ -356,6 +356,16 @@ def test_a_missing_package_says_where_to_install_it(call: Callable[[Any], Any], 
     )
 
 
+def test_in_a_kernel_a_missing_package_is_told_for_it_and_for_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be two environments."""
+    monkeypatch.setattr("data_engine.flow.suggestions.kernel_shell", lambda: object())
+
+    fix = failed(Flow("G", "claims").step(missing("No module named 'pandaaas'", "pandaaas")))[0].fix
+
+    assert "%pip install pandaaas" in str(fix)
+    assert "Workspace.current().interpreter()" in str(fix)
+
+
 def test_a_panic_of_polars_fails_the_step_and_not_the_program() -> None:
     """It is no `Exception`: without NumPy, `to_numpy` ends so."""
     panic = type("PanicException", (BaseException,), {})

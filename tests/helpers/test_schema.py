@@ -103,7 +103,8 @@ def test_a_schema_normalizes_the_names_it_knows() -> None:
 
     assert TableSchema(columns=["Claim Id"]).normalize_column_names(frame).columns == ["claim_id", "Other Name"]
     assert TableSchema(columns=["Claim Id"]).columns.normalize_column_names(frame).columns == ["claim_id", "Other Name"]
-    assert TableSchema().normalize_column_names(frame).columns == ["claim_id", "other_name"]
+    assert TableSchema().normalize_column_names(df=frame).columns == ["claim_id", "other_name"]
+    assert TableSchema(drop=["Claim Id"]).drop.apply(df=frame).columns == ["Other Name"]
 
 
 @pytest.mark.parametrize(

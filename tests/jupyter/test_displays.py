@@ -31,6 +31,7 @@ from data_engine.model import RUN_STATUSES, LogEntry, Run, StepRun
 from data_engine.notebook.compile import compile_notebook
 from data_engine.notebook.standing import Standing
 from data_engine.shown import GROUP, Listing, bundle_of
+from data_engine.workspace.here import Here
 from jupyter_extension.card import STYLE, Card, html, text
 from jupyter_extension.cards import (
     batch_card,
@@ -420,6 +421,35 @@ def test_the_next_run_is_told(name: str) -> None:
     lines = list(lines_of(Flow(group="G").watch(**watch), now_s=NOON_S, live=live, zone="UTC"))
 
     assert told in next(line.text for line in lines if line.kind == "next")
+
+
+WORDS = {
+    "0 6 * * 1-5": "at 06:00 on business days (Monday to Friday)",
+    "*/10 8-17 * * 1-5": "every 10th minute from 08:00 to 17:59 on business days (Monday to Friday)",
+    "0 0 1 * *": "at 00:00 on the first day of every month",
+}
+
+
+@pytest.mark.parametrize("cron", WORDS)
+def test_a_cron_line_is_told_in_words_with_its_next_five_times_and_their_zone(cron: str) -> None:
+    """The line itself stands beside them; the times are the zone's own, and say so."""
+    flow = Flow(group="G").watch(mode="schedule", cron=cron, tz="Europe/Berlin")
+
+    lines = {line.kind: line for line in lines_of(flow, now_s=NOON_S)}
+
+    assert lines["trigger"].text == f"{WORDS[cron]}, Europe/Berlin"
+    assert lines["trigger"].detail == f"cron {cron}"
+    assert lines["times"].text.endswith(" (Europe/Berlin)")
+    assert len(re.findall(r"\d\d:\d\d", lines["times"].text)) == 5
+
+
+def test_a_picture_says_that_its_notebook_is_no_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook in a subfolder previews and draws like a flow; its picture tells that production never sees it."""
+    place = Here(tmp_path / "flow_modules" / "old" / "claims.ipynb", "notebook")
+    monkeypatch.setattr("jupyter_extension.display.here", lambda: place)
+    monkeypatch.setattr("jupyter_extension.display.authored_folder", lambda: tmp_path / "flow_modules")
+
+    assert "old/claims.ipynb is no flow: it lies in a subfolder" in text(_card(Flow(group="G")))
 
 
 def test_a_zone_is_the_workspaces_where_the_flow_names_none() -> None:

@@ -49,6 +49,24 @@ def test_loading_is_idempotent_and_unloading_leaves_nothing(shell: Shell) -> Non
     assert shell.ipython.Completer.custom_matchers == []
 
 
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("def build():\n    Flow(group='G')", "build() returns nothing: its `return` is missing."),
+        ("build = build()", "`build` becomes what build() returned"),
+        ("total = 5", ""),
+        ("def build():\n    return Flow(group='G')", ""),
+    ],
+)
+def test_a_wrong_build_is_told_below_its_cell(shell: Shell, cell: str, told: str) -> None:
+    """At once, before anything is drawn or deployed; a good cell says nothing."""
+    shell.run("from data_engine import Flow\nbuild = lambda: Flow(group='G')")
+
+    shell.run(cell)
+
+    assert told in shell.out if told else shell.out == ""
+
+
 def test_loading_starts_nothing_and_imports_no_data_library() -> None:
     """In a fresh interpreter, whose shell is there already: no Polars, no DuckDB, no nbformat, no tornado, in 0.3 s of CPU."""
     code = (

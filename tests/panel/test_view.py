@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from data_engine.cause import Cause
 from data_engine.engine.status import Status, WorkspaceFacts, build_status
 from data_engine.errors import cell_place
+from data_engine.lease.status import LeaseStatus
 from data_engine.model import Run
 from jupyter_extension.control import lease_line
 from jupyter_extension.failures import places_of
@@ -279,6 +281,17 @@ def test_a_button_of_the_workspace_works_or_says_why_not(
     buttons = shown(flow(), **whole).buttons
 
     assert {name: buttons[name] for name in expected} == expected
+
+
+def test_who_works_alone_reads_nothing_of_ownership() -> None:
+    """As long as no other workstation was ever seen and all is well; the first one is told of, and so is trouble."""
+    mine = LeaseStatus("mine", is_mine=True, is_shared=False)
+
+    lines = [lease_line(one) for one in (mine, replace(mine, is_shared=True), replace(mine, lapsed=True))]
+
+    assert lines[0] == ""
+    assert lines[1] == "This workstation has control"
+    assert lines[2].startswith("Control has lapsed")
 
 
 def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:

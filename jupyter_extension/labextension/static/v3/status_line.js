@@ -8,8 +8,8 @@
  *
  * @param {PanelView} view
  */
-export function statusText({ engine, lease, active }) {
-  return [`Engine ${engine.word}`, active.length ? `${active.length} running` : "", lease.kind === "available" ? "" : `lease ${lease.word}`].filter(Boolean).join(" · ");
+export function statusText({ engine, lease, lease_line: line, active }) {
+  return [`Engine ${engine.word}`, active.length ? `${active.length} running` : "", !line || lease.kind === "available" ? "" : `lease ${lease.word}`].filter(Boolean).join(" · ");
 }
 
 /**

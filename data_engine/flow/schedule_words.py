@@ -1,0 +1,41 @@
+"""When a schedule runs, in words."""
+
+from __future__ import annotations
+
+from data_engine.flow.trigger import Schedule
+
+_MOST_TIMES = 4
+
+
+def schedule_words(schedule: Schedule) -> str:
+    """When it runs, in words; its zone only where it names one.
+
+    Example:
+        >>> schedule_words(Schedule(cron="0 6 * * 1-5", tz="Europe/Berlin"))
+        'at 06:00 on business days (Monday to Friday), Europe/Berlin'
+        >>> schedule_words(Schedule(times=("06:30", "18:00")))
+        'every day at 06:30 and 18:00'
+        >>> schedule_words(Schedule(times=tuple(f"{hour:02}:00" for hour in range(6, 18))))
+        'every day at 06:00, 07:00, 08:00 and 9 more times until 17:00'
+    """
+    if schedule.interval is not None:
+        return f"every {schedule.interval}"
+    words = _cron_words(schedule.cron) if schedule.cron else f"every day at {_times_words(schedule.times)}"
+    return f"{words}, {schedule.tz}" if schedule.tz else words
+
+
+def _times_words(times: tuple[str, ...]) -> str:
+    if len(times) > _MOST_TIMES:
+        shown = times[: _MOST_TIMES - 1]
+        return f"{', '.join(shown)} and {len(times) - len(shown)} more times until {times[-1]}"
+    return " and ".join(filter(None, (", ".join(times[:-1]), times[-1])))
+
+
+def _cron_words(line: str) -> str:
+    from datetime import datetime
+
+    from cronsim import CronSim
+
+    words = CronSim(line, datetime(2024, 1, 1)).explain()
+    words = words[:1].lower() + words[1:]
+    return words.replace("on Monday through Friday", "on business days (Monday to Friday)").replace(" through ", " to ")

@@ -1,0 +1,42 @@
+"""Notebooks in subfolders of `flow_modules`: they look like flows, and are none."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_BUILD = re.compile(rb"def build\(")
+
+
+def notebooks_in_subfolders(folder: Path) -> tuple[str, ...]:
+    """The notebooks with a `build()` below subfolders of `folder`, as paths inside it; none of hidden folders and of `_*`.
+
+    Example:
+        >>> notebooks_in_subfolders(Path("no such folder"))
+        ()
+    """
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        if parent != str(folder):
+            paths = (Path(parent, name) for name in sorted(names) if name.endswith(".ipynb") and name[0] not in "._")
+            found += [path.relative_to(folder).as_posix() for path in paths if _has_build(path)]
+    return tuple(found)
+
+
+def no_flow_there(path: str) -> str:
+    """What to say of such a notebook.
+
+    Example:
+        >>> no_flow_there("old/claims.ipynb")
+        'old/claims.ipynb is no flow: it lies in a subfolder. Move it into flow_modules itself'
+    """
+    return f"{path} is no flow: it lies in a subfolder. Move it into flow_modules itself"
+
+
+def _has_build(path: Path) -> bool:
+    try:
+        return _BUILD.search(path.read_bytes()) is not None
+    except OSError:
+        return False

@@ -1,0 +1,23 @@
+"""Whether another workstation was ever seen at a workspace."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from data_engine.engine.others import OthersSeen
+from data_engine.lease.status import LeaseStatus, Machine
+from data_engine.ledger.ledger import Ledger
+
+MINE = LeaseStatus("mine", Machine("me", "MY-PC"), is_mine=True)
+
+
+def test_another_workstation_is_remembered_once_it_was_seen(tmp_path: Path) -> None:
+    """Alone there is none; an owner that is another one, or one that asks, is remembered by whoever looks later."""
+    with closing(Ledger.open(tmp_path / "ledger.sqlite")) as ledger:
+        alone = OthersSeen(ledger, "me").told(MINE)
+        OthersSeen(ledger, "me").told(LeaseStatus("owned", Machine("other", "ANNA-PC")))
+        later = OthersSeen(ledger, "me").told(MINE)
+
+    assert (alone.is_shared, alone.is_worth_words) == (False, False)
+    assert (later.is_shared, later.is_worth_words) == (True, True)
