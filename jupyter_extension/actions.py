@@ -31,6 +31,7 @@ from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
 from jupyter_extension.details import debug_frames, flow_details, run_details
 from jupyter_extension.feed import daemon_of, from_child
+from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.planning import given_key, plan_view
 from jupyter_extension.template import new_flow_notebook
@@ -258,6 +259,11 @@ def _flow(ws: Workspace, args: Args) -> Any:
     return as_json(flow_details(ws, args["flow"], limit=args["limit"]))
 
 
+def _files(ws: Workspace, args: Args) -> Any:
+    asked = {name: args[name] for name in ("search", "group", "limit")}
+    return as_json(flow_files(ws, args["flow"], **asked))
+
+
 def _run_details(ws: Workspace, args: Args) -> Any:
     return as_json(run_details(ws, args["run_id"]))
 
@@ -444,6 +450,10 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "reset": (_reset, _SOME_FLOW),
     "lease": (_lease, {"do": TEXT, "now": FLAG.or_else(False)}),
     "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),
+    "files": (
+        _files,
+        {"flow": TEXT, "search": ANY_TEXT.or_else(""), "group": ANY_TEXT.or_else(""), "limit": COUNT.or_else(300)},
+    ),
     "run_details": (_run_details, {"run_id": TEXT}),
     "compare": (_compare, {"run_a": TEXT, "run_b": TEXT}),
     "debug": (_debug, {}),
@@ -465,6 +475,7 @@ ACTIONS: Mapping[str, Fields] = {name: fields for name, (_, fields) in (_IN_WORK
 
 CHANGES = frozenset(_IN_WORKSPACE) - {
     "flow",
+    "files",
     "plan",
     "run_details",
     "compare",

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from data_engine.engine.explain import Explanation
-from data_engine.engine.reasons import Held, RetryLater
+from data_engine.engine.reasons import Held, Reason, RetryLater
 
 
 def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
@@ -25,11 +24,10 @@ def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
     return first_line(error)
 
 
-def short_reason(row: Explanation) -> str:
-    """The reason in a line."""
-    why = row.why
-    if isinstance(why, (Held, RetryLater)) and row.cause is not None and row.cause.get("detail"):
-        why = replace(why, error=short_error(why.error, row.cause))
+def short_reason(why: Reason, cause: Mapping[str, Any] | None) -> str:
+    """The reason in a line; `cause` is why the last run of a held source ended as it did."""
+    if isinstance(why, (Held, RetryLater)) and cause is not None and cause.get("detail"):
+        why = replace(why, error=short_error(why.error, cause))
     return first_line(why.text)
 
 

@@ -1,6 +1,6 @@
 """Looks into output files in a process of its own: a page of rows at a time, sorted and filtered by Polars.
 
-Run as `python -m jupyter_extension.inspector`: one JSON request a line on standard input, one JSON answer a line out.
+Run as `python -m jupyter_extension.inspector`; see `child_loop` for how it is asked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import io
 import json
 import os
 import stat
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
 from data_engine.platforms.files import NO_WAIT
+from jupyter_extension.child_loop import serve
 
 if TYPE_CHECKING:
     import polars as pl
@@ -288,20 +288,5 @@ def _text(path: Path, suffix: str) -> dict[str, Any]:
     return {"kind": "text", "text": text, "is_cut": len(data) > MOST_TEXT_BYTES}
 
 
-def main() -> None:
-    """Answer requests until standard input ends."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-    for line in sys.stdin:
-        try:
-            found: dict[str, Any] = {"result": inspect(json.loads(line))}
-        except FlowValidationError as error:
-            found = {"error": error.as_dict()}
-        except Exception as error:
-            what = f"the file cannot be shown: {type(error).__name__}: {error}"
-            found = {"error": {"what": what, "where": None, "fix": "open it in a cell"}}
-        answers.write(json.dumps(found, ensure_ascii=True) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    serve(inspect, failed="the file cannot be shown")

@@ -152,6 +152,20 @@ export interface FileView {
   last_at_utc: string | null;
   run_id: string | null;
   retry: WhyNot;
+  read: WhyNot;
+}
+
+/** files.py */
+export interface FilesView {
+  flow: string;
+  total: number;
+  groups: [string, string, number][];
+  found: number;
+  files: FileView[];
+  notes: string[];
+  progress: string | null;
+  share: number | null;
+  again_s: number;
 }
 
 export interface DeploymentView {
@@ -192,8 +206,6 @@ export interface FlowView {
   steps: StepView[];
   run_id: string | null;
   runs: RunView[];
-  files: FileView[];
-  files_note: string | null;
   changes: [string, string[]][];
   gate: string;
   deployments: DeploymentView[];
@@ -428,7 +440,11 @@ export interface State {
   runLimit: number;
   runSearch: string;
   onlyFailed: boolean;
+  files: FilesView | null;
+  filesSaid: string | null;
   fileSearch: string;
+  fileGroup: string;
+  fileLimit: number;
   showParams: boolean;
   plan: PlanOf | null;
   planKey: string;

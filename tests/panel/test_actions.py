@@ -19,6 +19,7 @@ from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, check, is_here, place_of
 from jupyter_extension.feed import status_of_child
+from jupyter_extension.files import reader
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
 from tests.panel import flows
@@ -32,6 +33,7 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     found = Workspace(ws.root)
     yield found
     found.kill()
+    reader.close()  # it has the environment of this test
 
 
 def ask(workspace: Workspace, action: str, **args: Any) -> Any:
@@ -103,7 +105,7 @@ def test_files_that_need_somebody_come_first(workspace: Workspace) -> None:
     ask(workspace, "start_engine")
     files: dict[str, Any] = {}
     while not files.get("bad-0.csv", {}).get("reason", "").startswith("held"):
-        files = {file["name"]: file for file in ask(workspace, "flow", flow="polled")["files"]}
+        files = {file["name"]: file for file in ask(workspace, "files", flow="polled")["files"]}
 
     assert next(iter(files)) == "bad-0.csv"
     assert files["bad-0.csv"]["retry"] is None
