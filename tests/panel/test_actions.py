@@ -18,10 +18,11 @@ from data_engine.daemon.fields import BadRequestError
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, check, is_here, place_of
-from jupyter_extension.feed import status_of_child
+from jupyter_extension.feed import Feed, status_of_child
 from jupyter_extension.files import reader
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
+from tests.daemon.support import until
 from tests.panel import flows
 from tests.support import WorkspaceFiles
 
@@ -97,6 +98,38 @@ def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspac
         ("Bad", "failed"),
     ]
     assert [(line["step"], line["message"]) for line in good["lines"]] == [("Total: of all", "adding")]
+
+
+def test_the_link_of_a_broken_schedule_has_the_whole_name(ws: WorkspaceFiles) -> None:
+    """Names are never cut out of texts: this one holds a quote, blanks and digits, as the error beside it does."""
+    name = "it's 00' typo"
+    ws.notebook(
+        name, *flows.FAILING[:3], 'def build():\n    return Flow("G").watch(mode="schedule", time="25:00").step(bad)'
+    )
+    workspace = Workspace(ws.root)
+    without = ask(workspace, "flow", flow=name)["error_cells"]
+    ask(workspace, "start_daemon")
+    with_one = ask(workspace, "flow", flow=name)["error_cells"]
+    workspace.kill()
+
+    assert without == with_one == [{"notebook": f"{name}.ipynb", "cell": 4, "line": 2}]
+
+
+def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace) -> None:
+    """Marked as starting: no flow is taken for gone, and the engine is not told as off again before it is on."""
+    feed, seen = Feed(workspace), []
+    leave = feed.listen(seen.append)
+    until(lambda: seen and seen[-1]["flows"]["polled"]["mark"]["kind"] != "being_read")
+    before = len(seen)
+    with feed.starting():
+        ask(workspace, "start_engine")
+    until(lambda: seen[-1]["engine"]["word"] == "on")
+    leave()
+    words = [view["engine"]["word"] for view in seen[before:]]
+
+    assert {frozenset(view["flows"]) for view in seen} == {frozenset({"good", "failing", "broken", "polled"})}
+    assert words[0] == "starting"
+    assert words == sorted(words, key=["starting", "on"].index)
 
 
 def test_files_that_need_somebody_come_first(workspace: Workspace) -> None:
