@@ -18,6 +18,7 @@ from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.notebook.catalog import trigger_text
 from data_engine.scheduler.slots import next_slot, zone_of
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
+from jupyter_extension.failures import short_error
 from jupyter_extension.marks import Mark, mark_of, shape_svg
 from jupyter_extension.text_width import fit, width
 
@@ -33,7 +34,7 @@ _LOST = " (no step saves it)"
 class Line:
     """One line of the picture: its node, its words, and what it takes and saves.
 
-    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next" or "last"; `node` is a step's number or the
+    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next", "last" or "error"; `node` is a step's number or the
     trigger's mode. `uses` is the object a step takes by name, and `origin` the line of the step that saved it: None when no
     step before does.
     """
@@ -58,10 +59,18 @@ class Line:
         return self.kind in ("step", "each")
 
 
-def flow_card(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: str | None = None) -> Card:
+def flow_card(
+    flow: Flow,
+    *,
+    now_s: float,
+    live: FlowStatus | None = None,
+    zone: str | None = None,
+    is_source_there: bool | None = None,
+) -> Card:
     """The picture of `flow`; `live` is its entry in the daemon's status, None when no daemon runs.
 
-    `zone` is the one of the workspace, for schedules that name none.
+    What the flow is is drawn of the notebook; what `live` tells is production's, and marked so. `zone` is the one of the
+    workspace, for schedules that name none; a source that is not there is marked, None where that is not known.
 
     Example:
         >>> flow = Flow(group="Claims", name="claims").step(len, save_as="size").step(str, use="size")
@@ -73,7 +82,7 @@ def flow_card(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone:
         step 2    Str  str  takes size
         next run  by hand
     """
-    lines = tuple(lines_of(flow, now_s=now_s, live=live, zone=zone))
+    lines = tuple(lines_of(flow, now_s=now_s, live=live, zone=zone, is_source_there=is_source_there))
     words = "\n".join(_words(lines))
     facts: list[Cell] = []
     if flow.name is not None and flow.name != flow.title:
@@ -86,13 +95,21 @@ def flow_card(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone:
     return Card(flow.title, tuple(facts), (Picture(_svg(flow.title, lines, words), words),))
 
 
-def lines_of(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: str | None = None) -> Iterator[Line]:
+def lines_of(
+    flow: Flow,
+    *,
+    now_s: float,
+    live: FlowStatus | None = None,
+    zone: str | None = None,
+    is_source_there: bool | None = None,
+) -> Iterator[Line]:
     """The lines of the picture, from top to bottom."""
     trigger = flow.trigger
     yield Line("trigger", flow.mode, "by hand" if flow.mode == "manual" else trigger_text(flow))
     first = 1
     if trigger is not None and trigger.source is not None:
-        yield Line("source", "", trigger.source_as_authored or str(trigger.source), _source_words(trigger))
+        lost = Mark("does not exist", "bad", "cross") if is_source_there is False else None
+        yield Line("source", "", trigger.source_as_authored or str(trigger.source), _source_words(trigger), state=lost)
         first = 2
     saved: dict[str, int] = {}
     for number, step in enumerate(flow.steps):
@@ -130,17 +147,25 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
     if live is None:
         yield Line("next", "", _next_without_daemon(flow.trigger or Manual(), now_s, zone))
         return
+    if live.standing.kind == "not_deployed":  # production has nothing to tell of it
+        yield Line("next", "", "once it is deployed", state=mark_of("not deployed"))
+        return
     if live.next_run_utc:
         words = _local(live.next_run_utc)
     elif live.state_kind == "running":
         words = "running now"
     else:
-        words = live.reason or _WAITS.get(flow.mode, "")
-    yield Line("next", "", words, state=None if live.state_kind == "manual" else mark_of(live.state))
-    if live.last_run is not None:
-        yield Line("last", "", _local(live.last_run.started_at_utc), state=mark_of(live.last_run.status))
+        words = live.reason or _WAITS.get(live.mode, "")
+    yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else mark_of(live.state))
+    last = live.last_run
+    if last is not None:
+        yield Line("last", "", _local(last.started_at_utc), _PRODUCTION, state=mark_of(last.status))
+        if last.error:
+            yield Line("error", "", short_error(last.error, last.why), _PRODUCTION)
 
 
+_PRODUCTION = "in production"
+_OF_RUNS = ("next", "last", "error")
 _WAITS = {"manual": "by hand", "poll": "when a file is new or changed", "schedule": "at its next time"}
 
 
@@ -148,21 +173,28 @@ def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: 
     if isinstance(trigger, Manual):
         return _WAITS["manual"]
     if isinstance(trigger, Poll):
-        return "when a file is new or changed, once the engine is on"
+        return "when a file is new or changed, once it is deployed and the engine is on"
     if trigger.interval is not None:
-        return f"{trigger.interval} after the engine was started"
+        return f"{trigger.interval} after the engine was started, once it is deployed"
     slot_s = next_slot(trigger.cron_lines, zone_of(trigger.tz or zone), now_s)
     if slot_s is None:
         return "no time is left"
     at = datetime.fromtimestamp(slot_s, zone_of(trigger.tz or zone)).strftime("%a %Y-%m-%d %H:%M")
-    return f"{at}, if the engine is on by then"
+    return f"{at}, if it is deployed and the engine is on by then"
 
 
 def _local(utc: str) -> str:
     return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-_NAMES = {"trigger": "trigger", "source": "source", "mirror": "mirror", "next": "next run", "last": "last run"}
+_NAMES = {
+    "trigger": "trigger",
+    "source": "source",
+    "mirror": "mirror",
+    "next": "next run",
+    "last": "last run",
+    "error": "last error",
+}
 
 
 def _words(lines: Sequence[Line]) -> list[str]:
@@ -176,7 +208,7 @@ def _words(lines: Sequence[Line]) -> list[str]:
                 " ".join(line.text.split()),
                 ""
                 if line.kind == "mirror"
-                else " ".join(line.detail.split()) or (line.state.word if line.state else ""),
+                else ", ".join(filter(None, [line.state.word if line.state else "", " ".join(line.detail.split())])),
                 f"takes {line.uses}{lost}" if line.uses else "",
                 f"saves {line.saves}" if line.saves else "",
             )
@@ -234,7 +266,7 @@ def _svg(title: str, lines: Sequence[Line], words: str) -> str:
         y = row * _ROW + _ROW / 2
         parts.append(_node(line, trunk, y))
         x: float = left
-        if line.kind in ("next", "last"):
+        if line.kind in _OF_RUNS:
             parts.append(_text(x, y, _NAMES[line.kind], "de-d"))
             x += _LABEL_WIDE
         parts.append(_text(x, y, one.text, "de-h" if line.is_step else "", line.text))
@@ -297,7 +329,7 @@ def side_lanes(lines: Sequence[Line]) -> dict[int, int]:
 
 
 def _trunk(lines: Sequence[Line], x: float) -> Iterator[str]:
-    rows = [row for row, line in enumerate(lines) if line.kind not in ("next", "last")]
+    rows = [row for row, line in enumerate(lines) if line.kind not in _OF_RUNS]
     for above, below in pairwise(rows):
         line = lines[below]
         is_fed = line.is_step and not line.is_lost and line.origin in (None, above)
@@ -345,7 +377,7 @@ def _chip(x: float, y: float, name: str, whole: str) -> str:
 
 
 def _node(line: Line, x: float, y: float) -> str:
-    if line.kind in ("next", "last"):
+    if line.kind in _OF_RUNS:
         return ""
     if line.kind in ("step", "each"):
         second = f'<circle class="de-k" cx="{x + 3:g}" cy="{y:g}" r="8.5"/>' if line.kind == "each" else ""
