@@ -15,12 +15,15 @@ def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
     Example:
         >>> short_error("Flow \\"claims\\" failed in step ...", {"kind": "code_raised", "step": "Read", "detail": "KeyError: 3"})
         'Read: KeyError: 3'
+        >>> short_error(None, {"detail": "KeyError: 3", "helper": "flow_helpers/rates.py, line 7"})
+        'KeyError: 3 (flow_helpers/rates.py, line 7)'
         >>> short_error("the time limit was reached\\n  where: ...", {"kind": "time_limit"})
         'the time limit was reached'
     """
     detail, step = (cause or {}).get("detail"), (cause or {}).get("step")
     if detail:
-        return f"{step}: {detail}" if step else str(detail)
+        through = f" ({cause['helper']})" if cause and cause.get("helper") else ""
+        return f"{step}: {detail}{through}" if step else f"{detail}{through}"
     return first_line(error)
 
 

@@ -218,6 +218,7 @@ def while_starting(told: Status, last: Status | None, *, is_asked: bool) -> Stat
     A daemon that has just begun knows no flow yet. `is_asked` where somebody waits for the engine to be on.
 
     Example:
+        >>> from data_engine.engine.status import EngineFacts, FlowStatus
         >>> last = Status("ws", "/ws", flows=(FlowStatus("claims"),))
         >>> begun = Status("ws", "/ws", engine=EngineFacts(starting=True))
         >>> [flow.name for flow in while_starting(begun, last, is_asked=False).flows]

@@ -184,7 +184,7 @@ def reason_now(
     Example:
         >>> from data_engine.engine.reasons import EngineOff, New
         >>> reason_now(New(), is_under_way=False, blocked=EngineOff()).text
-        'engine off'
+        'the engine is off'
     """
     if blocked is None:
         return waiting if isinstance(why, Running) and not is_under_way and waiting is not None else why
