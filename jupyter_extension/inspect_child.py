@@ -22,6 +22,7 @@ from typing import IO, Any
 from data_engine.errors import FlowValidationError, error_of
 
 TIMEOUT_S = 60.0
+EXPORT_TIMEOUT_S = 3600.0
 KEEP_S = 120.0
 PATIENCE_S = 2.0
 _END_S = 1.0
@@ -138,9 +139,15 @@ def _read_lines(pipe: IO[bytes], lines: SimpleQueue[bytes]) -> None:
 
 
 _child = InspectChild()
+_exports = InspectChild(patience_s=None)
+"""Writes workbooks, which may take minutes, while the other one goes on answering."""
+
 atexit.register(_child.close)
+atexit.register(_exports.close)
 
 
 def ask_child(request: Mapping[str, Any]) -> dict[str, Any]:
     """A page of an output file; see `inspector.inspect` for the request and the answer."""
+    if request.get("export") or request.get("part"):
+        return _exports.ask(request, timeout_s=EXPORT_TIMEOUT_S)
     return _child.ask(request)

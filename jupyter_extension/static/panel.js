@@ -6,10 +6,10 @@ import { focusedIn, refocus } from "./focus.js";
 import { Jupyter } from "./jupyter.js";
 import { onKey, staysHere } from "./keys.js";
 import { KernelTransport } from "./kernel.js";
+import { loadOutputs } from "./outputs.js";
 import { page } from "./page.js";
 import { serverFor, ServerTransport } from "./server.js";
 import { loadSettings } from "./settings.js";
-import { loadFrames } from "./sheet.js";
 import { elsewhere, firstState, ofFlow, runsOf } from "./state.js";
 import { STILL } from "./transport.js";
 
@@ -162,7 +162,7 @@ export class Panel {
     this.state = { ...before, ...changes };
     if (changes.section === "files" && before.section !== "files") refreshFiles(this);
     if (changes.tab === "settings" && before.tab !== "settings") loadSettings(this);
-    if (changes.tab === "outputs" && !this.state.frames) loadFrames(this);
+    if (changes.tab === "outputs" && before.tab !== "outputs") loadOutputs(this);
     this.update();
   }
 
@@ -237,7 +237,7 @@ export class Panel {
 
   reload() {
     if (this.state.tab === "settings") loadSettings(this);
-    if (this.state.tab === "outputs") loadFrames(this);
+    if (this.state.tab === "outputs") loadOutputs(this);
     return this.act("reload", {});
   }
 

@@ -10,7 +10,7 @@ export function firstState() {
     selected: null, details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false,
     files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200,
     showParams: false, typed: {}, plan: null, planKey: "", params: [{ name: "", value: "" }],
-    sheet: null, frames: null, settings: null,
+    sheet: null, frames: null, written: null, writtenSearch: "", writtenLimit: 100, settings: null,
     pending: new Map(), ending: new Set(), confirming: null, said: null,
   };
 }
@@ -21,8 +21,8 @@ export function firstState() {
  * @returns {Partial<State>}
  */
 export function elsewhere() {
-  const { view, selected, sheet, frames, settings, problem, search, section } = firstState();
-  return { view, selected, sheet, frames, settings, problem, search, section, ...ofFlow() };
+  const { view, selected, sheet, frames, written, writtenSearch, writtenLimit, settings, problem, search, section } = firstState();
+  return { view, selected, sheet, frames, written, writtenSearch, writtenLimit, settings, problem, search, section, ...ofFlow() };
 }
 
 /**

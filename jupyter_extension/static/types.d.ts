@@ -288,6 +288,25 @@ export interface SavedFrame {
   rows: number | null;
 }
 
+/** outputs.py */
+export interface OutputView {
+  path: string;
+  name: string;
+  folder: string;
+  flow: string;
+  run_id: string;
+  at_utc: string;
+  size_bytes: number | null;
+  rows: number | null;
+  is_there: boolean | null;
+}
+
+export interface OutputsView {
+  total: number;
+  found: number;
+  files: OutputView[];
+}
+
 export type Value = string | number | boolean | null;
 
 export interface TablePage {
@@ -297,6 +316,8 @@ export interface TablePage {
   rows: Value[][];
   total: number;
   offset: number;
+  first: number;
+  count: number;
   sheets: string[];
   has_quak: boolean;
 }
@@ -400,6 +421,12 @@ export interface Sheet {
   chosen: Set<number>;
   values?: ColumnValues | null;
   valueSearch: string;
+  /** The chunks of a long page that came, or are asked for (null), by their number. */
+  chunks: Map<number, Value[][] | null>;
+  /** The first row of a long page that is seen. */
+  top: number;
+  /** The cells that are chosen, by two corners: row of the page and column of each. */
+  cells: { from: [number, number]; to: [number, number] } | null;
 }
 
 export interface OpenRun {
@@ -452,6 +479,9 @@ export interface State {
   typed: Record<string, string>;
   sheet: Sheet | null;
   frames: SavedFrame[] | null;
+  written: OutputsView | null;
+  writtenSearch: string;
+  writtenLimit: number;
   settings: Settings | null;
   pending: Map<string, boolean>;
   ending: Set<string>;

@@ -160,6 +160,27 @@ def test_the_outputs_of_steps_are_found_after_a_later_failure(workspace: Workspa
     assert ask(workspace, "flow", flow="polled")["steps"][1]["inspect"] is not None
 
 
+def test_what_flows_wrote_is_listed_and_searched(workspace: Workspace) -> None:
+    """Each file as its newest run left it: its rows and size, when, and by which flow; one that is gone says so."""
+    for name in ("00.csv", "01.csv", "00.csv"):
+        run = workspace.run("polled", source=workspace.root / "in" / name)[0]
+    (workspace.root / "out" / "01.parquet").unlink()
+    listed = ask(workspace, "outputs")
+    newest, gone = listed["files"]
+
+    assert (listed["total"], listed["found"]) == (2, 2)
+    assert (newest["name"], newest["folder"], newest["flow"], newest["run_id"]) == (
+        "00.parquet",
+        "out",
+        "polled",
+        run.run_id,
+    )
+    assert (newest["rows"], newest["is_there"], gone["name"], gone["is_there"]) == (2, True, "01.parquet", False)
+    assert newest["size_bytes"] > 0
+    assert [one["name"] for one in ask(workspace, "outputs", search="POLLED 01")["files"]] == ["01.parquet"]
+    assert ask(workspace, "outputs", search="nobody")["found"] == 0
+
+
 def test_saved_frames_are_listed_and_cleared(workspace: Workspace) -> None:
     """The newest first, with flow and step."""
     workspace.run("polled", source=workspace.root / "in" / "00.csv")

@@ -13,6 +13,7 @@ from jupyter_extension.assets import STATIC, panel_js
 from jupyter_extension.details import FlowView, RunView, StepView
 from jupyter_extension.files import FilesView, FileView
 from jupyter_extension.marks import Mark, Shape, Tone, icon_svg
+from jupyter_extension.outputs import OutputsView, OutputView
 from jupyter_extension.planning import PlanView
 from jupyter_extension.view import FlowRow, Group, LastRun, Notice, PanelView
 
@@ -35,6 +36,8 @@ TYPES = (STATIC / "types.d.ts").read_text(encoding="utf-8")
         FilesView,
         FlowView,
         PlanView,
+        OutputView,
+        OutputsView,
     ],
     ids=lambda kind: str(kind.__name__),
 )
