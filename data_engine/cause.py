@@ -58,7 +58,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
 @dataclass(frozen=True, slots=True, eq=False)
 class Cause(Record):
     """Why a run ended as it did. `data` holds what its sentence names and, of code that raised, where:
-    `step`, `detail` ("KeyError: 'amount'") and `places`, each `{notebook, cell, line}`.
+    `step`, `detail` ("KeyError: 'amount'"), `helper` (its line, where it raised there) and `places`, each `{notebook, cell, line}`.
 
     Example:
         >>> cause = Cause("time_limit", {"limit_s": 90.0})
@@ -95,7 +95,7 @@ class Cause(Record):
         return {"kind": self.kind, **self.data}
 
     def where(self, **data: Any) -> Cause:
-        """The cause that also tells where it was met: `step`, `detail`, `places`; None tells nothing."""
+        """The cause that also tells where it was met: `step`, `detail`, `helper`, `places`; None tells nothing."""
         return Cause(self.kind, {**self.data, **{name: value for name, value in data.items() if value}})
 
 

@@ -196,6 +196,18 @@ class RunFile(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WrittenFile(Record):
+    """A file as the newest run that wrote it left it."""
+
+    path: str
+    flow: str
+    run_id: str
+    at_utc: str
+    size_bytes: int | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 

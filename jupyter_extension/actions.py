@@ -31,7 +31,9 @@ from data_engine.workspace.provision import provision_workspace
 from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
 from jupyter_extension.details import debug_frames, flow_details, run_details
 from jupyter_extension.feed import daemon_of, from_child
+from jupyter_extension.files import flow_files
 from jupyter_extension.inspect_child import ask_child
+from jupyter_extension.outputs import flow_outputs
 from jupyter_extension.planning import given_key, plan_view
 from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.view import as_json
@@ -258,6 +260,15 @@ def _flow(ws: Workspace, args: Args) -> Any:
     return as_json(flow_details(ws, args["flow"], limit=args["limit"]))
 
 
+def _files(ws: Workspace, args: Args) -> Any:
+    asked = {name: args[name] for name in ("search", "group", "limit")}
+    return as_json(flow_files(ws, args["flow"], **asked))
+
+
+def _outputs(ws: Workspace, args: Args) -> Any:
+    return as_json(flow_outputs(ws, search=args["search"], limit=args["limit"]))
+
+
 def _run_details(ws: Workspace, args: Args) -> Any:
     return as_json(run_details(ws, args["run_id"]))
 
@@ -422,6 +433,10 @@ _LOOK: Fields = {
     "filters": Field("a list of {column, op, value}", _is_filters).or_else([]),
     "distinct": ANY_TEXT.optional,
     "export": FLAG.or_else(False),
+    "first": COUNT.or_else(0),
+    "copy": OBJECT.optional,
+    "code": ANY_TEXT.optional,
+    "part": OBJECT.optional,
 }
 _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "start_daemon": (_start_daemon, {}),
@@ -444,11 +459,16 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "reset": (_reset, _SOME_FLOW),
     "lease": (_lease, {"do": TEXT, "now": FLAG.or_else(False)}),
     "flow": (_flow, {"flow": TEXT, "limit": COUNT.or_else(100)}),
+    "files": (
+        _files,
+        {"flow": TEXT, "search": ANY_TEXT.or_else(""), "group": ANY_TEXT.or_else(""), "limit": COUNT.or_else(300)},
+    ),
     "run_details": (_run_details, {"run_id": TEXT}),
     "compare": (_compare, {"run_a": TEXT, "run_b": TEXT}),
     "debug": (_debug, {}),
     "clear_debug": (_clear_debug, {}),
     "inspect": (_inspect, _LOOK),
+    "outputs": (_outputs, {"search": ANY_TEXT.or_else(""), "limit": COUNT.or_else(200)}),
     "new_flow": (_new_flow, {"name": ANY_TEXT.optional}),
     "reload": (_reload, {}),
     "settings": (_settings, {}),
@@ -465,11 +485,13 @@ ACTIONS: Mapping[str, Fields] = {name: fields for name, (_, fields) in (_IN_WORK
 
 CHANGES = frozenset(_IN_WORKSPACE) - {
     "flow",
+    "files",
     "plan",
     "run_details",
     "compare",
     "debug",
     "inspect",
+    "outputs",
     "settings",
     "clear_debug",
 }

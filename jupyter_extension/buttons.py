@@ -73,6 +73,7 @@ _OF_WORKSPACE: Mapping[str, Callable[[_Workspace], Iterable[WhyNot]]] = {
     "start_engine": lambda at: (
         at.leaving,
         _if(at.status.engine.on, "the engine is on"),
+        _if(at.status.engine.starting, "the engine is starting"),
         at.elsewhere,
         at.being_read,
         at.nothing_by_itself,

@@ -207,7 +207,10 @@ def _lease_words(lease: Mapping[str, Any]) -> str:
 
 def reasons_card(reasons: Sequence[Explanation]) -> Card:
     """What `explain` says, a line for each candidate or tick."""
-    rows = [(one.flow, _file(one.source), reason_mark(one.why, short_reason(one))) for one in reasons[: 5 * MOST_ROWS]]
+    rows = [
+        (one.flow, _file(one.source), reason_mark(one.why, short_reason(one.why, one.cause)))
+        for one in reasons[: 5 * MOST_ROWS]
+    ]
     shown = table(("Flow", "Source", "Reason"), rows, total=len(reasons))
     return Card("Why it runs, or does not", (), (shown,))
 

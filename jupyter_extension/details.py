@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from data_engine.client import Workspace
-from data_engine.engine.explain import Explanation
-from data_engine.engine.reasons import Held, Locked, RetryLater, Running, Settling, WhyDue
 from data_engine.engine.run_facts import facts_of, params_words, rows_words, trigger_words
-from data_engine.model import Deployment, Run, SourceState, StepRun
+from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
 from data_engine.notebook.standing import cells_text
 from data_engine.planning.code import code_changes
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
 from jupyter_extension.buttons import WhyNot
-from jupyter_extension.failures import places_of, short_error, short_reason
+from jupyter_extension.failures import places_of, short_error
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.file_check import file_exists
-from jupyter_extension.marks import Mark, mark_of, reason_mark
+from jupyter_extension.marks import Mark
 from jupyter_extension.view import run_mark
 
 MOST_DEPLOYMENTS = 100
-MOST_FILES = 1000
 MOST_LINES = 5000
 _LOOK_BACK = 3
-_NEEDS_SOMEBODY = (Held, RetryLater, Locked, *get_args(WhyDue), Settling, Running)
 _NO_ANSWER = "the drive of its output does not answer"
 
 
@@ -72,21 +67,6 @@ class RunView:
 
 
 @dataclass(frozen=True, slots=True)
-class FileView:
-    """One source file: why it does or does not run, and how its last run ended. `retry` is why it cannot be retried."""
-
-    path: str
-    name: str
-    mark: Mark
-    reason: str
-    why: Mapping[str, Any] | None
-    last: Mark | None
-    last_at_utc: str | None
-    run_id: str | None
-    retry: WhyNot
-
-
-@dataclass(frozen=True, slots=True)
 class DeploymentView:
     """One line of the history of deployments; `rollback` is why production cannot go back to it."""
 
@@ -118,8 +98,6 @@ class FlowView:
     steps: tuple[StepView, ...]
     run_id: str | None
     runs: tuple[RunView, ...]
-    files: tuple[FileView, ...]
-    files_note: str | None
     changes: tuple[tuple[str, tuple[str, ...]], ...]
     gate: str
     deployments: tuple[DeploymentView, ...]
@@ -128,7 +106,7 @@ class FlowView:
 
 
 def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
-    """The flow with its newest runs, its files and the cells that differ from what is deployed.
+    """The flow with its newest runs and the cells that differ from what is deployed.
 
     Raises:
         FlowValidationError: there is no such flow.
@@ -136,7 +114,6 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
     entry = _entry(ws, name)
     runs = ws.runs(name, limit)
     newest = ws.home.ledger().last_run(name)
-    files, note = _files(ws, name, entry)
     error = entry.get("error")
     return FlowView(
         name=name,
@@ -150,8 +127,6 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
         steps=_steps(ws, entry["steps"], newest, runs),
         run_id=None if newest is None else newest.run_id,
         runs=tuple(run_view(run) for run in runs),
-        files=files,
-        files_note=note,
         changes=tuple((one.where, one.lines) for one in code_changes(ws.home.deployments(), ws.home, name)),
         gate=ws.home.settings().deploy.gate,
         deployments=tuple(deployment_view(one) for one in ws.deployments(name)[:MOST_DEPLOYMENTS]),
@@ -308,49 +283,3 @@ def _step(step: StepRun | None, root: Path, label: str = "", output: str | None 
     mark = run_mark(step.status)
     rows = rows_words(step)
     return StepView(step.label, mark, step.started_at_utc, step.elapsed_s, step.error, output, why, rows)
-
-
-def _files(ws: Workspace, name: str, entry: Mapping[str, Any]) -> tuple[tuple[FileView, ...], str | None]:
-    """The flow's source files, those that need somebody first, and why there may be none."""
-    if not entry["source"]:
-        return (), "this flow has no source files"
-    states = {_path_of(ws, state): state for state in ws.home.ledger().source_states(name).values()}
-    rows: dict[str, Explanation] = {}
-    note = None
-    daemon = daemon_of(ws)
-    if daemon is not None and entry["mode"] == "poll":
-        for one in ws.explain(name):
-            if one.source is None:
-                note = one.reason
-            else:
-                rows[one.source] = one
-    elif entry["mode"] == "poll":
-        note = "no daemon runs here: what is due is not known"
-    paths = sorted({*states, *rows}, key=lambda path: (_rank(states.get(path), rows.get(path)), path))
-    return tuple(_file(path, states.get(path), rows.get(path), entry) for path in paths[:MOST_FILES]), note
-
-
-def _rank(state: SourceState | None, row: Explanation | None) -> int:
-    if row is not None and isinstance(row.why, _NEEDS_SOMEBODY):
-        return 0
-    return 1 if state is not None and state.status not in ("success", "started") else 2
-
-
-def _file(path: str, state: SourceState | None, row: Explanation | None, entry: Mapping[str, Any]) -> FileView:
-    root = str(entry["source"])
-    words = "not looked at now" if row is None else short_reason(row)
-    return FileView(
-        path=path,
-        name=os.path.relpath(path, root) if path.startswith(root + os.sep) else os.path.basename(path),
-        mark=Mark(words) if row is None else reason_mark(row.why),
-        reason=words,
-        why=None if row is None else row.why.as_dict(),
-        last=None if state is None else mark_of(state.status),
-        last_at_utc=None if state is None else state.last_at_utc,
-        run_id=None if state is None else state.last_run_id,
-        retry=None if row is not None and isinstance(row.why, (Held, RetryLater)) else "it is not held",
-    )
-
-
-def _path_of(ws: Workspace, state: SourceState) -> str:
-    return os.path.normpath(os.path.join(ws.layout.flow_modules_dir, state.key.root, state.key.path))

@@ -43,6 +43,7 @@ from jupyter_extension.cards import (
 )
 from jupyter_extension.compile_report import compile_card
 from jupyter_extension.difference_card import difference_card, golden_card, goldens_card, plan_card
+from jupyter_extension.file_check import file_exists
 from jupyter_extension.flow_picture import flow_card
 
 
@@ -89,7 +90,10 @@ def card_of(value: Any, *, samples: bool = False) -> Card | None:
         return golden_card(value)
     if isinstance(value, Flow):
         settled, live, zone = _whereabouts(value)
-        return flow_card(settled, now_s=time.time(), live=live, zone=zone, trouble=_of_no_use(value))
+        source = None if settled.trigger is None else settled.trigger.source
+        is_there = None if source is None else file_exists(str(source))
+        trouble = _of_no_use(value)
+        return flow_card(settled, now_s=time.time(), live=live, zone=zone, is_source_there=is_there, trouble=trouble)
     if isinstance(value, Batch):
         return batch_card(value)
     if isinstance(value, FlowContext):

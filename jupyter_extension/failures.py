@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from data_engine.engine.explain import Explanation
-from data_engine.engine.reasons import Held, RetryLater
+from data_engine.engine.reasons import Held, Reason, RetryLater
 
 
 def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
@@ -16,20 +15,22 @@ def short_error(error: str | None, cause: Mapping[str, Any] | None) -> str:
     Example:
         >>> short_error("Flow \\"claims\\" failed in step ...", {"kind": "code_raised", "step": "Read", "detail": "KeyError: 3"})
         'Read: KeyError: 3'
+        >>> short_error(None, {"detail": "KeyError: 3", "helper": "flow_helpers/rates.py, line 7"})
+        'KeyError: 3 (flow_helpers/rates.py, line 7)'
         >>> short_error("the time limit was reached\\n  where: ...", {"kind": "time_limit"})
         'the time limit was reached'
     """
     detail, step = (cause or {}).get("detail"), (cause or {}).get("step")
     if detail:
-        return f"{step}: {detail}" if step else str(detail)
+        through = f" ({cause['helper']})" if cause and cause.get("helper") else ""
+        return f"{step}: {detail}{through}" if step else f"{detail}{through}"
     return first_line(error)
 
 
-def short_reason(row: Explanation) -> str:
-    """The reason in a line."""
-    why = row.why
-    if isinstance(why, (Held, RetryLater)) and row.cause is not None and row.cause.get("detail"):
-        why = replace(why, error=short_error(why.error, row.cause))
+def short_reason(why: Reason, cause: Mapping[str, Any] | None) -> str:
+    """The reason in a line; `cause` is why the last run of a held source ended as it did."""
+    if isinstance(why, (Held, RetryLater)) and cause is not None and cause.get("detail"):
+        why = replace(why, error=short_error(why.error, cause))
     return first_line(why.text)
 
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -54,6 +54,7 @@ class Feed:
         self._connection: http.client.HTTPConnection | None = None
         self._looked: tuple[Any, ...] | None = None
         self._status: Status | None = None
+        self._starts = 0
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each view from now on, the known one at once; what is returned ends that."""
@@ -71,6 +72,26 @@ class Feed:
         """Look now: somebody has just changed something."""
         self._looked = None
         self._wake.set()
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """While this lasts somebody waits for the engine to start: it is told as starting until it is on."""
+        with self._lock:
+            self._starts += 1
+        if self._listeners:
+            self._tell(self.known(), keep=False)
+        try:
+            yield
+        finally:
+            ends = threading.Timer(LOOK_EVERY_S, self._started)  # until then the daemon has told of it
+            ends.daemon = True
+            ends.start()
+
+    def _started(self) -> None:
+        with self._lock:
+            self._starts -= 1
+        if self._listeners:
+            self._tell(self.known(), keep=False)
 
     def _leave(self, listener: Listener) -> None:
         with self._lock:
@@ -180,7 +201,8 @@ class Feed:
         return view
 
     def _tell(self, status: Status, *, problem: str | None = None, keep: bool = True) -> None:
-        view = self.view_of(status, problem=problem)
+        status = while_starting(status, self._status, is_asked=False)
+        view = self.view_of(while_starting(status, None, is_asked=self._starts > 0), problem=problem)
         with self._lock:
             if keep:
                 self._status = status
@@ -188,6 +210,27 @@ class Feed:
             listeners = list(self._listeners)
         for listener in listeners:
             listener(view)
+
+
+def while_starting(told: Status, last: Status | None, *, is_asked: bool) -> Status:
+    """What is shown while a daemon or its engine starts: the flows as they were known last, and the engine as starting.
+
+    A daemon that has just begun knows no flow yet. `is_asked` where somebody waits for the engine to be on.
+
+    Example:
+        >>> from data_engine.engine.status import EngineFacts, FlowStatus
+        >>> last = Status("ws", "/ws", flows=(FlowStatus("claims"),))
+        >>> begun = Status("ws", "/ws", engine=EngineFacts(starting=True))
+        >>> [flow.name for flow in while_starting(begun, last, is_asked=False).flows]
+        ['claims']
+        >>> while_starting(last, None, is_asked=True).engine.starting
+        True
+    """
+    if told.engine.starting and not told.flows and last is not None:
+        told = replace(told, flows=last.flows)
+    if is_asked and not told.engine.on:
+        told = replace(told, engine=replace(told.engine, starting=True))
+    return told
 
 
 def daemon_of(ws: Workspace) -> DaemonClient | None:

@@ -18,6 +18,7 @@ from data_engine.flow.trigger import Manual, Poll, Schedule
 from data_engine.notebook.catalog import trigger_text
 from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
+from jupyter_extension.failures import short_error
 from jupyter_extension.marks import Mark, mark_of, shape_svg
 from jupyter_extension.text_width import fit, width
 
@@ -33,7 +34,7 @@ _LOST = " (no step saves it)"
 class Line:
     """One line of the picture: its node, its words, and what it takes and saves.
 
-    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next", "last" or "times"; `node` is a step's number or the
+    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next", "last", "error" or "times"; `node` is a step's number or the
     trigger's mode. `uses` is the object a step takes by name, and `origin` the line of the step that saved it: None when no
     step before does.
     """
@@ -64,11 +65,14 @@ def flow_card(
     now_s: float,
     live: FlowStatus | None = None,
     zone: str | None = None,
+    is_source_there: bool | None = None,
     trouble: str | None = None,
 ) -> Card:
     """The picture of `flow`; `live` is its entry in the daemon's status, None when no daemon runs.
 
-    `zone` is the one of the workspace, for schedules that name none; `trouble` is why it cannot be a flow of the workspace.
+    What the flow is is drawn of the notebook; what `live` tells is production's, and marked so. `zone` is the one of the
+    workspace, for schedules that name none; a source that is not there is marked, None where that is not known. `trouble` is
+    why it cannot be a flow of the workspace.
 
     Example:
         >>> flow = Flow(group="Claims", name="claims").step(len, save_as="size").step(str, use="size")
@@ -80,7 +84,7 @@ def flow_card(
         step 2    Str  str  takes size
         next run  by hand
     """
-    lines = tuple(lines_of(flow, now_s=now_s, live=live, zone=zone))
+    lines = tuple(lines_of(flow, now_s=now_s, live=live, zone=zone, is_source_there=is_source_there))
     words = "\n".join(_words(lines))
     facts: list[Cell] = []
     if flow.name is not None and flow.name != flow.title:
@@ -95,7 +99,14 @@ def flow_card(
     return Card(flow.title, tuple(facts), (Picture(_svg(flow.title, lines, words), words),))
 
 
-def lines_of(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: str | None = None) -> Iterator[Line]:
+def lines_of(
+    flow: Flow,
+    *,
+    now_s: float,
+    live: FlowStatus | None = None,
+    zone: str | None = None,
+    is_source_there: bool | None = None,
+) -> Iterator[Line]:
     """The lines of the picture, from top to bottom."""
     trigger = flow.trigger
     cron = getattr(trigger, "cron", None)
@@ -103,7 +114,8 @@ def lines_of(flow: Flow, *, now_s: float, live: FlowStatus | None = None, zone: 
     yield Line("trigger", flow.mode, words, f"cron {cron}" if cron else "")
     first = 1
     if trigger is not None and trigger.source is not None:
-        yield Line("source", "", trigger.source_as_authored or str(trigger.source), _source_words(trigger))
+        lost = Mark("does not exist", "bad", "cross") if is_source_there is False else None
+        yield Line("source", "", trigger.source_as_authored or str(trigger.source), _source_words(trigger), state=lost)
         first = 2
     saved: dict[str, int] = {}
     for number, step in enumerate(flow.steps):
@@ -144,17 +156,25 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
     if live is None:
         yield Line("next", "", _next_without_daemon(flow.trigger or Manual(), now_s, zone))
         return
+    if live.standing.kind == "not_deployed":  # production has nothing to tell of it
+        yield Line("next", "", "once it is deployed", state=mark_of("not deployed"))
+        return
     if live.next_run_utc:
         words = _local(live.next_run_utc)
     elif live.state_kind == "running":
         words = "running now"
     else:
-        words = live.reason or _WAITS.get(flow.mode, "")
-    yield Line("next", "", words, state=None if live.state_kind == "manual" else mark_of(live.state))
-    if live.last_run is not None:
-        yield Line("last", "", _local(live.last_run.started_at_utc), state=mark_of(live.last_run.status))
+        words = live.reason or _WAITS.get(live.mode, "")
+    yield Line("next", "", words, _PRODUCTION, state=None if live.state_kind == "manual" else mark_of(live.state))
+    last = live.last_run
+    if last is not None:
+        yield Line("last", "", _local(last.started_at_utc), _PRODUCTION, state=mark_of(last.status))
+        if last.error:
+            yield Line("error", "", short_error(last.error, last.why), _PRODUCTION)
 
 
+_PRODUCTION = "in production"
+_OF_RUNS = ("next", "last", "error", "times")
 _WAITS = {"manual": "by hand", "poll": "when a file is new or changed", "schedule": "at its next time"}
 
 
@@ -162,13 +182,14 @@ def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: 
     if isinstance(trigger, Manual):
         return _WAITS["manual"]
     if isinstance(trigger, Poll):
-        return "when a file is new or changed, once the engine is on"
+        return "when a file is new or changed, once it is deployed and the engine is on"
     if trigger.interval is not None:
-        return f"{trigger.interval} after the engine was started"
+        return f"{trigger.interval} after the engine was started, once it is deployed"
     slot_s = next_slot(trigger.cron_lines, zone_of(trigger.tz or zone), now_s)
     if slot_s is None:
         return "no time is left"
-    return f"{slot_words([slot_s], zone_of(trigger.tz or zone))}, if the engine is on by then"
+    at = slot_words([slot_s], zone_of(trigger.tz or zone))
+    return f"{at}, if it is deployed and the engine is on by then"
 
 
 def _local(utc: str) -> str:
@@ -181,10 +202,9 @@ _NAMES = {
     "mirror": "mirror",
     "next": "next run",
     "last": "last run",
+    "error": "last error",
     "times": "next times",
 }
-_BELOW = ("next", "last", "times")
-"""Lines below the trunk, with their name before them."""
 
 
 def _words(lines: Sequence[Line]) -> list[str]:
@@ -198,7 +218,7 @@ def _words(lines: Sequence[Line]) -> list[str]:
                 " ".join(line.text.split()),
                 ""
                 if line.kind == "mirror"
-                else " ".join(line.detail.split()) or (line.state.word if line.state else ""),
+                else ", ".join(filter(None, [line.state.word if line.state else "", " ".join(line.detail.split())])),
                 f"takes {line.uses}{lost}" if line.uses else "",
                 f"saves {line.saves}" if line.saves else "",
             )
@@ -227,7 +247,7 @@ class _Words:
 
     @classmethod
     def of(cls, line: Line) -> _Words:
-        most = _MOST_STEP if line.is_step else _MOST_BELOW if line.kind in _BELOW else _MOST_LINE
+        most = _MOST_STEP if line.is_step else _MOST_BELOW if line.kind in _OF_RUNS else _MOST_LINE
         text = fit(line.text, most)
         detail, uses = fit(line.detail, _MOST_STEP, 12), fit(line.uses, _MOST_NAME, 12, is_mono=True)
         lost = width(_LOST, 12) if line.is_lost else 0.0
@@ -257,7 +277,7 @@ def _svg(title: str, lines: Sequence[Line], words: str) -> str:
         y = row * _ROW + _ROW / 2
         parts.append(_node(line, trunk, y))
         x: float = left
-        if line.kind in _BELOW:
+        if line.kind in _OF_RUNS:
             parts.append(_text(x, y, _NAMES[line.kind], "de-d"))
             x += _LABEL_WIDE
         parts.append(_text(x, y, one.text, "de-h" if line.is_step else "", line.text))
@@ -320,7 +340,7 @@ def side_lanes(lines: Sequence[Line]) -> dict[int, int]:
 
 
 def _trunk(lines: Sequence[Line], x: float) -> Iterator[str]:
-    rows = [row for row, line in enumerate(lines) if line.kind not in _BELOW]
+    rows = [row for row, line in enumerate(lines) if line.kind not in _OF_RUNS]
     for above, below in pairwise(rows):
         line = lines[below]
         is_fed = line.is_step and not line.is_lost and line.origin in (None, above)
@@ -368,7 +388,7 @@ def _chip(x: float, y: float, name: str, whole: str) -> str:
 
 
 def _node(line: Line, x: float, y: float) -> str:
-    if line.kind in _BELOW:
+    if line.kind in _OF_RUNS:
         return ""
     if line.kind in ("step", "each"):
         second = f'<circle class="de-k" cx="{x + 3:g}" cy="{y:g}" r="8.5"/>' if line.kind == "each" else ""

@@ -1,4 +1,4 @@
-"""The process that looks into output files, kept warm between questions and ended when nobody asks any more.
+"""A process that looks into files for the panel, kept warm between questions and ended when nobody asks any more.
 
 It may hang where nothing can end it, on a drive that does not answer: it is then left alone, and a new one answers.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import IO, Any
 from data_engine.errors import FlowValidationError, error_of
 
 TIMEOUT_S = 60.0
+EXPORT_TIMEOUT_S = 3600.0
 KEEP_S = 120.0
 PATIENCE_S = 2.0
 _END_S = 1.0
@@ -28,10 +30,12 @@ _COMMAND = (sys.executable, "-P", "-m", "jupyter_extension.inspector")
 
 
 class InspectChild:
-    """One child process, of `command`. A question waits for the one before it, and ends it when that has taken long already."""
+    """One child process, of `command`. A question waits for the one before it, and ends it when that has taken `patience_s`
+    already; without patience it waits as long as that one may."""
 
-    def __init__(self, command: Sequence[str] = _COMMAND) -> None:
+    def __init__(self, command: Sequence[str] = _COMMAND, *, patience_s: float | None = PATIENCE_S) -> None:
         self._command = command
+        self._patience_s = math.inf if patience_s is None else patience_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: SimpleQueue[bytes] = SimpleQueue()
@@ -46,7 +50,7 @@ class InspectChild:
             FlowValidationError: the child's own error; it took too long; it died, of memory for example.
         """
         busy_since_s, process = self._busy_since_s, self._process
-        if busy_since_s is not None and process is not None and time.monotonic() - busy_since_s > PATIENCE_S:
+        if busy_since_s is not None and process is not None and time.monotonic() - busy_since_s > self._patience_s:
             self._lines.put(b"")  # whoever asked looks elsewhere by now
             process.kill()
         with self._lock:
@@ -70,7 +74,7 @@ class InspectChild:
                     f"looking into the file took longer than {timeout_s:g} s"
                     if was_slow
                     else "the look into the file was ended: for another look, or for want of memory",
-                    where=str(request.get("path")),
+                    where=str(request.get("path") or request.get("flow")),
                     fix="sort or filter less, or open the file in a cell",
                 )
             self._rest()
@@ -135,9 +139,15 @@ def _read_lines(pipe: IO[bytes], lines: SimpleQueue[bytes]) -> None:
 
 
 _child = InspectChild()
+_exports = InspectChild(patience_s=None)
+"""Writes workbooks, which may take minutes, while the other one goes on answering."""
+
 atexit.register(_child.close)
+atexit.register(_exports.close)
 
 
 def ask_child(request: Mapping[str, Any]) -> dict[str, Any]:
     """A page of an output file; see `inspector.inspect` for the request and the answer."""
+    if request.get("export") or request.get("part"):
+        return _exports.ask(request, timeout_s=EXPORT_TIMEOUT_S)
     return _child.ask(request)

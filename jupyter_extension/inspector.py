@@ -1,75 +1,99 @@
 """Looks into output files in a process of its own: a page of rows at a time, sorted and filtered by Polars.
 
-Run as `python -m jupyter_extension.inspector`: one JSON request a line on standard input, one JSON answer a line out.
+Run as `python -m jupyter_extension.inspector`; see `child_loop` for how it is asked.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
 import stat
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
 from data_engine.platforms.files import NO_WAIT
+from jupyter_extension.child_loop import serve
+from jupyter_extension.conditions import NESTED, condition, condition_code
+from jupyter_extension.excel_export import export, part
+from jupyter_extension.tables import EXCEL, TABLES, reading_code, scan
 
 if TYPE_CHECKING:
     import polars as pl
 
-MOST_ROWS = 1000
+MOST_ROWS = 500_000
+"""Of one page."""
+
+CHUNK = 1000
+"""So many rows of a page come in one answer."""
+
 MOST_DISTINCT = 500
-MOST_EXPORTED = 100_000
+MOST_COPIED = 20_000_000
 MOST_TEXT_BYTES = 200_000
-MOST_FILES = 10_000
-_TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".arrow", ".feather", ".ipc")
-_EXCEL = (".xlsx", ".xls", ".xlsm", ".xlsb")
 _TEXT = (".txt", ".log", ".md", ".yaml", ".yml", ".xml", ".html", ".sql", ".py", ".toml", ".ini", ".cfg")
-_excel: dict[tuple[str, int, str | None], Any] = {}
+_kept: dict[str, tuple[int, pl.DataFrame]] = {}
+"""The page that was asked for last, by what it was asked with."""
 
 
 def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
-    """A page of the file (or of the Parquet files under the folder) `path`. Only regular files are opened: the path may come
-    from another machine's history, and a pipe, a device or a socket may never give an answer.
+    """A page of the file (or of the table that the files under a folder are) `path`. Only regular files are opened: the path
+    may come from another machine's history, and a pipe, a device or a socket may never give an answer.
 
-    A table's page has `columns` ({name, dtype}), `rows` of texts, numbers and None, `total` (rows that pass) and `offset`.
-    `sort` is a list of [column, is_descending]; `filters` a list of {column, op, value}; `distinct` names a column whose
-    values are wanted instead, and with `export` all rows that pass come as an Excel file (`base64`). Text has `text`;
-    anything else a `note`.
+    A table's page has `columns` ({name, dtype}), `rows` of texts, numbers and None, `total` (rows that pass), `offset` and
+    `count` (rows of the page). Of a page of many rows so many as `CHUNK` come, from its row `first` on. `sort` is a list of
+    [column, is_descending]; `filters` a list of {column, op, value}. Instead of rows: `distinct` names a column whose values
+    are wanted; `copy` ({first, count, columns}) wants cells of the page as text with tabs; `code` the Python that makes the
+    table in a cell; `export` all rows that pass as an Excel file, whose bytes are fetched with `part` ({name, offset}).
+    Text has `text`; anything else a `note`.
 
     Raises:
         FlowValidationError: it is no regular file and no folder, it cannot be read, or a filter does not fit its column.
     """
     import polars as pl
 
+    if wanted := request.get("part"):
+        return part(str(wanted["name"]), int(wanted["offset"]))
     text = str(request["path"])
     if text[:4].replace("\\", "/") == "//./":  # on Windows a pipe answers when it is looked for
         raise FlowValidationError(
             f"{text} is a device; only regular files are shown", where=text, fix="choose an output file of a flow"
         )
     path = Path(text)
-    facts = {"path": str(path), "name": path.name, "size_bytes": _looked_at(path).st_size}
+    looked = _looked_at(path)
+    facts = {"path": str(path), "name": path.name, "size_bytes": looked.st_size}
     suffix = path.suffix.lower()
-    if suffix not in (*_TABLES, *_EXCEL) and not path.is_dir():
-        return facts | _text(path, suffix)
+    if suffix not in (*TABLES, *EXCEL) and not path.is_dir():
+        return facts | _text(path, suffix, wants_code=bool(request.get("code")))
     try:
-        frame, sheets = _scan(path, request.get("sheet"))
+        frame, sheets = scan(path, request.get("sheet"))
         schema = frame.collect_schema()
-        chosen = frame.filter(*(_condition(schema, one) for one in request.get("filters") or ()))
+        chosen = frame.filter(*(condition(schema, one) for one in request.get("filters") or ()))
+        if request.get("code"):
+            return facts | {"kind": "code", "code": _code(path, schema, request, sheets)}
         if column := request.get("distinct"):
             return facts | _distinct(chosen, str(column))
         if request.get("export"):
-            return facts | _exported(_ordered(chosen, schema, request))
-        has_quak = find_spec("quak") is not None
-        return facts | {"kind": "table", "sheets": sheets, "has_quak": has_quak} | _page(chosen, schema, request)
+            return facts | export(_ordered(chosen, schema, request), _no_type_in_a_sheet(schema))
+        key = json.dumps(
+            [str(path), looked.st_mtime_ns, looked.st_size, {name: request.get(name) for name in _OF_PAGE}]
+        )
+        if path.is_dir():
+            _kept.pop(key, None)  # a file below it may have changed
+        if (cells := request.get("copy")) is not None:
+            return facts | _copied(_page(chosen, schema, request, key)[1], cells)
+        return (
+            facts
+            | {
+                "kind": "table",
+                "sheets": sheets,
+                "has_quak": find_spec("quak") is not None,
+            }
+            | _chunk(schema, request, *_page(chosen, schema, request, key))
+        )
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         if isinstance(error, FlowValidationError):
             raise
@@ -80,6 +104,9 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
             where=str(path),
             fix="open it in a cell to see the whole error",
         ) from error
+
+
+_OF_PAGE = ("sheet", "sort", "filters", "offset", "limit")
 
 
 def _looked_at(path: Path) -> os.stat_result:
@@ -103,52 +130,6 @@ def _looked_at(path: Path) -> os.stat_result:
     )
 
 
-def _parquet_files(folder: Path) -> Iterator[str]:
-    """The Parquet files below a folder, in order; links to folders are not followed, and only regular files count."""
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = os.path.join(place, name)
-            with suppress(OSError):
-                if name.endswith(".parquet") and stat.S_ISREG(os.stat(path).st_mode):
-                    yield path
-
-
-def _scan(path: Path, sheet: Any) -> tuple[pl.LazyFrame, list[str]]:
-    import polars as pl
-
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        files = list(islice(_parquet_files(path), MOST_FILES + 1))
-        if not 0 < len(files) <= MOST_FILES:
-            raise FlowValidationError(
-                f"{path} holds {'no' if not files else f'more than {MOST_FILES:,}'} Parquet files",
-                where=str(path),
-                fix="choose a file, or a folder that holds some",
-            )
-        return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore"), []
-    if suffix == ".parquet":
-        return pl.scan_parquet(path), []
-    if suffix in (".csv", ".tsv"):
-        separator = "\t" if suffix == ".tsv" else ","
-        return pl.scan_csv(path, separator=separator, infer_schema_length=10_000, ignore_errors=True), []
-    if suffix in (".jsonl", ".ndjson"):
-        return pl.scan_ndjson(path), []
-    if suffix in (".arrow", ".feather", ".ipc"):
-        return pl.scan_ipc(path), []
-    if suffix == ".json":
-        return pl.read_json(path).lazy(), []
-    import fastexcel
-
-    names = fastexcel.read_excel(path).sheet_names
-    wanted = sheet if sheet in names else names[0]
-    key = (str(path), path.stat().st_mtime_ns, wanted)
-    if key not in _excel:
-        _excel.clear()
-        _excel[key] = pl.read_excel(path, sheet_name=wanted)
-    return _excel[key].lazy(), [wanted, *(name for name in names if name != wanted)]
-
-
 def _ordered(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any]) -> pl.LazyFrame:
     sort = [(str(name), bool(down)) for name, down in request.get("sort") or () if name in schema]
     if not sort:
@@ -157,36 +138,84 @@ def _ordered(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any])
     return frame.sort(*names, descending=list(downs), nulls_last=True, maintain_order=False)
 
 
-def _exported(frame: pl.LazyFrame) -> dict[str, Any]:
-    """The rows as an Excel file; columns a sheet has no type for are written as text."""
+def _code(path: Path, schema: pl.Schema, request: Mapping[str, Any], sheets: list[str]) -> str:
+    """The cell that makes the table as it is shown: read, filtered and sorted."""
+    lines = [reading_code(path, sheets[0] if sheets else None)]
+    conditions = [condition_code(schema, one) for one in request.get("filters") or ()]
+    lines += [f".filter({one})" for one in conditions]
+    sort = [(str(name), bool(down)) for name, down in request.get("sort") or () if name in schema]
+    if sort:
+        names, downs = zip(*sort, strict=True)
+        lines.append(f".sort({list(names)!r}, descending={list(downs)!r}, nulls_last=True)")
+    made = lines[0] if len(lines) == 1 else "(\n    " + "\n    ".join(lines) + "\n)"
+    needs = ["import json"] if any(NESTED in one for one in conditions) else []
+    needs += ["from pathlib import Path"] if path.is_dir() else []
+    if request["code"] == "quak":
+        return "\n".join([*needs, "import polars as pl", "import quak", "", f"quak.Widget({made})"])
+    return "\n".join([*needs, "import polars as pl", "", made])
+
+
+def _no_type_in_a_sheet(schema: pl.Schema) -> dict[str, pl.Expr]:
+    """The columns that are written into a sheet as text."""
     import polars as pl
 
-    rows = frame.head(MOST_EXPORTED + 1).collect()
-    is_cut, rows = len(rows) > MOST_EXPORTED, rows.head(MOST_EXPORTED)
     plain = (pl.String, pl.Boolean, pl.Date, pl.Time)
-    as_text = [
-        pl.col(name).map_elements(_nested_text, return_dtype=pl.String)
-        for name, dtype in rows.schema.items()
+    return {
+        name: pl.col(name).map_elements(_nested_text, return_dtype=pl.String)
+        for name, dtype in schema.items()
         if not (dtype.is_numeric() or dtype in plain or (isinstance(dtype, pl.Datetime) and dtype.time_zone is None))
-    ]
-    book = io.BytesIO()
-    rows.with_columns(as_text).write_excel(book, autofit=len(rows) <= 10_000)
-    said = f"Saved {len(rows):,} row{'' if len(rows) == 1 else 's'}" + (": only the first ones." if is_cut else ".")
-    return {"kind": "file", "base64": base64.b64encode(book.getvalue()).decode(), "said": said}
+    }
 
 
-def _page(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any]) -> dict[str, Any]:
+def _page(frame: pl.LazyFrame, schema: pl.Schema, request: Mapping[str, Any], key: str) -> tuple[int, pl.DataFrame]:
+    """How many rows pass, and those of the page; the last page is kept, because its chunks are asked for one after another."""
     import polars as pl
 
-    offset = max(int(request.get("offset", 0)), 0)
-    limit = min(max(int(request.get("limit", 200)), 1), MOST_ROWS)
-    total, page = pl.collect_all([frame.select(pl.len()), _ordered(frame, schema, request).slice(offset, limit)])
+    if key not in _kept:
+        offset = max(int(request.get("offset", 0)), 0)
+        limit = min(max(int(request.get("limit", 200)), 1), MOST_ROWS)
+        total, page = pl.collect_all([frame.select(pl.len()), _ordered(frame, schema, request).slice(offset, limit)])
+        _kept.clear()
+        _kept[key] = (int(total.item()), page)
+    return _kept[key]
+
+
+def _chunk(schema: pl.Schema, request: Mapping[str, Any], total: int, page: pl.DataFrame) -> dict[str, Any]:
+    first = max(int(request.get("first") or 0), 0)
     return {
         "columns": [{"name": name, "dtype": str(dtype)} for name, dtype in schema.items()],
-        "rows": [[_shown(value) for value in row] for row in page.rows()],
-        "offset": offset,
-        "total": int(total.item()),
+        "rows": [[_shown(value) for value in row] for row in page.slice(first, CHUNK).rows()],
+        "offset": max(int(request.get("offset", 0)), 0),
+        "first": first,
+        "count": len(page),
+        "total": total,
     }
+
+
+def _copied(page: pl.DataFrame, cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Cells as text, whole: a line for each row, with tabs between the columns, as a spreadsheet takes them."""
+    import polars as pl
+
+    names = [str(name) for name in cells["columns"] if name in page.columns]
+    chosen = page.slice(max(int(cells["first"]), 0), max(int(cells["count"]), 0)).select(names)
+    texts = [
+        pl.col(name).map_elements(_nested_text, return_dtype=pl.String)
+        if dtype.is_nested() or dtype == pl.Binary
+        else pl.col(name).cast(pl.String, strict=False)
+        for name, dtype in chosen.schema.items()
+    ]
+    text = (
+        chosen.select(texts).write_csv(separator="\t", include_header=False, quote_style="necessary").removesuffix("\n")
+    )
+    if len(text) > MOST_COPIED:
+        raise FlowValidationError(
+            f"the cells are {len(text):,} characters", where="copy", fix="copy fewer rows, or download them for Excel"
+        )
+    return {"kind": "copied", "text": text, "rows": len(chosen)}
+
+
+def _nested_text(item: Any) -> str:
+    return str(_shown(item.to_list() if hasattr(item, "to_list") else item))
 
 
 def _distinct(frame: pl.LazyFrame, column: str) -> dict[str, Any]:
@@ -200,68 +229,6 @@ def _distinct(frame: pl.LazyFrame, column: str) -> dict[str, Any]:
     return {"kind": "distinct", "column": column, "values": values, "is_cut": len(rows) > MOST_DISTINCT}
 
 
-def _condition(schema: pl.Schema, one: Mapping[str, Any]) -> pl.Expr:
-    import polars as pl
-
-    name, op, value = str(one.get("column")), str(one.get("op")), one.get("value")
-    if name not in schema:
-        raise FlowValidationError(f"there is no column {name!r}", where="the filter", fix="choose another column")
-    column = pl.col(name)
-    as_text = column.cast(pl.String, strict=False)
-    if schema[name].is_nested():
-        as_text = column.map_elements(_nested_text, return_dtype=pl.String)
-    if op in ("blank", "not blank"):
-        blank = column.is_null() | (as_text.str.strip_chars() == "")
-        return blank if op == "blank" else ~blank
-    if op == "in":
-        values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        texts = [str(item) if not isinstance(item, bool) else str(item).lower() for item in values if item is not None]
-        chosen = as_text.is_in(texts)
-        return chosen | column.is_null() if None in values else chosen
-    text = str(value or "")
-    lower = as_text.str.to_lowercase()
-    if op in _TEXT_OPS:
-        made: pl.Expr = _TEXT_OPS[op](lower, text.lower())
-        return made
-    if op not in _ORDER_OPS:
-        raise FlowValidationError(f"there is no filter {op!r}", where="the filter", fix=f"use one of {', '.join(OPS)}")
-    bound = pl.lit(text)
-    if schema[name].is_numeric():
-        try:
-            bound = pl.lit(float(text))
-        except ValueError:
-            raise FlowValidationError(
-                f"{text!r} is no number", where=f"filter of {name}", fix="give a number"
-            ) from None
-    elif schema[name].is_temporal():
-        column = as_text  # ISO text sorts as its times do
-    else:
-        column = as_text
-    ordered: pl.Expr = _ORDER_OPS[op](column, bound)
-    return ordered
-
-
-_TEXT_OPS: dict[str, Any] = {
-    "equals": lambda column, text: column == text,
-    "not equals": lambda column, text: (column != text) | column.is_null(),
-    "contains": lambda column, text: column.str.contains(text, literal=True),
-    "not contains": lambda column, text: ~column.str.contains(text, literal=True) | column.is_null(),
-    "begins": lambda column, text: column.str.starts_with(text),
-    "ends": lambda column, text: column.str.ends_with(text),
-}
-_ORDER_OPS: dict[str, Any] = {
-    ">=": lambda column, bound: column >= bound,
-    "<=": lambda column, bound: column <= bound,
-    ">": lambda column, bound: column > bound,
-    "<": lambda column, bound: column < bound,
-}
-OPS = (*_TEXT_OPS, *_ORDER_OPS, "in", "blank", "not blank")
-
-
-def _nested_text(item: Any) -> str:
-    return str(_shown(item.to_list() if hasattr(item, "to_list") else item))
-
-
 def _shown(value: Any) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value if not isinstance(value, str) or len(value) <= 500 else value[:500] + "…"
@@ -273,7 +240,9 @@ def _shown(value: Any) -> Any:
     return text if len(text) <= 500 else text[:500] + "…"
 
 
-def _text(path: Path, suffix: str) -> dict[str, Any]:
+def _text(path: Path, suffix: str, *, wants_code: bool = False) -> dict[str, Any]:
+    if wants_code:
+        return {"kind": "code", "code": f"from pathlib import Path\n\nPath({str(path)!r})"}
     descriptor = os.open(path, os.O_RDONLY | NO_WAIT)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -288,20 +257,5 @@ def _text(path: Path, suffix: str) -> dict[str, Any]:
     return {"kind": "text", "text": text, "is_cut": len(data) > MOST_TEXT_BYTES}
 
 
-def main() -> None:
-    """Answer requests until standard input ends."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-    for line in sys.stdin:
-        try:
-            found: dict[str, Any] = {"result": inspect(json.loads(line))}
-        except FlowValidationError as error:
-            found = {"error": error.as_dict()}
-        except Exception as error:
-            what = f"the file cannot be shown: {type(error).__name__}: {error}"
-            found = {"error": {"what": what, "where": None, "fix": "open it in a cell"}}
-        answers.write(json.dumps(found, ensure_ascii=True) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    serve(inspect, failed="the file cannot be shown")

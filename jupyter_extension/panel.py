@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import anywidget
@@ -98,9 +98,11 @@ class Panel(anywidget.AnyWidget):
     def _do(self, message: dict[str, Any]) -> None:
         root, action = message.get("root"), str(message.get("action"))
         args = message.get("args")
-        found = answer(root, action, args if isinstance(args, dict) else {})
-        if action in CHANGES and self._feed is not None:
-            self._feed.look()
+        feed = self._feed if action in CHANGES else None
+        with feed.starting() if feed is not None and action == "start_engine" else nullcontext():
+            found = answer(root, action, args if isinstance(args, dict) else {})
+        if feed is not None:
+            feed.look()
         self._tell({"kind": "answer", "id": message.get("id"), "answer": found})
 
     def _follow(self, root: str) -> None:

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +105,11 @@ class Do(_Handler):
         root, action, args = body["root"], body["action"], body["args"]
         if action in ACTIONS:
             checked(args, ACTIONS[action], action)
-        found = await self.in_thread(answer, root, action, args)
-        if action in CHANGES and root is not None:
-            feed = _feeds.get(Path(root))
-            if feed is not None:
-                feed.look()
+        feed = _feeds.get(Path(root)) if action in CHANGES and root is not None else None
+        with feed.starting() if feed is not None and action == "start_engine" else nullcontext():
+            found = await self.in_thread(answer, root, action, args)
+        if feed is not None:
+            feed.look()
         self.finish(json.dumps(found))
 
 

@@ -16,11 +16,13 @@ WORST = 20
 
 LONGEST = 500
 """Lines of one file."""
+HARD = {"data_engine/scheduler/folder_poller.py": 560}
+"""Files that are one hard idea, with the lines they may have."""
 
 
 def too_long(lines: dict[str, int]) -> list[str]:
     """The files that are longer, by their lengths."""
-    return sorted(name for name, count in lines.items() if count > LONGEST)
+    return sorted(name for name, count in lines.items() if count > HARD.get(name, LONGEST))
 
 
 def too_complex(source: str) -> list[str]:

@@ -24,6 +24,7 @@ from data_engine.daemon.fields import (
 )
 from data_engine.daemon.live import LiveFacts
 from data_engine.engine.explain import explain
+from data_engine.engine.source_files import FileLists
 from data_engine.engine.status import DaemonFacts, StatusWriter
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
@@ -45,6 +46,7 @@ class DaemonApi:
         self._daemon_id, self._version = daemon_id, version
         self._shut_down = shut_down
         self._source = LiveFacts(daemon, self._facts)
+        self._files = FileLists(self._source)
         self._writer = StatusWriter()
         self._is_ending = False
         self.questions: dict[str, Answer] = {
@@ -53,6 +55,14 @@ class DaemonApi:
             "runs": asked(self.runs, "runs", flow=TEXT.optional, limit=COUNT.or_else(100)),
             "log": asked(self.log, "log", run_id=TEXT),
             "explain": asked(self.explain, "explain", subject=PATH, file=PATH.optional),
+            "files": asked(
+                self.files,
+                "files",
+                flow=TEXT,
+                search=ANY_TEXT.or_else(""),
+                group=ANY_TEXT.or_else(""),
+                limit=COUNT.or_else(300),
+            ),
             "flow": asked(self.flow, "flow", name=TEXT),
         }
         self.commands: dict[str, Answer] = {
@@ -136,6 +146,15 @@ class DaemonApi:
         file = given["file"] or subject
         rows = await asyncio.to_thread(explain, self._source, self._source.facts(), subject, file)
         return {"reasons": [row.as_dict() for row in rows]}
+
+    async def files(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The files of a flow's source: how many of which kind, and those a search finds."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        await self.daemon.commands.notice(given["flow"])
+        known = self._source.facts()
+        page = await asyncio.to_thread(self._files.page, known, given.pop("flow"), **given)
+        return page.as_dict()
 
     # -- commands --------------------------------------------------------------------------------------------------
 

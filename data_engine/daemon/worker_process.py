@@ -20,7 +20,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.log_limits import MAX_LINE
 from data_engine.model import Event
-from data_engine.notebook.locate import places_of
+from data_engine.notebook.locate import led_to, places_of
 from data_engine.platforms.child import Child
 from data_engine.platforms.processes import create_time_of
 from data_engine.secret import masked
@@ -33,6 +33,7 @@ _TAIL_BYTES = 65536
 _WAIT_AFTER_EOF_S = 0.2
 _WRITING_WHERE_S = 0.1
 _MACHINERY = re.compile(r'(Current t|T)hread 0x[0-9a-f]+ |  File "[^"]*", line \d+ in |Extension modules: ')
+_THREAD = re.compile(r"(?:Current t|T)hread 0x[0-9a-f]+")
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
@@ -137,12 +138,14 @@ class WorkerProcess:
         return masked(lines[-1].strip()) if lines else None
 
     def place(self, folder: Path) -> str | None:
-        """The innermost line of a file in `folder` that it was in when it wrote where it is; None when it never did."""
+        """The innermost line of a file in `folder` that it was in when it wrote where it is, and of a helper the line that called
+        it; None when it never did."""
         return place_in(self._stderr_tail.decode(errors="replace"), folder)
 
     def places(self, folder: Path) -> tuple[dict[str, Any], ...]:
         """The notebook cell of that line; empty where it is in none."""
-        found = frame_in(self._stderr_tail.decode(errors="replace"), folder)
+        frames = frames_in(self._stderr_tail.decode(errors="replace"), folder)
+        found = led_to(frames) or (frames[-1] if frames else None)
         return () if found is None else places_of(*found)
 
     def read_texts(self) -> None:
@@ -282,14 +285,22 @@ def place_in(traceback: str, folder: Path) -> str | None:
         >>> place_in(text, Path("/ws/flow_modules"))
         'a.ipynb, cell 4, line 2'
     """
-    found = frame_in(traceback, folder)
-    return None if found is None else f"{found[0][len(str(folder)) + 1 :]}, line {found[1]}"
+    frames = frames_in(traceback, folder)
+    if not frames:
+        return None
+    place, led = frames[-1], led_to(frames)
+    words = f"{place[0][len(str(folder)) + 1 :]}, line {place[1]}"
+    return words if led is None else f"{words}, called in {led[0][len(str(folder)) + 1 :]}, line {led[1]}"
 
 
-def frame_in(traceback: str, folder: Path) -> tuple[str, int] | None:
-    """The file name and line of the innermost frame in `folder`, in the text `faulthandler` writes."""
-    frames = ((found["file"], int(found["line"])) for found in _FRAME.finditer(traceback))
-    return next((frame for frame in frames if frame[0].startswith(f"{folder}{os.sep}")), None)
+def frames_in(traceback: str, folder: Path) -> list[tuple[str, int]]:
+    """The file name and line of each frame in `folder`, the innermost last, of the first thread that has one, in the text
+    `faulthandler` writes."""
+    for thread in _THREAD.split(traceback):
+        frames = [(found["file"], int(found["line"])) for found in _FRAME.finditer(thread)]
+        if ours := [frame for frame in frames if frame[0].startswith(f"{folder}{os.sep}")]:
+            return ours[::-1]
+    return []
 
 
 def environment_of_workers(environment: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, get_args
 
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
@@ -29,6 +29,8 @@ from data_engine.engine.reasons import (
     Running,
     Settling,
     WaitsForSettling,
+    WhyDue,
+    WhyNot,
     read_reason,
 )
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
@@ -38,13 +40,13 @@ from data_engine.flow.trigger import Poll
 from data_engine.model import utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.scheduler.plan import Due, PlannedFlow, Rules, Verdict, why_blocked, why_no_candidate
+from data_engine.scheduler.plan import PlannedFlow, Rules, Verdict, why_blocked, why_no_candidate
 from data_engine.scheduler.source_memory import KnownSources
 
 MOST_ROWS = 1000
 """Of one flow; a folder may hold a hundred thousand files."""
 
-_WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash)
+_WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(WhyDue))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +143,7 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
         return [Explanation(entry.name, None, Broken(error.what, error.where, error.fix))]
     watch = PlannedFlow.of(entry.flow)
     under_way = {run.source for run in known.active if run.flow == entry.name}
-    blocked = _why_not_by_itself(known, flow)
+    blocked = what_blocks(known, flow)
     if isinstance(watch.trigger, Poll):
         poller = None if blocked is not None else source.poller(entry.name)
         if poller is not None:
@@ -164,12 +166,46 @@ def _as_a_whole(flow: FlowFacts, watch: PlannedFlow, blocked: Reason | None, *, 
     return [one for one in found if one is not None] or [NotLookedAt()]
 
 
-def _why_not_by_itself(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
-    """Why nothing of a flow runs by itself; None where it does."""
-    name, standing = flow.entry.name, flow.standing
+def what_blocks(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
+    """What keeps the whole flow from running by itself, whatever is due; None when nothing does."""
+    standing = flow.standing
     if standing.kind == "not_deployed" and known.elsewhere is None:  # who owns the workspace knows better
-        return NotDeployed(name, standing.error, standing.goes_live_s)
-    return why_blocked(name, switches={name: flow.is_enabled}, is_engine_on=known.engine.on, elsewhere=known.elsewhere)
+        return NotDeployed(flow.entry.name, standing.error, standing.goes_live_s)
+    return why_blocked(
+        flow.entry.name,
+        switches={flow.entry.name: flow.is_enabled},
+        is_engine_on=known.engine.on,
+        elsewhere=known.elsewhere,
+    )
+
+
+def reason_now(
+    why: WhyDue | WhyNot, *, is_under_way: bool, blocked: Reason | None = None, waiting: Reason | None = None
+) -> Reason:
+    """Why a source does or does not run, of the reason it was judged with.
+
+    `blocked` is what keeps its whole flow from running, `waiting` why work that could start does not.
+
+    Example:
+        >>> from data_engine.engine.reasons import EngineOff, New
+        >>> reason_now(New(), is_under_way=False, blocked=EngineOff()).text
+        'the engine is off'
+    """
+    if blocked is None:
+        return waiting if isinstance(why, Running) and not is_under_way and waiting is not None else why
+    if is_under_way:
+        return Running()
+    return blocked if isinstance(why, _WOULD_RUN) else why
+
+
+def look_now(source: FactSource, watch: PlannedFlow) -> FolderPoller:
+    """A look at the flow's folder now; it hands nothing over, and retries nothing."""
+    memory = source.memory(watch.flow)
+    poller = FolderPoller(watch, read=lambda: memory, rules=replace(source.rules(), retries=0), frees_held=False)
+    poller.poll()
+    while poller.is_scanning:
+        poller.poll()
+    return poller
 
 
 def _as_the_engine_looks(
@@ -183,8 +219,7 @@ def _as_the_engine_looks(
     """As the engine judges each source, and how often it looks. `waiting` is why work that could start does not."""
 
     def why_of(name: str, verdict: Verdict) -> Reason:
-        is_next = isinstance(verdict.why, Running) and name not in under_way
-        return waiting if is_next and waiting is not None else verdict.why
+        return reason_now(verdict.why, is_under_way=name in under_way, waiting=waiting)
 
     rows = _rows(source, poller, path, why_of)
     if path is None and poller.unreachable is None:
@@ -197,17 +232,11 @@ def _as_a_look_shows(
     source: FactSource, watch: PlannedFlow, blocked: Reason, path: str | None, *, under_way: Collection[str | None]
 ) -> list[Explanation]:
     """While nothing of the flow runs by itself, from a look at its folder now: `blocked` is why what would run does not."""
-    memory = source.memory(watch.flow)
-    poller = FolderPoller(watch, read=lambda: memory, rules=replace(source.rules(), retries=0), frees_held=False)
-    poller.poll()
-    while poller.is_scanning:
-        poller.poll()
 
     def why_of(name: str, verdict: Verdict) -> Reason:
-        if name in under_way:
-            return Running()
-        return blocked if isinstance(verdict, Due) or isinstance(verdict.why, _WOULD_RUN) else verdict.why
+        return reason_now(verdict.why, is_under_way=name in under_way, blocked=blocked)
 
+    poller = look_now(source, watch)
     rows = _rows(source, poller, path, why_of)
     return rows if path is not None else [Explanation(watch.flow, None, blocked), *rows]
 

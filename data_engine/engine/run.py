@@ -343,10 +343,12 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
 
 def _facts_of(error: FlowValidationError) -> dict[str, Any]:
     """Where code raised and what, for the cause of its run."""
-    step = detail = None
+    step = detail = helper = None
     if isinstance(error, FlowExecutionError):
         step, detail = error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
-    return {"step": step, "detail": detail, "places": list(error.places)}
+        is_elsewhere = error.places and not (error.cell or "").startswith(error.places[0]["notebook"])
+        helper = error.cell if is_elsewhere else None
+    return {"step": step, "detail": detail, "helper": helper, "places": list(error.places)}
 
 
 def _permission(

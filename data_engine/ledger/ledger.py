@@ -18,6 +18,7 @@ from data_engine.ledger.rows import (
     STATE_COLUMNS,
     STEP_COLUMNS,
     SourceStates,
+    files_of,
     restored,
     run_of,
     source_state,
@@ -25,8 +26,13 @@ from data_engine.ledger.rows import (
     storable,
 )
 from data_engine.locks import is_runner_gone
-from data_engine.model import RUN_STATUSES, LogEntry, Run, SourceState, StepRun, future_utc
+from data_engine.model import RUN_STATUSES, LogEntry, Run, SourceState, StepRun, WrittenFile, future_utc
 
+_WRITTEN = (
+    "SELECT flow_name, run_id, finished_at_utc, outputs FROM runs"
+    " WHERE outputs IS NOT NULL AND finished_at_utc IS NOT NULL AND started_at_utc <= ?"
+    " ORDER BY started_at_utc DESC, rowid DESC LIMIT ?"
+)
 # The newest run of each flow by one index seek per flow, however long the history is; what is from the future is none.
 _LAST_RUNS = f"""
 WITH RECURSIVE flows (name) AS (
@@ -129,6 +135,16 @@ class Ledger(LedgerFile):
         """The log of a run, oldest line first."""
         rows = self._rows(f"SELECT {LOG_COLUMNS} FROM logs WHERE run_id = ? ORDER BY line_no", run_id)
         return [LogEntry(*row) for row in rows]
+
+    def written(self, most_runs: int) -> list[WrittenFile]:
+        """The files that the newest runs wrote, each as its newest run left it, the newest first."""
+        found: dict[str, WrittenFile] = {}
+        for flow, run_id, ended, text in self._rows(_WRITTEN, future_utc(time.time()), most_runs):
+            for file in files_of(text)[0]:
+                path = file.path
+                if path not in found:
+                    found[path] = WrittenFile(path, restored(flow), run_id, ended, file.size_bytes, file.rows)
+        return list(found.values())
 
     def last_runs(self) -> dict[str, Run]:
         """The newest run of every flow that ever ran, by flow name; runs from the future do not count."""

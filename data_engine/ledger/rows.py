@@ -80,7 +80,7 @@ class SourceStates(Mapping[SourceKey, SourceState]):
         return known if isinstance(known, SourceState) else source_state(self._flow, known)
 
     def __iter__(self) -> Iterator[SourceKey]:
-        return starmap(SourceKey, self._known)
+        return starmap(SourceKey, list(self._known))  # a copy: whoever explains asks while others make some known
 
     def __len__(self) -> int:
         return len(self._known)

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import decode_source
 from itertools import groupby
@@ -86,10 +86,38 @@ def show_file(path: Path, data: bytes) -> None:
 
 def place_of(error: BaseException) -> Place | None:
     """The innermost line of an author's code in the error's traceback; None when there is none."""
-    if isinstance(error, SyntaxError) and error.filename and _is_authored_file(error.filename):
-        return _place(error.filename, error.lineno or 1)
-    frames = list(_author_frames(error.__traceback__))
+    frames = _frames_to(error)
     return _place(*frames[-1]) if frames else None
+
+
+def led_to(frames: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
+    """Of an author's frames (file name and line, the innermost last) the one that led into a helper: the innermost in a notebook's
+    cell, else in a module beside it. None where the innermost is no helper's.
+
+    Example:
+        >>> led_to([("/ws/flow_modules/a.ipynb, cell 4", 2), ("/ws/flow_modules/flow_helpers/rates.py", 7)])
+        ('/ws/flow_modules/a.ipynb, cell 4', 2)
+        >>> led_to([("/ws/flow_modules/flow_helpers/rates.py", 7), ("/ws/flow_modules/a.ipynb, cell 4", 2)]) is None
+        True
+    """
+    if not frames or _is_cell(frames[-1][0]):
+        return None
+    before = [frame for frame in frames[:-1] if frame[0] != frames[-1][0]]
+    cells = [frame for frame in before if _is_cell(frame[0])]
+    modules = [frame for frame in before if Path(frame[0]).parent.name == "flow_modules"]
+    return next(reversed(cells or modules), None)
+
+
+def _is_cell(file_name: str) -> bool:
+    return _CELL_FILE.fullmatch(file_name) is not None or _kernel_count(file_name) is not None
+
+
+def _frames_to(error: BaseException) -> list[tuple[str, int]]:
+    """The author's frames of an error, the innermost last; of a line that cannot be parsed that line is it."""
+    frames = list(_author_frames(error.__traceback__))
+    if isinstance(error, SyntaxError) and error.filename and _is_authored_file(error.filename):
+        frames.append((error.filename, error.lineno or 1))
+    return frames
 
 
 def place_of_function(function: object) -> Place | None:
@@ -116,17 +144,23 @@ def annotate(error: ErrorT) -> ErrorT:
     """
     if error.trace:
         return error
-    place = place_of(error.__cause__ or error) if isinstance(error, FlowExecutionError) else place_of(error)
+    frames = _frames_to((error.__cause__ or error) if isinstance(error, FlowExecutionError) else error)
+    place = _place(*frames[-1]) if frames else None
+    outer = led_to(frames)
+    led = None if outer is None else _place(*outer)
     if place is not None and not error.places:
-        error.places = place.as_places()
+        error.places = (led or place).as_places()
+    through = "" if led is None else f"called in {led}"
     if isinstance(error, FlowExecutionError):
         if error.cell is None and place is not None:
-            error.set_place(str(place), place.text, place.note)
+            error.set_place(str(place), place.text, "; ".join(filter(None, [place.note, through])))
     else:
         if place is not None and str(place) not in (error.where or ""):
             text = place.text.strip()
             spot = f"{place}: {text}" if text else str(place)
-            error.where = f"{spot} ({error.where})" if error.where else spot
+            error.where = (
+                f"{spot} ({'; '.join(filter(None, [through, error.where]))})" if through or error.where else spot
+            )
     error.trace = tuple(_trace_lines(error))
     return error
 

@@ -40,6 +40,7 @@ from data_engine.model import (
     SeenSource,
     Signature,
     SourceKey,
+    SourceState,
     StepFinished,
 )
 from data_engine.scheduler.file_events import FileEvents, FolderEvents
@@ -245,6 +246,28 @@ class FolderPoller:
         if self._is_batch and self._scanner.signature("") is None:
             key = self.planned.key("")
             yield NotDue(key, Running()) if key in self._handed else judge_batch(key, verdicts, self._seen_of_all())
+
+    def listing(self) -> Iterator[tuple[str, Verdict | None]]:
+        """Each candidate by its path inside the root, in no order, with its verdict: None where the last good run saw it as it
+        is. Then each file that is known from earlier runs and not there any more."""
+        if self.unreachable is not None:
+            for key in self._memory.under(self._names.root_as_authored):
+                yield key.path, NotDue(key, self.unreachable)
+            return
+        now_s = self._clock()
+        there = set()
+        for name, signature in self._scanner.files():
+            key = self._names.key(name)
+            there.add(key)
+            is_good = self._memory.is_good(key, signature) and key not in self._handed and name not in self._open
+            yield name, None if is_good else self._verdict(name, signature, now_s)
+        for key in self._memory.under(self._names.root_as_authored):
+            if key not in there:
+                yield key.path, NotDue(key, self.why_not_there(key.path))
+
+    def known(self, name: str) -> SourceState | None:
+        """What is known of the file at this path inside the root from earlier runs."""
+        return self._memory.get(self._names.key(name))
 
     def why_not_there(self, path: str) -> NotThere:
         """What is known of the file at `path` inside the root, of which there is no verdict."""

@@ -42,6 +42,10 @@ class SourceMemory:
         """What is known of one source."""
         return self._states.get(key)
 
+    def under(self, root: str) -> list[SourceKey]:
+        """The sources that are known under this root, as authored; another thread may make some known meanwhile."""
+        return [key for key in self._states if key.root == root]
+
     def is_good(self, key: SourceKey, signature: Signature) -> bool:
         """Whether the source's last run ended well and size and time are to the bit what they were then."""
         return self._states.is_good(key, signature)

@@ -14,13 +14,13 @@ class SourceNames:
     """The names of the files that a scanner has found below a root as it was authored."""
 
     def __init__(self, scanner: Scanner, root_as_authored: str) -> None:
-        self._scanner, self._root_as_authored = scanner, root_as_authored
+        self._scanner, self.root_as_authored = scanner, root_as_authored
 
     def key(self, name: str) -> SourceKey:
         """The same on every workstation, however its drive spells it; of two files that only differ in that, its own."""
         portable = name if name.isascii() else portable_text(name)
         is_taken = portable != name and self._scanner.signature(portable) is not None
-        return SourceKey(self._root_as_authored, name if is_taken else portable)
+        return SourceKey(self.root_as_authored, name if is_taken else portable)
 
     def inside(self, path: str) -> str | None:
         """The name of a candidate at this absolute path; None when it lies elsewhere."""

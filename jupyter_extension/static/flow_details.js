@@ -2,7 +2,8 @@
 
 import { end, run } from "./actions.js";
 import { h } from "./dom.js";
-import { aboutPart, deploy, deploymentPart, filesTable, sharing, stepsTable } from "./flow_parts.js";
+import { filesTable } from "./files.js";
+import { aboutPart, deploy, deploymentPart, sharing, stepsTable } from "./flow_parts.js";
 import { duration, nameOf, progressText, since } from "./format.js";
 import { parametersForm } from "./parameters.js";
 import { agoText, button, cellLinks, errorBox, icon, sign, tabs } from "./pieces.js";
@@ -41,7 +42,7 @@ export function flowDetails(app, selected) {
     row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details ? lastFailure(app, details) : null,
     row.edit ? editLine(app, row, row.edit) : null,
     details ? timeline(app, details.runs) : null,
-    tabs(app, "section", SECTIONS.map(([name, label]) => [name, label]), app.state.section, (name) => countOf(details, name)),
+    tabs(app, "section", SECTIONS.map(([name, label]) => [name, label]), app.state.section, (name) => countOf(app, details, name)),
     sectionPart(app, details, row));
 }
 
@@ -59,12 +60,14 @@ function sectionPart(app, details, row) {
 }
 
 /**
+ * @param {Panel} app
  * @param {FlowDetails | null} details
  * @param {string} name
  */
-function countOf(details, name) {
-  const count = !details ? 0 : name === "files" ? details.files.length : name === "deployment" ? details.changes.length : 0;
-  return count ? String(count) : null;
+function countOf(app, details, name) {
+  const { files } = app.state;
+  const count = name === "files" ? files && files.total : name === "deployment" ? details && details.changes.length : 0;
+  return count ? count.toLocaleString() : null;
 }
 
 /** @param {Panel} app */

@@ -1,17 +1,13 @@
-// The tabs of a flow's details that are not its runs: steps, files, deployment, and what it is.
+// The tabs of a flow's details that are neither its runs nor its files: steps, deployment, and what it is.
 
-import { run } from "./actions.js";
 import { h } from "./dom.js";
-import { clock, duration, middle, progressText, since } from "./format.js";
+import { clock, duration, progressText, since } from "./format.js";
 import { agoText, button, icon, note, pathText } from "./pieces.js";
 import { planPart } from "./plan.js";
 import { inspect } from "./sheet.js";
 
-/** @import { ActiveRun, FileView, FlowDetails, FlowRow, Mark, StepView } from "./types" */
+/** @import { ActiveRun, FlowDetails, FlowRow, Mark, StepView } from "./types" */
 /** @import { Panel } from "./panel.js" */
-
-const MOST_SHOWN = 300;
-const FEW_FILES = 5;
 
 /**
  * @param {Panel} app
@@ -47,42 +43,6 @@ function stepLine(app, step, index, longest, active) {
     startedAt ? h("span", { class: "de-time", key: "live", tick: () => duration(since(startedAt)) })
       : h("span", { class: "de-time", key: "done" }, step.mark.kind === "not_run" ? "" : duration(step.elapsed_s)),
     button(app, `inspect ${index}`, "Inspect", step.inspect, () => step.output && inspect(app, step.output), { small: true }));
-}
-
-/**
- * @param {Panel} app
- * @param {FlowDetails} details
- */
-export function filesTable(app, details) {
-  const search = app.state.fileSearch.toLowerCase();
-  const files = details.files.filter((file) => `${file.name} ${file.reason}`.toLowerCase().includes(search));
-  return h("div", { class: "de-files" },
-    details.files_note ? h("p", { class: "de-hint" }, details.files_note) : null,
-    details.files.length > FEW_FILES ? h("input", {
-      type: "search", class: "de-input", key: "file search", placeholder: "Search files and reasons", "aria-label": "Search files",
-      value: app.state.fileSearch, oninput: (event) => app.set({ fileSearch: event.target.value }),
-    }) : null,
-    files.slice(0, MOST_SHOWN).map((file) => app.memo.get(`file ${file.path}`, [file], () => fileLine(app, details.name, file))),
-    files.length > MOST_SHOWN ? h("p", { class: "de-hint" }, `${(files.length - MOST_SHOWN).toLocaleString()} more; search to see them.`) : null,
-    !details.files.length && !details.files_note ? h("p", { class: "de-empty" }, "No files.") : null);
-}
-
-/**
- * @param {Panel} app
- * @param {string} flow
- * @param {FileView} file
- */
-function fileLine(app, flow, file) {
-  const { run_id: runId } = file;
-  return h("div", { key: file.path, class: "de-file", "data-file": file.name },
-    h("div", { class: "de-line" }, icon(file.mark), h("span", { class: "de-grow de-clip de-strong", title: file.path }, middle(file.name, 60)),
-      file.last_at_utc ? h("span", { class: "de-faint", title: clock(file.last_at_utc) }, file.last ? `${file.last.word} ` : "", agoText(file.last_at_utc)) : null),
-    h("div", { class: "de-file-reason de-few", title: file.reason }, file.reason),
-    h("div", { class: "de-line de-wrap" },
-      button(app, `retry ${file.path}`, "Retry", file.retry, () => app.act("retry", { flow, source: file.path }), { small: true, primary: !file.retry }),
-      button(app, `run ${file.path}`, "Run", app.view.flows[flow].buttons.run, () => run(app, flow, file.path), { small: true, quiet: true }),
-      button(app, `preview ${file.path}`, "Preview this file", null, () => app.jupyter.preview(file.path), { small: true, quiet: true }),
-      runId ? button(app, `history ${file.path}`, "Last run", null, () => app.openRun(runId), { small: true, quiet: true }) : null));
 }
 
 /**

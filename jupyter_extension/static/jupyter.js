@@ -1,16 +1,8 @@
 // What only JupyterLab and Notebook 7 can do, such as opening a notebook: they listen for these events on the document. Elsewhere
 // the panel says what to do instead.
 
-import { nameOf } from "./format.js";
-
 /** @import { CellPlace } from "./types" */
 /** @import { Panel } from "./panel.js" */
-
-/** @type {Record<string, string>} */
-const READERS = {
-  ".parquet": "read_parquet", ".csv": "read_csv", ".tsv": "read_csv", ".json": "read_json", ".xlsx": "read_excel", ".xls": "read_excel",
-  ".xlsm": "read_excel", ".ndjson": "read_ndjson", ".jsonl": "read_ndjson",
-};
 
 /**
  * The cell that looks at one source as production would: at the last object that a step of the notebook saves.
@@ -19,20 +11,6 @@ const READERS = {
  */
 export function previewCode(source) {
   return `build().preview(source=${JSON.stringify(source)}, use=build().last_saved)`;
-}
-
-/**
- * The Python that reads a file in a cell.
- *
- * @param {string} path
- * @param {boolean} hasQuak
- */
-export function readCode(path, hasQuak) {
-  const [suffix] = nameOf(path).match(/\.[^.]+$/) || [""];
-  const read = READERS[suffix.toLowerCase()];
-  if (!read) return `from pathlib import Path\n\nPath(${JSON.stringify(path)})`;
-  const frame = `pl.${read}(${JSON.stringify(path)})`;
-  return hasQuak ? `import polars as pl\nimport quak\n\nquak.Widget(${frame})` : `import polars as pl\n\n${frame}`;
 }
 
 /**
@@ -76,12 +54,9 @@ export class Jupyter {
     this.tell("insert", { path: this.flowPath(), code: previewCode(source) }, "The cell was copied: paste it into the flow's notebook.");
   }
 
-  /**
-   * @param {string} path
-   * @param {boolean} hasQuak
-   */
-  insertRead(path, hasQuak) {
-    this.tell("insert", { path: null, code: readCode(path, hasQuak) }, "The cell was copied: paste it into a notebook.");
+  /** @param {string} code */
+  insert(code) {
+    this.tell("insert", { path: null, code }, "The cell was copied: paste it into a notebook.");
   }
 
   save() {

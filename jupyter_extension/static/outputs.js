@@ -3,12 +3,26 @@
 import { h } from "./dom.js";
 import { filterForm } from "./filter_form.js";
 import { filterText } from "./filters.js";
+import { gridPart } from "./grid.js";
 import { bytes, clock, middle, nameOf, plural } from "./format.js";
 import { agoText, button, note, whyNot } from "./pieces.js";
-import { download, filterMenu, inspect, loadFrames, look, nextSort } from "./sheet.js";
+import { download, inspect, loadFrames, look, openInCell } from "./sheet.js";
+import { loadWritten, writtenPart } from "./written.js";
 
-/** @import { FilePage, SavedFrame, Sheet, TablePage, Value } from "./types" */
+/** @import { FilePage, SavedFrame, Sheet, TablePage } from "./types" */
 /** @import { Panel } from "./panel.js" */
+
+const PAGES = [50, 200, 1000, 10000, 100000, 500000];
+
+/**
+ * Reads what the tab lists.
+ *
+ * @param {Panel} app
+ */
+export function loadOutputs(app) {
+  loadWritten(app);
+  loadFrames(app);
+}
 
 /** @param {Panel} app */
 export function outputsTab(app) {
@@ -21,9 +35,10 @@ export function outputsTab(app) {
         if (path) inspect(app, path);
       },
     },
-    h("input", { class: "de-input de-grow", name: "path", placeholder: "A Parquet, CSV, Excel, JSON or text file, or a folder of Parquet files", "aria-label": "File to inspect", value: sheet ? sheet.path : "" }),
+    h("input", { class: "de-input de-grow", name: "path", placeholder: "A Parquet, CSV, Excel, JSON or text file, or a folder of such tables", "aria-label": "File to inspect", value: sheet ? sheet.path : "" }),
     h("button", { class: "de-button", type: "submit" }, "Inspect")),
-    sheet ? sheetPart(app, sheet) : h("p", { class: "de-hint" }, "Inspect a step's output from the list of steps, or name a file above. Relative paths start in flow_modules."),
+    sheet ? sheetPart(app, sheet) : h("p", { class: "de-hint" }, "Choose a file below, or name one above. Relative paths start in flow_modules."),
+    writtenPart(app),
     savedFrames(app, frames));
 }
 
@@ -68,8 +83,8 @@ function sheetPart(app, sheet) {
       h("span", { class: "de-strong de-clip", title: path }, middle(nameOf(path), 60)),
       page ? h("span", { class: "de-faint" }, sizeText(page)) : null,
       h("span", { class: "de-grow" }),
-      page && page.kind === "table" ? button(app, "download", "Download Excel", page.rows.length ? null : "there are no rows", () => download(app), { small: true, busy: "Writing…" }) : null,
-      button(app, "as cell", hasQuak ? "Open with quak" : "Open in a cell", null, () => app.jupyter.insertRead(path, hasQuak), { small: true }),
+      page && page.kind === "table" ? button(app, "download", "Download Excel", page.count ? null : "there are no rows", () => download(app), { small: true, busy: "Writing…" }) : null,
+      button(app, "as cell", hasQuak ? "Open with quak" : "Open in a cell", null, () => openInCell(app, hasQuak), { small: true, title: "A cell that reads it, filtered and sorted as here" }),
       button(app, "close sheet", "Close", null, () => app.set({ sheet: null }), { small: true })),
     sheet.said ? note("bad", "said", sheet.said) : null,
     page ? pagePart(app, sheet, page) : sheet.said ? null : h("p", { class: "de-empty" }, "Reading…"));
@@ -94,38 +109,10 @@ function pagePart(app, sheet, page) {
     sheet.filters.length ? h("div", { class: "de-chips", key: "filters" }, sheet.filters.map((one, index) => h("button", {
       key: String(index), class: "de-chip", "aria-label": `Remove filter ${one.column} ${one.op}`, onclick: () => look(app, { filters: sheet.filters.filter((_, at) => at !== index), offset: 0 }),
     }, `${filterText(one)} ×`))) : null,
-    h("div", { class: "de-grid", key: "grid", tabindex: "0", role: "region", "aria-label": "Rows" },
-      h("table", null,
-        h("thead", null, h("tr", null, h("th", { key: "#", class: "de-rownum" }, "#"), page.columns.map((column) => columnHead(app, sheet, page, column)))),
-        h("tbody", null, page.rows.map((row, index) => h("tr", { key: String(page.offset + index) },
-          h("td", { class: "de-rownum" }, String(page.offset + index + 1)),
-          row.map((value, at) => h("td", { key: String(at), class: typeof value === "number" ? "de-num" : value === null ? "de-null" : undefined }, cellText(value)))))))),
+    gridPart(app, sheet, page),
     sheet.menu !== null ? filterForm(app, sheet, page, sheet.menu) : null,
     pagesLine(app, sheet, page),
   ];
-}
-
-/** @param {Value} value */
-function cellText(value) {
-  return typeof value === "number" ? value.toLocaleString(undefined, { maximumFractionDigits: 6, useGrouping: false }) : String(value);
-}
-
-/**
- * @param {Panel} app
- * @param {Sheet} sheet
- * @param {TablePage} page
- * @param {TablePage["columns"][number]} column
- */
-function columnHead(app, sheet, page, { name, dtype }) {
-  const { sort, menu } = sheet;
-  const rank = sort.findIndex(([one]) => one === name);
-  const isDescending = rank >= 0 && sort[rank][1];
-  return h("th", { key: name, "aria-sort": rank < 0 ? "none" : isDescending ? "descending" : "ascending" },
-    h("button", { class: "de-head", title: `Sort by ${name} (with Shift: also)`, onclick: (event) => look(app, { sort: nextSort(app.sheet.sort, name, event.shiftKey), offset: 0 }) },
-      h("span", { class: "de-head-name" }, name),
-      rank < 0 ? null : h("span", null, `${isDescending ? "▼" : "▲"}${sort.length > 1 ? rank + 1 : ""}`)),
-    h("button", { class: "de-filter", "aria-label": `Filter ${name}`, "aria-expanded": String(menu === name), onclick: () => filterMenu(app, page, name) }, "⋯"),
-    h("div", { class: "de-dtype" }, dtype));
 }
 
 /**
@@ -134,12 +121,12 @@ function columnHead(app, sheet, page, { name, dtype }) {
  * @param {TablePage} page
  */
 function pagesLine(app, { limit }, page) {
-  const last = Math.min(page.offset + page.rows.length, page.total);
+  const last = Math.min(page.offset + page.count, page.total);
   return h("div", { class: "de-line de-wrap", key: "pages" },
     h("button", { class: "de-button de-small", ...whyNot(page.offset > 0 ? null : "this is the first page", "Previous rows"), onclick: () => page.offset > 0 && look(app, { offset: Math.max(0, page.offset - limit) }) }, "‹ Previous"),
     h("span", { class: "de-faint" }, page.total ? `${(page.offset + 1).toLocaleString()}–${last.toLocaleString()} of ${page.total.toLocaleString()}` : "no rows"),
     h("button", { class: "de-button de-small", ...whyNot(last < page.total ? null : "this is the last page", "Next rows"), onclick: () => last < page.total && look(app, { offset: page.offset + limit }) }, "Next ›"),
     h("span", { class: "de-grow" }),
     h("label", { class: "de-faint" }, "Rows ", h("select", { class: "de-input", "aria-label": "Rows a page", value: String(limit), onchange: (event) => look(app, { limit: Number(event.target.value), offset: 0 }) },
-      [50, 200, 500, 1000].map((count) => h("option", { key: String(count), value: String(count), selected: count === limit }, String(count))))));
+      PAGES.map((count) => h("option", { key: String(count), value: String(count), selected: count === limit }, count.toLocaleString())))));
 }

@@ -1,15 +1,16 @@
 // The panel itself: its state, what it asks for, and when it is drawn. The other modules say how it looks and what is pressed.
 
 import { Memo, patch, runTicks } from "./dom.js";
+import { refreshFiles } from "./file_list.js";
 import { focusedIn, refocus } from "./focus.js";
 import { Jupyter } from "./jupyter.js";
 import { onKey, staysHere } from "./keys.js";
 import { KernelTransport } from "./kernel.js";
+import { loadOutputs } from "./outputs.js";
 import { page } from "./page.js";
 import { serverFor, ServerTransport } from "./server.js";
 import { loadSettings } from "./settings.js";
-import { loadFrames } from "./sheet.js";
-import { elsewhere, firstState, runsOf } from "./state.js";
+import { elsewhere, firstState, ofFlow, runsOf } from "./state.js";
 import { STILL } from "./transport.js";
 
 /** @import { Answer, FlowDetails, MountOptions, PanelView, State, Transport, WidgetModel } from "./types" */
@@ -21,7 +22,7 @@ const MORE_RUNS = 200;
 const WIDE = 720;
 /** @type {FlowDetails} */
 const NO_DETAILS = {
-  name: "", title: "", description: "", path: "", about: [], parameters: null, last_params: null, warnings: [], steps: [], run_id: null, runs: [], files: [], files_note: null, changes: [], gate: "none", deployments: [],
+  name: "", title: "", description: "", path: "", about: [], parameters: null, last_params: null, warnings: [], steps: [], run_id: null, runs: [], changes: [], gate: "none", deployments: [],
   error: null, error_cells: [],
 };
 
@@ -54,6 +55,9 @@ export class Panel {
     /** @type {ReturnType<typeof setTimeout> | null} */
     this.detailsDue = null;
     this.detailsAt = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.filesDue = undefined;
+    this.isReadingFiles = false;
     root.classList.add("de-panel");
     if (this.isStatic) root.classList.add("de-static");
     root.setAttribute("data-lm-suppress-shortcuts", "true");
@@ -156,8 +160,9 @@ export class Panel {
   set(changes) {
     const before = this.state;
     this.state = { ...before, ...changes };
+    if (changes.section === "files" && before.section !== "files") refreshFiles(this);
     if (changes.tab === "settings" && before.tab !== "settings") loadSettings(this);
-    if (changes.tab === "outputs" && !this.state.frames) loadFrames(this);
+    if (changes.tab === "outputs" && before.tab !== "outputs") loadOutputs(this);
     this.update();
   }
 
@@ -232,7 +237,7 @@ export class Panel {
 
   reload() {
     if (this.state.tab === "settings") loadSettings(this);
-    if (this.state.tab === "outputs") loadFrames(this);
+    if (this.state.tab === "outputs") loadOutputs(this);
     return this.act("reload", {});
   }
 
@@ -242,9 +247,11 @@ export class Panel {
   select(name) {
     const before = this.state.selected;
     if (name === before) return;
-    const { details, run, runLimit, showParams, typed, plan, planKey, fileSearch, runSearch, onlyFailed } = firstState();
-    this.set({ selected: name, tab: "flows", details, run, runLimit, showParams, typed, plan, planKey, fileSearch, runSearch, onlyFailed });
-    if (name && !this.isStatic) this.refreshDetails();
+    this.set({ selected: name, tab: "flows", ...ofFlow() });
+    if (name && !this.isStatic) {
+      this.refreshDetails();
+      refreshFiles(this);
+    }
     this.focusNext = name === null ? `.de-row[data-flow="${CSS.escape(before || "")}"] .de-row-main` : ".de-back";
   }
 
@@ -264,6 +271,7 @@ export class Panel {
     /** @type {FlowDetails} */
     const details = result || { ...NO_DETAILS, error_text: error && error.what };
     this.set({ details });
+    if (this.state.section === "files") refreshFiles(this);
     const open = this.state.run;
     const shown = open && details.runs.find((one) => one.run_id === open.id);
     if (open && shown && (!open.details || open.details.run.mark.kind === "running" || open.details.run.mark.kind !== shown.mark.kind)) this.readRun(open.id);

@@ -7,6 +7,9 @@ import { chosenValues, conditionsOf } from "./filters.js";
 /** @import { Panel } from "./panel.js" */
 
 const PAGE = 200;
+
+/** So many rows come in one answer (inspector.py, CHUNK). */
+export const CHUNK = 1000;
 const EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 /**
@@ -16,7 +19,7 @@ const EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet
  * @returns {Sheet}
  */
 export function freshSheet(path) {
-  return { path, offset: 0, limit: PAGE, sort: [], filters: [], page: null, said: null, menu: null, conditions: [], chosen: new Set(), valueSearch: "" };
+  return { path, offset: 0, limit: PAGE, sort: [], filters: [], page: null, said: null, menu: null, conditions: [], chosen: new Set(), valueSearch: "", chunks: new Map(), top: 0, cells: null };
 }
 
 /**
@@ -50,7 +53,7 @@ export function inspect(app, path) {
  * @param {Partial<Sheet>} changes
  */
 export async function look(app, changes) {
-  const sheet = { ...app.sheet, ...changes, busy: true };
+  const sheet = { ...app.sheet, ...changes, busy: true, cells: null };
   app.set({ sheet });
   const number = (app.looks += 1);
   const { path, offset, limit, sort, filters } = sheet;
@@ -58,7 +61,8 @@ export async function look(app, changes) {
   const now = app.state.sheet;
   if (!now || app.looks !== number) return;
   const page = answer.result || (answer.error && changes.filters ? now.page : null);
-  app.set({ sheet: { ...now, page, said: answer.error ? `${answer.error.what} ${answer.error.fix || ""}` : null, busy: false } });
+  const fresh = page === now.page ? {} : { chunks: new Map(page && page.kind === "table" ? [[0, page.rows]] : []), top: 0 };
+  app.set({ sheet: { ...now, ...fresh, page, said: answer.error ? `${answer.error.what} ${answer.error.fix || ""}` : null, busy: false } });
 }
 
 /**
@@ -84,7 +88,63 @@ export async function filterMenu(app, page, column) {
 }
 
 /**
- * All rows that pass, in their order, as a spreadsheet.
+ * Asks for the rows of a long page that are seen from row `top` on, where they are not here yet.
+ *
+ * @param {Panel} app
+ * @param {number} top
+ * @param {number} count
+ */
+export async function scrollTo(app, top, count) {
+  const { path, offset, limit, sort, filters, sheet, chunks } = app.sheet;
+  app.set({ sheet: { ...app.sheet, top } });
+  const number = app.looks;
+  for (let chunk = Math.floor(top / CHUNK); chunk <= Math.floor((top + count) / CHUNK); chunk += 1) {
+    if (chunks.has(chunk)) continue;
+    chunks.set(chunk, null);
+    const answer = await app.transport.call("inspect", { path, offset, limit, sort, filters, sheet: sheet || null, first: chunk * CHUNK });
+    if (!app.state.sheet || app.looks !== number) return;
+    if (answer.result) chunks.set(chunk, answer.result.rows);
+    else chunks.delete(chunk);
+    app.set({ sheet: { ...app.sheet } });
+  }
+}
+
+/**
+ * Cells of the page as text into the clipboard: whole columns, or the rows from `first` on.
+ *
+ * @param {Panel} app
+ * @param {string[]} columns
+ * @param {number} first
+ * @param {number} count
+ */
+export async function copyCells(app, columns, first, count) {
+  const { path, offset, limit, sort, filters, sheet } = app.sheet;
+  const answer = await app.transport.call("inspect", { path, offset, limit, sort, filters, sheet: sheet || null, copy: { first, count, columns } });
+  if (answer.error) {
+    app.say(answer);
+    return;
+  }
+  const { text, rows } = answer.result;
+  const did = await toClipboard(text);
+  app.say(did ? { result: `Copied ${rows.toLocaleString()} row${rows === 1 ? "" : "s"} of ${columns.length === 1 ? columns[0] : `${columns.length} columns`}.` }
+    : { error: { what: "The browser lets nothing be copied here.", fix: "open JupyterLab under https:// or on localhost" } });
+}
+
+/**
+ * Puts a cell into a notebook that makes the table as it is shown.
+ *
+ * @param {Panel} app
+ * @param {boolean} hasQuak
+ */
+export async function openInCell(app, hasQuak) {
+  const { path, sort, filters, sheet } = app.sheet;
+  const answer = await app.transport.call("inspect", { path, sort, filters, sheet: sheet || null, code: hasQuak ? "quak" : "plain" });
+  if (answer.error) app.say(answer);
+  else app.jupyter.insert(answer.result.code);
+}
+
+/**
+ * All rows that pass, in their order, as a spreadsheet, which comes in parts.
  *
  * @param {Panel} app
  */
@@ -95,9 +155,40 @@ export async function download(app) {
     app.say(answer);
     return;
   }
-  const bytes = Uint8Array.from(atob(answer.result.base64), (letter) => letter.charCodeAt(0));
-  saveFile(`${page.name.replace(/\.[^.]+$/, "")}.xlsx`, EXCEL, [bytes]);
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const parts = [];
+  for (let offset = 0, isLast = false; !isLast;) {
+    const part = await app.transport.call("inspect", { path, part: { name: answer.result.name, offset } });
+    if (part.error) {
+      app.say(part);
+      return;
+    }
+    parts.push(Uint8Array.from(atob(part.result.base64), (letter) => letter.charCodeAt(0)));
+    offset += parts[parts.length - 1].length;
+    isLast = part.result.is_last;
+  }
+  saveFile(`${page.name.replace(/\.[^.]+$/, "")}.xlsx`, EXCEL, parts);
   app.say({ result: answer.result.said });
+}
+
+/**
+ * Whether a text is in the clipboard now; a page without https has only the older way.
+ *
+ * @param {string} text
+ */
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const did = document.execCommand("copy");
+    area.remove();
+    return did;
+  }
 }
 
 /** @param {Panel} app */

@@ -7,9 +7,10 @@ export function firstState() {
   return {
     view: null, takenAt: null, workspaces: [], helloed: false, lost: null, problem: null,
     tab: "flows", section: "steps", search: "", filter: "all", closed: new Set(),
-    selected: null, details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, fileSearch: "",
+    selected: null, details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false,
+    files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200,
     showParams: false, typed: {}, plan: null, planKey: "", params: [{ name: "", value: "" }],
-    sheet: null, frames: null, settings: null,
+    sheet: null, frames: null, written: null, writtenSearch: "", writtenLimit: 100, settings: null,
     pending: new Map(), ending: new Set(), confirming: null, said: null, showKeys: false,
   };
 }
@@ -20,8 +21,19 @@ export function firstState() {
  * @returns {Partial<State>}
  */
 export function elsewhere() {
-  const { view, selected, details, run, plan, planKey, sheet, frames, settings, problem, search, section, runSearch, onlyFailed } = firstState();
-  return { view, selected, details, run, plan, planKey, sheet, frames, settings, problem, search, section, runSearch, onlyFailed };
+  const { view, selected, sheet, frames, written, writtenSearch, writtenLimit, settings, problem, search, section } = firstState();
+  return { view, selected, sheet, frames, written, writtenSearch, writtenLimit, settings, problem, search, section, ...ofFlow() };
+}
+
+/**
+ * What another flow begins with when it is looked at closely.
+ *
+ * @returns {Partial<State>}
+ */
+export function ofFlow() {
+  const { details, run, runLimit, showParams, typed, plan, planKey, runSearch, onlyFailed } = firstState();
+  const { files, filesSaid, fileSearch, fileGroup, fileLimit } = firstState();
+  return { details, run, runLimit, showParams, typed, plan, planKey, runSearch, onlyFailed, files, filesSaid, fileSearch, fileGroup, fileLimit };
 }
 
 /**

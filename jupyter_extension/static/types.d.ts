@@ -153,6 +153,20 @@ export interface FileView {
   last_at_utc: string | null;
   run_id: string | null;
   retry: WhyNot;
+  read: WhyNot;
+}
+
+/** files.py */
+export interface FilesView {
+  flow: string;
+  total: number;
+  groups: [string, string, number][];
+  found: number;
+  files: FileView[];
+  notes: string[];
+  progress: string | null;
+  share: number | null;
+  again_s: number;
 }
 
 export interface DeploymentView {
@@ -193,8 +207,6 @@ export interface FlowView {
   steps: StepView[];
   run_id: string | null;
   runs: RunView[];
-  files: FileView[];
-  files_note: string | null;
   changes: [string, string[]][];
   gate: string;
   deployments: DeploymentView[];
@@ -277,6 +289,25 @@ export interface SavedFrame {
   rows: number | null;
 }
 
+/** outputs.py */
+export interface OutputView {
+  path: string;
+  name: string;
+  folder: string;
+  flow: string;
+  run_id: string;
+  at_utc: string;
+  size_bytes: number | null;
+  rows: number | null;
+  is_there: boolean | null;
+}
+
+export interface OutputsView {
+  total: number;
+  found: number;
+  files: OutputView[];
+}
+
 export type Value = string | number | boolean | null;
 
 export interface TablePage {
@@ -286,6 +317,8 @@ export interface TablePage {
   rows: Value[][];
   total: number;
   offset: number;
+  first: number;
+  count: number;
   sheets: string[];
   has_quak: boolean;
 }
@@ -389,6 +422,12 @@ export interface Sheet {
   chosen: Set<number>;
   values?: ColumnValues | null;
   valueSearch: string;
+  /** The chunks of a long page that came, or are asked for (null), by their number. */
+  chunks: Map<number, Value[][] | null>;
+  /** The first row of a long page that is seen. */
+  top: number;
+  /** The cells that are chosen, by two corners: row of the page and column of each. */
+  cells: { from: [number, number]; to: [number, number] } | null;
 }
 
 export interface OpenRun {
@@ -429,7 +468,11 @@ export interface State {
   runLimit: number;
   runSearch: string;
   onlyFailed: boolean;
+  files: FilesView | null;
+  filesSaid: string | null;
   fileSearch: string;
+  fileGroup: string;
+  fileLimit: number;
   showParams: boolean;
   showKeys: boolean;
   plan: PlanOf | null;
@@ -438,6 +481,9 @@ export interface State {
   typed: Record<string, string>;
   sheet: Sheet | null;
   frames: SavedFrame[] | null;
+  written: OutputsView | null;
+  writtenSearch: string;
+  writtenLimit: number;
   settings: Settings | null;
   pending: Map<string, boolean>;
   ending: Set<string>;

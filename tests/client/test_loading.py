@@ -318,7 +318,52 @@ def test_a_failing_helper_is_named_by_its_authored_path(ws: WorkspaceFiles) -> N
     with pytest.raises(FlowExecutionError, match=r"\(item 2 of 2: x\)") as caught:
         load_flow("claims", data_root=ws.root).run_once()
 
-    assert caught.value.cell == "flow_helpers/parse.py, line 2"
+    error = caught.value
+    assert error.cell == "flow_helpers/parse.py, line 2"
+    assert error.where == "flow_helpers/parse.py, line 2: return int(text)"  # a map calls the helper itself
+
+
+HELPED = (
+    "from data_engine import Flow\nfrom flow_helpers.parse import number, watched",
+    "def read(context):\n    rows = ['1', 'x']\n    return [number(row) for row in rows]",
+)
+
+
+def test_a_failure_in_a_helper_names_the_cell_that_led_there(ws: WorkspaceFiles) -> None:
+    """The helper's line and the cell's: in the error, in the run's cause, and where the page's link leads."""
+    ws.helper(
+        "parse",
+        "def number(text):\n    return int(text)\n\ndef watched(flow):\n    return flow.watch(mode='sometimes')\n",
+    )
+    ws.notebook("claims", *HELPED, "def build():\n    return Flow(group='G').step(read)")
+    ws.notebook("wrong", *HELPED, "def build():\n    return watched(Flow(group='G').step(read))")
+    (run,) = Workspace(ws.root).run("claims")
+    with pytest.raises(FlowValidationError) as caught:
+        load_flow("wrong", data_root=ws.root)
+
+    assert "flow_helpers/parse.py, line 2: return int(text) (called in claims.ipynb, cell 2, line 3)" in run.error
+    assert run.why["helper"] == "flow_helpers/parse.py, line 2"
+    assert run.why["places"] == [{"notebook": "claims.ipynb", "cell": 2, "line": 3}]
+    assert "flow_helpers/parse.py, line 5" in str(caught.value.where)
+    assert "called in wrong.ipynb, cell 3, line 2" in str(caught.value.where)
+    assert caught.value.places == ({"notebook": "wrong.ipynb", "cell": 3, "line": 2},)
+
+
+def test_a_helper_that_cannot_be_parsed_names_the_cell_that_imports_it(ws: WorkspaceFiles) -> None:
+    """The line that is wrong, and the import."""
+    ws.helper("parse", "def number(text)\n    return int(text)\n")
+    ws.notebook(
+        "claims",
+        "from data_engine import Flow",
+        "from flow_helpers.parse import number",
+        "def build():\n    return Flow(group='G').step(number)",
+    )
+    with pytest.raises(FlowValidationError) as caught:
+        load_flow("claims", data_root=ws.root)
+
+    assert "flow_helpers/parse.py, line 1" in str(caught.value.where)
+    assert "called in claims.ipynb, cell 2, line 1" in str(caught.value.where)
+    assert caught.value.places == ({"notebook": "claims.ipynb", "cell": 2, "line": 1},)
 
 
 def test_an_authoring_mistake_names_its_cell(ws: WorkspaceFiles) -> None:

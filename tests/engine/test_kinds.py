@@ -17,7 +17,7 @@ from data_engine.cause import SENTENCES, Cause, cause_from, data_text, other, re
 from data_engine.engine import flow_reasons, reasons
 from data_engine.engine.explain import Explanation
 from data_engine.engine.fact import Fact
-from data_engine.engine.reasons import KINDS, GroupRun, Reason, read_reason
+from data_engine.engine.reasons import KINDS, Done, GroupRun, Held, NotThere, Reason, read_reason
 from data_engine.engine.status import FlowFacts, State, Status, WorkspaceFacts, build_status
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
@@ -192,3 +192,10 @@ def test_what_says_time_limit_is_none() -> None:
     assert not is_retryable(ended(other("killed by request: over the time limit of patience")))
     assert not is_retryable(ended(Cause("kill_requested")))
     assert is_retryable(ended(Cause("time_limit", {"limit_s": 5.0})))
+
+
+def test_an_explanation_as_json_holds_whole_run_ids() -> None:
+    """The sentence is short; what a program reads is whole."""
+    run_id = "1f3c9d2e7a41" * 2
+    for why in (Done(run_id, None), NotThere("success", run_id, None), Held(None, "failed", None, run_id)):
+        assert Explanation("claims", "/in/a.csv", why).as_dict()["why"]["run_id"] == run_id

@@ -29,7 +29,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, Notebook
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.model import RUN_STATUSES, LogEntry, Run, StepRun
 from data_engine.notebook.compile import compile_notebook
-from data_engine.notebook.standing import Standing
+from data_engine.notebook.standing import NOT_DEPLOYED, Standing
 from data_engine.shown import GROUP, Listing, bundle_of
 from data_engine.workspace.here import Here
 from jupyter_extension.card import STYLE, Card, html, text
@@ -46,6 +46,7 @@ from jupyter_extension.cards import (
 from jupyter_extension.compile_report import compile_card
 from jupyter_extension.display import bundle, card_of, cell_lines
 from jupyter_extension.flow_picture import flow_card, lines_of, side_lanes
+from jupyter_extension.marks import Mark
 from jupyter_extension.short_text import short_text
 from jupyter_extension.timeline import MOST_LANES, runs_picture, steps_picture
 from tests.jupyter.conftest import Shell
@@ -400,7 +401,7 @@ def test_side_lines_that_meet_never_share_a_lane(steps: list[tuple[str, str]]) -
 
 NEXT = {
     "by hand": ({"mode": "manual"}, None, "by hand"),
-    "a poll without a daemon": ({"mode": "poll", "source": "/in", "interval": "5s"}, None, "once the engine is on"),
+    "a poll without a daemon": ({"mode": "poll", "source": "/in", "interval": "5s"}, None, "once it is deployed and the engine is on"),
     "an interval": ({"mode": "schedule", "interval": "15m"}, None, "15m after the engine was started"),
     "a wall clock": ({"mode": "schedule", "time": "08:15", "tz": "Europe/Berlin"}, None, "Tue 2026-01-06 08:15"),
     "a cron line": ({"mode": "schedule", "cron": "0 18 * * 1-5", "tz": "UTC"}, None, "Mon 2026-01-05 18:00"),
@@ -450,6 +451,26 @@ def test_a_picture_says_that_its_notebook_is_no_flow(tmp_path: Path, monkeypatch
     monkeypatch.setattr("jupyter_extension.display.authored_folder", lambda: tmp_path / "flow_modules")
 
     assert "old/claims.ipynb is no flow: it lies in a subfolder" in text(_card(Flow(group="G")))
+
+
+def test_a_picture_tells_the_notebook_from_production() -> None:
+    """The schedule that is drawn is the notebook's; next run, last run and error are production's, and say so."""
+    edited = Flow(group="G").watch(mode="schedule", time="23:59", source="/in").step(read)
+    failed = replace(LIVE, last_run=run(1, status="failed", error="boom\n  where: x"))
+    lines = {line.kind: line for line in lines_of(edited, now_s=NOON_S, live=failed, is_source_there=False)}
+    new = [
+        line.text
+        for line in lines_of(
+            edited, now_s=NOON_S, live=FlowStatus("n", standing=NOT_DEPLOYED, last_run=failed.last_run)
+        )
+        if line.kind in ("next", "last", "error")
+    ]
+
+    assert lines["trigger"].text == "every day at 23:59"
+    assert {lines[kind].detail for kind in ("next", "last", "error")} == {"in production"}
+    assert lines["error"].text == "boom"
+    assert lines["source"].state == Mark("does not exist", "bad", "cross")
+    assert new == ["once it is deployed"]
 
 
 def test_a_zone_is_the_workspaces_where_the_flow_names_none() -> None:

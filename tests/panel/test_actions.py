@@ -18,9 +18,11 @@ from data_engine.daemon.fields import BadRequestError
 from data_engine.model import Run, RunFinished, RunStarted
 from data_engine.notebook.catalog import read_catalog
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, check, is_here, place_of
-from jupyter_extension.feed import status_of_child
+from jupyter_extension.feed import Feed, status_of_child
+from jupyter_extension.files import reader
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
+from tests.daemon.support import until
 from tests.panel import flows
 from tests.support import WorkspaceFiles
 
@@ -32,6 +34,7 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     found = Workspace(ws.root)
     yield found
     found.kill()
+    reader.close()  # it has the environment of this test
 
 
 def ask(workspace: Workspace, action: str, **args: Any) -> Any:
@@ -97,13 +100,45 @@ def test_a_run_is_shown_with_its_steps_log_and_error_by_cell(workspace: Workspac
     assert [(line["step"], line["message"]) for line in good["lines"]] == [("Total: of all", "adding")]
 
 
+def test_the_link_of_a_broken_schedule_has_the_whole_name(ws: WorkspaceFiles) -> None:
+    """Names are never cut out of texts: this one holds a quote, blanks and digits, as the error beside it does."""
+    name = "it's 00' typo"
+    ws.notebook(
+        name, *flows.FAILING[:3], 'def build():\n    return Flow("G").watch(mode="schedule", time="25:00").step(bad)'
+    )
+    workspace = Workspace(ws.root)
+    without = ask(workspace, "flow", flow=name)["error_cells"]
+    ask(workspace, "start_daemon")
+    with_one = ask(workspace, "flow", flow=name)["error_cells"]
+    workspace.kill()
+
+    assert without == with_one == [{"notebook": f"{name}.ipynb", "cell": 4, "line": 2}]
+
+
+def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace) -> None:
+    """Marked as starting: no flow is taken for gone, and the engine is not told as off again before it is on."""
+    feed, seen = Feed(workspace), []
+    leave = feed.listen(seen.append)
+    until(lambda: seen and seen[-1]["flows"]["polled"]["mark"]["kind"] != "being_read")
+    before = len(seen)
+    with feed.starting():
+        ask(workspace, "start_engine")
+    until(lambda: seen[-1]["engine"]["word"] == "on")
+    leave()
+    words = [view["engine"]["word"] for view in seen[before:]]
+
+    assert {frozenset(view["flows"]) for view in seen} == {frozenset({"good", "failing", "broken", "polled"})}
+    assert words[0] == "starting"
+    assert words == sorted(words, key=["starting", "on"].index)
+
+
 def test_files_that_need_somebody_come_first(workspace: Workspace) -> None:
     """With the reason of `explain`; one that is held can be retried, one that is done cannot."""
     workspace.run("polled")
     ask(workspace, "start_engine")
     files: dict[str, Any] = {}
     while not files.get("bad-0.csv", {}).get("reason", "").startswith("held"):
-        files = {file["name"]: file for file in ask(workspace, "flow", flow="polled")["files"]}
+        files = {file["name"]: file for file in ask(workspace, "files", flow="polled")["files"]}
 
     assert next(iter(files)) == "bad-0.csv"
     assert files["bad-0.csv"]["retry"] is None
@@ -123,6 +158,27 @@ def test_the_outputs_of_steps_are_found_after_a_later_failure(workspace: Workspa
     assert write["inspect"] is None
     assert page["rows"] == [["Oslo", 0], ["Rome", 1]]
     assert ask(workspace, "flow", flow="polled")["steps"][1]["inspect"] is not None
+
+
+def test_what_flows_wrote_is_listed_and_searched(workspace: Workspace) -> None:
+    """Each file as its newest run left it: its rows and size, when, and by which flow; one that is gone says so."""
+    for name in ("00.csv", "01.csv", "00.csv"):
+        run = workspace.run("polled", source=workspace.root / "in" / name)[0]
+    (workspace.root / "out" / "01.parquet").unlink()
+    listed = ask(workspace, "outputs")
+    newest, gone = listed["files"]
+
+    assert (listed["total"], listed["found"]) == (2, 2)
+    assert (newest["name"], newest["folder"], newest["flow"], newest["run_id"]) == (
+        "00.parquet",
+        "out",
+        "polled",
+        run.run_id,
+    )
+    assert (newest["rows"], newest["is_there"], gone["name"], gone["is_there"]) == (2, True, "01.parquet", False)
+    assert newest["size_bytes"] > 0
+    assert [one["name"] for one in ask(workspace, "outputs", search="POLLED 01")["files"]] == ["01.parquet"]
+    assert ask(workspace, "outputs", search="nobody")["found"] == 0
 
 
 def test_saved_frames_are_listed_and_cleared(workspace: Workspace) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -20,9 +21,11 @@ import pytest
 
 from data_engine import FlowValidationError
 from jupyter_extension import file_check
+from jupyter_extension.conditions import OPS
+from jupyter_extension.excel_export import export
 from jupyter_extension.file_check import file_exists
 from jupyter_extension.inspect_child import InspectChild
-from jupyter_extension.inspector import OPS, inspect
+from jupyter_extension.inspector import CHUNK, inspect
 from tests.support import end_now
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="pipes and sockets of POSIX")
@@ -156,7 +159,13 @@ def test_all_rows_that_pass_are_saved_as_a_workbook(table: Path, tmp_path: Path)
     found = page(
         table, export=True, limit=1, sort=[["amount", True]], filters=[{"column": "amount", "op": ">=", "value": "3"}]
     )
-    (tmp_path / "saved.xlsx").write_bytes(base64.b64decode(found["base64"]))
+    data, is_last = b"", False
+    while not is_last:
+        got = inspect({"path": str(table), "part": {"name": found["name"], "offset": len(data)}})
+        data, is_last = data + base64.b64decode(got["base64"]), got["is_last"]
+    (tmp_path / "saved.xlsx").write_bytes(data)
+    with pytest.raises(FlowValidationError, match="not there any more"):
+        inspect({"path": str(table), "part": {"name": "../x.xlsx", "offset": 0}})
     saved = pl.read_excel(tmp_path / "saved.xlsx")
 
     assert saved.columns == pl.read_parquet(table).columns
@@ -167,8 +176,6 @@ def test_all_rows_that_pass_are_saved_as_a_workbook(table: Path, tmp_path: Path)
 
 def test_every_filter_the_panel_offers_is_known() -> None:
     """The page's list of conditions is the inspector's, but for the one its check boxes make."""
-    import re
-
     import jupyter_extension
 
     script = (Path(jupyter_extension.__file__).parent / "static" / "filters.js").read_text()
@@ -185,6 +192,93 @@ def test_a_folder_of_parquet_is_one_table(tmp_path: Path) -> None:
         pl.DataFrame({"a": [number]}).write_parquet(folder / "x.parquet")
 
     assert page(tmp_path)["total"] == 3
+
+
+CSVS = {
+    "as Excel writes it in Germany": ("Ort;Betrag;Tag\nK\xf6ln;3,50;2025-01-02\nRom;1200,25;2025-01-03\n", "cp1252"),
+    "with a comma in a name": ("Ort;Betrag, netto;Tag\nKöln;3,50;2025-01-02\nRom;1200,25;2025-01-03\n", "utf-8"),
+    "from a text editor of Windows": ("Ort;Betrag;Tag\nKöln;3,50;2025-01-02\nRom;1200,25;2025-01-03\n", "utf-16"),
+    "with tabs": ("Ort\tBetrag\tTag\nKöln\t3,50\t2025-01-02\nRom\t1200,25\t2025-01-03\n", "utf-8-sig"),
+    "as programs write it": ('Ort,Betrag,Tag\nKöln,3.50,2025-01-02\n"Rom",1200.25,2025-01-03\n', "utf-8"),
+}
+
+
+@pytest.mark.parametrize("name", CSVS)
+def test_a_csv_file_is_read_as_it_is_written(tmp_path: Path, name: str) -> None:
+    """Separator, encoding and decimal mark are told by the file; the cell's code reads the same."""
+    text, encoding = CSVS[name]
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    found = page(tmp_path / "a.csv")
+
+    assert found["rows"] == [["Köln", 3.5, "2025-01-02"], ["Rom", 1200.25, "2025-01-03"]]
+    assert ran(page(tmp_path / "a.csv", code="plain")["code"]).rows() == [tuple(row) for row in found["rows"]]
+
+
+def ran(code: str) -> pl.DataFrame:
+    """What the last line of a cell is."""
+    *lines, last = re.split(r"\n\n", code, maxsplit=1)
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    made: pl.DataFrame = eval(last, names)
+    return made
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        {"column": "city", "op": "not contains", "value": "O'{x}"},
+        {"column": "city", "op": "in", "value": ["Oslo", None]},
+        {"column": "city", "op": "not blank"},
+        {"column": "amount", "op": ">=", "value": "4"},
+        {"column": "day", "op": ">", "value": "2025-01-03"},
+        {"column": "tags", "op": "contains", "value": "a"},
+    ],
+)
+def test_the_cell_keeps_filter_and_sort(table: Path, one: dict[str, Any]) -> None:
+    """What it shows are the rows that the panel shows."""
+    asked = {"filters": [one], "sort": [["good", True], ["amount", False]]}
+
+    assert ran(page(table, code="plain", **asked)["code"])["amount"].to_list() == amounts(table, **asked)
+
+
+def test_a_folder_of_csv_is_one_table(tmp_path: Path) -> None:
+    """Files that lack a column have blanks in it; the cell's code reads the same."""
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.csv").write_text("city;amount\nOslo;1,5\n")
+    (tmp_path / "b" / "b.csv").write_text("city;more\nRome;2\n")
+    found = page(tmp_path)
+
+    assert found["rows"] == [["Oslo", 1.5, None], ["Rome", None, 2]]
+    assert ran(page(tmp_path, code="plain")["code"]).rows() == [("Oslo", 1.5, None), ("Rome", None, 2)]
+
+
+def test_a_page_of_half_a_million_rows_comes_in_chunks(tmp_path: Path) -> None:
+    """In the order asked for; the table is sorted once for all of them."""
+    path = tmp_path / "many.parquet"
+    pl.DataFrame({"n": range(600_000)}).write_parquet(path)
+    asked: dict[str, Any] = {"limit": 500_000, "sort": [["n", True]]}
+    first, last = page(path, **asked), page(path, first=499_000, **asked)
+
+    assert (first["count"], first["total"], len(first["rows"])) == (500_000, 600_000, CHUNK)
+    assert (first["rows"][0], last["rows"][0], last["first"]) == ([599_999], [100_999], 499_000)
+
+
+def test_cells_and_whole_columns_are_copied(tmp_path: Path) -> None:
+    """Whole texts with tabs between columns, also those that a page cuts; a nested value as the page shows it."""
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"text": ["x" * 900, "a\tb", None], "n": [1, 2, 3], "tags": [["a"], [], None]}).write_parquet(path)
+    column = page(path, copy={"first": 0, "count": 3, "columns": ["text"]})
+    cells = page(path, copy={"first": 1, "count": 2, "columns": ["n", "tags"]})
+
+    assert (column["text"], column["rows"]) == ("x" * 900 + '\n"a\tb"\n', 3)
+    assert cells["text"] == "2\t[]\n3\t"
+
+
+def test_a_workbook_has_as_many_sheets_as_it_needs() -> None:
+    """No row is left out."""
+    made = export(pl.DataFrame({"n": range(25)}).lazy(), {}, sheet_rows=10)
+
+    assert made["said"] == "Saved 25 rows in 3 sheets."
 
 
 def test_other_files_are_text_or_a_note(tmp_path: Path) -> None:
@@ -281,7 +375,7 @@ def test_a_folder_with_loops_and_pipes_shows_its_regular_files(tmp_path: Path, c
     (tmp_path / "empty").mkdir()
 
     assert child.ask({"path": str(tmp_path)}, timeout_s=20)["total"] == 4
-    with pytest.raises(FlowValidationError, match="holds no Parquet files"):
+    with pytest.raises(FlowValidationError, match="holds no files that are a table"):
         child.ask({"path": str(tmp_path / "empty")})
 
 

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { h, Memo } from "../../../jupyter_extension/static/dom.js";
 import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_extension/static/flows.js";
-import { besidePath, readCode } from "../../../jupyter_extension/static/jupyter.js";
+import { besidePath } from "../../../jupyter_extension/static/jupyter.js";
 import { onKey, staysHere } from "../../../jupyter_extension/static/keys.js";
 import { defaultText, givenOf } from "../../../jupyter_extension/static/parameters.js";
 import { button, drawing, whyNot } from "../../../jupyter_extension/static/pieces.js";
@@ -131,12 +131,6 @@ test("a log is a file of lines with tabs, then the error", () => {
 
 test("the ends of runs are counted in words", () => {
   assert.equal(countsText(["success", "failed", "success"].map((word) => ({ mark: { word } }))), "2 success, 1 failed");
-});
-
-test("an output is read in a cell by what its name says", () => {
-  assert.equal(readCode("/out/a.PARQUET", false), 'import polars as pl\n\npl.read_parquet("/out/a.PARQUET")');
-  assert.equal(readCode("C:\\out\\a.tsv", true), 'import polars as pl\nimport quak\n\nquak.Widget(pl.read_csv("C:\\\\out\\\\a.tsv"))');
-  assert.equal(readCode("/out.d/readme", false), 'from pathlib import Path\n\nPath("/out.d/readme")');
 });
 
 test("a notebook that an error names lies beside its flow", () => {
