@@ -98,6 +98,7 @@ def make_app() -> typer.Typer:
     import typer
 
     from data_engine.cli import (
+        backfilling,
         compiling,
         daemon,
         demo,
@@ -135,6 +136,7 @@ def make_app() -> typer.Typer:
     app.command("test")(planning.check)
     app.command("preview")(previewing.preview)
     app.command("run")(running.run)
+    app.command("backfill")(backfilling.backfill)
     app.command("start")(daemon.start)
     app.command("stop")(daemon.stop)
     app.command("status")(daemon.status)
