@@ -242,8 +242,8 @@ export class Panel {
   select(name) {
     const before = this.state.selected;
     if (name === before) return;
-    const { details, run, runLimit, showParams, typed, plan, planKey, fileSearch, runSearch, onlyFailed } = firstState();
-    this.set({ selected: name, tab: "flows", details, run, runLimit, showParams, typed, plan, planKey, fileSearch, runSearch, onlyFailed });
+    const { details, run, runLimit, showParams, typed, backfill, plan, planKey, fileSearch, runSearch, onlyFailed } = firstState();
+    this.set({ selected: name, tab: "flows", details, run, runLimit, showParams, typed, backfill, plan, planKey, fileSearch, runSearch, onlyFailed });
     if (name && !this.isStatic) this.refreshDetails();
     this.focusNext = name === null ? `.de-row[data-flow="${CSS.escape(before || "")}"] .de-row-main` : ".de-back";
   }

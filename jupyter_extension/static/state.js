@@ -8,7 +8,7 @@ export function firstState() {
     view: null, takenAt: null, workspaces: [], helloed: false, lost: null, problem: null,
     tab: "flows", section: "steps", search: "", filter: "all", closed: new Set(),
     selected: null, details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false, fileSearch: "",
-    showParams: false, typed: {}, plan: null, planKey: "", params: [{ name: "", value: "" }],
+    showParams: false, typed: {}, backfill: null, plan: null, planKey: "", params: [{ name: "", value: "" }],
     sheet: null, frames: null, settings: null,
     pending: new Map(), ending: new Set(), confirming: null, said: null,
   };
@@ -20,8 +20,8 @@ export function firstState() {
  * @returns {Partial<State>}
  */
 export function elsewhere() {
-  const { view, selected, details, run, plan, planKey, sheet, frames, settings, problem, search, section, runSearch, onlyFailed } = firstState();
-  return { view, selected, details, run, plan, planKey, sheet, frames, settings, problem, search, section, runSearch, onlyFailed };
+  const { view, selected, details, run, backfill, plan, planKey, sheet, frames, settings, problem, search, section, runSearch, onlyFailed } = firstState();
+  return { view, selected, details, run, backfill, plan, planKey, sheet, frames, settings, problem, search, section, runSearch, onlyFailed };
 }
 
 /**
