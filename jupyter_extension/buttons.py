@@ -136,14 +136,9 @@ def _retry(at: _Flow) -> Iterable[WhyNot]:
     yield _unless(at.is_engine_on, _ENGINE_OFF)
 
 
-def _backfill(at: _Flow) -> Iterable[WhyNot]:
-    yield from (at.unheard, at.broken, at.undeployed)
-    yield _if(at.flow.mode == "manual" and at.flow.trigger in ("", "-"), "it has neither files nor slots: run it")
-
-
 _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
     "run": lambda at: (at.unheard, at.broken, at.undeployed),
-    "backfill": _backfill,
+    "backfill": lambda at: (at.unheard, at.broken, at.undeployed),
     "backfill_stop": lambda at: (at.unheard,),
     "stop": _end,
     "kill": _end,

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { clock } from "./format.js";
 import { field, givenOf } from "./parameters.js";
-import { button, errorBox, icon } from "./pieces.js";
+import { button, errorBox, whyNot } from "./pieces.js";
 
 /** @import { BackfillForm, BackfillView, FlowRow } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -47,13 +47,15 @@ export function backfillForm(app, row) {
   const form = app.state.backfill;
   const { details } = app.state;
   if (!form) return null;
+  // what is typed before the next drawing builds on what is, not on what was drawn
   /** @type {(part: Partial<BackfillForm>) => void} */
-  const change = (part) => app.set({ backfill: { ...form, ...part, shown: null, error: null } });
+  const change = (part) => app.set({ backfill: { ...(app.state.backfill || form), ...part, shown: null, error: null } });
+  const isLooking = Boolean(app.state.pending.get("b backfill show"));
   const parameters = (details && details.parameters) || [];
   return h("form", {
     class: "de-params", key: "backfill form", "aria-label": `Backfill of ${row.title}`, onsubmit: (event) => {
       event.preventDefault();
-      app.during("b backfill show", show(app, row));
+      if (!row.buttons.backfill && !isLooking) app.during("b backfill show", show(app, row));
     },
   },
   h("div", { class: "de-line de-wrap" },
@@ -68,7 +70,8 @@ export function backfillForm(app, row) {
       h("input", { id: "de-backfill-where", class: "de-input", placeholder: "all, or *.csv", "data-backfill": "where", value: form.where, oninput: (event) => change({ where: event.target.value }) }))),
   parameters.map((one) => field(app, one)),
   h("div", { class: "de-line de-wrap" },
-    button(app, "backfill show", "Show what would run", row.buttons.backfill, () => show(app, row), { primary: !form.shown, busy: "Looking…" }),
+    h("button", { type: "submit", key: "show", class: `de-button${form.shown ? "" : " de-primary"}`, "aria-busy": isLooking ? "true" : undefined, ...whyNot(row.buttons.backfill, "Show what would run") },
+      isLooking ? "Looking…" : "Show what would run"),
     form.shown && form.shown.total ? button(app, "backfill begin", `Run ${form.shown.total === 1 ? "it" : `these ${form.shown.total.toLocaleString("en")}`}`, row.buttons.backfill, () => begin(app, row), { primary: true, busy: "Beginning…" }) : null),
   form.error ? errorBox(app, form.error, []) : null,
   form.shown ? planned(form.shown) : null);
@@ -97,7 +100,7 @@ function planned(shown) {
       : `Nothing to run: of ${known.all.toLocaleString("en")} in the range ${known.failed.toLocaleString("en")} failed and ${known.missing.toLocaleString("en")} have no success.`),
     h("ul", { class: "de-plain" }, (shown.planned || []).slice(0, SHOWN).map((one, index) => h("li", { key: String(index) },
       [one.scheduled_for ? clock(one.scheduled_for) : "", one.source === "" ? "the whole folder" : one.source].filter(Boolean).join("  ")))),
-    more > 0 ? h("p", { class: "de-faint de-hint" }, icon({ shape: "bar", tone: "idle" }), `and ${more.toLocaleString("en")} more`) : null);
+    more > 0 ? h("p", { class: "de-faint de-hint" }, `and ${more.toLocaleString("en")} more`) : null);
 }
 
 /**

@@ -13,14 +13,28 @@ from jupyter_extension.assets import STATIC, panel_js
 from jupyter_extension.details import FileView, FlowView, RunView, StepView
 from jupyter_extension.marks import Mark, Shape, Tone, icon_svg
 from jupyter_extension.planning import PlanView
-from jupyter_extension.view import FlowRow, Group, LastRun, Notice, PanelView
+from jupyter_extension.view import BackfillLine, FlowRow, Group, LastRun, Notice, PanelView
 
 TYPES = (STATIC / "types.d.ts").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     "kind",
-    [Mark, LastRun, FlowRow, Group, ActiveRun, Notice, PanelView, StepView, RunView, FileView, FlowView, PlanView],
+    [
+        Mark,
+        LastRun,
+        FlowRow,
+        BackfillLine,
+        Group,
+        ActiveRun,
+        Notice,
+        PanelView,
+        StepView,
+        RunView,
+        FileView,
+        FlowView,
+        PlanView,
+    ],
     ids=lambda kind: str(kind.__name__),
 )
 def test_the_pages_types_have_the_fields_that_python_sends(kind: Any) -> None:
