@@ -225,15 +225,17 @@ class Workspace(OwnersVerbs, PlanningVerbs):
     def kill(self) -> bool:
         """End the daemon and whatever it runs, now; whether there was one. Its runs become `abandoned`.
 
-        The engine is off until a person starts it, also where another daemon is started for something else.
+        The engine is off until a person starts it, also where another daemon is started for something else; a backfill goes on
+        when a daemon owns the workspace again.
         """
 
-        from data_engine.daemon.endpoint import remember_engine
+        from data_engine.daemon.endpoint import remember_backfill, remember_engine
         from data_engine.daemon.start import kill_daemon
 
         was_there = kill_daemon(self.home)
         with suppress(FlowValidationError):  # a history that cannot be written keeps nobody from ending a daemon
             remember_engine(self.home.ledger(), is_on=False)
+            remember_backfill(self.home.ledger(), is_on=False)
         return was_there
 
     def stop_flow(self, name: str) -> bool:

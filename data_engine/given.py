@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,28 @@ def given_text(text: object, where: str) -> str:
         shown = repr(text)[:60]
         raise FlowValidationError(f"{where} cannot be {shown}", where=where, fix="give a text of a few words")
     return text
+
+
+def given_day(day: object, where: str) -> str | None:
+    """A day, month or time as text; None for None.
+
+    Raises:
+        FlowValidationError: any other type.
+
+    Example:
+        >>> from datetime import date
+        >>> given_day(date(2013, 3, 1), "x"), given_day("2013-03", "x"), given_day(None, "x")
+        ('2013-03-01', '2013-03', None)
+    """
+    if day is None:
+        return None
+    if isinstance(day, date):  # a datetime is one
+        return day.isoformat()
+    if isinstance(day, str) and 0 < len(day.strip()) <= _LONGEST_TEXT:
+        return day.strip()
+    raise FlowValidationError(
+        f"{where} cannot be {day!r}", where=where, fix='give a date, or a text such as "2013-03-01" or "2013-03"'
+    )
 
 
 def given_path(path: object, where: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from data_engine.cause import Cause, read_cause
 from data_engine.record import Record
+from data_engine.shown import Shown
 
 _SKEW_S = 300.0
 
@@ -56,9 +57,9 @@ TRIGGERS = ("slot", "file", "hand", "retry", "backfill", "flow")
 class RunAbout(NamedTuple):
     """Who began a run, why, and with what: told when it begins, as far as it is known then.
 
-    `trigger` is one of `TRIGGERS`, `detail` what more there is to say of it; `by` is person@machine, `params` JSON with
-    secrets as "***". `environment` is the digest of Python and the installed distributions, and `distributions` their list
-    as JSON, told once for each digest.
+    `trigger` is one of `TRIGGERS`, `detail` what more there is to say of it (of a backfill its id); `by` is person@machine,
+    `params` JSON with secrets as "***". `environment` is the digest of Python and the installed distributions, and
+    `distributions` their list as JSON, told once for each digest. `scheduled_for` is the slot that the run is for, in UTC.
     """
 
     trigger: str = "hand"
@@ -71,6 +72,7 @@ class RunAbout(NamedTuple):
     python: str | None = None
     environment: str | None = None
     distributions: str | None = None
+    scheduled_for: str | None = None
 
 
 class FileFacts(NamedTuple):
@@ -217,8 +219,8 @@ class Run(Record):
 
     `trigger` and `by` say why it ran and who began it, `params` what it was given (a secret as "***"), `deployment_id`,
     `git_commit` and `git_dirty` which code it ran, `python` and `environment` (a digest) with what. `inputs` and `outputs`
-    are the first files it read and wrote, `more_inputs` and `more_outputs` count the others. All of it is None or empty of
-    runs that an older Data Engine recorded, or whose process died.
+    are the first files it read and wrote, `more_inputs` and `more_outputs` count the others. `scheduled_for` is the slot of
+    its schedule that it ran for. All of it is None or empty of runs that an older Data Engine recorded, or whose process died.
 
     Example:
         >>> run = Run("3f", "claims", "Claims", None, "stopped", utc_text(0), why=Cause("stop_requested"))
@@ -253,6 +255,7 @@ class Run(Record):
     more_outputs: int = 0
     peak_memory_bytes: int | None = None
     cpu_s: float | None = None
+    scheduled_for: str | None = None
 
     @property
     def cause(self) -> str | None:
@@ -278,6 +281,78 @@ class StepRun(Record):
     why: Cause | None = field(default=None, compare=False, metadata={"of": read_cause})
     rows_in: int | None = None
     rows_out: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedRun(Record):
+    """One run of a backfill: for the file at `source` inside the flow's source folder ("" is the whole folder, or a single
+    file), for the slot `scheduled_for` in UTC, or for a file at a slot."""
+
+    source: str | None = None
+    scheduled_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backfill(Shown, Record):
+    """Runs that somebody asked for once more, as one thing with an `id`: it can be stopped, and goes on after a crash.
+
+    `state` is "planned" (only listed), "running", "done" or "stopped". Of `total` runs `ended` have ended, `failed` of them
+    badly; `left_s` is about how long the others take. `planned` are the runs, where they were asked for, and `runs` those
+    that were begun, newest first. `known` counts what lies in the range: "all", "missing" (without a success) and "failed".
+
+    Example:
+        >>> Backfill("b7", "claims", "running", total=3000, ended=214, failed=3, left_s=240.0).text
+        '214 of 3,000, 3 failed, about 4 min'
+    """
+
+    computed: ClassVar = ("text",)
+    sparse: ClassVar = ("planned", "runs", "known")
+
+    id: str
+    flow: str
+    state: str
+    total: int = 0
+    ended: int = 0
+    failed: int = 0
+    left_s: float | None = None
+    kind: str = "files"
+    since: str | None = None
+    until: str | None = None
+    where: str | None = None
+    reprocess: str = "failed"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    by: str = ""
+    at_utc: str = ""
+    digest: str = ""
+    waits_for: str | None = None
+    known: Mapping[str, int] = field(default_factory=dict)
+    planned: tuple[PlannedRun, ...] = field(default=(), metadata={"of": PlannedRun.read})
+    runs: tuple[Run, ...] = field(default=(), metadata={"of": Run.read})
+
+    @property
+    def text(self) -> str:
+        """How far it is, for people."""
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        if self.state == "planned":
+            return f"{self.total:,} run{'' if self.total == 1 else 's'} planned"
+        if self.state != "running":
+            return f"{self.ended:,} of {self.total:,}{failed}, {self.state}"
+        about = "" if self.left_s is None else f", about {duration_words(self.left_s)}"
+        waits = "" if self.waits_for is None else f", {self.waits_for}"
+        return f"{self.ended:,} of {self.total:,}{failed}{about}{waits}"
+
+
+def duration_words(seconds: float) -> str:
+    """About how long, for people.
+
+    Example:
+        >>> [duration_words(seconds) for seconds in (3, 100, 240, 7_000, 200_000)]
+        ['3 s', '2 min', '4 min', '2 h', '2 d']
+    """
+    for size_s, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * size_s:
+            return f"{seconds / size_s:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

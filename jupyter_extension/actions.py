@@ -153,6 +153,42 @@ def _asked(ws: Workspace, what: str) -> str | None:
     return f"{lease.owner['host_name']} was asked to {what}."
 
 
+def _backfill(ws: Workspace, args: Args) -> dict[str, Any]:
+    """What would run, or that it has begun."""
+    given = {key: Given.text(value) if isinstance(value, str) else value for key, value in args["params"].items()}
+    found = ws.backfill(
+        args["flow"],
+        args["since"],
+        args["until"],
+        args["where"],
+        given,
+        args["reprocess"],
+        dry_run=args["dry_run"],
+        digest=args["digest"],
+        wait=False,
+    )
+    if found is None:
+        return {"said": _asked(ws, f"backfill {args['flow']}") or "Its owner was asked."}
+    if args["dry_run"]:
+        return {
+            "total": found.total,
+            "digest": found.digest,
+            "known": as_json(found.known),
+            "planned": as_json(found.planned[:50]),
+        }
+    return {"said": f"{found.flow}: {found.total:,} run{'' if found.total == 1 else 's'}, after all that is due."}
+
+
+def _stop_backfill(ws: Workspace, args: Args) -> str:
+    ws.stop_backfill(args["id"], wait=False)
+    return _asked(ws, "stop the backfill") or "No more runs of the backfill begin; what runs ends by itself."
+
+
+def _retry_backfill(ws: Workspace, args: Args) -> str:
+    ws.retry_backfill(args["id"], wait=False)
+    return _asked(ws, "go on with the backfill") or "The backfill goes on with what is left of it."
+
+
 def _stop_run(ws: Workspace, args: Args) -> str:
     if args["run_id"] is None:
         flow = checked(args, {"flow": TEXT}, "stop_run")["flow"]
@@ -424,6 +460,13 @@ def _is_filters(value: Any) -> bool:
 _A_FLOW: Fields = {"flow": TEXT}
 _SOME_FLOW: Fields = {"flow": TEXT.optional}
 _A_RUN: Fields = {"run_id": TEXT.optional, "flow": TEXT.optional}
+_BACKFILL: Fields = {
+    "flow": TEXT,
+    **dict.fromkeys(("since", "until", "where", "digest"), TEXT.optional),
+    "reprocess": TEXT.or_else("failed"),
+    "params": OBJECT.or_else({}),
+    "dry_run": FLAG.or_else(False),
+}
 _LOOK: Fields = {
     "path": PATH,
     "sheet": ANY_TEXT.optional,
@@ -445,6 +488,9 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "start_engine": (_start_engine, {}),
     "stop_engine": (_stop_engine, {}),
     "run": (_run, {"flow": TEXT, "source": PATH.optional, "params": OBJECT.or_else({})}),
+    "backfill": (_backfill, _BACKFILL),
+    "backfill_stop": (_stop_backfill, {"id": TEXT}),
+    "backfill_retry": (_retry_backfill, {"id": TEXT}),
     "stop_run": (_stop_run, _A_RUN),
     "kill_run": (_kill_run, _A_RUN),
     "retry": (_retry, {"flow": TEXT.optional, "source": PATH.optional}),

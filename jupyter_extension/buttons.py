@@ -139,6 +139,8 @@ def _retry(at: _Flow) -> Iterable[WhyNot]:
 
 _OF_FLOW: Mapping[str, Callable[[_Flow], Iterable[WhyNot]]] = {
     "run": lambda at: (at.unheard, at.broken, at.undeployed),
+    "backfill": lambda at: (at.unheard, at.broken, at.undeployed),
+    "backfill_stop": lambda at: (at.unheard,),
     "stop": _end,
     "kill": _end,
     "retry": _retry,

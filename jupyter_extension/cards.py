@@ -17,7 +17,7 @@ from data_engine.engine.wording import GOES_ON, held_words
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
-from data_engine.model import LogEntry, Run, StepRun
+from data_engine.model import Backfill, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from jupyter_extension.card import MOST_ROWS, Card, Cell, Code, Faint, Lines, Link, Note, Pairs, Part, Picture, table
 from jupyter_extension.failures import first_line, short_error, short_reason
@@ -55,6 +55,37 @@ def runs_card(runs: Sequence[Run], *, now_s: float, zone: tzinfo | None = None) 
         summary = f"error of run {run.run_id[:8]}" if len(runs) > 1 else ""
         parts.append(Lines(tuple((run.error or "").splitlines()), summary))
     return Card(count(len(runs), "run"), (outcome_words(runs),), tuple(parts))
+
+
+def backfill_card(found: Backfill) -> Card:
+    """One backfill: how far it is, and what it would run or did not run well."""
+    bad = [run for run in found.runs if run.status not in ("success", "started")]
+    facts: tuple[Cell, ...] = (found.text, Code(found.id[:8], found.id)) if found.id else (found.text,)
+    if bad or not found.planned:
+        rows = [
+            (
+                mark_of(run.status),
+                local_time(run.scheduled_for),
+                _file(run.source),
+                Code(run.run_id[:8], run.run_id),
+                short_error(run.error or run.cause, run.why),
+            )
+            for run in bad[:MOST_ROWS]
+        ]
+        parts = (table(("Status", "Slot", "Source", "Run", "Why"), rows, total=len(bad)),) if bad else ()
+        return Card(f"{found.flow}: backfill", facts, parts)
+    planned = [(local_time(one.scheduled_for), Code(one.source or "")) for one in found.planned[:MOST_ROWS]]
+    return Card(f"{found.flow}: backfill", facts, (table(("Slot", "Source"), planned, total=len(found.planned)),))
+
+
+def backfills_card(found: Sequence[Backfill]) -> Card:
+    """Backfills with how far they are, the newest first."""
+    rows = [(Code(one.id[:8], one.id), one.flow, one.by, local_time(one.at_utc), one.text) for one in found[:MOST_ROWS]]
+    return Card(
+        count(len(found), "backfill"),
+        (),
+        (table(("Backfill", "Flow", "Asked by", "At", "How far"), rows, total=len(found)),),
+    )
 
 
 def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:

@@ -37,15 +37,19 @@ class Command:
     summary: str
     twin: str
     do: Callable[[Namespace, UserNames], Any]
-    takes: Literal["flow", "flow or file", "clear or info", ""] = ""
+    takes: Literal["flow", "flow or file", "flow or id", "clear or info", ""] = ""
     options: tuple[Option, ...] = ()
 
     @property
     def usage(self) -> str:
         """How it is written."""
-        takes = {"flow": " [NAME]", "flow or file": " [NAME or FILE]", "clear or info": " [clear|info]", "": ""}[
-            self.takes
-        ]
+        takes = {
+            "flow": " [NAME]",
+            "flow or file": " [NAME or FILE]",
+            "flow or id": " [NAME or ID]",
+            "clear or info": " [clear|info]",
+            "": "",
+        }[self.takes]
         options = (f" [{option.name}{f' {option.value}' if option.value else ''}]" for option in self.options)
         pairs = " [NAME=VALUE]..." if any(option.name == "--set" for option in self.options) else ""
         return f"%flow {self.name}{takes}{''.join(options)}{pairs}"
@@ -149,6 +153,26 @@ def _run(given: Namespace, names: UserNames) -> Any:
     except KeyboardInterrupt:
         print("No longer waiting: the run goes on in the daemon. See %flow status")
         raise
+
+
+def _backfill(given: Namespace, names: UserNames) -> Any:
+    ws = _workspace()
+    if given.status:
+        return ws.backfills() if given.subject is None else ws.backfill_status(given.subject)
+    if given.stop or given.retry:
+        if given.subject is None:
+            raise FlowValidationError("which backfill?", where="%flow backfill", fix="%flow backfill ID --stop")
+        return ws.stop_backfill(given.subject) if given.stop else ws.retry_backfill(given.subject)
+    name = given.subject or _own_name(names, "backfill")
+    reprocess: Any = given.reprocess or "failed"
+    params = _params(given)
+    shown = ws.backfill(name, given.since, given.until, given.where, params, reprocess, dry_run=True)
+    assert shown is not None
+    if not given.yes or not shown.total:
+        if shown.total:
+            print("Nothing was begun. The same with --yes runs exactly these, after all that is due.")
+        return shown
+    return ws.backfill(name, given.since, given.until, given.where, params, reprocess, digest=shown.digest)
 
 
 def _start(given: Namespace, names: UserNames) -> Any:
@@ -328,6 +352,24 @@ COMMANDS = {
                 _PARAM,
                 Option("--once", "Run here, in this kernel, as the code is now."),
                 Option("--no-wait", "Do not wait: the ids of the runs to come."),
+            ),
+        ),
+        Command(
+            "backfill",
+            "Run a flow again for a range of files or slots: first it lists them, with --yes it begins.",
+            'Workspace.current().backfill("claims", since="2013-03-01", until="2013-03-31", dry_run=True)',
+            _backfill,
+            "flow or id",
+            (
+                Option("--since", "From this day, month or time on.", "D"),
+                Option("--until", "Up to the end of this day or month.", "D"),
+                Option("--where", "Only files of this name, or path inside the source.", "GLOB"),
+                Option("--reprocess", "failed (or held), missing (no success), or all.", "failed|missing|all"),
+                _PARAM,
+                Option("--yes", "Begin; without it they are only listed."),
+                Option("--status", "How far backfills are, or the one with this id."),
+                Option("--stop", "Begin no more runs of the one with this id."),
+                Option("--retry", "Run again what failed of the one with this id."),
             ),
         ),
         Command(

@@ -18,7 +18,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
-from data_engine.model import LogEntry, Run, StepRun
+from data_engine.model import Backfill, LogEntry, Run, StepRun
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.compiled import CompiledNotebook
 from data_engine.notebook.read import read_cells
@@ -30,6 +30,8 @@ from data_engine.shown import Listing
 from data_engine.workspace.here import FLOW_MODULES, authored_folder, here, kernel_shell
 from jupyter_extension.card import Card, html, text
 from jupyter_extension.cards import (
+    backfill_card,
+    backfills_card,
     batch_card,
     comparison_card,
     contexts_card,
@@ -104,6 +106,8 @@ def card_of(value: Any, *, samples: bool = False) -> Card | None:
         return error_card(value, cell_link(value))
     if isinstance(value, Status):
         return status_card(value)
+    if isinstance(value, Backfill):
+        return backfill_card(value)
     if isinstance(value, Comparison):
         return comparison_card(value)
     return _card_of_listing(value, samples) if isinstance(value, Listing) and value else None
@@ -126,6 +130,8 @@ def _card_of_listing(listing: Listing[Any], samples: bool) -> Card | None:
         )
     if kind is Explanation:
         return reasons_card(listing)
+    if kind is Backfill:
+        return backfills_card(listing)
     if kind is GoldenResult:
         return goldens_card(listing, samples=samples)
     return None

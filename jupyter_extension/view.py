@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from data_engine.engine.run_facts import value_words
 from data_engine.engine.status import ActiveRun, EngineFacts, FlowStatus, Status
 from data_engine.engine.wording import GOES_ON
 from data_engine.model import Run
@@ -60,6 +61,21 @@ class FlowRow:
     held: int
     is_failing: bool
     buttons: Mapping[str, WhyNot]
+    backfill: BackfillLine | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillLine:
+    """How far the flow's newest backfill is, where it runs or something of it is left."""
+
+    id: str
+    state: str
+    text: str
+    total: int
+    ended: int
+    failed: int
+    by: str
+    params: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +235,16 @@ def _row(flow: FlowStatus, status: Status, *, elsewhere: str | None) -> FlowRow:
         held=flow.held,
         is_failing=bool(flow.held) or mark.tone == "bad" or (last is not None and last.mark.tone == "bad"),
         buttons=flow_buttons(flow, status, elsewhere=elsewhere),
+        backfill=_backfill_line(flow.name, status),
     )
+
+
+def _backfill_line(flow: str, status: Status) -> BackfillLine | None:
+    found = next((one for one in status.backfills if one.flow == flow), None)
+    if found is None or (found.state == "done" and not found.failed):
+        return None
+    params = ", ".join(f"{name}={value_words(value)}" for name, value in found.params.items())
+    return BackfillLine(found.id, found.state, found.text, found.total, found.ended, found.failed, found.by, params)
 
 
 def _engine_mark(engine: EngineFacts, is_running: bool) -> Mark:

@@ -96,6 +96,7 @@ def _invoke(arguments: list[str]) -> int:
 def make_app() -> typer.Typer:
     """The application with all its commands."""
     from data_engine.cli import (
+        backfilling,
         compiling,
         daemon,
         demo,
@@ -129,6 +130,7 @@ def make_app() -> typer.Typer:
     app.command("test")(planning.check)
     app.command("preview")(previewing.preview)
     app.command("run")(running.run)
+    app.command("backfill")(backfilling.backfill)
     app.command("start")(daemon.start)
     app.command("stop")(daemon.stop)
     app.command("status")(daemon.status)

@@ -254,6 +254,9 @@ def _tell_status(ws: Workspace, as_json: bool) -> int:
         return 0
     _say_workspace(found)
     _say_requests(found)
+    for one in found.backfills:
+        if one.state == "running" or one.failed:
+            say(f"backfill {one.flow}: {one.text}  ({one.id[:8]})")
     say("")
     _say_flows(found.flows)
     if found.active_runs:

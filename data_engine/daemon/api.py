@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from data_engine.daemon.backfiller import backfills_told, known_backfill
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deploying import Asked
 from data_engine.daemon.fields import (
@@ -30,6 +31,7 @@ from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
 from data_engine.model import Run
 from data_engine.notebook.catalog import find_module
+from data_engine.scheduler.backfill import Wanted
 from data_engine.workspace.machine import person
 
 LONGEST_WAIT_S = 30.0
@@ -64,6 +66,7 @@ class DaemonApi:
                 limit=COUNT.or_else(300),
             ),
             "flow": asked(self.flow, "flow", name=TEXT),
+            "backfills": asked(self.backfills, "backfills", flow=TEXT.optional, id=TEXT.optional),
         }
         self.commands: dict[str, Answer] = {
             "engine": asked(self.engine, "engine", on=FLAG),
@@ -93,6 +96,20 @@ class DaemonApi:
                 note=ANY_TEXT.or_else(""),
                 wait=FLAG.or_else(True),
             ),
+            "backfill": asked(
+                self.backfill,
+                "backfill",
+                flow=TEXT,
+                since=TEXT.optional,
+                until=TEXT.optional,
+                where=PATH.optional,
+                reprocess=TEXT.or_else("failed"),
+                params=OBJECT.or_else({}),
+                dry_run=FLAG.or_else(False),
+                digest=TEXT.optional,
+                wait=FLAG.or_else(True),
+            ),
+            "backfill-do": asked(self.backfill_do, "backfill", do=TEXT, id=TEXT, wait=FLAG.or_else(True)),
             "answer": asked(self.answer, "answer", request_id=TEXT, timeout_s=SECONDS.or_else(LONGEST_WAIT_S)),
             "look": asked(self.look, "look"),
             "reset": asked(self.reset, "reset", flow=TEXT.optional),
@@ -156,6 +173,12 @@ class DaemonApi:
         page = await asyncio.to_thread(self._files.page, known, given.pop("flow"), **given)
         return page.as_dict()
 
+    async def backfills(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The newest backfills, of one `flow` when given; or the one with this `id`, with its runs."""
+        self._noticed()
+        found = backfills_told(self.daemon.ledger, self.daemon.backfiller.told(), given["flow"], given["id"])
+        return {"backfills": [one.as_dict() for one in found]}
+
     # -- commands --------------------------------------------------------------------------------------------------
 
     async def engine(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -179,6 +202,36 @@ class DaemonApi:
         if (left := await self._leave("run", given, "source", "params")) is not None:
             return left
         return {"run_ids": await self.daemon.commands.run(given["flow"], given["source"], given["params"])}
+
+    async def backfill(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Run a flow again for a range, after all that is due; with `dry_run` what would run."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        self._require_future()
+        given = given | {"params": self.daemon.commands.checked_params(given["flow"], given["params"])}
+        wanted = Wanted(given["since"], given["until"], given["where"], given["reprocess"])
+        names = ("since", "until", "where", "reprocess", "params", "digest")
+        if not given["dry_run"] and (left := await self._leave("backfill", given, *names)) is not None:
+            return left
+        found = await self.daemon.commands.backfill(
+            given["flow"], wanted, given["params"], is_dry=given["dry_run"], digest=given["digest"]
+        )
+        return {"backfill": found.as_dict()}
+
+    async def backfill_do(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Stop a backfill, or run again what failed of it."""
+        self._noticed()
+        await self.daemon.ready.wait()
+        row, commands = known_backfill(self.daemon.ledger, given["id"]), self.daemon.commands
+        if given["do"] not in ("stop", "retry"):
+            raise FlowValidationError(
+                f"a backfill cannot be told to {given['do']!r}", where="backfill", fix='{"do": "stop" | "retry"}'
+            )
+        asked_for = given | {"flow": row.flow, "id": row.backfill_id}
+        if (left := await self._leave("backfill", asked_for, "do", "id")) is not None:
+            return left
+        do = commands.stop_backfill if given["do"] == "stop" else commands.retry_backfill
+        return {"backfill": (await do(row.backfill_id)).as_dict()}
 
     async def wait(self, given: dict[str, Any]) -> dict[str, Any]:
         """Those of `run_ids` that have ended, at the latest after `timeout_s` (30 s at most); `why` none of the others runs."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, Protocol
 
+from data_engine.daemon.backfiller import Backfiller
+from data_engine.daemon.backfilling import choose, listed, new_row
 from data_engine.daemon.deployer import Deployed, Deployer
 from data_engine.daemon.deploying import Asked, Outcome, rolled_back
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
+from data_engine.daemon.endpoint import remember_backfill
 from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.run_executor import RunExecutor
 from data_engine.daemon.worker_pool import STOP_REQUESTED
@@ -19,11 +23,14 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_for
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
-from data_engine.model import Deployment, RunAbout, SourceKey
+from data_engine.ledger import backfills
+from data_engine.ledger.backfills import told_of
+from data_engine.model import Backfill, Deployment, RunAbout, SourceKey
 from data_engine.notebook.catalog import find_module, unknown_flow
 from data_engine.notebook.deploy import not_deployed
+from data_engine.scheduler.backfill import Wanted
 from data_engine.scheduler.plan import PlannedFlow
-from data_engine.scheduler.run_queue import Item, Work
+from data_engine.scheduler.run_queue import Item, Turn, Work
 from data_engine.scheduler.scheduler import Scheduler
 from data_engine.workspace.machine import person
 
@@ -66,6 +73,7 @@ class Commands:
         deployer: Deployer,
         scheduler: Scheduler[RunExecutor],
         held_files: HeldFiles,
+        backfiller: Backfiller,
     ) -> None:
         self._engine = engine
         self._home = home
@@ -75,6 +83,7 @@ class Commands:
         self._publisher = DeploymentPublisher(home, ownership)
         self._dispatcher, self._triggers = scheduler.dispatcher, scheduler.triggers
         self._held_files = held_files
+        self._backfiller = backfiller
 
     async def run(
         self,
@@ -102,8 +111,73 @@ class Commands:
             batch = uuid.uuid4().hex
             about = RunAbout("hand", None, by or "@".join(person()))
             items = [Item(one, run_id(number), given, about=about) for number, one in enumerate(sources)]
-            self._dispatcher.add([Work(name, flow.group, item, batch, by_hand=True) for item in items])
+            self._dispatcher.add([Work(name, flow.group, item, batch, Turn.ASKED) for item in items])
         return [item.run_id for item in items]
+
+    async def backfill(
+        self,
+        name: str,
+        wanted: Wanted,
+        params: dict[str, Any],
+        *,
+        is_dry: bool = False,
+        digest: str | None = None,
+        backfill_id: str | None = None,
+        by: str | None = None,
+    ) -> Backfill:
+        """Run `name` again for what is wanted, after all that is due; with `is_dry` only list it.
+
+        With `digest` exactly the runs that it stands for, or none.
+
+        Raises:
+            FlowValidationError: no such flow, a broken one, params that it does not take, nothing that could be run again,
+                or other runs than were shown.
+        """
+        flow = self.good_flow(await self.named(name))
+        given = dict(params_for(flow, params))
+        chosen = await asyncio.to_thread(choose, self._home, flow, wanted)
+        shown = listed(flow, wanted, chosen, given)
+        if is_dry:
+            return shown
+        if digest is not None and digest != chosen.digest:
+            raise FlowValidationError(
+                f"what would run has changed since it was shown: {shown.total:,} runs now",
+                where=f"backfill {name}",
+                fix="look at it again, and ask once more",
+            )
+        if not chosen.planned:
+            return replace(shown, state="done")
+        row = new_row(flow, wanted, chosen, given, by=by or "@".join(person()), backfill_id=backfill_id)
+        async with self._ownership.in_use():
+            await self._ownership.own()
+            await self._ownership.publish(lambda: backfills.add(self.ledger, row, chosen.planned))
+            remember_backfill(self.ledger, is_on=True)
+            self._backfiller.take_up()
+        self._engine.tell()
+        return replace(told_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
+
+    async def stop_backfill(self, backfill_id: str) -> Backfill:
+        """Begin no more runs of a backfill.
+
+        Raises:
+            FlowValidationError: there is none, or it does not run.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        async with self._ownership.for_one_commit():
+            return told_of(self._backfiller.stop(backfill_id))
+
+    async def retry_backfill(self, backfill_id: str) -> Backfill:
+        """Run again what failed of a backfill, and what a stop left out.
+
+        Raises:
+            FlowValidationError: there is none, it runs, or nothing failed.
+            OwnedElsewhereError: another workstation owns the workspace.
+        """
+        async with self._ownership.in_use():
+            await self._ownership.own()
+            row = self._backfiller.retry(backfill_id)
+            remember_backfill(self.ledger, is_on=True)
+        return told_of(row)
 
     def checked_params(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
         """The params as the flow takes them; as they are where nobody here knows the flow.
@@ -184,6 +258,12 @@ class Commands:
             OwnedElsewhereError: another workstation owns the workspace, and its history.
         """
         self._ownership.require_not_elsewhere()
+        for one in backfills.newest(self.ledger, flow, state="running"):
+            raise FlowValidationError(
+                f'a backfill of flow "{one.flow}" runs, and it cannot be reset',
+                where=f'flow "{one.flow}"',
+                fix=f"wait until it has ended, or stop it: data-engine backfill --stop {one.backfill_id[:8]}",
+            )
         busy = next((work for work in self._dispatcher.handed_out() if flow in (None, work.flow)), None)
         if busy is not None:
             raise FlowValidationError(
@@ -214,6 +294,8 @@ class Commands:
         runs_by_itself = flow is not None and flow.mode != "manual" and self.ledger.switches().get(name, True)
         if runs_by_itself:
             await self.set_enabled(name, False)
+        for backfill_id in self._backfiller.running_of(name):
+            self._backfiller.stop(backfill_id)
         run_ids = self._dispatcher.stop_flow(name, STOP_REQUESTED)
         for run_id in run_ids:
             self._dispatcher.executor.stop(run_id)

@@ -14,10 +14,11 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from data_engine.cause import Cause
+from data_engine.daemon.backfiller import Backfiller
 from data_engine.daemon.commands import Commands
 from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
-from data_engine.daemon.endpoint import remember_engine, was_engine_on
+from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
 from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.request_handler import handle
 from data_engine.daemon.request_inbox import LedgerRows, RequestInbox, owner_of_file
@@ -91,7 +92,10 @@ class Daemon:
             lambda: self.workers.interpreter,
         )
         self._held_files = HeldFiles(self.ledger)
-        self.commands = Commands(self, home, self.ownership, self.deployer, self.scheduler, self._held_files)
+        self.backfiller = Backfiller(self.ledger, self.dispatcher, self.ready_flows, self.tell)
+        self.commands = Commands(
+            self, home, self.ownership, self.deployer, self.scheduler, self._held_files, self.backfiller
+        )
         state = home.layout.workspace_state_dir
         self.inbox = RequestInbox(
             RequestFiles(OsFolder(state), lambda: uuid.uuid4().hex[:12]),
@@ -125,6 +129,8 @@ class Daemon:
                     self._turn_on(by_person=False)
         else:
             await self.deployer.refresh()
+        if was_backfilling(self.ledger):
+            await self._own_for_backfills()
         self.triggers.forget_recalled()
         self.ready.set()
         self.tell()
@@ -134,6 +140,7 @@ class Daemon:
     async def close(self, *, kill: bool = False) -> None:
         """End everything: nothing new starts, running work ends by itself, or now with `kill`."""
         self.is_stopping = True
+        self.backfiller.let_go()
         self.triggers.close()
         self.dispatcher.drop()
         if not kill:
@@ -174,6 +181,15 @@ class Daemon:
         await self._publisher.take_over_local()
         await asyncio.to_thread(self._recall)  # while a worker looks at the modules
         return True
+
+    async def _own_for_backfills(self) -> None:
+        """Own what the last daemon of this machine owned for its backfills; the beat goes on with them."""
+        try:
+            async with self.ownership.in_use():
+                await self.ownership.own()
+        except FlowValidationError as error:
+            log.warning("its backfills go on where the workspace is owned: %s", error)
+            remember_backfill(self.ledger, is_on=False)
 
     def _recall(self) -> None:
         with suppress(FlowValidationError):
@@ -245,8 +261,15 @@ class Daemon:
         if held != self._held_told:
             self._held_told = held
             self.tell()
+        self._beat_backfills()
         self._give_up_when_idle()
         self._prune()
+
+    def _beat_backfills(self) -> None:
+        if not self.keeps_workspace() or not self.ready.is_set() or self.ownership.is_for_one_commit:
+            return
+        self.backfiller.beat()
+        remember_backfill(self.ledger, is_on=self.backfiller.is_busy)
 
     def flows_changed(self) -> None:
         """What is deployed has changed: triggers follow."""
@@ -284,6 +307,7 @@ class Daemon:
     def lost(self, to: str) -> None:
         """Somebody else owns the workspace: what runs ends at its next step, and nothing starts."""
         log.warning("%s owns the workspace now", to)
+        remember_backfill(self.ledger, is_on=False)
         self._wind_down(Cause("taken_over", {"by": to}), stop=True)
 
     def may_work_until(self, boot_s: float) -> None:
@@ -327,6 +351,7 @@ class Daemon:
     def _wind_down(self, why: Cause, *, stop: bool) -> None:
         self._turn_off()
         self.dispatcher.wind_down(why, stop=stop)
+        self.backfiller.let_go()
 
     def _give_up_when_idle(self) -> None:
         """An owner with neither an engine nor a run gives the workspace up after `[daemon] idle_exit`."""
@@ -398,7 +423,9 @@ class Daemon:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing waits, and the engine is off."""
-        is_needed = self.is_engine_on or self.ownership.is_waiting or self.ownership.is_releasing
+        is_needed = (
+            self.is_engine_on or self.ownership.is_waiting or self.ownership.is_releasing or self.backfiller.is_busy
+        )
         return self.dispatcher.is_idle and not is_needed and not self.inbox.is_busy and not self.sender.is_waiting
 
     # -- telling ---------------------------------------------------------------------------------------------------

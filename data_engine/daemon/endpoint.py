@@ -16,6 +16,7 @@ from data_engine.platforms.processes import create_time_of, is_this_users
 from data_engine.workspace.layout import LocalLayout
 
 _ENGINE = "engine_is_on"
+_BACKFILL = "backfill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,17 @@ def _read_private(path: Path) -> str | None:
 def was_engine_on(ledger: Ledger) -> bool:
     """Whether the engine was on when the last daemon of this machine ended, however that was."""
     return ledger.setting(_ENGINE) == "1"
+
+
+def was_backfilling(ledger: Ledger) -> bool:
+    """Whether a backfill ran when the last daemon of this machine ended."""
+    return ledger.setting(_BACKFILL) == "1"
+
+
+def remember_backfill(ledger: Ledger, *, is_on: bool) -> None:
+    """Let the next daemon go on with its backfills by itself, or only once it owns the workspace for something else."""
+    if was_backfilling(ledger) != is_on:
+        ledger.set_setting(_BACKFILL, "1" if is_on else "0")
 
 
 def remember_engine(ledger: Ledger, *, is_on: bool) -> None:

@@ -63,7 +63,7 @@ def checked(given: Mapping[str, Any], fields: Fields, where: str) -> dict[str, A
     return {name: _value(given.get(name), name, field, where) for name, field in fields.items()}
 
 
-def asked(act: Answer, where: str, **fields: Field) -> Answer:
+def asked(act: Answer, where: str, /, **fields: Field) -> Answer:
     """`act`, called with the checked values of these fields."""
 
     async def answer(given: dict[str, Any]) -> dict[str, Any]:

@@ -18,11 +18,13 @@ from data_engine.engine.status import (
     RequestStatus,
     WorkspaceFacts,
     active_runs,
+    backfills_recent,
     requests_told,
 )
+from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import Run, utc_text
+from data_engine.model import Backfill, Run, utc_text
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import Rules
@@ -36,10 +38,16 @@ class History:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._version: tuple[int, int] | None = None
-        self._known: tuple[dict[str, Run], dict[str, bool], list[ActiveRun], list[RequestStatus]] = ({}, {}, [], [])
+        self._known: tuple[dict[str, Run], dict[str, bool], list[ActiveRun], list[RequestStatus], list[Backfill]] = (
+            {},
+            {},
+            [],
+            [],
+            [],
+        )
 
-    def now(self) -> tuple[dict[str, Run], dict[str, bool], list[ActiveRun], list[RequestStatus]]:
-        """The last run and the switch of each flow, what other processes run, and what other workstations asked for.
+    def now(self) -> tuple[dict[str, Run], dict[str, bool], list[ActiveRun], list[RequestStatus], list[Backfill]]:
+        """The last run and the switch of each flow, what other processes run, and what other workstations asked for; backfills.
 
         Raises:
             LedgerError: the history cannot be read.
@@ -48,7 +56,8 @@ class History:
         if version != self._version:
             others = active_runs(self._ledger, but_of=os.getpid())
             told = requests_told(self._ledger, time.time())
-            self._known = (self._ledger.last_runs(), self._ledger.switches(), others, told)
+            recent = backfills_recent(self._ledger, time.time())
+            self._known = (self._ledger.last_runs(), self._ledger.switches(), others, told, recent)
             self._version = version
         return self._known
 
@@ -68,7 +77,8 @@ class LiveFacts:
             LedgerError: the history cannot be read.
         """
         daemon, layout = self._daemon, self._daemon.home.layout
-        last, switches, others, requests = self._history.now()
+        last, switches, others, requests, recent = self._history.now()
+        running = {one.id: one for one in daemon.backfiller.told()}
         flows = [
             FlowFacts(
                 deployed.entry,
@@ -94,6 +104,7 @@ class LiveFacts:
             elsewhere=daemon.ownership.elsewhere,
             trouble=daemon.trouble,
             requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *requests],
+            backfills=[running.get(one.id, one) for one in recent],
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock)),
         )
 
@@ -113,6 +124,10 @@ class LiveFacts:
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
         return self._daemon.ledger.causes(flow)
+
+    def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
+        """Of each source the newest good run that was given params."""
+        return written_with_params(self._daemon.ledger, flow)
 
 
 def _waiting(sent: SentRequest) -> RequestStatus:

@@ -131,6 +131,11 @@ class Ownership:
         return self._keeper.is_waiting
 
     @property
+    def is_for_one_commit(self) -> bool:
+        """Whether the workspace is ours only until one commit is made."""
+        return self._is_brief
+
+    @property
     def clock(self) -> Verdict | None:
         """What the share's thread found last of this machine's wall clock; None before it has looked."""
         return self._keeper.state.clock

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, cast
 
 from data_engine.daemon.deploying import Asked, Outcome
 from data_engine.daemon.request_inbox import run_id_of
@@ -12,8 +13,9 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.requests import Request
 from data_engine.ledger.checks import is_inside
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import Deployment
+from data_engine.model import Backfill, Deployment
 from data_engine.notebook.catalog import check_flow_name
+from data_engine.scheduler.backfill import Reprocess, Wanted
 
 _SET_ID = re.compile(r"[0-9a-f]{24}")
 _LONGEST_NOTE = 2_000
@@ -46,6 +48,24 @@ class Verbs(Protocol):
 
     async def set_enabled(self, name: str, is_enabled: bool) -> None:
         """Let the flow run by itself, or not."""
+
+    async def backfill(
+        self,
+        name: str,
+        wanted: Wanted,
+        params: dict[str, Any],
+        *,
+        digest: str | None,
+        backfill_id: str | None,
+        by: str | None,
+    ) -> Backfill:
+        """Run the flow again for what is wanted."""
+
+    async def stop_backfill(self, backfill_id: str) -> Backfill:
+        """Begin no more runs of a backfill."""
+
+    async def retry_backfill(self, backfill_id: str) -> Backfill:
+        """Run again what failed of a backfill."""
 
 
 async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
@@ -80,17 +100,52 @@ async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]
         case "enable" | "disable":
             await commands.set_enabled(flow, request.verb == "enable")
             return "done", {}
+        case "backfill":
+            return "done", {"backfill": (await _backfill(commands, request)).as_dict()}
     raise FlowValidationError(f"nobody does {request.verb!r}", where="request", fix="update data-engine here")
 
 
-async def _run(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
-    params = request.given.get("params", {})
+async def _backfill(commands: Verbs, request: Request) -> Backfill:
+    """Begin one, whose id is that of the request; or stop one, or try again what failed of it."""
+    given = request.given
+    match _text(given, "do"):
+        case "stop":
+            return await commands.stop_backfill(_text(given, "id"))
+        case "retry":
+            return await commands.retry_backfill(_text(given, "id"))
+    begun = await commands.backfill(
+        request.flow,
+        Wanted(
+            _text(given, "since") or None,
+            _text(given, "until") or None,
+            _text(given, "where") or None,
+            _reprocess(given),
+        ),
+        _params(given),
+        digest=_text(given, "digest") or None,
+        backfill_id=request.request_id,
+        by=f"{request.by}@{request.host_name}",
+    )
+    return replace(begun, planned=())
+
+
+def _reprocess(given: dict[str, Any]) -> Reprocess:
+    word: Any = _text(given, "reprocess") or "failed"
+    return cast(Reprocess, word)  # `Wanted` refuses any other
+
+
+def _params(given: dict[str, Any]) -> dict[str, Any]:
+    params = given.get("params", {})
     if not isinstance(params, dict):
-        raise FlowValidationError("params are no object", where="run", fix="give values by name")
+        raise FlowValidationError("params are no object", where="request", fix="give values by name")
+    return params
+
+
+async def _run(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
     run_ids = await commands.run(
         request.flow,
         _source(request.given),
-        params,
+        _params(request.given),
         lambda number: run_id_of(request.request_id, number),
         f"{request.by}@{request.host_name}",
     )

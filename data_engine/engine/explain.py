@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol, get_args
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.engine.flow_reasons import Broken, Edited, More, NotDeployed, NotLookedAt, Requested
+from data_engine.engine.params import is_as_scheduled
 from data_engine.engine.reasons import (
     ByHand,
     Done,
@@ -33,11 +34,12 @@ from data_engine.engine.reasons import (
     WhyNot,
     read_reason,
 )
+from data_engine.engine.run_facts import params_words
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
-from data_engine.model import utc_text
+from data_engine.model import Run, SourceKey, utc_text
 from data_engine.record import Record
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow, Rules, Verdict, why_blocked, why_no_candidate
@@ -52,7 +54,8 @@ _WOULD_RUN = (Running, Settling, WaitsForSettling, Locked, NeedsHash, *get_args(
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation(Record):
     """One line of an explanation; without a source it is about the whole flow. `reason` is `why` in words; `cause` is why the
-    last run of a held source ended as it did.
+    last run of a held source ended as it did. `written_by` is the run that wrote last what a run of itself would not write,
+    because it was given `written_with`.
 
     Example:
         >>> row = Explanation("claims", "/in/a.csv", Settling(0.5))
@@ -61,18 +64,22 @@ class Explanation(Record):
     """
 
     computed: ClassVar = ("reason",)
-    sparse: ClassVar = ("cause",)
+    sparse: ClassVar = ("cause", "written_by", "written_with")
 
     flow: str
     source: str | None
     why: Reason = field(metadata={"of": read_reason})
     next_run_utc: str | None = None
     cause: Cause | None = field(default=None, metadata={"of": read_cause})
+    written_by: str | None = None
+    written_with: str | None = None
 
     @property
     def reason(self) -> str:
         """The sentence for people."""
-        return self.why.text
+        if self.written_by is None:
+            return self.why.text
+        return f"{self.why.text}; last written by run {self.written_by[:8]} with {self.written_with}"
 
 
 class FactSource(Protocol):
@@ -110,6 +117,14 @@ class FactSource(Protocol):
         """
         ...
 
+    def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
+        """Of each of the flow's sources the newest good run that was given params, by its path inside the folder.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        ...
+
 
 def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) -> list[Explanation]:
     """Why the flow `subject` does or does not run, or the file at `file`, which may be `subject` inside a flow's source.
@@ -126,10 +141,14 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         rows = [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers))] if edit.is_edited else []
         asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
-        return rows + _of_flow(source, known, flow)
+        return rows + _with_writers(source, flow, _of_flow(source, known, flow))
     rows = []
     for one, inside, ruled_out in _flows_of_file(known, Path(file), named=subject):
-        rows += [ruled_out] if ruled_out is not None else _of_flow(source, known, one, inside or None)
+        rows += (
+            [ruled_out]
+            if ruled_out is not None
+            else _with_writers(source, one, _of_flow(source, known, one, inside or None))
+        )
     if not rows:
         raise _nothing_to_explain(subject, [one.entry.name for one in known.flows])
     return rows
@@ -206,6 +225,40 @@ def look_now(source: FactSource, watch: PlannedFlow) -> FolderPoller:
     while poller.is_scanning:
         poller.poll()
     return poller
+
+
+def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) -> list[Explanation]:
+    """The rows, each that says nothing of a newer run with other params with that run."""
+    planned = flow.entry.flow
+    if planned is None:
+        return rows
+    found = {
+        key: run
+        for key, run in source.written_with_params(flow.entry.name).items()
+        if not is_as_scheduled(planned, run.params or {})
+    }
+    if not found:
+        return rows
+    root = None if planned.trigger is None else planned.trigger.source
+    states = source.memory(flow.entry.name).states if isinstance(planned.trigger, Poll) else {}
+    last_s = "" if flow.last_run is None else flow.last_run.started_at_utc
+    writers: dict[str | None, Run] = {}
+    for key, run in found.items():
+        state = states.get(
+            SourceKey("" if planned.trigger is None else planned.trigger.source_as_authored or "", key or "")
+        )
+        newest_utc = (state.success_at_utc if state is not None else None) or ""
+        if isinstance(planned.trigger, Poll):
+            if (run.finished_at_utc or "") > newest_utc:
+                writers[str(root / key) if root is not None and key else str(root)] = run
+        elif run.started_at_utc >= last_s:
+            writers[None] = run
+    return [
+        replace(row, written_by=writer.run_id, written_with=params_words(writer))
+        if (writer := writers.get(row.source)) is not None
+        else row
+        for row in rows
+    ]
 
 
 def _as_the_engine_looks(

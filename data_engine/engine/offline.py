@@ -16,13 +16,16 @@ from data_engine.engine.status import (
     FlowFacts,
     WorkspaceFacts,
     active_runs,
+    backfills_recent,
     owned_elsewhere,
     requests_told,
 )
 from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
+from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.wall_clock import kept_doubt
+from data_engine.model import Run
 from data_engine.notebook.catalog import find_module, module_files, read_catalog
 from data_engine.notebook.deploy import with_no_steps_refused
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
@@ -74,6 +77,7 @@ class OfflineFacts:
             warnings=(*settings_warnings, *clock_warnings(kept_doubt(ledger, time.time()))),
             daemon=DaemonFacts(interpreter=self.interpreter),
             requests=requests_told(ledger, time.time()),
+            backfills=backfills_recent(ledger, time.time()),
         )
 
     def poller(self, flow: str) -> FolderPoller | None:
@@ -92,6 +96,10 @@ class OfflineFacts:
     def causes(self, flow: str) -> Mapping[str, Cause]:
         """Why the flow's runs that did not end well ended so."""
         return self.home.ledger().causes(flow)
+
+    def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
+        """Of each source the newest good run that was given params."""
+        return written_with_params(self.home.ledger(), flow)
 
     def _flows(self) -> list[FlowFacts]:
         """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""

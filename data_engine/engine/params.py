@@ -62,6 +62,27 @@ def as_steps_see(flow: Flow, given: Mapping[str, Any], *, secret: Callable[[str]
     return flow.parameters.make(given, secret=secret)
 
 
+def is_as_scheduled(flow: Flow, given: Mapping[str, Any]) -> bool:
+    """Whether a run that comes by itself is given the same: nothing, or what the defaults say.
+
+    Example:
+        >>> is_as_scheduled(Flow("G"), {}), is_as_scheduled(Flow("G"), {"month": "2013-01"})
+        (True, False)
+    """
+    if flow.parameters is None:
+        return not given
+    defaults = {one.name: one for one in flow.parameters.fields if one.has_default}
+
+    def is_default(name: str, value: Any) -> bool:
+        one = defaults.get(name)
+        if one is None or one.kind == "Secret":
+            return False
+        default = list(one.default) if isinstance(one.default, tuple) else one.default
+        return bool(one.read(value) == default)
+
+    return all(is_default(name, value) for name, value in given.items())
+
+
 def unread(params: object, given: Mapping[str, Any]) -> list[str]:
     """The names that were given and that no step has looked at; of declared parameters none."""
     if not given or not isinstance(params, Mapping):

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from data_engine.engine.capture import captured
 from data_engine.engine.executor import item_executor
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.inputs import current_files
-from data_engine.engine.params import as_steps_see, unread
+from data_engine.engine.params import as_steps_see, is_as_scheduled, unread
 from data_engine.engine.recording import Recording
 from data_engine.engine.staged_run import cause_of_target, staged_run
 from data_engine.errors import (
@@ -33,7 +34,7 @@ from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.places import IN_PLACE, Places
 from data_engine.flow.steps import run_steps
-from data_engine.flow.trigger import Poll
+from data_engine.flow.trigger import Poll, Schedule
 from data_engine.ledger.log_limits import LogBound, clipped, end_of_log, size_of
 from data_engine.model import (
     Event,
@@ -49,6 +50,7 @@ from data_engine.model import (
 )
 from data_engine.notebook.deploy import no_steps
 from data_engine.notebook.locate import annotate
+from data_engine.scheduler.slots import zone_of
 from data_engine.secret import knows_any, masked, masked_in
 
 _LONGEST_DETAIL = 500
@@ -74,7 +76,8 @@ def run_source(
     end, and `keep_last` gets each line that may be one of them as it happens. The error is a `FlowExecutionError` (placed in its notebook cell) when the code
     raised, a `FlowValidationError` when the input was wrong, a `FlowStoppedError` when it was stopped or out of time.
 
-    `about` is what is known of why it runs and by whom; without it somebody asked for it here.
+    `about` is what is known of why it runs and by whom; without it somebody asked for it here. With other params than a run
+    that comes by itself is given, it settles nothing: what is due, done or held stays so.
 
     Raises:
         LedgerError: the sink could not record the run.
@@ -137,6 +140,7 @@ class _Run:
         if seen is None:
             seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
         self.seen = seen
+        self.settles = seen if is_as_scheduled(flow, params) else ()
         self.recording = (
             None if home is None else Recording(flow, source, seen, home=home, given=params, run_id=run_id, about=about)
         )
@@ -144,15 +148,16 @@ class _Run:
         self.context = make_context(
             flow, source, home=home, control=self.control, started_at_s=self.started_at_s, places=self.stage
         )
+        if about is not None and about.scheduled_for is not None:
+            self.context.scheduled_for = _in_zone_of(flow, about.scheduled_for, home)
 
     def begin(self) -> None:
         """Tell that it has begun."""
         group, source, recording = self.flow.group, self.source, self.recording
         try:
             told = None if recording is None else recording.about()
-            self.sink(
-                RunStarted(self.run_id, self.name, group, source.text, self.started_at_s, source.key, self.seen, told)
-            )
+            at_s, settles = self.started_at_s, self.settles
+            self.sink(RunStarted(self.run_id, self.name, group, source.text, at_s, source.key, settles, told))
             if recording is not None:
                 recording.is_begun()
         except KeyboardInterrupt as raised:  # it may have begun all the same
@@ -210,8 +215,15 @@ class _Run:
         elapsed_s = time.perf_counter() - self.started_s
         is_due_again = why is not None and why.kind == "target_changed"
         spent = None if self.recording is None else self.recording.spent()
-        seen = () if is_due_again else self.seen
-        self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, seen, spent))
+        settles = () if is_due_again else self.settles
+        self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
+
+
+def _in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datetime:
+    """The slot as its schedule says it: in the flow's zone."""
+    name = flow.trigger.tz if isinstance(flow.trigger, Schedule) else None
+    zone = zone_of(name or (None if home is None else home.settings().timezone))
+    return datetime.fromtimestamp(datetime.fromisoformat(slot_utc).timestamp(), zone)
 
 
 def _watched(recording: Recording | None) -> AbstractContextManager[None]:

@@ -16,9 +16,9 @@ from data_engine.engine.flow_reasons import Broken, Looks, NotDeployed
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
-from data_engine.ledger import requests
+from data_engine.ledger import backfills, requests
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import Run, utc_text
+from data_engine.model import Backfill, Run, utc_text
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
 from data_engine.record import Record
@@ -225,6 +225,7 @@ class Status(Shown, Record):
     flows: tuple[FlowStatus, ...] = field(default=(), metadata={"of": FlowStatus.read})
     active_runs: tuple[ActiveRun, ...] = field(default=(), metadata={"of": ActiveRun.read})
     requests: tuple[RequestStatus, ...] = field(default=(), metadata={"of": RequestStatus.read})
+    backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
@@ -271,6 +272,7 @@ class WorkspaceFacts:
     trouble: FlowValidationError | None = None
     warnings: Sequence[str] = ()
     requests: Sequence[RequestStatus] = ()
+    backfills: Sequence[Backfill] = ()
 
     def flow(self, name: str) -> FlowFacts | None:
         """The flow of this name."""
@@ -330,6 +332,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         flows,
         tuple(known.active),
         tuple(known.requests),
+        tuple(known.backfills),
     )
 
 
@@ -388,6 +391,20 @@ def requests_told(ledger: Ledger, now_s: float) -> list[RequestStatus]:
                 row.request_id, row.verb, row.flow, row.state, row.outcome, told, row.by, row.machine, at_utc=row.at_utc
             )
         )
+    return found
+
+
+def backfills_recent(ledger: Ledger, now_s: float) -> list[Backfill]:
+    """The backfills that run, and of each flow the newest of the last day.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    since_utc, seen, found = utc_text(now_s - _DAY_S), set[str](), []
+    for row in backfills.newest(ledger):
+        if row.state == "running" or (row.at_utc >= since_utc and row.flow not in seen):
+            found.append(backfills.told_of(row))
+        seen.add(row.flow)
     return found
 
 

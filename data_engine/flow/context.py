@@ -30,7 +30,8 @@ class FlowContext(Shown):
 
     `current` is the previous step's result (None before the first step), `objects` what `save_as` named, `source` and
     `mirror` the path tables, `metadata` the run's facts, `params` what the run was given (an instance of the class of `Flow.params`), `config` and
-    `database()` the workspace's files, `debug` a place for frames worth a look (None without a workspace). `error` is
+    `database()` the workspace's files, `debug` a place for frames worth a look (None without a workspace). `scheduled_for` is
+    the aware time of the slot that a scheduled run is for, also when it catches up or is a backfill's; else None. `error` is
     the failure of this source after `run_once(on_error="continue")`.
 
     Example:
@@ -49,6 +50,7 @@ class FlowContext(Shown):
     config: WorkspaceConfigContext = field(default_factory=lambda: WorkspaceConfigContext(None))
     debug: FlowDebugContext | None = None
     params: Any = field(default_factory=dict)
+    scheduled_for: datetime | None = None
     error: BaseException | None = None
     workspace_root: Path | None = field(default=None, repr=False)
     control: StepControl = field(default_factory=StepControl, repr=False, compare=False)

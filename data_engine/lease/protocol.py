@@ -24,7 +24,7 @@ MOST_SEGMENTS = 20_000
 
 TABLES = (
     *("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets"),
-    *("deployments", "requests", "environments"),
+    *("deployments", "requests", "environments", "backfills", "backfill_items"),
 )
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 

@@ -37,7 +37,7 @@ LONGEST_ARGUMENTS = 30_000
 MOST_REQUESTS = 1_000
 """At once; who finds more looks at the first."""
 
-VERBS = ("deploy", "rollback", "run", "retry", "enable", "disable")
+VERBS = ("deploy", "rollback", "run", "retry", "enable", "disable", "backfill")
 _ID = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"([0-9a-f]{32})\.json")
 _TEMP = re.compile(r"[0-9a-f]{32}\.json\.[0-9a-z]+\.tmp")

@@ -223,6 +223,11 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("run_id", "last_run_id", "last_success_run_id", "content_hash", "success_content_hash"), _is_id),
     **dict.fromkeys(("status", "last_status"), _is_status),
     **dict.fromkeys(("started_at_utc", "finished_at_utc", "created_at_utc", "last_at_utc", "slot_utc"), _is_time),
+    **dict.fromkeys(("scheduled_for",), _is_time),
+    **dict.fromkeys(("round", "total", "ended", "failed"), _is_count),
+    "backfill_id": _is_id,
+    "asked": _is_object,
+    "is_as_scheduled": (0, 1).__contains__,
     **dict.fromkeys(("last_success_at_utc", "reset_at_utc"), _is_time),
     **dict.fromkeys(("group_name", "step_label", "level", "message"), _is_text),
     **dict.fromkeys(("error_text", "last_error_text", "cause", "cause_kind", "cause_data"), _is_text),
@@ -248,7 +253,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "set_id": _is_set,
     "digest": _is_set,
     "git_dirty": (0, 1).__contains__,
-    "verb": ("deploy", "rollback", "run", "retry", "enable", "disable").__contains__,
+    "verb": ("deploy", "rollback", "run", "retry", "enable", "disable", "backfill").__contains__,
     "state": ("taken", "answered").__contains__,
     "outcome": ("done", "refused", "failed", "expired", "interrupted").__contains__,
     "flow_name": _is_name,
@@ -261,12 +266,17 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "schedule_slots": {"run_id": _is_slot_run},
     "environments": {"digest": _is_word},
+    "backfills": {
+        "kind": ("files", "slots").__contains__,
+        "state": ("running", "done", "stopped").__contains__,
+    },
+    "backfill_items": {"number": _is_count},
 }
 _OPTIONAL = {
     "runs": (
         "source_path source_root source_key finished_at_utc elapsed_s error_text cause cause_kind cause_data started_seen"
         " trigger_kind trigger_detail run_by params deployment_id git_commit git_dirty python environment inputs outputs"
-        " peak_memory_bytes cpu_s"
+        " peak_memory_bytes cpu_s scheduled_for"
     ).split(),
     "step_runs": "finished_at_utc elapsed_s error_text output_path rows_in rows_out".split(),
     "logs": "run_id line_no flow_name step_label".split(),
@@ -277,6 +287,7 @@ _OPTIONAL = {
     "schedule_slots": ["run_id"],
     "deployments": "git_commit git_dirty points_to asked_by mirror".split(),
     "requests": "outcome answer file_owner".split(),
+    "backfill_items": ["source_key", "slot_utc"],
 }
 _TOGETHER = {"logs": [("run_id", "line_no")], "file_state": [("success_size_bytes", "success_mtime_ns")]}
 

@@ -19,7 +19,13 @@ from data_engine.nofollow import remove_tree
 
 _DAY_S = 86_400
 
-_OLD_RUNS = "FROM runs WHERE started_at_utc < :before AND finished_at_utc < :before AND status != 'started'"
+# Which runs of a backfill are still to come is seen from those that are there.
+_OLD_RUNS = (
+    "FROM runs WHERE started_at_utc < :before AND finished_at_utc < :before AND status != 'started'"
+    " AND NOT (trigger_kind IS 'backfill' AND trigger_detail IN"
+    " (SELECT backfill_id FROM backfills WHERE state = 'running'))"
+)
+_YEAR_DAYS = 365
 
 
 def recover_runner(
@@ -77,6 +83,12 @@ def prune(connection: sqlite3.Connection, *, retention_days: float, at: Believed
         before,
     )
     connection.execute("DELETE FROM schedule_slots WHERE slot_utc > ?", (utc_text(at.highest_s + FURTHEST_S),))
+    for table in ("backfill_items", "backfills"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE at_utc < ? AND backfill_id NOT IN"
+            " (SELECT backfill_id FROM backfills WHERE state = 'running')",
+            (utc_text(at.now_s - max(retention_days, _YEAR_DAYS) * _DAY_S),),
+        )
     return connection.execute(f"DELETE {_OLD_RUNS}", before).rowcount
 
 

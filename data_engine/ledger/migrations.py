@@ -244,7 +244,48 @@ CREATE TABLE environments (
 CREATE INDEX environments_by_rev ON environments (rev) WHERE rev > 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS)
+# What somebody asked to be run once more, run by run; and the slot that a run was for.
+_BACKFILLS = """
+ALTER TABLE runs ADD COLUMN scheduled_for TEXT;
+UPDATE runs SET scheduled_for = trigger_detail WHERE trigger_kind = 'slot' AND trigger_detail GLOB '2*T*+00:00';
+CREATE INDEX runs_by_slot ON runs (flow_name, scheduled_for) WHERE scheduled_for IS NOT NULL;
+CREATE INDEX runs_by_backfill ON runs (trigger_detail) WHERE trigger_kind = 'backfill';
+CREATE INDEX runs_with_params ON runs (flow_name, source_key, finished_at_utc)
+    WHERE params IS NOT NULL AND status = 'success';
+CREATE TABLE backfills (
+    backfill_id TEXT PRIMARY KEY NOT NULL,
+    flow_name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    asked TEXT NOT NULL,
+    params TEXT NOT NULL,
+    is_as_scheduled INTEGER NOT NULL,
+    asked_by TEXT NOT NULL,
+    at_utc TEXT NOT NULL,
+    state TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX backfills_by_rev ON backfills (rev) WHERE rev > 0;
+CREATE TABLE backfill_items (
+    backfill_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    source_key TEXT,
+    slot_utc TEXT,
+    at_utc TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (backfill_id, number)
+) WITHOUT ROWID;
+CREATE INDEX backfill_items_by_rev ON backfill_items (rev) WHERE rev > 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS)
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 
 

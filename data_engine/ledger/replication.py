@@ -36,7 +36,7 @@ _AGES = {
     "runs": ("finished_at_utc", "started_at_utc"),
     "step_runs": ("finished_at_utc", "started_at_utc"),
     "logs": ("created_at_utc",),
-    "requests": ("at_utc",),
+    **dict.fromkeys(("requests", "backfills", "backfill_items"), ("at_utc",)),
 }
 _NEWEST_REV = 2**62
 _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
@@ -50,8 +50,9 @@ _LONG_TEXTS = {
     "file_state": ("last_error_text",),
     "deployments": ("note",),
     "requests": ("answer",),
+    "backfills": ("asked", "params"),
 }
-_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs")
+_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "asked")
 _BATCH_CHARS = 16_000_000
 _MOST_CHARS = 100_000_000
 """Of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""

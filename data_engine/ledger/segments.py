@@ -111,6 +111,7 @@ TABLES = {
         outputs="text",
         peak_memory_bytes="int",
         cpu_s="real",
+        scheduled_for="text",
     ),
     "step_runs": _table(
         "run_id step_index",
@@ -197,6 +198,25 @@ TABLES = {
         at_utc="text",
     ),
     "environments": _table("digest", digest="text", python="text", distributions="text"),
+    "backfills": _table(
+        "backfill_id",
+        backfill_id="text",
+        flow_name="text",
+        kind="text",
+        asked="text",
+        params="text",
+        is_as_scheduled="int",
+        asked_by="text",
+        at_utc="text",
+        state="text",
+        round="int",
+        total="int",
+        ended="int",
+        failed="int",
+    ),
+    "backfill_items": _table(
+        "backfill_id number", backfill_id="text", number="int", source_key="text", slot_utc="text", at_utc="text"
+    ),
 }
 """Every table that travels with the workspace."""
 

@@ -31,7 +31,7 @@ Fetch = Callable[[str, str], bytes]
 _DAY_S = 86_400
 
 _REQUESTS_DAYS = 365
-"""A request is remembered so long that no backup brings its file back to be carried out again."""
+"""A request is remembered so long that no backup brings its file back to be carried out again; a backfill that long too."""
 
 
 class Share:
@@ -267,7 +267,7 @@ class Share:
             old = set(
                 connection.execute(
                     "SELECT shared_table, name FROM taken_segments"
-                    " WHERE newest_utc < iif(shared_table = 'requests', ?, ?)",
+                    " WHERE newest_utc < iif(shared_table IN ('requests', 'backfills', 'backfill_items'), ?, ?)",
                     (requests_before, before),
                 ).fetchall()
             )

@@ -24,8 +24,8 @@ from data_engine.model import (
 _START_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, status, started_at_utc,
     runner_id, started_seen, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,
-    environment, rev)
-VALUES (?, ?, ?, ?, ?, ?, 'started', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    environment, scheduled_for, rev)
+VALUES (?, ?, ?, ?, ?, ?, 'started', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 _PUT_ENVIRONMENT = """
@@ -271,12 +271,12 @@ def _start_run(connection: sqlite3.Connection, event: RunStarted, runner_id: str
     if about is None:
         connection.execute(_START_RUN, (*row, seen_as_text(event.seen), *_UNKNOWN, rev))
         return
-    connection.execute(_START_RUN, (*row, seen_as_text(event.seen), *about[:9], rev))
+    connection.execute(_START_RUN, (*row, seen_as_text(event.seen), *about[:9], about.scheduled_for, rev))
     if about.distributions is not None:
         connection.execute(_PUT_ENVIRONMENT, (about.environment, about.python, about.distributions, rev))
 
 
-_UNKNOWN = (None,) * 9
+_UNKNOWN = (None,) * 10
 """What is not known of how a run began."""
 
 

@@ -12,8 +12,10 @@ def about_work(work: Work, deployment: Deployment | None) -> RunAbout:
     """What is known of the run of this work before it begins; `deployment` says which code it runs."""
     about: RunAbout | None = work.item.about
     if about is None:
-        kind, detail = ("hand", None) if work.item.due is None else why_begun(work.item.due.why)
-        about = RunAbout(kind, detail, "@".join(person()))
+        why = None if work.item.due is None else work.item.due.why
+        kind, detail = ("hand", None) if why is None else why_begun(why)
+        slot_utc = why.slot_utc if isinstance(why, Slot) else None
+        about = RunAbout(kind, detail, "@".join(person()), scheduled_for=slot_utc)
     if deployment is None:
         return about
     return about._replace(deployment_id=deployment.id, git_commit=deployment.git_commit, git_dirty=deployment.git_dirty)

@@ -35,7 +35,7 @@ from data_engine.model import (
 from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow
-from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Work, came_by_itself
+from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Turn, Work, came_by_itself
 from data_engine.scheduler.trigger_set import TriggerSet
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,33 @@ class Surroundings(Protocol):
     def tell(self) -> None:
         """Something changed that people see."""
         ...
+
+
+class Backfills(Protocol):
+    """Who feeds the works of backfills, one after the other, and is told what became of them."""
+
+    def ended(self, flow: str, event: RunFinished) -> None:
+        """A run of the flow has ended, and that is recorded; it may be one of a backfill."""
+        ...
+
+    def dropped(self, work: Work) -> None:
+        """A work of a backfill waits no more, and has no run."""
+        ...
+
+    def wants(self, work: Work) -> bool:
+        """Whether a work of a backfill that was handed out and not begun shall wait again."""
+        ...
+
+
+class _NoBackfills:
+    def ended(self, flow: str, event: RunFinished) -> None:
+        """Nobody asks."""
+
+    def dropped(self, work: Work) -> None:
+        """There is none."""
+
+    def wants(self, work: Work) -> bool:
+        return False
 
 
 @dataclass(slots=True)
@@ -121,6 +148,7 @@ class Dispatcher(Generic[_E]):
     ) -> None:
         self.active: dict[str, Active] = {}
         self.trouble: FlowValidationError | None = None
+        self.backfills: Backfills = _NoBackfills()
         self._home, self._ledger = home, None if home is None else home.ledger()
         self._around, self._triggers, self._loop = around, triggers, loop
         self._queue = RunQueue()
@@ -137,7 +165,7 @@ class Dispatcher(Generic[_E]):
         for work in works:
             self._queue.add(work)
         self.dispatch()
-        self.let_by_hand_go_first()
+        self.let_first_go_first()
 
     def drop(self, flow: str | None = None, *, only: Callable[[Work], bool] = lambda work: True) -> list[Work]:
         """Let nothing (of `flow`, and for which `only` holds) wait any more; what was dropped."""
@@ -212,6 +240,14 @@ class Dispatcher(Generic[_E]):
         why = WaitingForGroup(work.group, own) if own else self.why_waiting(work.flow, others)
         return why or (None if self.trouble is None else Trouble(self.trouble.what))
 
+    def withdraw(self, batch: object) -> None:
+        """Begin nothing more of a batch; what runs of it ends by itself."""
+        for work in self.drop(only=lambda work: work.batch == batch):
+            self._never_run(work, Cause("stop_requested"))
+        for job_id, job in self._jobs.items():
+            if job.works[0].batch == batch:
+                self.executor.leave(job_id)
+
     def wind_down(self, why: Cause, *, stop: bool) -> None:
         """Start nothing that waits, and let what runs end by itself, or with `stop` at its next step."""
         for work in self.drop():
@@ -247,15 +283,19 @@ class Dispatcher(Generic[_E]):
         for job in self._queue.take(free=self.executor.free(), max_parallel=limits, may_start=self._may_start):
             self._hand_out(job, flows.get(job.works[0].flow))
 
-    def let_by_hand_go_first(self) -> None:
-        """Take back what was handed ahead and is only due, where what a person asked for waits for it, here or elsewhere."""
-        groups = self._queue.asked_groups()
-        needs_worker = bool(groups) and not self.executor.free()
+    def let_first_go_first(self) -> None:
+        """Take back what was handed ahead where what goes before it waits: what a person asked for, here or elsewhere, or of a
+        backfill also what is due."""
+        turns = self._queue.turns()
+        first = min(turns.values(), default=Turn.BACKFILL)
+        has_worker = bool(self.executor.free())
         for job_id, job in self._jobs.items():
-            group = job.works[0].group
+            group, turn = job.works[0].group, job.works[0].turn
+            if len(job.works) == 1 or turn is Turn.ASKED:
+                continue
             lock = self._locks.get(group)
-            is_ahead = len(job.works) > 1 and came_by_itself(job.works[0])
-            if is_ahead and (needs_worker or group in groups or (lock is not None and lock.gives_way)):
+            is_waited_for = turns.get(group, turn) < turn or (first < turn and not has_worker)
+            if is_waited_for or (lock is not None and lock.gives_way):
                 self.executor.leave(job_id)
 
     def _may_start(self, group: str) -> bool:
@@ -395,6 +435,7 @@ class Dispatcher(Generic[_E]):
                 self.active.pop(event.run_id, None)
                 if running is not None:
                     running.ended.add(event.run_id)
+                self.backfills.ended(job.flow or "", event)
             elif isinstance(event, (StepStarted, StepProgress, StepFinished)):
                 self._show_step(event)
         self._triggers.heard(job.flow or "", events)
@@ -445,7 +486,12 @@ class Dispatcher(Generic[_E]):
 
     def _take_back(self, work: Work) -> None:
         """Requeue a source that was handed out and whose run never started, or let it be judged anew."""
-        if not came_by_itself(work) and not self._around.keeps_workspace():
+        if work.turn is Turn.BACKFILL:
+            if self._around.keeps_workspace() and self.backfills.wants(work):
+                self._queue.add(work, again=True)
+            else:
+                self.backfills.dropped(work)
+        elif not came_by_itself(work) and not self._around.keeps_workspace():
             self._never_run(work, Cause("no_longer_owner"))
         elif not came_by_itself(work) or self._triggers.take_back(work):
             self._queue.add(work, again=True)
@@ -464,8 +510,10 @@ class Dispatcher(Generic[_E]):
         self._record_run(work, "failed", text, (end.why or Cause("module_broken")).where(places=error.get("places")))
 
     def _never_run(self, work: Work, why: Cause) -> None:
-        """What somebody asked for by hand will not run: that is its run."""
-        if not came_by_itself(work):
+        """What somebody asked for by hand will not run: that is its run. A backfill goes on with it another time."""
+        if work.turn is Turn.BACKFILL:
+            self.backfills.dropped(work)
+        elif not came_by_itself(work):
             with suppress(LedgerError):
                 self._record_run(work, "stopped", why.text, why)
 
@@ -488,3 +536,5 @@ class Dispatcher(Generic[_E]):
                     raise
             if not isinstance(event, LogLine):
                 self._triggers.heard(work.flow, [event])
+            if isinstance(event, RunFinished):
+                self.backfills.ended(work.flow, event)

@@ -26,7 +26,7 @@ from data_engine.model import Event, RunFinished
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
 from data_engine.scheduler.in_process import InProcess, Listeners
 from data_engine.scheduler.plan import PlannedFlow
-from data_engine.scheduler.run_queue import Item, Work
+from data_engine.scheduler.run_queue import Item, Turn, Work
 from data_engine.scheduler.scheduler import Scheduler
 
 _BEAT_S = 0.5
@@ -393,5 +393,5 @@ class _Part:
         self._asked_to_come -= 1
         batch = uuid.uuid4().hex
         items = [Item(source, uuid.uuid4().hex, {}) for source in sources]
-        self.scheduler.dispatcher.add([Work(flow.name or "", flow.group, item, batch, by_hand=True) for item in items])
+        self.scheduler.dispatcher.add([Work(flow.name or "", flow.group, item, batch, Turn.ASKED) for item in items])
         self._whole.changed()

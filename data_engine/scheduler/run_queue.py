@@ -1,5 +1,5 @@
-"""Which work is handed out next: what a person asked for before what is due, flows of one group one at a time, fairly,
-and never more than the executor can take.
+"""Which work is handed out next: what a person asked for before what is due, that before backfills, flows of one group one at
+a time, fairly, and never more than the executor can take.
 
 Nothing here runs anything; the queue is told what waits and what ended, and says what to start.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from data_engine.engine.candidates import Source
@@ -19,24 +20,31 @@ MOST_AHEAD = 16
 _AHEAD_S = 0.2
 
 
+class Turn(IntEnum):
+    """Who goes first: what a person asked for, what is due, and of a backfill what neither of them needs a place for."""
+
+    ASKED = 0
+    DUE = 1
+    BACKFILL = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One run that waits: of `flow`, in `group`, for what `item` says (an `Item`; the queue does not look).
 
-    Work with the same `batch` (one request by hand, one slot, all that is polled) may share a pass of its module. What
-    somebody asked for `by_hand` goes before all that is due.
+    Work with the same `batch` (one request by hand, one slot, all that is polled, one backfill) may share a pass of its module.
     """
 
     flow: str
     group: str
     item: Any
     batch: Hashable = None
-    by_hand: bool = False
+    turn: Turn = Turn.DUE
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What one piece of waiting work is for; `due` is None for a request by hand, of which `about` says by whom and why."""
+    """What one piece of waiting work is for; `due` is None for what somebody asked for, of which `about` says by whom and why."""
 
     source: Source
     run_id: str
@@ -96,17 +104,21 @@ class _Line:
 
 @dataclass(slots=True)
 class _Lane:
-    """One flow's waiting and running work."""
+    """One flow's waiting and running work: a line for each turn."""
 
-    asked: _Line = field(default_factory=_Line)
-    due: _Line = field(default_factory=_Line)
+    lines: tuple[_Line, ...] = field(default_factory=lambda: tuple(_Line() for _ in Turn))
     jobs: int = 0
     mean_s: float = _AHEAD_S
 
     @property
+    def turn(self) -> Turn | None:
+        """Whose turn its next work has; None when nothing waits."""
+        return next((turn for turn in Turn if self.lines[turn].works), None)
+
+    @property
     def next(self) -> _Line:
         """Where its next work comes from; empty when nothing waits."""
-        return self.asked if self.asked.works else self.due
+        return self.lines[self.turn or Turn.ASKED]
 
 
 class RunQueue:
@@ -135,7 +147,7 @@ class RunQueue:
         """Let `work` wait; `again` for what was handed out and comes back: it keeps its place among its like, and its pass."""
         lane = self._lanes.setdefault(work.flow, _Lane())
         self._groups[work.flow] = work.group
-        line = lane.asked if work.by_hand else lane.due
+        line = lane.lines[work.turn]
         if again:
             line.put_back(work)
         else:
@@ -180,7 +192,7 @@ class RunQueue:
     def waiting(self, flow: str | None = None) -> list[Work]:
         """What waits, of one flow or of all."""
         lanes = self._lanes.values() if flow is None else filter(None, [self._lanes.get(flow)])
-        return [work for lane in lanes for work in (*lane.asked.works, *lane.due.works)]
+        return [work for lane in lanes for line in lane.lines for work in line.works]
 
     @property
     def has_waiting(self) -> bool:
@@ -189,7 +201,16 @@ class RunQueue:
 
     def asked_groups(self) -> set[str]:
         """The groups in which something waits that a person asked for."""
-        return {self._groups[flow] for flow, lane in self._lanes.items() if lane.asked.works}
+        return {group for group, turn in self.turns().items() if turn is Turn.ASKED}
+
+    def turns(self) -> dict[str, Turn]:
+        """The groups in which something waits, each with the first turn among it."""
+        found: dict[str, Turn] = {}
+        for flow, lane in self._lanes.items():
+            if (turn := lane.turn) is not None:
+                group = self._groups[flow]
+                found[group] = min(turn, found.get(group, turn))
+        return found
 
     def flows_waiting(self, group: str) -> list[str]:
         """The flows of the group of which something waits."""
@@ -205,8 +226,8 @@ class RunQueue:
         dropped = [work for work in self.waiting(flow) if only(work)]
         for name, lane in self._lanes.items():
             if flow in (None, name):
-                lane.asked.keep(lambda work: not only(work))
-                lane.due.keep(lambda work: not only(work))
+                for line in lane.lines:
+                    line.keep(lambda work: not only(work))
         return dropped
 
     def holder(self, group: str) -> str | None:
@@ -214,14 +235,13 @@ class RunQueue:
         return self._holders.get(group)
 
     def _next(self, max_parallel: Mapping[str, int], may_start: Callable[[str], bool]) -> HandOut | None:
+        turns = self.turns()
         waiting: dict[str, list[str]] = {}
         for name, lane in self._lanes.items():
-            if lane.next.works:
-                waiting.setdefault(self._groups[name], []).append(name)
-        asked = self.asked_groups()
-        for group in asked:  # what is only due there waits until it has run
-            waiting[group] = [flow for flow in waiting[group] if self._lanes[flow].asked.works]
-        for group in sorted(waiting, key=lambda one: (one not in asked, self._last_turn(waiting[one]))):
+            group = self._groups[name]
+            if lane.turn is not None and lane.turn is turns[group]:  # what goes after that waits until it has run
+                waiting.setdefault(group, []).append(name)
+        for group in sorted(waiting, key=lambda one: (turns[one], self._last_turn(waiting[one]))):
             flow = self._flow_of(group, waiting[group], max_parallel)
             if flow is None or not may_start(group):
                 continue

@@ -65,4 +65,4 @@ class Scheduler(Generic[_E]):
                 self.triggers.reload()
                 self._around.tell()
         self.dispatcher.see_whether_trouble_is_over()
-        self.dispatcher.let_by_hand_go_first()
+        self.dispatcher.let_first_go_first()

@@ -1,6 +1,7 @@
 // One flow in detail: what it does now, what can be done with it, and the tabs that say more.
 
 import { end, run } from "./actions.js";
+import { backfillForm, backfillLine, freshForm } from "./backfill.js";
 import { h } from "./dom.js";
 import { filesTable } from "./files.js";
 import { aboutPart, deploy, deploymentPart, sharing, stepsTable } from "./flow_parts.js";
@@ -39,6 +40,7 @@ export function flowDetails(app, selected) {
     row.reason && row.mode !== "manual" && !row.error ? h("p", { class: "de-description", key: "reason" }, row.reason) : null,
     toolbar(app, row, active),
     active.map((one) => activeLine(app, one, active.length > 1)),
+    backfillLine(app, row),
     row.error ? errorBox(app, row.error, details ? details.error_cells : []) : details ? lastFailure(app, details) : null,
     row.edit ? editLine(app, row, row.edit) : null,
     details ? timeline(app, details.runs) : null,
@@ -102,7 +104,8 @@ function toolbar(app, row, active) {
   const path = details ? details.path : "";
   return h("div", { class: "de-toolbar", role: "toolbar", "aria-label": `Actions for ${row.title}`, key: "toolbar" },
     button(app, "run", "Run", row.buttons.run, () => run(app, row.name), { primary: !isRunning, shape: "play", pending: `run ${row.name}`, busy: "Starting…" }),
-    button(app, "params", "Parameters…", row.buttons.run, () => app.set({ showParams: !app.state.showParams }), { quiet: true, expanded: showParams }),
+    button(app, "params", "Parameters…", row.buttons.run, () => app.set({ showParams: !app.state.showParams, backfill: null }), { quiet: true, expanded: showParams }),
+    button(app, "backfill", "Backfill…", row.buttons.backfill, () => app.set({ backfill: app.state.backfill ? null : freshForm(), showParams: false }), { quiet: true, expanded: app.state.backfill !== null }),
     button(app, "stop", isEnding ? "Stopping…" : "Stop", isEnding ? "it ends at its next step, item or log line" : row.buttons.stop, () => end(app, "stop_run", row.name), { primary: isRunning, shape: "square", busy: "Stopping…" }),
     button(app, "kill", "Kill", row.buttons.kill, () => end(app, "kill_run", row.name), { confirm: "Really kill?" }),
     h("span", { class: "de-break", key: "break" }),
@@ -111,7 +114,8 @@ function toolbar(app, row, active) {
     row.enabled
       ? button(app, "disable", "Disable", row.buttons.disable, () => app.act("disable", { flow: row.name }), { small: true })
       : button(app, "enable", "Enable", row.buttons.enable, () => app.act("enable", { flow: row.name }), { small: true }),
-    showParams ? parametersForm(app, row) : null);
+    showParams ? parametersForm(app, row) : null,
+    backfillForm(app, row));
 }
 
 /**

@@ -76,7 +76,7 @@ export function textsOf(values) {
  * @param {Panel} app
  * @param {ParameterView} one
  */
-function field(app, one) {
+export function field(app, one) {
   const typed = app.state.typed[one.name];
   const value = typed === undefined ? defaultText(one) : typed;
   const id = `de-param-${one.name}`;

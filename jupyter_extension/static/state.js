@@ -9,7 +9,7 @@ export function firstState() {
     tab: "flows", section: "steps", search: "", filter: "all", closed: new Set(),
     selected: null, details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false,
     files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200,
-    showParams: false, typed: {}, plan: null, planKey: "", params: [{ name: "", value: "" }],
+    showParams: false, typed: {}, backfill: null, plan: null, planKey: "", params: [{ name: "", value: "" }],
     sheet: null, frames: null, written: null, writtenSearch: "", writtenLimit: 100, settings: null,
     pending: new Map(), ending: new Set(), confirming: null, said: null, showKeys: false,
   };
@@ -31,9 +31,9 @@ export function elsewhere() {
  * @returns {Partial<State>}
  */
 export function ofFlow() {
-  const { details, run, runLimit, showParams, typed, plan, planKey, runSearch, onlyFailed } = firstState();
+  const { details, run, runLimit, showParams, typed, backfill, plan, planKey, runSearch, onlyFailed } = firstState();
   const { files, filesSaid, fileSearch, fileGroup, fileLimit } = firstState();
-  return { details, run, runLimit, showParams, typed, plan, planKey, runSearch, onlyFailed, files, filesSaid, fileSearch, fileGroup, fileLimit };
+  return { details, run, runLimit, showParams, typed, backfill, plan, planKey, runSearch, onlyFailed, files, filesSaid, fileSearch, fileGroup, fileLimit };
 }
 
 /**

@@ -51,6 +51,36 @@ export interface FlowRow {
   held: number;
   is_failing: boolean;
   buttons: Record<string, WhyNot>;
+  backfill: BackfillLine | null;
+}
+
+export interface BackfillLine {
+  id: string;
+  state: string;
+  text: string;
+  total: number;
+  ended: number;
+  failed: number;
+  by: string;
+  params: string;
+}
+
+/** What a backfill would run, as `Workspace.backfill(dry_run=True)` lists it. */
+export interface BackfillView {
+  total: number;
+  digest: string;
+  known?: { all: number; missing: number; failed: number };
+  planned?: { source: string | null; scheduled_for: string | null }[];
+}
+
+/** What was typed for a backfill, and what it would run. */
+export interface BackfillForm {
+  since: string;
+  until: string;
+  where: string;
+  reprocess: string;
+  shown: BackfillView | null;
+  error: ErrorParts | null;
 }
 
 export interface Group {
@@ -475,6 +505,7 @@ export interface State {
   fileLimit: number;
   showParams: boolean;
   showKeys: boolean;
+  backfill: BackfillForm | null;
   plan: PlanOf | null;
   planKey: string;
   params: Parameter[];

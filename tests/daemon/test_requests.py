@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 import uuid
@@ -37,6 +38,23 @@ from data_engine import Flow
 
 def build():
     return Flow(group="Slow").step(lambda context: time.sleep(30))
+"""
+FILES = """
+import time
+from pathlib import Path
+from data_engine import Flow
+
+TEAM = Path(__file__).parent.parent
+
+def note(context):
+    name = context.source.path.name
+    while (TEAM / "wait").exists() and name in (TEAM / "wait").read_text():
+        time.sleep(0.01)
+    with open(TEAM / "ran.txt", "a") as file:
+        file.write(name + "\\n")
+
+def build():
+    return Flow(group="Files").watch(mode="manual", source="../in").step(note)
 """
 SETTINGS = '[deploy]\nmode = "ask"\n[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
 
@@ -300,3 +318,51 @@ def test_who_does_not_wait_is_told_later(owner: Station, asker: Station, team: P
     assert (code, told) == (0, {"asked": True})
     until(lambda: ran(team) == ["one"])
     until(lambda: any(one["outcome"] == "done" for one in asker.daemon.get("/status")["requests"]))
+
+
+def test_an_observer_asks_for_a_backfill_of_exactly_what_it_saw(owner: Station, asker: Station, team: Path) -> None:
+    """It runs at the owner, is seen here, and can be stopped and tried again from here; other runs than were seen are refused."""
+    shutil.rmtree(team / "in", ignore_errors=True)
+    (team / "in").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (team / "in" / name).write_text("a")
+    (team / "flow_modules" / "files.py").write_text(FILES)
+    assert owner.command("deploy", "files")[0] == 0
+    until(lambda: flow_of(asker, "files")["state_kind"] == "manual")
+
+    code, told = asker.command("backfill", "files", "--reprocess", "missing", "--yes")
+    assert (code, told["total"]) == (0, 2)
+    until(lambda: sorted(ran(team)) == ["a.csv", "b.csv"])
+    until(lambda: asker.command("backfill", told["id"], "--status")[1]["text"] == "2 of 2, done")
+    code, again = asker.command("backfill", told["id"], "--retry")
+    assert (code, "nothing of backfill" in again["error"]["what"]) == (1, True)
+
+    shown = asker.command("backfill", "files", "--reprocess", "all")[1]
+    request = a_request("backfill", "files", reprocess="all", digest=shown["digest"])
+    (team / "in" / "c.csv").write_text("a")
+    files_of(team).put(request)
+    until(lambda: outcome_of(owner, request) == "refused")
+    assert sorted(ran(team)) == ["a.csv", "b.csv"]
+
+
+def test_a_backfill_goes_on_with_the_next_owner(owner: Station, asker: Station, team: Path) -> None:
+    """kill -9 of the owner's daemon in the middle: whoever takes over runs the rest, and nothing of it twice."""
+    shutil.rmtree(team / "in", ignore_errors=True)
+    (team / "in").mkdir()
+    for number in range(12):
+        (team / "in" / f"{number:02d}.csv").write_text("a")
+    (team / "flow_modules" / "files.py").write_text(FILES)
+    assert owner.command("deploy", "files")[0] == 0
+    until(lambda: flow_of(asker, "files")["state_kind"] == "manual")
+    (team / "wait").write_text("05.csv")
+    code, told = owner.command("backfill", "files", "--reprocess", "all", "--yes")
+    assert code == 0
+    until(lambda: len(ran(team)) == 5)
+    time.sleep(6)  # a commit comes every 5 s
+    os.kill(owner.pid, signal.SIGKILL)
+    (team / "wait").unlink()
+
+    asker.take_over()
+
+    until(lambda: asker.command("backfill", told["id"], "--status")[1]["text"] == "12 of 12, done")
+    assert sorted(ran(team)) == [f"{number:02d}.csv" for number in range(12)]

@@ -17,7 +17,7 @@ T0, T1 = "2026-01-01T00:00:00.000000+00:00", "2026-01-01T00:00:01.500000+00:00"
 FILES = '{"files":[["in/a.csv",10,7,null],["/data/b.parquet",null,null,3]],"more":2}'
 ABOUT = (
     *("slot", T0, "anna@ANNA-PC", '{"month":"2013-01-01"}', "d1", "0123456789abcdef", 1, "3.11.7", "0c25ce2754dc3761"),
-    *(FILES, FILES, 95_375_360, 0.25),
+    *(FILES, FILES, 95_375_360, 0.25, T0),
 )
 """How a run began and what it took."""
 
@@ -68,12 +68,17 @@ GOOD: dict[str, tuple[Any, ...]] = {
     ),
     "requests": (*("r1", "run", "claims", "answered", "done", "{}", '["a"]', "bob", "BOB-PC", "bob", T0, 1, 5),),
     "environments": ("0c25ce2754dc3761", "3.11.7", '["polars 2.1.0"]', 1, 5),
+    "backfills": (
+        *("b1", "claims", "slots", '{"since":"2026-03"}', '{"days":3}', 1, "anna@ANNA-PC", T0, "running", 0, 31, 4, 1),
+        *(1, 5),
+    ),
+    "backfill_items": ("b1", 0, "a.csv", T0, T0, 1, 5),
 }
 """One row of each table that every Data Engine believes, committed under token 1."""
 
 STARTED = (
     *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
-    *(*ABOUT[:9], None, None, None, None, 1, 5),
+    *(*ABOUT[:9], None, None, None, None, None, 1, 5),
 )
 
 

@@ -291,6 +291,14 @@ def test_parameters_and_again_shows_what_its_text_says(run_guide: Any) -> None:
     assert "hand None [('Read', None, 3), ('Choose', 3, 2), ('Total', 2, None)]" in _printed(cells["again"])
     assert "hand {'month': '2013-02-01', 'least': 1}" in _printed(cells["again"])
     assert "['sales.csv'] True" in _printed(cells["again"])
+    assert "2 runs planned ['march_1.csv', 'march_2.csv'] {'all': 2, 'missing': 2, 'failed': 0}" in _printed(
+        cells["march"]
+    )
+    month = {"month": "2013-03-01"}
+    ran = [(f"march_{day}.csv", "success", month) for day in (1, 2)]
+    assert f"2 of 2, done {ran}" in _printed(cells["begin"])
+    nights = ("2026-03-28 02:30:00+01:00", "2026-03-29 03:00:00+02:00", "2026-03-30 02:30:00+02:00")
+    assert "".join(f"['for {night}']\n" for night in nights) in _printed(cells["slots"])
     told = _printed(cells["compare"])
     assert (
         told.index("code: cell 5") < told.index("params: month: - → 2013-02-01") < told.index("rows: Choose out: 2 → 1")

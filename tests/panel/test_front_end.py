@@ -15,7 +15,7 @@ from jupyter_extension.files import FilesView, FileView
 from jupyter_extension.marks import Mark, Shape, Tone, icon_svg
 from jupyter_extension.outputs import OutputsView, OutputView
 from jupyter_extension.planning import PlanView
-from jupyter_extension.view import FlowRow, Group, LastRun, Notice, PanelView
+from jupyter_extension.view import BackfillLine, FlowRow, Group, LastRun, Notice, PanelView
 
 TYPES = (STATIC / "types.d.ts").read_text(encoding="utf-8")
 
@@ -26,6 +26,7 @@ TYPES = (STATIC / "types.d.ts").read_text(encoding="utf-8")
         Mark,
         LastRun,
         FlowRow,
+        BackfillLine,
         Group,
         ActiveRun,
         Notice,

@@ -15,7 +15,7 @@ from data_engine.flow.flow import Flow
 from data_engine.model import Event, RunFinished, RunStarted
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
 from data_engine.scheduler.executor import Job, JobEnd
-from data_engine.scheduler.run_queue import Item, Work
+from data_engine.scheduler.run_queue import Item, Turn, Work
 from data_engine.scheduler.scheduler import Scheduler
 
 
@@ -138,7 +138,7 @@ class Stage:
     def ask(self, flow: str, *run_ids: str, batch: str = "request") -> None:
         """What a person asks for."""
         group = self.flows[flow].group
-        self.dispatcher.add([Work(flow, group, Item(Source(), one, {}), batch, by_hand=True) for one in run_ids])
+        self.dispatcher.add([Work(flow, group, Item(Source(), one, {}), batch, turn=Turn.ASKED) for one in run_ids])
 
     def due(self, flow: str, *run_ids: str, why: Any) -> None:
         """What has become due."""

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.scheduler.run_queue import MOST_AHEAD, RunQueue, Work
+from data_engine.scheduler.run_queue import MOST_AHEAD, RunQueue, Turn, Work
 
 
 def take(queue: RunQueue, free: int = 99, allowed: Any = None, **max_parallel: int) -> list[list[Any]]:
@@ -97,7 +97,7 @@ def test_what_a_person_asks_for_goes_first() -> None:
     fill(queue, "b", "G", *range(5))
     fill(queue, "a", "G", 1, 2)
     for name in ("first", "second"):
-        queue.add(Work("a", "G", name, batch=name, by_hand=True))
+        queue.add(Work("a", "G", name, batch=name, turn=Turn.ASKED))
 
     assert [queue.first(flow) and queue.first(flow).item for flow in "abc"] == ["first", 0, 0]  # type: ignore[union-attr]
     order = []
@@ -113,7 +113,7 @@ def test_what_is_only_due_is_not_fed_to_a_group_somebody_waits_for() -> None:
     queue = RunQueue()
     fill(queue, "a", "G", *range(10))
     assert take(queue, a=4) == [[0], [1], [2], [3]]
-    queue.add(Work("b", "G", "asked", by_hand=True))
+    queue.add(Work("b", "G", "asked", turn=Turn.ASKED))
     fill(queue, "c", "H", "other")
 
     assert take(queue, a=4) == [["other"]]
@@ -129,7 +129,7 @@ def test_what_comes_back_keeps_its_place_behind_what_was_asked_for() -> None:
     """Taken back from a worker, it goes before its like only."""
     queue = RunQueue()
     fill(queue, "a", "G", 2, 3)
-    queue.add(Work("a", "G", "asked", by_hand=True))
+    queue.add(Work("a", "G", "asked", turn=Turn.ASKED))
     queue.add(Work("a", "G", 1), again=True)
 
     order = []
@@ -235,7 +235,7 @@ def test_what_a_person_asks_for_is_a_pass_of_its_own_between_the_works_of_anothe
     queue = RunQueue()
     fill(queue, "a", "G", 1, 2)
     assert passes(queue) == [([1], 1, False)]
-    queue.add(Work("a", "G", "asked", batch="request", by_hand=True))
+    queue.add(Work("a", "G", "asked", batch="request", turn=Turn.ASKED))
 
     queue.ended("a", pass_number=1)
     assert passes(queue) == [(["asked"], 2, True)]

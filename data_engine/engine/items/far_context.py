@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +35,7 @@ class ContextFacts:
     source: SourceContext | None
     mirror: MirrorContext | None
     params: Any
+    scheduled_for: datetime | None
     workspace_root: Path | None
     debug: tuple[Path, dict[str, Any]] | None
     is_in_place: bool
@@ -52,6 +54,7 @@ class ContextFacts:
             context.source,
             None if context.mirror is None else replace(context.mirror, places=IN_PLACE),
             params,
+            context.scheduled_for,
             context.workspace_root,
             None
             if debug is None
@@ -97,6 +100,7 @@ class FarContext(FlowContext):
             config=WorkspaceConfigContext(facts.workspace_root),
             debug=debug,
             params=MappingProxyType(GivenParams(facts.params)) if type(facts.params) is dict else facts.params,
+            scheduled_for=facts.scheduled_for,
             error=None,
             workspace_root=facts.workspace_root,
             control=control,

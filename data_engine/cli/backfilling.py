@@ -1,0 +1,163 @@
+"""`backfill`: runs for a range once more, shown before they are asked for; and how far those are that run."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from data_engine.cli.deploying import say_left
+from data_engine.cli.options import AsJson, Params, Wait, chosen_workspace, read_params
+from data_engine.cli.output import complain, local_time, print_json, say, table
+from data_engine.engine.run_facts import value_words
+from data_engine.errors import FlowValidationError
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.model import Backfill
+
+_SHOWN = 20
+
+
+def backfill(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME|ID", help="The flow; with --status, --stop or --retry a backfill's id."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="D", help="From this day, month or time on: 2013-03-01, 2013-03.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="D", help="Up to the end of this day or month.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="GLOB", help="Only files of this name, or path inside the source.")
+    ] = None,
+    param: Params = None,
+    reprocess: Annotated[
+        Literal["failed", "missing", "all"],
+        typer.Option("--reprocess", help="Those that failed or are held, those without a success, or each."),
+    ] = "failed",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="How far backfills are, or the one with this ID.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Begin no more runs of the backfill ID.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Run again what failed of the backfill ID.")] = False,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> int:
+    """Run a flow again for a range: its files by their time and name, or the slots of its schedule.
+
+    First it shows exactly what would run, and asks. Then the runs go to the daemon, after all that is due; `--status` tells how
+    far they are. It goes on after a crash or a hand-over.
+    """
+    given = {"--status": status, "--stop": stop, "--retry": retry}
+    chosen = [option for option, is_given in given.items() if is_given]
+    if len(chosen) > 1:
+        raise FlowValidationError(
+            f"{' and '.join(chosen)} do not go together", where="data-engine backfill", fix="give one"
+        )
+    ws = chosen_workspace(ctx)
+    if status:
+        return _tell(ws, name, as_json)
+    if name is None:
+        raise FlowValidationError(
+            "which flow?" if not chosen else "which backfill?",
+            where="data-engine backfill",
+            fix=f"data-engine backfill {chosen[0] if chosen else ''} {'ID' if chosen else 'NAME'}".replace("  ", " "),
+        )
+    if chosen:
+        done = ws.stop_backfill(name, wait) if stop else ws.retry_backfill(name, wait)
+        return say_left(as_json) if done is None else _say_one(done, as_json)
+    params = read_params(param)
+    shown = ws.backfill(name, since, until, where, params, reprocess, dry_run=True)
+    assert shown is not None
+    if not shown.total:
+        return _say_nothing(shown, as_json)
+    if not yes:
+        if as_json and not sys.stdin.isatty():
+            print_json(shown.as_dict())
+            return 0
+        _say_plan(shown)
+        if not _confirmed(shown):
+            say("Nothing was begun.")
+            return 1
+    begun = ws.backfill(name, since, until, where, params, reprocess, wait=wait, digest=shown.digest)
+    if begun is None:
+        return say_left(as_json)
+    if as_json:
+        print_json(begun.as_dict())
+    else:
+        short = begun.id[:8]
+        say(
+            f"Backfill {short} of {begun.flow}: {begun.total:,} run{'' if begun.total == 1 else 's'}, after all that is due."
+        )
+        say(f"How far it is: data-engine backfill --status {short}; to end it: data-engine backfill --stop {short}")
+    return 0
+
+
+def _say_nothing(shown: Backfill, as_json: bool) -> int:
+    if as_json:
+        print_json(shown.as_dict())
+        return 0
+    known = shown.known
+    say(
+        f"Nothing to run: of {known['all']:,} in the range {known['failed']:,} failed and {known['missing']:,} have no success."
+        + (" --reprocess all runs each of them again." if known["all"] else "")
+    )
+    return 0
+
+
+def _say_plan(shown: Backfill) -> None:
+    for one in shown.planned[:_SHOWN]:
+        say(
+            f"  {'  '.join(filter(None, [local_time(one.scheduled_for), one.source]))}".rstrip()
+            or "  (the whole folder)"
+        )
+    if len(shown.planned) > _SHOWN:
+        say(f"  and {len(shown.planned) - _SHOWN:,} more")
+    params = ", ".join(f"{name}={value_words(value)}" for name, value in shown.params.items())
+    say(f"{shown.flow}: {shown.total:,} of {shown.known['all']:,} in the range{f', with {params}' if params else ''}")
+
+
+def _confirmed(shown: Backfill) -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise FlowValidationError(
+            f"that would be {shown.total:,} runs, and there is no terminal to ask on",
+            where="data-engine backfill",
+            fix="add --yes when that is meant",
+        )
+    return typer.confirm(f"Run {'it' if shown.total == 1 else 'these'} now?", err=True)
+
+
+def _tell(ws: Workspace, which: str | None, as_json: bool) -> int:
+    if which is not None and not any(flow.name == which for flow in ws.status().flows):
+        return _say_one(ws.backfill_status(which), as_json)
+    found = ws.backfills(which)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+    elif not found:
+        say("No backfills.")
+    else:
+        shown = table("BACKFILL", "FLOW", "ASKED BY", "AT", "HOW FAR")
+        for one in found:
+            shown.add_row(one.id[:8], one.flow, one.by, local_time(one.at_utc), one.text)
+        say(shown)
+    return 0
+
+
+def _say_one(one: Backfill, as_json: bool) -> int:
+    if as_json:
+        print_json(one.as_dict())
+        return 0
+    say(f"backfill {one.id}  {one.flow}  asked by {one.by}, {local_time(one.at_utc)}")
+    say(one.text)
+    bad = [run for run in one.runs if run.status not in ("success", "started")]
+    for run in bad[:_SHOWN]:
+        at = local_time(run.scheduled_for)
+        why = (run.error or run.cause or "").partition("\n")[0]
+        complain(f"  {run.status:9} {'  '.join(filter(None, [at, run.source]))}  run {run.run_id[:8]}  {why}")
+    if one.failed and one.state != "running":
+        say(f"Try again what failed: data-engine backfill --retry {one.id[:8]}")
+    return 0

@@ -1,0 +1,403 @@
+"""The backfills that run: their runs are handed to the dispatcher a few at a time, after all that is due, until all have ended.
+
+What is left to do is seen from the history whenever this begins: a run of a backfill has an id that follows from the backfill
+and its place in it. So a crash, a restart or another owner goes on where the last one ended, and runs nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from data_engine.engine.candidates import Source, listed_source
+from data_engine.errors import FlowValidationError, LedgerError
+from data_engine.flow.flow import Flow
+from data_engine.ledger import backfills as rows
+from data_engine.ledger.backfills import BackfillRow, run_id_of, told_of
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import Backfill, PlannedRun, RunAbout, RunFinished
+from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
+from data_engine.scheduler.run_queue import Item, Turn, Work
+
+log = logging.getLogger(__name__)
+
+_LEAST_AHEAD = 64
+_MOST_AHEAD = 256
+_MOST_DEATHS = 2
+_TIMED = 50
+_KEEP_EVERY_S = 5.0
+_GOES_ON_AFTER = frozenset(
+    ("handed_over", "taken_over", "owned_meanwhile", "no_longer_owner", "owner_lost", "session_ended")
+)
+"""Why runs were stopped of which nobody has said that they shall not run."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """One backfill under way: the numbers of the runs that wait, and by id those that are handed out."""
+
+    row: BackfillRow
+    planned: list[PlannedRun]
+    waiting: deque[int] = field(default_factory=deque)
+    out: dict[str, int] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    deaths: dict[int, int] = field(default_factory=dict)
+    bad_slots: set[str] = field(default_factory=set)
+    left_of_slot: dict[str, int] = field(default_factory=dict)
+    ended: int = 0
+    failed: int = 0
+    kept_s: float = 0.0
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMED))
+    waits_for: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return not self.waiting and not self.out
+
+    def left_s(self, now_s: float) -> float | None:
+        """About how long the rest takes, by how long the last runs took."""
+        if len(self.times) < 2:
+            return None
+        return (now_s - self.times[0]) / len(self.times) * (len(self.planned) - self.ended)
+
+
+class Backfiller:
+    """Feeds the dispatcher. Everything on the daemon's loop; `flows` are those that can run now."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        dispatcher: Dispatcher,  # type: ignore[type-arg]
+        flows: Callable[[], Mapping[str, ReadyFlow]],
+        tell: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger, self._dispatcher, self._flows, self._tell, self._clock = ledger, dispatcher, flows, tell, clock
+        self._running: dict[str, _Running] = {}
+        self._of_run: dict[str, str] = {}
+        dispatcher.backfills = self
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether one has work that can be done here."""
+        return any(one.waits_for is None for one in self._running.values())
+
+    def running_of(self, flow: str) -> list[str]:
+        """The ids of the flow's backfills that run."""
+        return [one for one, found in self._running.items() if found.row.flow == flow]
+
+    # -- beginning and ending ------------------------------------------------------------------------------------------
+
+    def take_up(self) -> None:
+        """Go on with all that run, as the history says.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        for row in rows.newest(self._ledger, limit=1_000, state="running"):
+            if row.backfill_id not in self._running:
+                self._begin(row)
+        self.feed()
+
+    def let_go(self) -> None:
+        """Feed nothing any more: another workstation goes on with them."""
+        self._running.clear()
+        self._of_run.clear()
+
+    def beat(self) -> None:
+        """Called every few seconds: notice what was lost, keep how far it is, and feed.
+
+        Raises:
+            LedgerError: the history cannot be read or written.
+        """
+        for backfill_id, one in list(self._running.items()):
+            for run_id in list(one.out):
+                if run_id not in self._dispatcher.active and not self._dispatcher.is_to_come(run_id):
+                    self._settle_lost(one, run_id)
+            self._keep(one)
+            self._end_if_over(backfill_id)
+        self.take_up()
+
+    def stop(self, backfill_id: str) -> BackfillRow:
+        """Begin no more of its runs; what runs of it ends by itself.
+
+        Raises:
+            LedgerError: it cannot be kept.
+            FlowValidationError: it does not run.
+        """
+        row = known_backfill(self._ledger, backfill_id)
+        if row.state != "running":
+            raise FlowValidationError(
+                f"backfill {row.backfill_id[:8]} of {row.flow} does not run: it is {row.state}",
+                where="backfill",
+                fix="`data-engine backfill --status` lists those that run",
+            )
+        one = self._running.pop(row.backfill_id, None)
+        if one is not None:
+            row = self._row_of(one)
+        rows.put(self._ledger, row := replace(row, state="stopped"))
+        self._dispatcher.withdraw(row.backfill_id)
+        for run_id in [] if one is None else one.out:
+            self._of_run.pop(run_id, None)
+        self._tell()
+        return row
+
+    def retry(self, backfill_id: str) -> BackfillRow:
+        """Run again what failed of it, and what a stop left out.
+
+        Raises:
+            LedgerError: it cannot be kept.
+            FlowValidationError: it runs, or nothing of it failed.
+        """
+        row = known_backfill(self._ledger, backfill_id)
+        if row.state == "running":
+            raise FlowValidationError(
+                f"backfill {row.backfill_id[:8]} of {row.flow} still runs",
+                where="backfill",
+                fix=f"wait until it has ended, or stop it: data-engine backfill --stop {row.backfill_id[:8]}",
+            )
+        if not row.failed and row.ended >= row.total:
+            raise FlowValidationError(
+                f"nothing of backfill {row.backfill_id[:8]} of {row.flow} failed",
+                where="backfill",
+                fix="to run all of it again, ask for a new one with --reprocess all",
+            )
+        row = replace(row, state="running", round=row.round + 1)
+        rows.put(self._ledger, row)
+        self.take_up()
+        self._tell()
+        return row
+
+    # -- feeding -------------------------------------------------------------------------------------------------------
+
+    def feed(self) -> None:
+        """Let some more runs wait for their turn, where few do.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        works: list[Work] = []
+        for one in self._running.values():
+            ready = self._flows().get(one.row.flow)
+            one.waits_for = None if ready is not None else f"waits until {one.row.flow} is deployed and good"
+            if ready is None or len(one.out) >= _LEAST_AHEAD:
+                continue
+            while one.waiting and len(one.out) < _MOST_AHEAD:
+                number = one.waiting.popleft()
+                if self._is_done_meanwhile(one, number):
+                    one.ended += 1
+                else:
+                    works.append(self._work(one, number, ready.flow))
+        if works:
+            self._dispatcher.add(works)
+
+    def _is_done_meanwhile(self, one: _Running, number: int) -> bool:
+        """Whether what was missing or had failed has been done by itself since: due work goes first."""
+        return _leaves_what_is_done(one.row) and rows.is_done_since(self._ledger, one.row, one.planned[number])
+
+    def _work(self, one: _Running, number: int, flow: Flow) -> Work:
+        planned, row = one.planned[number], one.row
+        run_id = run_id_of(row.backfill_id, number, row.round, one.attempts.get(number, 0))
+        one.out[run_id] = number
+        self._of_run[run_id] = row.backfill_id
+        about = RunAbout("backfill", row.backfill_id, row.by, scheduled_for=planned.scheduled_for)
+        item = Item(_source(flow, planned), run_id, dict(row.params), about=about)
+        return Work(row.flow, flow.group, item, row.backfill_id, Turn.BACKFILL)
+
+    # -- told by the dispatcher ----------------------------------------------------------------------------------------
+
+    def ended(self, flow: str, event: RunFinished) -> None:
+        """A run of the flow has ended, and that is recorded; it may be one of a backfill."""
+        backfill_id = self._of_run.pop(event.run_id, None)
+        one = self._running.get(backfill_id or "")
+        if one is None:
+            if event.status == "success" and event.seen:
+                self._drop_done(flow, {seen.key.path for seen in event.seen})
+            return
+        number = one.out.pop(event.run_id)
+        self._count(one, number, event.run_id, event.status, None if event.why is None else event.why.kind)
+        one.times.append(self._clock())
+        try:
+            if len(one.out) < _LEAST_AHEAD and one.waiting:
+                self.feed()
+            if one.is_over:
+                self._end_if_over(one.row.backfill_id)
+        except LedgerError as error:  # the next beat tries it again
+            log.warning("%s", error)
+
+    def _drop_done(self, flow: str, paths: Collection[str]) -> None:
+        """These sources were done by themselves: where they failed or were missing, a backfill leaves them."""
+        for backfill_id in self.running_of(flow):
+            one = self._running[backfill_id]
+            if not _leaves_what_is_done(one.row):
+                continue
+            ids = {run_id for run_id, number in one.out.items() if one.planned[number].source in paths}
+            for work in self._dispatcher.drop(flow, only=lambda work, ids=ids: work.item.run_id in ids):  # type: ignore[misc]
+                self._of_run.pop(work.item.run_id, None)
+                del one.out[work.item.run_id]
+                one.ended += 1
+
+    def dropped(self, work: Work) -> None:
+        """A work of a backfill waits no more, and has no run."""
+        backfill_id = self._of_run.pop(work.item.run_id, None)
+        one = self._running.get(backfill_id or "")
+        if one is not None:
+            one.waiting.appendleft(one.out.pop(work.item.run_id))
+
+    def wants(self, work: Work) -> bool:
+        """Whether a work of a backfill that was handed out and not begun shall wait again."""
+        return work.item.run_id in self._of_run
+
+    # -- telling -------------------------------------------------------------------------------------------------------
+
+    def told(self) -> list[Backfill]:
+        """Those that run, as far as they are now."""
+        return [self._told(one) for one in self._running.values()]
+
+    def _told(self, one: _Running) -> Backfill:
+        return replace(told_of(self._row_of(one)), left_s=one.left_s(self._clock()), waits_for=one.waits_for)
+
+    def _row_of(self, one: _Running) -> BackfillRow:
+        return replace(one.row, ended=one.ended, failed=one.failed)
+
+    # -- what the history says -----------------------------------------------------------------------------------------
+
+    def _begin(self, row: BackfillRow) -> None:
+        begun = rows.begun_runs(self._ledger, row.backfill_id)
+        one = _Running(row, rows.planned_runs(self._ledger, row.backfill_id))
+        for planned in one.planned:
+            if planned.scheduled_for is not None:
+                slot = planned.scheduled_for
+                one.left_of_slot[slot] = one.left_of_slot.get(slot, 0) + 1
+        for number in range(len(one.planned)):
+            self._recall(one, number, begun)
+        one.kept_s = self._clock()
+        self._running[row.backfill_id] = one
+
+    def _recall(self, one: _Running, number: int, begun: Mapping[str, tuple[str, str | None]]) -> None:
+        """What came of a run, over all its tries; it waits where none of this round counts."""
+        row, tries = one.row, list[str]()
+        for round_ in range(row.round + 1):
+            tries = _tries(begun, row.backfill_id, number, round_)
+            for run_id in tries:
+                if begun[run_id][0] == "success":
+                    self._count(one, number, run_id, "success", None)
+                    return
+                if begun[run_id][0] == "started":
+                    one.out[run_id] = number
+                    self._of_run[run_id] = row.backfill_id
+                    one.attempts[number] = len(tries) - 1
+                    return
+        one.attempts[number] = max(0, len(tries) - 1)
+        one.deaths[number] = sum(begun[run_id][0] == "abandoned" for run_id in tries[:-1])
+        if tries:
+            self._count(one, number, tries[-1], *begun[tries[-1]])
+        else:
+            one.waiting.append(number)
+
+    def _count(self, one: _Running, number: int, run_id: str, status: str, cause: str | None) -> None:
+        """A run has ended so: it counts, or waits again because it was cut short."""
+        slot = one.planned[number].scheduled_for
+        one.deaths[number] = one.deaths.get(number, 0) + (status == "abandoned")
+        is_cut_short = status == "abandoned" or (status in ("stopped", "killed") and cause in _GOES_ON_AFTER)
+        if is_cut_short and one.deaths[number] < _MOST_DEATHS:
+            one.attempts[number] = one.attempts.get(number, 0) + 1
+            one.waiting.append(number)
+            return
+        one.ended += 1
+        one.failed += status != "success"
+        if slot is not None:
+            one.left_of_slot[slot] -= 1
+            if status != "success":
+                one.bad_slots.add(slot)
+            elif not one.left_of_slot[slot] and slot not in one.bad_slots:
+                self._serve(one, slot, run_id)
+
+    def _serve(self, one: _Running, slot: str, run_id: str) -> None:
+        """All of the slot ran well, as its schedule would have run it."""
+        if not one.row.is_as_scheduled or one.row.asked.get("where") is not None:
+            return
+        try:
+            self._ledger.serve_slot(one.row.flow, slot, run_id)
+        except LedgerError as error:
+            log.warning("the slot of %s is not known to be served: %s", slot, error)
+
+    def _settle_lost(self, one: _Running, run_id: str) -> None:
+        run = self._ledger.run(run_id)
+        number = one.out.pop(run_id)
+        self._of_run.pop(run_id, None)
+        if run is None:
+            one.waiting.appendleft(number)
+        else:
+            status = "abandoned" if run.status == "started" else run.status
+            self._count(one, number, run_id, status, None if run.why is None else run.why.kind)
+
+    def _keep(self, one: _Running) -> None:
+        now_s = self._clock()
+        is_new = (one.ended, one.failed) != (one.row.ended, one.row.failed)
+        if is_new and now_s - one.kept_s >= _KEEP_EVERY_S:
+            one.row, one.kept_s = self._row_of(one), now_s
+            rows.put(self._ledger, one.row)
+
+    def _end_if_over(self, backfill_id: str) -> None:
+        one = self._running[backfill_id]
+        if one.is_over:
+            rows.put(self._ledger, replace(self._row_of(one), state="done"))
+            del self._running[backfill_id]
+            log.info("backfill %s of %s: %s", backfill_id[:8], one.row.flow, self._told(one).text)
+            self._tell()
+
+
+def known_backfill(ledger: Ledger, backfill_id: str) -> BackfillRow:
+    """The backfill with this id, or with the only id that begins so.
+
+    Raises:
+        FlowValidationError: there is none.
+    """
+    row = rows.known(ledger, backfill_id)
+    if row is None:
+        raise FlowValidationError(
+            f"there is no backfill {backfill_id!r}",
+            where="backfill",
+            fix="take an id from `data-engine backfill --status`",
+        )
+    return row
+
+
+def backfills_told(
+    ledger: Ledger, running: Sequence[Backfill], flow: str | None = None, backfill_id: str | None = None
+) -> list[Backfill]:
+    """The newest backfills, of one flow or all; or the one with this id, with its runs. `running` says how far those are.
+
+    Raises:
+        FlowValidationError: there is no such one.
+    """
+    live = {one.id: one for one in running}
+    if backfill_id is None:
+        return [live.get(row.backfill_id) or told_of(row) for row in rows.newest(ledger, flow)]
+    row = known_backfill(ledger, backfill_id)
+    planned, runs = rows.planned_runs(ledger, row.backfill_id), rows.runs_of(ledger, row.backfill_id)
+    return [replace(live.get(row.backfill_id) or told_of(row), planned=tuple(planned), runs=tuple(runs))]
+
+
+def _leaves_what_is_done(row: BackfillRow) -> bool:
+    return row.is_as_scheduled and row.asked.get("reprocess") != "all"
+
+
+def _tries(begun: Mapping[str, object], backfill_id: str, number: int, round_: int) -> list[str]:
+    """The ids of those tries of a run in a round that were begun."""
+    tries: list[str] = []
+    while (run_id := run_id_of(backfill_id, number, round_, len(tries))) in begun:
+        tries.append(run_id)
+    return tries
+
+
+def _source(flow: Flow, planned: PlannedRun) -> Source:
+    """The file or folder of a run, as it is on this machine."""
+    if planned.source is None or flow.trigger is None or flow.trigger.source is None:
+        return Source()
+    return listed_source(flow.trigger, planned.source)

@@ -1,0 +1,300 @@
+"""Backfills in the ledger: what was asked for, run by run, and how far it is. Which of its runs are done is seen from the runs.
+
+The runs of a backfill carry its id, and an id of their own that follows from it, so that nothing has to be kept in step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from data_engine.errors import LedgerError
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.rows import RUN_COLUMNS, restored, run_of, storable
+from data_engine.model import Backfill, PlannedRun, Run
+
+_COLUMNS = (
+    "backfill_id, flow_name, kind, asked, params, is_as_scheduled, asked_by, at_utc, state, round, total, ended, failed"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillRow:
+    """One backfill: `asked` is its range and choice, `round` how often what failed was asked for again.
+
+    With `is_as_scheduled` its runs have the params of a run that comes by itself.
+    """
+
+    backfill_id: str
+    flow: str
+    kind: str
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    is_as_scheduled: bool = True
+    by: str = ""
+    at_utc: str = ""
+    state: str = "running"
+    round: int = 0
+    total: int = 0
+    ended: int = 0
+    failed: int = 0
+
+
+class LastEnd(NamedTuple):
+    """How the newest run of a source or slot ended, and whether any run of it ended well."""
+
+    status: str
+    has_success: bool
+
+
+def run_id_of(backfill_id: str, number: int, round_: int, attempt: int) -> str:
+    """The id of one try of a run of a backfill: the same whoever derives it.
+
+    Example:
+        >>> run_id_of("b7", 0, 0, 0) == run_id_of("b7", 0, 0, 0) != run_id_of("b7", 0, 1, 0)
+        True
+    """
+    return hashlib.sha256(f"{backfill_id} {number} {round_} {attempt}".encode()).hexdigest()[:32]
+
+
+def told_of(row: BackfillRow) -> Backfill:
+    """A backfill as people are told of it."""
+    return Backfill(
+        row.backfill_id,
+        row.flow,
+        row.state,
+        row.total,
+        row.ended,
+        row.failed,
+        kind=row.kind,
+        params=row.params,
+        by=row.by,
+        at_utc=row.at_utc,
+        since=row.asked.get("since"),
+        until=row.asked.get("until"),
+        where=row.asked.get("where"),
+        reprocess=str(row.asked.get("reprocess", "all")),
+    )
+
+
+def add(ledger: Ledger, row: BackfillRow, planned: Sequence[PlannedRun]) -> None:
+    """Keep a backfill with its runs.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.writing() as (connection, rev):
+        connection.execute(
+            f"INSERT INTO backfills ({_COLUMNS}, rev) VALUES ({', '.join('?' * 14)}) ON CONFLICT DO NOTHING",
+            storable((*_values(row), rev)),
+        )
+        connection.executemany(
+            "INSERT INTO backfill_items (backfill_id, number, source_key, slot_utc, at_utc, rev)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            [
+                storable((row.backfill_id, number, one.source, one.scheduled_for, row.at_utc, rev))
+                for number, one in enumerate(planned)
+            ],
+        )
+
+
+def put(ledger: Ledger, row: BackfillRow) -> None:
+    """Keep how far it is, and its state.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.writing() as (connection, rev):
+        connection.execute(
+            "UPDATE backfills SET state = ?, round = ?, ended = ?, failed = ?, rev = ? WHERE backfill_id = ?",
+            (row.state, row.round, row.ended, row.failed, rev, row.backfill_id),
+        )
+
+
+def newest(ledger: Ledger, flow: str | None = None, limit: int = 20, *, state: str | None = None) -> list[BackfillRow]:
+    """The newest backfills, of one flow or of all, the newest first.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    where = "(?1 IS NULL OR flow_name = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY at_utc DESC, rowid DESC LIMIT ?3"
+    return _asked(ledger, where, flow, state, limit)
+
+
+def known(ledger: Ledger, backfill_id: str) -> BackfillRow | None:
+    """The backfill with this id, or with the only id that begins so; None when there is none.
+
+    Raises:
+        LedgerError: several ids begin so; the message names them.
+    """
+    found = _asked(ledger, "backfill_id = ?", backfill_id)
+    if not found and backfill_id:
+        until = backfill_id + chr(0x10FFFF)
+        found = _asked(ledger, "backfill_id > ? AND backfill_id < ? ORDER BY backfill_id LIMIT 4", backfill_id, until)
+    if len(found) > 1:
+        ids = ", ".join(one.backfill_id for one in found[:3])
+        raise LedgerError(
+            f"several backfills begin with {backfill_id!r}: {ids}", where="backfill", fix="give more characters"
+        )
+    return found[0] if found else None
+
+
+def planned_runs(ledger: Ledger, backfill_id: str) -> list[PlannedRun]:
+    """What it is to run, in order.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT source_key, slot_utc FROM backfill_items WHERE backfill_id = ? ORDER BY number", (backfill_id,)
+        )
+        return [PlannedRun(key and restored(key), slot) for key, slot in rows]
+
+
+def begun_runs(ledger: Ledger, backfill_id: str) -> dict[str, tuple[str, str | None]]:
+    """The status of each of its runs that was begun and what kind of cause it has, by id.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT run_id, status, cause_kind FROM runs WHERE trigger_kind = 'backfill' AND trigger_detail = ?",
+            (backfill_id,),
+        )
+        return {run_id: (status, cause) for run_id, status, cause in rows}
+
+
+def runs_of(ledger: Ledger, backfill_id: str, limit: int = 100_000) -> list[Run]:
+    """Its runs that were begun, newest first.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE trigger_kind = 'backfill' AND trigger_detail = ?"
+            " ORDER BY started_at_utc DESC, rowid DESC LIMIT ?",
+            (backfill_id, limit),
+        ).fetchall()
+    return [run_of(row) for row in rows]
+
+
+def ends_of_sources(ledger: Ledger, flow: str) -> dict[str, LastEnd]:
+    """How the runs of the flow's sources ended, by their paths inside its folder; for a flow whose sources have no state.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    return _last_ends(
+        ledger, "SELECT source_key, status FROM runs WHERE flow_name = ? ORDER BY started_at_utc, rowid", flow
+    )
+
+
+def ends_of_slots(ledger: Ledger, flow: str) -> dict[tuple[str, str | None], LastEnd]:
+    """How the runs of the flow's slots ended that count for its schedule, by slot and source.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    found: dict[tuple[str, str | None], LastEnd] = {}
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT scheduled_for, source_key, status FROM runs WHERE flow_name = ? AND scheduled_for IS NOT NULL"
+            " AND (trigger_kind = 'slot' OR trigger_detail IN (SELECT backfill_id FROM backfills WHERE is_as_scheduled))"
+            " ORDER BY started_at_utc, rowid",
+            storable((flow,)),
+        )
+        for slot, key, status in rows:
+            at = slot, key and restored(key)
+            found[at] = LastEnd(status, status == "success" or (at in found and found[at].has_success))
+        # Of what was served so long ago that its run is forgotten nothing else is known.
+        gone = connection.execute(
+            "SELECT slot_utc FROM schedule_slots WHERE flow_name = ? AND run_id <> ''"
+            " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.run_id = schedule_slots.run_id)",
+            storable((flow,)),
+        )
+        for (slot,) in gone:
+            found.setdefault((slot, None), LastEnd("success", True))
+    return found
+
+
+def is_done_since(ledger: Ledger, row: BackfillRow, planned: PlannedRun) -> bool:
+    """Whether a run of the source or slot that came by itself, or was asked for, has ended well since the backfill was asked for.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    if planned.scheduled_for is not None:
+        ask = (
+            "SELECT 1 FROM runs WHERE flow_name = ? AND source_key IS ? AND finished_at_utc > ? AND scheduled_for = ?"
+            " AND status = 'success' AND trigger_kind = 'slot' LIMIT 1"
+        )
+        given = storable((row.flow, planned.source, row.at_utc, planned.scheduled_for))
+    else:
+        ask = (
+            "SELECT 1 FROM file_state WHERE flow_name = ? AND source_key = ? AND last_success_at_utc > ?"
+            " AND last_status = 'success' LIMIT 1"
+        )
+        given = storable((row.flow, planned.source, row.at_utc))
+    with ledger.reading() as connection:
+        return connection.execute(ask, given).fetchone() is not None
+
+
+def written_with_params(ledger: Ledger, flow: str) -> dict[str | None, Run]:
+    """Of each source the newest good run that was given params, by its path inside the flow's folder.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            f"SELECT source_key, {RUN_COLUMNS} FROM runs WHERE rowid IN (SELECT rowid FROM ("
+            " SELECT rowid, max(finished_at_utc) FROM runs WHERE flow_name = ? AND status = 'success'"
+            " AND params IS NOT NULL GROUP BY source_key))",
+            storable((flow,)),
+        ).fetchall()
+    return {key and restored(key): run_of(tuple(row)) for key, *row in rows}
+
+
+def _last_ends(ledger: Ledger, ask: str, flow: str) -> dict[str, LastEnd]:
+    found: dict[str, LastEnd] = {}
+    with ledger.reading() as connection:
+        for key, status in connection.execute(ask, storable((flow,))):
+            if key is not None:
+                at = restored(key)
+                found[at] = LastEnd(status, status == "success" or (at in found and found[at].has_success))
+    return found
+
+
+def _asked(ledger: Ledger, where: str, *parameters: Any) -> list[BackfillRow]:
+    with ledger.reading() as connection:
+        rows: Iterable[tuple[Any, ...]] = connection.execute(
+            f"SELECT {_COLUMNS} FROM backfills WHERE {where}", storable(parameters)
+        ).fetchall()
+    return [_of(row) for row in rows]
+
+
+def _values(row: BackfillRow) -> tuple[Any, ...]:
+    return (
+        *(row.backfill_id, row.flow, row.kind, json.dumps(dict(row.asked)), json.dumps(dict(row.params))),
+        *(int(row.is_as_scheduled), row.by, row.at_utc, row.state, row.round, row.total, row.ended, row.failed),
+    )
+
+
+def _of(row: Sequence[Any]) -> BackfillRow:
+    backfill_id, flow, kind, asked, params, is_as_scheduled, by, *rest = row
+    return BackfillRow(
+        backfill_id,
+        restored(flow),
+        kind,
+        json.loads(asked),
+        json.loads(params),
+        bool(is_as_scheduled),
+        restored(by),
+        *rest,
+    )

@@ -1,0 +1,278 @@
+"""Which runs a backfill is: the files of a range by their time and name, or the slots of a range. Pure, over frozen values.
+
+A range has both ends in it. Its texts are read in the flow's zone: a month is all its days, a day all its hours, be they 23
+or 25; any other text is that moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
+from fnmatch import fnmatchcase
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+from data_engine.errors import FlowValidationError
+from data_engine.flow.trigger import Schedule, Trigger
+from data_engine.ledger.backfills import LastEnd
+from data_engine.model import PlannedRun, Signature, SourceKey, SourceState, utc_text
+from data_engine.scheduler.plan import HELD_STATUSES, holds, matches
+from data_engine.scheduler.slots import next_slot, slots_between
+
+Reprocess: TypeAlias = Literal["failed", "missing", "all"]
+MOST_RUNS = 100_000
+"""Of one backfill."""
+
+_MONTH = re.compile(r"(\d{4})-(\d{2})")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TICK_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody asks for: a range (None: without that end), which files of it by name, and which of those.
+
+    Raises:
+        FlowValidationError: `reprocess` is none of its words.
+    """
+
+    since: str | None = None
+    until: str | None = None
+    where: str | None = None
+    reprocess: Reprocess = "failed"
+
+    def __post_init__(self) -> None:
+        if self.reprocess not in get_args(Reprocess):
+            raise FlowValidationError(
+                f"reprocess cannot be {self.reprocess!r}",
+                where="backfill(reprocess=...)",
+                fix='give "failed" (held, or the last run failed), "missing" (no success) or "all"',
+            )
+
+    def bounds(self, zone: tzinfo) -> tuple[float | None, float | None]:
+        """The range as seconds since the epoch, both ends in it.
+
+        Raises:
+            FlowValidationError: a text is no day, or the range ends before it begins.
+        """
+        since_s = None if self.since is None else moment(self.since, zone, name="since")
+        until_s = None if self.until is None else moment(self.until, zone, name="until", is_end=True)
+        if since_s is not None and until_s is not None and until_s < since_s:
+            raise FlowValidationError(
+                f"the range ends ({self.until}) before it begins ({self.since})",
+                where="backfill(since=..., until=...)",
+                fix="exchange the two",
+            )
+        return since_s, until_s
+
+
+class SeenFile(NamedTuple):
+    """A candidate of the flow as it is now; `path` is that inside its folder, `signature` None where it is gone."""
+
+    path: str
+    signature: Signature | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The runs of a backfill, in order, and how many lie in its range: all, those without a success, those that failed."""
+
+    kind: Literal["files", "slots"]
+    planned: tuple[PlannedRun, ...]
+    known: Mapping[str, int]
+
+    @property
+    def digest(self) -> str:
+        """What stands for exactly these runs, so that another machine begins no other ones."""
+        rows = [(one.source, one.scheduled_for) for one in self.planned]
+        return hashlib.sha256(json.dumps([self.kind, rows]).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def has_slots(trigger: Trigger) -> bool:
+    """Whether a flow with this trigger is backfilled by its slots."""
+    return isinstance(trigger, Schedule) and trigger.interval_seconds is None
+
+
+def choose_files(
+    files: Sequence[SeenFile],
+    ends: Mapping[str, LastEnd],
+    wanted: Wanted,
+    zone: tzinfo,
+) -> Chosen:
+    """The files of the range to run again; `ends` says how the last runs of those ended that count.
+
+    Example:
+        >>> from data_engine.scheduler.slots import zone_of
+        >>> files = [SeenFile("a.csv", Signature(1, 0)), SeenFile("b.csv", Signature(1, 86_400 * 10**9))]
+        >>> ends = {"a.csv": LastEnd("failed", False), "b.csv": LastEnd("success", True)}
+        >>> chosen = choose_files(files, ends, Wanted(until="1970-01-01"), zone_of("UTC"))
+        >>> [one.source for one in chosen.planned], chosen.known["all"]
+        (['a.csv'], 1)
+    """
+    since_s, until_s = wanted.bounds(zone)
+
+    def is_in(one: SeenFile) -> bool:
+        if not is_named(one.path, wanted.where):
+            return False
+        if one.signature is None:
+            return since_s is None and until_s is None
+        at_s = one.signature.mtime_ns / 1_000_000_000
+        return (since_s is None or at_s >= since_s) and (until_s is None or at_s <= until_s)
+
+    return _chosen(
+        "files", [PlannedRun(one.path) for one in files if is_in(one)], wanted, lambda one: ends.get(one.source or "")
+    )
+
+
+def ends_of_states(files: Sequence[SeenFile], states: Mapping[SourceKey, SourceState], root: str) -> dict[str, LastEnd]:
+    """How the last runs of a poll flow's files ended, of each as it is now; `root` is the source as authored."""
+    found = {}
+    for one in files:
+        state = states.get(SourceKey(root, one.path))
+        if state is None:
+            continue
+        is_good = (
+            state.success is not None
+            and one.signature is not None
+            and matches(one.signature, state.success, by_content=False) is True
+        )
+        found[one.path] = LastEnd("failed" if holds(state) else state.status, is_good)
+    return found
+
+
+def choose_slots(
+    trigger: Schedule,
+    sources: Sequence[str | None],
+    ends: Mapping[tuple[str, str | None], LastEnd],
+    wanted: Wanted,
+    zone: tzinfo,
+    *,
+    now_s: float,
+) -> Chosen:
+    """The slots of the range to run again, each for every source; none that is still to come.
+
+    Raises:
+        FlowValidationError: there are too many, or nothing says with which to begin.
+
+    Example:
+        >>> from data_engine.scheduler.slots import zone_of
+        >>> trigger = Schedule(times=("06:00",), time_slots=((6, 0),))
+        >>> chosen = choose_slots(trigger, [None], {}, Wanted("2026-03-28", "2026-03-29", reprocess="all"),
+        ...                       zone_of("Europe/Berlin"), now_s=2e9)
+        >>> [one.scheduled_for for one in chosen.planned]
+        ['2026-03-28T05:00:00.000000+00:00', '2026-03-29T04:00:00.000000+00:00']
+    """
+    since_s, until_s = wanted.bounds(zone)
+    until_s = now_s if until_s is None else min(until_s, now_s)
+    if since_s is None:
+        first = min((slot for slot, _ in ends), default=None)
+        if first is None or wanted.reprocess != "failed":
+            raise FlowValidationError(
+                "a schedule has slots without end: nothing says with which to begin",
+                where="backfill(since=...)",
+                fix="give the first day: --since 2013-03-01, since=date(2013, 3, 1)",
+            )
+        since_s = datetime.fromisoformat(first).timestamp()
+    slots = _slots(trigger.cron_lines, zone, since_s, until_s)
+    names = [one for one in sources if is_named(one or "", wanted.where)]
+    planned = [PlannedRun(name, utc_text(slot)) for slot in slots for name in names]
+
+    def end_of(one: PlannedRun) -> LastEnd | None:
+        slot = one.scheduled_for or ""
+        return ends.get((slot, one.source)) or ends.get((slot, None))
+
+    return _chosen("slots", planned, wanted, end_of)
+
+
+def _slots(lines: Sequence[str], zone: tzinfo, since_s: float, until_s: float) -> list[float]:
+    """As `slots_between`, with both ends; by the week, so that too many are noticed before all are made."""
+    found: list[float] = []
+    at_s = since_s - 1.0
+    while at_s < until_s:
+        end_s = min(at_s + 7 * 86_400.0, until_s)
+        part = slots_between(lines, zone, at_s, end_s)
+        found += [slot for slot in part if slot >= since_s]
+        _refuse_too_many(len(found))
+        at_s = end_s
+        if not part:  # a line may fire once in years
+            coming = next_slot(lines, zone, end_s)
+            at_s = until_s if coming is None else max(end_s, coming - 1.0)
+    return found
+
+
+def is_named(path: str, where: str | None) -> bool:
+    """Whether a file is meant by its path inside the folder, or by its name.
+
+    Example:
+        >>> is_named("2013/a.csv", "a*.csv"), is_named("2013/a.csv", "2013/*"), is_named("b.csv", "a*"), is_named("b", None)
+        (True, True, False, True)
+    """
+    return where is None or fnmatchcase(path, where) or fnmatchcase(path.rpartition("/")[2], where)
+
+
+def moment(text: str, zone: tzinfo, *, name: str, is_end: bool = False) -> float:
+    """A day, a month or a time of that zone, as seconds since the epoch; as the end of a range the last moment of it.
+
+    Raises:
+        FlowValidationError: it is none.
+
+    Example:
+        >>> from data_engine.scheduler.slots import zone_of
+        >>> berlin = zone_of("Europe/Berlin")
+        >>> ranges = ("2026-03-29", "2026-10-25", "2026-10")
+        >>> ends = [moment(text, berlin, name="until", is_end=True) for text in ranges]
+        >>> [round(end - moment(text, berlin, name="since")) / 3600 for text, end in zip(ranges, ends)]
+        [23.0, 25.0, 745.0]
+    """
+    text = text.strip()
+    try:
+        if found := _MONTH.fullmatch(text):
+            first = date(int(found[1]), int(found[2]), 1)
+            return _of_days(first, (first + timedelta(days=32)).replace(day=1), zone, is_end)
+        if _DAY.fullmatch(text):
+            day = date.fromisoformat(text)
+            return _of_days(day, day + timedelta(days=1), zone, is_end)
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo is not None else at.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise FlowValidationError(
+            f"{name} cannot be {text[:80]!r}",
+            where=f"backfill({name}=...)",
+            fix="give a day as 2013-03-01, a month as 2013-03, or a time as 2013-03-01T06:00",
+        ) from error
+
+
+def _of_days(first: date, after: date, zone: tzinfo, is_end: bool) -> float:
+    def begin(day: date) -> float:
+        return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
+
+    return begin(after) - _TICK_S if is_end else begin(first)
+
+
+def _chosen(
+    kind: Literal["files", "slots"],
+    found: Sequence[PlannedRun],
+    wanted: Wanted,
+    end_of: Callable[[PlannedRun], LastEnd | None],
+) -> Chosen:
+    ends = [(one, end_of(one)) for one in found]
+    by_choice: dict[str, list[PlannedRun]] = {
+        "all": list(found),
+        "missing": [one for one, end in ends if end is None or not end.has_success],
+        "failed": [one for one, end in ends if end is not None and end.status in HELD_STATUSES],
+    }
+    planned = by_choice[wanted.reprocess]
+    _refuse_too_many(len(planned))
+    return Chosen(kind, tuple(planned), {name: len(runs) for name, runs in by_choice.items()})
+
+
+def _refuse_too_many(count: int) -> None:
+    if count > MOST_RUNS:
+        raise FlowValidationError(
+            f"that would be more than {MOST_RUNS:,} runs",
+            where="backfill",
+            fix="give a shorter range, one after the other",
+        )
