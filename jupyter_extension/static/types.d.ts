@@ -162,7 +162,6 @@ export interface RunView {
   source_name: string | null;
   mark: Mark;
   started_at_utc: string;
-  ended_at_utc: string | null;
   elapsed_s: number | null;
   cause: string | null;
   why: Why | null;
@@ -171,6 +170,7 @@ export interface RunView {
   from_the_future: boolean;
   began_by: string;
   params: string;
+  ended_at_utc: string | null;
 }
 
 export interface FileView {
