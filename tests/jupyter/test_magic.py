@@ -168,7 +168,7 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell, claims: WorkspaceF
         assert [(run.flow, run.status) for run in runs] == [("claims", "success")]
         assert "1 run  1 success" in shell.out
         shell.run("from data_engine import load_flow\nload_flow('claims')")
-        assert re.search(r"^last run  20\S+ \S+ +success$", shell.out, re.MULTILINE)
+        assert re.search(r"^last run  20\S+ \S+ +success, in production$", shell.out, re.MULTILINE)
         assert shell.run("%flow run claims --no-wait") != []
         assert [one.flow for one in shell.run("%flow explain claims")] == ["claims"]
         assert shell.run("%flow start").engine.on
