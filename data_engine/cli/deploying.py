@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace, in_flow_modules
+from data_engine.cli.looks import in_flow_modules
+from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, local_time, print_json, say, table
 from data_engine.notebook.standing import cells_text
 
