@@ -32,7 +32,9 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its 
 
 def start(
     ctx: typer.Context,
-    engine: Annotated[bool, typer.Option("--engine/--no-engine", help="Also run flows by themselves.")] = True,
+    engine: Annotated[
+        bool, typer.Option("--engine/--no-engine", help="Also start the engine, so that flows run by themselves.")
+    ] = True,
     as_json: AsJson = False,
 ) -> int:
     """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
@@ -72,7 +74,7 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
 
 
 def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """End the daemon and whatever it runs, now. Its runs become abandoned."""
+    """End the daemon and whatever it runs, now. Its runs are marked as abandoned and done again later."""
     named = ctx.find_root().params.get("workspace")
     try:
         was_running = chosen_workspace(ctx).kill()

@@ -130,7 +130,7 @@ def _say_done(done: Sequence[DemoRun], root: Path) -> None:
     say(f"  {lab_hint(root)}", style="bold")
     say("")
     say(
-        "The flows ran here, once; nothing runs by itself. To let them, say that production runs them as they are, and start:"
+        "The flows ran here, once; nothing runs by itself. To let them run by themselves, deploy them and start the engine:"
     )
     say(f"  {command_hint(root, 'deploy')}", style="bold")
     say(f"  {command_hint(root, 'start')}", style="bold")

@@ -75,7 +75,7 @@ def compare(
     run_b: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare it with.")],
     as_json: AsJson = False,
 ) -> int:
-    """What differs between two runs, most telling first: code, params, inputs, environment, rows, durations."""
+    """What differs between two runs, the most important first: code, params, inputs, environment, rows, durations."""
     ws = chosen_workspace(ctx)
     ws.home.ledger().recover()
     found = ws.compare(run_a, run_b)

@@ -80,7 +80,7 @@ async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]
         case "enable" | "disable":
             await commands.set_enabled(flow, request.verb == "enable")
             return "done", {}
-    raise FlowValidationError(f"nobody does {request.verb!r}", where="request", fix="update data-engine here")
+    raise FlowValidationError(f"there is no request {request.verb!r}", where="request", fix="update data-engine here")
 
 
 async def _run(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]]:
