@@ -29,6 +29,12 @@ def finish() -> None:
     sys.exit(1 if _failed else 0)
 
 
+def by_floor(ours: Callable[[], object], floor: Callable[[], object], runs: int) -> float:
+    """How many times as long as `floor` `ours` takes: the median over pairs in turn, so that both meet the same weather."""
+    ours(), floor()
+    return statistics.median(median_s(ours, 1, warm_up=0) / median_s(floor, 1, warm_up=0) for _ in range(runs))
+
+
 def median_s(call: Callable[[], object], runs: int, *, warm_up: int = 1) -> float:
     """The median seconds of `call` over `runs` runs after `warm_up` uncounted ones."""
     for _ in range(warm_up):

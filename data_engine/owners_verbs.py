@@ -454,7 +454,7 @@ class OwnersVerbs:
         owner = left["owner"]
         if not wait:
             return None
-        print(f"{owner} owns the workspace: asked it, and waits for the answer", file=sys.stderr)
+        print(f"{owner} owns the workspace: it was asked, waiting for its answer", file=sys.stderr)
         while True:
             body = {"request_id": left["request_id"], "timeout_s": _ANSWER_S}
             told = self.link.require().post("/answer", body, timeout_s=LONG_S)

@@ -221,7 +221,9 @@ def check_against(against: object, *, key: object, write: bool) -> None:
     where = "Flow.preview(against=...)"
     if against is None:
         raise FlowValidationError(
-            f"key={key!r} says how rows are paired, but not with which", where=where, fix='add against="deployed"'
+            f"key={key!r} pairs rows of two versions, and no other version is named",
+            where=where,
+            fix='add against="deployed"',
         )
     if against != "deployed":
         raise FlowValidationError(

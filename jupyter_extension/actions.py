@@ -77,7 +77,7 @@ def check(action: str, args: Args) -> Args:
         raise FlowValidationError(
             f"the panel knows no action {action!r}",
             where="the request",
-            fix="restart JupyterLab and reload the page: one of the two is older than the package",
+            fix="restart JupyterLab and reload the page: one of them is older than the installed package",
         )
     fields = _ANYWHERE[action][1] if action in _ANYWHERE else _IN_WORKSPACE[action][1]
     return checked(args, fields, action)

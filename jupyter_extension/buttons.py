@@ -89,7 +89,9 @@ _OF_WORKSPACE: Mapping[str, Callable[[_Workspace], Iterable[WhyNot]]] = {
     ),
     "hand_over": _hand_over,
     "take_over": lambda at: (
-        _unless(at.status.lease.state == "takeover_available", "only of an owner that has been silent for long"),
+        _unless(
+            at.status.lease.state == "takeover_available", "possible once the owner has been silent for long enough"
+        ),
     ),
     "repair": lambda at: (_unless(at.status.lease.state == "damaged", "nothing is damaged"),),
     "retry_all": lambda at: (at.elsewhere, _unless(at.status.engine.on, _ENGINE_OFF)),

@@ -241,7 +241,7 @@ _PARAM = Option("--set", "A parameter; the same as NAME=VALUE without --set.", "
 
 _KEY = Option("--key", "A column that pairs rows; may be repeated.", "COL", is_repeated=True)
 
-_NOTE = Option("--note", "Why; it stands in the history.", "TEXT")
+_NOTE = Option("--note", "Why; it is kept in the history.", "TEXT")
 
 COMMANDS = {
     command.name: command

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
 from data_engine.cli.failure import tell
+from data_engine.cli.looks import look
 from data_engine.cli.output import complain, lenient_streams, only_json, print_version
 from data_engine.errors import FlowValidationError
 
@@ -75,6 +76,8 @@ _RENAMED = {
 
 
 def _invoke(arguments: list[str]) -> int:
+    if (code := look(arguments)) is not None:
+        return code
     import typer
     from typer.main import get_command
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 
 from data_engine.cli.deploying import say_left, say_not_deployed
 from data_engine.cli.failure import Failed
+from data_engine.cli.looks import tell_reasons, tell_status
 from data_engine.cli.options import (
     AsJson,
     FlowName,
@@ -18,14 +19,12 @@ from data_engine.cli.options import (
     chosen_workspace,
     source_from_shell,
 )
-from data_engine.cli.output import complain, count, local_time, print_json, say, seconds, status_style, table
-from data_engine.engine.wording import GOES_ON, freed_words, held_words
+from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
+from data_engine.engine.wording import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
-from data_engine.lease.status import lease_lines
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
-    from data_engine.engine.status import ActiveRun, FlowStatus, Status
     from data_engine.model import Run
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")]
@@ -33,7 +32,9 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its 
 
 def start(
     ctx: typer.Context,
-    engine: Annotated[bool, typer.Option("--engine/--no-engine", help="Also run flows by themselves.")] = True,
+    engine: Annotated[
+        bool, typer.Option("--engine/--no-engine", help="Also start the engine, so that flows run by themselves.")
+    ] = True,
     as_json: AsJson = False,
 ) -> int:
     """Start the daemon and its engine. It goes on when this shell, or the kernel that started it, ends."""
@@ -44,7 +45,7 @@ def start(
     ws.start()
     if engine:
         ws.start_engine()
-    code = _tell_status(ws, as_json)
+    code = tell_status(ws, as_json)
     if not as_json:
         say_not_deployed(ws)
     return code
@@ -73,7 +74,7 @@ def stop(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False)
 
 
 def kill(ctx: typer.Context, as_json: AsJson = False) -> int:
-    """End the daemon and whatever it runs, now. Its runs become abandoned."""
+    """End the daemon and whatever it runs, now. Its runs are marked as abandoned and done again later."""
     named = ctx.find_root().params.get("workspace")
     try:
         was_running = chosen_workspace(ctx).kill()
@@ -101,7 +102,7 @@ def _kill_left_behind(root: Path) -> bool:
 
 def status(ctx: typer.Context, as_json: AsJson = False) -> int:
     """What the daemon, its engine and each flow do, and what runs now."""
-    return _tell_status(chosen_workspace(ctx), as_json)
+    return tell_status(chosen_workspace(ctx), as_json)
 
 
 def explain(
@@ -110,15 +111,7 @@ def explain(
     as_json: AsJson = False,
 ) -> int:
     """Why a flow, or a source file, does or does not run."""
-    reasons = chosen_workspace(ctx).explain(subject)
-    if as_json:
-        print_json([one.as_dict() for one in reasons])
-        return 0
-    shown = table("FLOW", "SOURCE", "REASON", "NEXT")
-    for one in reasons:
-        shown.add_row(one.flow, one.source or "", one.reason, local_time(one.next_run_utc))
-    say(shown)
-    return 0
+    return tell_reasons(chosen_workspace(ctx), subject, as_json)
 
 
 def retry(
@@ -245,69 +238,3 @@ def _done(facts: dict[str, Any], text: str, as_json: bool) -> None:
         print_json(facts)
     else:
         say(text)
-
-
-def _tell_status(ws: Workspace, as_json: bool) -> int:
-    found = ws.status()
-    if as_json:
-        print_json(found.as_dict())
-        return 0
-    _say_workspace(found)
-    _say_requests(found)
-    for one in found.backfills:
-        if one.state == "running" or one.failed:
-            say(f"backfill {one.flow}: {one.text}  ({one.id[:8]})")
-    say("")
-    _say_flows(found.flows)
-    if found.active_runs:
-        say("")
-        _say_active(found.active_runs)
-    return 0
-
-
-def _say_workspace(found: Status) -> None:
-    daemon, engine = found.daemon, found.engine
-    say(f"{found.workspace_id}  {found.workspace_root}")
-    ending = ", ends when its running work is done" if daemon.ending else ""
-    say(f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}")
-    if daemon.cluster is not None:
-        say(f"         {daemon.cluster.text}")
-    say(f"engine   {'on' if engine.on else 'off'}")
-    if engine.goes_on:
-        say(f"         {GOES_ON}: data-engine start", style="yellow")
-    for number, line in enumerate(lease_lines(found.lease) if found.lease.is_worth_words else ()):
-        say(f"{'' if number else 'lease':<8} {line}")
-    if found.trouble is not None:
-        say(f"trouble  {found.trouble.what}", style="red")
-        for part in ("where", "fix"):
-            if found.trouble[part]:
-                say(f"         {part}: {found.trouble[part]}")
-    for warning in found.warnings:
-        say(f"warning  {warning}", style="yellow")
-
-
-def _say_requests(found: Status) -> None:
-    for number, one in enumerate(found.requests):
-        say(f"{'' if number else 'asked':<8} {one.text}")
-
-
-def _say_flows(flows: Sequence[FlowStatus]) -> None:
-    shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
-    for flow in flows:
-        last = flow.last_run
-        ended = "" if last is None else f"{last.status}, {local_time(last.started_at_utc)}"
-        held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
-        note = "; ".join(filter(None, [flow.edit, flow.reason, held]))
-        row = (flow.name, flow.group or "", flow.state, local_time(flow.next_run_utc), ended, note)
-        is_bad = flow.state_kind in ("broken", "failing", "unreachable")
-        shown.add_row(*row, style="red" if is_bad else "")
-    say(shown)
-
-
-def _say_active(runs: Sequence[ActiveRun]) -> None:
-    active = table("RUN", "FLOW", "SOURCE", "STEP", "SINCE", "PROCESS")
-    for run in runs:
-        since = local_time(run.started_at_utc)
-        process = "daemon" if run.in_daemon else f"pid {run.pid}"
-        active.add_row(run.run_id[:8], run.flow, run.source or "", run.step or "", since, process)
-    say(active)

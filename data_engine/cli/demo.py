@@ -13,7 +13,8 @@ import typer
 
 from data_engine.cli.failure import Failed
 from data_engine.cli.lab import command_hint, lab_hint
-from data_engine.cli.options import AsJson, in_flow_modules, load_module
+from data_engine.cli.looks import in_flow_modules
+from data_engine.cli.options import AsJson, load_module
 from data_engine.cli.output import count, print_json, say, seconds, table
 from data_engine.errors import FlowValidationError
 from data_engine.flow.batch import Batch
@@ -129,7 +130,7 @@ def _say_done(done: Sequence[DemoRun], root: Path) -> None:
     say(f"  {lab_hint(root)}", style="bold")
     say("")
     say(
-        "The flows ran here, once; nothing runs by itself. To let them, say that production runs them as they are, and start:"
+        "The flows ran here, once; nothing runs by itself. To let them run by themselves, deploy them and start the engine:"
     )
     say(f"  {command_hint(root, 'deploy')}", style="bold")
     say(f"  {command_hint(root, 'start')}", style="bold")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace, in_flow_modules
+from data_engine.cli.looks import in_flow_modules
+from data_engine.cli.options import AsJson, FlowName, SomeFlowName, Wait, chosen_workspace
 from data_engine.cli.output import complain, local_time, print_json, say, table
 from data_engine.notebook.standing import cells_text
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from data_engine.model import Deployment
     from data_engine.notebook.standing import Standing
 
-Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why; it stands in the history.")]
+Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why; it is kept in the history.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Also where a deployed flow of another name writes the same mirror.")]
 
 
@@ -112,7 +113,7 @@ def say_left(as_json: bool) -> int:
 
 
 def deployments(ctx: typer.Context, name: SomeFlowName = None, as_json: AsJson = False) -> int:
-    """The history of deployments, of one flow or of all, the newest first."""
+    """The history of deployments of one flow, or of all; newest first."""
     found = chosen_workspace(ctx).deployments(name)
     if as_json:
         print_json([one.as_dict() for one in found])
@@ -144,7 +145,7 @@ def rollback(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> int:
-    """Let production run a flow as it was deployed before. The notebook stays as it is; it is a deployment itself."""
+    """Let production run a flow as it was deployed before. The notebook stays as it is; going back is recorded like a deployment."""
     from data_engine.daemon.deploying import changed_config
 
     ws = chosen_workspace(ctx)
@@ -157,7 +158,7 @@ def rollback(
         return 0
     say(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}")
     if ws.settings().deploy.gate == "golden":
-        say("Goldens hold up no rollback: they were not run.")
+        say("The goldens were not run: a rollback is never held up by them.")
     if config:
         complain(f"config that has changed since, and is read as it is now: {', '.join(config)}", style="yellow")
     return 0

@@ -21,7 +21,8 @@ _STYLES = {True: "", False: "red", None: "yellow"}
 AcceptClock = Annotated[
     bool,
     typer.Option(
-        "--accept-clock", help="First say that the clock of this machine is right, for what is too old to keep."
+        "--accept-clock",
+        help="First confirm that the clock of this machine is right: history that is too old is removed by it.",
     ),
 ]
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from data_engine.cli.options import AsJson, FlowName, chosen_workspace, in_flow_modules, load_module, say_settings
-from data_engine.cli.output import complain, local_time, print_json, say, seconds, status_style, table
+from data_engine.cli.looks import in_flow_modules, short_path, tell_flows
+from data_engine.cli.options import AsJson, FlowName, chosen_workspace, load_module
+from data_engine.cli.output import local_time, print_json, say, seconds, status_style, table
 from data_engine.engine.run_facts import facts_of
 from data_engine.flow.trigger import Schedule
 from data_engine.model import utc_text
@@ -25,56 +26,7 @@ if TYPE_CHECKING:
 
 def list_flows(ctx: typer.Context, as_json: AsJson = False) -> int:
     """The flows, and what is wrong with broken modules."""
-    from data_engine.lease.status import shown_machine
-    from data_engine.notebook.catalog import read_catalog
-
-    ws = chosen_workspace(ctx)
-    with in_flow_modules(ws):
-        entries = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
-        coming = ws.next_runs()
-    say_settings(ws)
-    deployment = ws.home.deployments().standing(entry.name for entry in entries)
-    if as_json:
-        live = [deployment[entry.name].as_json() | {"next_run_utc": coming.get(entry.name)} for entry in entries]
-        print_json([entry.as_dict() | more for entry, more in zip(entries, live, strict=True)])
-        return 0
-    if not entries:
-        say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
-        say_subfolders(ws)
-        return 0
-    lease = ws.lease()
-    is_unknown = lease.owner is not None and not lease.is_mine and not ws.status().daemon.running
-    texts = {
-        name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
-        for name, one in deployment.items()
-    }
-    flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
-    for entry in entries:
-        if entry.error is None:
-            source = short_path(entry.source, ws.root)
-            shown = (entry.title, entry.group, entry.mode, entry.trigger, source, local_time(coming.get(entry.name)))
-            flows.add_row(entry.name, *shown, texts[entry.name])
-        else:
-            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", texts[entry.name], style="red")
-    say(flows)
-    if lease.owner is not None and "not known here" in texts.values():
-        complain(
-            f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
-        )
-    for entry in entries:
-        if entry.error is not None:
-            complain()
-            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
-    say_subfolders(ws)
-    return 0
-
-
-def say_subfolders(ws: Workspace) -> None:
-    """Name the notebooks that are no flows because of where they lie."""
-    from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
-
-    for path in notebooks_in_subfolders(ws.layout.flow_modules_dir):
-        complain(f"{no_flow_there(path)}.", style="yellow")
+    return tell_flows(chosen_workspace(ctx), as_json)
 
 
 def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
@@ -109,18 +61,6 @@ def _next_slots(ws: Workspace, flow: Flow) -> tuple[list[float], tzinfo]:
     lines = flow.trigger.cron_lines if isinstance(flow.trigger, Schedule) else ()
     zone = zone_of((flow.trigger.tz if isinstance(flow.trigger, Schedule) else None) or ws.home.settings().timezone)
     return next_slots(lines, zone, time.time()), zone
-
-
-def short_path(path: str | None, root: Path) -> str:
-    """`path` as seen from the workspace's root when it lies in it; "-" for none.
-
-    Example:
-        >>> short_path("/team/claims/data/in", Path("/team/claims")), short_path(None, Path("/team/claims"))
-        ('data/in', '-')
-    """
-    if path is None:
-        return "-"
-    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
 
 
 def _say_flow(

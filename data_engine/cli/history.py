@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_engine.cli.looks import MOST_RUNS, RunStatus, require_known, tell_runs
 from data_engine.cli.options import AsJson, SomeFlowName, chosen_workspace
 from data_engine.cli.output import count, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.engine.run_facts import facts_of, rows_words
 from data_engine.errors import FlowValidationError
 
 if TYPE_CHECKING:
-    from data_engine.client import Workspace
-    from data_engine.model import Run
+    pass
 
 _ID_LENGTH = 8
 
@@ -23,30 +22,12 @@ _ID_LENGTH = 8
 def runs(
     ctx: typer.Context,
     name: SomeFlowName = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
-    status: Annotated[
-        Literal["started", "success", "failed", "stopped", "killed", "abandoned"] | None,
-        typer.Option("--status", help="Only runs in this status."),
-    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = MOST_RUNS,
+    status: Annotated[RunStatus | None, typer.Option("--status", help="Only runs in this status.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """What ran on this machine, newest first."""
-    ws = chosen_workspace(ctx)
-    ledger = ws.home.ledger()
-    ledger.recover()
-    found = ledger.runs(name, limit, status=status)
-    if name is not None and not found:
-        _require_known(ws, name)
-    if as_json:
-        print_json([run.as_dict() for run in found])
-    elif not found:
-        say("No such runs on this machine.")
-    else:
-        shown = table("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR", right=("TIME",))
-        for run in found:
-            shown.add_row(*_row(run), style=status_style(run.status) if run.status != "success" else "")
-        say(shown)
-    return 0
+    return tell_runs(chosen_workspace(ctx), name, limit, status, as_json)
 
 
 def log(
@@ -94,7 +75,7 @@ def compare(
     run_b: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare it with.")],
     as_json: AsJson = False,
 ) -> int:
-    """What differs between two runs, most telling first: code, params, inputs, environment, rows, durations."""
+    """What differs between two runs, the most important first: code, params, inputs, environment, rows, durations."""
     ws = chosen_workspace(ctx)
     ws.home.ledger().recover()
     found = ws.compare(run_a, run_b)
@@ -134,7 +115,7 @@ def reset(
         )
     ws = chosen_workspace(ctx)
     if flow is not None and not ws.runs(flow, 1):
-        _require_known(ws, flow)
+        require_known(ws, flow)
     what = f'flow "{flow}"' if flow is not None else f"every flow of {ws.workspace_id}"
     if not yes and not _confirmed(f"Forget the history of {what} on this machine, so that every source is due again?"):
         say("Nothing was forgotten.")
@@ -155,22 +136,3 @@ def _confirmed(question: str) -> bool:
             fix="add --yes when that is meant",
         )
     return typer.confirm(question, err=True)
-
-
-def _row(run: Run) -> tuple[str, ...]:
-    return (
-        run.run_id[:_ID_LENGTH],
-        run.flow,
-        "" if run.source is None else Path(run.source).name,
-        run.status,
-        started(run),
-        seconds(run.elapsed_s),
-        next(iter((run.error or run.cause or "").splitlines()), ""),
-    )
-
-
-def _require_known(ws: Workspace, name: str) -> None:
-    """Refuse a name that is neither in the history nor a module's."""
-    from data_engine.notebook.catalog import find_module
-
-    find_module(ws.home.modules(), name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import chdir, contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from data_engine.cli.failure import Failed
+from data_engine.cli.looks import selected
 from data_engine.cli.output import complain, print_version
 from data_engine.errors import FlowValidationError
 from data_engine.flow.parameter_values import Given
@@ -70,29 +70,7 @@ def chosen_workspace(ctx: typer.Context) -> Workspace:
     Raises:
         WorkspaceError: none is named, or what is named is none.
     """
-    from data_engine.client import Workspace
-    from data_engine.workspace.select import select_workspace
-
-    named = ctx.find_root().params.get("workspace")
-    return Workspace(select_workspace(named).root)
-
-
-@contextmanager
-def in_flow_modules(ws: Workspace) -> Iterator[None]:
-    """Inside, the working directory is the authored folder, as for every run that is not in the caller's own process."""
-    try:
-        going = chdir(ws.layout.flow_modules_dir)
-        going.__enter__()
-    except OSError as error:
-        raise FlowValidationError(
-            f"the flow_modules folder cannot be entered: {error.strerror}",
-            where=str(ws.layout.flow_modules_dir),
-            fix="check its permissions and whether its drive is connected",
-        ) from error
-    try:
-        yield
-    finally:
-        going.__exit__(None, None, None)
+    return selected(ctx.find_root().params.get("workspace"))
 
 
 def load_module(ws: Workspace, name: str) -> LoadedModule:
@@ -113,13 +91,6 @@ def load_module(ws: Workspace, name: str) -> LoadedModule:
     for warning in loaded.warnings:
         complain(f"warning: {warning}", style="yellow")
     return loaded
-
-
-def say_settings(ws: Workspace) -> None:
-    """Tell of settings nobody reads, or that cannot be used, where nothing is run by them."""
-    error = ws.home.settings_error()
-    for warning in ws.settings().warnings if error is None else (error,):
-        complain(f"warning: {warning}", style="yellow")
 
 
 def source_from_shell(source: str | None) -> str | None:

@@ -18,10 +18,9 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.table import Table
+from data_engine.cli.plain import Table, lines_of, rule_is_known, styled, terminal_width, text_of
 
+if TYPE_CHECKING:
     from data_engine.model import Run
 
 FROM_THE_FUTURE = " (from the future)"
@@ -37,14 +36,14 @@ _LENIENT = "data_engine.lenient"
 _answer: BinaryIO | None = None
 
 
-def say(*things: RenderableType, style: str | None = None) -> None:
+def say(thing: str | Table = "", style: str | None = None) -> None:
     """Print to standard output, coloured on terminals only. Texts are taken as they are: brackets mean nothing."""
-    _console().print(*things, style=style, soft_wrap=all(isinstance(thing, str) for thing in things))
+    _print(thing, style or "", sys.stdout)
 
 
-def complain(*texts: str, style: str | None = None) -> None:
+def complain(text: str = "", style: str | None = None) -> None:
     """Print to standard error."""
-    _console(stderr=True).print(*texts, style=style, soft_wrap=True)
+    _print(text, style or "", sys.stderr)
 
 
 def print_version() -> None:
@@ -56,13 +55,7 @@ def print_version() -> None:
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
     """An empty table with these columns, those in `right` aligned so; add rows of texts and `say` it."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return made
+    return Table(columns, tuple(right))
 
 
 def status_style(status: str) -> str:
@@ -231,10 +224,35 @@ def _keep_descriptor(lost: list[OSError]) -> BinaryIO | None:
     return kept
 
 
-def _console(*, stderr: bool = False) -> Console:
+def _print(thing: str | Table, style: str, stream: TextIO) -> None:
+    """Print without Rich where that looks the same."""
+    width = terminal_width(stream)
+    if width is not None:
+        lines = (
+            lines_of(thing, most=width or _WIDE, coloured=width > 0)
+            if isinstance(thing, Table)
+            else [styled(text_of(line), style if width else "") for line in thing.split("\n")]
+        )
+        if lines is not None and (isinstance(thing, str) or rule_is_known(stream)):
+            stream.write("".join(f"{line}\n" for line in lines))
+            return
+    _print_with_rich(thing, style, stream)
+
+
+def _print_with_rich(thing: str | Table, style: str, stream: TextIO) -> None:
+    from rich import table
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
 
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    console = Console(file=stream, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _WIDE  # a file or a program gets whole lines
-    return console
+    if isinstance(thing, str):
+        console.print(thing, style=style or None, soft_wrap=True)
+        return
+    made = table.Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+    for column in thing.columns:
+        made.add_column(column, justify="right" if column in thing.right else "left", overflow="fold")
+    for cells, row_style in thing.rows:
+        made.add_row(*cells, style=row_style or None)
+    console.print(made)

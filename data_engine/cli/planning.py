@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_engine.cli.looks import in_flow_modules
 from data_engine.cli.options import (
     AsJson,
     Params,
     SomeFlowName,
     chosen_workspace,
-    in_flow_modules,
     read_params,
 )
 from data_engine.cli.output import complain, print_json, say

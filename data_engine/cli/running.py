@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from data_engine.cli.looks import in_flow_modules, say_settings
 from data_engine.cli.options import (
     AsJson,
     FlowNames,
@@ -16,10 +17,8 @@ from data_engine.cli.options import (
     SourcePath,
     Wait,
     chosen_workspace,
-    in_flow_modules,
     load_module,
     read_params,
-    say_settings,
     source_from_shell,
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style

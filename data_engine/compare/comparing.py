@@ -68,7 +68,9 @@ def require_tolerance(tolerance: float) -> float:
     """
     if not isinstance(tolerance, (int, float)) or isinstance(tolerance, bool) or not 0 <= tolerance < 1:
         raise FlowValidationError(
-            f"the tolerance {tolerance!r} is no share of a number", where="tolerance=", fix="give one such as 1e-9"
+            f"the tolerance {tolerance!r} is not a number from 0 to below 1",
+            where="tolerance=",
+            fix="give one such as 1e-9",
         )
     return float(tolerance)
 

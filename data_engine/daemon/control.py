@@ -5,17 +5,19 @@ The token is sent only to the process that wrote the endpoint file, after its pi
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import data_engine.errors
 from data_engine.daemon.endpoint import Endpoint, read_endpoint, read_token
 from data_engine.errors import FlowExecutionError, FlowValidationError, WorkspaceError, error_of
 from data_engine.workspace.layout import LocalLayout
+
+if TYPE_CHECKING:
+    import http.client
 
 API = "/v1"
 MAX_BODY_BYTES = 1_000_000
@@ -86,6 +88,8 @@ class DaemonClient:
             connection.close()
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
+        import http.client
+
         payload = None if body is None else json.dumps(body).encode()
         if payload is not None and len(payload) > MAX_BODY_BYTES:
             raise FlowValidationError(
@@ -113,6 +117,8 @@ class DaemonClient:
         return answer if isinstance(answer, dict) else {}
 
     def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
+        import http.client
+
         connection = http.client.HTTPConnection("127.0.0.1", self.endpoint.port, timeout=timeout_s)
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -115,7 +115,7 @@ class DaemonLink:
         lost = [run_id for run_id, run in runs.items() if run is None or run.status == "started"]
         if lost:
             raise WorkspaceError(
-                f"the daemon ended before {len(lost)} of the runs began: what was asked for by hand is not kept",
+                f"the daemon ended before {len(lost)} of the runs began: runs asked for by hand are not kept",
                 where=str(self.home.local.daemon_log_path),
                 fix="ask for it again; `data-engine runs` shows what did run",
             )

@@ -102,7 +102,7 @@ async def handle(commands: Verbs, request: Request) -> tuple[str, dict[str, Any]
             return "done", {}
         case "backfill":
             return "done", {"backfill": (await _backfill(commands, request)).as_dict()}
-    raise FlowValidationError(f"nobody does {request.verb!r}", where="request", fix="update data-engine here")
+    raise FlowValidationError(f"there is no request {request.verb!r}", where="request", fix="update data-engine here")
 
 
 async def _backfill(commands: Verbs, request: Request) -> Backfill:

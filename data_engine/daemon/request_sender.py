@@ -91,7 +91,7 @@ class RequestSender:
             await asyncio.to_thread(self._files.put, request)
         except OSError as error:
             raise OwnedElsewhereError(
-                f"the request cannot be left: {drive_words(error)}",
+                f"the request cannot be written to the shared folder: {drive_words(error)}",
                 where=str(self._home.layout.workspace_state_dir / "requests"),
                 fix="check whether the drive is connected and writable",
             ) from error

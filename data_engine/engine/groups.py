@@ -87,7 +87,7 @@ def refuse_inside_group(flow: Flow, home: LocalWorkspace | None) -> None:
     """
     if home is not None and _key(flow, home) in _held.get():
         raise GroupBusyError(
-            f'flow "{flow.name}" was started inside a run of its own group "{flow.group}" and would wait for it for ever',
+            f'flow "{flow.name}" was started inside a run of its own group "{flow.group}" and would wait for it forever',
             where=f'group "{flow.group}"',
             fix="put the flow in another group, or call its functions directly",
         )

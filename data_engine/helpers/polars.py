@@ -360,7 +360,7 @@ def _count(days: object) -> pl.Expr:
     if isinstance(days, int) and not isinstance(days, bool):
         if abs(days) > _MOST_DAYS:
             raise FlowValidationError(
-                f"{days} days lead out of the calendar", where="days=", fix=f"give at most {_MOST_DAYS:,}"
+                f"{days} days go beyond the calendar", where="days=", fix=f"give at most {_MOST_DAYS:,}"
             )
         return pl.lit(days, dtype=pl.Int32)
     if isinstance(days, (str, pl.Expr)):

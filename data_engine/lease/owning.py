@@ -119,9 +119,9 @@ def only_observed_here(unfit: str) -> OwnedElsewhereError:
 def not_published(error: Exception | None) -> WorkspaceError:
     """The error of a decision that nobody may have seen yet."""
     return WorkspaceError(
-        f"it is not known to be published: {error}",
+        f"it may not have been published: {error}",
         where="the shared folder",
-        fix="look whether it came to be once the drive answers (`data-engine deployments`), else ask again",
+        fix="once the drive answers, see whether it was (`data-engine deployments`); if not, ask again",
     )
 
 

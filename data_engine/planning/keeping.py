@@ -384,7 +384,7 @@ def _kept_params(params: Mapping[str, Any]) -> dict[str, Any]:
             raise FlowValidationError(
                 f"the param {name!r} is {type(value).__name__}, which a golden's header cannot hold",
                 where="Flow.golden(params=...)",
-                fix="give texts, numbers, truths, dates, lists and mappings of them",
+                fix="give texts, numbers, True or False, dates, lists and mappings of them",
             )
     return dict(params)
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 _NETWORK_FILE_SYSTEM = re.compile(
     r"nfs\d?|cifs|smb[23]?|smbfs|afpfs|webdav|davfs|afs|ncpfs|lustre|ceph|glusterfs|gpfs|beegfs"
     r"|(fuse|osxfuse|macfuse)\.(sshfs|glusterfs|ceph|davfs|s3fs|rclone|smbnetfs)"
 )
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+"""A blank, tab, line break or backslash in the mount table."""
 
 if sys.platform == "win32":
     from data_engine.platforms import _win32
@@ -35,10 +39,20 @@ else:
 
     def network_drive(path: Path) -> str | None:
         """What kind of network drive holds `path`, existing or not; None for a local one."""
+        return network_file_system(path.resolve(), _mounts())
+
+    def _mounts() -> list[tuple[str, str]]:
+        """The mount table: folder and type.
+
+        Reference: proc(5); on Linux psutil gives the same, but takes as long to import as a command has.
+        """
+        if sys.platform == "linux":
+            with suppress(OSError), open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as table:
+                fields = [line.split(" ") for line in table]
+                return [(_OCTAL.sub(lambda code: chr(int(code[1], 8)), one[1]), one[2]) for one in fields]
         import psutil
 
-        mounts = ((part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True))
-        return network_file_system(path.resolve(), mounts)
+        return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]
 
 
 def network_file_system(path: PurePath, mounts: Iterable[tuple[str, str]]) -> str | None:

@@ -14,6 +14,8 @@ if sys.platform == "win32":
 
     SHELL_ESCAPE = ""
     """What takes its meaning from the next character in a typed line; none here, where `C:\\data` is a path."""
+    IS_STYLED_BY_CALLS = True
+    """Whether a terminal may want calls of the system for its colours: older consoles show escape codes as letters."""
 
     def system_id() -> str:
         """The operating system's own id; "" where there is none.
@@ -91,6 +93,8 @@ if sys.platform == "win32":
 else:
     SHELL_ESCAPE = "\\"
     """What takes its meaning from the next character in a typed line."""
+    IS_STYLED_BY_CALLS = False
+    """Whether a terminal may want calls of the system for its colours."""
 
     def system_id() -> str:
         """The operating system's own id; "" where there is none.

@@ -164,7 +164,7 @@ def _check_private(local: LocalLayout) -> None:
         raise WorkspaceError(
             f"this machine's own folder cannot be used: {error.strerror or error}",
             where=str(error.filename or root),
-            fix="take it away, and what it leads to stays as it is; another place is set with DATA_ENGINE_STATE_ROOT",
+            fix="remove it (what it leads to stays as it is), or set DATA_ENGINE_STATE_ROOT to another folder",
         ) from error
 
 

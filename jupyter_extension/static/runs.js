@@ -59,7 +59,7 @@ export function runsTable(app, details) {
       h("input", { type: "search", class: "de-input de-grow", placeholder: "Search runs, files and errors", "aria-label": "Search runs", value: runSearch, oninput: (event) => app.set({ runSearch: event.target.value }) }),
       h("button", { class: "de-chip", "aria-pressed": String(onlyFailed), onclick: () => app.set({ onlyFailed: !onlyFailed }) }, "Failed", h("span", { class: "de-count", "data-count": failed }, failed))) : null,
     rows,
-    rows.length ? null : h("p", { class: "de-empty", key: "none" }, `None of the newest ${plural(details.runs.length, "run")} is so.`),
+    rows.length ? null : h("p", { class: "de-empty", key: "none" }, `None of the newest ${plural(details.runs.length, "run")} matches.`),
     details.runs.length >= runLimit
       ? h("button", { class: "de-button de-more", key: "more", onclick: () => app.moreRuns() }, "Show more runs") : null);
 }

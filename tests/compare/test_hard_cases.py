@@ -358,12 +358,12 @@ def test_a_part_that_lacks_the_key_is_compared_without_it() -> None:
 
 
 def test_the_tolerance_may_be_asked_for() -> None:
-    """Nought means to the bit; a tenth is for estimates; what is no share is refused."""
+    """Nought means to the bit; a tenth is for estimates; what is out of range is refused."""
     then, now = frame(id=[1], a=[1.0]), frame(id=[1], a=[1.05])
 
     assert compare(then, now, key="id", tolerance=0.1).equal
     assert not compare(frame(a=[0.3]), frame(a=[0.1 + 0.2]), tolerance=0).equal
-    with pytest.raises(FlowValidationError, match="no share"):
+    with pytest.raises(FlowValidationError, match="not a number from 0"):
         compare(then, now, tolerance=2)
 
 

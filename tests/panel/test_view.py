@@ -244,7 +244,7 @@ WHOLE = [
             "start_engine": "ann-pc has control of this workspace",
             "request": None,
             "release": "this workstation does not have control",
-            "take_over": "only of an owner that has been silent for long",
+            "take_over": "possible once the owner has been silent for long enough",
             "reset_all": "ann-pc has control of this workspace",
         },
     ),
@@ -254,7 +254,7 @@ WHOLE = [
         {
             "request": "already requested",
             "withdraw": None,
-            "take_over": "only of an owner that has been silent for long",
+            "take_over": "possible once the owner has been silent for long enough",
         },
     ),
     ("of a dead owner", {"on": False, "lease": leased("takeover_available")}, {"take_over": None, "request": None}),

@@ -211,7 +211,7 @@ class _Spread:
             raise ClusterError(
                 f"a task of the cluster failed: {type(error).__name__}: {error}",
                 where=self._connection.scheduler.name,
-                fix="look into the workers' logs; `data-engine doctor` measures the cluster",
+                fix="see the workers' logs; `data-engine doctor` measures the cluster",
             ) from error
         if outcomes:
             self._mean_s = elapsed_s / len(outcomes)

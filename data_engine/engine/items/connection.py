@@ -107,7 +107,7 @@ class Connection:
             raise ClusterError(
                 f"the workers of {self.scheduler.name} cannot be asked for their versions: {error}",
                 where=self.scheduler.name,
-                fix="look into the workers' logs",
+                fix="see the workers' logs",
             ) from error
         for address, facts in told.items():
             refuse_mismatch(address, facts)

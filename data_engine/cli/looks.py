@@ -1,0 +1,277 @@
+"""What the commands print that only look: `status`, `list`, `runs` and `explain`.
+
+They are asked most often, so their plain forms are read here, without Typer, which takes longer to import than they to answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.engine.wording import GOES_ON, held_words
+from data_engine.errors import FlowValidationError
+from data_engine.lease.status import lease_lines
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.engine.status import ActiveRun, FlowStatus, Status
+    from data_engine.model import Run
+
+RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
+
+MOST_RUNS = 20
+"""How many runs are told without `--limit`."""
+
+_ID_LENGTH = 8
+
+
+def look(arguments: Sequence[str]) -> int | None:
+    """Do what the arguments ask, when it is the plain form of one of these commands; None for all else, which Typer reads.
+
+    Example:
+        >>> look(["runs", "--limit", "5"]), look(["status", "--help"]), look(["deploy"])
+        (None, None, None)
+    """
+    words = list(arguments)
+    root = None
+    if words[:1] == ["--workspace"] and len(words) > 2:
+        root, words = words[1], words[2:]
+    command, *rest = words or [""]
+    as_json = "--json" in rest
+    names = [word for word in rest if word != "--json"]
+    if any(word.startswith("-") or not word for word in names) or len(rest) - len(names) > 1:
+        return None
+    takes = {"status": (0,), "list": (0,), "runs": (0, 1), "explain": (1,)}
+    if len(names) not in takes.get(command, ()):
+        return None
+    ws = selected(root)
+    if command == "status":
+        return tell_status(ws, as_json)
+    if command == "list":
+        return tell_flows(ws, as_json)
+    if command == "runs":
+        return tell_runs(ws, names[0] if names else None, MOST_RUNS, None, as_json)
+    return tell_reasons(ws, names[0], as_json)
+
+
+def selected(root: str | None) -> Workspace:
+    """The workspace that is meant: the one at `root`, else as `select_workspace` finds it.
+
+    Raises:
+        WorkspaceError: none is named, or what is named is none.
+    """
+    from data_engine.client import Workspace
+    from data_engine.workspace.select import select_workspace
+
+    return Workspace(select_workspace(root).root)
+
+
+def tell_status(ws: Workspace, as_json: bool) -> int:
+    """What the daemon, its engine and each flow do, and what runs now."""
+    found = ws.status()
+    if as_json:
+        print_json(found.as_dict())
+        return 0
+    _say_workspace(found)
+    _say_requests(found)
+    for one in found.backfills:
+        if one.state == "running" or one.failed:
+            say(f"backfill {one.flow}: {one.text}  ({one.id[:8]})")
+    say("")
+    _say_flows(found.flows)
+    if found.active_runs:
+        say("")
+        _say_active(found.active_runs)
+    return 0
+
+
+def tell_flows(ws: Workspace, as_json: bool) -> int:
+    """The flows, and what is wrong with broken modules."""
+    from data_engine.lease.status import shown_machine
+    from data_engine.notebook.catalog import read_catalog
+
+    with in_flow_modules(ws):
+        entries = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
+        coming = ws.next_runs()
+    say_settings(ws)
+    deployment = ws.home.deployments().standing(entry.name for entry in entries)
+    if as_json:
+        live = [deployment[entry.name].as_json() | {"next_run_utc": coming.get(entry.name)} for entry in entries]
+        print_json([entry.as_dict() | more for entry, more in zip(entries, live, strict=True)])
+        return 0
+    if not entries:
+        say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
+        say_subfolders(ws)
+        return 0
+    lease = ws.lease()
+    is_unknown = lease.owner is not None and not lease.is_mine and not ws.status().daemon.running
+    texts = {
+        name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
+        for name, one in deployment.items()
+    }
+    flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
+    for entry in entries:
+        if entry.error is None:
+            source = short_path(entry.source, ws.root)
+            shown = (entry.title, entry.group, entry.mode, entry.trigger, source, local_time(coming.get(entry.name)))
+            flows.add_row(entry.name, *shown, texts[entry.name])
+        else:
+            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", texts[entry.name], style="red")
+    say(flows)
+    if lease.owner is not None and "not known here" in texts.values():
+        complain(
+            f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
+        )
+    for entry in entries:
+        if entry.error is not None:
+            complain()
+            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
+    say_subfolders(ws)
+    return 0
+
+
+def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
+    """What ran on this machine, newest first."""
+    ledger = ws.home.ledger()
+    ledger.recover()
+    found = ledger.runs(name, limit, status=status)
+    if name is not None and not found:
+        require_known(ws, name)
+    if as_json:
+        print_json([run.as_dict() for run in found])
+    elif not found:
+        say("No such runs on this machine.")
+    else:
+        shown = table("RUN", "FLOW", "SOURCE", "STATUS", "STARTED", "TIME", "ERROR", right=("TIME",))
+        for run in found:
+            shown.add_row(*_row(run), style=status_style(run.status) if run.status != "success" else "")
+        say(shown)
+    return 0
+
+
+def tell_reasons(ws: Workspace, subject: str, as_json: bool) -> int:
+    """Why a flow, or a source file, does or does not run."""
+    reasons = ws.explain(subject)
+    if as_json:
+        print_json([one.as_dict() for one in reasons])
+        return 0
+    shown = table("FLOW", "SOURCE", "REASON", "NEXT")
+    for one in reasons:
+        shown.add_row(one.flow, one.source or "", one.reason, local_time(one.next_run_utc))
+    say(shown)
+    return 0
+
+
+def say_subfolders(ws: Workspace) -> None:
+    """Name the notebooks that are no flows because of where they lie."""
+    from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
+
+    for path in notebooks_in_subfolders(ws.layout.flow_modules_dir):
+        complain(f"{no_flow_there(path)}.", style="yellow")
+
+
+def short_path(path: str | None, root: Path) -> str:
+    """`path` as seen from the workspace's root when it lies in it; "-" for none.
+
+    Example:
+        >>> short_path("/team/claims/data/in", Path("/team/claims")), short_path(None, Path("/team/claims"))
+        ('data/in', '-')
+    """
+    if path is None:
+        return "-"
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
+
+
+@contextmanager
+def in_flow_modules(ws: Workspace) -> Iterator[None]:
+    """Inside, the working directory is the authored folder, as for every run that is not in the caller's own process."""
+    try:
+        going = chdir(ws.layout.flow_modules_dir)
+        going.__enter__()
+    except OSError as error:
+        raise FlowValidationError(
+            f"the flow_modules folder cannot be entered: {error.strerror}",
+            where=str(ws.layout.flow_modules_dir),
+            fix="check its permissions and whether its drive is connected",
+        ) from error
+    try:
+        yield
+    finally:
+        going.__exit__(None, None, None)
+
+
+def say_settings(ws: Workspace) -> None:
+    """Tell of settings nobody reads, or that cannot be used, where nothing is run by them."""
+    error = ws.home.settings_error()
+    for warning in ws.settings().warnings if error is None else (error,):
+        complain(f"warning: {warning}", style="yellow")
+
+
+def require_known(ws: Workspace, name: str) -> None:
+    """Refuse a name that is neither in the history nor a module's."""
+    from data_engine.notebook.catalog import find_module
+
+    find_module(ws.home.modules(), name)
+
+
+def _say_workspace(found: Status) -> None:
+    daemon, engine = found.daemon, found.engine
+    say(f"{found.workspace_id}  {found.workspace_root}")
+    ending = ", ends when its running work is done" if daemon.ending else ""
+    say(f"daemon   {f'running, pid {daemon.pid}' if daemon.running else 'not running'}{ending}")
+    if daemon.cluster is not None:
+        say(f"         {daemon.cluster.text}")
+    say(f"engine   {'on' if engine.on else 'off'}")
+    if engine.goes_on:
+        say(f"         {GOES_ON}: data-engine start", style="yellow")
+    for number, line in enumerate(lease_lines(found.lease) if found.lease.is_worth_words else ()):
+        say(f"{'' if number else 'lease':<8} {line}")
+    if found.trouble is not None:
+        say(f"trouble  {found.trouble.what}", style="red")
+        for part in ("where", "fix"):
+            if found.trouble[part]:
+                say(f"         {part}: {found.trouble[part]}")
+    for warning in found.warnings:
+        say(f"warning  {warning}", style="yellow")
+
+
+def _say_requests(found: Status) -> None:
+    for number, one in enumerate(found.requests):
+        say(f"{'' if number else 'asked':<8} {one.text}")
+
+
+def _say_flows(flows: Sequence[FlowStatus]) -> None:
+    shown = table("FLOW", "GROUP", "STATE", "NEXT", "LAST RUN", "REASON")
+    for flow in flows:
+        last = flow.last_run
+        ended = "" if last is None else f"{last.status}, {local_time(last.started_at_utc)}"
+        held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
+        note = "; ".join(filter(None, [flow.edit, flow.reason, held]))
+        row = (flow.name, flow.group or "", flow.state, local_time(flow.next_run_utc), ended, note)
+        is_bad = flow.state_kind in ("broken", "failing", "unreachable")
+        shown.add_row(*row, style="red" if is_bad else "")
+    say(shown)
+
+
+def _say_active(runs: Sequence[ActiveRun]) -> None:
+    active = table("RUN", "FLOW", "SOURCE", "STEP", "SINCE", "PROCESS")
+    for run in runs:
+        since = local_time(run.started_at_utc)
+        process = "daemon" if run.in_daemon else f"pid {run.pid}"
+        active.add_row(run.run_id[:8], run.flow, run.source or "", run.step or "", since, process)
+    say(active)
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    return (
+        run.run_id[:_ID_LENGTH],
+        run.flow,
+        "" if run.source is None else Path(run.source).name,
+        run.status,
+        started(run),
+        seconds(run.elapsed_s),
+        next(iter((run.error or run.cause or "").splitlines()), ""),
+    )

@@ -1,0 +1,98 @@
+"""A table as text, laid out as Rich does it, without the import of Rich: it takes longer than most commands.
+
+What needs more than letters side by side (a narrow terminal, wide letters, a console of Windows) is left to Rich.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from data_engine.platforms.host import IS_STYLED_BY_CALLS
+
+_GAP = "   "
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_LEFT_OUT = dict.fromkeys((7, 8, 11, 12, 13))
+"""Control characters that Rich takes out of texts."""
+_ASKED_OF_RICH = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
+
+
+@dataclass(slots=True)
+class Table:
+    """Columns by name, those in `right` aligned so, and rows of texts; a row may have a style."""
+
+    columns: tuple[str, ...]
+    right: tuple[str, ...] = ()
+    rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+
+    def add_row(self, *cells: str | None, style: str = "") -> None:
+        """Add a row of texts."""
+        self.rows.append((tuple(cell or "" for cell in cells), style))
+
+
+def lines_of(table: Table, *, most: int, coloured: bool) -> list[str] | None:
+    """The table's lines; None where it is wider than `most`, or a letter is not one column wide.
+
+    Example:
+        >>> lines_of(Table(("A", "B"), rows=[(("x", "yyy"), "")]), most=80, coloured=False)
+        ['A   B  ', '───────', 'x   yyy']
+    """
+    cells = [table.columns, *(row for row, _ in table.rows)]
+    split = [[cell.split("\n") for cell in row] for row in cells]
+    if not all(_is_plain(line) for row in split for lines in row for line in lines):
+        return None
+    widths = [max(len(line) for row in split for line in row[number]) for number in range(len(table.columns))]
+    total = sum(widths) + len(_GAP) * (len(widths) - 1)
+    if total > most:
+        return None
+    found = []
+    for row, style in zip(split, ["bold", *(style for _, style in table.rows)], strict=True):
+        for number in range(max(map(len, row))):
+            parts = [lines[number] if number < len(lines) else "" for lines in row]
+            padded = (
+                part.rstrip().rjust(wide) if column in table.right else part.ljust(wide)
+                for part, wide, column in zip(parts, widths, table.columns, strict=True)
+            )
+            found.append(styled(_GAP.join(padded), style if coloured else ""))
+    found.insert(max(map(len, split[0])), "─" * total)
+    return found
+
+
+def text_of(text: str) -> str:
+    """A text as a terminal is given it: without characters that move the cursor, tabs as spaces."""
+    return text.translate(_LEFT_OUT).expandtabs(8)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether each letter is one column wide, and none moves the cursor."""
+    return text.isprintable() and (
+        text.isascii()
+        or all(unicodedata.east_asian_width(one) not in "WF" and unicodedata.category(one)[0] != "M" for one in text)
+    )
+
+
+def styled(text: str, style: str) -> str:
+    """The text in a style such as "bold red"."""
+    codes = ";".join(_CODES[word] for word in style.split())
+    return f"\x1b[{codes}m{text}\x1b[0m" if codes else text
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """How wide the terminal is that the stream writes to; 0 where it is none, None where only Rich can tell."""
+    if IS_STYLED_BY_CALLS:
+        return None
+    try:
+        if not stream.isatty():
+            return 0 if "FORCE_COLOR" not in os.environ and "TTY_COMPATIBLE" not in os.environ else None
+        if any(name in os.environ for name in _ASKED_OF_RICH) or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+            return None
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def rule_is_known(stream: TextIO) -> bool:
+    """Whether the stream can show the line under a table's head."""
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "") in ("utf8", "utf16", "utf32")

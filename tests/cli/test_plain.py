@@ -1,0 +1,67 @@
+"""Tables without Rich look as Rich draws them; the commands that only look import neither Rich nor Typer."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_engine.cli.output import _print_with_rich, table
+from data_engine.cli.plain import Table, lines_of
+from tests.cli.conftest import REPOSITORY
+from tests.support import WorkspaceFiles
+
+CELLS = st.sampled_from(
+    ["", "a", "x y", "é", "[red]x[/red]", "long " * 20, "two\nlines", " lead", "trail  ", "…", "日本", "\t"]
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    columns = draw(st.lists(st.sampled_from(["A", "BB", "CCC", "NAME"]), min_size=1, max_size=4, unique=True))
+    made = table(*columns, right=columns[:1] if draw(st.booleans()) else ())
+    for row in draw(st.lists(st.lists(CELLS, min_size=len(columns), max_size=len(columns)), max_size=4)):
+        made.add_row(*row)
+    return made
+
+
+@settings(deadline=None, max_examples=100)
+@given(tables())
+def test_a_table_is_laid_out_as_rich_does(made: Table) -> None:
+    """To the letter; what is not plain is left to Rich."""
+    lines, drawn = lines_of(made, most=10_000, coloured=False), io.StringIO()
+    _print_with_rich(made, "", drawn)
+
+    assert lines is None or "".join(f"{line}\n" for line in lines) == drawn.getvalue()
+
+
+@pytest.mark.parametrize("letters", ["日本", "a\tb", "\x1b[31m"])
+def test_what_is_not_one_column_a_letter_is_left_to_rich(letters: str) -> None:
+    """Wide letters, tabs and escape codes; and a table that is wider than the terminal."""
+    assert lines_of(Table(("A",), rows=[((letters,), "")]), most=80, coloured=True) is None
+    assert lines_of(Table(("A",), rows=[(("x" * 81,), "")]), most=80, coloured=True) is None
+
+
+@pytest.mark.parametrize("words", [["status"], ["list"], ["runs"], ["explain", "claims"], ["status", "--json"]])
+def test_who_only_looks_waits_for_no_library(ws: WorkspaceFiles, words: list[str]) -> None:
+    """Once the modules are described nothing heavy is imported, so that an answer takes about as long as `--help`."""
+    ws.notebook("claims", "from data_engine import Flow\ndef build():\n    return Flow(group='G').step(len)")
+    code = f"""
+import sys
+from data_engine.cli.app import run
+assert run({words}) == 0
+print([name for name in ("typer", "rich", "polars", "psutil", "http.client", "asyncio", "nbformat") if name in sys.modules], file=sys.stderr)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "DATA_ENGINE_WORKSPACE_ROOT": str(ws.root)}
+    done = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        for _ in range(2)
+    ]
+
+    assert done[1].stderr == "[]\n"
+    assert "claims" in done[1].stdout or words[0] == "runs"
