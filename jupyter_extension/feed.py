@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,11 +33,13 @@ from jupyter_extension.view import as_json, render
 
 View: TypeAlias = dict[str, Any]
 Listener: TypeAlias = Callable[[View], None]
+Answered: TypeAlias = dict[str, Any]
 
 PAUSE_S = 0.2
 LOOK_EVERY_S = 1.0
 SILENT_AFTER_S = 40.0
 CHILD_TIMEOUT_S = 60.0
+STARTS_WITHIN_S = 30.0
 _MONTH_S = 30 * 86400.0
 
 
@@ -54,7 +56,8 @@ class Feed:
         self._connection: http.client.HTTPConnection | None = None
         self._looked: tuple[Any, ...] | None = None
         self._status: Status | None = None
-        self._starts = 0
+        self._starts_until_s = 0.0
+        self._telling = threading.Lock()
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each view from now on, the known one at once; what is returned ends that."""
@@ -73,25 +76,17 @@ class Feed:
         self._looked = None
         self._wake.set()
 
-    @contextmanager
-    def starting(self) -> Iterator[None]:
-        """While this lasts somebody waits for the engine to start: it is told as starting until it is on."""
-        with self._lock:
-            self._starts += 1
+    def while_starts(self, start: Callable[[], Answered]) -> Answered:
+        """What `start` answers, which starts the engine: until the daemon says that it is on it is told as starting."""
+        self._starts_until_s = time.monotonic() + STARTS_WITHIN_S
         if self._listeners:
             self._tell(self.known(), keep=False)
-        try:
-            yield
-        finally:
-            ends = threading.Timer(LOOK_EVERY_S, self._started)  # until then the daemon has told of it
-            ends.daemon = True
-            ends.start()
-
-    def _started(self) -> None:
-        with self._lock:
-            self._starts -= 1
-        if self._listeners:
-            self._tell(self.known(), keep=False)
+        found = start()
+        if "error" in found:
+            self._starts_until_s = 0.0
+            if self._listeners:
+                self._tell(self.known(), keep=False)
+        return found
 
     def _leave(self, listener: Listener) -> None:
         with self._lock:
@@ -201,15 +196,19 @@ class Feed:
         return view
 
     def _tell(self, status: Status, *, problem: str | None = None, keep: bool = True) -> None:
-        status = while_starting(status, self._status, is_asked=False)
-        view = self.view_of(while_starting(status, None, is_asked=self._starts > 0), problem=problem)
-        with self._lock:
-            if keep:
-                self._status = status
-            self._view = view
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener(view)
+        with self._telling:  # who starts the engine tells of it beside the thread that follows
+            status = while_starting(status, self._status, is_asked=False)
+            if status.engine.on:
+                self._starts_until_s = 0.0
+            is_asked = time.monotonic() < self._starts_until_s
+            view = self.view_of(while_starting(status, None, is_asked=is_asked), problem=problem)
+            with self._lock:
+                if keep:
+                    self._status = status
+                self._view = view
+                listeners = list(self._listeners)
+            for listener in listeners:
+                listener(view)
 
 
 def while_starting(told: Status, last: Status | None, *, is_asked: bool) -> Status:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 import anywidget
@@ -99,8 +99,11 @@ class Panel(anywidget.AnyWidget):
         root, action = message.get("root"), str(message.get("action"))
         args = message.get("args")
         feed = self._feed if action in CHANGES else None
-        with feed.starting() if feed is not None and action == "start_engine" else nullcontext():
-            found = answer(root, action, args if isinstance(args, dict) else {})
+        given = args if isinstance(args, dict) else {}
+        if feed is not None and action == "start_engine":
+            found = feed.while_starts(lambda: answer(root, action, given))
+        else:
+            found = answer(root, action, given)
         if feed is not None:
             feed.look()
         self._tell({"kind": "answer", "id": message.get("id"), "answer": found})

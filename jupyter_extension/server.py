@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,9 @@ class Do(_Handler):
         if action in ACTIONS:
             checked(args, ACTIONS[action], action)
         feed = _feeds.get(Path(root)) if action in CHANGES and root is not None else None
-        with feed.starting() if feed is not None and action == "start_engine" else nullcontext():
+        if feed is not None and action == "start_engine":
+            found = await self.in_thread(feed.while_starts, lambda: answer(root, action, args))
+        else:
             found = await self.in_thread(answer, root, action, args)
         if feed is not None:
             feed.look()

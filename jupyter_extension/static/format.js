@@ -85,18 +85,6 @@ export function bytes(count) {
 }
 
 /**
- * A text of at most `most` letters: what is too long loses its middle.
- *
- * @param {string} text
- * @param {number} most
- */
-export function middle(text, most) {
-  if (text.length <= most) return text;
-  const head = Math.ceil(most / 3);
-  return `${text.slice(0, head)}…${text.slice(-(most - head - 1))}`;
-}
-
-/**
  * @param {number} count
  * @param {string} noun
  */

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { filterForm } from "./filter_form.js";
 import { filterText } from "./filters.js";
 import { gridPart } from "./grid.js";
-import { bytes, clock, middle, nameOf, plural } from "./format.js";
+import { bytes, clock, nameOf, plural } from "./format.js";
 import { agoText, button, note, whyNot } from "./pieces.js";
 import { download, inspect, loadFrames, look, openInCell } from "./sheet.js";
 import { loadWritten, writtenPart } from "./written.js";
@@ -80,7 +80,7 @@ function sheetPart(app, sheet) {
   const hasQuak = page !== null && page.kind === "table" && page.has_quak;
   return h("section", { class: "de-sheet", key: `sheet ${path}`, "aria-busy": sheet.busy ? "true" : undefined },
     h("div", { class: "de-line de-wrap" },
-      h("span", { class: "de-strong de-clip", title: path }, middle(nameOf(path), 60)),
+      h("span", { class: "de-strong de-whole", title: path }, nameOf(path)),
       page ? h("span", { class: "de-faint" }, sizeText(page)) : null,
       h("span", { class: "de-grow" }),
       page && page.kind === "table" ? button(app, "download", "Download Excel", page.count ? null : "there are no rows", () => download(app), { small: true, busy: "Writing…" }) : null,

@@ -12,6 +12,7 @@ import { serverFor, ServerTransport } from "./server.js";
 import { loadSettings } from "./settings.js";
 import { elsewhere, firstState, ofFlow, runsOf } from "./state.js";
 import { STILL } from "./transport.js";
+import { followWorkspaces } from "./workspaces.js";
 
 /** @import { Answer, FlowDetails, MountOptions, PanelView, State, Transport, WidgetModel } from "./types" */
 
@@ -74,6 +75,7 @@ export class Panel {
     });
     this.resizer.observe(root);
     this.ticker = setInterval(() => !document.hidden && root.offsetParent !== null && runTicks(root), 1000);
+    this.unlook = this.isStatic ? () => {} : followWorkspaces(this);
     if (this.isStatic) this.update();
     else this.begin(options.path, options.before);
   }
@@ -92,6 +94,7 @@ export class Panel {
 
   destroy() {
     clearInterval(this.ticker);
+    this.unlook();
     this.resizer.disconnect();
     if (this.unfollow) this.unfollow();
     this.isGone = true;

@@ -2,7 +2,7 @@
 
 import { run as runFlow, saveFile } from "./actions.js";
 import { h } from "./dom.js";
-import { clock, dayTime, duration, matches, middle, plural, shortClock, since } from "./format.js";
+import { clock, dayTime, duration, matches, plural, shortClock, since } from "./format.js";
 import { button, cellLinks, icon, note } from "./pieces.js";
 
 /** @import { FlowDetails, OpenRun, RunDetails, RunView } from "./types" */
@@ -84,7 +84,7 @@ function runRow(app, run, open) {
       icon(run.mark),
       h("span", { class: "de-word de-run-word" }, run.mark.word),
       h("span", { class: "de-run-when", title: clock(run.started_at_utc) }, startOf(run)),
-      h("span", { class: "de-grow de-clip de-faint", title: run.source || "" }, [run.source_name ? middle(run.source_name, 48) : "", run.params].filter(Boolean).join(" · ")),
+      h("span", { class: "de-grow de-whole de-faint", title: run.source || "" }, [run.source_name || "", run.params].filter(Boolean).join(" · ")),
       run.elapsed_s === null ? h("span", { class: "de-time", tick: () => duration(since(run.started_at_utc)) }) : h("span", { class: "de-time" }, duration(run.elapsed_s))),
     run.error && !open ? h("div", { class: "de-run-error de-clip", title: run.error }, run.error) : null,
     open ? runDetails(app, run, open) : null);

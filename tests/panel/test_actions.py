@@ -121,8 +121,7 @@ def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace
     leave = feed.listen(seen.append)
     until(lambda: seen and seen[-1]["flows"]["polled"]["mark"]["kind"] != "being_read")
     before = len(seen)
-    with feed.starting():
-        ask(workspace, "start_engine")
+    feed.while_starts(lambda: answer(str(workspace.root), "start_engine", {}))
     until(lambda: seen[-1]["engine"]["word"] == "on")
     leave()
     words = [view["engine"]["word"] for view in seen[before:]]
@@ -130,6 +129,18 @@ def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace
     assert {frozenset(view["flows"]) for view in seen} == {frozenset({"good", "failing", "broken", "polled"})}
     assert words[0] == "starting"
     assert words == sorted(words, key=["starting", "on"].index)
+
+
+def test_an_engine_that_cannot_start_is_not_told_as_starting(workspace: Workspace) -> None:
+    """The error is the answer; the state is what it was."""
+    feed, seen = Feed(workspace), []
+    leave = feed.listen(seen.append)
+    until(lambda: seen)
+    feed.while_starts(lambda: {"error": {"what": "no"}})
+    leave()
+
+    assert "starting" in [view["engine"]["word"] for view in seen]
+    assert seen[-1]["engine"]["word"] == "off"
 
 
 def test_files_that_need_somebody_come_first(workspace: Workspace) -> None:

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ago, ahead, bytes, duration, matches, middle, nameOf, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
+import { ago, ahead, bytes, duration, matches, nameOf, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
 
 const NOON = Date.UTC(2026, 0, 5, 12);
 const utc = (/** @type {number} */ seconds) => new Date(NOON + 1000 * seconds).toISOString();
@@ -40,11 +40,6 @@ test("sizes, counts and progress", () => {
   assert.deepEqual([plural(0, "run"), plural(1, "run"), plural(2, "run")], ["0 runs", "1 run", "2 runs"]);
   const run = (/** @type {number | null} */ done, /** @type {number | null} */ total) => progressText({ done, total });
   assert.deepEqual([run(null, 5), run(2, 5), run(2, null)], ["", "2 of 5", "2"]);
-});
-
-test("a long text loses its middle, and keeps its end", () => {
-  assert.equal(middle("short.csv", 9), "short.csv");
-  assert.equal(middle("a-very-long-name.csv", 12), "a-ve…ame.csv");
 });
 
 test("the last part of a path, with either separator", () => {
