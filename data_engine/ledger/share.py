@@ -107,11 +107,15 @@ class Share:
             return connection.execute("SELECT 1 FROM own_tokens LIMIT 1").fetchone() is not None
 
     @property
-    def is_published(self) -> bool:
-        """Whether everything that was written here is published."""
+    def rev(self) -> int:
+        """The revision of the newest row that was written here."""
         self._ledger.flush()
+        return self._meta("rev")
+
+    def is_published_until(self, rev: int) -> bool:
+        """Whether all rows up to this revision are published."""
         with self._ledger.reading() as connection:
-            return not replication.has_unpublished(connection)
+            return not replication.has_unpublished(connection, rev)
 
     def unpublished(self, token: int, *, limit: int = 100_000) -> Batch | None:
         """What was written since the last commit, to be published under `token`; None when there is nothing.
@@ -120,7 +124,7 @@ class Share:
         """
         self._ledger.flush()
         with self._ledger.reading() as connection:
-            if not replication.has_unpublished(connection):
+            if not replication.has_unpublished(connection, replication.meta(connection, "rev")):
                 return None
         with self._ledger.writing() as (connection, rev):
             replication.begin_token(connection, token, rev)

@@ -1,0 +1,84 @@
+"""`backfill` on the command line: shown before it is asked for, then told how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from data_engine import Workspace
+from tests.cli.conftest import Cli
+from tests.daemon.support import until
+from tests.support import WorkspaceFiles
+
+FLOW = """
+    from pathlib import Path
+    from data_engine import Flow
+
+    def check(context):
+        if Path("../bad").exists() and context.source.path.name == "b.csv":
+            raise ValueError("no amount")
+
+    def build():
+        return Flow(group="G").watch(mode="manual", source="../in").step(check)
+"""
+
+
+@pytest.fixture(autouse=True)
+def inside(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    ws.notebook("claims", FLOW)
+    ws.source("bad")
+    for name in "abc":
+        ws.source(f"in/{name}.csv")
+    monkeypatch.setenv("DATA_ENGINE_WORKSPACE_ROOT", str(ws.root))
+    monkeypatch.chdir(ws.root)
+    workspace = Workspace(ws.root)
+    workspace.deploy("claims")
+    yield
+    workspace.kill()
+
+
+def ended(cli: Cli) -> str:
+    return str(
+        until(lambda: (one := cli("backfill", "--status", "--json").json[0])["state"] != "running" and one["text"])
+    )
+
+
+def test_nothing_runs_that_was_not_shown_and_meant(cli: Cli, ws: WorkspaceFiles) -> None:
+    """Without a terminal it needs --yes; the failures are told, and tried again by the same id."""
+    asked = cli("backfill", "claims", "--reprocess", "all", "--where", "[ab].csv")
+    assert (asked.code, "claims: 2 of 2 in the range" in asked.out, "--yes" in asked.err) == (2, True, True)
+    assert cli("backfill", "--status").out == "No backfills.\n"
+
+    begun = cli("backfill", "claims", "--reprocess", "all", "--yes")
+    assert (begun.code, "3 runs, after all that is due" in begun.out) == (0, True)
+    assert ended(cli) == "3 of 3, 1 failed, done"
+    (one,) = cli("backfill", "--status", "claims", "--json").json
+    told = cli("backfill", "--status", one["id"][:8])
+    assert "ValueError: no amount" in told.err
+    assert f"--retry {one['id'][:8]}" in told.out
+    assert f"backfill claims: 3 of 3, 1 failed, done  ({one['id'][:8]})" in cli("status").out
+    nothing = cli("backfill", "claims", "--since", "2099-01-01")
+    assert (nothing.code, "of 0 in the range" in nothing.out) == (0, True)
+
+    (ws.root / "bad").unlink()
+    assert cli("backfill", "--retry", one["id"][:8]).code == 0
+    assert ended(cli) == "3 of 3, done"
+    assert cli("backfill", "--stop", one["id"][:8]).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "which flow?"),
+        (["--stop"], "which backfill?"),
+        (["x", "--stop", "--retry"], "do not go together"),
+        (["claims", "--since", "soon"], "since cannot be 'soon'"),
+        (["--status", "nobody"], "there is no backfill 'nobody'"),
+        (["nobody"], "nobody"),
+    ],
+)
+def test_a_wrong_request_says_why(cli: Cli, arguments: list[str], why: str) -> None:
+    found = cli("backfill", *arguments)
+
+    assert (found.code, why in found.err) == (2, True)
