@@ -89,8 +89,9 @@ class LiveFacts:
             lease=daemon.ownership.lease(),
             elsewhere=daemon.ownership.elsewhere,
             trouble=daemon.trouble,
+            service=daemon.service,
             requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *requests],
-            warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock)),
+            warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock), *daemon.warnings),
         )
 
     def poller(self, flow: str) -> FolderPoller | None:
