@@ -289,7 +289,7 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         from data_engine.engine.offline import OfflineFacts
 
         ledger = self.home.ledger()
-        service = service_facts(self.home.local)
+        service = service_facts(self.home)
         return OfflineFacts(self.home, recorded_interpreter(ledger), was_engine_on(ledger), service)
 
     def next_runs(self) -> dict[str, str]:

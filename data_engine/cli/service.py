@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import complain, print_json, say
+from data_engine.errors import WorkspaceError
 
 if TYPE_CHECKING:
+    from data_engine.engine.local_workspace import LocalWorkspace
     from data_engine.engine.status import ServiceFacts
 
 Boot = Annotated[
@@ -65,7 +68,7 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> int:
     from data_engine.daemon.service import examined
 
     ws = chosen_workspace(ctx)
-    found = examined(ws.home.local, ws.status().service)
+    found = examined(ws.home, ws.status().service)
     if as_json:
         print_json(found.as_dict())
     else:
@@ -76,18 +79,38 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 def uninstall(ctx: typer.Context, as_json: AsJson = False) -> int:
     """Start the daemon by itself no more. One that runs goes on, and ends itself when it is idle."""
+    from data_engine.daemon.link import DaemonLink
     from data_engine.daemon.service import uninstall as uninstall_service
 
-    ws = chosen_workspace(ctx)
-    was_there = uninstall_service(ws.home)
+    homes = _homes(ctx)
+    taken_away = [uninstall_service(home) for home in homes]
+    was_there = any(taken_away)
     if as_json:
         print_json({"was_installed": was_there})
     elif was_there:
-        goes_on = " The one that runs goes on: `data-engine stop` ends it." if ws.status().daemon.running else ""
-        say(f"Uninstalled: nothing starts the daemon of {ws.workspace_id} by itself any more.{goes_on}")
+        is_running = any(DaemonLink(home).find() is not None for home in homes)
+        goes_on = " The one that runs goes on: `data-engine stop` ends it." if is_running else ""
+        say(f"Uninstalled: nothing starts the daemon of {homes[0].layout.workspace_id} by itself any more.{goes_on}")
     else:
         say("No service was installed.")
     return 0
+
+
+def _homes(ctx: typer.Context) -> list[LocalWorkspace]:
+    """The workspace; where it is gone, what this machine has kept for those that were there."""
+    named = ctx.find_root().params.get("workspace")
+    try:
+        return [chosen_workspace(ctx).home]
+    except WorkspaceError:
+        from data_engine.engine.local_workspace import LocalWorkspace
+        from data_engine.workspace.identity import layouts_seen_at
+        from data_engine.workspace.layout import WorkspaceLayout
+
+        gone = [] if named is None else [Path(named).absolute()]
+        homes = [LocalWorkspace(WorkspaceLayout(root), local) for root in gone for local in layouts_seen_at(root)]
+        if not homes:
+            raise
+        return homes
 
 
 def service_lines(found: ServiceFacts) -> list[str]:

@@ -73,7 +73,7 @@ class Daemon:
         self.is_engine_on = False
         self.is_stopping = False
         self._by_service = by_service
-        self.service = service_facts(home.local, is_serving=by_service)
+        self.service = service_facts(home, is_serving=by_service)
         self._awake = KeepsAwake(home.layout.workspace_id)
         self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
@@ -263,7 +263,7 @@ class Daemon:
             is_active=bool(self.dispatcher.active),
             is_set=self.home.settings().daemon.keep_awake,
         )
-        service = service_facts(self.home.local, is_serving=self._by_service)
+        service = service_facts(self.home, is_serving=self._by_service)
         if service != self.service:
             self.service = service
             self.tell()

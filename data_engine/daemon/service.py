@@ -25,7 +25,7 @@ from data_engine.files import trouble_of, write_text_atomic
 from data_engine.platforms.drives import lasting
 from data_engine.platforms.processes import apart
 from data_engine.platforms.service import Definition, RefusedError, ServiceManager, service_manager
-from data_engine.workspace.layout import LocalLayout
+from data_engine.workspace.layout import LocalLayout, is_workspace
 
 _KEPT = (
     "PATH PYTHONUTF8 LANG LC_ALL TZ XDG_CONFIG_HOME XDG_STATE_HOME XDG_DATA_HOME DATA_ENGINE_STATE_ROOT "
@@ -124,14 +124,16 @@ def start_service(local: LocalLayout, *, manager: ServiceManager | None = None) 
             manager.start(_definition(manager, local, record))
 
 
-def service_facts(local: LocalLayout, *, is_serving: bool | None = None) -> ServiceFacts:
+def service_facts(home: LocalWorkspace, *, is_serving: bool | None = None) -> ServiceFacts:
     """What is known of the workspace's service without asking its manager; `is_serving` where the daemon itself knows."""
-    record = read_record(local.service_path)
+    local, record = home.local, read_record(home.local.service_path)
     if record is None:
         return ServiceFacts()
     trouble = fix = None
     if not os.path.exists(record.python):
         trouble, fix = f"its Python is gone: {record.python}", _INSTALL_AGAIN
+    elif is_serving is None and _was_left_behind(record, home):
+        trouble, fix = f"it waits for the workspace at {record.workspace_root}", "data-engine service install"
     state: ServiceState
     if is_serving is None:
         endpoint = read_endpoint(local)
@@ -142,12 +144,12 @@ def service_facts(local: LocalLayout, *, is_serving: bool | None = None) -> Serv
     return ServiceFacts(True, state, record.python, trouble, fix)
 
 
-def examined(local: LocalLayout, facts: ServiceFacts, *, manager: ServiceManager | None = None) -> ServiceFacts:
+def examined(home: LocalWorkspace, facts: ServiceFacts, *, manager: ServiceManager | None = None) -> ServiceFacts:
     """The facts with what the system's manager says, and whether the service's Python still finds Data Engine."""
     if not facts.installed:
         return facts
     manager = manager or service_manager()
-    definition = _definition(manager, local, read_record(local.service_path))
+    definition = _definition(manager, home.local, read_record(home.local.service_path))
     place = str(manager.place(definition))
     found = replace(facts, kind=manager.kind, place=place)
     if found.trouble is None and (why := why_unusable(str(facts.python))):
@@ -247,6 +249,12 @@ class _told:
             raise WorkspaceError(
                 f"the service of {where} cannot be written: {trouble_of(error)}", where=file, fix="make it writable"
             ) from error
+
+
+def _was_left_behind(record: ServiceRecord, home: LocalWorkspace) -> bool:
+    """Whether the workspace was moved away from where the service looks for it."""
+    is_elsewhere = record.workspace_root != str(lasting(home.layout.root))
+    return is_elsewhere and not is_workspace(record.workspace_root)
 
 
 def _take_back(

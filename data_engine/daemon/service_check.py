@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.service import examined, service_facts
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.status import ServiceFacts
-from data_engine.workspace.layout import LocalLayout
 
 
-def check_service(local: LocalLayout) -> Finding:
+def check_service(home: LocalWorkspace) -> Finding:
     """Whether the service, where one is installed, can do what it is for."""
-    return judge_service(examined(local, service_facts(local)))
+    return judge_service(examined(home, service_facts(home)))
 
 
 def judge_service(found: ServiceFacts) -> Finding:

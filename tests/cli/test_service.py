@@ -91,3 +91,15 @@ def test_what_is_wrong_with_a_service_is_told_with_the_fix(ws: WorkspaceFiles, c
         "systemd says that the unit is disabled",
         "fix: data-engine service install",
     ]
+
+
+def test_the_service_of_a_workspace_that_is_gone_can_be_taken_away(
+    ws: WorkspaceFiles, cli: Cli, system: StandIns, tmp_path: Path
+) -> None:
+    """By the path where it was; a path that never was one is an error as ever."""
+    cli("--workspace", ws.root, "service", "install")
+    ws.root.rename(tmp_path / "away")
+
+    assert cli("--workspace", ws.root, "service", "uninstall").out.startswith("Uninstalled")
+    assert not any(name.startswith("enabled-") for name in system.left())
+    assert cli("--workspace", tmp_path / "nowhere", "service", "uninstall").code == 2

@@ -157,10 +157,11 @@ def test_a_start_by_hand_ends_the_stop(workspace: Workspace, service: Run, syste
     workspace.start()
 
     assert system.told() == [f"systemctl --user start --no-block data-engine-{workspace.home.local.identity}.service"]
+    assert workspace.status().service.state == "waiting"
     process = service()
     time.sleep(1)
-    assert process.poll() is None
-    assert workspace.status().service.state == "waiting"
+    end_now(workspace.status().daemon.pid)
+    until(lambda: serving(workspace, process), timeout_s=15)
 
 
 @pytest.mark.parametrize("is_on_purpose", [False, True])
@@ -252,7 +253,7 @@ def test_each_workspace_has_a_service_of_its_own(workspace: Workspace, manager: 
     uninstall(workspace.home, manager=manager)
 
     assert (first.place.exists(), second.place.exists()) == (False, True)
-    assert service_facts(other.home.local).installed
+    assert service_facts(other.home).installed
 
 
 def test_no_secret_of_the_environment_is_kept(
@@ -333,7 +334,7 @@ def test_a_python_without_data_engine_is_told(workspace: Workspace, manager: Sys
     path = workspace.home.local.service_path
     path.write_text(json.dumps(json.loads(path.read_text()) | {"python": str(python)}), encoding="utf-8")
 
-    found = examined(workspace.home.local, service_facts(workspace.home.local), manager=manager)
+    found = examined(workspace.home, service_facts(workspace.home), manager=manager)
 
     assert found.trouble == "its Python cannot run Data Engine: ModuleNotFoundError: No module named 'data_engine'"
 
@@ -343,12 +344,25 @@ def test_a_definition_that_was_taken_away_is_told(workspace: Workspace, manager:
     place = install(workspace.home, manager=manager).place
     place.unlink()
 
-    found = examined(workspace.home.local, service_facts(workspace.home.local), manager=manager)
+    found = examined(workspace.home, service_facts(workspace.home), manager=manager)
 
     assert (found.trouble, found.fix) == (
         "the systemd user unit is not there any more",
         "data-engine service install",
     )
+
+
+def test_a_workspace_that_was_moved_is_told(workspace: Workspace, manager: Systemd, tmp_path: Path) -> None:
+    """The service would wait for ever where it was; installing it again leads it to the new place."""
+    install(workspace.home, manager=manager)
+    moved = Workspace(workspace.root.rename(tmp_path / "moved"))
+
+    found = moved.status().service
+
+    assert found.trouble == f"it waits for the workspace at {workspace.root}"
+    assert install(moved.home, manager=manager).changed
+    assert moved.status().service.trouble is None
+    moved.root.rename(workspace.root)
 
 
 def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
