@@ -1,7 +1,8 @@
-"""The daemon, in three parts: `python -m benchmarks.daemon [life] [first-pass] [restart]`; all without arguments.
+"""The daemon, in four parts: `python -m benchmarks.daemon [life] [first-pass] [restart] [service]`; all without arguments.
 
 `life` is cold start, status, memory, idling, and how soon a request or a dropped file runs; `first-pass` a first poll pass
-over many tiny files, with one worker and with two; `restart` a daemon that comes back to many known files and a new one.
+over many tiny files, with one worker and with two; `restart` a daemon that comes back to many known files and a new one;
+`service` one that dies with all it has started, and is started as its service would.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import psutil
 from benchmarks.figures import finish, report
 from data_engine import Workspace
 from data_engine.daemon.control import DaemonClient
+from data_engine.daemon.service import command_of, record_of, write_record
 from data_engine.model import utc_text
 
 FILES = 10_000
@@ -272,6 +274,29 @@ def measure_restart(folder: Path) -> None:
     report(f"restart with {KNOWN_FILES:,} known files and a new one, to its run", min(times), 1.0, "s")
 
 
+def measure_service(folder: Path) -> None:
+    """A daemon killed with its workers, then started by the command line of its service: until its engine is on, the worst."""
+    workspace = Workspace.create(folder / "served")
+    home, times = workspace.home, []
+    write_record(home.local, record_of(home))
+    command = command_of(home.local.service_path, sys.executable)
+    try:
+        workspace.deploy()
+        workspace.start_engine()
+        for _ in range(5):
+            time.sleep(1)
+            daemon = psutil.Process(workspace.status().daemon.pid)
+            for one in (daemon, *daemon.children(recursive=True)):
+                one.kill()
+            started = time.perf_counter()
+            served = subprocess.Popen(command, cwd="/", start_new_session=True)
+            until(lambda pid=served.pid: (at := workspace.status()).daemon.pid == pid and at.engine.on, every_s=0.01)  # type: ignore[misc]
+            times.append(time.perf_counter() - started)
+    finally:
+        workspace.kill()
+    report("killed, started as its service would, to the engine on, worst", max(times), 3, "s")
+
+
 def remember_all(connection: sqlite3.Connection, source: Path) -> None:
     """Write a good run of each file, with its two steps, as the daemon would have."""
     runs, steps, states = [], [], []
@@ -304,7 +329,12 @@ def remember_all(connection: sqlite3.Connection, source: Path) -> None:
 
 def main() -> None:
     """Each part that was asked for, in machine folders of its own."""
-    parts = {"life": measure_life, "first-pass": measure_first_pass, "restart": measure_restart}
+    parts = {
+        "life": measure_life,
+        "first-pass": measure_first_pass,
+        "restart": measure_restart,
+        "service": measure_service,
+    }
     asked = sys.argv[1:] or list(parts)
     if unknown := set(asked) - set(parts):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")

@@ -219,8 +219,11 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         )
 
     def shutdown(self) -> None:
-        """End the daemon when its running work is done; does nothing without one."""
-        self.link.ask(lambda daemon: daemon.post("/shutdown"), otherwise=dict)
+        """End the daemon when its running work is done; a service (`data-engine service`) starts it again at the next logon."""
+
+        from data_engine.daemon.endpoint import remember_stop
+
+        self.link.ask(lambda daemon: daemon.post("/shutdown"), otherwise=lambda: remember_stop(self.home.local))
 
     def kill(self) -> bool:
         """End the daemon and whatever it runs, now; whether there was one. Its runs become `abandoned`.
@@ -284,10 +287,12 @@ class Workspace(OwnersVerbs, PlanningVerbs):
     def _offline(self) -> OfflineFacts:
         from data_engine.daemon.endpoint import was_engine_on
         from data_engine.daemon.interpreter import recorded_interpreter
+        from data_engine.daemon.service import service_facts
         from data_engine.engine.offline import OfflineFacts
 
         ledger = self.home.ledger()
-        return OfflineFacts(self.home, recorded_interpreter(ledger), was_engine_on(ledger))
+        service = service_facts(self.home)
+        return OfflineFacts(self.home, recorded_interpreter(ledger), was_engine_on(ledger), service)
 
     def next_runs(self) -> dict[str, str]:
         """When the next slot or tick of each schedule comes, in UTC; empty while the engine is off."""

@@ -295,6 +295,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("bad", status.trouble.what, status.trouble.fix)
     for warning in status.warnings:
         yield Notice("warn", warning)
+    if status.service.trouble is not None:
+        yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease
     if lease.trouble:
         yield Notice("bad", lease.trouble, "check whether the shared drive is connected")

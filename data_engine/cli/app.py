@@ -114,6 +114,7 @@ def make_app() -> typer.Typer:
         previewing,
         running,
         secrets,
+        service,
         workspaces,
     )
     from data_engine.cli.command_group import command_group
@@ -149,6 +150,7 @@ def make_app() -> typer.Typer:
     app.command("kill-run")(daemon.kill_run)
     app.add_typer(secrets.make_app(), name="secret")
     app.add_typer(lease.make_app(), name="lease")
+    app.add_typer(service.make_app(), name="service")
     app.command("kill")(daemon.kill)
     app.command("reset")(history.reset)
     return app

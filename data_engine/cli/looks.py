@@ -227,6 +227,10 @@ def _say_workspace(found: Status) -> None:
     say(f"engine   {'on' if engine.on else 'off'}")
     if engine.goes_on:
         say(f"         {GOES_ON}: data-engine start", style="yellow")
+    if found.service.installed:
+        say(f"service  {found.service.text}", style="red" if found.service.trouble else "")
+        if found.service.fix is not None:
+            say(f"         fix: {found.service.fix}")
     for number, line in enumerate(lease_lines(found.lease) if found.lease.is_worth_words else ()):
         say(f"{'' if number else 'lease':<8} {line}")
     if found.trouble is not None:

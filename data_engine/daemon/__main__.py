@@ -1,6 +1,8 @@
 """`python -m data_engine.daemon WORKSPACE`: the background process of one workspace on this machine.
 
-Exactly one runs for a workspace and machine: it holds a lock for its life, and a second one leaves quietly.
+Exactly one runs for a workspace and machine: it holds a lock for its life, and a second one leaves quietly. With `--service
+RECORD`, as a service starts it, it waits for its turn instead, and stays when it is idle. Who ends it on purpose gets the
+exit code 0, upon which no service starts it again before the next logon.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import gc
 import json
 import logging
 import logging.handlers
+import math
 import os
 import sys
 import threading
@@ -29,6 +32,7 @@ from data_engine.daemon.interpreter import checked_interpreter, note_start, reco
 from data_engine.daemon.ownership import keeper_of
 from data_engine.daemon.process_tree import end_orphans
 from data_engine.daemon.server import listen, make_application
+from data_engine.daemon.standing_by import wait_for_turn
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError, WorkspaceError
@@ -58,17 +62,25 @@ log = logging.getLogger("data_engine.daemon")
 
 
 def main() -> int:
-    """Serve the workspace named by the first argument until there is nothing to do.
+    """Serve the workspace named by the first argument until there is nothing to do, or that of a service until it is ended.
 
     The second one, if any, is the interpreter of whoever starts it, to be recorded.
     """
     lock: OsLock | None = None
+    by_service, started_by = sys.argv[1] == "--service", None
     try:
-        where = local_workspace(Path(sys.argv[1]))
-        private.make_folder(where.local.runtime_dir)
-        lock = OsLock(where.local.daemon_lock_path)
-        if not lock.wait(timeout_s=_LOOKERS_S):
-            return 0
+        if by_service:
+            turn = wait_for_turn(Path(sys.argv[2]))
+            if turn is None:
+                return 0
+            where, lock = turn
+        else:
+            started_by = sys.argv[2] if len(sys.argv) > 2 else None
+            where = local_workspace(Path(sys.argv[1]))
+            private.make_folder(where.local.runtime_dir)
+            lock = OsLock(where.local.daemon_lock_path)
+            if not lock.wait(timeout_s=_LOOKERS_S):
+                return 0
         os.chdir(where.local.runtime_dir)
         _log_to(where.local.daemon_log_path)
         for place in where.local.private_places:
@@ -77,7 +89,7 @@ def main() -> int:
         gc.freeze()
         gc.set_threshold(_GARBAGE_THRESHOLD)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve(where, sys.argv[2] if len(sys.argv) > 2 else None))
+            runner.run(_serve(where, started_by, by_service=by_service))
     except FlowValidationError as error:
         log.error("%s", error)  # noqa: TRY400 - it says all there is to say
         print(error, file=sys.stderr)
@@ -123,7 +135,7 @@ def _interpreter(ledger: Ledger, started_by: str | None) -> str:
     return checked_interpreter(found)
 
 
-async def _serve(where: LocalWorkspace, started_by: str | None) -> None:
+async def _serve(where: LocalWorkspace, started_by: str | None, *, by_service: bool) -> None:
     pids = _Pids(where.local.runtime_dir / "workers.json")
     for pid in end_orphans(pids.recorded()):
         log.warning("ended worker %s of a daemon that is gone", pid)
@@ -160,7 +172,7 @@ async def _serve(where: LocalWorkspace, started_by: str | None) -> None:
         ending.set()
 
     daemon_id, token = uuid.uuid4().hex, new_token()
-    daemon = Daemon(where, make_workers, keeper_of(where, daemon_id))
+    daemon = Daemon(where, make_workers, keeper_of(where, daemon_id), by_service=by_service)
     requests = DaemonApi(daemon, daemon_id=daemon_id, version=__version__, shut_down=shut_down)
     server, port = listen(make_application(requests, token))
     endpoint = Endpoint(os.getpid(), create_time_of(os.getpid()), port, __version__, daemon_id, str(where.layout.root))
@@ -184,6 +196,7 @@ class _Idleness:
     """Ends the daemon when nobody has needed it for `[daemon] idle_exit`, or its workspace is gone. `look` is called each beat.
 
     A workspace that is gone may lie on a share that comes back: an engine that is on waits for it for a day, others a minute.
+    A daemon that a service keeps is never idle, and waits for ever.
     """
 
     def __init__(self, daemon: Daemon, requests: DaemonApi, where: LocalWorkspace, ending: asyncio.Event) -> None:
@@ -194,7 +207,7 @@ class _Idleness:
 
     def look(self) -> None:
         now_s = time.monotonic()
-        if not self._daemon.is_idle or self._requests.watchers:
+        if not self._daemon.is_idle or self._requests.watchers or self._daemon.is_kept:
             self._busy_s = now_s
         needed_s = max(self._busy_s, self._requests.last_request_s)
         if now_s - needed_s > self._where.settings().daemon.idle_exit_s or self._is_gone(now_s):
@@ -212,7 +225,7 @@ class _Idleness:
             self._looking = asyncio.ensure_future(asyncio.to_thread(_look_at_place, self._where))
         if self._place != _GONE:
             self._there_s = now_s
-        waits_s = _GONE_S if self._daemon.is_engine_on else _GONE_IDLE_S
+        waits_s = math.inf if self._daemon.is_kept else _GONE_S if self._daemon.is_engine_on else _GONE_IDLE_S
         return self._place == _OTHER or (self._place == _GONE and now_s - self._there_s > waits_s)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from data_engine.daemon.backfiller import backfills_told, known_backfill
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deploying import Asked
+from data_engine.daemon.endpoint import remember_stop
 from data_engine.daemon.fields import (
     ANY_TEXT,
     COUNT,
@@ -367,6 +368,7 @@ class DaemonApi:
     async def shutdown(self, given: dict[str, Any]) -> dict[str, Any]:
         """End the daemon: when its work is done, or now with `kill`."""
         self._is_ending = True
+        remember_stop(self.daemon.home.local)
         self._shut_down(given["kill"])
         return {}
 

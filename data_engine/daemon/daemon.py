@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from data_engine.cause import Cause
+from data_engine.daemon.awake import KeepsAwake
 from data_engine.daemon.backfiller import Backfiller
 from data_engine.daemon.commands import Commands
 from data_engine.daemon.deployer import Deployer
@@ -24,6 +25,7 @@ from data_engine.daemon.request_handler import handle
 from data_engine.daemon.request_inbox import LedgerRows, RequestInbox, owner_of_file
 from data_engine.daemon.request_sender import RequestSender
 from data_engine.daemon.run_executor import RunExecutor
+from data_engine.daemon.service import service_facts
 from data_engine.daemon.stage_sweeper import StageSweeper
 from data_engine.daemon.worker_pool import WorkerPool
 from data_engine.engine.held_files import HeldFiles
@@ -55,14 +57,25 @@ def _log_of(flow: str, text: str) -> None:
 
 
 class Daemon:
-    """The engine of one workspace on this machine. `make_workers` builds its workers around the callbacks it is given."""
+    """The engine of one workspace on this machine. `make_workers` builds its workers around the callbacks it is given;
+    `by_service` where the service of the workspace has started it."""
 
-    def __init__(self, home: LocalWorkspace, make_workers: Callable[..., WorkerPool], keeper: Keeper) -> None:
+    def __init__(
+        self,
+        home: LocalWorkspace,
+        make_workers: Callable[..., WorkerPool],
+        keeper: Keeper,
+        *,
+        by_service: bool = False,
+    ) -> None:
         self.home = home
         self.ledger = home.ledger()
         self.ownership = Ownership(keeper, self)
         self.is_engine_on = False
         self.is_stopping = False
+        self._by_service = by_service
+        self.service = service_facts(home, is_serving=by_service)
+        self._awake = KeepsAwake(home.layout.workspace_id)
         self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
         self.number = 0
@@ -147,6 +160,7 @@ class Daemon:
             while self.dispatcher.are_under_way:
                 await self.wait_for_change(1.0)
         await self.workers.close(kill=kill)
+        self._awake.close()
         await self.ownership.close(release=not kill)
         for task in list(self._tasks):
             task.cancel()
@@ -262,6 +276,14 @@ class Daemon:
             self._held_told = held
             self.tell()
         self._beat_backfills()
+        self._awake.look(
+            is_active=bool(self.dispatcher.active),
+            is_set=self.home.settings().daemon.keep_awake,
+        )
+        service = service_facts(self.home, is_serving=self._by_service)
+        if service != self.service:
+            self.service = service
+            self.tell()
         self._give_up_when_idle()
         self._prune()
 
@@ -398,6 +420,16 @@ class Daemon:
     def trouble(self) -> FlowValidationError | None:
         """What keeps work from being started or stored, settings from being used, or flows from being deployed."""
         return self.dispatcher.trouble or self.home.settings_error() or self.deployer.trouble or self.workers.trouble
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What people should know of this machine."""
+        return () if self._awake.trouble is None else (self._awake.trouble,)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether an installed service keeps this daemon here, whatever there is to do."""
+        return self._by_service and self.service.installed
 
     def set_trigger(self, flow: str, *, frees_held: bool) -> None:
         """Let the flow run by itself as it is now, or not where it cannot."""

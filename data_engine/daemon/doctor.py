@@ -21,8 +21,10 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import import_modules
 from data_engine.daemon.secret_check import check_secrets
+from data_engine.daemon.service_check import check_service
 from data_engine.daemon.shared_history import check_shared_history
 from data_engine.daemon.system_checks import check_system
+from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.lease.folder import OsFolder, probe, sync_client
 from data_engine.ledger.belief import Doubted, Known, judge, read_known
@@ -70,6 +72,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
         yield check_age(None if local is None else local.ledger_path, layout.workspace_state_dir)
         if local is not None:
             yield check_daemon(local)
+            yield check_service(LocalWorkspace(layout, local))
             yield from check_shared_history(layout, local)
             yield check_secrets(local)
         yield from check_cluster(layout, local, settings.executor)

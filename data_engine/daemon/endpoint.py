@@ -1,9 +1,10 @@
-"""What a daemon leaves on this machine: a private file that says which process listens where, and whether its engine is on."""
+"""What a daemon leaves on this machine: which process listens where, whether its engine is on, and whether it was stopped on purpose."""
 
 from __future__ import annotations
 
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from data_engine.files import trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.platforms.access import is_private
 from data_engine.platforms.processes import create_time_of, is_this_users
+from data_engine.platforms.service import session_id
 from data_engine.workspace.layout import LocalLayout
 
 _ENGINE = "engine_is_on"
@@ -120,3 +122,22 @@ def remember_backfill(ledger: Ledger, *, is_on: bool) -> None:
 def remember_engine(ledger: Ledger, *, is_on: bool) -> None:
     """Let the next daemon turn its engine on by itself, or not."""
     ledger.set_setting(_ENGINE, "1" if is_on else "0")
+
+
+def remember_stop(local: LocalLayout) -> None:
+    """A person ends the daemon: until the next logon no service starts it again by itself."""
+    with suppress(OSError):  # a full disk keeps nobody from ending a daemon
+        private.make_folder(local.runtime_dir)
+        write_text_atomic(local.daemon_stopped_path, session_id(), durable=False, mode=private.FILE)
+
+
+def forget_stop(local: LocalLayout) -> None:
+    """A person starts the daemon."""
+    with suppress(OSError):
+        local.daemon_stopped_path.unlink(missing_ok=True)
+
+
+def was_stopped(local: LocalLayout) -> bool:
+    """Whether a person has ended the daemon in this logon session and not started it since."""
+    stopped_in = _read_private(local.daemon_stopped_path)
+    return stopped_in is not None and stopped_in == session_id()

@@ -103,9 +103,10 @@ class LiveFacts:
             lease=self._others.told(daemon.ownership.lease()),
             elsewhere=daemon.ownership.elsewhere,
             trouble=daemon.trouble,
+            service=daemon.service,
             requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *requests],
             backfills=[running.get(one.id, one) for one in recent],
-            warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock)),
+            warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock), *daemon.warnings),
         )
 
     def poller(self, flow: str) -> FolderPoller | None:

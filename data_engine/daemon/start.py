@@ -14,8 +14,9 @@ from typing import IO, Any
 
 from data_engine import private
 from data_engine.daemon.control import DaemonClient
-from data_engine.daemon.endpoint import read_endpoint
+from data_engine.daemon.endpoint import forget_stop, read_endpoint, remember_stop
 from data_engine.daemon.environment import without_kernel
+from data_engine.daemon.service import start_service
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of
@@ -35,7 +36,7 @@ def start_daemon(home: LocalWorkspace, *, interpreter: str | None = None) -> Dae
 
     It outlives the interrupt, restart and end of the process that starts it. An idle daemon of another version of this
     package is replaced; a busy one is kept, which is said on standard error. One whose workspace was moved away under it is
-    replaced by one that works in the new place. One that is ending is waited for. WorkerPool of a
+    replaced by one that works in the new place. One that is ending is waited for. An installed service stands by for it. WorkerPool of a
     daemon that is started run with `interpreter` when nobody has chosen one; without it with the one recorded before.
 
     Raises:
@@ -59,7 +60,9 @@ def _start(home: LocalWorkspace, interpreter: str | None) -> DaemonClient:
     try:
         client = _settled(home)
         if client is None or (not _fits(client, home) and _replaced(client, home)):
-            return _spawn(home, interpreter)
+            forget_stop(home.local)
+            client = _spawn(home, interpreter)
+            start_service(home.local)
         return client
     finally:
         lock.release()
@@ -234,6 +237,7 @@ def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:
     import psutil
 
     endpoint = read_endpoint(home.local)
+    remember_stop(home.local)
     if endpoint is None or not endpoint.is_alive():
         return False
     with suppress(FlowValidationError):

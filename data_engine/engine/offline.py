@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from data_engine.cause import Cause
 from data_engine.engine.held_files import HeldFiles
@@ -14,6 +14,7 @@ from data_engine.engine.status import (
     DaemonFacts,
     EngineFacts,
     FlowFacts,
+    ServiceFacts,
     WorkspaceFacts,
     active_runs,
     backfills_recent,
@@ -37,11 +38,13 @@ from data_engine.workspace.machine import machine_id
 
 @dataclass(frozen=True, slots=True)
 class OfflineFacts:
-    """`interpreter` is the one that is recorded for the workers, `was_engine_on` what the last daemon left to the next one."""
+    """`interpreter` is the one that is recorded for the workers, `was_engine_on` what the last daemon left to the next one.
+    `service` is what would start it."""
 
     home: LocalWorkspace
     interpreter: str | None = None
     was_engine_on: bool = False
+    service: ServiceFacts = field(default_factory=ServiceFacts)
 
     def facts(self) -> WorkspaceFacts:
         """Everything a status is made of.
@@ -78,6 +81,7 @@ class OfflineFacts:
             daemon=DaemonFacts(interpreter=self.interpreter),
             requests=requests_told(ledger, time.time()),
             backfills=backfills_recent(ledger, time.time()),
+            service=self.service,
         )
 
     def poller(self, flow: str) -> FolderPoller | None:

@@ -98,6 +98,42 @@ class DaemonFacts(Record):
     cluster: ClusterFacts | None = field(default=None, metadata={"of": ClusterFacts.read})
 
 
+ServiceState: TypeAlias = Literal["serving", "waiting", "stopped", "off"]
+"""What an installed service does: this daemon is its own; it waits to succeed one that somebody else has started; a person
+has stopped the daemon, until the next logon; nothing of it runs."""
+
+_SERVICE_WORDS: Mapping[str, str] = {
+    "serving": "keeps this daemon running, and starts it at logon",
+    "waiting": "this daemon was started without it; it goes on where that ends",
+    "stopped": "stopped on purpose: it starts the daemon at the next logon, or with `data-engine start`",
+    "off": "installed, and nothing of it runs",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceFacts(Record):
+    """What starts this machine's daemon at logon (with `boot`: with the machine) and again when it dies, with which Python.
+    `kind` and `place` are its definition in the system, where that was asked; `trouble` says why it will not, with its `fix`."""
+
+    computed: ClassVar = ("text",)
+
+    installed: bool = False
+    state: ServiceState = "off"
+    python: str | None = None
+    trouble: str | None = None
+    fix: str | None = None
+    boot: bool | None = None
+    kind: str | None = None
+    place: str | None = None
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        if not self.installed:
+            return "not installed: after a reboot nothing starts by itself"
+        return self.trouble or _SERVICE_WORDS[self.state]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineFacts(Record):
     """Whether flows run by themselves; `starting` while the daemon reads them, `stopping` while it ends.
@@ -226,6 +262,7 @@ class Status(Shown, Record):
     active_runs: tuple[ActiveRun, ...] = field(default=(), metadata={"of": ActiveRun.read})
     requests: tuple[RequestStatus, ...] = field(default=(), metadata={"of": RequestStatus.read})
     backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
+    service: ServiceFacts = field(default_factory=ServiceFacts, metadata={"of": ServiceFacts.read})
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
@@ -273,6 +310,7 @@ class WorkspaceFacts:
     warnings: Sequence[str] = ()
     requests: Sequence[RequestStatus] = ()
     backfills: Sequence[Backfill] = ()
+    service: ServiceFacts = field(default_factory=ServiceFacts)
 
     def flow(self, name: str) -> FlowFacts | None:
         """The flow of this name."""
@@ -333,6 +371,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         tuple(known.active),
         tuple(known.requests),
         tuple(known.backfills),
+        known.service,
     )
 
 

@@ -13,8 +13,11 @@
     names.py        file names that a system refuses
     usage.py        CPU and memory that a process has used
     user.py         who runs this process
+    service.py      what starts a program at logon and again when it dies, and what tells one logon from the next
+    awake.py        keeping the machine from going to sleep
     host.py         the system's own id, the shell people type into, what it says of sleep and long paths
 
-A module that is short has both implementations in it; others are a face over `_NAME_posix.py` and `_NAME_windows.py`.
+A module that is short has both implementations in it; others are a face over `_NAME_posix.py` and `_NAME_windows.py`,
+or one for each service manager.
 `data_engine/clock.py` has the clocks. Nothing here knows flows, runs or the ledger.
 """

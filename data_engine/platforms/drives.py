@@ -35,7 +35,16 @@ if sys.platform == "win32":
             return "network drive"
         return "network drive" if _win32.kernel32.GetDriveTypeW(anchor) == _DRIVE_REMOTE else None
 
+    def lasting(path: Path) -> Path:
+        """`path` for a process that starts before drives have their letters: a mapped drive by its UNC path."""
+        found = path.resolve()
+        return found if found.anchor.startswith("\\\\") and not found.anchor.startswith("\\\\?") else path
+
 else:
+
+    def lasting(path: Path) -> Path:
+        """`path` for a process that starts before drives have their letters; here they have none."""
+        return path
 
     def network_drive(path: Path) -> str | None:
         """What kind of network drive holds `path`, existing or not; None for a local one."""

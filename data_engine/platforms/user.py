@@ -17,6 +17,19 @@ if sys.platform == "win32":
         except OSError:
             return "somebody"
 
+    def account_name() -> str:
+        """The account with its domain or machine, as the system's own settings name it: `DOMAIN\\name`.
+
+        Reference: GetUserNameExW, NameSamCompatible.
+        """
+        import ctypes
+
+        size = ctypes.c_uint32(512)
+        text = ctypes.create_unicode_buffer(size.value)
+        if ctypes.WinDLL("secur32").GetUserNameExW(2, text, ctypes.byref(size)) and text.value:
+            return text.value
+        return user_name()
+
 else:
 
     @cache

@@ -62,6 +62,15 @@ def known_local_layout(layout: WorkspaceLayout) -> LocalLayout | None:
     return _local_layout(layout, record.identity) if is_known else None
 
 
+def layout_of(root: Path, identity: str) -> LocalLayout:
+    """What this machine keeps for the workspace of this identity, which is or will be at `root`; nothing is looked at there.
+
+    Raises:
+        WorkspaceError: an override is no absolute path, or lies on a network drive.
+    """
+    return _local_layout(WorkspaceLayout(root), identity)
+
+
 def layouts_seen_at(root: Path) -> list[LocalLayout]:
     """What this machine keeps for the workspaces it has seen at `root`, also when nothing is there any more."""
     place, places = os.path.realpath(root), state_root() / "workspaces"

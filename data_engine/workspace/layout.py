@@ -136,6 +136,16 @@ class LocalLayout:
         return self.runtime_dir / ".daemon-start.lock"
 
     @property
+    def service_path(self) -> Path:
+        """What the service of this workspace starts on this machine, while one is installed."""
+        return self.runtime_dir / "service.json"
+
+    @property
+    def daemon_stopped_path(self) -> Path:
+        """In which logon session the daemon was stopped on purpose last."""
+        return self.runtime_dir / ".daemon-stopped"
+
+    @property
     def private_places(self) -> tuple[Path, ...]:
         """The files and folders that are for this user alone: the state root, and what an override puts elsewhere."""
         places = [self.state_root]

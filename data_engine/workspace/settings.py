@@ -5,7 +5,7 @@
     [executor] kind, runs, scheduler, scheduler_file, workers
     [retry] retries, delay
     [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
-    [daemon] idle_exit             [preview] cache, copy_limit
+    [daemon] idle_exit, keep_awake [preview] cache, copy_limit
 
 Durations are texts such as "30s" (`data_engine.duration`), sizes such as "1GiB".
 """
@@ -61,6 +61,7 @@ DEFAULT_SETTINGS_TEXT = """\
 
 # [daemon]
 # idle_exit = "10m"
+# keep_awake = false              # true: the machine does not go to sleep by itself while a run is active
 
 # [preview]
 # cache = "1GiB"
@@ -119,6 +120,7 @@ class LeaseSettings:
 @dataclass(frozen=True)
 class DaemonSettings:
     idle_exit_s: float = 600.0
+    keep_awake: bool = False
 
 
 @dataclass(frozen=True)
@@ -300,6 +302,12 @@ def _address(value: object, where: str) -> str:
     return value
 
 
+def _yes_or_no(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(value, where, "true or false")
+    return value
+
+
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _wrong(value, where, "a path")
@@ -326,6 +334,7 @@ _READERS: Mapping[str, _Reader] = {
     "lease.stale_after": _duration(),
     "lease.takeover": _one_of("ask", "auto"),
     "daemon.idle_exit": _duration(),
+    "daemon.keep_awake": _yes_or_no,
     "preview.cache": lambda value, where: parse_size(value, where=where),
     "preview.copy_limit": lambda value, where: parse_size(value, where=where),
 }

@@ -385,6 +385,7 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
     found["lease"] |= {"trouble": "the drive is away", "lost_to": "ann-pc"}
     found["trouble"] = {"what": "the modules cannot be described", "where": None, "fix": "see the log"}
     found["warnings"] = ['unknown setting "quite"']
+    found["service"] = {"installed": True, "trouble": "its Python is gone: /x", "fix": "install it again"}
 
     notices = render(Status.read(found), problem="The daemon does not answer").notices
 
@@ -392,6 +393,7 @@ def test_trouble_and_an_old_status_are_noticed() -> None:
         ("warn", "The daemon does not answer", None),
         ("bad", "the modules cannot be described", "see the log"),
         ("warn", 'unknown setting "quite"', None),
+        ("warn", "the service of this workspace: its Python is gone: /x", "install it again"),
         ("bad", "the drive is away", "check whether the shared drive is connected"),
         ("warn", "ann-pc has taken this workspace over", None),
     ]

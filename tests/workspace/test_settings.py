@@ -96,7 +96,7 @@ class TestReading:
         read = parse_settings(uncommented, where="x")
 
         assert read.warnings == ()
-        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 20
+        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 21
         examples = {"timezone": None, "executor": ExecutorSettings(), "limits": LimitSettings()}
         assert WorkspaceSettings(**{**vars(read), **examples}) == WorkspaceSettings()
 
