@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,15 +19,10 @@ from data_engine.flow.debug import json_safe
 from data_engine.flow.parameter_values import Given
 from data_engine.nofollow import opened, remove_tree
 from data_engine.version import __version__
-from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
-    load_machine_settings,
     machine_id,
-    machine_settings_path,
-    save_machine_settings,
 )
-from data_engine.workspace.provision import provision_workspace
-from data_engine.workspace.select import discover_workspaces, select_workspace, use_workspace
+from jupyter_extension import machine_actions
 from jupyter_extension.details import debug_frames, flow_details, run_details
 from jupyter_extension.feed import daemon_of, from_child
 from jupyter_extension.files import flow_files
@@ -349,7 +343,7 @@ def _new_flow(ws: Workspace, args: Args) -> Any:
 def _settings(ws: Workspace, args: Args) -> Any:
     settings = ws.home.settings()
     return {
-        "machine": _machine(),
+        "machine": machine_actions.machine(),
         "interpreter": _interpreter(ws),
         "workspace": {
             "file": str(ws.layout.settings_path),
@@ -376,65 +370,6 @@ def _set_interpreter(ws: Workspace, args: Args) -> str:
     text = args["path"].strip()
     ws.set_interpreter(text or None)
     return f"Runs use {text}." if text else "Runs use the Python of whoever starts the daemon."
-
-
-# -- of any place --------------------------------------------------------------------------------------------------
-
-
-def _workspaces(root: str | None, args: Args) -> Any:
-    """The workspaces that could be meant: of the collection, beside the one shown, and under the places given."""
-    found: dict[str, str] = {}
-    machine = load_machine_settings()
-    collection = os.environ.get("DATA_ENGINE_WORKSPACE_COLLECTION_ROOT") or machine.collection_root
-    places = [collection, Path(root).parent if root else None, *args["near"]]
-    selected = None
-    with suppress(FlowValidationError):
-        selected = str(select_workspace().root)
-        places.append(Path(selected).parent)
-    if root is not None and not is_workspace(root):
-        root = None
-    for given in filter(None, [root, selected]):
-        found[str(given)] = Path(str(given)).name
-    for place in filter(None, places):
-        for layout in discover_workspaces(place):
-            found.setdefault(str(layout.root), layout.workspace_id)
-    first = root or selected or (next(iter(found)) if len(found) == 1 else None)
-    listed = [{"root": path, "id": name} for path, name in sorted(found.items(), key=lambda item: item[1].casefold())]
-    return {"workspaces": listed, "selected": first, "machine_id": machine_id()}
-
-
-def _save_settings(root: str | None, args: Args) -> str:
-    text = args["collection_root"].strip()
-    save_machine_settings(collection_root=Path(os.path.expanduser(text)) if text else None)
-    return f"Workspace folder: {text}" if text else "Workspace folder is not configured."
-
-
-def _use(root: str | None, args: Args) -> str:
-    layout = use_workspace(Path(args["path"]))
-    return f"{layout.workspace_id} is meant from now on where nothing nearer names one."
-
-
-def _provision(root: str | None, args: Args) -> Any:
-    text = os.path.expanduser(args["path"])
-    if not os.path.isabs(text):
-        collection = load_machine_settings().collection_root
-        if collection is None:
-            raise WorkspaceError(f"{text!r} is not an absolute path", where="the panel", fix="give the full path")
-        text = str(collection / text)
-    made = provision_workspace(text)
-    names = ", ".join(str(path.relative_to(made.root)) for path in made.created if made.root in path.parents)
-    said = f"Provisioned {made.root.name}: {f'created {names}' if names else 'nothing was missing'}."
-    return {"root": str(made.root), "said": said}
-
-
-def _machine() -> dict[str, Any]:
-    settings = load_machine_settings()
-    return {
-        "file": str(machine_settings_path()),
-        "collection_root": None if settings.collection_root is None else str(settings.collection_root),
-        "default_workspace": settings.default_workspace,
-        "machine_id": machine_id(),
-    }
 
 
 def _interpreter(ws: Workspace) -> dict[str, str]:
@@ -521,10 +456,10 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     "set_interpreter": (_set_interpreter, {"path": ANY_TEXT.or_else("")}),
 }
 _ANYWHERE: dict[str, tuple[Callable[[str | None, Args], Any], Fields]] = {
-    "workspaces": (_workspaces, {"near": PATHS.or_else([])}),
-    "save_settings": (_save_settings, {"collection_root": ANY_TEXT.or_else("")}),
-    "use": (_use, {"path": PATH}),
-    "provision": (_provision, {"path": PATH}),
+    "workspaces": (machine_actions.workspaces, {"near": PATHS.or_else([])}),
+    "save_settings": (machine_actions.save_settings, {"collection_root": ANY_TEXT.or_else("")}),
+    "use": (machine_actions.use, {"path": PATH}),
+    "provision": (machine_actions.provision, {"path": PATH}),
 }
 ACTIONS: Mapping[str, Fields] = {name: fields for name, (_, fields) in (_IN_WORKSPACE | _ANYWHERE).items()}
 """What each action takes."""

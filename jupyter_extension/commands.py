@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from data_engine.errors import FlowValidationError
+from jupyter_extension.own_flow import UserNames, own_flow, own_name, tell_unsaved
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.flow.parameter_values import Given
-    from data_engine.verbs import Flow
-
-UserNames: TypeAlias = Mapping[str, Any]
-"""The names of the notebook's cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class Command:
 
 
 def _preview(given: Namespace, names: UserNames) -> Any:
-    flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
     options = {"use": given.use, "source": given.source, "params": _params(given), "fresh": given.fresh}
     if given.against is not None or given.key:
         options |= {"against": given.against, "key": given.key}
@@ -64,24 +60,24 @@ def _preview(given: Namespace, names: UserNames) -> Any:
 
 
 def _plan(given: Namespace, names: UserNames) -> Any:
-    name = given.subject or _own_name(names, "plan")
+    name = given.subject or own_name(names, "plan")
     ws = _workspace()
-    _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+    tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     sources = 3 if given.sources is None else _whole(given.sources, "--sources")
     return ws.plan(name, sources, given.use, given.key, _params(given), given.yes, given.fresh)
 
 
 def _golden(given: Namespace, names: UserNames) -> Any:
-    flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+    flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
     options = {"drop": given.drop or (), "share": given.share, "name": given.name, "update": given.update}
     return flow.golden(given.use, given.source, _params(given), given.key, **options)
 
 
 def _test(given: Namespace, names: UserNames) -> Any:
-    name = None if given.all else given.subject or _own_name(names, "test")
+    name = None if given.all else given.subject or own_name(names, "test")
     ws = _workspace()
     if name is not None:
-        _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+        tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     return ws.test(name, given.update)
 
 
@@ -89,13 +85,13 @@ def _compile(given: Namespace, names: UserNames) -> Any:
     from data_engine.notebook.catalog import find_module, require_parsed
     from data_engine.notebook.compile import compile_notebook
 
-    name = given.subject or _own_name(names, "compile")
+    name = given.subject or own_name(names, "compile")
     path = find_module(_workspace().home.modules(), name)
     if path.suffix == ".py":
         require_parsed(path)
         print(f"{path.name} is a Python module: production runs the whole of it.")
         return None
-    _tell_unsaved(given, names, path)
+    tell_unsaved(given, names, path)
     return compile_notebook(path)
 
 
@@ -109,9 +105,9 @@ def _deploy(given: Namespace, names: UserNames) -> Any:
             fix=f"%flow deploy {given.subject}, or %flow deploy --all",
         )
     ws = _workspace()
-    name = None if given.all else given.subject or _own_name(names, "deploy")
+    name = None if given.all else given.subject or own_name(names, "deploy")
     if name is not None:
-        _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+        tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     before = ws.home.deployments().deployed()
     entries = Listing(ws.deploy(name, given.note or "", given.yes, approve=given.approve))
     for gone in sorted(before.keys() - ws.home.deployments().deployed().keys()):
@@ -126,7 +122,7 @@ def _deployments(given: Namespace, names: UserNames) -> Any:
 
 
 def _rollback(given: Namespace, names: UserNames) -> Any:
-    name = given.subject or _own_name(names, "rollback")
+    name = given.subject or own_name(names, "rollback")
     row = _workspace().rollback(name, given.to, given.note or "")
     assert row is not None, "the answer was waited for"
     print(f"{name} runs again as it was deployed in {(row.of or row.id)[:8]}; the notebook stays as it is.")
@@ -136,12 +132,12 @@ def _rollback(given: Namespace, names: UserNames) -> Any:
 def _run(given: Namespace, names: UserNames) -> Any:
     params = _params(given)
     if given.once:
-        flow = _own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
+        flow = own_flow(names) if given.subject is None else _workspace().load_flow(given.subject)
         return flow.run_once(source=given.source, params=params, on_error="continue")
-    name = given.subject or _own_name(names, "run")
+    name = given.subject or own_name(names, "run")
     ws = _workspace()
     if given.subject is None:
-        _tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
+        tell_unsaved(given, names, ws.layout.flow_modules_dir / f"{name}.ipynb")
     run_ids: list[Any] = ws.run(name, wait=False, source=given.source, params=params)
     standing = ws.standing(name)
     if standing.is_edited:
@@ -163,7 +159,7 @@ def _backfill(given: Namespace, names: UserNames) -> Any:
         if given.subject is None:
             raise FlowValidationError("which backfill?", where="%flow backfill", fix="%flow backfill ID --stop")
         return ws.stop_backfill(given.subject) if given.stop else ws.retry_backfill(given.subject)
-    name = given.subject or _own_name(names, "backfill")
+    name = given.subject or own_name(names, "backfill")
     reprocess: Any = given.reprocess or "failed"
     params = _params(given)
     shown = ws.backfill(name, given.since, given.until, given.where, params, reprocess, dry_run=True)
@@ -210,7 +206,7 @@ def _status(given: Namespace, names: UserNames) -> Any:
 
 
 def _explain(given: Namespace, names: UserNames) -> Any:
-    return _workspace().explain(given.subject or _own_name(names, "explain"))
+    return _workspace().explain(given.subject or own_name(names, "explain"))
 
 
 def _panel(given: Namespace, names: UserNames) -> Any:
@@ -410,73 +406,6 @@ def _workspace() -> Workspace:
     from data_engine.client import Workspace
 
     return Workspace.current()
-
-
-def _own_flow(names: UserNames) -> Flow:
-    from data_engine.verbs import Flow
-
-    build = names.get("build")
-    if not callable(build):
-        raise FlowValidationError(
-            "no cell of this notebook has defined build() yet"
-            if build is None
-            else f"build is no function but {build!r}",
-            where="build()",
-            fix="run the cell that defines build(), or name a flow of the workspace: %flow preview NAME",
-        )
-    flow = build()
-    if not isinstance(flow, Flow):
-        raise FlowValidationError(
-            f"build() returned {'None' if flow is None else type(flow).__name__}, not a Flow",
-            where="build()",
-            fix="end it with `return Flow(group=...).step(...)`",
-        )
-    return flow
-
-
-def _own_name(names: UserNames, command: str) -> str:
-    """The name of the flow this kernel's notebook is."""
-    from data_engine.notebook.subfolders import no_flow_there
-    from data_engine.workspace.here import FLOW_MODULES, authored_folder, here
-
-    place = here()
-    if place is not None and place.problem is not None:
-        raise FlowValidationError(
-            place.problem, where=str(place.path), fix=f"restart the kernel, or name the flow: %flow {command} NAME"
-        )
-    if place is None or place.path.parent.name != FLOW_MODULES:
-        folder = authored_folder()
-        raise FlowValidationError(
-            "which flow? This notebook is none: it does not lie in a flow_modules folder"
-            if place is None or folder is None
-            else no_flow_there(place.path.relative_to(folder).as_posix()),
-            where=f"%flow {command}",
-            fix=f"name the flow: %flow {command} NAME",
-        )
-    return place.path.stem
-
-
-def _tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
-    """Say when `path` is this kernel's notebook and its file does not hold the flow as its cells ran."""
-    from data_engine.notebook.locate import place_of_function
-    from data_engine.workspace.here import here
-
-    place = here()
-    build = names.get("build")
-    if place is None or place.problem is not None or place.path != path or build is None:
-        return
-    functions = [build]
-    try:
-        functions += [getattr(step.fn, "fn", step.fn) for step in _own_flow(names).steps]
-    except Exception:  # it will be told by what is asked for
-        functions = [build]
-    made = [spot for function in functions if (spot := place_of_function(function)) is not None]
-    unsaved = sorted({spot.execution_count for spot in made if spot.note and spot.execution_count is not None})
-    if unsaved:
-        print(
-            f"{path.name} was not saved since {', '.join(f'In [{number}]' for number in unsaved)} ran: "
-            "save it, so that this uses the same code."
-        )
 
 
 def _whole(text: str, option: str) -> int:

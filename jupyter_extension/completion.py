@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import FlowValidationError
-from jupyter_extension.commands import COMMANDS, UserNames
+from jupyter_extension.commands import COMMANDS
+from jupyter_extension.own_flow import UserNames
 
 _SAVED = re.compile(r"""\bsave_as\s*=\s*(["'])(?P<name>[^"'\n]+)\1""")
 

@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.platforms.host import SHELL_ESCAPE
-from jupyter_extension.commands import COMMANDS, Command, UserNames
+from jupyter_extension.commands import COMMANDS, Command
 from jupyter_extension.completion import IDENTIFIER, matcher
+from jupyter_extension.own_flow import UserNames
 
 _NAME = "flow"
 _PAIR = re.compile(r"[A-Za-z_]\w*=")

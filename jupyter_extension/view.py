@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from data_engine.engine.machine_facts import EngineFacts
 from data_engine.engine.run_facts import value_words
-from data_engine.engine.status import ActiveRun, EngineFacts, FlowStatus, Status
+from data_engine.engine.status import ActiveRun, FlowStatus, Status
 from data_engine.engine.wording import GOES_ON
 from data_engine.model import Run
 from data_engine.record import Record

@@ -26,8 +26,9 @@ from data_engine.daemon.fields import (
 )
 from data_engine.daemon.live import LiveFacts
 from data_engine.engine.explain import explain
+from data_engine.engine.machine_facts import DaemonFacts
 from data_engine.engine.source_files import FileLists
-from data_engine.engine.status import DaemonFacts, StatusWriter
+from data_engine.engine.status import StatusWriter
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.lease.folder import drive_words
 from data_engine.model import Run

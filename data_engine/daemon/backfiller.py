@@ -19,8 +19,9 @@ from data_engine.ledger import backfills as rows
 from data_engine.ledger.backfills import BackfillRow, run_id_of, told_of
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Backfill, PlannedRun, RunAbout, RunFinished
-from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
+from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.run_queue import Item, Turn, Work
+from data_engine.scheduler.surroundings import ReadyFlow
 
 log = logging.getLogger(__name__)
 

@@ -36,10 +36,11 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
 from data_engine.ledger.belief import Believed
-from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow
+from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.scheduler import Scheduler
+from data_engine.scheduler.surroundings import ReadyFlow
 from data_engine.workspace.machine import machine_id
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.request_sender import SentRequest
+from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import (
     ActiveRun,
-    DaemonFacts,
-    EngineFacts,
     FlowFacts,
     RequestStatus,
     WorkspaceFacts,

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field, replace
 from data_engine.cause import Cause
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import (
-    DaemonFacts,
-    EngineFacts,
     FlowFacts,
-    ServiceFacts,
     WorkspaceFacts,
     active_runs,
     backfills_recent,

@@ -13,6 +13,7 @@ from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from data_engine.engine.flow_reasons import Broken, Looks, NotDeployed
+from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
@@ -63,88 +64,6 @@ class Problem(Record):
     def of(cls, error: FlowValidationError | None) -> Problem | None:
         """The parts of an error."""
         return None if error is None else cls(error.what, error.where, error.fix, error.places)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClusterFacts(Record):
-    """The Dask cluster that the daemon's runs go to: its scheduler and dashboard, its workers, their threads and those
-    that run something; `trouble` says why nothing can be given to it."""
-
-    scheduler: str
-    dashboard: str | None = None
-    workers: int = 0
-    threads: int = 0
-    in_use: int = 0
-    trouble: str | None = None
-
-    @property
-    def text(self) -> str:
-        """One line for people."""
-        return self.trouble or f"cluster: {self.in_use} of {self.threads} threads in use on {self.workers} workers"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DaemonFacts(Record):
-    """This machine's daemon; all None without one. `interpreter` is the Python its workers run with, `cluster` where whole
-    runs go when they do not stay on this machine."""
-
-    running: bool = False
-    pid: int | None = None
-    version: str | None = None
-    daemon_id: str | None = None
-    interpreter: str | None = None
-    idle: bool = True
-    ending: bool = False
-    cluster: ClusterFacts | None = field(default=None, metadata={"of": ClusterFacts.read})
-
-
-ServiceState: TypeAlias = Literal["serving", "waiting", "stopped", "off"]
-"""What an installed service does: this daemon is its own; it waits to succeed one that somebody else has started; a person
-has stopped the daemon, until the next logon; nothing of it runs."""
-
-_SERVICE_WORDS: Mapping[str, str] = {
-    "serving": "keeps this daemon running, and starts it at logon",
-    "waiting": "this daemon was started without it; it goes on where that ends",
-    "stopped": "stopped on purpose: it starts the daemon at the next logon, or with `data-engine start`",
-    "off": "installed, and nothing of it runs",
-}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ServiceFacts(Record):
-    """What starts this machine's daemon at logon (with `boot`: with the machine) and again when it dies, with which Python.
-    `kind` and `place` are its definition in the system, where that was asked; `trouble` says why it will not, with its `fix`."""
-
-    computed: ClassVar = ("text",)
-
-    installed: bool = False
-    state: ServiceState = "off"
-    python: str | None = None
-    trouble: str | None = None
-    fix: str | None = None
-    boot: bool | None = None
-    kind: str | None = None
-    place: str | None = None
-
-    @property
-    def text(self) -> str:
-        """One line for people."""
-        if not self.installed:
-            return "not installed: after a reboot nothing starts by itself"
-        return self.trouble or _SERVICE_WORDS[self.state]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EngineFacts(Record):
-    """Whether flows run by themselves; `starting` while the daemon reads them, `stopping` while it ends.
-
-    `goes_on` without a daemon: the last one died with its engine on, and the next one turns it on by itself.
-    """
-
-    on: bool = False
-    stopping: bool = False
-    starting: bool = False
-    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,11 +7,11 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from data_engine.cause import Cause
 from data_engine.engine.flow_reasons import Trouble
@@ -20,10 +20,8 @@ from data_engine.engine.reasons import GroupRun, Reason, Waiting, WaitingForGrou
 from data_engine.engine.recording import params_text
 from data_engine.engine.status import ActiveRun, active_runs
 from data_engine.errors import FlowValidationError, LedgerError, error_of
-from data_engine.flow.flow import Flow
 from data_engine.locks import GroupLock
 from data_engine.model import (
-    Deployment,
     Event,
     LogLine,
     RunFinished,
@@ -36,6 +34,7 @@ from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Turn, Work, came_by_itself
+from data_engine.scheduler.surroundings import Backfills, NoBackfills, ReadyFlow, Surroundings
 from data_engine.scheduler.trigger_set import TriggerSet
 
 log = logging.getLogger(__name__)
@@ -43,63 +42,6 @@ log = logging.getLogger(__name__)
 _E = TypeVar("_E", bound=Executor)
 _GROUP_RETRY_S = 0.2
 _TROUBLE_PAUSE_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ReadyFlow:
-    """A flow that can run: as planning knows it, the folder of the deployed set its module is in (None: as authored), and
-    the deployment that says so."""
-
-    flow: Flow
-    content: Path | None = None
-    deployment: Deployment | None = None
-
-
-class Surroundings(Protocol):
-    """What decides, around a scheduler, whether and what it may run: the daemon, or a `run` in the caller's process."""
-
-    def may_begin(self) -> bool:
-        """Whether new runs may begin now."""
-        ...
-
-    def keeps_workspace(self) -> bool:
-        """Whether this machine owns the workspace and does not give it up."""
-        ...
-
-    def ready_flows(self) -> Mapping[str, ReadyFlow]:
-        """The flows that can run, by name."""
-        ...
-
-    def tell(self) -> None:
-        """Something changed that people see."""
-        ...
-
-
-class Backfills(Protocol):
-    """Who feeds the works of backfills, one after the other, and is told what became of them."""
-
-    def ended(self, flow: str, event: RunFinished) -> None:
-        """A run of the flow has ended, and that is recorded; it may be one of a backfill."""
-        ...
-
-    def dropped(self, work: Work) -> None:
-        """A work of a backfill waits no more, and has no run."""
-        ...
-
-    def wants(self, work: Work) -> bool:
-        """Whether a work of a backfill that was handed out and not begun shall wait again."""
-        ...
-
-
-class _NoBackfills:
-    def ended(self, flow: str, event: RunFinished) -> None:
-        """Nobody asks."""
-
-    def dropped(self, work: Work) -> None:
-        """There is none."""
-
-    def wants(self, work: Work) -> bool:
-        return False
 
 
 @dataclass(slots=True)
@@ -148,7 +90,7 @@ class Dispatcher(Generic[_E]):
     ) -> None:
         self.active: dict[str, Active] = {}
         self.trouble: FlowValidationError | None = None
-        self.backfills: Backfills = _NoBackfills()
+        self.backfills: Backfills = NoBackfills()
         self._home, self._ledger = home, None if home is None else home.ledger()
         self._around, self._triggers, self._loop = around, triggers, loop
         self._queue = RunQueue()

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.scheduler.dispatcher import Dispatcher, Surroundings
+from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.executor import Executor
+from data_engine.scheduler.surroundings import Surroundings
 from data_engine.scheduler.trigger_set import TriggerSet
 
 _E = TypeVar("_E", bound=Executor)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from data_engine import Flow
+from data_engine.engine.machine_facts import DaemonFacts, EngineFacts
 from data_engine.engine.reasons import (
     GroupRun,
     HeldSlot,
@@ -18,16 +19,7 @@ from data_engine.engine.reasons import (
     WaitingForGroup,
     WaitingForWorker,
 )
-from data_engine.engine.status import (
-    ActiveRun,
-    DaemonFacts,
-    EngineFacts,
-    FlowFacts,
-    StatusWriter,
-    WorkspaceFacts,
-    build_status,
-    flow_status,
-)
+from data_engine.engine.status import ActiveRun, FlowFacts, StatusWriter, WorkspaceFacts, build_status, flow_status
 from data_engine.errors import FlowValidationError
 from data_engine.model import Run
 from data_engine.notebook.catalog import CatalogEntry, describe

@@ -1,0 +1,92 @@
+"""The flow that this kernel's notebook is: what its cells build, how it is called, and whether its file holds the same."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from data_engine.errors import FlowValidationError
+
+if TYPE_CHECKING:
+    from data_engine.verbs import Flow
+
+UserNames: TypeAlias = Mapping[str, Any]
+"""The names of the notebook's cells."""
+
+
+def own_flow(names: UserNames) -> Flow:
+    """What `build()` of the notebook's cells gives.
+
+    Raises:
+        FlowValidationError: there is none, or it gives no flow.
+    """
+    from data_engine.verbs import Flow
+
+    build = names.get("build")
+    if not callable(build):
+        raise FlowValidationError(
+            "no cell of this notebook has defined build() yet"
+            if build is None
+            else f"build is no function but {build!r}",
+            where="build()",
+            fix="run the cell that defines build(), or name a flow of the workspace: %flow preview NAME",
+        )
+    flow = build()
+    if not isinstance(flow, Flow):
+        raise FlowValidationError(
+            f"build() returned {'None' if flow is None else type(flow).__name__}, not a Flow",
+            where="build()",
+            fix="end it with `return Flow(group=...).step(...)`",
+        )
+    return flow
+
+
+def own_name(names: UserNames, command: str) -> str:
+    """The name of the flow this kernel's notebook is.
+
+    Raises:
+        FlowValidationError: it is none.
+    """
+    from data_engine.notebook.subfolders import no_flow_there
+    from data_engine.workspace.here import FLOW_MODULES, authored_folder, here
+
+    place = here()
+    if place is not None and place.problem is not None:
+        raise FlowValidationError(
+            place.problem, where=str(place.path), fix=f"restart the kernel, or name the flow: %flow {command} NAME"
+        )
+    if place is None or place.path.parent.name != FLOW_MODULES:
+        folder = authored_folder()
+        raise FlowValidationError(
+            "which flow? This notebook is none: it does not lie in a flow_modules folder"
+            if place is None or folder is None
+            else no_flow_there(place.path.relative_to(folder).as_posix()),
+            where=f"%flow {command}",
+            fix=f"name the flow: %flow {command} NAME",
+        )
+    return place.path.stem
+
+
+def tell_unsaved(given: Namespace, names: UserNames, path: Path) -> None:
+    """Say when `path` is this kernel's notebook and its file does not hold the flow as its cells ran."""
+    from data_engine.notebook.locate import place_of_function
+    from data_engine.workspace.here import here
+
+    place = here()
+    build = names.get("build")
+    if place is None or place.problem is not None or place.path != path or build is None:
+        return
+    functions = [build]
+    try:
+        functions += [getattr(step.fn, "fn", step.fn) for step in own_flow(names).steps]
+    except Exception:  # it will be told by what is asked for
+        functions = [build]
+    made = [spot for function in functions if (spot := place_of_function(function)) is not None]
+    unsaved = sorted({spot.execution_count for spot in made if spot.note and spot.execution_count is not None})
+    if unsaved:
+        print(
+            f"{path.name} was not saved since {', '.join(f'In [{number}]' for number in unsaved)} ran: "
+            "save it, so that this uses the same code."
+        )
