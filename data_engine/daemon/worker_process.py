@@ -284,6 +284,8 @@ def place_in(traceback: str, folder: Path) -> str | None:
         >>> text = 'Current thread (most recent call first):\\n  File "/ws/flow_modules/a.ipynb, cell 4", line 2 in clean'
         >>> place_in(text, Path("/ws/flow_modules"))
         'a.ipynb, cell 4, line 2'
+        >>> place_in(text.replace('  File', '  File "/ws/flow_modules/flow_helpers/rates.py", line 7 in rate\\n  File', 1), Path("/ws/flow_modules"))
+        'flow_helpers/rates.py, line 7, called in a.ipynb, cell 4, line 2'
     """
     frames = frames_in(traceback, folder)
     if not frames:
