@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -52,23 +53,18 @@ def backfill(
     First it shows exactly what would run, and asks. Then the runs go to the daemon, after all that is due; `--status` tells how
     far they are. It goes on after a crash or a hand-over.
     """
-    given = {"--status": status, "--stop": stop, "--retry": retry}
-    chosen = [option for option, is_given in given.items() if is_given]
-    if len(chosen) > 1:
-        raise FlowValidationError(
-            f"{' and '.join(chosen)} do not go together", where="data-engine backfill", fix="give one"
-        )
+    chosen = _one_of({"--status": status, "--stop": stop, "--retry": retry})
     ws = chosen_workspace(ctx)
-    if status:
+    if chosen == "--status":
         return _tell(ws, name, as_json)
     if name is None:
         raise FlowValidationError(
-            "which flow?" if not chosen else "which backfill?",
+            "which flow?" if chosen is None else "which backfill?",
             where="data-engine backfill",
-            fix=f"data-engine backfill {chosen[0] if chosen else ''} {'ID' if chosen else 'NAME'}".replace("  ", " "),
+            fix="data-engine backfill NAME" if chosen is None else f"data-engine backfill {chosen} ID",
         )
-    if chosen:
-        done = ws.stop_backfill(name, wait) if stop else ws.retry_backfill(name, wait)
+    if chosen is not None:
+        done = ws.stop_backfill(name, wait) if chosen == "--stop" else ws.retry_backfill(name, wait)
         return say_left(as_json) if done is None else _say_one(done, as_json)
     params = read_params(param)
     shown = ws.backfill(name, since, until, where, params, reprocess, dry_run=True)
@@ -95,6 +91,16 @@ def backfill(
         )
         say(f"How far it is: data-engine backfill --status {short}; to end it: data-engine backfill --stop {short}")
     return 0
+
+
+def _one_of(given: Mapping[str, bool]) -> str | None:
+    """The one option that was given; None without one."""
+    chosen = [option for option, is_given in given.items() if is_given]
+    if len(chosen) > 1:
+        raise FlowValidationError(
+            f"{' and '.join(chosen)} do not go together", where="data-engine backfill", fix="give one"
+        )
+    return chosen[0] if chosen else None
 
 
 def _say_nothing(shown: Backfill, as_json: bool) -> int:

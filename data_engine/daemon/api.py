@@ -12,18 +12,7 @@ from data_engine.daemon.backfiller import backfills_told, known_backfill
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.deploying import Asked
 from data_engine.daemon.endpoint import remember_stop
-from data_engine.daemon.fields import (
-    ANY_TEXT,
-    COUNT,
-    FLAG,
-    OBJECT,
-    PATH,
-    SECONDS,
-    TEXT,
-    TEXTS,
-    Answer,
-    asked,
-)
+from data_engine.daemon.fields import ANY_TEXT, COUNT, FLAG, OBJECT, PATH, SECONDS, TEXT, TEXTS, Answer, asked
 from data_engine.daemon.live import LiveFacts
 from data_engine.engine.explain import explain
 from data_engine.engine.machine_facts import DaemonFacts
@@ -38,6 +27,9 @@ from data_engine.workspace.machine import person
 
 LONGEST_WAIT_S = 30.0
 _FIRST_LOOKS_S = 0.5
+
+
+FILES = {"flow": TEXT, "search": ANY_TEXT.or_else(""), "group": ANY_TEXT.or_else(""), "limit": COUNT.or_else(300)}
 
 
 class DaemonApi:
@@ -59,14 +51,7 @@ class DaemonApi:
             "runs": asked(self.runs, "runs", flow=TEXT.optional, limit=COUNT.or_else(100)),
             "log": asked(self.log, "log", run_id=TEXT),
             "explain": asked(self.explain, "explain", subject=PATH, file=PATH.optional),
-            "files": asked(
-                self.files,
-                "files",
-                flow=TEXT,
-                search=ANY_TEXT.or_else(""),
-                group=ANY_TEXT.or_else(""),
-                limit=COUNT.or_else(300),
-            ),
+            "files": asked(self.files, "files", **FILES),
             "flow": asked(self.flow, "flow", name=TEXT),
             "backfills": asked(self.backfills, "backfills", flow=TEXT.optional, id=TEXT.optional),
         }

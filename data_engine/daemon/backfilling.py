@@ -47,13 +47,14 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
             where="backfill",
             fix=f"run it by hand, with parameters if it takes any: data-engine run {name}",
         )
-    if trigger.run_as == "batch" or not trigger.source.is_dir():
-        files = [SeenFile("", None if trigger.source.is_dir() else signature_of(trigger.source))]
-        if trigger.source.is_dir():
-            for given in ("since", "until", "where"):
-                if getattr(wanted, given) is not None:
-                    raise _no_files(name, given)
+    if not trigger.source.is_dir():
+        files = [SeenFile("", signature_of(trigger.source))]
         return choose_files(files, ends_of_sources(ledger, name), wanted, zone)
+    if trigger.run_as == "batch":
+        for given in ("since", "until", "where"):
+            if getattr(wanted, given) is not None:
+                raise _no_files(name, given)
+        return choose_files([SeenFile("", None)], ends_of_sources(ledger, name), wanted, zone)
     files = [SeenFile(portable_text(path), _signature(entry)) for path, entry in candidates(flow)]
     if isinstance(trigger, Poll):
         ends = ends_of_states(files, ledger.source_states(name), trigger.source_as_authored or "")

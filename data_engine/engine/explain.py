@@ -37,6 +37,7 @@ from data_engine.engine.reasons import (
 from data_engine.engine.run_facts import params_words
 from data_engine.engine.status import FlowFacts, WorkspaceFacts
 from data_engine.errors import FlowValidationError
+from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import nearest_name
 from data_engine.flow.trigger import Poll
 from data_engine.model import Run, SourceKey, utc_text
@@ -239,26 +240,32 @@ def _with_writers(source: FactSource, flow: FlowFacts, rows: list[Explanation]) 
     }
     if not found:
         return rows
-    root = None if planned.trigger is None else planned.trigger.source
-    states = source.memory(flow.entry.name).states if isinstance(planned.trigger, Poll) else {}
-    last_s = "" if flow.last_run is None else flow.last_run.started_at_utc
-    writers: dict[str | None, Run] = {}
-    for key, run in found.items():
-        state = states.get(
-            SourceKey("" if planned.trigger is None else planned.trigger.source_as_authored or "", key or "")
-        )
-        newest_utc = (state.success_at_utc if state is not None else None) or ""
-        if isinstance(planned.trigger, Poll):
-            if (run.finished_at_utc or "") > newest_utc:
-                writers[str(root / key) if root is not None and key else str(root)] = run
-        elif run.started_at_utc >= last_s:
-            writers[None] = run
+    writers = _newest_writers(source, flow, planned, found)
     return [
         replace(row, written_by=writer.run_id, written_with=params_words(writer))
         if (writer := writers.get(row.source)) is not None
         else row
         for row in rows
     ]
+
+
+def _newest_writers(
+    source: FactSource, flow: FlowFacts, planned: Flow, found: Mapping[str | None, Run]
+) -> dict[str | None, Run]:
+    """Of runs with other params, by the path in the source, those that are newer than what production did; by source."""
+    trigger = planned.trigger
+    if not isinstance(trigger, Poll):
+        last_utc = "" if flow.last_run is None else flow.last_run.started_at_utc
+        newer = [run for run in found.values() if run.started_at_utc >= last_utc]
+        return {None: newer[-1]} if newer else {}
+    states = source.memory(flow.entry.name).states
+    writers: dict[str | None, Run] = {}
+    for key, run in found.items():
+        state = states.get(SourceKey(trigger.source_as_authored or "", key or ""))
+        newest_utc = (None if state is None else state.success_at_utc) or ""
+        if (run.finished_at_utc or "") > newest_utc:
+            writers[str(trigger.source / key) if trigger.source is not None and key else str(trigger.source)] = run
+    return writers
 
 
 def _as_the_engine_looks(
