@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -354,6 +355,15 @@ def test_a_missing_package_says_where_to_install_it(call: Callable[[Any], Any], 
         if package is None
         else f"if it is a package, install it where this runs: {sys.executable} -m pip install {package}"
     )
+
+
+def test_a_question_that_nobody_answers_names_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`input()` in production has nobody to ask."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+
+    fix = failed(Flow("G", "claims").step(lambda context: input("month? ")))[0].fix
+
+    assert fix == "nobody answers input() in production: take a parameter, context.params['name']"
 
 
 def test_in_a_kernel_a_missing_package_is_told_for_it_and_for_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:

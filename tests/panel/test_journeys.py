@@ -343,7 +343,8 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     page.open(path)
     here = page.side(workspace)
     here.button("start engine").click()
-    here.element.get_by_text("This workstation has control").wait_for()
+    here.element.get_by_text("Engine on").wait_for()
+    alone = here.element.locator(".de-lease").count()  # no other workstation has been seen yet
     page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell').then(() => true)")
     there = page.in_cell()
     there.element.locator(".de-lease", has_text="has control").wait_for()
@@ -360,6 +361,7 @@ def test_two_machines_hand_a_workspace_over(lab: Lab, page: Page, pictures: Path
     observed = here.row("nightly").locator(".de-run").get_attribute("title")
     page.run_all()
 
+    assert alone == 0
     assert why is not None
     assert why.endswith("has control of this workspace")
     assert observed is not None
