@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,6 +99,26 @@ def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., 
         ben.keeper.own().result(10 * PATIENCE)
     assert "lease request" in str(refused.value.fix)
     assert not ben.keeper.can_work()
+
+
+def test_a_decision_is_published_while_runs_go_on(machine: Callable[..., Machine]) -> None:
+    """Whoever waits for it waits for its rows, and not for what is written meanwhile: there is always more of that."""
+    anna = machine("anna")
+    anna.keeper.own().result(5)
+    is_over, count = threading.Event(), itertools.count()
+
+    def go_on() -> None:
+        while not is_over.is_set():
+            anna.run(f"r{next(count)}")
+
+    runs = threading.Thread(target=go_on)
+    runs.start()
+    try:
+        anna.keeper.publish(lambda: anna.ledger.set_switch("claims", False)).result(10 * PATIENCE)
+        assert runs.is_alive()
+    finally:
+        is_over.set()
+        runs.join()
 
 
 def test_what_was_recorded_before_owning_is_published_by_the_first_commit(machine: Callable[..., Machine]) -> None:

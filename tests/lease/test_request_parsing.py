@@ -24,8 +24,9 @@ from data_engine.lease.protocol import Damaged
 from data_engine.lease.records import encode
 from data_engine.lease.requests import VERBS, Request, request_of
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import Deployment
+from data_engine.model import Backfill, Deployment
 from data_engine.notebook.module_sets import hashes_of, is_module_path, set_id
+from data_engine.scheduler.backfill import Wanted
 
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -183,8 +184,23 @@ class Accepting:
 
     async def set_enabled(self, name: str, is_enabled: bool) -> None: ...
 
+    async def backfill(self, name: str, wanted: Wanted, params: dict[str, Any], **more: str | None) -> Backfill:
+        assert all(one is None or isinstance(one, str) for one in (wanted.since, wanted.until, wanted.where))
+        return Backfill(str(more["backfill_id"]), name, "running")
 
-ARGUMENTS = st.dictionaries(st.sampled_from(["source", "params", "set_id", "note", "force", "to", "x"]), JSON)
+    async def stop_backfill(self, backfill_id: str) -> Backfill:
+        assert isinstance(backfill_id, str)
+        return Backfill(backfill_id, "claims", "stopped")
+
+    async def retry_backfill(self, backfill_id: str) -> Backfill:
+        assert isinstance(backfill_id, str)
+        return Backfill(backfill_id, "claims", "running")
+
+
+NAMES = "source params set_id note force to x do id since until where reprocess digest".split()
+ARGUMENTS = st.dictionaries(
+    st.sampled_from(NAMES), JSON | st.sampled_from(["stop", "retry", "start", "all", "missing"])
+)
 
 
 @given(request=REQUESTS, arguments=ARGUMENTS)
