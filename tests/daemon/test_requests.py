@@ -360,9 +360,9 @@ def test_a_backfill_goes_on_with_the_next_owner(owner: Station, asker: Station, 
     until(lambda: len(ran(team)) == 5)
     time.sleep(6)  # a commit comes every 5 s
     os.kill(owner.pid, signal.SIGKILL)
-    (team / "wait").unlink()
 
     asker.take_over()
+    (team / "wait").unlink()  # its worker, which waits for that, is gone by now
 
     until(lambda: asker.command("backfill", told["id"], "--status")[1]["text"] == "12 of 12, done")
     assert sorted(ran(team)) == [f"{number:02d}.csv" for number in range(12)]
