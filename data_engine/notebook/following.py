@@ -6,7 +6,7 @@ Names are bound to values as Python would bind them, in order; what is in a bran
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,15 @@ from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin,
 class Follower:
     """Follows one statement; what its calls do is told by `called`."""
 
-    def __init__(self, value_of: Callable[[str, int], Value], statement: Statement, out: Outcome) -> None:
+    def __init__(
+        self,
+        value_of: Callable[[str, int], Value],
+        kind_of: Callable[[Origin], str],
+        statement: Statement,
+        out: Outcome,
+    ) -> None:
         self.value_of = value_of
+        self.kind_of = kind_of
         self.at = statement.index
         self.owner = statement
         self.out = out
@@ -152,7 +159,8 @@ class Follower:
             iterable = self.eval(node.iter)
             self.consume(iterable, node.iter)
             self.branches += 1
-            self.assign(node.target, element(iterable))
+            for target, value in self.turns(node.target, node.iter, iterable):
+                self.assign(target, value)
             self.branches -= 1
             self.block([*node.body, *node.orelse])
         elif kind in (ast.With, ast.AsyncWith):
@@ -255,7 +263,7 @@ class Follower:
             return join(found[1:] if kind is ast.IfExp else found)
         if all(value.kind == kinds.PLAIN for value in found):
             return PLAIN
-        for wanted in (kinds.POLARS, kinds.FRAME, kinds.ARRAY):
+        for wanted in (kinds.POLARS, kinds.FRAME, kinds.DATA, kinds.ARRAY):
             if any(value.kind == wanted for value in found):
                 return Value(wanted)
         if any(value.kind == kinds.CONTAINER for value in found):
@@ -266,11 +274,16 @@ class Follower:
         if value.kind == kinds.MODULE:
             return Value(kinds.MODULE, text=f"{value.text}.{name}")
         if value.kind == kinds.FRAME:
-            return Value(kinds.ARRAY if name == "values" else kinds.FRAME, value.all)
+            if kinds.is_of_labels(name):
+                return Value(kinds.FRAME, value.all)
+            return Value(kinds.ARRAY if name == "values" else kinds.FRAME, value.data, labels=value.labels)
         if value.kind in (kinds.PLAIN, kinds.POLARS):
             return Value(value.kind)
-        if value.kind == kinds.ARRAY:
+        if value.kind in (kinds.ARRAY, kinds.DATA, kinds.PLOT):
             return value
+        if value.kind in kinds.TRAINED:
+            part = kinds.part_of(value.kind, name)
+            return Value(part, value.all if part == kinds.DATA else value.origins, value.held, bound=(name,))
         return Value(kinds.UNKNOWN, value.all, value.held, code=() if value.is_instance else value.code, bound=(name,))
 
     def subscript(self, node: ast.Subscript) -> Value:
@@ -278,9 +291,12 @@ class Follower:
         self.eval(node.slice)
         if value.kind == kinds.DEFAULTS and isinstance(node.ctx, ast.Load):
             self.touch("may change", value.origins, node)
-        if value.kind in (kinds.FRAME, kinds.ARRAY):
+        if value.kind in kinds.TABLES:
             is_copy = isinstance(node.slice, (ast.Compare, ast.BinOp, ast.List, ast.UnaryOp))
-            return Value(value.kind, NONE if is_copy and not _is_number(node.slice) else value.all)
+            shared = NONE if is_copy and not _is_number(node.slice) else value.data
+            return Value(value.kind, shared, labels=value.labels)
+        if value.kind == kinds.PLOT or value.kind in kinds.TRAINED:
+            return value
         if value.kind in (kinds.POLARS, kinds.PLAIN):
             return Value(value.kind)
         if value.kind == kinds.MODULE:
@@ -299,7 +315,11 @@ class Follower:
             iterables.append(iterable)
             if not is_lazy:
                 self.consume(iterable, generator.iter)
-            self._bind_loop(generator.target, iterable)
+            for target, value in self.turns(generator.target, generator.iter, iterable):
+                for part in ast.walk(target):
+                    if isinstance(part, ast.Name):
+                        self.env[part.id] = value if part is target else element(value)
+                        self.locals.add(part.id)
             for test in generator.ifs:
                 self.eval(test)
         found = (
@@ -310,11 +330,27 @@ class Follower:
         held = NONE.union(*(value.all for value in (*found, *(iterables if is_lazy else ()))))
         return self.lazy(before, iterables, held) if is_lazy else Value(kinds.CONTAINER, NONE, held)
 
-    def _bind_loop(self, target: ast.expr, iterable: Value) -> None:
-        for part in ast.walk(target):
-            if isinstance(part, ast.Name):
-                self.env[part.id] = element(iterable)
-                self.locals.add(part.id)
+    def turns(self, target: ast.expr, node: ast.expr, iterable: Value) -> Iterator[tuple[ast.expr, Value]]:
+        """What each part of a loop's target may be: `zip` and `enumerate` give theirs to each, and a list as written."""
+        parts = target.elts if isinstance(target, (ast.Tuple, ast.List)) else []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(parts) > 1 and not node.keywords:
+            given = [None, *node.args] if node.func.id == "enumerate" else node.args if node.func.id == "zip" else []
+            if len(given) == len(parts):
+                for part, each in zip(parts, given, strict=True):
+                    if each is None:
+                        yield part, PLAIN
+                    else:
+                        yield from self.turns(part, each, self.eval(each))
+                return
+        rows = node.elts if isinstance(node, (ast.List, ast.Tuple)) else []
+        if rows and not any(isinstance(row, ast.Starred) for row in rows):
+            if len(parts) > 1 and all(isinstance(row, ast.Tuple) and len(row.elts) == len(parts) for row in rows):
+                for place, part in enumerate(parts):
+                    yield part, join([self.eval(row.elts[place]) for row in rows if isinstance(row, ast.Tuple)])
+            else:
+                yield target, join([self.eval(row) for row in rows])
+            return
+        yield target, element(iterable)
 
     def function(self, node: Any) -> Value:
         """A function made here: what it shares with its surroundings has a token."""

@@ -41,7 +41,7 @@ class Objects:
         if found is None:
             found = self._outcomes[statement.index] = Outcome()  # a statement that leads back to itself finds nothing
             with suppress(RecursionError):  # nested too deeply to follow: what is known so far
-                _Run(self.value, statement, found).statement(statement.node)
+                self._run(statement, found).statement(statement.node)
         return found
 
     def value(self, name: str, at: int) -> Value:
@@ -64,11 +64,21 @@ class Objects:
     def body(self, statement: Statement) -> Outcome:
         """What the functions that a statement defines may do when they are called."""
         found = Outcome()
-        run = _Run(self.value, statement, found)
+        run = self._run(statement, found)
         for node in ast.walk(statement.node):
             if isinstance(node, _FUNCTION_NODES):
                 run.call(Code(statement, node), [], {})
         return found
+
+    def _run(self, statement: Statement, found: Outcome) -> _Run:
+        return _Run(self.value, self.kind_of, statement, found)
+
+    def kind_of(self, origin: Origin) -> str:
+        """The kind of what a binding holds."""
+        index, name = origin
+        if isinstance(index, int):
+            return self.made_by(self.statements.all[index], name).kind if name else kinds.UNKNOWN
+        return kinds.STREAM if index == "stream" else kinds.UNKNOWN
 
     def _bound(self, owner: Statement, name: str, at: int) -> Value:
         imported = owner.names.imports.get(name)
@@ -133,7 +143,7 @@ class _Run(Follower):
         outer, self.place = self.place, self.place or (node.lineno, shown(node))
         if callee.classes and not callee.is_instance:
             given = NONE.union(*(value.exposed for value in (*arguments, *keywords.values())))
-            me = Value(kinds.UNKNOWN, NONE, NONE, classes=callee.classes, is_instance=True)
+            me = Value(self.kind_of_class(callee.classes), classes=callee.classes, is_instance=True)
             for name in ("__new__", "__init__", "__post_init__"):
                 for code in self.methods(callee.classes, name, me):
                     self.call(code, arguments, keywords)
@@ -202,6 +212,12 @@ class _Run(Follower):
         if args.kwarg:
             self.env[args.kwarg.arg] = Value(kinds.CONTAINER, NONE, NONE.union(*(value.all for value in spare)))
 
+    def kind_of_class(self, classes: Sequence[Statement]) -> str:
+        """The kind of what classes make, where they are made from one of a known package that learns."""
+        bases = (self.eval(base) for owner in classes for base in owner.node.bases)  # type: ignore[attr-defined]
+        found = {kinds.made_by(base.text) for base in bases if base.kind == kinds.MODULE}
+        return next((kind for kind in sorted(found & kinds.TRAINED)), kinds.UNKNOWN)
+
     def methods(self, classes: Sequence[Statement], name: str, me: Value) -> Iterator[Code]:
         """The code of a method in the notebook's classes."""
         waiting = list(classes)
@@ -254,6 +270,9 @@ class _Run(Follower):
         kind = kinds.made_by(dotted)
         if kind == kinds.ITERATOR:
             return self.lazy(before, values, given)
+        if kind not in kinds.TRAINED:
+            for value in values:
+                self.train(value, node)
         if "." in dotted or kinds.iterates(dotted):
             for value in values:
                 self.consume(value, node, surely="." not in dotted)
@@ -262,9 +281,24 @@ class _Run(Follower):
         how = kinds.shares_arguments(dotted)
         if how == "view":
             return Value(kinds.ARRAY, first.all)
+        if how == "parts" and kind == kinds.FRAME:
+            data = next(
+                (value for value in (first, keywords.get("data")) if value is not NOBODY_KNOWS and value), PLAIN
+            )
+            is_copied = data.kind == kinds.CONTAINER and all(self.kind_of(each) in kinds.VALUES for each in data.held)
+            held = NONE if is_copied else data.all
+            return Value(kind, NONE, held, labels=given - held)
         code = tuple(code for value in values for code in value.code) if kind == kinds.UNKNOWN else ()
+        if kinds.trains_by_chance(dotted, set(keywords)):
+            given |= {kinds.GLOBAL_STREAM}
         is_open = kind == kinds.UNKNOWN and not kinds.leaves_arguments_alone(dotted) and "." in dotted
         return Value(kind, given if is_open else NONE, given if how == "parts" else NONE, code=code)
+
+    def train(self, value: Value, node: ast.Call) -> None:
+        """Note the streams that an estimator draws from as it is trained."""
+        if value.kind in kinds.TRAINED:
+            streams = (each for each in value.held if self.kind_of(each) == kinds.STREAM)
+            self.touch("draws from", frozenset(streams), node)
 
     def written(
         self, node: ast.Call, name: str, first: Value, arguments: Sequence[Value], keywords: Mapping[str, Value]
@@ -305,12 +339,21 @@ class _Run(Follower):
         elif base.kind == kinds.STREAM and changes:
             self.touch("draws from", base.origins, node)
         elif changes is not False:
-            reach = base.origins if changes else base.all
+            reach = base.origins if changes or base.kind == kinds.PLOT else base.all
+            if base.kind in kinds.TRAINED:  # what it learns from stays as it is
+                holds_others = base.kind == kinds.PIPELINE or (base.kind == kinds.ESTIMATOR and changes is None)
+                reach = base.origins.union(
+                    each
+                    for each in base.held
+                    if holds_others and self.kind_of(each) not in (*kinds.VALUES, kinds.STREAM)
+                )
             self.touch("changes" if changes else "may change", reach, node)
         if base.kind == kinds.STREAM and name == "shuffle" and arguments:
             self.touch("changes", arguments[0].origins, node)
         if name == "to_sql":
             self.touch("changes", NONE.union(*(value.origins for value in values)), node)
+        if name in ("rvs", "generate_sample", "simulate") and keywords.keys().isdisjoint(("random_state", "rng")):
+            self.touch("draws from", frozenset({kinds.GLOBAL_STREAM}), node)
         if name == "sample" and base.kind == kinds.FRAME and "random_state" not in keywords:
             self.touch("draws from", frozenset({("stream", "numpy.random")}), node)
         if name in ("sample", "shuffle") and base.kind == kinds.POLARS and "seed" not in keywords:
@@ -325,10 +368,15 @@ class _Run(Follower):
                 self.out.stores[root] = self.out.stores.get(root, NONE) | given
         if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
             return Value(kinds.UNKNOWN, NONE, NONE.union(*(value.all for value in values)))
+        if changes is not False or name in ("split", "sample"):
+            self.train(base, node)
         kind, shares = kinds.result_of(base.kind, name)
+        shares = shares or (name == "astype" and "copy" in keywords)
         if not shares:
             return Value(kind, text=base.text if kind == kinds.PLAIN else "")
-        if kind in (kinds.ESTIMATOR, kinds.FRAME, kinds.ARRAY):
+        if base.kind == kinds.PLOT and kind == kinds.DATA:
+            return Value(kind, base.all)
+        if kind in kinds.TABLES or kind in kinds.TRAINED or kind == kinds.PLOT:
             return Value(kind, base.origins, base.held)
         held = base.all.union(*(value.all for value in values))
         return Value(kind, base.all if kind == kinds.UNKNOWN and base.kind == kinds.UNKNOWN else NONE, held)

@@ -41,7 +41,8 @@ class Code:
 class Value:
     """What an expression may give. `text` is a constant's or an import's dotted name; `code` what a call of it runs.
 
-    `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator.
+    `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator; `labels`
+    are what only labels a frame: to write to its data does not change them.
     """
 
     kind: str = kinds.UNKNOWN
@@ -53,11 +54,17 @@ class Value:
     is_instance: bool = False
     bound: tuple[str, ...] = ()
     may_run_out: bool = False
+    labels: frozenset[Origin] = NONE
 
     @property
     def all(self) -> frozenset[Origin]:
         """What it may be or hold."""
-        return self.origins | self.held if self.held else self.origins
+        return self.origins | self.held | self.labels if self.held or self.labels else self.origins
+
+    @property
+    def data(self) -> frozenset[Origin]:
+        """What it may be or hold, without what only labels it."""
+        return self.origins | self.held
 
     @property
     def exposed(self) -> frozenset[Origin]:
@@ -90,6 +97,7 @@ def join(values: Iterable[Value]) -> Value:
         tuple(dict.fromkeys(code for value in found for code in value.code)),
         tuple(dict.fromkeys(each for value in found for each in value.classes)),
         any(value.is_instance for value in found),
+        labels=NONE.union(*(value.labels for value in found)),
     )
 
 
@@ -110,8 +118,10 @@ def element(value: Value) -> Value:
         >>> element(Value(kinds.FRAME, frozenset({(0, "frame")}))).kind
         'frame'
     """
-    if value.kind in (kinds.FRAME, kinds.ARRAY):
+    if value.kind in kinds.TABLES:
         return Value(value.kind, value.origins)
+    if value.kind == kinds.PLOT or value.kind in kinds.TRAINED:
+        return Value(value.kind, value.origins, value.held)
     if value.kind in (kinds.PLAIN, kinds.POLARS):
         return Value(value.kind)
     if value.kind in (kinds.CONTAINER, kinds.ITERATOR, kinds.DEFAULTS):
