@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,12 @@ MUTATORS = frozenset(
 _ARGUMENT_MUTATORS = frozenset({"shuffle", "heappush", "heappop", "heapify", "heapreplace", "insort", "insort_left"})
 _SAY_IN_PLACE = frozenset({"inplace", "in_place", "out"})
 SQL_CALLS = frozenset({"sql", "query", "execute", "eval"})
+_FORMULA_CALLS = frozenset(
+    {"ols", "wls", "gls", "glm", "gee", "rlm", "logit", "probit", "mnlogit", "poisson", "negativebinomial", "quantreg", "mixedlm",
+     "phreg", "from_formula", "dmatrix", "dmatrices"}
+)  # fmt: skip
+"""Calls that take a formula, `"sold ~ per_day(price)"`, whose functions are the notebook's."""
+_CALLED = re.compile(r"([^\W\d]\w*)\s*\(")
 _LATER_CALLS = frozenset(
     {"preview", "run_once", "show", "open", "input", "urlopen", "read_text", "read_bytes", "write_text", "write_bytes",
      "sql", "execute", "table", "basicConfig", "setLevel", "addHandler", "dictConfig", "fileConfig", "setlocale",
@@ -376,6 +383,8 @@ class _Visitor(ScopeTracker):
                     self.use(path[0], CHANGE, node.lineno)
         if name in SQL_CALLS:
             self.sql_call(node)
+        elif name in _FORMULA_CALLS:
+            self.formula_call(node)
         if not self.functions:
             self.out.calls.append((path_of(node), node, bool(self.undoing)))
             return
@@ -404,6 +413,14 @@ class _Visitor(ScopeTracker):
             for part in ast.walk(argument):
                 if isinstance(part, ast.Name):
                     self.use(part.id, SQL, argument.lineno)
+
+    def formula_call(self, node: ast.Call) -> None:
+        for argument in (*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "formula")):
+            if isinstance(argument, ast.Name):
+                self.use(argument.id, SQL, argument.lineno)
+            for text in texts_in(argument):
+                for word in _CALLED.findall(text):
+                    self.use(word, HINT, argument.lineno)
 
     def visit_binary(self, node: Any) -> None:
         rights = []

@@ -42,9 +42,10 @@ _MADE = [
         (r"(matplotlib|mpl_toolkits|seaborn|plotly|altair|bokeh)(\.\w+)*|sklearn(\.\w+)*\.\w+Display(\.\w+)?", PLOT),
         (r"statsmodels(\.\w+)*\.(graphics(\.\w+)+|qqplot\w*|plot_\w+)", PLOT),
         (r"(statsmodels|sklearn)(\.\w+)*\.datasets(\.\w+)+", DATA),
-        (r"statsmodels((\.\w+)*\.[A-Z]\w*(\.from_formula)?|\.formula\.api\.\w+)", MODEL),
+        (r"statsmodels((\.\w+)*\.[A-Z]\w*(\.from_\w+)?|\.formula\.api\.\w+)", MODEL),
         (r"(sklearn|imblearn)\.pipeline\.(Pipeline|FeatureUnion|make_pipeline|make_union)", PIPELINE),
         (r"(sklearn|xgboost|lightgbm|catboost)(\.\w+)*\.([A-Z]\w*|clone|make_column_transformer)", ESTIMATOR),
+        (r"statsmodels(\.\w+)*\.[a-z]\w*", DATA),
         (r"sklearn(\.\w+)*\.(?!cross_validate$|make_scorer$)(?!gen_)[a-z]\w*", DATA),
         (r"(sqlite3|duckdb|psycopg2?|pymysql|pyodbc|oracledb)\.connect|sqlalchemy\.create_engine", CONNECTION),
         (r"collections\.defaultdict", DEFAULTS),
@@ -150,6 +151,9 @@ _DRAWS_NOTHING = re.compile(
     """,
     re.VERBOSE,
 )
+_ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")
+CHART = ("chart", "matplotlib.pyplot")
+"""What stands for the chart at hand, into which a cell draws."""
 GLOBAL_STREAM = ("stream", "numpy.random")
 """What stands for the numbers that NumPy gives to the whole process; scikit-learn and SciPy draw from it too."""
 _SEEDS = re.compile(r"(numpy\.random|random|torch|polars)\.(seed|manual_seed|set_random_seed|set_state|setstate)")
@@ -339,6 +343,28 @@ def draws_from(dotted: str, keywords: set[str]) -> str:
     if match is None or (match["state"] and not keywords.isdisjoint(("random_state", "seed"))):
         return ""
     return _STREAMS[str(match.lastgroup)]
+
+
+def draws_a_chart(dotted: str) -> bool:
+    """Whether a function draws into the chart at hand, or opens one.
+
+    Example:
+        >>> draws_a_chart("matplotlib.pyplot.plot"), draws_a_chart("seaborn.lineplot"), draws_a_chart("numpy.sum")
+        (True, True, False)
+    """
+    return dotted.startswith(("matplotlib.pyplot.", "seaborn."))
+
+
+def asks_the_chart(dotted: str, *, has_arguments: bool) -> bool:
+    """Whether what a function gives comes from the chart at hand; with arguments, `axis` and its like set what they give.
+
+    Example:
+        >>> asks_the_chart("matplotlib.pyplot.axis", has_arguments=False)
+        True
+        >>> asks_the_chart("matplotlib.pyplot.axis", has_arguments=True)
+        False
+    """
+    return not has_arguments and _ASKS_THE_CHART.fullmatch(dotted) is not None
 
 
 def trains_by_chance(dotted: str, keywords: set[str]) -> bool:

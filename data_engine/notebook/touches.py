@@ -256,6 +256,9 @@ class _Run(Follower):
         self.hand_over(node, arguments, keywords)
         if stream := kinds.draws_from(dotted, set(keywords)):
             self.touch("draws from", frozenset({("stream", stream)}), node)
+        if kinds.draws_a_chart(dotted):
+            self.touch("changes", frozenset({kinds.CHART}), node)
+            self.out.asks = self.out.asks or kinds.asks_the_chart(dotted, has_arguments=bool(values))
         if seeded := kinds.seeds(dotted):
             self.out.seeds.add(seeded)
         if kinds.changes_argument(dotted) or dotted in ("setattr", "delattr"):
@@ -348,6 +351,8 @@ class _Run(Follower):
                     if holds_others and self.kind_of(each) not in (*kinds.VALUES, kinds.STREAM)
                 )
             self.touch("changes" if changes else "may change", reach, node)
+        if (base.kind == kinds.PLOT and changes) or (base.kind == kinds.FRAME and name in ("plot", "hist", "boxplot")):
+            self.touch("changes", frozenset({kinds.CHART}), node)
         if base.kind == kinds.STREAM and name == "shuffle" and arguments:
             self.touch("changes", arguments[0].origins, node)
         if name == "to_sql":

@@ -11,7 +11,7 @@ from data_engine.notebook.statements import Statement
 
 Origin = tuple[Any, str]
 """A binding, by its statement's index and its name; or what a call made for its closures ("" for the name); or one of
-("name", a rebound global), ("stream", a package), ("file", its name), ("text", any name)."""
+("name", a rebound global), ("stream", a package), ("chart", a package), ("file", its name), ("text", any name)."""
 
 NONE: frozenset[Origin] = frozenset()
 
@@ -103,12 +103,13 @@ def join(values: Iterable[Value]) -> Value:
 
 @dataclass(slots=True)
 class Outcome:
-    """What running one statement comes to: values bound, what was stored in objects of a name, touches, seeds."""
+    """What running one statement comes to: values bound, what was stored in objects of a name, touches, seeds; `asks` for the chart at hand."""
 
     bound: dict[str, Value] = field(default_factory=dict)
     stores: dict[str, frozenset[Origin]] = field(default_factory=dict)
     touches: dict[Touch, None] = field(default_factory=dict)
     seeds: set[str] = field(default_factory=set)
+    asks: bool = False
 
 
 def element(value: Value) -> Value:
