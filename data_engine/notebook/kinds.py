@@ -36,7 +36,7 @@ _MADE = [
     for pattern, kind in (
         (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom)|sklearn\.utils\.check_random_state", STREAM),
         (r"pandas\.(tseries\.\w+\.)?(Timestamp|Timedelta|Period|DateOffset|NaT|isna|isnull)|pandas\.api\..*", PLAIN),
-        (r"(pandas|geopandas)(\.\w+)*|seaborn\.load_dataset", FRAME),
+        (r"(pandas|geopandas)(\.\w+)*|seaborn\.load_dataset|(plotly\.express|vega_datasets)\.data\.\w+", FRAME),
         (r"polars(\.\w+)*", POLARS),
         (r"(numpy|scipy)(\.\w+)*", ARRAY),
         (r"(matplotlib|mpl_toolkits|seaborn|plotly|altair|bokeh)(\.\w+)*|sklearn(\.\w+)*\.\w+Display(\.\w+)?", PLOT),
@@ -79,7 +79,7 @@ CHANGERS = {
     GLOBALS: MUTATORS,
 }  # fmt: skip
 """Of the kinds that are wholly known: the methods that change the object. All others read."""
-CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY]
+CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY] | MUTATORS
 
 READERS = {
     PLOT: frozenset(),
@@ -151,9 +151,12 @@ _DRAWS_NOTHING = re.compile(
     """,
     re.VERBOSE,
 )
+_CHART_READERS = re.compile(r"(get|to|write|is|has)_|(show|display|savefig|save|print_figure)$")
 _ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")
 CHART = ("chart", "matplotlib.pyplot")
 """What stands for the chart at hand, into which a cell draws."""
+OVERWRITES = ("overwrites", "")
+"""What an estimator holds that may write into the data it is given."""
 GLOBAL_STREAM = ("stream", "numpy.random")
 """What stands for the numbers that NumPy gives to the whole process; scikit-learn and SciPy draw from it too."""
 _SEEDS = re.compile(r"(numpy\.random|random|torch|polars)\.(seed|manual_seed|set_random_seed|set_state|setstate)")
@@ -236,9 +239,8 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
     if kind in CHANGERS:
         return method in CHANGERS[kind]
     if kind in READERS:
-        if method in READERS[kind] or method.startswith(("plot", "get_") if kind == PLOT else "plot"):
-            return kind == PLOT and method.startswith("plot")
-        return True
+        reads = _CHART_READERS.match(method) if kind == PLOT else method.startswith("plot")
+        return not (method in READERS[kind] or reads)
     if kind in TRAINED:
         if not _TRAINS.match(method):
             return False
@@ -343,6 +345,16 @@ def draws_from(dotted: str, keywords: set[str]) -> str:
     if match is None or (match["state"] and not keywords.isdisjoint(("random_state", "seed"))):
         return ""
     return _STREAMS[str(match.lastgroup)]
+
+
+def overwrites(dotted: str, false_keywords: set[str]) -> bool:
+    """Whether what scikit-learn is told by `copy=False` lets it write into what it is given.
+
+    Example:
+        >>> overwrites("sklearn.preprocessing.StandardScaler", {"copy"}), overwrites("pandas.DataFrame", {"copy"})
+        (True, False)
+    """
+    return dotted.startswith("sklearn.") and not false_keywords.isdisjoint(("copy", "copy_X", "copy_x"))
 
 
 def draws_a_chart(dotted: str) -> bool:

@@ -288,10 +288,14 @@ class _Run(Follower):
             data = next(
                 (value for value in (first, keywords.get("data")) if value is not NOBODY_KNOWS and value), PLAIN
             )
-            is_copied = data.kind == kinds.CONTAINER and all(self.kind_of(each) in kinds.VALUES for each in data.held)
+            is_copied = data.kind == kinds.CONTAINER and "copy" not in keywords
+            is_copied = is_copied and all(self.kind_of(each) in kinds.VALUES for each in data.held)
             held = NONE if is_copied else data.all
             return Value(kind, NONE, held, labels=given - held)
         code = tuple(code for value in values for code in value.code) if kind == kinds.UNKNOWN else ()
+        if kinds.overwrites(dotted, {keyword.arg or "" for keyword in node.keywords if _is_false(keyword.value)}):
+            given |= {kinds.OVERWRITES}
+            self.touch("may change", first.all, node)
         if kinds.trains_by_chance(dotted, set(keywords)):
             given |= {kinds.GLOBAL_STREAM}
         is_open = kind == kinds.UNKNOWN and not kinds.leaves_arguments_alone(dotted) and "." in dotted
@@ -357,6 +361,8 @@ class _Run(Follower):
             self.touch("changes", arguments[0].origins, node)
         if name == "to_sql":
             self.touch("changes", NONE.union(*(value.origins for value in values)), node)
+        if base.kind in kinds.TRAINED and kinds.OVERWRITES in base.held:
+            self.touch("may change", NONE.union(*(value.all for value in values)), node)
         if name in ("rvs", "generate_sample", "simulate") and keywords.keys().isdisjoint(("random_state", "rng")):
             self.touch("draws from", frozenset({kinds.GLOBAL_STREAM}), node)
         if name == "sample" and base.kind == kinds.FRAME and "random_state" not in keywords:
