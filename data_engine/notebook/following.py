@@ -23,11 +23,13 @@ class Follower:
         self,
         value_of: Callable[[str, int], Value],
         kind_of: Callable[[Origin], str],
+        plain_kind: Callable[[str], str],
         statement: Statement,
         out: Outcome,
     ) -> None:
         self.value_of = value_of
         self.kind_of = kind_of
+        self.plain_kind = plain_kind
         self.at = statement.index
         self.owner = statement
         self.out = out
@@ -110,8 +112,9 @@ class Follower:
         elif isinstance(target, ast.Starred):
             self.assign(target.value, Value(kinds.CONTAINER, NONE, value.all))
         else:
+            is_copied = isinstance(target, ast.Subscript) and self.eval(target.value).kind == kinds.FRAME
             self.write(target)
-            root = path_of(target)[0]
+            root = "" if is_copied else path_of(target)[0]  # a frame takes a copy of a column
             if root in self.env:
                 self.env[root] = replace(self.env[root], held=self.env[root].held | value.all)
             if not self.around and root:
@@ -350,7 +353,10 @@ class Follower:
             else:
                 yield target, join([self.eval(row) for row in rows])
             return
-        yield target, element(iterable)
+        value = element(iterable)
+        if isinstance(target, ast.Name) and value.kind == kinds.UNKNOWN and not value.code and not self.around:
+            value = replace(value, kind=self.plain_kind(target.id))
+        yield target, value
 
     def function(self, node: Any) -> Value:
         """A function made here: what it shares with its surroundings has a token."""

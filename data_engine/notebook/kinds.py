@@ -50,7 +50,7 @@ _MADE = [
         (r"(sqlite3|duckdb|psycopg2?|pymysql|pyodbc|oracledb)\.connect|sqlalchemy\.create_engine", CONNECTION),
         (r"collections\.defaultdict", DEFAULTS),
         (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
-        (r"(csv\.(reader|DictReader)|itertools\.\w+|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
+        (r"(csv\.(reader|DictReader)|itertools\.\w+|io\.(StringIO|BytesIO)|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
         (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
     )
 ]  # fmt: skip
@@ -84,7 +84,7 @@ CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY] | MUTATORS
 READERS = {
     PLOT: frozenset(),
     STREAM: frozenset({"bit_generator", "getstate", "get_state"}),
-    ITERATOR: frozenset({"close", "fileno", "name"}),
+    ITERATOR: frozenset({"close", "fileno", "name", "getvalue", "getbuffer", "tell"}),
 }  # fmt: skip
 """Of the kinds of which any other method changes the object: those that only read."""
 _TRAINS = re.compile(
@@ -109,6 +109,19 @@ _FRAME_ONLY = frozenset(
      "read_csv", "columns", "dtypes", "describe", "to_csv", "to_parquet", "write_parquet", "crosstab", "null_count", "with_row_index",
      "nlargest", "nsmallest", "glimpse", "head", "tail", "reindex", "astype", "duplicated", "rolling", "resample"}
 )  # fmt: skip
+
+_ESTIMATOR_ONLY = frozenset(
+    {
+        "predict",
+        "predict_proba",
+        "decision_function",
+        "score",
+        "score_samples",
+        "transform",
+        "fit_transform",
+        "fit_predict",
+    }
+)
 
 _CHANGES_ARGUMENT = re.compile(
     r"""
@@ -267,14 +280,19 @@ def may_be_called(method: tuple[str, ...], *, is_surely: bool) -> bool:
     )
 
 
-def is_plainly_a_frame(attributes: set[str]) -> bool:
-    """Whether what a notebook does with an object says that it is a frame: three different names that frames have.
+def plainly(attributes: set[str]) -> str:
+    """What a notebook's use of an object says that it is: three different names that frames have, or that estimators have.
 
     Example:
-        >>> is_plainly_a_frame({"fillna", "groupby", "head"}), is_plainly_a_frame({"transform", "head"})
-        (True, False)
+        >>> plainly({"fillna", "groupby", "head"}), plainly({"fit", "predict", "labels_"}), plainly({"transform", "head"})
+        ('frame', 'estimator', 'unknown')
     """
-    return len(attributes & _FRAME_ONLY) >= 3
+    if len(attributes & _FRAME_ONLY) >= 3:
+        return FRAME
+    learnt = {
+        name for name in attributes if name in _ESTIMATOR_ONLY or (name.endswith("_") and not name.startswith("_"))
+    }
+    return ESTIMATOR if "fit" in attributes and len(learnt) >= 2 else UNKNOWN
 
 
 def leaves_arguments_alone(dotted: str) -> bool:

@@ -71,7 +71,11 @@ class Objects:
         return found
 
     def _run(self, statement: Statement, found: Outcome) -> _Run:
-        return _Run(self.value, self.kind_of, statement, found)
+        return _Run(self.value, self.kind_of, self.plain_kind, statement, found)
+
+    def plain_kind(self, name: str) -> str:
+        """The kind that a name's object plainly is, by what the notebook does with it."""
+        return kinds.plainly(self._used_on(name))
 
     def kind_of(self, origin: Origin) -> str:
         """The kind of what a binding holds."""
@@ -87,11 +91,9 @@ class Objects:
         value = self.outcome(owner).bound.get(name, NOBODY_KNOWS)
         if value.kind in (kinds.PLAIN, kinds.MODULE):
             return value
-        if value.kind == kinds.UNKNOWN and not value.code and kinds.is_plainly_a_frame(self._used_on(name)):
-            value = replace(value, kind=kinds.FRAME)
-        elif (
-            value.kind == kinds.UNKNOWN and owner.names.aliases.get(name, ("",))[-1] == "()" and not self._used_on(name)
-        ):
+        if value.kind == kinds.UNKNOWN and not value.code:
+            value = replace(value, kind=self.plain_kind(name))
+        if value.kind == kinds.UNKNOWN and owner.names.aliases.get(name, ("",))[-1] == "()" and not self._used_on(name):
             value = replace(value, may_run_out=True)  # a call gave it, and nothing indexes, measures or looks into it
         for change in self.statements.changes.get((owner.index, name), ()):
             if owner.index < change.index < at:
@@ -328,6 +330,9 @@ class _Run(Follower):
         values = [*arguments, *keywords.values()]
         if base.kind != kinds.PLAIN:  # a text or a flow calls nothing it is given now
             self.hand_over(node, arguments, keywords)
+        if name.startswith(("to_", "write_")):
+            buffers = (value.origins for value in values if value.kind == kinds.ITERATOR)
+            self.touch("changes", NONE.union(*buffers), node)
         for value in values if not base.classes else ():
             self.consume(value, node, surely=name == "join")
         if base.classes:
