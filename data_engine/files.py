@@ -197,13 +197,15 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def trouble_of(error: OSError) -> str:
+def trouble_of(error: Exception) -> str:
     """What is in the way, in words a person can act on.
 
     Example:
         >>> trouble_of(OSError(errno.ENOSPC, "No space left on device")), trouble_of(PermissionError(13, "Permission denied"))
         ('the disk is full', 'Permission denied')
     """
+    if not isinstance(error, OSError):
+        return str(error)
     return "the disk is full" if is_full(error) else error.strerror or str(error)
 
 

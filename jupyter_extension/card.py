@@ -270,31 +270,54 @@ def text(card: Card) -> str:
 
 
 def _text_part(part: Part) -> str:
-    if isinstance(part, Picture):
-        return part.text
-    if isinstance(part, Note):
-        return f"{part.mark.word}\n  fix: {part.fix}" if part.fix else part.mark.word
-    if isinstance(part, Lines):
-        return (
-            ""
-            if part.only_folded
-            else "\n".join([part.summary] * bool(part.summary) + [f"    {line}" for line in part.lines])
-        )
-    if isinstance(part, Section):
-        inside = "\n".join(filter(None, map(_text_part, part.parts)))
-        return f"{_plain(part.title)}\n{textwrap.indent(inside, '  ')}" if inside else _plain(part.title)
-    if isinstance(part, Pairs):
-        given = [(name, _plain(cell)) for name, cell in part.pairs]
-        widest = max((_cells_wide(name) for name, cell in given if cell), default=0)
-        return "\n".join(f"{_pad(name, widest, False)}  {cell}" for name, cell in given if cell)
-    rows = [part.columns, *(tuple(map(_plain, row)) for row in part.rows)]
+    match part:
+        case Picture():
+            return part.text
+        case Note():
+            return _text_note(part)
+        case Lines():
+            return _text_lines(part)
+        case Section():
+            return _text_section(part)
+        case Pairs():
+            return _text_pairs(part)
+        case Table():
+            return _text_table(part)
+
+
+def _text_note(note: Note) -> str:
+    return f"{note.mark.word}\n  fix: {note.fix}" if note.fix else note.mark.word
+
+
+def _text_lines(part: Lines) -> str:
+    if part.only_folded:
+        return ""
+    lines = [f"    {line}" for line in part.lines]
+    return "\n".join([part.summary, *lines] if part.summary else lines)
+
+
+def _text_section(section: Section) -> str:
+    title = _plain(section.title)
+    inside = "\n".join(filter(None, map(_text_part, section.parts)))
+    return f"{title}\n{textwrap.indent(inside, '  ')}" if inside else title
+
+
+def _text_pairs(part: Pairs) -> str:
+    told = [(name, _plain(cell)) for name, cell in part.pairs]
+    told = [(name, cell) for name, cell in told if cell]
+    widest = max((_cells_wide(name) for name, _ in told), default=0)
+    return "\n".join(f"{_pad(name, widest, False)}  {cell}" for name, cell in told)
+
+
+def _text_table(table: Table) -> str:
+    rows = [table.columns, *(tuple(map(_plain, row)) for row in table.rows)]
     widths = [max(map(_cells_wide, column)) for column in zip(*rows, strict=True)]
-    right = [column in part.right for column in part.columns]
+    right = [column in table.right for column in table.columns]
     lines = [
         "  ".join(_pad(cell, width, at) for cell, width, at in zip(row, widths, right, strict=True)).rstrip()
         for row in rows
     ]
-    return "\n".join([*lines, f"and {part.more:,} more"] if part.more else lines)
+    return "\n".join([*lines, f"and {table.more:,} more"] if table.more else lines)
 
 
 def _plain(cell: Cell) -> str:

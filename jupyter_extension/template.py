@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.notebook.catalog import module_files
+from data_engine.workspace.notebook_text import notebook_text
 
 _CELLS: tuple[tuple[str, str, str], ...] = (
     (
@@ -74,24 +73,9 @@ def new_flow_notebook(folder: Path, name: str = "new_flow") -> Path:
         stem, number = f"{name}_{number}", number + 1
     path = folder / f"{stem}.ipynb"
     try:
-        create_exclusive(path, _notebook_text())
+        create_exclusive(path, notebook_text(_CELLS))
     except OSError as error:
         raise WorkspaceError(
             f"{path} cannot be written: {error.strerror}", where=str(folder), fix="make the folder writable"
         ) from error
     return path
-
-
-def _notebook_text() -> str:
-    cells: list[dict[str, Any]] = []
-    for kind, name, source in _CELLS:
-        cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": {}}
-        if kind == "code":
-            cell |= {"execution_count": None, "outputs": []}
-        cells.append(cell | {"source": source.splitlines(keepends=True)})
-    metadata = {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,3 +82,19 @@ def private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def ws(tmp_path: Path) -> WorkspaceFiles:
     """An empty workspace folder with helpers to fill it, in which a daemon deploys what is good."""
     return WorkspaceFiles(tmp_path / "ws", AUTO)
+
+
+@pytest.fixture
+def small_drive(tmp_path: Path) -> Iterator[Path]:
+    """A drive of 3 MB that can be filled."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("only root on Linux can mount a drive that is small enough to fill")
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(drive)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not let root mount a drive")
+    try:
+        yield drive
+    finally:
+        subprocess.run(["umount", "--lazy", str(drive)], check=True)

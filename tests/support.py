@@ -114,3 +114,15 @@ def pause(pid: int) -> None:
 def resume(pid: int) -> None:
     """Let a process go on that stands still."""
     psutil.Process(pid).resume()
+
+
+def fill_drive(drive: Path) -> Path:
+    """Write until nothing goes there any more; the file that takes the room."""
+    filler = drive / "filler"
+    with filler.open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            pass
+    return filler

@@ -95,8 +95,6 @@ def _invoke(arguments: list[str]) -> int:
 
 def make_app() -> typer.Typer:
     """The application with all its commands."""
-    import typer
-
     from data_engine.cli import (
         compiling,
         daemon,
@@ -114,13 +112,9 @@ def make_app() -> typer.Typer:
         secrets,
         workspaces,
     )
+    from data_engine.cli.command_group import command_group
 
-    app = typer.Typer(
-        help="Write a data flow in a JupyterLab notebook; run the same notebook in production.",
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-    )
+    app = command_group("Write a data flow in a JupyterLab notebook; run the same notebook in production.")
     app.callback()(options.global_options)
     app.command("demo")(demo.demo)
     app.command("lab", context_settings=lab.PASS_ON)(lab.lab)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from data_engine.cli.command_group import command_group
 from data_engine.cli.options import AsJson, chosen_workspace
 from data_engine.cli.output import print_json, say
 from data_engine.lease.status import LeaseStatus, lease_lines
@@ -13,17 +14,10 @@ from data_engine.lease.status import LeaseStatus, lease_lines
 
 def make_app() -> typer.Typer:
     """The commands below `data-engine lease`."""
-    app = typer.Typer(
-        help="See who owns the workspace, and let it change hands.",
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
+    return command_group(
+        "See who owns the workspace, and let it change hands.",
+        {"status": status, "request": request, "release": release, "take-over": take_over, "repair": repair},
     )
-    app.command("status")(status)
-    app.command("request")(request)
-    app.command("release")(release)
-    app.command("take-over")(take_over)
-    app.command("repair")(repair)
-    return app
 
 
 def status(ctx: typer.Context, as_json: AsJson = False) -> int:

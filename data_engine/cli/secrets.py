@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from data_engine.cli.command_group import command_group
 from data_engine.cli.options import AsJson
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import FlowValidationError
@@ -17,13 +18,9 @@ _Never = Annotated[list[str] | None, typer.Argument(hidden=True)]
 
 def make_app() -> typer.Typer:
     """The commands below `data-engine secret`."""
-    app = typer.Typer(
-        help="Keep secrets for flows in this person's keyring.", pretty_exceptions_enable=False, rich_markup_mode=None
+    return command_group(
+        "Keep secrets for flows in this person's keyring.", {"set": set_one, "list": list_all, "remove": remove}
     )
-    app.command("set")(set_one)
-    app.command("list")(list_all)
-    app.command("remove")(remove)
-    return app
 
 
 def set_one(name: SecretName, value: _Never = None, as_json: AsJson = False) -> int:

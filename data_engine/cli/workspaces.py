@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_engine.cli.command_group import command_group
 from data_engine.cli.options import AsJson
 from data_engine.cli.output import print_json, say, table
 from data_engine.errors import WorkspaceError
@@ -19,16 +20,9 @@ FolderPath = Annotated[str, typer.Argument(metavar="PATH", help="The workspace's
 
 def make_app() -> typer.Typer:
     """The commands below `data-engine workspace`."""
-    app = typer.Typer(
-        help="Make, choose and list workspaces.",
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
+    return command_group(
+        "Make, choose and list workspaces.", {"create": create, "list": list_workspaces, "use": use, "fork": fork}
     )
-    app.command("create")(create)
-    app.command("list")(list_workspaces)
-    app.command("use")(use)
-    app.command("fork")(fork)
-    return app
 
 
 def create(path: FolderPath, as_json: AsJson = False) -> int:

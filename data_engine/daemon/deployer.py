@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -195,51 +195,55 @@ class Deployer:
         found = looked or self._current
         if found is None:
             return Outcome()
-        home, pointers = self.home, self._pointers()
-        settings = home.settings().deploy
-        moves = decide(
+        pointers = self._pointers()
+        moves = self._moves(found, pointers, asked)
+        self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
+        going: set[str] = set()
+        gone: set[str] = set()
+        if asked is not None or self._deploys_by_itself():
+            going = {name for name, move in moves.items() if isinstance(move, Deploy)}
+            is_all = looked is None and (asked is None or asked.name is None)
+            gone = pointers.keys() - found.entries.keys() if is_all else set()
+        moves |= await self._held_back(found, going, asked)
+        going = {name for name in going if isinstance(moves[name], Deploy)}
+        shown = moves if looked is None else {}
+        rows: list[Deployment] = []
+        if going or gone:
+            rows = await asyncio.to_thread(new_deployments, self.home, found, going, gone, asked)
+            try:
+                await self.publish(rows)
+            except FlowValidationError:
+                if asked is None:  # what is there is shown all the same
+                    await self._tell(shown)
+                raise
+            self.home.deployments().collect(self.in_use() | {found.stored.id})
+        await self._tell(shown)
+        return Outcome(_wanted(found, moves, asked), tuple(rows), tuple(sorted(gone)))
+
+    def _moves(self, found: Looked, pointers: dict[str, Pointer], asked: Asked | None) -> dict[str, Move]:
+        return decide(
             found,
             pointers,
-            history.live(ledger_rows.published(home.ledger())).values(),
+            history.live(ledger_rows.published(self.home.ledger())).values(),
             asked=asked,
-            settings=settings,
+            settings=self.home.settings().deploy,
             mirror_of=self._mirror_of,
             unchanged_for_s=self._unchanged_for_s,
         )
-        self._is_quiet = any(isinstance(move, Quiet) for move in moves.values())
-        going = {name for name, move in moves.items() if isinstance(move, Deploy)}
-        is_all = asked is None or asked.name is None
-        gone = pointers.keys() - found.entries.keys() if is_all and looked is None else set()
-        if asked is None and (settings.mode != "auto" or not self.may_publish()):
-            going, gone = set(), set()
-        if going:
-            is_approved = asked is not None and asked.is_approved
-            digests = {name: found.stored.digests[name] for name in going}
-            held = await asyncio.to_thread(
-                self._gate.refuse, found.stored.folder, digests, is_approved=is_approved, interpreter=self.interpreter()
-            )
-            moves |= {name: HeldBack(error) for name, error in held.items()}
-            going -= held.keys()
-        rows, trouble = [], None
-        if going or gone:
-            rows = await asyncio.to_thread(new_deployments, home, found, going, gone, asked)
-            try:
-                await self.publish(rows)
-            except FlowValidationError as error:
-                if asked is not None:
-                    raise
-                rows, trouble = [], error  # what is there is shown all the same
-            else:
-                home.deployments().collect(self.in_use() | {found.stored.id})
-        await self._tell(moves if looked is None else {})
-        if trouble is not None:
-            raise trouble
-        wanted = (
-            ()
-            if asked is None
-            else tuple(refused(entry, moves[name]) for name, entry in found.entries.items() if asked.is_about(name))
+
+    def _deploys_by_itself(self) -> bool:
+        return self.home.settings().deploy.mode == "auto" and self.may_publish()
+
+    async def _held_back(self, found: Looked, going: set[str], asked: Asked | None) -> dict[str, Move]:
+        """Of the modules that would go live, those whose goldens do not hold."""
+        if not going:
+            return {}
+        is_approved = asked is not None and asked.is_approved
+        digests = {name: found.stored.digests[name] for name in going}
+        held = await asyncio.to_thread(
+            self._gate.refuse, found.stored.folder, digests, is_approved=is_approved, interpreter=self.interpreter()
         )
-        return Outcome(wanted, tuple(rows), tuple(sorted(gone)))
+        return {name: HeldBack(error) for name, error in held.items()}
 
     def _mirror_of(self, entry: CatalogEntry) -> str | None:
         return mirror_key(entry.mirror, self.home.layout.flow_modules_dir)
@@ -286,6 +290,13 @@ class Deployer:
     def _copy_of(self, set_id: str) -> Path:
         deployments = self.home.deployments()
         return deployments.root / set_id if deployments.has(set_id) else deployments.copy_of(set_id).folder
+
+
+def _wanted(found: Looked, moves: Mapping[str, Move], asked: Asked | None) -> tuple[CatalogEntry, ...]:
+    """The modules that a person asked for, each with why it was not deployed."""
+    if asked is None:
+        return ()
+    return tuple(refused(entry, moves[name]) for name, entry in found.entries.items() if asked.is_about(name))
 
 
 def _with_move(standing: Standing, move: Move | None) -> Standing:

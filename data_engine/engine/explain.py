@@ -141,31 +141,35 @@ def _of_flow(source: FactSource, known: WorkspaceFacts, flow: FlowFacts, path: s
         return [Explanation(entry.name, None, Broken(error.what, error.where, error.fix))]
     watch = PlannedFlow.of(entry.flow)
     under_way = {run.source for run in known.active if run.flow == entry.name}
-    standing = flow.standing
-    blocked: Reason | None = None
-    if standing.kind == "not_deployed" and known.elsewhere is None:  # who owns the workspace knows better
-        blocked = NotDeployed(entry.name, standing.error, standing.goes_live_s)
-        if not isinstance(watch.trigger, Poll) and not under_way:
-            return [Explanation(entry.name, None, blocked)]
-    blocked = blocked or why_blocked(
-        entry.name,
-        switches={entry.name: flow.is_enabled},
-        is_engine_on=known.engine.on,
-        elsewhere=known.elsewhere,
-    )
+    blocked = _why_not_by_itself(known, flow)
     if isinstance(watch.trigger, Poll):
         poller = None if blocked is not None else source.poller(entry.name)
         if poller is not None:
             return _as_the_engine_looks(source, poller, path, waiting=flow.waiting, under_way=under_way)
         if blocked is not None:
             return _as_a_look_shows(source, watch, blocked, path, under_way=under_way)
-    reasons: list[Reason | None]
-    if under_way or flow.waiting is not None:
-        reasons = [Running() if under_way else None, flow.waiting]
+    elif isinstance(blocked, NotDeployed) and not under_way:
+        return [Explanation(entry.name, None, blocked)]
+    reasons = _as_a_whole(flow, watch, blocked, is_under_way=bool(under_way))
+    return [Explanation(entry.name, None, why, flow.next_run_utc) for why in reasons]
+
+
+def _as_a_whole(flow: FlowFacts, watch: PlannedFlow, blocked: Reason | None, *, is_under_way: bool) -> list[Reason]:
+    """Why a flow does or does not run that has no sources, or whose sources nobody looks at."""
+    found: list[Reason | None]
+    if is_under_way or flow.waiting is not None:
+        found = [Running() if is_under_way else None, flow.waiting]
     else:
-        reasons = [ByHand() if watch.trigger.mode == "manual" else blocked or flow.why]
-    told = [one for one in reasons if one is not None] or [NotLookedAt()]
-    return [Explanation(entry.name, None, why, flow.next_run_utc) for why in told]
+        found = [ByHand() if watch.trigger.mode == "manual" else blocked or flow.why]
+    return [one for one in found if one is not None] or [NotLookedAt()]
+
+
+def _why_not_by_itself(known: WorkspaceFacts, flow: FlowFacts) -> Reason | None:
+    """Why nothing of a flow runs by itself; None where it does."""
+    name, standing = flow.entry.name, flow.standing
+    if standing.kind == "not_deployed" and known.elsewhere is None:  # who owns the workspace knows better
+        return NotDeployed(name, standing.error, standing.goes_live_s)
+    return why_blocked(name, switches={name: flow.is_enabled}, is_engine_on=known.engine.on, elsewhere=known.elsewhere)
 
 
 def _as_the_engine_looks(

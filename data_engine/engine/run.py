@@ -80,75 +80,138 @@ def run_source(
         LedgerError: the sink could not record the run.
         KeyboardInterrupt: the run is recorded as stopped.
     """
-    run_id = run_id or uuid.uuid4().hex
-    sink = _bounded(sink, keep_last)
-    started_s = time.perf_counter()
-    started_at_s = time.time()
-    items = item_executor(home)
-    control = StepControl(
-        emit=sink,
-        may_work=_permission(home, may_work, started_s),
-        spread=items.spread,
-        run_id=run_id,
-        flow=flow.name or "",
+    run = _Run(
+        flow,
+        source,
+        home=home,
+        sink=_bounded(sink, keep_last),
+        params=params,
+        may_work=may_work,
+        seen=seen,
+        run_id=run_id or uuid.uuid4().hex,
+        about=about,
     )
-    if seen is None:
-        seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
-    recording = (
-        None if home is None else Recording(flow, source, seen, home=home, given=params, run_id=run_id, about=about)
-    )
-    stage = staged_run(flow, source, seen, home=home, control=control)
-    context = make_context(flow, source, home=home, control=control, started_at_s=started_at_s, places=stage)
-
-    def finish(status: str, why: Cause | None, error: str | None) -> None:
-        elapsed_s = time.perf_counter() - started_s
-        is_due_again = why is not None and why.kind == "target_changed"
-        spent = None if recording is None else recording.spent()
-        sink(RunFinished(run_id, status, time.time(), elapsed_s, error, why, () if is_due_again else seen, spent))
-
-    def log(level: str, text: str) -> None:
-        sink(LogLine(run_id, flow.name or "", control.label, level, text, time.time()))
-
+    run.begin()
     try:
-        told = None if recording is None else recording.about()
-        sink(RunStarted(run_id, flow.name or "", flow.group, source.text, started_at_s, source.key, seen, told))
-        if recording is not None:
-            recording.is_begun()
-    except KeyboardInterrupt as raised:  # it may have begun all the same
-        finish("stopped", outcome_of(raised)[1], message_of(raised))
-        raise
-    try:
-        require_steps(flow)
-        if context.source is None:
-            require_source(flow, source)
-        context.params = as_steps_see(flow, params, secret=context.secret)
-        with captured(control), _watched(recording):
-            if stage is None or not stage.publish_what_was_made():
-                for event in run_steps(flow, context, control=control):
-                    if recording is not None:
-                        recording.take(event)
-                    sink(event)
-                if stage is not None:
-                    stage.end(context)
+        run.work()
     except BaseException as raised:
-        status, why, error = outcome_of(raised)
-        if status == "failed":
-            log("ERROR", message_of(error))
-        finish(status, why, message_of(error))
+        error = run.fail(raised)
         if not isinstance(error, (FlowValidationError, FlowStoppedError)) or isinstance(error, LedgerError):
             raise
-        context.error = error
+        run.context.error = error
     else:
-        if source.path is not None and seen and not is_unchanged(source.path, seen[0].signature):
-            log("WARNING", f"{source.path} changed while it was read; it is due again")
-        if names := unread(context.params, params):
-            log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
-        finish("success", None, None)
+        run.succeed()
     finally:
-        items.close()
-        if stage is not None:
-            stage.close()
-    return context
+        run.close()
+    return run.context
+
+
+class _Run:
+    """One run: told of by `begin`, carried out by `work`, and ended by `fail` or `succeed`."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        source: Source,
+        *,
+        home: LocalWorkspace | None,
+        sink: Callable[[Event], None],
+        params: Mapping[str, Any],
+        may_work: Callable[[], None] | None,
+        seen: tuple[SeenSource, ...] | None,
+        run_id: str,
+        about: RunAbout | None,
+    ) -> None:
+        self.started_s = time.perf_counter()
+        self.started_at_s = time.time()
+        self.flow, self.source, self.params, self.sink = flow, source, params, sink
+        self.run_id, self.name = run_id, flow.name or ""
+        self.items = item_executor(home)
+        self.control = StepControl(
+            emit=sink,
+            may_work=_permission(home, may_work, self.started_s),
+            spread=self.items.spread,
+            run_id=run_id,
+            flow=self.name,
+        )
+        if seen is None:
+            seen = seen_now(flow, source, states=_states(flow, home)) if isinstance(flow.trigger, Poll) else ()
+        self.seen = seen
+        self.recording = (
+            None if home is None else Recording(flow, source, seen, home=home, given=params, run_id=run_id, about=about)
+        )
+        self.stage = staged_run(flow, source, seen, home=home, control=self.control)
+        self.context = make_context(
+            flow, source, home=home, control=self.control, started_at_s=self.started_at_s, places=self.stage
+        )
+
+    def begin(self) -> None:
+        """Tell that it has begun."""
+        group, source, recording = self.flow.group, self.source, self.recording
+        try:
+            told = None if recording is None else recording.about()
+            self.sink(
+                RunStarted(self.run_id, self.name, group, source.text, self.started_at_s, source.key, self.seen, told)
+            )
+            if recording is not None:
+                recording.is_begun()
+        except KeyboardInterrupt as raised:  # it may have begun all the same
+            self._finish("stopped", outcome_of(raised)[1], message_of(raised))
+            raise
+
+    def work(self) -> None:
+        """Go through the steps."""
+        flow, context, stage = self.flow, self.context, self.stage
+        require_steps(flow)
+        if context.source is None:
+            require_source(flow, self.source)
+        context.params = as_steps_see(flow, self.params, secret=context.secret)
+        with captured(self.control), _watched(self.recording):
+            if stage is None:
+                self._take_steps()
+            elif not stage.publish_what_was_made():
+                self._take_steps()
+                stage.end(context)
+
+    def _take_steps(self) -> None:
+        recording, sink = self.recording, self.sink
+        for event in run_steps(self.flow, self.context, control=self.control):
+            if recording is not None:
+                recording.take(event)
+            sink(event)
+
+    def fail(self, raised: BaseException) -> BaseException:
+        """Tell of its bad end; what callers are given as its error."""
+        status, why, error = outcome_of(raised)
+        if status == "failed":
+            self._log("ERROR", message_of(error))
+        self._finish(status, why, message_of(error))
+        return error
+
+    def succeed(self) -> None:
+        """Tell of its good end."""
+        path, seen = self.source.path, self.seen
+        if path is not None and seen and not is_unchanged(path, seen[0].signature):
+            self._log("WARNING", f"{path} changed while it was read; it is due again")
+        if names := unread(self.context.params, self.params):
+            self._log("WARNING", f"no step has read the params {', '.join(names)}, which the run was given")
+        self._finish("success", None, None)
+
+    def close(self) -> None:
+        """Let go of what it kept for its items and its writing."""
+        self.items.close()
+        if self.stage is not None:
+            self.stage.close()
+
+    def _log(self, level: str, text: str) -> None:
+        self.sink(LogLine(self.run_id, self.name, self.control.label, level, text, time.time()))
+
+    def _finish(self, status: str, why: Cause | None, error: str | None) -> None:
+        elapsed_s = time.perf_counter() - self.started_s
+        is_due_again = why is not None and why.kind == "target_changed"
+        spent = None if self.recording is None else self.recording.spent()
+        seen = () if is_due_again else self.seen
+        self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, seen, spent))
 
 
 def _watched(recording: Recording | None) -> AbstractContextManager[None]:

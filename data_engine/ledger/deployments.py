@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,18 +52,6 @@ def add(ledger: Ledger, new: Sequence[Deployment]) -> list[Deployment]:
             [storable((*_row(one), rev)) for one in numbered],
         )
         return numbered
-
-
-def drop_unpublished(ledger: Ledger, ids: Iterable[str]) -> None:
-    """Forget those of these deployments that were decided here and never came to be.
-
-    Raises:
-        LedgerError: the ledger cannot be written.
-    """
-    with ledger.writing() as (connection, _):
-        connection.executemany(
-            f"DELETE FROM deployments WHERE deployment_id = ? AND NOT {IS_PUBLISHED}", [(one,) for one in ids]
-        )
 
 
 def _row(one: Deployment) -> tuple[Any, ...]:

@@ -115,10 +115,14 @@ class Follower:
             is_copied = isinstance(target, ast.Subscript) and self.eval(target.value).kind == kinds.FRAME
             self.write(target)
             root = "" if is_copied else path_of(target)[0]  # a frame takes a copy of a column
-            if root in self.env:
-                self.env[root] = replace(self.env[root], held=self.env[root].held | value.all)
-            if not self.around and root:
-                self.out.stores[root] = self.out.stores.get(root, NONE) | value.all
+            self.put_in(root, value.all)
+
+    def put_in(self, root: str, origins: frozenset[Origin]) -> None:
+        """Note that the object of a name holds these from now on."""
+        if root in self.env:
+            self.env[root] = replace(self.env[root], held=self.env[root].held | origins)
+        if not self.around and root:
+            self.out.stores[root] = self.out.stores.get(root, NONE) | origins
 
     def write(self, target: Any) -> None:
         """An attribute or element is assigned or deleted."""
@@ -139,64 +143,65 @@ class Follower:
         self.branches -= 1
 
     def statement(self, node: Any) -> None:
-        kind = node.__class__
-        if kind is ast.Expr:
-            self.eval(node.value)
-        elif kind is ast.Assign:
-            is_split = isinstance(node.value, (ast.Tuple, ast.List)) and isinstance(
-                node.targets[0], (ast.Tuple, ast.List)
-            )
-            value = NOBODY_KNOWS if is_split else self.eval(node.value)
-            for target in node.targets:
-                self.assign(target, value, node.value)
-        elif kind is ast.AnnAssign:
-            if node.value is not None:
-                self.assign(node.target, self.eval(node.value))
-        elif kind is ast.AugAssign:
-            self.augmented(node)
-        elif kind is ast.Delete:
-            for target in node.targets:
-                if isinstance(target, (ast.Attribute, ast.Subscript)):
-                    self.write(target)
-        elif kind in (ast.For, ast.AsyncFor):
-            iterable = self.eval(node.iter)
-            self.consume(iterable, node.iter)
-            self.branches += 1
-            for target, value in self.turns(node.target, node.iter, iterable):
-                self.assign(target, value)
-            self.branches -= 1
-            self.block([*node.body, *node.orelse])
-        elif kind in (ast.With, ast.AsyncWith):
-            for item in node.items:
-                value = self.eval(item.context_expr)
-                if item.optional_vars is not None:
-                    self.assign(item.optional_vars, value)
-            for statement in node.body:
-                self.statement(statement)
-        elif kind in FUNCTIONS:
-            defaults = [self.eval(part) for part in (*node.args.defaults, *node.args.kw_defaults) if part is not None]
-            for decorator in node.decorator_list:
-                self.eval(decorator)
-            held = NONE.union(*(value.all for value in defaults)) if defaults else NONE
-            self.store(node.name, replace(self.function(node), held=held), node)
-        elif kind is ast.ClassDef:
-            self.store(node.name, Value(kinds.FUNCTION, classes=() if self.around else (self.owner,)), node)
-        elif kind is ast.Return:
-            if node.value is not None:
-                self.returns.append(self.eval(node.value))
-        elif kind is ast.Global:
-            self.globals.update(node.names)
-        elif kind is ast.Nonlocal:
-            self.nonlocals.update(node.names)
-        elif kind in (ast.Import, ast.ImportFrom):
-            for alias in node.names:
-                dotted = alias.name if kind is ast.Import else f"{node.module or ''}.{alias.name}"
-                name = alias.asname or alias.name.partition(".")[0]
-                self.store(
-                    name, Value(kinds.MODULE, text=dotted if alias.asname or kind is ast.ImportFrom else name), node
-                )
-        else:
-            self.parts(node)
+        """Take in one statement, of whatever kind."""
+        _STATEMENTS.get(node.__class__, Follower.parts)(self, node)
+
+    def _assignment(self, node: ast.Assign) -> None:
+        sequences = (ast.Tuple, ast.List)
+        is_split = isinstance(node.value, sequences) and isinstance(node.targets[0], sequences)
+        value = NOBODY_KNOWS if is_split else self.eval(node.value)
+        for target in node.targets:
+            self.assign(target, value, node.value)
+
+    def _annotated(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.assign(node.target, self.eval(node.value))
+
+    def _deletion(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            if isinstance(target, (ast.Attribute, ast.Subscript)):
+                self.write(target)
+
+    def _loop(self, node: ast.For | ast.AsyncFor) -> None:
+        iterable = self.eval(node.iter)
+        self.consume(iterable, node.iter)
+        self.branches += 1
+        for target, value in self._turns(node.target, node.iter, iterable):
+            self.assign(target, value)
+        self.branches -= 1
+        self.block([*node.body, *node.orelse])
+
+    def _with(self, node: ast.With | ast.AsyncWith) -> None:
+        for item in node.items:
+            value = self.eval(item.context_expr)
+            if item.optional_vars is not None:
+                self.assign(item.optional_vars, value)
+        for statement in node.body:
+            self.statement(statement)
+
+    def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        defaults = [self.eval(part) for part in (*node.args.defaults, *node.args.kw_defaults) if part is not None]
+        for decorator in node.decorator_list:
+            self.eval(decorator)
+        held = NONE.union(*(value.all for value in defaults))
+        self.store(node.name, replace(self.function(node), held=held), node)
+
+    def _class(self, node: ast.ClassDef) -> None:
+        self.store(node.name, Value(kinds.FUNCTION, classes=() if self.around else (self.owner,)), node)
+
+    def _return(self, node: ast.Return) -> None:
+        if node.value is not None:
+            self.returns.append(self.eval(node.value))
+
+    def _import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            top = alias.name.partition(".")[0]
+            self.store(alias.asname or top, Value(kinds.MODULE, text=alias.name if alias.asname else top), node)
+
+    def _import_from(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            value = Value(kinds.MODULE, text=f"{node.module or ''}.{alias.name}")
+            self.store(alias.asname or alias.name.partition(".")[0], value, node)
 
     def parts(self, node: Any) -> None:
         """An `if`, `while`, `try`, `match` or the like: whatever is in it may run."""
@@ -208,7 +213,7 @@ class Follower:
             else:
                 self.parts(child)
 
-    def augmented(self, node: ast.AugAssign) -> None:
+    def _augmented(self, node: ast.AugAssign) -> None:
         added = self.eval(node.value)
         if not isinstance(node.target, ast.Name):
             self.write(node.target)
@@ -223,53 +228,45 @@ class Follower:
 
     def eval(self, node: Any) -> Value:
         """What an expression may give."""
-        kind = node.__class__
-        if kind is ast.Name:
-            return self.lookup(node.id)
-        if kind is ast.Constant:
-            return Value(kinds.PLAIN, text=node.value) if isinstance(node.value, str) else PLAIN
-        if kind is ast.Call:
-            return self.called(node)
-        if kind is ast.Attribute:
-            return self.attribute(self.eval(node.value), node.attr)
-        if kind is ast.Subscript:
-            return self.subscript(node)
-        if kind in (ast.List, ast.Tuple, ast.Set, ast.Dict):
-            found = [self.eval(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
-            held = NONE.union(*(value.all for value in found)) if found else NONE
-            code = tuple(code for value in found for code in value.code)
-            return Value(kinds.CONTAINER, NONE, held, code=code)
-        if kind in (ast.BinOp, ast.Compare, ast.UnaryOp, ast.BoolOp, ast.IfExp):
-            return self.combined(node, kind)
-        if kind is ast.Lambda:
-            return self.function(node)
-        if kind in (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp):
-            return self.comprehension(node)
-        if kind is ast.NamedExpr:
-            value = self.eval(node.value)
-            self.assign(node.target, value)
-            return value
-        if kind in (ast.Await, ast.Starred, ast.YieldFrom):
-            value = self.eval(node.value)
-            self.returns.extend([value] if kind is ast.YieldFrom else [])
-            return value
-        if kind is ast.Yield:
-            self.returns.append(self.eval(node.value) if node.value is not None else PLAIN)
-            return NOBODY_KNOWS
-        for child in ast.iter_child_nodes(node):  # f-strings, slices
+        return _EXPRESSIONS.get(node.__class__, Follower._pieces)(self, node)
+
+    def _pieces(self, node: Any) -> Value:
+        """F-strings, slices and the like."""
+        for child in ast.iter_child_nodes(node):
             self.eval(child)
         return PLAIN
 
-    def combined(self, node: Any, kind: type) -> Value:
-        found = [self.eval(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
-        if kind in (ast.BoolOp, ast.IfExp):
-            return join(found[1:] if kind is ast.IfExp else found)
-        if all(value.kind == kinds.PLAIN for value in found):
+    def _children(self, node: Any) -> list[Value]:
+        return [self.eval(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+
+    def _display(self, node: ast.List | ast.Tuple | ast.Set | ast.Dict) -> Value:
+        found = self._children(node)
+        held = NONE.union(*(value.all for value in found))
+        return Value(kinds.CONTAINER, NONE, held, code=tuple(code for value in found for code in value.code))
+
+    def _named(self, node: ast.NamedExpr) -> Value:
+        value = self.eval(node.value)
+        self.assign(node.target, value)
+        return value
+
+    def _yield(self, node: ast.Yield) -> Value:
+        self.returns.append(self.eval(node.value) if node.value is not None else PLAIN)
+        return NOBODY_KNOWS
+
+    def _yield_from(self, node: ast.YieldFrom) -> Value:
+        value = self.eval(node.value)
+        self.returns.append(value)
+        return value
+
+    def _combined(self, node: ast.BinOp | ast.Compare | ast.UnaryOp) -> Value:
+        found = self._children(node)
+        met = {value.kind for value in found}
+        if met == {kinds.PLAIN}:
             return PLAIN
         for wanted in (kinds.POLARS, kinds.FRAME, kinds.DATA, kinds.ARRAY):
-            if any(value.kind == wanted for value in found):
+            if wanted in met:
                 return Value(wanted)
-        if any(value.kind == kinds.CONTAINER for value in found):
+        if kinds.CONTAINER in met:
             return Value(kinds.CONTAINER, NONE, NONE.union(*(value.held for value in found)))
         return NOBODY_KNOWS
 
@@ -289,7 +286,7 @@ class Follower:
             return Value(part, value.all if part == kinds.DATA else value.origins, value.held, bound=(name,))
         return Value(kinds.UNKNOWN, value.all, value.held, code=() if value.is_instance else value.code, bound=(name,))
 
-    def subscript(self, node: ast.Subscript) -> Value:
+    def _subscript(self, node: ast.Subscript) -> Value:
         value = self.eval(node.value)
         self.eval(node.slice)
         if value.kind == kinds.DEFAULTS and isinstance(node.ctx, ast.Load):
@@ -308,7 +305,7 @@ class Follower:
             return Value(kinds.CONTAINER, NONE, value.held)
         return replace(element(value), code=value.code)
 
-    def comprehension(self, node: Any) -> Value:
+    def _comprehension(self, node: Any) -> Value:
         known = dict(self.env)
         before = len(self.out.touches)
         is_lazy = isinstance(node, ast.GeneratorExp)
@@ -318,7 +315,7 @@ class Follower:
             iterables.append(iterable)
             if not is_lazy:
                 self.consume(iterable, generator.iter)
-            for target, value in self.turns(generator.target, generator.iter, iterable):
+            for target, value in self._turns(generator.target, generator.iter, iterable):
                 for part in ast.walk(target):
                     if isinstance(part, ast.Name):
                         self.env[part.id] = value if part is target else element(value)
@@ -333,30 +330,37 @@ class Follower:
         held = NONE.union(*(value.all for value in (*found, *(iterables if is_lazy else ()))))
         return self.lazy(before, iterables, held) if is_lazy else Value(kinds.CONTAINER, NONE, held)
 
-    def turns(self, target: ast.expr, node: ast.expr, iterable: Value) -> Iterator[tuple[ast.expr, Value]]:
+    def _turns(self, target: ast.expr, node: ast.expr, iterable: Value) -> Iterator[tuple[ast.expr, Value]]:
         """What each part of a loop's target may be: `zip` and `enumerate` give theirs to each, and a list as written."""
         parts = target.elts if isinstance(target, (ast.Tuple, ast.List)) else []
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(parts) > 1 and not node.keywords:
-            given = [None, *node.args] if node.func.id == "enumerate" else node.args if node.func.id == "zip" else []
-            if len(given) == len(parts):
-                for part, each in zip(parts, given, strict=True):
-                    if each is None:
-                        yield part, PLAIN
-                    else:
-                        yield from self.turns(part, each, self.eval(each))
-                return
-        rows = node.elts if isinstance(node, (ast.List, ast.Tuple)) else []
-        if rows and not any(isinstance(row, ast.Starred) for row in rows):
-            if len(parts) > 1 and all(isinstance(row, ast.Tuple) and len(row.elts) == len(parts) for row in rows):
-                for place, part in enumerate(parts):
-                    yield part, join([self.eval(row.elts[place]) for row in rows if isinstance(row, ast.Tuple)])
-            else:
-                yield target, join([self.eval(row) for row in rows])
-            return
+        given = _given_by_turns(node)
+        if len(parts) > 1 and len(given) == len(parts):
+            for part, each in zip(parts, given, strict=True):
+                if each is None:
+                    yield part, PLAIN
+                else:
+                    yield from self._turns(part, each, self.eval(each))
+        elif rows := _rows_of(node):
+            yield from self._turns_as_written(target, parts, rows)
+        else:
+            yield target, self._turn(target, iterable)
+
+    def _turns_as_written(
+        self, target: ast.expr, parts: list[ast.expr], rows: list[ast.expr]
+    ) -> Iterator[tuple[ast.expr, Value]]:
+        """What the rows of a list as written give to a loop's target, or to each part of it where all rows have as many."""
+        tuples = [row for row in rows if isinstance(row, ast.Tuple) and len(row.elts) == len(parts)]
+        if len(parts) > 1 and len(tuples) == len(rows):
+            for place, part in enumerate(parts):
+                yield part, join([self.eval(row.elts[place]) for row in tuples])
+        else:
+            yield target, join([self.eval(row) for row in rows])
+
+    def _turn(self, target: ast.expr, iterable: Value) -> Value:
         value = element(iterable)
         if isinstance(target, ast.Name) and value.kind == kinds.UNKNOWN and not value.code and not self.around:
-            value = replace(value, kind=self.plain_kind(target.id))
-        yield target, value
+            return replace(value, kind=self.plain_kind(target.id))
+        return value
 
     def function(self, node: Any) -> Value:
         """A function made here: what it shares with its surroundings has a token."""
@@ -370,12 +374,65 @@ class Follower:
         raise NotImplementedError
 
 
+_STATEMENTS: dict[type[ast.AST], Callable[[Follower, Any], object]] = {
+    ast.Expr: lambda follower, node: follower.eval(node.value),
+    ast.Assign: Follower._assignment,
+    ast.AnnAssign: Follower._annotated,
+    ast.AugAssign: Follower._augmented,
+    ast.Delete: Follower._deletion,
+    **dict.fromkeys((ast.For, ast.AsyncFor), Follower._loop),
+    **dict.fromkeys((ast.With, ast.AsyncWith), Follower._with),
+    **dict.fromkeys(FUNCTIONS, Follower._definition),
+    ast.ClassDef: Follower._class,
+    ast.Return: Follower._return,
+    ast.Global: lambda follower, node: follower.globals.update(node.names),
+    ast.Nonlocal: lambda follower, node: follower.nonlocals.update(node.names),
+    ast.Import: Follower._import,
+    ast.ImportFrom: Follower._import_from,
+}
+"""How each kind of statement is followed; of any other, whatever is in it may run."""
+
+_EXPRESSIONS: dict[type[ast.AST], Callable[[Follower, Any], Value]] = {
+    ast.Name: lambda follower, node: follower.lookup(node.id),
+    ast.Constant: lambda _, node: Value(kinds.PLAIN, text=node.value) if isinstance(node.value, str) else PLAIN,
+    ast.Call: lambda follower, node: follower.called(node),
+    ast.Attribute: lambda follower, node: follower.attribute(follower.eval(node.value), node.attr),
+    ast.Subscript: Follower._subscript,
+    **dict.fromkeys((ast.List, ast.Tuple, ast.Set, ast.Dict), Follower._display),
+    **dict.fromkeys((ast.BinOp, ast.Compare, ast.UnaryOp), Follower._combined),
+    ast.BoolOp: lambda follower, node: join(follower._children(node)),
+    ast.IfExp: lambda follower, node: join(follower._children(node)[1:]),
+    ast.Lambda: lambda follower, node: follower.function(node),
+    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), Follower._comprehension),
+    ast.NamedExpr: Follower._named,
+    **dict.fromkeys((ast.Await, ast.Starred), lambda follower, node: follower.eval(node.value)),
+    ast.Yield: Follower._yield,
+    ast.YieldFrom: Follower._yield_from,
+}
+"""What each kind of expression may give; of any other, its parts are followed and it is plain."""
+
+
 def shown(node: Any) -> str:
     if isinstance(node, ast.Call):
         return f"{effects.dotted(path_of(node.func))}(...)"
     if isinstance(node, (ast.Attribute, ast.Subscript)):
         return f"{effects.dotted(path_of(node))} ="
     return effects.dotted(path_of(node)) if isinstance(node, ast.expr) else type(node).__name__.lower()
+
+
+def _given_by_turns(node: ast.expr) -> list[ast.expr | None]:
+    """What `zip` or `enumerate` gives an element of at each turn, None for a number."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.keywords:
+        return []
+    if node.func.id == "enumerate":
+        return [None, *node.args]
+    return [*node.args] if node.func.id == "zip" else []
+
+
+def _rows_of(node: ast.expr) -> list[ast.expr]:
+    """What a list or tuple as written consists of."""
+    rows = node.elts if isinstance(node, (ast.List, ast.Tuple)) else []
+    return [] if any(isinstance(row, ast.Starred) for row in rows) else rows
 
 
 def _is_number(node: ast.expr) -> bool:

@@ -76,33 +76,39 @@ def to_roll_back_to(history: Sequence[Deployment], flow: str, to: str | None) ->
         'd1'
     """
     rows = [one for one in history if one.flow == flow]
-    where = f'flow "{flow}"'
-    list_them = f"`data-engine deployments {flow}` lists them"
     if not rows:
-        raise FlowValidationError(
-            f"{flow} was never deployed", where=where, fix=f"deploy it: data-engine deploy {flow}"
-        )
+        where = f'flow "{flow}"'
+        fix = f"deploy it: data-engine deploy {flow}"
+        raise FlowValidationError(f"{flow} was never deployed", where=where, fix=fix)
     now = live(rows).get(flow)
-    if to is not None:
-        found = [one for one in rows if one.id == to] or [one for one in rows if one.id.startswith(to)]
-        if len(found) != 1:
-            what = f"{len(found)} deployments of {flow} begin" if found else f"no deployment of {flow} begins"
-            raise FlowValidationError(f"{what} with {to!r}", where=where, fix=list_them)
-    else:
-        origin = None if now is None else next((one for one in rows if one.id == (now.of or now.id)), now)
-        earlier = [one for one in rows if origin is None or one.number < origin.number]
-        found = [one for one in earlier if one.kind == "deploy" and (now is None or one.digest != now.digest)][:1]
-        if not found:
-            raise FlowValidationError(f"there is no earlier deployment of {flow}", where=where, fix=list_them)
-    chosen = found[0]
+    chosen = _before(now, rows, flow) if to is None else _named(to, rows, flow)
     if chosen.kind == "withdraw" or not chosen.is_kept:
-        raise FlowValidationError(
-            f"deployment {chosen.id[:8]} of {flow} is not kept any more",
-            where=where,
-            fix=f"choose a kept one: {list_them}; [deploy] keep says how many are",
-        )
+        what = f"deployment {chosen.id[:8]} of {flow} is not kept any more"
+        raise _no_choice(what, flow, "choose a kept one: {list}; [deploy] keep says how many are")
     if now is not None and (now.set_id, now.digest) == (chosen.set_id, chosen.digest):
-        raise FlowValidationError(
-            f"deployment {chosen.id[:8]} of {flow} is what runs", where=where, fix=f"choose another one: {list_them}"
-        )
+        raise _no_choice(f"deployment {chosen.id[:8]} of {flow} is what runs", flow, "choose another one: {list}")
     return chosen
+
+
+def _named(to: str, rows: Sequence[Deployment], flow: str) -> Deployment:
+    """The deployment whose id is `to` or is the only one that begins so."""
+    found = [one for one in rows if one.id == to] or [one for one in rows if one.id.startswith(to)]
+    if len(found) != 1:
+        what = f"{len(found)} deployments of {flow} begin" if found else f"no deployment of {flow} begins"
+        raise _no_choice(f"{what} with {to!r}", flow)
+    return found[0]
+
+
+def _before(now: Deployment | None, rows: Sequence[Deployment], flow: str) -> Deployment:
+    """The newest deployment from before what runs, or before what that was rolled back to, of another content."""
+    origin = None if now is None else next((one for one in rows if one.id == (now.of or now.id)), now)
+    for one in rows:
+        is_earlier = origin is None or one.number < origin.number
+        if is_earlier and one.kind == "deploy" and (now is None or one.digest != now.digest):
+            return one
+    raise _no_choice(f"there is no earlier deployment of {flow}", flow)
+
+
+def _no_choice(what: str, flow: str, fix: str = "{list}") -> FlowValidationError:
+    list_them = f"`data-engine deployments {flow}` lists them"
+    return FlowValidationError(what, where=f'flow "{flow}"', fix=fix.format(list=list_them))

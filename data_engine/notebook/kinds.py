@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection
 
 from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS
@@ -91,6 +92,7 @@ _TRAINS = re.compile(
     r"(re|partial_)?fit|set_|train|update|initiali|remove|load|clear|reset|append|extend|add_|densify|sparsify|smooth|filter|simulate"
 )
 """Methods that change what learns; its others tell what it learnt."""
+_NEVER_TRAIN = frozenset({"set_axis", "set_index", "set_flags", "filter", "update"})
 
 _HOLDS = frozenset(
     {"steps", "named_steps", "transformers_", "named_transformers_", "transformer_list", "model", "_results"}
@@ -173,6 +175,14 @@ OVERWRITES = ("overwrites", "")
 GLOBAL_STREAM = ("stream", "numpy.random")
 """What stands for the numbers that NumPy gives to the whole process; scikit-learn and SciPy draw from it too."""
 _SEEDS = re.compile(r"(numpy\.random|random|torch|polars)\.(seed|manual_seed|set_random_seed|set_state|setstate)")
+_SEEDED = frozenset({"random_state", "rng"})
+_DRAWS_BY_METHOD = {
+    (FRAME, "sample"): (frozenset({"random_state"}), "numpy.random"),
+    (POLARS, "sample"): (frozenset({"seed"}), "polars"),
+    (POLARS, "shuffle"): (frozenset({"seed"}), "polars"),
+    **dict.fromkeys((("", "rvs"), ("", "generate_sample"), ("", "simulate")), (_SEEDED, "numpy.random")),
+}
+"""The keywords that seed a method and the stream that it draws from without them; "" for objects of any kind."""
 _STREAMS = {"numpy": "numpy.random", "random": "random", "torch": "torch", "state": "numpy.random"}
 _KEPT_PARTS = re.compile(
     r"(pandas|geopandas)\.(DataFrame|Series|Index|concat|MultiIndex)\b.*|numpy\.(asarray|array)|copy\.copy"
@@ -243,11 +253,7 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
     """
     if kind == ARRAY and method == "byteswap":
         return has_arguments
-    if (
-        kind == DATA
-        and _TRAINS.match(method)
-        and method not in ("set_axis", "set_index", "set_flags", "filter", "update")
-    ):
+    if kind == DATA and _TRAINS.match(method) and method not in _NEVER_TRAIN:
         return None  # a part of an estimator that is an estimator itself
     if kind in CHANGERS:
         return method in CHANGERS[kind]
@@ -255,9 +261,7 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
         reads = _CHART_READERS.match(method) if kind == PLOT else method.startswith("plot")
         return not (method in READERS[kind] or reads)
     if kind in TRAINED:
-        if not _TRAINS.match(method):
-            return False
-        return True if kind != MODEL and method.startswith(("fit", "partial_fit")) else None
+        return _is_trained_by(kind, method)
     if kind == MODULE:
         return False
     if method == "sort":
@@ -265,6 +269,12 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
     if method in _NEVER_SURE and method not in ("execute", "drop", "collect"):
         return None
     return False if method in _TEXT_METHODS or effects.only_looks(method, text) else None
+
+
+def _is_trained_by(kind: str, method: str) -> bool | None:
+    if not _TRAINS.match(method):
+        return False
+    return True if kind != MODEL and method.startswith(("fit", "partial_fit")) else None
 
 
 def may_be_called(method: tuple[str, ...], *, is_surely: bool) -> bool:
@@ -409,6 +419,22 @@ def trains_by_chance(dotted: str, keywords: set[str]) -> bool:
     if made_by(dotted) not in (ESTIMATOR, PIPELINE) or not dotted.startswith("sklearn.") or "random_state" in keywords:
         return False
     return "shuffle" in keywords or _DRAWS_NOTHING.fullmatch(dotted) is None
+
+
+def draws_by_method(kind: str, method: str, keywords: Collection[str]) -> str:
+    """The process-wide stream of random numbers that a method draws from unless it is given a seed, "" for none.
+
+    Example:
+        >>> draws_by_method("frame", "sample", ["n"]), draws_by_method("frame", "sample", ["random_state"])
+        ('numpy.random', '')
+        >>> draws_by_method("unknown", "rvs", ["size"])
+        'numpy.random'
+    """
+    found = _DRAWS_BY_METHOD.get((kind, method)) or _DRAWS_BY_METHOD.get(("", method))
+    if found is None:
+        return ""
+    seeding, stream = found
+    return stream if seeding.isdisjoint(keywords) else ""
 
 
 def seeds(dotted: str) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_engine.notebook import kinds
 from data_engine.notebook.following import Follower, shown
@@ -22,6 +22,11 @@ from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin,
 
 _DEEPEST = 6
 _WRITERS = frozenset({"write_text", "write_bytes", "savefig", "save", "savez", "savetxt", "dump"})
+_PUTS_IN = frozenset({"append", "extend", "add", "update", "insert"})
+_GIVES_ELEMENT = frozenset({"min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum"})
+_CHARTS = frozenset({"plot", "hist", "boxplot"})
+_KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT}
+_CHANGED = {kinds.ITERATOR: "uses up", kinds.STREAM: "draws from"}
 _FUNCTION_NODES = (*FUNCTIONS, ast.Lambda)
 
 
@@ -110,6 +115,44 @@ class Objects:
         return found
 
 
+class _Given(NamedTuple):
+    """A call with what it is given; `values` are all of it, by place or by name."""
+
+    node: ast.Call
+    arguments: list[Value]
+    keywords: dict[str, Value]
+    values: list[Value]
+
+    @property
+    def first(self) -> Value:
+        return self.arguments[0] if self.arguments else NOBODY_KNOWS
+
+    @property
+    def all(self) -> frozenset[Origin]:
+        """What all of it may be or hold."""
+        return NONE.union(*(value.all for value in self.values))
+
+    @property
+    def exposed(self) -> frozenset[Origin]:
+        """What the function may change."""
+        return NONE.union(*(value.exposed for value in self.values))
+
+    @property
+    def code(self) -> tuple[Code, ...]:
+        """The functions of the notebook among it."""
+        return tuple(code for value in self.values for code in value.code)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether it asks for the object itself to be changed, as `inplace=True` does."""
+        return any(one.arg in ("inplace", "in_place") and not _is_false(one.value) for one in self.node.keywords)
+
+    @property
+    def denied(self) -> set[str]:
+        """The keywords that are given as `False`, or as nothing."""
+        return {keyword.arg or "" for keyword in self.node.keywords if _is_false(keyword.value)}
+
+
 class _Run(Follower):
     """Follows one statement, with all that it calls."""
 
@@ -117,44 +160,53 @@ class _Run(Follower):
         """What a call gives, with what it does noted."""
         arguments = [self.eval(argument) for argument in node.args]
         keywords = {keyword.arg or "**": self.eval(keyword.value) for keyword in node.keywords}
-        if "out" in keywords:
-            self.touch("changes", keywords["out"].origins, node)
+        given = _Given(node, arguments, keywords, [*arguments, *keywords.values()])
+        if "out" in given.keywords:
+            self.touch("changes", given.keywords["out"].origins, node)
         function = node.func
         if isinstance(function, ast.Name) and function.id == "build" and not self.around:
             return NOBODY_KNOWS  # a flow of its own, which runs what it needs afresh
-        if isinstance(function, ast.Attribute):
-            base = self.eval(function.value)
-            if base.kind != kinds.MODULE:
-                return self.method(node, base, function.attr, arguments, keywords)
-            callee = self.attribute(base, function.attr)
-        else:
-            callee = self.eval(function)
+        if not isinstance(function, ast.Attribute):
+            return self._call_of(self.eval(function), given)
+        base = self.eval(function.value)
+        if base.kind != kinds.MODULE:
+            return self._method(base, function.attr, given)
+        return self._call_of(self.attribute(base, function.attr), given)
+
+    def _call_of(self, callee: Value, given: _Given) -> Value:
         if callee.kind == kinds.MODULE:
-            return self.imported(node, callee.text, arguments, keywords)
+            return self._imported(callee.text, given)
         if callee.classes or callee.code:
-            return self.own(node, callee, arguments, keywords)
-        self.hand_over(node, arguments, keywords)
-        for value in (*arguments, *keywords.values()):
-            self.consume(value, node, surely=False)
-        self.touch("may change", callee.all, node)
-        held = callee.all.union(*(value.all for value in arguments))
+            return self._own(callee, given)
+        self._hand_over(given)
+        for value in given.values:
+            self.consume(value, given.node, surely=False)
+        self.touch("may change", callee.all, given.node)
+        held = callee.all.union(*(value.all for value in given.arguments))
         return Value(kinds.UNKNOWN, held, held)
 
-    def own(self, node: ast.Call, callee: Value, arguments: list[Value], keywords: dict[str, Value]) -> Value:
-        """A call of a function or class of the notebook."""
+    # -- functions and classes of the notebook
+
+    @contextmanager
+    def _led_by(self, node: ast.Call) -> Iterator[None]:
+        """What is touched inside was led to by this call, or by the one that led to it."""
         outer, self.place = self.place, self.place or (node.lineno, shown(node))
-        if callee.classes and not callee.is_instance:
-            given = NONE.union(*(value.exposed for value in (*arguments, *keywords.values())))
-            me = Value(self.kind_of_class(callee.classes), classes=callee.classes, is_instance=True)
-            for name in ("__new__", "__init__", "__post_init__"):
-                for code in self.methods(callee.classes, name, me):
-                    self.call(code, arguments, keywords)
-            handed = tuple(code for value in (*arguments, *keywords.values()) for code in value.code)
-            found = replace(me, held=given, code=handed)
-        else:
-            found = join([self.call(code, arguments, keywords, callee.held) for code in callee.code])
+        yield
         self.place = outer
-        return found
+
+    def _own(self, callee: Value, given: _Given) -> Value:
+        """A call of a function or class of the notebook."""
+        with self._led_by(given.node):
+            if callee.classes and not callee.is_instance:
+                return self._instance(callee.classes, given)
+            return join([self.call(code, given.arguments, given.keywords, callee.held) for code in callee.code])
+
+    def _instance(self, classes: tuple[Statement, ...], given: _Given) -> Value:
+        me = Value(self._kind_of_class(classes), classes=classes, is_instance=True)
+        for name in ("__new__", "__init__", "__post_init__"):
+            for code in self._methods(classes, name, me):
+                self.call(code, given.arguments, given.keywords)
+        return replace(me, held=given.exposed, code=given.code)
 
     def call(
         self, code: Code, arguments: Sequence[Value], keywords: Mapping[str, Value], defaults: frozenset[Origin] = NONE
@@ -214,13 +266,13 @@ class _Run(Follower):
         if args.kwarg:
             self.env[args.kwarg.arg] = Value(kinds.CONTAINER, NONE, NONE.union(*(value.all for value in spare)))
 
-    def kind_of_class(self, classes: Sequence[Statement]) -> str:
+    def _kind_of_class(self, classes: Sequence[Statement]) -> str:
         """The kind of what classes make, where they are made from one of a known package that learns."""
         bases = (self.eval(base) for owner in classes for base in owner.node.bases)  # type: ignore[attr-defined]
         found = {kinds.made_by(base.text) for base in bases if base.kind == kinds.MODULE}
         return next((kind for kind in sorted(found & kinds.TRAINED)), kinds.UNKNOWN)
 
-    def methods(self, classes: Sequence[Statement], name: str, me: Value) -> Iterator[Code]:
+    def _methods(self, classes: Sequence[Statement], name: str, me: Value) -> Iterator[Code]:
         """The code of a method in the notebook's classes."""
         waiting = list(classes)
         for owner in waiting:
@@ -233,169 +285,184 @@ class _Run(Follower):
                 value = self.value_of(path_of(base)[0], owner.index) if len(path_of(base)) == 1 else NOBODY_KNOWS
                 waiting += [other for other in value.classes if other not in waiting]
 
-    def hand_over(self, node: ast.Call, arguments: Iterable[Value], keywords: Mapping[str, Value]) -> None:
+    def _hand_over(self, given: _Given) -> None:
         """Functions that are handed over are probably called, with parts of what else is handed over."""
-        values = [*arguments, *keywords.values()]
-        codes = [code for value in values for code in value.code]
-        is_mapping = path_of(node.func)[-1] in ("map", "filter", "apply", "starmap", "submit")
+        values = given.values
+        is_mapping = path_of(given.node.func)[-1] in ("map", "filter", "apply", "starmap", "submit")
         for place, value in enumerate(values):
-            is_called = kinds.may_be_called(value.bound, is_surely=is_mapping and place == 0)
-            self.touch("may change", value.all if is_called else NONE, node)
+            if kinds.may_be_called(value.bound, is_surely=is_mapping and place == 0):
+                self.touch("may change", value.all, given.node)
+        codes = given.code
         if not codes:
             return
         others = join([element(value) for value in values if not value.code] or [NOBODY_KNOWS])
-        outer, self.place = self.place, self.place or (node.lineno, shown(node))
-        for code in codes:
-            self.call(code, [others] * len(code.node.args.args), {})
-        self.place = outer
+        with self._led_by(given.node):
+            for code in codes:
+                self.call(code, [others] * len(code.node.args.args), {})
 
-    def imported(self, node: ast.Call, dotted: str, arguments: list[Value], keywords: dict[str, Value]) -> Value:
+    # -- imported and built-in functions
+
+    def _imported(self, dotted: str, given: _Given) -> Value:
         """A call of an imported or built-in function."""
-        values = [*arguments, *keywords.values()]
-        given = NONE.union(*(value.exposed for value in values))
-        first = arguments[0] if arguments else NOBODY_KNOWS
         before = len(self.out.touches)
-        self.hand_over(node, arguments, keywords)
-        if stream := kinds.draws_from(dotted, set(keywords)):
-            self.touch("draws from", frozenset({("stream", stream)}), node)
+        self._hand_over(given)
+        if stream := kinds.draws_from(dotted, set(given.keywords)):
+            self.touch("draws from", frozenset({("stream", stream)}), given.node)
         if kinds.draws_a_chart(dotted):
-            self.touch("changes", frozenset({kinds.CHART}), node)
-            self.out.asks = self.out.asks or kinds.asks_the_chart(dotted, has_arguments=bool(values))
+            self.touch("changes", frozenset({kinds.CHART}), given.node)
+            self.out.asks = self.out.asks or kinds.asks_the_chart(dotted, has_arguments=bool(given.values))
         if seeded := kinds.seeds(dotted):
             self.out.seeds.add(seeded)
-        if kinds.changes_argument(dotted) or dotted in ("setattr", "delattr"):
-            self.touch("changes", first.origins, node)
-        elif dotted in ("exec", "eval", "compile"):
-            words = frozenset({("text", first.text)})
-            self.touch("may change" if dotted != "exec" else "sets", words if dotted == "exec" else NONE, node)
-        elif not kinds.leaves_arguments_alone(dotted) and "." in dotted and not dotted.rpartition(".")[2][:1].isupper():
-            risky = [value for value in values if value.kind not in (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION)]
-            self.touch("may change", NONE.union(*(value.all for value in risky)), node)
-        self.written(node, dotted, first, arguments, keywords)
+        self._change_arguments(dotted, given)
+        self._write(dotted, given.first, given.arguments, given)
         kind = kinds.made_by(dotted)
         if kind == kinds.ITERATOR:
-            return self.lazy(before, values, given)
-        if kind not in kinds.TRAINED:
-            for value in values:
-                self.train(value, node)
+            return self.lazy(before, given.values, given.exposed)
+        for value in given.values if kind not in kinds.TRAINED else ():
+            self._train(value, given.node)
         if "." in dotted or kinds.iterates(dotted):
-            for value in values:
-                self.consume(value, node, surely="." not in dotted)
-        if dotted in ("min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum"):
-            return replace(element(first), origins=first.all, code=first.code)
+            for value in given.values:
+                self.consume(value, given.node, surely="." not in dotted)
+        return self._result_of_imported(dotted, kind, given)
+
+    def _result_of_imported(self, dotted: str, kind: str, given: _Given) -> Value:
+        if dotted in _GIVES_ELEMENT:
+            return replace(element(given.first), origins=given.first.all, code=given.first.code)
         how = kinds.shares_arguments(dotted)
         if how == "view":
-            return Value(kinds.ARRAY, first.all)
+            return Value(kinds.ARRAY, given.first.all)
         if how == "parts" and kind == kinds.FRAME:
-            data = next(
-                (value for value in (first, keywords.get("data")) if value is not NOBODY_KNOWS and value), PLAIN
-            )
-            is_copied = data.kind == kinds.CONTAINER and "copy" not in keywords
-            is_copied = is_copied and all(self.kind_of(each) in kinds.VALUES for each in data.held)
-            held = NONE if is_copied else data.all
-            return Value(kind, NONE, held, labels=given - held)
-        code = tuple(code for value in values for code in value.code) if kind == kinds.UNKNOWN else ()
-        if kinds.overwrites(dotted, {keyword.arg or "" for keyword in node.keywords if _is_false(keyword.value)}):
-            given |= {kinds.OVERWRITES}
-            self.touch("may change", first.all, node)
-        if kinds.trains_by_chance(dotted, set(keywords)):
-            given |= {kinds.GLOBAL_STREAM}
-        is_open = kind == kinds.UNKNOWN and not kinds.leaves_arguments_alone(dotted) and "." in dotted
-        return Value(kind, given if is_open else NONE, given if how == "parts" else NONE, code=code)
+            return self._frame_of(given)
+        reach = given.exposed | self._learns_with(dotted, given)
+        held = reach if how == "parts" else NONE
+        if kind != kinds.UNKNOWN:
+            return Value(kind, NONE, held)
+        is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
+        return Value(kind, reach if is_open else NONE, held, code=given.code)
 
-    def train(self, value: Value, node: ast.Call) -> None:
+    def _frame_of(self, given: _Given) -> Value:
+        """A frame, which copies lists of plain data; of what is not its data it only has labels."""
+        found = (value for value in (given.first, given.keywords.get("data")) if value is not None)
+        data = next((value for value in found if value is not NOBODY_KNOWS), PLAIN)
+        is_copied = data.kind == kinds.CONTAINER and "copy" not in given.keywords
+        is_copied = is_copied and all(self.kind_of(each) in kinds.VALUES for each in data.held)
+        held = NONE if is_copied else data.all
+        return Value(kinds.FRAME, NONE, held, labels=given.exposed - held)
+
+    def _learns_with(self, dotted: str, given: _Given) -> frozenset[Origin]:
+        """What an estimator holds besides what it is given: leave to overwrite its data, the stream it draws from."""
+        found = NONE
+        if kinds.overwrites(dotted, given.denied):
+            found |= {kinds.OVERWRITES}
+            self.touch("may change", given.first.all, given.node)
+        if kinds.trains_by_chance(dotted, set(given.keywords)):
+            found |= {kinds.GLOBAL_STREAM}
+        return found
+
+    def _train(self, value: Value, node: ast.Call) -> None:
         """Note the streams that an estimator draws from as it is trained."""
         if value.kind in kinds.TRAINED:
             streams = (each for each in value.held if self.kind_of(each) == kinds.STREAM)
             self.touch("draws from", frozenset(streams), node)
 
-    def written(
-        self, node: ast.Call, name: str, first: Value, arguments: Sequence[Value], keywords: Mapping[str, Value]
-    ) -> None:
+    def _change_arguments(self, dotted: str, given: _Given) -> None:
+        """Note what an imported function may do to what it is given."""
+        if kinds.changes_argument(dotted) or dotted in ("setattr", "delattr"):
+            self.touch("changes", given.first.origins, given.node)
+        elif dotted == "exec":
+            self.touch("sets", frozenset({("text", given.first.text)}), given.node)
+        elif _may_change_arguments(dotted):
+            safe = (kinds.PLAIN, kinds.POLARS, kinds.FUNCTION)
+            risky = NONE.union(*(value.all for value in given.values if value.kind not in safe))
+            self.touch("may change", risky, given.node)
+
+    def _write(self, name: str, first: Value, arguments: Sequence[Value], given: _Given) -> None:
         """Note the file that a call writes."""
         last = name.rpartition(".")[2]
-        texts = [value.text for value in (*arguments, *keywords.values()) if value.text and value.kind == kinds.PLAIN]
+        values = (*arguments, *given.keywords.values())
+        texts = [value.text for value in values if value.text and value.kind == kinds.PLAIN]
         if last == "open":
-            mode = keywords.get("mode") or (arguments[1] if len(arguments) > 1 else PLAIN)
+            mode = given.keywords.get("mode") or (arguments[1] if len(arguments) > 1 else PLAIN)
             writes = not set(mode.text).isdisjoint("wax+")
         else:
             writes = last.startswith(("to_", "write_", "sink_")) or last in _WRITERS
         if writes and texts:
-            self.touch("writes", frozenset({("file", texts[0])}), node)
+            self.touch("writes", frozenset({("file", texts[0])}), given.node)
 
-    def method(
-        self, node: ast.Call, base: Value, name: str, arguments: list[Value], keywords: dict[str, Value]
-    ) -> Value:
+    # -- methods
+
+    def _method(self, base: Value, name: str, given: _Given) -> Value:
         """A call of a method."""
-        values = [*arguments, *keywords.values()]
         if base.kind != kinds.PLAIN:  # a text or a flow calls nothing it is given now
-            self.hand_over(node, arguments, keywords)
+            self._hand_over(given)
         if name.startswith(("to_", "write_")):
-            buffers = (value.origins for value in values if value.kind == kinds.ITERATOR)
-            self.touch("changes", NONE.union(*buffers), node)
-        for value in values if not base.classes else ():
-            self.consume(value, node, surely=name == "join")
-        if base.classes:
-            codes = list(self.methods(base.classes, name, base))
-            if codes:
-                outer, self.place = self.place, self.place or (node.lineno, shown(node))
-                found = join([self.call(code, arguments, keywords) for code in codes])
-                self.place = outer
-                return found
-        is_inplace = any(
-            keyword.arg in ("inplace", "in_place") and not _is_false(keyword.value) for keyword in node.keywords
-        )
-        changes = True if is_inplace else kinds.changes_itself(base.kind, name, first_text(node), bool(node.args))
-        if base.kind == kinds.ITERATOR and changes:
-            self.touch("uses up", base.origins, node)
-        elif base.kind == kinds.STREAM and changes:
-            self.touch("draws from", base.origins, node)
-        elif changes is not False:
-            reach = base.origins if changes or base.kind == kinds.PLOT else base.all
-            if base.kind in kinds.TRAINED:  # what it learns from stays as it is
-                holds_others = base.kind == kinds.PIPELINE or (base.kind == kinds.ESTIMATOR and changes is None)
-                reach = base.origins.union(
-                    each
-                    for each in base.held
-                    if holds_others and self.kind_of(each) not in (*kinds.VALUES, kinds.STREAM)
-                )
-            self.touch("changes" if changes else "may change", reach, node)
-        if (base.kind == kinds.PLOT and changes) or (base.kind == kinds.FRAME and name in ("plot", "hist", "boxplot")):
-            self.touch("changes", frozenset({kinds.CHART}), node)
-        if base.kind == kinds.STREAM and name == "shuffle" and arguments:
-            self.touch("changes", arguments[0].origins, node)
-        if name == "to_sql":
-            self.touch("changes", NONE.union(*(value.origins for value in values)), node)
-        if base.kind in kinds.TRAINED and kinds.OVERWRITES in base.held:
-            self.touch("may change", NONE.union(*(value.all for value in values)), node)
-        if name in ("rvs", "generate_sample", "simulate") and keywords.keys().isdisjoint(("random_state", "rng")):
-            self.touch("draws from", frozenset({kinds.GLOBAL_STREAM}), node)
-        if name == "sample" and base.kind == kinds.FRAME and "random_state" not in keywords:
-            self.touch("draws from", frozenset({("stream", "numpy.random")}), node)
-        if name in ("sample", "shuffle") and base.kind == kinds.POLARS and "seed" not in keywords:
-            self.touch("draws from", frozenset({("stream", "polars")}), node)
-        self.written(node, name, base, [*arguments, *([base] if base.text else [])], keywords)
-        if base.kind in (kinds.CONTAINER, kinds.DEFAULTS) and name in ("append", "extend", "add", "update", "insert"):
-            root = path_of(node.func)[0]
-            given = NONE.union(*(value.all for value in values)) if values else NONE
-            if root in self.env:
-                self.env[root] = replace(self.env[root], held=self.env[root].held | given)
-            if not self.around and root:
-                self.out.stores[root] = self.out.stores.get(root, NONE) | given
-        if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
-            return Value(kinds.UNKNOWN, NONE, NONE.union(*(value.all for value in values)))
+            buffers = (value.origins for value in given.values if value.kind == kinds.ITERATOR)
+            self.touch("changes", NONE.union(*buffers), given.node)
+        if not base.classes:
+            for value in given.values:
+                self.consume(value, given.node, surely=name == "join")
+        elif codes := list(self._methods(base.classes, name, base)):
+            with self._led_by(given.node):
+                return join([self.call(code, given.arguments, given.keywords) for code in codes])
+        changes = self._change_object(base, name, given)
+        self._change_by_method(base, name, given)
+        if stream := kinds.draws_by_method(base.kind, name, given.keywords):
+            self.touch("draws from", frozenset({("stream", stream)}), given.node)
+        self._write(name, base, [*given.arguments, *([base] if base.text else [])], given)
+        if base.kind in (kinds.CONTAINER, kinds.DEFAULTS) and name in _PUTS_IN:
+            self.put_in(path_of(given.node.func)[0], given.all)
         if changes is not False or name in ("split", "sample"):
-            self.train(base, node)
-        kind, shares = kinds.result_of(base.kind, name)
-        shares = shares or (name == "astype" and "copy" in keywords)
-        if not shares:
-            return Value(kind, text=base.text if kind == kinds.PLAIN else "")
-        if base.kind == kinds.PLOT and kind == kinds.DATA:
-            return Value(kind, base.all)
-        if kind in kinds.TABLES or kind in kinds.TRAINED or kind == kinds.PLOT:
-            return Value(kind, base.origins, base.held)
-        held = base.all.union(*(value.all for value in values))
-        return Value(kind, base.all if kind == kinds.UNKNOWN and base.kind == kinds.UNKNOWN else NONE, held)
+            self._train(base, given.node)
+        return _result_of_method(base, name, given)
+
+    def _change_object(self, base: Value, name: str, given: _Given) -> bool | None:
+        """Note what a method may do to its own object; tell whether it changes it, None where nobody knows."""
+        node = given.node
+        changes = given.is_in_place or kinds.changes_itself(base.kind, name, first_text(node), bool(node.args))
+        if changes is not False:
+            verb = _CHANGED.get(base.kind, "changes") if changes else "may change"
+            self.touch(verb, self._reach(base, surely=changes is True), node)
+        if (base.kind == kinds.PLOT and changes) or (base.kind == kinds.FRAME and name in _CHARTS):
+            self.touch("changes", frozenset({kinds.CHART}), node)
+        return changes
+
+    def _reach(self, base: Value, *, surely: bool) -> frozenset[Origin]:
+        """What a method may change that changes its object; what an object learns from stays as it is."""
+        if base.kind not in kinds.TRAINED:
+            return base.origins if surely or base.kind == kinds.PLOT else base.all
+        if base.kind == kinds.PIPELINE or (base.kind == kinds.ESTIMATOR and not surely):
+            others = (each for each in base.held if self.kind_of(each) not in (*kinds.VALUES, kinds.STREAM))
+            return base.origins.union(others)
+        return base.origins
+
+    def _change_by_method(self, base: Value, name: str, given: _Given) -> None:
+        """Note what a method does to what it is given."""
+        if base.kind == kinds.STREAM and name == "shuffle":
+            self.touch("changes", given.first.origins, given.node)
+        elif name == "to_sql":
+            self.touch("changes", NONE.union(*(value.origins for value in given.values)), given.node)
+        if base.kind in kinds.TRAINED and kinds.OVERWRITES in base.held:
+            self.touch("may change", given.all, given.node)
+
+
+def _may_change_arguments(dotted: str) -> bool:
+    """Whether nobody knows that it leaves them alone: a function of another package, which makes no object of a class."""
+    makes_object = dotted.rpartition(".")[2][:1].isupper()
+    return "." in dotted and not makes_object and not kinds.leaves_arguments_alone(dotted)
+
+
+def _result_of_method(base: Value, name: str, given: _Given) -> Value:
+    if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
+        return Value(kinds.UNKNOWN, NONE, given.all)
+    kind, shares = kinds.result_of(base.kind, name)
+    if not (shares or (name == "astype" and "copy" in given.keywords)):
+        return Value(kind, text=base.text if kind == kinds.PLAIN else "")
+    if base.kind == kinds.PLOT and kind == kinds.DATA:
+        return Value(kind, base.all)
+    if kind in _KEEPS_PARTS:
+        return Value(kind, base.origins, base.held)
+    nobody_knows = kind == base.kind == kinds.UNKNOWN
+    return Value(kind, base.all if nobody_knows else NONE, base.all | given.all)
 
 
 def _is_generator(node: Any) -> bool:

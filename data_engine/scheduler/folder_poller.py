@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import os
 import time
-import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import content_hash
@@ -34,7 +32,6 @@ from data_engine.engine.reasons import (
     Settling,
     Unreachable,
 )
-from data_engine.flow.paths import portable_text
 from data_engine.flow.trigger import Poll
 from data_engine.model import (
     Event,
@@ -44,9 +41,9 @@ from data_engine.model import (
     Signature,
     SourceKey,
     StepFinished,
-    utc_text,
 )
 from data_engine.scheduler.file_events import FileEvents, FolderEvents
+from data_engine.scheduler.folder_scans import FolderScans
 from data_engine.scheduler.own_outputs import OwnOutputs
 from data_engine.scheduler.plan import (
     Candidate,
@@ -61,12 +58,9 @@ from data_engine.scheduler.plan import (
 )
 from data_engine.scheduler.scan_pace import ScanPace
 from data_engine.scheduler.scanner import Scan, Scanner
+from data_engine.scheduler.seen_file import SeenFile
 from data_engine.scheduler.source_memory import KnownSources, SourceMemory
-
-_PART_S = 0.1
-_MOST_HINTS = 5000
-_LOCKED_S = 1.0
-"""A source that somebody lets nobody read is looked at again after so long, or after the flow's `settle` where that is longer."""
+from data_engine.scheduler.source_names import SourceNames, spellings
 
 _WAITS = (Settling, Locked, RetryLater, NeedsHash, MayBeOutput)
 
@@ -98,26 +92,29 @@ class FolderPoller:
         assert trigger.source is not None
         self.planned = planned
         self.root: Path = trigger.source
-        self.unreachable: Unreachable | None = None
-        self.troubles: dict[str, str] = {}
         self.next_look_s = clock()
         self._trigger = trigger
-        self._root_as_authored = planned.key("").root
         self._scanner = Scanner(trigger.source, trigger.extensions, skip=planned.mirror)
+        self._names = SourceNames(self._scanner, planned.key("").root)
         self._clock, self._wall, self.wake = clock, wall, wake
         self._under_way: set[str] = set() if under_way is None else under_way
         self._live: frozenset[str] = frozenset()
         self._inbox: deque[Callable[[], None]] = deque()
-        self._hints: deque[str] = deque()
         self._pace = ScanPace(interval_s=trigger.interval_seconds, now_s=clock())
-        self._open: dict[str, _SeenFile] = {}
+        self._open: dict[str, SeenFile] = {}
         self._handed: dict[SourceKey, Due] = {}
         self._handed_names: dict[SourceKey, str] = {}
         self._held: set[SourceKey] = set()
         self._events = FolderEvents(events, self.root, self.hint)
-        self._is_first_scan = True
-        self._scanning: _Scanning | None = None
-        self._has_listened = False
+        self._scans = FolderScans(
+            self._scanner,
+            self._pace,
+            self._events,
+            in_parts=not self._is_batch,
+            take=self._take,
+            clock=clock,
+            wall=wall,
+        )
         self._memory = SourceMemory(planned.flow, read=read, rules=rules or Rules())
         self._outputs = OwnOutputs()
         self._remember()
@@ -143,7 +140,7 @@ class FolderPoller:
 
     def hint(self, path: str) -> None:
         """Something may have happened at this path."""
-        self._hints.append(path)
+        self._scans.hint(path)
         self.wake()
 
     def reload(self) -> None:
@@ -173,31 +170,14 @@ class FolderPoller:
         """Look where it is time to, and hand over what is due now; each only once until its run has ended."""
         self._take_inbox()
         now_s = self._clock()
-        hints = {self._hints.popleft() for _ in range(len(self._hints))}
-        if hints:
-            self._pace.hear()
-        if len(hints) > _MOST_HINTS:
-            self._pace.scan_soon()
-            hints = set()
-        was_in_parts = self._scanning is not None
-        if was_in_parts or now_s >= self._pace.next_s:
-            self._scan(now_s)
-            if not was_in_parts:
-                hints = set()
-        if self._scanning is not None:
-            self._hints.extend(hints)  # they may be of what the scan has passed already
-        elif hints and self.unreachable is None:
-            self._take(self._scanner.look_at(hints))
+        self._scans.look()
         # In this order: a run that could have written what was seen just now is either under way still, or its report is in.
         self._live = frozenset(self._under_way)
         self._take_inbox()
         due = [] if self.unreachable is not None else self._judge_open()
-        if not self._has_listened and not due and self._scanning is None:
-            self._has_listened = True
-            if self._events.listen():  # what came between the first scan and now was seen by neither
-                self._pace.scan_soon()
-        # Listening to a large folder takes a while to begin; what the first scan found need not wait for it.
-        self.next_look_s = min([self._pace.next_s, *self._deadlines()]) if self._has_listened else now_s
+        if not due:  # what the first scan found need not wait
+            self._scans.listen()
+        self.next_look_s = min([self._pace.next_s, *self._deadlines()]) if self._scans.has_listened else now_s
         return due
 
     def _take_inbox(self) -> None:
@@ -207,6 +187,16 @@ class FolderPoller:
     def name_of(self, due: Due) -> str:
         """The path inside the source root of what was handed over, as the drive spells it; "" is a batch or a single file."""
         return "" if due.key is None else self._handed_names.get(due.key, due.key.path)
+
+    @property
+    def unreachable(self) -> Unreachable | None:
+        """Since when the folder is away; None where it is there."""
+        return self._scans.unreachable
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What of the folder could not be read, and why."""
+        return self._scans.troubles
 
     @property
     def cadence_s(self) -> float:
@@ -221,7 +211,7 @@ class FolderPoller:
     @property
     def is_scanning(self) -> bool:
         """Whether a look through the folder has begun and not ended: a first one is made in parts."""
-        return self._scanning is not None
+        return self._scans.is_under_way
 
     @property
     def looks(self) -> Looks:
@@ -238,9 +228,9 @@ class FolderPoller:
             return
         now_s = self._clock()
         if path:
-            signature, key = self._scanner.signature(path), self._key(path)
+            signature, key = self._scanner.signature(path), self._names.key(path)
             named = self._scanner.files() if signature is None else [(path, signature)]
-            yield from (self._verdict(name, one, now_s) for name, one in named if self._key(name) == key)
+            yield from (self._verdict(name, one, now_s) for name, one in named if self._names.key(name) == key)
             return
         verdicts = [self._verdict(name, signature, now_s) for name, signature in self._scanner.files()]
         yield from verdicts
@@ -250,7 +240,7 @@ class FolderPoller:
 
     def why_not_there(self, path: str) -> NotThere:
         """What is known of the file at `path` inside the root, of which there is no verdict."""
-        known = self._memory.get(self._key(path))
+        known = self._memory.get(self._names.key(path))
         return NotThere() if known is None else NotThere(known.status, known.last_run_id, known.last_at_utc)
 
     def close(self) -> None:
@@ -259,95 +249,31 @@ class FolderPoller:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    def _scan(self, now_s: float) -> None:
-        """Scan all, or a part of a first scan: what it has found by then need not wait for the rest."""
-        if self._scanning is None:
-            self.troubles = {}
-            has_events = self._has_listened and self._events.listen()
-            parts = self._scanner.scan_by_folder(newest_first=self._is_first_scan)
-            self._scanning = _Scanning(parts, now_s, has_events)
-        scanning = self._scanning
-        for found in scanning.parts:
-            scanning.has_changed = scanning.has_changed or bool(found.seen or found.gone)
-            self.troubles |= found.troubles
-            if "" in found.troubles:
-                break
-            self._take(found)
-            if self._is_first_scan and not self._is_batch and self._clock() >= now_s + _PART_S:
-                return
-        self._scanning = None
-        self._end_scan(scanning)
-
-    def _end_scan(self, scanning: _Scanning) -> None:
-        self._pace.end_scan(
-            scanning.began_s,
-            took_s=self._clock() - scanning.began_s,
-            has_changed=scanning.has_changed,
-            is_first=self._is_first_scan,
-            has_events=scanning.has_events,
-        )
-        self._is_first_scan = not self._has_listened
-        if "" in self.troubles:
-            if self.unreachable is None:
-                self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""])
-            self._is_first_scan = True
-            return
-        self.unreachable = None
-
     def _take(self, found: Scan) -> None:
         now_s = self._clock()
         for name in found.gone:
             self._open.pop(name, None)
-            self._held.discard(self._key(name))
+            self._held.discard(self._names.key(name))
         for name, signature in found.seen.items():
-            key = self._key(name)
+            key = self._names.key(name)
             if self._memory.is_good(key, signature):
                 self._open.pop(name, None)
                 self._held.discard(key)
                 continue
             known = self._open.get(name)
             if (known is None or known.signature[:2] != signature[:2]) and not self._is_handed(name):
-                self._open[name] = _SeenFile(signature, now_s, now_s)
+                self._open[name] = SeenFile(signature, now_s, now_s)
 
     def _is_handed(self, name: str) -> bool:
         # A batch that runs has its own list; what changes meanwhile is judged when it has ended.
-        return bool(self._handed) and not self._is_batch and self._key(name) in self._handed
+        return bool(self._handed) and not self._is_batch and self._names.key(name) in self._handed
 
     # -- judging ---------------------------------------------------------------------------------------------------
 
     def _judge_open(self) -> list[Due]:
         if self._is_batch and self._handed:
             return []
-        now_s = self._clock()
-        verdicts: list[tuple[str, Verdict]] = []
-        for name in list(self._open):
-            self._see_again(name, now_s)
-            seen_file = self._open.get(name)
-            if seen_file is None:
-                continue
-            if seen_file.suspects is None:
-                self._open[name] = seen_file = seen_file._replace(suspects=self._live)
-            verdict = self._judge(name, seen_file)
-            if isinstance(verdict, Due) or isinstance(verdict.why, NeedsHash):
-                locked_by = self._scanner.who_locks(name)
-                if locked_by is not None:
-                    now_s = self._clock()
-                    seen_file = seen_file._replace(since_s=now_s, last_s=now_s, locked_by=locked_by)
-                    self._open[name] = seen_file
-                    verdict = self._judge(name, seen_file)
-            if isinstance(verdict.why, NeedsHash):
-                digest = content_hash(self._scanner.path(name))
-                if digest is None:
-                    self._lose(name)
-                    continue
-                signature = seen_file.signature._replace(content_hash=digest)
-                self._open[name] = seen_file = seen_file._replace(signature=signature)
-                verdict = self._judge(name, seen_file)
-            if isinstance(verdict, NotDue) and not isinstance(verdict.why, _WAITS):
-                del self._open[name]
-            key = self._key(name)
-            (self._held.add if isinstance(verdict.why, Held) else self._held.discard)(key)
-            verdicts.append((name, verdict))
+        verdicts = [(name, verdict) for name in list(self._open) if (verdict := self._judge_file(name)) is not None]
         if self._is_batch:
             return self._hand_batch([verdict for _, verdict in verdicts])
         handed = []
@@ -358,6 +284,36 @@ class FolderPoller:
                 self._handed_names[verdict.key] = name
                 handed.append(verdict)
         return sorted(handed, key=lambda due: due.key or ())
+
+    def _judge_file(self, name: str) -> Verdict | None:
+        """Look again where it is time to, and judge; None where the file cannot be read."""
+        self._see_again(name, self._clock())
+        seen_file = self._open.get(name)
+        if seen_file is None:
+            return None
+        if seen_file.suspects is None:
+            self._open[name] = seen_file = seen_file._replace(suspects=self._live)
+        verdict = self._judge(name, seen_file)
+        if isinstance(verdict, Due) or isinstance(verdict.why, NeedsHash):
+            locked_by = self._scanner.who_locks(name)
+            if locked_by is not None:
+                now_s = self._clock()
+                verdict = self._judge_as(name, seen_file._replace(since_s=now_s, last_s=now_s, locked_by=locked_by))
+        if isinstance(verdict.why, NeedsHash):
+            digest = content_hash(self._scanner.path(name))
+            if digest is None:
+                self._lose(name)
+                return None
+            signature = self._open[name].signature._replace(content_hash=digest)
+            verdict = self._judge_as(name, self._open[name]._replace(signature=signature))
+        if isinstance(verdict, NotDue) and not isinstance(verdict.why, _WAITS):
+            del self._open[name]
+        (self._held.add if isinstance(verdict.why, Held) else self._held.discard)(self._names.key(name))
+        return verdict
+
+    def _judge_as(self, name: str, seen_file: SeenFile) -> Verdict:
+        self._open[name] = seen_file
+        return self._judge(name, seen_file)
 
     def _hand_batch(self, verdicts: list[Verdict]) -> list[Due]:
         verdict = judge_batch(self.planned.key(""), verdicts, ())
@@ -370,7 +326,7 @@ class FolderPoller:
 
     def _seen_of_all(self) -> Iterator[SeenSource]:
         for name, signature in self._scanner.files():
-            key = self._key(name)
+            key = self._names.key(name)
             state = self._memory.get(key)
             if state is None and self._is_output(name):
                 continue
@@ -378,24 +334,24 @@ class FolderPoller:
             signature = self._memory.hashed(key, signature, None if looked_at is None else looked_at.signature)
             yield SeenSource(key, signature)
 
-    def _judge(self, name: str, seen_file: _SeenFile) -> Verdict:
-        key = self._key(name)
+    def _judge(self, name: str, seen_file: SeenFile) -> Verdict:
+        key = self._names.key(name)
         state = self._memory.get(key)
         is_output = state is None and self._is_output(name)
         may_be_output = state is None and self._may_be_output(seen_file)
         candidate = Candidate(key, *seen_file[:3], is_output, may_be_output, seen_file.locked_by)
         return self._memory.judge(candidate, settle_s=self._trigger.settle, now_s=self._wall())
 
-    def _may_be_output(self, seen_file: _SeenFile) -> bool:
+    def _may_be_output(self, seen_file: SeenFile) -> bool:
         """Whether a run that is under way may have written the file."""
         is_parallel = self._trigger.max_parallel != 1
         return self._outputs.may_be_written_by(seen_file.suspects or frozenset(), self._live, is_parallel=is_parallel)
 
     def _verdict(self, name: str, signature: Signature, now_s: float) -> Verdict:
-        key = self._key(name)
+        key = self._names.key(name)
         if key in self._handed:
             return NotDue(key, Running())
-        seen_file = self._open.get(name) or _SeenFile(signature, now_s - self._trigger.settle, now_s, frozenset())
+        seen_file = self._open.get(name) or SeenFile(signature, now_s - self._trigger.settle, now_s, frozenset())
         verdict = self._judge(name, seen_file)
         if isinstance(verdict.why, Settling):
             return NotDue(key, Settling(settling_s(seen_file.since_s, now_s, self._trigger.settle)))
@@ -406,26 +362,22 @@ class FolderPoller:
 
     def _see_again(self, name: str, now_s: float) -> None:
         """Look a second time at a file that has been quiet for long enough."""
-        signature, since_s, last_s, suspects, _ = self._open[name]
-        settle_s = self._settle_s(self._open[name])
-        if not settling_s(since_s, last_s, settle_s) or settling_s(since_s, now_s, settle_s):
+        signature, since_s, _, suspects, _ = self._open[name]
+        second_look_s = self._open[name].second_look_s(self._trigger.settle)
+        if second_look_s is None or now_s < second_look_s:
             return
         now = self._scanner.see_again(name)
         if now is None:
             self._lose(name)
         elif now[:2] == signature[:2]:
-            self._open[name] = _SeenFile(signature, since_s, now_s, suspects)
+            self._open[name] = SeenFile(signature, since_s, now_s, suspects)
         else:
-            self._open[name] = _SeenFile(now, self._clock(), self._clock())
-
-    def _settle_s(self, seen_file: _SeenFile) -> float:
-        """How long the file must be the same before it is looked at for the second time."""
-        return self._trigger.settle if seen_file.locked_by is None else max(self._trigger.settle, _LOCKED_S)
+            self._open[name] = SeenFile(now, self._clock(), self._clock())
 
     def _lose(self, name: str) -> None:
         """It cannot be read. The next scan that sees it takes it for new, and may come soon."""
         self._open.pop(name, None)
-        self._held.discard(self._key(name))
+        self._held.discard(self._names.key(name))
         self._scanner.forget(name)
         self._pace.scan_soon(self._clock() + self._trigger.interval_seconds)
 
@@ -434,10 +386,10 @@ class FolderPoller:
             return
         now_s, wall_s = self._clock(), self._wall()
         for name, seen_file in self._open.items():
-            settle_s = self._settle_s(seen_file)
-            if settling_s(seen_file.since_s, seen_file.last_s, settle_s):
-                yield seen_file.since_s + settle_s
-            elif (state := self._memory.get(self._key(name))) is not None and state.last_at_utc is not None:
+            second_look_s = seen_file.second_look_s(self._trigger.settle)
+            if second_look_s is not None:
+                yield second_look_s
+            elif (state := self._memory.get(self._names.key(name))) is not None and state.last_at_utc is not None:
                 verdict = self._judge(name, seen_file)
                 if isinstance(verdict.why, RetryLater):
                     yield now_s + _seconds_until(verdict.why.at_utc, wall_s)
@@ -466,12 +418,12 @@ class FolderPoller:
     def _record_end(self, seen: SeenSource, end: RunFinished) -> None:
         state = self._memory.record(seen, end)
         # What was handed over is judged anew; what somebody ran by hand is not.
-        is_here = seen.key == self._key(seen.key.path) and self._scanner.signature(seen.key.path) is not None
+        is_here = seen.key == self._names.key(seen.key.path) and self._scanner.signature(seen.key.path) is not None
         (self._held.add if is_here and holds(state) else self._held.discard)(seen.key)
 
     def _is_written(self, path: str, run_id: str) -> bool:
         """Whether the run wrote the file it returned: steps also return the very source they were given."""
-        name = self._name(path)
+        name = self._names.inside(path)
         if name is None or path in self._outputs:
             return name is not None
         seen_file = self._open.get(name)
@@ -487,9 +439,9 @@ class FolderPoller:
         now_s = self._clock()
         if self._is_batch and name is None:
             for other, signature in self._scanner.files():
-                self._open.setdefault(other, _SeenFile(signature, now_s, now_s, frozenset()))
+                self._open.setdefault(other, SeenFile(signature, now_s, now_s, frozenset()))
         elif name is not None:
-            for one in _spellings(name):
+            for one in spellings(name):
                 self._open_again(one, now_s)
 
     def _open_again(self, name: str, now_s: float) -> None:
@@ -498,12 +450,12 @@ class FolderPoller:
         known = self._scanner.see_again(name)
         if known is None:
             self._lose(name)
-        elif not self._memory.is_good(self._key(name), known):
-            self._open[name] = _SeenFile(known, now_s, now_s, frozenset())
+        elif not self._memory.is_good(self._names.key(name), known):
+            self._open[name] = SeenFile(known, now_s, now_s, frozenset())
 
     def _remember(self) -> None:
         outputs = self._memory.read()
-        self._outputs.remember(path for path in outputs if self._name(path) is not None)
+        self._outputs.remember(path for path in outputs if self._names.inside(path) is not None)
 
     def _reload(self) -> None:
         self._remember()
@@ -520,10 +472,10 @@ class FolderPoller:
     def _judge_all_again(self) -> None:
         now_s = self._clock()
         for name, signature in self._scanner.files():
-            if self._memory.is_good(self._key(name), signature):
-                self._held.discard(self._key(name))
+            if self._memory.is_good(self._names.key(name), signature):
+                self._held.discard(self._names.key(name))
             elif name not in self._open and not self._is_handed(name):
-                self._open[name] = _SeenFile(signature, now_s, now_s, frozenset())
+                self._open[name] = SeenFile(signature, now_s, now_s, frozenset())
 
     # -- names -----------------------------------------------------------------------------------------------------
 
@@ -531,54 +483,12 @@ class FolderPoller:
     def _is_batch(self) -> bool:
         return self._trigger.run_as == "batch"
 
-    def _key(self, name: str) -> SourceKey:
-        """The same on every workstation, however its drive spells it; of two files that only differ in that, its own."""
-        portable = name if name.isascii() else portable_text(name)
-        is_taken = portable != name and self._scanner.signature(portable) is not None
-        return SourceKey(self._root_as_authored, name if is_taken else portable)
-
-    def _name(self, path: str) -> str | None:
-        """The name of a candidate at this absolute path; None when it lies elsewhere."""
-        root = self._scanner.root
-        if path == root:
-            return ""
-        lead = root.rstrip(os.sep) + os.sep
-        return path[len(lead) :].replace(os.sep, "/") if path.startswith(lead) else None
-
     def _is_output(self, name: str) -> bool:
         return bool(self._outputs) and self._scanner.path(name).replace("/", os.sep) in self._outputs
 
     def _post(self, act: Callable[[], None]) -> None:
         self._inbox.append(act)
         self.wake()
-
-
-@dataclass(slots=True)
-class _Scanning:
-    """A look through the folder that is under way; `parts` go on with it."""
-
-    parts: Iterator[Scan]
-    began_s: float
-    has_events: bool
-    has_changed: bool = False
-
-
-class _SeenFile(NamedTuple):
-    """A file that was the same from `since_s` to `last_s`, first seen while the runs in `suspects` were under way.
-
-    They are None until it is first judged, and empty for what is known to be a source. `locked_by` is who let nobody read it.
-    """
-
-    signature: Signature
-    since_s: float
-    last_s: float
-    suspects: frozenset[str] | None = None
-    locked_by: str | None = None
-
-
-def _spellings(name: str) -> set[str]:
-    """The name, and those a drive may take for another file though people read the same."""
-    return {name} if name.isascii() else {name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))}
 
 
 def _seconds_until(at_utc: str, wall_s: float) -> float:

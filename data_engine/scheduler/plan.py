@@ -7,7 +7,7 @@ that only goes forward. `PlannedFlow.flow` is a name: whoever plans need not hav
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -42,7 +42,7 @@ from data_engine.engine.reasons import (
 )
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import is_candidate_name
-from data_engine.flow.trigger import Manual, Poll, Schedule, Trigger
+from data_engine.flow.trigger import Manual, Schedule, Trigger
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, utc_text
 from data_engine.scheduler.slots import newest_slot, next_slot
 from data_engine.workspace.settings import WorkspaceSettings
@@ -131,34 +131,6 @@ class Rules:
             retries=settings.retry.retries,
             retry_delay_s=settings.retry.delay_s,
         )
-
-
-def plan_sources(
-    planned: PlannedFlow,
-    candidates: Sequence[Candidate],
-    states: Mapping[SourceKey, SourceState],
-    rules: Rules,
-    *,
-    now_s: float,
-) -> list[Verdict]:
-    """A verdict for each candidate of a poll flow, in their order; for a batch the one of its folder.
-
-    Example:
-        >>> flow = Flow("Claims", "claims").watch(mode="poll", source="/in", interval="30s", settle=2)
-        >>> planned = PlannedFlow.of(flow)
-        >>> seen = Candidate(planned.key("a.csv"), Signature(5, 7), since_s=10.0, last_s=11.5)
-        >>> [verdict.why.text for verdict in plan_sources(planned, [seen], {}, Rules(), now_s=0.0)]
-        ['settling (0.5 s left)']
-        >>> [verdict.why.text for verdict in plan_sources(planned, [seen._replace(last_s=12.0)], {}, Rules(), now_s=0.0)]
-        ['due: new']
-    """
-    assert isinstance(planned.trigger, Poll)
-    settle_s = planned.trigger.settle
-    verdicts = [judge(one, states.get(one.key), rules, settle_s=settle_s, now_s=now_s) for one in candidates]
-    if planned.trigger.run_as != "batch":
-        return verdicts
-    seen = (SeenSource(one.key, one.signature) for one in candidates if not (one.is_output and one.key not in states))
-    return [judge_batch(planned.key(""), verdicts, seen)]
 
 
 def settling_s(since_s: float, last_s: float, settle_s: float) -> float:

@@ -369,7 +369,7 @@ def _locked(places: Path) -> Holding:
 
 def _unkept(places: Path, error: Exception) -> WorkspaceError:
     return WorkspaceError(
-        f"this machine cannot remember its workspaces: {trouble_of(error) if isinstance(error, OSError) else error}",
+        f"this machine cannot remember its workspaces: {trouble_of(error)}",
         where=str(places),
         fix="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
     )

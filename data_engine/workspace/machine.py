@@ -101,7 +101,7 @@ def machine_id(root: Path | None = None) -> str:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise WorkspaceError(
-            f"this machine's name cannot be kept: {trouble_of(error) if isinstance(error, OSError) else error}",
+            f"this machine's name cannot be kept: {trouble_of(error)}",
             where=str(path),
             fix="make the state root writable or set DATA_ENGINE_STATE_ROOT to another folder on a local drive",
         ) from error

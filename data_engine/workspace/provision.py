@@ -14,6 +14,7 @@ from data_engine.errors import WorkspaceError
 from data_engine.files import create_exclusive
 from data_engine.workspace.here import FLOW_MODULES
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
+from data_engine.workspace.notebook_text import notebook_text
 from data_engine.workspace.select import check_workspace_id, lies_in_collection
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
@@ -157,22 +158,7 @@ def provision_workspace(root: Path | str, *, example: bool = True) -> Provisione
 
 def example_notebook() -> str:
     """The example as notebook text (nbformat 4.5)."""
-    cells: list[dict[str, Any]] = []
-    for kind, name, source in _EXAMPLE_CELLS:
-        cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": {}}
-        if kind == "code":
-            cell |= {"execution_count": None, "outputs": []}
-        cells.append(cell | {"source": source.splitlines(keepends=True)})
-    notebook = {
-        "cells": cells,
-        "metadata": {
-            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return notebook_text(_EXAMPLE_CELLS)
 
 
 def _wanted(layout: WorkspaceLayout, *, example: bool) -> tuple[list[Path], dict[Path, str]]:

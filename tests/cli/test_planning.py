@@ -10,14 +10,12 @@ from data_engine.engine.scratch_folders import remove_scratch
 from tests.cli.conftest import Cli
 from tests.planning.production import FLOW, Production
 from tests.planning.test_plan import SENDS
-from tests.support import WorkspaceFiles
 
 
 @pytest.fixture
 def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Production:
     remove_scratch()
-    made = Production(WorkspaceFiles(tmp_path / "ws"))
-    made.go()
+    made = Production.live(tmp_path / "ws")
     monkeypatch.chdir(made.files.root)
     return made
 

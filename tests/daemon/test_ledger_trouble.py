@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ from data_engine.files import write_text_atomic
 from data_engine.model import Run
 from tests.daemon.support import until
 from tests.daemon.test_daemon import MANUAL, POLL
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, fill_drive
 
 TICKS = """
     from data_engine import Flow
@@ -43,33 +42,6 @@ def workspace(ws: WorkspaceFiles) -> Iterator[Workspace]:
     found = filled(ws)
     yield found
     found.kill()
-
-
-@pytest.fixture
-def small_drive(tmp_path: Path) -> Iterator[Path]:
-    """A drive of 3 MB that can be filled."""
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        pytest.skip("only root on Linux can mount a drive that is small enough to fill")
-    drive = tmp_path / "drive"
-    drive.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(drive)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("this machine does not let root mount a drive")
-    try:
-        yield drive
-    finally:
-        subprocess.run(["umount", "--lazy", str(drive)], check=True)
-
-
-def fill(drive: Path) -> Path:
-    filler = drive / "filler"
-    with filler.open("ab", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
-    return filler
 
 
 def drop(ws: WorkspaceFiles, *names: str) -> None:
@@ -135,13 +107,13 @@ def test_a_full_disk_under_the_daemon_delays_work_and_loses_none(
         workspace.start_engine()
         drop(ws, "before")
         until(lambda: [run.status for run in of_poll(workspace)] == ["success"])
-        fill(small_drive)
+        fill_drive(small_drive)
         drop(ws, *(str(number) for number in range(20)))
         (asked,) = workspace.run("manual", wait=False, params={"beats": 1})
         ws.notebook("new", MANUAL)
         until(lambda: workspace.status()["trouble"])
         time.sleep(1.5)
-        filler = fill(small_drive)
+        filler = fill_drive(small_drive)
         begun = outputs(ws)
         assert begun == len([run for run in of_poll(workspace) if run.status == "success"])
         filler.unlink()
@@ -176,7 +148,7 @@ def test_a_daemon_that_finds_a_full_drive_says_so(
         elif before == "a daemon ran":
             workspace.start()
             workspace.kill()
-        filler = fill(small_drive)
+        filler = fill_drive(small_drive)
         assert command_line(command) == 2
         said = capsys.readouterr().err
 

@@ -16,7 +16,6 @@ from jupyter_extension.difference_card import difference_card, goldens_card, mar
 from jupyter_extension.display import bundle
 from tests.jupyter.conftest import Shell
 from tests.planning.production import Production
-from tests.support import WorkspaceFiles
 
 LONG = "The quick brown fox jumps over the lazy dog and runs away"
 
@@ -82,8 +81,7 @@ def test_a_live_notebook_shows_samples_in_a_widget(shell: Shell, monkeypatch: py
 @pytest.fixture
 def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Production:
     remove_scratch()
-    made = Production(WorkspaceFiles(tmp_path / "ws"))
-    made.go()
+    made = Production.live(tmp_path / "ws")
     monkeypatch.chdir(made.files.root)
     return made
 

@@ -134,13 +134,8 @@ def beating_owner(world: Script, machine: Machine) -> None:
 
 def heir(world: Script, machine: Machine) -> None:
     """Sees the owner, waits out the threshold, takes over, commits past the retention, collects."""
-    observer = world.observer(machine)
-    view = observer.poll()
-    for _ in range(10):
-        world.now += view.limits.poll_s
-        view = observer.poll()
-    if view.is_claimable:
-        machine.held = observer.claim(view)
+    quick_heir(world, machine)
+    if machine.held is not None:
         for number in range(KEEP + 1):
             commit(world, machine, machine.held, f"{machine.name}{number}")
         machine.held.collect()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,40 +12,14 @@ import pytest
 from data_engine.errors import LedgerError
 from data_engine.ledger.ledger import Ledger
 from tests.ledger.events import begin, end, finish, line, seen, start
-
-
-@pytest.fixture
-def small_drive(tmp_path: Path) -> Iterator[Path]:
-    """A drive of 2 MB that can be filled."""
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        pytest.skip("only root on Linux can mount a drive that is small enough to fill")
-    drive = tmp_path / "drive"
-    drive.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(drive)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("this machine does not let root mount a drive")
-    try:
-        yield drive
-    finally:
-        subprocess.run(["umount", "--lazy", str(drive)], check=True)
-
-
-def fill(drive: Path) -> Path:
-    filler = drive / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
-    return filler
+from tests.support import fill_drive
 
 
 def test_a_full_disk_loses_nothing(small_drive: Path) -> None:
     """The error says so; what had been recorded is written when there is room again, a start that was refused is not."""
     with Ledger.open(small_drive / "ledger.sqlite") as ledger:
         ledger.record(start("r1", sees=(seen(),)))
-        filler = fill(small_drive)
+        filler = fill_drive(small_drive)
         ledger.record(begin("r1"))
         ledger.record(end("r1", error="e" * 500_000))
         with pytest.raises(LedgerError, match="disk is full") as caught:
@@ -70,7 +42,7 @@ def test_a_full_disk_loses_nothing(small_drive: Path) -> None:
 
 def test_a_full_disk_is_said_when_a_ledger_is_made(small_drive: Path) -> None:
     """Nothing half-made stays in the way."""
-    filler = fill(small_drive)
+    filler = fill_drive(small_drive)
     with pytest.raises(LedgerError) as caught:
         Ledger.open(small_drive / "ledger.sqlite")
     filler.unlink()

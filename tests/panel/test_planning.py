@@ -16,14 +16,12 @@ from tests.panel.lab import Lab, Page
 from tests.panel.test_pictures import look
 from tests.planning.production import FLOW, Production, cells
 from tests.planning.test_plan import SENDS
-from tests.support import WorkspaceFiles, notebook_bytes
+from tests.support import notebook_bytes
 
 
 @pytest.fixture
 def production(tmp_path: Path) -> Production:
-    made = Production(WorkspaceFiles(tmp_path / "ws"))
-    made.go()
-    return made
+    return Production.live(tmp_path / "ws")
 
 
 def plan(ws: Workspace, **args: Any) -> dict[str, Any]:

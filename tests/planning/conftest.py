@@ -8,14 +8,11 @@ import pytest
 
 from data_engine.engine.scratch_folders import remove_scratch
 from tests.planning.production import Production
-from tests.support import WorkspaceFiles
 
 
 @pytest.fixture
 def production(tmp_path: Path) -> Production:
-    made = Production(WorkspaceFiles(tmp_path / "ws"))
-    made.go()
-    return made
+    return Production.live(tmp_path / "ws")
 
 
 @pytest.fixture(autouse=True)

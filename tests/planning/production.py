@@ -51,6 +51,13 @@ class Production:
             self.put(f"{name}.csv", frame.write_csv())
         self.ws = Workspace(files.root)
 
+    @classmethod
+    def live(cls, root: Path) -> Production:
+        """Deployed there, and run for every file."""
+        made = cls(WorkspaceFiles(root))
+        made.go()
+        return made
+
     def edit(self, text: str = FLOW, **values: str) -> Path:
         for name, value in values.items():
             text = text.replace("{" + name + "}", value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ from data_engine.scheduler.plan import (
     Rules,
     Verdict,
     is_same_time,
+    judge,
+    judge_batch,
     next_in_group,
-    plan_sources,
     state_after,
     why_blocked,
     why_no_candidate,
@@ -69,6 +71,23 @@ def state(status: str, last: Signature = OLD, **changes: Any) -> SourceState:
     good = {"success": last, "success_run_id": "r1", "success_at_utc": utc_text(NOON_S)} if status == "success" else {}
     known = {"last_run_id": "r1", "last_at_utc": utc_text(NOON_S), **good, **changes}
     return SourceState("claims", KEY, status, last, **known)
+
+
+def plan_sources(
+    planned: PlannedFlow,
+    candidates: Sequence[Candidate],
+    states: Mapping[SourceKey, SourceState],
+    rules: Rules,
+    *,
+    now_s: float,
+) -> list[Verdict]:
+    """A verdict for each candidate of a poll flow, in their order; for a batch the one of its folder."""
+    settle_s = 2.0
+    verdicts = [judge(one, states.get(one.key), rules, settle_s=settle_s, now_s=now_s) for one in candidates]
+    if planned.trigger != BATCH.trigger:
+        return verdicts
+    seen = (SeenSource(one.key, one.signature) for one in candidates if not (one.is_output and one.key not in states))
+    return [judge_batch(planned.key(""), verdicts, seen)]
 
 
 def why(candidate: Candidate, known: SourceState | None, *, now_s: float = NOON_S, **rules: Any) -> Reason:

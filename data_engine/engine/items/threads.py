@@ -60,48 +60,75 @@ def spread(
     """
     if max_parallel <= 1 or len(items) <= 1:
         return one_by_one(call, items, 1, keep_errors, step)
-    total = len(items)
-    results: list[Any] = [None] * total
-    running: dict[Future[Any], int] = {}
-    failed: dict[int, BaseException] = {}
-    started = done = 0
-
-    def guarded(item: Any) -> Any:
-        step.may_work()
-        return call(item)
-
+    going = _Spread(call, items, keep_errors, step)
     with ThreadPoolExecutor(max_parallel, thread_name_prefix="map") as pool:
         try:
-            while running or (started < total and not failed):
-                while started < total and len(running) < max_parallel and not failed:
-                    step.may_work()
-                    running[pool.submit(copy_context().run, guarded, items[started])] = started
-                    started += 1
-                ended, _ = wait(running, timeout=_CHECK_EVERY_S, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    index = running.pop(future)
-                    error = future.exception()
-                    if error is None:
-                        results[index] = future.result()
-                    elif keep_errors and isinstance(error, Exception) and not isinstance(error, FlowStoppedError):
-                        results[index] = ItemError(items[index], error)
-                    else:
-                        failed[index] = error
-                    done += 1
-                if ended:
-                    step.progress(done, total)
-                else:
-                    step.may_work()
+            going.run(pool, max_parallel)
         except RunInterrupted:
             raise
         except BaseException:
             if give_up is not None:
                 give_up()
             raise
-    if failed:
-        index = min(failed)
-        error = failed[index]
+    going.raise_first()
+    return going.results
+
+
+class _Spread:
+    """The items of one map on their way through a pool."""
+
+    def __init__(self, call: Callable[[Any], Any], items: Sequence[Any], keep_errors: bool, step: StepControl) -> None:
+        self.call, self.items, self.keep_errors, self.step = call, items, keep_errors, step
+        self.results: list[Any] = [None] * len(items)
+        self.running: dict[Future[Any], int] = {}
+        self.failed: dict[int, BaseException] = {}
+        self.started = self.done = 0
+
+    @property
+    def may_start(self) -> bool:
+        """Whether another item is to be started."""
+        return self.started < len(self.items) and not self.failed
+
+    def run(self, pool: ThreadPoolExecutor, max_parallel: int) -> None:
+        """Go through the items, until all have ended or those that run have once one failed."""
+        while self.running or self.may_start:
+            while self.may_start and len(self.running) < max_parallel:
+                self.step.may_work()
+                self._start(pool)
+            ended, _ = wait(self.running, timeout=_CHECK_EVERY_S, return_when=FIRST_COMPLETED)
+            for future in ended:
+                self._take(future)
+            if ended:
+                self.step.progress(self.done, len(self.items))
+            else:
+                self.step.may_work()
+
+    def _start(self, pool: ThreadPoolExecutor) -> None:
+        future = pool.submit(copy_context().run, self._guarded, self.items[self.started])
+        self.running[future] = self.started
+        self.started += 1
+
+    def _guarded(self, item: Any) -> Any:
+        self.step.may_work()
+        return self.call(item)
+
+    def _take(self, future: Future[Any]) -> None:
+        index = self.running.pop(future)
+        error = future.exception()
+        if error is None:
+            self.results[index] = future.result()
+        elif self.keep_errors and isinstance(error, Exception) and not isinstance(error, FlowStoppedError):
+            self.results[index] = ItemError(self.items[index], error)
+        else:
+            self.failed[index] = error
+        self.done += 1
+
+    def raise_first(self) -> None:
+        """Raise the error of the first item that failed, if one did."""
+        if not self.failed:
+            return
+        index = min(self.failed)
+        error = self.failed[index]
         if isinstance(error, FlowStoppedError) or not isinstance(error, Exception):
             raise error
-        raise ItemFailed(index, total, items[index], error) from error
-    return results
+        raise ItemFailed(index, len(self.items), self.items[index], error) from error

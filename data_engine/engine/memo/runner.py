@@ -23,12 +23,12 @@ from typing import Any, TypeVar
 from data_engine.engine.candidates import Source
 from data_engine.engine.clone import BESIDE
 from data_engine.engine.memo.access_log import AccessLog
-from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, Reads, StepMakeup
+from data_engine.engine.memo.cache import DEFAULT_CACHE_BYTES, CacheEntry, Input, Place, PreviewCache, StepMakeup
 from data_engine.engine.memo.caption import StepReport
 from data_engine.engine.memo.content import digest_of
 from data_engine.engine.memo.fingerprint import CodeFingerprint, code_fingerprint, value_digest, world
-from data_engine.engine.memo.interceptors import Interceptors, intercepted
-from data_engine.engine.memo.signatures import Kind, Signature, signature_of
+from data_engine.engine.memo.interceptors import Interceptors
+from data_engine.engine.memo.ran_step import NotedPlaces, RanStep, signatures_of, watched_step
 from data_engine.engine.memo.staleness import Comparisons, why_defined_anew, why_no_entry
 from data_engine.engine.memo.value_copy import (
     CannotCopy,
@@ -38,10 +38,8 @@ from data_engine.engine.memo.value_copy import (
     is_lazy,
     is_unchanged,
     mutable_ids,
-    paths_in,
 )
 from data_engine.engine.memo.watched_context import (
-    WatchedContext,
     attributes_of,
     changeable_state,
     params_digest,
@@ -51,8 +49,8 @@ from data_engine.engine.scratch import Scratch, ScratchFile
 from data_engine.flow.context import FlowContext, WorkspaceConfigContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
-from data_engine.flow.places import InPlace, Places
-from data_engine.flow.spec import Collect, Map, StepSpec
+from data_engine.flow.places import Places
+from data_engine.flow.spec import Collect, StepSpec
 from data_engine.flow.steps import note_outputs, outputs_of, run_steps
 from data_engine.model import Event
 
@@ -331,9 +329,10 @@ class _Attempt:
         self._renew_context(index, log)
         if self.preview.source.path is not None:
             log.read("content", str(self.preview.source.path))
-        literals = _signatures_of(step.code.literals, self.preview.ours)
+        literals = signatures_of(step.code.literals, self.preview.ours)
         parts, state = {**step.code.parts, **world()}, changeable_state(attributes, step.spec)
-        alone = replace(self.flow, steps=(_watched_step(step, self.context, self.preview.interceptors, log),))
+        only = watched_step(step.spec, step.code.captured, self.context, self.preview.interceptors, log)
+        alone = replace(self.flow, steps=(only,))
         before = None if step.before is None else self.flow.steps[step.before].label
         for event in run_steps(alone, self.context, control=self.preview.control, before=before):
             self.preview.sink(event)
@@ -351,7 +350,7 @@ class _Attempt:
             impure = impure or ("it" if is_writer else self.writer) + " writes to the context"
         self.ran.add(index)
         self.values[index] = value
-        self._store(index, why, _Ran(value, log, literals, unseen or log.unseen, impure, is_odd, written))
+        self._store(index, why, RanStep(value, log, literals, unseen or log.unseen, impure, is_odd, written))
         self._note_written(log, written)
         needs_order = step.entry.needs_order
         self.preview.needs_order = self.preview.needs_order or needs_order
@@ -374,7 +373,7 @@ class _Attempt:
         context, attributes = self.context, attributes_of(self.context)
 
         attributes["config"] = WorkspaceConfigContext(context.workspace_root)
-        places: Places = self.scratch or _Noting(log, self.preview.in_place)
+        places: Places = self.scratch or NotedPlaces(log, self.preview.in_place)
         if self.scratch is not None:
             self.scratch.begin_step()
             self.scratch.read = lambda path: log.read("stat", str(path))
@@ -411,19 +410,11 @@ class _Attempt:
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
-    def _store(self, index: int, why: str, ran: _Ran) -> None:
+    def _store(self, index: int, why: str, ran: RanStep) -> None:
         step = self.steps[index]
         reads, files = ran.reads(), ran.files()
-        frames = ran.log.frames
-        if ran.unseen is not None:
-            out_key = os.urandom(32)
-        elif isinstance(step.spec.fn, Collect):  # what else lies in the folder is no matter
-            out_key = digest_of(step.key, value_digest(ran.value) or os.urandom(32), _facts_of(files), ran.tokens)
-        else:
-            named = sorted((name, digest) for (_, name), (_, digest) in frames.items())
-            versions = sorted(ran.log.versions.items())
-            out_key = digest_of(step.key, _facts_of(reads), named, versions, _facts_of(files), ran.tokens)
-        entry = CacheEntry(out_key, reads, frames, files, ran.unseen, ran.needs_order, time.time())
+        out_key = ran.out_key(step.key, reads, files, is_collect=isinstance(step.spec.fn, Collect))
+        entry = CacheEntry(out_key, reads, ran.log.frames, files, ran.unseen, ran.needs_order, time.time())
         entry.versions, entry.scratch = ran.log.versions, ran.written
         self._keep(step, entry, ran.value)
         step.entry = entry
@@ -450,95 +441,5 @@ class _Attempt:
             entry.shares = bool(mine) and any(not mine.isdisjoint(mutable_ids(other)) for other in others.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _Ran:
-    """How a step ran: what it gave and touched, `missed` why its reads are not all seen, `impure` what else it changed.
-
-    `written` is what it wrote to the preview's own folder.
-    """
-
-    value: Any
-    log: AccessLog
-    literals: Reads
-    missed: str | None
-    impure: str | None
-    is_odd: bool
-    written: dict[Path, ScratchFile]
-
-    @property
-    def tokens(self) -> list[tuple[str, str]]:
-        """The contents of what it wrote to scratch."""
-        return sorted((str(path), file.token) for path, file in self.written.items())
-
-    @property
-    def needs_order(self) -> bool:
-        return self.is_odd or self.impure is not None
-
-    @property
-    def unseen(self) -> str | None:
-        """Why the step must run again each time."""
-        return self.impure or (
-            None if self.missed is None else f"depends on something that cannot be tracked: {self.missed}"
-        )
-
-    def reads(self) -> Reads:
-        """What it read, and what the paths in its code looked like, but for those it made itself."""
-        found = {place: seen for place, seen in self.literals.items() if place[1] not in self.log.written}
-        return found | self.log.reads
-
-    def files(self) -> Reads:
-        """The files it left behind."""
-        log = self.log
-        paths = [*log.written, *log.targets, *(os.path.abspath(path) for path in paths_in(self.value))]
-        scratch = log.scratch
-        found = [path for path in dict.fromkeys(paths) if scratch is None or not scratch.holds(path)]
-        kinds: dict[str, Kind] = {path: "kind" if os.path.isdir(path) else "content" for path in found}
-        return {(kind, path): signature_of(kind, path) for path, kind in kinds.items()}
-
-
-class _Noting(InPlace):
-    """Writing goes where production writes, and is noted."""
-
-    def __init__(self, log: AccessLog, given: dict[Path, None]) -> None:
-        self._log, self._given = log, given
-
-    def enter(self, place: Path, *, is_folder: bool) -> None:
-        """Note what is handed out."""
-        self._given.setdefault(place)
-        self._log.targets.setdefault(str(place))
-
-
 def _name(step: StepSpec) -> str:
     return step.save_as or step.label
-
-
-def _watched_step(step: _Step, context: WatchedContext, interceptors: Interceptors, log: AccessLog) -> StepSpec:
-    """The step with its function watched: what it reads is logged, and which tables of the context it looks at."""
-    fn: Any = step.spec.fn
-    fn = replace(fn, fn=intercepted(fn.fn)) if isinstance(fn, Map) else intercepted(fn)
-
-    def watched_fn(given: FlowContext) -> Any:
-        context.looked_at = log.tables
-        with interceptors.intercept(log, step.code.captured):
-            try:
-                return fn(given)
-            finally:
-                context.looked_at = set()
-
-    return replace(step.spec, fn=watched_fn)
-
-
-def _signatures_of(literals: frozenset[str], ours: tuple[str, ...]) -> Reads:
-    """Paths written in the code: a native reader nobody watches may be given one."""
-    found: Reads = {}
-    for text in literals:
-        path = os.path.abspath(os.path.expanduser(text))
-        if path.startswith(ours):
-            continue
-        kind: Kind = "content" if os.path.isfile(path) else "kind"
-        found[kind, path] = signature_of(kind, path)
-    return found
-
-
-def _facts_of(signatures: Mapping[tuple[Kind, str], Signature]) -> list[tuple[str, str, str | None]]:
-    return sorted((repr(place), repr(seen.facts), seen.content) for place, seen in signatures.items())

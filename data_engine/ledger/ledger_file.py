@@ -1,0 +1,240 @@
+"""The file of a ledger: opened, written in group commits, read, and closed by the process that records."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from data_engine import private
+from data_engine.errors import LedgerError
+from data_engine.files import trouble_of
+from data_engine.interrupts import InterruptsHeld
+from data_engine.ledger.commit import GroupCommit
+from data_engine.ledger.connection import as_ledger_error, connect, transaction
+from data_engine.ledger.journal import JournalReader, journal_path
+from data_engine.ledger.migrations import migrate
+from data_engine.ledger.rows import storable
+from data_engine.ledger.writer import write_events
+from data_engine.locks import RunnerLock
+from data_engine.model import Event, RunFinished, RunStarted, StepProgress, utc_text
+
+_FLUSH_EVERY_S = 0.2
+_WRITTEN_AT_ONCE = (RunStarted, RunFinished)
+
+
+class LedgerFile:
+    """The file that a ledger is, with what writes to it and reads from it; `Ledger` says what is asked of it."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._connection_lock = threading.Lock()
+        self._pid, self._is_closed = os.getpid(), False
+        self._runner: RunnerLock | None = None
+        self._runner_id: str | None = None
+        self._created_s, self._is_runner_stored = 0.0, False
+        self._commit = GroupCommit(self._write, every_s=_FLUSH_EVERY_S)
+
+    @classmethod
+    def open(cls, path: Path, *, busy_timeout_s: float = 5.0) -> Self:
+        """The ledger in the file `path`, made or brought to the newest version first; close it when done.
+
+        `busy_timeout_s` is how long a write waits for another process's.
+
+        Raises:
+            LedgerError: disk full, read-only, not a ledger, or written by a newer Data Engine.
+        """
+        try:
+            private.make_folder(path.parent)
+            private.make_file(path)  # SQLite gives its log the mode of this file
+        except OSError as error:
+            raise LedgerError(
+                f"the run history cannot be made: {trouble_of(error)}",
+                where=str(error.filename or path),
+                fix="make its folder a plain one that is writable for this user",
+            ) from error
+        try:
+            connection = connect(path, busy_timeout_s=busy_timeout_s)
+            try:
+                migrate(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise as_ledger_error(error, path) from error
+        return cls(path, connection)
+
+    @property
+    def runners_dir(self) -> Path:
+        """Where the lock of each process that records runs lies."""
+        return self.path.parent / "runners"
+
+    def new_journal(self) -> JournalReader:
+        """A journal for one worker of this process; what it holds is recovered when this process dies.
+
+        Raises:
+            LedgerError: this process cannot be entered as one that records runs.
+            OSError: the file cannot be made.
+        """
+        self._require_usable()
+        with self._use() as connection:
+            if not self._is_runner_stored:
+                with transaction(connection):
+                    self._enter_runner(connection)
+                self._is_runner_stored = True
+        return JournalReader(journal_path(self.runners_dir, str(self._runner_id), secrets.token_hex(8)))
+
+    def record(self, *events: Event, has_begun: bool = False) -> None:
+        """Store what happened, in this order: with a run's start or end among it before this returns, in one commit; all
+        else within 200 ms. Progress is not stored.
+
+        The first end of a run decides; steps of a run that has ended or never began change nothing.
+
+        Raises:
+            LedgerError: these events, or earlier ones, cannot be written now. Starts of runs among them are then not
+                stored, ever, unless these have begun all the same (`has_begun`: a journal has them); any other event is
+                kept in memory and written as soon as the file can be.
+        """
+        self._require_usable()
+        stored = [event for event in events if type(event) is not StepProgress]
+        if any(type(event) in _WRITTEN_AT_ONCE for event in stored):
+            unbegun = [] if has_begun else [event for event in stored if type(event) is RunStarted]
+            self._commit.add_and_flush(*stored, forget=unbegun)
+        elif stored:
+            self._commit.add(*stored)
+
+    def wait_at_most(self, busy_timeout_s: float) -> None:
+        """From now on a write waits so long for another process's."""
+        with self._use() as connection:
+            connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
+
+    def flush(self) -> None:
+        """Write all that was recorded; raises `LedgerError` when that fails, keeping it for the next time."""
+        self._require_usable()
+        self._commit.flush()
+
+    def require_writable(self) -> None:
+        """Write all that was recorded, and see that more could be written now; raises `LedgerError` when not."""
+        self.flush()
+        with self._use() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Write all that was recorded and close the file. Runs that are still open count as abandoned from now on.
+
+        Raises:
+            LedgerError: the last events could not be written; the file is closed all the same.
+        """
+        if self._is_closed or self._pid != os.getpid():
+            return
+        self._is_closed = True
+        try:
+            self._commit.close()
+        finally:
+            with self._connection_lock:
+                self._connection.close()
+            if self._runner is not None:
+                self._runner.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def data_version(self) -> int:
+        """A number that changes when another connection, of this or another process, has written."""
+        return int(self._rows("PRAGMA data_version")[0][0])
+
+    def version(self) -> tuple[int, int]:
+        """Equal while nobody has written, this connection included."""
+        with self.reading() as connection:
+            return int(connection.execute("PRAGMA data_version").fetchone()[0]), connection.total_changes
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, to ask; for the other modules of this folder."""
+        self._require_usable()
+        with self._use() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, *, durable: bool = False) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """A transaction with the revision of its rows; `durable`: kept through a power cut. For the modules of this folder."""
+        self._require_usable()
+        with self._use() as connection:
+            if durable:
+                connection.execute("PRAGMA synchronous = FULL")
+            try:
+                with transaction(connection) as rev:
+                    yield connection, rev
+            finally:
+                if durable:
+                    connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _write(self, batch: list[Event]) -> None:
+        try:
+            self._write_rows(batch)
+        except UnicodeEncodeError:
+            self._write_rows([storable(event) for event in batch])
+
+    def _write_rows(self, batch: list[Event]) -> None:
+        with self._use() as connection:
+            has_starts = any(type(event) is RunStarted for event in batch)
+            with transaction(connection) as rev:
+                if has_starts and not self._is_runner_stored:
+                    self._enter_runner(connection)
+                write_events(connection, batch, runner_id=self._runner_id, rev=rev)
+            self._is_runner_stored = self._is_runner_stored or has_starts
+
+    def _enter_runner(self, connection: sqlite3.Connection) -> None:
+        """Store, in a transaction of the caller's, that this process records runs; its lock says for how long."""
+        if self._runner is None:
+            self._become_runner()
+        connection.execute(
+            "INSERT INTO runners (runner_id, pid, create_time, started_at_utc) VALUES (?, ?, ?, ?)",
+            (self._runner_id, self._pid, self._created_s, utc_text(time.time())),
+        )
+
+    def _become_runner(self) -> None:
+        import psutil
+
+        runner_id = f"{self._pid}-{secrets.token_hex(8)}"
+        runner = RunnerLock(self.runners_dir, runner_id)
+        runner.try_acquire()
+        self._created_s = psutil.Process().create_time()
+        self._runner, self._runner_id = runner, runner_id
+
+    def _rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        self._require_usable()
+        with self._use() as connection:
+            return connection.execute(statement, storable(parameters)).fetchall()
+
+    @contextmanager
+    def _use(self) -> Iterator[sqlite3.Connection]:
+        with InterruptsHeld(), self._connection_lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise as_ledger_error(error, self.path) from error
+
+    def _require_usable(self) -> None:
+        if self._pid != os.getpid():
+            raise LedgerError(
+                "the run history was opened by the process this one was forked from",
+                where=str(self.path),
+                fix="open it here: Ledger.open(path)",
+            )
+        if self._is_closed:
+            raise LedgerError("the run history is closed", where=str(self.path), fix="open it again")

@@ -1,0 +1,124 @@
+"""The looks through the folder of one flow: at all of it when its pace says so, and in between where events hint at."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from data_engine.engine.reasons import Unreachable
+from data_engine.model import utc_text
+from data_engine.scheduler.file_events import FolderEvents
+from data_engine.scheduler.scan_pace import ScanPace
+from data_engine.scheduler.scanner import Scan, Scanner
+
+_PART_S = 0.1
+_MOST_HINTS = 5000
+
+
+class FolderScans:
+    """Looks through one folder; `take` gets what was found. Any thread may call `hint`, one calls the rest.
+
+    The first look is made `in_parts`, so that what it has found by then need not wait for the rest. `troubles` are those of the
+    last whole look; `unreachable` says since when the folder is away.
+    """
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        pace: ScanPace,
+        events: FolderEvents,
+        *,
+        in_parts: bool,
+        take: Callable[[Scan], None],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.troubles: dict[str, str] = {}
+        self.unreachable: Unreachable | None = None
+        self.has_listened = False
+        self._scanner, self._pace, self._events = scanner, pace, events
+        self._in_parts, self._take, self._clock, self._wall = in_parts, take, clock, wall
+        self._hints: deque[str] = deque()
+        self._is_first = True
+        self._scanning: _Scanning | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a look has begun and not ended."""
+        return self._scanning is not None
+
+    def hint(self, path: str) -> None:
+        """Something may have happened at this path."""
+        self._hints.append(path)
+
+    def look(self) -> None:
+        """Look where it is time to."""
+        now_s = self._clock()
+        hints = {self._hints.popleft() for _ in range(len(self._hints))}
+        if hints:
+            self._pace.hear()
+        if len(hints) > _MOST_HINTS:
+            self._pace.scan_soon()
+            hints = set()
+        was_in_parts = self.is_under_way
+        if was_in_parts or now_s >= self._pace.next_s:
+            self._scan(now_s)
+            if not was_in_parts:
+                hints = set()
+        if self.is_under_way:
+            self._hints.extend(hints)  # they may be of what the scan has passed already
+        elif hints and self.unreachable is None:
+            self._take(self._scanner.look_at(hints))
+
+    def listen(self) -> None:
+        """Begin to listen to events, once the first look has ended: for a large folder that takes a while."""
+        if not self.has_listened and not self.is_under_way:
+            self.has_listened = True
+            if self._events.listen():  # what came between the first scan and now was seen by neither
+                self._pace.scan_soon()
+
+    def _scan(self, now_s: float) -> None:
+        """Scan all, or a part of a first scan: what it has found by then need not wait for the rest."""
+        if self._scanning is None:
+            self.troubles = {}
+            has_events = self.has_listened and self._events.listen()
+            parts = self._scanner.scan_by_folder(newest_first=self._is_first)
+            self._scanning = _Scanning(parts, now_s, has_events)
+        scanning = self._scanning
+        for found in scanning.parts:
+            scanning.has_changed = scanning.has_changed or bool(found.seen or found.gone)
+            self.troubles |= found.troubles
+            if "" in found.troubles:
+                break
+            self._take(found)
+            if self._is_first and self._in_parts and self._clock() >= now_s + _PART_S:
+                return
+        self._scanning = None
+        self._end_scan(scanning)
+
+    def _end_scan(self, scanning: _Scanning) -> None:
+        self._pace.end_scan(
+            scanning.began_s,
+            took_s=self._clock() - scanning.began_s,
+            has_changed=scanning.has_changed,
+            is_first=self._is_first,
+            has_events=scanning.has_events,
+        )
+        self._is_first = not self.has_listened
+        if "" in self.troubles:
+            if self.unreachable is None:
+                self.unreachable = Unreachable(utc_text(self._wall()), self.troubles[""])
+            self._is_first = True
+            return
+        self.unreachable = None
+
+
+@dataclass(slots=True)
+class _Scanning:
+    """A look through the folder that is under way; `parts` go on with it."""
+
+    parts: Iterator[Scan]
+    began_s: float
+    has_events: bool
+    has_changed: bool = False
