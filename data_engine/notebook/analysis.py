@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
+from data_engine.notebook.formulas import FORMULA_CALLS, called_in, formulas
 from data_engine.notebook.names import CALL, CHANGE, HINT, LOAD, MUTATE, SQL, TABLE, Bare, Names
 from data_engine.notebook.scopes import CLASS, FUNCTION, MODULE, Scope, ScopeTracker, parameters_of
 from data_engine.notebook.shapes import elements, first_text, path_of, reads_tables, said_in_place, sql_words, texts_in
@@ -376,6 +377,8 @@ class _Visitor(ScopeTracker):
                     self.use(path[0], CHANGE, node.lineno)
         if name in SQL_CALLS:
             self.sql_call(node)
+        elif name in FORMULA_CALLS:
+            self.formula_call(node)
         if not self.functions:
             self.out.calls.append((path_of(node), node, bool(self.undoing)))
             return
@@ -404,6 +407,13 @@ class _Visitor(ScopeTracker):
             for part in ast.walk(argument):
                 if isinstance(part, ast.Name):
                     self.use(part.id, SQL, argument.lineno)
+
+    def formula_call(self, node: ast.Call) -> None:
+        for argument in formulas(node):
+            if isinstance(argument, ast.Name):
+                self.use(argument.id, SQL, argument.lineno)
+            for word in called_in(argument):
+                self.use(word, HINT, argument.lineno)
 
     def visit_binary(self, node: Any) -> None:
         rights = []
@@ -460,14 +470,10 @@ _HANDLERS: dict[type, Callable[[_Visitor, Any], None]] = {
     ast.Call: _Visitor.visit_call,
     ast.BinOp: _Visitor.visit_binary,
     ast.Lambda: _Visitor.visit_lambda,
-    ast.ListComp: _Visitor.visit_comprehension,
-    ast.SetComp: _Visitor.visit_comprehension,
-    ast.DictComp: _Visitor.visit_comprehension,
-    ast.GeneratorExp: _Visitor.visit_comprehension,
+    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), _Visitor.visit_comprehension),
     ast.NamedExpr: _Visitor.visit_named_expr,
     ast.Await: _Visitor.visit_await,
-    ast.FunctionDef: _Visitor.visit_function,
-    ast.AsyncFunctionDef: _Visitor.visit_function,
+    **dict.fromkeys((ast.FunctionDef, ast.AsyncFunctionDef), _Visitor.visit_function),
     ast.ClassDef: _Visitor.visit_class,
     ast.Import: _Visitor.visit_import,
     ast.ImportFrom: _Visitor.visit_import_from,
@@ -478,10 +484,8 @@ _HANDLERS: dict[type, Callable[[_Visitor, Any], None]] = {
     ast.Global: _Visitor.visit_global,
     ast.Nonlocal: _Visitor.visit_nonlocal,
     ast.Expr: _Visitor.visit_expr,
-    ast.For: _Visitor.visit_for,
-    ast.AsyncFor: _Visitor.visit_for,
-    ast.With: _Visitor.visit_with,
-    ast.AsyncWith: _Visitor.visit_with,
+    **dict.fromkeys((ast.For, ast.AsyncFor), _Visitor.visit_for),
+    **dict.fromkeys((ast.With, ast.AsyncWith), _Visitor.visit_with),
     ast.If: _Visitor.visit_if,
     ast.Try: _Visitor.visit_try,
     ast.While: _Visitor.visit_while,

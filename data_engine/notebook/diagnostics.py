@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_engine.notebook import effects
+from data_engine.notebook.kinds import VALUES, made_by
 from data_engine.notebook.names import HINT, LOAD, Path
 from data_engine.notebook.shapes import texts_in
 from data_engine.notebook.statements import DEFINITIONS, Statement, Statements
@@ -343,6 +344,9 @@ def _may_set_up(statements: Statements, statement: Statement, path: Path, text: 
     if path[0] in owner.names.imports:
         if len(path) == 2:
             return effects.sounds_like_setup(owner.names.imports[path[0]])
+        made, _, method_of_it = statements.resolve(path, statement).partition("().")
+        if method_of_it and made_by(made) in VALUES:
+            return False
         package = statements.packages[owner.names.imports[path[0]].partition(".")[0]]
         is_needed = any(importer.index in taken for importer, _ in package)
         return (

@@ -30,7 +30,7 @@ _SETUP = re.compile(
     | random\.(seed|setstate)\(\)  |  numpy\.random\.(seed|set_state)\(\)
     | numpy\.(seterr|set_printoptions)\(\)  |  torch\.(cuda\.)?manual_seed(_all)?\(\)  |  tensorflow\.random\.set_seed\(\)
     | torch\.(set_num_threads|set_default_dtype|use_deterministic_algorithms)\(\)
-    | pandas\.(set_option|reset_option)\(\)  |  pandas\.options(\.\w+)+\ =  |  pyarrow\.set_\w+\(\)
+    | pandas\.(set_option|reset_option|set_eng_float_format)\(\)  |  sklearn\.set_config\(\)  |  pandas\.options(\.\w+)+\ =  |  pyarrow\.set_\w+\(\)
     | csv\.(field_size_limit|register_dialect)\(\)  |  mimetypes\.(init|add_type)\(\)  |  codecs\.register\w*\(\)
     | sqlite3\.register_\w+\(\)  |  copyreg\.\w+\(\)  |  socket\.setdefaulttimeout\(\)
     | multiprocessing\.set_start_method\(\)  |  ssl\._create_default_https_context\ =
@@ -72,7 +72,7 @@ _READERS = frozenset(
      "fetchone", "fetchdf", "fetchmany", "fetchnumpy", "lazy", "hist", "boxplot", "collect_schema", "schema",
      "dtypes", "columns", "keys", "values", "items", "get", "copy", "index", "startswith", "endswith", "format", "upper", "lower", "exists", "is_file", "is_dir", "stat", "resolve", "as_posix", "iterdir",
      "glob", "rglob", "read_text", "read_bytes", "names", "paths", "ok", "errors", "summarize", "debug", "warning", "error", "exception", "critical", "log", "isEnabledFor", "getEffectiveLevel", "most_common",
-     "elements", "isoformat", "strftime", "timestamp"}
+     "elements", "tolist", "astype", "reshape", "ravel", "flatten", "argsort", "isoformat", "strftime", "timestamp"}
 )  # fmt: skip
 _FILLERS = frozenset({"read_string", "read_dict", "read_file", "read_env"})
 """Methods that read into their own object, as those of a ConfigParser do."""
@@ -82,7 +82,7 @@ _SETUP_VERB = re.compile(
     r"(_.*|$)|execute$|executemany$"
 )
 _SHOW = frozenset(
-    {"sympy", "plotly", "bokeh", "altair", "IPython", "ipywidgets", "tqdm", "rich", "hvplot", "holoviews"}
+    {"sympy", "seaborn", "plotly", "bokeh", "altair", "IPython", "ipywidgets", "tqdm", "rich", "hvplot", "holoviews"}
 )  # fmt: skip
 """Packages that only show things."""
 _PLAIN_MODULES = frozenset(

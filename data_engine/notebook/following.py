@@ -6,7 +6,7 @@ Names are bound to values as Python would bind them, in order; what is in a bran
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,17 @@ from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin,
 class Follower:
     """Follows one statement; what its calls do is told by `called`."""
 
-    def __init__(self, value_of: Callable[[str, int], Value], statement: Statement, out: Outcome) -> None:
+    def __init__(
+        self,
+        value_of: Callable[[str, int], Value],
+        kind_of: Callable[[Origin], str],
+        plain_kind: Callable[[str], str],
+        statement: Statement,
+        out: Outcome,
+    ) -> None:
         self.value_of = value_of
+        self.kind_of = kind_of
+        self.plain_kind = plain_kind
         self.at = statement.index
         self.owner = statement
         self.out = out
@@ -103,8 +112,10 @@ class Follower:
         elif isinstance(target, ast.Starred):
             self.assign(target.value, Value(kinds.CONTAINER, NONE, value.all))
         else:
+            is_copied = isinstance(target, ast.Subscript) and self.eval(target.value).kind == kinds.FRAME
             self.write(target)
-            self.put_in(path_of(target)[0], value.all)
+            root = "" if is_copied else path_of(target)[0]  # a frame takes a copy of a column
+            self.put_in(root, value.all)
 
     def put_in(self, root: str, origins: frozenset[Origin]) -> None:
         """Note that the object of a name holds these from now on."""
@@ -155,7 +166,8 @@ class Follower:
         iterable = self.eval(node.iter)
         self.consume(iterable, node.iter)
         self.branches += 1
-        self.assign(node.target, element(iterable))
+        for target, value in self._turns(node.target, node.iter, iterable):
+            self.assign(target, value)
         self.branches -= 1
         self.block([*node.body, *node.orelse])
 
@@ -251,7 +263,7 @@ class Follower:
         met = {value.kind for value in found}
         if met == {kinds.PLAIN}:
             return PLAIN
-        for wanted in (kinds.POLARS, kinds.FRAME, kinds.ARRAY):
+        for wanted in (kinds.POLARS, kinds.FRAME, kinds.DATA, kinds.ARRAY):
             if wanted in met:
                 return Value(wanted)
         if kinds.CONTAINER in met:
@@ -262,11 +274,16 @@ class Follower:
         if value.kind == kinds.MODULE:
             return Value(kinds.MODULE, text=f"{value.text}.{name}")
         if value.kind == kinds.FRAME:
-            return Value(kinds.ARRAY if name == "values" else kinds.FRAME, value.all)
+            if kinds.is_of_labels(name):
+                return Value(kinds.FRAME, value.all)
+            return Value(kinds.ARRAY if name == "values" else kinds.FRAME, value.data, labels=value.labels)
         if value.kind in (kinds.PLAIN, kinds.POLARS):
             return Value(value.kind)
-        if value.kind == kinds.ARRAY:
+        if value.kind in (kinds.ARRAY, kinds.DATA, kinds.PLOT):
             return value
+        if value.kind in kinds.TRAINED:
+            part = kinds.part_of(value.kind, name)
+            return Value(part, value.all if part == kinds.DATA else value.origins, value.held, bound=(name,))
         return Value(kinds.UNKNOWN, value.all, value.held, code=() if value.is_instance else value.code, bound=(name,))
 
     def _subscript(self, node: ast.Subscript) -> Value:
@@ -274,9 +291,12 @@ class Follower:
         self.eval(node.slice)
         if value.kind == kinds.DEFAULTS and isinstance(node.ctx, ast.Load):
             self.touch("may change", value.origins, node)
-        if value.kind in (kinds.FRAME, kinds.ARRAY):
+        if value.kind in kinds.TABLES:
             is_copy = isinstance(node.slice, (ast.Compare, ast.BinOp, ast.List, ast.UnaryOp))
-            return Value(value.kind, NONE if is_copy and not _is_number(node.slice) else value.all)
+            shared = NONE if is_copy and not _is_number(node.slice) else value.data
+            return Value(value.kind, shared, labels=value.labels)
+        if value.kind == kinds.PLOT or value.kind in kinds.TRAINED:
+            return value
         if value.kind in (kinds.POLARS, kinds.PLAIN):
             return Value(value.kind)
         if value.kind == kinds.MODULE:
@@ -295,7 +315,11 @@ class Follower:
             iterables.append(iterable)
             if not is_lazy:
                 self.consume(iterable, generator.iter)
-            self._bind_loop(generator.target, iterable)
+            for target, value in self._turns(generator.target, generator.iter, iterable):
+                for part in ast.walk(target):
+                    if isinstance(part, ast.Name):
+                        self.env[part.id] = value if part is target else element(value)
+                        self.locals.add(part.id)
             for test in generator.ifs:
                 self.eval(test)
         found = (
@@ -306,11 +330,37 @@ class Follower:
         held = NONE.union(*(value.all for value in (*found, *(iterables if is_lazy else ()))))
         return self.lazy(before, iterables, held) if is_lazy else Value(kinds.CONTAINER, NONE, held)
 
-    def _bind_loop(self, target: ast.expr, iterable: Value) -> None:
-        for part in ast.walk(target):
-            if isinstance(part, ast.Name):
-                self.env[part.id] = element(iterable)
-                self.locals.add(part.id)
+    def _turns(self, target: ast.expr, node: ast.expr, iterable: Value) -> Iterator[tuple[ast.expr, Value]]:
+        """What each part of a loop's target may be: `zip` and `enumerate` give theirs to each, and a list as written."""
+        parts = target.elts if isinstance(target, (ast.Tuple, ast.List)) else []
+        given = _given_by_turns(node)
+        if len(parts) > 1 and len(given) == len(parts):
+            for part, each in zip(parts, given, strict=True):
+                if each is None:
+                    yield part, PLAIN
+                else:
+                    yield from self._turns(part, each, self.eval(each))
+        elif rows := _rows_of(node):
+            yield from self._turns_as_written(target, parts, rows)
+        else:
+            yield target, self._turn(target, iterable)
+
+    def _turns_as_written(
+        self, target: ast.expr, parts: list[ast.expr], rows: list[ast.expr]
+    ) -> Iterator[tuple[ast.expr, Value]]:
+        """What the rows of a list as written give to a loop's target, or to each part of it where all rows have as many."""
+        tuples = [row for row in rows if isinstance(row, ast.Tuple) and len(row.elts) == len(parts)]
+        if len(parts) > 1 and len(tuples) == len(rows):
+            for place, part in enumerate(parts):
+                yield part, join([self.eval(row.elts[place]) for row in tuples])
+        else:
+            yield target, join([self.eval(row) for row in rows])
+
+    def _turn(self, target: ast.expr, iterable: Value) -> Value:
+        value = element(iterable)
+        if isinstance(target, ast.Name) and value.kind == kinds.UNKNOWN and not value.code and not self.around:
+            return replace(value, kind=self.plain_kind(target.id))
+        return value
 
     def function(self, node: Any) -> Value:
         """A function made here: what it shares with its surroundings has a token."""
@@ -368,6 +418,21 @@ def shown(node: Any) -> str:
     if isinstance(node, (ast.Attribute, ast.Subscript)):
         return f"{effects.dotted(path_of(node))} ="
     return effects.dotted(path_of(node)) if isinstance(node, ast.expr) else type(node).__name__.lower()
+
+
+def _given_by_turns(node: ast.expr) -> list[ast.expr | None]:
+    """What `zip` or `enumerate` gives an element of at each turn, None for a number."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.keywords:
+        return []
+    if node.func.id == "enumerate":
+        return [None, *node.args]
+    return [*node.args] if node.func.id == "zip" else []
+
+
+def _rows_of(node: ast.expr) -> list[ast.expr]:
+    """What a list or tuple as written consists of."""
+    rows = node.elts if isinstance(node, (ast.List, ast.Tuple)) else []
+    return [] if any(isinstance(row, ast.Starred) for row in rows) else rows
 
 
 def _is_number(node: ast.expr) -> bool:

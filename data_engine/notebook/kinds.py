@@ -14,7 +14,8 @@ from data_engine.notebook import effects
 from data_engine.notebook.analysis import MUTATORS
 
 UNKNOWN, PLAIN, CONTAINER, DEFAULTS = "unknown", "plain", "container", "defaultdict"
-FRAME, POLARS, ARRAY, ESTIMATOR = "frame", "polars", "array", "estimator"
+FRAME, POLARS, ARRAY, DATA, PLOT = "frame", "polars", "array", "data", "plot"
+ESTIMATOR, PIPELINE, MODEL = "estimator", "pipeline", "model"
 ITERATOR, STREAM, CONNECTION, MODULE, GLOBALS, FUNCTION = (
     "iterator",
     "stream",
@@ -23,22 +24,34 @@ ITERATOR, STREAM, CONNECTION, MODULE, GLOBALS, FUNCTION = (
     "globals",
     "function",
 )
-"""Kinds: nobody knows, cannot change, list or dict, dict that makes entries, pandas, Polars, NumPy, scikit-learn, used up
-as it is read, gives random numbers, database, imported, `globals()`, function."""
+"""Kinds: nobody knows, cannot change, list or dict, dict that makes entries, pandas, Polars, NumPy, pandas or NumPy, chart,
+scikit-learn, trains its steps with itself, statsmodels, used up as it is read, gives random numbers, database, imported,
+`globals()`, function."""
+TABLES = frozenset({FRAME, ARRAY, DATA})
+TRAINED = frozenset({ESTIMATOR, PIPELINE, MODEL})
+VALUES = TABLES | {PLAIN, POLARS, PLOT}
+"""Kinds of data that changes when it is written to; that learn; and that hold nothing which learns."""
 
 _MADE = [
     (re.compile(pattern, re.VERBOSE), kind)
     for pattern, kind in (
-        (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom)", STREAM),
+        (r"(numpy\.)?random\.(default_rng|RandomState|Generator|Random|SystemRandom)|sklearn\.utils\.check_random_state", STREAM),
         (r"pandas\.(tseries\.\w+\.)?(Timestamp|Timedelta|Period|DateOffset|NaT|isna|isnull)|pandas\.api\..*", PLAIN),
-        (r"(pandas|geopandas)(\.\w+)*", FRAME),
+        (r"(pandas|geopandas)(\.\w+)*|seaborn\.load_dataset|(plotly\.express|vega_datasets)\.data\.\w+", FRAME),
         (r"polars(\.\w+)*", POLARS),
         (r"(numpy|scipy)(\.\w+)*", ARRAY),
-        (r"(sklearn|xgboost|lightgbm|catboost|statsmodels)(\.\w+)*\.[A-Z]\w*", ESTIMATOR),
+        (r"(matplotlib|mpl_toolkits|seaborn|plotly|altair|bokeh)(\.\w+)*|sklearn(\.\w+)*\.\w+Display(\.\w+)?", PLOT),
+        (r"statsmodels(\.\w+)*\.(graphics(\.\w+)+|qqplot\w*|plot_\w+)", PLOT),
+        (r"(statsmodels|sklearn)(\.\w+)*\.datasets(\.\w+)+", DATA),
+        (r"statsmodels((\.\w+)*\.[A-Z]\w*(\.from_\w+)?|\.formula\.api\.\w+)", MODEL),
+        (r"(sklearn|imblearn)\.pipeline\.(Pipeline|FeatureUnion|make_pipeline|make_union)", PIPELINE),
+        (r"(sklearn|xgboost|lightgbm|catboost)(\.\w+)*\.([A-Z]\w*|clone|make_column_transformer)", ESTIMATOR),
+        (r"statsmodels(\.\w+)*\.[a-z]\w*", DATA),
+        (r"sklearn(\.\w+)*\.(?!cross_validate$|make_scorer$)(?!gen_)[a-z]\w*", DATA),
         (r"(sqlite3|duckdb|psycopg2?|pymysql|pyodbc|oracledb)\.connect|sqlalchemy\.create_engine", CONNECTION),
         (r"collections\.defaultdict", DEFAULTS),
         (r"collections\.(deque|Counter|OrderedDict)", CONTAINER),
-        (r"(csv\.(reader|DictReader)|itertools\.\w+|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
+        (r"(csv\.(reader|DictReader)|itertools\.\w+|io\.(StringIO|BytesIO)|(io\.|gzip\.|bz2\.|lzma\.|codecs\.)?open)", ITERATOR),
         (r"(datetime|pathlib|decimal|fractions|math|re|uuid|zoneinfo|time|operator|statistics|hashlib|os|string|data_engine)(\.\w+)*", PLAIN),
     )
 ]  # fmt: skip
@@ -55,11 +68,11 @@ _BUILTINS = {
 _FRAME_MAKERS = frozenset({"to_pandas", "fetchdf", "to_frame"})
 
 CHANGERS = {
-    FRAME: frozenset({"insert", "pop", "update", "__setitem__", "__delitem__", "set_flags", "isetitem"}),
+    FRAME: frozenset({"insert", "pop", "update", "__setitem__", "__delitem__", "isetitem"}),
     POLARS: frozenset(
         {"insert_column", "replace_column", "drop_in_place", "extend", "append", "insert_at_idx", "hstack", "__setitem__"}
     ),
-    ARRAY: frozenset({"sort", "fill", "put", "itemset", "resize", "partition", "setflags", "setfield", "byteswap"}),
+    ARRAY: frozenset({"sort", "fill", "put", "itemset", "resize", "partition", "setflags", "setfield"}),
     CONTAINER: MUTATORS,
     DEFAULTS: MUTATORS,
     PLAIN: frozenset(),
@@ -67,18 +80,24 @@ CHANGERS = {
     GLOBALS: MUTATORS,
 }  # fmt: skip
 """Of the kinds that are wholly known: the methods that change the object. All others read."""
+CHANGERS[DATA] = CHANGERS[FRAME] | CHANGERS[ARRAY] | MUTATORS
 
 READERS = {
-    ESTIMATOR: frozenset(
-        {"predict", "predict_proba", "predict_log_proba", "decision_function", "transform", "inverse_transform", "score",
-         "score_samples", "get_params", "get_feature_names_out", "kneighbors", "apply", "staged_predict", "get_depth",
-         "get_n_leaves", "summary", "get_booster", "evals_result"}
-    ),
+    PLOT: frozenset(),
     STREAM: frozenset({"bit_generator", "getstate", "get_state"}),
-    ITERATOR: frozenset({"close", "fileno", "name"}),
+    ITERATOR: frozenset({"close", "fileno", "name", "getvalue", "getbuffer", "tell"}),
 }  # fmt: skip
 """Of the kinds of which any other method changes the object: those that only read."""
+_TRAINS = re.compile(
+    r"(re|partial_)?fit|set_|train|update|initiali|remove|load|clear|reset|append|extend|add_|densify|sparsify|smooth|filter|simulate"
+)
+"""Methods that change what learns; its others tell what it learnt."""
+_NEVER_TRAIN = frozenset({"set_axis", "set_index", "set_flags", "filter", "update"})
 
+_HOLDS = frozenset(
+    {"steps", "named_steps", "transformers_", "named_transformers_", "transformer_list", "model", "_results"}
+)
+_LABELS = frozenset({"index", "columns", "axes", "names", "levels"})
 _TEXT_METHODS = frozenset(name for name in dir(str) if not name.startswith("_"))
 _NEVER_SURE = frozenset(
     {"sort", "execute", "drop", "collect", "fetch", "fetchone", "fetchall", "fetchmany", "fetchdf", "sample", "append"}
@@ -92,6 +111,19 @@ _FRAME_ONLY = frozenset(
      "read_csv", "columns", "dtypes", "describe", "to_csv", "to_parquet", "write_parquet", "crosstab", "null_count", "with_row_index",
      "nlargest", "nsmallest", "glimpse", "head", "tail", "reindex", "astype", "duplicated", "rolling", "resample"}
 )  # fmt: skip
+
+_ESTIMATOR_ONLY = frozenset(
+    {
+        "predict",
+        "predict_proba",
+        "decision_function",
+        "score",
+        "score_samples",
+        "transform",
+        "fit_transform",
+        "fit_predict",
+    }
+)
 
 _CHANGES_ARGUMENT = re.compile(
     r"""
@@ -111,22 +143,47 @@ _PURE = (
 )  # fmt: skip
 _VIEWS = re.compile(
     r"numpy\.(as\w*array|ravel|reshape|squeeze|transpose|atleast_\dd|broadcast_to|diagonal|expand_dims|swapaxes|moveaxis"
-    r"|\w*split|real|imag|flip\w*|rot90)"
+    r"|\w*split|real|imag|flip\w*|rot90)|sklearn(\.\w+)*\.(check_(?!random_state|cv)\w+|column_or_1d|indexable|as_float_array)"
 )
 _DRAWS = re.compile(
     r"""(?P<numpy>numpy\.random)\.(?!seed$|default_rng$|RandomState$|Generator$|get_state$|set_state$|SeedSequence$|[A-Z])\w+
     | (?P<random>random)\.(?!seed$|getstate$|setstate$|[A-Z])\w+
-    | (?P<torch>torch)\.(rand\w*|normal|multinomial|bernoulli|poisson)
-    | (?P<sklearn>sklearn)\.\w+\.(train_test_split|shuffle|resample|make_\w+)""",
+    | (?P<torch>torch)\.(?:rand\w*|normal|multinomial|bernoulli|poisson)
+    | (?P<state>sklearn\.(?:\w+\.(?:train_test_split|shuffle|resample|permutation_\w+|k_means|kmeans_plusplus)|datasets\.make_\w+)
+        |scipy\.stats\.\w+\.rvs|statsmodels(?:\.\w+)*\.arma_generate_sample
+        |seaborn\.(?:regplot|lmplot|residplot|barplot|pointplot|lineplot|stripplot|catplot|relplot|jointplot|pairplot))""",
     re.VERBOSE,
 )
+_DRAWS_NOTHING = re.compile(
+    r"""
+      sklearn\.(preprocessing|feature_extraction|naive_bayes|neighbors|compose|isotonic|discriminant_analysis|kernel_ridge
+        |cross_decomposition|pipeline|metrics|feature_selection|gaussian_process|covariance\.\w*(Covariance|Wolf|OAS|Lasso\w*))(\.\w+)*
+        (?<!QuantileTransformer)(?<!KBinsDiscretizer)
+    | sklearn(\.\w+)*\.((Multi\w*|Group|MultiTask|Bayesian)?(Linear|Logistic|Ridge|Lasso|Lars|Elastic|Huber|Quantile|Poisson|Gamma|Tweedie|ARD)
+        (?!SVC|SVR)\w*|\w*Ridge\w*|(Nu)?SV[CR]|OneClassSVM|\w*(Voting|Stacking|Search|OneVs|Calibrated|Output|Target|SelfTraining)\w*
+        |(Simple|KNN)Imputer|H?DBSCAN|Agglomerat\w*|FeatureAgg\w*|MeanShift|OPTICS|Birch|Isomap|\w*(KFold|LeaveOne|LeaveP|TimeSeries)\w*
+        |Dummy(?!Classifier)\w*|clone|make_column_transformer)
+    """,
+    re.VERBOSE,
+)
+_CHART_READERS = re.compile(r"(get|to|write|is|has)_|(show|display|savefig|save|print_figure)$")
+_ASKS_THE_CHART = re.compile(r"matplotlib\.pyplot\.(axis|[xyr]lim|[xy]ticks|gca|gcf|gci|get_\w+)")
+CHART = ("chart", "matplotlib.pyplot")
+"""What stands for the chart at hand, into which a cell draws."""
+OVERWRITES = ("overwrites", "")
+"""What an estimator holds that may write into the data it is given."""
+GLOBAL_STREAM = ("stream", "numpy.random")
+"""What stands for the numbers that NumPy gives to the whole process; scikit-learn and SciPy draw from it too."""
 _SEEDS = re.compile(r"(numpy\.random|random|torch|polars)\.(seed|manual_seed|set_random_seed|set_state|setstate)")
+_SEEDED = frozenset({"random_state", "rng"})
 _DRAWS_BY_METHOD = {
-    (FRAME, "sample"): ("random_state", "numpy.random"),
-    (POLARS, "sample"): ("seed", "polars"),
-    (POLARS, "shuffle"): ("seed", "polars"),
+    (FRAME, "sample"): (frozenset({"random_state"}), "numpy.random"),
+    (POLARS, "sample"): (frozenset({"seed"}), "polars"),
+    (POLARS, "shuffle"): (frozenset({"seed"}), "polars"),
+    **dict.fromkeys((("", "rvs"), ("", "generate_sample"), ("", "simulate")), (_SEEDED, "numpy.random")),
 }
-_STREAMS = {"numpy": "numpy.random", "random": "random", "torch": "torch", "sklearn": "numpy.random"}
+"""The keywords that seed a method and the stream that it draws from without them; "" for objects of any kind."""
+_STREAMS = {"numpy": "numpy.random", "random": "random", "torch": "torch", "state": "numpy.random"}
 _KEPT_PARTS = re.compile(
     r"(pandas|geopandas)\.(DataFrame|Series|Index|concat|MultiIndex)\b.*|numpy\.(asarray|array)|copy\.copy"
 )
@@ -169,12 +226,17 @@ def result_of(kind: str, method: str) -> tuple[str, bool]:
         known |= {"to_numpy": ARRAY, "to_pandas": FRAME, "iter_rows": ITERATOR, "height": PLAIN}
         return known.get(method, POLARS), method == "pipe"
     if kind == ARRAY:
-        shares = method in ("reshape", "ravel", "view", "transpose", "squeeze", "swapaxes", "diagonal", "astype")
+        shares = method in ("reshape", "ravel", "view", "transpose", "squeeze", "swapaxes", "diagonal")
         return (CONTAINER if method == "tolist" else ARRAY), shares
     if kind == PLAIN:
         return (CONTAINER if method in ("split", "splitlines", "rsplit") else PLAIN), False
-    if kind == ESTIMATOR:
-        return (ESTIMATOR, True) if method not in READERS[ESTIMATOR] and method != "fit_transform" else (ARRAY, False)
+    if kind == DATA:
+        known = {"to_dict": CONTAINER, "to_list": CONTAINER, "tolist": CONTAINER}
+        return known.get(method, DATA), method == "to_numpy" or result_of(ARRAY, method)[1]
+    if kind == PLOT:
+        return (DATA if method.startswith("get_") else PLOT), True
+    if kind in TRAINED:
+        return (kind, True) if _TRAINS.match(method) and not method.startswith("fit_") else (DATA, False)
     if kind == STREAM:
         return ARRAY, False
     if kind == CONTAINER and method in ("copy", "keys", "values", "items"):
@@ -189,12 +251,17 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
         >>> [changes_itself(kind, "sort", "", False) for kind in ("polars", "array", "unknown")]
         [False, True, None]
     """
+    if kind == ARRAY and method == "byteswap":
+        return has_arguments
+    if kind == DATA and _TRAINS.match(method) and method not in _NEVER_TRAIN:
+        return None  # a part of an estimator that is an estimator itself
     if kind in CHANGERS:
         return method in CHANGERS[kind]
     if kind in READERS:
-        if method in READERS[kind] or method.startswith("plot"):
-            return False
-        return None if kind == ESTIMATOR and not method.startswith(("fit", "partial_fit")) else True
+        reads = _CHART_READERS.match(method) if kind == PLOT else method.startswith("plot")
+        return not (method in READERS[kind] or reads)
+    if kind in TRAINED:
+        return _is_trained_by(kind, method)
     if kind == MODULE:
         return False
     if method == "sort":
@@ -202,6 +269,12 @@ def changes_itself(kind: str, method: str, text: str, has_arguments: bool) -> bo
     if method in _NEVER_SURE and method not in ("execute", "drop", "collect"):
         return None
     return False if method in _TEXT_METHODS or effects.only_looks(method, text) else None
+
+
+def _is_trained_by(kind: str, method: str) -> bool | None:
+    if not _TRAINS.match(method):
+        return False
+    return True if kind != MODEL and method.startswith(("fit", "partial_fit")) else None
 
 
 def may_be_called(method: tuple[str, ...], *, is_surely: bool) -> bool:
@@ -217,14 +290,19 @@ def may_be_called(method: tuple[str, ...], *, is_surely: bool) -> bool:
     )
 
 
-def is_plainly_a_frame(attributes: set[str]) -> bool:
-    """Whether what a notebook does with an object says that it is a frame: three different names that frames have.
+def plainly(attributes: set[str]) -> str:
+    """What a notebook's use of an object says that it is: three different names that frames have, or that estimators have.
 
     Example:
-        >>> is_plainly_a_frame({"fillna", "groupby", "head"}), is_plainly_a_frame({"transform", "head"})
-        (True, False)
+        >>> plainly({"fillna", "groupby", "head"}), plainly({"fit", "predict", "labels_"}), plainly({"transform", "head"})
+        ('frame', 'estimator', 'unknown')
     """
-    return len(attributes & _FRAME_ONLY) >= 3
+    if len(attributes & _FRAME_ONLY) >= 3:
+        return FRAME
+    learnt = {
+        name for name in attributes if name in _ESTIMATOR_ONLY or (name.endswith("_") and not name.startswith("_"))
+    }
+    return ESTIMATOR if "fit" in attributes and len(learnt) >= 2 else UNKNOWN
 
 
 def leaves_arguments_alone(dotted: str) -> bool:
@@ -256,9 +334,30 @@ def shares_arguments(dotted: str) -> str:
     """
     if _VIEWS.fullmatch(dotted):
         return "view"
-    return (
-        "parts" if _KEPT_PARTS.fullmatch(dotted) or made_by(dotted) in (UNKNOWN, ESTIMATOR, CONTAINER, ITERATOR) else ""
-    )
+    if dotted.endswith(".clone"):
+        return ""
+    holds = made_by(dotted) in (UNKNOWN, PLOT, CONTAINER, ITERATOR) or made_by(dotted) in TRAINED
+    return "parts" if holds or _KEPT_PARTS.fullmatch(dotted) else ""
+
+
+def part_of(kind: str, attribute: str) -> str:
+    """The kind of an attribute of what learns: what it learnt is data, what it is made of learns itself.
+
+    Example:
+        >>> part_of("estimator", "coef_"), part_of("estimator", "best_estimator_"), part_of("estimator", "steps")
+        ('data', 'estimator', 'estimator')
+    """
+    return kind if attribute in _HOLDS or attribute.rstrip("_").endswith(("estimator", "estimators")) else DATA
+
+
+def is_of_labels(attribute: str) -> bool:
+    """Whether an attribute of a frame is about its labels, not its data.
+
+    Example:
+        >>> is_of_labels("index"), is_of_labels("loc")
+        (True, False)
+    """
+    return attribute in _LABELS
 
 
 def draws_from(dotted: str, keywords: set[str]) -> str:
@@ -271,9 +370,55 @@ def draws_from(dotted: str, keywords: set[str]) -> str:
         ''
     """
     match = _DRAWS.fullmatch(dotted)
-    if match is None or (match["sklearn"] and "random_state" in keywords):
+    if match is None or (match["state"] and not keywords.isdisjoint(("random_state", "seed"))):
         return ""
     return _STREAMS[str(match.lastgroup)]
+
+
+def overwrites(dotted: str, false_keywords: set[str]) -> bool:
+    """Whether what scikit-learn is told by `copy=False` lets it write into what it is given.
+
+    Example:
+        >>> overwrites("sklearn.preprocessing.StandardScaler", {"copy"}), overwrites("pandas.DataFrame", {"copy"})
+        (True, False)
+    """
+    return dotted.startswith("sklearn.") and not false_keywords.isdisjoint(("copy", "copy_X", "copy_x"))
+
+
+def draws_a_chart(dotted: str) -> bool:
+    """Whether a function draws into the chart at hand, or opens one.
+
+    Example:
+        >>> draws_a_chart("matplotlib.pyplot.plot"), draws_a_chart("seaborn.lineplot"), draws_a_chart("numpy.sum")
+        (True, True, False)
+    """
+    return dotted.startswith(("matplotlib.pyplot.", "seaborn."))
+
+
+def asks_the_chart(dotted: str, *, has_arguments: bool) -> bool:
+    """Whether what a function gives comes from the chart at hand; with arguments, `axis` and its like set what they give.
+
+    Example:
+        >>> asks_the_chart("matplotlib.pyplot.axis", has_arguments=False)
+        True
+        >>> asks_the_chart("matplotlib.pyplot.axis", has_arguments=True)
+        False
+    """
+    return not has_arguments and _ASKS_THE_CHART.fullmatch(dotted) is not None
+
+
+def trains_by_chance(dotted: str, keywords: set[str]) -> bool:
+    """Whether what a class of scikit-learn makes draws from NumPy's process-wide stream when it is trained.
+
+    Example:
+        >>> trains_by_chance("sklearn.cluster.KMeans", set()), trains_by_chance("sklearn.cluster.KMeans", {"random_state"})
+        (True, False)
+        >>> trains_by_chance("sklearn.linear_model.Ridge", set()), trains_by_chance("sklearn.model_selection.KFold", {"shuffle"})
+        (False, True)
+    """
+    if made_by(dotted) not in (ESTIMATOR, PIPELINE) or not dotted.startswith("sklearn.") or "random_state" in keywords:
+        return False
+    return "shuffle" in keywords or _DRAWS_NOTHING.fullmatch(dotted) is None
 
 
 def draws_by_method(kind: str, method: str, keywords: Collection[str]) -> str:
@@ -282,9 +427,14 @@ def draws_by_method(kind: str, method: str, keywords: Collection[str]) -> str:
     Example:
         >>> draws_by_method("frame", "sample", ["n"]), draws_by_method("frame", "sample", ["random_state"])
         ('numpy.random', '')
+        >>> draws_by_method("unknown", "rvs", ["size"])
+        'numpy.random'
     """
-    seed, stream = _DRAWS_BY_METHOD.get((kind, method), ("", ""))
-    return "" if seed in keywords else stream
+    found = _DRAWS_BY_METHOD.get((kind, method)) or _DRAWS_BY_METHOD.get(("", method))
+    if found is None:
+        return ""
+    seeding, stream = found
+    return stream if seeding.isdisjoint(keywords) else ""
 
 
 def seeds(dotted: str) -> str:

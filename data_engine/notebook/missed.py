@@ -85,6 +85,9 @@ class Reads:
             return any(last > at and (not words or read in words) for read, last in self.names.items())
         if kind == "stream":
             return self._draws_after(name, at)
+        if kind == "chart":  # a new one for each cell
+            cell = self.statements.all[at].cell
+            return any(s.cell is cell and s.index > at and self.objects.outcome(s).asks for s in self.taken)
         return self.last.get(origin, -1) > at
 
     @cached_property

@@ -24,6 +24,8 @@ _DEEPEST = 6
 _WRITERS = frozenset({"write_text", "write_bytes", "savefig", "save", "savez", "savetxt", "dump"})
 _PUTS_IN = frozenset({"append", "extend", "add", "update", "insert"})
 _GIVES_ELEMENT = frozenset({"min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum"})
+_CHARTS = frozenset({"plot", "hist", "boxplot"})
+_KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT}
 _CHANGED = {kinds.ITERATOR: "uses up", kinds.STREAM: "draws from"}
 _FUNCTION_NODES = (*FUNCTIONS, ast.Lambda)
 
@@ -44,7 +46,7 @@ class Objects:
         if found is None:
             found = self._outcomes[statement.index] = Outcome()  # a statement that leads back to itself finds nothing
             with suppress(RecursionError):  # nested too deeply to follow: what is known so far
-                _Run(self.value, statement, found).statement(statement.node)
+                self._run(statement, found).statement(statement.node)
         return found
 
     def value(self, name: str, at: int) -> Value:
@@ -67,11 +69,25 @@ class Objects:
     def body(self, statement: Statement) -> Outcome:
         """What the functions that a statement defines may do when they are called."""
         found = Outcome()
-        run = _Run(self.value, statement, found)
+        run = self._run(statement, found)
         for node in ast.walk(statement.node):
             if isinstance(node, _FUNCTION_NODES):
                 run.call(Code(statement, node), [], {})
         return found
+
+    def _run(self, statement: Statement, found: Outcome) -> _Run:
+        return _Run(self.value, self.kind_of, self.plain_kind, statement, found)
+
+    def plain_kind(self, name: str) -> str:
+        """The kind that a name's object plainly is, by what the notebook does with it."""
+        return kinds.plainly(self._used_on(name))
+
+    def kind_of(self, origin: Origin) -> str:
+        """The kind of what a binding holds."""
+        index, name = origin
+        if isinstance(index, int):
+            return self.made_by(self.statements.all[index], name).kind if name else kinds.UNKNOWN
+        return kinds.STREAM if index == "stream" else kinds.UNKNOWN
 
     def _bound(self, owner: Statement, name: str, at: int) -> Value:
         imported = owner.names.imports.get(name)
@@ -80,11 +96,9 @@ class Objects:
         value = self.outcome(owner).bound.get(name, NOBODY_KNOWS)
         if value.kind in (kinds.PLAIN, kinds.MODULE):
             return value
-        if value.kind == kinds.UNKNOWN and not value.code and kinds.is_plainly_a_frame(self._used_on(name)):
-            value = replace(value, kind=kinds.FRAME)
-        elif (
-            value.kind == kinds.UNKNOWN and owner.names.aliases.get(name, ("",))[-1] == "()" and not self._used_on(name)
-        ):
+        if value.kind == kinds.UNKNOWN and not value.code:
+            value = replace(value, kind=self.plain_kind(name))
+        if value.kind == kinds.UNKNOWN and owner.names.aliases.get(name, ("",))[-1] == "()" and not self._used_on(name):
             value = replace(value, may_run_out=True)  # a call gave it, and nothing indexes, measures or looks into it
         for change in self.statements.changes.get((owner.index, name), ()):
             if owner.index < change.index < at:
@@ -132,6 +146,11 @@ class _Given(NamedTuple):
     def is_in_place(self) -> bool:
         """Whether it asks for the object itself to be changed, as `inplace=True` does."""
         return any(one.arg in ("inplace", "in_place") and not _is_false(one.value) for one in self.node.keywords)
+
+    @property
+    def denied(self) -> set[str]:
+        """The keywords that are given as `False`, or as nothing."""
+        return {keyword.arg or "" for keyword in self.node.keywords if _is_false(keyword.value)}
 
 
 class _Run(Follower):
@@ -183,7 +202,7 @@ class _Run(Follower):
             return join([self.call(code, given.arguments, given.keywords, callee.held) for code in callee.code])
 
     def _instance(self, classes: tuple[Statement, ...], given: _Given) -> Value:
-        me = Value(kinds.UNKNOWN, NONE, NONE, classes=classes, is_instance=True)
+        me = Value(self._kind_of_class(classes), classes=classes, is_instance=True)
         for name in ("__new__", "__init__", "__post_init__"):
             for code in self._methods(classes, name, me):
                 self.call(code, given.arguments, given.keywords)
@@ -247,6 +266,12 @@ class _Run(Follower):
         if args.kwarg:
             self.env[args.kwarg.arg] = Value(kinds.CONTAINER, NONE, NONE.union(*(value.all for value in spare)))
 
+    def _kind_of_class(self, classes: Sequence[Statement]) -> str:
+        """The kind of what classes make, where they are made from one of a known package that learns."""
+        bases = (self.eval(base) for owner in classes for base in owner.node.bases)  # type: ignore[attr-defined]
+        found = {kinds.made_by(base.text) for base in bases if base.kind == kinds.MODULE}
+        return next((kind for kind in sorted(found & kinds.TRAINED)), kinds.UNKNOWN)
+
     def _methods(self, classes: Sequence[Statement], name: str, me: Value) -> Iterator[Code]:
         """The code of a method in the notebook's classes."""
         waiting = list(classes)
@@ -283,16 +308,62 @@ class _Run(Follower):
         self._hand_over(given)
         if stream := kinds.draws_from(dotted, set(given.keywords)):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
+        if kinds.draws_a_chart(dotted):
+            self.touch("changes", frozenset({kinds.CHART}), given.node)
+            self.out.asks = self.out.asks or kinds.asks_the_chart(dotted, has_arguments=bool(given.values))
         if seeded := kinds.seeds(dotted):
             self.out.seeds.add(seeded)
         self._change_arguments(dotted, given)
         self._write(dotted, given.first, given.arguments, given)
-        if kinds.made_by(dotted) == kinds.ITERATOR:
+        kind = kinds.made_by(dotted)
+        if kind == kinds.ITERATOR:
             return self.lazy(before, given.values, given.exposed)
+        for value in given.values if kind not in kinds.TRAINED else ():
+            self._train(value, given.node)
         if "." in dotted or kinds.iterates(dotted):
             for value in given.values:
                 self.consume(value, given.node, surely="." not in dotted)
-        return _result_of_imported(dotted, given)
+        return self._result_of_imported(dotted, kind, given)
+
+    def _result_of_imported(self, dotted: str, kind: str, given: _Given) -> Value:
+        if dotted in _GIVES_ELEMENT:
+            return replace(element(given.first), origins=given.first.all, code=given.first.code)
+        how = kinds.shares_arguments(dotted)
+        if how == "view":
+            return Value(kinds.ARRAY, given.first.all)
+        if how == "parts" and kind == kinds.FRAME:
+            return self._frame_of(given)
+        reach = given.exposed | self._learns_with(dotted, given)
+        held = reach if how == "parts" else NONE
+        if kind != kinds.UNKNOWN:
+            return Value(kind, NONE, held)
+        is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
+        return Value(kind, reach if is_open else NONE, held, code=given.code)
+
+    def _frame_of(self, given: _Given) -> Value:
+        """A frame, which copies lists of plain data; of what is not its data it only has labels."""
+        found = (value for value in (given.first, given.keywords.get("data")) if value is not None)
+        data = next((value for value in found if value is not NOBODY_KNOWS), PLAIN)
+        is_copied = data.kind == kinds.CONTAINER and "copy" not in given.keywords
+        is_copied = is_copied and all(self.kind_of(each) in kinds.VALUES for each in data.held)
+        held = NONE if is_copied else data.all
+        return Value(kinds.FRAME, NONE, held, labels=given.exposed - held)
+
+    def _learns_with(self, dotted: str, given: _Given) -> frozenset[Origin]:
+        """What an estimator holds besides what it is given: leave to overwrite its data, the stream it draws from."""
+        found = NONE
+        if kinds.overwrites(dotted, given.denied):
+            found |= {kinds.OVERWRITES}
+            self.touch("may change", given.first.all, given.node)
+        if kinds.trains_by_chance(dotted, set(given.keywords)):
+            found |= {kinds.GLOBAL_STREAM}
+        return found
+
+    def _train(self, value: Value, node: ast.Call) -> None:
+        """Note the streams that an estimator draws from as it is trained."""
+        if value.kind in kinds.TRAINED:
+            streams = (each for each in value.held if self.kind_of(each) == kinds.STREAM)
+            self.touch("draws from", frozenset(streams), node)
 
     def _change_arguments(self, dotted: str, given: _Given) -> None:
         """Note what an imported function may do to what it is given."""
@@ -324,29 +395,45 @@ class _Run(Follower):
         """A call of a method."""
         if base.kind != kinds.PLAIN:  # a text or a flow calls nothing it is given now
             self._hand_over(given)
+        if name.startswith(("to_", "write_")):
+            buffers = (value.origins for value in given.values if value.kind == kinds.ITERATOR)
+            self.touch("changes", NONE.union(*buffers), given.node)
         if not base.classes:
             for value in given.values:
                 self.consume(value, given.node, surely=name == "join")
         elif codes := list(self._methods(base.classes, name, base)):
             with self._led_by(given.node):
                 return join([self.call(code, given.arguments, given.keywords) for code in codes])
-        self._change_object(base, name, given)
+        changes = self._change_object(base, name, given)
         self._change_by_method(base, name, given)
         if stream := kinds.draws_by_method(base.kind, name, given.keywords):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
         self._write(name, base, [*given.arguments, *([base] if base.text else [])], given)
         if base.kind in (kinds.CONTAINER, kinds.DEFAULTS) and name in _PUTS_IN:
             self.put_in(path_of(given.node.func)[0], given.all)
+        if changes is not False or name in ("split", "sample"):
+            self._train(base, given.node)
         return _result_of_method(base, name, given)
 
-    def _change_object(self, base: Value, name: str, given: _Given) -> None:
-        """Note what a method may do to its own object."""
+    def _change_object(self, base: Value, name: str, given: _Given) -> bool | None:
+        """Note what a method may do to its own object; tell whether it changes it, None where nobody knows."""
         node = given.node
         changes = given.is_in_place or kinds.changes_itself(base.kind, name, first_text(node), bool(node.args))
-        if changes:
-            self.touch(_CHANGED.get(base.kind, "changes"), base.origins, node)
-        elif changes is None:
-            self.touch("may change", base.all, node)
+        if changes is not False:
+            verb = _CHANGED.get(base.kind, "changes") if changes else "may change"
+            self.touch(verb, self._reach(base, surely=changes is True), node)
+        if (base.kind == kinds.PLOT and changes) or (base.kind == kinds.FRAME and name in _CHARTS):
+            self.touch("changes", frozenset({kinds.CHART}), node)
+        return changes
+
+    def _reach(self, base: Value, *, surely: bool) -> frozenset[Origin]:
+        """What a method may change that changes its object; what an object learns from stays as it is."""
+        if base.kind not in kinds.TRAINED:
+            return base.origins if surely or base.kind == kinds.PLOT else base.all
+        if base.kind == kinds.PIPELINE or (base.kind == kinds.ESTIMATOR and not surely):
+            others = (each for each in base.held if self.kind_of(each) not in (*kinds.VALUES, kinds.STREAM))
+            return base.origins.union(others)
+        return base.origins
 
     def _change_by_method(self, base: Value, name: str, given: _Given) -> None:
         """Note what a method does to what it is given."""
@@ -354,6 +441,8 @@ class _Run(Follower):
             self.touch("changes", given.first.origins, given.node)
         elif name == "to_sql":
             self.touch("changes", NONE.union(*(value.origins for value in given.values)), given.node)
+        if base.kind in kinds.TRAINED and kinds.OVERWRITES in base.held:
+            self.touch("may change", given.all, given.node)
 
 
 def _may_change_arguments(dotted: str) -> bool:
@@ -362,27 +451,15 @@ def _may_change_arguments(dotted: str) -> bool:
     return "." in dotted and not makes_object and not kinds.leaves_arguments_alone(dotted)
 
 
-def _result_of_imported(dotted: str, given: _Given) -> Value:
-    if dotted in _GIVES_ELEMENT:
-        return replace(element(given.first), origins=given.first.all, code=given.first.code)
-    how = kinds.shares_arguments(dotted)
-    if how == "view":
-        return Value(kinds.ARRAY, given.first.all)
-    held = given.exposed if how == "parts" else NONE
-    kind = kinds.made_by(dotted)
-    if kind != kinds.UNKNOWN:
-        return Value(kind, NONE, held)
-    is_open = "." in dotted and not kinds.leaves_arguments_alone(dotted)
-    return Value(kind, given.exposed if is_open else NONE, held, code=given.code)
-
-
 def _result_of_method(base: Value, name: str, given: _Given) -> Value:
     if base.kind == kinds.STREAM and name in ("sample", "choice", "choices"):
         return Value(kinds.UNKNOWN, NONE, given.all)
     kind, shares = kinds.result_of(base.kind, name)
-    if not shares:
+    if not (shares or (name == "astype" and "copy" in given.keywords)):
         return Value(kind, text=base.text if kind == kinds.PLAIN else "")
-    if kind in (kinds.ESTIMATOR, kinds.FRAME, kinds.ARRAY):
+    if base.kind == kinds.PLOT and kind == kinds.DATA:
+        return Value(kind, base.all)
+    if kind in _KEEPS_PARTS:
         return Value(kind, base.origins, base.held)
     nobody_knows = kind == base.kind == kinds.UNKNOWN
     return Value(kind, base.all if nobody_knows else NONE, base.all | given.all)

@@ -11,7 +11,7 @@ from data_engine.notebook.statements import Statement
 
 Origin = tuple[Any, str]
 """A binding, by its statement's index and its name; or what a call made for its closures ("" for the name); or one of
-("name", a rebound global), ("stream", a package), ("file", its name), ("text", any name)."""
+("name", a rebound global), ("stream", a package), ("chart", a package), ("file", its name), ("text", any name)."""
 
 NONE: frozenset[Origin] = frozenset()
 
@@ -41,7 +41,8 @@ class Code:
 class Value:
     """What an expression may give. `text` is a constant's or an import's dotted name; `code` what a call of it runs.
 
-    `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator.
+    `bound` is a method that is not called yet; `may_run_out` says of an unknown object that it may be an iterator; `labels`
+    are what only labels a frame: to write to its data does not change them.
     """
 
     kind: str = kinds.UNKNOWN
@@ -53,11 +54,17 @@ class Value:
     is_instance: bool = False
     bound: tuple[str, ...] = ()
     may_run_out: bool = False
+    labels: frozenset[Origin] = NONE
 
     @property
     def all(self) -> frozenset[Origin]:
         """What it may be or hold."""
-        return self.origins | self.held if self.held else self.origins
+        return self.origins | self.held | self.labels if self.held or self.labels else self.origins
+
+    @property
+    def data(self) -> frozenset[Origin]:
+        """What it may be or hold, without what only labels it."""
+        return self.origins | self.held
 
     @property
     def exposed(self) -> frozenset[Origin]:
@@ -90,17 +97,19 @@ def join(values: Iterable[Value]) -> Value:
         tuple(dict.fromkeys(code for value in found for code in value.code)),
         tuple(dict.fromkeys(each for value in found for each in value.classes)),
         any(value.is_instance for value in found),
+        labels=NONE.union(*(value.labels for value in found)),
     )
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What running one statement comes to: values bound, what was stored in objects of a name, touches, seeds."""
+    """What running one statement comes to: values bound, what was stored in objects of a name, touches, seeds; `asks` for the chart at hand."""
 
     bound: dict[str, Value] = field(default_factory=dict)
     stores: dict[str, frozenset[Origin]] = field(default_factory=dict)
     touches: dict[Touch, None] = field(default_factory=dict)
     seeds: set[str] = field(default_factory=set)
+    asks: bool = False
 
 
 def element(value: Value) -> Value:
@@ -110,8 +119,10 @@ def element(value: Value) -> Value:
         >>> element(Value(kinds.FRAME, frozenset({(0, "frame")}))).kind
         'frame'
     """
-    if value.kind in (kinds.FRAME, kinds.ARRAY):
+    if value.kind in kinds.TABLES:
         return Value(value.kind, value.origins)
+    if value.kind == kinds.PLOT or value.kind in kinds.TRAINED:
+        return Value(value.kind, value.origins, value.held)
     if value.kind in (kinds.PLAIN, kinds.POLARS):
         return Value(value.kind)
     if value.kind in (kinds.CONTAINER, kinds.ITERATOR, kinds.DEFAULTS):
