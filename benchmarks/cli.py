@@ -23,6 +23,8 @@ def build():
 
 def cost_of(environment: dict[str, str], *words: str) -> tuple[float, float]:
     """CPU seconds of a command in a fresh process, and its MB at the most."""
+    if sys.platform == "win32":
+        raise SystemExit("Windows does not tell what a process that ended has taken")
     process = subprocess.Popen(
         [sys.executable, "-m", "data_engine", *words], env=environment, stdout=subprocess.DEVNULL
     )

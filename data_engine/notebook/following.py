@@ -13,7 +13,19 @@ from typing import Any
 from data_engine.notebook import effects, kinds
 from data_engine.notebook.shapes import path_of
 from data_engine.notebook.statements import END, FUNCTIONS, Statement
-from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Touch, Value, element, join
+from data_engine.notebook.values import (
+    NOBODY_KNOWS,
+    NONE,
+    PLAIN,
+    Code,
+    Origin,
+    Outcome,
+    OwnClass,
+    Touch,
+    Value,
+    element,
+    join,
+)
 
 
 class Follower:
@@ -187,7 +199,7 @@ class Follower:
         self.store(node.name, replace(self.function(node), held=held), node)
 
     def _class(self, node: ast.ClassDef) -> None:
-        self.store(node.name, Value(kinds.FUNCTION, classes=() if self.around else (self.owner,)), node)
+        self.store(node.name, Value(kinds.FUNCTION, classes=() if self.around else (OwnClass(self.owner, node),)), node)
 
     def _return(self, node: ast.Return) -> None:
         if node.value is not None:

@@ -18,7 +18,7 @@ from data_engine.notebook import kinds
 from data_engine.notebook.following import Follower, shown
 from data_engine.notebook.shapes import first_text, path_of, texts_in
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements
-from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, Value, element, join
+from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, OwnClass, Value, element, join
 
 _DEEPEST = 6
 _WRITERS = frozenset({"write_text", "write_bytes", "savefig", "save", "savez", "savetxt", "dump"})
@@ -201,7 +201,7 @@ class _Run(Follower):
                 return self._instance(callee.classes, given)
             return join([self.call(code, given.arguments, given.keywords, callee.held) for code in callee.code])
 
-    def _instance(self, classes: tuple[Statement, ...], given: _Given) -> Value:
+    def _instance(self, classes: tuple[OwnClass, ...], given: _Given) -> Value:
         me = Value(self._kind_of_class(classes), classes=classes, is_instance=True)
         for name in ("__new__", "__init__", "__post_init__"):
             for code in self._methods(classes, name, me):
@@ -266,22 +266,22 @@ class _Run(Follower):
         if args.kwarg:
             self.env[args.kwarg.arg] = Value(kinds.CONTAINER, NONE, NONE.union(*(value.all for value in spare)))
 
-    def _kind_of_class(self, classes: Sequence[Statement]) -> str:
+    def _kind_of_class(self, classes: Sequence[OwnClass]) -> str:
         """The kind of what classes make, where they are made from one of a known package that learns."""
-        bases = (self.eval(base) for owner in classes for base in owner.node.bases)  # type: ignore[attr-defined]
+        bases = (self.eval(base) for one in classes for base in one.node.bases)
         found = {kinds.made_by(base.text) for base in bases if base.kind == kinds.MODULE}
         return next((kind for kind in sorted(found & kinds.TRAINED)), kinds.UNKNOWN)
 
-    def _methods(self, classes: Sequence[Statement], name: str, me: Value) -> Iterator[Code]:
+    def _methods(self, classes: Sequence[OwnClass], name: str, me: Value) -> Iterator[Code]:
         """The code of a method in the notebook's classes."""
         waiting = list(classes)
-        for owner in waiting:
-            found = [part for part in owner.node.body if isinstance(part, FUNCTIONS) and part.name == name]  # type: ignore[attr-defined]
+        for owner, node in waiting:
+            found = [part for part in node.body if isinstance(part, FUNCTIONS) and part.name == name]
             if found:
                 makers = {path_of(maker)[-1] for maker in found[-1].decorator_list}
                 yield Code(owner, found[-1], me=None if "staticmethod" in makers else me)
                 continue
-            for base in owner.node.bases:  # type: ignore[attr-defined]
+            for base in node.bases:
                 value = self.value_of(path_of(base)[0], owner.index) if len(path_of(base)) == 1 else NOBODY_KNOWS
                 waiting += [other for other in value.classes if other not in waiting]
 

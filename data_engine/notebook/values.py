@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_engine.notebook import kinds
 from data_engine.notebook.statements import Statement
@@ -37,6 +38,13 @@ class Code:
     me: Value | None = None
 
 
+class OwnClass(NamedTuple):
+    """A class of the notebook: the statement it stands in, and itself."""
+
+    owner: Statement
+    node: ast.ClassDef
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
     """What an expression may give. `text` is a constant's or an import's dotted name; `code` what a call of it runs.
@@ -50,7 +58,7 @@ class Value:
     held: frozenset[Origin] = NONE
     text: str = ""
     code: tuple[Code, ...] = ()
-    classes: tuple[Statement, ...] = ()
+    classes: tuple[OwnClass, ...] = ()
     is_instance: bool = False
     bound: tuple[str, ...] = ()
     may_run_out: bool = False
