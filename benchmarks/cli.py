@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import finish, report
 
@@ -23,12 +24,13 @@ def build():
 
 def cost_of(environment: dict[str, str], *words: str) -> tuple[float, float]:
     """CPU seconds of a command in a fresh process, and its MB at the most."""
-    if sys.platform == "win32":
+    wait4: Any = getattr(os, "wait4", None)
+    if wait4 is None:
         raise SystemExit("Windows does not tell what a process that ended has taken")
     process = subprocess.Popen(
         [sys.executable, "-m", "data_engine", *words], env=environment, stdout=subprocess.DEVNULL
     )
-    _, status, usage = os.wait4(process.pid, 0)
+    _, status, usage = wait4(process.pid, 0)
     assert status == 0, words
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
