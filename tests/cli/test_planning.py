@@ -77,7 +77,7 @@ def test_an_edit_that_fails_ends_a_plan_with_1(cli: Cli, production: Production)
         (("plan", "sales", "--sources", 0), "sources=0 must be a whole number"),
         (("plan", "sales", "--use", "nothing"), "saves an object 'nothing'"),
         (("preview", "sales", "--against", "main"), "cannot be compared with 'main'"),
-        (("preview", "sales", "--key", "id"), "but not with which"),
+        (("preview", "sales", "--key", "id"), "no other version is named"),
         (("test", "sales"), "sales has no goldens"),
     ],
 )

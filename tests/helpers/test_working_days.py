@@ -197,7 +197,7 @@ def test_wrong_options_are_refused_when_the_expression_is_made(
 
 def test_more_days_than_a_calendar_has_are_refused() -> None:
     """They would lead to a day that is none."""
-    with pytest.raises(FlowValidationError, match="out of the calendar"):
+    with pytest.raises(FlowValidationError, match="beyond the calendar"):
         workday("a", 10**12)
 
 

@@ -285,7 +285,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no such source": ({"source": "nothing.csv"}, "Source file not found"),
     "a key it lacks": ({"key": "day"}, "key= names 'day'"),
     "a column it lacks": ({"drop": ["day"]}, "drop= names 'day'"),
-    "a tolerance that is none": ({"tolerance": 3}, "no share of a number"),
+    "a tolerance that is none": ({"tolerance": 3}, "is not a number from 0"),
     "a param that no header holds": ({"params": {"a": object()}}, "the param 'a' is object"),
     "no name": ({"name": " "}, "a golden cannot be called ' '"),
 }

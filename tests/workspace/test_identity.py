@@ -7,12 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
-import psutil
 import pytest
 
 from data_engine.errors import WorkspaceError
+from data_engine.platforms import drives
 from data_engine.workspace import machine
 from data_engine.workspace.identity import fork_identity, local_layout, workspace_identity
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
@@ -328,9 +327,9 @@ class TestLocalLayout:
         self, variable: str, workspace_at: MakeWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """SQLite on a share loses data; the error names the variable and the way out. The mount table is made up."""
-        share = SimpleNamespace(mountpoint=str(tmp_path / "share"), fstype="nfs4")
-        monkeypatch.setattr(psutil, "disk_partitions", lambda all: [share])
-        if sys.platform == "win32":  # where the system itself is asked
+        if sys.platform != "win32":
+            monkeypatch.setattr(drives, "_mounts", lambda: [(str(tmp_path / "share"), "nfs4")])
+        else:  # where the system itself is asked
             monkeypatch.setattr(machine, "network_drive", lambda path: "nfs4" if "share" in path.parts else None)
         monkeypatch.setenv(variable, str(tmp_path / "share" / "state"))
 
