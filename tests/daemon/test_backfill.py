@@ -28,7 +28,7 @@ FILES = """
         month: str = "all"
 
     def work(context):
-        while Path("../wait").exists():
+        while Path("../wait").exists() or Path(f"../wait.{context.source.path.name}").exists():
             time.sleep(0.01)
         if context.source.path.name in Path("../bad").read_text().split():
             raise ValueError("bad file")
@@ -173,15 +173,15 @@ def test_due_work_goes_first_and_is_not_done_a_second_time(workspace: Workspace)
 def test_a_daemon_that_dies_in_the_middle_goes_on_with_it(workspace: Workspace, by: str) -> None:
     """Nothing is lost and nothing is done twice, but for the run that was cut off."""
     workspace.disable("claims")
+    gate = workspace.root / "wait.05.csv"
+    gate.write_text("")
     begun = begin(workspace, reprocess="all")
-    until(lambda: len(ran(workspace)) >= 5)
-    (workspace.root / "wait").write_text("")
-    until(lambda: workspace.status().active_runs)
+    until(lambda: len(ran(workspace)) == 5 and workspace.status().active_runs)
     if by == "kill":
         workspace.kill()
     else:
         end_now(workspace.status().daemon.pid or 0)
-    (workspace.root / "wait").unlink()
+    gate.unlink()
     until(lambda: not workspace.status().daemon.running)
     assert workspace.backfill_status(begun.id).state == "running"
     workspace.start()

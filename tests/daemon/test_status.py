@@ -25,7 +25,8 @@ FLOW = """
     from data_engine import Flow
 
     def work(context):
-        until = context.params.get("until")
+        is_bad = str(context.source and context.source.path).endswith("bad.txt")
+        until = 5 if is_bad else context.params.get("until")
         while until and not Path(until).exists():
             time.sleep(0.01)
             context.progress(1)
@@ -100,7 +101,7 @@ def test_with_and_without_a_daemon_the_flows_are_told_alike(workspace: Workspace
         "nightly": ("schedule ready", "as deployed"),
         "never": ("broken", "not deployed"),
     }
-    assert "cell 1, line 10: return 1 +" in without["flows"][4]["edit"]
+    assert "cell 1, line 11: return 1 +" in without["flows"][4]["edit"]
 
 
 def test_with_and_without_a_daemon_the_reasons_are_the_same(workspace: Workspace, ws: WorkspaceFiles) -> None:
@@ -110,7 +111,7 @@ def test_with_and_without_a_daemon_the_reasons_are_the_same(workspace: Workspace
     for name in ("new.txt", "bad.txt", "also.tmp"):
         ws.source(f"in/{name}", name)
     with pytest.raises(FlowValidationError):
-        workspace.load_flow("polled").run_once(source="bad.txt", params={"until": 5})
+        workspace.load_flow("polled").run_once(source="bad.txt")
     workspace.start()
     until(lambda: not workspace.status().engine.starting and flow_of(workspace, "polled")["held"])
 
@@ -129,7 +130,7 @@ def test_with_and_without_a_daemon_the_reasons_are_the_same(workspace: Workspace
     held = reasons[3]
     assert held["why"]["run_id"] == workspace.runs("polled", 1)[0].run_id
     assert (held["cause"]["kind"], held["cause"]["step"]) == ("code_raised", "Work")
-    assert held["cause"]["places"] == [{"notebook": "polled.ipynb", "cell": 1, "line": 7}]
+    assert held["cause"]["places"] == [{"notebook": "polled.ipynb", "cell": 1, "line": 8}]
     assert filtered["why"] == {"kind": "name_filtered", "part": "also.tmp"}
 
 
