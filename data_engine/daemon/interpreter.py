@@ -7,16 +7,14 @@ libraries the preview had. Both are kept in this machine's ledger of the workspa
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 
+from data_engine.daemon.other_python import tried
 from data_engine.errors import WorkspaceError
 from data_engine.ledger.ledger import Ledger
 from data_engine.version import __version__
 
 _CHOSEN = "interpreter"
 _OF_LAST_START = "interpreter of the last start"
-_TRY_S = 60.0
 _TRY = (
     "import data_engine, data_engine.daemon.worker, data_engine.ledger.connection, psutil, tomlkit;"
     " print(data_engine.__version__)"
@@ -66,23 +64,10 @@ def checked_interpreter(path: str | os.PathLike[str]) -> str:
 
     full = os.path.abspath(os.path.expanduser(path))
     _require_there(full)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            tried = subprocess.run(
-                [full, "-P", "-c", _TRY],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TRY_S,
-                cwd=folder,
-                env=environment_of_workers(os.environ) | import_path(os.environ),
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise unusable(full, str(error)) from error
-    if tried.returncode != 0:
-        raise unusable(full, _last_line(tried.stderr) or f"it left with exit code {tried.returncode}")
-    if (found := _last_line(tried.stdout)) != __version__:
+    found, why = tried(full, _TRY, environment_of_workers(os.environ) | import_path(os.environ))
+    if why is not None:
+        raise unusable(full, why)
+    if found != __version__:
         raise unusable(full, f"it has version {found or '?'}, and this is {__version__}")
     return full
 
@@ -108,7 +93,3 @@ _CHOOSE = (
     "choose another: Workspace(path).set_interpreter(sys.executable) in the Python that is meant, or "
     "set_interpreter(None) for that of whoever starts the daemon"
 )
-
-
-def _last_line(text: str) -> str:
-    return text.strip().rpartition("\n")[2].strip()

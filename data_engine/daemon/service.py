@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -18,12 +16,12 @@ from pathlib import Path
 
 from data_engine import private
 from data_engine.daemon.endpoint import forget_stop, read_endpoint, was_stopped
+from data_engine.daemon.other_python import tried
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import ServiceFacts, ServiceState
 from data_engine.errors import WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.platforms.drives import lasting
-from data_engine.platforms.processes import apart
 from data_engine.platforms.service import Definition, RefusedError, ServiceManager, service_manager
 from data_engine.workspace.layout import LocalLayout, is_workspace
 
@@ -32,7 +30,6 @@ _KEPT = (
     "DATA_ENGINE_RUNTIME_ROOT DATA_ENGINE_RUNTIME_DB_PATH DATA_ENGINE_MACHINE_ID"
 ).split()
 """What of the environment decides where things are; nothing else is kept, so that no secret is."""
-_TRY_S = 60.0
 _INSTALL_AGAIN = "run `data-engine service install` in the environment that is meant"
 KEYRING_NOTE = (
     "before somebody has logged on a keyring may be locked: secrets of flows that run then are found in "
@@ -201,23 +198,7 @@ def why_unusable(python: str) -> str | None:
     if not os.path.exists(python):
         return f"there is no {python}"
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            tried = subprocess.run(
-                [python, "-P", "-c", "import data_engine.daemon.daemon"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TRY_S,
-                cwd=folder,
-                env=alone,
-                **apart(),
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-    said = tried.stderr.strip().splitlines()
-    return None if tried.returncode == 0 else said[-1] if said else f"it left with {tried.returncode}"
+    return tried(python, "import data_engine.daemon.daemon", alone)[1]
 
 
 def command_of(record_path: Path, python: str) -> tuple[str, ...]:

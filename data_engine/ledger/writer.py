@@ -93,16 +93,14 @@ FROM runs JOIN file_state USING (flow_name)
 WHERE runs.run_id = ? AND file_state.source_root = ? AND file_state.source_key = ?
     AND run_id IN (last_run_id, last_success_run_id)
 """
-_SETTLED_SINCE = """
+_ENDED_SINCE = """
 SELECT 1 FROM runs JOIN file_state USING (flow_name)
 WHERE run_id = ? AND file_state.source_root = ? AND file_state.source_key = ? AND size_bytes = ? AND mtime_ns = ?
-    AND last_status <> 'abandoned' AND last_at_utc > started_at_utc
+    AND last_at_utc > started_at_utc
 """
+_SETTLED_SINCE = f"{_ENDED_SINCE} AND last_status <> 'abandoned'"
 
-_DONE_ELSEWHERE_SINCE = """
-SELECT 1 FROM runs JOIN file_state USING (flow_name)
-WHERE run_id = ? AND file_state.source_root = ? AND file_state.source_key = ? AND size_bytes = ? AND mtime_ns = ?
-    AND last_status = 'success' AND last_at_utc > started_at_utc
+_DONE_ELSEWHERE_SINCE = f"""{_ENDED_SINCE} AND last_status = 'success'
     AND NOT EXISTS (SELECT 1 FROM runs AS theirs WHERE theirs.run_id = last_run_id AND theirs.runner_id IS NOT NULL)
 """
 

@@ -1,0 +1,39 @@
+"""Trying code in a Python that is perhaps another one than this."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+
+from data_engine.platforms.processes import apart
+
+_TRY_S = 60.0
+
+
+def tried(python: str, code: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
+    """The last line that `code` prints in a fresh process of that Python, in an empty folder; and why it failed, None where it
+    did not."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            process = subprocess.run(
+                [python, "-P", "-c", code],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TRY_S,
+                cwd=folder,
+                env=environment,
+                check=False,
+                **apart(),
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return "", str(error)
+    if process.returncode != 0:
+        return "", _last_line(process.stderr) or f"it left with exit code {process.returncode}"
+    return _last_line(process.stdout), None
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2].strip()
