@@ -7,6 +7,8 @@ over many tiny files, with one worker and with two; `restart` a daemon that come
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import sqlite3
 import statistics
@@ -60,6 +62,26 @@ def build():
     )
 """
 
+BARE = """
+import sys, sqlite3, json, asyncio, threading, pathlib, dataclasses
+import psutil, tomlkit, watchdog.observers
+import tornado.httpserver, tornado.netutil, tornado.web
+
+class Status(tornado.web.RequestHandler):
+    def get(self):
+        self.write(json.loads(text))
+
+async def serve():
+    sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    tornado.httpserver.HTTPServer(tornado.web.Application([("/status", Status)])).add_sockets(sockets)
+    print(sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+text = sys.stdin.readline()
+asyncio.run(serve())
+"""
+"""A server that loads what the daemon loads and answers one text."""
+
 
 def until(question: Callable[[], Any], timeout_s: float = 120.0, every_s: float = 0.002) -> Any:
     """The first true answer."""
@@ -78,30 +100,64 @@ def family_mb(pid: int, *, with_children: bool) -> float:
     return sum(one.memory_info().rss for one in family) / 1e6
 
 
-def cold_start_s(workspace: Workspace) -> float:
-    """Seconds from asking for the daemon until it answers."""
-    times = []
+class Bare:
+    """A process that does nothing but answer `text`, started and asked as the daemon is."""
+
+    def __init__(self, text: str = "{}") -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", BARE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(text.replace("\n", " ") + "\n")
+        self.process.stdin.flush()
+        self.connection = http.client.HTTPConnection("127.0.0.1", int(self.process.stdout.readline()))
+        self.get()
+
+    def get(self) -> object:
+        """What it answers."""
+        self.connection.request("GET", "/status")
+        return json.loads(self.connection.getresponse().read())
+
+    def close(self) -> None:
+        """End it."""
+        self.connection.close()
+        self.process.kill()
+        self.process.communicate()
+
+
+def cold_starts_s(workspace: Workspace) -> tuple[float, float]:
+    """Seconds from asking for the daemon until it answers, and the same of a bare server, in turn."""
+    times: list[float] = []
+    floors: list[float] = []
     for _ in range(5):
-        started = time.perf_counter()
         workspace.deploy()
+        started = time.perf_counter()
         workspace.start()
         times.append(time.perf_counter() - started)
         workspace.kill()
-    return statistics.median(times)
+        started = time.perf_counter()
+        bare = Bare()
+        floors.append(time.perf_counter() - started)
+        bare.close()
+    return statistics.median(times), statistics.median(floors)
 
 
-def status_ms(workspace: Workspace) -> tuple[float, float]:
-    """Median and 99th percentile of a status over a kept connection, 20 flows."""
+def statuses_ms(workspace: Workspace) -> tuple[list[float], list[float]]:
+    """Milliseconds of a thousand statuses of 20 flows over a kept connection, and of a bare server's same answer, in turn, sorted."""
     client = DaemonClient.connect(workspace.home.local)
     assert client is not None
-    times = []
+    bare = Bare(json.dumps(client.get("/status")))
+    times: list[float] = []
+    floors: list[float] = []
     for _ in range(1000):
-        started = time.perf_counter()
-        client.get("/status")
-        times.append((time.perf_counter() - started) * 1000)
+        for call, taken in ((lambda: client.get("/status"), times), (bare.get, floors)):
+            started = time.perf_counter()
+            call()
+            taken.append((time.perf_counter() - started) * 1000)
     client.close()
-    times.sort()
-    return times[500], times[990]
+    bare.close()
+    return sorted(times), sorted(floors)
 
 
 def request_to_step_ms(workspace: Workspace) -> float:
@@ -178,14 +234,20 @@ def measure_life(folder: Path) -> None:
         (workspace.root / source).mkdir()
         (modules / f"{name}.py").write_text(POLL.format(parallel=1, source=f"../{source}", group=name))
     try:
-        report("daemon cold start until it answers", cold_start_s(workspace), 0.35, "s")
+        start_s, bare_s = cold_starts_s(workspace)
+        report(
+            "daemon: cold start until it answers, by a bare server's", start_s / bare_s, 2.0, "x", f"{start_s:.2f} s"
+        )
         workspace.start()
         until(lambda: len(workspace.status()["flows"]) > 20)
         pid = workspace.status()["daemon"]["pid"]
         report("daemon alone, engine off, RSS", family_mb(pid, with_children=False), 60, "MB")
-        median, worst = status_ms(workspace)
-        report("status of 20 flows, p50", median, 0.5, "ms")
-        report("status of 20 flows, p99", worst, 3, "ms")
+        times, floors = statuses_ms(workspace)
+        for name, at, most in (("p50", 500, 1.5), ("p99", 990, 2.0)):
+            note = f"{times[at]:.2f} ms"
+            report(
+                f"status of 20 flows, {name}, by a bare server's same answer", times[at] / floors[at], most, "x", note
+            )
         report("request by hand to its step, p50", request_to_step_ms(workspace), 10, "ms")
         workspace.deploy()
         workspace.start_engine()
@@ -252,7 +314,7 @@ def measure_restart(folder: Path) -> None:
             (source / f"{number // FILES_A_FOLDER:03}").mkdir(parents=True)
         (source / f"{number // FILES_A_FOLDER:03}" / f"{number:06}.txt").write_text("x")
     (workspace.root / "flow_modules" / "known.py").write_text(POLL.format(parallel=1, source="../in", group="Known"))
-    workspace.home.ledger().close()
+    workspace.home.ledger()
     with closing(sqlite3.connect(workspace.home.local.ledger_path)) as connection, connection:
         remember_all(connection, source)
     times = []

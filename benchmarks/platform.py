@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.daemon import MANUAL, cold_start_s, request_to_step_ms, until
+from benchmarks.daemon import MANUAL, cold_starts_s, request_to_step_ms, until
 from benchmarks.figures import finish, report
 from data_engine import Workspace
 from data_engine.engine.local_workspace import forget_workspaces
@@ -82,7 +82,7 @@ def main() -> None:
         (root / "flow_modules").mkdir(parents=True)
         (root / "flow_modules" / "flow_00.py").write_text(MANUAL.format(number=0))
         workspace = Workspace(root)
-        report("daemon: cold start until it answers", cold_start_s(workspace), 2.0, "s")
+        report("daemon: cold start until it answers", cold_starts_s(workspace)[0], 2.0, "s")
         workspace.start()
         until(lambda: workspace.status()["engine"])
         workspace.run("flow_00")

@@ -196,7 +196,7 @@ def measure_refresh(folder: Path, owner: Machine, known: int) -> None:
 def measure_daemon(folder: Path) -> None:
     """Real daemons with state roots of their own on one folder; heartbeats shortened, the rest as it is."""
     workspace = Workspace.create(folder / "team")
-    settings = f'[lease]\nheartbeat = "{HEARTBEAT_S:g}s"\nstale_after = "{STALE_AFTER_S:g}s"\ntakeover = "auto"\n'
+    settings = f'[lease]\nheartbeat = "{HEARTBEAT_S:g}s"\nstale_after = "{STALE_AFTER_S:g}s"\ntakeover = "auto"\n[deploy]\nmode = "auto"\nquiet = "0s"\n'
     (workspace.root / "config" / "data_engine.toml").write_text(settings)
     (workspace.root / "flow_modules" / "example.ipynb").unlink()
     (workspace.root / "flow_modules" / "poll.py").write_text(POLL)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from data_engine.engine.offline import OfflineFacts
     from data_engine.engine.run_comparison import Comparison
     from data_engine.engine.status import Status
+    from data_engine.engine.trends import Trends
     from data_engine.lease.status import LeaseStatus
     from data_engine.model import LogEntry, Run, StepRun
     from data_engine.notebook.catalog import CatalogEntry
@@ -169,6 +170,20 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         a, b = self.run_record(given_run_id(run_a)), self.run_record(given_run_id(run_b))
         return compare(self.home, a, b)
+
+    def trends(self, flow: str) -> Trends:
+        """How many rows the flow's outputs and steps had and how long they took, over its newest good runs that were given the same.
+
+        From 50 such runs on, what is unusual is marked: less than one of 1,000 values that are drawn like those before.
+
+        Raises:
+            FlowValidationError: there is no such flow, neither as a module nor in the history.
+            LedgerError: the history cannot be read.
+        """
+        from data_engine.engine.trends import trends_of
+        from data_engine.notebook.catalog import check_flow_name
+
+        return trends_of(self.home.ledger(), check_flow_name(flow))
 
     def reset(self, flow: str | None = None) -> int:
         """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs went.

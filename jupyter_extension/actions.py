@@ -30,6 +30,7 @@ from jupyter_extension.inspect_child import ask_child
 from jupyter_extension.outputs import flow_outputs
 from jupyter_extension.planning import given_key, plan_view
 from jupyter_extension.template import new_flow_notebook
+from jupyter_extension.trends import trends_view
 from jupyter_extension.view import as_json
 
 Args: TypeAlias = Mapping[str, Any]
@@ -307,6 +308,10 @@ def _compare(ws: Workspace, args: Args) -> Any:
     return {"lines": ws.compare(args["run_a"], args["run_b"]).lines()}
 
 
+def _trends(ws: Workspace, args: Args) -> Any:
+    return as_json(trends_view(ws.trends(args["flow"])))
+
+
 def _debug(ws: Workspace, args: Args) -> Any:
     return {"frames": debug_frames(ws)}
 
@@ -446,6 +451,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[[Workspace, Args], Any], Fields]] = {
     ),
     "run_details": (_run_details, {"run_id": TEXT}),
     "compare": (_compare, {"run_a": TEXT, "run_b": TEXT}),
+    "trends": (_trends, {"flow": TEXT}),
     "debug": (_debug, {}),
     "clear_debug": (_clear_debug, {}),
     "inspect": (_inspect, _LOOK),
@@ -470,6 +476,7 @@ CHANGES = frozenset(_IN_WORKSPACE) - {
     "plan",
     "run_details",
     "compare",
+    "trends",
     "debug",
     "inspect",
     "outputs",

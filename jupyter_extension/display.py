@@ -14,6 +14,7 @@ from data_engine.engine.explain import Explanation
 from data_engine.engine.local_workspace import settle_flow, workspace_of
 from data_engine.engine.run_comparison import Comparison
 from data_engine.engine.status import FlowStatus, Status
+from data_engine.engine.trends import Trends
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.flow.batch import Batch
 from data_engine.flow.context import FlowContext
@@ -47,6 +48,7 @@ from jupyter_extension.compile_report import compile_card
 from jupyter_extension.difference_card import difference_card, golden_card, goldens_card, plan_card
 from jupyter_extension.file_check import file_exists
 from jupyter_extension.flow_picture import flow_card
+from jupyter_extension.trends import trends_card
 
 
 def bundle(value: Any, *, samples: bool = False) -> dict[str, Any] | None:
@@ -110,6 +112,8 @@ def card_of(value: Any, *, samples: bool = False) -> Card | None:
         return backfill_card(value)
     if isinstance(value, Comparison):
         return comparison_card(value)
+    if isinstance(value, Trends):
+        return trends_card(value)
     return _card_of_listing(value, samples) if isinstance(value, Listing) and value else None
 
 

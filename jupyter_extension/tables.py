@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import codecs
+import csv
 import os
 import re
 import shutil
@@ -43,23 +44,28 @@ _HEAD_BYTES = 256 * 1024
 _CHECKED_BYTES = 64 * 1024 * 1024
 _SEPARATORS = (",", ";", "\t", "|")
 _COMMA_NUMBER = re.compile(r"[+-]?\d+(?:\.\d{3})*,\d+")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
+"""With points between thousands, or three digits behind one: it tells nothing."""
+_WITH_THOUSANDS = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
 _excel: dict[tuple[str, int, str | None], Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a CSV file is written."""
+    """How a CSV file is written; `thousands` are the columns of numbers with points between thousands."""
 
     separator: str = ","
     encoding: str = "utf8"
     decimal_comma: bool = False
+    thousands: tuple[str, ...] = ()
 
     @property
     def options(self) -> dict[str, Any]:
         """The options of `polars.read_csv` that differ from its own."""
         plain = Dialect()
-        return {name: value for name in self.__slots__ if (value := getattr(self, name)) != getattr(plain, name)}
+        names = ("separator", "encoding", "decimal_comma")
+        return {name: value for name in names if (value := getattr(self, name)) != getattr(plain, name)}
 
 
 def dialect_of(path: Path) -> Dialect:
@@ -82,8 +88,28 @@ def dialect_of(path: Path) -> Dialect:
     separator = "\t" if is_tsv else max(_SEPARATORS, key=lambda one: _fits(one, lines))
     fields = [field.strip() for line in lines[1:] for field in line.split(separator)]
     commas = sum(_COMMA_NUMBER.fullmatch(field) is not None for field in fields)
-    points = sum(_POINT_NUMBER.fullmatch(field) is not None for field in fields)
-    return Dialect(separator, encoding, separator != "," and commas > points)
+    points = sum(_POINT_NUMBER.fullmatch(field) is not None and not _GROUPED.fullmatch(field) for field in fields)
+    if separator == "," or commas <= points:
+        return Dialect(separator, encoding)
+    return Dialect(
+        separator,
+        encoding,
+        True,
+        tuple(_with_thousands(text if len(head) < _HEAD_BYTES else "\n".join(lines), separator)),
+    )
+
+
+def _with_thousands(text: str, separator: str) -> Iterator[str]:
+    """The columns that hold nothing but numbers, some of them with points between thousands."""
+    names, *rows = [row for row in csv.reader(text.splitlines()[:200], delimiter=separator) if row] or [[]]
+    for number, name in enumerate(names):
+        values = [value for row in rows if number < len(row) and (value := row[number].strip())]
+        if (
+            names.count(name) == 1
+            and any("." in value for value in values)
+            and all(map(_WITH_THOUSANDS.fullmatch, values))
+        ):
+            yield name
 
 
 def scan(path: Path, sheet: Any = None) -> tuple[pl.LazyFrame, list[str]]:
@@ -122,7 +148,12 @@ def _call(path: Path, given: str, sheet: str | None = None) -> str:
     elif suffix in EXCEL and sheet is not None:
         options = {"sheet_name": sheet}
     name = "csv" if suffix in CSV else "excel" if suffix in EXCEL else "json" if suffix == ".json" else _SCANS[suffix]
-    return f"pl.read_{name}({', '.join([given, *(f'{option}={value!r}' for option, value in options.items())])})"
+    read = f"pl.read_{name}({', '.join([given, *(f'{option}={value!r}' for option, value in options.items())])})"
+    columns = dialect_of(path).thousands if suffix in CSV else ()
+    if not columns:
+        return read
+    plain = f"pl.col({', '.join(map(repr, columns))}).str.replace_all('.', '', literal=True).str.replace(',', '.', literal=True)"
+    return f"{read}.with_columns({plain}.str.strip_chars().cast(pl.Float64))"
 
 
 def _encoding_of(head: bytes, file: Any) -> str:
@@ -154,14 +185,19 @@ def _scan_file(path: Path) -> pl.LazyFrame:
     if suffix in CSV:
         dialect = dialect_of(path)
         source = path if dialect.encoding == "utf8" else _as_utf8(path, dialect.encoding, os.stat(path).st_mtime_ns)
-        return pl.scan_csv(
+        table = pl.scan_csv(
             source,
             separator=dialect.separator,
             decimal_comma=dialect.decimal_comma,
             infer_schema_length=10_000,
             ignore_errors=True,
             encoding="utf8-lossy",
+            schema_overrides=dict.fromkeys(dialect.thousands, pl.String),
         )
+        if not dialect.thousands:
+            return table
+        plain = pl.col(dialect.thousands).str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+        return table.with_columns(plain.str.strip_chars().cast(pl.Float64, strict=False))
     if suffix == ".parquet":
         return pl.scan_parquet(path)
     return pl.scan_ipc(path) if _SCANS[suffix] == "ipc" else pl.scan_ndjson(path)

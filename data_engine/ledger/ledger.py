@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from data_engine.cause import Cause, cause_from
 from data_engine.errors import LedgerError
@@ -44,6 +44,9 @@ SELECT {SHORT_RUN_COLUMNS} FROM flows JOIN runs ON runs.rowid = (
     ORDER BY started_at_utc DESC, rowid DESC LIMIT 1
 )
 """
+
+
+_AT_ONCE = 500
 
 
 class Ledger(LedgerFile):
@@ -125,6 +128,18 @@ class Ledger(LedgerFile):
             self._rows("SELECT cause_kind, cause_data, cause FROM runs WHERE run_id = ?", run_id) if ended_badly else []
         )
         return [step_of(row, cause_from(*why[0]) if why else None) for row in rows]
+
+    def steps_of(self, run_ids: Sequence[str]) -> dict[str, list[StepRun]]:
+        """The steps of several good runs, each in its order, by the id of the run."""
+        found: dict[str, list[StepRun]] = {}
+        for begin in range(0, len(run_ids), _AT_ONCE):
+            ids = run_ids[begin : begin + _AT_ONCE]
+            marks = ", ".join("?" * len(ids))
+            for row in self._rows(
+                f"SELECT {STEP_COLUMNS} FROM step_runs WHERE run_id IN ({marks}) ORDER BY run_id, step_index", *ids
+            ):
+                found.setdefault(row[0], []).append(step_of(row, None))
+        return found
 
     def environment(self, digest: str) -> tuple[str, ...]:
         """The distributions of an environment, "name version" each; empty where its list is not here."""

@@ -9,6 +9,7 @@ import { duration, nameOf, progressText, since } from "./format.js";
 import { parametersForm } from "./parameters.js";
 import { agoText, button, cellLinks, errorBox, icon, sign, tabs } from "./pieces.js";
 import { runsTable, timeline } from "./runs.js";
+import { trendsPart } from "./trends.js";
 
 /** @import { ActiveRun, FlowDetails, FlowRow } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -17,6 +18,7 @@ import { runsTable, timeline } from "./runs.js";
 const SECTIONS = [
   ["steps", "Steps", stepsTable],
   ["runs", "Runs", runsTable],
+  ["trends", "Trends", trendsPart],
   ["files", "Files", filesTable],
   ["deployment", "Deployment", deploymentPart],
   ["about", "About", aboutPart],

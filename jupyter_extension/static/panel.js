@@ -12,6 +12,7 @@ import { serverFor, ServerTransport } from "./server.js";
 import { loadSettings } from "./settings.js";
 import { elsewhere, firstState, ofFlow, runsOf } from "./state.js";
 import { STILL } from "./transport.js";
+import { refreshTrends } from "./trends.js";
 import { followWorkspaces } from "./workspaces.js";
 
 /** @import { Answer, FlowDetails, MountOptions, PanelView, State, Transport, WidgetModel } from "./types" */
@@ -164,6 +165,7 @@ export class Panel {
     const before = this.state;
     this.state = { ...before, ...changes };
     if (changes.section === "files" && before.section !== "files") refreshFiles(this);
+    if (changes.section === "trends" && before.section !== "trends") refreshTrends(this);
     if (changes.tab === "settings" && before.tab !== "settings") loadSettings(this);
     if (changes.tab === "outputs" && before.tab !== "outputs") loadOutputs(this);
     this.update();
@@ -275,6 +277,7 @@ export class Panel {
     const details = result || { ...NO_DETAILS, error_text: error && error.what };
     this.set({ details });
     if (this.state.section === "files") refreshFiles(this);
+    if (this.state.section === "trends") refreshTrends(this);
     const open = this.state.run;
     const shown = open && details.runs.find((one) => one.run_id === open.id);
     if (open && shown && (!open.details || open.details.run.mark.kind === "running" || open.details.run.mark.kind !== shown.mark.kind)) this.readRun(open.id);

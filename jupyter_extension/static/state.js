@@ -8,7 +8,7 @@ export function firstState() {
     view: null, takenAt: null, workspaces: [], helloed: false, lost: null, problem: null,
     tab: "flows", section: "steps", search: "", filter: "all", closed: new Set(),
     selected: null, details: null, run: null, runLimit: 100, runSearch: "", onlyFailed: false,
-    files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200,
+    trends: null, trendsSaid: null, files: null, filesSaid: null, fileSearch: "", fileGroup: "", fileLimit: 200,
     showParams: false, typed: {}, backfill: null, plan: null, planKey: "", params: [{ name: "", value: "" }],
     sheet: null, frames: null, written: null, writtenSearch: "", writtenLimit: 100, settings: null,
     pending: new Map(), ending: new Set(), confirming: null, said: null, showKeys: false,
@@ -32,8 +32,8 @@ export function elsewhere() {
  */
 export function ofFlow() {
   const { details, run, runLimit, showParams, typed, backfill, plan, planKey, runSearch, onlyFailed } = firstState();
-  const { files, filesSaid, fileSearch, fileGroup, fileLimit } = firstState();
-  return { details, run, runLimit, showParams, typed, backfill, plan, planKey, runSearch, onlyFailed, files, filesSaid, fileSearch, fileGroup, fileLimit };
+  const { trends, trendsSaid, files, filesSaid, fileSearch, fileGroup, fileLimit } = firstState();
+  return { details, run, runLimit, showParams, typed, backfill, plan, planKey, runSearch, onlyFailed, trends, trendsSaid, files, filesSaid, fileSearch, fileGroup, fileLimit };
 }
 
 /**

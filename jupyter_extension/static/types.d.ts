@@ -244,6 +244,20 @@ export interface FlowView {
   error_cells: CellPlace[];
 }
 
+/** trends.py */
+export interface TrendRow {
+  name: string;
+  words: string;
+  picture: string;
+  mark: Mark | null;
+  unusual: [string, string][];
+}
+
+export interface TrendsView {
+  said: string;
+  rows: TrendRow[];
+}
+
 /** planning.py */
 export interface PlanView {
   flow: string;
@@ -498,6 +512,8 @@ export interface State {
   runLimit: number;
   runSearch: string;
   onlyFailed: boolean;
+  trends: TrendsView | null;
+  trendsSaid: string | null;
   files: FilesView | null;
   filesSaid: string | null;
   fileSearch: string;

@@ -214,6 +214,17 @@ def test_a_csv_file_is_read_as_it_is_written(tmp_path: Path, name: str) -> None:
     assert ran(page(tmp_path / "a.csv", code="plain")["code"]).rows() == [tuple(row) for row in found["rows"]]
 
 
+def test_points_between_thousands_are_none_of_the_number(tmp_path: Path) -> None:
+    """Where nothing else is in the column: a version or a date stays the text it is."""
+    (tmp_path / "a.csv").write_text(
+        "Betrag;Stück;Version;Tag\n1.234,50;1.200;1.2.3;01.02.2025\n-12,00;7;4.5;02.02.2025\n;;;\n"
+    )
+    found = page(tmp_path / "a.csv")
+
+    assert found["rows"][:2] == [[1234.5, 1200.0, "1.2.3", "01.02.2025"], [-12.0, 7.0, "4.5", "02.02.2025"]]
+    assert ran(page(tmp_path / "a.csv", code="plain")["code"]).rows() == [tuple(row) for row in found["rows"]]
+
+
 def ran(code: str) -> pl.DataFrame:
     """What the last line of a cell is."""
     *lines, last = re.split(r"\n\n", code, maxsplit=1)

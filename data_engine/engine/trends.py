@@ -1,0 +1,135 @@
+"""How the rows and the durations of a flow went over its runs, and what of it is unusual."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from data_engine.engine.unusual import MOST, Limits, Past
+from data_engine.ledger.ledger import Ledger
+from data_engine.model import Run, StepRun
+from data_engine.record import Record
+from data_engine.shown import Shown
+
+SHOWN = 100
+"""The newest runs that a trend shows."""
+
+_FLOORS = {"rows": 1.0, "duration": 1.0}
+_OFTEN = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrendPoint(Record):
+    """One run: its value, rows or seconds, and whether that is unusual after the runs before it."""
+
+    run_id: str
+    at_utc: str
+    value: float
+    is_unusual: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trend(Record):
+    """A value over the runs, the oldest first. `name` is a step's label, an output's path, or "" for the whole run;
+    `kind` is "rows" or "duration" (seconds). The next value is unusual below `low` or above `high`; None with too few runs."""
+
+    name: str
+    kind: str
+    points: tuple[TrendPoint, ...] = field(metadata={"of": TrendPoint.read})
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trends(Shown, Record):
+    """The trends of a flow over its newest `runs` like runs: good ones that were given the same `params`."""
+
+    flow: str
+    runs: int
+    params: Mapping[str, object] = field(default_factory=dict)
+    trends: tuple[Trend, ...] = field(default=(), metadata={"of": Trend.read})
+
+
+def trends_of(ledger: Ledger, flow: str) -> Trends:
+    """The trends of a flow by its history on this machine.
+
+    Raises:
+        LedgerError: the history cannot be read.
+    """
+    runs = [run for run in ledger.runs(flow, SHOWN + MOST, status="success") if not run.from_the_future]
+    like = like_runs(runs)
+    steps = ledger.steps_of([run.run_id for run in like])
+    return Trends(flow, len(like), (like[-1].params or {}) if like else {}, tuple(_trends(like, steps)))
+
+
+def like_runs(newest: Sequence[Run]) -> list[Run]:
+    """Those of the runs that were given what most of them were given, the oldest first.
+
+    Example:
+        >>> def run(run_id, **params):
+        ...     return Run(run_id, "claims", "Claims", None, "success", "2026-01-05T06:30:00+00:00", params=params)
+        >>> [one.run_id for one in like_runs([run("c"), run("b", month="2013-01"), run("a")])]
+        ['a', 'c']
+    """
+    given = [json.dumps(run.params or {}, sort_keys=True, default=str) for run in newest]
+    if not given:
+        return []
+    [(most, _)] = Counter(given).most_common(1)
+    return [run for run, params in zip(newest, given, strict=True) if params == most][::-1]
+
+
+def trend(name: str, kind: str, told: Sequence[tuple[Run, float]]) -> Trend:
+    """The newest of the values as a trend, each judged by those before it."""
+    past = Past(floor=_FLOORS[kind])
+    points = []
+    for number, (run, value) in enumerate(told):
+        is_shown = number >= len(told) - SHOWN
+        limits = past.limits() if is_shown else None
+        if is_shown:
+            points.append(
+                TrendPoint(run.run_id, run.started_at_utc, value, limits is not None and limits.is_unusual(value))
+            )
+        past.add(value)
+    last = past.limits() or Limits(float("nan"), float("nan"))
+    return Trend(
+        name, kind, tuple(points), *(None if edge != edge else max(edge, 0.0) for edge in (last.low, last.high))
+    )
+
+
+def _trends(runs: Sequence[Run], steps: Mapping[str, Sequence[StepRun]]) -> Iterator[Trend]:
+    """Rows first: of outputs, then of each step; then how long the run and each step took."""
+    written: dict[str, list[tuple[Run, float]]] = {}
+    for run, name, rows in _written(runs):
+        written.setdefault(name, []).append((run, rows))
+    told: dict[tuple[str, str], list[tuple[Run, float]]] = {}
+    for run in runs:
+        for step in steps.get(run.run_id, ()):
+            if step.rows_out is not None:
+                told.setdefault((step.label, "rows"), []).append((run, float(step.rows_out)))
+            if step.elapsed_s is not None:
+                told.setdefault((step.label, "duration"), []).append((run, step.elapsed_s))
+    yield from (trend(name, "rows", values) for name, values in written.items() if len(values) > 1)
+    yield from (
+        trend(name, kind, values) for (name, kind), values in told.items() if kind == "rows" and len(values) > 1
+    )
+    whole = [(run, run.elapsed_s) for run in runs if run.elapsed_s is not None]
+    if len(whole) > 1:
+        yield trend("", "duration", whole)
+    yield from (
+        trend(name, kind, values) for (name, kind), values in told.items() if kind != "rows" and len(values) > 1
+    )
+
+
+def _written(runs: Sequence[Run]) -> Iterator[tuple[Run, str, float]]:
+    """The rows of each output: by its path where most runs write it, else all that a run wrote into its folder."""
+    often = Counter(file.path for run in runs for file in run.outputs if file.rows is not None)
+    for run in runs:
+        rows: Counter[str] = Counter()
+        for file in run.outputs:
+            if file.rows is not None:
+                is_own = often[file.path] >= _OFTEN * len(runs)
+                rows[file.path if is_own else f"{PurePath(file.path).parent}"] += file.rows
+        yield from ((run, name, float(number)) for name, number in rows.items())

@@ -1,0 +1,46 @@
+// How the rows and the durations of a flow went over its runs, and which runs were unusual.
+
+import { h } from "./dom.js";
+import { note, sign } from "./pieces.js";
+
+/** @import { FlowDetails, TrendRow } from "./types" */
+/** @import { Panel } from "./panel.js" */
+
+/**
+ * Reads the trends of the flow that is looked at.
+ *
+ * @param {Panel} app
+ */
+export async function refreshTrends(app) {
+  const name = app.state.selected;
+  if (!name || app.isStatic) return;
+  const { result, error } = await app.transport.call("trends", { flow: name });
+  if (app.isGone || app.state.selected !== name) return;
+  app.set(error ? { trendsSaid: error.what } : { trends: result, trendsSaid: null });
+}
+
+/**
+ * @param {Panel} app
+ * @param {FlowDetails} _details
+ */
+export function trendsPart(app, _details) {
+  const { trends, trendsSaid } = app.state;
+  if (trendsSaid) return note("bad", "said", trendsSaid);
+  if (!trends) return h("p", { class: "de-empty" }, "Reading its runs…");
+  if (!trends.rows.length) return h("p", { class: "de-empty" }, "A trend needs two good runs.");
+  return h("div", { class: "de-trends" }, h("p", { class: "de-hint", key: "said" }, trends.said), trends.rows.map((row) => trendRow(app, row)));
+}
+
+/**
+ * @param {Panel} app
+ * @param {TrendRow} row
+ */
+function trendRow(app, row) {
+  return h("div", { key: row.name, class: "de-file de-trend-row", "data-trend": row.name },
+    h("div", { class: "de-line" }, h("span", { class: "de-grow de-strong de-whole" }, row.name), row.mark ? sign(row.mark) : null),
+    h("div", { class: "de-trend-picture", html: row.picture }),
+    h("div", { class: "de-faint" }, row.words),
+    row.unusual.length ? h("div", { class: "de-line de-wrap" }, row.unusual.slice(0, 5).map(([runId, words]) => h("button", {
+      key: runId, class: "de-button de-small", "data-run": runId, onclick: () => app.openRun(runId),
+    }, words))) : null);
+}
