@@ -14,7 +14,7 @@ from data_engine.engine.unusual import LEAST
 from jupyter_extension.card import Card, Note, Pairs, Part, Picture, Section, clean
 from jupyter_extension.marks import Mark
 
-_WIDE, _HIGH, _EDGE = 480, 56, 6
+_WIDE, _HIGH, _EDGE = 320, 64, 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from data_engine.engine.unusual import MOST, Limits, Past
+from data_engine.engine.unusual import MOST, Past
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Run, StepRun
 from data_engine.record import Record
@@ -34,7 +34,7 @@ class TrendPoint(Record):
 @dataclass(frozen=True, slots=True, eq=False)
 class Trend(Record):
     """A value over the runs, the oldest first. `name` is a step's label, an output's path, or "" for the whole run;
-    `kind` is "rows" or "duration" (seconds). The next value is unusual below `low` or above `high`; None with too few runs."""
+    `kind` is "rows" or "duration" (seconds). The newest value is unusual below `low` or above `high`; None with too few runs."""
 
     name: str
     kind: str
@@ -85,18 +85,16 @@ def trend(name: str, kind: str, told: Sequence[tuple[Run, float]]) -> Trend:
     """The newest of the values as a trend, each judged by those before it."""
     past = Past(floor=_FLOORS[kind])
     points = []
+    limits = None
     for number, (run, value) in enumerate(told):
-        is_shown = number >= len(told) - SHOWN
-        limits = past.limits() if is_shown else None
-        if is_shown:
-            points.append(
-                TrendPoint(run.run_id, run.started_at_utc, value, limits is not None and limits.is_unusual(value))
-            )
+        if number >= len(told) - SHOWN:
+            limits = past.limits()
+            is_unusual = limits is not None and limits.is_unusual(value)
+            points.append(TrendPoint(run.run_id, run.started_at_utc, value, is_unusual))
         past.add(value)
-    last = past.limits() or Limits(float("nan"), float("nan"))
-    return Trend(
-        name, kind, tuple(points), *(None if edge != edge else max(edge, 0.0) for edge in (last.low, last.high))
-    )
+    if limits is None:
+        return Trend(name, kind, tuple(points))
+    return Trend(name, kind, tuple(points), max(limits.low, 0.0), max(limits.high, 0.0))
 
 
 def _trends(runs: Sequence[Run], steps: Mapping[str, Sequence[StepRun]]) -> Iterator[Trend]:
