@@ -124,17 +124,21 @@ class Follower:
         elif isinstance(target, ast.Starred):
             self.assign(target.value, Value(kinds.CONTAINER, NONE, value.all))
         else:
-            is_copied = isinstance(target, ast.Subscript) and self.eval(target.value).kind == kinds.FRAME
+            into = self.eval(target.value)
             self.write(target)
-            root = "" if is_copied else path_of(target)[0]  # a frame takes a copy of a column
-            self.put_in(root, value.all)
+            if not (isinstance(target, ast.Subscript) and into.kind == kinds.FRAME):  # it takes a copy of a column
+                self.put_in(path_of(target)[0], into, value.all)
 
-    def put_in(self, root: str, origins: frozenset[Origin]) -> None:
-        """Note that the object of a name holds these from now on."""
+    def put_in(self, root: str, into: Value, origins: frozenset[Origin]) -> None:
+        """Note that an object, and so what the name `root` leads to, holds these from now on."""
         if root in self.env:
             self.env[root] = replace(self.env[root], held=self.env[root].held | origins)
-        if not self.around and root:
-            self.out.stores[root] = self.out.stores.get(root, NONE) | origins
+        self.store_in(into.origins, origins)
+
+    def store_in(self, into: frozenset[Origin], origins: frozenset[Origin]) -> None:
+        """Note that objects may hold these from now on."""
+        if into and origins:
+            self.out.stores.append((into, origins))
 
     def write(self, target: Any) -> None:
         """An attribute or element is assigned or deleted."""
@@ -234,6 +238,7 @@ class Follower:
         value = self.lookup(name)
         if value.kind not in (kinds.PLAIN, kinds.POLARS, kinds.MODULE):
             self.touch("changes" if value.kind != kinds.UNKNOWN else "may change", value.origins, node, f"{name} +=")
+        self.store_in(value.origins, added.all)
         self.store(name, replace(value, held=value.held | added.all) if added.kind != kinds.PLAIN else value, node)
 
     # expressions

@@ -18,11 +18,12 @@ from data_engine.notebook import kinds
 from data_engine.notebook.following import Follower, shown
 from data_engine.notebook.shapes import first_text, path_of, texts_in
 from data_engine.notebook.statements import END, FUNCTIONS, Statement, Statements
+from data_engine.notebook.stores import Stores
 from data_engine.notebook.values import NOBODY_KNOWS, NONE, PLAIN, Code, Origin, Outcome, OwnClass, Value, element, join
 
 _DEEPEST = 6
 _WRITERS = frozenset({"write_text", "write_bytes", "savefig", "save", "savez", "savetxt", "dump"})
-_PUTS_IN = frozenset({"append", "extend", "add", "update", "insert"})
+_PUTS_IN = frozenset("append appendleft extend extendleft add update insert setdefault put push __setitem__".split())
 _GIVES_ELEMENT = frozenset({"min", "max", "next", "getattr", "copy.copy", "functools.partial", "sum"})
 _CHARTS = frozenset({"plot", "hist", "boxplot"})
 _KEEPS_PARTS = kinds.TABLES | kinds.TRAINED | {kinds.PLOT}
@@ -36,6 +37,8 @@ class Objects:
     def __init__(self, statements: Statements) -> None:
         self.statements = statements
         self._outcomes: dict[int, Outcome] = {}
+        self._stores = Stores(statements.all, self.outcome)
+        self._running: list[int] = []
         self._texts: dict[int, frozenset[str]] = {}
         self._uses: dict[str, set[str]] = {}
         self._text = ""
@@ -45,8 +48,10 @@ class Objects:
         found = self._outcomes.get(statement.index)
         if found is None:
             found = self._outcomes[statement.index] = Outcome()  # a statement that leads back to itself finds nothing
+            self._running.append(statement.index)
             with suppress(RecursionError):  # nested too deeply to follow: what is known so far
                 self._run(statement, found).statement(statement.node)
+            self._running.pop()
         return found
 
     def value(self, name: str, at: int) -> Value:
@@ -100,10 +105,9 @@ class Objects:
             value = replace(value, kind=self.plain_kind(name))
         if value.kind == kinds.UNKNOWN and owner.names.aliases.get(name, ("",))[-1] == "()" and not self._used_on(name):
             value = replace(value, may_run_out=True)  # a call gave it, and nothing indexes, measures or looks into it
-        for change in self.statements.changes.get((owner.index, name), ()):
-            if owner.index < change.index < at:
-                value = replace(value, held=value.held | self.outcome(change).stores.get(name, NONE))
-        return replace(value, origins=value.origins | {(owner.index, name)})
+        value = replace(value, origins=value.origins | {(owner.index, name)})
+        stored = self._stores.between(owner.index, at, value.all, known_until=min(self._running, default=END))
+        return replace(value, held=value.held | stored) if stored else value
 
     def _used_on(self, name: str) -> set[str]:
         """What the notebook's text does with a name: attributes, "[]" and "len"."""
@@ -182,6 +186,7 @@ class _Run(Follower):
         for value in given.values:
             self.consume(value, given.node, surely=False)
         self.touch("may change", callee.all, given.node)
+        self.store_in(callee.all, given.all)
         held = callee.all.union(*(value.all for value in given.arguments))
         return Value(kinds.UNKNOWN, held, held)
 
@@ -292,6 +297,7 @@ class _Run(Follower):
         for place, value in enumerate(values):
             if kinds.may_be_called(value.bound, is_surely=is_mapping and place == 0):
                 self.touch("may change", value.all, given.node)
+                self.store_in(value.all, NONE.union(*(other.all for other in values if other is not value)))
         codes = given.code
         if not codes:
             return
@@ -369,6 +375,7 @@ class _Run(Follower):
         """Note what an imported function may do to what it is given."""
         if kinds.changes_argument(dotted) or dotted in ("setattr", "delattr"):
             self.touch("changes", given.first.origins, given.node)
+            self.store_in(given.first.origins, NONE.union(*(value.all for value in given.values[1:])))
         elif dotted == "exec":
             self.touch("sets", frozenset({("text", given.first.text)}), given.node)
         elif _may_change_arguments(dotted):
@@ -409,8 +416,8 @@ class _Run(Follower):
         if stream := kinds.draws_by_method(base.kind, name, given.keywords):
             self.touch("draws from", frozenset({("stream", stream)}), given.node)
         self._write(name, base, [*given.arguments, *([base] if base.text else [])], given)
-        if base.kind in (kinds.CONTAINER, kinds.DEFAULTS) and name in _PUTS_IN:
-            self.put_in(path_of(given.node.func)[0], given.all)
+        if base.kind in (kinds.CONTAINER, kinds.DEFAULTS, kinds.UNKNOWN) and name in _PUTS_IN:
+            self.put_in(path_of(given.node.func)[0], base, given.all)
         if changes is not False or name in ("split", "sample"):
             self._train(base, given.node)
         return _result_of_method(base, name, given)

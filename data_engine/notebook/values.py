@@ -111,10 +111,10 @@ def join(values: Iterable[Value]) -> Value:
 
 @dataclass(slots=True)
 class Outcome:
-    """What running one statement comes to: values bound, what was stored in objects of a name, touches, seeds; `asks` for the chart at hand."""
+    """What running one statement comes to: values bound, what was stored in which objects, touches, seeds; `asks` for the chart at hand."""
 
     bound: dict[str, Value] = field(default_factory=dict)
-    stores: dict[str, frozenset[Origin]] = field(default_factory=dict)
+    stores: list[tuple[frozenset[Origin], frozenset[Origin]]] = field(default_factory=list)
     touches: dict[Touch, None] = field(default_factory=dict)
     seeds: set[str] = field(default_factory=set)
     asks: bool = False

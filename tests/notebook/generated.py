@@ -109,6 +109,8 @@ TEMPLATES: list[tuple[str, str]] = [
     ("", "with open('/dev/null') as f:\n    {list}.append($)"), ("", "{set}.add($)"), ("", "{set} |= {{$}}"), ("", "{set}.discard($)"),
     ("", "N = N + 1"), ("", "CFG2['rate'] = $"), ("", "CFG = {{'rate': $}}"), ("", "{num}, {num} = {num}, $"), ("", "print(sum({list}))"),
     ("", "f = {list}.append\nf($)"), ("", "setattr({model}, 'seen', [$])"), ("", "while {num} > 9:\n    {list}.append($)\n    break"),
+    ("", "x = {dict}\nx['rows'] = {list}"), ("", "x = {nested}\nx += [{list}]"), ("", "f = {nested}.append\nf({list})"),
+    ("", "setattr({log}, 'rows', {list})"), ("", "{nested}[0] = {list}"), ("", "{dict}.setdefault('more', []).append({list})"),
     ("", "g = {rng}\nprint(g.random())"), ("", "x = y = {list}\ny.append($)"), ("", "(x := {list}).append($)"),
 ]  # fmt: skip
 

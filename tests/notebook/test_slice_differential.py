@@ -51,6 +51,32 @@ def test_the_judge_sees_a_difference(cells: tuple[str, ...], kind: str) -> None:
     assert verdict.kind == kind, verdict.detail
 
 
+STORES = {
+    "by another name": ("box = {}\nb = box", "b['k'] = a"),
+    "before another name reads it": ("box = {}\nb = box", "box['k'] = a"),
+    "by a name that may be another": ("box = {}\nb = box if n > 3 else box", "b['k'] = a"),
+    "in a part of it": ("box = {'r': []}\nb = box['r']", "b.append(a)"),
+    "in what holds it": ("box = {}\nb = [box]", "b[0]['k'] = a"),
+    "by a function": ("def put(d, x):\n    d['k'] = x", "box = {}", "put(box, a)"),
+    "by a method": ("class Box:\n    def take(self, x):\n        self.r = x\nbox = Box()", "b = box\nb.take(a)"),
+    "by a bound method": ("box = []\nput = box.append", "put(a)"),
+    "by a library": ("import heapq\nbox = []", "heapq.heappush(box, a)"),
+    "by its operator": ("box = []\nb = box", "b += [a]"),
+    "in a loop": ("box = {'r': []}", "for part in box.values():\n    part.append(a)"),
+}
+
+
+@pytest.mark.parametrize("how", STORES)
+def test_what_was_stored_somewhere_is_followed(how: str) -> None:
+    """A change of what an object holds is a change of the object, under whichever name it was stored there."""
+    result = "def build():\n    return getattr(box, 'r', box)"
+    cells = ("a = [3, 1, 2]\nn = 2", *STORES[how], "other = a if n > 3 else a\nother.append(4)", result)
+
+    verdict = judge(Generated(0, cells))
+
+    assert verdict.kind in ("equal", "different, warned"), verdict.detail
+
+
 def test_a_warning_names_its_cells() -> None:
     """What follows the warnings reads the cells from their texts."""
     drawn = "`rng.random(...)` draws from `rng` and is left out (cells 2, 4 and 6), so build() draws other numbers"
