@@ -133,7 +133,7 @@ class Follower:
         """Note that an object, and so what the name `root` leads to, holds these from now on."""
         if root in self.env:
             self.env[root] = replace(self.env[root], held=self.env[root].held | origins)
-        self.store_in(into.origins, origins)
+        self.store_in(into.all if into.kind == kinds.UNKNOWN else into.origins, origins)
 
     def store_in(self, into: frozenset[Origin], origins: frozenset[Origin]) -> None:
         """Note that objects may hold these from now on."""

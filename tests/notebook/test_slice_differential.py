@@ -62,6 +62,7 @@ STORES = {
     "by a bound method": ("box = []\nput = box.append", "put(a)"),
     "by a library": ("import heapq\nbox = []", "heapq.heappush(box, a)"),
     "by its operator": ("box = []\nb = box", "b += [a]"),
+    "in what a method gives": ("box = {}", "box.setdefault('k', []).append(a)"),
     "in a loop": ("box = {'r': []}", "for part in box.values():\n    part.append(a)"),
 }
 
