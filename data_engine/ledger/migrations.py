@@ -285,7 +285,38 @@ CREATE TABLE backfill_items (
 CREATE INDEX backfill_items_by_rev ON backfill_items (rev) WHERE rev > 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS)
+# Messages to people until each recipient has got them. They do not travel: whoever sends has the addresses, which are secrets.
+_OUTBOX = """
+CREATE TABLE outbox (
+    message_id TEXT PRIMARY KEY NOT NULL,
+    kind TEXT NOT NULL,
+    flow_name TEXT,
+    subject TEXT NOT NULL,
+    body_text TEXT NOT NULL,
+    body_html TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    at_utc TEXT NOT NULL
+);
+CREATE INDEX outbox_by_time ON outbox (at_utc);
+CREATE TABLE deliveries (
+    message_id TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    state TEXT NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    put_utc TEXT NOT NULL,
+    next_try_utc TEXT,
+    tried_utc TEXT,
+    answered_utc TEXT,
+    last_error TEXT,
+    PRIMARY KEY (message_id, recipient)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_waiting ON deliveries (next_try_utc) WHERE state = 'waiting';
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    *(_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
+    _OUTBOX,
+)
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 
 

@@ -20,7 +20,7 @@ from data_engine import private
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.locks import OsLock
-from data_engine.secret import SHORTEST, Secret
+from data_engine.secret import SHORTEST, Secret, is_secret_name
 from data_engine.workspace.machine import private_state_root, state_root
 
 SERVICE = "data-engine"
@@ -28,7 +28,6 @@ SERVICE = "data-engine"
 
 _LOCK_TIMEOUT_S = 10.0
 _PREFIX = "DATA_ENGINE_SECRET_"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _ABOUT = (
     "Secrets of this user's Data Engine. This machine has no keyring, so the values below are in plain text: only the"
     " modes of this file keep other users from reading them. Change it with `data-engine secret set|remove NAME`."
@@ -163,7 +162,7 @@ def check_name(name: object) -> str:
     Raises:
         FlowValidationError: it cannot.
     """
-    if isinstance(name, str) and _NAME.fullmatch(name):
+    if isinstance(name, str) and is_secret_name(name):
         return name
     raise FlowValidationError(
         f"a secret cannot be called {str(name)[:60]!r}",
