@@ -24,6 +24,8 @@ LONGEST_LOOK_BACK_S = 40 * 86_400.0
 """Nobody is told that something is late for longer."""
 
 _DAY_S = 86_400.0
+_LONGEST_DAY_S = _DAY_S + 4 * 3600.0
+"""The clock may be set back on it."""
 _MOST_STEPS = 3000
 
 
@@ -137,7 +139,7 @@ def _by(
     deadline_s = max(known_since_s, done_s, now_s - LONGEST_LOOK_BACK_S)
     for _ in range(_MOST_STEPS):
         found = next_slot(lines, zone, deadline_s)
-        if found is None or found - _DAY_S > done_s or owed_since(found, lines, zone, slots) > done_s:
+        if found is None or found - _LONGEST_DAY_S > done_s or owed_since(found, lines, zone, slots) > done_s:
             return found
         deadline_s = found
     return None
