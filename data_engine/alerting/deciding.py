@@ -1,10 +1,10 @@
 """What is to be told now, once: of what is seen of a flow, and what was told before. Pure: values in, values out.
 
-    a trouble that is new                told at once; what follows in its flow within `digest` waits
-    the same trouble again               nothing
-    what followed, when `digest` is over one message, when anything did
-    good again                           told to those who were told of the trouble
-    nobody to be told                    nothing is kept
+a trouble that is new                told at once; what follows in its flow within `digest` waits
+the same trouble again               nothing
+what followed, when `digest` is over one message, when anything did
+good again                           told to those who were told of the trouble
+nobody to be told                    nothing is kept
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ def gathered(tellings: Sequence[Telling], workspace: str) -> list[Telling]:
             notices = tuple(notice for one in many for notice in one.notices)
             flows = len({one.flow for one in many})
             words = f"{workspace}: trouble in {flows:,} flows"
-            found.append(Telling("digest", None, words, notices, message_id("many", *(one.id for one in many)), to, True))
+            found.append(
+                Telling("digest", None, words, notices, message_id("many", *(one.id for one in many)), to, True)
+            )
     return found
 
 
@@ -153,7 +155,9 @@ def _with_seen(
             key = TroubleKey(key.flow, key.kind, error_type="and others")
         before = after.get(key)
         if before is None or before.is_closed:
-            after[key] = Trouble(key, one.since_utc, one.said, digest_until_utc=None if before is None else before.digest_until_utc)
+            after[key] = Trouble(
+                key, one.since_utc, one.said, digest_until_utc=None if before is None else before.digest_until_utc
+            )
         elif before.recovered_at_utc is not None and one.since_utc > before.recovered_at_utc:
             after[key] = replace(before, recovered_at_utc=None, again=before.again + 1)
     return after
@@ -238,7 +242,9 @@ def _end_digest(
         if is_over and (one.told_at_utc is not None):
             over.append(one)
         told = one.told_at_utc or (utc_text(now_s) if has_followed else None)
-        after[one.key] = replace(one, told_at_utc=told, digest_until_utc=None, again=0, is_closed=one.is_closed or is_over)
+        after[one.key] = replace(
+            one, told_at_utc=told, digest_until_utc=None, again=0, is_closed=one.is_closed or is_over
+        )
     opened = [one for one in known.values() if one.key == opener.key and opener.key.kind in ("failed", "held")]
     is_all_good = all(one.is_closed for one in after.values())
     tellings: list[Telling] = []
@@ -298,7 +304,11 @@ def _recovered(
         by_people.setdefault(recipients.of(one.key.kind, and_of="recovered"), []).append(one)
     found = []
     for to, ones in by_people.items():
-        words = f"{flow} is good again" if is_all_good else f"{flow}: no longer {', '.join(dict.fromkeys(o.key.kind for o in ones))}"
+        words = (
+            f"{flow} is good again"
+            if is_all_good
+            else f"{flow}: no longer {', '.join(dict.fromkeys(o.key.kind for o in ones))}"
+        )
         if failures:
             words += f", after {failures:,} more failure{'' if failures == 1 else 's'}"
         told = message_id("recovered", *ones[0].key, ones[0].since_utc, ones[0].recovered_at_utc)

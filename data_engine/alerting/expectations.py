@@ -105,7 +105,9 @@ def slot_to_check(
     return slot_s, None if coming_s is None else coming_s + grace_s
 
 
-def owed_since(deadline_s: float, lines: Sequence[str], zone: tzinfo, slots: tuple[Sequence[str], tzinfo] | None) -> float:
+def owed_since(
+    deadline_s: float, lines: Sequence[str], zone: tzinfo, slots: tuple[Sequence[str], tzinfo] | None
+) -> float:
     """From when on a success counts for the deadline, one of `lines`: the day it is on, or the deadline before on that day.
 
     Where the flow has no slot in that time, its newest slot before counts: a run at 23:50 is for a deadline at 00:30.

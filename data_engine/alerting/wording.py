@@ -16,7 +16,9 @@ _LONGEST_ERROR = 4000
 _SAID = ("source", "step", "cell", "detail", "error", "reason", "fix", "at_utc", "within_s", "run_id")
 
 
-def failure(flow: str, kind: str, cause: Mapping[str, Any] | None, error: str | None) -> tuple[TroubleKey, dict[str, Any]]:
+def failure(
+    flow: str, kind: str, cause: Mapping[str, Any] | None, error: str | None
+) -> tuple[TroubleKey, dict[str, Any]]:
     """The key of a failure and what is said of it, of the cause of its run and the error's text.
 
     Example:
@@ -36,7 +38,12 @@ def failure(flow: str, kind: str, cause: Mapping[str, Any] | None, error: str | 
     cell = ", ".join(filter(None, [notebook, f"cell {place['cell']}" if place.get("cell") is not None else ""]))
     line = f", line {place['line']}" if cell and place.get("line") is not None else ""
     parts = (part[:LONGEST_PART] for part in (step, error_type, cell))
-    said = {"step": step, "cell": f"{cell}{line}", "detail": detail[:500], "error": masked(error or "")[:_LONGEST_ERROR]}
+    said = {
+        "step": step,
+        "cell": f"{cell}{line}",
+        "detail": detail[:500],
+        "error": masked(error or "")[:_LONGEST_ERROR],
+    }
     return TroubleKey(flow, kind, *parts), {name: value for name, value in said.items() if value}
 
 

@@ -37,6 +37,7 @@ from data_engine.workspace.settings import AlertSettings
 log = logging.getLogger(__name__)
 
 _SOON_S = 0.1
+_PAUSE_S = 0.5
 _AGAIN_S = 1.0
 _FIRST_LOOK_S = 5.0
 """So long after an engine was started, what it finds held is known."""
@@ -237,7 +238,7 @@ class Alerter:
             while self._to_look and self._around.tells_of_flows():
                 flows, self._to_look = sorted(self._to_look), set()
                 await self._decide_all([flow for flow in flows if flow in self._concerns])
-                await asyncio.sleep(_SOON_S)
+                await asyncio.sleep(_PAUSE_S)
         except Exception:
             log.exception("deciding what people are told failed")
         finally:
@@ -257,7 +258,10 @@ class Alerter:
             for flow, news in taken.items():
                 later = self._news.setdefault(flow, _News())
                 later.failures = news.failures | later.failures
-                later.good_utc, later.in_time_utc = later.good_utc or news.good_utc, later.in_time_utc or news.in_time_utc
+                later.good_utc, later.in_time_utc = (
+                    later.good_utc or news.good_utc,
+                    later.in_time_utc or news.in_time_utc,
+                )
             self._to_look.update(flows)
             await asyncio.sleep(_AGAIN_S)
 

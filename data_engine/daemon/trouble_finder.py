@@ -150,7 +150,9 @@ class TroubleFinder:
             return None
         return is_good_since(self._ledger, name, since_utc, counts=counts_of(flow))
 
-    def over(self, flow: Flow, known: Sequence[Trouble], seen: Sequence[Sighting], now_s: float) -> dict[TroubleKey, str]:
+    def over(
+        self, flow: Flow, known: Sequence[Trouble], seen: Sequence[Sighting], now_s: float
+    ) -> dict[TroubleKey, str]:
         """Which of the known troubles that come with time are over, each with when.
 
         Raises:
@@ -174,9 +176,7 @@ class TroubleFinder:
     def _look_at_files(self, flow: Flow) -> list[SourceState]:
         held = self._held_files.of([PlannedFlow.of(flow)]).get(flow.name or "", set())
         states = self._ledger.not_good() if held else []
-        return [
-            one for one in states if one.flow == flow.name and one.key in held and one.status in _ON_ITS_OWN
-        ]
+        return [one for one in states if one.flow == flow.name and one.key in held and one.status in _ON_ITS_OWN]
 
     def in_the_way(self, flow: str) -> str | None:
         """What keeps the flow from a success, in a line.

@@ -189,5 +189,16 @@ class Other(Fact):
 
 
 OfFlow: TypeAlias = (
-    Looks | Broken | Edited | NotDeployed | Requested | Trouble | NotLookedAt | Expected | Late | Overlong | More | Other
+    Looks
+    | Broken
+    | Edited
+    | NotDeployed
+    | Requested
+    | Trouble
+    | NotLookedAt
+    | Expected
+    | Late
+    | Overlong
+    | More
+    | Other
 )

@@ -73,15 +73,15 @@ def make_expectation(
     if by is None and (days is not None or tz is not None):
         name = "days" if days is not None else "tz"
         raise FlowValidationError(
-            f"{name}= belongs to by=", where=f"{_EXPECT}({name}=...)", fix=f'leave {name}= out, or say by="07:00" with it'
+            f"{name}= belongs to by=",
+            where=f"{_EXPECT}({name}=...)",
+            fix=f'leave {name}= out, or say by="07:00" with it',
         )
     given = {"every": every, "within": within, "grace": grace}
     durations = {name: value for name, value in given.items() if value is not None}
     options: dict[str, object] = {name: duration_text(value) for name, value in durations.items()}
     for name, value in durations.items():
-        options[f"{name}_s"] = parse_duration(
-            value, where=f"{_EXPECT}({name}=...)", allow_zero=name == "grace"
-        )
+        options[f"{name}_s"] = parse_duration(value, where=f"{_EXPECT}({name}=...)", allow_zero=name == "grace")
     if by is not None:
         options["by"] = parse_times(by, where=f"{_EXPECT}(by=...)", name="by")[0]
         options["days"] = _parse_days(days)
@@ -216,7 +216,10 @@ def _day(text: str, where: str) -> int:
 
 
 def _secret_names(value: object) -> tuple[str, ...]:
-    where, fix = f"{_ALERT}(to=...)", 'name a secret, to=["ops"], and keep the address in it: data-engine secret set ops'
+    where, fix = (
+        f"{_ALERT}(to=...)",
+        'name a secret, to=["ops"], and keep the address in it: data-engine secret set ops',
+    )
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not all(is_secret_name(name) for name in names):
         # It may be the address itself, which must not be told anywhere.

@@ -52,7 +52,9 @@ def fresh_of(ledger: Ledger, flow: str, *, counts: Counts, every_s: float | None
         end = _first(newest("finished_at_utc", _BY_ITSELF, "finished_at_utc"), counts)
         found = None
         if every_s is not None:
-            rows = newest("finished_at_utc, started_at_utc, scheduled_for", "scheduled_for IS NOT NULL", "finished_at_utc")
+            rows = newest(
+                "finished_at_utc, started_at_utc, scheduled_for", "scheduled_for IS NOT NULL", "finished_at_utc"
+            )
             near = (row for row in rows if _seconds(row[2]) - _seconds(row[3]) <= every_s)
             found = _first(near, counts)
     return Fresh(_newest(slot, end), None if every_s is None else _newest(found, end))
