@@ -27,7 +27,8 @@ MOST_OF_A_FLOW = 20
 MOST_AT_ONCE = 5
 """More first messages than that to the same people at one moment are one message."""
 
-_ORDER = ("failed", "held", "missed", "overlong", "late")
+_OF_FAILURES = ("failed", "held")
+_ORDER = (*_OF_FAILURES, "missed", "overlong", "late")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,30 +232,25 @@ def _end_digest(
 ) -> tuple[dict[TroubleKey, Trouble], list[Telling]]:
     """Tell as one what has followed the first message, when anything did."""
     opener = next(one for one in known.values() if one.digest_until_utc is not None)
-    after: dict[TroubleKey, Trouble] = {}
-    follows: list[Trouble] = []
-    over: list[Trouble] = []
-    for one in _ordered(known.values()):
-        is_over = one.recovered_at_utc is not None and not one.is_closed
-        has_followed = not one.is_closed and (one.told_at_utc is None or one.again > 0)
-        if has_followed and not is_over:
-            follows.append(one)
-        if is_over and (one.told_at_utc is not None):
-            over.append(one)
-        told = one.told_at_utc or (utc_text(now_s) if has_followed else None)
-        after[one.key] = replace(
-            one, told_at_utc=told, digest_until_utc=None, again=0, is_closed=one.is_closed or is_over
-        )
-    opened = [one for one in known.values() if one.key == opener.key and opener.key.kind in ("failed", "held")]
-    is_all_good = all(one.is_closed for one in after.values())
+    ordered = [one for one in _ordered(known.values()) if not one.is_closed]
+    over = [one for one in ordered if one.recovered_at_utc is not None and one.told_at_utc is not None]
+    there = [one for one in ordered if one.recovered_at_utc is None]
+    follows = [one for one in there if one.told_at_utc is None or one.again]
     tellings: list[Telling] = []
-    if not is_all_good and (follows or failures):
-        tellings += _digests(flow, opener, opened, follows, recipients, failures, zone)
-    tellings += _recovered(flow, over, recipients, is_all_good=is_all_good, zone=zone, failures=failures)
-    for telling in tellings:
-        for one in follows:
-            if after[one.key].message_id is None:
-                after[one.key] = replace(after[one.key], message_id=telling.id)
+    if there and (follows or failures):
+        again = [one for one in there if one.key == opener.key and one.key.kind in _OF_FAILURES and one not in follows]
+        tellings = _digests(flow, opener, again if failures else [], follows, recipients, failures, zone)
+    tellings += _recovered(flow, over, recipients, is_all_good=not there, zone=zone, failures=failures)
+    told = tellings[0].id if tellings else None
+    after = {key: replace(one, digest_until_utc=None) for key, one in known.items()}
+    for one in ordered:
+        after[one.key] = replace(
+            after[one.key],
+            told_at_utc=one.told_at_utc or utc_text(now_s),
+            message_id=one.message_id or told,
+            again=0,
+            is_closed=one.recovered_at_utc is not None,
+        )
     return after, tellings
 
 
@@ -268,13 +264,13 @@ def _digests(
     zone: tzinfo | None,
 ) -> list[Telling]:
     by_people: dict[tuple[str, ...], list[Trouble]] = {}
-    for one in [*follows, *(one for one in opened if failures and one not in follows)]:
+    for one in [*follows, *opened]:
         by_people.setdefault(recipients.of(one.key.kind), []).append(one)
     found = []
     for to, ones in by_people.items():
-        has_failures = any(one.key.kind in ("failed", "held") for one in ones)
+        has_failures = any(one.key.kind in _OF_FAILURES for one in ones)
         count = failures if has_failures else 0
-        first = next((one for one in ones if one.key.kind in ("failed", "held")), None)
+        first = next((one for one in ones if one.key.kind in _OF_FAILURES), None)
         notices = tuple(notice(one, zone, more=count if one is first else 0) for one in ones)
         kinds = [one.key.kind for one in ones if one in follows]
         found.append(

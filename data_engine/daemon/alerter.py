@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -303,20 +303,22 @@ class Alerter:
         if in_time_utc is not None and "overlong" not in there:
             over |= {one.key: in_time_utc for one in known if one.key.kind == "overlong"}
         bad = [one for one in known if one.key.kind in OF_FAILURES]
-        if news.good_utc is None or not (bad or news.failures):
-            return over
-        if news.failures:  # what is told now may be over already
-            is_good = None
-        elif there.isdisjoint(OF_FAILURES):
-            is_good = await self._finder.is_good(concern.flow, min(one.since_utc for one in bad))
-        else:
-            is_good = False
-        if is_good:
-            over |= {one.key: news.good_utc for one in bad}
-        elif is_good is None:
-            self._news.setdefault(flow, _News()).good_utc = news.good_utc
-            self._look_at(flow, now_s + _AGAIN_S)
+        if news.good_utc is not None and (bad or news.failures):
+            is_good = await self._is_good(concern, news, there, bad)
+            if is_good:
+                over |= {one.key: news.good_utc for one in bad}
+            elif is_good is None:
+                self._news.setdefault(flow, _News()).good_utc = news.good_utc
+                self._look_at(flow, now_s + _AGAIN_S)
         return over
+
+    async def _is_good(self, concern: _Concern, news: _News, there: Set[str], bad: Sequence[Trouble]) -> bool | None:
+        """Whether the flow, of which a run ended well, is good again; None when that is to be asked a moment later."""
+        if news.failures:  # what is told now may be over already
+            return None
+        if not there.isdisjoint(OF_FAILURES):
+            return False
+        return await self._finder.is_good(concern.flow, min(one.since_utc for one in bad))
 
     def _with_source(self, seen: Sighting) -> Sighting:
         """With the source of the run that it is of."""

@@ -117,24 +117,35 @@ class TroubleFinder:
         Raises:
             LedgerError: the history cannot be read.
         """
-        name, since_utc = flow.name or "", utc_text(now_s - LOOK_BACK_S)
-        if isinstance(flow.trigger, Poll):
-            has_retries = bool(self._home.settings().retry.retries)
-            if "held" in open_kinds or ("failed" in open_kinds and not has_retries):
-                return []
-            bad = [one for one in await self._bad_files(flow) if (one.last_at_utc or "") >= since_utc]
-            state = max(bad, key=lambda one: one.last_at_utc or "", default=None)
-            if state is None:
-                return []
-            run = None if state.last_run_id is None else self._ledger.run(state.last_run_id)
-            key, said = failure(name, "held" if has_retries else kind, None if run is None else run.why, state.error)
-            return [Sighting(key, state.last_at_utc or since_utc, said | {"source": state.key.path or None})]
-        last = self._ledger.last_run(name)
-        is_new = last is not None and last.status == "failed" and (last.finished_at_utc or "") >= since_utc
-        if last is None or not is_new or "failed" in open_kinds or not is_as_scheduled(flow, last.params or {}):
+        since_utc = utc_text(now_s - LOOK_BACK_S)
+        if not isinstance(flow.trigger, Poll):
+            return [] if "failed" in open_kinds else self._failed_last(flow, since_utc)
+        has_retries = bool(self._home.settings().retry.retries)
+        if "held" in open_kinds or ("failed" in open_kinds and not has_retries):
             return []
-        key, said = failure(name, "failed", last.why, last.error)
-        return [Sighting(key, last.finished_at_utc or since_utc, said | {"source": last.source, "run_id": last.run_id})]
+        bad = [one for one in await self._bad_files(flow) if _at(one) >= since_utc]
+        return [] if not bad else self._given_up(flow, max(bad, key=_at), "held" if has_retries else kind)
+
+    def _failed_last(self, flow: Flow, since_utc: str) -> list[Sighting]:
+        """That the flow's last run failed, when it did since then."""
+        last = self._ledger.last_run(flow.name or "")
+        if last is None or last.status != "failed" or not is_as_scheduled(flow, last.params or {}):
+            return []
+        at_utc = last.finished_at_utc or last.started_at_utc
+        key, said = failure(last.flow, "failed", last.why, last.error)
+        return (
+            [Sighting(key, at_utc, said | {"source": last.source, "run_id": last.run_id})]
+            if at_utc >= since_utc
+            else []
+        )
+
+    def _given_up(self, flow: Flow, state: SourceState, kind: str) -> list[Sighting]:
+        """That a file is held as its last run left it."""
+        run = None if state.last_run_id is None else self._ledger.run(state.last_run_id)
+        if run is not None and not is_as_scheduled(flow, run.params or {}):
+            return []
+        key, said = failure(state.flow, kind, None if run is None else run.why, state.error)
+        return [Sighting(key, _at(state), said | {"source": state.key.path or None, "run_id": state.last_run_id})]
 
     async def is_good(self, flow: Flow, since_utc: str) -> bool | None:
         """Whether no file of the flow is held by a failure, or its newest slot has gone well; None while that is worked on.
@@ -191,6 +202,11 @@ class TroubleFinder:
             last_run=self._ledger.last_run(flow),
             is_running=any(run.flow == flow for run in self._dispatcher.active.values()),
         )
+
+
+def _at(state: SourceState) -> str:
+    """When the file was settled last; "" where that is not known."""
+    return state.last_at_utc or ""
 
 
 def _seconds(utc: str) -> float:
