@@ -233,56 +233,50 @@ def _end_digest(
     """Tell as one what has followed the first message, when anything did."""
     opener = next(one for one in known.values() if one.digest_until_utc is not None)
     ordered = [one for one in _ordered(known.values()) if not one.is_closed]
-    over = [one for one in ordered if one.recovered_at_utc is not None and one.told_at_utc is not None]
     there = [one for one in ordered if one.recovered_at_utc is None]
-    follows = [one for one in there if one.told_at_utc is None or one.again]
-    tellings: list[Telling] = []
-    if there and (follows or failures):
-        again = [one for one in there if one.key == opener.key and one.key.kind in _OF_FAILURES and one not in follows]
-        tellings = _digests(flow, opener, again if failures else [], follows, recipients, failures, zone)
+    over = [one for one in ordered if one.recovered_at_utc is not None and one.told_at_utc is not None]
+    tellings = _digests(flow, opener, there, recipients, failures, zone)
     tellings += _recovered(flow, over, recipients, is_all_good=not there, zone=zone, failures=failures)
     told = tellings[0].id if tellings else None
-    after = {key: replace(one, digest_until_utc=None) for key, one in known.items()}
-    for one in ordered:
-        after[one.key] = replace(
-            after[one.key],
-            told_at_utc=one.told_at_utc or utc_text(now_s),
-            message_id=one.message_id or told,
-            again=0,
-            is_closed=one.recovered_at_utc is not None,
-        )
-    return after, tellings
+    return {key: _after_digest(one, told, utc_text(now_s)) for key, one in known.items()}, tellings
+
+
+def _after_digest(one: Trouble, message: str | None, now_utc: str) -> Trouble:
+    if one.is_closed:
+        return replace(one, digest_until_utc=None)
+    return replace(
+        one,
+        told_at_utc=one.told_at_utc or now_utc,
+        message_id=one.message_id or message,
+        digest_until_utc=None,
+        again=0,
+        is_closed=one.recovered_at_utc is not None,
+    )
 
 
 def _digests(
     flow: str,
     opener: Trouble,
-    opened: Sequence[Trouble],
-    follows: Sequence[Trouble],
+    there: Sequence[Trouble],
     recipients: Recipients,
     failures: int,
     zone: tzinfo | None,
 ) -> list[Telling]:
+    """What is new or came again of the troubles that are there, and how many runs failed besides; [] where nothing did."""
+    follows = [one for one in there if one.told_at_utc is None or one.again]
     by_people: dict[tuple[str, ...], list[Trouble]] = {}
-    for one in [*follows, *opened]:
-        by_people.setdefault(recipients.of(one.key.kind), []).append(one)
+    for one in there:
+        is_counted = failures and one.key == opener.key and one.key.kind in _OF_FAILURES
+        if one in follows or is_counted:
+            by_people.setdefault(recipients.of(one.key.kind), []).append(one)
     found = []
     for to, ones in by_people.items():
-        has_failures = any(one.key.kind in _OF_FAILURES for one in ones)
-        count = failures if has_failures else 0
         first = next((one for one in ones if one.key.kind in _OF_FAILURES), None)
+        count = 0 if first is None else failures
         notices = tuple(notice(one, zone, more=count if one is first else 0) for one in ones)
-        kinds = [one.key.kind for one in ones if one in follows]
-        found.append(
-            Telling(
-                "digest",
-                flow,
-                digest_subject(flow, kinds, count),
-                notices,
-                message_id("digest", *opener.key, opener.since_utc, opener.told_at_utc, *to),
-                to,
-            )
-        )
+        words = digest_subject(flow, [one.key.kind for one in ones if one in follows], count)
+        told = message_id("digest", *opener.key, opener.since_utc, opener.told_at_utc, *to)
+        found.append(Telling("digest", flow, words, notices, told, to))
     return found
 
 
