@@ -9,12 +9,12 @@ import sqlite3
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.figures import finish, report
-from data_engine import Flow
+from data_engine import Flow, FlowContext
 from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -25,6 +25,10 @@ from data_engine.workspace.layout import WorkspaceLayout
 
 FLOWS, FAILURES = 500, 10_000
 _BEAT_S = 2.0
+
+
+def nothing_to_do(context: FlowContext) -> None:
+    """A step."""
 
 
 class Around:
@@ -99,15 +103,16 @@ def messages(home: LocalWorkspace) -> list[str]:
         connection.close()
 
 
-async def until(question: Callable[[], Any], timeout_s: float = 20.0) -> None:
+async def until(home: LocalWorkspace, count: int, timeout_s: float = 20.0) -> None:
+    """Return when so many messages are there."""
     end_s = time.monotonic() + timeout_s
-    while not question() and time.monotonic() < end_s:
+    while len(messages(home)) < count and time.monotonic() < end_s:
         await asyncio.sleep(0.005)
 
 
 async def soon(root: Path) -> None:
     """A failure of a flow that was good: until its message is in the outbox, where the notifier takes it."""
-    flows = [Flow("G", f"f{number}").step(len) for number in range(100)]
+    flows = [Flow("G", f"f{number}").step(nothing_to_do) for number in range(100)]
     alerter, home = made(root, flows, alerts='[alerts]\nto = ["ops"]\n')
     alerter.beat()
     await asyncio.sleep(1.5)
@@ -115,8 +120,7 @@ async def soon(root: Path) -> None:
     for number in range(100):
         began_s = time.monotonic()
         alerter.heard(f"f{number}", failed(number, f"f{number}"))
-        count = number + 1
-        await until(lambda count=count: len(messages(home)) == count)
+        await until(home, number + 1)
         times.append(time.monotonic() - began_s)
     report("failure to its message in the outbox, p99 of 100", sorted(times)[98], 5.0, "s")
     home.ledger().close()
@@ -124,7 +128,7 @@ async def soon(root: Path) -> None:
 
 async def many(root: Path) -> None:
     """Ten thousand failures, heard as fast as they can be; the loop's own time is what runs would wait for."""
-    flow = Flow("G", "claims").step(len)
+    flow = Flow("G", "claims").step(nothing_to_do)
     alerter, home = made(root, [flow], alerts='[alerts]\nto = ["ops"]\ndigest = "3s"\n')
     alerter.beat()
     await asyncio.sleep(1.0)
@@ -160,7 +164,10 @@ async def many(root: Path) -> None:
 async def idle(root: Path) -> None:
     """500 flows of which something is expected by a time of each day, and nothing happens."""
     flows = [
-        Flow("G", f"f{number}").watch(mode="schedule", time="06:00").expect(by="07:00", days="mon-fri").step(len)
+        Flow("G", f"f{number}")
+        .watch(mode="schedule", time="06:00")
+        .expect(by="07:00", days="mon-fri")
+        .step(nothing_to_do)
         for number in range(FLOWS)
     ]
     alerter, home = made(root, flows, alerts='[alerts]\nto = ["ops"]\n')
