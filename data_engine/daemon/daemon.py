@@ -78,7 +78,7 @@ class Daemon:
         self._by_service = by_service
         self.service = service_facts(home, is_serving=by_service)
         self._awake = KeepsAwake(home.layout.workspace_id)
-        self.notifier = Notifier(self.ledger, self._delivered)
+        self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell))
         self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
         self.number = 0
@@ -473,10 +473,6 @@ class Daemon:
         if not self._is_telling:
             self._is_telling = True
             self._spawn(self._notify())
-
-    def _delivered(self) -> None:
-        with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self.tell)
 
     async def _notify(self) -> None:
         await asyncio.sleep(_TELL_AFTER_S)

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -177,7 +178,8 @@ class Notifier:
             with self._lock:
                 del self._in_use[batch.to]
             self._awake.set()
-            self._changed()
+            with suppress(RuntimeError):  # the loop of the daemon has ended
+                self._changed()
 
     def _deliver(self, batch: Batch) -> None:
         try:
