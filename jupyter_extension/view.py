@@ -298,8 +298,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("bad", status.trouble.what, status.trouble.fix)
     for warning in status.warnings:
         yield Notice("warn", warning)
-    for one in status.undelivered[:_MOST_UNDELIVERED]:
-        yield Notice("bad", undelivered_words(one, local_time), f"data-engine alert test {one.to}")
+    for message in status.undelivered[:_MOST_UNDELIVERED]:
+        yield Notice("bad", undelivered_words(message, local_time), f"data-engine alert test {message.to}")
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease

@@ -30,6 +30,7 @@ _LOOK_EVERY_S = 30.0
 
 _AGAIN_S = 5.0
 _END_WITHIN_S = 5.0
+_ENDED_WITHIN_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Notifier:
     def __init__(
         self,
         ledger: Ledger,
-        changed: Callable[[], None],
+        changed: Callable[[], object],
         *,
         open_channel: Callable[[str], OpenChannel] = Channel,
         now: Callable[[], float] = time.time,
@@ -121,8 +122,9 @@ class Notifier:
             left = list(self._channels.values())
         for channel in left:
             channel.end()
+        until_s = time.monotonic() + _ENDED_WITHIN_S
         for thread in self._running():
-            thread.join(_END_WITHIN_S)
+            thread.join(max(0.0, until_s - time.monotonic()))
 
     def _running(self) -> list[threading.Thread]:
         with self._lock:
@@ -202,13 +204,13 @@ class Notifier:
         for number, one in enumerate(deliveries):
             if self._closing.is_set():
                 return
-            body = outbox.body(self._ledger, one.message_id)
-            if body is None:
-                continue
+            body = outbox.body(self._ledger, one.message_id, one.to)
             try:
+                if body is None:
+                    raise NotSentError("its text is gone")
                 channel.send(one.message_id, body)
             except NotSentError as error:
-                if self._closing.is_set() and not channel.is_open:
+                if self._closing.is_set() and not channel.is_open and not error.has_it:
                     return  # ended from here
                 if not has_worked:
                     self._record_failure(deliveries[number:], error)
@@ -232,7 +234,9 @@ class Notifier:
         with self._lock:
             self._failing.add(tried[0].to)
         at_s, why = self._now(), "; ".join(filter(None, (error.what, error.fix)))
-        self._record(lambda: outbox.failed(self._ledger, [one.message_id for one in tried], tried[0].to, at_s, why))
+        ids, to = [one.message_id for one in tried], tried[0].to
+        has_it = error.has_it if isinstance(error, NotSentError) else ()
+        self._record(lambda: outbox.failed(self._ledger, ids, to, at_s, why, has_it))
         log.warning("message %s was not sent to %s: %s", tried[0].message_id, tried[0].to, why)
 
     def _record(self, write: Callable[[], None]) -> None:
