@@ -102,6 +102,7 @@ class LiveFacts:
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, others),
+                expected=daemon.alerter.expecting.of(deployed.entry.flow if deployed.is_live else None).fact,
             )
             for name, deployed in sorted(daemon.deployer.flows.items())
         ]
