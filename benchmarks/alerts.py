@@ -1,195 +1,183 @@
-"""Alerts: `python -m benchmarks.alerts`: how soon a failure is a message, what ten thousand of them cost, and what it costs to
-wait for the deadlines of 500 flows. The decisions and what keeps them are those of the daemon; runs are told, not run."""
+"""Alerts: `python -m benchmarks.alerts [files] [rounds] [failures]`: how long after a failure the notifier calls, and what a pass in which
+everything fails costs beside the same pass without anybody to tell. The messages go to a webhook of this process."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
-import sqlite3
+import statistics
+import sys
 import tempfile
+import threading
 import time
-import tracemalloc
-from collections.abc import Mapping
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+
+import psutil
 
 from benchmarks.figures import finish, report
-from data_engine import Flow, FlowContext
-from data_engine.cause import Cause
-from data_engine.daemon.alerter import Alerter
-from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.model import RunFinished, RunStarted
-from data_engine.scheduler.surroundings import ReadyFlow
-from data_engine.workspace.identity import local_layout
-from data_engine.workspace.layout import WorkspaceLayout
+from data_engine import Workspace
 
-FLOWS, FAILURES = 500, 10_000
-_BEAT_S = 2.0
+FILES = 10_000
+ROUNDS = 2
+FAILURES = 100
+SETTINGS = '[executor]\nworkers = 1\n[alerts]\nto = ["hook"]\ndigest = "5s"\n'
+FAILING = """
+from data_engine import Flow
 
+def work(context):
+    raise KeyError("amount")
 
-def nothing_to_do(context: FlowContext) -> None:
-    """A step."""
+def build():
+    return Flow(group="{group}").watch(mode="manual").step(work)
+"""
+POLLED = """
+from data_engine import Flow
 
+def work(context):
+    raise KeyError("amount")
 
-class Around:
-    """An owner whose flows never run by themselves."""
-
-    is_engine_on = False
-
-    def __init__(self, flows: Mapping[str, ReadyFlow]) -> None:
-        self._flows = flows
-
-    def tells_of_flows(self) -> bool:
-        return True
-
-    def ready_flows(self) -> Mapping[str, ReadyFlow]:
-        return self._flows
-
-    def held(self, flow: str) -> int:
-        return 0
-
-    def tell(self) -> None:
-        """Nobody looks."""
+def build():
+    return Flow(group="G").watch(mode="poll", source="../in", interval="1s", settle=0).step(work){told}
+"""
 
 
-class Nothing:
-    """A dispatcher and triggers without work."""
+class Hook:
+    """The webhook: when each message came, and what it said."""
 
-    active: ClassVar[dict[str, Any]] = {}
-    alerts: ClassVar[Any] = None
+    def __init__(self) -> None:
+        self.came: list[tuple[float, str]] = []
+        outer = self
 
-    def why_waiting(self, flow: str, others: object) -> None:
-        """Nothing waits."""
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                at_s = time.time()
+                told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.came.append((at_s, f"{told['title']}\n{told['message']}"))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
 
-    def handed_out(self) -> list[Any]:
-        return []
+            def log_message(self, format: str, *args: object) -> None:
+                pass
 
-    def names(self) -> list[str]:
-        return []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        os.environ["DATA_ENGINE_SECRET_HOOK"] = f"json://127.0.0.1:{self._server.server_address[1]}/"
 
-    def why(self, flow: str) -> None:
-        """Nothing is known."""
-
-
-def made(root: Path, flows: list[Flow], *, alerts: str) -> tuple[Alerter, LocalWorkspace]:
-    """The alerter of a workspace with these flows in production."""
-    (root / "flow_modules").mkdir(parents=True)
-    (root / "config").mkdir()
-    (root / "config" / "data_engine.toml").write_text(alerts)
-    layout = WorkspaceLayout(root)
-    home = LocalWorkspace(layout, local_layout(layout), keeps_settings=True)
-    home.refresh_settings()
-    around = Around({flow.name or "": ReadyFlow(flow) for flow in flows})
-    nothing: Any = Nothing()
-    return Alerter(home, nothing, nothing, around, asyncio.ensure_future, sender="here"), home
-
-
-def failed(number: int, flow: str = "claims") -> list[Any]:
-    at_s = time.time()
-    cause = Cause(
-        "code_raised", {"step": "Clean", "detail": "KeyError: 'amount'", "places": [{"notebook": "c.ipynb", "cell": 4}]}
-    )
-    return [
-        RunStarted(f"r{number}", flow, "G", f"/in/{number}.csv", at_s),
-        RunFinished(f"r{number}", "failed", at_s, 0.01, "Flow failed " * 20, cause),
-    ]
-
-
-def messages(home: LocalWorkspace) -> list[str]:
-    connection = sqlite3.connect(home.ledger().path)
-    try:
-        return [kind for (kind,) in connection.execute("SELECT kind FROM outbox ORDER BY rowid")]
-    finally:
-        connection.close()
-
-
-async def until(home: LocalWorkspace, count: int, timeout_s: float = 20.0) -> None:
-    """Return when so many messages are there."""
-    end_s = time.monotonic() + timeout_s
-    while len(messages(home)) < count and time.monotonic() < end_s:
-        await asyncio.sleep(0.005)
-
-
-async def soon(root: Path) -> None:
-    """A failure of a flow that was good: until its message is in the outbox, where the notifier takes it."""
-    flows = [Flow("G", f"f{number}").step(nothing_to_do) for number in range(100)]
-    alerter, home = made(root, flows, alerts='[alerts]\nto = ["ops"]\n')
-    alerter.beat()
-    await asyncio.sleep(1.5)
-    times = []
-    for number in range(100):
-        began_s = time.monotonic()
-        alerter.heard(f"f{number}", failed(number, f"f{number}"))
-        await until(home, number + 1)
-        times.append(time.monotonic() - began_s)
-    report("failure to its message in the outbox, p99 of 100", sorted(times)[98], 5.0, "s")
-    home.ledger().close()
-
-
-async def many(root: Path) -> None:
-    """Ten thousand failures, heard as fast as they can be; the loop's own time is what runs would wait for."""
-    flow = Flow("G", "claims").step(nothing_to_do)
-    alerter, home = made(root, [flow], alerts='[alerts]\nto = ["ops"]\ndigest = "3s"\n')
-    alerter.beat()
-    await asyncio.sleep(1.0)
-    home.ledger().record(*failed(-1))
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    spent_s = 0.0
-    for first in range(0, FAILURES, 100):
-        events = [event for number in range(first, first + 100) for event in failed(number)]
-        home.ledger().record(*events)
-        began_s = time.process_time()
-        alerter.heard("claims", events)
-        spent_s += time.process_time() - began_s
-        await asyncio.sleep(0)
-    peak = tracemalloc.get_traced_memory()[1] - before
-    tracemalloc.stop()
-    for _ in range(6):
-        await asyncio.sleep(1.0)
-        alerter.beat()
-    await asyncio.sleep(1.0)
-    report(
-        f"messages of {FAILURES:,} failures in one pass",
-        float(len(messages(home))),
-        2.0,
-        "messages",
-        ", ".join(messages(home)),
-    )
-    report(f"memory of hearing {FAILURES:,} failures, at its peak", peak / 1e6, 5.0, "MB")
-    report("hearing of a failure", spent_s / FAILURES * 1e6, 200.0, "us")
-    home.ledger().close()
-
-
-async def idle(root: Path) -> None:
-    """500 flows of which something is expected by a time of each day, and nothing happens."""
-    flows = [
-        Flow("G", f"f{number}")
-        .watch(mode="schedule", time="06:00")
-        .expect(by="07:00", days="mon-fri")
-        .step(nothing_to_do)
-        for number in range(FLOWS)
-    ]
-    alerter, home = made(root, flows, alerts='[alerts]\nto = ["ops"]\n')
-    alerter.beat()
-    for _ in range(20):
-        await asyncio.sleep(0.5)
-        alerter.beat()
-    beats = 2_000
-    began_s = time.process_time()
-    for _ in range(beats):
-        alerter.beat()
-    spent_s = (time.process_time() - began_s) / beats
-    report(f"idle cost of the expectations of {FLOWS} flows", spent_s / _BEAT_S * 100, 0.05, "% core")
-    home.ledger().close()
+    def until(self, count: int, timeout_s: float) -> list[tuple[float, str]]:
+        """What came, once there are so many or the time is up."""
+        until_s = time.monotonic() + timeout_s
+        while len(self.came) < count and time.monotonic() < until_s:
+            time.sleep(0.1)
+        return list(self.came)
 
 
 def main() -> None:
-    for number, one in enumerate((soon, many, idle)):
-        with tempfile.TemporaryDirectory() as folder:
-            os.environ["DATA_ENGINE_STATE_ROOT"] = f"{folder}/state"
-            asyncio.run(one(Path(folder) / f"w{number}"))
+    files = int(sys.argv[1]) if len(sys.argv) > 1 else FILES
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS
+    failures = int(sys.argv[3]) if len(sys.argv) > 3 else FAILURES
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(folder) / "state")
+        hook = Hook()
+        first_failures(Path(folder) / "first", hook, failures)
+        a_pass_that_fails(Path(folder) / "pass", hook, files, rounds)
     finish()
+
+
+def first_failures(root: Path, hook: Hook, failures: int) -> None:
+    """The first failure of each of so many flows, by its own message."""
+    names = [f"flow{number:03}" for number in range(failures)]
+    ws = workspace(root, {name: FAILING.format(group=name) for name in names})
+    delays = []
+    try:
+        ws.start()
+        for name in names:
+            (run,) = ws.run(name)
+            assert not isinstance(run, str)
+            assert run.status == "failed"
+            assert run.finished_at_utc is not None
+            ended_s = datetime.fromisoformat(run.finished_at_utc).timestamp()
+            until_s = time.monotonic() + 60
+            while not (told := [at_s for at_s, text in hook.came if name in text]) and time.monotonic() < until_s:
+                time.sleep(0.02)
+            delays.append(told[0] - ended_s if told else 60.0)
+    finally:
+        ws.kill()
+    p99_s = statistics.quantiles(delays, n=100)[-1]
+    note = f"median {statistics.median(delays):.2f} s"
+    report(f"failure to the notifier's call, p99 of {failures}", p99_s, 5.0, "s", note)
+
+
+def a_pass_that_fails(root: Path, hook: Hook, files: int, rounds: int) -> None:
+    """The same files fail with somebody to tell and with nobody, in turn."""
+    modules: dict[str, str] = {}
+    for number in range(rounds):
+        modules |= {f"told{number}": POLLED.format(told=""), f"untold{number}": POLLED.format(told=".alert(to=[])")}
+    ws = workspace(root, modules)
+    (root / "in").mkdir()
+    for number in range(files):
+        (root / "in" / f"{number:05d}.csv").write_text("a")
+    spent: dict[str, list[float]] = {"told": [], "untold": []}
+    grown: dict[str, list[float]] = {"told": [], "untold": []}
+    messages = []
+    for number in range(rounds):
+        for kind in ("untold", "told") if number % 2 else ("told", "untold"):
+            name, before = f"{kind}{number}", len(hook.came)
+            ws.deploy(name)
+            try:
+                ws.start()
+                daemon = psutil.Process(ws.status().daemon.pid)
+                held, cpu = daemon.memory_info().rss, cpu_s(daemon)
+                ws.start_engine()
+                highest = held
+                while sum(run.status == "failed" for run in ws.runs(name, files + 1)) < files:
+                    highest = max(highest, daemon.memory_info().rss)
+                    time.sleep(1.0)
+                ws.stop_engine()
+                spent[kind].append(cpu_s(daemon) - cpu)
+                grown[kind].append((highest - held) / 1e6)
+                if kind == "told":
+                    hook.until(before + 2, 30)
+                    time.sleep(6)
+                    messages.append(len(hook.came) - before)
+            finally:
+                ws.kill()
+                ws.disable(name)
+    told, untold = min(spent["told"]), min(spent["untold"])
+    report(f"{files:,} failures in one pass: messages", max(messages), 2.0, "")
+    more_mb = min(grown["told"]) - min(grown["untold"])
+    report(f"{files:,} failures in one pass: more memory of the daemon", more_mb, 5.0, "MB")
+    note = f"{told:.1f} s of CPU of the daemon and its worker, {untold:.1f} s with nobody to tell"
+    report(f"{files:,} failures in one pass: beside the same with nobody to tell", told / untold, 1.02, "x", note)
+
+
+def workspace(root: Path, modules: dict[str, str]) -> Workspace:
+    """A workspace with these flows, deployed as they are needed."""
+    (root / "flow_modules").mkdir(parents=True)
+    for name, text in modules.items():
+        (root / "flow_modules" / f"{name}.py").write_text(text)
+    (root / "config").mkdir()
+    (root / "config" / "data_engine.toml").write_text(SETTINGS)
+    ws = Workspace(root)
+    if "flow000" in modules:
+        for name in modules:
+            ws.deploy(name)
+    return ws
+
+
+def cpu_s(daemon: psutil.Process) -> float:
+    """What the daemon and its workers have spent."""
+    spent = 0.0
+    for process in (daemon, *daemon.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        spent += times.user + times.system
+    ended = daemon.cpu_times()
+    return spent + ended.children_user + ended.children_system
 
 
 if __name__ == "__main__":
