@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
-from data_engine.engine.wording import GOES_ON, held_words
+from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 
@@ -26,6 +26,7 @@ MOST_RUNS = 20
 """How many runs are told without `--limit`."""
 
 _ID_LENGTH = 8
+_MOST_UNDELIVERED = 5
 
 
 def look(arguments: Sequence[str]) -> int | None:
@@ -240,6 +241,10 @@ def _say_workspace(found: Status) -> None:
                 say(f"         {part}: {found.trouble[part]}")
     for warning in found.warnings:
         say(f"warning  {warning}", style="yellow")
+    for number, one in enumerate(found.undelivered[:_MOST_UNDELIVERED]):
+        say(f"{'' if number else 'untold':<8} {undelivered_words(one, local_time)}", style="red")
+    if (more := len(found.undelivered) - _MOST_UNDELIVERED) > 0:
+        say(f"         and {more:,} more")
 
 
 def _say_requests(found: Status) -> None:

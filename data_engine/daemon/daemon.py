@@ -20,6 +20,7 @@ from data_engine.daemon.commands import Commands
 from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
+from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.request_handler import handle
 from data_engine.daemon.request_inbox import LedgerRows, RequestInbox, owner_of_file
@@ -77,6 +78,7 @@ class Daemon:
         self._by_service = by_service
         self.service = service_facts(home, is_serving=by_service)
         self._awake = KeepsAwake(home.layout.workspace_id)
+        self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell))
         self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
         self.number = 0
@@ -135,6 +137,7 @@ class Daemon:
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
         await self.workers.start()
         self.ownership.start()
+        self.notifier.start()
         if was_engine_on(self.ledger):
             async with self.ownership.in_use():
                 again = self._spawn(self._own_again())
@@ -162,6 +165,7 @@ class Daemon:
                 await self.wait_for_change(1.0)
         await self.workers.close(kill=kill)
         self._awake.close()
+        await asyncio.to_thread(self.notifier.close)
         await self.ownership.close(release=not kill)
         for task in list(self._tasks):
             task.cancel()

@@ -78,8 +78,8 @@ def put(connection: sqlite3.Connection, messages: Iterable[Message]) -> int:
     return news
 
 
-def due(ledger: Ledger, now_s: float, limit: int = 200) -> list[Delivery]:
-    """What is to be tried now, what was never tried first.
+def due(ledger: Ledger, now_s: float) -> list[Delivery]:
+    """What is to be tried now: first what never was, then what was tried longest ago.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -88,20 +88,22 @@ def due(ledger: Ledger, now_s: float, limit: int = 200) -> list[Delivery]:
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT message_id, recipient, tries FROM deliveries WHERE state = 'waiting'"
-            " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY min(tries, 1), put_utc LIMIT ?",
-            (utc_text(now_s), utc_text(now_s + 2 * LONGEST_PAUSE_S), limit),
+            " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY tried_utc IS NOT NULL, tried_utc, put_utc",
+            (utc_text(now_s), utc_text(now_s + 2 * LONGEST_PAUSE_S)),
         ).fetchall()
     return [Delivery(message_id, restored(to), tries) for message_id, to, tries in rows]
 
 
-def next_due_s(ledger: Ledger) -> float | None:
-    """When the next delivery is to be tried; None when nothing waits.
+def next_due_s(ledger: Ledger, now_s: float) -> float | None:
+    """When the next delivery that is not due yet is to be tried; None when there is none.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as connection:
-        ((at_utc,),) = connection.execute("SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting'").fetchall()
+        ((at_utc,),) = connection.execute(
+            "SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting' AND next_try_utc > ?", (utc_text(now_s),)
+        ).fetchall()
     return None if at_utc is None else datetime.fromisoformat(at_utc).timestamp()
 
 
@@ -119,45 +121,62 @@ def body(ledger: Ledger, message_id: str) -> Body | None:
 
 
 def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
-    """Remember that the recipient has it: it is never tried again.
+    """Remember that the recipient has it: it is never tried again. What else waits for the same recipient is due now.
 
     Raises:
         LedgerError: the ledger cannot be written.
     """
+    at_utc = utc_text(at_s)
     with ledger.writing(durable=True) as (connection, _):
         connection.execute(
             "UPDATE deliveries SET state = 'sent', tries = tries + 1, next_try_utc = NULL, tried_utc = ?1, answered_utc = ?1,"
             " last_error = NULL WHERE message_id = ?2 AND recipient = ?3",
-            storable((utc_text(at_s), message_id, to)),
+            storable((at_utc, message_id, to)),
         )
+        _hurry(connection, to, at_utc)
         _forget(connection, message_id, at_s)
 
 
-def failed(ledger: Ledger, message_id: str, to: str, at_s: float, error: str) -> None:
-    """Remember that a try did not work, and when to try again: later each time, and after a day never.
+def hurry(ledger: Ledger, to: str, at_s: float) -> int:
+    """Let what waits for the recipient be due now, because its address works again; how many messages that are.
 
     Raises:
         LedgerError: the ledger cannot be written.
     """
     with ledger.writing() as (connection, _):
-        row = connection.execute(
-            "SELECT tries, put_utc FROM deliveries WHERE message_id = ? AND recipient = ? AND state = 'waiting'",
-            storable((message_id, to)),
-        ).fetchone()
-        if row is None:
-            return
-        tries, put_utc = row
-        again_s = next_try_s(tries + 1, datetime.fromisoformat(put_utc).timestamp(), at_s)
-        connection.execute(
-            "UPDATE deliveries SET tries = tries + 1, tried_utc = ?, last_error = ?, next_try_utc = ?, state = ?"
-            " WHERE message_id = ? AND recipient = ?",
-            (
-                *(utc_text(at_s), clean(error, _LONGEST_ERROR), None if again_s is None else utc_text(again_s)),
-                *("given_up" if again_s is None else "waiting", message_id, storable(to)),
-            ),
-        )
-        if again_s is None:
-            _forget(connection, message_id, at_s)
+        return _hurry(connection, to, utc_text(at_s))
+
+
+def failed(ledger: Ledger, message_ids: Sequence[str], to: str, at_s: float, error: str) -> None:
+    """Remember that the first of these could not be sent, for which the others were not tried; and when to try each again.
+
+    That is later each time, and after a day never.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    told = clean(error, _LONGEST_ERROR)
+    with ledger.writing() as (connection, _):
+        for number, message_id in enumerate(message_ids):
+            row = connection.execute(
+                "SELECT tries, put_utc FROM deliveries WHERE message_id = ? AND recipient = ? AND state = 'waiting'",
+                storable((message_id, to)),
+            ).fetchone()
+            if row is None:
+                continue
+            tries, put_utc = row
+            again_s = next_try_s(tries + 1, datetime.fromisoformat(put_utc).timestamp(), at_s)
+            again_utc = None if again_s is None else utc_text(again_s)
+            connection.execute(
+                "UPDATE deliveries SET tries = tries + 1, tried_utc = coalesce(?, tried_utc), last_error = ?, next_try_utc = ?,"
+                " state = ? WHERE message_id = ? AND recipient = ?",
+                (
+                    *(utc_text(at_s) if number == 0 else None, told, again_utc),
+                    *("given_up" if again_s is None else "waiting", message_id, storable(to)),
+                ),
+            )
+            if again_s is None:
+                _forget(connection, message_id, at_s)
 
 
 def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
@@ -232,6 +251,13 @@ def _now_utc(one: Message) -> str:
 
 def _size(*texts: str) -> int:
     return sum(len(text.encode()) for text in texts)
+
+
+def _hurry(connection: sqlite3.Connection, to: str, at_utc: str) -> int:
+    return connection.execute(
+        "UPDATE deliveries SET next_try_utc = ?1 WHERE recipient = ?2 AND state = 'waiting' AND tries > 0 AND next_try_utc > ?1",
+        storable((at_utc, to)),
+    ).rowcount
 
 
 def _make_room(connection: sqlite3.Connection) -> None:
