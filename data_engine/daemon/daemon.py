@@ -78,7 +78,10 @@ class Daemon:
         self._by_service = by_service
         self.service = service_facts(home, is_serving=by_service)
         self._awake = KeepsAwake(home.layout.workspace_id)
-        self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell))
+        self._watch = keeper.watch
+        changed = lambda: self._loop.call_soon_threadsafe(self.tell)  # noqa: E731
+        self.notifier = Notifier(self.ledger, changed, may_send=self._watch.may_send)
+        self._watch.wake = self.notifier.wake
         self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
         self.number = 0
@@ -258,6 +261,7 @@ class Daemon:
             log.exception("a look at what changed failed")
 
     async def _look_at_the_share(self) -> None:
+        await asyncio.to_thread(self._watch.refresh)
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self.flows_changed()
         is_owner = self.ownership.is_held

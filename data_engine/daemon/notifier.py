@@ -80,7 +80,10 @@ def choose(due: Sequence[Delivery], in_use: Collection[Batch], failing: Collecti
 
 
 class Notifier:
-    """Tries each delivery of the outbox until it is sent or given up. `changed` is called, on a thread of its own, when one ended."""
+    """Tries each delivery of the outbox until it is sent or given up. `changed` is called, on a thread of its own, when one ended.
+
+    `may_send` is asked right before a message is sent; what may not be sent now waits, without a try.
+    """
 
     def __init__(
         self,
@@ -88,10 +91,11 @@ class Notifier:
         changed: Callable[[], None],
         *,
         open_channel: Callable[[str], OpenChannel] = Channel,
+        may_send: Callable[[str], bool] = lambda message_id: True,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._ledger, self._changed = ledger, changed
-        self._open_channel, self._now = open_channel, now
+        self._open_channel, self._may_send, self._now = open_channel, may_send, now
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -156,7 +160,7 @@ class Notifier:
     def _look(self) -> float:
         """Begin what is due; how long there is nothing more to do."""
         now_s = self._now()
-        due = outbox.due(self._ledger, now_s)
+        due = [one for one in outbox.due(self._ledger, now_s) if self._may_send(one.message_id)]
         with self._lock:
             batches = choose(due, self._in_use.values(), self._failing)
             self._in_use |= {batch.to: batch for batch in batches}
@@ -203,7 +207,7 @@ class Notifier:
             if self._closing.is_set():
                 return
             body = outbox.body(self._ledger, one.message_id)
-            if body is None:
+            if body is None or not self._may_send(one.message_id):
                 continue
             try:
                 channel.send(one.message_id, body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -15,7 +14,7 @@ from data_engine.lease.watching import About
 from data_engine.ledger import alarm_messages
 from data_engine.ledger.alarm_messages import PREFIX
 from data_engine.message import Message, Notice, message, message_id
-from data_engine.workspace.machine import machine_id
+from data_engine.workspace.machine import machine_id, person
 from data_engine.workspace.secret_store import has_secret
 
 _LOOK_S = 600.0
@@ -26,20 +25,16 @@ _LOOK_AGAIN_S = 60.0
 class AlarmTeller:
     """Tells people what a `Watch` sees, as far as `[alerts]` wants it and this machine has the secrets.
 
-    `refresh` looks for the secrets and may take long; all else is asked on the thread of the share. `wake` is called when
-    there is something to send. `may_tell` is the watch's.
+    `refresh` looks for the secrets and may take long; all else but `is_free` is asked on the thread of the share.
     """
 
     def __init__(
         self,
         home: LocalWorkspace,
         *,
-        wake: Callable[[], None] = lambda: None,
         has: Callable[[str], bool] = has_secret,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.wake = wake
-        self.may_tell: Callable[[str], bool] = lambda message_id: False
         self._home, self._ledger = home, home.ledger()
         self._has, self._clock = has, clock
         self._wanted: tuple[str, ...] = ()
@@ -56,9 +51,9 @@ class AlarmTeller:
         self._wanted, self._to = wanted, found
         self._look_s = self._clock() + (_LOOK_S if found == wanted else _LOOK_AGAIN_S)
 
-    def may_send(self, message_id: str) -> bool:
-        """Whether the message may be sent now: of an alarm only while this machine's claim lasts, or when somebody has it."""
-        return not message_id.startswith(PREFIX) or message_id in self._told or self.may_tell(message_id)
+    def is_free(self, message_id: str) -> bool:
+        """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
+        return not message_id.startswith(PREFIX) or message_id in self._told
 
     # -- what the watch asks ------------------------------------------------------------------------------------------
 
@@ -79,7 +74,6 @@ class AlarmTeller:
         made = silent_owner if alarm.kind == "silent_owner" else recovered
         told = made(about, self._home.layout.workspace_id)
         alarm_messages.keep(self._ledger, self._message(alarm.kind, self.id_of(alarm), told))
-        self.wake()
 
     def is_told(self, alarm: Alarm) -> bool:
         """Whether one recipient at least has it from this machine."""
@@ -102,7 +96,6 @@ class AlarmTeller:
         own_id = message_id(self._home.local.identity, "unreachable", machine_id(self._home.local.state_root), at)
         told = unreachable(why, self._home.layout.workspace_id, _host())
         alarm_messages.note_away(self._ledger, replace(self._message("unreachable", own_id, told), at=at))
-        self.wake()
 
     def tell_back(self) -> None:
         """Tell that it can be again, where people were told that it cannot."""
@@ -114,7 +107,6 @@ class AlarmTeller:
             notice = reachable(before[1], self._home.layout.workspace_id, _host())
             told = self._message("recovered", message_id(before[0], "recovered"), notice)
         alarm_messages.note_back(self._ledger, told)
-        self.wake()
 
     def is_away_told(self) -> bool:
         """Whether people were told that the share cannot be used, and not yet that it can be again."""
@@ -183,4 +175,4 @@ def reachable(since: str, workspace: str, host: str) -> Notice:
 
 
 def _host() -> str:
-    return socket.gethostname()
+    return person()[1]

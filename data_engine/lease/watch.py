@@ -42,8 +42,18 @@ class NoWatch:
 
     others: tuple[str, ...] | None = None
 
+    def __init__(self) -> None:
+        self.wake: Callable[[], None] = lambda: None
+
     def look(self, view: View, held: HeldLease | None) -> None:
         """Nothing."""
+
+    def refresh(self) -> None:
+        """Nothing."""
+
+    def may_send(self, message_id: str) -> bool:
+        """Whatever is there."""
+        return True
 
     def close(self) -> None:
         """Nothing."""
@@ -53,7 +63,7 @@ class Watch:
     """One daemon that watches. `look` is called after every look at the share, with what it showed.
 
     `others` are the other machines that watch and can tell people; None where that is not known, or nobody is to be told.
-    `oldest` gives the number of the first generation there is.
+    `oldest` gives the number of the first generation there is; `wake` is called when there is a message to send.
     """
 
     def __init__(
@@ -69,6 +79,7 @@ class Watch:
         clock: Callable[[], float] = boot_clock,
     ) -> None:
         self.others: tuple[str, ...] | None = None
+        self.wake: Callable[[], None] = lambda: None
         self._alarms, self._watchers, self._teller, self._me = alarms, watchers, teller, me
         self._oldest, self._new_id, self._utc, self._clock = oldest, new_id, utc, clock
         self._pursued: dict[int, Pursued] = {}
@@ -83,8 +94,16 @@ class Watch:
         self._watchers_due_s = self._sign_due_s = NEVER
         self._beat = 0
 
+    def refresh(self) -> None:
+        """Look whom this machine can tell; on any thread, it may take its time."""
+        self._teller.refresh()
+
+    def may_send(self, message_id: str) -> bool:
+        """Whether a message may be sent now; asked right before it is, memory only."""
+        return self._teller.is_free(message_id) or self.may_tell(message_id)
+
     def may_tell(self, message_id: str) -> bool:
-        """Whether this machine may send the message of an alarm now; asked right before it is sent, memory only."""
+        """Whether this machine's claim lets it send this message of an alarm now."""
         return self._clock() < self._rights.get(message_id, NEVER)
 
     def look(self, view: View, held: HeldLease | None) -> None:
@@ -227,8 +246,9 @@ class Watch:
         del self._pursued[one.alarm.number]
 
     def _tell(self, one: Pursued) -> None:
-        self._teller.tell(one.alarm, replace(one.about, over=one.over))
         self._give_right(one, one.until_s)
+        self._teller.tell(one.alarm, replace(one.about, over=one.over))
+        self.wake()
 
     def _claim(self, one: Pursued) -> None:
         """Claim what nobody has, or has told anybody of; the right to tell counts from before."""
@@ -272,6 +292,8 @@ class Watch:
             self._teller.tell_away(why or "")
         elif what == "back":
             self._teller.tell_back()
+        if what is not None:
+            self.wake()
         self._reach = after
 
     # -- who watches --------------------------------------------------------------------------------------------------

@@ -146,6 +146,12 @@ class SimulatedTeller:
         self.memory = memory
         self.alarms: dict[str, Alarm] = {}
 
+    def refresh(self) -> None:
+        pass
+
+    def is_free(self, message_id: str) -> bool:
+        return False
+
     def kinds(self) -> Collection[str]:
         return KINDS if self.memory.can_send else ()
 
