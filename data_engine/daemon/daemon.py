@@ -79,8 +79,7 @@ class Daemon:
         self.service = service_facts(home, is_serving=by_service)
         self._awake = KeepsAwake(home.layout.workspace_id)
         self._watch = keeper.watch
-        changed = lambda: self._loop.call_soon_threadsafe(self.tell)  # noqa: E731
-        self.notifier = Notifier(self.ledger, changed, may_send=self._watch.may_send)
+        self.notifier = Notifier(self.ledger, self._tell_from_outside, may_send=self._watch.may_send)
         self._watch.wake = self.notifier.wake
         self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
@@ -477,6 +476,9 @@ class Daemon:
         if not self._is_telling:
             self._is_telling = True
             self._spawn(self._notify())
+
+    def _tell_from_outside(self) -> None:
+        self._loop.call_soon_threadsafe(self.tell)
 
     async def _notify(self) -> None:
         await asyncio.sleep(_TELL_AFTER_S)

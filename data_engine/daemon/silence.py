@@ -117,9 +117,7 @@ class AlarmTeller:
 
     def _message(self, kind: str, own_id: str, notice: Notice) -> Message:
         sender = f"{self._home.layout.workspace_id} on {_host()}"
-        return message(
-            kind, notice.headline, [notice], id=own_id, to=self._to, at=datetime.now(UTC), sender=sender
-        )
+        return message(kind, notice.headline, [notice], id=own_id, to=self._to, at=datetime.now(UTC), sender=sender)
 
 
 def silent_owner(about: About, workspace: str) -> Notice:

@@ -135,7 +135,7 @@ class AlarmFiles:
             self._clear_way(alarm.path)
             return Shown()
         claims = max((int(found[1]) + 1 for name in names if (found := _AGAIN.fullmatch(name))), default=0)
-        claims = claims or ("entry.json" in names)
+        claims = claims or int("entry.json" in names)
         newest = self._entry(alarm.claimed_at(claims - 1)) if claims else None
         return Shown(claims, newest, "sent.json" in names and self._is_sent(alarm))
 

@@ -130,7 +130,6 @@ class KeeperWork:
         view = self._view = self._observer.poll()
         self._look_due_s = self._clock() + min(view.limits.poll_s, self.limits.poll_s)
         self._history.remember()
-        self._on_the_share("watch", lambda: self.watch.look(view, self._held))
         if self._held is not None:
             if view.state not in ("mine", "unreachable", "damaged"):
                 self._beat()  # says whether it is over
@@ -139,6 +138,7 @@ class KeeperWork:
                 self._on_the_share("refresh", self._take_in)
             if claims_by_itself(view, self.me, wants_control=self._wants_control, takes_over=self._takes_over):
                 self._on_the_share("claim", lambda: self._claim(view))
+        self._on_the_share("watch", lambda: self.watch.look(view, self._held))
         self._look_at_the_clock(view)
         self._tell()
 

@@ -11,9 +11,7 @@ from data_engine.lease.view import View
 from data_engine.record import Record
 
 _REPAIR = "data-engine lease repair"
-_NOBODY_WATCHES = (
-    "nobody watches: when this machine falls silent nobody is told; `data-engine service install` on another one that has the secrets"
-)
+_NOBODY_WATCHES = "nobody watches: when this machine falls silent nobody is told; `data-engine service install` on another one that has the secrets"
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
 
 

@@ -28,7 +28,6 @@ from data_engine.lease.watching import (
     how_over,
     is_alarming,
     judge,
-    mark_of,
 )
 
 log = logging.getLogger(__name__)
@@ -138,10 +137,10 @@ class Watch:
         if held is not None and kinds:
             self._look_for_own(held)
         top = view.top
-        if top is not None and top.number not in self._pursued and "silent_owner" in kinds:
-            if is_alarming(view, self._me, is_whole=self._teller.is_whole()):
-                about = About(top.by.shown, top.engine_on, self._utc())
-                self._pursue(Alarm(top.number, top.nonce, "silent_owner"), about, mark_of(view))
+        is_to_tell = "silent_owner" in kinds and is_alarming(view, self._me, is_whole=self._teller.is_whole())
+        if is_to_tell and top is not None and top.number not in self._pursued:
+            about = About(top.by.shown, top.engine_on, self._utc())
+            self._pursue(Alarm(top.number, top.nonce, "silent_owner"), about)
         try:
             for one in list(self._pursued.values()):
                 self._go_on(one, view)
@@ -156,18 +155,16 @@ class Watch:
         """Go on with what an earlier daemon of this machine has claimed, and with an alarm of the newest generation."""
         top, found = view.top, []
         self._listed = set(self._alarms.listed())
-        for number in sorted(self._listed)[-self._alarms.keep:]:
+        for number in sorted(self._listed)[-self._alarms.keep :]:
             first = self._alarms.first(number)
             if first is None:
                 continue
             alarm = Alarm(number, first.generation, "silent_owner")
-            if top is not None and top.nonce == first.generation:
-                found.append((alarm, first, mark_of(view)))
-            elif self._is_left_here(alarm):
-                found.append((alarm, first, (number, -1)))
-        for alarm, first, mark in found:
-            self._pursue(alarm, _about(first), mark)
-        self._teller.drop_others([kind for alarm, _, _ in found for kind in (alarm, replace(alarm, kind="recovered"))])
+            if (top is not None and top.nonce == first.generation) or self._is_left_here(alarm):
+                found.append((alarm, first))
+        for alarm, first in found:
+            self._pursue(alarm, _about(first))
+        self._teller.drop_others([one for alarm, _ in found for one in (alarm, replace(alarm, kind="recovered"))])
         self._has_begun = True
 
     def _is_left_here(self, alarm: Alarm) -> bool:
@@ -189,18 +186,18 @@ class Watch:
         for number in sorted(news - self._pursued.keys()):
             first = self._alarms.first(number)
             if first is not None:
-                self._pursue(Alarm(number, first.generation, "silent_owner"), _about(first), (number, -1))
+                self._pursue(Alarm(number, first.generation, "silent_owner"), _about(first))
         if len(listed) > self._alarms.keep:
             self._alarms.collect(self._oldest())
         self._token, self._listed, self._list_due_s = held.token, listed, now_s + LOOK_S
 
-    def _pursue(self, alarm: Alarm, about: About, mark: tuple[int, int]) -> None:
-        self._pursued[alarm.number] = Pursued(alarm, about, mark)
+    def _pursue(self, alarm: Alarm, about: About) -> None:
+        self._pursued[alarm.number] = Pursued(alarm, about)
 
     def _go_on(self, one: Pursued, view: View) -> None:
         """Do what is due for one message."""
         now_s, kinds = self._clock(), self._teller.kinds()
-        one = replace(one, over=one.over or how_over(one.mark, view, one.about.owner))
+        one = replace(one, over=one.over or how_over(one.alarm.number, view, one.about.owner))
         if one.is_done and one.over:
             one = one.next
         self._keep(one)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
 from data_engine.lease.alarms import MOST_CLAIMS, Alarm, AlarmClaim, Shown
-from data_engine.lease.protocol import NEVER, Generation, Identity, Limits
+from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.view import View, is_of_this_machine
 
 RIGHT_S = 360.0
@@ -90,7 +90,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Pursued:
-    """One message as one machine pursues it. `mark` is the owner's last sign, `over` how the silence ended, "" while it lasts.
+    """One message as one machine pursues it. `over` is how the silence ended, "" while it lasts.
 
     `claims` is how many were seen, the last of them first at `claim_s`; `mine` says until when each claim of this process,
     by its nonce, may tell; `look_s` when the share is looked at next. `is_done`: people were told, and its end is waited for.
@@ -98,7 +98,6 @@ class Pursued:
 
     alarm: Alarm
     about: About
-    mark: tuple[int, int]
     over: str = ""
     claims: int = 0
     claim_s: float = NEVER
@@ -125,7 +124,7 @@ class Pursued:
     def next(self) -> Pursued:
         """The message that follows: that it is over."""
         alarm = replace(self.alarm, kind="recovered")
-        return Pursued(alarm, replace(self.about, over=self.over), self.mark, self.over)
+        return Pursued(alarm, replace(self.about, over=self.over), self.over)
 
 
 def is_alarming(view: View, me: Identity, *, is_whole: bool) -> bool:
@@ -140,25 +139,15 @@ def is_alarming(view: View, me: Identity, *, is_whole: bool) -> bool:
     return view.silent_s >= view.limits.stale_after_s * (1 if is_whole else 2)
 
 
-def how_over(mark: tuple[int, int], view: View, owner: str) -> str:
-    """How the silence that began after `mark` has ended, in words; "" where it goes on, or nobody can tell."""
+def how_over(number: int, view: View, owner: str) -> str:
+    """How the silence of the owner by this generation has ended, in words; "" where it goes on, or nobody can tell.
+
+    Only a new generation ends it. An owner that was frozen in the middle of a heartbeat shows one beat more when it wakes, and
+    may freeze again before it renews: that is the same silence, under the same number.
+    """
     top = view.top
-    if top is None or view.state in ("unreachable", "damaged"):
+    if top is None or view.state in ("unreachable", "damaged") or top.number <= number:
         return ""
-    if top.number > mark[0]:
-        return _ended_by(top, owner)
-    return f"{owner} is heard of again" if mark_of(view) > mark else ""
-
-
-def mark_of(view: View) -> tuple[int, int]:
-    """The owner's last sign that a view shows."""
-    top, lease = view.top, view.lease
-    if top is None:
-        return (-1, -1)
-    return (top.number, lease.beat if lease is not None and lease.token == top.token else -1)
-
-
-def _ended_by(top: Generation, owner: str) -> str:
     if top.kind == "repair":
         return f"{top.by.shown} has repaired the workspace's history"
     if not top.is_owned:
@@ -172,7 +161,7 @@ def judge(one: Pursued, shown: Shown, me: Identity, *, is_told: bool, may_begin:
     `is_told`: this machine has told somebody. `may_begin`: the first claim may be made now.
 
     Example:
-        >>> me, one = Identity("m2", "d1"), Pursued(Alarm(7, "9f3c", "silent_owner"), About("EVE-PC", True, ""), (7, 3))
+        >>> me, one = Identity("m2", "d1"), Pursued(Alarm(7, "9f3c", "silent_owner"), About("EVE-PC", True, ""))
         >>> judge(one, Shown(), me, is_told=False, may_begin=True, now_s=0.0)
         'claim'
         >>> ben = AlarmClaim("9f3c", "ab", "m3", "BEN-PC", "", "", "EVE-PC", True, "", "")
@@ -195,7 +184,8 @@ def judge(one: Pursued, shown: Shown, me: Identity, *, is_told: bool, may_begin:
     if newest is not None and is_mine and now_s < one.mine[newest.nonce]:
         return "tell"
     is_left = newest is not None and not is_mine and _is_of_dead_daemon(newest, me)
-    return "claim" if is_left or now_s - one.claim_s >= AGAIN_S else "wait"
+    wait_s = AGAIN_S * (1 + len(one.mine)) if is_mine else AGAIN_S  # who could not tell lets others go first
+    return "claim" if is_left or now_s - one.claim_s >= wait_s else "wait"
 
 
 def _is_of_dead_daemon(claim: AlarmClaim, me: Identity) -> bool:

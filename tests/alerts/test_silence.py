@@ -63,7 +63,10 @@ def test_the_id_is_the_same_on_every_machine(team: WorkspaceFiles) -> None:
     one, two = teller_of(team, "ops"), teller_of(team, "boss")
 
     assert one.id_of(ALARM) == two.id_of(ALARM)
-    assert len({one.id_of(ALARM), one.id_of(Alarm(43, "9f3c", "silent_owner")), one.id_of(Alarm(42, "9f3c", "recovered"))}) == 3
+    assert (
+        len({one.id_of(ALARM), one.id_of(Alarm(43, "9f3c", "silent_owner")), one.id_of(Alarm(42, "9f3c", "recovered"))})
+        == 3
+    )
 
 
 def test_what_nobody_has_can_be_taken_back(team: WorkspaceFiles) -> None:

@@ -40,7 +40,9 @@ def hook() -> Iterator[Webhook]:
 def messages(station: Station) -> list[tuple[str, str]]:
     """Kind and state of what is in its outbox."""
     with closing(sqlite3.connect(station.local.ledger_path)) as connection:
-        return connection.execute("SELECT kind, state FROM deliveries JOIN outbox USING (message_id) ORDER BY at_utc").fetchall()
+        return connection.execute(
+            "SELECT kind, state FROM deliveries JOIN outbox USING (message_id) ORDER BY at_utc"
+        ).fetchall()
 
 
 def test_one_message_in_one_outbox(team: Path, station: Make, hook: Webhook) -> None:

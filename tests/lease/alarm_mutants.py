@@ -92,7 +92,7 @@ def collected_at_once(self: AlarmFiles, oldest: int) -> None:
         self.left_alone |= remove(self.folder, f"{ROOT}/{number:010d}")
 
 
-def owner_of_old_news(mark: tuple[int, int], view: View, owner: str) -> str:
+def owner_of_old_news(number: int, view: View, owner: str) -> str:
     """A machine that has slept itself takes that for the owner's return."""
     return f"{owner} is heard of again" if view.state == "owned" else ""
 
