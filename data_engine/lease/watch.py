@@ -132,24 +132,24 @@ class Watch:
 
     def _look_at_the_share(self, view: View, held: HeldLease | None) -> None:
         kinds = self._teller.kinds()
-        if kinds and not self._has_begun:
-            self._take_up(view)
-        if held is not None and kinds:
-            self._look_for_own(held)
-        top = view.top
         is_to_tell = "silent_owner" in kinds and is_alarming(view, self._me, is_whole=self._teller.is_whole())
-        if is_to_tell and top is not None and top.number not in self._pursued:
-            about = About(top.by.shown, top.engine_on, self._utc())
-            self._pursue(Alarm(top.number, top.nonce, "silent_owner"), about)
         try:
+            if kinds and not self._has_begun:
+                self._take_up(view)
+            if held is not None:
+                self._look_for_own(held)
+            top = view.top
+            if is_to_tell and top is not None and top.number not in self._pursued:
+                about = About(top.by.shown, top.engine_on, self._utc())
+                self._pursue(Alarm(top.number, top.nonce, "silent_owner"), about)
             for one in list(self._pursued.values()):
                 self._go_on(one, view)
         except OSError as error:
-            if any(not one.is_done and not one.over for one in self._pursued.values()):
+            if is_to_tell or any(not one.is_done and not one.over for one in self._pursued.values()):
                 self._why_unclaimed = f"an owner is not heard of, and the alarm cannot be claimed: {error}"
             raise
         self._why_unclaimed = None
-        self._look_at_watchers(view, is_watching=bool(kinds) and held is None)
+        self._look_at_watchers(view, held)
 
     def _take_up(self, view: View) -> None:
         """Go on with what an earlier daemon of this machine has claimed, and with an alarm of the newest generation."""
@@ -201,7 +201,10 @@ class Watch:
         if one.is_done and one.over:
             one = one.next
         self._keep(one)
-        if one.is_done or one.alarm.kind not in kinds:
+        if one.is_done or not kinds:
+            return
+        if one.alarm.kind not in kinds:
+            del self._pursued[one.alarm.number]
             return
         is_told = self._teller.is_told(one.alarm)
         if not is_told and one.until_s <= now_s < one.look_s:
@@ -232,7 +235,7 @@ class Watch:
 
     def _has_been_told(self, one: Pursued) -> None:
         """Wait for its end, to tell that; or think of it no more."""
-        if one.alarm.kind == "recovered" or "recovered" not in self._teller.kinds():
+        if one.alarm.kind == "recovered":
             del self._pursued[one.alarm.number]
         else:
             self._keep(replace(one, is_done=True))
@@ -295,8 +298,9 @@ class Watch:
 
     # -- who watches --------------------------------------------------------------------------------------------------
 
-    def _look_at_watchers(self, view: View, *, is_watching: bool) -> None:
+    def _look_at_watchers(self, view: View, held: HeldLease | None) -> None:
         now_s = self._clock()
+        is_watching = held is None and bool(self._teller.kinds())
         if is_watching and now_s >= self._sign_due_s:
             me = self._me
             self._watchers.put(Watcher(me.machine_id, me.host_name, me.daemon_id, self._beat + 1))
@@ -312,6 +316,8 @@ class Watch:
             listed.pop(self._me.machine_id, None)
             self._elsewhere = self._elsewhere.after(listed, now_s)
             self._watchers_due_s = now_s + look_s(view.limits)
+            for machine_id in self._elsewhere.long_gone(now_s) if held is not None else ():
+                self._watchers.remove(machine_id)
         self.others = self._elsewhere.names(now_s, view.limits)
 
 

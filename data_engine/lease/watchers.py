@@ -26,6 +26,7 @@ MOST_WATCHERS = 200
 """At once; who finds more looks at the first."""
 
 LARGEST_WATCHER_BYTES = 16_000
+_LONG_GONE_S = 86_400.0
 _NAME = re.compile(r"[0-9a-f]{16}\.json")
 
 
@@ -86,6 +87,12 @@ class Others:
                 is_old = before is None and self.since_s is None
                 found.append(Heard(watcher, NEVER if is_old else now_s))
         return replace(self, since_s=now_s if self.since_s is None else self.since_s, heard=tuple(found))
+
+    def long_gone(self, now_s: float) -> tuple[str, ...]:
+        """The machines that have given no sign for a day."""
+        since_s = now_s if self.since_s is None else self.since_s
+        gone = (one for one in self.heard if now_s - max(one.moved_s, since_s) > _LONG_GONE_S)
+        return tuple(one.watcher.machine_id for one in gone)
 
     def names(self, now_s: float, limits: Limits) -> tuple[str, ...] | None:
         """The machines that watch, for people; none when nobody does, None as long as that is not known.

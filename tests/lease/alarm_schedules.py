@@ -56,6 +56,7 @@ class Memory:
         self.can_send = can_send
         self.channel_works = True
         self.outbox: dict[str, str] = {}
+        self.alarms: dict[str, Alarm] = {}
         self.away = False
 
 
@@ -147,7 +148,6 @@ class SimulatedTeller:
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
-        self.alarms: dict[str, Alarm] = {}
 
     def refresh(self) -> None:
         pass
@@ -163,7 +163,7 @@ class SimulatedTeller:
 
     def id_of(self, alarm: Alarm) -> str:
         message_id = f"{alarm.path} {alarm.generation}"
-        self.alarms[message_id] = alarm
+        self.memory.alarms[message_id] = alarm
         return message_id
 
     def tell(self, alarm: Alarm, about: About) -> None:
@@ -216,7 +216,7 @@ class Notifier:
         world, rng = self._world, self._world.rng
         is_good = self._teller.memory.channel_works and (not world.faults_on or rng.random() < 0.8)
         if is_good:
-            self._truth.reached(self._machine, self._teller.alarms[message_id], message_id)
+            self._truth.reached(self._machine, self._teller.memory.alarms[message_id], message_id)
         if world.faults_on and rng.random() < 0.1:
             world.counts["fault: died between call and answer"] += 1
             raise Crash

@@ -459,6 +459,26 @@ def test_nobody_watches_is_said_where_it_is_known(bench: Bench) -> None:
     assert owner.watch.others is None
 
 
+def test_the_sign_of_a_machine_that_is_gone_for_a_day_is_removed(bench: Bench) -> None:
+    """By the owner, of its own clock."""
+    owner, ben = Machine(bench, "A"), Machine(bench, "B")
+    ben.look()
+    held = owner.own()
+    owner.look()
+    for _ in range(23):
+        bench.now += 3600
+        held.heartbeat()
+        owner.look()
+    assert len(bench.share.listdir(WATCHERS)) == 1
+
+    for _ in range(2):
+        bench.now += 3601
+        held.heartbeat()
+        owner.look()
+
+    assert bench.share.listdir(WATCHERS) == []
+
+
 def test_the_status_says_when_nobody_watches() -> None:
     """Of the owner, and to who works alone as well; not where others watch, or nobody is to be told."""
     mine = LeaseStatus("mine", {"machine_id": "m1"}, is_mine=True, is_shared=False)
