@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -17,15 +18,15 @@ from data_engine.message import Message, Notice, message, message_id
 from data_engine.workspace.machine import machine_id, person
 from data_engine.workspace.secret_store import has_secret
 
-_LOOK_S = 600.0
-_LOOK_AGAIN_S = 60.0
-"""For secrets: a keyring may take its time."""
+_LOOK_S, _LOOK_AGAIN_S = 600.0, 60.0
+"""How often secrets are looked for: where all were found, and where some were not."""
 
 
 class AlarmTeller:
     """Tells people what a `Watch` sees, as far as `[alerts]` wants it and this machine has the secrets.
 
-    `refresh` looks for the secrets and may take long; all else but `is_free` is asked on the thread of the share.
+    All but `is_free` is asked on the thread of the share. Secrets are looked for on a thread of their own, now and then: a keyring
+    may take its time, or ask somebody.
     """
 
     def __init__(
@@ -40,16 +41,21 @@ class AlarmTeller:
         self._wanted: tuple[str, ...] = ()
         self._to: tuple[str, ...] = ()
         self._look_s = float("-inf")
+        self._looking = threading.Lock()
         self._told = alarm_messages.told(self._ledger)
 
-    def refresh(self) -> None:
-        """Look which of the recipients this machine can reach; the keyring is asked rarely."""
-        wanted = self._home.settings().alerts.to
-        if wanted == self._wanted and self._clock() < self._look_s:
-            return
-        found = tuple(name for name in wanted if self._has(name))
-        self._wanted, self._to = wanted, found
-        self._look_s = self._clock() + (_LOOK_S if found == wanted else _LOOK_AGAIN_S)
+    def look_for_secrets(self) -> None:
+        """Look which of the recipients this machine can reach; it may take long."""
+        with self._looking:
+            wanted = self._home.settings().alerts.to
+            found = tuple(name for name in wanted if self._has(name))
+            self._wanted, self._to = wanted, found
+            self._look_s = self._clock() + (_LOOK_S if found == wanted else _LOOK_AGAIN_S)
+
+    def _look_when_due(self) -> None:
+        is_due = self._home.settings().alerts.to != self._wanted or self._clock() >= self._look_s
+        if is_due and not self._looking.locked():
+            threading.Thread(target=self.look_for_secrets, name="secrets of alerts", daemon=True).start()
 
     def is_free(self, message_id: str) -> bool:
         """Whether a message may be sent without a claim: it is of no alarm, or somebody has it."""
@@ -59,6 +65,7 @@ class AlarmTeller:
 
     def kinds(self) -> Collection[str]:
         """The kinds this machine can tell now, and people want to hear."""
+        self._look_when_due()
         return self._home.settings().alerts.on if self._to else ()
 
     def is_whole(self) -> bool:

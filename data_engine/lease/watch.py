@@ -47,9 +47,6 @@ class NoWatch:
     def look(self, view: View, held: HeldLease | None) -> None:
         """Nothing."""
 
-    def refresh(self) -> None:
-        """Nothing."""
-
     def may_send(self, message_id: str) -> bool:
         """Whatever is there."""
         return True
@@ -92,10 +89,6 @@ class Watch:
         self._elsewhere = Others()
         self._watchers_due_s = self._sign_due_s = NEVER
         self._beat = 0
-
-    def refresh(self) -> None:
-        """Look whom this machine can tell; on any thread, it may take its time."""
-        self._teller.refresh()
 
     def may_send(self, message_id: str) -> bool:
         """Whether a message may be sent now; asked right before it is, memory only."""

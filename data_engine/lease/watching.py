@@ -29,10 +29,6 @@ Move: TypeAlias = Literal["done", "record", "tell", "claim", "wait", "forget"]
 class Teller(Protocol):
     """How a machine tells people. Nothing of it waits for a channel; what is kept is kept over a crash."""
 
-    def refresh(self) -> None:
-        """Look whom this machine can tell; on any thread, it may take its time."""
-        ...
-
     def is_free(self, message_id: str) -> bool:
         """Whether a message may be sent without a claim: it is of no alarm, or somebody has it; memory only."""
         ...

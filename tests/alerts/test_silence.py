@@ -28,7 +28,7 @@ def team(tmp_path: Path) -> WorkspaceFiles:
 def teller_of(team: WorkspaceFiles, *secrets: str) -> AlarmTeller:
     """One on a machine that has these secrets."""
     teller = AlarmTeller(local_workspace(team.root), has=lambda name: name in secrets)
-    teller.refresh()
+    teller.look_for_secrets()
     return teller
 
 

@@ -149,9 +149,6 @@ class SimulatedTeller:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
 
-    def refresh(self) -> None:
-        pass
-
     def is_free(self, message_id: str) -> bool:
         return False
 

@@ -36,8 +36,6 @@ class Outbox:
         self.told: list[str] = []
         self.is_away = False
 
-    def refresh(self) -> None: ...
-
     def is_free(self, message_id: str) -> bool:
         return False
 
