@@ -78,9 +78,10 @@ class Daemon:
         self._by_service = by_service
         self.service = service_facts(home, is_serving=by_service)
         self._awake = KeepsAwake(home.layout.workspace_id)
-        self._watch = keeper.watch
-        self.notifier = Notifier(self.ledger, self._tell_from_outside, may_send=self._watch.may_send)
-        self._watch.wake = self.notifier.wake
+        self.notifier = Notifier(
+            self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell), may_send=keeper.watch.may_send
+        )
+        keeper.watch.wake = self.notifier.wake
         self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
         self.number = 0
@@ -260,7 +261,6 @@ class Daemon:
             log.exception("a look at what changed failed")
 
     async def _look_at_the_share(self) -> None:
-        await asyncio.to_thread(self._watch.refresh)
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self.flows_changed()
         is_owner = self.ownership.is_held
@@ -476,9 +476,6 @@ class Daemon:
         if not self._is_telling:
             self._is_telling = True
             self._spawn(self._notify())
-
-    def _tell_from_outside(self) -> None:
-        self._loop.call_soon_threadsafe(self.tell)
 
     async def _notify(self) -> None:
         await asyncio.sleep(_TELL_AFTER_S)
