@@ -111,9 +111,9 @@ def first_failures(root: Path, hook: Hook) -> None:
 
 def a_pass_that_fails(root: Path, hook: Hook, files: int, rounds: int) -> None:
     """The same files fail with somebody to tell and with nobody, in turn."""
-    modules = {}
+    modules: dict[str, str] = {}
     for number in range(rounds):
-        modules |= {f"told{number}": POLLED.format(told=""), f"untold{number}": POLLED.format(told=".alert(on=[])")}
+        modules |= {f"told{number}": POLLED.format(told=""), f"untold{number}": POLLED.format(told=".alert(to=[])")}
     ws = workspace(root, modules)
     (root / "in").mkdir()
     for number in range(files):
@@ -131,7 +131,7 @@ def a_pass_that_fails(root: Path, hook: Hook, files: int, rounds: int) -> None:
                 held, cpu = daemon.memory_info().rss, cpu_s(daemon)
                 ws.start_engine()
                 highest = held
-                while len(ws.runs(name, files + 1, status="failed")) < files:
+                while sum(run.status == "failed" for run in ws.runs(name, files + 1)) < files:
                     highest = max(highest, daemon.memory_info().rss)
                     time.sleep(1.0)
                 ws.stop_engine()

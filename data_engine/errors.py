@@ -271,7 +271,12 @@ class ClusterError(FlowValidationError):
 
 
 class NotSentError(FlowValidationError):
-    """A message to people was not sent, or nobody knows whether it was: no address, no Apprise, a refusal, no answer in time."""
+    """A message to people was not sent, or nobody knows whether it was: no address, no Apprise, a refusal, no answer in time.
+
+    `has_it` are marks of those behind the address that got it all the same.
+    """
+
+    has_it: tuple[str, ...] = ()
 
 
 class GroupBusyError(FlowValidationError):

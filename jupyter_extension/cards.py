@@ -222,8 +222,12 @@ def _flow_row(flow: FlowStatus) -> tuple[Cell, ...]:
         _to_minute(flow.next_run_utc),
         mark_of(last.status) if last else "",
         Faint(_to_minute(last.started_at_utc)) if last else "",
-        "; ".join(filter(None, ["" if is_told else first_line(flow.reason), held, flow.edit])),
+        "; ".join(filter(None, ["" if is_told else first_line(flow.reason), held, flow.edit, _expected(flow)])),
     )
+
+
+def _expected(flow: FlowStatus) -> str | None:
+    return None if flow.expected is None else flow.expected.text
 
 
 _TOLD = (EngineOff, ByHand, Disabled)

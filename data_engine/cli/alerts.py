@@ -23,13 +23,7 @@ Recipient = Annotated[
 
 def make_app() -> typer.Typer:
     """The commands below `data-engine alert`."""
-    app = command_group("Tell people of troubles: see [alerts] in config/data_engine.toml.", {"test": send_test})
-    app.callback()(_group)  # a group, though it has one command
-    return app
-
-
-def _group() -> None:
-    """Tell people of troubles: see [alerts] in config/data_engine.toml."""
+    return command_group("Tell people of troubles: see [alerts] in config/data_engine.toml.", {"test": send_test})
 
 
 def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = False) -> int:

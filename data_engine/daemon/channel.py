@@ -49,7 +49,9 @@ class Channel:
                 **apart(),
             )
         except OSError as error:
-            raise NotSentError(f"no process that sends could be started: {error.strerror}", where=self._where) from error
+            raise NotSentError(
+                f"no process that sends could be started: {error.strerror}", where=self._where
+            ) from error
         try:
             told = self._ask({"to": to}, start_limit_s)
             if "service" not in told:
@@ -65,10 +67,25 @@ class Channel:
         Raises:
             NotSentError: it was not, or nobody knows.
         """
-        message = {"id": message_id, "kind": body.kind, "subject": body.subject, "text": body.text, "html": body.html}
-        told = self._ask(message, self._send_limit_s)
-        if told.get("error") is not None:
-            raise NotSentError(str(told["error"]), where=self._where, fix=f"data-engine alert test {self.to}")
+        message = {
+            "id": message_id,
+            "kind": body.kind,
+            "subject": body.subject,
+            "text": body.text,
+            "html": body.html,
+            "has_it": list(body.has_it),
+        }
+        has_it: list[str] = []
+        try:
+            told = self._ask(message, self._send_limit_s)
+            while "has_it" in told:  # one after the other, each within the limit
+                has_it.append(str(told["has_it"]))
+                told = self._answer(self._send_limit_s)
+            if told.get("error") is not None:
+                raise NotSentError(str(told["error"]), where=self._where, fix=f"data-engine alert test {self.to}")
+        except NotSentError as error:
+            error.has_it = tuple(has_it)
+            raise
 
     def end(self) -> None:
         """End the process now: whatever it was asked for is not known to be done."""
@@ -93,16 +110,20 @@ class Channel:
 
     def _ask(self, told: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
         assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(json.dumps(told).encode() + b"\n")
+            self._child.stdin.flush()
+        except OSError:  # it has ended, which its answer tells
+            pass
+        return self._answer(limit_s)
+
+    def _answer(self, limit_s: float) -> dict[str, Any]:
         assert self._child.stdout is not None
         timer = threading.Timer(limit_s, self._give_up)
         timer.daemon = True
         timer.start()
         try:
-            self._child.stdin.write(json.dumps(told).encode() + b"\n")
-            self._child.stdin.flush()
             line = self._child.stdout.readline()
-        except OSError:
-            line = b""
         finally:
             timer.cancel()
         if line.endswith(b"\n"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from data_engine.cause import Cause
@@ -37,12 +38,12 @@ from data_engine.workspace.machine import machine_id
 class Told(NamedTuple):
     """What a status takes from the ledger."""
 
-    last: dict[str, Run] = {}
-    switches: dict[str, bool] = {}
-    others: list[ActiveRun] = []
-    requests: list[RequestStatus] = []
-    backfills: list[Backfill] = []
-    undelivered: list[Undelivered] = []
+    last: Mapping[str, Run] = MappingProxyType({})
+    switches: Mapping[str, bool] = MappingProxyType({})
+    others: Sequence[ActiveRun] = ()
+    requests: Sequence[RequestStatus] = ()
+    backfills: Sequence[Backfill] = ()
+    undelivered: Sequence[Undelivered] = ()
 
 
 class History:
@@ -101,6 +102,7 @@ class LiveFacts:
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, others),
+                expected=daemon.alerter.expecting.of(deployed.entry.flow if deployed.is_live else None).fact,
             )
             for name, deployed in sorted(daemon.deployer.flows.items())
         ]

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from data_engine.daemon.channel import Channel
 from data_engine.errors import FlowValidationError, LedgerError, NotSentError
+from data_engine.lease.watch import NoWatch
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery
@@ -30,8 +31,17 @@ _LOOK_EVERY_S = 30.0
 
 _AGAIN_S = 5.0
 _END_WITHIN_S = 5.0
+_ENDED_WITHIN_S = 2.0
 
 log = logging.getLogger(__name__)
+
+
+class Gate(Protocol):
+    """What says whether a message may be sent now, and calls `wake` when there is one to send; `Watch` is one."""
+
+    wake: Callable[[], None]
+
+    def may_send(self, message_id: str) -> bool: ...
 
 
 class OpenChannel(Protocol):
@@ -82,20 +92,22 @@ def choose(due: Sequence[Delivery], in_use: Collection[Batch], failing: Collecti
 class Notifier:
     """Tries each delivery of the outbox until it is sent or given up. `changed` is called, on a thread of its own, when one ended.
 
-    `may_send` is asked right before a message is sent; what may not be sent now waits, without a try.
+    The `gate` is asked right before a message is sent; what may not be sent now waits, without a try.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        changed: Callable[[], None],
+        changed: Callable[[], object],
+        gate: Gate | None = None,
         *,
         open_channel: Callable[[str], OpenChannel] = Channel,
-        may_send: Callable[[str], bool] = lambda message_id: True,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._ledger, self._changed = ledger, changed
-        self._open_channel, self._may_send, self._now = open_channel, may_send, now
+        self._open_channel, self._now = open_channel, now
+        self._gate: Gate = gate or NoWatch()
+        self._gate.wake = self.wake
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -125,8 +137,9 @@ class Notifier:
             left = list(self._channels.values())
         for channel in left:
             channel.end()
+        until_s = time.monotonic() + _ENDED_WITHIN_S
         for thread in self._running():
-            thread.join(_END_WITHIN_S)
+            thread.join(max(0.0, until_s - time.monotonic()))
 
     def _running(self) -> list[threading.Thread]:
         with self._lock:
@@ -160,7 +173,7 @@ class Notifier:
     def _look(self) -> float:
         """Begin what is due; how long there is nothing more to do."""
         now_s = self._now()
-        due = [one for one in outbox.due(self._ledger, now_s) if self._may_send(one.message_id)]
+        due = [one for one in outbox.due(self._ledger, now_s) if self._gate.may_send(one.message_id)]
         with self._lock:
             batches = choose(due, self._in_use.values(), self._failing)
             self._in_use |= {batch.to: batch for batch in batches}
@@ -206,13 +219,15 @@ class Notifier:
         for number, one in enumerate(deliveries):
             if self._closing.is_set():
                 return
-            body = outbox.body(self._ledger, one.message_id)
-            if body is None or not self._may_send(one.message_id):
+            if not self._gate.may_send(one.message_id):
                 continue
+            body = outbox.body(self._ledger, one.message_id, one.to)
             try:
+                if body is None:
+                    raise NotSentError("its text is gone")
                 channel.send(one.message_id, body)
             except NotSentError as error:
-                if self._closing.is_set() and not channel.is_open:
+                if self._closing.is_set() and not channel.is_open and not error.has_it:
                     return  # ended from here
                 if not has_worked:
                     self._record_failure(deliveries[number:], error)
@@ -236,7 +251,9 @@ class Notifier:
         with self._lock:
             self._failing.add(tried[0].to)
         at_s, why = self._now(), "; ".join(filter(None, (error.what, error.fix)))
-        self._record(lambda: outbox.failed(self._ledger, [one.message_id for one in tried], tried[0].to, at_s, why))
+        ids, to = [one.message_id for one in tried], tried[0].to
+        has_it = error.has_it if isinstance(error, NotSentError) else ()
+        self._record(lambda: outbox.failed(self._ledger, ids, to, at_s, why, has_it))
         log.warning("message %s was not sent to %s: %s", tried[0].message_id, tried[0].to, why)
 
     def _record(self, write: Callable[[], None]) -> None:

@@ -1,18 +1,20 @@
 """The process that sends messages to one address, one after the other; nothing else of Data Engine imports Apprise.
 
 Its standard input gives a line `{"to": NAME}`, answered when the address can be used, then a line for each message, answered
-when it is sent. The address is read here, by the name of its secret: it is in no argument, no environment and no answer. What
+when it is sent. An address may lead to several people: each is sent to by itself, and who has it is answered at once, so that nobody
+gets it again because another did not. The address is read here, by the name of its secret: it is in no argument, no environment and no answer. What
 Apprise says is answered only where a message was not sent, and without the parts of the address.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
@@ -88,6 +90,8 @@ class Address:
         if "rto=" not in query:
             found.socket_read_timeout = SOCKET_LIMIT_S
         self._service: Any = found
+        targets = getattr(found, "targets", None)
+        self._targets: list[Any] = list(targets) if isinstance(targets, list) and len(targets) > 1 else []
         self._sender = apprise.Apprise(asset=asset)
         self._sender.add(found)
 
@@ -96,10 +100,26 @@ class Address:
         """What it leads to, such as "E-Mail"."""
         return clean(str(self._service.service_name or "unknown"), 60)
 
-    def send(self, message: Mapping[str, str]) -> str | None:
-        """Send it; None when the other side has taken it, else why not."""
+    def send(self, message: Mapping[str, Any], told: Callable[[str], object]) -> str | None:
+        """Send it; None when the other side has taken it, else why not. `told` gets the mark of each of several who has it."""
+        if not self._targets:
+            return self._send(message)
+        errors = []
+        for target in self._targets:
+            mark = hashlib.sha256(f"{message['id']} {target!r}".encode()).hexdigest()[:16]
+            if mark in message["has_it"]:
+                continue
+            self._service.targets = [target]
+            error = self._send(message)
+            if error is None:
+                told(mark)
+            else:
+                errors.append(error)
+        return None if not errors else clean("; ".join(dict.fromkeys(errors)), _LONGEST_REASON)
+
+    def _send(self, message: Mapping[str, Any]) -> str | None:
         self._said.lines = []
-        is_html = str(getattr(self._service.notify_format, "value", self._service.notify_format)).lower() == "html"
+        is_html = self._takes_html()
         headers = getattr(self._service, "headers", None)
         if isinstance(headers, dict):
             headers["X-Data-Engine-Message"] = message["id"]
@@ -118,6 +138,12 @@ class Address:
             return None
         reasons = list(dict.fromkeys(line.strip() for line in self._said.lines))[-_MOST_REASONS:]
         return self._masked("; ".join(reasons) or "it was not taken, and Apprise does not say why")
+
+    def _takes_html(self) -> bool:
+        """Whether HTML is what the service has by default, or what its address asks for."""
+        resolve = getattr(self._service, "resolve_format", None)  # of those that have several; Apprise 1 knows one
+        form = self._service.notify_format if resolve is None else resolve()
+        return str(getattr(form, "value", form)).lower() == "html"
 
     def _masked(self, text: str) -> str:
         text = clean(" ".join(text.split()), 10 * _LONGEST_REASON)
@@ -152,7 +178,7 @@ def _private_parts(url: str) -> Iterator[str]:
     login, at, place = before.rpartition("@")
     server, _, path = place.partition("/")
     server_is_meant = bool(at) or scheme.rstrip("s") in ("json", "xml", "form", "mailto", "apprise", "http")
-    values = [] if server_is_meant else [server]
+    values = [] if server_is_meant else [server, *server.split(":")]
     values += [login, *login.split(":"), *path.split("/")]
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
@@ -198,11 +224,13 @@ def main() -> None:
         answer(what=error.what, where=error.where, fix=error.fix)
         return
     except Exception as error:
-        answer(what=clean(f"its address cannot be used: {type(error).__name__}: {error}", 300), where=f"the secret {to!r}")
+        answer(
+            what=clean(f"its address cannot be used: {type(error).__name__}: {error}", 300), where=f"the secret {to!r}"
+        )
         return
     answer(service=address.service)
     for line in sys.stdin.buffer:
-        answer(error=address.send(json.loads(line)))
+        answer(error=address.send(json.loads(line), lambda mark: answer(has_it=mark)))
 
 
 if __name__ == "__main__":

@@ -42,12 +42,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a notifier sends."""
+    """What a notifier sends to a recipient; `has_it` are marks of those behind its address that have it already."""
 
     kind: str
     subject: str
     text: str
     html: str
+    has_it: tuple[str, ...] = ()
 
 
 def next_try_s(tries: int, put_s: float, now_s: float) -> float | None:
@@ -107,17 +108,22 @@ def next_due_s(ledger: Ledger, now_s: float) -> float | None:
     return None if at_utc is None else datetime.fromisoformat(at_utc).timestamp()
 
 
-def body(ledger: Ledger, message_id: str) -> Body | None:
-    """What the message says; None when it is gone.
+def body(ledger: Ledger, message_id: str, to: str) -> Body | None:
+    """What the message says to this recipient; None when it is gone.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as connection:
         row = connection.execute(
-            "SELECT kind, subject, body_text, body_html FROM outbox WHERE message_id = ?", (message_id,)
+            "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
+            " WHERE message_id = ? AND recipient = ?",
+            storable((message_id, to)),
         ).fetchone()
-    return None if row is None else Body(*row)
+    if row is None:
+        return None
+    kind, subject, text, html, has_it = row
+    return Body(kind, subject, text, html, tuple(has_it.split()))
 
 
 def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
@@ -147,10 +153,12 @@ def hurry(ledger: Ledger, to: str, at_s: float) -> int:
         return _hurry(connection, to, utc_text(at_s))
 
 
-def failed(ledger: Ledger, message_ids: Sequence[str], to: str, at_s: float, error: str) -> None:
+def failed(
+    ledger: Ledger, message_ids: Sequence[str], to: str, at_s: float, error: str, has_it: Sequence[str] = ()
+) -> None:
     """Remember that the first of these could not be sent, for which the others were not tried; and when to try each again.
 
-    That is later each time, and after a day never.
+    That is later each time, and after a day never. `has_it` are marks of those behind the address that did get the first.
 
     Raises:
         LedgerError: the ledger cannot be written.
@@ -169,10 +177,15 @@ def failed(ledger: Ledger, message_ids: Sequence[str], to: str, at_s: float, err
             again_utc = None if again_s is None else utc_text(again_s)
             connection.execute(
                 "UPDATE deliveries SET tries = tries + 1, tried_utc = coalesce(?, tried_utc), last_error = ?, next_try_utc = ?,"
-                " state = ? WHERE message_id = ? AND recipient = ?",
+                " state = ?, has_it = trim(has_it || ' ' || ?) WHERE message_id = ? AND recipient = ?",
                 (
                     *(utc_text(at_s) if number == 0 else None, told, again_utc),
-                    *("given_up" if again_s is None else "waiting", message_id, storable(to)),
+                    *(
+                        "given_up" if again_s is None else "waiting",
+                        "" if number else " ".join(has_it),
+                        message_id,
+                        storable(to),
+                    ),
                 ),
             )
             if again_s is None:

@@ -33,9 +33,18 @@ class Mailbox:
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.refusal: str | None = None
+        self.refuses: set[str] = set()
         self.port = 0
 
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if address in self.refuses:
+            return "550 nobody here is called so"
+        envelope.rcpt_tos.append(address)
+        return "250 known"
+
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        if not session.authenticated:
+            return "530 log in first"
         if self.refusal is not None:
             return self.refusal
         self.mails.append(email.message_from_bytes(envelope.content, policy=default))  # type: ignore[arg-type]
@@ -54,7 +63,7 @@ class Mailbox:
 
 def _login(server: Any, session: Any, envelope: Any, mechanism: str, given: object) -> AuthResult:
     is_right = isinstance(given, LoginPassword) and given.password == PASSWORD.encode()
-    return AuthResult(success=is_right)
+    return AuthResult(success=is_right, handled=False)
 
 
 @contextmanager
@@ -67,7 +76,6 @@ def mail_server() -> Iterator[Mailbox]:
         hostname="127.0.0.1",
         port=mailbox.port,
         authenticator=_login,
-        auth_required=True,
         auth_require_tls=False,
     )
     controller.start()

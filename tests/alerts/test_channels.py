@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -70,7 +71,7 @@ def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     """With the reason, without the address."""
     give(monkeypatch, "chat", f"json://127.0.0.1:{free_port()}/{PASSWORD}")
 
-    with Channel("chat") as channel, pytest.raises(NotSentError, match="refused|10061") as caught:
+    with Channel("chat") as channel, pytest.raises(NotSentError, match=r"refused|10061") as caught:
         channel.send("3fa2", body())
 
     assert PASSWORD not in str(caught.value)
@@ -86,7 +87,7 @@ def test_what_a_server_refuses_is_told(mailbox: Mailbox, hook: Webhook, monkeypa
     with Channel("wrong") as channel, pytest.raises(NotSentError, match="535") as login:
         channel.send("1", body("1"))
     with Channel("ops") as channel:
-        with pytest.raises(NotSentError, match="554 no such list|554, b'no such list'"):
+        with pytest.raises(NotSentError, match=r"554.*no such list"):
             channel.send("1", body("1"))
         mailbox.refusal = None
         channel.send("1", body("1"))
@@ -99,6 +100,27 @@ def test_what_a_server_refuses_is_told(mailbox: Mailbox, hook: Webhook, monkeypa
     assert "an0ther-pw-77" not in str(login.value)
     assert len(mailbox.mails) == 1
     assert hook.ids() == ["1", "1"]
+
+
+def test_of_several_behind_an_address_only_those_who_did_not_get_it_are_sent_to_again(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipient whose address is wrong does not make the others hear the same once more, for a day."""
+    give(monkeypatch, "ops", mailbox.url(to="anna@example.org,gone@example.org,ben@example.org"))
+    mailbox.refuses = {"gone@example.org"}
+
+    with Channel("ops") as channel:
+        with pytest.raises(NotSentError, match=r"gone|\*\*\*") as caught:
+            channel.send("1", body("1"))
+        assert len(caught.value.has_it) == 2
+        mailbox.refuses = set()
+        channel.send("1", replace(body("1"), has_it=caught.value.has_it))
+
+    assert [mail["To"].addresses[0].addr_spec for mail in mailbox.mails] == [
+        "anna@example.org",
+        "ben@example.org",
+        "gone@example.org",
+    ]
 
 
 def test_a_server_that_answers_late_has_it_once(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +222,9 @@ def test_the_process_has_the_address_neither_in_its_arguments_nor_secrets_of_oth
     assert "an0ther-pw-77" not in environments
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no signal at a parent's death; the process ends with its pipe")
+@pytest.mark.skipif(
+    sys.platform == "darwin", reason="macOS has no signal at a parent's death; the process ends with its pipe"
+)
 def test_the_process_ends_with_whoever_has_started_it(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon that is killed leaves nobody behind who sends."""
     give(monkeypatch, "chat", hook.url())
@@ -231,7 +255,11 @@ def test_whoever_sends_loads_apprise_and_nobody_else_does() -> None:
 @pytest.mark.parametrize(
     ("url", "said", "shown"),
     [
-        ("mailto://ann:pass1@example.org?to=team-leads@example.org", "ann pass1 to team-leads@example.org", "*** *** to ***"),
+        (
+            "mailto://ann:pass1@example.org?to=team-leads@example.org",
+            "ann pass1 to team-leads@example.org",
+            "*** *** to ***",
+        ),
         ("json://hook.example.org/T0KEN-4711", "GET hook.example.org/T0KEN-4711", "GET hook.example.org/***"),
         ("slack://TokenAAAA/TokenBBBB/TokenCCCC/#general", "POST /TokenAAAA/TokenBBBB #general", "POST /***/*** ***"),
         ("ntfy://topic-of-ours", "404 for topic-of-ours", "404 for ***"),
@@ -253,7 +281,7 @@ def test_no_limit_lets_a_start_hang(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     give(monkeypatch, "ops", "json://127.0.0.1:9")
 
-    with pytest.raises(NotSentError, match="no answer within 1.5 s"):
+    with pytest.raises(NotSentError, match=r"no answer within 1\.5 s"):
         Channel("ops", start_limit_s=1.5)
 
     assert channels.START_LIMIT_S > channels.SEND_LIMIT_S

@@ -47,6 +47,13 @@ def daemon_pid(workspace: Workspace) -> int:
     return pid
 
 
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def waiting(workspace: Workspace) -> list[tuple[str, str, int]]:
     return [(one.message_id, one.to, one.tries) for one in workspace.status().undelivered]
 
@@ -77,8 +84,8 @@ def test_a_daemon_killed_between_the_call_and_its_record_sends_once_more_under_t
     pid = daemon_pid(workspace)
     senders = [one for one in psutil.Process(pid).children() if "notify_process" in " ".join(one.cmdline())]
     end_now(pid)
-    until(lambda: not psutil.pid_exists(pid))
-    until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in senders))
+    until(lambda: is_gone(pid))
+    until(lambda: all(is_gone(one.pid) for one in senders))
     hook.answer_now.set()
     assert len(senders) >= 1
     assert waiting(workspace) == [("3fa2", "chat", 0)]
@@ -101,7 +108,9 @@ def test_a_notifier_killed_between_the_call_and_its_answer_is_tried_again(
     put(workspace, told("3fa2", "chat", at_s=time.time()))
     workspace.start()
     until(lambda: hook.posts)
-    (sender,) = [one for one in psutil.Process(daemon_pid(workspace)).children() if "notify_process" in " ".join(one.cmdline())]
+    (sender,) = [
+        one for one in psutil.Process(daemon_pid(workspace)).children() if "notify_process" in " ".join(one.cmdline())
+    ]
     end_now(sender.pid)
     until(lambda: waiting(workspace) == [("3fa2", "chat", 1)])
     hook.answer_now.set()
@@ -142,12 +151,12 @@ def test_a_daemon_with_something_to_deliver_does_not_leave(
     pid = daemon_pid(workspace)
     until(lambda: waiting(workspace)[0][2] == 1)
     time.sleep(5)
-    assert psutil.pid_exists(pid)
+    assert not is_gone(pid)
     assert mailbox.mails == []
     mailbox.refusal = None
 
     until(lambda: mailbox.mails)
-    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: is_gone(pid))
 
 
 def test_no_part_of_an_address_is_found_anywhere_afterwards(

@@ -35,7 +35,9 @@ def test_what_a_file_or_an_error_says_is_no_html() -> None:
 def test_secrets_are_masked_in_every_part() -> None:
     """Also in the subject, and as a URL has them."""
     secret.learn("pass w0rd/42")
-    notice = Notice("It said pass w0rd/42.", flow="pass w0rd/42", source="pass w0rd/42", error="at pass%20w0rd%2F42@dwh")
+    notice = Notice(
+        "It said pass w0rd/42.", flow="pass w0rd/42", source="pass w0rd/42", error="at pass%20w0rd%2F42@dwh"
+    )
 
     found = message(
         "failed", "pass w0rd/42", [notice], id="1", to=["ops"], at=datetime.now(UTC), sender="pass w0rd/42 on ws"
@@ -58,7 +60,9 @@ def test_a_message_is_bounded_however_much_it_has_to_tell() -> None:
     """A thousand long notices are some of them, shortened, and a count."""
     notices = [Notice(f"Flow {number} failed.", error="x" * 100_000, source="s" * 10_000) for number in range(1000)]
 
-    found = message("digest", "1000 flows failed", notices, id="1", to=["ops"], at=datetime.now(UTC), sender="s", more=7)
+    found = message(
+        "digest", "1000 flows failed", notices, id="1", to=["ops"], at=datetime.now(UTC), sender="s", more=7
+    )
 
     assert f"And {1000 - MOST_NOTICES + 7:,} more: data-engine status" in found.text
     assert f"Flow {MOST_NOTICES - 1} failed." in found.text

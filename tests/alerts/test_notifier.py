@@ -124,7 +124,9 @@ def test_a_refusal_waits_with_its_reason_and_tries_the_others_of_that_recipient_
         until(lambda: post.came and len([one for one in outbox.undelivered(ledger) if one.error]) == 2)
 
     shown = outbox.undelivered(ledger)
-    assert [(one.message_id, one.to, one.error, one.tries) for one in sorted(shown, key=lambda one: one.message_id)] == [
+    assert [
+        (one.message_id, one.to, one.error, one.tries) for one in sorted(shown, key=lambda one: one.message_id)
+    ] == [
         ("1", "ops", "refused", 1),
         ("2", "ops", "refused", 1),
     ]

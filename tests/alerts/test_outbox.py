@@ -64,13 +64,13 @@ def test_what_was_sent_is_never_due_again(ledger: Ledger) -> None:
     put(ledger, told("1", "ops", "anna"))
 
     assert outbox.due(ledger, AT_S + DAY_S) == [Delivery("1", "anna")]
-    found = outbox.body(ledger, "1")
+    found = outbox.body(ledger, "1", "ops")
     assert found is not None
     assert found.subject == "claims failed"
     assert found.text
     outbox.sent(ledger, "1", "anna", AT_S + 2)
     assert outbox.undelivered(ledger) == []
-    found = outbox.body(ledger, "1")
+    found = outbox.body(ledger, "1", "ops")
     assert found is not None
     assert (found.text, found.html) == ("", "")
 
@@ -81,7 +81,7 @@ def test_a_recipient_that_comes_later_gets_the_whole_message(ledger: Ledger) -> 
     outbox.sent(ledger, "1", "ops", AT_S)
     put(ledger, told("1", "ops", "anna"))
 
-    found = outbox.body(ledger, "1")
+    found = outbox.body(ledger, "1", "ops")
 
     assert found is not None
     assert "KeyError" in found.text
@@ -152,6 +152,20 @@ def test_a_success_lets_what_waits_for_the_same_recipient_be_due(ledger: Ledger)
     assert outbox.due(ledger, AT_S + 1) == [Delivery("1", "ops", 8)]
     assert outbox.hurry(ledger, "anna", AT_S + 2) == 1
     assert len(outbox.due(ledger, AT_S + 2)) == 2
+
+
+def test_who_has_it_behind_an_address_is_remembered(ledger: Ledger) -> None:
+    """Over the tries, of the message that was tried and of no other."""
+    put(ledger, told("1"), told("2"))
+    outbox.failed(ledger, ["1", "2"], "ops", AT_S, "one refused", ["aa", "bb"])
+    outbox.failed(ledger, ["1"], "ops", AT_S, "one refused", ["cc"])
+    outbox.failed(ledger, ["1"], "ops", AT_S, "one refused")
+
+    first, second = outbox.body(ledger, "1", "ops"), outbox.body(ledger, "2", "ops")
+
+    assert first is not None
+    assert second is not None
+    assert (first.has_it, second.has_it) == (("aa", "bb", "cc"), ())
 
 
 def test_a_message_that_alone_is_refused_does_not_keep_others_from_being_tried(ledger: Ledger) -> None:

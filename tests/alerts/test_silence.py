@@ -12,6 +12,7 @@ from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.silence import AlarmTeller
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.lease.alarms import Alarm
+from data_engine.lease.watch import NoWatch
 from data_engine.lease.watching import About
 from data_engine.ledger import outbox
 from tests.support import WorkspaceFiles
@@ -46,7 +47,7 @@ def test_a_message_is_kept_for_whom_this_machine_reaches(team: WorkspaceFiles) -
     teller.tell(ALARM, ABOUT)
 
     assert kept(team) == [("silent_owner", "ops", "waiting", "EVE-PC, which owns the workspace team, is not heard of")]
-    body = outbox.body(local_workspace(team.root).ledger(), teller.id_of(ALARM))
+    body = outbox.body(local_workspace(team.root).ledger(), teller.id_of(ALARM), "ops")
     assert body is not None
     assert "its engine was on" in body.text
     assert "data-engine lease take-over" in body.text
@@ -114,7 +115,9 @@ def test_what_may_not_be_sent_now_waits_without_a_try(team: WorkspaceFiles) -> N
         opened.append(to)
         return Channel()
 
-    notifier = Notifier(ledger, lambda: None, open_channel=open_channel, may_send=teller.is_free)
+    gate = NoWatch()
+    gate.may_send = teller.is_free  # type: ignore[method-assign]
+    notifier = Notifier(ledger, lambda: None, gate, open_channel=open_channel)
     notifier._look()
     notifier.close()
 

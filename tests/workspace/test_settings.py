@@ -103,7 +103,12 @@ class TestReading:
 
         assert read.warnings == ()
         assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 24
-        examples = {"timezone": None, "executor": ExecutorSettings(), "limits": LimitSettings(), "alerts": AlertSettings()}
+        examples = {
+            "timezone": None,
+            "executor": ExecutorSettings(),
+            "limits": LimitSettings(),
+            "alerts": AlertSettings(),
+        }
         assert read.alerts == AlertSettings(("ops",))
         assert WorkspaceSettings(**{**vars(read), **examples}) == WorkspaceSettings()
 
