@@ -23,7 +23,7 @@ from data_engine.lease.folder import FileSystem
 from data_engine.lease.generations import path_of
 from data_engine.lease.protocol import Damaged, InDoubt
 from data_engine.lease.records import decode, encode
-from data_engine.lease.removal import forget_gone, make, names_in, put, put_aside, remove
+from data_engine.lease.removal import forget_gone, make, names_in, put_aside, remove
 from data_engine.nofollow import NotFollowedError
 
 ROOT = "alarms"
@@ -168,17 +168,29 @@ class AlarmFiles:
         raise InDoubt(f"the claim of {place}")
 
     def note_sent(self, alarm: Alarm, at_utc: str) -> None:
-        """Let all machines know that people were told.
+        """Let all machines know that people were told; nothing where the alarm was removed, which is over long ago.
 
         Raises:
             OSError: the share is away, full or read-only.
         """
         path, record = f"{alarm.path}/sent.json", encode({"generation": alarm.generation, "at_utc": at_utc})
+        with suppress(FileNotFoundError):
+            try:
+                self._put(path, record)
+            except NotFollowedError:
+                self.left_alone |= put_aside(self.folder, path, self._new_id())
+                self._put(path, record)
+
+    def _put(self, path: str, record: bytes) -> None:
+        """As `removal.put`, but that no folder is made: that of an alarm appears by a claim alone."""
+        temp = f"{path}.{self._new_id()}.tmp"
+        self.folder.write(temp, record)
         try:
-            put(self.folder, path, record, self._new_id())
-        except NotFollowedError:
-            self.left_alone |= put_aside(self.folder, path, self._new_id())
-            put(self.folder, path, record, self._new_id())
+            self.folder.replace(temp, path)
+        except BaseException:
+            with suppress(OSError):
+                self.folder.unlink(temp)
+            raise
 
     def listed(self) -> list[int]:
         """The numbers of the alarms there are, ascending.

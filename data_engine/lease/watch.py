@@ -260,7 +260,9 @@ class Watch:
             log.info("this machine tells people of %s: %s", one.about.owner, one.alarm.kind)
             won = replace(one.tried(nonce, until_s), claims=one.claims + 1, claim_s=self._clock())
             self._keep(won)
-            if self._clock() < until_s:
+            if one.claims and self._alarms.look(one.alarm).is_sent:  # by one that was frozen, a moment ago
+                self._do("done", won)
+            elif self._clock() < until_s:
                 self._tell(won)
             return
         shown = self._alarms.look(one.alarm)

@@ -365,6 +365,15 @@ def test_a_late_claim_wins_nothing_that_was_removed(bench: Bench) -> None:
     assert ben.alarms.listed() == []
 
 
+def test_what_was_told_is_not_recorded_where_the_alarm_was_removed(bench: Bench) -> None:
+    """No folder of an alarm appears but by a claim."""
+    ben = Machine(bench, "B")
+
+    ben.alarms.note_sent(Alarm(7, "9f3c", "silent_owner"), "")
+
+    assert ROOT not in bench.share.folders
+
+
 def test_a_lost_answer_of_a_claim_is_looked_up(bench: Bench) -> None:
     """The rename was done and reported as an error: it is told all the same, and once."""
     ben = Machine(bench, "B")
