@@ -220,7 +220,7 @@ class AlarmFiles:
             OSError: the share is away, or something is in use; call again some time.
         """
         forget_gone(self.folder, self.left_alone)
-        for number in self.listed()[: -self.keep]:
+        for number in self.listed()[: -self.keep or None]:
             if number < oldest:
                 self.left_alone |= remove(self.folder, _home(number))
 

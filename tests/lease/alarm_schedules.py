@@ -414,7 +414,7 @@ def check_it_is_told(
         memories[first.name].channel_works = False
     begun_s = world.now
     for machine in (first, second):
-        machine.ready_s = world.now + (0 if machine is first else 1)
+        machine.ready_s = world.now + world.rng.uniform(0, 0.2)  # so that they race
         world.spawn(machine, _watch_only(memories[machine.name], truth))
     alarm = Alarm(dead, world.ghost.history[dead].nonce, "silent_owner")
     message_id = f"{alarm.path} {alarm.generation}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from data_engine.lease.alarms import KEEP_ALARMS, ROOT, Alarm, AlarmClaim, AlarmFiles, claim_of
+from data_engine.lease.alarms import KEEP_ALARMS, ROOT, Alarm, AlarmClaim, AlarmFiles, Kind, claim_of
 from data_engine.lease.generations import path_of
 from data_engine.lease.held_lease import HeldLease
 from data_engine.lease.observer import Observer
-from data_engine.lease.protocol import Damaged
+from data_engine.lease.protocol import Damaged, InDoubt
 from data_engine.lease.records import encode
 from data_engine.lease.status import LeaseStatus, lease_lines
 from data_engine.lease.view import View
@@ -362,6 +363,30 @@ def test_a_late_claim_wins_nothing_that_was_removed(bench: Bench) -> None:
 
     assert not ben.alarms.claim(alarm, 0, by)
     assert not ben.alarms.claim(replace(alarm, kind="recovered"), 0, by)
+    assert ben.alarms.listed() == []
+
+
+@pytest.mark.parametrize("kind", ["silent_owner", "recovered"])
+def test_a_claim_under_way_wins_nothing_that_was_removed(bench: Bench, kind: Kind) -> None:
+    """All was prepared when its machine froze; meanwhile the owner came back, worked, and tidied up."""
+    ben, owner = Machine(bench, "B"), Machine(bench, "A")
+    held = owner.own()
+    silent = Alarm(held.head.number, held.head.nonce, "silent_owner")
+    by = AlarmClaim(held.head.nonce, "ab", "B", "B-PC", "", "", "A-PC", True, "", "")
+    assert kind == "silent_owner" or ben.alarms.claim(silent, 0, replace(by, nonce="aa"))
+    tidy = AlarmFiles(bench.folders["A"], bench.new_id, keep=0)
+
+    def go_on(name: str, args: tuple[Any, ...]) -> None:
+        if name == "rename_dir" and not held.head.number > 20:
+            while held.head.number <= 20:
+                held.commit(engine_on=True)
+                held.collect()
+            tidy.collect(owner.observer.oldest())
+
+    bench.folders["B"].before = go_on
+
+    with pytest.raises(InDoubt):
+        ben.alarms.claim(replace(silent, kind=kind), 0, by)
     assert ben.alarms.listed() == []
 
 
