@@ -17,6 +17,7 @@ from typing import Protocol
 
 from data_engine.daemon.channel import Channel
 from data_engine.errors import FlowValidationError, LedgerError, NotSentError
+from data_engine.lease.watch import NoWatch
 from data_engine.ledger import outbox
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery
@@ -33,6 +34,14 @@ _END_WITHIN_S = 5.0
 _ENDED_WITHIN_S = 2.0
 
 log = logging.getLogger(__name__)
+
+
+class Gate(Protocol):
+    """What says whether a message may be sent now, and calls `wake` when there is one to send; `Watch` is one."""
+
+    wake: Callable[[], None]
+
+    def may_send(self, message_id: str) -> bool: ...
 
 
 class OpenChannel(Protocol):
@@ -81,18 +90,24 @@ def choose(due: Sequence[Delivery], in_use: Collection[Batch], failing: Collecti
 
 
 class Notifier:
-    """Tries each delivery of the outbox until it is sent or given up. `changed` is called, on a thread of its own, when one ended."""
+    """Tries each delivery of the outbox until it is sent or given up. `changed` is called, on a thread of its own, when one ended.
+
+    The `gate` is asked right before a message is sent; what may not be sent now waits, without a try.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         changed: Callable[[], object],
+        gate: Gate | None = None,
         *,
         open_channel: Callable[[str], OpenChannel] = Channel,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._ledger, self._changed = ledger, changed
         self._open_channel, self._now = open_channel, now
+        self._gate: Gate = gate or NoWatch()
+        self._gate.wake = self.wake
         self._awake = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -158,7 +173,7 @@ class Notifier:
     def _look(self) -> float:
         """Begin what is due; how long there is nothing more to do."""
         now_s = self._now()
-        due = outbox.due(self._ledger, now_s)
+        due = [one for one in outbox.due(self._ledger, now_s) if self._gate.may_send(one.message_id)]
         with self._lock:
             batches = choose(due, self._in_use.values(), self._failing)
             self._in_use |= {batch.to: batch for batch in batches}
@@ -204,6 +219,8 @@ class Notifier:
         for number, one in enumerate(deliveries):
             if self._closing.is_set():
                 return
+            if not self._gate.may_send(one.message_id):
+                continue
             body = outbox.body(self._ledger, one.message_id, one.to)
             try:
                 if body is None:

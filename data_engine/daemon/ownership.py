@@ -9,6 +9,8 @@ import asyncio
 import logging
 import os
 import socket
+import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
@@ -18,19 +20,24 @@ from typing import Protocol, TypeVar
 from data_engine.clock import boot_clock
 from data_engine.daemon.deployed_sets import DeployedSets
 from data_engine.daemon.probes import server_ahead_s
+from data_engine.daemon.silence import AlarmTeller
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.reasons import OwnedElsewhere
 from data_engine.engine.status import owned_elsewhere
 from data_engine.errors import OwnedElsewhereError
+from data_engine.lease.alarms import AlarmFiles
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
+from data_engine.lease.watch import NoWatch, Watch
+from data_engine.lease.watchers import WatcherFiles
 from data_engine.ledger import parquet_process
 from data_engine.ledger.belief import Verdict
 from data_engine.ledger.share import Share
 from data_engine.ledger.wall_clock import WallClock
+from data_engine.model import utc_text
 from data_engine.version import __version__
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.machine import machine_id
@@ -348,7 +355,25 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
             where.ledger(), lambda: server_ahead_s(where.layout.workspace_state_dir), runs=True
         ).judge,
         sets=DeployedSets(where),
+        watch=NoWatch() if is_brief else _watch(where, me, observer),
     )
+
+
+def _watch(where: LocalWorkspace, me: Identity, observer: Observer) -> Watch:
+    folder = OsFolder(where.layout.workspace_state_dir)
+    return Watch(
+        AlarmFiles(folder, _new_id),
+        WatcherFiles(folder, _new_id),
+        AlarmTeller(where),
+        me,
+        oldest=observer.oldest,
+        new_id=_new_id,
+        utc=lambda: utc_text(time.time()),
+    )
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:16]
 
 
 def why_unfit(layout: WorkspaceLayout) -> str | None:

@@ -16,7 +16,8 @@ class Keeper(KeeperWork):
 
     `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says, once,
     before anything is claimed, why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
-    what others have published is here: by that it may judge. `sets` are the deployments' files, which an owner looks after.
+    what others have published is here: by that it may judge. `sets` are the deployments' files, which an owner looks after. `watch` tells
+    people of a silent owner.
     `is_brief` says that it owns for one commit only.
     """
 

@@ -32,6 +32,7 @@ from data_engine.lease.publishing import Publisher
 from data_engine.lease.share_thread import ShareThread
 from data_engine.lease.status import LeaseStatus, shown_machine, status_of
 from data_engine.lease.view import View
+from data_engine.lease.watch import NoWatch, Watch
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.share import Share
 
@@ -60,6 +61,7 @@ class KeeperWork:
         retention_days: Callable[[], float] = lambda: 30.0,
         judge_clock: Callable[[], Verdict] = lambda: Believed(time.time(), time.time()),
         sets: Sets = NO_SETS,
+        watch: Watch | NoWatch | None = None,
         is_brief: bool = False,
         clock: Callable[[], float] = boot_clock,
     ) -> None:
@@ -77,6 +79,7 @@ class KeeperWork:
         self._takes_over = takes_over_by_itself
         self._judge_clock = judge_clock
         self._sets = sets
+        self.watch = watch or NoWatch()
         self._is_brief = is_brief
         self._believed: Verdict | None = None
         self._clock_due_s = NEVER
@@ -135,6 +138,7 @@ class KeeperWork:
                 self._on_the_share("refresh", self._take_in)
             if claims_by_itself(view, self.me, wants_control=self._wants_control, takes_over=self._takes_over):
                 self._on_the_share("claim", lambda: self._claim(view))
+        self._on_the_share("watch", lambda: self.watch.look(view, self._held))
         self._look_at_the_clock(view)
         self._tell()
 
@@ -346,6 +350,7 @@ class KeeperWork:
             self._look()
 
     def _leave(self) -> None:
+        self._on_the_share("watch", self.watch.close)
         if self._wants_control:
             self._on_the_share("request", self._withdraw)
         if self._held is not None:
@@ -441,7 +446,9 @@ class KeeperWork:
         return "; ".join(map(self._troubles.__getitem__, kinds)), kinds
 
     def _lease_status(self) -> LeaseStatus:
-        return LeaseStatus() if self._view is None else status_of(self._view, self.me, self._history.damage)
+        if self._view is None:
+            return LeaseStatus()
+        return replace(status_of(self._view, self.me, self._history.damage), watched_by=self.watch.others)
 
     def _tell(self, *, lost_to: str | None = "") -> None:
         """Renew `state`; "" leaves what is there."""

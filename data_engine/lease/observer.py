@@ -126,6 +126,14 @@ class Observer:
         """What lies among our files on the share and is none of them, with the reason why it was not touched."""
         return {**self._generations.left_alone, **self._heartbeat_files.left_alone}
 
+    def oldest(self) -> int:
+        """The number of the first generation there is; 0 where there is none.
+
+        Raises:
+            OSError, Damaged: the share is away, or the list cannot be read.
+        """
+        return min(self._generations.numbers() or [0])
+
     def poll(self) -> View:
         """Look once. Silence is counted only while this machine is really looking; never raises."""
         before_s = self._participant.clock()

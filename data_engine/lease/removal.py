@@ -11,7 +11,10 @@ from data_engine.nofollow import NotFollowedError
 NOT_OURS = "not_ours"
 """Where what lay inside of an old generation and is not Data Engine's is put, untouched, when the generation is removed."""
 
-_OURS = re.compile(r"\d{10}|entry\.json|stage-\w+|token-\d{10}|lease\.json|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini")
+_OURS = re.compile(
+    r"\d{10}|entry\.json|stage-\w+|token-\d{10}|lease\.json|again-\d{3}|recovered|sent\.json(\.\w+\.tmp)?"
+    r"|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini"
+)
 
 
 def make(folder: FileSystem, path: str) -> None:

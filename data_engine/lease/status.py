@@ -11,6 +11,7 @@ from data_engine.lease.view import View
 from data_engine.record import Record
 
 _REPAIR = "data-engine lease repair"
+_NOBODY_WATCHES = "nobody watches: when this machine falls silent nobody is told; `data-engine service install` on another one that has the secrets"
 Word = Literal["available", "mine", "owned", "control_requested", "takeover_available", "unreachable", "damaged"]
 
 
@@ -72,8 +73,9 @@ class LeaseStatus(Record):
 
     A daemon also tells whether it is `releasing` the workspace, whether its own ownership has `lapsed`, to whom it was
     `lost_to`, and what `trouble` the share gives, of these `trouble_kinds`: claim, heartbeat, history (what is published), refresh
-    (what is taken in), request, release, check, clock, fix, collect; and foreign (what does not belong there) and left_out (rows). What came back from a release has `said`, and `why`, where it had no effect.
-    A status tells whether the workspace `is_shared`: another workstation has ever been seen.
+    (what is taken in), request, release, check, clock, fix, collect, watch; and foreign (what does not belong there), left_out (rows). What came back from a release has `said`, and `why`, where it had no effect.
+    A status tells whether the workspace `is_shared`: another workstation has ever been seen. `watched_by` are the other machines
+    that would tell people of a silent owner; None where that is not known, or nobody is to be told of anything.
 
     Example:
         >>> LeaseStatus("owned", {"machine_id": "m2", "host_name": "ANNA-PC"}, token=7, heartbeat_age_s=50.0,
@@ -103,6 +105,7 @@ class LeaseStatus(Record):
     trouble_kinds: tuple[str, ...] = ()
     why: NotReleased | None = field(default=None, metadata={"of": NotReleased.read})
     is_shared: bool = True
+    watched_by: tuple[str, ...] | None = None
 
     @property
     def is_worth_words(self) -> bool:
@@ -110,7 +113,7 @@ class LeaseStatus(Record):
         is_plain = self.state in ("available", "mine") and not (
             self.lapsed or self.releasing or self.trouble or self.note
         )
-        return self.is_shared or not is_plain
+        return self.is_shared or not is_plain or (self.is_mine and self.watched_by == ())
 
     @property
     def said(self) -> str | None:
@@ -266,6 +269,7 @@ def lease_lines(lease: Mapping[str, Any]) -> list[str]:
     is_on = lease.get("engine_there")
     lost_to = lease.get("lost_to")
     damage = lease.get("damage")
+    is_unwatched = lease.get("is_mine") and lease.get("watched_by") is not None and not lease["watched_by"]
     lines = (
         lease["words"],
         f"noticed by {damage['noticed_by']}, since {damage['since_utc']}" if damage else "",
@@ -275,6 +279,7 @@ def lease_lines(lease: Mapping[str, Any]) -> list[str]:
         "it is given up when the running work has ended" if lease.get("releasing") else "",
         lease.get("trouble") or "",
         f"{lost_to} has taken it over from this workstation" if lost_to else "",
+        _NOBODY_WATCHES if is_unwatched else "",
     )
     return [line for line in lines if line]
 

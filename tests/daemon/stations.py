@@ -73,6 +73,10 @@ class Station:
         self._client: DaemonClient | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
+    def knows(self, secret: str, value: str) -> None:
+        """Let its daemon, once it is started, have this secret."""
+        self._environment[f"DATA_ENGINE_SECRET_{secret.upper()}"] = value
+
     def command(self, *arguments: str) -> tuple[int, Any]:
         """The exit code and the JSON of a command of its command line."""
         done = self._asked(*arguments, "--json")

@@ -1,0 +1,539 @@
+"""Alarms of silent owners: who claims, who tells, when another may, and what lies in the way on the share."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from data_engine.lease.alarms import KEEP_ALARMS, ROOT, Alarm, AlarmClaim, AlarmFiles, Kind, claim_of
+from data_engine.lease.generations import path_of
+from data_engine.lease.held_lease import HeldLease
+from data_engine.lease.observer import Observer
+from data_engine.lease.protocol import Damaged, InDoubt
+from data_engine.lease.records import encode
+from data_engine.lease.status import LeaseStatus, lease_lines
+from data_engine.lease.view import View
+from data_engine.lease.watch import Watch
+from data_engine.lease.watchers import ROOT as WATCHERS
+from data_engine.lease.watchers import WatcherFiles
+from data_engine.lease.watching import AGAIN_S, RIGHT_S, About
+from tests.lease.bench import Bench, fail
+
+ALL = ("silent_owner", "recovered", "unreachable")
+
+
+class Outbox:
+    """What a machine would send: by the message's id "waiting" or "sent", and what it has told of the share."""
+
+    def __init__(self) -> None:
+        self.can_tell: Collection[str] = ALL
+        self.whole = True
+        self.states: dict[str, str] = {}
+        self.about: dict[str, About] = {}
+        self.told: list[str] = []
+        self.is_away = False
+
+    def is_free(self, message_id: str) -> bool:
+        return False
+
+    def kinds(self) -> Collection[str]:
+        return self.can_tell
+
+    def is_whole(self) -> bool:
+        return self.whole
+
+    def id_of(self, alarm: Alarm) -> str:
+        return f"{alarm.kind} {alarm.number}"
+
+    def tell(self, alarm: Alarm, about: About) -> None:
+        self.states.setdefault(self.id_of(alarm), "waiting")
+        self.about[self.id_of(alarm)] = about
+
+    def is_told(self, alarm: Alarm) -> bool:
+        return self.states.get(self.id_of(alarm)) == "sent"
+
+    def drop(self, alarm: Alarm) -> None:
+        if not self.is_told(alarm):
+            self.states.pop(self.id_of(alarm), None)
+
+    def drop_others(self, alarms: Collection[Alarm]) -> None:
+        kept = [self.id_of(one) for one in alarms]
+        self.states = {key: state for key, state in self.states.items() if state == "sent" or key in kept}
+
+    def tell_away(self, why: str) -> None:
+        self.told.append(f"away: {why}")
+        self.is_away = True
+
+    def tell_back(self) -> None:
+        self.told.append("back")
+        self.is_away = False
+
+    def is_away_told(self) -> bool:
+        return self.is_away
+
+
+class Machine:
+    """A machine on a bench that looks and watches."""
+
+    def __init__(self, bench: Bench, name: str, *, outbox: Outbox | None = None, daemon: str = "1") -> None:
+        self.bench, self.name = bench, name
+        self.observer: Observer = bench.machine(name, daemon=daemon)
+        self.outbox = outbox or Outbox()
+        self.held: HeldLease | None = None
+        folder = bench.folders[name]
+        self.alarms = AlarmFiles(folder, bench.new_id)
+        self.watch = Watch(
+            self.alarms,
+            WatcherFiles(folder, bench.new_id),
+            self.outbox,
+            self.observer.me,
+            oldest=self.observer.oldest,
+            new_id=bench.new_id,
+            utc=lambda: "2026-01-05T03:12:00+00:00",
+            clock=lambda: bench.now,
+        )
+
+    def look(self) -> View:
+        """One look, as the keeper does it."""
+        view = self.observer.poll()
+        self.watch.look(view, self.held)
+        return view
+
+    def send(self) -> list[str]:
+        """Send what waits and may be sent; what that was."""
+        due = [key for key, state in self.outbox.states.items() if state == "waiting" and self.watch.may_tell(key)]
+        self.outbox.states |= dict.fromkeys(due, "sent")
+        return due
+
+    def own(self) -> HeldLease:
+        """Claim the workspace."""
+        self.held = self.observer.claim(self.observer.poll())
+        return self.held
+
+
+def passes(bench: Bench, seconds: float, *machines: Machine) -> None:
+    """So much time, in which these machines look every ten seconds."""
+    end_s = bench.now + seconds
+    while bench.now < end_s:
+        bench.now = min(end_s, bench.now + 10)
+        for one in machines:
+            one.look()
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def silent_owner(bench: Bench, *watchers: Machine) -> Alarm:
+    """An owner that falls silent until just before it may be taken over."""
+    owner = Machine(bench, "A")
+    held = owner.own()
+    held.heartbeat()
+    for one in watchers:
+        one.look()
+    passes(bench, 80, *watchers)
+    return Alarm(held.head.number, held.head.nonce, "silent_owner")
+
+
+def test_one_of_two_tells_and_the_other_waits(bench: Bench) -> None:
+    """At the threshold, not before; what was sent is on the share, and the other machine looks no more."""
+    ben, cat = Machine(bench, "B"), Machine(bench, "C")
+    alarm = silent_owner(bench, ben, cat)
+    assert (ben.outbox.states, cat.outbox.states) == ({}, {})
+
+    passes(bench, 10, ben, cat)
+
+    assert (ben.outbox.states, cat.outbox.states) == ({"silent_owner 1": "waiting"}, {})
+    assert ben.outbox.about["silent_owner 1"] == About("A-PC", False, "2026-01-05T03:12:00+00:00")
+    assert not cat.watch.may_tell("silent_owner 1")
+    assert ben.send() == ["silent_owner 1"]
+    assert not ben.alarms.look(alarm).is_sent
+    ben.look()
+    assert cat.alarms.look(alarm).is_sent
+    passes(bench, 2 * AGAIN_S, ben, cat)
+    assert (ben.send(), cat.send(), cat.outbox.states) == ([], [], {})
+
+
+def test_who_cannot_tell_claims_nothing(bench: Bench) -> None:
+    """Nor who is not to tell of silent owners."""
+    ben, cat = Machine(bench, "B"), Machine(bench, "C")
+    ben.outbox.can_tell, cat.outbox.can_tell = (), ("recovered",)
+    silent_owner(bench, ben, cat)
+
+    passes(bench, 100, ben, cat)
+
+    assert ROOT not in bench.share.folders
+
+
+def test_who_reaches_only_some_lets_others_go_first(bench: Bench) -> None:
+    """For a threshold more; then it tells whom it can."""
+    ben = Machine(bench, "B")
+    ben.outbox.whole = False
+    silent_owner(bench, ben)
+    passes(bench, 90, ben)
+    assert ben.outbox.states == {}
+
+    passes(bench, 10, ben)
+
+    assert ben.outbox.states == {"silent_owner 1": "waiting"}
+
+
+def test_a_claim_that_tells_nobody_is_followed_by_another(bench: Bench) -> None:
+    """After ten minutes of the watcher's own clock; the first has lost its right long before, and tells no more."""
+    ben, cat = Machine(bench, "B"), Machine(bench, "C")
+    alarm = silent_owner(bench, ben, cat)
+    passes(bench, 10, ben, cat)
+    bench.now += RIGHT_S - 1
+    assert ben.watch.may_tell("silent_owner 1")
+    bench.now += 2
+    assert (ben.watch.may_tell("silent_owner 1"), ben.send()) == (False, [])
+
+    passes(bench, AGAIN_S - RIGHT_S + 70, cat)
+
+    assert cat.alarms.look(alarm).claims == 2
+    assert cat.send() == ["silent_owner 1"]
+    cat.look()
+    passes(bench, 60, ben)
+    assert ben.outbox.states == {}
+    assert ben.send() == []
+
+
+def test_a_daemon_goes_on_with_what_its_predecessor_has_claimed(bench: Bench) -> None:
+    """It died before it told: the next one on this machine knows that it is gone, and waits for nothing."""
+    ben = Machine(bench, "B")
+    alarm = silent_owner(bench, ben)
+    passes(bench, 10, ben)
+    ben.outbox.states.clear()
+
+    again = Machine(bench, "B", outbox=ben.outbox, daemon="2")
+    again.look()
+
+    assert again.send() == ["silent_owner 1"]
+    again.look()
+    assert (again.alarms.look(alarm).claims, again.alarms.look(alarm).is_sent) == (2, True)
+
+
+def test_a_daemon_records_what_its_predecessor_has_told(bench: Bench) -> None:
+    """It died between the notifier's answer and the record: nobody is told again."""
+    ben = Machine(bench, "B")
+    alarm = silent_owner(bench, ben)
+    passes(bench, 10, ben)
+    ben.send()
+
+    again = Machine(bench, "B", outbox=ben.outbox, daemon="2")
+    again.look()
+
+    assert (again.send(), again.alarms.look(alarm)) == ([], replace(again.alarms.look(alarm), claims=1, is_sent=True))
+
+
+@pytest.mark.parametrize("order", ["ABC", "BCA", "CAB"])
+def test_the_end_is_told_once_when_the_owner_is_back(bench: Bench, order: str) -> None:
+    """By whoever sees it first, the owner itself or a watcher; not before it is so, and not when nobody was told of the silence."""
+    ben, cat = Machine(bench, "B"), Machine(bench, "C")
+    owner = Machine(bench, "A")
+    held = owner.own()
+    held.heartbeat()
+    for one in (owner, ben, cat):
+        one.look()
+    passes(bench, 90, ben, cat)
+    assert ben.send() == ["silent_owner 1"]
+    passes(bench, 100, ben, cat)
+    assert (ben.send(), cat.send()) == ([], [])
+
+    held.heartbeat()  # which renews
+    everybody = {"B": ben, "C": cat, "A": owner}
+    for one in order:
+        passes(bench, 20, everybody[one])
+    told = [message for one in everybody.values() for message in one.send()]
+
+    assert told == ["recovered 1"]
+    assert everybody[order[0]].outbox.about["recovered 1"].over == "A-PC is heard of again"
+    passes(bench, 2 * AGAIN_S, *everybody.values())
+    assert [message for one in everybody.values() for message in one.send()] == []
+
+
+def test_the_end_is_told_when_somebody_else_takes_over(bench: Bench) -> None:
+    """It says who."""
+    ben, cat = Machine(bench, "B"), Machine(bench, "C")
+    silent_owner(bench, ben, cat)
+    passes(bench, 10, ben, cat)
+    ben.send()
+    ben.look()
+
+    cat.own()
+    ben.look()
+
+    assert ben.outbox.about["recovered 1"].over == "C-PC owns the workspace now"
+
+
+def test_a_machine_that_slept_does_not_take_that_for_the_owners_return(bench: Bench) -> None:
+    """It begins to count the silence anew, and the alarm stays."""
+    ben = Machine(bench, "B")
+    silent_owner(bench, ben)
+    passes(bench, 10, ben)
+    ben.send()
+    ben.look()
+
+    bench.now += 1000
+    assert ben.look().state == "owned"
+
+    assert "recovered 1" not in ben.outbox.states
+
+
+def test_a_dead_daemon_of_this_machine_is_no_silent_machine(bench: Bench) -> None:
+    """The next one may take the workspace at once; other machines tell where nobody does."""
+    silent_owner(bench)
+    again = Machine(bench, "A", daemon="2")
+
+    passes(bench, 200, again)
+
+    assert (again.look().state, again.outbox.states) == ("stale", {})
+
+
+@pytest.mark.parametrize("place", [ROOT, f"{ROOT}/0000000001"])
+def test_a_link_in_the_way_is_put_aside(bench: Bench, place: str) -> None:
+    """Nothing goes through it, it is kept and told, and the alarm is claimed."""
+    ben = Machine(bench, "B")
+    alarm = silent_owner(bench, ben)
+    if place != ROOT:
+        bench.share.mkdir(ROOT)
+    bench.share.link(place)
+
+    passes(bench, 10, ben)
+
+    assert [path for path in bench.share.links if path.startswith("not_ours/")]
+    assert ben.alarms.look(alarm).claims == 1
+    assert list(ben.alarms.left_alone.values()) == [f"it was {place}, and is not Data Engine's"]
+
+
+@pytest.mark.parametrize("what", ["entry.json", "sent.json"])
+def test_a_link_among_the_files_of_an_alarm_is_none_of_them(bench: Bench, what: str) -> None:
+    """A claim that cannot be read is somebody's, and is followed after ten minutes; a record that cannot be read is none."""
+    ben, cat = Machine(bench, "B"), Machine(bench, "C")
+    alarm = silent_owner(bench, ben, cat)
+    passes(bench, 10, ben, cat)
+    bench.share.link(f"{alarm.path}/{what}")
+
+    passes(bench, AGAIN_S + 70, cat)
+
+    assert cat.send() == ["silent_owner 1"]
+    cat.look()
+    assert cat.alarms.look(alarm).is_sent
+    assert len(bench.share.links) == 1
+
+
+def test_an_owner_keeps_the_newest_alarms_and_none_too_few(bench: Bench) -> None:
+    """An alarm goes after its generation; what lies in it and is not ours stays, with its folder."""
+    owner = Machine(bench, "A")
+    held = owner.own()
+    bench.share.mkdir(ROOT)
+    for number in range(20):
+        bench.share.mkdir(f"{ROOT}/{number:010d}")
+        bench.share.write(f"{ROOT}/{number:010d}/entry.json", b"x")
+    bench.share.write(f"{ROOT}/0000000003/mine.txt", b"x")
+    owner.look()
+    assert len(owner.alarms.listed()) == 20  # generation 0 is there
+
+    for _ in range(30):
+        held.commit(engine_on=True)
+        held.collect()
+    passes(bench, 60, owner)
+
+    assert owner.alarms.listed() == [3, *range(20 - KEEP_ALARMS, 20)]
+    assert owner.alarms.left_alone == {f"{ROOT}/0000000003/mine.txt": "it is not Data Engine's"}
+    assert bench.share.files[f"{ROOT}/0000000003/mine.txt"] == b"x"
+
+
+def test_a_late_claim_wins_nothing_that_was_removed(bench: Bench) -> None:
+    """It is prepared inside of its generation, which goes first."""
+    ben = Machine(bench, "B")
+    owner = Machine(bench, "A")
+    held = owner.own()
+    alarm = Alarm(held.head.number, held.head.nonce, "silent_owner")
+    by = AlarmClaim(held.head.nonce, "ab", "B", "B-PC", "", "", "A-PC", True, "", "")
+    for _ in range(8):
+        held.commit(engine_on=True)
+        held.collect()
+    assert path_of(alarm.number) not in bench.share.folders
+
+    assert not ben.alarms.claim(alarm, 0, by)
+    assert not ben.alarms.claim(replace(alarm, kind="recovered"), 0, by)
+    assert ben.alarms.listed() == []
+
+
+@pytest.mark.parametrize("kind", ["silent_owner", "recovered"])
+def test_a_claim_under_way_wins_nothing_that_was_removed(bench: Bench, kind: Kind) -> None:
+    """All was prepared when its machine froze; meanwhile the owner came back, worked, and tidied up."""
+    ben, owner = Machine(bench, "B"), Machine(bench, "A")
+    held = owner.own()
+    silent = Alarm(held.head.number, held.head.nonce, "silent_owner")
+    by = AlarmClaim(held.head.nonce, "ab", "B", "B-PC", "", "", "A-PC", True, "", "")
+    assert kind == "silent_owner" or ben.alarms.claim(silent, 0, replace(by, nonce="aa"))
+    tidy = AlarmFiles(bench.folders["A"], bench.new_id, keep=0)
+
+    def go_on(name: str, args: tuple[Any, ...]) -> None:
+        if name == "rename_dir" and not held.head.number > 20:
+            while held.head.number <= 20:
+                held.commit(engine_on=True)
+                held.collect()
+            tidy.collect(owner.observer.oldest())
+
+    bench.folders["B"].before = go_on
+
+    with pytest.raises(InDoubt):
+        ben.alarms.claim(replace(silent, kind=kind), 0, by)
+    assert ben.alarms.listed() == []
+
+
+def test_what_was_told_is_not_recorded_where_the_alarm_was_removed(bench: Bench) -> None:
+    """No folder of an alarm appears but by a claim."""
+    ben = Machine(bench, "B")
+
+    ben.alarms.note_sent(Alarm(7, "9f3c", "silent_owner"), "")
+
+    assert ROOT not in bench.share.folders
+
+
+def test_a_lost_answer_of_a_claim_is_looked_up(bench: Bench) -> None:
+    """The rename was done and reported as an error: it is told all the same, and once."""
+    ben = Machine(bench, "B")
+    silent_owner(bench, ben)
+    bench.folders["B"].after = fail(OSError(errno.EIO, "timed out"), "rename_dir", times=1)
+
+    passes(bench, 10, ben)
+
+    assert ben.send() == ["silent_owner 1"]
+
+
+def test_a_share_that_is_full_is_told_by_each_for_itself(bench: Bench) -> None:
+    """Nobody can claim the alarm: after a threshold each machine says that it cannot use the share, once, and later that it can."""
+    ben = Machine(bench, "B")
+    silent_owner(bench, ben)
+    bench.folders["B"].before = fail(OSError(errno.ENOSPC, "No space left on device"), "mkdir", "write")
+
+    for _ in range(30):
+        bench.now += 10
+        with pytest.raises(OSError, match="No space"):
+            ben.look()
+
+    assert ben.outbox.told == [
+        "away: an owner is not heard of, and the alarm cannot be claimed: [Errno 28] No space left on device"
+    ]
+    bench.folders["B"].before = lambda name, args: None
+    passes(bench, 100, ben)
+    assert ben.outbox.told[1:] == ["back"]
+    assert ben.send() == ["silent_owner 1"]
+
+
+def test_a_share_that_is_away_is_told_once_a_trouble(bench: Bench) -> None:
+    """After the threshold, not before; a moment in which it answers is no end; a restart forgets nothing."""
+    ben = Machine(bench, "B")
+    Machine(bench, "A").own()
+    ben.look()
+    away, here = fail(OSError(errno.EHOSTDOWN, "Host is down"), "read", "listdir"), bench.folders["B"].before
+    bench.folders["B"].before = away
+    passes(bench, 90, ben)
+    assert ben.outbox.told == []
+    passes(bench, 100, ben)
+    assert ben.outbox.told == ["away: Host is down"]
+
+    bench.folders["B"].before = here
+    passes(bench, 50, ben)
+    bench.folders["B"].before = away
+    passes(bench, 200, ben)
+    assert ben.outbox.told == ["away: Host is down"]
+
+    again = Machine(bench, "B", outbox=ben.outbox, daemon="2")
+    passes(bench, 100, again)
+    assert ben.outbox.told == ["away: Host is down", "back"]
+
+
+def test_an_owner_knows_who_watches_and_writes_nothing_for_it(bench: Bench) -> None:
+    """A watcher says rarely that it is there; one that leaves is gone at once, one that dies after ten thresholds."""
+    owner, ben = Machine(bench, "A"), Machine(bench, "B")
+    ben.look()
+    held = owner.own()
+    owner.look()
+    assert owner.watch.others is None  # it lay there before this machine looked
+    bench.done.clear()
+    for _ in range(70):
+        held.heartbeat()
+        passes(bench, 10, owner, ben)
+
+    assert owner.watch.others == ("B-PC",)
+    by_ben = [path for name, path in bench.written if path.startswith(f"{WATCHERS}/")]
+    assert 4 <= len(by_ben) <= 6  # in 700 s two or three signs, of a file and its rename each
+    assert {path.split("/")[0] for _, path in bench.written} == {"leases", "state", WATCHERS} - {"state"}
+
+    ben.watch.close()
+    passes(bench, 70, owner)
+    assert owner.watch.others == ()
+
+
+def test_nobody_watches_is_said_where_it_is_known(bench: Bench) -> None:
+    """After ten thresholds without a sign; not by who tells nobody anything."""
+    owner, ben = Machine(bench, "A"), Machine(bench, "B")
+    ben.look()
+    owner.own().heartbeat()
+    passes(bench, 400, owner, ben)
+    assert owner.watch.others == ("B-PC",)
+
+    passes(bench, 980, owner)
+
+    assert owner.watch.others == ()
+    owner.outbox.can_tell = ()
+    owner.look()
+    assert owner.watch.others is None
+
+
+def test_the_sign_of_a_machine_that_is_gone_for_a_day_is_removed(bench: Bench) -> None:
+    """By the owner, of its own clock."""
+    owner, ben = Machine(bench, "A"), Machine(bench, "B")
+    ben.look()
+    held = owner.own()
+    owner.look()
+    for _ in range(23):
+        bench.now += 3600
+        held.heartbeat()
+        owner.look()
+    assert len(bench.share.listdir(WATCHERS)) == 1
+
+    for _ in range(2):
+        bench.now += 3601
+        held.heartbeat()
+        owner.look()
+
+    assert bench.share.listdir(WATCHERS) == []
+
+
+def test_the_status_says_when_nobody_watches() -> None:
+    """Of the owner, and to who works alone as well; not where others watch, or nobody is to be told."""
+    mine = LeaseStatus("mine", {"machine_id": "m1"}, is_mine=True, is_shared=False)
+
+    unwatched = replace(mine, watched_by=())
+
+    assert (mine.is_worth_words, unwatched.is_worth_words) == (False, True)
+    assert lease_lines(unwatched)[1].startswith("nobody watches: ")
+    assert lease_lines(replace(mine, watched_by=("BEN-PC",))) == lease_lines(mine) == ["owned by this workstation"]
+    assert len(lease_lines(replace(unwatched, is_mine=False))) == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"generation": "a"},
+        {**dict.fromkeys(AlarmClaim.__dataclass_fields__, "a"), "engine_on": "yes"},
+        {**dict.fromkeys(AlarmClaim.__dataclass_fields__, "a"), "engine_on": True, "owner": "a\x1b[31m"},
+        {**dict.fromkeys(AlarmClaim.__dataclass_fields__, "a"), "engine_on": True, "owner": "a" * 2000},
+    ],
+)
+def test_a_claim_that_no_data_engine_writes_is_none(record: dict[str, object]) -> None:
+    """Whoever can write to the share can write one, with its right checksum."""
+    with pytest.raises(Damaged):
+        claim_of(encode(record))
