@@ -124,7 +124,7 @@ def page(browser: Any, served: Served) -> Iterator[Any]:
 def test_the_page_is_the_panel_and_nothing_else(page: Any, served: Served, pictures: Path) -> None:
     """The workspace that was named, live; the token is gone from the address."""
     panel = Panel(_Of(page), ".de-panel")
-    panel.element.locator("[data-live], :scope[data-live]").or_(panel.element).first.wait_for()
+    page.locator(".de-panel[data-live]").wait_for()
     page.screenshot(path=pictures / "own-page-wide.png")
 
     assert page.title() == "claims · Data Engine"
