@@ -75,7 +75,9 @@ class Watched:
     def cpu_s(self) -> float:
         """What it has used, with the processes it has started and that have ended."""
         times: Any = psutil.Process(self.process.pid).cpu_times()
-        return float(times.user + times.system + getattr(times, "children_user", 0) + getattr(times, "children_system", 0))
+        return float(
+            times.user + times.system + getattr(times, "children_user", 0) + getattr(times, "children_system", 0)
+        )
 
     def end(self) -> None:
         self.process.terminate()

@@ -106,7 +106,9 @@ def _kill_left_behind(root: Path) -> bool:
 
 def status(
     ctx: typer.Context,
-    watch: Annotated[bool, typer.Option("--watch", help="A screen that follows it, with keys to run, stop and retry.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="A screen that follows it, with keys to run, stop and retry.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """What the daemon, its engine and each flow do, and what runs now."""

@@ -25,8 +25,12 @@ def panel(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the browser, or only print the address.")
     ] = True,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Default: a free one from 8888 on.")] = None,
-    ip: Annotated[str, typer.Option("--ip", help="Where it listens; by default only this machine reaches it.")] = _LOOPBACK,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Default: a free one from 8888 on.")
+    ] = None,
+    ip: Annotated[
+        str, typer.Option("--ip", help="Where it listens; by default only this machine reaches it.")
+    ] = _LOOPBACK,
 ) -> int:
     """Show the panel in the browser, without JupyterLab. Ctrl-C ends the page; the daemon and its runs go on."""
     if workspace is not None and ctx.find_root().params.get("workspace") is not None:

@@ -11,7 +11,9 @@ _WHERE = "data-engine status --watch"
 _FIX = "`data-engine status` prints once, `data-engine status --json` prints for programs"
 
 
-def require_terminal(stdin: TextIO | None, stdout: TextIO | None, environment: Mapping[str, str], *, by_calls: bool) -> None:
+def require_terminal(
+    stdin: TextIO | None, stdout: TextIO | None, environment: Mapping[str, str], *, by_calls: bool
+) -> None:
     """Refuse where a screen cannot be shown. `by_calls`: the system draws by calls, and no variable says what it can do.
 
     Raises:

@@ -104,7 +104,12 @@ def text_of(lines: Sequence[Line]) -> str:
 
 
 def screen(
-    view: PanelView | None, seen: Seen | None = None, size: Size = NARROW, *, signs: Signs = UNICODE, now: datetime = NOW
+    view: PanelView | None,
+    seen: Seen | None = None,
+    size: Size = NARROW,
+    *,
+    signs: Signs = UNICODE,
+    now: datetime = NOW,
 ) -> str:
     """The screen as text, checked to fit."""
     lines = draw(view, seen or Seen(), size, now, signs)

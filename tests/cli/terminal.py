@@ -75,11 +75,16 @@ class Terminal:
     def wait_for(self, *words: str, timeout_s: float = 30.0) -> str:
         """The screen once it shows all these words."""
         try:
-            until(lambda: all(word in self.text for word in words) or self.process.poll() is not None, timeout_s)
+            until(lambda: self._shows(words) or self.process.poll() is not None, timeout_s)
         except AssertionError:
             raise AssertionError(f"never shown: {words}\n{self.text}") from None
-        assert all(word in self.text for word in words), f"it has ended without {words}\n{self.text}"
+        assert self._shows(words), f"it has ended without {words}\n{self.text}"
         return self.text
+
+    def _shows(self, words: tuple[str, ...]) -> bool:
+        """Wherever a row is broken."""
+        shown = " ".join(self.text.split())
+        return all(word in shown for word in words)
 
     def resize(self, columns: int, rows: int) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.cli.screen.keys import Do, LookFirst, Quit, ReadLog, pressed, why_not
+from data_engine.cli.screen.keys import Do, LookFirst, Quit, Read, pressed, why_not
 from data_engine.cli.screen.questions import retry_question, run_question, stop_question
 from data_engine.cli.screen.state import OpenLog, Question, Said, Seen
 from jupyter_extension.files import FilesView, FileView
@@ -17,13 +17,15 @@ from tests.cli.screens import active, busy_view, elsewhere, flow, run, view_of
 
 ENTRY: dict[str, Any] = {"source": "/team/claims/in", "options": {"run_as": "individual"}, "parameters": None}
 ASKED = Question("Run Claims now? One run.", "run", {"flow": "claims"}, "Asked to run Claims")
-EVERY_KEY = (*"rstlqyn?jkx", "up", "down", "pageup", "pagedown", "home", "end", "escape", "enter")
+EVERY_KEY = (*"rsthlqyn?jkx", "up", "down", "pageup", "pagedown", "home", "end", "escape", "enter")
 
 
 def files(*names: str, held: int = 0, gone: int = 0, notes: tuple[str, ...] = ()) -> FilesView:
     """A folder of these files, the first `held` of them held, and as many more that are gone."""
     shown = [
-        FileView(name, name, Mark("held"), "held", {"kind": "held"}, None, None, None, None if at < held else "no", None)
+        FileView(
+            name, name, Mark("held"), "held", {"kind": "held"}, None, None, None, None if at < held else "no", None
+        )
         for at, name in enumerate(names)
     ]
     counts = {"held": held, "gone": gone, "done": len(names) - held}
@@ -82,7 +84,9 @@ def test_y_without_a_question_means_nothing() -> None:
             id="an owner that is not heard of cannot be asked",
         ),
         pytest.param("r", view_of(flow("claims", "broken")), "the module is broken: fix it first", id="broken"),
-        pytest.param("r", view_of(flow("claims", "not_deployed")), "it is not deployed: deploy it first", id="undeployed"),
+        pytest.param(
+            "r", view_of(flow("claims", "not_deployed")), "it is not deployed: deploy it first", id="undeployed"
+        ),
         pytest.param("s", view_of(flow("claims")), "no run of it is under way", id="nothing runs"),
         pytest.param(
             "s",
@@ -96,6 +100,7 @@ def test_y_without_a_question_means_nothing() -> None:
             "the engine is off; starting it tries held files again",
             id="engine off",
         ),
+        pytest.param("h", view_of(flow("claims")), "nothing of it is held", id="nothing held"),
         pytest.param("l", view_of(flow("claims")), "it never ran on this machine", id="no run"),
         pytest.param("r", view_of(), "there is no flow", id="no flow"),
     ],
@@ -132,7 +137,7 @@ def test_the_log_of_the_run_under_way_goes_before_the_last_one() -> None:
     seen, wish = pressed("l", view_of(last, active_runs=[active("claims")]), Seen())
     _, other = pressed("l", view_of(last), Seen())
 
-    assert (wish, other) == (ReadLog("a-claims"), ReadLog("r-claims"))
+    assert (wish, other) == (Read("claims", "a-claims"), Read("claims", "r-claims"))
     assert seen.log is not None
     assert seen.log.run_id == "a-claims"
 

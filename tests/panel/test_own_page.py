@@ -36,7 +36,9 @@ class Served:
 
     def __init__(self, root: Path, folder: Path, *options: str) -> None:
         self.log = folder / "panel.log"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "JUPYTER"))} | {
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "JUPYTER"))
+        } | {
             "PYTHONPATH": str(ROOT),
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
             "JUPYTER_DATA_DIR": str(folder / "data"),
@@ -92,7 +94,7 @@ def workspace(home: Path) -> Iterator[Path]:
     (root / "flow_modules").mkdir(parents=True)
     flows.fill(root, good=flows.GOOD, failing=flows.FAILING, broken=flows.BROKEN, polled=flows.POLLED)
     flows.sources(root, good=3)
-    yield root
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +195,8 @@ def test_only_who_has_the_token_sees_anything(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/kernels", "/api/contents", "/api/terminals", "/api/sessions", "/files/flow_modules/good.ipynb", "/lab"]
+    "path",
+    ["/api/kernels", "/api/contents", "/api/terminals", "/api/sessions", "/files/flow_modules/good.ipynb", "/lab"],
 )
 def test_the_server_has_nothing_but_the_page(served: Served, path: str) -> None:
     """No kernels, terminals or files: its token opens a panel, not a shell."""
@@ -281,7 +284,9 @@ def test_the_command_names_what_must_not_depend_on_settings() -> None:
 
     assert "--ServerApp.ip=127.0.0.1" in command
     assert "--ServerApp.allow_unauthenticated_access=False" in command
-    assert not [one for one in command if "token" in one.lower()]  # everybody on the machine reads a process's arguments
+    assert not [
+        one for one in command if "token" in one.lower()
+    ]  # everybody on the machine reads a process's arguments
 
 
 class _Of:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from data_engine.cli.screen.cells import UNICODE, Line, Signs, broken, cell, cut, fitted, width
+from data_engine.cli.screen.cells import UNICODE, Line, Piece, Signs, broken, cell, cut, fitted, width
 from data_engine.cli.screen.keys import KEYS, why_not
 from data_engine.cli.screen.state import OpenLog, Seen, chosen_row, names_of
 from data_engine.cli.screen.words import last_words, mark_shown, progress, short_time, since
 from data_engine.engine.wording import held_words
+from jupyter_extension.failures import short_error
 from jupyter_extension.marks import Mark
 from jupyter_extension.view import FlowRow, PanelView
 
 _GAP = "  "
 _WIDE = 110
-"""From so many columns on a list also has the group and the reason."""
-_STATE, _NEXT, _LAST, _HELD, _GROUP = 14, 10, 19, 6, 14
+_COLUMNS: Mapping[str, tuple[int, int]] = {
+    "GROUP": (14, _WIDE),
+    "STATE": (14, 0),
+    "NEXT": (10, 75),
+    "LAST RUN": (20, 61),
+    "HELD": (6, 0),
+}
+"""What a list has beside the flow's name: how wide it is, and from how many columns of the window on it is shown."""
 _LEAST_FLOWS = 3
-_MOST_NOTICES, _MOST_RUNNING, _MOST_DETAILS = 4, 5, 6
+_MOST_NOTICES, _MOST_RUNNING = 4, 5
 _NARROWEST, _LOWEST = 40, 10
 LOG_FRAME = 3
 """Rows around a log: its title, a rule, its keys."""
@@ -51,7 +58,7 @@ def draw(view: PanelView | None, seen: Seen, size: Size, now: datetime, signs: S
 def _overview(view: PanelView, seen: Seen, size: Size, now: datetime, signs: Signs) -> list[Line]:
     room = size.columns
     top = [*_head(view, room, signs), *_notices(view, room, signs)]
-    bottom = [(("dim", signs.rule * room),), *_asked_or_known(view, seen, room, signs), _key_line(view, seen, signs)]
+    bottom = [(("dim", signs.rule * room),), *_asked_or_known(view, seen, size, signs), _key_line(view, seen, signs)]
     running = _running(view, room, now, signs)
     left = size.rows - len(top) - len(bottom)
     if left - len(running) < _LEAST_FLOWS + 2:
@@ -97,42 +104,43 @@ def _flows(view: PanelView, seen: Seen, rows: int, room: int, now: datetime, sig
     return (lines + [()] * rows)[:rows]
 
 
+def _shown_columns(room: int) -> dict[str, int]:
+    return {title: wide for title, (wide, least) in _COLUMNS.items() if room >= least}
+
+
 def _name_room(room: int) -> int:
-    taken = 4 + sum(one + len(_GAP) for one in (_STATE, _NEXT, _LAST, _HELD))
-    return min(room - taken, 40) if room < _WIDE else 24
+    left = room - 4 - sum(wide + len(_GAP) for wide in _shown_columns(room).values())
+    return min(left, 40) if room < _WIDE else 24
 
 
 def _table_head(room: int, signs: Signs, first: int, total: int, shown: int) -> Line:
-    here = "" if shown == total else f" {first + 1}-{first + shown} of {total}"
+    here = "" if shown == total else f" {first + 1}-{first + shown}/{total}"
     titles = [cell(f"FLOW{here}", _name_room(room), signs)]
-    if room >= _WIDE:
-        titles.append(cell("GROUP", _GROUP))
-    titles += [cell("STATE", _STATE), cell("NEXT", _NEXT), cell("LAST RUN", _LAST), cell("HELD", _HELD, right=True)]
-    if room >= _WIDE:
-        titles.append("WHY NOT NOW")
-    return (("dim", "    " + _GAP.join(titles)),)
+    titles += [cell(title, wide, right=title == "HELD") for title, wide in _shown_columns(room).items()]
+    return (("dim", "    " + _GAP.join([*titles, "WHY NOT NOW"] if room >= _WIDE else titles)),)
 
 
 def _flow(row: FlowRow, is_chosen: bool, room: int, now: datetime, signs: Signs) -> Line:
     mark = mark_shown(row)
-    base = "chosen " if is_chosen else ""
     last_tone = "" if row.last is None or row.last.mark.tone in ("good", "idle") else row.last.mark.tone
-    line = [
-        (f"{base}bold", f"{signs.chosen if is_chosen else ' '} "),
-        (f"{base}{mark.tone}", f"{signs.shapes[mark.shape]} "),
-        (f"{base}bold" if is_chosen else "", cell(row.title, _name_room(room), signs) + _GAP),
+    cells: dict[str, Piece] = {
+        "GROUP": ("dim", row.group),
+        "STATE": (mark.tone, mark.word),
+        "NEXT": ("", short_time(row.next_run_utc, now)),
+        "LAST RUN": (last_tone, last_words(row, now)),
+        "HELD": ("bad", f"{row.held:,}" if row.held else ""),
+    }
+    line: list[Piece] = [
+        ("bold", f"{signs.chosen if is_chosen else ' '} "),
+        (mark.tone, f"{signs.shapes[mark.shape]} "),
+        ("bold" if is_chosen else "", cell(row.title, _name_room(room), signs)),
     ]
+    for title, wide in _shown_columns(room).items():
+        style, text = cells[title]
+        line.append((style, _GAP + cell(text, wide, signs, right=title == "HELD")))
     if room >= _WIDE:
-        line.append((f"{base}dim", cell(row.group, _GROUP, signs) + _GAP))
-    line += [
-        (f"{base}{mark.tone}", cell(mark.word, _STATE, signs) + _GAP),
-        (base, cell(short_time(row.next_run_utc, now), _NEXT, signs) + _GAP),
-        (f"{base}{last_tone}", cell(last_words(row, now), _LAST, signs) + _GAP),
-        (f"{base}bad", cell(f"{row.held:,}" if row.held else "", _HELD, signs, right=True)),
-    ]
-    if room >= _WIDE:
-        line.append((f"{base}dim", _GAP + "; ".join(filter(None, (row.edit, row.reason)))))
-    return tuple((style.strip(), text) for style, text in line)
+        line.append(("dim", _GAP + "; ".join(filter(None, (row.edit, row.reason or (row.error or {}).get("what"))))))
+    return tuple((f"chosen {style}".strip() if is_chosen else style, text) for style, text in line)
 
 
 def _running(view: PanelView, room: int, now: datetime, signs: Signs) -> list[Line]:
@@ -160,11 +168,15 @@ def _running(view: PanelView, room: int, now: datetime, signs: Signs) -> list[Li
     return found
 
 
-def _asked_or_known(view: PanelView, seen: Seen, room: int, signs: Signs) -> list[Line]:
-    """What stands between list and keys: a question, the keys, or what is known of the chosen flow and what was said."""
+def _asked_or_known(view: PanelView, seen: Seen, size: Size, signs: Signs) -> list[Line]:
+    """What stands between list and keys: a question, the keys, or what is known of the chosen flow and what was said.
+
+    It is always so high, so that the list stands still while somebody moves in it.
+    """
+    room, high = size.columns, 8 if size.rows >= 40 else 5 if size.rows >= 20 else 2
     if seen.question is not None:
         rows: list[Line] = [(("ask", row),) for row in broken(seen.question.text, room)]
-        return rows[:_MOST_DETAILS]
+        return rows + [()] * (high - len(rows))
     row = chosen_row(view, seen)
     if seen.shows_keys:
         return [_key_told(key, row, room, signs) for key in KEYS]
@@ -175,17 +187,17 @@ def _asked_or_known(view: PanelView, seen: Seen, room: int, signs: Signs) -> lis
         said = [((seen.said.tone, text),) for text in broken(seen.said.text, room)][:3]
     else:
         said = []
-    return [*details[: _MOST_DETAILS - len(said)], *said]
+    details = details[: max(high - len(said), 1)]
+    return [*details, *[()] * (high - len(details) - len(said)), *said]
 
 
 def _details(row: FlowRow, room: int, signs: Signs) -> list[Line]:
-    facts = f" {signs.between} ".join(
-        filter(None, (row.name if row.name != row.title else "", row.group, row.trigger.strip("-")))
-    )
+    name = "" if row.name.replace("_", " ").casefold() == row.title.casefold() else row.name
+    facts = f" {signs.between} ".join(filter(None, (name, row.group, row.trigger.strip("-"))))
     found: list[Line] = [(("bold", row.title), ("dim", f"  {facts}"))]
     kind = None if row.why is None else str(row.why.get("kind"))
     error = row.error or {}
-    cause = row.last.cause if row.last is not None and row.last.mark.tone == "bad" else None
+    last = row.last if row.last is not None and row.last.mark.tone == "bad" else None
     texts = (
         ("bad", str(error.get("what") or "")),
         ("dim", f"where: {error['where']}" if error.get("where") else ""),
@@ -193,7 +205,7 @@ def _details(row: FlowRow, room: int, signs: Signs) -> list[Line]:
         ("warn", row.edit or ""),
         ("", row.reason if row.reason and row.reason != error.get("what") else ""),
         ("bad", held_words(row.name, row.held, kind) or ""),
-        ("bad", f"the last run {row.last.mark.word}: {cause}; l shows its log" if cause and row.last else ""),
+        ("bad", "" if last is None else f"the last run {last.mark.word}: {short_error(last.cause, last.why)}"),
         ("warn", f"backfill: {row.backfill.text}" if row.backfill is not None else ""),
     )
     for style, text in texts:
@@ -203,10 +215,13 @@ def _details(row: FlowRow, room: int, signs: Signs) -> list[Line]:
 
 
 def _key_told(key: str, row: FlowRow | None, room: int, signs: Signs) -> Line:
-    name, does = KEYS[key]
+    name, word, does = KEYS[key]
     why = why_not(key, row)
-    told = f"{does}" if why is None else f"{does}: not now, {why}"
-    return (("key" if why is None else "dim", cell(name, 11)), ("" if why is None else "dim", cut(told, room - 11, signs)))
+    told = f"{word}: {does if why is None else f'not now, {why}'}"
+    return (
+        ("key" if why is None else "dim", cell(name, 11)),
+        ("" if why is None else "dim", cut(told, room - 11, signs)),
+    )
 
 
 def _key_line(view: PanelView, seen: Seen, signs: Signs) -> Line:
@@ -214,20 +229,37 @@ def _key_line(view: PanelView, seen: Seen, signs: Signs) -> Line:
         return (("key", "y"), ("", " yes   "), ("key", "n"), ("", " no"))
     row = chosen_row(view, seen)
     pieces: list[tuple[str, str]] = []
-    for key, word in (("r", "run"), ("s", "stop"), ("t", "try again"), ("l", "log"), ("?", "keys"), ("q", "quit")):
-        is_off = why_not(key, row) is not None
-        pieces += [("dim" if is_off else "key", key), ("dim" if is_off else "", f" {word}   ")]
+    for key, word in (
+        ("r", "run"),
+        ("s", "stop"),
+        ("t", "try again"),
+        ("h", "held"),
+        ("l", "log"),
+        ("?", "keys"),
+        ("q", "quit"),
+    ):
+        if why_not(key, row) is None:
+            pieces += [("key", key), ("", f" {word}   ")]
+        else:
+            pieces.append(("dim", f"({key} {word})   "))
     return tuple(pieces)
 
 
 def _log(log: OpenLog, size: Size, signs: Signs) -> list[Line]:
     head: list[Line] = [(("bold", log.title),), (("dim", signs.rule * size.columns),)]
-    keys: Line = (("key", "up down"), ("", " scroll   "), ("key", "end"), ("", " newest   "), ("key", "esc"), ("", " back"))
+    keys: Line = (
+        ("key", "up down"),
+        ("", " scroll   "),
+        ("key", "end"),
+        ("", " newest   "),
+        ("key", "esc"),
+        ("", " back"),
+    )
     high = size.rows - LOG_FRAME
     if log.lines is None:
         body: list[Line] = [(("", "Reading" + signs.cut),)]
     elif not log.lines:
-        body = [(("dim", "It printed and logged nothing."),)]
+        body = [(("dim", "Nothing is held." if log.run_id is None else "It printed and logged nothing."),)]
     else:
         body = _window(log.lines, log.at, high, size.columns)
     return [*head, *body, *[()] * (high - len(body)), keys]

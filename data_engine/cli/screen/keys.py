@@ -11,17 +11,19 @@ from data_engine.cli.screen.state import OpenLog, Said, Seen, chosen_row, names_
 from jupyter_extension.buttons import WhyNot
 from jupyter_extension.view import FlowRow, PanelView
 
-KEYS: Mapping[str, tuple[str, str]] = {
-    "r": ("r", "run the flow: shows what would run, and asks"),
-    "s": ("s", "stop what runs of it: asks"),
-    "t": ("t", "try its held files again: shows them, and asks"),
-    "l": ("l", "the log of its run, or of its last one"),
-    "up": ("up, down", "choose a flow; also k and j, page up and down, home and end"),
-    "q": ("q", "leave; the daemon and its runs go on"),
+KEYS: Mapping[str, tuple[str, str, str]] = {
+    "r": ("r", "run", "the flow: shows what would run, and asks"),
+    "s": ("s", "stop", "what runs of it: asks"),
+    "t": ("t", "try again", "its held files: shows them, and asks"),
+    "h": ("h", "held files", "each with its reason"),
+    "l": ("l", "log", "of its run, or of its last one"),
+    "up": ("up, down", "choose", "a flow; also k and j, page up and down, home and end"),
+    "q": ("q", "quit", "the daemon and its runs go on"),
 }
-"""Each key with its name and what it does."""
+"""Each key with its name, its word, and what that does."""
 
 _BUTTONS = {"r": "run", "s": "stop", "t": "retry"}
+_OF_FLOW = (*_BUTTONS, "h", "l")
 _PAGE = 10
 
 
@@ -47,13 +49,14 @@ class Do:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadLog:
-    """The log of a run is read."""
+class Read:
+    """The log of a run is read; without one, the list of the flow's held files."""
 
-    run_id: str
+    flow: str
+    run_id: str | None = None
 
 
-Wish: TypeAlias = Quit | LookFirst | Do | ReadLog
+Wish: TypeAlias = Quit | LookFirst | Do | Read
 
 
 def why_not(key: str, row: FlowRow | None) -> WhyNot:
@@ -63,12 +66,14 @@ def why_not(key: str, row: FlowRow | None) -> WhyNot:
         >>> why_not("r", None), why_not("q", None)
         ('there is no flow', None)
     """
-    if key not in (*_BUTTONS, "l"):
+    if key not in _OF_FLOW:
         return None
     if row is None:
         return "there is no flow"
     if key == "l":
         return "it never ran on this machine" if row.last is None else None
+    if key == "h":
+        return None if row.held else "nothing of it is held"
     return row.buttons.get(_BUTTONS[key])
 
 
@@ -88,20 +93,21 @@ def pressed(key: str, view: PanelView | None, seen: Seen, page: int = _PAGE) -> 
         return replace(seen, shows_keys=not seen.shows_keys), None
     if key == "escape":
         return replace(seen, said=None, looking=None, shows_keys=False), None
-    return _asked(key, view, replace(seen, said=None)) if key in (*_BUTTONS, "l") else (seen, None)
+    return _asked(key, view, replace(seen, said=None)) if key in _OF_FLOW else (seen, None)
 
 
 def _asked(key: str, view: PanelView, seen: Seen) -> tuple[Seen, Wish | None]:
     row = chosen_row(view, seen)
     why = why_not(key, row)
     if why is not None or row is None:
-        title = "" if row is None else f" {row.title}"
-        words = {"r": "run", "s": "stop", "t": "try again", "l": "log of"}[key]
-        return replace(seen, said=Said(f"Not now: {words}{title}: {why}.", "warn")), None
+        title = "" if row is None else f", {row.title}"
+        return replace(seen, said=Said(f"{KEYS[key][1].capitalize()}{title}: not now, {why}.", "warn")), None
     if seen.looking is not None or seen.doing is not None:
         return replace(seen, said=None), None
     if key == "s":
         return replace(seen, question=stop_question(row, view), shows_keys=False), None
+    if key == "h":
+        return replace(seen, log=OpenLog(None, row.name, f"Held files of {row.title}")), Read(row.name)
     if key == "l":
         return _opened(row, view, seen)
     verb: Literal["run", "retry"] = "run" if key == "r" else "retry"
@@ -114,7 +120,7 @@ def _opened(row: FlowRow, view: PanelView, seen: Seen) -> tuple[Seen, Wish | Non
         assert row.last is not None
         run_id = row.last.run_id
     log = OpenLog(run_id, row.name, f"{row.title}, run {run_id[:8]}")
-    return replace(seen, log=log), ReadLog(run_id)
+    return replace(seen, log=log), Read(row.name, run_id)
 
 
 def _answered(key: str, seen: Seen) -> tuple[Seen, Wish | None]:
@@ -129,7 +135,7 @@ def _answered(key: str, seen: Seen) -> tuple[Seen, Wish | None]:
 
 def _scrolled(key: str, log: OpenLog, page: int) -> OpenLog | None:
     """The log at another line; None when it is closed. Whoever comes to its end follows it."""
-    if key in ("escape", "l", "q"):
+    if key in ("escape", "h", "l", "q"):
         return None
     last = max(len(log.lines or ()) - page, 0)
     at = last if log.at is None else log.at

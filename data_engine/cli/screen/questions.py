@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from data_engine.cli.screen.cells import cut
 from data_engine.cli.screen.state import Question, Said
 from data_engine.engine.reasons import OwnOutput
 from jupyter_extension.files import FilesView
 from jupyter_extension.view import FlowRow, PanelView
 
-_FEW = 3
+_FEW, _LONGEST_NAME = 3, 40
 _TO_RUN = ("held", "running", "waiting", "done")
 """Files that a run by hand takes: all that are there, whatever is known of them."""
 
@@ -33,7 +34,7 @@ def run_question(row: FlowRow, view: PanelView, entry: Mapping[str, Any], files:
 def retry_question(row: FlowRow, view: PanelView, files: FilesView) -> Question | Said:
     """Which held files would be tried again."""
     held = [one.name for one in files.files if one.retry is None]
-    count = dict((group, number) for group, _, number in files.groups).get("held", 0)
+    count = {group: number for group, _, number in files.groups}.get("held", 0)
     if not count:
         return Said(f"Nothing of {row.title} is held any more.")
     what = "the held file" if count == 1 else f"the {count:,} held files"
@@ -77,7 +78,7 @@ def _named(names: list[str], total: int) -> str:
         >>> _named(["a.csv", "b.csv", "c.csv", "d.csv"], 5), _named(["a.csv"], 1)
         ('a.csv, b.csv, c.csv and 2 more', 'a.csv')
     """
-    shown = names[:_FEW]
+    shown = [cut(name, _LONGEST_NAME) for name in names[:_FEW]]
     more = total - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
 

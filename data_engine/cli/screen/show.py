@@ -27,9 +27,9 @@ from prompt_toolkit.styles import Style
 from data_engine.cli.output import say
 from data_engine.cli.screen.cells import signs_for
 from data_engine.cli.screen.drawing import LOG_FRAME, Size, draw
-from data_engine.cli.screen.keys import Do, LookFirst, Quit, ReadLog, pressed
+from data_engine.cli.screen.keys import Do, LookFirst, Quit, Read, pressed
 from data_engine.cli.screen.questions import retry_question, run_question
-from data_engine.cli.screen.state import Question, Said, Seen
+from data_engine.cli.screen.state import OpenLog, Question, Said, Seen
 from data_engine.cli.terminal import no_screen
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
@@ -38,24 +38,24 @@ from jupyter_extension.actions import answer
 from jupyter_extension.details import flow_entry, run_details
 from jupyter_extension.failures import first_line
 from jupyter_extension.feed import Feed
-from jupyter_extension.files import flow_files
+from jupyter_extension.files import FilesView, flow_files
 from jupyter_extension.view import PanelView
 
-_KEYS = (*"rstlqyn?jk", "up", "down", "pageup", "pagedown", "home", "end", "escape", "c-c")
+_KEYS = (*"rsthlqyn?jk", "up", "down", "pageup", "pagedown", "home", "end", "escape", "c-c")
 _ESCAPE_S = 0.1
 """How long after Esc the rest of an arrow key may come, over a slow line."""
 _TICK_S = 1.0
-_FILES_LOOKED_AT = 20
+_FILES_LOOKED_AT, _MOST_HELD = 20, 1000
 _STYLES = {
     "good": "ansigreen",
     "bad": "ansired",
     "warn": "ansiyellow",
     "live": "ansicyan",
     "idle": "",
-    "dim": "ansibrightblack",
+    "dim": "dim",
     "key": "bold",
     "ask": "bold ansiyellow",
-    "chosen": "reverse",
+    "chosen": "bold",
 }
 
 
@@ -79,7 +79,9 @@ class WatchScreen:
         self._seen = Seen()
         self._signs = signs_for(sys.stdout.encoding)
         self._doing: threading.Thread | None = None
-        self._is_reading = False
+        self._is_reading = self._is_stale = False
+        self._looks = 0
+        self._answer: Said | None = None
         try:
             self._application = self._made()
         except Exception as error:  # of the terminal's own: on Windows there may be no console behind the streams
@@ -134,22 +136,20 @@ class WatchScreen:
         """Let the clocks of running work go on; nobody looks at the workspace for it."""
         while True:
             await asyncio.sleep(_TICK_S)
-            log = self._seen.log
-            if self._view is not None and self._view.active:
+            log, active = self._seen.log, () if self._view is None else self._view.active
+            if active:
                 self._application.invalidate()
-                if log is not None and any(run.run_id == log.run_id for run in self._view.active):
-                    self._read_log(log.run_id)
+            is_open = log is not None and any(run.run_id == log.run_id for run in active)
+            if is_open or self._is_stale:
+                self._read()
 
     def _told(self, view: PanelView) -> None:
         """In the thread that follows the workspace."""
         self._in_loop(lambda: self._show(view))
 
     def _show(self, view: PanelView) -> None:
-        before, self._view = self._view, view
-        log = self._seen.log
-        if log is not None and before is not None and view.active != before.active:
-            self._read_log(log.run_id)
-        self._application.invalidate()
+        self._view = view
+        self._is_stale = True
 
     # -- keys, and what they ask for
 
@@ -164,11 +164,13 @@ class WatchScreen:
             case Quit():
                 self._exit(None)
             case LookFirst(verb, flow):
-                self._aside(lambda: self._looked_up(verb, flow), self._asked)
+                self._looks += 1
+                number = self._looks
+                self._aside(lambda: self._looked_up(verb, flow), lambda found: self._asked(number, found))
             case Do(action, args):
                 self._doing = self._aside(lambda: self._done(action, dict(args)), self._said)
-            case ReadLog(run_id):
-                self._read_log(run_id)
+            case Read():
+                self._read()
         self._application.invalidate()
 
     def _exit(self, error: type[BaseException] | None) -> None:
@@ -195,8 +197,8 @@ class WatchScreen:
         except FlowValidationError as error:
             return _refused(error)
 
-    def _asked(self, found: Question | Said) -> None:
-        if self._seen.looking is None:  # somebody pressed Esc meanwhile
+    def _asked(self, number: int, found: Question | Said) -> None:
+        if self._seen.looking is None or number != self._looks:  # somebody pressed Esc meanwhile
             return
         if isinstance(found, Question):
             self._seen = replace(self._seen, looking=None, question=found, said=None)
@@ -216,22 +218,31 @@ class WatchScreen:
         self._doing = None
         self._seen = replace(self._seen, doing=None, said=said)
 
-    def _read_log(self, run_id: str) -> None:
-        if not self._is_reading:
-            self._is_reading = True
-            self._aside(lambda: self._log_of(run_id), lambda lines: self._show_log(run_id, lines))
+    def _read(self) -> None:
+        """Read what is open, in a thread; what changes meanwhile is read a second later."""
+        log = self._seen.log
+        if log is not None and not self._is_reading:
+            self._is_reading, self._is_stale = True, False
+            self._aside(lambda: self._lines_of(log), lambda lines: self._show_lines(log, lines))
 
-    def _log_of(self, run_id: str) -> tuple[tuple[str, str], ...]:
+    def _lines_of(self, log: OpenLog) -> tuple[tuple[str, str], ...]:
         try:
-            return log_lines(run_details(self._ws, run_id))
+            if log.run_id is not None:
+                return log_lines(run_details(self._ws, log.run_id))
+            return held_lines(flow_files(self._ws, log.flow, search="", group="held", limit=_MOST_HELD))
         except Exception as error:  # whatever it is, the person must be told
-            return (("bad", f"The log cannot be read: {first_line(error)}"),)
+            return (("bad", f"It cannot be read: {first_line(error)}"),)
 
-    def _show_log(self, run_id: str, lines: tuple[tuple[str, str], ...]) -> None:
+    def _show_lines(self, asked: OpenLog, lines: tuple[tuple[str, str], ...]) -> None:
         self._is_reading = False
         log = self._seen.log
-        if log is not None and log.run_id == run_id:
-            self._seen = replace(self._seen, log=replace(log, lines=lines))
+        if log is None:
+            return
+        if (log.run_id, log.flow) != (asked.run_id, asked.flow):  # another was opened meanwhile
+            self._read()
+            return
+        is_first_list = log.run_id is None and log.lines is None
+        self._seen = replace(self._seen, log=replace(log, lines=lines, at=0 if is_first_list else log.at))
 
     # -- threads
 
@@ -243,6 +254,8 @@ class WatchScreen:
                 found = work()
             except Exception as error:  # whatever it is, the person must be told
                 found = Said(f"{type(error).__name__}: {first_line(error)}", "bad")
+            if isinstance(found, Said):
+                self._answer = found
             self._in_loop(lambda: then(found))
 
         thread = threading.Thread(target=go, name="data-engine-screen", daemon=True)
@@ -268,8 +281,8 @@ class WatchScreen:
             return
         say(f"{what}: waiting for the answer")
         doing.join()
-        if self._seen.said is not None:
-            say(self._seen.said.text)
+        if self._answer is not None:
+            say(self._answer.text)
 
 
 def log_lines(details: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -287,7 +300,19 @@ def log_lines(details: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         found += [(tone, f"         {text}") for text in more]
     found += [("bad", text) for text in str(details["error"] or "").splitlines()]
     run = details["run"]
-    found.append((run.mark.tone, run.mark.word if run.elapsed_s is None else f"{run.mark.word} in {run.elapsed_s:.2f} s"))
+    found.append(
+        (run.mark.tone, run.mark.word if run.elapsed_s is None else f"{run.mark.word} in {run.elapsed_s:.2f} s")
+    )
+    return tuple(found)
+
+
+def held_lines(files: FilesView) -> tuple[tuple[str, str], ...]:
+    """The held files of a flow, each with its reason."""
+    found = []
+    for one in files.files:
+        found += [("bold", one.name), ("bad", f"  {one.reason}")]
+    if files.found > len(files.files):
+        found.append(("dim", f"and {files.found - len(files.files):,} more: data-engine explain {files.flow}"))
     return tuple(found)
 
 

@@ -31,9 +31,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class OpenLog:
-    """The log of one run, `None` of which is known yet. `at` is the first line that is shown; None where it follows the end."""
+    """The log of one run, or without a `run_id` the held files of the flow; no `lines` until they are read. `at` is the first line
+    that is shown; None where it follows the end."""
 
-    run_id: str
+    run_id: str | None
     flow: str
     title: str
     lines: tuple[tuple[str, str], ...] | None = None
