@@ -26,7 +26,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class PanelServer(ServerApp):
     """A server that has only this package's extension."""
 
-    default_services = ("auth", "security")
+    default_services = ("auth", "security")  # type: ignore[assignment]  # as many as one likes
 
     def find_server_extensions(self) -> None:
         """None is looked for."""
@@ -43,7 +43,7 @@ class PanelServer(ServerApp):
             WorkspaceError: the settings turn Jupyter's token off, and there is no password.
         """
         super().init_configurables()
-        self.contents_manager.get_extra_handlers = list  # those that serve files
+        self.contents_manager.get_extra_handlers = list  # type: ignore[method-assign]  # those that serve files
         if not self.identity_provider.auth_enabled:
             raise WorkspaceError(
                 "your Jupyter settings turn its token off: whoever reaches the page could run flows as you",

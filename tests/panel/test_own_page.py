@@ -17,9 +17,6 @@ import psutil
 import pytest
 
 from data_engine import Workspace
-from data_engine.cli.panel import panel_command
-from data_engine.workspace.layout import WorkspaceLayout
-from tests.cli.conftest import Cli
 from tests.daemon.support import until
 from tests.panel import flows
 from tests.panel.lab import ROOT, Panel
@@ -102,6 +99,7 @@ def served(home: Path, workspace: Path) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATA_ENGINE_STATE_ROOT", str(home / "state"))
         patch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
+        Workspace(workspace).deploy()
         one = Served(workspace, home)
         yield one
         one.end()
@@ -126,7 +124,7 @@ def page(browser: Any, served: Served) -> Iterator[Any]:
 def test_the_page_is_the_panel_and_nothing_else(page: Any, served: Served, pictures: Path) -> None:
     """The workspace that was named, live; the token is gone from the address."""
     panel = Panel(_Of(page), ".de-panel")
-    page.locator(".de-panel[data-live]").wait_for()
+    page.locator(".de-row[data-flow='good'] .de-state", has_text="manual").wait_for()
     page.screenshot(path=pictures / "own-page-wide.png")
 
     assert page.title() == "claims · Data Engine"
@@ -136,18 +134,14 @@ def test_the_page_is_the_panel_and_nothing_else(page: Any, served: Served, pictu
     assert panel.element.bounding_box() == {"x": 0, "y": 0, "width": 1280, "height": 800}
 
 
-def test_a_flow_is_deployed_and_run_by_keyboard_alone(page: Any, pictures: Path) -> None:
+def test_a_flow_is_found_and_run_by_keyboard_alone(page: Any, pictures: Path) -> None:
     """From the first key: the panel hears it without a click."""
     page.keyboard.press("/")
     page.keyboard.type("good")
+    page.locator(".de-row[data-flow='polled']").wait_for(state="detached")
     page.keyboard.press("Enter")
     detail = page.locator(".de-detail[data-flow='good']")
     detail.locator(".de-section").wait_for()
-    deploy = detail.locator("[data-action='deploy']").first
-    if deploy.count() and deploy.get_attribute("aria-disabled") is None:
-        deploy.focus()
-        page.keyboard.press("Enter")
-        page.locator(".de-row[data-flow='good'] .de-state", has_text="manual").wait_for()
     page.locator(".de-row[data-flow='good'] .de-row-main").focus()
     page.keyboard.press("Shift+Enter")
     page.locator(".de-row[data-flow='good'] .de-last", has_text="success").wait_for(state="attached")
@@ -266,27 +260,6 @@ def test_settings_of_another_server_open_no_door(tmp_path: Path, ws: WorkspaceFi
     assert address.startswith("http://127.0.0.1:")
     assert "/data-engine/panel?" in address
     assert lab == 404
-
-
-def test_wrong_requests_say_the_fix(cli: Cli, ws: WorkspaceFiles, tmp_path: Path) -> None:
-    nowhere = cli("panel", tmp_path / "nowhere", "--no-browser")
-    twice = cli("--workspace", ws.root, "panel", ws.root, "--no-browser")
-    port = cli("panel", ws.root, "--port", "70000")
-
-    assert [one.code for one in (nowhere, twice, port)] == [2, 2, 2]
-    assert "does not exist" in nowhere.err
-    assert "name one: data-engine panel WORKSPACE" in twice.err
-    assert "--port" in port.err
-
-
-def test_the_command_names_what_must_not_depend_on_settings() -> None:
-    command = panel_command(WorkspaceLayout(Path("/team/claims")), opens=False, port=None, ip="127.0.0.1")
-
-    assert "--ServerApp.ip=127.0.0.1" in command
-    assert "--ServerApp.allow_unauthenticated_access=False" in command
-    assert not [
-        one for one in command if "token" in one.lower()
-    ]  # everybody on the machine reads a process's arguments
 
 
 class _Of:

@@ -184,7 +184,8 @@ def _asked_or_known(view: PanelView, seen: Seen, size: Size, signs: Signs) -> li
     if busy := seen.doing or seen.looking:
         said: list[Line] = [(("live", f"{signs.shapes['half']} {busy}{signs.cut}"),)]
     elif seen.said is not None:
-        said = [((seen.said.tone, text),) for text in broken(seen.said.text, room)][:3]
+        tone: str = seen.said.tone
+        said = [((tone, text),) for text in broken(seen.said.text, room)][:3]
     else:
         said = []
     details = details[: max(high - len(said), 1)]

@@ -64,4 +64,4 @@ def chosen_row(view: PanelView, seen: Seen) -> FlowRow | None:
     names = names_of(view)
     if not names:
         return None
-    return view.flows[seen.chosen if seen.chosen in view.flows else names[0]]
+    return view.flows.get(seen.chosen or "") or view.flows[names[0]]
