@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from data_engine.cli.screen.cells import UNICODE, Line, Piece, Signs, broken, cell, cut, fitted, width
 from data_engine.cli.screen.keys import KEYS, why_not
@@ -185,7 +186,7 @@ def _asked_or_known(view: PanelView, seen: Seen, size: Size, signs: Signs) -> li
         said: list[Line] = [(("live", f"{signs.shapes['half']} {busy}{signs.cut}"),)]
     elif seen.said is not None:
         tone: str = seen.said.tone
-        said = [((tone, text),) for text in broken(seen.said.text, room)][:3]
+        said = [((tone, text),) for text in islice(broken(seen.said.text, room), 3)]
     else:
         said = []
     details = details[: max(high - len(said), 1)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_engine.cli.screen.cells import cut
 from data_engine.cli.screen.state import Question, Said
 from data_engine.engine.reasons import OwnOutput
-from jupyter_extension.files import FilesView
 from jupyter_extension.view import FlowRow, PanelView
+
+if TYPE_CHECKING:
+    from jupyter_extension.files import FilesView
 
 _FEW, _LONGEST_NAME = 3, 40
 _TO_RUN = ("held", "running", "waiting", "done")

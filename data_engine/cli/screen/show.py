@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit.application import Application
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -34,12 +34,12 @@ from data_engine.cli.terminal import no_screen
 from data_engine.client import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.platforms.processes import on_end_signals
-from jupyter_extension.actions import answer
-from jupyter_extension.details import flow_entry, run_details
 from jupyter_extension.failures import first_line
 from jupyter_extension.feed import Feed
-from jupyter_extension.files import FilesView, flow_files
 from jupyter_extension.view import PanelView
+
+if TYPE_CHECKING:
+    from jupyter_extension.files import FilesView
 
 _KEYS = (*"rsthlqyn?jk", "up", "down", "pageup", "pagedown", "home", "end", "escape", "c-c")
 _ESCAPE_S = 0.1
@@ -182,6 +182,9 @@ class WatchScreen:
             self._application.exit(exception=error)
 
     def _looked_up(self, verb: str, flow: str) -> Question | Said:
+        from jupyter_extension.details import flow_entry  # the screen is there before what its keys need is loaded
+        from jupyter_extension.files import flow_files
+
         view = self._view
         row = None if view is None else view.flows.get(flow)
         if view is None or row is None:
@@ -206,6 +209,8 @@ class WatchScreen:
             self._seen = replace(self._seen, looking=None, said=found)
 
     def _done(self, action: str, args: dict[str, Any]) -> Said:
+        from jupyter_extension.actions import answer
+
         told = answer(str(self._ws.root), action, args)
         self._feed.look()
         if "error" in told:
@@ -226,6 +231,9 @@ class WatchScreen:
             self._aside(lambda: self._lines_of(log), lambda lines: self._show_lines(log, lines))
 
     def _lines_of(self, log: OpenLog) -> tuple[tuple[str, str], ...]:
+        from jupyter_extension.details import run_details
+        from jupyter_extension.files import flow_files
+
         try:
             if log.run_id is not None:
                 return log_lines(run_details(self._ws, log.run_id))
