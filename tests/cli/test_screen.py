@@ -69,6 +69,17 @@ def test_every_state_is_a_word_in_letters_that_any_terminal_has() -> None:
     assert "#####..... 1 of 2" in shown
 
 
+def test_what_is_expected_of_a_flow_is_told_with_the_time_that_is_left() -> None:
+    """And a flow that is late is one that somebody should look at."""
+    due = {"kind": "expected", "due_utc": "2026-01-05T11:12:00+00:00", "tz": "UTC"}
+    late = {"kind": "late", "since_utc": "2026-01-05T10:00:00+00:00", "tz": "UTC", "reason": "the engine is off"}
+    view = view_of(flow("claims", expected=due), flow("rates", expected=late, last_run=run("rates")))
+
+    assert "12 min left" in screen(view)
+    assert "the engine is off" in screen(view, Seen(chosen="rates"))
+    assert (mark_shown(view.flows["claims"]).tone, mark_shown(view.flows["rates"]).tone) == ("good", "bad")
+
+
 def test_who_owns_the_workspace_is_told() -> None:
     """Another workstation, with what is known of its engine; nothing of ownership where one works alone."""
     theirs = screen(view_of(flow("claims", "poll_ready"), on=False, lease=elsewhere()))

@@ -11,7 +11,7 @@ from itertools import islice
 from data_engine.cli.screen.cells import UNICODE, Line, Piece, Signs, broken, cell, cut, fitted, width
 from data_engine.cli.screen.keys import KEYS, why_not
 from data_engine.cli.screen.state import OpenLog, Seen, chosen_row, names_of
-from data_engine.cli.screen.words import last_words, mark_shown, progress, short_time, since
+from data_engine.cli.screen.words import expected_words, last_words, mark_shown, progress, short_time, since
 from data_engine.engine.wording import held_words
 from jupyter_extension.failures import short_error
 from jupyter_extension.marks import Mark
@@ -59,7 +59,11 @@ def draw(view: PanelView | None, seen: Seen, size: Size, now: datetime, signs: S
 def _overview(view: PanelView, seen: Seen, size: Size, now: datetime, signs: Signs) -> list[Line]:
     room = size.columns
     top = [*_head(view, room, signs), *_notices(view, room, signs)]
-    bottom = [(("dim", signs.rule * room),), *_asked_or_known(view, seen, size, signs), _key_line(view, seen, signs)]
+    bottom = [
+        (("dim", signs.rule * room),),
+        *_asked_or_known(view, seen, size, now, signs),
+        _key_line(view, seen, signs),
+    ]
     running = _running(view, room, now, signs)
     left = size.rows - len(top) - len(bottom)
     if left - len(running) < _LEAST_FLOWS + 2:
@@ -140,7 +144,8 @@ def _flow(row: FlowRow, is_chosen: bool, room: int, now: datetime, signs: Signs)
         style, text = cells[title]
         line.append((style, _GAP + cell(text, wide, signs, right=title == "HELD")))
     if room >= _WIDE:
-        line.append(("dim", _GAP + "; ".join(filter(None, (row.edit, row.reason or (row.error or {}).get("what"))))))
+        what, expected = (row.error or {}).get("what"), expected_words(row.expected, now)[1]
+        line.append(("dim", _GAP + "; ".join(filter(None, (row.edit, row.reason or what, expected)))))
     return tuple((f"chosen {style}".strip() if is_chosen else style, text) for style, text in line)
 
 
@@ -169,7 +174,7 @@ def _running(view: PanelView, room: int, now: datetime, signs: Signs) -> list[Li
     return found
 
 
-def _asked_or_known(view: PanelView, seen: Seen, size: Size, signs: Signs) -> list[Line]:
+def _asked_or_known(view: PanelView, seen: Seen, size: Size, now: datetime, signs: Signs) -> list[Line]:
     """What stands between list and keys: a question, the keys, or what is known of the chosen flow and what was said.
 
     It is always so high, so that the list stands still while somebody moves in it.
@@ -181,7 +186,7 @@ def _asked_or_known(view: PanelView, seen: Seen, size: Size, signs: Signs) -> li
     row = chosen_row(view, seen)
     if seen.shows_keys:
         return [_key_told(key, row, room, signs) for key in KEYS]
-    details = [] if row is None else _details(row, room, signs)
+    details = [] if row is None else _details(row, room, now, signs)
     if busy := seen.doing or seen.looking:
         said: list[Line] = [(("live", f"{signs.shapes['half']} {busy}{signs.cut}"),)]
     elif seen.said is not None:
@@ -193,7 +198,7 @@ def _asked_or_known(view: PanelView, seen: Seen, size: Size, signs: Signs) -> li
     return [*details, *[()] * (high - len(details) - len(said)), *said]
 
 
-def _details(row: FlowRow, room: int, signs: Signs) -> list[Line]:
+def _details(row: FlowRow, room: int, now: datetime, signs: Signs) -> list[Line]:
     name = "" if row.name.replace("_", " ").casefold() == row.title.casefold() else row.name
     facts = f" {signs.between} ".join(filter(None, (name, row.group, row.trigger.strip("-"))))
     found: list[Line] = [(("bold", row.title), ("dim", f"  {facts}"))]
@@ -204,6 +209,7 @@ def _details(row: FlowRow, room: int, signs: Signs) -> list[Line]:
         ("bad", str(error.get("what") or "")),
         ("dim", f"where: {error['where']}" if error.get("where") else ""),
         ("dim", f"fix: {error['fix']}" if error.get("fix") else ""),
+        expected_words(row.expected, now),
         ("warn", row.edit or ""),
         ("", row.reason if row.reason and row.reason != error.get("what") else ""),
         ("bad", held_words(row.name, row.held, kind) or ""),

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from data_engine.cli.screen.cells import Signs
 from data_engine.engine.status import ActiveRun
+from data_engine.lease.status import duration_words
 from jupyter_extension.marks import Mark
-from jupyter_extension.view import FlowRow
+from jupyter_extension.view import ExpectedLine, FlowRow
 
 _BAR = 10
 
@@ -74,3 +75,22 @@ def mark_shown(row: FlowRow) -> Mark:
 def last_words(row: FlowRow, now: datetime) -> str:
     """How its last run ended, and when."""
     return "never ran" if row.last is None else f"{row.last.mark.word} {short_time(row.last.at_utc, now)}"
+
+
+def expected_words(expected: ExpectedLine | None, now: datetime) -> tuple[str, str]:
+    """How a flow stands to what is expected of it, with the time that is left, and the style to say it in.
+
+    Example:
+        >>> from datetime import UTC
+        >>> due = ExpectedLine("expected", "due by 07:00", "2026-01-05T12:12:00+00:00")
+        >>> expected_words(due, datetime(2026, 1, 5, 12, 0, tzinfo=UTC))
+        ('', 'due by 07:00, 12 min left')
+        >>> expected_words(ExpectedLine("late", "late since 07:00"), datetime(2026, 1, 5, 12, 0, tzinfo=UTC))
+        ('bad', 'late since 07:00')
+    """
+    if expected is None:
+        return "", ""
+    if expected.due_utc is None:
+        return ("bad" if expected.kind == "late" else "warn"), expected.text
+    left_s = (datetime.fromisoformat(expected.due_utc) - now).total_seconds()
+    return "", f"{expected.text}, {duration_words(left_s)} left" if left_s > 0 else expected.text
