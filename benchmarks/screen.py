@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import statistics
 import subprocess
 import sys
@@ -40,7 +39,10 @@ class Watched:
     """The screen in a terminal that nobody looks at."""
 
     def __init__(self, root: Path) -> None:
-        master, slave = pty.openpty()
+        openpty: Any = getattr(os, "openpty", None)
+        if openpty is None:
+            raise SystemExit("Windows has no pseudo terminal that a program could open")
+        master, slave = openpty()
         self.seen = threading.Event()
         self._master = master
         self.seen_cpu_s = 0.0

@@ -31,19 +31,21 @@ STICKS_OUT = """
 class Served:
     """`data-engine panel --no-browser` as a process, with what it says."""
 
-    def __init__(self, root: Path, folder: Path, *options: str) -> None:
+    def __init__(self, root: Path, folder: Path, *options: str, **more: str) -> None:
         self.log = folder / "panel.log"
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "JUPYTER"))
-        } | {
-            "PYTHONPATH": str(ROOT),
-            "JUPYTER_CONFIG_DIR": str(folder / "config"),
-            "JUPYTER_DATA_DIR": str(folder / "data"),
-            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-        }
+        environment = (
+            {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "JUPYTER"))}
+            | {
+                "PYTHONPATH": str(ROOT),
+                "JUPYTER_CONFIG_DIR": str(folder / "config"),
+                "JUPYTER_DATA_DIR": str(folder / "data"),
+                "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+            }
+            | more
+        )
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "data_engine", "panel", str(root), "--no-browser", *options],
+                [sys.executable, "-m", "data_engine", "panel", str(root), *(options or ("--no-browser",))],
                 env=environment,
                 cwd=folder,
                 stdout=log,
@@ -227,6 +229,28 @@ def test_ctrl_c_ends_the_page_and_not_the_daemon(tmp_path: Path, ws: WorkspaceFi
     assert (code, runs_on) == (0, True)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/data-engine/panel\?token=[0-9a-f]+", address)
     assert "Traceback" not in one.said
+
+
+def test_it_opens_the_browser_by_a_file_in_a_folder_of_this_users(tmp_path: Path, ws: WorkspaceFiles) -> None:
+    """The token is in no process's arguments; and who lets others reach the page is told what that means."""
+    opened = tmp_path / "opened"
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {opened}\n', encoding="utf-8")
+    script.chmod(0o755)
+    one = Served(ws.root, tmp_path, "--ip", "0.0.0.0", BROWSER=str(script))
+    try:
+        one.address()
+        until(lambda: opened.exists() and opened.read_text(encoding="utf-8").strip())
+        said = until(lambda: one.said if "Ctrl-C" in one.said else "")
+    finally:
+        one.end()
+    address = opened.read_text(encoding="utf-8").strip()
+    page = Path(address.removeprefix("file://"))
+
+    assert "token" not in address
+    assert "/data-engine/panel?token=" in page.read_text(encoding="utf-8")
+    assert page.parent.stat().st_mode & 0o077 == 0
+    assert "Other machines can reach it" in said
 
 
 def test_settings_that_turn_the_token_off_are_refused(tmp_path: Path, ws: WorkspaceFiles) -> None:
