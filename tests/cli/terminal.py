@@ -84,7 +84,7 @@ class Terminal:
     def _shows(self, words: tuple[str, ...]) -> bool:
         """Wherever a row is broken."""
         shown = " ".join(self.text.split())
-        return all(word in shown for word in words)
+        return all(" ".join(word.split()) in shown for word in words)
 
     def resize(self, columns: int, rows: int) -> None:
         with self._lock:
