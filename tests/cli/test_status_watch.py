@@ -106,7 +106,7 @@ def test_a_run_begins_only_after_it_was_shown_and_asked(
     assert before == []
     until(lambda: [run.status for run in workspace.runs("claims")] == ["success", "success"])
     terminal.type("l")
-    assert "reading" in terminal.wait_for("reading b.csv", "success in")
+    terminal.wait_for("Read: reading", "success in")
     terminal.type("q")
     terminal.wait_for("FLOW")
     terminal.type("q")
