@@ -10,6 +10,8 @@ from jupyter_extension.colours import CONTROLS, TOKENS, rules
 STATIC = Path(__file__).parent / "static"
 ENTRY = "panel.js"
 _LOADER = "loader.js"
+PAGE = "page"
+_ANY_BASE = '{"baseUrl": "/"}'
 
 
 def panel_js() -> str:
@@ -29,6 +31,17 @@ def panel_js() -> str:
 def panel_css() -> str:
     """The panel's style, with the colours it shares with the displays."""
     return rules(".de-panel", (*TOKENS, *CONTROLS)) + "\n" + _text("panel.css")
+
+
+def page_html(base_url: str) -> str:
+    """The panel as a page of its own, for a server whose addresses begin with `base_url`."""
+    config = json.dumps({"baseUrl": base_url}).replace("<", "\\u003c")
+    return _text(f"{PAGE}/panel_page.html").replace(_ANY_BASE, config)
+
+
+def page_js() -> str:
+    """The script of that page: it loads the panel as JupyterLab does."""
+    return _text(f"{PAGE}/panel_page.js")
 
 
 def _text(name: str) -> str:

@@ -112,7 +112,7 @@ def flow_details(ws: Workspace, name: str, *, limit: int = 100) -> FlowView:
     Raises:
         FlowValidationError: there is no such flow.
     """
-    entry = _entry(ws, name)
+    entry = flow_entry(ws, name)
     runs = ws.runs(name, limit)
     newest = ws.home.ledger().last_run(name)
     error = entry.get("error")
@@ -204,7 +204,7 @@ def debug_frames(ws: Workspace) -> list[dict[str, Any]]:
 _listed: dict[Path, tuple[Any, dict[str, Any]]] = {}
 
 
-def _entry(ws: Workspace, name: str) -> dict[str, Any]:
+def flow_entry(ws: Workspace, name: str) -> dict[str, Any]:
     """What the flow is: as the daemon runs it, else as a child process reads it."""
     daemon = daemon_of(ws)
     if daemon is not None:

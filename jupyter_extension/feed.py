@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from data_engine.client import Workspace
 from data_engine.daemon.control import API, DaemonClient
@@ -29,10 +29,13 @@ from data_engine.model import utc_text
 from data_engine.notebook.catalog import CatalogEntry, module_files
 from data_engine.notebook.module_sets import file_facts
 from data_engine.workspace.machine import machine_id
-from jupyter_extension.view import as_json, render
+from jupyter_extension.view import PanelView, render
 
 View: TypeAlias = dict[str, Any]
-Listener: TypeAlias = Callable[[View], None]
+"""A panel's view as JSON: what a page is sent."""
+
+V = TypeVar("V")
+Listener: TypeAlias = Callable[[V], None]
 Answered: TypeAlias = dict[str, Any]
 
 PAUSE_S = 0.2
@@ -43,14 +46,15 @@ STARTS_WITHIN_S = 30.0
 _MONTH_S = 30 * 86400.0
 
 
-class Feed:
-    """Tells its listeners of a workspace's view (as JSON), now and whenever it changes, from a thread of its own."""
+class Feed(Generic[V]):
+    """Tells its listeners of a workspace's view, as `form` makes it, now and whenever it changes, from a thread of its own."""
 
-    def __init__(self, ws: Workspace) -> None:
+    def __init__(self, ws: Workspace, form: Callable[[PanelView], V]) -> None:
         self._ws = ws
+        self._form = form
         self._lock = threading.Lock()
-        self._listeners: list[Listener] = []
-        self._view: View | None = None
+        self._listeners: list[Listener[V]] = []
+        self._view: V | None = None
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: http.client.HTTPConnection | None = None
@@ -59,7 +63,7 @@ class Feed:
         self._starts_until_s = 0.0
         self._telling = threading.Lock()
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
+    def listen(self, listener: Listener[V]) -> Callable[[], None]:
         """Call `listener` with each view from now on, the known one at once; what is returned ends that."""
         with self._lock:
             self._listeners.append(listener)
@@ -88,7 +92,7 @@ class Feed:
                 self._tell(self.known(), keep=False)
         return found
 
-    def _leave(self, listener: Listener) -> None:
+    def _leave(self, listener: Listener[V]) -> None:
         with self._lock:
             with suppress(ValueError):
                 self._listeners.remove(listener)
@@ -121,10 +125,13 @@ class Feed:
                 if client is not None:
                     client.close()
                     self._looked = None
-                    for status in self._stream(client.endpoint):
-                        self._tell(status)
-                        if not self._listeners:
-                            break
+                    try:
+                        for status in self._stream(client.endpoint):
+                            self._tell(status)
+                            if not self._listeners:
+                                break
+                    finally:
+                        began_s = time.monotonic()  # no look took so long: what comes next is looked for soon
                 else:
                     self._look_without_daemon()
             except FlowValidationError as error:
@@ -187,13 +194,11 @@ class Feed:
             facts = replace(facts, lease=replace(self._ws.lease(), is_shared=False))
         return build_status(facts)
 
-    def view_of(self, status: Status, *, problem: str | None = None) -> View:
+    def view_of(self, status: Status, *, problem: str | None = None) -> V:
         """The status as the panel shows it."""
         ledger = self._ws.home.ledger()
         recent = ledger.count_runs(since_utc=utc_text(time.time() - _MONTH_S))
-        shown = render(status, recent_runs=recent, problem=problem, machine_id=machine_id())
-        view: View = as_json(shown)
-        return view
+        return self._form(render(status, recent_runs=recent, problem=problem, machine_id=machine_id()))
 
     def _tell(self, status: Status, *, problem: str | None = None, keep: bool = True) -> None:
         with self._telling:  # who starts the engine tells of it beside the thread that follows

@@ -20,7 +20,7 @@ from data_engine.model import utc_text
 from jupyter_extension.actions import CHANGES, answer, place_of
 from jupyter_extension.assets import panel_css, panel_js
 from jupyter_extension.feed import Feed, View
-from jupyter_extension.view import delta
+from jupyter_extension.view import as_json, delta
 
 PANEL_MIME = "application/vnd.data-engine.panel+json"
 SNAPSHOT_FLOWS = 60
@@ -58,7 +58,7 @@ class Panel(anywidget.AnyWidget):
         super().__init__(place=place_of(workspace))
         self.workspace = workspace
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="data-engine-panel")
-        self._feed: Feed | None = None
+        self._feed: Feed[View] | None = None
         self._leave: Callable[[], None] | None = None
         self._followers: set[Any] = set()
         self._sending = threading.Lock()
@@ -111,7 +111,7 @@ class Panel(anywidget.AnyWidget):
     def _follow(self, root: str) -> None:
         self._stop_following()
         try:
-            self._feed = Feed(Workspace(root))
+            self._feed = Feed(Workspace(root), as_json)
         except FlowValidationError as error:
             self._tell({"kind": "error", "error": error.as_dict()})
             return
@@ -150,7 +150,7 @@ def first_look(ws: Workspace) -> tuple[Status, View]:
         known.append(view)
         came.set()
 
-    feed = Feed(ws)
+    feed: Feed[View] = Feed(ws, as_json)
     leave = feed.listen(listen)
     came.wait(_FIRST_VIEW_S)
     leave()

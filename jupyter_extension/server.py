@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import tornado.iostream
-from jupyter_server.base.handlers import APIHandler
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 
@@ -24,21 +25,21 @@ from data_engine.daemon.fields import ANY_TEXT, OBJECT, BadRequestError, Field, 
 from data_engine.errors import FlowValidationError
 from data_engine.version import __version__
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
-from jupyter_extension.assets import panel_css, panel_js
+from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
 from jupyter_extension.feed import Feed, View
-from jupyter_extension.view import delta
+from jupyter_extension.view import as_json, delta
 
 BASE = "data-engine"
 STREAM_SILENCE_S = 15.0
 _AS_JSON = "send a JSON object"
 
 _pool = ThreadPoolExecutor(8, thread_name_prefix="data-engine-panel")
-_feeds: dict[Path, Feed] = {}
+_feeds: dict[Path, Feed[View]] = {}
 
 
-def feed_of(ws: Workspace) -> Feed:
+def feed_of(ws: Workspace) -> Feed[View]:
     """The workspace's feed in this process."""
-    return _feeds.setdefault(ws.root, Feed(ws))
+    return _feeds.setdefault(ws.root, Feed(ws, as_json))
 
 
 class _Handler(APIHandler):
@@ -185,10 +186,44 @@ class Static(_Handler):
 
     @web.authenticated
     async def get(self, name: str) -> None:
-        kind = "text/css" if name.endswith(".css") else "text/javascript"
-        text = panel_css() if name.endswith(".css") else panel_js()
+        kind, text = _STATIC[name]
         self.set_header("Cache-Control", "no-cache")
-        self.finish(text, set_content_type=f"{kind}; charset=utf-8")
+        self.finish(text(), set_content_type=f"{kind}; charset=utf-8")
+
+
+_STATIC: dict[str, tuple[str, Callable[[], str]]] = {
+    "panel.js": ("text/javascript", panel_js),
+    "panel.css": ("text/css", panel_css),
+    "panel_page.js": ("text/javascript", page_js),
+}
+
+
+class Page(JupyterHandler):
+    """The panel as a page of its own, without JupyterLab around it; who is not logged in is sent to Jupyter's login page."""
+
+    @property
+    def content_security_policy(self) -> str:
+        """Beside Jupyter's own: scripts, styles and answers come from this server, and nothing goes elsewhere."""
+        return "; ".join([super().content_security_policy, *_PAGE_POLICY])
+
+    @web.authenticated
+    def get(self) -> None:
+        _ = self.xsrf_token  # sets its cookie, without which nothing the page asks for is answered
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Referrer-Policy", "same-origin")  # the address may hold the token it was opened by
+        self.finish(page_html(self.base_url))
+
+
+_PAGE_POLICY = (
+    "default-src 'none'",
+    "script-src 'self' blob:",
+    "style-src 'self' 'unsafe-inline'",
+    "connect-src 'self'",
+    "img-src 'self' data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+)
 
 
 def _folders_above(root_dir: Path, path: str) -> list[str]:
@@ -226,6 +261,7 @@ def _load_jupyter_server_extension(app: Any) -> None:
             (url_path_join(base, BASE, "match"), Match),
             (url_path_join(base, BASE, "do"), Do),
             (url_path_join(base, BASE, "events"), Events),
-            (url_path_join(base, BASE, "static", r"(panel\.(?:js|css))"), Static),
+            (url_path_join(base, BASE, "panel"), Page),
+            (url_path_join(base, BASE, "static", f"({'|'.join(map(re.escape, _STATIC))})"), Static),
         ],
     )

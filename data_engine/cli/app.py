@@ -65,12 +65,9 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
 
 _RENAMED = {
     ("create", "workspace"): "data-engine workspace create PATH",
-    ("start", "gui"): "data-engine lab: the panel is JupyterLab's right side bar",
-    ("start", "egui"): "data-engine lab: the panel is JupyterLab's right side bar",
-    (
-        "start",
-        "tui",
-    ): "data-engine status, explain and runs tell the same in a terminal; the panel is in JupyterLab (data-engine lab)",
+    ("start", "gui"): "data-engine panel, or in JupyterLab: data-engine lab",
+    ("start", "egui"): "data-engine panel, or in JupyterLab: data-engine lab",
+    ("start", "tui"): "data-engine status --watch",
 }
 """What the system before this one called otherwise."""
 
@@ -111,6 +108,7 @@ def make_app() -> typer.Typer:
         lab,
         lease,
         options,
+        panel,
         planning,
         previewing,
         running,
@@ -124,6 +122,7 @@ def make_app() -> typer.Typer:
     app.callback()(options.global_options)
     app.command("demo")(demo.demo)
     app.command("lab", context_settings=lab.PASS_ON)(lab.lab)
+    app.command("panel")(panel.panel)
     app.add_typer(workspaces.make_app(), name="workspace")
     app.command("list")(flows.list_flows)
     app.command("show")(flows.show)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,8 +22,10 @@ from data_engine.cli.options import (
     source_from_shell,
 )
 from data_engine.cli.output import complain, count, print_json, say, seconds, status_style
+from data_engine.cli.terminal import require_terminal
 from data_engine.engine.wording import freed_words
 from data_engine.errors import FlowValidationError, WorkspaceError
+from data_engine.platforms.host import IS_STYLED_BY_CALLS
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -100,9 +104,27 @@ def _kill_left_behind(root: Path) -> bool:
     return any(ended)
 
 
-def status(ctx: typer.Context, as_json: AsJson = False) -> int:
+def status(
+    ctx: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="A screen that follows it, with keys to run, stop and retry.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
     """What the daemon, its engine and each flow do, and what runs now."""
-    return tell_status(chosen_workspace(ctx), as_json)
+    ws = chosen_workspace(ctx)
+    return _watch(ws, as_json) if watch else tell_status(ws, as_json)
+
+
+def _watch(ws: Workspace, as_json: bool) -> int:
+    """The screen, where there is a terminal that can show one."""
+    if as_json:
+        what = "--watch shows a screen, and --json prints one document"
+        raise FlowValidationError(what, where="data-engine status", fix="leave one of them out")
+    require_terminal(sys.stdin, sys.stdout, os.environ, by_calls=IS_STYLED_BY_CALLS)
+    from data_engine.cli.screen.show import show
+
+    return show(ws)
 
 
 def explain(

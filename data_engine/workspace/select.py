@@ -67,17 +67,23 @@ def select_workspace(explicit: Path | str | None = None) -> WorkspaceLayout:
     return around or _from_collection(load_machine_settings())
 
 
+def named_workspace(path_or_id: Path | str) -> WorkspaceLayout:
+    """The workspace of this path or id: a plain name is first looked for in the collection, then beside the working directory.
+
+    Raises:
+        WorkspaceError: neither a workspace's path nor an id in the collection.
+    """
+    layout = _named_in_collection(path_or_id) if isinstance(path_or_id, str) else None
+    return layout or _workspace_at(path_or_id, where=str(path_or_id))
+
+
 def use_workspace(path_or_id: Path | str) -> WorkspaceLayout:
     """The workspace from now on selected where nothing nearer names one: kept in the machine's settings.toml.
-
-    A plain name is first looked for in the collection, then beside the working directory.
 
     Raises:
         WorkspaceError: neither a workspace's path nor an id in the collection; nothing is kept.
     """
-    layout = _named_in_collection(path_or_id) if isinstance(path_or_id, str) else None
-    if layout is None:
-        layout = _workspace_at(path_or_id, where=str(path_or_id))
+    layout = named_workspace(path_or_id)
     save_machine_settings(collection_root=layout.root.parent, default_workspace=layout.workspace_id)
     return layout
 
@@ -181,7 +187,7 @@ def _named_in_collection(name: str) -> WorkspaceLayout | None:
     if named is None and found and not os.path.exists(name):
         raise WorkspaceError(
             f'"{name}" is neither a workspace in {collection} nor a path',
-            where="workspace use",
+            where=name,
             fix=f"use a workspace's path or one of: {_names(found)}",
         )
     return named

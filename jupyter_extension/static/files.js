@@ -87,6 +87,6 @@ function fileLine(app, flow, file) {
     h("div", { class: "de-line de-wrap" },
       button(app, `retry ${file.path}`, "Retry", file.retry, () => app.act("retry", { flow, source: file.path }), { small: true, primary: !file.retry }),
       button(app, `run ${file.path}`, "Run", file.read || app.view.flows[flow].buttons.run, () => run(app, flow, file.path), { small: true, quiet: true }),
-      button(app, `preview ${file.path}`, "Preview this file", file.read, () => app.jupyter.preview(file.path), { small: true, quiet: true }),
+      button(app, `preview ${file.path}`, "Preview this file", file.read || app.jupyter.noPreview, () => app.jupyter.preview(file.path), { small: true, quiet: true }),
       runId ? button(app, `history ${file.path}`, "Last run", null, () => app.openRun(runId), { small: true, quiet: true }) : null));
 }

@@ -25,10 +25,21 @@ export function besidePath(notebook, flowPath, workspaceRoot) {
   return folder + notebook;
 }
 
+const NO_KERNEL = "a preview runs in a notebook's kernel: open the flow in JupyterLab (data-engine lab)";
+
 export class Jupyter {
-  /** @param {Panel} app */
-  constructor(app) {
+  /**
+   * @param {Panel} app
+   * @param {boolean} isWholePage whether there is nothing but the panel: no JupyterLab, and no notebook
+   */
+  constructor(app, isWholePage) {
     this.app = app;
+    this.isWholePage = isWholePage;
+  }
+
+  /** Why nothing can be previewed from here; null where it can. */
+  get noPreview() {
+    return this.isWholePage ? NO_KERNEL : null;
   }
 
   async newFlow() {
@@ -41,7 +52,8 @@ export class Jupyter {
    * @param {number | null} cell
    */
   open(path, cell = null) {
-    this.tell("open", { path, cell }, `Open ${path}${cell ? `, cell ${cell}` : ""}.`);
+    const where = this.isWholePage ? " in JupyterLab: data-engine lab" : "";
+    this.tell("open", { path, cell }, `Open ${path}${cell ? `, cell ${cell}` : ""}${where}.`);
   }
 
   /** @param {CellPlace} place */

@@ -8,7 +8,7 @@ import { onKey, staysHere } from "./keys.js";
 import { KernelTransport } from "./kernel.js";
 import { loadOutputs } from "./outputs.js";
 import { page } from "./page.js";
-import { serverFor, ServerTransport } from "./server.js";
+import { serverBase, serverFor, ServerTransport } from "./server.js";
 import { loadSettings } from "./settings.js";
 import { elsewhere, firstState, ofFlow, runsOf } from "./state.js";
 import { STILL } from "./transport.js";
@@ -39,7 +39,7 @@ export class Panel {
     this.transport = transport;
     this.isStatic = Boolean(options.snapshot);
     this.remember = options.remember || (() => {});
-    this.jupyter = new Jupyter(this);
+    this.jupyter = new Jupyter(this, Boolean(options.isWholePage));
     this.memo = new Memo();
     /** @type {State} */
     this.state = { ...firstState(), view: options.snapshot || null, takenAt: options.takenAt || null };
@@ -337,7 +337,7 @@ export function mount(root, transport, options = {}) {
   return { panel, leave: () => panel.destroy() };
 }
 
-export { serverFor, ServerTransport };
+export { serverBase, serverFor, ServerTransport };
 
 /** What anywidget calls. */
 export default {

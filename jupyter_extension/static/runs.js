@@ -162,7 +162,7 @@ function runButtons(app, run, details) {
   const save = () => saveFile(`${flow}-${run.run_id.slice(0, 8)}.log`, "text/plain", [logText(details)]);
   return h("div", { class: "de-line de-wrap" },
     source ? button(app, `again ${run.run_id}`, "Run this file again", app.view.flows[flow].buttons.run, () => runFlow(app, flow, source), { small: true }) : null,
-    source ? button(app, `preview ${run.run_id}`, "Preview this file", null, () => app.jupyter.preview(source), { small: true }) : null,
+    source ? button(app, `preview ${run.run_id}`, "Preview this file", app.jupyter.noPreview, () => app.jupyter.preview(source), { small: true }) : null,
     button(app, `save ${run.run_id}`, "Download log", lines.length || error ? null : "it logged nothing", save, { small: true }));
 }
 

@@ -554,6 +554,7 @@ export interface MountOptions {
   path?: string | null;
   before?: string | null;
   remember?: (root: string) => void;
+  isWholePage?: boolean;
 }
 
 export interface ButtonOptions {

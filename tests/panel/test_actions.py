@@ -22,6 +22,7 @@ from jupyter_extension.feed import Feed, status_of_child
 from jupyter_extension.files import reader
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
+from jupyter_extension.view import as_json
 from tests.daemon.support import until
 from tests.panel import flows
 from tests.support import WorkspaceFiles
@@ -117,7 +118,7 @@ def test_the_link_of_a_broken_schedule_has_the_whole_name(ws: WorkspaceFiles) ->
 
 def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace) -> None:
     """Marked as starting: no flow is taken for gone, and the engine is not told as off again before it is on."""
-    feed, seen = Feed(workspace), []
+    feed, seen = Feed(workspace, as_json), []
     leave = feed.listen(seen.append)
     until(lambda: seen and seen[-1]["flows"]["polled"]["mark"]["kind"] != "being_read")
     before = len(seen)
@@ -133,7 +134,7 @@ def test_while_the_engine_starts_the_last_known_state_stays(workspace: Workspace
 
 def test_an_engine_that_cannot_start_is_not_told_as_starting(workspace: Workspace) -> None:
     """The error is the answer; the state is what it was."""
-    feed, seen = Feed(workspace), []
+    feed, seen = Feed(workspace, as_json), []
     leave = feed.listen(seen.append)
     until(lambda: seen)
     feed.while_starts(lambda: {"error": {"what": "no"}})

@@ -35,6 +35,7 @@ def workspace(lab: Lab) -> Path:
         ("/data-engine/events?root=x", None),
         ("/data-engine/static/panel.js", None),
         ("/data-engine/static/panel.css", None),
+        ("/data-engine/static/panel_page.js", None),
     ],
 )
 @pytest.mark.parametrize("token", ["", "wrong"])

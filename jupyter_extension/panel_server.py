@@ -1,0 +1,80 @@
+"""The Jupyter server of `data-engine panel`: it serves the panel's page and what that asks for, and nothing else.
+
+No kernels, terminals, files or other extensions: who operates flows needs none of them. Who may see the page, by token or
+password, and over which certificate, is what this person's Jupyter settings say.
+
+Run as `python -m jupyter_extension.panel_server`, with Jupyter's own options.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.serverapp import ServerApp
+
+from data_engine.cli.failure import tell
+from data_engine.errors import WorkspaceError
+
+EXTENSION = "jupyter_extension.server"
+PAGE = "/data-engine/panel"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class PanelServer(ServerApp):
+    """A server that has only this package's extension."""
+
+    default_services = ("auth", "security")  # type: ignore[assignment]  # as many as one likes
+
+    def find_server_extensions(self) -> None:
+        """None is looked for."""
+
+    def init_server_extensions(self) -> None:
+        """This package's, whatever the settings name."""
+        self.jpserver_extensions = {EXTENSION: True}
+        super().init_server_extensions()
+
+    def init_configurables(self) -> None:
+        """Refuse to serve a page that starts runs to whoever reaches it.
+
+        Raises:
+            WorkspaceError: the settings turn Jupyter's token off, and there is no password.
+        """
+        super().init_configurables()
+        self.contents_manager.get_extra_handlers = list  # type: ignore[method-assign]  # those that serve files
+        if not self.identity_provider.auth_enabled:
+            raise WorkspaceError(
+                "your Jupyter settings turn its token off: whoever reaches the page could run flows as you",
+                where=", ".join(self.loaded_config_files) or "JUPYTER_TOKEN",
+                fix="take the empty token out of them, or set a password: jupyter server password",
+            )
+
+    def start_app(self) -> None:
+        """Serve, and say where; Jupyter's own words are of kernels and files."""
+        provider: Any = self.identity_provider
+        url, is_generated = self._page_url(), provider.token_generated
+        provider.token_generated = False
+        super().start_app()
+        provider.token_generated = is_generated
+        print(f"The panel of {Path(self.root_dir).name}: {url}")
+        if self.ip not in _LOOPBACK:
+            print("Other machines can reach it: whoever has its token or password runs flows as you.")
+        print("Ctrl-C ends this page; the daemon and its runs go on.", flush=True)
+
+    def _page_url(self) -> str:
+        return str(self.local_url if self.ip in _LOOPBACK else self.connect_url)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until Ctrl-C; the exit code."""
+    try:
+        PanelServer.launch_instance(list(arguments))
+    except WorkspaceError as error:
+        return tell(error, as_json=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
