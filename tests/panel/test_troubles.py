@@ -24,9 +24,7 @@ AT, BEFORE = "2026-01-05T06:30:00+00:00", "2026-01-05T05:30:00+00:00"
 
 
 def cause(step: str = "Clean", detail: str = "KeyError: 'amount'", cell: int = 4) -> Cause:
-    return Cause(
-        "code_raised", {"step": step, "detail": detail, "places": [cell_place("claims.ipynb", cell, 3)]}
-    )
+    return Cause("code_raised", {"step": step, "detail": detail, "places": [cell_place("claims.ipynb", cell, 3)]})
 
 
 def run(status: str = "failed", kind: str = "slot", by: str = ME, **changes: Any) -> Run:
