@@ -28,7 +28,8 @@ from data_engine.flow.spec import title_words
 from data_engine.model import utc_text
 from data_engine.notebook.catalog import CatalogEntry, module_files
 from data_engine.notebook.module_sets import file_facts
-from data_engine.workspace.machine import machine_id
+from data_engine.workspace.machine import machine_id, person
+from jupyter_extension.troubles import History
 from jupyter_extension.view import PanelView, render
 
 View: TypeAlias = dict[str, Any]
@@ -62,6 +63,7 @@ class Feed(Generic[V]):
         self._status: Status | None = None
         self._starts_until_s = 0.0
         self._telling = threading.Lock()
+        self._history: History | None = None
 
     def listen(self, listener: Listener[V]) -> Callable[[], None]:
         """Call `listener` with each view from now on, the known one at once; what is returned ends that."""
@@ -198,7 +200,10 @@ class Feed(Generic[V]):
         """The status as the panel shows it."""
         ledger = self._ws.home.ledger()
         recent = ledger.count_runs(since_utc=utc_text(time.time() - _MONTH_S))
-        return self._form(render(status, recent_runs=recent, problem=problem, machine_id=machine_id()))
+        self._history = self._history or History(ledger, "@".join(person()))
+        known = self._history.of(status)
+        shown = render(status, recent_runs=recent, problem=problem, machine_id=machine_id(), known=known)
+        return self._form(shown)
 
     def _tell(self, status: Status, *, problem: str | None = None, keep: bool = True) -> None:
         with self._telling:  # who starts the engine tells of it beside the thread that follows

@@ -21,6 +21,7 @@ from data_engine.record import Record
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
 from jupyter_extension.control import lease_line, lease_mark, owned_elsewhere
 from jupyter_extension.marks import Mark, mark_of
+from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MOST_REQUESTS = 3
 _MOST_UNDELIVERED = 3
@@ -45,6 +46,7 @@ class FlowRow:
 
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed; `error` of a module that is broken; `held` counts the files whose last
     run did not end well; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look.
+    `troubles` are what its people are notified of; when it `has_recovered`, no failure of before is left.
     """
 
     name: str
@@ -68,6 +70,8 @@ class FlowRow:
     buttons: Mapping[str, WhyNot]
     backfill: BackfillLine | None = None
     expected: ExpectedLine | None = None
+    troubles: tuple[TroubleLine, ...] = ()
+    has_recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +155,17 @@ def render(
     recent_runs: int | None = None,
     problem: str | None = None,
     machine_id: str | None = None,
+    known: Known | None = None,
 ) -> PanelView:
     """The panel of a workspace with this status.
 
     `recent_runs` counts the runs of the last 30 days; `problem` says why the status may be old; `machine_id` is this
-    machine's, which tells a request of its own from a colleague's.
+    machine's, which tells a request of its own from a colleague's. `known` is what the history says of flows in trouble.
     """
     daemon, engine, lease = status.daemon, status.engine, status.lease
     elsewhere = owned_elsewhere(lease)
-    flows = {flow.name: _row(flow, status, elsewhere=elsewhere) for flow in status.flows}
+    known = known or Known()
+    flows = {flow.name: _row(flow, status, known, elsewhere=elsewhere) for flow in status.flows}
     return PanelView(
         workspace_id=status.workspace_id,
         workspace_root=status.workspace_root,
@@ -227,7 +233,7 @@ def delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return {key: value for key, value in (("set", parts), ("flows", flows), ("gone", gone)) if value}
 
 
-def _row(flow: FlowStatus, status: Status, *, elsewhere: str | None) -> FlowRow:
+def _row(flow: FlowStatus, status: Status, known: Known, *, elsewhere: str | None) -> FlowRow:
     last = None if flow.last_run is None else last_run_of(flow.last_run)
     mark = mark_of(flow.state)
     return FlowRow(
@@ -255,6 +261,8 @@ def _row(flow: FlowStatus, status: Status, *, elsewhere: str | None) -> FlowRow:
         buttons=flow_buttons(flow, status, elsewhere=elsewhere),
         backfill=_backfill_line(flow.name, status),
         expected=_expected_line(flow),
+        troubles=troubles_of(flow, known),
+        has_recovered=has_recovered(flow, known),
     )
 
 

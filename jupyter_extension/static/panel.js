@@ -10,7 +10,7 @@ import { loadOutputs } from "./outputs.js";
 import { page } from "./page.js";
 import { serverBase, serverFor, ServerTransport } from "./server.js";
 import { loadSettings } from "./settings.js";
-import { elsewhere, firstState, ofFlow, runsOf } from "./state.js";
+import { elsewhere, firstState, NO_DETAILS, ofFlow, runsOf } from "./state.js";
 import { STILL } from "./transport.js";
 import { refreshTrends } from "./trends.js";
 import { followWorkspaces } from "./workspaces.js";
@@ -22,11 +22,6 @@ const DETAIL_EVERY_MS = 300;
 const RUN_EVERY_MS = 1000;
 const MORE_RUNS = 200;
 const WIDE = 720;
-/** @type {FlowDetails} */
-const NO_DETAILS = {
-  name: "", title: "", description: "", path: "", about: [], parameters: null, last_params: null, warnings: [], steps: [], run_id: null, runs: [], changes: [], gate: "none", deployments: [],
-  error: null, error_cells: [],
-};
 
 export class Panel {
   /**
@@ -338,6 +333,7 @@ export function mount(root, transport, options = {}) {
 }
 
 export { serverBase, serverFor, ServerTransport };
+export { cellOf, inTrouble, MOST_AT_ONCE, toTell } from "./bell.js";
 
 /** What anywidget calls. */
 export default {

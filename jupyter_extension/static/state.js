@@ -1,6 +1,6 @@
 // The panel's state: how it begins, and what of it belongs to one workspace. Nothing here knows the page or the server.
 
-/** @import { PanelView, State } from "./types" */
+/** @import { FlowDetails, PanelView, State } from "./types" */
 
 /** @returns {State} */
 export function firstState() {
@@ -45,3 +45,13 @@ export function ofFlow() {
 export function runsOf(view, flow) {
   return JSON.stringify(view.active.filter((run) => run.flow === flow).map((run) => [run.run_id, run.step]));
 }
+
+/**
+ * What is known of a flow whose details cannot be read.
+ *
+ * @type {FlowDetails}
+ */
+export const NO_DETAILS = {
+  name: "", title: "", description: "", path: "", about: [], parameters: null, last_params: null, warnings: [], steps: [], run_id: null, runs: [], changes: [], gate: "none", deployments: [],
+  error: null, error_cells: [],
+};

@@ -53,6 +53,24 @@ export interface FlowRow {
   buttons: Record<string, WhyNot>;
   backfill: BackfillLine | null;
   expected: ExpectedLine | null;
+  troubles: TroubleLine[];
+  has_recovered: boolean;
+}
+
+/** troubles.py */
+export interface TroubleLine {
+  id: string;
+  kind: string;
+  text: string;
+  at_utc: string;
+  good_utc: string | null;
+  cells: CellPlace[];
+}
+
+/** What this browser was told of a trouble; `away` when a person has put that away. */
+export interface Told extends TroubleLine {
+  flow: string;
+  away: boolean;
 }
 
 export interface ExpectedLine {

@@ -46,11 +46,15 @@ HARMLESS = (
 
 
 class Lab:
-    """A JupyterLab server of its own, with folders, state and settings of its own; or, as `app`, a Notebook 7 server."""
+    """A JupyterLab server of its own, with folders, state and settings of its own; or, as `app`, a Notebook 7 server.
 
-    def __init__(self, home: Path, app: str = "lab") -> None:
+    Its notifications come up only where it is `loud`, as they would lie over what tests press.
+    """
+
+    def __init__(self, home: Path, app: str = "lab", *, loud: bool = False) -> None:
         self.home = home
         self.app = app
+        self.loud = loud
         self.root = home / "root"
         self.token = secrets.token_hex(16)
         self.environment = {
@@ -77,7 +81,8 @@ class Lab:
         self.root.mkdir(parents=True, exist_ok=True)
         news = self.home / "settings" / "@jupyterlab" / "apputils-extension"
         news.mkdir(parents=True)
-        (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        notifications = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": not self.loud}
+        (news / "notification.jupyterlab-settings").write_text(json.dumps(notifications))
         extensions = self.home / "labextensions"
         extensions.mkdir()
         (extensions / "data-engine").symlink_to(ROOT / "jupyter_extension" / "labextension")

@@ -15,6 +15,7 @@ from jupyter_extension.files import FilesView, FileView
 from jupyter_extension.marks import Mark, Shape, Tone, icon_svg
 from jupyter_extension.outputs import OutputsView, OutputView
 from jupyter_extension.planning import PlanView
+from jupyter_extension.troubles import TroubleLine
 from jupyter_extension.view import BackfillLine, ExpectedLine, FlowRow, Group, LastRun, Notice, PanelView
 
 TYPES = (STATIC / "types.d.ts").read_text(encoding="utf-8")
@@ -28,6 +29,7 @@ TYPES = (STATIC / "types.d.ts").read_text(encoding="utf-8")
         FlowRow,
         BackfillLine,
         ExpectedLine,
+        TroubleLine,
         Group,
         ActiveRun,
         Notice,

@@ -10,7 +10,7 @@ export interface Signal<Sender, Args> {
 export interface Widget {
   id: string;
   node: HTMLElement;
-  title: { icon?: unknown; caption: string };
+  title: { icon?: unknown; caption: string; dataset: Record<string, string> };
   parent: Widget | null;
   isAttached: boolean;
   isDisposed: boolean;
@@ -61,6 +61,7 @@ export interface App {
   commands: {
     addCommand(id: string, options: object): void;
     execute(id: string, args?: object): Promise<any>;
+    hasCommand(id: string): boolean;
   };
   shell: {
     currentWidget: Partial<DocumentWidget> | null;
@@ -77,6 +78,13 @@ export interface Services {
   rendermime: { addFactory(factory: object, rank: number): void } | null;
   tracker: Tracker | null;
   restorer: { add(widget: Widget, name: string): void } | null;
+}
+
+/** `Notification` of @jupyterlab/apputils. */
+export interface Notifications {
+  emit(message: string, type: string, options: { autoClose: number | false; actions: object[] }): string;
+  dismiss(id: string): void;
+  manager: { changed: Signal<unknown, { type: string; notification: { id: string } }> };
 }
 
 export type ShowError = (title: string, message: string) => Promise<void>;

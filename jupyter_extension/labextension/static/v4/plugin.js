@@ -1,11 +1,12 @@
 // The plugin: the panel in the right side bar, its commands, the launcher's tile, the status line, and panels in notebooks.
 
+import { Bell } from "./bell.js";
 import { Notebooks } from "./notebooks.js";
 import { base, loadPanel } from "./panel_module.js";
 import { PANEL_MIME, shownClass } from "./shown.js";
 import { addStatusLine } from "./status_line.js";
 
-/** @import { App, Scope, Services, ShowError, WidgetClass } from "./jupyterlab" */
+/** @import { App, Notifications, Scope, Services, ShowError, WidgetClass } from "./jupyterlab" */
 /** @import { Panel } from "../../../static/panel.js" */
 /** @import { Transport } from "../../../static/types" */
 
@@ -38,7 +39,7 @@ export async function extension(scope) {
   /** @type {(name: string) => Promise<any>} */
   const orNothing = (name) => shared(scope, name).catch(() => ({}));
   const { Widget } = await shared(scope, "@lumino/widgets");
-  const { ICommandPalette, showErrorMessage } = await shared(scope, "@jupyterlab/apputils");
+  const { ICommandPalette, Notification, showErrorMessage } = await shared(scope, "@jupyterlab/apputils");
   const { LabIcon } = await shared(scope, "@jupyterlab/ui-components");
   /** @type {Record<keyof Services, unknown>} */
   const tokens = {
@@ -58,7 +59,7 @@ export async function extension(scope) {
     activate: (/** @type {App} */ app, /** @type {unknown[]} */ ...given) => {
       const none = { palette: null, launcher: null, statusBar: null, rendermime: null, tracker: null, restorer: null };
       const services = /** @type {Services} */ ({ ...none, ...Object.fromEntries(wanted.map(([name], index) => [name, given[index]])) });
-      activate(app, services, Widget, icon, showErrorMessage);
+      activate(app, services, Widget, icon, showErrorMessage, Notification);
     },
   };
   return () => ({ __esModule: true, default: plugin });
@@ -70,13 +71,21 @@ export async function extension(scope) {
  * @param {WidgetClass} Widget
  * @param {unknown} icon
  * @param {ShowError} showError
+ * @param {Notifications | undefined} notifications
  */
-function activate(app, services, Widget, icon, showError) {
+function activate(app, services, Widget, icon, showError, notifications) {
   const show = () => app.commands.execute("data-engine:show");
-  const follow = services.statusBar ? addStatusLine(Widget, services.statusBar, show) : () => {};
-  const side = new SidePanel(app, Widget, icon, follow);
-  side.show(services.restorer);
+  const followLine = services.statusBar ? addStatusLine(Widget, services.statusBar, show) : () => {};
+  const side = new SidePanel(app, Widget, icon, (transport) => {
+    followLine(transport);
+    bell.follow(transport);
+  });
   const notebooks = new Notebooks(app, services.tracker, showError);
+  const bell = new Bell(app, notifications, side.widget, base(), {
+    open: (path, cell) => notebooks.open(path, cell).catch((error) => showError("The file cannot be opened", String(error.message || error))),
+    show: (root, flow) => side.showFlow(root, flow),
+  });
+  side.show(services.restorer);
   notebooks.listen();
   addCommands(app, services, side, notebooks, icon, showError);
   if (services.rendermime) {
@@ -118,6 +127,21 @@ class SidePanel {
 
   activate() {
     this.app.shell.activateById(this.widget.id);
+  }
+
+  /**
+   * Shows a flow of a workspace, or those that need somebody.
+   *
+   * @param {string} root
+   * @param {string | null} flow
+   */
+  async showFlow(root, flow) {
+    this.activate();
+    const panel = await this.panel();
+    if (!panel) return;
+    panel.switchTo(root);
+    panel.select(flow);
+    panel.set(flow === null ? { tab: "flows", filter: "failing", search: "" } : { tab: "flows" });
   }
 
   /** The panel; null where the server extension does not answer, which its place then says. */

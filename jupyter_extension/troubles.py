@@ -1,0 +1,193 @@
+"""What people in JupyterLab are notified of: what is wrong with each flow, once for each trouble, but for what they began themselves.
+
+A trouble has the key that alerts give it (flow, step, error type, cell). A failure and the files that it holds are one trouble.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_engine.alerting.wording import failure, notice, subject
+from data_engine.engine.flow_reasons import Late, Overlong
+from data_engine.engine.reasons import HeldSlot
+from data_engine.engine.status import FlowStatus, Status
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.troubles import Trouble, TroubleKey, all_troubles
+from data_engine.message import message_id
+from data_engine.model import Run
+from jupyter_extension.failures import first_line, places_of
+
+_BY_PEOPLE = ("hand", "backfill")
+_HOLDING = ("failed", "abandoned")
+"""How a run ended that holds its file, when nobody ended it on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleLine:
+    """A trouble in a line. `id` is the same for the same trouble, `at_utc` when it was seen last, and `cells` are where it leads.
+
+    `good_utc` is when the flow went well last, where that is known: what was told before that is another trouble.
+    """
+
+    id: str
+    kind: str
+    text: str
+    at_utc: str
+    good_utc: str | None = None
+    cells: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The newest run of a flow that failed, and when one went well last."""
+
+    run: Run
+    good_utc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the history says of flows beyond their status: failures, and what alerts have told. `me` is person@machine."""
+
+    me: str = ""
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    told: Mapping[str, Sequence[Trouble]] = field(default_factory=dict)
+
+
+def troubles_of(flow: FlowStatus, known: Known) -> tuple[TroubleLine, ...]:
+    """What is wrong with the flow that its people should hear of.
+
+    Example:
+        >>> from data_engine.cause import Cause
+        >>> why = Cause("code_raised", {"step": "Clean", "detail": "KeyError: 3"})
+        >>> run = Run("3f", "claims", "G", None, "failed", "2026-01-05T06:30:00+00:00", why=why)
+        >>> [line.text for line in troubles_of(FlowStatus("claims", mode="schedule", last_run=run), Known())]
+        ['claims failed in Clean: KeyError: 3']
+    """
+    found = []
+    if isinstance(flow.why, HeldSlot):
+        at_utc = flow.why.since_utc or flow.why.slot_utc
+        key = TroubleKey(flow.name, "held", error_type="abandoned")
+        found.append(TroubleLine(_id(key), "failed", f"{flow.name}: {flow.why.text}", at_utc))
+    elif (bad := _failure_of(flow, known)) is not None and not _began_it(bad.run, known.me):
+        found.append(_line_of(bad))
+    expected = flow.expected
+    if isinstance(expected, (Late, Overlong)):
+        key = TroubleKey(flow.name, expected.kind)
+        text = f"{flow.name} is {expected.text}" if isinstance(expected, Late) else f"{flow.name}: {expected.text}"
+        found.append(TroubleLine(_id(key), expected.kind, first_line(text), expected.since_utc))
+    return (*found, *_slots_of(flow, known.told.get(flow.name, ())))
+
+
+def has_recovered(flow: FlowStatus, known: Known) -> bool:
+    """Whether no failure of the flow is left. While that is not decided, as in a run, it is not.
+
+    Example:
+        >>> good = Run("3f", "claims", "G", None, "success", "2026-01-05T06:30:00+00:00")
+        >>> [has_recovered(FlowStatus("claims", last_run=run), Known()) for run in (good, None)]
+        [True, True]
+        >>> has_recovered(FlowStatus("claims", state_kind="being_read"), Known())
+        False
+    """
+    if flow.state_kind == "being_read" or flow.held or isinstance(flow.why, HeldSlot):
+        return False
+    return flow.last_run is None or flow.last_run.status == "success"
+
+
+class History:
+    """What is known of flows in trouble, kept from one status to the next: the history is read only for what is new."""
+
+    def __init__(self, ledger: Ledger, me: str) -> None:
+        self._ledger, self._me = ledger, me
+        self._failures: dict[str, Failure] = {}
+        self._told: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
+
+    def of(self, status: Status) -> Known:
+        """What goes with this status.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        before, self._failures = self._failures, {}
+        for flow in status.flows:
+            found = self._failure(flow, before.get(flow.name))
+            if found is not None:
+                self._failures[flow.name] = found
+        return Known(self._me, self._failures, self._open())
+
+    def _failure(self, flow: FlowStatus, before: Failure | None) -> Failure | None:
+        last = flow.last_run
+        if has_recovered(flow, Known()):
+            return None
+        if last is not None and _is_failure(last):
+            return Failure(last, before.good_utc if before is not None else self._good_utc(flow))
+        if before is not None or not flow.held:
+            return before
+        held = [one for one in self._ledger.not_good() if one.flow == flow.name and one.status in _HOLDING]
+        newest = max(held, key=lambda one: one.last_at_utc or "", default=None)
+        run = None if newest is None or newest.last_run_id is None else self._ledger.run(newest.last_run_id)
+        return None if run is None else Failure(run)
+
+    def _good_utc(self, flow: FlowStatus) -> str | None:
+        """When the flow went well last; of a poll flow that says nothing of the files that failed."""
+        if flow.mode == "poll":
+            return None
+        return next((run.started_at_utc for run in self._ledger.runs(flow.name, 1, status="success")), None)
+
+    def _open(self) -> Mapping[str, Sequence[Trouble]]:
+        version = self._ledger.version()
+        if self._told is None or self._told[0] != version:
+            found: dict[str, list[Trouble]] = {}
+            for one in all_troubles(self._ledger):
+                if not one.is_closed and one.recovered_at_utc is None:
+                    found.setdefault(one.key.flow, []).append(one)
+            self._told = version, found
+        return self._told[1]
+
+
+def _failure_of(flow: FlowStatus, known: Known) -> Failure | None:
+    """The failure that stands; None where nothing does, or where that is not decided yet."""
+    last = flow.last_run
+    if flow.state_kind == "being_read":
+        return None
+    if last is not None and _is_failure(last):
+        return known.failures.get(flow.name) or Failure(last)
+    return known.failures.get(flow.name) if flow.held else None
+
+
+def _is_failure(run: Run) -> bool:
+    is_out_of_time = run.why is not None and run.why.kind == "time_limit"
+    return run.status == "failed" or (run.status == "killed" and is_out_of_time)
+
+
+def _began_it(run: Run, me: str) -> bool:
+    """Whether this person began the run on this machine by hand: its end is shown where they did that."""
+    return run.trigger is not None and run.trigger.kind in _BY_PEOPLE and run.by == me
+
+
+def _line_of(bad: Failure) -> TroubleLine:
+    run = bad.run
+    why = None if run.why is None else run.why.as_dict()
+    key, said = failure(run.flow, "failed", why, run.error or run.cause)
+    at_utc = run.finished_at_utc or run.started_at_utc
+    return TroubleLine(
+        _id(key), "failed", first_line(subject(Trouble(key, at_utc, said))), at_utc, bad.good_utc, places_of(why)
+    )
+
+
+def _slots_of(flow: FlowStatus, told: Iterable[Trouble]) -> Iterable[TroubleLine]:
+    """The slots that did not begin in time, as the owner has told of them, until a run goes well."""
+    last = flow.last_run
+    good_utc = last.started_at_utc if last is not None and last.status == "success" else ""
+    for one in told:
+        is_of_slot = one.key.kind == "missed" or (one.key.kind == "late" and one.key.step == "slot")
+        if is_of_slot and one.since_utc > good_utc:
+            words = notice(one, None)
+            text = " ".join(filter(None, [words.headline, words.reason]))
+            yield TroubleLine(_id(one.key), one.key.kind, first_line(text), one.since_utc)
+
+
+def _id(key: TroubleKey) -> str:
+    return message_id("notification", *key)

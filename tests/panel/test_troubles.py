@@ -1,0 +1,160 @@
+"""Of what people in JupyterLab are notified, as one pure function of the status and what the history says beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_engine.cause import Cause
+from data_engine.engine.flow_reasons import Late, Overlong
+from data_engine.engine.reasons import HeldSlot
+from data_engine.engine.status import FlowStatus, Status
+from data_engine.errors import cell_place
+from data_engine.ledger import troubles as kept
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.model import Run, RunTrigger
+from jupyter_extension.troubles import Failure, History, Known, has_recovered, troubles_of
+
+ME = "ann@ann-pc"
+AT, BEFORE = "2026-01-05T06:30:00+00:00", "2026-01-05T05:30:00+00:00"
+
+
+def cause(step: str = "Clean", detail: str = "KeyError: 'amount'", cell: int = 4) -> Cause:
+    return Cause("code_raised", {"step": step, "detail": detail, "places": [cell_place("claims.ipynb", cell, 3)]})
+
+
+def run(status: str = "failed", kind: str = "slot", by: str = ME, **changes: Any) -> Run:
+    given = {"why": cause() if status == "failed" else None, "trigger": RunTrigger(kind), "by": by}
+    return Run("r1", "claims", "Claims", None, status, AT, **{**given, **changes})
+
+
+def flow(last: Run | None = None, **changes: Any) -> FlowStatus:
+    return FlowStatus(**{"name": "claims", "mode": "schedule", "state_kind": "scheduled", "last_run": last, **changes})
+
+
+def known(*told: Trouble, **failures: Failure) -> Known:
+    return Known(ME, failures, {"claims": told} if told else {})
+
+
+def texts(one: FlowStatus, of: Known | None = None) -> list[str]:
+    return [line.text for line in troubles_of(one, of or known())]
+
+
+def test_a_failure_leads_to_its_cell() -> None:
+    """With the words that a message has."""
+    (line,) = troubles_of(flow(run()), known())
+
+    assert (line.kind, line.text) == ("failed", "claims failed in Clean: KeyError: 'amount'")
+    assert line.cells == (cell_place("claims.ipynb", 4, 3),)
+
+
+def test_the_same_trouble_has_the_same_id() -> None:
+    """Another step, another error or another cell is another one; another run or line is not."""
+    one, *others = (
+        troubles_of(flow(run(why=why)), known())[0].id
+        for why in (cause(), cause("Read"), cause(detail="ValueError: x"), cause(cell=5))
+    )
+    again = troubles_of(flow(run(finished_at_utc=AT, error="more text")), known())[0].id
+    held = troubles_of(flow(run(), mode="poll", held=3), known())[0].id
+    another_value = troubles_of(flow(run(why=cause(detail="KeyError: 'total'"))), known())[0].id
+
+    assert one == again == held == another_value
+    assert len({one, *others}) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "by", "is_told"),
+    [
+        ("hand", ME, False),
+        ("backfill", ME, False),
+        ("hand", "ben@ben-pc", True),
+        ("hand", "ann@ben-pc", True),
+        ("slot", ME, True),
+        ("file", ME, True),
+        ("retry", ME, True),
+    ],
+)
+def test_what_this_person_began_here_is_shown_where_they_did(kind: str, by: str, *, is_told: bool) -> None:
+    """What the schedule, a file or a colleague on another workstation began is told; in no case is anything over."""
+    one = flow(run(kind=kind, by=by))
+
+    assert (bool(texts(one)), has_recovered(one, known())) == (is_told, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "is_told", "is_over"),
+    [
+        ("success", {}, False, True),
+        ("started", {}, False, False),
+        ("stopped", {}, False, False),
+        ("killed", {"why": Cause("kill_requested")}, False, False),
+        ("killed", {"why": Cause("time_limit", {"limit_s": 9.0})}, True, False),
+        ("abandoned", {}, False, False),
+    ],
+)
+def test_a_trouble_is_over_only_when_a_run_went_well(
+    status: str, changes: dict[str, Any], *, is_told: bool, is_over: bool
+) -> None:
+    """A run under way or one that a person ended says nothing yet."""
+    one = flow(run(status, **changes))
+
+    assert (bool(texts(one)), has_recovered(one, known())) == (is_told, is_over)
+
+
+def test_a_poll_flow_that_goes_on_is_in_trouble_while_it_holds_files() -> None:
+    """Its last run went well, with another file."""
+    one = flow(run("success"), mode="poll", held=3)
+
+    assert texts(one, known(claims=Failure(run()))) == ["claims failed in Clean: KeyError: 'amount'"]
+    assert not has_recovered(one, known())
+    assert texts(replace(one, held=0), known(claims=Failure(run()))) == []
+    assert has_recovered(replace(one, held=0), known())
+
+
+def test_a_flow_that_is_not_read_yet_says_nothing() -> None:
+    """Neither that it is in trouble, nor that it is well."""
+    one = flow(run(), state_kind="being_read")
+
+    assert (texts(one), has_recovered(one, known())) == ([], False)
+
+
+def test_late_overlong_and_held_slots_are_told() -> None:
+    """In the words of the status."""
+    late, overlong = Late(AT, "UTC", "the engine is off"), Overlong(AT, 60.0, tz="UTC")
+    held = HeldSlot(AT, AT, "its process died")
+
+    assert texts(flow(expected=late)) == [f"claims is {late.text}"]
+    assert texts(flow(expected=overlong)) == [f"claims: {overlong.text}"]
+    assert texts(flow(run("abandoned"), why=held)) == [f"claims: {held.text}"]
+
+
+def test_a_slot_that_alerts_found_missing_is_told_until_a_run_goes_well() -> None:
+    """Other troubles of alerts are known of the status."""
+    missed = Trouble(TroubleKey("claims", "missed"), AT, {"reason": "the engine is off"})
+    of = known(missed, Trouble(TroubleKey("claims", "failed", "Clean", "KeyError"), AT))
+
+    (text,) = texts(flow(), of)
+    assert text.startswith('"claims" did not start at ')
+    assert text.endswith(" the engine is off")
+    assert texts(flow(replace(run("success"), started_at_utc=BEFORE)), of) == [text]
+    assert texts(flow(run("success")), of) == []
+
+
+def test_the_history_is_asked_only_for_what_is_new(tmp_path: Path) -> None:
+    """A failure is kept while files are held; what alerts have told is read while it is open."""
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    missed = Trouble(TroubleKey("claims", "missed"), AT)
+    over = Trouble(TroubleKey("other", "missed"), AT, recovered_at_utc=AT)
+    with ledger.writing() as (connection, rev):
+        kept.put(connection, rev, [missed, over])
+    history = History(ledger, ME)
+    bad, good = flow(run(), mode="poll", held=1), flow(run("success"), mode="poll", held=1)
+
+    found = [history.of(Status("ws", "/ws", flows=(one,))) for one in (bad, good, replace(good, held=0), good)]
+
+    assert [bool(one.failures) for one in found] == [True, True, False, False]
+    assert [[one.key.kind for one in found[0].told.get(name, ())] for name in ("claims", "other")] == [["missed"], []]
