@@ -109,6 +109,7 @@ def make_app() -> typer.Typer:
         history,
         lab,
         lease,
+        moving,
         options,
         planning,
         previewing,
@@ -151,6 +152,7 @@ def make_app() -> typer.Typer:
     app.add_typer(secrets.make_app(), name="secret")
     app.add_typer(lease.make_app(), name="lease")
     app.add_typer(service.make_app(), name="service")
+    app.command("import")(moving.import_workspace)
     app.command("kill")(daemon.kill)
     app.command("reset")(history.reset)
     return app
