@@ -81,6 +81,10 @@ def _invoke(arguments: list[str]) -> int:
     import typer
     from typer.main import get_command
 
+    from data_engine.workspace.two_packages import two_packages_words
+
+    if (words := two_packages_words()) is not None:
+        complain(f"warning: {words}", style="yellow")
     for pair in pairwise(arguments):
         if pair in _RENAMED:
             what = f"there is no command {' '.join(pair)!r} any more"
