@@ -1,8 +1,8 @@
 """What version 0.3.9 of the older system leaves of a workspace: in the workspace, on the share and on the machine.
 
-    older = OlderSystem(tmp_path / "team" / "claims", tmp_path / "older")
-    older.run("claims", source=file, at_s=...)     a run with its step, its file's state and its output
-    older.write_ledger(); older.publish(); older.marker("available")
+older = OlderSystem(tmp_path / "team" / "claims", tmp_path / "older")
+older.run("claims", source=file, at_s=...)     a run with its step, its file's state and its output
+older.write_ledger(); older.publish(); older.marker("available")
 """
 
 from __future__ import annotations
@@ -109,9 +109,7 @@ class OlderSystem:
             self.file(flow, one, status, run_id, at_s + 1.5, path=as_path)
         return run_id
 
-    def file(
-        self, flow: str, file: Path, status: str, run_id: str, at_s: float, *, path: str | None = None
-    ) -> None:
+    def file(self, flow: str, file: Path, status: str, run_id: str, at_s: float, *, path: str | None = None) -> None:
         """The state of a source file, as it lies there now."""
         facts = file.stat()
         text = path or str(file).replace("\\", "/")
@@ -133,7 +131,8 @@ class OlderSystem:
             for table, rows in self.rows.items():
                 marks = ", ".join("?" * len(COLUMNS[table]))
                 connection.executemany(
-                    f"INSERT INTO {table} VALUES ({marks})", [tuple(row[name] for name in COLUMNS[table]) for row in rows]
+                    f"INSERT INTO {table} VALUES ({marks})",
+                    [tuple(row[name] for name in COLUMNS[table]) for row in rows],
                 )
             connection.commit()
         return self.ledger_path
@@ -168,7 +167,9 @@ class OlderSystem:
         path.mkdir()
         return path
 
-    def heartbeat(self, at_s: float, *, written_s: float | None = None, machine: str = "old-host", pid: int = 4711) -> Path:
+    def heartbeat(
+        self, at_s: float, *, written_s: float | None = None, machine: str = "old-host", pid: int = 4711
+    ) -> Path:
         """The heartbeat of an owner, which says it was at `at_s`; its file is as old unless `written_s` says otherwise."""
         path = self.shared / "leases" / f"{self.older_id}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)

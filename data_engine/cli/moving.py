@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from data_engine.client import Workspace
     from data_engine.moving.move import Found
 
-Part = Literal["ledger", "share", "settings", "databases"]
-
 
 def import_workspace(
     path: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The folder of a workspace of the older system.")],
@@ -26,10 +24,15 @@ def import_workspace(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to take over.")] = False,
     rewrite_keys: Annotated[
         bool | None,
-        typer.Option("--rewrite-keys/--keep-keys", help="Exchange the keys of files in DuckDB tables, or not; else it asks."),
+        typer.Option(
+            "--rewrite-keys/--keep-keys", help="Exchange the keys of files in DuckDB tables, or not; else it asks."
+        ),
     ] = None,
     without: Annotated[
-        list[Part] | None, typer.Option("--without", help="Leave this out of what is looked at. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--without", metavar="PART", help="Leave out: ledger, share, settings or databases. May be repeated."
+        ),
     ] = None,
     state: Annotated[
         Path | None, typer.Option("--state", metavar="PATH", help="The older system's state root on this machine.")
@@ -50,6 +53,11 @@ def import_workspace(
     ws = selected(path)
     if undo:
         return _undo(ws, as_json)
+    wrong = [part for part in without or () if part not in move.PARTS]
+    if wrong:
+        raise FlowValidationError(
+            f"there is no part {wrong[0]!r} to leave out", where="--without", fix=f"use {', '.join(move.PARTS)}"
+        )
     asked = move.Asked(tuple(without or ()), state, ledger)
     with in_flow_modules(ws):
         found = move.look(ws.home, asked)
@@ -123,7 +131,9 @@ def _exchange(found: Found, wanted: bool | None, *, asks: bool) -> list[tuple[Pa
                 style="yellow",
             )
             return []
-        if not _confirmed(f"Exchange the keys in {count(len(due), 'database')} now? A copy of each is kept.", "--rewrite-keys"):
+        if not _confirmed(
+            f"Exchange the keys in {count(len(due), 'database')} now? A copy of each is kept.", "--rewrite-keys"
+        ):
             return []
     return move.exchange_keys(found)
 

@@ -185,7 +185,11 @@ def _about_import(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[int, str,
             yield node.lineno, f"`from {module} import {alias.name}`: this part of the older system is not here", fix
         elif alias.name == "*":
             continue
-        elif not inner and alias.name not in data_engine.__all__ and alias.name not in ("helpers", "errors", "__version__"):
+        elif (
+            not inner
+            and alias.name not in data_engine.__all__
+            and alias.name not in ("helpers", "errors", "__version__")
+        ):
             yield node.lineno, f"`from data_engine import {alias.name}`: there is no such name", fix
         elif inner.split(".")[0] == "helpers" and alias.name not in (*helpers.__all__, *helpers._MODULES):
             yield node.lineno, f"`from {module} import {alias.name}`: there is no such helper", fix
@@ -224,12 +228,18 @@ def _about_helper(
     if name in _EXPRESSIONS and not _has_name(call, parents):
         what = f"{name}(...) without a name: its column is called {name!r} here"
         yield call.lineno, what, f'write {name}(...).alias("...")'
-    is_method = isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Attribute) and call.func.value.attr == "de"
+    is_method = (
+        isinstance(call.func, ast.Attribute)
+        and isinstance(call.func.value, ast.Attribute)
+        and call.func.value.attr == "de"
+    )
     known = _keywords_of(name)
     if known is None:
         return
     for keyword in call.keywords:
-        if keyword.arg is not None and (keyword.arg not in known or (is_method and keyword.arg in ("df", "lf", "frame"))):
+        if keyword.arg is not None and (
+            keyword.arg not in known or (is_method and keyword.arg in ("df", "lf", "frame"))
+        ):
             fix = "leave it out: the frame is given already" if is_method else f"it takes {', '.join(known)}"
             yield keyword.value.lineno, f"{name}({keyword.arg}=...): there is no such argument", fix
 
@@ -257,7 +267,11 @@ def _helper_names(nodes: Iterable[ast.AST]) -> dict[str, str]:
                 elif node.module != "data_engine":
                     found[alias.asname or alias.name] = alias.name
         elif isinstance(node, ast.Import):
-            found |= {alias.asname: "*" for alias in node.names if alias.asname and alias.name.startswith("data_engine.helpers")}
+            found |= {
+                alias.asname: "*"
+                for alias in node.names
+                if alias.asname and alias.name.startswith("data_engine.helpers")
+            }
     return found
 
 
@@ -299,7 +313,11 @@ def _about_names(call: ast.Call) -> Iterator[tuple[int, str, str]]:
     owner = ast.unparse(call.func.value)
     text = _first_text(call)
     if ".." in text.replace("\\", "/").split("/") and owner.split(".")[0] in ("context", "ctx"):
-        yield call.lineno, f"{owner}.{call.func.attr}({text!r}) leaves its folder, which is refused here", "name a file inside it"
+        yield (
+            call.lineno,
+            f"{owner}.{call.func.attr}({text!r}) leaves its folder, which is refused here",
+            "name a file inside it",
+        )
 
 
 def _constant(node: ast.expr | None) -> object:

@@ -30,7 +30,9 @@ class Merged:
     def batch_began_utc(self, flow: str) -> str | None:
         """When the newest good run of the flow that was for no single file began."""
         return newest_time(
-            run.began_utc for run in self.runs.values() if run.flow == flow and run.source is None and run.status == "success"
+            run.began_utc
+            for run in self.runs.values()
+            if run.flow == flow and run.source is None and run.status == "success"
         )
 
 

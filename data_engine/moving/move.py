@@ -20,9 +20,9 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, OwnedElsewhereError, WorkspaceError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
-from data_engine.lease.older_owner import older_ids
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
+from data_engine.lease.older_owner import older_ids
 from data_engine.lease.peek import peek
 from data_engine.ledger.brought import known_runs, known_states, put_runs, put_states, resets
 from data_engine.model import SourceKey
@@ -99,7 +99,7 @@ def look(home: LocalWorkspace, asked: Asked) -> Found:
     databases = [] if "databases" in asked.without else keys.find_keys(layout.databases_dir, exchanges)
     leases = older_lease.look(state, layout.workspace_id)
     if not leases and any(one.runs or one.files for one in histories):
-        leases = [older_lease.OlderLease(layout.workspace_id, "available")]
+        leases = [older_lease.OlderLease(layout.workspace_id, "unmarked")]
     facts = Plan(
         layout.root,
         tuple(one.where for one in histories),
@@ -171,7 +171,9 @@ def carry_out(home: LocalWorkspace, plan: Plan, said: Callable[[str], None] = la
     except DaemonGoneError as error:
         _unseal(state, sealed)
         raise WorkspaceError(
-            "a daemon of this machine is just starting or ending", where="data-engine import", fix="try again in a moment"
+            "a daemon of this machine is just starting or ending",
+            where="data-engine import",
+            fix="try again in a moment",
         ) from error
     except BaseException:
         if not is_written:

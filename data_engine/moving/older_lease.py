@@ -22,7 +22,7 @@ from typing import Any
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.folder import OsFolder, drive_words
 from data_engine.lease.older_owner import SEAL, older_ids, older_markers
-from data_engine.lease.removal import make, unlink
+from data_engine.lease.removal import make, put, unlink
 from data_engine.model import utc_text
 from data_engine.version import __version__
 
@@ -32,6 +32,9 @@ STALE_AFTER_S = 90.0
 _NEVER_STALE = "2999-12-31T00:00:00+00:00"
 """The older system subtracts the time of a heartbeat from its own."""
 
+_MOVED = "moved"
+"""The daemon that our heartbeat names."""
+
 _DAEMON = "data_engine.hosts.daemon"
 
 
@@ -39,7 +42,8 @@ _DAEMON = "data_engine.hosts.daemon"
 class OlderLease:
     """What the older system's lease of one id looks like now.
 
-    `state` is "available", "sealed", "live" or "left_behind" (its owner is gone); `owner`, `pid` and `age_s` are of its heartbeat.
+    `state` is "available", "unmarked" (it has no marker), "sealed", "live" or "left_behind" (its owner is gone); `owner`, `pid` and
+    `age_s` are of its heartbeat.
     """
 
     older_id: str
@@ -56,7 +60,7 @@ class OlderLease:
             >>> OlderLease("claims", "live", "host-a", 4711, 12.0).words
             'one of its daemons owns the workspace: host-a (pid 4711), heard of 12 s ago'
         """
-        if self.state == "available":
+        if self.state in ("available", "unmarked"):
             return "nobody owns the workspace there"
         if self.state == "sealed":
             return "the workspace was moved"
@@ -106,7 +110,7 @@ def look(state: Path, workspace_id: str) -> list[OlderLease]:
         else:
             found.append(OlderLease(marker.older_id, marker.state))
     known = {lease.older_id for lease in found}
-    found += [OlderLease(one, "available") for one in older_ids(folder, workspace_id) if one not in known]
+    found += [OlderLease(one, "unmarked") for one in older_ids(folder, workspace_id) if one not in known]
     return found
 
 
@@ -129,6 +133,8 @@ def refuse_live(leases: list[OlderLease]) -> None:
 def seal(state: Path, lease: OlderLease, by: str) -> bool:
     """Let nobody own the workspace in the older system any more; whether it was done now, False where it was sealed before.
 
+    The heartbeat is there before the marker is: the older system takes a marker without one for left behind.
+
     Raises:
         OwnedElsewhereError: one of its daemons owns it, or was quicker.
         WorkspaceError: the share cannot be written.
@@ -139,25 +145,24 @@ def seal(state: Path, lease: OlderLease, by: str) -> bool:
         lease = _look_at(state, lease.older_id)  # again: another may have taken it over meanwhile
     refuse_live([lease])
     folder, one = OsFolder(state), lease.older_id
-    available, leased = f"available/{one}", f"leased/{one}"
+    leased, heartbeat, data = f"leased/{one}", f"leases/{one}.parquet", _heartbeat(one)
     text = json.dumps({"moved_at_utc": utc_text(time.time()), "by": by, "version": __version__}, indent=2) + "\n"
     try:
         for name in ("available", "leased", "leases", "stale"):
             make(folder, name)
-        if lease.state == "left_behind" or (state / "leases" / f"{one}.parquet").exists():
+        if lease.state == "left_behind" or (state / heartbeat).exists():
             _set_aside(folder, lease)
-        make(folder, available)
-        temp = f"leases/.{one}.parquet.{secrets.token_hex(6)}.tmp"
-        folder.write(temp, _heartbeat(one))
+        put(folder, heartbeat, data, secrets.token_hex(6))
         try:
-            folder.rename_dir(available, leased)
-            folder.replace(temp, f"leases/{one}.parquet")
-            folder.write(f"{leased}/{SEAL}", text.encode())
-        except BaseException:
-            with suppress(OSError):
-                folder.unlink(temp)
+            if lease.state == "available":
+                folder.rename_dir(f"available/{one}", leased)
+            else:
+                folder.mkdir(leased)
+        except (FileNotFoundError, FileExistsError):
+            _take_back(folder, heartbeat, data)
             raise
-    except FileNotFoundError as error:
+        folder.write(f"{leased}/{SEAL}", text.encode())
+    except (FileNotFoundError, FileExistsError) as error:
         raise OwnedElsewhereError(
             "a daemon of the older system has just taken the workspace",
             where=f".workspace_state/{leased}",
@@ -170,6 +175,13 @@ def seal(state: Path, lease: OlderLease, by: str) -> bool:
             fix="make the workspace writable for this user, then import again",
         ) from error
     return True
+
+
+def _take_back(folder: OsFolder, heartbeat: str, data: bytes) -> None:
+    """Remove our heartbeat, unless an owner of the older system has written its own there."""
+    with suppress(OSError):
+        if folder.read(heartbeat) == data:
+            folder.unlink(heartbeat)
 
 
 def take_seal_off(state: Path, older_id: str) -> None:
@@ -194,11 +206,16 @@ def take_seal_off(state: Path, older_id: str) -> None:
 def _look_at(state: Path, older_id: str) -> OlderLease:
     path = state / "leases" / f"{older_id}.parquet"
     row = _row(path)
+    is_ours = row.get("daemon_id") == _MOVED  # a move was cut short
+    row = {} if is_ours else row
     owner = row.get("machine_id") or row.get("host_name") or None
     pid = row.get("pid") if isinstance(row.get("pid"), int) else None
     heartbeat_s = _seconds(row.get("last_checkpoint_at_utc"))
-    # A claim makes its marker first and writes its heartbeat then.
-    written_s = next((at for one in (path, state / "leased" / older_id) if (at := _written_s(one)) is not None), None)
+    # A claim makes its marker first and writes its heartbeat then; one that cannot be read just now may be young.
+    written = [] if is_ours else [_written_s(path)]
+    if not row:
+        written += [_written_s(state / "leased" / older_id), _written_s(state / "leased")]
+    written_s = max((at for at in written if at is not None), default=None)
     is_here = bool(owner) and owner == socket.gethostname() and bool(pid)
     is_alive = is_here and _is_daemon(pid or 0)
     now_s = time.time()
@@ -234,11 +251,11 @@ def _heartbeat(older_id: str) -> bytes:
 
     # No name of a workstation: where the older system finds its own, it takes the lease back.
     texts = {
-        "snapshot_generation_id": "moved",
+        "snapshot_generation_id": _MOVED,
         "workspace_id": older_id,
         "machine_id": "Data Engine (this workspace was moved)",
         "host_name": "Data Engine (this workspace was moved)",
-        "daemon_id": "moved",
+        "daemon_id": _MOVED,
         "status": "idle",
         "last_checkpoint_at_utc": _NEVER_STALE,
         "started_at_utc": datetime.now(UTC).isoformat(),

@@ -38,7 +38,9 @@ class OlderPlaces:
     looked_in: tuple[Path, ...] = ()
 
 
-def find_places(root: Path, ids: Iterable[str], *, state: Path | None = None, ledger: Path | None = None) -> OlderPlaces:
+def find_places(
+    root: Path, ids: Iterable[str], *, state: Path | None = None, ledger: Path | None = None
+) -> OlderPlaces:
     """The older system's places for the workspace at `root`, which it calls by one of `ids`.
 
     `state` is its state root and `ledger` a ledger's file, for who knows; else the usual places are looked in.
@@ -48,7 +50,9 @@ def find_places(root: Path, ids: Iterable[str], *, state: Path | None = None, le
     """
     for named, option in ((state, "--state"), (ledger, "--ledger")):
         if named is not None and not named.exists():
-            raise WorkspaceError(f"{named} does not exist", where=option, fix="give the path of what the older system left")
+            raise WorkspaceError(
+                f"{named} does not exist", where=option, fix="give the path of what the older system left"
+            )
     roots = [state] if state is not None else _state_roots()
     found = next((path for folder in roots if (path := folder / _SETTINGS).is_file()), None)
     settings = {} if found is None else read_settings(found)
@@ -130,4 +134,8 @@ def _folders_of(runtime_state: Path, older_id: str) -> list[Path]:
         names = sorted(os.listdir(runtime_state))
     except OSError:
         return []
-    return [runtime_state / name for name in names if name.rpartition("_")[0] == older_id and len(name.rpartition("_")[2]) == 12]
+    return [
+        runtime_state / name
+        for name in names
+        if name.rpartition("_")[0] == older_id and len(name.rpartition("_")[2]) == 12
+    ]

@@ -33,7 +33,7 @@ class Plan:
     states: tuple[SourceState, ...] = ()
     runs_known: int = 0
     states_known: int = 0
-    placed: Placed = Placed((), 0, {}, ())
+    placed: Placed = field(default_factory=lambda: Placed((), 0, {}, ()))
     settings: Mapping[str, str] = field(default_factory=dict)
     kept_settings: Mapping[str, str] = field(default_factory=dict)
     databases: tuple[DatabaseKeys, ...] = ()
@@ -69,7 +69,9 @@ class Plan:
             yield "This would be done:"
         for lease in self.to_seal:
             yield f"  seal      no daemon of the older system can own {lease.older_id} any more (--undo takes the seal off)"
-        yield from (f"  setting   {key} = {value}, in this machine's settings.toml" for key, value in self.settings.items())
+        yield from (
+            f"  setting   {key} = {value}, in this machine's settings.toml" for key, value in self.settings.items()
+        )
         if self.runs or self.runs_known:
             steps, lines = (sum(len(getattr(run, name)) for run in self.runs) for name in ("steps", "lines"))
             known = f"; {self.runs_known:,} are here already" if self.runs_known else ""
@@ -187,23 +189,31 @@ def make_plan(
     )
 
 
-def brought_run(
-    merged: Merged, run_id: str, sources: Mapping[str, FlowSource]
-) -> BroughtRun:
+def brought_run(merged: Merged, run_id: str, sources: Mapping[str, FlowSource]) -> BroughtRun:
     """A run with its steps and lines as this system keeps them."""
     run = merged.runs[run_id]
     source = sources.get(run.flow)
     inside = None if source is None or run.source is None else source.inside(run.source)
     key = None if source is None or inside is None else SourceKey(source.authored, inside)
     steps: Sequence[BroughtStep] = [
-        BroughtStep(step.label, step.status, step.began_utc, step.ended_utc or step.began_utc, step.elapsed_s, step.error, step.output)
+        BroughtStep(
+            step.label,
+            step.status,
+            step.began_utc,
+            step.ended_utc or step.began_utc,
+            step.elapsed_s,
+            step.error,
+            step.output,
+        )
         for step in merged.steps.get(run_id, ())
     ]
     lines = [BroughtLine(line.step, line.level, line.message, line.at_utc) for line in merged.lines.get(run_id, ())]
     ended = run.ended_utc or run.began_utc
     error = run.error or ("the older system ended while it ran" if run.status == "abandoned" else None)
     elapsed_s = None if run.status == "abandoned" else seconds_between(run.began_utc, ended)
-    return BroughtRun(run_id, run.flow, run.group, run.source, key, run.status, run.began_utc, ended, elapsed_s, error, steps, lines)
+    return BroughtRun(
+        run_id, run.flow, run.group, run.source, key, run.status, run.began_utc, ended, elapsed_s, error, steps, lines
+    )
 
 
 def seconds_between(began_utc: str, ended_utc: str) -> float:

@@ -95,7 +95,9 @@ class Claims:
         path.write_text("amount\n" + "".join(f"{amount}\n" for amount in amounts), encoding="utf-8")
         return path
 
-    def has_run(self, name: str, *amounts: int, at_s: float | None = None, status: str = "success", **more: Any) -> Path:
+    def has_run(
+        self, name: str, *amounts: int, at_s: float | None = None, status: str = "success", **more: Any
+    ) -> Path:
         """A source file that the older system's flow has run for, with its rows in the table."""
         path = self.put(name, *amounts)
         self.older.run("claims", path, at_s=time.time() - 3600 if at_s is None else at_s, status=status, **more)

@@ -114,7 +114,7 @@ def test_a_file_that_has_run_in_both_systems_is_told(cli: Cli, claims: Claims) -
 def test_a_database_that_is_in_use_is_left_and_told(cli: Cli, claims: Claims) -> None:
     claims.has_run("a.csv", 1)
     claims.left()
-    hold = "import duckdb, sys, time; duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(600)"
+    hold = "import duckdb, sys, time; held = duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", hold, str(claims.database)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()

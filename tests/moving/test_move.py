@@ -76,7 +76,13 @@ def test_the_plan_is_shown_first_and_changes_nothing(cli: Cli, claims: Claims) -
     shown = cli("import", claims.root, "--dry-run")
 
     assert shown.code == 0
-    for words in ("seal      no daemon", "1 runs with 1 steps", "1 source files", "collection_root = ", "claims.claims"):
+    for words in (
+        "seal      no daemon",
+        "1 runs with 1 steps",
+        "1 source files",
+        "collection_root = ",
+        "claims.claims",
+    ):
         assert words in shown.out.replace(".duckdb: claims.", ".claims"), words
     now = files_of(claims.root)
     assert {path: now[path] for path in before} == before

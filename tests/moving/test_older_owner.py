@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,13 @@ from tests.older_system import could_own, this_host
 def workspace(claims: Claims) -> Iterator[Workspace]:
     yield (ws := Workspace(claims.root))
     ws.kill()
+
+
+def let_markers_be_old(claims: Claims) -> None:
+    """They were made long ago."""
+    past, folder = time.time() - 600, claims.older.shared / "leased"
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (past, past))
 
 
 @pytest.mark.parametrize("heartbeat_age_s", [0, 60, 80])
@@ -81,8 +88,7 @@ def test_a_marker_without_a_heartbeat_waits_for_its_owner_to_write_one(cli: Cli,
     claims.left(marker="leased")
     assert cli("import", claims.root, "--yes").code == 3
 
-    past = time.time() - 600
-    os.utime(claims.older.shared / "leased" / "claims", (past, past))
+    let_markers_be_old(claims)
     assert cli("import", claims.root, "--yes", "--keep-keys").code == 0
 
 
@@ -122,7 +128,6 @@ def test_an_older_owner_that_was_quicker_keeps_the_workspace(claims: Claims) -> 
     claims.left()
     (lease,) = older_lease.look(claims.older.shared, "claims")
     (claims.older.shared / "available" / "claims").rename(claims.older.shared / "leased" / "claims")
-    (claims.older.shared / "leased" / "claims" / "theirs").touch()
 
     with pytest.raises(OwnedElsewhereError, match="older system"):
         older_lease.seal(claims.older.shared, lease, "ann@here")
@@ -131,36 +136,42 @@ def test_an_older_owner_that_was_quicker_keeps_the_workspace(claims: Claims) -> 
     assert not list((claims.older.shared / "leases").glob("*.parquet"))
 
 
-def test_a_seal_that_was_cut_short_is_finished_by_the_next_import(cli: Cli, claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+class Cut(BaseException):
+    """The process was killed."""
+
+
+def cut_at(patch: pytest.MonkeyPatch, stop_at: int) -> None:
+    """Let the file operation of this number be the last one."""
+    calls = 0
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls >= stop_at:
+                raise Cut
+            return real(*args)
+
+        return call
+
+    for name in ("write", "rename_dir", "replace", "unlink"):
+        patch.setattr(OsFolder, name, counted(getattr(OsFolder, name)))
+
+
+def test_a_seal_that_was_cut_short_is_finished_by_the_next_import(
+    cli: Cli, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed between any two of its file operations: afterwards either can own, never both, and importing again seals."""
     claims.has_run("a.csv", 1)
     claims.left()
     for stop_at in range(1, 4):
-        calls = 0
-
-        class Cut(BaseException):
-            pass
-
-        def counted(real: object) -> object:
-            def call(*args: object) -> object:
-                nonlocal calls
-                calls += 1
-                if calls == stop_at:
-                    raise Cut
-                return real(*args)  # type: ignore[operator]
-
-            return call
-
         (lease,) = older_lease.look(claims.older.shared, "claims")
         with monkeypatch.context() as patch:
-            for name in ("write", "rename_dir", "replace"):
-                patch.setattr(OsFolder, name, counted(getattr(OsFolder, name)))
+            cut_at(patch, stop_at)
             with pytest.raises(Cut):
                 older_lease.seal(claims.older.shared, lease, "ann@here")
         assert why_not_ours(OsFolder(claims.older.shared), "claims") is not None
-        past = time.time() - 600
-        for marker in (claims.older.shared / "leased").iterdir():
-            os.utime(marker, (past, past))
+        let_markers_be_old(claims)
     assert cli("import", claims.root, "--yes", "--keep-keys").code == 0
     assert not could_own(claims.older.shared, "claims", time.time())
 
@@ -176,7 +187,9 @@ def test_what_is_not_the_older_systems_is_no_marker(tmp_path: Path) -> None:
     assert why_not_ours(OsFolder(state), "claims") is None
 
 
-def test_a_moved_workspace_is_owned_and_the_seal_goes_only_when_nobody_owns(cli: Cli, claims: Claims, workspace: Workspace) -> None:
+def test_a_moved_workspace_is_owned_and_the_seal_goes_only_when_nobody_owns(
+    cli: Cli, claims: Claims, workspace: Workspace
+) -> None:
     claims.has_run("a.csv", 1)
     claims.left()
     cli("import", claims.root, "--yes", "--keep-keys")

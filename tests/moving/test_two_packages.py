@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,12 @@ from tests.support import WorkspaceFiles
 
 
 @pytest.fixture
-def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "env" / "site-packages"
     (folder / "py_data_engine-0.3.9.dist-info").mkdir(parents=True)
     monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    yield folder
+    return folder
 
 
 @pytest.mark.parametrize(
