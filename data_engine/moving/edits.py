@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,9 +167,9 @@ def _in_tree(tree: ast.AST, helpers: Mapping[str, str]) -> Iterator[tuple[int, s
 
 
 def _about_import(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[int, str, str]]:
-    import data_engine
     from data_engine import helpers
 
+    public = sys.modules["data_engine"].__all__  # loaded with any module of it
     fix = "import what `data_engine` and `data_engine.helpers` offer, or write it yourself"
     if isinstance(node, ast.Import):
         for alias in node.names:
@@ -185,11 +186,7 @@ def _about_import(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[int, str,
             yield node.lineno, f"`from {module} import {alias.name}`: this part of the older system is not here", fix
         elif alias.name == "*":
             continue
-        elif (
-            not inner
-            and alias.name not in data_engine.__all__
-            and alias.name not in ("helpers", "errors", "__version__")
-        ):
+        elif not inner and alias.name not in public and alias.name not in ("helpers", "errors", "__version__"):
             yield node.lineno, f"`from data_engine import {alias.name}`: there is no such name", fix
         elif inner.split(".")[0] == "helpers" and alias.name not in (*helpers.__all__, *helpers._MODULES):
             yield node.lineno, f"`from {module} import {alias.name}`: there is no such helper", fix

@@ -77,7 +77,7 @@ def older_hash(key: SourceKey, root: str) -> str:
 
     Example:
         >>> older_hash(SourceKey("../in", "2026/04/claims.xlsx"), "/team/in")
-        '6e9f1e5b39b40a7ea9d1ff2d7b8bd6e4f0ff8b49'
+        '312c61417d7bb6a24a7c6e7d50529019c41d96ba'
     """
     return _sha1(key.path or root.rpartition("/")[2])
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,25 +57,23 @@ def find_places(
     found = next((path for folder in roots if (path := folder / _SETTINGS).is_file()), None)
     settings = {} if found is None else read_settings(found)
     artifacts = [folder / "artifacts" for folder in roots]
-    for named_folder in (settings.get("runtime_root"), os.environ.get("DATA_ENGINE_RUNTIME_ROOT", "").strip()):
-        if named_folder:
-            artifacts.append(Path(named_folder))
-    names = [namespace(one, spelling) for one in sorted({*ids, root.name, "default"}) for spelling in _spellings(root)]
-    folders = [base / "runtime_state" / name for base in artifacts for name in names]
-    ledgers = [ledger] if ledger is not None else _ledgers_in(folders)
-    cache = os.environ.get("DATA_ENGINE_RUNTIME_CACHE_DB_PATH", "").strip()
-    if cache and ledger is None and Path(cache).is_file():
-        ledgers.append(Path(cache))
-    others = [
-        path
-        for base in artifacts
-        for one in sorted({*ids, root.name})
-        for path in _ledgers_in(_folders_of(base / "runtime_state", one))
-        if path not in ledgers
-    ]
-    return OlderPlaces(
-        found, settings, tuple(dict.fromkeys(ledgers)), tuple(dict.fromkeys(others)), tuple(dict.fromkeys(roots))
+    named_folders = (settings.get("runtime_root"), os.environ.get("DATA_ENGINE_RUNTIME_ROOT", "").strip())
+    artifacts += [Path(folder) for folder in named_folders if folder]
+    ids = sorted({*ids, root.name})
+    ledgers = [ledger] if ledger is not None else _own_ledgers(root, ids, artifacts)
+    others = _ledgers_in(
+        folder for base in artifacts for one in ids for folder in _folders_of(base / "runtime_state", one)
     )
+    elsewhere = tuple(path for path in dict.fromkeys(others) if path not in ledgers)
+    return OlderPlaces(found, settings, tuple(dict.fromkeys(ledgers)), elsewhere, tuple(dict.fromkeys(roots)))
+
+
+def _own_ledgers(root: Path, ids: Sequence[str], artifacts: Sequence[Path]) -> list[Path]:
+    """The ledgers of the workspace at this very path, and the one that the older system's variable names."""
+    names = [namespace(one, spelling) for one in (*ids, "default") for spelling in _spellings(root)]
+    found = _ledgers_in(base / "runtime_state" / name for base in artifacts for name in names)
+    named = os.environ.get("DATA_ENGINE_RUNTIME_CACHE_DB_PATH", "").strip()
+    return [*found, Path(named)] if named and Path(named).is_file() else found
 
 
 def namespace(older_id: str, root: str) -> str:
@@ -83,7 +81,7 @@ def namespace(older_id: str, root: str) -> str:
 
     Example:
         >>> namespace("claims", "/team/claims")
-        'claims_4b1c1ef5e2dc'
+        'claims_c7ec96f12b25'
     """
     return f"{older_id}_{hashlib.sha1(portable_text(root).encode(), usedforsecurity=False).hexdigest()[:12]}"
 

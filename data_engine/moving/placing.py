@@ -118,9 +118,9 @@ def folder_elsewhere(strangers: Sequence[KnownFile], source: FlowSource) -> str 
         'Z:/in'
     """
     votes: Counter[str] = Counter()
-    names = {name.rpartition("/")[2]: [] for name in source.files} if strangers else {}
+    names: dict[str, list[tuple[str, FileHere]]] = {}
     for name, here in source.files.items() if strangers else ():
-        names[name.rpartition("/")[2]].append((name, here))
+        names.setdefault(name.rpartition("/")[2], []).append((name, here))
     for known in strangers:
         path = known.file.path
         for name, here in names.get(path.rpartition("/")[2], ()):
