@@ -77,7 +77,7 @@ def older_hash(key: SourceKey, root: str) -> str:
 
     Example:
         >>> older_hash(SourceKey("../in", "2026/04/claims.xlsx"), "/team/in")
-        '312c61417d7bb6a24a7c6e7d50529019c41d96ba'
+        'a0def75be4230055c46e136c3595dd6e948e97f1'
     """
     return _sha1(key.path or root.rpartition("/")[2])
 
