@@ -28,6 +28,7 @@ _NAMELESS = frozenset({"filter", "when", "then", "otherwise", "sort", "group_by"
 _INSIDE = frozenset({"file", "root_file", "namespaced_file", "database", "get", "require", "published", "final"})
 """Methods of the context whose name must stay in its folder."""
 
+_PARTS = ("columns", "dtypes", "rename", "drop")
 _INNER = ("authoring", "core", "runtime", "hosts", "platform", "ui", "services", "application", "views", "domain")
 _ONLY_SHOWS = frozenset({"print", "display", "help", "dir", "len", "type", "repr"})
 
@@ -163,6 +164,7 @@ def _in_tree(tree: ast.AST, helpers: Mapping[str, str]) -> Iterator[tuple[int, s
         elif isinstance(node, ast.Call):
             yield from _about_watch(node)
             yield from _about_helper(node, helpers, parents)
+            yield from _about_schema(node)
             yield from _about_names(node)
 
 
@@ -301,6 +303,17 @@ def _has_name(call: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
             return False
         node = above
     return False
+
+
+def _about_schema(call: ast.Call) -> Iterator[tuple[int, str, str]]:
+    """The parts of a `TableSchema` take their frame as `df=`."""
+    func = call.func
+    is_part = isinstance(func, ast.Attribute) and isinstance(func.value, ast.Attribute) and func.value.attr in _PARTS
+    if isinstance(func, ast.Attribute) and is_part and func.attr in ("apply", "normalize_column_names"):
+        for keyword in call.keywords:
+            if keyword.arg not in (None, "df"):
+                what = f"{ast.unparse(func)}({keyword.arg}=...): there is no such argument"
+                yield call.lineno, what, "it takes the frame as df="
 
 
 def _about_names(call: ast.Call) -> Iterator[tuple[int, str, str]]:

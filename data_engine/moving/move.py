@@ -340,7 +340,7 @@ def _notes(histories: Sequence[OlderHistory], places: OlderPlaces, broken: Seque
         yield f"no history of the older system was found, neither in the workspace nor in {looked}; --state or --ledger name another place"
     for one in histories:
         for table, count in (one.odd or {}).items():
-            yield f"{count:,} rows of {table} in {one.where} cannot be understood and are left out"
+            yield f"{count:,} row{'' if count == 1 else 's'} of {table} in {one.where} left out: not understood"
     for path in places.elsewhere:
         yield f"{path} is of a workspace of this name under another path: if it was this one, name it with --ledger"
     if broken:

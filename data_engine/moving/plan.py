@@ -75,7 +75,10 @@ class Plan:
         if self.runs or self.runs_known:
             steps, lines = (sum(len(getattr(run, name)) for run in self.runs) for name in ("steps", "lines"))
             known = f"; {self.runs_known:,} are here already" if self.runs_known else ""
-            yield f"  history   {len(self.runs):,} runs with {steps:,} steps and {lines:,} lines of their logs{known}"
+            yield (
+                f"  history   {_count(len(self.runs), 'run')} with {_count(steps, 'step')} and"
+                f" {_count(lines, 'line')} of their logs{known}"
+            )
         if self.states or self.states_known:
             yield from self._state_lines()
         for name, value in self.kept_settings.items():
@@ -87,7 +90,7 @@ class Plan:
 
     def _state_lines(self) -> Iterator[str]:
         known = f"; {self.states_known:,} are known here as well or newer" if self.states_known else ""
-        yield f"  files     what is known of {len(self.states):,} source files{known}"
+        yield f"  files     what is known of {_count(len(self.states), 'source file')}{known}"
         if self.placed.implied:
             yield f"            {self.placed.implied:,} of them the older system had not noted, and a good run of the batch has read"
         counts = Counter((state.flow, state.status) for state in self.states)
@@ -105,7 +108,7 @@ class Plan:
         for flow, path, why in self.placed.unplaced:
             by_why.setdefault((flow, why), []).append(path)
         for (flow, why), paths in sorted(by_why.items()):
-            yield f"  ({flow}: {len(paths):,} file{'' if len(paths) == 1 else 's'} cannot be taken over: {why}, such as {paths[0]})"
+            yield f"  ({flow}: {_count(len(paths), 'file')} cannot be taken over: {why}, such as {paths[0]})"
         if any("does not load" in why for _, why in by_why):
             yield "  (correct those modules, then import again: what is there already stays)"
 
@@ -119,8 +122,8 @@ class Plan:
                 if table.problem is not None:
                     yield f"{shown}: left as it is, {table.problem}"
                 else:
-                    gone = f"; {table.unknown:,} keys of files that nobody knows stay" if table.unknown else ""
-                    yield f"{shown}: {len(table.exchanged):,} keys in {table.rows:,} rows{gone}"
+                    gone = f"; {_count(table.unknown, 'key')} of files that nobody knows stay" if table.unknown else ""
+                    yield f"{shown}: {_count(len(table.exchanged), 'key')} in {_count(table.rows, 'row')}{gone}"
 
     def edit_lines(self) -> Iterator[str]:
         """What to look at in the modules, for people."""
@@ -224,6 +227,10 @@ def seconds_between(began_utc: str, ended_utc: str) -> float:
         1.5
     """
     return max(0.0, (datetime.fromisoformat(ended_utc) - datetime.fromisoformat(began_utc)).total_seconds())
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
 def _database_as_dict(one: DatabaseKeys) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def test_calls_that_production_leaves_out(ws: WorkspaceFiles, cell: str, line: i
         ('frame.de.replace_table("a.duckdb", "t", df=frame)', 1, "there is no such argument", "leave it out"),
         ('context.database("../other.duckdb")', 1, "leaves its folder", "inside it"),
         ('context.mirror.file("../../x.json")', 1, "leaves its folder", "inside it"),
+        ("schema.dtypes.apply(frame=raw)", 1, "there is no such argument", "df="),
         ("def (", 1, "it cannot be read", "correct it"),
     ],
 )
@@ -101,6 +102,7 @@ def test_what_has_changed_between_the_systems(tmp_path: Path, code: str, line: i
         "from data_engine.helpers import networkdays\nframe.with_columns(days=networkdays('a', 'b') + 1)",
         "from data_engine.helpers import networkdays\nframe.filter(networkdays('a', 'b') > 3)",
         "from data_engine.helpers import replace_table\nreplace_table('a.duckdb', 't', df=frame)",
+        "schema.dtypes.apply(df=raw)\nframe.columns.apply(raw)",
         'context.database("mart/a.duckdb")\nother.get("../x")',
     ],
 )

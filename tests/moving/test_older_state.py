@@ -103,8 +103,8 @@ def test_rows_that_cannot_be_understood_are_left_out_and_counted(cli: Cli, claim
     shown = cli("import", claims.root, "--yes", "--keep-keys")
 
     assert shown.code == 0
-    assert "1 rows of runs in" in shown.out
-    assert "1 rows of file_state in" in shown.out
+    assert "1 row of runs in" in shown.out
+    assert "1 row of file_state in" in shown.out
     assert len(Workspace(claims.root).runs()) == 1
 
 
