@@ -65,6 +65,7 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
 
 _RENAMED = {
     ("create", "workspace"): "data-engine workspace create PATH",
+    ("doctor", "daemons"): "data-engine status tells of the daemon and of who owns; data-engine doctor looks at both",
     ("start", "gui"): "data-engine lab: the panel is JupyterLab's right side bar",
     ("start", "egui"): "data-engine lab: the panel is JupyterLab's right side bar",
     (

@@ -73,6 +73,11 @@ def why_not_ours(folder: FileSystem, workspace_id: str) -> str | None:
     return None
 
 
+def is_leased_by_older(folder: FileSystem, workspace_id: str) -> bool:
+    """Whether the older system's markers say that one of its daemons owns the workspace, alive or not."""
+    return any(marker.state == "leased" for marker in older_markers(folder, workspace_id))
+
+
 def _markers(folder: FileSystem, place: str) -> list[str]:
     """The names of folders there that this system does not make."""
     names = [name for name in _names(folder, place) if not _OWN_ID.fullmatch(name) and not name.startswith(".")]

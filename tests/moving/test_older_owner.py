@@ -122,6 +122,17 @@ def test_this_system_owns_nothing_that_was_not_moved(claims: Claims, workspace: 
     assert [flow.name for flow in workspace.flows()] == ["claims"]
 
 
+def test_nothing_runs_here_beside_an_older_owner_unless_forced(claims: Claims, workspace: Workspace) -> None:
+    """Without a daemon neither: the older one runs the same flow."""
+    claims.has_run("a.csv", 1)
+    claims.left(marker="leased")
+    flow = workspace.load_flow("claims")
+
+    with pytest.raises(OwnedElsewhereError, match="a daemon of the older system owns the workspace"):
+        flow.run_once()
+    assert len(flow.run_once(force=True)) == 1
+
+
 def test_an_older_owner_that_was_quicker_keeps_the_workspace(claims: Claims) -> None:
     """Between the look and the seal it has renamed the marker: just one can."""
     claims.has_run("a.csv", 1)
