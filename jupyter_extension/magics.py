@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from data_engine.errors import FlowValidationError
 from data_engine.notebook.build_function import trouble_of_build
 from data_engine.platforms.host import SHELL_ESCAPE
+from data_engine.workspace.two_packages import two_packages_words
 from jupyter_extension.commands import COMMANDS, Command
 from jupyter_extension.completion import IDENTIFIER, matcher
 from jupyter_extension.own_flow import UserNames
@@ -34,6 +35,8 @@ def load(shell: Any) -> None:
     shell.register_magic_function(flow, "line", _NAME)
     shell.Completer.custom_matchers.append(matcher(shell.user_ns))
     shell.events.register("post_run_cell", tell_wrong_build)
+    if (words := two_packages_words()) is not None:
+        print(f"warning: {words}")
 
 
 def tell_wrong_build(result: Any) -> None:

@@ -65,6 +65,7 @@ def _run(arguments: Sequence[str], own: Sequence[str]) -> int:
 
 _RENAMED = {
     ("create", "workspace"): "data-engine workspace create PATH",
+    ("doctor", "daemons"): "data-engine status tells of the daemon and of who owns; data-engine doctor looks at both",
     ("start", "gui"): "data-engine panel, or in JupyterLab: data-engine lab",
     ("start", "egui"): "data-engine panel, or in JupyterLab: data-engine lab",
     ("start", "tui"): "data-engine status --watch",
@@ -78,6 +79,10 @@ def _invoke(arguments: list[str]) -> int:
     import typer
     from typer.main import get_command
 
+    from data_engine.workspace.two_packages import two_packages_words
+
+    if (words := two_packages_words()) is not None:
+        complain(f"warning: {words}", style="yellow")
     for pair in pairwise(arguments):
         if pair in _RENAMED:
             what = f"there is no command {' '.join(pair)!r} any more"
@@ -107,6 +112,7 @@ def make_app() -> typer.Typer:
         history,
         lab,
         lease,
+        moving,
         options,
         panel,
         planning,
@@ -152,6 +158,7 @@ def make_app() -> typer.Typer:
     app.add_typer(alerts.make_app(), name="alert")
     app.add_typer(lease.make_app(), name="lease")
     app.add_typer(service.make_app(), name="service")
+    app.command("import")(moving.import_workspace)
     app.command("kill")(daemon.kill)
     app.command("reset")(history.reset)
     return app

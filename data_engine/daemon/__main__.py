@@ -43,6 +43,7 @@ from data_engine.platforms.processes import create_time_of, new_event_loop, on_e
 from data_engine.unfinished import remove_unfinished
 from data_engine.version import __version__
 from data_engine.workspace.identity import keep_identity
+from data_engine.workspace.two_packages import two_packages_words
 
 LOG_BYTES = 1_000_000
 LOG_FILES = 3
@@ -179,6 +180,8 @@ async def _serve(where: LocalWorkspace, started_by: str | None, *, by_service: b
     on_end_signals(asyncio.get_running_loop(), lambda: shut_down(False))
     write_endpoint(where.local, endpoint, token)
     _let_starter_go(where.local.runtime_dir / "daemon-start.log")
+    if (words := two_packages_words()) is not None:
+        log.warning("%s", words)
     log.info("daemon %s of %s listens on port %s", os.getpid(), where.layout.root, port)
     try:
         daemon.on_beat = _Idleness(daemon, requests, where, ending).look

@@ -21,6 +21,7 @@ from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
 from data_engine.daemon.import_check import ImportedModule, import_modules
+from data_engine.daemon.older_check import check_older_owner, check_packages
 from data_engine.daemon.secret_check import check_secrets
 from data_engine.daemon.service_check import check_service
 from data_engine.daemon.shared_history import check_shared_history
@@ -37,6 +38,7 @@ from data_engine.workspace.identity import known_local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.machine import load_machine_settings, machine_settings_path, state_root
 from data_engine.workspace.settings import LEAST_HEARTBEATS, LeaseSettings, WorkspaceSettings, load_settings
+from data_engine.workspace.two_packages import older_version
 
 __all__ = ["Finding", "examine"]
 
@@ -57,6 +59,9 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
     else:
         yield _of_warnings("workspace settings", str(layout.settings_path), settings.warnings)
     yield check_machine_settings()
+    yield check_packages(older_version())
+    if (older_owner := check_older_owner(layout)) is not None:
+        yield older_owner
     yield check_sync_client(layout.root)
     yield from check_drive(layout.root, settings.lease)
     yield check_databases(layout.databases_dir)

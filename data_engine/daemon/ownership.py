@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from typing import Protocol, TypeVar
 
 from data_engine.clock import boot_clock
@@ -29,6 +30,7 @@ from data_engine.lease.alarms import AlarmFiles
 from data_engine.lease.folder import OsFolder, host_id, lock_id, probe, sync_client
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.observer import Observer
+from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.protocol import NEVER, Identity, Limits
 from data_engine.lease.status import LeaseStatus, aged
 from data_engine.lease.watch import NoWatch, Watch
@@ -330,10 +332,16 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
     lock = lock_id(where.local.daemon_lock_path.with_suffix(".id"))
     me = Identity(name, daemon_id, host_name, os.getpid(), __version__, lock, host_id())
     perform = parquet_process.collect_here if is_brief else parquet_process.in_child
+    folder = OsFolder(where.layout.workspace_state_dir)
+
+    @cache
+    def why_unfit_place() -> str | None:
+        return None if is_brief and share.has_owned else why_unfit(where.layout)
+
     share = Share(where.ledger(), where.layout.root, perform=perform)
     known, nonce, repairs = share.known_list
     observer = Observer(
-        OsFolder(where.layout.workspace_state_dir),
+        folder,
         me,
         workspace=where.local.identity,
         limits=limits(),
@@ -347,7 +355,7 @@ def keeper_of(where: LocalWorkspace, daemon_id: str, *, is_brief: bool = False) 
         share,
         me,
         limits,
-        unfit=lambda: None if is_brief and share.has_owned else why_unfit(where.layout),
+        unfit=lambda: why_not_ours(folder, where.layout.workspace_id) or why_unfit_place(),
         is_brief=is_brief,
         takes_over_by_itself=lambda: where.settings().lease.takeover == "auto",
         retention_days=lambda: where.settings().history.retention_days,

@@ -14,8 +14,8 @@ from data_engine.lease.keeper_work import NEVER_DUE, SOON_S, KeeperWork
 class Keeper(KeeperWork):
     """Keeps one workspace for one daemon. `on_change` is called from the keeper's thread when `state.unaged` or its deadline changed.
 
-    `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says, once,
-    before anything is claimed, why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
+    `limits` are read again before each claim, so that an edit of the settings holds from the next one. `unfit` says
+    before each claim why nobody can own a workspace in this place. `judge_clock` is asked on the keeper's thread, once
     what others have published is here: by that it may judge. `sets` are the deployments' files, which an owner looks after. `watch` tells
     people of a silent owner.
     `is_brief` says that it owns for one commit only.

@@ -74,8 +74,6 @@ class KeeperWork:
         self._publisher = Publisher(observer, share, retention_days, clock)
         self._read_limits = limits
         self._find_unfit = unfit
-        self._unfit: str | None = None
-        self._is_probed = False
         self._takes_over = takes_over_by_itself
         self._judge_clock = judge_clock
         self._sets = sets
@@ -186,10 +184,9 @@ class KeeperWork:
         raise self._not_here()
 
     def _require_fit(self) -> None:
-        if not self._is_probed:
-            self._unfit, self._is_probed = self._find_unfit(), True
-        if self._unfit is not None:
-            raise only_observed_here(self._unfit)
+        unfit = self._find_unfit()
+        if unfit is not None:
+            raise only_observed_here(unfit)
 
     def _claim(self, view: View) -> None:
         self._require_fit()

@@ -8,6 +8,7 @@ from pathlib import Path
 from data_engine.errors import OwnedElsewhereError
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.observer import Observer
+from data_engine.lease.older_owner import is_leased_by_older
 from data_engine.lease.protocol import Identity, Limits
 from data_engine.lease.status import LeaseStatus, status_of
 from data_engine.workspace.machine import machine_id
@@ -49,8 +50,14 @@ def refuse_owned_elsewhere(
     rest is as for `peek`.
 
     Raises:
-        OwnedElsewhereError: another workstation owns it.
+        OwnedElsewhereError: another workstation owns it, or the older system does.
     """
+    if is_leased_by_older(OsFolder(workspace_state_dir), workspace_state_dir.parent.name):
+        raise OwnedElsewhereError(
+            f"{what} is not done here: a marker says that a daemon of the older system owns the workspace",
+            where=str(workspace_state_dir.parent),
+            fix="end it, and move the workspace: `data-engine import PATH`" + (or_else and f"; or {or_else}"),
+        )
     status = peek(workspace_state_dir, identity, state_root=state_root)
     if status.owner is None or status.is_mine:
         return

@@ -351,7 +351,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
     """Bring the file to the newest version; a crash in between leaves it at a whole earlier one.
 
     Raises:
-        LedgerError: the file was written by a newer Data Engine.
+        LedgerError: the file was written by a newer Data Engine, or by the older system.
         sqlite3.Error: the file cannot be written.
     """
     while (version := _version(connection)) != len(migrations):
@@ -365,6 +365,12 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
         try:
             # Asked again, because another process may have migrated while this one waited for the lock.
             if _version(connection) == version:
+                if version == 0 and _has_foreign_tables(connection):
+                    raise LedgerError(
+                        "the file is a ledger of the older system (py-data-engine), which stays as it is",
+                        where=str(path),
+                        fix="unset DATA_ENGINE_RUNTIME_DB_PATH; `data-engine import WORKSPACE` takes its history over",
+                    )
                 for statement in migrations[version].split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {version + 1}")
@@ -373,6 +379,11 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _has_foreign_tables(connection: sqlite3.Connection) -> bool:
+    """Whether a file without a version has tables of ours all the same."""
+    return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'runs')").fetchone()[0])
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -33,6 +33,7 @@ WRONG = {
         "create workspace",
         "data-engine workspace create PATH",
     ),
+    "the older system's list of daemons": (["doctor", "daemons"], "doctor daemons", "data-engine status"),
     "the older system's window": (["start", "gui"], "start gui", "data-engine panel"),
     "the older system's terminal": (["start", "tui"], "start tui", "data-engine status --watch"),
     "no such option": (["list", "--frob"], "No such option", "data-engine list --help"),

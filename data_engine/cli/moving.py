@@ -1,0 +1,159 @@
+"""`import`: moving a workspace from the older system, shown before it is done."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data_engine.cli.looks import in_flow_modules, selected
+from data_engine.cli.options import AsJson
+from data_engine.cli.output import complain, count, print_json, say
+from data_engine.errors import FlowValidationError
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.moving.move import Found
+
+
+def import_workspace(
+    path: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The folder of a workspace of the older system.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to take over.")] = False,
+    rewrite_keys: Annotated[
+        bool | None,
+        typer.Option(
+            "--rewrite-keys/--keep-keys", help="Exchange the keys of files in DuckDB tables, or not; else it asks."
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without", metavar="PART", help="Leave out: ledger, share, settings or databases. May be repeated."
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="PATH", help="The older system's state root on this machine.")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option("--ledger", metavar="PATH", help="A ledger file of the older system.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Let the older system own the workspace again.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Move a workspace from the older system (py-data-engine): its settings, its history, and what has run already.
+
+    First it shows exactly what it would do, and what in the notebooks needs a look, and asks. Nothing of the older system's is
+    changed but its marker of who owns. Running it again changes nothing.
+    """
+    from data_engine.moving import move
+
+    ws = selected(path)
+    if undo:
+        return _undo(ws, as_json)
+    wrong = [part for part in without or () if part not in move.PARTS]
+    if wrong:
+        raise FlowValidationError(
+            f"there is no part {wrong[0]!r} to leave out", where="--without", fix=f"use {', '.join(move.PARTS)}"
+        )
+    asked = move.Asked(tuple(without or ()), state, ledger)
+    with in_flow_modules(ws):
+        found = move.look(ws.home, asked)
+    if dry_run:
+        _show(found, as_json)
+        return 0
+    move.require_free(ws.home, found.plan)
+    if not as_json:
+        _show(found, as_json)
+    done = move.Done()
+    if not found.plan.is_empty:
+        if not (yes or _confirmed("Take it over now?", "--yes")):
+            say("Nothing was changed.")
+            return 1
+        done = move.carry_out(ws.home, found.plan)
+    kept = _exchange(found, rewrite_keys, asks=not yes and not as_json)
+    if as_json:
+        facts = {"runs": done.runs, "files": done.files, "sealed": list(done.sealed)}
+        exchanged = [{"path": path, "backup": backup, "rows": rows} for path, backup, rows in kept]
+        print_json(found.plan.as_dict() | {"done": facts | {"databases": exchanged}})
+        return 0
+    _say_done(found, done, kept)
+    return 0
+
+
+def _undo(ws: Workspace, as_json: bool) -> int:
+    from data_engine.moving import move
+
+    taken_off = move.undo(ws.home)
+    if as_json:
+        print_json({"unsealed": taken_off})
+    elif taken_off:
+        say(f"The older system can own {', '.join(taken_off)} again, and no daemon of this one will.")
+        say("What was taken over stays here: `data-engine reset --all` forgets it. Databases: copy *.before_move back.")
+    else:
+        say("There is no seal: nothing was changed.")
+    return 0
+
+
+def _show(found: Found, as_json: bool) -> None:
+    plan = found.plan
+    if as_json:
+        print_json(plan.as_dict())
+        return
+    for line in plan.lines():
+        say(line)
+    if plan.databases:
+        say("")
+        say("DuckDB tables with keys of the older system (asked apart, a copy of each database is kept):")
+        for line in plan.key_lines():
+            say(line)
+    if plan.edits:
+        say("")
+        say(f"In the modules {count(len(plan.edits), 'place')} to look at before they are deployed:")
+        for line in plan.edit_lines():
+            say(line)
+    say("")
+
+
+def _exchange(found: Found, wanted: bool | None, *, asks: bool) -> list[tuple[Path, Path, int]]:
+    from data_engine.moving import move
+
+    due = found.plan.due_databases
+    if not due or wanted is False:
+        return []
+    if wanted is None:
+        if not asks:
+            complain(
+                f"{count(len(due), 'database')} keep the keys of the older system, so that a file that runs again doubles its"
+                " rows: --rewrite-keys exchanges them",
+                style="yellow",
+            )
+            return []
+        if not _confirmed(
+            f"Exchange the keys in {count(len(due), 'database')} now? A copy of each is kept.", "--rewrite-keys"
+        ):
+            return []
+    return move.exchange_keys(found)
+
+
+def _say_done(found: Found, done: object, kept: list[tuple[Path, Path, int]]) -> None:
+    from data_engine.moving import move
+
+    assert isinstance(done, move.Done)
+    if done != move.Done():
+        say(f"Taken over: {count(done.runs, 'run')}, what is known of {count(done.files, 'file')}.")
+    for path, backup, rows in kept:
+        say(f"{path.name}: {count(rows, 'row')} have the new keys; as it was before: {backup.name}")
+    if found.plan.is_empty and not kept:
+        say("Nothing was changed.")
+    say("Next: data-engine list, then deploy what is right (data-engine deploy NAME) and data-engine start")
+
+
+def _confirmed(question: str, otherwise: str) -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise FlowValidationError(
+            "there is no terminal to ask on", where="data-engine import", fix=f"add {otherwise} when that is meant"
+        )
+    return typer.confirm(question, err=True)
