@@ -25,6 +25,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.version import __version__
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
 from jupyter_extension.assets import panel_css, panel_js
+from jupyter_extension.documentation import Documentation
 from jupyter_extension.feed import Feed, View
 from jupyter_extension.view import delta
 
@@ -227,5 +228,6 @@ def _load_jupyter_server_extension(app: Any) -> None:
             (url_path_join(base, BASE, "do"), Do),
             (url_path_join(base, BASE, "events"), Events),
             (url_path_join(base, BASE, "static", r"(panel\.(?:js|css))"), Static),
+            (url_path_join(base, BASE, "docs", "(.*)"), Documentation),
         ],
     )

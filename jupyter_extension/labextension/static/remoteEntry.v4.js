@@ -4,13 +4,13 @@
 (() => {
   "use strict";
   const here = /** @type {HTMLScriptElement} */ (document.currentScript).src;
-  /** @type {import("./v3/jupyterlab").Scope} */
+  /** @type {import("./v4/jupyterlab").Scope} */
   let scope;
 
   /** @type {(name: string) => Promise<() => unknown>} */
   const get = async (name) => {
     if (name !== "./extension") throw new Error(`Data Engine has no ${name}`);
-    const { extension } = await import(new URL("v3/plugin.js", here).href);
+    const { extension } = await import(new URL("v4/plugin.js", here).href);
     return extension(scope);
   };
   window._JUPYTERLAB = window._JUPYTERLAB || {};
