@@ -8,6 +8,7 @@ The floors of the package; imports only point down:
     6  daemon/                the background process: its control channel, its workers
     5  planning/              what a deploy would change, and goldens that keep what was right
     4  scheduler/  engine/    what is due, and when it runs; candidates, runs, previews, groups
+    4  alerting/              what is expected of flows, and what people are told of them
     3  ledger/  lease/        what ran, on this machine and for all; who owns a workspace on a shared folder
     2  notebook/              from notebooks to modules, and from errors to cells
     1  model.py flow/ workspace/   records and events; flows as values; the workspace's folder
@@ -15,7 +16,7 @@ The floors of the package; imports only point down:
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
     0  errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py interrupts.py clock.py duration.py shown.py
     0  platforms/             what differs between Linux, macOS and Windows
-    0  version.py record.py cause.py
+    0  version.py record.py cause.py message.py
 
 Importing this package imports none of the data libraries; names are looked up when they are first used.
 """

@@ -25,6 +25,7 @@ SHORTEST = 6
 listeners: list[Callable[[str], None]] = []
 """Told each value before whoever asked for it has it: a worker lets the daemon know what to hide in texts of its own."""
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _values: set[str] = set()
 _pattern: re.Pattern[str] | None = None
 _shown_as: tuple[str, ...] = ()
@@ -120,6 +121,16 @@ def learn(*values: str) -> None:
     for value in news:
         for tell in tuple(listeners):
             tell(value)
+
+
+def is_secret_name(name: object) -> bool:
+    """Whether a secret can be called so.
+
+    Example:
+        >>> is_secret_name("ops-mail"), is_secret_name("mailto://ops")
+        (True, False)
+    """
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def knows_any() -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from data_engine.client import Workspace
 from data_engine.engine.run_facts import facts_of, params_words, rows_words, trigger_words
+from data_engine.flow.expectation import Expectation, expectation_words
 from data_engine.model import Deployment, Run, StepRun
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.module_sets import file_facts
@@ -233,6 +234,7 @@ def _about(entry: Mapping[str, Any], times: str) -> tuple[tuple[str, str], ...]:
         ("Mode", entry["mode"]),
         ("Runs", None if entry["trigger"] == "-" else entry["trigger"]),
         ("Next times", times),
+        ("Expected", _expected(entry)),
         ("Source", entry["source"]),
         ("Extensions", ", ".join(options.get("extensions") or ())),
         ("Settle", f"{options['settle']:g} s" if "settle" in options else None),
@@ -248,6 +250,14 @@ def _about(entry: Mapping[str, Any], times: str) -> tuple[tuple[str, str], ...]:
         ("Module", entry["path"]),
     ]
     return tuple((label, str(value)) for label, value in rows if value)
+
+
+def _expected(entry: Mapping[str, Any]) -> str:
+    calls: list[dict[str, Any]] = [
+        {name: tuple(one) if isinstance(one, list) else one for name, one in call.items()}
+        for call in entry.get("expectations") or ()
+    ]
+    return expectation_words([Expectation(**call) for call in calls])
 
 
 def _steps(ws: Workspace, labels: list[str], newest: Run | None, runs: list[Run]) -> tuple[StepView, ...]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from data_engine.engine.status import FlowStatus
+from data_engine.flow.expectation import expectation_words
 from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule
@@ -19,7 +20,7 @@ from data_engine.notebook.catalog import trigger_text
 from data_engine.scheduler.slots import next_slot, next_slots, slot_words, zone_of
 from jupyter_extension.card import Card, Cell, Code, Picture, clean
 from jupyter_extension.failures import short_error
-from jupyter_extension.marks import Mark, mark_of, shape_svg
+from jupyter_extension.marks import Mark, mark_of, reason_mark, shape_svg
 from jupyter_extension.text_width import fit, width
 
 _ROW = 28
@@ -34,7 +35,8 @@ _LOST = " (no step saves it)"
 class Line:
     """One line of the picture: its node, its words, and what it takes and saves.
 
-    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next", "last", "error" or "times"; `node` is a step's number or the
+    `kind` is "trigger", "source", "step", "each" (a map), "mirror", "next", "last", "error", "times" or
+    "expected"; `node` is a step's number or the
     trigger's mode. `uses` is the object a step takes by name, and `origin` the line of the step that saved it: None when no
     step before does.
     """
@@ -131,6 +133,10 @@ def lines_of(
     if isinstance(trigger, Schedule) and trigger.cron_lines:
         there = zone_of(trigger.tz or zone)
         yield Line("times", "", slot_words(next_slots(trigger.cron_lines, there, now_s), there))
+    if flow.expectations:
+        stands = None if live is None or live.expected is None else reason_mark(live.expected)
+        words = _PRODUCTION if stands is not None else ""
+        yield Line("expected", "", expectation_words(flow.expectations), words, state=stands)
 
 
 def _source_words(trigger: Manual | Poll | Schedule) -> str:
@@ -174,7 +180,7 @@ def _next_lines(flow: Flow, now_s: float, live: FlowStatus | None, zone: str | N
 
 
 _PRODUCTION = "in production"
-_OF_RUNS = ("next", "last", "error", "times")
+_OF_RUNS = ("next", "last", "error", "times", "expected")
 _WAITS = {"manual": "by hand", "poll": "when a file is new or changed", "schedule": "at its next time"}
 
 
@@ -204,6 +210,7 @@ _NAMES = {
     "last": "last run",
     "error": "last error",
     "times": "next times",
+    "expected": "expected",
 }
 
 

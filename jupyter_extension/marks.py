@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from data_engine.engine.flow_reasons import Broken
+from data_engine.engine.flow_reasons import Broken, Expected, Late, Overlong
 from data_engine.engine.reasons import (
     Disabled,
     Done,
@@ -109,6 +109,9 @@ _REASONS: dict[str, tuple[Tone, Shape]] = {
     Broken.kind: ("bad", "cross"),
     Unreachable.kind: ("bad", "triangle"),
     Disabled.kind: ("warn", "bar"),
+    Expected.kind: ("good", "half"),
+    Late.kind: ("bad", "triangle"),
+    Overlong.kind: ("warn", "triangle"),
 }
 
 

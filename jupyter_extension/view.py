@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from data_engine.cli.output import local_time
+from data_engine.engine.fact import clock_words
+from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.machine_facts import EngineFacts
 from data_engine.engine.run_facts import value_words
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
-from data_engine.engine.wording import GOES_ON
+from data_engine.engine.wording import GOES_ON, undelivered_words
 from data_engine.model import Run
 from data_engine.record import Record
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
@@ -20,6 +23,7 @@ from jupyter_extension.control import lease_line, lease_mark, owned_elsewhere
 from jupyter_extension.marks import Mark, mark_of
 
 _MOST_REQUESTS = 3
+_MOST_UNDELIVERED = 3
 """Told at the panel's head: the newest."""
 
 
@@ -40,7 +44,7 @@ class FlowRow:
     """One line of the list of flows.
 
     `reason` is `why` it does not run now, in words; `edit` tells of an edit that is not deployed; `error` of a module that is broken; `held` counts the files whose last
-    run did not end well; `is_failing` says that somebody should look.
+    run did not end well; `expected` is how it stands to what is expected of it; `is_failing` says that somebody should look.
     """
 
     name: str
@@ -63,6 +67,16 @@ class FlowRow:
     is_failing: bool
     buttons: Mapping[str, WhyNot]
     backfill: BackfillLine | None = None
+    expected: ExpectedLine | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLine:
+    """How a flow stands to what is expected of it: `kind` is "expected", "late" or "overlong"; until `due_utc` time is left."""
+
+    kind: str
+    text: str
+    due_utc: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +248,21 @@ def _row(flow: FlowStatus, status: Status, *, elsewhere: str | None) -> FlowRow:
         error=None if flow.error is None else flow.error.as_dict(),
         enabled=flow.enabled,
         held=flow.held,
-        is_failing=bool(flow.held) or mark.tone == "bad" or (last is not None and last.mark.tone == "bad"),
+        is_failing=bool(flow.held)
+        or mark.tone == "bad"
+        or (last is not None and last.mark.tone == "bad")
+        or isinstance(flow.expected, Late),
         buttons=flow_buttons(flow, status, elsewhere=elsewhere),
         backfill=_backfill_line(flow.name, status),
+        expected=_expected_line(flow),
     )
+
+
+def _expected_line(flow: FlowStatus) -> ExpectedLine | None:
+    expected = flow.expected
+    if isinstance(expected, Expected):  # how much time is left is told by the page, where it goes by
+        return ExpectedLine(expected.kind, f"due by {clock_words(expected.due_utc, expected.tz)}", expected.due_utc)
+    return ExpectedLine(expected.kind, expected.text) if isinstance(expected, (Late, Overlong)) else None
 
 
 def _backfill_line(flow: str, status: Status) -> BackfillLine | None:
@@ -296,6 +321,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("bad", status.trouble.what, status.trouble.fix)
     for warning in status.warnings:
         yield Notice("warn", warning)
+    for message in status.undelivered[:_MOST_UNDELIVERED]:
+        yield Notice("bad", undelivered_words(message, local_time), f"data-engine alert test {message.to}")
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease

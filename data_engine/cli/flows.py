@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from data_engine.cli.looks import in_flow_modules, short_path, tell_flows
+from data_engine.cli.looks import in_flow_modules, short_path, standing_to_expected, tell_flows
 from data_engine.cli.options import AsJson, FlowName, chosen_workspace, load_module
 from data_engine.cli.output import local_time, print_json, say, seconds, status_style, table
 from data_engine.engine.run_facts import facts_of
+from data_engine.flow.expectation import expectation_words
 from data_engine.flow.trigger import Schedule
 from data_engine.model import utc_text
 from data_engine.scheduler.slots import next_slots, slot_words, zone_of
@@ -47,12 +48,21 @@ def show(ctx: typer.Context, name: FlowName, as_json: AsJson = False) -> int:
     coming = ws.next_runs().get(entry.name)
     deployment = ws.standing(entry.name)
     slots, zone = _next_slots(ws, module.flow)
+    stands = standing_to_expected(ws, [entry]).get(entry.name)
     if as_json:
         times = [utc_text(slot_s) for slot_s in slots]
-        live = {"next_run_utc": coming, "last_run": None if last is None else last.as_dict(), "next_times_utc": times}
+        live = {
+            "next_run_utc": coming,
+            "last_run": None if last is None else last.as_dict(),
+            "next_times_utc": times,
+            "expected": stands,
+        }
         print_json(entry.as_dict() | {"steps": steps} | deployment.as_json() | live)
     else:
-        _say_flow(entry, steps, last, coming, deployment.text, ws.root, slot_words(slots, zone))
+        expected = "\n".join(
+            filter(None, [expectation_words(module.flow.expectations), "" if stands is None else stands.text])
+        )
+        _say_flow(entry, steps, last, coming, deployment.text, ws.root, slot_words(slots, zone), expected)
     return 0
 
 
@@ -71,6 +81,7 @@ def _say_flow(
     deployment: str,
     root: Path,
     times: str,
+    expected: str,
 ) -> None:
     say(entry.title, style="bold")
     if entry.description:
@@ -84,6 +95,7 @@ def _say_flow(
         "mode": entry.mode,
         "trigger": entry.trigger + (f" (cron {cron})" if cron else ""),
         **({"next times": times} if times else {}),
+        **({"expected": expected.replace("\n", "\n" + " " * 12)} if expected else {}),
         "source": short_path(entry.source, root),
         "mirror": short_path(entry.mirror, root) + (", staged" if entry.as_dict()["staged"] else ""),
         "production": deployment,

@@ -5,20 +5,22 @@ They are asked most often, so their plain forms are read here, without Typer, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
-from data_engine.engine.wording import GOES_ON, held_words
+from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
+    from data_engine.engine.fact import Fact
     from data_engine.engine.status import ActiveRun, FlowStatus, Status
     from data_engine.model import Run
+    from data_engine.notebook.catalog import CatalogEntry
 
 RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
 
@@ -26,6 +28,7 @@ MOST_RUNS = 20
 """How many runs are told without `--limit`."""
 
 _ID_LENGTH = 8
+_MOST_UNDELIVERED = 5
 
 
 def look(arguments: Sequence[str]) -> int | None:
@@ -95,12 +98,18 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
 
     with in_flow_modules(ws):
         entries = read_catalog(ws.home.modules(), kept=ws.home.descriptions())
-        coming = ws.next_runs()
+        coming, stands = ws.next_runs(), standing_to_expected(ws, entries)
     say_settings(ws)
     deployment = ws.home.deployments().standing(entry.name for entry in entries)
     if as_json:
-        live = [deployment[entry.name].as_json() | {"next_run_utc": coming.get(entry.name)} for entry in entries]
-        print_json([entry.as_dict() | more for entry, more in zip(entries, live, strict=True)])
+        print_json(
+            [
+                entry.as_dict()
+                | deployment[entry.name].as_json()
+                | {"next_run_utc": coming.get(entry.name), "expected": stands.get(entry.name)}
+                for entry in entries
+            ]
+        )
         return 0
     if not entries:
         say(f"There are no flows in {ws.layout.flow_modules_dir} yet.")
@@ -112,14 +121,17 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
         for name, one in deployment.items()
     }
-    flows = table("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
+    columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
+    has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
+    flows = table(*columns, *(["EXPECTED"] if has_expected else []))
     for entry in entries:
         if entry.error is None:
             source = short_path(entry.source, ws.root)
             shown = (entry.title, entry.group, entry.mode, entry.trigger, source, local_time(coming.get(entry.name)))
-            flows.add_row(entry.name, *shown, texts[entry.name])
+            flows.add_row(entry.name, *shown, texts[entry.name], *([_expected(entry, stands)] if has_expected else []))
         else:
-            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", texts[entry.name], style="red")
+            more = [""] if has_expected else []
+            flows.add_row(entry.name, entry.title, "", "broken", "", "", "", texts[entry.name], *more, style="red")
     say(flows)
     if lease.owner is not None and "not known here" in texts.values():
         complain(
@@ -131,6 +143,21 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
             complain(f"{entry.path.name} is broken: {entry.error}", style="red")
     say_subfolders(ws)
     return 0
+
+
+def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Fact]:
+    """How the flows stand to what is expected of them, by name; asked only where anything is."""
+    if not any(entry.flow is not None and entry.flow.expectations for entry in entries):
+        return {}
+    return {flow.name: flow.expected for flow in ws.status().flows if flow.expected is not None}
+
+
+def _expected(entry: CatalogEntry, stands: Mapping[str, Fact]) -> str:
+    from data_engine.flow.expectation import expectation_words
+
+    if entry.name in stands:
+        return stands[entry.name].text
+    return "" if entry.flow is None else expectation_words(entry.flow.expectations)
 
 
 def tell_runs(ws: Workspace, name: str | None, limit: int, status: RunStatus | None, as_json: bool) -> int:
@@ -240,6 +267,10 @@ def _say_workspace(found: Status) -> None:
                 say(f"         {part}: {found.trouble[part]}")
     for warning in found.warnings:
         say(f"warning  {warning}", style="yellow")
+    for number, one in enumerate(found.undelivered[:_MOST_UNDELIVERED]):
+        say(f"{'' if number else 'untold':<8} {undelivered_words(one, local_time)}", style="red")
+    if (more := len(found.undelivered) - _MOST_UNDELIVERED) > 0:
+        say(f"         and {more:,} more")
 
 
 def _say_requests(found: Status) -> None:
@@ -253,9 +284,11 @@ def _say_flows(flows: Sequence[FlowStatus]) -> None:
         last = flow.last_run
         ended = "" if last is None else f"{last.status}, {local_time(last.started_at_utc)}"
         held = held_words(flow.name, flow.held, None if flow.why is None else flow.why.kind)
-        note = "; ".join(filter(None, [flow.edit, flow.reason, held]))
+        expected = None if flow.expected is None else flow.expected.text
+        note = "; ".join(filter(None, [flow.edit, flow.reason, held, expected]))
         row = (flow.name, flow.group or "", flow.state, local_time(flow.next_run_utc), ended, note)
-        is_bad = flow.state_kind in ("broken", "failing", "unreachable")
+        is_late = flow.expected is not None and flow.expected.kind == "late"
+        is_bad = is_late or flow.state_kind in ("broken", "failing", "unreachable")
         shown.add_row(*row, style="red" if is_bad else "")
     say(shown)
 

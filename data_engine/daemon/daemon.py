@@ -14,13 +14,16 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from data_engine.cause import Cause
+from data_engine.daemon.alerter import Alerter
 from data_engine.daemon.awake import KeepsAwake
 from data_engine.daemon.backfiller import Backfiller
 from data_engine.daemon.commands import Commands
 from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
+from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import Ownership
+from data_engine.daemon.pruner import Pruner
 from data_engine.daemon.request_handler import handle
 from data_engine.daemon.request_inbox import LedgerRows, RequestInbox, owner_of_file
 from data_engine.daemon.request_sender import RequestSender
@@ -35,7 +38,6 @@ from data_engine.flow.trigger import Poll
 from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.requests import RequestFiles
-from data_engine.ledger.belief import Believed
 from data_engine.scheduler.dispatcher import Dispatcher
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
@@ -47,14 +49,9 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _BEAT_S = 2.0
-_PRUNE_EVERY_S = 3600.0
 _RELEASE_RETRY_S = 2.0
 _TELL_AFTER_S = 0.02
 _WRITE_PATIENCE_S = 0.5
-
-
-def _log_of(flow: str, text: str) -> None:
-    log.info("%s: %s", flow, text)
 
 
 class Daemon:
@@ -77,6 +74,7 @@ class Daemon:
         self._by_service = by_service
         self.service = service_facts(home, is_serving=by_service)
         self._awake = KeepsAwake(home.layout.workspace_id)
+        self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell))
         self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
         self.number = 0
@@ -92,7 +90,9 @@ class Daemon:
             pool = make_workers(new_journal=self.ledger.new_journal, **told)
             return RunExecutor(home, pool, flows=self.ready_flows, wake=dispatcher.dispatch, **told)
 
-        self.scheduler = Scheduler(home, workers, self, loop=self._loop, say=_log_of)
+        self.scheduler = Scheduler(
+            home, workers, self, loop=self._loop, say=lambda flow, text: log.info("%s: %s", flow, text)
+        )
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
         self.workers = self.dispatcher.executor
         self.workers.set_work_until(0.0)
@@ -107,6 +107,9 @@ class Daemon:
         )
         self._held_files = HeldFiles(self.ledger)
         self.backfiller = Backfiller(self.ledger, self.dispatcher, self.ready_flows, self.tell)
+        sender = f"{home.layout.workspace_id} on {keeper.me.host_name}"
+        self.alerter = Alerter(home, self.dispatcher, self.triggers, self, self._spawn, sender=sender)
+        self.alerter.told = self.notifier.wake
         self.commands = Commands(
             self, home, self.ownership, self.deployer, self.scheduler, self._held_files, self.backfiller
         )
@@ -120,7 +123,7 @@ class Daemon:
             file_owner=lambda request_id: owner_of_file(state, request_id),
         )
         self.sender = RequestSender(home, self.ownership.look, lambda: self.ownership.asks, self._spawn, self.tell)
-        self._pruned_s = 0.0
+        self._pruner = Pruner(home)
         self._stages = StageSweeper(self.ledger, machine_id(home.local.state_root))
         self._held_at_rest: dict[str, int] = {}
         self._held_told: dict[str, int] = {}
@@ -135,6 +138,7 @@ class Daemon:
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
         await self.workers.start()
         self.ownership.start()
+        self.notifier.start()
         if was_engine_on(self.ledger):
             async with self.ownership.in_use():
                 again = self._spawn(self._own_again())
@@ -162,6 +166,7 @@ class Daemon:
                 await self.wait_for_change(1.0)
         await self.workers.close(kill=kill)
         self._awake.close()
+        await asyncio.to_thread(self.notifier.close)
         await self.ownership.close(release=not kill)
         for task in list(self._tasks):
             task.cancel()
@@ -219,6 +224,7 @@ class Daemon:
 
     def _turn_on(self, *, by_person: bool) -> None:
         self.is_engine_on = True
+        self.alerter.engine_started(by_person=by_person)
         for flow in self.deployer.flows:
             self.set_trigger(flow, frees_held=by_person)
 
@@ -276,6 +282,8 @@ class Daemon:
         if held != self._held_told:
             self._held_told = held
             self.tell()
+            self.alerter.held_changed()
+        self.alerter.beat()
         self._beat_backfills()
         self._awake.look(
             is_active=bool(self.dispatcher.active),
@@ -286,7 +294,7 @@ class Daemon:
             self.service = service
             self.tell()
         self._give_up_when_idle()
-        self._prune()
+        self._pruner.look(self.ownership.clock)
 
     def _beat_backfills(self) -> None:
         if not self.keeps_workspace() or not self.ready.is_set() or self.ownership.is_for_one_commit:
@@ -299,14 +307,8 @@ class Daemon:
         if self.is_engine_on:
             for flow in {*self.triggers.names(), *self.deployer.flows}:
                 self.set_trigger(flow, frees_held=False)
+        self.alerter.flows_changed()
         self.tell()
-
-    def _prune(self) -> None:
-        clock = self.ownership.clock
-        is_due = time.monotonic() - self._pruned_s > _PRUNE_EVERY_S or not self._pruned_s
-        if is_due and isinstance(clock, Believed):
-            self._pruned_s = time.monotonic()
-            self.ledger.prune(retention_days=self.home.settings().history.retention_days, at=clock)
 
     # -- owning ----------------------------------------------------------------------------------------------------
 
@@ -316,6 +318,7 @@ class Daemon:
         Of a daemon of this machine it is older than what is remembered here: somebody may have ended it on purpose.
         """
         self._needed_s = time.monotonic()
+        self.alerter.owner_changed()
         was_on = self.is_engine_on
         if was_on:  # under another token: what was found due may have been done elsewhere since
             self._wind_down(Cause("owned_meanwhile"), stop=True)
@@ -330,6 +333,7 @@ class Daemon:
     def lost(self, to: str) -> None:
         """Somebody else owns the workspace: what runs ends at its next step, and nothing starts."""
         log.warning("%s owns the workspace now", to)
+        self.alerter.owner_changed()
         remember_backfill(self.ledger, is_on=False)
         self._wind_down(Cause("taken_over", {"by": to}), stop=True)
 
@@ -393,6 +397,10 @@ class Daemon:
     def keeps_workspace(self) -> bool:
         """Whether this machine owns the workspace and does not give it up."""
         return self.ownership.is_held and not self.ownership.is_releasing
+
+    def tells_of_flows(self) -> bool:
+        """Whether this machine owns the workspace, and not for one commit only."""
+        return self.ownership.is_held and not self.ownership.is_for_one_commit
 
     def ready_flows(self) -> Mapping[str, ReadyFlow]:
         """What production runs."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from data_engine import nofollow, private
 from data_engine.daemon import probes
+from data_engine.daemon.alert_check import check_alerts
 from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
@@ -76,6 +77,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
             yield from check_shared_history(layout, local)
             yield check_secrets(local)
         yield from check_cluster(layout, local, settings.executor)
+    yield from check_alerts(settings.alerts.to)
     yield from check_modules(layout.flow_modules_dir)
 
 

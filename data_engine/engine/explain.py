@@ -35,7 +35,7 @@ from data_engine.engine.reasons import (
     read_reason,
 )
 from data_engine.engine.run_facts import params_words
-from data_engine.engine.status import FlowFacts, WorkspaceFacts
+from data_engine.engine.status import FlowFacts, WorkspaceFacts, flow_status
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.suggestions import nearest_name
@@ -142,7 +142,10 @@ def explain(source: FactSource, known: WorkspaceFacts, subject: str, file: str) 
         rows = [Explanation(subject, None, Edited(edit.cells, edit.error, edit.helpers))] if edit.is_edited else []
         asked = [one for one in known.requests if one.flow == subject and one.state != "answered"]
         rows += [Explanation(subject, None, Requested(one.text)) for one in asked]
-        return rows + _with_writers(source, flow, _of_flow(source, known, flow))
+        rows += _with_writers(source, flow, _of_flow(source, known, flow))
+        is_running = any(run.flow == subject for run in known.active)
+        expected = flow_status(flow, is_running, known.engine.on, known.elsewhere).expected
+        return rows if expected is None else [*rows, Explanation(subject, None, expected)]
     rows = []
     for one, inside, ruled_out in _flows_of_file(known, Path(file), named=subject):
         rows += (

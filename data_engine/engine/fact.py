@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from data_engine.record import Record
@@ -38,3 +38,17 @@ def lasting_words(seconds: float) -> str:
         if seconds >= size_s:
             return f"{seconds / size_s:.2g} {unit}"
     return f"{seconds:.2g} s"
+
+
+def clock_words(utc: str, tz: str | None = None) -> str:
+    """A stored time in a zone (None: this machine's): the time alone on the day that it is there now, else with its date.
+
+    Example:
+        >>> clock_words("2026-01-05T06:00:00+00:00", "Europe/Berlin")
+        'Mon 2026-01-05 07:00'
+    """
+    from zoneinfo import ZoneInfo
+
+    at = datetime.fromisoformat(utc)
+    local, now = (one.astimezone(None if tz is None else ZoneInfo(tz)) for one in (at, datetime.now(UTC)))
+    return local.strftime("%H:%M" if local.date() == now.date() else "%a %Y-%m-%d %H:%M")

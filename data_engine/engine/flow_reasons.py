@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, TypeAlias
 
-from data_engine.engine.fact import Fact, lasting_words
+from data_engine.engine.fact import Fact, clock_words, lasting_words
 from data_engine.errors import FlowValidationError
+from data_engine.model import duration_words
 from data_engine.notebook.standing import edited_words
 
 _SLOW_LOOK_S = 0.5
@@ -114,6 +116,53 @@ class NotLookedAt(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Expected(Fact):
+    """When the next success is due, as `Flow.expect` says. `tz` is the zone that time is meant in, None for this machine's."""
+
+    kind: ClassVar = "expected"
+
+    due_utc: str
+    tz: str | None = None
+
+    @property
+    def text(self) -> str:
+        at = clock_words(self.due_utc, self.tz)
+        left_s = datetime.fromisoformat(self.due_utc).timestamp() - time.time()
+        return f"due by {at}, {duration_words(left_s)} left" if left_s > 0 else f"due by {at}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Late(Fact):
+    """No success by the time that `Flow.expect` says, and `reason` is what is in the way, as far as that is known."""
+
+    kind: ClassVar = "late"
+
+    since_utc: str
+    tz: str | None = None
+    reason: str | None = None
+
+    @property
+    def text(self) -> str:
+        return f"late since {clock_words(self.since_utc, self.tz)}" + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlong(Fact):
+    """A run that has begun at `since_utc` takes longer than the `within_s` that `Flow.expect` gives it."""
+
+    kind: ClassVar = "overlong"
+
+    since_utc: str
+    within_s: float
+    run_id: str = ""
+    tz: str | None = None
+
+    @property
+    def text(self) -> str:
+        return f"runs since {clock_words(self.since_utc, self.tz)}, longer than the {duration_words(self.within_s)} it is given"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class More(Fact):
     """So many more sources than are listed."""
 
@@ -139,4 +188,17 @@ class Other(Fact):
         return self.said
 
 
-OfFlow: TypeAlias = Looks | Broken | Edited | NotDeployed | Requested | Trouble | NotLookedAt | More | Other
+OfFlow: TypeAlias = (
+    Looks
+    | Broken
+    | Edited
+    | NotDeployed
+    | Requested
+    | Trouble
+    | NotLookedAt
+    | Expected
+    | Late
+    | Overlong
+    | More
+    | Other
+)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
+from data_engine.alerting.looking import look
 from data_engine.cause import Cause
+from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.held_files import HeldFiles
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.others import OthersSeen
 from data_engine.engine.status import (
+    ActiveRun,
     FlowFacts,
     WorkspaceFacts,
     active_runs,
@@ -23,6 +27,7 @@ from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.model import Run
 from data_engine.notebook.catalog import find_module, module_files, read_catalog
@@ -57,7 +62,7 @@ class OfflineFacts:
         held, error = HeldFiles(ledger).of(watches), home.settings_error()
         lease = OthersSeen(ledger, machine_id()).told(offline_lease(home))
         settings_warnings = () if error is not None else home.settings().warnings
-        elsewhere = owned_elsewhere(lease, machine_id())
+        elsewhere, active = owned_elsewhere(lease, machine_id()), active_runs(ledger)
         return WorkspaceFacts(
             home.layout.workspace_id,
             str(home.layout.root),
@@ -67,10 +72,11 @@ class OfflineFacts:
                     last_run=last.get(known.entry.name),
                     is_enabled=switches.get(known.entry.name, True),
                     held=len(held.get(known.entry.name, ())),
+                    expected=self._expected(known, active),
                 )
                 for known in flows
             ],
-            active=active_runs(ledger),
+            active=active,
             lease=lease,
             elsewhere=elsewhere,
             engine=EngineFacts(goes_on=self.was_engine_on and elsewhere is None),
@@ -80,6 +86,7 @@ class OfflineFacts:
             requests=requests_told(ledger, time.time()),
             backfills=backfills_recent(ledger, time.time()),
             service=self.service,
+            undelivered=undelivered(ledger),
         )
 
     def poller(self, flow: str) -> FolderPoller | None:
@@ -102,6 +109,19 @@ class OfflineFacts:
     def written_with_params(self, flow: str) -> Mapping[str | None, Run]:
         """Of each source the newest good run that was given params."""
         return written_with_params(self.home.ledger(), flow)
+
+    def _expected(self, known: FlowFacts, active: Sequence[ActiveRun]) -> Expected | Late | Overlong | None:
+        """How the flow stands to what is expected of it; of one that is not in production nothing is."""
+        flow = known.entry.flow
+        if flow is None or not flow.expectations or known.standing.kind == "not_deployed":
+            return None
+        began = {
+            run.run_id: datetime.fromisoformat(run.started_at_utc).timestamp()
+            for run in active
+            if run.flow == flow.name
+        }
+        timezone = None if self.home.settings_error() is not None else self.home.settings().timezone
+        return look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
 
     def _flows(self) -> list[FlowFacts]:
         """Each flow as the next daemon finds it: what is deployed where the module is broken now, else the module."""

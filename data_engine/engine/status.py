@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from data_engine.engine.flow_reasons import Broken, Looks, NotDeployed
+from data_engine.engine.flow_reasons import Broken, Expected, Late, Looks, NotDeployed, Overlong
 from data_engine.engine.machine_facts import DaemonFacts, EngineFacts, ServiceFacts
 from data_engine.engine.reasons import ByHand, OwnedElsewhere, Reason, Unreachable, Waiting, read_reason
+from data_engine.engine.wording import in_the_way
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger import backfills, requests
 from data_engine.ledger.ledger import Ledger
+from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run, utc_text
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
@@ -120,7 +122,7 @@ class FlowStatus(Record):
     failed and wait for an edit or for a person.
 
     `standing` is how the module stands to what production runs, `deployment` says it in one line, and `edit` also holds the
-    error of an edit that is broken.
+    error of an edit that is broken. `expected` is how it stands to what `Flow.expect` says, None where that says nothing.
     """
 
     computed: ClassVar = ("state", "reason", "deployment", "edit")
@@ -138,6 +140,7 @@ class FlowStatus(Record):
     next_run_utc: str | None = None
     last_run: Run | None = field(default=None, metadata={"of": Run.read})
     error: Problem | None = field(default=None, metadata={"of": Problem.read})
+    expected: Reason | None = field(default=None, metadata={"of": read_reason})
 
     @property
     def state(self) -> str:
@@ -182,6 +185,7 @@ class Status(Shown, Record):
     requests: tuple[RequestStatus, ...] = field(default=(), metadata={"of": RequestStatus.read})
     backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
     service: ServiceFacts = field(default_factory=ServiceFacts, metadata={"of": ServiceFacts.read})
+    undelivered: tuple[Undelivered, ...] = field(default=(), metadata={"of": Undelivered.read})
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
@@ -198,6 +202,7 @@ class FlowFacts:
     `standing` tells how the module stands to what is deployed; `held` counts its files that are held; `why` is what planning
     said last of the flow as a whole; `waiting` is why work of it that could start does not. Of a flow that is not `is_read`
     only the file is known. `cadence` is how often its folder is looked through, where that is rarer than its interval says.
+    `expected` is how it stands to what is expected of it.
     """
 
     entry: CatalogEntry
@@ -210,6 +215,7 @@ class FlowFacts:
     waiting: Waiting | None = None
     is_read: bool = True
     cadence: Looks | None = None
+    expected: Expected | Late | Overlong | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +236,7 @@ class WorkspaceFacts:
     requests: Sequence[RequestStatus] = ()
     backfills: Sequence[Backfill] = ()
     service: ServiceFacts = field(default_factory=ServiceFacts)
+    undelivered: Sequence[Undelivered] = ()
 
     def flow(self, name: str) -> FlowFacts | None:
         """The flow of this name."""
@@ -291,6 +298,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         tuple(known.requests),
         tuple(known.backfills),
         known.service,
+        tuple(known.undelivered),
     )
 
 
@@ -303,6 +311,10 @@ def flow_status(
     if entry.flow is not None:
         switches = {entry.name: known.is_enabled}
         blocked = why_blocked(entry.name, switches=switches, is_engine_on=is_engine_on, elsewhere=elsewhere)
+    why, expected = _why(known, blocked, is_running=is_running), known.expected
+    if isinstance(expected, Late):
+        reason = in_the_way(why, held=known.held, last_run=known.last_run, is_running=is_running)
+        expected = replace(expected, reason=reason)
     return FlowStatus(
         entry.name,
         entry.group,
@@ -311,12 +323,13 @@ def flow_status(
         entry.trigger if known.cadence is None else f"{entry.trigger}; {known.cadence.text}",
         known.is_enabled,
         "running" if is_running else _state(known, blocked),
-        _why(known, blocked, is_running=is_running),
+        why,
         known.standing,
         known.held,
         known.next_run_utc,
         known.last_run,
         Problem.of(entry.error),
+        expected,
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from data_engine.engine.reasons import EngineOff
+from collections.abc import Callable
+
+from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
+from data_engine.message import Undelivered
+from data_engine.model import Run
 
 GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
 """What is said where the last daemon died with its engine on: the next one turns it on by itself."""
@@ -37,3 +41,51 @@ def freed_words(count: int) -> str:
     if not count:
         return "Nothing was held; `data-engine explain` says why something does not run."
     return f"What was held is due again ({count:,})."
+
+
+def undelivered_words(one: Undelivered, at: Callable[[str | None], str]) -> str:
+    """That a message has not reached somebody, and why; `at` shows a time.
+
+    Example:
+        >>> waits = Undelivered("3fa2", "mail_team", subject="claims failed", since_utc="10:02", tries=2, error="refused",
+        ...     next_try_utc="10:14")
+        >>> undelivered_words(waits, str)
+        'claims failed, told since 10:02, not delivered to mail_team: refused (tried 2 times, again at 10:14)'
+        >>> undelivered_words(Undelivered("3fa2", "ops", subject="claims failed", since_utc="10:02", next_try_utc="10:02"), str)
+        'claims failed, told since 10:02, not delivered to ops yet'
+    """
+    told = f"{one.subject}, told since {at(one.since_utc)}, not delivered to {one.to}"
+    if one.error is None:
+        return f"{told} yet"
+    tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"
+    again = "given up" if one.next_try_utc is None else f"again at {at(one.next_try_utc)}"
+    return f"{told}: {one.error} ({tried}, {again})"
+
+
+def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_running: bool) -> str | None:
+    """What keeps a flow from the success that is expected of it, in a line; None where nothing is known to.
+
+    `why` is why it does not run now.
+
+    Example:
+        >>> in_the_way(EngineOff(), held=0, last_run=None, is_running=False)
+        'the engine is off'
+        >>> in_the_way(None, held=2, last_run=None, is_running=False)
+        '2 files are held'
+    """
+    if is_running:
+        return "it is running"
+    if why is not None and not isinstance(why, (NotYet, ByHand)):
+        return why.text.partition("\n")[0]
+    error = None
+    if last_run is not None and last_run.status in ("failed", "killed", "abandoned", "stopped"):
+        data = {} if last_run.why is None else last_run.why.data
+        step = f" in {data['step']}" if data.get("step") else ""
+        what = data.get("detail") or last_run.cause or (last_run.error or "").partition("\n")[0]
+        error = f"its last run {_ENDED[last_run.status]}{step}" + (f": {what}" if what else "")
+    held_files = "1 file is held" if held == 1 else f"{held:,} files are held" if held else None
+    found = "; ".join(filter(None, (held_files, error)))
+    return found or ("it runs by hand only" if isinstance(why, ByHand) else None)
+
+
+_ENDED = {"failed": "failed", "killed": "was killed", "abandoned": "was abandoned", "stopped": "was stopped"}

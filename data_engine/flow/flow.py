@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Self, TypeAlias
 
     from data_engine.flow.context import FlowContext
+    from data_engine.flow.expectation import AlertRule, Expectation
     from data_engine.flow.parameters import Parameters
     from data_engine.flow.trigger import Trigger
 
@@ -73,6 +74,8 @@ class Flow(Shown):
     steps: tuple[StepSpec, ...] = ()
     _workspace_root: Path | None = field(default=None, repr=False)
     parameters: Parameters | None = None
+    expectations: tuple[Expectation, ...] = ()
+    alerts: tuple[AlertRule, ...] = ()
 
     def __post_init__(self) -> None:
         for field_name in ("name", "label"):
@@ -108,6 +111,10 @@ class Flow(Shown):
                 where=f"Flow.params({self.parameters.title})",
                 fix=f'give {name} a default, or let somebody run the flow: .watch(mode="manual")',
             )
+        if self.expectations:
+            from data_engine.flow.expectation import check_grace
+
+            check_grace(self.expectations, self.trigger)
 
     def __eq__(self, other: object) -> bool:
         return self._values() == other._values() if isinstance(other, Flow) else NotImplemented
@@ -257,6 +264,66 @@ class Flow(Shown):
         from data_engine.flow.parameters import parameters_of
 
         return replace(self, parameters=parameters_of(settings))
+
+    @checked_call
+    def expect(
+        self,
+        *,
+        by: str | list[str] | tuple[str, ...] | set[str] | None = None,
+        every: Duration | None = None,
+        within: Duration | None = None,
+        grace: Duration | None = None,
+        days: str | list[str] | tuple[str, ...] | set[str] | None = None,
+        tz: str | None = None,
+    ) -> Self:
+        """The flow of which this is expected: what is late is shown everywhere, and told to those of `[alerts]`.
+
+        Several calls add up. A run with other params than the defaults, or for an old slot, does not count.
+
+        Args:
+            by: "HH:MM" or several of them: a success on each day until then.
+            every: a success at least once within every such interval.
+            within: how long a run may take.
+            grace: how late a time of a schedule may begin before it counts as missed; 5 minutes without.
+            days: with `by`: "mon-fri", "mon,thu", or a list; every day without.
+            tz: with `by`: an IANA zone; by default the workspace's `timezone`, else the machine's.
+
+        Raises:
+            FlowValidationError: nothing is expected, an option is wrong, or it was said before; `grace` of a flow without times.
+
+        Example:
+            >>> flow = Flow(group="Claims").watch(mode="schedule", time="06:00").expect(by="07:00", days="mon-fri", within="30m")
+            >>> flow.expectations[0].by, flow.expectations[0].within_s
+            (('07:00',), 1800.0)
+        """
+        from data_engine.flow.expectation import make_expectation, with_expectation
+
+        new = make_expectation(by=by, every=every, within=within, grace=grace, days=days, tz=tz)
+        return replace(self, expectations=with_expectation(self.expectations, new))
+
+    @checked_call
+    def alert(
+        self,
+        *,
+        to: str | list[str] | tuple[str, ...] | None = None,
+        on: str | list[str] | tuple[str, ...] | set[str] | None = None,
+    ) -> Self:
+        """The flow whose troubles are told to these, in place of what the workspace's `[alerts]` say.
+
+        `to` are names of secrets that hold addresses ([] is nobody); `on` are kinds: "failed", "held", "missed", "late",
+        "overlong", "recovered". What is left out is as in `[alerts]`. Several calls tell several people of several kinds.
+
+        Raises:
+            FlowValidationError: neither is given, a text that is no name of a secret, or an unknown kind.
+
+        Example:
+            >>> flow = Flow(group="Claims").alert(to="ops", on=["failed", "recovered"]).alert(to=["boss"], on=["late"])
+            >>> [rule.to for rule in flow.alerts]
+            [('ops',), ('boss',)]
+        """
+        from data_engine.flow.expectation import make_alert
+
+        return replace(self, alerts=(*self.alerts, make_alert(to=to, on=on)))
 
     @checked_call
     def step(

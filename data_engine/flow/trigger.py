@@ -133,7 +133,7 @@ def make_trigger(
                 f'mode="poll" requires {missing}=', where=_WHERE, fix='for example source="../in", interval="30s"'
             )
         seconds = parse_duration(interval, where=f"{_WHERE}(interval=...)")
-        return Poll(**shared, interval=_duration_text(interval), interval_seconds=seconds, settle=settle_s)
+        return Poll(**shared, interval=duration_text(interval), interval_seconds=seconds, settle=settle_s)
     return _make_schedule(shared, interval, time, cron, tz, catch_up_word)
 
 
@@ -156,9 +156,9 @@ def _make_schedule(
                 fix=f"leave {name}= out, or use time= or cron= instead of interval=",
             )
         seconds = parse_duration(interval, where=f"{_WHERE}(interval=...)")
-        return Schedule(**shared, interval=_duration_text(interval), interval_seconds=seconds)
+        return Schedule(**shared, interval=duration_text(interval), interval_seconds=seconds)
     if time is not None:
-        times, slots = _parse_times(time)
+        times, slots = parse_times(time)
         return Schedule(**shared, times=times, time_slots=slots, tz=zone, catch_up=catch_up)
     return Schedule(**shared, cron=_parse_cron(cron), tz=zone, catch_up=catch_up)
 
@@ -216,14 +216,21 @@ def _settle_seconds(value: object) -> float:
     return value
 
 
-def _duration_text(value: object) -> str:
+def duration_text(value: object) -> str:
+    """A duration that `parse_duration` takes, as people read it."""
     if is_timedelta(value):
         return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
     return str(value).strip()
 
 
-def _parse_times(value: object) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
-    where = f"{_WHERE}(time=...)"
+def parse_times(
+    value: object, *, where: str = f"{_WHERE}(time=...)", name: str = "time"
+) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """Times of day, sorted, each once: as "HH:MM" texts, and as (hour, minute).
+
+    Raises:
+        FlowValidationError: neither such a text nor some of them.
+    """
     fix = 'give "HH:MM", such as "08:15", or a list of them'
     if isinstance(value, str):
         texts: Collection[object] = (value,)
@@ -232,7 +239,7 @@ def _parse_times(value: object) -> tuple[tuple[str, ...], tuple[tuple[int, int],
     else:
         raise FlowValidationError(f"a time cannot be {type(value).__name__} {value!r}", where=where, fix=fix)
     if not texts:
-        raise FlowValidationError("time= must include at least one time", where=where, fix=fix)
+        raise FlowValidationError(f"{name}= must include at least one time", where=where, fix=fix)
     slots = set()
     for text in texts:
         match = _TIME.fullmatch(text.strip()) if isinstance(text, str) else None

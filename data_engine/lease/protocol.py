@@ -14,9 +14,10 @@ from typing import Any, Literal
 from data_engine.errors import FlowValidationError
 from data_engine.workspace.settings import LEAST_HEARTBEATS
 
-FORMAT = 3
+FORMAT = 4
 """2: repairs stand in the list, and a list may go on at a higher number. 3: deployments and requests travel: who does not know
-them would run what nobody deployed. Who knows only an earlier format observes and never owns."""
+them would run what nobody deployed. 4: what people were told
+travels: who does not know it would tell it again. Who knows only an earlier format observes and never owns."""
 
 
 MOST_SEGMENTS = 20_000
@@ -24,7 +25,7 @@ MOST_SEGMENTS = 20_000
 
 TABLES = (
     *("runs", "step_runs", "logs", "file_state", "outputs", "schedule_slots", "flow_switches", "resets"),
-    *("deployments", "requests", "environments", "backfills", "backfill_items"),
+    *("deployments", "requests", "environments", "backfills", "backfill_items", "troubles"),
 )
 Kind = Literal["genesis", "claim", "commit", "renew", "release", "repair"]
 

@@ -227,6 +227,12 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("round", "total", "ended", "failed"), _is_count),
     "backfill_id": _is_id,
     "asked": _is_object,
+    **dict.fromkeys(("since_utc", "told_at_utc", "digest_until_utc", "recovered_at_utc"), _is_time),
+    **dict.fromkeys(("step", "error_type", "cell"), _is_text),
+    "detail": _is_object,
+    "message_id": _is_id,
+    "is_closed": (0, 1).__contains__,
+    "again": _is_count,
     "is_as_scheduled": (0, 1).__contains__,
     **dict.fromkeys(("last_success_at_utc", "reset_at_utc"), _is_time),
     **dict.fromkeys(("group_name", "step_label", "level", "message"), _is_text),
@@ -271,6 +277,7 @@ _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "state": ("running", "done", "stopped").__contains__,
     },
     "backfill_items": {"number": _is_count},
+    "troubles": {"kind": _is_word},
 }
 _OPTIONAL = {
     "runs": (
@@ -288,6 +295,7 @@ _OPTIONAL = {
     "deployments": "git_commit git_dirty points_to asked_by mirror".split(),
     "requests": "outcome answer file_owner".split(),
     "backfill_items": ["source_key", "slot_utc"],
+    "troubles": "told_at_utc message_id digest_until_utc recovered_at_utc".split(),
 }
 _TOGETHER = {"logs": [("run_id", "line_no")], "file_state": [("success_size_bytes", "success_mtime_ns")]}
 

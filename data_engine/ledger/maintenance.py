@@ -89,6 +89,10 @@ def prune(connection: sqlite3.Connection, *, retention_days: float, at: Believed
             " (SELECT backfill_id FROM backfills WHERE state = 'running')",
             (utc_text(at.now_s - max(retention_days, _YEAR_DAYS) * _DAY_S),),
         )
+    connection.execute(
+        "DELETE FROM troubles WHERE is_closed AND at_utc < ?",
+        (utc_text(at.now_s - max(retention_days, _YEAR_DAYS) * _DAY_S),),
+    )
     return connection.execute(f"DELETE {_OLD_RUNS}", before).rowcount
 
 

@@ -285,7 +285,65 @@ CREATE TABLE backfill_items (
 CREATE INDEX backfill_items_by_rev ON backfill_items (rev) WHERE rev > 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS)
+# Messages to people until each recipient has got them. They do not travel: whoever sends has the addresses, which are secrets.
+_OUTBOX = """
+CREATE TABLE outbox (
+    message_id TEXT PRIMARY KEY NOT NULL,
+    kind TEXT NOT NULL,
+    flow_name TEXT,
+    subject TEXT NOT NULL,
+    body_text TEXT NOT NULL,
+    body_html TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    at_utc TEXT NOT NULL
+);
+CREATE INDEX outbox_by_time ON outbox (at_utc);
+CREATE TABLE deliveries (
+    message_id TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    state TEXT NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    put_utc TEXT NOT NULL,
+    next_try_utc TEXT,
+    tried_utc TEXT,
+    answered_utc TEXT,
+    last_error TEXT,
+    has_it TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (message_id, recipient)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_waiting ON deliveries (next_try_utc) WHERE state = 'waiting';
+"""
+
+# What people were told of: shared, so that a new owner neither repeats nor forgets. And the newest success of a flow, at once.
+_TROUBLES = """
+CREATE TABLE troubles (
+    flow_name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    step TEXT NOT NULL,
+    error_type TEXT NOT NULL,
+    cell TEXT NOT NULL,
+    since_utc TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    told_at_utc TEXT,
+    message_id TEXT,
+    digest_until_utc TEXT,
+    recovered_at_utc TEXT,
+    is_closed INTEGER NOT NULL,
+    again INTEGER NOT NULL,
+    at_utc TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (flow_name, kind, step, error_type, cell)
+) WITHOUT ROWID;
+CREATE INDEX troubles_by_rev ON troubles (rev) WHERE rev > 0;
+CREATE INDEX runs_good ON runs (flow_name, finished_at_utc) WHERE status = 'success';
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    *(_FIRST, _SHARED, _REPAIRS, _CLOCK, _CAUSES, _DEPLOYMENTS, _ABOUT_RUNS, _BACKFILLS),
+    *(_OUTBOX, _TROUBLES),
+)
 """`MIGRATIONS[n]` takes a file from version n to n + 1; `PRAGMA user_version` says where a file is."""
 
 

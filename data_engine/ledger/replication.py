@@ -36,7 +36,7 @@ _AGES = {
     "runs": ("finished_at_utc", "started_at_utc"),
     "step_runs": ("finished_at_utc", "started_at_utc"),
     "logs": ("created_at_utc",),
-    **dict.fromkeys(("requests", "backfills", "backfill_items"), ("at_utc",)),
+    **dict.fromkeys(("requests", "backfills", "backfill_items", "troubles"), ("at_utc",)),
 }
 _NEWEST_REV = 2**62
 _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
@@ -51,8 +51,9 @@ _LONG_TEXTS = {
     "deployments": ("note",),
     "requests": ("answer",),
     "backfills": ("asked", "params"),
+    "troubles": ("detail",),
 }
-_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "asked")
+_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "asked", "detail")
 _BATCH_CHARS = 16_000_000
 _MOST_CHARS = 100_000_000
 """Of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""

@@ -217,6 +217,23 @@ TABLES = {
     "backfill_items": _table(
         "backfill_id number", backfill_id="text", number="int", source_key="text", slot_utc="text", at_utc="text"
     ),
+    "troubles": _table(
+        "flow_name kind step error_type cell",
+        flow_name="text",
+        kind="text",
+        step="text",
+        error_type="text",
+        cell="text",
+        since_utc="text",
+        detail="text",
+        told_at_utc="text",
+        message_id="text",
+        digest_until_utc="text",
+        recovered_at_utc="text",
+        is_closed="int",
+        again="int",
+        at_utc="text",
+    ),
 }
 """Every table that travels with the workspace."""
 

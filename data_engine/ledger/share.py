@@ -271,7 +271,7 @@ class Share:
             old = set(
                 connection.execute(
                     "SELECT shared_table, name FROM taken_segments"
-                    " WHERE newest_utc < iif(shared_table IN ('requests', 'backfills', 'backfill_items'), ?, ?)",
+                    " WHERE newest_utc < iif(shared_table IN ('requests', 'backfills', 'backfill_items', 'troubles'), ?, ?)",
                     (requests_before, before),
                 ).fetchall()
             )

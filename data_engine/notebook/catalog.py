@@ -7,12 +7,13 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data_engine.errors import FlowExecutionError, FlowValidationError, error_of
+from data_engine.flow.expectation import AlertRule, Expectation
 from data_engine.flow.flow import Flow
 from data_engine.flow.schedule_words import schedule_words
 from data_engine.flow.spec import title_words
@@ -23,6 +24,7 @@ from data_engine.notebook.descriptions import Descriptions
 from data_engine.notebook.load import FlowModules
 from data_engine.notebook.subfolders import no_flow_there, notebooks_in_subfolders
 
+_T = TypeVar("_T")
 _SCRATCH = re.compile(r"_.*|Untitled.*|.*-Copy\d+", re.DOTALL)
 
 
@@ -62,6 +64,7 @@ class CatalogEntry:
             "trigger": self.trigger,
             "options": _options(self.flow),
             "parameters": _parameters(self.flow),
+            "expectations": _expectations(self.flow),
             "steps": list(self.steps),
             "warnings": list(self.warnings),
             "path": str(self.path),
@@ -82,6 +85,12 @@ def _options(flow: Flow | None) -> dict[str, Any]:
 def _parameters(flow: Flow | None) -> list[dict[str, Any]] | None:
     """What the flow can be given, for a form; None for one that declares nothing."""
     return None if flow is None or flow.parameters is None else flow.parameters.as_json()
+
+
+def _expectations(flow: Flow | None) -> list[dict[str, Any]]:
+    """What `Flow.expect` was told, call by call, without what it left out."""
+    found = () if flow is None else flow.expectations
+    return [{name: value for name, value in asdict(one).items() if value not in (None, ())} for one in found]
 
 
 def module_files(folder: Path) -> dict[str, list[Path]]:
@@ -402,8 +411,6 @@ def _with_mirror_warnings(entries: list[CatalogEntry]) -> tuple[CatalogEntry, ..
 
 def entry_message(entry: CatalogEntry) -> dict[str, Any]:
     """An entry as JSON, with all that planning needs of its flow; the step functions stay behind."""
-    from dataclasses import asdict
-
     message = entry.as_dict()
     if entry.flow is not None:
         trigger, mirror = entry.flow.trigger, entry.flow.mirror_spec
@@ -413,6 +420,8 @@ def entry_message(entry: CatalogEntry) -> dict[str, Any]:
             "mirror": None if mirror is None else _texts(asdict(mirror)),
             "workspace_root": str(entry.flow._workspace_root),
             "settings": None if entry.flow.parameters is None else entry.flow.parameters.title,
+            "expectations": [asdict(one) for one in entry.flow.expectations],
+            "alerts": [asdict(one) for one in entry.flow.alerts],
         }
     return message
 
@@ -444,6 +453,8 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
             (),
             Path(facts["workspace_root"]),
             None if message.get("parameters") is None else Parameters.of_json(message["parameters"], facts["settings"]),
+            _read_all(Expectation, facts.get("expectations")),
+            _read_all(AlertRule, facts.get("alerts")),
         )
     return CatalogEntry(
         name=message["name"],
@@ -460,6 +471,10 @@ def entry_of_message(message: dict[str, Any]) -> CatalogEntry:
         error=None if error is None else error_of(error),
         flow=flow,
     )
+
+
+def _read_all(kind: type[_T], told: Iterable[Mapping[str, Any]] | None) -> tuple[_T, ...]:
+    return tuple(kind(**{name: _tuples(value) for name, value in one.items()}) for one in told or ())
 
 
 def _texts(values: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from data_engine.scheduler.about import about_work
 from data_engine.scheduler.executor import Executor, Job, JobEnd, JobSource
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.run_queue import HandOut, Item, RunQueue, Turn, Work, came_by_itself
-from data_engine.scheduler.surroundings import Backfills, NoBackfills, ReadyFlow, Surroundings
+from data_engine.scheduler.surroundings import Alerts, Backfills, NoAlerts, NoBackfills, ReadyFlow, Surroundings
 from data_engine.scheduler.trigger_set import TriggerSet
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class Dispatcher(Generic[_E]):
         self.active: dict[str, Active] = {}
         self.trouble: FlowValidationError | None = None
         self.backfills: Backfills = NoBackfills()
+        self.alerts: Alerts = NoAlerts()
         self._home, self._ledger = home, None if home is None else home.ledger()
         self._around, self._triggers, self._loop = around, triggers, loop
         self._queue = RunQueue()
@@ -381,6 +382,7 @@ class Dispatcher(Generic[_E]):
             elif isinstance(event, (StepStarted, StepProgress, StepFinished)):
                 self._show_step(event)
         self._triggers.heard(job.flow or "", events)
+        self.alerts.heard(job.flow or "", events)
         self._around.tell()
 
     def _show_step(self, event: StepStarted | StepProgress | StepFinished) -> None:
@@ -478,5 +480,6 @@ class Dispatcher(Generic[_E]):
                     raise
             if not isinstance(event, LogLine):
                 self._triggers.heard(work.flow, [event])
+                self.alerts.heard(work.flow, [event])
             if isinstance(event, RunFinished):
                 self.backfills.ended(work.flow, event)

@@ -1,14 +1,14 @@
-"""What a dispatcher needs around it: who says whether and what may run, and who feeds backfills."""
+"""What a dispatcher needs around it: who says whether and what may run, who feeds backfills, and who hears of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from data_engine.flow.flow import Flow
-from data_engine.model import Deployment, RunFinished
+from data_engine.model import Deployment, Event, RunFinished
 from data_engine.scheduler.run_queue import Work
 
 
@@ -70,3 +70,18 @@ class NoBackfills:
     def wants(self, work: Work) -> bool:
         """Nobody does."""
         return False
+
+
+class Alerts(Protocol):
+    """Who hears of runs to tell people of their troubles."""
+
+    def heard(self, flow: str, events: Sequence[Event]) -> None:
+        """Something happened in runs of the flow, and is recorded."""
+        ...
+
+
+class NoAlerts:
+    """Nobody is told."""
+
+    def heard(self, flow: str, events: Sequence[Event]) -> None:
+        """Nobody listens."""

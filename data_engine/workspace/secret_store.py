@@ -20,15 +20,16 @@ from data_engine import private
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
 from data_engine.locks import OsLock
-from data_engine.secret import SHORTEST, Secret
+from data_engine.secret import SHORTEST, Secret, is_secret_name
 from data_engine.workspace.machine import private_state_root, state_root
 
 SERVICE = "data-engine"
 """What the entries in the keyring are called."""
 
 _LOCK_TIMEOUT_S = 10.0
-_PREFIX = "DATA_ENGINE_SECRET_"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}", re.ASCII)
+PREFIX = "DATA_ENGINE_SECRET_"
+"""Of the environment variables that hold secrets."""
+
 _ABOUT = (
     "Secrets of this user's Data Engine. This machine has no keyring, so the values below are in plain text: only the"
     " modes of this file keep other users from reading them. Change it with `data-engine secret set|remove NAME`."
@@ -128,9 +129,9 @@ def stored_secrets() -> list[StoredSecret]:
     kept = _read()
     found = dict.fromkeys(kept["secrets"], "private file") | dict.fromkeys(kept["keyring"], "keyring")
     for variable in os.environ:
-        if variable.startswith(_PREFIX) and len(variable) > len(_PREFIX):
+        if variable.startswith(PREFIX) and len(variable) > len(PREFIX):
             same = [name for name in found if variable_of(name) == variable]
-            name = same[0] if same else variable.removeprefix(_PREFIX).lower()
+            name = same[0] if same else variable.removeprefix(PREFIX).lower()
             found[name] = "environment"
     return [StoredSecret(name, place) for name, place in sorted(found.items())]
 
@@ -154,7 +155,7 @@ def variable_of(name: str) -> str:
         >>> variable_of("dwh"), variable_of("ops-mail")
         ('DATA_ENGINE_SECRET_DWH', 'DATA_ENGINE_SECRET_OPS_MAIL')
     """
-    return _PREFIX + re.sub(r"[.-]", "_", name).upper()
+    return PREFIX + re.sub(r"[.-]", "_", name).upper()
 
 
 def check_name(name: object) -> str:
@@ -163,7 +164,7 @@ def check_name(name: object) -> str:
     Raises:
         FlowValidationError: it cannot.
     """
-    if isinstance(name, str) and _NAME.fullmatch(name):
+    if isinstance(name, str) and is_secret_name(name):
         return name
     raise FlowValidationError(
         f"a secret cannot be called {str(name)[:60]!r}",

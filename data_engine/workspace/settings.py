@@ -6,6 +6,7 @@
     [retry] retries, delay
     [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
     [daemon] idle_exit, keep_awake [preview] cache, copy_limit
+    [alerts] to, on, digest
 
 Durations are texts such as "30s" (`data_engine.duration`), sizes such as "1GiB".
 """
@@ -22,6 +23,8 @@ from typing import Any
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError, SettingsError, WorkspaceError
 from data_engine.files import write_text_atomic
+from data_engine.message import TROUBLES
+from data_engine.secret import is_secret_name
 from data_engine.workspace.layout import WorkspaceLayout, is_workspace
 from data_engine.workspace.toml import changed_toml, parse_toml, read_toml_text, unknown_key
 
@@ -66,6 +69,11 @@ DEFAULT_SETTINGS_TEXT = """\
 # [preview]
 # cache = "1GiB"
 # copy_limit = "1GiB"             # what a preview may copy of outputs and databases, where the drive cannot clone
+
+# [alerts]
+# to = ["ops"]                    # names of secrets that hold Apprise URLs: data-engine secret set ops
+# on = ["failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "recovered"]
+# digest = "5m"                   # what follows a flow's first failure within this goes as one message
 """
 
 
@@ -130,6 +138,13 @@ class PreviewSettings:
 
 
 @dataclass(frozen=True)
+class AlertSettings:
+    to: tuple[str, ...] = ()
+    on: tuple[str, ...] = TROUBLES
+    digest_s: float = 300.0
+
+
+@dataclass(frozen=True)
 class WorkspaceSettings:
     """The whole file with its defaults. `timezone` None is the machine's zone; `warnings` name keys nobody reads.
 
@@ -148,6 +163,7 @@ class WorkspaceSettings:
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     preview: PreviewSettings = field(default_factory=PreviewSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     warnings: tuple[str, ...] = ()
 
 
@@ -216,6 +232,7 @@ def parse_settings(text: str, *, where: str) -> WorkspaceSettings:
         lease=LeaseSettings(**_arguments(values, "lease")),
         daemon=DaemonSettings(**_arguments(values, "daemon")),
         preview=PreviewSettings(**_arguments(values, "preview")),
+        alerts=AlertSettings(**_arguments(values, "alerts")),
         warnings=tuple(f"{where}: {unknown_key(key, _READERS)}" for key in unknown),
     )
     _check_together(settings, where)
@@ -314,6 +331,29 @@ def _text(value: object, where: str) -> str:
     return value
 
 
+def _secret_names(value: object, where: str) -> tuple[str, ...]:
+    wanted = 'a list of names of secrets such as ["ops"]'
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or any(not isinstance(name, str) for name in names):
+        raise _wrong(value, where, wanted)
+    for name in names:
+        if not is_secret_name(name):
+            # It may be the address itself, which must not be told anywhere.
+            raise SettingsError(
+                "to holds a text that is no name of a secret" + (": it looks like an address" if ":" in name else ""),
+                where=where,
+                fix='write the name of a secret, to = ["ops"], and keep the address in it: data-engine secret set ops',
+            )
+    return tuple(dict.fromkeys(names))
+
+
+def _kinds(value: object, where: str) -> tuple[str, ...]:
+    wanted = "a list of: " + ", ".join(f'"{kind}"' for kind in TROUBLES)
+    if not isinstance(value, list) or any(kind not in TROUBLES for kind in value):
+        raise _wrong(value, where, wanted)
+    return tuple(kind for kind in TROUBLES if kind in value)
+
+
 _READERS: Mapping[str, _Reader] = {
     "timezone": _timezone,
     "freshness": _one_of("signature", "content"),
@@ -337,6 +377,9 @@ _READERS: Mapping[str, _Reader] = {
     "daemon.keep_awake": _yes_or_no,
     "preview.cache": lambda value, where: parse_size(value, where=where),
     "preview.copy_limit": lambda value, where: parse_size(value, where=where),
+    "alerts.to": _secret_names,
+    "alerts.on": _kinds,
+    "alerts.digest": _duration(allow_zero=True),
 }
 _SECTIONS = frozenset(key.partition(".")[0] for key in _READERS if "." in key)
 _LEAST_HEARTBEAT_S = 0.1
@@ -345,6 +388,7 @@ _LONGEST_STALE_AFTER_S = 86_400.0
 
 _FIELD_UNITS = {"quiet": "_s", "delay": "_s", "run_timeout": "_s", "heartbeat": "_s", "stale_after": "_s"} | {
     "idle_exit": "_s",
+    "digest": "_s",
     "cache": "_bytes",
     "copy_limit": "_bytes",
 }

@@ -2,7 +2,7 @@
 
 import { run } from "./actions.js";
 import { h } from "./dom.js";
-import { ahead, duration, matches, nameOf, plural, progressText, since } from "./format.js";
+import { ahead, duration, expectedText, matches, nameOf, plural, progressText, since } from "./format.js";
 import { agoText, button, drawing, icon, sign, whyNot } from "./pieces.js";
 
 /** @import { ActiveRun, FlowRow, PanelView } from "./types" */
@@ -149,6 +149,8 @@ export function secondText(row, active) {
   const parts = [row.trigger === "-" ? "" : row.trigger];
   if (row.next_run_utc && row.mode === "schedule") parts.unshift(`next ${ahead(row.next_run_utc)}`);  // the rest may be cut
   else if (row.reason && row.mode !== "manual") parts.push(row.reason);
+  if (row.expected && row.expected.kind !== "expected") parts.unshift(row.expected.text);
+  else if (row.expected) parts.push(expectedText(row.expected));
   return parts.filter(Boolean).join(" · ");
 }
 

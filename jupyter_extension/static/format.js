@@ -1,6 +1,6 @@
 // Values as people read them: texts of numbers, times and paths. Nothing here knows the page.
 
-/** @import { ActiveRun } from "./types" */
+/** @import { ActiveRun, ExpectedLine } from "./types" */
 
 /** @param {number | null | undefined} seconds */
 export function duration(seconds) {
@@ -50,6 +50,19 @@ export function ahead(utc, nowMs = Date.now()) {
   if (day === 0) return `at ${time}`;
   if (day === 1) return `tomorrow ${time}`;
   return `${when.toLocaleDateString([], day < 7 ? { weekday: "short" } : { day: "numeric", month: "short" })} ${time}`;
+}
+
+/**
+ * How a flow stands to what is expected of it, with the time that is left.
+ *
+ * @param {ExpectedLine} expected
+ * @param {number} nowMs
+ */
+export function expectedText(expected, nowMs = Date.now()) {
+  const seconds = expected.due_utc ? (Date.parse(expected.due_utc) - nowMs) / 1000 : 0;
+  if (seconds <= 0) return expected.text;
+  const left = seconds < 90 ? `${Math.ceil(seconds)} s` : seconds < 5400 ? `${Math.ceil(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+  return seconds < 172800 ? `${expected.text}, ${left} left` : expected.text;
 }
 
 /** @param {string | number | Date} utc */

@@ -52,6 +52,13 @@ export interface FlowRow {
   is_failing: boolean;
   buttons: Record<string, WhyNot>;
   backfill: BackfillLine | null;
+  expected: ExpectedLine | null;
+}
+
+export interface ExpectedLine {
+  kind: string;
+  text: string;
+  due_utc: string | null;
 }
 
 export interface BackfillLine {

@@ -68,6 +68,9 @@ SAMPLES: tuple[Reason, ...] = (
     flow_reasons.Requested("ANNA-PC was asked to run claims: waits for its answer"),
     flow_reasons.Trouble("the disk is full"),
     flow_reasons.NotLookedAt(),
+    flow_reasons.Expected(NOON, "Europe/Berlin"),
+    flow_reasons.Late(NOON, None, "the engine is off"),
+    flow_reasons.Overlong(NOON, 1800.0, "0123456789ab"),
     flow_reasons.More(12),
     flow_reasons.Other("of tomorrow"),
 )
@@ -100,7 +103,14 @@ def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
     """The sentence shows eight letters; a program needs them all."""
     named = [why.as_dict() for why in SAMPLES if "01234567" in json.dumps(why.as_dict())]
 
-    assert {one["kind"] for one in named} == {"done", "not_there", "held", "retry_later", "waiting_for_group"}
+    assert {one["kind"] for one in named} == {
+        "done",
+        "not_there",
+        "held",
+        "retry_later",
+        "waiting_for_group",
+        "overlong",
+    }
     assert all("0123456789ab" in json.dumps(one) for one in named)
 
 

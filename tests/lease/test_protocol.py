@@ -222,7 +222,7 @@ def test_records_are_json_that_people_can_read() -> None:
     """One line of checksum, one of JSON."""
     head, body = encode(CLAIM.record()).decode().split("\n")
 
-    assert (len(head), json.loads(body)["host_name"], json.loads(body)["format"]) == (16, "ANNA-PC", 3)
+    assert (len(head), json.loads(body)["host_name"], json.loads(body)["format"]) == (16, "ANNA-PC", 4)
 
 
 def test_a_claim_inherits_all_but_the_token_and_the_limits() -> None:

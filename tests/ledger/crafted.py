@@ -73,6 +73,22 @@ GOOD: dict[str, tuple[Any, ...]] = {
         *(1, 5),
     ),
     "backfill_items": ("b1", 0, "a.csv", T0, T0, 1, 5),
+    "troubles": (
+        *(
+            "claims",
+            "failed",
+            "Clean",
+            "KeyError",
+            "claims.ipynb, cell 4",
+            T0,
+            '{"source":"a.csv"}',
+            T0,
+            "3fa2",
+            T0,
+            None,
+        ),
+        *(0, 1, T0, 1, 5),
+    ),
 }
 """One row of each table that every Data Engine believes, committed under token 1."""
 

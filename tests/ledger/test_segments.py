@@ -85,6 +85,10 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "environments": [("0c25ce2754dc3761", "3.11.7", '["polars 2.1.0"]', 7, 12)],
     "backfills": [("b1", "claims", "files", "{}", "{}", 1, "anna@ANNA-PC", "t0", "done", 0, 2, 2, 0, 7, 12)],
     "backfill_items": [("b1", 0, "a.csv", None, "t0", 7, 12), ("b1", 1, None, "t1", "t0", 7, 12)],
+    "troubles": [
+        ("claims", "failed", "Clean", "KeyError", "cell 4", "t0", "{}", "t1", "m1", "t2", None, 0, 0, "t1", 7, 12),
+        ("claims", "late", "", "", "", "t0", "{}", "t1", "m2", None, "t3", 1, 2, "t3", 7, 13),
+    ],
 }
 
 

@@ -18,6 +18,10 @@ FLOWS = {
     "times": Flow("G", "f").watch(mode="schedule", time=["06:30", "18:00"], tz="Europe/Berlin", catch_up="all"),
     "cron": Flow("G", "f").watch(mode="schedule", cron="0 6 * * 1-5", run_as="batch", source="/in"),
     "interval": Flow("G", "f").watch(mode="schedule", interval="5m").mirror(root="/out"),
+    "expected": Flow("G", "f")
+    .watch(mode="schedule", time="06:00")
+    .expect(by=["07:00", "9:30"], days="mon-fri", grace="10m"),
+    "told of": Flow("G", "f").expect(every="1h", within="30m").alert(to="ops", on=["late"]).alert(to=[]),
 }
 
 

@@ -15,7 +15,7 @@ from jupyter_extension.files import FilesView, FileView
 from jupyter_extension.marks import Mark, Shape, Tone, icon_svg
 from jupyter_extension.outputs import OutputsView, OutputView
 from jupyter_extension.planning import PlanView
-from jupyter_extension.view import BackfillLine, FlowRow, Group, LastRun, Notice, PanelView
+from jupyter_extension.view import BackfillLine, ExpectedLine, FlowRow, Group, LastRun, Notice, PanelView
 
 TYPES = (STATIC / "types.d.ts").read_text(encoding="utf-8")
 
@@ -27,6 +27,7 @@ TYPES = (STATIC / "types.d.ts").read_text(encoding="utf-8")
         LastRun,
         FlowRow,
         BackfillLine,
+        ExpectedLine,
         Group,
         ActiveRun,
         Notice,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ago, ahead, bytes, duration, matches, nameOf, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
+import { ago, ahead, bytes, duration, expectedText, matches, nameOf, plural, progressText, since } from "../../../jupyter_extension/static/format.js";
 
 const NOON = Date.UTC(2026, 0, 5, 12);
 const utc = (/** @type {number} */ seconds) => new Date(NOON + 1000 * seconds).toISOString();
@@ -25,6 +25,12 @@ test("what a wrong clock dated later than now is no time ago", () => {
 
 for (const [after, text] of [[0.5, "now"], [1, "in 1 s"], [59.5, "in 60 s"], [60, "in 1 min"], [3599, "in 60 min"]]) {
   test(`${after} s ahead is "${text}"`, () => assert.equal(ahead(utc(after), NOON), text));
+}
+
+for (const [left, text] of [[720, "due by 07:00, 12 min left"], [45, "due by 07:00, 45 s left"], [7200, "due by 07:00, 2 h left"], [-1, "due by 07:00"], [400000, "due by 07:00"]]) {
+  test(`${left} s before it is due: "${text}"`, () => {
+    assert.equal(expectedText({ kind: "expected", text: "due by 07:00", due_utc: utc(/** @type {number} */ (left)) }, NOON), text);
+  });
 }
 
 test("from an hour on a time ahead is a time of day, with the day where it is another", () => {

@@ -50,6 +50,8 @@ test("a flow's second line is its run, else why and when it runs next", () => {
   assert.equal(secondText(row(), undefined), "every 5 s · all 3 files are done");
   assert.equal(secondText(row({ mark: mark("broken"), reason: "SyntaxError" }), undefined), "SyntaxError");
   assert.equal(secondText(row({ mode: "manual", trigger: "-" }), undefined), "");
+  const late = { kind: "late", text: "late since 07:00: the engine is off", due_utc: null };
+  assert.equal(secondText(row({ mode: "manual", trigger: "-", expected: late }), undefined), "late since 07:00: the engine is off");
 });
 
 test("a state names its mode where its word does not", () => {

@@ -1,0 +1,306 @@
+"""What is to be told now, once: of what is seen of a flow, and what was told before. Pure: values in, values out.
+
+a trouble that is new                told at once; what follows in its flow within `digest` waits
+the same trouble again               nothing
+what followed, when `digest` is over one message, when anything did
+good again                           told to those who were told of the trouble
+nobody to be told                    nothing is kept
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
+from typing import Any
+
+from data_engine.alerting.wording import digest_subject, good_again, notice, subject
+from data_engine.flow.expectation import AlertRule
+from data_engine.ledger.troubles import Trouble, TroubleKey
+from data_engine.message import Notice, message_id
+from data_engine.model import utc_text
+from data_engine.workspace.settings import AlertSettings
+
+MOST_OF_A_FLOW = 20
+"""Troubles that are open at once; what differs beyond that is one more trouble."""
+
+MOST_AT_ONCE = 5
+"""More first messages than that to the same people at one moment are one message."""
+
+_OF_FAILURES = ("failed", "held")
+_ORDER = (*_OF_FAILURES, "missed", "overlong", "late")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A trouble that is there, since when, and what is said of it."""
+
+    key: TroubleKey
+    since_utc: str
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipients:
+    """Who is told of a flow's troubles: the workspace's `[alerts]`, or what the flow says in their place."""
+
+    settings: AlertSettings
+    rules: tuple[AlertRule, ...] = ()
+
+    def of(self, kind: str, *, and_of: str | None = None) -> tuple[str, ...]:
+        """The secrets of those who are told of this kind (and of the other one too).
+
+        Example:
+            >>> settings = AlertSettings(to=("ops",))
+            >>> boss = AlertRule(to=("boss",), on=("late",))
+            >>> Recipients(settings).of("late"), Recipients(settings, (boss,)).of("late"), Recipients(settings, (boss,)).of("failed")
+            (('ops',), ('boss',), ())
+        """
+        found: dict[str, None] = {}
+        for rule in self.rules or (AlertRule(),):
+            on = self.settings.on if rule.on is None else rule.on
+            if kind in on and (and_of is None or and_of in on):
+                found.update(dict.fromkeys(self.settings.to if rule.to is None else rule.to))
+        return tuple(found)
+
+    @property
+    def are_any(self) -> bool:
+        """Whether anybody is told of anything."""
+        return any((self.settings.to if rule.to is None else rule.to) for rule in self.rules or (AlertRule(),))
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A message to come: the same `id` whoever decides on it."""
+
+    kind: str
+    flow: str | None
+    subject: str
+    notices: tuple[Notice, ...]
+    id: str
+    to: tuple[str, ...]
+    is_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to keep of a flow's troubles, what to tell, and when to decide again by itself (None: when something happens)."""
+
+    changed: tuple[Trouble, ...] = ()
+    tellings: tuple[Telling, ...] = ()
+    next_s: float | None = None
+
+
+def decide(
+    flow: str,
+    known: Iterable[Trouble],
+    seen: Sequence[Sighting],
+    over: Mapping[TroubleKey, str],
+    recipients: Recipients,
+    *,
+    failures: int,
+    now_s: float,
+    zone: tzinfo | None = None,
+) -> Decision:
+    """What to do about one flow now.
+
+    `known` are its troubles, `seen` those that are there now as far as they were looked for, `over` says of
+    troubles when they ended. `failures` counts the runs that failed since the first message of a digest.
+    """
+    before = {one.key: one for one in known}
+    after = _with_seen(before, seen, recipients, now_s)
+    after = _with_over(after, over)
+    ends_s = _window_end(after.values())
+    digest_s = recipients.settings.digest_s
+    tellings: list[Telling] = []
+    if ends_s is None or ends_s <= now_s:
+        if ends_s is not None:
+            after, told = _end_digest(flow, after, recipients, failures, now_s, zone)
+        else:
+            after, told = _tell_first(flow, after, recipients, digest_s, now_s, zone)
+        tellings += told
+        ends_s = _window_end(after.values())
+    at_utc = utc_text(now_s)
+    changed = tuple(replace(one, at_utc=at_utc) for key, one in after.items() if one != before.get(key))
+    return Decision(changed, tuple(tellings), ends_s)
+
+
+def gathered(tellings: Sequence[Telling], workspace: str) -> list[Telling]:
+    """The tellings, the first messages to the same people as one where many flows fail at one moment."""
+    by_people: dict[tuple[str, ...], list[Telling]] = {}
+    for one in tellings:
+        if one.is_first:
+            by_people.setdefault(one.to, []).append(one)
+    found = [one for one in tellings if not one.is_first or len(by_people[one.to]) <= MOST_AT_ONCE]
+    for to, many in by_people.items():
+        if len(many) > MOST_AT_ONCE:
+            notices = tuple(notice for one in many for notice in one.notices)
+            flows = len({one.flow for one in many})
+            words = f"{workspace}: trouble in {flows:,} flows"
+            found.append(
+                Telling("digest", None, words, notices, message_id("many", *(one.id for one in many)), to, True)
+            )
+    return found
+
+
+def _with_seen(
+    known: Mapping[TroubleKey, Trouble], seen: Iterable[Sighting], recipients: Recipients, now_s: float
+) -> dict[TroubleKey, Trouble]:
+    after = dict(known)
+    for one in seen:
+        if not recipients.of(one.key.kind):
+            continue
+        key = one.key
+        is_open = key in after and not after[key].is_closed
+        if not is_open and sum(not other.is_closed for other in after.values()) >= MOST_OF_A_FLOW:
+            key = TroubleKey(key.flow, key.kind, error_type="and others")
+        before = after.get(key)
+        if before is None or before.is_closed:
+            after[key] = Trouble(
+                key, one.since_utc, one.said, digest_until_utc=None if before is None else before.digest_until_utc
+            )
+        elif before.recovered_at_utc is not None and one.since_utc > before.recovered_at_utc:
+            after[key] = replace(before, recovered_at_utc=None, again=before.again + 1)
+    return after
+
+
+def _with_over(known: Mapping[TroubleKey, Trouble], over: Mapping[TroubleKey, str]) -> dict[TroubleKey, Trouble]:
+    return {
+        key: replace(one, recovered_at_utc=over[key])
+        if key in over and not one.is_closed and one.recovered_at_utc is None and one.since_utc <= over[key]
+        else one
+        for key, one in known.items()
+    }
+
+
+def _window_end(troubles: Iterable[Trouble]) -> float | None:
+    ends = [one.digest_until_utc for one in troubles if one.digest_until_utc is not None]
+    return max((datetime.fromisoformat(end).timestamp() for end in ends), default=None)
+
+
+def _ordered(troubles: Iterable[Trouble]) -> list[Trouble]:
+    order = {kind: number for number, kind in enumerate(_ORDER)}
+    return sorted(troubles, key=lambda one: (order.get(one.key.kind, len(order)), one.since_utc, one.key))
+
+
+def _tell_first(
+    flow: str,
+    known: dict[TroubleKey, Trouble],
+    recipients: Recipients,
+    digest_s: float,
+    now_s: float,
+    zone: tzinfo | None,
+) -> tuple[dict[TroubleKey, Trouble], list[Telling]]:
+    """Tell what is new, and what is good again, while nothing waits for a digest."""
+    after, tellings = dict(known), list[Telling]()
+    news: dict[tuple[str, ...], list[Trouble]] = {}
+    over: list[Trouble] = []
+    for one in _ordered(known.values()):
+        if one.is_closed:
+            continue
+        if one.recovered_at_utc is not None:
+            after[one.key] = replace(one, is_closed=True)
+            if one.told_at_utc is not None:
+                over.append(one)
+        elif one.told_at_utc is None:
+            news.setdefault(recipients.of(one.key.kind), []).append(one)
+    for to, ones in news.items():
+        if not to:  # nobody any more; they are told when somebody is there again
+            continue
+        told = message_id("trouble", *ones[0].key, ones[0].since_utc)
+        for number, one in enumerate(ones):
+            after[one.key] = replace(
+                one,
+                told_at_utc=utc_text(now_s),
+                message_id=told,
+                digest_until_utc=utc_text(now_s + digest_s) if digest_s and not number else None,
+            )
+        notices = tuple(notice(one, zone) for one in ones)
+        tellings.append(Telling(ones[0].key.kind, flow, subject(ones[0]), notices, told, to, is_first=True))
+    is_all_good = all(one.is_closed for one in after.values())
+    tellings += _recovered(flow, over, recipients, is_all_good=is_all_good, zone=zone)
+    return after, tellings
+
+
+def _end_digest(
+    flow: str,
+    known: dict[TroubleKey, Trouble],
+    recipients: Recipients,
+    failures: int,
+    now_s: float,
+    zone: tzinfo | None,
+) -> tuple[dict[TroubleKey, Trouble], list[Telling]]:
+    """Tell as one what has followed the first message, when anything did."""
+    opener = next(one for one in known.values() if one.digest_until_utc is not None)
+    ordered = [one for one in _ordered(known.values()) if not one.is_closed]
+    there = [one for one in ordered if one.recovered_at_utc is None]
+    over = [one for one in ordered if one.recovered_at_utc is not None and one.told_at_utc is not None]
+    tellings = _digests(flow, opener, there, recipients, failures, zone)
+    tellings += _recovered(flow, over, recipients, is_all_good=not there, zone=zone, failures=failures)
+    told = tellings[0].id if tellings else None
+    return {key: _after_digest(one, told, utc_text(now_s)) for key, one in known.items()}, tellings
+
+
+def _after_digest(one: Trouble, message: str | None, now_utc: str) -> Trouble:
+    if one.is_closed:
+        return replace(one, digest_until_utc=None)
+    return replace(
+        one,
+        told_at_utc=one.told_at_utc or now_utc,
+        message_id=one.message_id or message,
+        digest_until_utc=None,
+        again=0,
+        is_closed=one.recovered_at_utc is not None,
+    )
+
+
+def _digests(
+    flow: str,
+    opener: Trouble,
+    there: Sequence[Trouble],
+    recipients: Recipients,
+    failures: int,
+    zone: tzinfo | None,
+) -> list[Telling]:
+    """What is new or came again of the troubles that are there, and how many runs failed besides; [] where nothing did."""
+    follows = [one for one in there if one.told_at_utc is None or one.again]
+    by_people: dict[tuple[str, ...], list[Trouble]] = {}
+    for one in there:
+        is_counted = failures and one.key == opener.key and one.key.kind in _OF_FAILURES
+        if one in follows or is_counted:
+            by_people.setdefault(recipients.of(one.key.kind), []).append(one)
+    found = []
+    for to, ones in by_people.items():
+        first = next((one for one in ones if one.key.kind in _OF_FAILURES), None)
+        count = 0 if first is None else failures
+        notices = tuple(notice(one, zone, more=count if one is first else 0) for one in ones)
+        words = digest_subject(flow, [one.key.kind for one in ones if one in follows], count)
+        told = message_id("digest", *opener.key, opener.since_utc, opener.told_at_utc, *to)
+        found.append(Telling("digest", flow, words, notices, told, to))
+    return found
+
+
+def _recovered(
+    flow: str,
+    over: Sequence[Trouble],
+    recipients: Recipients,
+    *,
+    is_all_good: bool,
+    zone: tzinfo | None,
+    failures: int = 0,
+) -> list[Telling]:
+    by_people: dict[tuple[str, ...], list[Trouble]] = {}
+    for one in over:
+        by_people.setdefault(recipients.of(one.key.kind, and_of="recovered"), []).append(one)
+    found = []
+    for to, ones in by_people.items():
+        words = (
+            f"{flow} is good again"
+            if is_all_good
+            else f"{flow}: no longer {', '.join(dict.fromkeys(o.key.kind for o in ones))}"
+        )
+        if failures:
+            words += f", after {failures:,} more failure{'' if failures == 1 else 's'}"
+        told = message_id("recovered", *ones[0].key, ones[0].since_utc, ones[0].recovered_at_utc)
+        found.append(Telling("recovered", flow, words, tuple(good_again(one, zone) for one in ones), told, to))
+    return [one for one in found if one.to]

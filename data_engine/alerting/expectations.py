@@ -1,0 +1,170 @@
+"""What is expected of a flow, judged: when the next success is due, since when one is late, which runs take too long.
+
+Pure: what the flow has done and the time are arguments. Times of day are slots, so that days on which the clock is set are
+taken as a schedule takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from data_engine.engine.flow_reasons import Expected, Late, Overlong
+from data_engine.flow.expectation import Expectation
+from data_engine.flow.trigger import Schedule, Trigger
+from data_engine.ledger.freshness import Fresh
+from data_engine.model import utc_text
+from data_engine.scheduler.slots import newest_slot, next_slot, zone_of
+
+GRACE_S = 300.0
+"""How late a slot may begin, where `Flow.expect` does not say."""
+
+LONGEST_LOOK_BACK_S = 40 * 86_400.0
+"""Nobody is told that something is late for longer."""
+
+_DAY_S = 86_400.0
+_LONGEST_DAY_S = _DAY_S + 4 * 3600.0
+"""The clock may be set back on it."""
+_MOST_STEPS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a flow stands to what is expected of it; by itself that changes at `next_s` at the earliest (None: never)."""
+
+    late: Late | None = None
+    overlong: tuple[Overlong, ...] = ()
+    due: Expected | None = None
+    next_s: float | None = None
+
+    @property
+    def fact(self) -> Late | Overlong | Expected | None:
+        """What people are shown: the worst of it."""
+        return self.late or next(iter(self.overlong), None) or self.due
+
+
+def judge(
+    expectations: Sequence[Expectation],
+    trigger: Trigger | None,
+    *,
+    timezone: str | None,
+    fresh: Fresh,
+    known_since_s: float,
+    active: Mapping[str, float],
+    now_s: float,
+) -> Judgement:
+    """How the flow stands at `now_s`.
+
+    `timezone` is the workspace's. What was due before `known_since_s`, when the flow came into production, is not owed.
+    `active` are its runs under way, by id, with the time when each began.
+
+    Example:
+        >>> from data_engine.flow.flow import Flow
+        >>> flow = Flow("Claims").expect(by="07:00", tz="Europe/Berlin")
+        >>> at_s = datetime.fromisoformat("2026-01-05T08:00:00+01:00").timestamp()
+        >>> found = judge(flow.expectations, None, timezone=None, fresh=Fresh(), known_since_s=at_s - 7200, active={}, now_s=at_s)
+        >>> found.late.since_utc
+        '2026-01-05T06:00:00.000000+00:00'
+    """
+    at: list[tuple[float, str | None]] = []
+    for one in expectations:
+        deadlines = (_by(one, trigger, timezone, fresh, known_since_s, now_s), _every(one, fresh, known_since_s))
+        at += [(found, one.tz or timezone) for found in deadlines if found is not None]
+    overlong, looks = _overlong(expectations, active, timezone, now_s)
+    late = min((one for one in at if one[0] <= now_s), default=None, key=_time)
+    due = min((one for one in at if one[0] > now_s), default=None, key=_time)
+    return Judgement(
+        None if late is None else Late(utc_text(late[0]), late[1]),
+        overlong,
+        None if due is None else Expected(utc_text(due[0]), due[1]),
+        min([*looks, *([] if due is None else [due[0]])], default=None),
+    )
+
+
+def grace_of(expectations: Iterable[Expectation]) -> float:
+    """How late a slot of the flow may begin, in seconds."""
+    return next((one.grace_s for one in expectations if one.grace_s is not None), GRACE_S)
+
+
+def slot_to_check(
+    trigger: Schedule, *, timezone: str | None, grace_s: float, after_s: float, now_s: float
+) -> tuple[float | None, float | None]:
+    """The newest slot after `after_s` that should have begun by now, and when the next one should.
+
+    Example:
+        >>> trigger = Schedule(times=("06:00",), time_slots=((6, 0),), tz="UTC")
+        >>> six_s = datetime.fromisoformat("2026-01-05T06:00:00+00:00").timestamp()
+        >>> found = [slot_to_check(trigger, timezone=None, grace_s=300, after_s=six_s - 60, now_s=six_s + s)[0] for s in (299, 300)]
+        >>> found == [None, six_s]
+        True
+    """
+    zone = zone_of(trigger.tz or timezone)
+    slot_s = newest_slot(trigger.cron_lines, zone, max(after_s, now_s - grace_s - _DAY_S), now_s - grace_s)
+    coming_s = next_slot(trigger.cron_lines, zone, max(after_s, now_s - grace_s))
+    return slot_s, None if coming_s is None else coming_s + grace_s
+
+
+def owed_since(
+    deadline_s: float, lines: Sequence[str], zone: tzinfo, slots: tuple[Sequence[str], tzinfo] | None
+) -> float:
+    """From when on a success counts for the deadline, one of `lines`: the day it is on, or the deadline before on that day.
+
+    Where the flow has no slot in that time, its newest slot before counts: a run at 23:50 is for a deadline at 00:30.
+    """
+    there = datetime.fromtimestamp(deadline_s, zone)
+    midnight_s = there.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
+    before_s = newest_slot(lines, zone, midnight_s, deadline_s - 1)
+    since_s = min(midnight_s if before_s is None else before_s, deadline_s)
+    if slots is None:
+        return since_s
+    first_s = next_slot(*slots, since_s - 1)
+    if first_s is not None and first_s < deadline_s:
+        return since_s
+    newest_s = newest_slot(*slots, deadline_s - _DAY_S, deadline_s - 1)
+    return since_s if newest_s is None else newest_s
+
+
+def _by(
+    one: Expectation, trigger: Trigger | None, timezone: str | None, fresh: Fresh, known_since_s: float, now_s: float
+) -> float | None:
+    """The first deadline that no success counts for; late when it is past."""
+    if not one.by:
+        return None
+    zone = zone_of(one.tz or timezone)
+    days = ",".join(str((day + 1) % 7) for day in one.days) or "*"  # cron counts from Sunday
+    lines = [f"{minute} {hour} * * {days}" for hour, minute in one.times]
+    slots = None
+    if isinstance(trigger, Schedule) and trigger.cron_lines:
+        slots = trigger.cron_lines, zone_of(trigger.tz or timezone)
+    done_s = float("-inf") if fresh.for_s is None else fresh.for_s
+    deadline_s = max(known_since_s, done_s, now_s - LONGEST_LOOK_BACK_S)
+    for _ in range(_MOST_STEPS):
+        found = next_slot(lines, zone, deadline_s)
+        if found is None or found - _LONGEST_DAY_S > done_s or owed_since(found, lines, zone, slots) > done_s:
+            return found
+        deadline_s = found
+    return None
+
+
+def _every(one: Expectation, fresh: Fresh, known_since_s: float) -> float | None:
+    if one.every_s is None:
+        return None
+    return (known_since_s if fresh.ended_s is None else fresh.ended_s) + one.every_s
+
+
+def _overlong(
+    expectations: Sequence[Expectation], active: Mapping[str, float], timezone: str | None, now_s: float
+) -> tuple[tuple[Overlong, ...], list[float]]:
+    """The runs that take too long, the longest first, and when others will."""
+    within_s = min((one.within_s for one in expectations if one.within_s is not None), default=None)
+    if within_s is None:
+        return (), []
+    ends = sorted((began_s + within_s, run_id) for run_id, began_s in active.items())
+    over = [(end_s - within_s, run_id) for end_s, run_id in ends if end_s <= now_s]
+    found = tuple(Overlong(utc_text(began_s), within_s, run_id, timezone) for began_s, run_id in over)
+    return found, [end_s for end_s, _ in ends if end_s > now_s]
+
+
+def _time(found: tuple[float, str | None]) -> float:
+    return found[0]

@@ -1,0 +1,164 @@
+"""The words of what people are told of a trouble: its subject, its line, and the facts below it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+from pathlib import PurePath
+from typing import Any
+
+from data_engine.ledger.troubles import LONGEST_PART, Trouble, TroubleKey
+from data_engine.message import Notice
+from data_engine.model import duration_words
+from data_engine.secret import masked
+
+_LONGEST_ERROR = 4000
+_SAID = ("source", "step", "cell", "detail", "error", "reason", "fix", "at_utc", "within_s", "run_id")
+
+
+def failure(
+    flow: str, kind: str, cause: Mapping[str, Any] | None, error: str | None
+) -> tuple[TroubleKey, dict[str, Any]]:
+    """The key of a failure and what is said of it, of the cause of its run and the error's text.
+
+    Example:
+        >>> cause = {"kind": "code_raised", "step": "Clean", "detail": "KeyError: 'amount'",
+        ...     "places": [{"notebook": "claims.ipynb", "cell": 4, "line": 3}]}
+        >>> key, said = failure("claims", "failed", cause, "Flow claims failed ...")
+        >>> key
+        TroubleKey(flow='claims', kind='failed', step='Clean', error_type='KeyError', cell='claims.ipynb, cell 4')
+        >>> said["cell"], said["detail"]
+        ('claims.ipynb, cell 4, line 3', "KeyError: 'amount'")
+    """
+    told = cause or {}
+    step, detail = str(told.get("step") or ""), masked(str(told.get("detail") or ""))
+    error_type = detail.partition(":")[0].strip() or str(told.get("kind") or "")
+    place = next((one for one in told.get("places") or () if isinstance(one, Mapping)), {})
+    notebook = PurePath(str(place.get("notebook") or "")).name
+    cell = ", ".join(filter(None, [notebook, f"cell {place['cell']}" if place.get("cell") is not None else ""]))
+    line = f", line {place['line']}" if cell and place.get("line") is not None else ""
+    parts = (part[:LONGEST_PART] for part in (step, error_type, cell))
+    said = {
+        "step": step,
+        "cell": f"{cell}{line}",
+        "detail": detail[:500],
+        "error": masked(error or "")[:_LONGEST_ERROR],
+    }
+    return TroubleKey(flow, kind, *parts), {name: value for name, value in said.items() if value}
+
+
+def subject(trouble: Trouble) -> str:
+    """The trouble in a few words, for the first line of a mail.
+
+    Example:
+        >>> subject(Trouble(TroubleKey("claims", "failed", "Clean", "KeyError"), "", {"detail": "KeyError: 'amount'"}))
+        "claims failed in Clean: KeyError: 'amount'"
+    """
+    key, said = trouble.key, trouble.detail
+    flow = key.flow or "the workspace"
+    what = said.get("detail") or key.error_type
+    if key.kind in ("failed", "held"):
+        where = f" in {key.step}" if key.step else ""
+        verb = "failed" if key.kind == "failed" else "is held: it failed"
+        return f"{flow} {verb}{where}" + (f": {what}" if what else "")
+    return f"{flow} {_STATES.get(key.kind, key.kind)}"
+
+
+_STATES = {
+    "missed": "did not start",
+    "late": "is late",
+    "overlong": "runs too long",
+}
+
+
+def notice(trouble: Trouble, zone: tzinfo | None, *, more: int = 0) -> Notice:
+    """The trouble as a message tells it; `zone` is the one of its times (None: this machine's), `more` counts the like."""
+    said = {name: trouble.detail.get(name) for name in _SAID}
+    since = _time(trouble.since_utc, zone)
+    return Notice(
+        _headline(trouble, said, zone),
+        flow=trouble.key.flow or None,
+        source=_text(said["source"]),
+        step=_text(said["step"]) or trouble.key.step or None,
+        cell=_text(said["cell"]) or trouble.key.cell or None,
+        error=_text(said["error"]) or _text(said["detail"]),
+        reason=_text(said["reason"]),
+        since=since if not trouble.again else f"{since}, and again",
+        fix=_text(said["fix"]) or _fix(trouble.key),
+        more=more,
+    )
+
+
+def good_again(trouble: Trouble, zone: tzinfo | None) -> Notice:
+    """That a trouble is over."""
+    lasted_s = _seconds(trouble.recovered_at_utc) - _seconds(trouble.since_utc)
+    return Notice(
+        f"{trouble.key.flow} is good again: {_STATES_OVER.get(trouble.key.kind, trouble.key.kind)}"
+        f" for {duration_words(max(0.0, lasted_s))}, until {_time(trouble.recovered_at_utc or '', zone)}.",
+        flow=trouble.key.flow or None,
+        step=trouble.key.step or None,
+        cell=_text(trouble.detail.get("cell")) or trouble.key.cell or None,
+        since=_time(trouble.since_utc, zone),
+    )
+
+
+_STATES_OVER = {"failed": "it failed", "held": "it was held", "missed": "it did not start", "late": "it was late"} | {
+    "overlong": "its runs took too long"
+}
+
+
+def digest_subject(flow: str, kinds: Sequence[str], failures: int) -> str:
+    """What followed the first message about a flow.
+
+    Example:
+        >>> digest_subject("claims", ["late"], 9_999), digest_subject("claims", ["failed", "late"], 0)
+        ('claims: 9,999 more runs failed; late', 'claims: failed, late')
+    """
+    parts = []
+    if failures:
+        parts.append(f"{failures:,} more run{'' if failures == 1 else 's'} failed")
+        kinds = [kind for kind in kinds if kind != "failed"]
+    if kinds:
+        parts.append(", ".join(dict.fromkeys(kinds)))
+    return f"{flow}: {'; '.join(parts)}"
+
+
+def _headline(trouble: Trouble, said: Mapping[str, Any], zone: tzinfo | None) -> str:
+    key = trouble.key
+    since = _time(trouble.since_utc, zone)
+    if key.kind == "missed":
+        return f'"{key.flow}" did not start at {since}.'
+    if key.kind == "late":
+        return f'"{key.flow}" is late since {since}.'
+    if key.kind == "overlong":
+        within_s = said["within_s"]
+        limit = f" It is given {duration_words(within_s)}." if isinstance(within_s, (int, float)) else ""
+        return f'A run of "{key.flow}" takes too long: it began at {since}.{limit}'
+    return f"{subject(trouble)}."
+
+
+def _fix(key: TroubleKey) -> str:
+    if key.kind in ("failed", "held"):
+        return f"put it right in the notebook and deploy it, then: data-engine retry {key.flow}"
+    if key.kind == "overlong":
+        return f"see what it does: data-engine status; stop it: data-engine stop {key.flow}"
+    return f"see why: data-engine explain {key.flow}"
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value else None
+
+
+def _time(utc: str, zone: tzinfo | None) -> str:
+    try:
+        local = datetime.fromisoformat(utc).astimezone(zone)
+    except (ValueError, OverflowError):  # what another machine wrote
+        return utc
+    return f"{local:%Y-%m-%d %H:%M:%S} {local.tzname() or ''}".rstrip()
+
+
+def _seconds(utc: str | None) -> float:
+    try:
+        return datetime.fromisoformat(utc or "").timestamp()
+    except ValueError:
+        return 0.0

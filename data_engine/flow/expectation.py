@@ -1,0 +1,244 @@
+"""What is expected of a flow, and who is told of which trouble with it: the values of `Flow.expect` and `Flow.alert`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from data_engine.duration import parse_duration
+from data_engine.errors import FlowValidationError
+from data_engine.flow.trigger import Schedule, Trigger, check_zone, duration_text, parse_times
+from data_engine.message import TROUBLES
+from data_engine.secret import is_secret_name
+
+OF_FLOWS = tuple(kind for kind in TROUBLES if kind not in ("silent_owner", "unreachable"))
+"""The kinds of trouble that a flow can have; the others are of a whole workspace."""
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+"""As they are written in `days=`; a day's number is its place here."""
+
+_DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_EXPECT, _ALERT = "Flow.expect", "Flow.alert"
+_DAYS_FIX = 'give days="mon-fri", days="mon,thu" or days=["sat", "sun"]; without it every day counts'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What one call of `Flow.expect` asks: a success `by` these times of `days` (numbers, Monday is 0; () is every day) in
+    zone `tz` (None: the workspace's), one within `every` interval, runs no longer than `within`, and slots that begin within
+    `grace`. Durations are there as their author wrote them and in seconds.
+
+    Example:
+        >>> make_expectation(by="7:00", every=None, within=None, grace=None, days="mon-fri", tz=None).days
+        (0, 1, 2, 3, 4)
+    """
+
+    by: tuple[str, ...] = ()
+    days: tuple[int, ...] = ()
+    tz: str | None = None
+    every: str | None = None
+    every_s: float | None = None
+    within: str | None = None
+    within_s: float | None = None
+    grace: str | None = None
+    grace_s: float | None = None
+
+    @property
+    def times(self) -> tuple[tuple[int, int], ...]:
+        """The times of `by` as (hour, minute)."""
+        return tuple((int(text[:2]), int(text[3:])) for text in self.by)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertRule:
+    """What one call of `Flow.alert` says: who is told (names of secrets) `on` which kinds; None is what the workspace says."""
+
+    to: tuple[str, ...] | None = None
+    on: tuple[str, ...] | None = None
+
+
+def make_expectation(
+    *, by: object, every: object, within: object, grace: object, days: object, tz: object
+) -> Expectation:
+    """The expectation that these options of `Flow.expect` mean.
+
+    Raises:
+        FlowValidationError: nothing is expected, or an option is wrong; names it and the fix.
+    """
+    if by is None and every is None and within is None and grace is None:
+        raise FlowValidationError(
+            "nothing is expected", where=_EXPECT, fix='for example by="07:00", every="1h", within="30m" or grace="10m"'
+        )
+    if by is None and (days is not None or tz is not None):
+        name = "days" if days is not None else "tz"
+        raise FlowValidationError(
+            f"{name}= belongs to by=",
+            where=f"{_EXPECT}({name}=...)",
+            fix=f'leave {name}= out, or say by="07:00" with it',
+        )
+    given = {"every": every, "within": within, "grace": grace}
+    durations = {name: value for name, value in given.items() if value is not None}
+    options: dict[str, object] = {name: duration_text(value) for name, value in durations.items()}
+    for name, value in durations.items():
+        options[f"{name}_s"] = parse_duration(value, where=f"{_EXPECT}({name}=...)", allow_zero=name == "grace")
+    if by is not None:
+        options["by"] = parse_times(by, where=f"{_EXPECT}(by=...)", name="by")[0]
+        options["days"] = _parse_days(days)
+        options["tz"] = None if tz is None else check_zone(tz, where=f"{_EXPECT}(tz=...)")
+    return Expectation(**options)  # type: ignore[arg-type]
+
+
+def with_expectation(known: tuple[Expectation, ...], new: Expectation) -> tuple[Expectation, ...]:
+    """What was expected and the new one.
+
+    Raises:
+        FlowValidationError: the new one says again what an earlier call has said.
+    """
+    for name in ("every", "within", "grace"):
+        before = next((getattr(one, name) for one in known if getattr(one, name) is not None), None)
+        if getattr(new, name) is not None and before is not None:
+            raise FlowValidationError(
+                f"{name}= is said twice: {before} and {getattr(new, name)}",
+                where=f"{_EXPECT}({name}=...)",
+                fix=f"say {name}= in one of the calls",
+            )
+    for one in known:
+        twice = set(one.by) & set(new.by)
+        if twice and (one.tz == new.tz) and _overlap(one.days, new.days):
+            raise FlowValidationError(
+                f"by={min(twice)!r} is said twice for the same days",
+                where=f"{_EXPECT}(by=...)",
+                fix="leave it out of one of the calls, or give other days=",
+            )
+    return (*known, new)
+
+
+def check_grace(expectations: Iterable[Expectation], trigger: Trigger | None) -> None:
+    """Return when the flow has slots that could begin late, where that is spoken of.
+
+    Raises:
+        FlowValidationError: it has none.
+    """
+    has_slots = isinstance(trigger, Schedule) and trigger.interval_seconds is None
+    if trigger is not None and not has_slots and any(one.grace_s is not None for one in expectations):
+        raise FlowValidationError(
+            "grace= is how late a time of a schedule may begin, and this flow has no times",
+            where=f"{_EXPECT}(grace=...)",
+            fix='leave grace= out, or give the flow times: .watch(mode="schedule", time="06:00")',
+        )
+
+
+def make_alert(*, to: object, on: object) -> AlertRule:
+    """The rule that these options of `Flow.alert` mean.
+
+    Raises:
+        FlowValidationError: neither is given, a text that is no name of a secret, or an unknown kind.
+    """
+    if to is None and on is None:
+        raise FlowValidationError(
+            "it says neither who is told nor of what", where=_ALERT, fix='for example to=["ops"], on=["failed", "late"]'
+        )
+    return AlertRule(to=None if to is None else _secret_names(to), on=None if on is None else _kinds(on))
+
+
+def expectation_words(expectations: Sequence[Expectation]) -> str:
+    """What is expected, in words; "" for nothing.
+
+    Example:
+        >>> one = make_expectation(by="07:00", every=None, within="30m", grace=None, days="mon-fri", tz="Europe/Berlin")
+        >>> expectation_words([one])
+        'done by 07:00 on business days (Monday to Friday), Europe/Berlin; a run takes no longer than 30m'
+    """
+    parts: list[str] = []
+    for one in expectations:
+        if one.by:
+            zone = f", {one.tz}" if one.tz else ""
+            parts.append(f"done by {_and(one.by)} {_days_words(one.days)}{zone}")
+        if one.every:
+            parts.append(f"done at least once within every {one.every}")
+        if one.within:
+            parts.append(f"a run takes no longer than {one.within}")
+        if one.grace:
+            parts.append(f"begins within {one.grace} of its time")
+    return "; ".join(parts)
+
+
+def _days_words(days: tuple[int, ...]) -> str:
+    if not days:
+        return "every day"
+    if days == (0, 1, 2, 3, 4):
+        return "on business days (Monday to Friday)"
+    return f"on {_and([_DAY_NAMES[day] for day in days])}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _overlap(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return not one or not other or bool(set(one) & set(other))
+
+
+def _parse_days(value: object) -> tuple[int, ...]:
+    """The numbers of the days, sorted; () for every day."""
+    where = f"{_EXPECT}(days=...)"
+    if value is None:
+        return ()
+    if not isinstance(value, (str, list, tuple, set, frozenset)):
+        raise FlowValidationError(f"days cannot be {value!r}", where=where, fix=_DAYS_FIX)
+    texts = value.split(",") if isinstance(value, str) else list(value)
+    found: set[int] = set()
+    for text in texts:
+        found |= set(_span(text, where))
+    if not found:
+        raise FlowValidationError("days= names no day", where=where, fix=_DAYS_FIX)
+    return () if len(found) == len(DAYS) else tuple(sorted(found))
+
+
+def _span(text: object, where: str) -> list[int]:
+    """The days from one to another, also over the end of a week."""
+    ends = [_day(part, where) for part in re.split(r"[-–]", text)] if isinstance(text, str) else []
+    if not 1 <= len(ends) <= 2:
+        raise FlowValidationError(f"{text!r} is no day of the week", where=where, fix=_DAYS_FIX)
+    first, last = ends[0], ends[-1]
+    return [(first + number) % 7 for number in range((last - first) % 7 + 1)]
+
+
+def _day(text: str, where: str) -> int:
+    word = text.strip().lower()
+    names = [name.lower() for name in _DAY_NAMES]
+    if word in DAYS:
+        return DAYS.index(word)
+    if word in names:
+        return names.index(word)
+    raise FlowValidationError(f"{text.strip()!r} is no day of the week", where=where, fix=_DAYS_FIX)
+
+
+def _secret_names(value: object) -> tuple[str, ...]:
+    where, fix = (
+        f"{_ALERT}(to=...)",
+        'name a secret, to=["ops"], and keep the address in it: data-engine secret set ops',
+    )
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(is_secret_name(name) for name in names):
+        # It may be the address itself, which must not be told anywhere.
+        raise FlowValidationError("to= holds something that is no name of a secret", where=where, fix=fix)
+    return tuple(dict.fromkeys(names))
+
+
+def _kinds(value: object) -> tuple[str, ...]:
+    where, fix = f"{_ALERT}(on=...)", f"use some of {', '.join(map(repr, OF_FLOWS))}"
+    kinds = [value] if isinstance(value, str) else value
+    if not isinstance(kinds, (list, tuple, set, frozenset)) or not kinds:
+        raise FlowValidationError(f"on={value!r} names no kind of trouble", where=where, fix=fix)
+    for kind in kinds:
+        if kind in ("silent_owner", "unreachable"):
+            raise FlowValidationError(
+                f"{kind!r} is about the whole workspace and not about one flow",
+                where=where,
+                fix="say it in the workspace's settings: [alerts] on",
+            )
+        if kind not in OF_FLOWS:
+            raise FlowValidationError(f"{kind!r} is no kind of trouble", where=where, fix=fix)
+    return tuple(kind for kind in OF_FLOWS if kind in kinds)

@@ -1,0 +1,156 @@
+"""How fresh a flow is, as its runs in the ledger say: which successes count, and whether all is good since a failure.
+
+A run with other params than a schedule would give it does not count, nor does one of a backfill of files. A run for a slot
+is as old as its slot, whenever it ran.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple, TypeAlias
+
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.rows import storable
+from data_engine.model import future_utc, utc_text
+
+Counts: TypeAlias = Callable[[Mapping[str, Any]], bool]
+"""Whether a run that was given these params counts."""
+
+_MOST_ROWS = 1000
+_DAY_S = 86_400.0
+_BY_ITSELF = "scheduled_for IS NULL AND trigger_kind IS NOT 'backfill'"
+
+
+class Fresh(NamedTuple):
+    """The newest moment that a good run was for (its slot, else its end), and the newest end of one that was not for a slot
+    further back than an interval; seconds since the epoch, None where there is none."""
+
+    for_s: float | None = None
+    ended_s: float | None = None
+
+
+def fresh_of(ledger: Ledger, flow: str, *, counts: Counts, every_s: float | None) -> Fresh:
+    """How fresh the flow is; `every_s` is the interval within which it is to succeed.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    until = future_utc(time.time())
+    with ledger.reading() as connection:
+
+        def newest(columns: str, where: str, order: str) -> Iterable[tuple[Any, ...]]:
+            return connection.execute(
+                f"SELECT params, {columns} FROM runs WHERE flow_name = ? AND status = 'success' AND {where}"
+                f" AND {order} <= ? ORDER BY {order} DESC LIMIT {_MOST_ROWS}",
+                storable((flow, until)),
+            )
+
+        slot = _first(newest("scheduled_for", "scheduled_for IS NOT NULL", "scheduled_for"), counts)
+        end = _first(newest("finished_at_utc", _BY_ITSELF, "finished_at_utc"), counts)
+        found = None
+        if every_s is not None:
+            rows = newest(
+                "finished_at_utc, started_at_utc, scheduled_for", "scheduled_for IS NOT NULL", "finished_at_utc"
+            )
+            near = (row for row in rows if _seconds(row[2]) - _seconds(row[3]) <= every_s)
+            found = _first(near, counts)
+    return Fresh(_newest(slot, end), None if every_s is None else _newest(found, end))
+
+
+def is_good_since(ledger: Ledger, flow: str, since_utc: str, *, counts: Counts) -> bool:
+    """Whether the newest run of each source that ran since then ended well, and one did: the flow has recovered.
+
+    Of a flow that runs by slots only the newest slot and what came after it says so.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        ((floor,),) = connection.execute(
+            "SELECT min(started_at_utc) FROM runs WHERE flow_name = ?1 AND started_at_utc >= ?2 AND scheduled_for ="
+            " (SELECT max(scheduled_for) FROM runs WHERE flow_name = ?1 AND started_at_utc >= ?2)",
+            storable((flow, since_utc)),
+        ).fetchall()
+        rows = connection.execute(
+            "SELECT source_key, status, params FROM runs WHERE flow_name = ? AND started_at_utc >= ?"
+            " ORDER BY started_at_utc, rowid",
+            storable((flow, floor or since_utc)),
+        )
+        last = {key: status for key, status, params in rows if _counts(params, counts)}
+    return bool(last) and set(last.values()) == {"success"}
+
+
+def failures_since(ledger: Ledger, flow: str, since_utc: str) -> int:
+    """How many runs of the flow have ended badly since then.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    day_before = utc_text(datetime.fromisoformat(since_utc).timestamp() - _DAY_S)
+    with ledger.reading() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM runs WHERE flow_name = ? AND started_at_utc >= ? AND finished_at_utc > ?"
+            " AND (status = 'failed' OR (status = 'killed' AND cause_kind = 'time_limit'))",
+            storable((flow, day_before, since_utc)),
+        ).fetchone()
+    return int(row[0])
+
+
+def deployed_since(ledger: Ledger, flow: str) -> float | None:
+    """Since when the flow is in production; None where it is not known.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        row = connection.execute(
+            "SELECT min(at_utc) FROM deployments WHERE flow_name = ?1 AND number > (SELECT coalesce(max(number), 0)"
+            " FROM deployments WHERE flow_name = ?1 AND kind = 'withdraw')",
+            storable((flow,)),
+        ).fetchone()
+    return None if row[0] is None else _seconds(row[0])
+
+
+def began_at(ledger: Ledger, flow: str, slot_utc: str) -> str | None:
+    """When the first run for this slot began; "" where it was served without one, None where it was not.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        row = connection.execute(
+            "SELECT min(started_at_utc) FROM runs WHERE flow_name = ? AND scheduled_for = ?", storable((flow, slot_utc))
+        ).fetchone()
+        if row[0] is not None:
+            return str(row[0])
+        # The moment a schedule was first seen is kept as a slot without a run: nothing before it is owed.
+        served = connection.execute(
+            "SELECT 1 FROM schedule_slots WHERE flow_name = ?1 AND (slot_utc = ?2 OR (slot_utc > ?2 AND run_id = '')) LIMIT 1",
+            storable((flow, slot_utc)),
+        ).fetchone()
+    return None if served is None else ""
+
+
+def _first(rows: Iterable[tuple[Any, ...]], counts: Counts) -> float | None:
+    return next((_seconds(row[1]) for row in rows if _counts(row[0], counts)), None)
+
+
+def _counts(params: str | None, counts: Counts) -> bool:
+    if params is None:
+        return True
+    try:
+        given = json.loads(params)
+    except (ValueError, RecursionError):  # what another machine wrote
+        return False
+    return isinstance(given, dict) and counts(given)
+
+
+def _newest(*times: float | None) -> float | None:
+    return max((one for one in times if one is not None), default=None)
+
+
+def _seconds(utc: str) -> float:
+    return datetime.fromisoformat(utc).timestamp()

@@ -1,0 +1,310 @@
+"""Messages to people in the ledger until each recipient has got them: put in a caller's commit, tried with growing pauses.
+
+A delivery is one message for one recipient. It waits until the notifier has answered that it is sent; after a day of tries
+it is given up. Both stay to be seen. What waits is bounded: the oldest is given up for what is new.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.rows import restored, storable
+from data_engine.message import Message, Undelivered, clean
+from data_engine.model import utc_text
+
+FIRST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 3600.0
+TRIED_FOR_S = 24 * 3600.0
+LEAST_TRIES = 12
+"""A machine that slept for a day has not tried for a day."""
+
+MOST_WAITING = 1000
+MOST_WAITING_BYTES = 4 * 1024**2
+KEPT_S = 7 * 24 * 3600.0
+"""So long it is remembered what was sent and what was given up."""
+
+_LONGEST_ERROR = 500
+_MOST_ENDED = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message that is to go to one recipient now; `tries` is how often that was tried before."""
+
+    message_id: str
+    to: str
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a notifier sends to a recipient; `has_it` are marks of those behind its address that have it already."""
+
+    kind: str
+    subject: str
+    text: str
+    html: str
+    has_it: tuple[str, ...] = ()
+
+
+def next_try_s(tries: int, put_s: float, now_s: float) -> float | None:
+    """When to try again what has failed `tries` times, the last time now; None when it is given up.
+
+    Example:
+        >>> [next_try_s(tries, 0.0, 0.0) for tries in (1, 2, 3, 20)]
+        [10.0, 20.0, 40.0, 3600.0]
+        >>> next_try_s(40, 0.0, 86_400.0), next_try_s(3, 0.0, 90_000.0)
+        (None, 90040.0)
+    """
+    if now_s - put_s >= TRIED_FOR_S and tries >= LEAST_TRIES:
+        return None
+    return now_s + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tries - 1, 20))
+
+
+def put(connection: sqlite3.Connection, messages: Iterable[Message]) -> int:
+    """Keep messages for their recipients, inside a transaction of the caller's; how many were new.
+
+    A message whose id is known already is put once: only recipients it did not have are added. Without recipients it is not kept.
+    """
+    news = 0
+    for one in messages:
+        if one.to:
+            news += _put(connection, one)
+    if news:
+        _make_room(connection)
+    return news
+
+
+def due(ledger: Ledger, now_s: float) -> list[Delivery]:
+    """What is to be tried now: first what never was, then what was tried longest ago.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    # What is to be tried later than any pause was written before the clock was set back.
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT message_id, recipient, tries FROM deliveries WHERE state = 'waiting'"
+            " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY tried_utc IS NOT NULL, tried_utc, put_utc",
+            (utc_text(now_s), utc_text(now_s + 2 * LONGEST_PAUSE_S)),
+        ).fetchall()
+    return [Delivery(message_id, restored(to), tries) for message_id, to, tries in rows]
+
+
+def next_due_s(ledger: Ledger, now_s: float) -> float | None:
+    """When the next delivery that is not due yet is to be tried; None when there is none.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        ((at_utc,),) = connection.execute(
+            "SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting' AND next_try_utc > ?", (utc_text(now_s),)
+        ).fetchall()
+    return None if at_utc is None else datetime.fromisoformat(at_utc).timestamp()
+
+
+def body(ledger: Ledger, message_id: str, to: str) -> Body | None:
+    """What the message says to this recipient; None when it is gone.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        row = connection.execute(
+            "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
+            " WHERE message_id = ? AND recipient = ?",
+            storable((message_id, to)),
+        ).fetchone()
+    if row is None:
+        return None
+    kind, subject, text, html, has_it = row
+    return Body(kind, subject, text, html, tuple(has_it.split()))
+
+
+def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
+    """Remember that the recipient has it: it is never tried again. What else waits for the same recipient is due now.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    at_utc = utc_text(at_s)
+    with ledger.writing(durable=True) as (connection, _):
+        connection.execute(
+            "UPDATE deliveries SET state = 'sent', tries = tries + 1, next_try_utc = NULL, tried_utc = ?1, answered_utc = ?1,"
+            " last_error = NULL WHERE message_id = ?2 AND recipient = ?3",
+            storable((at_utc, message_id, to)),
+        )
+        _hurry(connection, to, at_utc)
+        _forget(connection, message_id, at_s)
+
+
+def hurry(ledger: Ledger, to: str, at_s: float) -> int:
+    """Let what waits for the recipient be due now, because its address works again; how many messages that are.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    with ledger.writing() as (connection, _):
+        return _hurry(connection, to, utc_text(at_s))
+
+
+def failed(
+    ledger: Ledger, message_ids: Sequence[str], to: str, at_s: float, error: str, has_it: Sequence[str] = ()
+) -> None:
+    """Remember that the first of these could not be sent, for which the others were not tried; and when to try each again.
+
+    That is later each time, and after a day never. `has_it` are marks of those behind the address that did get the first.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    told = clean(error, _LONGEST_ERROR)
+    with ledger.writing() as (connection, _):
+        for number, message_id in enumerate(message_ids):
+            row = connection.execute(
+                "SELECT tries, put_utc FROM deliveries WHERE message_id = ? AND recipient = ? AND state = 'waiting'",
+                storable((message_id, to)),
+            ).fetchone()
+            if row is None:
+                continue
+            tries, put_utc = row
+            again_s = next_try_s(tries + 1, datetime.fromisoformat(put_utc).timestamp(), at_s)
+            again_utc = None if again_s is None else utc_text(again_s)
+            connection.execute(
+                "UPDATE deliveries SET tries = tries + 1, tried_utc = coalesce(?, tried_utc), last_error = ?, next_try_utc = ?,"
+                " state = ?, has_it = trim(has_it || ' ' || ?) WHERE message_id = ? AND recipient = ?",
+                (
+                    *(utc_text(at_s) if number == 0 else None, told, again_utc),
+                    *(
+                        "given_up" if again_s is None else "waiting",
+                        "" if number else " ".join(has_it),
+                        message_id,
+                        storable(to),
+                    ),
+                ),
+            )
+            if again_s is None:
+                _forget(connection, message_id, at_s)
+
+
+def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
+    """What recipients have not got, the newest first: what waits, and what was given up within the last week.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        return undelivered_in(connection, limit)
+
+
+def undelivered_in(connection: sqlite3.Connection, limit: int = 100) -> list[Undelivered]:
+    """The same of a connection that only looks."""
+    rows = connection.execute(
+        "SELECT message_id, recipient, state, kind, flow_name, subject, put_utc, tries, last_error, next_try_utc"
+        " FROM deliveries JOIN outbox USING (message_id) WHERE state <> 'sent' ORDER BY put_utc DESC, recipient LIMIT ?",
+        (limit,),
+    ).fetchall()
+    return [
+        Undelivered(message_id, restored(to), state, kind, flow and restored(flow), *rest)
+        for message_id, to, state, kind, flow, *rest in rows
+    ]
+
+
+def waiting(ledger: Ledger) -> int:
+    """How many deliveries are still tried.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        return int(connection.execute("SELECT count(*) FROM deliveries WHERE state = 'waiting'").fetchone()[0])
+
+
+def states(connection: sqlite3.Connection, ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    """Of each of these messages that is known the state for each recipient: "waiting", "sent" or "given_up"."""
+    found: dict[str, dict[str, str]] = {}
+    for one in ids:
+        rows = connection.execute("SELECT recipient, state FROM deliveries WHERE message_id = ?", (one,)).fetchall()
+        if rows:
+            found[one] = {restored(to): state for to, state in rows}
+    return found
+
+
+def _put(connection: sqlite3.Connection, one: Message) -> int:
+    text, html = storable((one.text, one.html))
+    now_utc = _now_utc(one)
+    is_new = connection.execute(
+        "INSERT INTO outbox (message_id, kind, flow_name, subject, body_text, body_html, size_bytes, at_utc)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        storable((one.id, one.kind, one.flow, one.subject, text, html, _size(text, html), now_utc)),
+    ).rowcount
+    added = 0
+    for to in one.to:
+        added += connection.execute(
+            "INSERT INTO deliveries (message_id, recipient, state, put_utc, next_try_utc) VALUES (?, ?, 'waiting', ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            storable((one.id, to, now_utc, now_utc)),
+        ).rowcount
+    if added and not is_new:  # what has ended has no text any more
+        connection.execute(
+            "UPDATE outbox SET body_text = ?, body_html = ?, size_bytes = ? WHERE message_id = ?",
+            (text, html, _size(text, html), one.id),
+        )
+    return is_new
+
+
+def _now_utc(one: Message) -> str:
+    return utc_text(one.at.astimezone(UTC).timestamp())
+
+
+def _size(*texts: str) -> int:
+    return sum(len(text.encode()) for text in texts)
+
+
+def _hurry(connection: sqlite3.Connection, to: str, at_utc: str) -> int:
+    return connection.execute(
+        "UPDATE deliveries SET next_try_utc = ?1 WHERE recipient = ?2 AND state = 'waiting' AND tries > 0 AND next_try_utc > ?1",
+        storable((at_utc, to)),
+    ).rowcount
+
+
+def _make_room(connection: sqlite3.Connection) -> None:
+    """Give up the oldest of what waits, where there is more than is kept."""
+    rows = connection.execute(
+        "SELECT message_id, size_bytes FROM outbox WHERE message_id IN"
+        " (SELECT message_id FROM deliveries WHERE state = 'waiting') ORDER BY at_utc DESC, rowid DESC"
+    ).fetchall()
+    held, size = 0, 0
+    for message_id, size_bytes in rows:
+        held, size = held + 1, size + size_bytes
+        if held > MOST_WAITING or (size > MOST_WAITING_BYTES and held > 1):
+            connection.execute(
+                "UPDATE deliveries SET state = 'given_up', next_try_utc = NULL, last_error = ?"
+                " WHERE message_id = ? AND state = 'waiting'",
+                ("too many messages waited: this one made room for newer ones", message_id),
+            )
+            _drop_text(connection, message_id)
+
+
+def _forget(connection: sqlite3.Connection, message_id: str, now_s: float) -> None:
+    """Keep no text of what has ended for all its recipients, and nothing of what ended long ago."""
+    _drop_text(connection, message_id)
+    connection.execute(
+        "DELETE FROM outbox WHERE message_id NOT IN (SELECT message_id FROM deliveries WHERE state = 'waiting')"
+        " AND (at_utc < ? OR rowid NOT IN (SELECT rowid FROM outbox ORDER BY at_utc DESC, rowid DESC LIMIT ?))",
+        (utc_text(now_s - KEPT_S), MOST_WAITING + _MOST_ENDED),
+    )
+    connection.execute("DELETE FROM deliveries WHERE message_id NOT IN (SELECT message_id FROM outbox)")
+
+
+def _drop_text(connection: sqlite3.Connection, message_id: str) -> None:
+    connection.execute(
+        "UPDATE outbox SET body_text = '', body_html = '', size_bytes = 0 WHERE message_id = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message_id = ?1 AND state = 'waiting')",
+        (message_id,),
+    )

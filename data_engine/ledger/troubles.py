@@ -1,0 +1,93 @@
+"""The troubles that people were told of, in the ledger: shared with all machines, so that a new owner neither repeats nor forgets.
+
+A row is one trouble: what it is of, since when, what was told of it, and whether it is over. It stays when it is closed, and
+begins anew when the same trouble comes again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.rows import restored, storable
+
+LONGEST_PART = 200
+"""Characters of each part of a key."""
+
+_COLUMNS = (
+    "flow_name, kind, step, error_type, cell, since_utc, detail, told_at_utc, message_id, digest_until_utc,"
+    " recovered_at_utc, is_closed, again, at_utc"
+)
+
+
+class TroubleKey(NamedTuple):
+    """What makes a trouble the same one: the flow ("" is the workspace), the kind, and of a failure step, error type and cell."""
+
+    flow: str
+    kind: str
+    step: str = ""
+    error_type: str = ""
+    cell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A trouble as it stands. `detail` holds what a message says of it.
+
+    It is told when `told_at_utc` is set; until `digest_until_utc` what follows in its flow waits. It is over at
+    `recovered_at_utc`, and `is_closed` when that was told too; `again` counts how often it came back before that.
+    """
+
+    key: TroubleKey
+    since_utc: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    told_at_utc: str | None = None
+    message_id: str | None = None
+    digest_until_utc: str | None = None
+    recovered_at_utc: str | None = None
+    is_closed: bool = False
+    again: int = 0
+    at_utc: str = ""
+
+
+def all_troubles(ledger: Ledger) -> list[Trouble]:
+    """Every trouble that is kept, also those that are closed.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    with ledger.reading() as connection:
+        return [_of(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM troubles")]
+
+
+def put(connection: sqlite3.Connection, rev: int, troubles: Iterable[Trouble]) -> None:
+    """Keep troubles as they stand now, inside a transaction of the caller's with its revision."""
+    columns = _COLUMNS.split(", ")
+    changes = ", ".join(f"{name} = excluded.{name}" for name in [*columns[5:], "rev"])
+    connection.executemany(
+        f"INSERT INTO troubles ({_COLUMNS}, rev) VALUES ({', '.join('?' * (len(columns) + 1))})"
+        f" ON CONFLICT (flow_name, kind, step, error_type, cell) DO UPDATE SET {changes}",
+        [storable((*_values(one), rev)) for one in troubles],
+    )
+
+
+def _values(one: Trouble) -> tuple[Any, ...]:
+    return (
+        *(*one.key, one.since_utc, json.dumps(dict(one.detail), ensure_ascii=True), one.told_at_utc, one.message_id),
+        *(one.digest_until_utc, one.recovered_at_utc, int(one.is_closed), one.again, one.at_utc),
+    )
+
+
+def _of(row: tuple[Any, ...]) -> Trouble:
+    flow, kind, step, error_type, cell, since_utc, detail, told, message_id, until, recovered, closed, again, at = row
+    try:
+        told_of = json.loads(detail)
+    except (ValueError, RecursionError):  # what another machine wrote
+        told_of = {}
+    key = TroubleKey(restored(flow), kind, restored(step), restored(error_type), restored(cell))
+    found = told_of if isinstance(told_of, dict) else {}
+    return Trouble(key, since_utc, found, told, message_id, until, recovered, bool(closed), again, at)

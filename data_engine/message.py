@@ -1,0 +1,226 @@
+"""A message to people: the facts it tells, and the plain text and the HTML that one function makes of them.
+
+Everything in it is one line or cut to a length, masked (`data_engine/secret.py`) and free of control characters; in the
+HTML it is escaped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from data_engine.record import Record
+from data_engine.secret import masked
+
+TROUBLES = ("failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "recovered")
+"""What people can choose to be told of."""
+
+KINDS = (*TROUBLES, "digest", "test")
+"""Every kind a message can be of."""
+
+MOST_NOTICES = 20
+"""So many things are told one by one in a message; the rest is counted."""
+
+_LONGEST_SUBJECT = 150
+_LONGEST_ERROR = 4000
+_LONGEST_OF_MANY = 500
+_LONGEST_LINE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing that people are told: what happened in one line, and the facts that are known of it.
+
+    `reason` is what was in the way, `since` a time as people read it, `fix` what to do, `more` how often the like happened besides.
+    """
+
+    headline: str
+    flow: str | None = None
+    source: str | None = None
+    step: str | None = None
+    cell: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    since: str | None = None
+    fix: str | None = None
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Message:
+    """What goes to people. `id` is the same for the same trouble told again; `to` names the secrets that hold the addresses."""
+
+    id: str
+    kind: str
+    flow: str | None
+    subject: str
+    text: str
+    html: str
+    to: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Undelivered(Record):
+    """A message that one of its recipients has not got: `state` is "waiting" or "given_up", `error` what the last try met.
+
+    `to` is the name of the secret that holds the address; `next_try_utc` is None where nothing more is tried.
+    """
+
+    message_id: str = ""
+    to: str = ""
+    state: str = "waiting"
+    kind: str = ""
+    flow: str | None = None
+    subject: str = ""
+    since_utc: str = ""
+    tries: int = 0
+    error: str | None = None
+    next_try_utc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    label: str
+    value: str
+    is_long: bool = field(default=False)
+
+
+def message_id(*parts: object) -> str:
+    """The id of a message: the same whoever derives it from the same parts.
+
+    Example:
+        >>> message_id("failed", "claims", 3) == message_id("failed", "claims", 3) != message_id("failed", "claims", 4)
+        True
+    """
+    return hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def message(
+    kind: str,
+    subject: str,
+    notices: Sequence[Notice],
+    *,
+    id: str,
+    to: Iterable[str],
+    at: datetime,
+    sender: str,
+    flow: str | None = None,
+    more: int = 0,
+) -> Message:
+    """The message that tells these notices; `more` others are only counted. `sender` says where it is from ("sales on ws-7").
+
+    Raises:
+        ValueError: `kind` is no kind of message.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> told = message("failed", "claims failed", [Notice("The flow claims failed.", flow="claims", error="no <b>")],
+        ...     id="3fa2", to=["ops"], at=datetime(2026, 1, 5, tzinfo=UTC), sender="sales on ws-7")
+        >>> print(told.text)
+        The flow claims failed.
+        <BLANKLINE>
+        Flow: claims
+        Error: no <b>
+        <BLANKLINE>
+        --
+        Data Engine, sales on ws-7
+        Message 3fa2
+        >>> "no &lt;b&gt;" in told.html
+        True
+    """
+    if kind not in KINDS:
+        raise ValueError(f"no message is of the kind {kind!r}: use one of {', '.join(KINDS)}")
+    shown, left_out = list(notices[:MOST_NOTICES]), max(0, len(notices) - MOST_NOTICES) + more
+    longest_error = _LONGEST_ERROR if len(shown) == 1 else _LONGEST_OF_MANY
+    told = [(_line(one.headline), _lines(one, longest_error)) for one in shown]
+    end = None if not left_out else f"And {left_out:,} more: data-engine status"
+    footer = [f"Data Engine, {_line(sender)}", f"Message {_line(id)}"]
+    return Message(
+        id,
+        kind,
+        flow,
+        _line(subject, _LONGEST_SUBJECT),
+        _as_text(told, end, footer),
+        _as_html(told, end, footer),
+        tuple(dict.fromkeys(to)),
+        at,
+    )
+
+
+def clean(text: str, longest: int) -> str:
+    """`text` as it may leave this machine: masked, without control characters, as UTF-8 can hold it, cut to a length.
+
+    Example:
+        >>> clean("a\\x1b[31m\\r\\nb", 100), clean("x" * 12, 10)
+        ('a[31m\\nb', 'xxxxxxxxxx ... (2 more characters)')
+    """
+    text = masked(text).replace("\r\n", "\n").replace("\r", "\n")
+    text = _CONTROL.sub("", text).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= longest else f"{text[:longest]} ... ({len(text) - longest:,} more characters)"
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What is no text: control characters but tab and line feed, and those that let text run the other way."""
+
+
+def _line(text: str, longest: int = _LONGEST_LINE) -> str:
+    return clean(" ".join(text.split()), longest)
+
+
+def _lines(notice: Notice, longest_error: int) -> list[_Line]:
+    facts = (
+        ("Flow", notice.flow),
+        ("Source", notice.source),
+        ("Step", notice.step),
+        ("Cell", notice.cell),
+        ("In the way", notice.reason),
+        ("Since", notice.since),
+    )
+    lines = [_Line(label, _line(value)) for label, value in facts if value]
+    if notice.error:
+        lines.append(_Line("Error", clean(notice.error.strip(), longest_error), is_long=True))
+    if notice.more:
+        lines.append(_Line("Besides", f"{notice.more:,} more of the kind"))
+    if notice.fix:
+        lines.append(_Line("What to do", _line(notice.fix)))
+    return lines
+
+
+def _as_text(told: Sequence[tuple[str, list[_Line]]], end: str | None, footer: Sequence[str]) -> str:
+    parts = []
+    for headline, lines in told:
+        parts.append(headline)
+        if lines:
+            parts.append("\n".join(_text_of(line) for line in lines))
+    return "\n\n".join([*parts, *([end] if end else []), "\n".join(["--", *footer])])
+
+
+def _text_of(line: _Line) -> str:
+    value = "\n".join(f"    {one}" for one in line.value.split("\n")) if "\n" in line.value else line.value
+    return f"{line.label}:\n{value}" if "\n" in value else f"{line.label}: {value}"
+
+
+def _as_html(told: Sequence[tuple[str, list[_Line]]], end: str | None, footer: Sequence[str]) -> str:
+    parts = []
+    for headline, lines in told:
+        parts.append(f"<p><strong>{html.escape(headline)}</strong></p>")
+        rows = "".join(
+            f'<tr><th align="left" valign="top">{html.escape(line.label)}</th><td>{_value_as_html(line)}</td></tr>'
+            for line in lines
+        )
+        if rows:
+            parts.append(f"<table>{rows}</table>")
+    if end:
+        parts.append(f"<p>{html.escape(end)}</p>")
+    parts.append(f"<p><small>{'<br>'.join(map(html.escape, footer))}</small></p>")
+    return "\n".join(parts)
+
+
+def _value_as_html(line: _Line) -> str:
+    value = html.escape(line.value)
+    return f"<pre>{value}</pre>" if line.is_long else value

@@ -1,0 +1,182 @@
+"""What a real daemon puts into the outbox of what happens to its flows: once, over restarts, until it is good again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from data_engine import Workspace
+from tests.daemon.support import ended, flow_of, until
+from tests.support import WorkspaceFiles
+
+FILES = """
+    from pathlib import Path
+    from data_engine import Flow
+
+    def check(context):
+        if context.source.path.read_text().startswith("bad"):
+            raise ValueError("bad file")
+
+    def build():
+        return Flow(group="G").watch(mode="poll", source="../in", interval="200ms", settle=0){more}.step(check)
+"""
+ALERTS = '[alerts]\nto = ["ops"]\ndigest = "1s"\n'
+
+
+def outbox(workspace: Workspace) -> list[tuple[str, str | None, str]]:
+    """The messages that were put, oldest first: kind, flow, subject."""
+    connection = sqlite3.connect(workspace.home.ledger().path)
+    try:
+        return connection.execute("SELECT kind, flow_name, subject FROM outbox ORDER BY rowid").fetchall()
+    finally:
+        connection.close()
+
+
+def kinds(workspace: Workspace) -> list[str]:
+    return [kind for kind, _, _ in outbox(workspace)]
+
+
+@pytest.fixture
+def make(ws: WorkspaceFiles) -> Iterator[Any]:
+    """Makes the workspace with one flow `claims`, whose files are in `in/`, and starts its engine."""
+    made: list[Workspace] = []
+
+    def make(more: str = "", settings: str = ALERTS, *, files: str = "bad") -> Workspace:
+        ws.source("config/data_engine.toml", settings)
+        ws.source("in/a.csv", files)
+        ws.notebook("claims", FILES.replace("{more}", more))
+        workspace = Workspace(ws.root)
+        made.append(workspace)
+        workspace.deploy()
+        workspace.start_engine()
+        return workspace
+
+    yield make
+    for one in made:
+        one.kill()
+
+
+def test_a_failure_is_told_once_and_so_is_its_end(make: Any) -> None:
+    """Over a restart of the daemon, and a daemon that is killed; the message names the cell and the source."""
+    workspace = make()
+    until(lambda: outbox(workspace))
+    assert outbox(workspace) == [("failed", "claims", "claims failed in Check: ValueError: bad file")]
+    connection = sqlite3.connect(workspace.home.ledger().path)
+    ((text,),) = connection.execute("SELECT body_text FROM outbox").fetchall()
+    connection.close()
+    assert [part in text for part in ("a.csv", "claims.ipynb, cell 1", "data-engine retry claims")] == [True] * 3, text
+
+    for end in (workspace.shutdown, workspace.kill):
+        count = len(workspace.runs("claims")) + 1
+        end()
+        workspace.start_engine()  # what is held is tried again, and fails as before
+        until(lambda count=count: ended(workspace, "claims", count))
+        time.sleep(2.0)
+        assert [kind for kind in kinds(workspace) if kind != "digest"] == ["failed"]
+
+    (workspace.root / "in/a.csv").write_text("good now")
+    until(lambda: "recovered" in kinds(workspace))
+    assert outbox(workspace)[-1] == ("recovered", "claims", "claims is good again")
+
+
+def test_one_good_file_of_two_is_not_good_again(make: Any) -> None:
+    """The flow is good when nothing of it is held."""
+    workspace = make()
+    until(lambda: outbox(workspace))
+    (workspace.root / "in/b.csv").write_text("good")
+    until(lambda: ended(workspace, "claims", 2))
+    time.sleep(2.5)
+
+    assert "recovered" not in kinds(workspace)
+    (workspace.root / "in/a.csv").write_text("good now")
+    until(lambda: "recovered" in kinds(workspace))
+
+
+def test_without_alerts_nothing_is_put_and_lateness_is_seen_all_the_same(make: Any) -> None:
+    """In status, list, explain and the panel's view."""
+    workspace = make('.expect(every="1s")', settings="")
+    until(lambda: ended(workspace, "claims", 1))
+
+    flow = until(lambda: (found := flow_of(workspace, "claims"))["expected"]["kind"] == "late" and found)
+
+    assert "ValueError: bad file" in flow["expected"]["reason"]
+    assert any(one.why.kind == "late" for one in workspace.explain("claims"))
+    assert outbox(workspace) == []
+    connection = sqlite3.connect(workspace.home.ledger().path)
+    assert connection.execute("SELECT count(*) FROM troubles").fetchone() == (0,)
+    connection.close()
+
+
+def test_late_and_good_again_are_told(make: Any) -> None:
+    """A flow that has not succeeded within its interval; and then does."""
+    workspace = make('.expect(every="4s").alert(on=["late", "recovered"])', files="good")
+    until(lambda: ended(workspace, "claims", 1))
+    assert flow_of(workspace, "claims")["expected"]["kind"] == "expected"
+
+    until(lambda: kinds(workspace) == ["late"])
+    (workspace.root / "in/a.csv").write_text("good again")
+
+    until(lambda: kinds(workspace)[:2] == ["late", "recovered"])
+
+
+def test_a_run_with_other_params_says_nothing(ws: WorkspaceFiles) -> None:
+    """It is an experiment: it neither tells of trouble nor ends it."""
+    ws.source("config/data_engine.toml", ALERTS)
+    ws.notebook(
+        "claims",
+        """
+        from data_engine import Flow
+
+        def check(context):
+            if dict(context.params):
+                raise ValueError("experiment")
+
+        def build():
+            return Flow(group="G").step(check)
+        """,
+    )
+    workspace = Workspace(ws.root)
+    try:
+        workspace.deploy()
+        workspace.run("claims", params={"month": "2013-01"})
+        time.sleep(1.5)
+        assert outbox(workspace) == []
+    finally:
+        workspace.kill()
+
+
+def test_a_run_that_takes_too_long_is_told_while_it_runs(ws: WorkspaceFiles) -> None:
+    ws.source("config/data_engine.toml", ALERTS)
+    ws.source("wait", "")
+    ws.notebook(
+        "claims",
+        """
+        import time
+        from pathlib import Path
+        from data_engine import Flow
+
+        def wait(context):
+            while Path("../wait").exists():
+                time.sleep(0.05)
+
+        def build():
+            return Flow(group="G").expect(within="1s").step(wait)
+        """,
+    )
+    workspace = Workspace(ws.root)
+    try:
+        workspace.deploy()
+        workspace.run("claims", wait=False)
+        until(lambda: kinds(workspace) == ["overlong"])
+        assert flow_of(workspace, "claims")["expected"]["kind"] == "overlong"
+        os.unlink(ws.root / "wait")
+        until(lambda: ended(workspace, "claims", 1))
+        workspace.run("claims")
+        until(lambda: kinds(workspace) == ["overlong", "recovered"])
+    finally:
+        workspace.kill()
