@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 from markdown_it import MarkdownIt
@@ -24,9 +26,9 @@ SECRET = "correct horse battery"
 WITHIN_S = 40
 """How long what a page waits for may take."""
 _FILE = re.compile(r"`([\w./~ äöü-]+\.\w+)`:$")
-_NOTE = re.compile(r"^% (check|wait|needs): (.*)$")
+_NOTE = re.compile(r"^% (check|wait|needs|types): (.*)$")
 
-Kind = Literal["file", "python", "bash", "check", "wait", "needs"]
+Kind = Literal["file", "python", "bash", "check", "wait", "needs", "types"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,34 @@ def parts(page: str) -> Iterator[Part]:
         before = token.type
 
 
+class Webhook:
+    """A server on this machine that keeps what is sent to it."""
+
+    def __init__(self) -> None:
+        messages: list[str] = []
+
+        class Keep(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                messages.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self.messages = messages
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Keep)
+        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.address = f"json://127.0.0.1:{self._server.server_port}"
+
+    def end(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
 class Reader:
     """Follows a page in a workspace: what it was told, and what the last command said."""
 
@@ -68,6 +98,8 @@ class Reader:
         self.cells: dict[str, list[str]] = {}
         self.names: dict[str, Any] = {"__name__": "__page__"}
         self.output = ""
+        self.typed = SECRET
+        self.webhook: Webhook | None = None
 
     def do(self, part: Part) -> None:
         """One part.
@@ -77,6 +109,9 @@ class Reader:
         """
         if part.kind == "file":
             self.write(part.path, part.text)
+        elif part.kind == "types":
+            self.webhook = Webhook()
+            self.typed = self.webhook.address
         elif part.kind == "python":
             os.chdir(self.root / "flow_modules")
             exec(compile(part.text, "page", "exec"), self.names)
@@ -108,7 +143,7 @@ class Reader:
             ["bash", "-euo", "pipefail", "-c", commands],
             cwd=self.root,
             env=os.environ | {"PATH": os.pathsep.join([programs, os.environ["PATH"]])},
-            input=f"{SECRET}\n",
+            input=f"{self.typed}\n",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -116,6 +151,16 @@ class Reader:
         )
         self.output = done.stdout
         assert done.returncode == 0, f"ended with {done.returncode}:\n{commands}\n{done.stdout}"
+
+    def told(self, text: str) -> bool:
+        """Whether a message with this text has come to the webhook."""
+        return self.webhook is not None and any(text in message for message in self.webhook.messages)
+
+    def leave(self) -> None:
+        """End what was begun."""
+        Workspace(self.root).kill()
+        if self.webhook is not None:
+            self.webhook.end()
 
     def holds(self, expression: str) -> bool:
         """Whether it is true now, seen from the workspace's folder."""
@@ -136,6 +181,7 @@ class Reader:
             "read_sql": read_sql,
             "sqlite3": sqlite3,
             "sys": sys,
+            "told": self.told,
             "ws": ws,
         }
         return bool(eval(expression, known))

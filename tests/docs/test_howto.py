@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from data_engine import Workspace
 from data_engine.workspace.provision import provision_workspace
 from tests.docs.pages import HOWTO, Part, Reader, parts
 
@@ -25,8 +24,9 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.chdir(root)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    yield Reader(root)
-    Workspace(root).kill()
+    reader = Reader(root)
+    yield reader
+    reader.leave()
 
 
 @pytest.mark.timeout(300)
