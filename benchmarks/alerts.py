@@ -1,4 +1,4 @@
-"""Alerts: `python -m benchmarks.alerts [files] [rounds]`: how long after a failure the notifier calls, and what a pass in which
+"""Alerts: `python -m benchmarks.alerts [files] [rounds] [failures]`: how long after a failure the notifier calls, and what a pass in which
 everything fails costs beside the same pass without anybody to tell. The messages go to a webhook of this process."""
 
 from __future__ import annotations
@@ -77,17 +77,18 @@ class Hook:
 def main() -> None:
     files = int(sys.argv[1]) if len(sys.argv) > 1 else FILES
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS
+    failures = int(sys.argv[3]) if len(sys.argv) > 3 else FAILURES
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(folder) / "state")
         hook = Hook()
-        first_failures(Path(folder) / "first", hook)
+        first_failures(Path(folder) / "first", hook, failures)
         a_pass_that_fails(Path(folder) / "pass", hook, files, rounds)
     finish()
 
 
-def first_failures(root: Path, hook: Hook) -> None:
-    """The first failure of each of a hundred flows, by its own message."""
-    names = [f"flow{number:03}" for number in range(FAILURES)]
+def first_failures(root: Path, hook: Hook, failures: int) -> None:
+    """The first failure of each of so many flows, by its own message."""
+    names = [f"flow{number:03}" for number in range(failures)]
     ws = workspace(root, {name: FAILING.format(group=name) for name in names})
     delays = []
     try:
@@ -106,7 +107,7 @@ def first_failures(root: Path, hook: Hook) -> None:
         ws.kill()
     p99_s = statistics.quantiles(delays, n=100)[-1]
     note = f"median {statistics.median(delays):.2f} s"
-    report(f"failure to the notifier's call, p99 of {FAILURES}", p99_s, 5.0, "s", note)
+    report(f"failure to the notifier's call, p99 of {failures}", p99_s, 5.0, "s", note)
 
 
 def a_pass_that_fails(root: Path, hook: Hook, files: int, rounds: int) -> None:
