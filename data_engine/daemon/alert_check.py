@@ -15,10 +15,10 @@ _AT_ONCE = 4
 def check_alerts(names: Sequence[str]) -> Iterator[Finding]:
     """A finding for each recipient; one where there is none."""
     if not names:
-        yield Finding("alerts", True, "nobody is to be told: [alerts] to names no secret")
+        yield Finding("alerts", True, "nobody is told of troubles: neither [alerts] to nor a flow names a secret")
         return
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        yield from pool.map(_check, names)
+        yield from pool.map(_check, dict.fromkeys(names))
 
 
 def _check(name: str) -> Finding:

@@ -156,6 +156,8 @@ def test_channels_that_hang_hold_up_no_other(ledger: Ledger, post: Post, make: C
     until(lambda: all(one.tries for one in outbox.undelivered(ledger)))
     post.hangs |= set(hanging)
     clock[0] += 60
+    notifier.wake()
+    until(lambda: len(notifier._channels) >= MOST_FAILING_CHANNELS)
     put(ledger, told("2", "ops", at_s=clock[0]))
     notifier.wake()
 

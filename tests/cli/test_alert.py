@@ -15,6 +15,12 @@ from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
 
 SETTINGS = '[alerts]\nto = ["ops", "chat"]\n'
+FLOW = """
+    from data_engine import Flow
+
+    def build():
+        return Flow(group="G").watch(mode="manual").alert(to=["boss"], on=["failed"]).step(lambda context: 1)
+"""
 
 
 def test_everybody_is_sent_a_message_and_told_of_each(
@@ -91,6 +97,7 @@ def test_doctor_checks_each_recipient_and_sends_nothing(
     cli: Cli, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That its secret is there and holds an address that can be used."""
+    ws.module("claims", FLOW)
     ws.source("config/data_engine.toml", '[alerts]\nto = ["ops", "chat", "odd"]\n')
     with webhook() as hook:
         monkeypatch.setenv("DATA_ENGINE_SECRET_CHAT", hook.url())
@@ -102,6 +109,7 @@ def test_doctor_checks_each_recipient_and_sends_nothing(
         "alerts to ops": False,
         "alerts to chat": True,
         "alerts to odd": False,
+        "alerts to boss": False,
     }
     assert "data-engine secret set ops" in found["alerts to ops"]["fix"]
     assert hook.posts == []

@@ -6,13 +6,15 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data_engine import Workspace
+from tests.daemon.stations import POLL, Make, Station, shared_workspace
 from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, end_now
 
 FILES = """
     from pathlib import Path
@@ -178,5 +180,78 @@ def test_a_run_that_takes_too_long_is_told_while_it_runs(ws: WorkspaceFiles) -> 
         until(lambda: ended(workspace, "claims", 1))
         workspace.run("claims")
         until(lambda: kinds(workspace) == ["overlong", "recovered"])
+    finally:
+        workspace.kill()
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Path:
+    """A shared workspace with a poll flow, whose people are told."""
+    root = shared_workspace(tmp_path / "team", poll=POLL)
+    path = root / "config" / "data_engine.toml"
+    path.write_text(path.read_text() + ALERTS)
+    return root
+
+
+def test_a_new_owner_neither_repeats_nor_forgets(team: Path, station: Make) -> None:
+    """What the dead owner told travels with the workspace: the next one says only that it is good again."""
+
+    def told_by(one: Station) -> list[str]:
+        return [kind for (kind,) in rows_of(one, "SELECT kind FROM outbox ORDER BY rowid")]
+
+    anna, ben = station("anna"), station("ben")
+    anna.start()
+    ben.start(engine=False)
+    (team / "in" / "a.txt").write_text("no number")
+    until(lambda: told_by(anna) == ["failed"])
+    until(lambda: rows_of(ben, "SELECT told_at_utc FROM troubles WHERE is_closed = 0 AND told_at_utc IS NOT NULL"))
+    end_now(anna.pid)
+    anna.end()
+
+    ben.take_over()
+    until(lambda: flow_state(ben)["state"] == "failing")
+    time.sleep(4.0)
+    assert told_by(ben) == []
+    (team / "in" / "a.txt").write_text("0.0")
+    until(lambda: told_by(ben) == ["recovered"])
+
+
+def rows_of(one: Station, question: str) -> list[Any]:
+    connection = sqlite3.connect(one.local.ledger_path)
+    try:
+        return connection.execute(question).fetchall()
+    finally:
+        connection.close()
+
+
+def flow_state(one: Station) -> dict[str, Any]:
+    return next(flow for flow in one.daemon.get("/status")["flows"] if flow["name"] == "poll")
+
+
+def test_a_slot_that_did_not_start_is_told(ws: WorkspaceFiles) -> None:
+    """The machine was off at its time; when it is back, and the flow catches nothing up, people learn of it."""
+    ws.source("config/data_engine.toml", ALERTS)
+    ws.module(
+        "nightly",
+        """
+        from data_engine import Flow
+
+        def build():
+            flow = Flow(group="G").watch(mode="schedule", cron="* * * * *", tz="UTC", catch_up="none")
+            return flow.expect(grace="0s").step(lambda context: 1, label="One")
+        """,
+    )
+    workspace = Workspace(ws.root)
+    try:
+        workspace.deploy()
+        workspace.start_engine()
+        until(lambda: flow_of(workspace, "nightly")["next_run_utc"])
+        end_now(workspace.status().daemon.pid or 0)
+        minute = int(time.time()) // 60
+        until(lambda: int(time.time()) // 60 > minute, timeout_s=70)
+        time.sleep(0.5)
+        workspace.start()  # as after a restart of the machine: the engine goes on by itself
+
+        until(lambda: kinds(workspace) == ["missed"])
     finally:
         workspace.kill()
