@@ -1,1 +1,1 @@
-"""Every figure the README claims, measured beside its limit: `python -m benchmarks.NAME`."""
+"""Every figure that data_engine/docs/pages/figures.md claims, measured beside its limit: `python -m benchmarks.NAME`."""

@@ -26,6 +26,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.version import __version__
 from jupyter_extension.actions import ACTIONS, CHANGES, answer, is_here
 from jupyter_extension.assets import page_html, page_js, panel_css, panel_js
+from jupyter_extension.documentation import Documentation
 from jupyter_extension.feed import Feed, View
 from jupyter_extension.view import as_json, delta
 
@@ -263,5 +264,6 @@ def _load_jupyter_server_extension(app: Any) -> None:
             (url_path_join(base, BASE, "events"), Events),
             (url_path_join(base, BASE, "panel"), Page),
             (url_path_join(base, BASE, "static", f"({'|'.join(map(re.escape, _STATIC))})"), Static),
+            (url_path_join(base, BASE, "docs", "(.*)"), Documentation),
         ],
     )

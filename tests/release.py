@@ -73,6 +73,8 @@ def check(programs: Path, folder: Path) -> None:
     entry = json.loads((labextension / "package.json").read_text())["jupyterlab"]["_build"]["load"]
     assert (labextension / entry).is_file(), f"{entry} is not installed"
     assert (environment / "etc" / "jupyter" / "jupyter_server_config.d" / "data-engine.json").is_file()
+    shown = json.loads(_said([programs / "data-engine", "docs", "--json"], cwd=folder))
+    assert Path(shown["page"]).is_file(), f"{shown} has no documentation"
     _said([programs / "python", "-c", "from jupyter_extension.assets import panel_js; assert panel_js()"], cwd=folder)
 
 

@@ -108,6 +108,7 @@ def make_app() -> typer.Typer:
         demo,
         deploying,
         doctor,
+        documentation,
         flows,
         history,
         lab,
@@ -145,6 +146,7 @@ def make_app() -> typer.Typer:
     app.command("stop")(daemon.stop)
     app.command("status")(daemon.status)
     app.command("doctor")(doctor.doctor)
+    app.command("docs")(documentation.docs)
     app.command("explain")(daemon.explain)
     app.command("runs")(history.runs)
     app.command("log")(history.log)

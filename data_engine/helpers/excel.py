@@ -131,7 +131,7 @@ def _problem(series: pl.Series) -> tuple[str, str] | None:
         )
     if kind in (pl.Date, pl.Datetime) and series.dt.year().min() is not None and series.dt.year().min() < 1900:  # type: ignore[operator]
         return "Excel's dates begin in 1900", f'make it text: {column}.dt.to_string("iso")'
-    if kind.is_integer() and max(abs(series.min() or 0), abs(series.max() or 0)) > _LARGEST_INT:  # type: ignore[arg-type]
+    if kind.is_integer() and max(abs(series.min() or 0), abs(series.max() or 0)) > _LARGEST_INT:  # type: ignore[arg-type, call-overload, unused-ignore]
         return "Excel rounds whole numbers of more than 15 digits", f"make it text: {column}.cast(pl.String)"
     if kind.is_decimal() and _digits(series) > _MOST_DIGITS:
         return "Excel rounds decimals of more than 15 digits", f"round it: {column}.round(2)"

@@ -7,6 +7,7 @@ import { clock, nameOf } from "./format.js";
 import { keyList } from "./keys.js";
 import { outputsTab } from "./outputs.js";
 import { button, icon, note, sign, tabs } from "./pieces.js";
+import { serverBase } from "./server.js";
 import { settingsTab } from "./settings.js";
 
 /** @import { Child, PanelView } from "./types" */
@@ -65,7 +66,8 @@ function waiting(app) {
   return h("div", { class: "de-empty", key: "waiting" },
     h("p", null, workspaces.length ? "Choose a workspace above." : "No workspace was found."),
     workspaces.length ? null : h("p", { class: "de-faint" }, "Make one, or name the folder that holds them, in the settings."),
-    h("button", { class: "de-button de-primary", onclick: () => app.set({ tab: "settings" }) }, "Settings"));
+    h("button", { class: "de-button de-primary", onclick: () => app.set({ tab: "settings" }) }, "Settings"),
+    h("p", null, help()));
 }
 
 /** @param {Panel} app */
@@ -165,7 +167,17 @@ function bottom(app, view) {
   const said = app.state.said && !app.state.said.error ? app.state.said.text : null;
   return h("div", { class: `de-footer${said ? " de-saying" : ""}`, key: "footer" },
     h("span", { class: "de-answer", key: "answer", role: "status" }, said ? [icon({ shape: "disc", tone: "good" }), h("span", { class: "de-said-text" }, said)] : null),
-    said ? null : footer(view));
+    said ? null : footer(view), said ? null : help());
+}
+
+/** The way to the documentation, where a Jupyter server has it. */
+function help() {
+  const base = serverBase();
+  if (base === null) return null;
+  return [
+    h("span", { class: "de-grow", key: "grow" }),
+    h("a", { key: "help", href: `${base}docs/`, target: "data-engine-docs", title: "The documentation: \"I want to ...\", the guides, the reference and the glossary" }, "Help"),
+  ];
 }
 
 /** @param {PanelView} view */

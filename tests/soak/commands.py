@@ -200,6 +200,7 @@ def alone(machine: Machine, home: Path) -> None:
     do("log", json.loads(do("runs", "--json"))[0]["run_id"])
     do("disable", "watched")
     do("enable", "watched")
+    do("docs", says="index.html")
     do("doctor", code=None, says="checks,")  # a machine that is busy has something wrong
     do("doctor", "--accept-clock", code=None, says="checks,")
     do("lease", "status")

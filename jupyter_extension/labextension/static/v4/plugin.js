@@ -11,6 +11,7 @@ import { addStatusLine } from "./status_line.js";
 /** @import { Transport } from "../../../static/types" */
 
 const CATEGORY = "Data Engine";
+const DOCS_TAB = "data-engine-docs";
 const NARROWEST = "320px";
 const DRAWING = '<circle cx="3.4" cy="3.6" r="1.9"/><circle cx="3.4" cy="12.4" r="1.9"/><circle cx="12.6" cy="8" r="1.9"/><path d="M5.3 3.6h1.6c1.8 0 1.6 4.4 3.8 4.4M5.3 12.4h1.6c1.8 0 1.6-4.4 3.8-4.4"/>';
 const ICON = `<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16" viewBox="0 0 16 16"><g fill="none" stroke-width="1.4"><g class="jp-icon3" stroke="#616161">${DRAWING}</g></g></svg>`;
@@ -215,5 +216,8 @@ function addCommands({ commands }, { palette, launcher }, side, notebooks, icon,
   add("data-engine:start-engine", "Start the engine", act("start_engine"));
   add("data-engine:stop-engine", "Stop the engine", act("stop_engine"));
   add("data-engine:deploy", "Deploy every flow module", act("deploy"));
-  if (launcher) launcher.add({ command: "data-engine:new-flow", category: "Notebook", rank: 20, kernelIconUrl: `data:image/svg+xml;utf8,${encodeURIComponent(TILE)}` });
+  add("data-engine:docs", "Data Engine documentation", () => { window.open(`${base()}docs/`, DOCS_TAB); }, { icon, caption: "\"I want to ...\", the guides, the reference and the glossary: in a tab of the browser, without a network" });
+  const kernelIconUrl = `data:image/svg+xml;utf8,${encodeURIComponent(TILE)}`;
+  if (launcher) launcher.add({ command: "data-engine:new-flow", category: "Notebook", rank: 20, kernelIconUrl });
+  if (launcher) launcher.add({ command: "data-engine:docs", category: "Other", rank: 20 });
 }

@@ -1,0 +1,53 @@
+"""How Sphinx makes the site: Markdown by MyST, the reference by autodoc, and nothing that a page would fetch from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from data_engine.version import __version__
+
+project = "Data Engine"
+release = version = __version__
+copyright = "the authors of Data Engine"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["README.md"]
+myst_heading_anchors = 3
+highlight_language = "none"
+default_role = "literal"
+smartquotes = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+
+html_theme = "furo"
+html_title = "Data Engine"
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
+html_theme_options: dict[str, Any] = {"navigation_with_keys": True}
+
+_CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(\w?)")
+_EXAMPLE = re.compile(r"(?=^ *>>>)", re.MULTILINE)
+
+
+def setup(app: Any) -> None:
+    """Read what stands between backticks in our docstrings as Markdown does: as it is, also before a letter ("the `Flow`s")."""
+    app.connect("autodoc-process-docstring", lambda *given: as_restructured(given[-1]))
+
+
+def as_restructured(lines: list[str]) -> None:
+    """Write the code of a docstring as reStructuredText has it; examples stay as they are.
+
+    Example:
+        >>> lines = ["The `Flow`s run."]
+        >>> as_restructured(lines)
+        >>> lines[0].replace(chr(92), "/")
+        'The ``Flow``/ s run.'
+    """
+    paragraphs = [_EXAMPLE.split(paragraph, maxsplit=1) for paragraph in "\n".join(lines).split("\n\n")]
+    for parts in paragraphs:
+        parts[0] = _CODE.sub(lambda found: f"``{found[1]}``" + (f"\\ {found[2]}" if found[2] else ""), parts[0])
+    lines[:] = "\n\n".join("".join(parts) for parts in paragraphs).split("\n")

@@ -1,0 +1,177 @@
+"""The documentation as a site: laid out from all its sources, built by Sphinx, kept on this machine by what it was made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from data_engine.errors import FlowValidationError
+from data_engine.version import __version__
+from data_engine.workspace.machine import private_state_root
+from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
+
+HERE = Path(__file__).parent
+FIRST = "index.html"
+
+_OTHERS = 2
+"""How many sites of other content stay."""
+
+_PAGES = "data_engine/docs/pages"
+_PACKED = HERE / "beside"
+"""In an installed package: what lies beside the packages in a checkout."""
+_BESIDE = _PACKED if _PACKED.is_dir() else HERE.parent.parent
+_TEXTS = ("README.md", "GLOSSARY.md", "CHANGELOG.md", "SECURITY.md")
+_LINK = re.compile(r"\]\(([^)\s:#]+)((?:#[^)\s]*)?)\)")
+
+
+def sources() -> dict[str, str]:
+    """Each file that the site is made of: its name among the site's sources, and where it is in the project.
+
+    Example:
+        >>> found = sources()
+        >>> found["index.md"], found["guides/01_first_flow.md"]
+        ('data_engine/docs/pages/index.md', 'notebooks/01_first_flow.ipynb')
+    """
+    pages = [path.relative_to(HERE / "pages").as_posix() for path in sorted((HERE / "pages").rglob("*.md"))]
+    notebooks = _BESIDE / "notebooks"
+    return (
+        {name: f"{_PAGES}/{name}" for name in pages}
+        | {name: name for name in _TEXTS}
+        | {f"guides/{path.stem}.md": f"notebooks/{path.name}" for path in sorted(notebooks.glob("*.ipynb"))}
+        | {f"images/{path.name}": f"notebooks/images/{path.name}" for path in sorted(notebooks.glob("images/*.png"))}
+    )
+
+
+def file_of(place: str) -> Path:
+    """The file at a place in the project, in a checkout as in an installed package."""
+    return HERE / "pages" / place.removeprefix(f"{_PAGES}/") if place.startswith(_PAGES) else _BESIDE / place
+
+
+def guide_page(notebook: str) -> str:
+    """A guide as a page: its texts as they are, its cells as code.
+
+    Example:
+        >>> print(guide_page('{"cells": [{"cell_type": "markdown", "source": ["# One"]}, {"cell_type": "code", "source": ["1 + 1"]}]}'))
+        # One
+        <BLANKLINE>
+        ```ipython3
+        1 + 1
+        ```
+        <BLANKLINE>
+    """
+    parts = []
+    for cell in json.loads(notebook)["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```ipython3\n{text}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def linked(text: str, name: str, found: Mapping[str, str]) -> str:
+    """A page with its links as the site has them: what it calls by its place in the project is called by its page.
+
+    Example:
+        >>> found = {"topics/a.md": "docs/topics/a.md", "guides/1.md": "notebooks/1.ipynb"}
+        >>> linked("[one](../../notebooks/1.ipynb), [none](b.md), [out](https://example.org)", "topics/a.md", found)
+        '[one](../guides/1.md), [none](b.md), [out](https://example.org)'
+    """
+    pages = {place: page for page, place in found.items()}
+
+    def of_site(match: re.Match[str]) -> str:
+        page = pages.get(posixpath.normpath(posixpath.join(posixpath.dirname(found[name]), match[1])))
+        if page is None:
+            return match[0]
+        return f"]({posixpath.relpath(page, posixpath.dirname(name) or '.')}{match[2]})"
+
+    return _LINK.sub(of_site, text)
+
+
+def lay_out(folder: Path) -> None:
+    """Write the site's sources into an empty folder."""
+    found = sources()
+    for name, place in found.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not name.endswith(".md"):
+            shutil.copyfile(file_of(place), target)
+            continue
+        text = file_of(place).read_text(encoding="utf-8")
+        text = guide_page(text) if place.endswith(".ipynb") else text
+        target.write_text(linked(text, name, found), encoding="utf-8")
+    (folder / "reference" / "settings.toml").write_text(DEFAULT_SETTINGS_TEXT, encoding="utf-8")
+
+
+def build(folder: Path) -> None:
+    """Make the site in `folder`; it works from there without a network and without a server.
+
+    Raises:
+        FlowValidationError: a page has a fault, such as a link that leads nowhere; Sphinx has told which on standard error.
+    """
+    from sphinx.cmd.build import build_main
+
+    with tempfile.TemporaryDirectory(prefix="data-engine-docs-") as made:
+        pages, kept = Path(made) / "pages", Path(made) / "doctrees"
+        lay_out(pages)
+        options = ["-b", "html", "-q", "-W", "--keep-going", "-c", str(HERE), "-d", str(kept)]
+        code = build_main([*options, str(pages), str(folder)])
+    if code:
+        raise FlowValidationError(
+            "the documentation cannot be built",
+            where=str(HERE / "pages"),
+            fix="what is wrong is told above, by page and line",
+        )
+
+
+def kept_at() -> Path:
+    """The folder on this machine where the site of this content is, or will be.
+
+    Raises:
+        WorkspaceError: this machine's state cannot be kept.
+    """
+    return private_state_root() / "docs" / _digest()
+
+
+def make() -> Path:
+    """The folder with the site, which is built unless it is there; those of long ago are removed.
+
+    Raises:
+        FlowValidationError: as `build`.
+        WorkspaceError: as `kept_at`.
+    """
+    target = kept_at()
+    if not (target / FIRST).is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+        try:
+            build(fresh)
+            with suppress(OSError):  # another process was quicker
+                os.rename(fresh, target)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        for other in _outdated(target):
+            shutil.rmtree(other, ignore_errors=True)
+    return target
+
+
+def _outdated(target: Path) -> list[Path]:
+    """Other sites but the newest: another environment may show one, or be making it."""
+    others = [path for path in target.parent.iterdir() if path != target]
+    return sorted(others, key=lambda path: path.stat().st_mtime)[:-_OTHERS]
+
+
+def _digest() -> str:
+    """What the site is made of, in short: the pages by their text, the docstrings by their files' size and time."""
+    found = hashlib.sha1(__version__.encode(), usedforsecurity=False)
+    for name, place in sources().items():
+        found.update(f"\0{name}\0".encode() + file_of(place).read_bytes())
+    for path in sorted(HERE.parent.rglob("*.py")):
+        facts = path.stat()
+        found.update(f"\0{path.name} {facts.st_size} {facts.st_mtime_ns}".encode())
+    return found.hexdigest()[:16]

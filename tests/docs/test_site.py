@@ -1,0 +1,216 @@
+"""The site: built without a warning, every link leads somewhere, and nothing is fetched from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from data_engine.docs import site
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass
+class _Page(HTMLParser):
+    """What a page links to, loads, and can be linked to."""
+
+    links: list[str] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
+    anchors: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.anchors |= {given["id"] or ""} if "id" in given else set()
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"] or "")
+        elif (tag == "link" and given.get("rel") == "stylesheet") or tag in ("script", "img", "iframe"):
+            self.loads += [value for name in ("href", "src") if (value := given.get(name))]
+
+
+def read(path: Path) -> _Page:
+    page = _Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def dead_links(folder: Path) -> list[str]:
+    """Links within a site that lead to no file, or to no place in it."""
+    pages = {path: read(path) for path in folder.rglob("*.html")}
+    dead = []
+    for path, page in pages.items():
+        for link in (*page.links, *page.loads):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if target.is_dir():
+                target /= "index.html"
+            there = target.is_file() and (
+                not parts.fragment or target not in pages or unquote(parts.fragment) in pages[target].anchors
+            )
+            if not there:
+                dead.append(f"{path.relative_to(folder)}: {link}")
+    return dead
+
+
+def made(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "data_engine.docs", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = made(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == str(folder / "index.html")
+    return folder
+
+
+def test_every_link_leads_somewhere(built: Path) -> None:
+    """Also to a heading inside a page, a style and a picture."""
+    assert dead_links(built) == []
+    assert len(list(built.rglob("*.html"))) > 40
+
+
+def test_nothing_is_fetched_from_elsewhere(built: Path) -> None:
+    """No font, script, style or picture of another host: it works in a train, and tells nobody."""
+    outside = [
+        f"{path.name}: {load}" for path in built.rglob("*.html") for load in read(path).loads if urlsplit(load).netloc
+    ]
+    imported = [
+        path.name for path in built.rglob("*.css") if re.search(r"@import|url\(['\"]?(https?:)?//", path.read_text())
+    ]
+
+    assert outside == []
+    assert imported == []
+
+
+@pytest.mark.parametrize("page", sorted(path.stem for path in (site.HERE / "pages" / "howto").glob("*.md")))
+def test_the_first_page_names_every_question(built: Path, page: str) -> None:
+    """What is not in its table is not found."""
+    assert f"howto/{page}.html" in read(built / "index.html").links
+
+
+@pytest.mark.parametrize(
+    ("word", "page"),
+    [
+        ("mail", "howto/be-told"),
+        ("password", "howto/passwords"),
+        ("secret", "howto/passwords"),
+        ("postgr", "howto/postgres"),
+        ("rollback", "howto/undo"),
+        ("holiday", "howto/business-days"),
+        ("panda", "howto/pandas"),
+        ("encod", "howto/encoding"),
+        ("upgrad", "howto/upgrade"),
+        ("uninstal", "howto/uninstall"),
+        ("troubleshoot", "howto/troubleshoot"),
+        ("backfil", "howto/again"),
+        ("systemd", "howto/logon"),
+        ("leas", "GLOSSARY"),
+        ("daemon", "GLOSSARY"),
+        ("replace_rows_by_fil", "howto/databases"),
+    ],
+)
+def test_the_search_finds_the_page(built: Path, word: str, page: str) -> None:
+    """By the word a person types, as the index has its stem; the index is a file beside the pages."""
+    text = (built / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    found: set[int] = set()
+    for kind in ("terms", "titleterms"):
+        numbers = index[kind].get(word, [])
+        found |= set(numbers if isinstance(numbers, list) else [numbers])
+
+    assert page in {index["docnames"][number] for number in found}
+
+
+def test_guides_glossary_and_docstrings_are_pages(built: Path) -> None:
+    """From their one source each: nothing of them is written twice."""
+    guide = (built / "guides" / "01_first_flow.html").read_text(encoding="utf-8")
+    assert "A first flow" in guide
+    assert "fencing token" in (built / "GLOSSARY.html").read_text(encoding="utf-8")
+    assert {"data_engine.Flow.watch", "data_engine.Workspace"} <= read(built / "reference" / "python.html").anchors
+    assert "data_engine.helpers.networkdays" in read(built / "reference" / "helpers.html").anchors
+    assert "--accept-clock" in (built / "reference" / "commands.html").read_text(encoding="utf-8")
+    assert "retention_days" in (built / "reference" / "settings.html").read_text(encoding="utf-8")
+
+
+def test_dead_links_are_found(tmp_path: Path) -> None:
+    """A checker that overlooks one kind would pass every site."""
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html">1</a><a href="#no">2</a><a href="c.html#yes">3</a><img src="d.png">'
+    )
+    (tmp_path / "c.html").write_text('<h1 id="yes">4</h1><a href="https://example.org/x">5</a>')
+
+    assert dead_links(tmp_path) == ["a.html: b.html", "a.html: #no", "a.html: d.png"]
+
+
+def test_a_page_with_a_fault_builds_no_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told by page and line; a site with a dead link is none."""
+    from data_engine.errors import FlowValidationError
+
+    def lay_out(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "index.md").write_text("# One\n\n[two](two.md#nowhere)\n")
+
+    monkeypatch.setattr(site, "lay_out", lay_out)
+    with pytest.raises(FlowValidationError, match="the documentation cannot be built"):
+        site.build(tmp_path / "out")
+
+
+def test_the_site_is_made_once_for_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again it is there at once; other content is another site, and the sites of long ago go."""
+    built = []
+
+    def build(folder: Path) -> None:
+        built.append(folder)
+        (folder / site.FIRST).write_text("here")
+
+    monkeypatch.setattr(site, "build", build)
+    first = site.make()
+    assert (first / site.FIRST).read_text() == "here"
+    assert site.make() == first
+    assert len(built) == 1
+    for digest in "abcd":
+        monkeypatch.setattr(site, "_digest", lambda digest=digest: digest)
+        newest = site.make()
+
+    assert len(built) == 5
+    assert {path.name for path in newest.parent.iterdir()} == {"b", "c", "d"}
+
+
+def test_a_site_that_cannot_be_made_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a site would be taken for one."""
+
+    def build(folder: Path) -> None:
+        (folder / "half.html").write_text("half")
+        raise OSError("no room")
+
+    monkeypatch.setattr(site, "build", build)
+    with pytest.raises(OSError, match="no room"):
+        site.make()
+
+    assert list(site.kept_at().parent.iterdir()) == []
+
+
+def test_the_links_of_the_readme_lead_to_files() -> None:
+    """Read on the forge, where no builder checks them."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    local = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+
+    assert len(local) > 30
+    assert [link for link in local if not (REPOSITORY / link).exists()] == []

@@ -1,0 +1,70 @@
+"""The documentation from JupyterLab: the tile, the palette and the panel's Help lead to it, and it is searched without a network."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.panel import flows
+from tests.panel.lab import Lab, Page
+
+MADE_WITHIN_S = 90
+
+
+@pytest.fixture(scope="module")
+def made(lab: Lab) -> float:
+    """Seconds until the site was there, from the first question on."""
+    began_s = time.monotonic()
+    while b"I want to" not in (answer := lab.request("/data-engine/docs/"))[1]:
+        assert answer[0] == 200
+        assert b"is being made" in answer[1], answer[1]
+        assert time.monotonic() - began_s < MADE_WITHIN_S
+        time.sleep(0.5)
+    return time.monotonic() - began_s
+
+
+def opened(page: Page, press: Any) -> Any:
+    with page.context.expect_page() as found:
+        press()
+    tab = found.value
+    tab.get_by_role("heading", level=2, name="I want to").wait_for()
+    return tab
+
+
+@pytest.mark.usefixtures("made")
+def test_the_server_has_the_pages(lab: Lab) -> None:
+    """Once made they come at once, to who has the token; what is none of them is not found, above its folder neither."""
+    began_s = time.monotonic()
+    status, text = lab.request("/data-engine/docs/howto/undo.html")
+    took_s = time.monotonic() - began_s
+
+    assert status == 200
+    assert b"rollback" in text
+    assert took_s < 1
+    assert b"rollback" not in lab.request("/data-engine/docs/howto/undo.html", token="")[1]
+    assert lab.request("/data-engine/docs/nothing.html")[0] == 404
+    assert lab.request("/data-engine/docs/..%2f..%2fledger")[0] in (403, 404)
+
+
+@pytest.mark.usefixtures("made")
+def test_tile_palette_and_help_lead_to_it(lab: Lab, page: Page, pictures: Path) -> None:
+    """Each into a tab of the browser, where the search finds a page."""
+    workspace = lab.workspace("reads")
+    flows.fill(workspace, good=flows.GOOD)
+    page.open()
+    panel = page.side(workspace)
+
+    tab = opened(page, lambda: page.page.locator(".jp-LauncherCard", has_text="Data Engine documentation").click())
+    tab.get_by_role("searchbox").or_(tab.get_by_placeholder("Search")).first.fill("rollback")
+    tab.keyboard.press("Enter")
+    tab.locator("#search-results a", has_text="Undo").first.wait_for()
+    tab.close()
+    page.page.screenshot(path=pictures / "documentation-help.png")
+    opened(page, lambda: panel.element.get_by_role("link", name="Help").click()).close()
+    page.command("apputils:activate-command-palette")
+    page.page.locator(".lm-CommandPalette-input").fill("data engine doc")
+    found = page.page.locator(".lm-CommandPalette-itemLabel", has_text="Data Engine documentation")
+    opened(page, found.click).close()
