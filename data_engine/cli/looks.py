@@ -10,12 +10,13 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from data_engine.cli.output import Table, complain, local_time, print_json, say, seconds, started, status_style, table
+from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
 from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 
 if TYPE_CHECKING:
+    from data_engine.cli.plain import Table
     from data_engine.client import Workspace
     from data_engine.engine.fact import Fact
     from data_engine.engine.status import ActiveRun, FlowStatus, Status
