@@ -16,6 +16,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 
 if TYPE_CHECKING:
+    from data_engine.cli.plain import Table
     from data_engine.client import Workspace
     from data_engine.engine.fact import Fact
     from data_engine.engine.status import ActiveRun, FlowStatus, Status
@@ -121,6 +122,26 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
         for name, one in deployment.items()
     }
+    say(_flows_table(ws, entries, coming, texts, stands))
+    if lease.owner is not None and "not known here" in texts.values():
+        complain(
+            f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
+        )
+    for entry in entries:
+        if entry.error is not None:
+            complain()
+            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
+    say_subfolders(ws)
+    return 0
+
+
+def _flows_table(
+    ws: Workspace,
+    entries: Sequence[CatalogEntry],
+    coming: Mapping[str, str],
+    texts: Mapping[str, str],
+    stands: Mapping[str, Fact],
+) -> Table:
     columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
     flows = table(*columns, *(["EXPECTED"] if has_expected else []))
@@ -132,17 +153,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         else:
             more = [""] if has_expected else []
             flows.add_row(entry.name, entry.title, "", "broken", "", "", "", texts[entry.name], *more, style="red")
-    say(flows)
-    if lease.owner is not None and "not known here" in texts.values():
-        complain(
-            f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
-        )
-    for entry in entries:
-        if entry.error is not None:
-            complain()
-            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
-    say_subfolders(ws)
-    return 0
+    return flows
 
 
 def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Fact]:
