@@ -15,6 +15,7 @@
         ├── ProcessDiedError           the process that ran an item of a map has died, each time it was tried
         ├── ClusterError               the cluster cannot be reached, was lost, or does not fit
         ├── GroupBusyError             the flow's group is running and cannot be waited for
+        ├── NotSentError               a message to people was not sent, or it is not known whether it was
         ├── RequestFailedError         what the owner was asked to do was refused, or failed
         └── OwnedElsewhereError        another workstation owns the workspace
             └── RequestExpiredError    its owner did not take a request, or takes none
@@ -267,6 +268,15 @@ class ProcessDiedError(FlowValidationError):
 
 class ClusterError(FlowValidationError):
     """The cluster cannot be reached, was lost, has other versions, or does not see what a flow works with."""
+
+
+class NotSentError(FlowValidationError):
+    """A message to people was not sent, or nobody knows whether it was: no address, no Apprise, a refusal, no answer in time.
+
+    `has_it` are marks of those behind the address that got it all the same.
+    """
+
+    has_it: tuple[str, ...] = ()
 
 
 class GroupBusyError(FlowValidationError):

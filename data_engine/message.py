@@ -10,7 +10,7 @@ import hashlib
 import html
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from data_engine.record import Record
@@ -87,7 +87,7 @@ class Undelivered(Record):
 class _Line:
     label: str
     value: str
-    is_long: bool = field(default=False)
+    is_code: bool = False
 
 
 def message_id(*parts: object) -> str:
@@ -183,7 +183,7 @@ def _lines(notice: Notice, longest_error: int) -> list[_Line]:
     )
     lines = [_Line(label, _line(value)) for label, value in facts if value]
     if notice.error:
-        lines.append(_Line("Error", clean(notice.error.strip(), longest_error), is_long=True))
+        lines.append(_Line("Error", clean(notice.error.strip(), longest_error), is_code=True))
     if notice.more:
         lines.append(_Line("Besides", f"{notice.more:,} more of the kind"))
     if notice.fix:
@@ -206,21 +206,20 @@ def _text_of(line: _Line) -> str:
 
 
 def _as_html(told: Sequence[tuple[str, list[_Line]]], end: str | None, footer: Sequence[str]) -> str:
+    """Of paragraphs and line breaks, of which a mail program that shows no HTML can make the plain text again."""
     parts = []
     for headline, lines in told:
         parts.append(f"<p><strong>{html.escape(headline)}</strong></p>")
-        rows = "".join(
-            f'<tr><th align="left" valign="top">{html.escape(line.label)}</th><td>{_value_as_html(line)}</td></tr>'
-            for line in lines
-        )
-        if rows:
-            parts.append(f"<table>{rows}</table>")
+        if lines:
+            parts.append(f"<p>{'<br>'.join(map(_html_of, lines))}</p>")
     if end:
         parts.append(f"<p>{html.escape(end)}</p>")
-    parts.append(f"<p><small>{'<br>'.join(map(html.escape, footer))}</small></p>")
+    parts.append(f"<p>--<br>{'<br>'.join(map(html.escape, footer))}</p>")
     return "\n".join(parts)
 
 
-def _value_as_html(line: _Line) -> str:
+def _html_of(line: _Line) -> str:
     value = html.escape(line.value)
-    return f"<pre>{value}</pre>" if line.is_long else value
+    if "\n" in value:
+        value = "<br>" + "<br>".join(one.replace("  ", "&nbsp; ") for one in value.split("\n"))
+    return f"<b>{html.escape(line.label)}:</b> {f'<code>{value}</code>' if line.is_code else value}"

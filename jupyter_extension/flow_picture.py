@@ -133,6 +133,10 @@ def lines_of(
     if isinstance(trigger, Schedule) and trigger.cron_lines:
         there = zone_of(trigger.tz or zone)
         yield Line("times", "", slot_words(next_slots(trigger.cron_lines, there, now_s), there))
+    yield from _expected_lines(flow, live)
+
+
+def _expected_lines(flow: Flow, live: FlowStatus | None) -> Iterator[Line]:
     if flow.expectations:
         stands = None if live is None or live.expected is None else reason_mark(live.expected)
         words = _PRODUCTION if stands is not None else ""

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from data_engine.cli.output import local_time
 from data_engine.engine.fact import clock_words
 from data_engine.engine.flow_reasons import Expected, Late, Overlong
 from data_engine.engine.machine_facts import EngineFacts
 from data_engine.engine.run_facts import value_words
 from data_engine.engine.status import ActiveRun, FlowStatus, Status
-from data_engine.engine.wording import GOES_ON
+from data_engine.engine.wording import GOES_ON, undelivered_words
 from data_engine.model import Run
 from data_engine.record import Record
 from jupyter_extension.buttons import WhyNot, flow_buttons, workspace_buttons
@@ -23,6 +24,7 @@ from jupyter_extension.marks import Mark, mark_of
 from jupyter_extension.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MOST_REQUESTS = 3
+_MOST_UNDELIVERED = 3
 """Told at the panel's head: the newest."""
 
 
@@ -327,6 +329,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("bad", status.trouble.what, status.trouble.fix)
     for warning in status.warnings:
         yield Notice("warn", warning)
+    for message in status.undelivered[:_MOST_UNDELIVERED]:
+        yield Notice("bad", undelivered_words(message, local_time), f"data-engine alert test {message.to}")
     if status.service.trouble is not None:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease

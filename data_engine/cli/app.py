@@ -99,6 +99,7 @@ def _invoke(arguments: list[str]) -> int:
 def make_app() -> typer.Typer:
     """The application with all its commands."""
     from data_engine.cli import (
+        alerts,
         backfilling,
         compiling,
         daemon,
@@ -149,6 +150,7 @@ def make_app() -> typer.Typer:
     app.command("stop-run")(daemon.stop_run)
     app.command("kill-run")(daemon.kill_run)
     app.add_typer(secrets.make_app(), name="secret")
+    app.add_typer(alerts.make_app(), name="alert")
     app.add_typer(lease.make_app(), name="lease")
     app.add_typer(service.make_app(), name="service")
     app.command("kill")(daemon.kill)

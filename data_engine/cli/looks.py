@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from data_engine.cli.output import complain, local_time, print_json, say, seconds, started, status_style, table
-from data_engine.engine.wording import GOES_ON, held_words
+from data_engine.engine.wording import GOES_ON, held_words, undelivered_words
 from data_engine.errors import FlowValidationError
 from data_engine.lease.status import lease_lines
 
 if TYPE_CHECKING:
+    from data_engine.cli.plain import Table
     from data_engine.client import Workspace
     from data_engine.engine.fact import Fact
     from data_engine.engine.status import ActiveRun, FlowStatus, Status
@@ -28,6 +29,7 @@ MOST_RUNS = 20
 """How many runs are told without `--limit`."""
 
 _ID_LENGTH = 8
+_MOST_UNDELIVERED = 5
 
 
 def look(arguments: Sequence[str]) -> int | None:
@@ -120,6 +122,26 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         name: "not known here" if is_unknown and one.kind == "not_deployed" else one.text
         for name, one in deployment.items()
     }
+    say(_flows_table(ws, entries, coming, texts, stands))
+    if lease.owner is not None and "not known here" in texts.values():
+        complain(
+            f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
+        )
+    for entry in entries:
+        if entry.error is not None:
+            complain()
+            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
+    say_subfolders(ws)
+    return 0
+
+
+def _flows_table(
+    ws: Workspace,
+    entries: Sequence[CatalogEntry],
+    coming: Mapping[str, str],
+    texts: Mapping[str, str],
+    stands: Mapping[str, Fact],
+) -> Table:
     columns = ("NAME", "TITLE", "GROUP", "MODE", "TRIGGER", "SOURCE", "NEXT", "PRODUCTION")
     has_expected = any(entry.flow is not None and entry.flow.expectations for entry in entries)
     flows = table(*columns, *(["EXPECTED"] if has_expected else []))
@@ -131,17 +153,7 @@ def tell_flows(ws: Workspace, as_json: bool) -> int:
         else:
             more = [""] if has_expected else []
             flows.add_row(entry.name, entry.title, "", "broken", "", "", "", texts[entry.name], *more, style="red")
-    say(flows)
-    if lease.owner is not None and "not known here" in texts.values():
-        complain(
-            f"What {shown_machine(lease.owner)} deployed is known here once a daemon has looked: data-engine start --no-engine"
-        )
-    for entry in entries:
-        if entry.error is not None:
-            complain()
-            complain(f"{entry.path.name} is broken: {entry.error}", style="red")
-    say_subfolders(ws)
-    return 0
+    return flows
 
 
 def standing_to_expected(ws: Workspace, entries: Sequence[CatalogEntry]) -> dict[str, Fact]:
@@ -266,6 +278,10 @@ def _say_workspace(found: Status) -> None:
                 say(f"         {part}: {found.trouble[part]}")
     for warning in found.warnings:
         say(f"warning  {warning}", style="yellow")
+    for number, one in enumerate(found.undelivered[:_MOST_UNDELIVERED]):
+        say(f"{'' if number else 'untold':<8} {undelivered_words(one, local_time)}", style="red")
+    if (more := len(found.undelivered) - _MOST_UNDELIVERED) > 0:
+        say(f"         and {more:,} more")
 
 
 def _say_requests(found: Status) -> None:

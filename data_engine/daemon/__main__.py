@@ -207,7 +207,8 @@ class _Idleness:
 
     def look(self) -> None:
         now_s = time.monotonic()
-        if not self._daemon.is_idle or self._requests.watchers or self._daemon.is_kept:
+        is_needed = not self._daemon.is_idle or self._daemon.notifier.is_waiting or self._daemon.is_kept
+        if is_needed or self._requests.watchers:
             self._busy_s = now_s
         needed_s = max(self._busy_s, self._requests.last_request_s)
         if now_s - needed_s > self._where.settings().daemon.idle_exit_s or self._is_gone(now_s):

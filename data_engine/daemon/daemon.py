@@ -21,6 +21,7 @@ from data_engine.daemon.commands import Commands
 from data_engine.daemon.deployer import Deployer
 from data_engine.daemon.deployment_publisher import DeploymentPublisher
 from data_engine.daemon.endpoint import remember_backfill, remember_engine, was_backfilling, was_engine_on
+from data_engine.daemon.notifier import Notifier
 from data_engine.daemon.ownership import Ownership
 from data_engine.daemon.pruner import Pruner
 from data_engine.daemon.request_handler import handle
@@ -53,10 +54,6 @@ _TELL_AFTER_S = 0.02
 _WRITE_PATIENCE_S = 0.5
 
 
-def _log_of(flow: str, text: str) -> None:
-    log.info("%s: %s", flow, text)
-
-
 class Daemon:
     """The engine of one workspace on this machine. `make_workers` builds its workers around the callbacks it is given;
     `by_service` where the service of the workspace has started it."""
@@ -77,6 +74,7 @@ class Daemon:
         self._by_service = by_service
         self.service = service_facts(home, is_serving=by_service)
         self._awake = KeepsAwake(home.layout.workspace_id)
+        self.notifier = Notifier(self.ledger, lambda: self._loop.call_soon_threadsafe(self.tell))
         self.on_beat: Callable[[], None] = lambda: None
         self.change = asyncio.Condition()
         self.number = 0
@@ -92,7 +90,9 @@ class Daemon:
             pool = make_workers(new_journal=self.ledger.new_journal, **told)
             return RunExecutor(home, pool, flows=self.ready_flows, wake=dispatcher.dispatch, **told)
 
-        self.scheduler = Scheduler(home, workers, self, loop=self._loop, say=_log_of)
+        self.scheduler = Scheduler(
+            home, workers, self, loop=self._loop, say=lambda flow, text: log.info("%s: %s", flow, text)
+        )
         self.dispatcher, self.triggers = self.scheduler.dispatcher, self.scheduler.triggers
         self.workers = self.dispatcher.executor
         self.workers.set_work_until(0.0)
@@ -109,6 +109,7 @@ class Daemon:
         self.backfiller = Backfiller(self.ledger, self.dispatcher, self.ready_flows, self.tell)
         sender = f"{home.layout.workspace_id} on {keeper.me.host_name}"
         self.alerter = Alerter(home, self.dispatcher, self.triggers, self, self._spawn, sender=sender)
+        self.alerter.told = self.notifier.wake
         self.commands = Commands(
             self, home, self.ownership, self.deployer, self.scheduler, self._held_files, self.backfiller
         )
@@ -137,6 +138,7 @@ class Daemon:
         self.ledger.wait_at_most(_WRITE_PATIENCE_S)  # all wait for this thread; what is not written is tried again
         await self.workers.start()
         self.ownership.start()
+        self.notifier.start()
         if was_engine_on(self.ledger):
             async with self.ownership.in_use():
                 again = self._spawn(self._own_again())
@@ -164,6 +166,7 @@ class Daemon:
                 await self.wait_for_change(1.0)
         await self.workers.close(kill=kill)
         self._awake.close()
+        await asyncio.to_thread(self.notifier.close)
         await self.ownership.close(release=not kill)
         for task in list(self._tasks):
             task.cancel()

@@ -10,16 +10,17 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from data_engine import nofollow, private
 from data_engine.daemon import probes
+from data_engine.daemon.alert_check import check_alerts
 from data_engine.daemon.cluster_checks import check_cluster
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.daemon.finding import Finding
-from data_engine.daemon.import_check import import_modules
+from data_engine.daemon.import_check import ImportedModule, import_modules
 from data_engine.daemon.secret_check import check_secrets
 from data_engine.daemon.service_check import check_service
 from data_engine.daemon.shared_history import check_shared_history
@@ -76,7 +77,8 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
             yield from check_shared_history(layout, local)
             yield check_secrets(local)
         yield from check_cluster(layout, local, settings.executor)
-    yield from check_modules(layout.flow_modules_dir)
+    modules = yield from check_modules(layout.flow_modules_dir)
+    yield from check_alerts([*settings.alerts.to, *(name for module in modules for name in module.alerts_to)])
 
 
 def _state_roots() -> list[Path]:
@@ -307,17 +309,17 @@ def check_daemon(local: LocalLayout) -> Finding:
     )
 
 
-def check_modules(folder: Path, *, limit_s: float = 20.0) -> Iterator[Finding]:
-    """Whether every flow module can be imported and built, in a process of its own."""
+def check_modules(folder: Path, *, limit_s: float = 20.0) -> Generator[Finding, None, list[ImportedModule]]:
+    """Whether every flow module can be imported and built, in a process of its own; returns what they are."""
     began_s = time.monotonic()
     try:
         trials = import_modules(folder, limit_s=limit_s)
     except FlowValidationError as error:
         yield _of_error("flow modules", error)
-        return
+        return []
     except OSError as error:
         yield Finding("flow modules", None, f"could not be imported: {error}")
-        return
+        return []
     broken = [trial for trial in trials if trial.error is not None]
     took = _short(time.monotonic() - began_s)
     yield Finding("flow modules", not broken, f"{len(trials) - len(broken)} of {len(trials)} import, in {took}")
@@ -326,6 +328,7 @@ def check_modules(folder: Path, *, limit_s: float = 20.0) -> Iterator[Finding]:
         yield _of_facts(
             f"flow module {trial.name}", trial.error["what"] or "", trial.error["where"], trial.error["fix"]
         )
+    return trials
 
 
 def _exclusive_create(folder: Path) -> Finding:

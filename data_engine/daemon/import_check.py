@@ -10,10 +10,13 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_engine.errors import FlowExecutionError, FlowValidationError
 from data_engine.version import import_folder
+
+if TYPE_CHECKING:
+    from data_engine.notebook.catalog import CatalogEntry
 
 _MOST_ENDLESS = 3
 _CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.import_check import describe; describe(*sys.argv[2:])"
@@ -21,10 +24,11 @@ _CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.daemon.impor
 
 @dataclass(frozen=True, slots=True)
 class ImportedModule:
-    """A flow module and, when it cannot be a flow, the error's `what`, `where` and `fix`."""
+    """A flow module and, when it cannot be a flow, the error's `what`, `where` and `fix`; `alerts_to` names whom it has told."""
 
     name: str
     error: dict[str, str | None] | None
+    alerts_to: tuple[str, ...] = ()
 
 
 def import_modules(folder: Path, *, limit_s: float = 20.0) -> list[ImportedModule]:
@@ -43,7 +47,9 @@ def import_modules(folder: Path, *, limit_s: float = 20.0) -> list[ImportedModul
         if answer is not None and "error" in answer:
             raise FlowValidationError(**answer["error"])
         if answer is not None:
-            return [ImportedModule(entry["name"], entry["error"]) for entry in answer["entries"]]
+            return [
+                ImportedModule(entry["name"], entry["error"], tuple(entry["alerts_to"])) for entry in answer["entries"]
+            ]
         if not begun:
             raise OSError(how)
         bad[begun] = how
@@ -69,7 +75,13 @@ def describe(folder: str, bad: str) -> None:
     except FlowValidationError as error:
         say({"error": error.as_dict()})
     else:
-        say({"entries": [{"name": entry.name, "error": entry.error and entry.error.as_dict()} for entry in entries]})
+        say({"entries": [_told(entry) for entry in entries]})
+
+
+def _told(entry: CatalogEntry) -> dict[str, Any]:
+    rules = () if entry.flow is None else entry.flow.alerts
+    to = [name for rule in rules for name in rule.to or ()]
+    return {"name": entry.name, "error": entry.error and entry.error.as_dict(), "alerts_to": to}
 
 
 def _attempt(folder: Path, bad: dict[str, str], limit_s: float) -> tuple[str, dict[str, Any] | None, str]:

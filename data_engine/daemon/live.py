@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from data_engine.cause import Cause
 from data_engine.daemon.daemon import Daemon
@@ -23,6 +25,8 @@ from data_engine.engine.status import (
 from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.outbox import undelivered
+from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run, utc_text
 from data_engine.notebook.standing import AS_DEPLOYED, NOT_DEPLOYED
 from data_engine.scheduler.folder_poller import FolderPoller
@@ -31,32 +35,41 @@ from data_engine.scheduler.source_memory import KnownSources
 from data_engine.workspace.machine import machine_id
 
 
+class Told(NamedTuple):
+    """What a status takes from the ledger."""
+
+    last: Mapping[str, Run] = MappingProxyType({})
+    switches: Mapping[str, bool] = MappingProxyType({})
+    others: Sequence[ActiveRun] = ()
+    requests: Sequence[RequestStatus] = ()
+    backfills: Sequence[Backfill] = ()
+    undelivered: Sequence[Undelivered] = ()
+
+
 class History:
     """What a status takes from the ledger, read again only when somebody has written there."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._version: tuple[int, int] | None = None
-        self._known: tuple[dict[str, Run], dict[str, bool], list[ActiveRun], list[RequestStatus], list[Backfill]] = (
-            {},
-            {},
-            [],
-            [],
-            [],
-        )
+        self._known = Told()
 
-    def now(self) -> tuple[dict[str, Run], dict[str, bool], list[ActiveRun], list[RequestStatus], list[Backfill]]:
-        """The last run and the switch of each flow, what other processes run, and what other workstations asked for; backfills.
+    def now(self) -> Told:
+        """The last run and the switch of each flow, what other processes run, what other workstations asked for; backfills, messages.
 
         Raises:
             LedgerError: the history cannot be read.
         """
-        version = self._ledger.version()
+        version, ledger = self._ledger.version(), self._ledger
         if version != self._version:
-            others = active_runs(self._ledger, but_of=os.getpid())
-            told = requests_told(self._ledger, time.time())
-            recent = backfills_recent(self._ledger, time.time())
-            self._known = (self._ledger.last_runs(), self._ledger.switches(), others, told, recent)
+            self._known = Told(
+                ledger.last_runs(),
+                ledger.switches(),
+                active_runs(ledger, but_of=os.getpid()),
+                requests_told(ledger, time.time()),
+                backfills_recent(ledger, time.time()),
+                undelivered(ledger),
+            )
             self._version = version
         return self._known
 
@@ -76,7 +89,7 @@ class LiveFacts:
             LedgerError: the history cannot be read.
         """
         daemon, layout = self._daemon, self._daemon.home.layout
-        last, switches, others, requests, recent = self._history.now()
+        last, switches, others, requests, recent, not_delivered = self._history.now()
         running = {one.id: one for one in daemon.backfiller.told()}
         flows = [
             FlowFacts(
@@ -106,6 +119,7 @@ class LiveFacts:
             service=daemon.service,
             requests=[*(_waiting(one) for one in daemon.sender.sent.values()), *requests],
             backfills=[running.get(one.id, one) for one in recent],
+            undelivered=not_delivered,
             warnings=(*daemon.home.settings().warnings, *clock_warnings(daemon.ownership.clock), *daemon.warnings),
         )
 

@@ -27,6 +27,7 @@ from data_engine.lease.peek import peek, refuse_owned_elsewhere
 from data_engine.lease.status import LeaseStatus
 from data_engine.ledger.backfills import written_with_params
 from data_engine.ledger.belief import clock_warnings
+from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.wall_clock import kept_doubt
 from data_engine.model import Run
 from data_engine.notebook.catalog import find_module, module_files, read_catalog
@@ -85,6 +86,7 @@ class OfflineFacts:
             requests=requests_told(ledger, time.time()),
             backfills=backfills_recent(ledger, time.time()),
             service=self.service,
+            undelivered=undelivered(ledger),
         )
 
     def poller(self, flow: str) -> FolderPoller | None:

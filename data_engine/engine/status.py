@@ -20,6 +20,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus, shown_machine
 from data_engine.ledger import backfills, requests
 from data_engine.ledger.ledger import Ledger
+from data_engine.message import Undelivered
 from data_engine.model import Backfill, Run, utc_text
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.standing import AS_DEPLOYED, Standing
@@ -184,6 +185,7 @@ class Status(Shown, Record):
     requests: tuple[RequestStatus, ...] = field(default=(), metadata={"of": RequestStatus.read})
     backfills: tuple[Backfill, ...] = field(default=(), metadata={"of": Backfill.read})
     service: ServiceFacts = field(default_factory=ServiceFacts, metadata={"of": ServiceFacts.read})
+    undelivered: tuple[Undelivered, ...] = field(default=(), metadata={"of": Undelivered.read})
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         found = None if cycle or len(printer.stack) > 1 else self._repr_mimebundle_()
@@ -234,6 +236,7 @@ class WorkspaceFacts:
     requests: Sequence[RequestStatus] = ()
     backfills: Sequence[Backfill] = ()
     service: ServiceFacts = field(default_factory=ServiceFacts)
+    undelivered: Sequence[Undelivered] = ()
 
     def flow(self, name: str) -> FlowFacts | None:
         """The flow of this name."""
@@ -295,6 +298,7 @@ def _status(known: WorkspaceFacts, flows: tuple[FlowStatus, ...]) -> Status:
         tuple(known.requests),
         tuple(known.backfills),
         known.service,
+        tuple(known.undelivered),
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from data_engine.engine.reasons import ByHand, EngineOff, NotYet, Reason
+from data_engine.message import Undelivered
 from data_engine.model import Run
 
 GOES_ON = "the daemon is not running; its engine goes on with the next daemon"
@@ -38,6 +41,25 @@ def freed_words(count: int) -> str:
     if not count:
         return "Nothing was held; `data-engine explain` says why something does not run."
     return f"What was held is due again ({count:,})."
+
+
+def undelivered_words(one: Undelivered, at: Callable[[str | None], str]) -> str:
+    """That a message has not reached somebody, and why; `at` shows a time.
+
+    Example:
+        >>> waits = Undelivered("3fa2", "mail_team", subject="claims failed", since_utc="10:02", tries=2, error="refused",
+        ...     next_try_utc="10:14")
+        >>> undelivered_words(waits, str)
+        'claims failed, told since 10:02, not delivered to mail_team: refused (tried 2 times, again at 10:14)'
+        >>> undelivered_words(Undelivered("3fa2", "ops", subject="claims failed", since_utc="10:02", next_try_utc="10:02"), str)
+        'claims failed, told since 10:02, not delivered to ops yet'
+    """
+    told = f"{one.subject}, told since {at(one.since_utc)}, not delivered to {one.to}"
+    if one.error is None:
+        return f"{told} yet"
+    tried = "tried once" if one.tries == 1 else f"tried {one.tries:,} times" if one.tries else "never tried"
+    again = "given up" if one.next_try_utc is None else f"again at {at(one.next_try_utc)}"
+    return f"{told}: {one.error} ({tried}, {again})"
 
 
 def in_the_way(why: Reason | None, *, held: int, last_run: Run | None, is_running: bool) -> str | None:

@@ -308,6 +308,7 @@ CREATE TABLE deliveries (
     tried_utc TEXT,
     answered_utc TEXT,
     last_error TEXT,
+    has_it TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (message_id, recipient)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_waiting ON deliveries (next_try_utc) WHERE state = 'waiting';

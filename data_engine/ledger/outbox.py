@@ -42,12 +42,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a notifier sends."""
+    """What a notifier sends to a recipient; `has_it` are marks of those behind its address that have it already."""
 
     kind: str
     subject: str
     text: str
     html: str
+    has_it: tuple[str, ...] = ()
 
 
 def next_try_s(tries: int, put_s: float, now_s: float) -> float | None:
@@ -78,8 +79,8 @@ def put(connection: sqlite3.Connection, messages: Iterable[Message]) -> int:
     return news
 
 
-def due(ledger: Ledger, now_s: float, limit: int = 200) -> list[Delivery]:
-    """What is to be tried now, what was never tried first.
+def due(ledger: Ledger, now_s: float) -> list[Delivery]:
+    """What is to be tried now: first what never was, then what was tried longest ago.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -88,76 +89,107 @@ def due(ledger: Ledger, now_s: float, limit: int = 200) -> list[Delivery]:
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT message_id, recipient, tries FROM deliveries WHERE state = 'waiting'"
-            " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY min(tries, 1), put_utc LIMIT ?",
-            (utc_text(now_s), utc_text(now_s + 2 * LONGEST_PAUSE_S), limit),
+            " AND (next_try_utc <= ? OR next_try_utc > ?) ORDER BY tried_utc IS NOT NULL, tried_utc, put_utc",
+            (utc_text(now_s), utc_text(now_s + 2 * LONGEST_PAUSE_S)),
         ).fetchall()
     return [Delivery(message_id, restored(to), tries) for message_id, to, tries in rows]
 
 
-def next_due_s(ledger: Ledger) -> float | None:
-    """When the next delivery is to be tried; None when nothing waits.
+def next_due_s(ledger: Ledger, now_s: float) -> float | None:
+    """When the next delivery that is not due yet is to be tried; None when there is none.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as connection:
-        ((at_utc,),) = connection.execute("SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting'").fetchall()
+        ((at_utc,),) = connection.execute(
+            "SELECT min(next_try_utc) FROM deliveries WHERE state = 'waiting' AND next_try_utc > ?", (utc_text(now_s),)
+        ).fetchall()
     return None if at_utc is None else datetime.fromisoformat(at_utc).timestamp()
 
 
-def body(ledger: Ledger, message_id: str) -> Body | None:
-    """What the message says; None when it is gone.
+def body(ledger: Ledger, message_id: str, to: str) -> Body | None:
+    """What the message says to this recipient; None when it is gone.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     with ledger.reading() as connection:
         row = connection.execute(
-            "SELECT kind, subject, body_text, body_html FROM outbox WHERE message_id = ?", (message_id,)
+            "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
+            " WHERE message_id = ? AND recipient = ?",
+            storable((message_id, to)),
         ).fetchone()
-    return None if row is None else Body(*row)
+    if row is None:
+        return None
+    kind, subject, text, html, has_it = row
+    return Body(kind, subject, text, html, tuple(has_it.split()))
 
 
 def sent(ledger: Ledger, message_id: str, to: str, at_s: float) -> None:
-    """Remember that the recipient has it: it is never tried again.
+    """Remember that the recipient has it: it is never tried again. What else waits for the same recipient is due now.
 
     Raises:
         LedgerError: the ledger cannot be written.
     """
+    at_utc = utc_text(at_s)
     with ledger.writing(durable=True) as (connection, _):
         connection.execute(
             "UPDATE deliveries SET state = 'sent', tries = tries + 1, next_try_utc = NULL, tried_utc = ?1, answered_utc = ?1,"
             " last_error = NULL WHERE message_id = ?2 AND recipient = ?3",
-            storable((utc_text(at_s), message_id, to)),
+            storable((at_utc, message_id, to)),
         )
+        _hurry(connection, to, at_utc)
         _forget(connection, message_id, at_s)
 
 
-def failed(ledger: Ledger, message_id: str, to: str, at_s: float, error: str) -> None:
-    """Remember that a try did not work, and when to try again: later each time, and after a day never.
+def hurry(ledger: Ledger, to: str, at_s: float) -> int:
+    """Let what waits for the recipient be due now, because its address works again; how many messages that are.
 
     Raises:
         LedgerError: the ledger cannot be written.
     """
     with ledger.writing() as (connection, _):
-        row = connection.execute(
-            "SELECT tries, put_utc FROM deliveries WHERE message_id = ? AND recipient = ? AND state = 'waiting'",
-            storable((message_id, to)),
-        ).fetchone()
-        if row is None:
-            return
-        tries, put_utc = row
-        again_s = next_try_s(tries + 1, datetime.fromisoformat(put_utc).timestamp(), at_s)
-        connection.execute(
-            "UPDATE deliveries SET tries = tries + 1, tried_utc = ?, last_error = ?, next_try_utc = ?, state = ?"
-            " WHERE message_id = ? AND recipient = ?",
-            (
-                *(utc_text(at_s), clean(error, _LONGEST_ERROR), None if again_s is None else utc_text(again_s)),
-                *("given_up" if again_s is None else "waiting", message_id, storable(to)),
-            ),
-        )
-        if again_s is None:
-            _forget(connection, message_id, at_s)
+        return _hurry(connection, to, utc_text(at_s))
+
+
+def failed(
+    ledger: Ledger, message_ids: Sequence[str], to: str, at_s: float, error: str, has_it: Sequence[str] = ()
+) -> None:
+    """Remember that the first of these could not be sent, for which the others were not tried; and when to try each again.
+
+    That is later each time, and after a day never. `has_it` are marks of those behind the address that did get the first.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    told = clean(error, _LONGEST_ERROR)
+    with ledger.writing() as (connection, _):
+        for number, message_id in enumerate(message_ids):
+            row = connection.execute(
+                "SELECT tries, put_utc FROM deliveries WHERE message_id = ? AND recipient = ? AND state = 'waiting'",
+                storable((message_id, to)),
+            ).fetchone()
+            if row is None:
+                continue
+            tries, put_utc = row
+            again_s = next_try_s(tries + 1, datetime.fromisoformat(put_utc).timestamp(), at_s)
+            again_utc = None if again_s is None else utc_text(again_s)
+            connection.execute(
+                "UPDATE deliveries SET tries = tries + 1, tried_utc = coalesce(?, tried_utc), last_error = ?, next_try_utc = ?,"
+                " state = ?, has_it = trim(has_it || ' ' || ?) WHERE message_id = ? AND recipient = ?",
+                (
+                    *(utc_text(at_s) if number == 0 else None, told, again_utc),
+                    *(
+                        "given_up" if again_s is None else "waiting",
+                        "" if number else " ".join(has_it),
+                        message_id,
+                        storable(to),
+                    ),
+                ),
+            )
+            if again_s is None:
+                _forget(connection, message_id, at_s)
 
 
 def undelivered(ledger: Ledger, limit: int = 100) -> list[Undelivered]:
@@ -232,6 +264,13 @@ def _now_utc(one: Message) -> str:
 
 def _size(*texts: str) -> int:
     return sum(len(text.encode()) for text in texts)
+
+
+def _hurry(connection: sqlite3.Connection, to: str, at_utc: str) -> int:
+    return connection.execute(
+        "UPDATE deliveries SET next_try_utc = ?1 WHERE recipient = ?2 AND state = 'waiting' AND tries > 0 AND next_try_utc > ?1",
+        storable((at_utc, to)),
+    ).rowcount
 
 
 def _make_room(connection: sqlite3.Connection) -> None:

@@ -27,7 +27,9 @@ SERVICE = "data-engine"
 """What the entries in the keyring are called."""
 
 _LOCK_TIMEOUT_S = 10.0
-_PREFIX = "DATA_ENGINE_SECRET_"
+PREFIX = "DATA_ENGINE_SECRET_"
+"""Of the environment variables that hold secrets."""
+
 _ABOUT = (
     "Secrets of this user's Data Engine. This machine has no keyring, so the values below are in plain text: only the"
     " modes of this file keep other users from reading them. Change it with `data-engine secret set|remove NAME`."
@@ -127,9 +129,9 @@ def stored_secrets() -> list[StoredSecret]:
     kept = _read()
     found = dict.fromkeys(kept["secrets"], "private file") | dict.fromkeys(kept["keyring"], "keyring")
     for variable in os.environ:
-        if variable.startswith(_PREFIX) and len(variable) > len(_PREFIX):
+        if variable.startswith(PREFIX) and len(variable) > len(PREFIX):
             same = [name for name in found if variable_of(name) == variable]
-            name = same[0] if same else variable.removeprefix(_PREFIX).lower()
+            name = same[0] if same else variable.removeprefix(PREFIX).lower()
             found[name] = "environment"
     return [StoredSecret(name, place) for name, place in sorted(found.items())]
 
@@ -153,7 +155,7 @@ def variable_of(name: str) -> str:
         >>> variable_of("dwh"), variable_of("ops-mail")
         ('DATA_ENGINE_SECRET_DWH', 'DATA_ENGINE_SECRET_OPS_MAIL')
     """
-    return _PREFIX + re.sub(r"[.-]", "_", name).upper()
+    return PREFIX + re.sub(r"[.-]", "_", name).upper()
 
 
 def check_name(name: object) -> str:

@@ -149,6 +149,18 @@ def test_whoever_decides_gives_the_same_id() -> None:
     assert other.at(1, FAILED)[0].id != one.id
 
 
+def test_what_was_good_before_it_failed_does_not_end_it() -> None:
+    """A success that is heard of late is no recovery."""
+    played = Played()
+    played.at(0, FAILED)
+    early = decide(
+        "claims", played.known.values(), [], {FAILED: utc_text(START_S - 60)}, Recipients(OPS), failures=0, now_s=START_S + 400
+    )  # fmt: skip
+
+    assert early.tellings == ()
+    assert all(one.recovered_at_utc is None for one in early.changed)
+
+
 def test_nobody_to_be_told_keeps_nothing() -> None:
     played = Played(settings=AlertSettings())
     played.at(0, FAILED, LATE)

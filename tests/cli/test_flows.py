@@ -251,3 +251,25 @@ def test_a_notebook_in_a_subfolder_is_named_by_all_who_list(cli: Cli, ws: Worksp
     told = "sub/inner.ipynb is no flow: it lies in a subfolder. Move it into flow_modules itself"
     assert [told in cli(*words).err for words in (("list",), ("compile",), ("show", "inner"))] == [True, True, True]
     assert "_old" not in cli("list").err
+
+
+def test_what_is_expected_is_told(cli: Cli, ws: WorkspaceFiles) -> None:
+    """`list` and `show` say what is expected; `list --json` has it for programs."""
+    ws.notebook(
+        "claims",
+        """
+        from data_engine import Flow
+
+        def build():
+            return Flow(group="G").expect(by="07:00", days="mon-fri", within="30m").step(lambda context: 1, label="One")
+        """,
+    )
+
+    words = "done by 07:00 on business days (Monday to Friday); a run takes no longer than 30m"
+    assert words in cli("list").out
+    assert f"expected    {words}" in cli("show", "claims").out
+    (entry,) = cli("list", "--json").json
+    assert entry["expectations"] == [
+        {"by": ["07:00"], "days": [0, 1, 2, 3, 4], "within": "30m", "within_s": 1800.0},
+    ]
+    assert entry["expected"] is None

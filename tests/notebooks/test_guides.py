@@ -303,3 +303,20 @@ def test_parameters_and_again_shows_what_its_text_says(run_guide: Any) -> None:
     assert (
         told.index("code: cell 5") < told.index("params: month: - → 2013-02-01") < told.index("rows: Choose out: 2 → 1")
     )
+
+
+def test_told_in_time_shows_what_its_text_says(run_guide: Any) -> None:
+    """A failure, its end, a flow that is late and a server that is away are told, each once."""
+    cells = run_guide(REPOSITORY / "notebooks" / "11_told_in_time.ipynb")
+
+    assert _printed(cells["test"]) == "team: sent  0 - Test message\n"
+    failed = _printed(cells["fail"])
+    assert failed.startswith("claims failed in ")
+    for fact in ("Flow: claims", "monday.csv", "claims.ipynb, cell 3, line 2", "amount", "data-engine retry claims"):
+        assert fact in failed
+    assert _printed(cells["once"]) == "0 more\nclaims is good again\n"
+    assert "report is late\n" in _printed(cells["expect"])
+    assert "What to do: see why: data-engine explain report" in _printed(cells["expect"])
+    assert "team failed waiting - True\n" in _printed(cells["down"])
+    assert "['claims failed in Total']\n" in _printed(cells["down"])
+    assert _printed(cells["end"]) == "ended\n"

@@ -54,6 +54,8 @@ def build() -> Flow:
             mode="poll", source=Path("/in"), interval=timedelta(seconds=30), extensions=[".csv", "xlsx"], settle="5s"
         )
         .mirror(root="/out")
+        .expect(by=["07:00"], every=timedelta(days=1), within="30m", days="mon-fri", tz="Europe/Berlin")
+        .alert(to="ops", on=["failed", "late"])
         .collect(".csv", root=Path("/in"), recursive=True, save_as="files")
         .map(line_count, use="files", max_parallel=4, on_error="collect")
         .map(with_context)

@@ -16,6 +16,7 @@ from data_engine.errors import SettingsError, WorkspaceError
 from data_engine.workspace.layout import WorkspaceLayout
 from data_engine.workspace.settings import (
     DEFAULT_SETTINGS_TEXT,
+    AlertSettings,
     DeploySettings,
     ExecutorSettings,
     LeaseSettings,
@@ -52,6 +53,10 @@ takeover = "auto"
 idle_exit = "1.5h"
 [preview]
 cache = "512MiB"
+[alerts]
+to = ["ops", "anna"]
+on = ["held", "failed"]
+digest = "15m"
 """
 KEYS = [
     (name, *inner)
@@ -88,6 +93,7 @@ class TestReading:
         assert read.lease == LeaseSettings(10.0, 30.0, "auto")
         assert read.daemon.idle_exit_s == 5400
         assert read.preview.cache_bytes == 512 * 1024**2
+        assert read.alerts == AlertSettings(("ops", "anna"), ("failed", "held"), 900.0)
 
     def test_the_provisioned_file_sets_nothing_and_its_lines_are_good_once_uncommented(self) -> None:
         """Every line is commented out; taking the comment sign away gives the defaults or valid examples."""
@@ -96,8 +102,14 @@ class TestReading:
         read = parse_settings(uncommented, where="x")
 
         assert read.warnings == ()
-        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 21
-        examples = {"timezone": None, "executor": ExecutorSettings(), "limits": LimitSettings()}
+        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 24
+        examples = {
+            "timezone": None,
+            "executor": ExecutorSettings(),
+            "limits": LimitSettings(),
+            "alerts": AlertSettings(),
+        }
+        assert read.alerts == AlertSettings(("ops",))
         assert WorkspaceSettings(**{**vars(read), **examples}) == WorkspaceSettings()
 
     def test_a_file_saved_by_a_windows_editor_is_read(self, layout: WorkspaceLayout) -> None:
@@ -160,6 +172,12 @@ WRONG = [
     ("preview.cache", '"1 gig"', '"1GiB"'),
     ("preview.cache", '"-1GiB"', '"1GiB"'),
     ("preview.cache", '"' + "9" * 400 + 'TB"', '"1GiB"'),
+    ("alerts.to", '["mailto://ann:pw@example.org"]', "data-engine secret set ops"),
+    ("alerts.to", "7", "names of secrets"),
+    ("alerts.to", "[7]", "names of secrets"),
+    ("alerts.on", '["odd"]', '"failed", "held"'),
+    ("alerts.on", '"failed"', '"failed", "held"'),
+    ("alerts.digest", "5", '"30s"'),
 ]
 
 

@@ -1,0 +1,70 @@
+"""`alert test`: a message to those who are told of troubles, now, and for each what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data_engine.cli.command_group import command_group
+from data_engine.cli.options import AsJson, chosen_workspace
+from data_engine.cli.output import complain, print_json, say
+from data_engine.errors import FlowValidationError
+
+if TYPE_CHECKING:
+    from data_engine.client import Workspace
+    from data_engine.daemon.alert_trial import Tried
+
+Recipient = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="The secret with the address; without it all that [alerts] to names."),
+]
+
+
+def make_app() -> typer.Typer:
+    """The commands below `data-engine alert`."""
+    return command_group("Tell people of troubles: see [alerts] in config/data_engine.toml.", {"test": send_test})
+
+
+def send_test(ctx: typer.Context, name: Recipient = None, as_json: AsJson = False) -> int:
+    """Send a message now, and say for each recipient what became of it. Exits 1 where one was not reached."""
+    from data_engine.daemon.alert_trial import trial_message, try_all
+    from data_engine.workspace.machine import person
+    from data_engine.workspace.secret_store import find_secret
+
+    ws = chosen_workspace(ctx)
+    to = (name,) if name is not None else ws.settings().alerts.to
+    if name is not None:
+        find_secret(name)  # of a name that is not there the person is to hear before anything else
+    if not to:
+        raise FlowValidationError(
+            "nobody is to be told: [alerts] to names no secret",
+            where=str(ws.layout.settings_path),
+            fix='data-engine secret set ops, with an Apprise address; then write to = ["ops"] below [alerts]',
+        )
+    tried = try_all(trial_message(f"{ws.workspace_id} on {person()[1]}", to))
+    due = {one.to: _hurry(ws, one.to) for one in tried if one.sent}
+    if as_json:
+        print_json({"sent": all(one.sent for one in tried), "recipients": [one.as_dict() for one in tried]})
+    else:
+        for one in tried:
+            _tell(one, due.get(one.to, 0))
+    return 0 if all(one.sent for one in tried) else 1
+
+
+def _tell(one: Tried, due: int) -> None:
+    if one.sent:
+        waiting = "" if not due else f"; {due} that waited {'goes' if due == 1 else 'go'} out now, where a daemon runs"
+        say(f"{one.to}: sent ({one.service}, {one.took_s:.1f} s){waiting}")
+        return
+    complain(f"{one.to}: not sent: {one.what}", style="red")
+    if one.fix:
+        complain(f"  fix: {one.fix}")
+
+
+def _hurry(ws: Workspace, to: str) -> int:
+    import time
+
+    from data_engine.ledger.outbox import hurry
+
+    return hurry(ws.home.ledger(), to, time.time())

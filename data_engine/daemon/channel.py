@@ -1,0 +1,150 @@
+"""One address and the process that sends to it, with a limit for each answer. The process ends with whoever has started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from data_engine.daemon.environment import without_kernel
+from data_engine.errors import NotSentError
+from data_engine.ledger.outbox import Body
+from data_engine.platforms.processes import apart
+from data_engine.version import import_folder
+from data_engine.workspace.secret_store import PREFIX, variable_of
+
+START_LIMIT_S = 60.0
+"""For a keyring that asks its user, and a machine that is busy."""
+
+SEND_LIMIT_S = 30.0
+"""Longer than what the process waits for a server."""
+
+
+class Channel:
+    """A way to whom the secret `to` leads, until it is closed; another thread may `end` it at any time.
+
+    Raises:
+        NotSentError: there is no such secret, its address cannot be used, or Apprise is not installed.
+    """
+
+    def __init__(self, to: str, *, start_limit_s: float = START_LIMIT_S, send_limit_s: float = SEND_LIMIT_S) -> None:
+        self.to = to
+        self._send_limit_s = send_limit_s
+        self._is_late = False
+        self.is_open = True
+        self._where = f"the secret {to!r}"
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "data_engine.daemon.notify_process", str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # it may hold what no log may
+                env=_environment(to),
+                **apart(),
+            )
+        except OSError as error:
+            raise NotSentError(
+                f"no process that sends could be started: {error.strerror}", where=self._where
+            ) from error
+        try:
+            told = self._ask({"to": to}, start_limit_s)
+            if "service" not in told:
+                raise NotSentError(str(told.get("what")), where=told.get("where") or self._where, fix=told.get("fix"))
+        except BaseException:
+            self.close()
+            raise
+        self.service = str(told["service"])
+
+    def send(self, message_id: str, body: Body) -> None:
+        """Send one message; returns when the other side has taken it.
+
+        Raises:
+            NotSentError: it was not, or nobody knows.
+        """
+        message = {
+            "id": message_id,
+            "kind": body.kind,
+            "subject": body.subject,
+            "text": body.text,
+            "html": body.html,
+            "has_it": list(body.has_it),
+        }
+        has_it: list[str] = []
+        try:
+            told = self._ask(message, self._send_limit_s)
+            while "has_it" in told:  # one after the other, each within the limit
+                has_it.append(str(told["has_it"]))
+                told = self._answer(self._send_limit_s)
+            if told.get("error") is not None:
+                raise NotSentError(str(told["error"]), where=self._where, fix=f"data-engine alert test {self.to}")
+        except NotSentError as error:
+            error.has_it = tuple(has_it)
+            raise
+
+    def end(self) -> None:
+        """End the process now: whatever it was asked for is not known to be done."""
+        self._child.kill()
+
+    def close(self) -> None:
+        """End the process: nothing was asked of it that it has not answered, or it does not answer."""
+        with suppress(OSError):
+            assert self._child.stdin is not None
+            self._child.stdin.close()
+        self._child.kill()
+        with self._child:
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, told: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(json.dumps(told).encode() + b"\n")
+            self._child.stdin.flush()
+        except OSError:  # it has ended, which its answer tells
+            pass
+        return self._answer(limit_s)
+
+    def _answer(self, limit_s: float) -> dict[str, Any]:
+        assert self._child.stdout is not None
+        timer = threading.Timer(limit_s, self._give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            line = self._child.stdout.readline()
+        finally:
+            timer.cancel()
+        if line.endswith(b"\n"):
+            answer = json.loads(line)
+            return answer if isinstance(answer, dict) else {}
+        self.is_open = False
+        self._child.kill()
+        what = f"no answer within {limit_s:g} s" if self._is_late else f"its process ended ({self._child.wait()})"
+        raise NotSentError(what, where=self._where, fix=f"data-engine alert test {self.to}")
+
+    def _give_up(self) -> None:
+        self._is_late = True
+        self._child.kill()
+
+
+def _environment(to: str) -> dict[str, str]:
+    """This process's environment without the secrets of others."""
+    kept = {
+        name: value
+        for name, value in without_kernel(os.environ).items()
+        if not name.startswith(PREFIX) or name == variable_of(to)
+    }
+    path = os.pathsep.join(filter(None, (import_folder(), kept.get("PYTHONPATH"))))
+    return kept | {"PYTHONPATH": path}

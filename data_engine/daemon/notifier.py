@@ -1,0 +1,252 @@
+"""Sends what waits in the outbox: one thread that looks when something is due, and one for each channel in use.
+
+A channel that hangs or refuses holds up its own messages and no others: some of the channels that may be in use at once are
+kept for those that worked. What was sent is recorded before anything else is tried with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from data_engine.daemon.channel import Channel
+from data_engine.errors import FlowValidationError, LedgerError, NotSentError
+from data_engine.ledger import outbox
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.outbox import Body, Delivery
+
+MOST_CHANNELS = 6
+MOST_FAILING_CHANNELS = 4
+"""Of those at most so many may be with recipients whose last message did not arrive."""
+
+_LOOK_EVERY_S = 30.0
+"""A clock may be set, and a machine may sleep."""
+
+_AGAIN_S = 5.0
+_END_WITHIN_S = 5.0
+_ENDED_WITHIN_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class OpenChannel(Protocol):
+    """What a notifier needs of a channel; `Channel` has it."""
+
+    @property
+    def is_open(self) -> bool: ...
+    def send(self, message_id: str, body: Body) -> None: ...
+    def end(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is to go to one recipient now, in this order; `is_failing` where the last message did not arrive."""
+
+    to: str
+    deliveries: tuple[Delivery, ...]
+    is_failing: bool = False
+
+
+def choose(due: Sequence[Delivery], in_use: Collection[Batch], failing: Collection[str]) -> list[Batch]:
+    """The channels to begin now.
+
+    Example:
+        >>> due = [Delivery("m1", "mail"), Delivery("m2", "chat", tries=2), Delivery("m3", "mail")]
+        >>> [(batch.to, len(batch.deliveries), batch.is_failing) for batch in choose(due, [], {"chat"})]
+        [('mail', 2, False), ('chat', 1, True)]
+        >>> choose(due, [Batch("mail", ())], {"chat"})[0].to
+        'chat'
+    """
+    by_recipient: dict[str, list[Delivery]] = {}
+    for one in due:
+        by_recipient.setdefault(one.to, []).append(one)
+    busy = {batch.to for batch in in_use}
+    waiting = [
+        Batch(to, tuple(deliveries), to in failing or all(one.tries for one in deliveries))
+        for to, deliveries in by_recipient.items()
+        if to not in busy
+    ]
+    room = MOST_CHANNELS - len(in_use)
+    room_for_failing = MOST_FAILING_CHANNELS - sum(batch.is_failing for batch in in_use)
+    good = [batch for batch in waiting if not batch.is_failing]
+    bad = [batch for batch in waiting if batch.is_failing][: max(0, room_for_failing)]
+    return [*good, *bad][: max(0, room)]
+
+
+class Notifier:
+    """Tries each delivery of the outbox until it is sent or given up. `changed` is called, on a thread of its own, when one ended."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        changed: Callable[[], object],
+        *,
+        open_channel: Callable[[str], OpenChannel] = Channel,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger, self._changed = ledger, changed
+        self._open_channel, self._now = open_channel, now
+        self._awake = threading.Event()
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._in_use: dict[str, Batch] = {}
+        self._channels: dict[str, OpenChannel] = {}
+        self._failing: set[str] = set()
+        self._threads: set[threading.Thread] = set()
+        self.is_waiting = False
+        """Whether something in the outbox is still to be tried."""
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._start(self._look_again_and_again, "notifier")
+
+    def wake(self) -> None:
+        """Something was put into the outbox."""
+        self._awake.set()
+
+    def close(self) -> None:
+        """Begin nothing more; what is being sent may take some seconds more, and is tried again by the next daemon where it needs more."""
+        self._closing.set()
+        self._awake.set()
+        until_s = time.monotonic() + _END_WITHIN_S
+        for thread in self._running():
+            thread.join(max(0.0, until_s - time.monotonic()))
+        with self._lock:
+            left = list(self._channels.values())
+        for channel in left:
+            channel.end()
+        until_s = time.monotonic() + _ENDED_WITHIN_S
+        for thread in self._running():
+            thread.join(max(0.0, until_s - time.monotonic()))
+
+    def _running(self) -> list[threading.Thread]:
+        with self._lock:
+            return list(self._threads)
+
+    def _start(self, work: Callable[[], None], name: str) -> None:
+        def run() -> None:
+            try:
+                work()
+            except Exception:
+                log.exception("the notifier failed")
+            finally:
+                with self._lock:
+                    self._threads.discard(thread)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
+
+    def _look_again_and_again(self) -> None:
+        while not self._closing.is_set():
+            try:
+                wait_s = self._look()
+            except LedgerError as error:
+                log.warning("messages wait: %s", error)
+                wait_s = _AGAIN_S
+            self._awake.wait(wait_s)
+            self._awake.clear()
+
+    def _look(self) -> float:
+        """Begin what is due; how long there is nothing more to do."""
+        now_s = self._now()
+        due = outbox.due(self._ledger, now_s)
+        with self._lock:
+            batches = choose(due, self._in_use.values(), self._failing)
+            self._in_use |= {batch.to: batch for batch in batches}
+        for batch in batches:
+            self._start(partial(self._use, batch), f"notifier of {batch.to}")
+        next_s = outbox.next_due_s(self._ledger, now_s)
+        self.is_waiting = bool(due) or next_s is not None
+        if next_s is None:  # the end of a channel wakes
+            return _LOOK_EVERY_S
+        return min(_LOOK_EVERY_S, max(0.01, next_s - now_s))
+
+    def _use(self, batch: Batch) -> None:
+        try:
+            self._deliver(batch)
+        except Exception as error:
+            log.exception("messages to %s failed", batch.to)
+            self._record_failure(batch.deliveries, NotSentError(f"{type(error).__name__}: {error}"))
+        finally:
+            with self._lock:
+                del self._in_use[batch.to]
+            self._awake.set()
+            with suppress(RuntimeError):  # the loop of the daemon has ended
+                self._changed()
+
+    def _deliver(self, batch: Batch) -> None:
+        try:
+            channel = self._open_channel(batch.to)
+        except FlowValidationError as error:
+            self._record_failure(batch.deliveries, error)
+            return
+        with self._lock:
+            self._channels[batch.to] = channel
+        try:
+            self._send_all(channel, batch.deliveries)
+        finally:
+            with self._lock:
+                del self._channels[batch.to]
+            channel.close()
+
+    def _send_all(self, channel: OpenChannel, deliveries: Sequence[Delivery]) -> None:
+        """One after the other; where the first is not taken, the others would not be either."""
+        has_worked = False
+        for number, one in enumerate(deliveries):
+            if self._closing.is_set():
+                return
+            body = outbox.body(self._ledger, one.message_id, one.to)
+            try:
+                if body is None:
+                    raise NotSentError("its text is gone")
+                channel.send(one.message_id, body)
+            except NotSentError as error:
+                if self._closing.is_set() and not channel.is_open and not error.has_it:
+                    return  # ended from here
+                if not has_worked:
+                    self._record_failure(deliveries[number:], error)
+                    return
+                self._record_failure([one], error)
+                if not channel.is_open:
+                    return
+            else:
+                has_worked = True
+                self._record_success(one)
+
+    def _record_success(self, one: Delivery) -> None:
+        with self._lock:
+            self._failing.discard(one.to)
+        at_s = self._now()
+        self._record(lambda: outbox.sent(self._ledger, one.message_id, one.to, at_s))
+        log.info("message %s was sent to %s", one.message_id, one.to)
+
+    def _record_failure(self, tried: Sequence[Delivery], error: FlowValidationError) -> None:
+        """The first of `tried` did not arrive, so the others of the same recipient were not tried."""
+        with self._lock:
+            self._failing.add(tried[0].to)
+        at_s, why = self._now(), "; ".join(filter(None, (error.what, error.fix)))
+        ids, to = [one.message_id for one in tried], tried[0].to
+        has_it = error.has_it if isinstance(error, NotSentError) else ()
+        self._record(lambda: outbox.failed(self._ledger, ids, to, at_s, why, has_it))
+        log.warning("message %s was not sent to %s: %s", tried[0].message_id, tried[0].to, why)
+
+    def _record(self, write: Callable[[], None]) -> None:
+        """Try until it is written: what was sent must not be sent again."""
+        while True:
+            try:
+                write()
+            except LedgerError as error:
+                log.warning("what became of a message cannot be recorded: %s", error)
+                if self._closing.wait(_AGAIN_S):
+                    return
+            else:
+                return

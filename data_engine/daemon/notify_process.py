@@ -1,0 +1,237 @@
+"""The process that sends messages to one address, one after the other; nothing else of Data Engine imports Apprise.
+
+Its standard input gives a line `{"to": NAME}`, answered when the address can be used, then a line for each message, answered
+when it is sent. An address may lead to several people: each is sent to by itself, and who has it is answered at once, so that nobody
+gets it again because another did not. The address is read here, by the name of its secret: it is in no argument, no environment and no answer. What
+Apprise says is answered only where a message was not sent, and without the parts of the address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, ClassVar
+from urllib.parse import unquote, urlsplit
+
+from data_engine.errors import FlowValidationError
+from data_engine.message import clean
+from data_engine.platforms.parent import end_with
+from data_engine.secret import MASK, SHORTEST, learn
+
+SOCKET_LIMIT_S = 20.0
+"""A late server is waited for: whoever gives up too early sends twice."""
+
+NOT_INSTALLED = "Apprise, which sends messages, is not installed"
+INSTALL = "pip install 'data-engine[alerts]'"
+
+_LONGEST_REASON = 400
+_MOST_REASONS = 3
+_SHORTEST_HIDDEN = 3
+_PLAIN_WORDS = frozenset(
+    "insecure starttls ssl html text markdown yes no true false split upstream truncate get post put localhost".split()
+)
+_SERVERS = ("smtp",)
+"""Parameters that name a server, which may be told."""
+
+
+class _Said(logging.Handler):
+    """What Apprise says of the message that is being sent: its warnings, and the exceptions it hides among its details."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING or "Exception" in text:
+            self.lines = [*self.lines[-20:], text]
+
+
+class Address:
+    """The address that a secret holds.
+
+    Raises:
+        FlowValidationError: there is no such secret, Apprise is not there, or it knows no such address.
+    """
+
+    _KINDS: ClassVar[Mapping[str, str]] = {"recovered": "success", "test": "info", "digest": "warning"}
+
+    def __init__(self, to: str) -> None:
+        from data_engine.workspace.secret_store import find_secret
+
+        where = f"the secret {to!r}"
+        url = find_secret(to).reveal().strip()
+        try:
+            import apprise
+        except ImportError as error:
+            what = NOT_INSTALLED if error.name == "apprise" else f"Apprise cannot be imported: {clean(str(error), 200)}"
+            raise FlowValidationError(what, where=where, fix=INSTALL) from None
+        self._apprise: Any = apprise
+        self._said = _listen()
+        self._short = hide(url)
+        asset = apprise.AppriseAsset(app_id="Data Engine", app_desc="Data Engine", app_url="")
+        found = None
+        if len(url.split()) == 1 and "://" in url:
+            found = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+        if found is None:
+            raise FlowValidationError(
+                f"the secret {to!r} holds no address that Apprise knows",
+                where=where,
+                fix=f"data-engine secret set {to}, with one address such as mailto://... (github.com/caronc/apprise)",
+            )
+        query = urlsplit(url).query
+        if "cto=" not in query:
+            found.socket_connect_timeout = SOCKET_LIMIT_S
+        if "rto=" not in query:
+            found.socket_read_timeout = SOCKET_LIMIT_S
+        self._service: Any = found
+        targets = getattr(found, "targets", None)
+        self._targets: list[Any] = list(targets) if isinstance(targets, list) and len(targets) > 1 else []
+        self._sender = apprise.Apprise(asset=asset)
+        self._sender.add(found)
+
+    @property
+    def service(self) -> str:
+        """What it leads to, such as "E-Mail"."""
+        return clean(str(self._service.service_name or "unknown"), 60)
+
+    def send(self, message: Mapping[str, Any], told: Callable[[str], object]) -> str | None:
+        """Send it; None when the other side has taken it, else why not. `told` gets the mark of each of several who has it."""
+        if not self._targets:
+            return self._send(message)
+        errors = []
+        for target in self._targets:
+            mark = hashlib.sha256(f"{message['id']} {target!r}".encode()).hexdigest()[:16]
+            if mark in message["has_it"]:
+                continue
+            self._service.targets = [target]
+            error = self._send(message)
+            if error is None:
+                told(mark)
+            else:
+                errors.append(error)
+        return None if not errors else clean("; ".join(dict.fromkeys(errors)), _LONGEST_REASON)
+
+    def _send(self, message: Mapping[str, Any]) -> str | None:
+        self._said.lines = []
+        is_html = self._takes_html()
+        headers = getattr(self._service, "headers", None)
+        if isinstance(headers, dict):
+            headers["X-Data-Engine-Message"] = message["id"]
+        kind = self._KINDS.get(message["kind"], "failure")
+        form = self._apprise.NotifyFormat
+        try:
+            is_sent = self._sender.notify(
+                title=message["subject"],
+                body=message["html"] if is_html else message["text"],
+                body_format=form.HTML if is_html else form.TEXT,
+                notify_type=getattr(self._apprise.NotifyType, kind.upper()),
+            )
+        except Exception as error:  # of any library that a service uses
+            return self._masked(f"{type(error).__name__}: {error}")
+        if is_sent:
+            return None
+        reasons = list(dict.fromkeys(line.strip() for line in self._said.lines))[-_MOST_REASONS:]
+        return self._masked("; ".join(reasons) or "it was not taken, and Apprise does not say why")
+
+    def _takes_html(self) -> bool:
+        """Whether HTML is what the service has by default, or what its address asks for."""
+        resolve = getattr(self._service, "resolve_format", None)  # of those that have several; Apprise 1 knows one
+        form = self._service.notify_format if resolve is None else resolve()
+        return str(getattr(form, "value", form)).lower() == "html"
+
+    def _masked(self, text: str) -> str:
+        text = clean(" ".join(text.split()), 10 * _LONGEST_REASON)
+        return clean(text if self._short is None else self._short.sub(MASK, text), _LONGEST_REASON)
+
+
+def hide(url: str) -> re.Pattern[str] | None:
+    """Hide from now on what is private in an address; of parts too short to be hidden everywhere, what finds them as words.
+
+    Example:
+        >>> from data_engine.secret import masked
+        >>> short = hide("mailto://ann:pass1@example.org?smtp=mail.example.org&to=team-leads@example.org")
+        >>> masked("535 team-leads@example.org refused by mail.example.org"), short.sub("***", "no pass1 for ann")
+        ('535 *** refused by mail.example.org', 'no *** for ***')
+    """
+    short = set()
+    for part in _private_parts(url):
+        if len(part) >= SHORTEST:
+            learn(part)
+        elif len(part) >= _SHORTEST_HIDDEN:
+            short.add(part)
+    if not short:
+        return None
+    words = "|".join(re.escape(part) for part in sorted(short, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)(?:{words})(?!\w)")
+
+
+def _private_parts(url: str) -> Iterator[str]:
+    """The user, the password, tokens and recipients; and the name of the server where no server is meant by it."""
+    scheme, _, rest = url.partition("://")
+    before, _, query = rest.partition("?")
+    login, at, place = before.rpartition("@")
+    server, _, path = place.partition("/")
+    server_is_meant = bool(at) or scheme.rstrip("s") in ("json", "xml", "form", "mailto", "apprise", "http")
+    values = [] if server_is_meant else [server, *server.split(":")]
+    values += [login, *login.split(":"), *path.split("/")]
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if name.lower() not in _SERVERS:
+            values += [value, *re.split(r"[,; ]+", unquote(value))]
+    for value in values:
+        for form in (value, unquote(value)):
+            if form.lower() not in _PLAIN_WORDS:
+                yield form
+
+
+def _listen() -> _Said:
+    """What Apprise logs goes to us, and nowhere else."""
+    said, logger = _Said(), logging.getLogger("apprise")
+    logger.handlers = [said]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    return said
+
+
+def _own_output() -> IO[str]:
+    """Where answers go; what a library prints goes nowhere."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    return answers
+
+
+def main() -> None:
+    """Answer one line after the other until the other side closes; the argument is the process that asks."""
+    end_with(int(sys.argv[1]))
+    answers = _own_output()
+
+    def answer(**told: Any) -> None:
+        answers.write(json.dumps(told) + "\n")
+        answers.flush()
+
+    to = json.loads(sys.stdin.buffer.readline())["to"]
+    try:
+        address = Address(to)
+    except FlowValidationError as error:
+        answer(what=error.what, where=error.where, fix=error.fix)
+        return
+    except Exception as error:
+        answer(
+            what=clean(f"its address cannot be used: {type(error).__name__}: {error}", 300), where=f"the secret {to!r}"
+        )
+        return
+    answer(service=address.service)
+    for line in sys.stdin.buffer:
+        answer(error=address.send(json.loads(line), lambda mark: answer(has_it=mark)))
+
+
+if __name__ == "__main__":
+    main()

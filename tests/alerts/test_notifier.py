@@ -1,0 +1,250 @@
+"""The notifier's own decisions, with channels that do as the test says: who is sent to, what is recorded, who waits for whom."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from data_engine.daemon.notifier import MOST_CHANNELS, MOST_FAILING_CHANNELS, Batch, Notifier, choose
+from data_engine.errors import LedgerError, NotSentError
+from data_engine.ledger import outbox
+from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.outbox import Body, Delivery
+from tests.alerts.conftest import AT_S, told
+from tests.alerts.test_outbox import put
+from tests.daemon.support import until
+
+
+class Post:
+    """Channels to everybody: what came, and how each recipient behaves."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[str, str]] = []
+        self.refuses: set[str] = set()
+        self.refuses_message: set[str] = set()
+        self.hangs: set[str] = set()
+        self.dies: set[str] = set()
+        self.unknown: set[str] = set()
+        self.at_once: list[int] = []
+        self.let_go = threading.Event()
+
+    def open(self, to: str) -> Any:
+        if to in self.unknown:
+            raise NotSentError("no such secret", fix=f"data-engine secret set {to}")
+        return _Line(self, to)
+
+
+class _Line:
+    def __init__(self, post: Post, to: str) -> None:
+        self._post, self._to = post, to
+        self.is_open = True
+
+    def send(self, message_id: str, body: Body) -> None:
+        assert body.text
+        if self._to in self._post.hangs:
+            self._post.let_go.wait(60)
+        if self._to in self._post.dies:
+            self.is_open = False
+            raise NotSentError("its process ended (-9)")
+        if self._to in self._post.refuses or message_id in self._post.refuses_message:
+            raise NotSentError("refused")
+        self._post.came.append((message_id, self._to))
+
+    def end(self) -> None:
+        self.is_open = False
+        self._post.let_go.set()
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+@pytest.fixture
+def post() -> Post:
+    return Post()
+
+
+@pytest.fixture
+def make(ledger: Ledger, post: Post) -> Iterator[Callable[..., Notifier]]:
+    """Makes a notifier at a time that stands still."""
+    made = []
+
+    def start(now: Callable[[], float] = lambda: AT_S) -> Notifier:
+        made.append(Notifier(ledger, lambda: None, open_channel=post.open, now=now))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    post.let_go.set()
+    for one in made:
+        one.close()
+
+
+def test_each_message_goes_to_each_of_its_recipients_once(
+    ledger: Ledger, post: Post, make: Callable[..., Notifier]
+) -> None:
+    """In the order they were put, and nothing is left."""
+    put(ledger, told("1", "ops", "anna"), told("2", "ops", at_s=AT_S - 1))
+    make()
+
+    until(lambda: len(post.came) == 3)
+    until(lambda: not outbox.waiting(ledger))
+    assert [message for message, to in post.came if to == "ops"] == ["2", "1"]
+    assert [message for message, to in post.came if to == "anna"] == ["1"]
+    assert outbox.undelivered(ledger) == []
+
+
+def test_what_is_put_later_is_sent_when_it_wakes(ledger: Ledger, post: Post, make: Callable[..., Notifier]) -> None:
+    """At once, not at the next look."""
+    notifier = make()
+    until(lambda: not notifier.is_waiting)
+    put(ledger, told("1"))
+    began_s = time.monotonic()
+    notifier.wake()
+
+    until(lambda: post.came)
+    assert time.monotonic() - began_s < 5
+
+
+def test_a_refusal_waits_with_its_reason_and_tries_the_others_of_that_recipient_later(
+    ledger: Ledger, post: Post, make: Callable[..., Notifier]
+) -> None:
+    """One call tells that a channel is dead: its other messages are not thrown at it."""
+    post.refuses.add("ops")
+    calls = []
+    original = _Line.send
+    put(ledger, told("1"), told("2"), told("1", "anna"))
+    post_send = lambda self, message_id, body: calls.append(self._to) or original(self, message_id, body)  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Line, "send", post_send)
+        make()
+        until(lambda: post.came and len([one for one in outbox.undelivered(ledger) if one.error]) == 2)
+
+    shown = outbox.undelivered(ledger)
+    assert [
+        (one.message_id, one.to, one.error, one.tries) for one in sorted(shown, key=lambda one: one.message_id)
+    ] == [
+        ("1", "ops", "refused", 1),
+        ("2", "ops", "refused", 1),
+    ]
+    assert calls.count("ops") == 1
+    assert post.came == [("1", "anna")]
+
+
+def test_a_message_that_alone_is_refused_lets_the_others_pass(
+    ledger: Ledger, post: Post, make: Callable[..., Notifier]
+) -> None:
+    """A channel that took one takes the next."""
+    post.refuses_message.add("2")
+    put(ledger, told("1"), told("2"), told("3"))
+    make()
+
+    until(lambda: len(post.came) == 2)
+    until(lambda: [one.message_id for one in outbox.undelivered(ledger)] == ["2"])
+
+
+def test_channels_that_hang_hold_up_no_other(ledger: Ledger, post: Post, make: Callable[..., Notifier]) -> None:
+    """Also when there are more of them than channels: those that failed leave some free."""
+    hanging = [f"dead{number}" for number in range(MOST_CHANNELS + 2)]
+    post.refuses |= set(hanging)
+    put(ledger, told("1", *hanging))
+    clock = [AT_S]
+    notifier = make(lambda: clock[0])
+    until(lambda: all(one.tries for one in outbox.undelivered(ledger)))
+    post.hangs |= set(hanging)
+    clock[0] += 60
+    put(ledger, told("2", "ops", at_s=clock[0]))
+    notifier.wake()
+
+    until(lambda: ("2", "ops") in post.came)
+    assert not post.let_go.is_set()
+
+
+def test_a_process_that_dies_is_a_try_that_failed(ledger: Ledger, post: Post, make: Callable[..., Notifier]) -> None:
+    """The message is tried again under its id; what was not tried is due at once."""
+    post.dies.add("ops")
+    put(ledger, told("1"))
+    clock = [AT_S]
+    notifier = make(lambda: clock[0])
+    until(lambda: [one.error for one in outbox.undelivered(ledger)] == ["its process ended (-9)"])
+    post.dies.clear()
+    clock[0] += outbox.FIRST_PAUSE_S
+    notifier.wake()
+
+    until(lambda: post.came == [("1", "ops")])
+
+
+def test_a_secret_that_is_missing_is_told_with_its_fix(
+    ledger: Ledger, post: Post, make: Callable[..., Notifier]
+) -> None:
+    """The messages are kept."""
+    post.unknown.add("ops")
+    put(ledger, told("1"))
+    make()
+
+    until(lambda: [one.error for one in outbox.undelivered(ledger)] == ["no such secret; data-engine secret set ops"])
+    assert outbox.waiting(ledger) == 1
+
+
+def test_what_was_sent_and_cannot_be_recorded_is_not_sent_again(
+    ledger: Ledger, post: Post, make: Callable[..., Notifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is tried until it is written; the message is not due meanwhile for this notifier."""
+    is_full = [True]
+    original = outbox.sent
+
+    def full_at_first(*given: Any) -> None:
+        if is_full[0]:
+            raise LedgerError("the disk is full")
+        original(*given)
+
+    monkeypatch.setattr(outbox, "sent", full_at_first)
+    monkeypatch.setattr("data_engine.daemon.notifier._AGAIN_S", 0.05)
+    put(ledger, told("1"))
+    notifier = make()
+    until(lambda: post.came)
+    for _ in range(5):
+        notifier.wake()
+        time.sleep(0.05)
+    assert outbox.waiting(ledger) == 1
+    is_full[0] = False
+
+    until(lambda: not outbox.waiting(ledger))
+    assert post.came == [("1", "ops")]
+
+
+def test_a_notifier_that_ends_waits_for_no_channel_that_hangs(
+    ledger: Ledger, post: Post, make: Callable[..., Notifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was sending is not recorded as failed: nobody knows, and the next one tries again."""
+    monkeypatch.setattr("data_engine.daemon.notifier._END_WITHIN_S", 0.3)
+    post.hangs.add("ops")
+    post.dies.add("ops")
+    put(ledger, told("1"), told("2"))
+    notifier = make()
+    until(lambda: notifier._channels)
+    began_s = time.monotonic()
+    notifier.close()
+
+    assert time.monotonic() - began_s < 5
+    assert [(one.tries, one.error) for one in outbox.undelivered(ledger)] == [(0, None), (0, None)]
+
+
+def test_some_channels_are_kept_for_recipients_that_are_reached() -> None:
+    """A table: who begins, beside whom."""
+    bad = [Delivery("m", f"bad{number}", tries=1) for number in range(10)]
+    good = [Delivery("m", "good")]
+
+    assert [batch.to for batch in choose([*bad, *good], [], ())] == [
+        "good",
+        *(f"bad{number}" for number in range(MOST_FAILING_CHANNELS)),
+    ]
+    busy = [Batch(f"bad{number}", (), is_failing=True) for number in range(MOST_FAILING_CHANNELS)]
+    assert choose(bad, busy, ()) == []
+    assert [batch.to for batch in choose([*bad, *good], busy, ())] == ["good"]
+    assert choose(good, [Batch(f"b{number}", ()) for number in range(MOST_CHANNELS)], ()) == []
+    assert choose(good, [Batch("good", ())], ()) == []
+    assert [batch.is_failing for batch in choose(good, [], {"good"})] == [True]
