@@ -297,7 +297,7 @@ class Follower:
         if value.kind in (kinds.PLAIN, kinds.POLARS):
             return Value(value.kind)
         if value.kind in (kinds.ARRAY, kinds.DATA, kinds.PLOT):
-            return value
+            return replace(value, bound=(name,))
         if value.kind in kinds.TRAINED:
             part = kinds.part_of(value.kind, name)
             return Value(part, value.all if part == kinds.DATA else value.origins, value.held, bound=(name,))
