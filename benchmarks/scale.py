@@ -79,7 +79,7 @@ def compared(name: str, executor: Any, call: Callable[[Any], Any], given: Sequen
 
 def halved_s(call: Callable[[Any], Any], items: Sequence[Any]) -> float:
     """Seconds that two forked processes take for a half of the loop each, their start included."""
-    forked = multiprocessing.get_context("fork")
+    forked: Any = multiprocessing.get_context("fork")
     started_s = time.perf_counter()
     halves = [forked.Process(target=loop_s, args=(call, items[number::2])) for number in range(2)]
     for half in halves:
