@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { note, sign } from "./pieces.js";
 
-/** @import { FlowDetails, TrendRow } from "./types" */
+/** @import { TrendRow } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 /**
@@ -19,11 +19,8 @@ export async function refreshTrends(app) {
   app.set(error ? { trendsSaid: error.what } : { trends: result, trendsSaid: null });
 }
 
-/**
- * @param {Panel} app
- * @param {FlowDetails} _details
- */
-export function trendsPart(app, _details) {
+/** @param {Panel} app */
+export function trendsPart(app) {
   const { trends, trendsSaid } = app.state;
   if (trendsSaid) return note("bad", "said", trendsSaid);
   if (!trends) return h("p", { class: "de-empty" }, "Reading its runs…");
