@@ -81,7 +81,7 @@ def test_the_plan_is_shown_first_and_changes_nothing(cli: Cli, claims: Claims) -
         "1 run with 1 step",
         "1 source file",
         "collection_root = ",
-        "claims.claims",
+        "claims.file_key",
     ):
         assert words in shown.out, words
     now = files_of(claims.root)
