@@ -200,7 +200,8 @@ class Feed(Generic[V]):
         """The status as the panel shows it."""
         ledger = self._ws.home.ledger()
         recent = ledger.count_runs(since_utc=utc_text(time.time() - _MONTH_S))
-        self._history = self._history or History(ledger, "@".join(person()))
+        if self._history is None or self._history.ledger is not ledger:
+            self._history = History(ledger, "@".join(person()))
         known = self._history.of(status)
         shown = render(status, recent_runs=recent, problem=problem, machine_id=machine_id(), known=known)
         return self._form(shown)

@@ -75,7 +75,7 @@ def dialect_of(path: Path) -> Dialect:
         >>> file = Path(tempfile.mkdtemp()) / "a.csv"
         >>> _ = file.write_bytes("Ort;Betrag\nKöln;3,50\nRom;12,00\n".encode("cp1252"))
         >>> dialect_of(file)
-        Dialect(separator=';', encoding='cp1252', decimal_comma=True)
+        Dialect(separator=';', encoding='cp1252', decimal_comma=True, thousands=())
     """
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)

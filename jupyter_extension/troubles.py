@@ -100,7 +100,7 @@ class History:
     """What is known of flows in trouble, kept from one status to the next: the history is read only for what is new."""
 
     def __init__(self, ledger: Ledger, me: str) -> None:
-        self._ledger, self._me = ledger, me
+        self.ledger, self._me = ledger, me
         self._failures: dict[str, Failure] = {}
         self._told: tuple[tuple[int, int], dict[str, list[Trouble]]] | None = None
 
@@ -125,22 +125,22 @@ class History:
             return Failure(last, before.good_utc if before is not None else self._good_utc(flow))
         if before is not None or not flow.held:
             return before
-        held = [one for one in self._ledger.not_good() if one.flow == flow.name and one.status in _HOLDING]
+        held = [one for one in self.ledger.not_good() if one.flow == flow.name and one.status in _HOLDING]
         newest = max(held, key=lambda one: one.last_at_utc or "", default=None)
-        run = None if newest is None or newest.last_run_id is None else self._ledger.run(newest.last_run_id)
+        run = None if newest is None or newest.last_run_id is None else self.ledger.run(newest.last_run_id)
         return None if run is None else Failure(run)
 
     def _good_utc(self, flow: FlowStatus) -> str | None:
         """When the flow went well last; of a poll flow that says nothing of the files that failed."""
         if flow.mode == "poll":
             return None
-        return next((run.started_at_utc for run in self._ledger.runs(flow.name, 1, status="success")), None)
+        return next((run.started_at_utc for run in self.ledger.runs(flow.name, 1, status="success")), None)
 
     def _open(self) -> Mapping[str, Sequence[Trouble]]:
-        version = self._ledger.version()
+        version = self.ledger.version()
         if self._told is None or self._told[0] != version:
             found: dict[str, list[Trouble]] = {}
-            for one in all_troubles(self._ledger):
+            for one in all_troubles(self.ledger):
                 if not one.is_closed and one.recovered_at_utc is None:
                     found.setdefault(one.key.flow, []).append(one)
             self._told = version, found

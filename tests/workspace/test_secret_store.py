@@ -23,6 +23,9 @@ from data_engine.workspace.secret_store import find_secret, remove_secret, set_s
 VALUE = "correct horse battery"
 
 
+keyring.get_keyring()  # chosen before the keyrings below are among those to choose from
+
+
 class Memory(KeyringBackend):
     """A keyring of this test."""
 
