@@ -23,13 +23,13 @@ from data_engine.client import Workspace
 from data_engine.daemon.control import API, DaemonClient
 from data_engine.daemon.endpoint import Endpoint, read_token
 from data_engine.engine.status import FlowFacts, Status, WorkspaceFacts, build_status
-from data_engine.errors import FlowValidationError, error_of
+from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.flow.spec import title_words
 from data_engine.model import utc_text
 from data_engine.notebook.catalog import CatalogEntry, module_files
 from data_engine.notebook.module_sets import file_facts
 from data_engine.workspace.machine import machine_id, person
-from jupyter_extension.troubles import History
+from jupyter_extension.troubles import History, Known
 from jupyter_extension.view import PanelView, render
 
 View: TypeAlias = dict[str, Any]
@@ -202,7 +202,10 @@ class Feed(Generic[V]):
         recent = ledger.count_runs(since_utc=utc_text(time.time() - _MONTH_S))
         if self._history is None or self._history.ledger is not ledger:
             self._history = History(ledger, "@".join(person()))
-        known = self._history.of(status)
+        try:
+            known = self._history.of(status)
+        except LedgerError:  # the history was just closed: the panel shows the status all the same
+            self._history, known = None, Known()
         shown = render(status, recent_runs=recent, problem=problem, machine_id=machine_id(), known=known)
         return self._form(shown)
 
