@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -74,22 +73,6 @@ class Past:
         low = min(low, plain[0], math.exp(logs[0]) - self._floor)
         high = max(high, plain[1], math.exp(min(logs[1], 700.0)) - self._floor)
         return Limits(low - max(self._floor, abs(low) / 100), high + max(self._floor, abs(high) / 100))
-
-
-def unusual(values: Sequence[float], *, floor: float) -> list[bool]:
-    """For each value whether it is unusual after those before it.
-
-    Example:
-        >>> unusual([100.0] * 60 + [33.0, 34.0], floor=1.0)[-3:]
-        [False, True, False]
-    """
-    past = Past(floor=floor)
-    found = []
-    for value in values:
-        limits = past.limits()
-        found.append(limits is not None and limits.is_unusual(value))
-        past.add(value)
-    return found
 
 
 def _interval(values: deque[float]) -> tuple[float, float]:

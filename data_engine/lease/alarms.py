@@ -15,14 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from data_engine.lease.fields import checked_flag, checked_text
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.generations import path_of
 from data_engine.lease.protocol import Damaged, InDoubt
-from data_engine.lease.records import decode, encode
+from data_engine.lease.records import decode, encode, fields_of
 from data_engine.lease.removal import forget_gone, make, names_in, put_aside, remove
 from data_engine.nofollow import NotFollowedError
 
@@ -268,15 +267,7 @@ def claim_of(data: bytes) -> AlarmClaim:
     Raises:
         Damaged: it is none.
     """
-    record = decode(data, LARGEST_ALARM_BYTES)
-    try:
-        known: dict[str, Any] = {}
-        for one in fields(AlarmClaim):
-            check = checked_flag if one.name == "engine_on" else checked_text
-            known[one.name] = check(one.name, record[one.name])
-        return AlarmClaim(**known)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"no claim of an alarm: {type(error).__name__}: {error}") from None
+    return AlarmClaim(**fields_of(AlarmClaim, data, "claim of an alarm", LARGEST_ALARM_BYTES))
 
 
 def _home(number: int) -> str:

@@ -121,7 +121,7 @@ def lease_of(data: bytes) -> LeaseRecord:
     Raises:
         Damaged: it is none.
     """
-    return LeaseRecord(**_fields_of(LeaseRecord, data, "heartbeat"))
+    return LeaseRecord(**fields_of(LeaseRecord, data, "heartbeat"))
 
 
 def request_of(data: bytes) -> Request:
@@ -130,12 +130,17 @@ def request_of(data: bytes) -> Request:
     Raises:
         Damaged: it is none.
     """
-    return Request(**_fields_of(Request, data, "request"))
+    return Request(**fields_of(Request, data, "request"))
 
 
-def _fields_of(kind: type, data: bytes, name: str) -> dict[str, Any]:
+def fields_of(kind: type, data: bytes, name: str, largest: int = LARGEST_HEARTBEAT_BYTES) -> dict[str, Any]:
+    """The fields of a `kind`, which people call `name`, that is stored as `data`: all of them, each checked by its type.
+
+    Raises:
+        Damaged: it is none.
+    """
     try:
-        known = _known(kind, decode(data, LARGEST_HEARTBEAT_BYTES))
+        known = _known(kind, decode(data, largest))
     except (TypeError, ValueError) as error:
         raise Damaged(f"no {name}: {error}") from None
     missing = [one.name for one in fields(kind) if one.default is MISSING and one.name not in known]

@@ -11,13 +11,11 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
-from data_engine.lease.fields import checked_number, checked_text
 from data_engine.lease.folder import FileSystem
 from data_engine.lease.protocol import NEVER, Damaged, Limits
-from data_engine.lease.records import decode, encode
+from data_engine.lease.records import encode, fields_of
 from data_engine.lease.removal import names_in, put, put_aside, unlink
 from data_engine.nofollow import NotFollowedError
 
@@ -182,15 +180,7 @@ def watcher_of(data: bytes) -> Watcher:
     Raises:
         Damaged: it is none.
     """
-    record = decode(data, LARGEST_WATCHER_BYTES)
-    try:
-        known: dict[str, Any] = {}
-        for one in fields(Watcher):
-            check = checked_number if one.name == "beat" else checked_text
-            known[one.name] = check(one.name, record[one.name])
-        return Watcher(**known)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"no watcher: {type(error).__name__}: {error}") from None
+    return Watcher(**fields_of(Watcher, data, "watcher", LARGEST_WATCHER_BYTES))
 
 
 def _path(machine_id: str) -> str:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_engine.engine.unusual import LEAST, MOST, Past, unusual
+from data_engine.engine.unusual import LEAST, MOST, Past
 
 Draw = Callable[[Random, int], float]
+
+
+def unusual(values: Sequence[float], *, floor: float) -> list[bool]:
+    """For each value whether it is unusual after those before it."""
+    past = Past(floor=floor)
+    found = []
+    for value in values:
+        limits = past.limits()
+        found.append(limits is not None and limits.is_unusual(value))
+        past.add(value)
+    return found
 
 
 def normal(share: float, mean: float = 10_000) -> Draw:
