@@ -109,7 +109,7 @@ class ClusterRuns:
         """Let the job begin no further run."""
         for placed in self._placed.values():
             if placed.job.job_id == job_id:
-                self._command(placed.address, ("leave", job_id))
+                self._command(placed.address, ("leave", job_id, None))
 
     def end_pass(self, pass_number: int) -> None:
         """Let the nodes that hold the module of a pass let go of it."""
@@ -120,9 +120,7 @@ class ClusterRuns:
     def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
         for placed in self._placed.values():
-            self._command(placed.address, ("leave", placed.job.job_id))
-            if stop_for is not None and placed.run_id is not None:
-                self._command(placed.address, ("stop", placed.run_id, stop_for))
+            self._command(placed.address, ("leave", placed.job.job_id, stop_for))
         again, self._again = self._again, []
         for job, _, run, begun in again:
             self._end(PlacedJob(job, "", "", _TRIES, run=run, begun=begun), "abandoned", Cause("daemon_killed"))

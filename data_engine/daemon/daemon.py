@@ -320,8 +320,9 @@ class Daemon:
         self._needed_s = time.monotonic()
         self.alerter.owner_changed()
         was_on = self.is_engine_on
-        if was_on:  # under another token: what was found due may have been done elsewhere since
+        if was_on or self.dispatcher.are_under_way:  # under another token: others may have done it since
             self._wind_down(Cause("owned_meanwhile"), stop=True)
+        if was_on:
             self.ownership.set_engine(True)
         elif engine_on and is_again and not was_engine_on(self.ledger):
             self.ownership.set_engine(False)

@@ -299,8 +299,8 @@ class _Node:
                 self._pool.stop(run_id, cause)
             case ("kill", run_id, cause):
                 self._pool.kill(run_id, cause)
-            case ("leave", job_id):
-                self._pool.leave(job_id)
+            case ("leave", job_id, stop_for):
+                self._pool.leave(job_id, stop_for=stop_for)
             case ("end_pass", number):
                 self._pool.end_pass(number)
 

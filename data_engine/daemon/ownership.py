@@ -300,9 +300,7 @@ class Ownership:
     def _changed(self) -> None:
         now, before = self._keeper.state, self._before
         self._before = now
-        if now.token is not None and now.work_until_s != before.work_until_s:
-            self._engine.may_work_until(now.work_until_s)
-        if now.token is not None and now.token != before.token:
+        if now.token is not None and now.token != before.token:  # what the last token began ends before anything may go on
             self.is_releasing = False
             self._engine.owned(engine_on=now.engine_on, is_again=now.is_again)
         elif now.token is None and before.token is not None:
@@ -310,6 +308,8 @@ class Ownership:
             self.is_releasing = False
             if now.lost_to is not None:
                 self._engine.lost(now.lost_to)
+        if now.token is not None and now.work_until_s != before.work_until_s:
+            self._engine.may_work_until(now.work_until_s)
         # A machine that was asleep may have lapsed and come back without anybody having been told in between.
         has_lapsed = before.token is not None and before.work_until_s <= boot_clock()
         if now.unaged != before.unaged or (has_lapsed and now.work_until_s != before.work_until_s):

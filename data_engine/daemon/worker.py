@@ -118,7 +118,9 @@ class Worker:
         self._journal_lock = threading.Lock()
         self._jobs: SimpleQueue[Message | None] = SimpleQueue()
         self._stops: dict[str, Cause] = {}
+        self._job_id: str | None = None
         self._left_job: str | None = None
+        self._left_for: Cause | None = None
         self._work_until: float | None = None
         self._load_timeout_s = LOAD_TIMEOUT_S
         self._renewed = threading.Condition()
@@ -186,6 +188,7 @@ class Worker:
             case "leave":
                 with self._renewed:
                     self._left_job = message["job_id"]
+                    self._left_for = None if message["stop_for"] is None else read_cause(message["stop_for"])
                     self._renewed.notify_all()
             case "work_until":
                 with self._renewed:
@@ -203,6 +206,7 @@ class Worker:
     def _run(self, job: Job) -> Message:
         """Run every source of the job; what to answer."""
         self._begun = 0
+        self._job_id = job.job_id
         parent.tell_where_after(self._load_timeout_s)
         try:
             os.chdir(self._home.layout.flow_modules_dir)
@@ -295,18 +299,24 @@ class Worker:
             self._have_texts_taken()
 
     def _may_work(self) -> None:
-        if self._stops and self._run_id in self._stops:
-            raise RunInterrupted("stopped", self._stops[self._run_id or ""])
+        self._end_where_stopped()
         if self._work_until is not None and boot_clock() >= self._work_until:
             self._wait_until_allowed()
+            self._end_where_stopped()  # it may have been told together with the permission to go on
+
+    def _end_where_stopped(self) -> None:
+        if self._stops and self._run_id in self._stops:
+            raise RunInterrupted("stopped", self._stops[self._run_id or ""])
+        if self._left_for is not None and self._left_job == self._job_id:
+            raise RunInterrupted("stopped", self._left_for)
 
     def _wait_until_allowed(self, job: Job | None = None) -> None:
         """Until the daemon may let work go on; a stop ends the run that waits, and what is left of a job may be left."""
         with self._renewed:
             while self._work_until is not None and boot_clock() >= self._work_until:
-                if self._run_id in self._stops:
-                    raise RunInterrupted("stopped", self._stops[self._run_id or ""])
-                if job is not None and job.job_id == self._left_job:
+                if job is None:
+                    self._end_where_stopped()
+                elif job.job_id == self._left_job:
                     return
                 self._renewed.wait()
 

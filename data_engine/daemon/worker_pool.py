@@ -139,11 +139,15 @@ class WorkerPool:
             handle.send({"kind": "stop", "run_id": run_id, "cause": cause.as_dict()})
         return handle is not None
 
-    def leave(self, job_id: str) -> None:
-        """Let the job begin no further run; what it has not begun comes back with its end."""
+    def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
+        """Let the job begin no further run; what it has not begun comes back with its end.
+
+        With `stop_for`, the cause, the run that it is in ends at its next step or item, also one that nobody has heard of yet.
+        """
         for handle in self._handles:
             if handle.job is not None and handle.job.job_id == job_id:
-                handle.send({"kind": "leave", "job_id": job_id})
+                cause = None if stop_for is None else stop_for.as_dict()
+                handle.send({"kind": "leave", "job_id": job_id, "stop_for": cause})
 
     def end_pass(self, pass_number: int) -> None:
         """Let the workers that still hold the module of a pass that is over let go of it."""
@@ -153,11 +157,8 @@ class WorkerPool:
     def wind_down(self, *, stop_for: Cause | None = None) -> None:
         """Let no job begin another run; with `stop_for`, the cause, those that run end at their next step or item."""
         for handle in self._handles:
-            if handle.job is None or handle.job.kind != "run":
-                continue
-            handle.send({"kind": "leave", "job_id": handle.job.job_id})
-            if handle.run_id is not None and stop_for is not None:
-                handle.send({"kind": "stop", "run_id": handle.run_id, "cause": stop_for.as_dict()})
+            if handle.job is not None and handle.job.kind == "run":
+                self.leave(handle.job.job_id, stop_for=stop_for)
 
     def kill(self, run_id: str, cause: Cause = KILL_REQUESTED) -> bool:
         """End a run's process now, with all it started; whether a worker has it.

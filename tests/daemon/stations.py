@@ -37,7 +37,12 @@ from data_engine import Flow
 def begin(context):
     with open(Path(__file__).parent.parent / "begun.txt", "a") as file:
         file.write(context.source.path.name + " begin\\n")
-    time.sleep(float(context.source.path.read_text()))
+    wanted = context.source.path.read_text()
+    if wanted.startswith("until "):
+        while not Path(__file__).parent.parent.joinpath(wanted.removeprefix("until ")).exists():
+            time.sleep(0.01)
+    else:
+        time.sleep(float(wanted))
 
 def finish(context):
     with open(Path(__file__).parent.parent / "begun.txt", "a") as file:
@@ -46,7 +51,7 @@ def finish(context):
 def build():
     return Flow(group="Poll").watch(mode="poll", source="../in", interval="200ms", settle=0).step(begin).step(finish)
 """
-"""Each source says how long its first step takes."""
+"""Each source says how long its first step takes: seconds, or until a file of the workspace is there."""
 
 
 def _read_events(answer: http.client.HTTPResponse, told: list[dict[str, Any]]) -> None:
@@ -222,8 +227,8 @@ def shared_workspace(root: Path, **modules: str) -> Path:
     return ws.root
 
 
-def drop(team: Path, name: str, seconds: float = 0) -> None:
-    """A source file whose first step takes so long."""
+def drop(team: Path, name: str, seconds: float | str = 0) -> None:
+    """A source file whose first step takes so long, or `until` a file of the workspace is there."""
     half = team / f"{name}.half"
     half.write_text(str(seconds))
     half.replace(team / "in" / name)

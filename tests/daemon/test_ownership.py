@@ -90,6 +90,26 @@ def test_work_that_waited_while_the_machine_slept_is_handed_out_when_it_may_work
     assert asyncio.run(sleep_and_wake()) == ["owned", "noticed", "", "noticed", "", ""]
 
 
+def test_what_another_token_began_is_ended_before_anything_may_go_on(machine: Machine) -> None:
+    """A worker that waits for permission must hear that its run is over first."""
+
+    class Engine(FakeEngine):
+        def may_work_until(self, boot_s: float) -> None:
+            self.told.append("may work")
+
+    async def own_again() -> list[str]:
+        engine = Engine()
+        ownership = Ownership(machine.keeper, engine)
+        for token in (1, 2):
+            machine.keeper.state = replace(machine.keeper.state, token=token, work_until_s=boot_clock() + 100 * token)
+            machine.keeper.on_change()
+            await asyncio.sleep(0.01)
+        await ownership.close(release=False)
+        return [one for one in engine.told if one != "noticed"]
+
+    assert asyncio.run(own_again()) == ["owned", "may work"] * 2
+
+
 @pytest.mark.parametrize("stays", [False, True])
 def test_what_is_owned_for_commits_is_given_back_by_the_last_of_them(machine: Machine, stays: bool) -> None:
     """However they overlap; unless something needs it longer, which began before that."""

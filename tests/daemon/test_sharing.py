@@ -136,7 +136,7 @@ def test_a_frozen_owner_starts_nothing_more_when_it_wakes_up(team: Path, station
     anna, ben = station("anna"), station("ben")
     anna.start()
     ben.start(engine=False)
-    drop(team, "a.txt", 4 * PATIENCE)
+    drop(team, "a.txt", "until go")
     until(lambda: statuses(ben).get("a.txt") == ["started"])
     pause(anna.pid)
     until(lambda: ben.lease["state"] == "takeover_available")
@@ -144,6 +144,7 @@ def test_a_frozen_owner_starts_nothing_more_when_it_wakes_up(team: Path, station
     ben.take_over()
     until(lambda: statuses(ben)["a.txt"][-1] == "success")
     until(lambda: "a.txt finish" in begun(team))
+    (team / "go").touch()
     resume(anna.pid)
 
     until(lambda: anna.lease["lost_to"] == "ben")

@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from data_engine.cause import Cause
 from data_engine.clock import boot_clock
 from data_engine.engine.local_workspace import local_workspace
 from data_engine.errors import FlowValidationError, LedgerError
@@ -397,6 +399,33 @@ def test_permission_that_runs_out_inside_a_run_holds_its_next_step(ws: Workspace
             await shop.end()
 
             assert len(shop.steps()) == 2
+
+    play(scene())
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_is_stopped_and_allowed_at_once_goes_no_further(ws: WorkspaceFiles, is_known: bool) -> None:
+    """As where a workspace is owned again: the stop holds for the run that waits, also where nobody has heard of it yet."""
+    mark, in_it = ws.root / "go", ws.root / "in_it"
+    wait = f"open({str(in_it)!r}, 'w').close()\nwhile not os.path.exists({str(mark)!r}):\n    time.sleep(0.01)"
+    flow(ws, "a", wait, steps=".step(work).step(work)")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.submit("a")
+            if is_known:
+                await shop.started()
+            while not in_it.exists():  # the loop is held: it hears of nothing
+                time.sleep(0.01)
+            shop.workers.set_work_until(boot_clock() - 1)
+            mark.touch()
+            time.sleep(0.5)
+            shop.workers.wind_down(stop_for=Cause("owned_meanwhile"))
+            shop.workers.set_work_until(None)
+            await shop.end()
+
+            assert shop.finished().status == "stopped"
+            assert sum(isinstance(one, StepStarted) for one in shop.events) == 1
 
     play(scene())
 
