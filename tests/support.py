@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import psutil
 
@@ -15,6 +18,19 @@ from data_engine.platforms import processes
 
 PATIENCE = 4 if sys.platform == "win32" else 1
 """How much longer a test waits for other processes than on Linux: under Wine each file that is opened costs a millisecond."""
+
+
+WAIT_S = 60.0
+"""What a test waits for comes within this, also on a machine that does much else; who waits shorter fails without a fault."""
+
+
+def until(question: Callable[[], Any], timeout_s: float = WAIT_S, every_s: float = 0.02) -> Any:
+    """The first true answer; AssertionError with the last one when there is none in time."""
+    end_s = time.monotonic() + timeout_s * PATIENCE
+    while not (answer := question()):
+        assert time.monotonic() < end_s, f"it did not happen: {answer!r}"
+        time.sleep(every_s)
+    return answer
 
 
 HANG_IN_C = (

@@ -20,8 +20,7 @@ from data_engine.ledger.outbox import Body
 from data_engine.secret import masked
 from tests.alerts.conftest import told
 from tests.alerts.servers import PASSWORD, Mailbox, Webhook, free_port, silent_server
-from tests.daemon.support import until
-from tests.support import end_now
+from tests.support import end_now, until
 
 
 def body(id: str = "3fa2") -> Body:

@@ -16,9 +16,8 @@ from data_engine.message import Message
 from data_engine.workspace.machine import state_root
 from tests.alerts.conftest import told
 from tests.alerts.servers import PASSWORD, Mailbox, Webhook, silent_server
-from tests.daemon.support import until
 from tests.daemon.test_secrets import stored_texts
-from tests.support import WorkspaceFiles, end_now
+from tests.support import WorkspaceFiles, end_now, until
 
 MANUAL = """
     from data_engine import Flow

@@ -16,7 +16,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outbox import Body, Delivery
 from tests.alerts.conftest import AT_S, told
 from tests.alerts.test_outbox import put
-from tests.daemon.support import until
+from tests.support import until
 
 
 class Post:

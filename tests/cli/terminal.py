@@ -16,7 +16,7 @@ from typing import Any
 
 import pyte
 
-from tests.daemon.support import until
+from tests.support import until
 
 REPOSITORY = Path(__file__).parents[2]
 

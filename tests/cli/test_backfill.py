@@ -8,8 +8,7 @@ import pytest
 
 from data_engine import Workspace
 from tests.cli.conftest import Cli
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 FLOW = """
     from pathlib import Path

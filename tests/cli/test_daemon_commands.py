@@ -10,8 +10,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.cli.output import local_time
 from tests.cli.conftest import Cli
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 PARTS = """
     from data_engine import Flow

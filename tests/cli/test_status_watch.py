@@ -14,8 +14,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.errors import FlowValidationError
 from tests.cli.conftest import Cli
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles, end_now
+from tests.support import WorkspaceFiles, end_now, until
 
 if TYPE_CHECKING:
     from tests.cli.terminal import Terminal

@@ -13,8 +13,7 @@ import pytest
 
 from data_engine import Workspace
 from tests.cli.conftest import Cli
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles, end_now
+from tests.support import WorkspaceFiles, end_now, until
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32",

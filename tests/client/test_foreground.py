@@ -22,17 +22,9 @@ from data_engine.files import write_text_atomic
 from data_engine.flow.trigger import Schedule
 from data_engine.model import Event, RunFinished, RunStarted, utc_text
 from data_engine.scheduler.foreground import run_until_interrupted
-from tests.support import PATIENCE, WorkspaceFiles
+from tests.support import PATIENCE, WorkspaceFiles, until
 
 LIMIT_S = 20.0
-
-
-def until(claim: Callable[[], bool]) -> None:
-    """Wait until `claim` holds; fail the test when it does not within a bounded time."""
-    deadline = time.monotonic() + LIMIT_S
-    while not claim():
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.005)
 
 
 def running(person: Callable[[], None], *flows: Flow, **options: Any) -> list[Any]:

@@ -28,8 +28,8 @@ from data_engine.daemon.endpoint import read_endpoint
 from data_engine.errors import FlowValidationError
 from data_engine.ledger.rows import IS_PUBLISHED
 from tests.daemon.damage import Saboteur
-from tests.daemon.stations import Station, until
-from tests.support import end_now, pause, resume
+from tests.daemon.stations import Station
+from tests.support import end_now, pause, resume, until
 
 STALE_AFTER_S = 1.5
 SETTINGS = f'[deploy]\nmode = "auto"\nquiet = "0s"\n[lease]\nheartbeat = "400ms"\nstale_after = "{STALE_AFTER_S * 1000:.0f}ms"\n'

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +23,7 @@ from data_engine.errors import OwnedElsewhereError
 from data_engine.platforms.processes import program_of
 from data_engine.workspace.identity import local_layout
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
-from tests.support import PATIENCE
+from tests.support import until
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -202,15 +201,6 @@ class Station:
                     one.kill()
         if self._process is not None:
             self._process.wait()
-
-
-def until(question: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    """The first true answer."""
-    end_s = time.monotonic() + timeout_s * PATIENCE
-    while not (answer := question()):
-        assert time.monotonic() < end_s, "it did not happen"
-        time.sleep(0.02)
-    return answer
 
 
 Make = Callable[[str], Station]

@@ -13,8 +13,8 @@ import pytest
 
 from data_engine import Workspace
 from tests.daemon.stations import POLL, Make, Station, shared_workspace
-from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles, end_now
+from tests.daemon.support import ended, flow_of
+from tests.support import WorkspaceFiles, end_now, until
 
 FILES = """
     from pathlib import Path

@@ -14,8 +14,8 @@ import pytest
 from data_engine import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.model import Backfill
-from tests.daemon.support import flow_of, until
-from tests.support import WorkspaceFiles, end_now
+from tests.daemon.support import flow_of
+from tests.support import WorkspaceFiles, end_now, until
 
 FILES = """
     import time

@@ -20,8 +20,8 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.ledger.migrations import MIGRATIONS
 from data_engine.model import Run
-from tests.daemon.support import ended, flow_of, until
-from tests.support import HANG_IN_C, WorkspaceFiles
+from tests.daemon.support import ended, flow_of
+from tests.support import HANG_IN_C, WorkspaceFiles, until
 
 GOOD = """
     from data_engine import Flow

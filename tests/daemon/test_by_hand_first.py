@@ -12,8 +12,7 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.model import Run, utc_text
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 POLL = """
     import time

@@ -21,10 +21,10 @@ from data_engine.engine.reasons import Retried, RetryLater
 from data_engine.files import write_text_atomic
 from data_engine.model import Run, Signature, SourceState, utc_text
 from data_engine.scheduler.plan import Candidate, Due, NotDue, PlannedFlow, Rules, judge
-from tests.daemon.support import ended, flow_of, until
+from tests.daemon.support import ended, flow_of
 from tests.daemon.test_network_share import network_of
 from tests.scheduler.test_schedules import Engine, at
-from tests.support import WorkspaceFiles, pause, resume
+from tests.support import WorkspaceFiles, pause, resume, until
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 

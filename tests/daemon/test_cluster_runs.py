@@ -12,8 +12,8 @@ from data_engine import Workspace
 from data_engine.daemon.doctor import examine
 from data_engine.workspace.layout import WorkspaceLayout
 from tests.daemon.dask_cluster import DaskCluster
-from tests.daemon.support import ended, until
-from tests.support import WorkspaceFiles, end_now
+from tests.daemon.support import ended
+from tests.support import WorkspaceFiles, end_now, until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the mount of another path is a link")
 

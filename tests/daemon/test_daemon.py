@@ -14,8 +14,8 @@ import pytest
 from data_engine import FlowValidationError, Workspace
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.model import Run
-from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles, end_now
+from tests.daemon.support import ended, flow_of
+from tests.support import WorkspaceFiles, end_now, until
 
 POLL = """
     from data_engine import Flow
@@ -41,12 +41,15 @@ POLL = """
 MANUAL = """
     import os
     import time
+    from pathlib import Path
     from data_engine import Flow
 
     def work(context):
         how = context.params.get("how")
         if how == "exit":
             os._exit(3)
+        while context.params.get("until") and not Path(__file__).with_name(context.params["until"]).exists():
+            time.sleep(0.01)
         for number in range(context.params.get("beats", 0)):
             time.sleep(0.01)
             context.progress(number)
@@ -302,7 +305,7 @@ def test_a_worker_that_dies_in_one_source_takes_no_other_along(workspace: Worksp
 def test_old_deployments_go_but_never_under_running_work(workspace: Workspace, ws: WorkspaceFiles) -> None:
     """A run keeps the code it began with, whatever is deployed meanwhile."""
     folder = workspace.home.local.runtime_dir / "deployments"
-    (run_id,) = workspace.run("manual", wait=False, params={"beats": 500})
+    (run_id,) = workspace.run("manual", wait=False, params={"until": "go"})
     until(lambda: workspace.status()["active_runs"])
     (first,) = [path for path in folder.iterdir() if path.is_dir()]
     manual = (ws.modules / "manual.ipynb").read_bytes()
@@ -314,6 +317,7 @@ def test_old_deployments_go_but_never_under_running_work(workspace: Workspace, w
     workspace.start_engine()
 
     assert first.is_dir()
+    (ws.modules / "go").touch()
     until(lambda: workspace.run_record(str(run_id)).status == "success")
     ws.notebook("poll", POLL.replace('print("read"', 'print("once more"'))
     until(lambda: not first.exists())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from data_engine import Workspace
 from data_engine.daemon.__main__ import LOG_BYTES, LOG_FILES
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 
 def test_the_log_is_rotated_and_stays_bounded(ws: WorkspaceFiles) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
-from tests.daemon.stations import POLL, Make, Station, begun, drop, shared_workspace, until
-from tests.support import end_now, pause, resume
+from tests.daemon.stations import POLL, Make, Station, begun, drop, shared_workspace
+from tests.support import end_now, pause, resume, until
 
 LOGS = """def finish(context):
     context.log("all is well")"""

@@ -10,8 +10,8 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.daemon.deployed_sets import DeployedSets
-from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles
+from tests.daemon.support import ended, flow_of
+from tests.support import WorkspaceFiles, until
 
 FLOW = "from data_engine import Flow\n\ndef build():\n    return Flow(group='G').step(lambda context: print({value}))\n"
 POLL = """

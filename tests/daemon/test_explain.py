@@ -16,8 +16,8 @@ from data_engine.ledger.rows import SourceStates
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.scheduler.plan import PlannedFlow
 from data_engine.scheduler.source_memory import KnownSources
-from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles
+from tests.daemon.support import ended, flow_of
+from tests.support import WorkspaceFiles, until
 
 POLL = """
     from data_engine import Flow

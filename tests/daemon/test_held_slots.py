@@ -10,8 +10,8 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.model import utc_text
-from tests.daemon.support import ended, flow_of, until
-from tests.support import WorkspaceFiles, end_now
+from tests.daemon.support import ended, flow_of
+from tests.support import WorkspaceFiles, end_now, until
 
 HOURLY = """
     from pathlib import Path

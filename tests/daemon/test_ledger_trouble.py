@@ -17,9 +17,8 @@ from data_engine import Workspace
 from data_engine.cli.app import run as command_line
 from data_engine.files import write_text_atomic
 from data_engine.model import Run
-from tests.daemon.support import until
 from tests.daemon.test_daemon import MANUAL, POLL
-from tests.support import WorkspaceFiles, fill_drive
+from tests.support import WorkspaceFiles, fill_drive, until
 
 TICKS = """
     from data_engine import Flow

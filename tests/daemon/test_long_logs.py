@@ -14,8 +14,7 @@ from data_engine.cli.app import run as command_line
 from data_engine.ledger.log_limits import FIRST_LINES, LAST_LINES, MOST_LINES, gap
 from data_engine.model import Run
 from jupyter_extension.actions import answer
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles, end_now
+from tests.support import WorkspaceFiles, end_now, until
 
 FLOW = """
     import logging

@@ -18,8 +18,7 @@ from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.files import write_text_atomic
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles, end_now
+from tests.support import WorkspaceFiles, end_now, until
 
 POLL = """
     import time

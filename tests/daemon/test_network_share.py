@@ -18,11 +18,11 @@ from data_engine.lease.folder import OsFolder, probe
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import utc_text
 from tests.daemon.network import Kind, Network, why_not
-from tests.daemon.stations import POLL, Station, drop, until
+from tests.daemon.stations import POLL, Station, drop
 from tests.daemon.test_sharing import HAND, flow_state, statuses
 from tests.lease.contenders import rows_at
 from tests.soak.lease_kills import contender, told_rows
-from tests.support import end_now
+from tests.support import end_now, until
 
 SETTINGS = '[deploy]\nmode = "auto"\nquiet = "0s"\n[lease]\nheartbeat = "400ms"\nstale_after = "2s"\n'
 DAILY = """

@@ -18,8 +18,8 @@ import data_engine
 from data_engine import Workspace
 from data_engine.daemon.doctor import check_private
 from data_engine.workspace.machine import state_root
-from tests.daemon.support import ended, until
-from tests.support import WorkspaceFiles
+from tests.daemon.support import ended
+from tests.support import WorkspaceFiles, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
 NOBODY = 65534

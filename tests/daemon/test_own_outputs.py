@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 FILES = 100
 WRITERS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
-from tests.daemon.support import ended, until
-from tests.support import WorkspaceFiles
+from tests.daemon.support import ended
+from tests.support import WorkspaceFiles, until
 
 COUNTS = """
     import os, time, uuid

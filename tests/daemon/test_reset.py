@@ -10,8 +10,8 @@ import pytest
 from data_engine import FlowValidationError, Workspace
 from data_engine.cli.app import run as command_line
 from data_engine.model import utc_text
-from tests.daemon.support import ended, until
-from tests.support import WorkspaceFiles
+from tests.daemon.support import ended
+from tests.support import WorkspaceFiles, until
 
 FLOW = """
     from pathlib import Path

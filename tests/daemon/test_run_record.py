@@ -12,8 +12,7 @@ from data_engine import Workspace
 from data_engine.cli.app import run as command
 from data_engine.platforms.user import user_name
 from jupyter_extension.actions import answer
-from tests.daemon.support import until
-from tests.support import AUTO, WorkspaceFiles
+from tests.support import AUTO, WorkspaceFiles, until
 
 FLOW = """
     from dataclasses import dataclass

@@ -13,11 +13,11 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.files import write_text_atomic
-from tests.daemon.support import ended, until
+from tests.daemon.support import ended
 from tests.daemon.test_worker_runs import REPOSITORY, flow
 from tests.daemon.worker_harness import Shop, is_running, number_in, play
 from tests.daemon.worker_harness import until as comes
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork, no SIGKILL")
 

@@ -17,8 +17,7 @@ from data_engine import Workspace, load_flow
 from data_engine.cli.app import run as command
 from data_engine.workspace.machine import state_root
 from jupyter_extension.actions import answer
-from tests.daemon.support import until
-from tests.support import AUTO, WorkspaceFiles
+from tests.support import AUTO, WorkspaceFiles, until
 
 CANARY = "c4nary/b1rd ünd \"ß'\\ 9f2e"
 FLOW = """

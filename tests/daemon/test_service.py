@@ -21,9 +21,8 @@ from data_engine.daemon.service import command_of, examined, install, read_recor
 from data_engine.engine.machine_facts import ServiceFacts
 from data_engine.errors import WorkspaceError
 from data_engine.platforms._service_systemd import Systemd
-from tests.daemon.support import until
 from tests.service_managers import StandIns
-from tests.support import WorkspaceFiles, end_now
+from tests.support import WorkspaceFiles, end_now, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands' stand-ins are shell scripts")
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
-from tests.daemon.stations import POLL, SETTINGS, Station, begun, drop, until
+from tests.daemon.stations import POLL, SETTINGS, Station, begun, drop
 from tests.daemon.test_sharing import HAND
+from tests.support import until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="mounting needs root and Linux's mount"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from data_engine.errors import OwnedElsewhereError
-from tests.daemon.stations import POLL, SETTINGS, Make, Station, begun, drop, shared_workspace, until
-from tests.support import PATIENCE, end_now, pause, resume
+from tests.daemon.stations import POLL, SETTINGS, Make, Station, begun, drop, shared_workspace
+from tests.support import PATIENCE, end_now, pause, resume, until
 
 WRITES = """
 from data_engine import Flow

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.alerts.servers import Webhook, webhook
-from tests.daemon.stations import SETTINGS, Make, Station, shared_workspace, until
-from tests.support import end_now
+from tests.daemon.stations import SETTINGS, Make, Station, shared_workspace
+from tests.support import end_now, until
 
 HAND = """
 from data_engine import Flow

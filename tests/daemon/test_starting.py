@@ -17,8 +17,7 @@ from data_engine.daemon.control import DaemonClient
 from data_engine.daemon.endpoint import read_endpoint
 from data_engine.errors import WorkspaceError
 from data_engine.model import Run
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles, end_now, pause, resume
+from tests.support import WorkspaceFiles, end_now, pause, resume, until
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and scripts of POSIX")
 FLOW = """

@@ -16,8 +16,8 @@ from data_engine.errors import FlowValidationError
 from jupyter_extension.card import text
 from jupyter_extension.cards import status_card
 from jupyter_extension.view import render
-from tests.daemon.support import flow_of, until
-from tests.support import WorkspaceFiles, end_now
+from tests.daemon.support import flow_of
+from tests.support import WorkspaceFiles, end_now, until
 
 FLOW = """
     from pathlib import Path

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_engine import FlowValidationError, Workspace
-from tests.daemon.support import until
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 FLOW = """
     import time

@@ -20,7 +20,7 @@ from data_engine.platforms.processes import new_event_loop
 from data_engine.scheduler.executor import Job, JobEnd, JobSource
 from tests.support import WorkspaceFiles
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Shop:

@@ -8,8 +8,7 @@ import threading
 from pathlib import Path
 
 from data_engine import Workspace, load_flow
-from tests.daemon.support import until
-from tests.support import PATIENCE, WorkspaceFiles
+from tests.support import PATIENCE, WorkspaceFiles, until
 
 WATCHED = """
     import os

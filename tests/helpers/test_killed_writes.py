@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +14,7 @@ import pytest
 from data_engine import Workspace
 from data_engine.helpers import write_parquet_atomic
 from data_engine.unfinished import _folder, noted_target, remove_unfinished
-from tests.support import PATIENCE, WorkspaceFiles, end_now
+from tests.support import WorkspaceFiles, end_now, until
 
 WRITE = """
 import sys, time
@@ -59,13 +57,6 @@ FLOW = """
     def build():
         return Flow(group="G").mirror(root="../out").step(work)
 """
-
-
-def until(question: Callable[[], object], timeout_s: float = 60) -> None:
-    deadline_s = time.monotonic() + timeout_s * PATIENCE
-    while not question():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
 
 
 def hidden(folder: Path) -> list[Path]:

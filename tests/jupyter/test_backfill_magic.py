@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from data_engine import Workspace
-from tests.daemon.support import until
 from tests.jupyter.conftest import Shell
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 FLOW = """
     from data_engine import Flow

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from data_engine.lease.records import digest, encode
-from tests.lease.test_keeper import Machine, until
+from tests.lease.test_keeper import Machine
 from tests.ledger.crafted import good, segment
+from tests.support import until
 
 
 @pytest.fixture

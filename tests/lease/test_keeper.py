@@ -22,7 +22,7 @@ from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.parquet_process import perform
 from data_engine.ledger.share import Share
 from data_engine.model import RunFinished, RunStarted
-from tests.support import PATIENCE
+from tests.support import PATIENCE, until
 
 LIMITS = Limits(0.15 * PATIENCE, 0.6 * PATIENCE)
 
@@ -77,14 +77,6 @@ def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
     yield make
     for one in made:
         one.close(release=False)
-
-
-def until(question: Callable[[], object], timeout_s: float = 10.0) -> None:
-    """Return when the answer is true."""
-    end_s = time.monotonic() + timeout_s * PATIENCE
-    while not question():
-        assert time.monotonic() < end_s, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., Machine]) -> None:

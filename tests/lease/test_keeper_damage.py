@@ -11,8 +11,8 @@ import pytest
 from data_engine.errors import OwnedElsewhereError, WorkspaceError
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Lost
-from tests.lease.test_keeper import LIMITS, Machine, until
-from tests.support import PATIENCE
+from tests.lease.test_keeper import LIMITS, Machine
+from tests.support import PATIENCE, until
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 
 from data_engine import Workspace
 from data_engine.helpers import read_table
-from tests.daemon.support import ended, until
+from tests.daemon.support import ended
 from tests.moving.conftest import Claims, Cli, files_of
 from tests.older_system import could_own
+from tests.support import until
 
 
 @pytest.fixture

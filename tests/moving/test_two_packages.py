@@ -10,9 +10,8 @@ import pytest
 from data_engine import Workspace
 from data_engine.daemon.doctor import examine
 from data_engine.workspace.two_packages import older_version, two_packages_words
-from tests.daemon.support import until
 from tests.moving.conftest import Cli
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 
 @pytest.fixture

@@ -196,7 +196,7 @@ class Page:
         self.lab = lab
         self.context = browser.new_context(viewport={"width": width, "height": height})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20000)
+        self.page.set_default_timeout(60000)
         self.errors: list[str] = []
         self.is_loaded = False
         self.page.on("console", self._heard)
@@ -287,7 +287,7 @@ class Page:
     def in_cell(self) -> Panel:
         """The panel in the notebook's output."""
         panel = Panel(self, ".jp-Notebook .jp-OutputArea-output .de-panel")
-        panel.element.wait_for(timeout=30000)
+        panel.element.wait_for(timeout=60000)
         return panel
 
     def close(self) -> None:
@@ -330,10 +330,10 @@ class Panel:
     def tab(self, name: str) -> None:
         self.element.get_by_role("tab", name=name).first.click()
 
-    def wait_for_state(self, flow: str, word: str, *, timeout_s: float = 15.0) -> None:
+    def wait_for_state(self, flow: str, word: str, *, timeout_s: float = 60.0) -> None:
         self.row(flow).locator(".de-state", has_text=word).wait_for(timeout=timeout_s * 1000)
 
-    def wait_for_last(self, flow: str, word: str, *, timeout_s: float = 15.0) -> None:
+    def wait_for_last(self, flow: str, word: str, *, timeout_s: float = 60.0) -> None:
         self.row(flow).locator(".de-last", has_text=word).wait_for(timeout=timeout_s * 1000, state="attached")
 
     def said(self) -> str:

@@ -23,9 +23,8 @@ from jupyter_extension.files import reader
 from jupyter_extension.panel import PANEL_MIME, SNAPSHOT_FLOWS, snapshot
 from jupyter_extension.template import new_flow_notebook
 from jupyter_extension.view import as_json
-from tests.daemon.support import until
 from tests.panel import flows
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 
 @pytest.fixture

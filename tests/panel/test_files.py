@@ -16,10 +16,9 @@ from data_engine.engine.offline import OfflineFacts
 from data_engine.engine.source_files import FileLists
 from jupyter_extension.actions import answer
 from jupyter_extension.files import files_view, reader
-from tests.daemon.support import until
 from tests.panel import flows
 from tests.panel.lab import Lab, Page
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import psutil
 
 from data_engine.files import write_text_atomic
-from tests.daemon.support import until
 from tests.panel.lab import Lab, Page
-from tests.support import WorkspaceFiles, notebook_bytes
+from tests.support import WorkspaceFiles, notebook_bytes, until
 
 POLL = """
     import os

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.daemon.support import until
 from tests.panel import flows
 from tests.panel.lab import Lab, Page
-from tests.support import notebook_bytes
+from tests.support import notebook_bytes, until
 
 ROWS = 120_000
 

@@ -17,10 +17,9 @@ import psutil
 import pytest
 
 from data_engine import Workspace
-from tests.daemon.support import until
 from tests.panel import flows
 from tests.panel.lab import ROOT, Panel
-from tests.support import WorkspaceFiles
+from tests.support import WorkspaceFiles, until
 
 STICKS_OUT = """
 (panel) => [...panel.querySelectorAll('*')].filter((one) => !one.closest('.de-sr, .de-grid, .de-log, .de-pre') && one.getClientRects().length

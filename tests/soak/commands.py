@@ -17,13 +17,15 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import psutil
+
+from tests.support import until
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = Path(sys.executable).with_name("data-engine.exe" if sys.platform == "win32" else "data-engine")
@@ -129,15 +131,6 @@ def left_out(ran: list[str]) -> list[str]:
     return sorted(
         named for named in commands_of_readme() if not any(set(named.split()) <= set(one.split()) for one in ran)
     )
-
-
-def until(question: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
-    """The first true answer."""
-    deadline_s = time.monotonic() + limit_s
-    while not (answer := question()):
-        assert time.monotonic() < deadline_s, "what was waited for did not come"
-        time.sleep(0.2)
-    return answer
 
 
 def end_all(process: subprocess.Popen[bytes]) -> None:
