@@ -138,6 +138,7 @@ class KeeperWork:
             if claims_by_itself(view, self.me, wants_control=self._wants_control, takes_over=self._takes_over):
                 self._on_the_share("claim", lambda: self._claim(view))
         self._on_the_share("watch", lambda: self.watch.look(view, self._held))
+        self._tell_what_is_left()
         self._look_at_the_clock(view)
         self._tell()
 
@@ -241,7 +242,8 @@ class KeeperWork:
 
     def _tell_what_is_left(self) -> None:
         """What lies among our files on the share and is none of them is told as long as it is there."""
-        left = self._observer.left_alone
+        own = {} if self._held is None else self._observer.left_alone
+        left = {**own, **self.watch.left_alone}
         told = "; ".join(f"{path} in .workspace_state was left alone: {why}" for path, why in sorted(left.items())[:3])
         self._note(_FOREIGN, told + (f" (and {len(left) - 3} more)" if len(left) > 3 else "") if left else None)
 
@@ -450,7 +452,8 @@ class KeeperWork:
     def _lease_status(self) -> LeaseStatus:
         if self._view is None:
             return LeaseStatus()
-        return replace(status_of(self._view, self.me, self._history.damage), watched_by=self.watch.others)
+        status = status_of(self._view, self.me, self._history.damage)
+        return replace(status, watched_by=self.watch.others, is_watching=self.watch.is_watching)
 
     def _tell(self, *, lost_to: str | None = "") -> None:
         """Renew `state`; "" leaves what is there."""

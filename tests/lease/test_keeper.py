@@ -19,6 +19,7 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper
 from data_engine.lease.observer import Observer
 from data_engine.lease.protocol import Identity, Limits
+from data_engine.lease.watch import NoWatch
 from data_engine.ledger.belief import Believed, Doubted, Verdict
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.parquet_process import perform
@@ -93,6 +94,21 @@ def test_an_owner_may_work_and_publishes_what_it_records(machine: Callable[..., 
         ben.keeper.own().result(10 * PATIENCE)
     assert "lease request" in str(refused.value.fix)
     assert not ben.keeper.can_work()
+
+
+def test_what_a_watch_has_put_aside_is_told(machine: Callable[..., Machine]) -> None:
+    """By an observer too, as long as it is there."""
+    watch = NoWatch()
+    watch.left_alone = {"not_ours/a-alarms": "it was alarms, and is not Data Engine's"}
+    anna = machine("anna", watch=watch)
+
+    until(
+        lambda: (
+            "not_ours/a-alarms in .workspace_state was left alone: it was alarms" in (anna.keeper.state.trouble or "")
+        )
+    )
+    watch.left_alone = {}
+    until(lambda: anna.keeper.state.trouble is None)
 
 
 def test_a_decision_is_published_while_runs_go_on(machine: Callable[..., Machine]) -> None:
