@@ -12,6 +12,7 @@ from data_engine.cli.looks import in_flow_modules, selected
 from data_engine.cli.options import AsJson
 from data_engine.cli.output import complain, count, print_json, say
 from data_engine.errors import FlowValidationError
+from data_engine.platforms.host import shell_line
 
 if TYPE_CHECKING:
     from data_engine.client import Workspace
@@ -40,6 +41,14 @@ def import_workspace(
     ledger: Annotated[
         Path | None, typer.Option("--ledger", metavar="PATH", help="A ledger file of the older system.")
     ] = None,
+    database: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--database",
+            metavar="PATH",
+            help="A DuckDB file that is not in databases/ and that no flow names. May be repeated.",
+        ),
+    ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Let the older system own the workspace again.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -58,13 +67,13 @@ def import_workspace(
         raise FlowValidationError(
             f"there is no part {wrong[0]!r} to leave out", where="--without", fix=f"use {', '.join(move.PARTS)}"
         )
-    asked = move.Asked(tuple(without or ()), state, ledger)
+    asked = move.Asked(tuple(without or ()), state, ledger, tuple(database or ()))
     with in_flow_modules(ws):
         found = move.look(ws.home, asked)
     if dry_run:
         _show(found, as_json)
         return 0
-    move.require_free(ws.home, found.plan)
+    move.require_free(ws.home, found.plan.leases)
     if not as_json:
         _show(found, as_json)
     done = move.Done()
@@ -145,10 +154,13 @@ def _say_done(found: Found, done: object, kept: list[tuple[Path, Path, int]]) ->
     if done != move.Done():
         say(f"Taken over: {count(done.runs, 'run')}, what is known of {count(done.files, 'file')}.")
     for path, backup, rows in kept:
-        say(f"{path.name}: {count(rows, 'row')} have the new keys; as it was before: {backup.name}")
+        say(f"{path}: {count(rows, 'row')} have the new keys; as it was before: {backup.name}")
     if found.plan.is_empty and not kept:
         say("Nothing was changed.")
-    say("Next: data-engine list, then deploy what is right (data-engine deploy NAME) and data-engine start")
+    command = shell_line(["data-engine", "--workspace", str(found.plan.root)])
+    say("Next, when what is listed above is right:")
+    for verb in ("list", "deploy", "start"):
+        say(f"  {command} {verb}")
 
 
 def _confirmed(question: str, otherwise: str) -> bool:
