@@ -10,10 +10,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.version import __version__
 from data_engine.workspace.machine import private_state_root
 
@@ -212,7 +211,7 @@ def make() -> Path:
 
     Raises:
         FlowValidationError: as `build`.
-        WorkspaceError: as `kept_at`.
+        WorkspaceError: as `kept_at`; or the site cannot be put there.
     """
     target = kept_at()
     if not (target / FIRST).is_file():
@@ -220,8 +219,7 @@ def make() -> Path:
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         try:
             build(fresh)
-            with suppress(OSError):  # another process was quicker
-                os.rename(fresh, target)
+            _put(fresh, target)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         for other in _outdated(target):
@@ -229,10 +227,29 @@ def make() -> Path:
     return target
 
 
+def _put(fresh: Path, target: Path) -> None:
+    try:
+        os.rename(fresh, target)
+    except OSError as error:
+        if not (target / FIRST).is_file():  # else another process was quicker
+            raise WorkspaceError(
+                f"the documentation is made, but cannot be kept: {error.strerror or error}",
+                where=str(target),
+                fix="remove that folder if it is there, then try again",
+            ) from error
+
+
 def _outdated(target: Path) -> list[Path]:
     """Other sites but the newest: another environment may show one, or be making it."""
     others = [path for path in target.parent.iterdir() if path != target]
-    return sorted(others, key=lambda path: path.stat().st_mtime)[:-_OTHERS]
+    return sorted(others, key=_changed_s)[:-_OTHERS]
+
+
+def _changed_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has just removed it
+        return 0.0
 
 
 def _digest() -> str:

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from data_engine.docs import site
+from data_engine.errors import WorkspaceError
 from data_engine.workspace.settings import DEFAULT_SETTINGS_TEXT
 
 REPOSITORY = Path(__file__).parents[2]
@@ -253,3 +254,13 @@ def test_notes_for_the_tests_are_not_seen(built: Path) -> None:
 
     assert "first version" in shown
     assert "ws.log(" not in shown
+
+
+def test_a_site_that_cannot_be_put_in_its_place_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something is in the way; a path that leads nowhere would be opened."""
+    monkeypatch.setattr(site, "build", lambda folder: (folder / site.FIRST).write_text("here"))
+    (site.kept_at() / "half").mkdir(parents=True)
+
+    with pytest.raises(WorkspaceError, match="cannot be kept"):
+        site.make()
+    assert [path.name for path in site.kept_at().parent.iterdir()] == [site.kept_at().name]
