@@ -78,17 +78,19 @@ def import_workspace(
         _show(found, as_json)
     done = move.Done()
     if not found.plan.is_empty:
-        if not (yes or _confirmed("Take it over now?", "--yes")):
+        if not (yes or _confirmed("Take it over now?", "--yes", as_json)):
             say("Nothing was changed.")
             return 1
         done = move.carry_out(ws.home, found.plan)
+        if not as_json:
+            say(f"Taken over: {count(done.runs, 'run')}, what is known of {count(done.files, 'file')}.")
     kept = _exchange(found, rewrite_keys, asks=not yes and not as_json)
     if as_json:
         facts = {"runs": done.runs, "files": done.files, "sealed": list(done.sealed)}
         exchanged = [{"path": path, "backup": backup, "rows": rows} for path, backup, rows in kept]
         print_json(found.plan.as_dict() | {"done": facts | {"databases": exchanged}})
         return 0
-    _say_done(found, done, kept)
+    _say_done(found, kept)
     return 0
 
 
@@ -141,18 +143,13 @@ def _exchange(found: Found, wanted: bool | None, *, asks: bool) -> list[tuple[Pa
             )
             return []
         if not _confirmed(
-            f"Exchange the keys in {count(len(due), 'database')} now? A copy of each is kept.", "--rewrite-keys"
+            f"Exchange the keys in {count(len(due), 'database')} now? A copy of each is kept.", "--rewrite-keys", False
         ):
             return []
     return move.exchange_keys(found)
 
 
-def _say_done(found: Found, done: object, kept: list[tuple[Path, Path, int]]) -> None:
-    from data_engine.moving import move
-
-    assert isinstance(done, move.Done)
-    if done != move.Done():
-        say(f"Taken over: {count(done.runs, 'run')}, what is known of {count(done.files, 'file')}.")
+def _say_done(found: Found, kept: list[tuple[Path, Path, int]]) -> None:
     for path, backup, rows in kept:
         say(f"{path}: {count(rows, 'row')} have the new keys; as it was before: {backup.name}")
     if found.plan.is_empty and not kept:
@@ -163,9 +160,8 @@ def _say_done(found: Found, done: object, kept: list[tuple[Path, Path, int]]) ->
         say(f"  {command} {verb}")
 
 
-def _confirmed(question: str, otherwise: str) -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise FlowValidationError(
-            "there is no terminal to ask on", where="data-engine import", fix=f"add {otherwise} when that is meant"
-        )
+def _confirmed(question: str, otherwise: str, as_json: bool) -> bool:
+    if as_json or sys.stdin is None or not sys.stdin.isatty():
+        what = "with --json nothing is asked" if as_json else "there is no terminal to ask on"
+        raise FlowValidationError(what, where="data-engine import", fix=f"add {otherwise} when that is meant")
     return typer.confirm(question, err=True)

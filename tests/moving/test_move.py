@@ -90,6 +90,8 @@ def test_the_plan_is_shown_first_and_changes_nothing(cli: Cli, claims: Claims) -
     assert set(now) - set(before) <= {".workspace_state/identity.json"}
     refused = cli("import", claims.root)
     assert (refused.code, "--yes" in refused.err) == (2, True)
+    unseen = cli("import", claims.root, "--json")
+    assert (unseen.code, unseen.json["error"]["what"]) == (2, "with --json nothing is asked")
 
 
 def test_nothing_of_the_older_system_is_changed_but_its_marker(cli: Cli, claims: Claims, tmp_path: Path) -> None:
