@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,7 +68,8 @@ def import_workspace(
         raise FlowValidationError(
             f"there is no part {wrong[0]!r} to leave out", where="--without", fix=f"use {', '.join(move.PARTS)}"
         )
-    asked = move.Asked(tuple(without or ()), state, ledger, tuple(database or ()))
+    places = (state and _here(state), ledger and _here(ledger), tuple(map(_here, database or ())))
+    asked = move.Asked(tuple(without or ()), *places)
     with in_flow_modules(ws):
         found = move.look(ws.home, asked)
     if dry_run:
@@ -92,6 +94,11 @@ def import_workspace(
         return 0
     _say_done(found, kept)
     return 0
+
+
+def _here(path: Path) -> Path:
+    """The path as the shell means it: the workspace is looked at from another folder."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def _undo(ws: Workspace, as_json: bool) -> int:

@@ -345,7 +345,7 @@ def _databases(home: LocalWorkspace, asked: Asked, exchanges: Sequence[keys.Exch
         if not path.is_file():
             raise WorkspaceError(f"{path} does not exist", where="--database", fix="give the path of a DuckDB file")
     named = keys.databases_named(exchanges, layout.flow_modules_dir)
-    return [*keys.databases_in(layout.databases_dir), *named, *(Path(os.path.abspath(path)) for path in asked.databases)]
+    return [*keys.databases_in(layout.databases_dir), *named, *asked.databases]
 
 
 def _notes(histories: Sequence[OlderHistory], places: OlderPlaces, broken: Sequence[str]) -> Iterator[str]:
