@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_engine import Flow
-from data_engine.cause import Cause
+from data_engine.cause import STOP_REQUESTED, Cause
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.engine.reasons import Asked, Freed, Reason, WaitingForGroup, WaitingForShare, WaitingForWorker
 from data_engine.locks import GroupLock
@@ -170,6 +170,14 @@ def test_what_was_handed_ahead_is_taken_back_for_what_a_person_asks_for() -> Non
     stage.ask("b", "asked")
 
     assert stage.executor.left == [job.job_id]
+
+
+def test_stopping_a_flow_also_ends_the_run_that_nobody_has_heard_of_yet(place: LocalWorkspace) -> None:
+    stage = Stage(A, home=place)
+    stage.ask("a", "1")
+
+    assert stage.dispatcher.stop_flow("a", STOP_REQUESTED) == []
+    assert stage.executor.stopped_for == [STOP_REQUESTED]
 
 
 def test_what_is_asked_for_is_never_run_once_the_workspace_is_lost(place: LocalWorkspace) -> None:
