@@ -123,7 +123,15 @@ def edits_of_editor(path: Path, name: str) -> list[Edit]:
     for number, line in enumerate(lines, start=1):
         found = _INTERPRETER.search(line)
         if found and os.path.normcase(python := _json_text(found[1])) != os.path.normcase(sys.executable):
-            return [Edit(name, None, number, f"VS Code uses {python}", f"set it to the Python of this system: {sys.executable}")]
+            return [
+                Edit(
+                    name,
+                    None,
+                    number,
+                    f"VS Code uses {python}",
+                    f"set it to the Python of this system: {sys.executable}",
+                )
+            ]
     return []
 
 

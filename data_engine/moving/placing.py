@@ -145,7 +145,9 @@ def _below(root: str, path: str) -> str | None:
     is_windows = root[1:3] == ":/" or root.startswith("//")
     above, names = root.rstrip("/").split("/"), path.split("/")
     head = names[: len(above)]
-    is_below = [name.casefold() for name in head] == [name.casefold() for name in above] if is_windows else head == above
+    is_below = (
+        [name.casefold() for name in head] == [name.casefold() for name in above] if is_windows else head == above
+    )
     return "/".join(names[len(above) :]) if is_below else None
 
 

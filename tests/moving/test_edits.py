@@ -124,7 +124,7 @@ def test_a_notebook_that_does_not_compile_is_listed_with_its_cell(ws: WorkspaceF
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{\n  // ours\n  "python.defaultInterpreterPath": "C:\\old\\python.exe",\n}', "VS Code uses C:\old\python.exe"),
+        (r'{ /* ours */ "python.defaultInterpreterPath": "C:\\old\\python.exe", }', r"VS Code uses C:\old\python.exe"),
         ('{"files.exclude": {}}', None),
         ('{"python.defaultInterpreterPath": ' + json.dumps(sys.executable) + "}", None),
     ],

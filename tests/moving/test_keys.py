@@ -165,9 +165,13 @@ def test_databases_elsewhere_that_a_flow_names_are_found(cli: Cli, claims: Claim
     named.parent.mkdir()
     shutil.copy(claims.database, named)
     claims.database.rename(other)
-    module = "from data_engine.helpers import read_table\nread = lambda: read_table('../../marts/named.duckdb', 'claims')\n"
+    module = (
+        "from data_engine.helpers import read_table\nread = lambda: read_table('../../marts/named.duckdb', 'claims')\n"
+    )
     path = claims.root / "flow_modules" / "claims.ipynb"
-    path.write_bytes(notebook_bytes(*CLAIMS[:2], module, CLAIMS[2].replace(".step(keep)", ".step(lambda context: read())")))
+    path.write_bytes(
+        notebook_bytes(*CLAIMS[:2], module, CLAIMS[2].replace(".step(keep)", ".step(lambda context: read())"))
+    )
     claims.left()
 
     assert f"{named}: claims.file_key: 1 key in 1 row" in cli("import", claims.root, "--dry-run").out
@@ -179,9 +183,7 @@ def test_databases_elsewhere_that_a_flow_names_are_found(cli: Cli, claims: Claim
     assert [set(read_table(one, "claims")["file_key"]) for one in (named, other)] == [new, new]
 
 
-def test_a_copy_that_is_not_of_the_newest_is_not_kept(
-    claims: Claims, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_that_is_not_of_the_newest_is_not_kept(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program has written meanwhile: the next try copies anew."""
     claims.has_run("a.csv", 1)
     looks = iter(range(9))

@@ -271,7 +271,9 @@ def test_a_seal_whose_heartbeat_was_taken_away_is_told_and_guarded_again(cli: Cl
 
 def test_an_older_daemon_that_starts_beside_an_owner_of_ours_stops_it(claims: Claims, workspace: Workspace) -> None:
     """The workspace never was the older system's; its daemon takes a marker that nobody held."""
-    claims.root.joinpath("config", "data_engine.toml").write_text('[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n')
+    claims.root.joinpath("config", "data_engine.toml").write_text(
+        '[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
+    )
     claims.put("a.csv", 1)
     workspace.deploy("claims")
     workspace.start()
@@ -281,7 +283,9 @@ def test_an_older_daemon_that_starts_beside_an_owner_of_ours_stops_it(claims: Cl
     claims.older.marker("leased")
     claims.older.heartbeat(time.time())
 
-    lease = until(lambda: (now := workspace.lease()).state == "available" and "other_owner" in now.trouble_kinds and now)
+    lease = until(
+        lambda: (now := workspace.lease()).state == "available" and "other_owner" in now.trouble_kinds and now
+    )
     assert "leased/claims says that one of its daemons owns the workspace" in (lease.trouble or "")
     assert not workspace.status().engine.on
     claims.put("b.csv", 2)
