@@ -149,9 +149,7 @@ def carry_out(home: LocalWorkspace, plan: Plan) -> Done:
         LedgerError: this machine's history cannot be written.
     """
     state = home.layout.workspace_state_dir
-    require_free(
-        home, older_lease.look(state, home.layout.workspace_id)
-    )  # again: somebody may have thought it over for long
+    require_free(home, plan.leases)
     by = "@".join(person())
     sealed: list[str] = []
     is_written = False
