@@ -333,11 +333,15 @@ def test_a_clock_in_doubt_takes_nothing_from_what_is_published(machine: Callable
     until(lambda: published(ben) != [])
     ben.keeper.release().result(10 * PATIENCE)
 
+    made: list[Machine] = []
+
     def judge() -> Verdict:
-        known.append(anna.runs())
+        if made:  # its thread begins before it is there
+            known.append(made[0].runs())
         return verdict[0]
 
-    anna = machine("anna", judge_clock=lambda: judge())
+    anna = machine("anna", judge_clock=judge)
+    made.append(anna)
     anna.keeper.own().result(10 * PATIENCE)
     until(lambda: isinstance(anna.keeper.state.clock, Doubted))
     (old,) = published(anna)
