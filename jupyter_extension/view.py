@@ -344,7 +344,8 @@ def _notices(status: Status, problem: str | None) -> Iterable[Notice]:
         yield Notice("warn", f"the service of this workspace: {status.service.trouble}", status.service.fix)
     lease = status.lease
     if lease.trouble:
-        yield Notice("bad", lease.trouble, "check whether the shared drive is connected")
+        is_of_drive = "other_owner" not in lease.trouble_kinds  # whose words say what helps
+        yield Notice("bad", lease.trouble, "check whether the shared drive is connected" if is_of_drive else None)
     for one in status.requests[:_MOST_REQUESTS]:
         if one.state != "answered":
             yield Notice("warn", one.text)

@@ -76,7 +76,7 @@ class LeaseStatus(Record):
 
     A daemon also tells whether it is `releasing` the workspace, whether its own ownership has `lapsed`, to whom it was
     `lost_to`, and what `trouble` the share gives, of these `trouble_kinds`: claim, heartbeat, history (what is published), refresh
-    (what is taken in), request, release, check, clock, fix, collect, watch; and foreign (what does not belong there), left_out (rows). What came back from a release has `said`, and `why`, where it had no effect.
+    (what is taken in), request, release, check, clock, fix, collect, watch; and foreign (what does not belong there), left_out (rows), other_owner (of the older system). What came back from a release has `said`, and `why`, where it had no effect.
     A status tells whether the workspace `is_shared`: another workstation has ever been seen. `watched_by` are the other machines
     that would tell people of a silent owner; None where that is not known, or nobody is to be told of anything. `is_watching` where this
     machine is one that would.
