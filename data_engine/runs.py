@@ -18,6 +18,7 @@ from data_engine.engine.params import params_for
 from data_engine.engine.progress import ProgressLine
 from data_engine.engine.recording import readers_watched
 from data_engine.engine.run import require_steps, run_source
+from data_engine.engine.shown_result import bound_display
 from data_engine.errors import FlowValidationError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.flow import Flow
@@ -229,7 +230,9 @@ def show(flow: Flow) -> Any:
             where="Flow.show",
             fix="use preview(source=...) for one file, or run_once() for all",
         )
-    return run_once(settled)[0].current
+    found = run_once(settled)[0].current
+    bound_display(found)
+    return found
 
 
 def _refuse_owned_elsewhere(where: LocalWorkspace, what: str) -> None:

@@ -1,6 +1,7 @@
 """What is shown in a cell, as a value: a title, facts, pictures and tables; as HTML and, for a terminal, as text.
 
-The HTML stands alone: no scripts, nothing loaded, colours from the theme around it.
+The HTML stands alone: no scripts, nothing loaded, colours from the theme around it. Texts that nobody reads to their end are
+cut, and say how much was left out: what a value holds must not fill the notebook that shows it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
+from data_engine.cut import MOST_CELL, MOST_TEXT, both_ends
 from jupyter_extension.colours import rules
 from jupyter_extension.marks import Mark, icon_svg
 
 _SHORT = 24
+
+_MOST_LINES = 200_000
+"""Characters of lines such as code, which are read in one piece."""
 
 MOST_ROWS = 20
 """Tables in a cell hold so many rows; the rest is counted."""
@@ -157,8 +162,8 @@ def _part(part: Part) -> str:
         fix = f'<div class="de-fix">{clean(part.fix)}</div>' if part.fix else ""
         return f'<div class="de-note">{icon_svg(part.mark)}<div>{clean(part.mark.word)}{fix}</div></div>'
     if isinstance(part, Lines):
-        lines = clean("\n".join(part.lines))
-        code = f'<div class="de-lines">{lines}</div>' if part.lines else ""
+        lines = "\n".join(_bounded(part.lines))
+        code = f'<div class="de-lines">{clean(lines, len(lines))}</div>' if part.lines else ""
         return f"<details><summary>{clean(part.summary)}</summary>{code}</details>" if part.summary else code
     if isinstance(part, Section):
         is_open = "" if part.is_folded else " open"
@@ -190,25 +195,43 @@ def _kind(is_right: bool, may_wrap: bool) -> str:
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, Mark):
-        return f'<span class="de-mark">{icon_svg(cell)}<span>{clean(cell.word)}</span></span>'
+        return f'<span class="de-mark">{icon_svg(cell)}<span>{_short(cell.word)}</span></span>'
     if isinstance(cell, Code):
-        tip = f' title="{clean(cell.whole)}"' if cell.whole and cell.whole != cell.text else ""
-        return f'<span class="de-code"{tip}>{clean(cell.text)}</span>' if cell.text else ""
+        tip = f' title="{_short(cell.whole)}"' if cell.whole and cell.whole != cell.text else ""
+        return f'<span class="de-code"{tip}>{_short(cell.text)}</span>' if cell.text else ""
     if isinstance(cell, Marked):
-        texts = (f"<mark>{clean(text)}</mark>" if is_marked else clean(text) for text, is_marked in cell.parts)
+        texts = (f"<mark>{_short(text)}</mark>" if is_marked else _short(text) for text, is_marked in cell.parts)
         return f'<span class="de-code">{"".join(texts)}</span>'
     if isinstance(cell, Link):
-        return f'<a class="de-code" href="{clean(cell.href)}">{clean(cell.text)}</a>'
+        return f'<a class="de-code" href="{clean(cell.href)}">{_short(cell.text)}</a>'
     if isinstance(cell, Faint):
-        return f'<span class="de-faint">{clean(cell.text)}</span>'
-    return clean(cell)
+        return f'<span class="de-faint">{_short(cell.text)}</span>'
+    return _short(cell)
 
 
-def clean(text: str) -> str:
-    """`text` for HTML and SVG: markup escaped, and what no XML may hold (control letters, halves of pairs) replaced."""
+def clean(text: str, most: int = MOST_TEXT) -> str:
+    """`text` for HTML and SVG, of a longer one than `most` its two ends: markup escaped, and what no XML may hold (control
+    letters, halves of pairs) replaced."""
+    text = both_ends(text, most)
     if text.isascii() and text.isprintable():
         return escape(text)
     return escape("".join(letter if _may_stand(letter) else "\ufffd" for letter in text))
+
+
+def _short(text: str) -> str:
+    return clean(text, MOST_CELL)
+
+
+def _bounded(lines: Iterable[str]) -> list[str]:
+    """The lines that are shown, and how many are not."""
+    shown, room, left_out = list[str](), _MOST_LINES, 0
+    for line in lines:
+        if room > 0:
+            shown.append(both_ends(line, MOST_CELL))
+            room -= len(shown[-1]) + 1
+        else:
+            left_out += 1
+    return [*shown, f"… {left_out:,} more lines are left out"] if left_out else shown
 
 
 def _may_stand(letter: str) -> bool:
@@ -292,7 +315,7 @@ def _text_note(note: Note) -> str:
 def _text_lines(part: Lines) -> str:
     if part.only_folded:
         return ""
-    lines = [f"    {line}" for line in part.lines]
+    lines = [f"    {line}" for line in _bounded(part.lines)]
     return "\n".join([part.summary, *lines] if part.summary else lines)
 
 
@@ -321,7 +344,8 @@ def _text_table(table: Table) -> str:
 
 
 def _plain(cell: Cell) -> str:
-    found = cell if isinstance(cell, str) else cell.word if isinstance(cell, Mark) else cell.text
+    whole = cell if isinstance(cell, str) else cell.word if isinstance(cell, Mark) else cell.text
+    found = both_ends(whole, MOST_CELL)
     return " ".join(found.split()) if "\n" in found else found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from itertools import takewhile
 from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds
@@ -129,9 +128,8 @@ def marked(before: str, after: str) -> tuple[Marked, Marked]:
         >>> [one.text for one in marked("Main Street 5", "Main Road 5")]
         ['Main [Street] 5', 'Main [Road] 5']
     """
-    start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
-    rest = zip(reversed(before[start:]), reversed(after[start:]), strict=False)
-    end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], rest))
+    start = _alike(before, after)
+    end = _alike(before[start:][::-1], after[start:][::-1])
     is_long = max(len(before), len(after)) > _LONG
 
     def of(text: str) -> Marked:
@@ -143,6 +141,18 @@ def marked(before: str, after: str) -> tuple[Marked, Marked]:
         return Marked(tuple(part for part in ((lead, False), (middle, True), (tail, False)) if part[0]))
 
     return of(before), of(after)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many letters the two begin with alike, by halves: a text may have millions."""
+    known, most = 0, min(len(one), len(other))
+    while known < most:
+        middle = (known + most + 1) // 2
+        if one[known:middle] == other[known:middle]:
+            known = middle
+        else:
+            most = middle - 1
+    return known
 
 
 def _value(value: object) -> Cell:

@@ -16,6 +16,14 @@ class _Short(reprlib.Repr):
     def repr_instance(self, x: Any, level: int) -> str:
         return _of_object(x)
 
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x) if len(x) <= self.maxstring else f"{type(x).__name__} of {len(x):,}"
+
+    repr_bytearray = repr_bytes
+
+
+_ENOUGH = 1_000
+"""Characters of a text that are looked at: no more can be among the 80."""
 
 _short = _Short()
 _short.maxstring = _short.maxother = 60
@@ -32,7 +40,7 @@ def short_text(value: Any) -> str:
         text = _of_object(value) if isinstance(value, (Batch, PathLike)) else _short.repr(value)
     except Exception:  # a class that is called list and is none
         text = _of_object(value)
-    text = " ".join(text.split())
+    text = " ".join(text[:_ENOUGH].split())
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

@@ -230,7 +230,7 @@ def words(value: object) -> str:
     if isinstance(value, (list, tuple, set, frozenset, dict, Batch)):
         return f"{type(value).__name__} of {len(value):,}"
     if isinstance(value, _PLAIN):
-        text = repr(value)
+        text = repr(value[: 2 * _LONGEST_WORDS] if isinstance(value, (str, bytes)) else value)
         return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
     return type(value).__qualname__
 
