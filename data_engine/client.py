@@ -174,16 +174,19 @@ class Workspace(OwnersVerbs, PlanningVerbs):
     def trends(self, flow: str) -> Trends:
         """How many rows the flow's outputs and steps had and how long they took, over its newest good runs that were given the same.
 
-        From 50 such runs on, what is unusual is marked: less than one of 1,000 values that are drawn like those before.
+        After 50 such runs what is unusual is marked: less than one of 1,000 values that are drawn like those before.
 
         Raises:
             FlowValidationError: there is no such flow, neither as a module nor in the history.
             LedgerError: the history cannot be read.
         """
         from data_engine.engine.trends import trends_of
-        from data_engine.notebook.catalog import check_flow_name
+        from data_engine.notebook.catalog import check_flow_name, find_module
 
-        return trends_of(self.home.ledger(), check_flow_name(flow))
+        ledger = self.home.ledger()
+        if not ledger.runs(check_flow_name(flow), 1):
+            find_module(self.home.modules(), flow)
+        return trends_of(ledger, flow)
 
     def reset(self, flow: str | None = None) -> int:
         """Forget the history and freshness of `flow` (of every flow without one) on this machine; how many runs went.

@@ -12,6 +12,7 @@ from typing import Any
 
 from data_engine.daemon.probes import server_ahead_s
 from data_engine.engine.at_once import run_sources
+from data_engine.engine.bounded_output import bounded_output
 from data_engine.engine.candidates import Source, pick_source, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.params import params_for
@@ -32,6 +33,7 @@ from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.module_sets import file_facts
 from data_engine.scheduler.foreground import run_until_interrupted
 from data_engine.shown import Listing
+from data_engine.workspace.here import kernel_shell
 
 _PRUNE_EVERY_S = 3600.0
 _REREAD_EVERY_S = 2.0
@@ -101,6 +103,8 @@ def _run_once(
     try:
         if ledger is not None and len(sources) > 1:
             watched.enter_context(readers_watched())
+        if kernel_shell() is not None:
+            watched.enter_context(bounded_output())
         return run_sources(flow, sources, where, run_one, keeps_errors=on_error == "continue")
     finally:
         watched.close()

@@ -1,4 +1,4 @@
-"""What a preview prints, bounded: a step that prints a line for each row must not drown the notebook it runs in."""
+"""What a preview, or a run in a kernel, prints, bounded: a step that prints each row must not drown the notebook it runs in."""
 
 from __future__ import annotations
 
@@ -46,8 +46,6 @@ class _Bounded:
         self._bound: LogBound[str] = LogBound(FIRST_LINES, LAST_LINES)
 
     def write(self, text: str) -> int:
-        if not isinstance(text, str):
-            return self._original.write(text)  # which says that it takes no such thing
         for part in text.splitlines(keepends=True):
             shown = _clipped(part)
             is_line = "\n" in part  # else a part of one, or a bar that is drawn anew

@@ -170,3 +170,20 @@ def test_params_are_those_of_a_run_by_itself_where_each_is_its_default() -> None
     assert is_as_scheduled(flow, {})
     assert is_as_scheduled(flow, {"month": "2013-01-01", "names": ["a", "b"]})
     assert not is_as_scheduled(flow, {"month": "2013-02-01"})
+
+
+def test_a_day_written_without_dashes_is_the_whole_day() -> None:
+    """As with dashes; Python alone would take it for its midnight, and leave out what came later that day."""
+    zone = zone_of("Europe/Berlin")
+
+    ends = [moment(text, zone, name="until", is_end=True) for text in ("20130301", "2013-03-01")]
+
+    assert ends[0] == ends[1]
+    assert ends[0] - moment("20130301", zone, name="since") > 86_399
+
+
+@pytest.mark.parametrize("text", ["2013-W09", "2013W09", "2013-W09-1"])
+def test_a_week_is_refused(text: str) -> None:
+    """It would be its first midnight."""
+    with pytest.raises(FlowValidationError, match="since cannot be"):
+        moment(text, zone_of("UTC"), name="since")
