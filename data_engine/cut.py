@@ -22,3 +22,13 @@ def both_ends(text: str, most: int) -> str:
     last = room * 2 // 3
     first = room - last
     return f"{text[:first]} … {len(text) - room:,} characters are left out … {text[len(text) - last :]}"
+
+
+def beginning(text: str, most: int) -> str:
+    """The text, or of one that is longer than `most` its beginning with an ellipsis.
+
+    Example:
+        >>> beginning("supplier", 8), beginning("suppliers", 8)
+        ('supplier', 'supplie…')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"

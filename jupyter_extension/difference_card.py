@@ -9,6 +9,7 @@ from typing import Any
 
 from data_engine.cli.output import count, local_time, seconds
 from data_engine.compare.difference import Difference, Sample
+from data_engine.cut import beginning
 from data_engine.planning.golden import Golden
 from data_engine.planning.plan import Plan
 from data_engine.planning.results import GoldenResult
@@ -137,7 +138,7 @@ def marked(before: str, after: str) -> tuple[Marked, Marked]:
         if is_long:
             lead = f"…{lead[-_AROUND:]}" if len(lead) > _AROUND else lead
             tail = f"{tail[:_AROUND]}…" if len(tail) > _AROUND else tail
-            middle = middle if len(middle) <= _LONG else f"{middle[: _LONG - 1]}…"
+            middle = beginning(middle, _LONG)
         return Marked(tuple(part for part in ((lead, False), (middle, True), (tail, False)) if part[0]))
 
     return of(before), of(after)
@@ -167,7 +168,7 @@ def _value(value: object) -> Cell:
         return value.isoformat()
     text = value if isinstance(value, str) else repr(value)
     text = text if text.strip() == text and text else repr(text)
-    return Code(text if len(text) <= _LONG else f"{text[: _LONG - 1]}…", text[:1000])
+    return Code(beginning(text, _LONG), text[:1000])
 
 
 # -- a plan ----------------------------------------------------------------------------------------------------------------

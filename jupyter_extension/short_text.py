@@ -6,6 +6,7 @@ import reprlib
 from os import PathLike, fspath
 from typing import Any
 
+from data_engine.cut import beginning
 from data_engine.flow.batch import Batch
 
 _LIBRARIES = frozenset({"polars", "duckdb", "pyarrow", "pandas", "numpy", "_duckdb"})
@@ -41,7 +42,7 @@ def short_text(value: Any) -> str:
     except Exception:  # a class that is called list and is none
         text = _of_object(value)
     text = " ".join(text[:_ENOUGH].split())
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    return beginning(text, 80)
 
 
 def _of_object(value: Any) -> str:

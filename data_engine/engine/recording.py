@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data_engine.cut import beginning
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.inputs import MOST_FILES, RunFiles, current_files, noting
@@ -164,7 +165,7 @@ def _said(value: object) -> str:
         text = repr(value)
     except Exception:
         text = f"a {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    return beginning(text, 200)
 
 
 def _begun_here() -> RunAbout:
