@@ -181,12 +181,14 @@ def _table(part: Table) -> str:
         f'<th scope="col"{_kind(at, False)}>{clean(column)}</th>'
         for at, column in zip(right, part.columns, strict=True)
     )
-    rows = "".join(
-        f"<tr>{''.join(f'<td{_kind(at, len(_plain(cell)) > _SHORT)}>{_cell(cell)}</td>' for at, cell in zip(right, row, strict=True))}</tr>"
-        for row in part.rows
-    )
+    rows = "".join(f"<tr>{''.join(map(_td, part.columns, right, row))}</tr>" for row in part.rows)
     more = f'<div class="de-more">and {part.more:,} more</div>' if part.more else ""
     return f'<div class="de-scroll"><table class="de-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
+
+
+def _td(column: str, is_right: bool, cell: Cell) -> str:
+    of = f' data-of="{clean(column)}"' if column else ""  # names it where there is no room for a head
+    return f"<td{of}{_kind(is_right, len(_plain(cell)) > _SHORT)}>{_cell(cell)}</td>"
 
 
 def _kind(is_right: bool, may_wrap: bool) -> str:
@@ -268,7 +270,7 @@ STYLE = (
     ".de-card .de-part{margin:6px 0}.de-card .de-part>summary{color:var(--de-fg)}"
     ".de-card .de-part>:not(summary){margin-left:14px}"
     ".de-card summary{cursor:pointer;color:var(--de-dim);margin:4px 0 0}"
-    ".de-card .de-scroll{overflow-x:auto}"
+    ".de-card .de-scroll{overflow-x:auto;container-type:inline-size}"
     ".de-card .de-table{border-collapse:collapse;margin:2px 0;font-size:13px;table-layout:auto;width:auto;border:none}"
     ".de-card .de-table th,.de-card .de-table td{text-align:left!important;vertical-align:baseline;padding:3px 12px 3px 0;"
     "border:none;border-bottom:1px solid var(--de-line);white-space:nowrap;max-width:560px;background:none;line-height:1.5;"
@@ -279,6 +281,14 @@ STYLE = (
     ".de-card .de-table thead,.de-card .de-table tbody tr{background:none!important}"
     ".de-card .de-table tbody tr:hover{background:var(--de-soft)!important}"
     ".de-card .de-table tbody tr:last-child td{border-bottom:none}"
+    "@container (max-width:400px){"  # a row becomes lines of names and values
+    ".de-card .de-table,.de-card .de-table tbody{display:block}.de-card .de-table thead{display:none}"
+    ".de-card .de-table tbody tr{display:flex;flex-wrap:wrap;gap:0 12px;padding:3px 0;border-bottom:1px solid var(--de-line)}"
+    ".de-card .de-table tbody tr:last-child{border-bottom:none}"
+    ".de-card .de-table td,.de-card .de-table .de-right,.de-card .de-table .de-wrap{display:block;border:none;padding:0;min-width:0;"
+    "max-width:100%;white-space:normal;overflow-wrap:anywhere;text-align:left!important}"
+    ".de-card .de-table td:empty{display:none}"
+    ".de-card .de-table td[data-of]::before{content:attr(data-of) ' ';color:var(--de-dim);font-size:12px}}"
     ".de-card .de-more{color:var(--de-dim);font-size:12px}"
     "</style>"
 )
