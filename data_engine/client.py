@@ -58,6 +58,12 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             WorkspaceError: a file is in the way, or the folder cannot be written.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> [path.name for path in ws.layout.flow_modules_dir.glob("*.ipynb")]
+            ['example.ipynb']
         """
 
         from data_engine.workspace.provision import provision_workspace
@@ -70,6 +76,16 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             WorkspaceError: there is none; says how to choose one.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> import os
+            >>> before = os.getcwd()
+            >>> os.chdir(ws.root)
+            >>> Workspace.current() == ws
+            True
+            >>> os.chdir(before)
         """
 
         from data_engine.workspace.select import select_workspace
@@ -100,6 +116,12 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             SettingsError: `config/data_engine.toml` holds something it cannot mean.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.settings().freshness, ws.settings().lease.heartbeat_s
+            ('signature', 30.0)
         """
         return self.home.settings()
 
@@ -108,6 +130,12 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             FlowValidationError: the flow_modules folder cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> [(entry.name, entry.mode, entry.steps, entry.error) for entry in ws.catalog()]
+            [('example', 'manual', ('Make Sales', 'Add Up'), None)]
         """
 
         from data_engine.notebook.catalog import read_catalog
@@ -115,7 +143,17 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         return read_catalog(self.home.modules())
 
     def flows(self) -> tuple[Flow, ...]:
-        """The good flows, sorted by name; `catalog()` tells of the broken modules."""
+        """The good flows, sorted by name; `catalog()` tells of the broken modules.
+
+        Raises:
+            FlowValidationError: the flow_modules folder cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> [flow.title for flow in ws.flows()]
+            ['Example']
+        """
         return tuple(Flow.of(entry.flow) for entry in self.catalog() if entry.flow is not None)
 
     def load_flow(self, name: str) -> Flow:
@@ -123,6 +161,12 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             FlowValidationError: no such module, or it is broken.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.load_flow("example").preview(use="totals").rows()
+            [('coffee', 4.5), ('tea', 5.5)]
         """
 
         from data_engine.notebook.catalog import find_module
@@ -135,6 +179,14 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             LedgerError: the history cannot be read.
+            FlowValidationError: `flow` is no text, or `limit` no whole number.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.load_flow("example").run_once()
+            >>> [(run.flow, run.status) for run in ws.runs(limit=5)]
+            [('example', 'success')]
         """
 
         from data_engine.notebook.catalog import check_flow_name
@@ -149,6 +201,16 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             FlowValidationError: there is no such run.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> code = "from data_engine import Flow\\ndef build(): return Flow('Demo').step(lambda context: print('hello'))"
+            >>> _ = (ws.layout.flow_modules_dir / "greet.py").write_text(code)
+            >>> _ = ws.load_flow("greet").run_once()
+            hello
+            >>> [(line.level, line.message) for line in ws.log(ws.runs("greet")[0].run_id)]
+            [('INFO', 'hello')]
         """
         return Listing(self.home.ledger().log(self.run_record(run_id).run_id))
 
@@ -157,6 +219,13 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             FlowValidationError: there is no such run.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.load_flow("example").run_once()
+            >>> [(step.label, step.status, step.rows_out) for step in ws.steps(ws.runs()[0].run_id)]
+            [('Make Sales', 'success', 3), ('Add Up', 'success', 2)]
         """
         return Listing(self.home.ledger().steps(self.run_record(run_id).run_id))
 
@@ -165,6 +234,14 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             FlowValidationError: there is no such run.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = [ws.load_flow("example").run_once() for _ in range(2)]
+            >>> newer, older = ws.runs()
+            >>> ws.compare(older.run_id, newer.run_id).is_equal
+            True
         """
         from data_engine.engine.run_comparison import compare
 
@@ -179,6 +256,14 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             FlowValidationError: there is no such flow, neither as a module nor in the history.
             LedgerError: the history cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = [ws.load_flow("example").run_once() for _ in range(2)]
+            >>> found = ws.trends("example")
+            >>> found.runs, [(one.name, [point.value for point in one.points]) for one in found.trends if one.kind == "rows"]
+            (2, [('Make Sales', [3.0, 3.0]), ('Add Up', [2.0, 2.0])])
         """
         from data_engine.engine.trends import trends_of
         from data_engine.notebook.catalog import check_flow_name, find_module
@@ -197,6 +282,13 @@ class Workspace(OwnersVerbs, PlanningVerbs):
             FlowValidationError: no such flow, neither as a module nor in the history; a run of it is under way, here or in
                 another process of this machine.
             OwnedElsewhereError: another workstation owns the workspace, and its history.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.load_flow("example").run_once()
+            >>> ws.reset("example"), ws.runs()
+            (1, [])
         """
 
         from data_engine.daemon.link import LONG_S
@@ -216,18 +308,45 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             WorkspaceError: it cannot start; says why.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.start()
+            >>> ws.status().daemon.running, ws.kill()
+            (True, True)
         """
         self.link.start()
 
     def start_engine(self) -> None:
-        """Run polled and scheduled flows by themselves from now on, in the daemon (started if need be)."""
+        """Run polled and scheduled flows by themselves from now on, in the daemon (started if need be).
+
+        Raises:
+            WorkspaceError: the daemon cannot start; says why.
+            OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.start_engine()
+            >>> ws.status().engine.on, ws.kill()
+            (True, True)
+        """
 
         from data_engine.daemon.link import LONG_S
 
         self.link.start().post("/engine", {"on": True}, timeout_s=LONG_S)
 
     def stop_engine(self) -> None:
-        """Let running work finish and start nothing more by itself, also in the next daemon."""
+        """Let running work finish and start nothing more by itself, also in the next daemon.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.stop_engine()
+            >>> ws.status().engine.on
+            False
+        """
 
         from data_engine.daemon.endpoint import remember_engine
 
@@ -237,7 +356,15 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         )
 
     def shutdown(self) -> None:
-        """End the daemon when its running work is done; a service (`data-engine service`) starts it again at the next logon."""
+        """End the daemon when its running work is done; a service (`data-engine service`) starts it again at the next logon.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.shutdown()
+            >>> ws.status().daemon.running
+            False
+        """
 
         from data_engine.daemon.endpoint import remember_stop
 
@@ -248,6 +375,12 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         The engine is off until a person starts it, also where another daemon is started for something else; a backfill goes on
         when a daemon owns the workspace again.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.kill()
+            False
         """
 
         from data_engine.daemon.endpoint import remember_backfill, remember_engine
@@ -267,6 +400,14 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         Raises:
             FlowValidationError: no such flow, or no daemon runs here.
             OwnedElsewhereError: another workstation owns the workspace.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.start()
+            >>> ws.stop_flow("example"), ws.kill()
+            (False, True)
         """
         from data_engine.notebook.catalog import check_flow_name
 
@@ -277,6 +418,15 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             FlowValidationError: it is not running there.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.stop_run("3f9c")
+            ... except FlowValidationError as error:
+            ...     print(error.fix)
+            start it with `data-engine start`, or Workspace.start()
         """
         self.link.require().post("/stop-run", {"run_id": given_run_id(run_id)})
 
@@ -285,6 +435,15 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             FlowValidationError: it is not running there.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.kill_run("3f9c")
+            ... except FlowValidationError as error:
+            ...     print(error.fix)
+            start it with `data-engine start`, or Workspace.start()
         """
         self.link.require().post("/kill-run", {"run_id": given_run_id(run_id)})
 
@@ -293,6 +452,13 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             FlowValidationError: the flow_modules folder cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> status = ws.status()
+            >>> status.daemon.running, [flow.name for flow in status.flows], status["engine"]["on"]
+            (False, ['example'], False)
         """
 
         from data_engine.engine.status import Status, build_status
@@ -313,12 +479,27 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         return OfflineFacts(self.home, recorded_interpreter(ledger), was_engine_on(ledger), service)
 
     def next_runs(self) -> dict[str, str]:
-        """When the next slot or tick of each schedule comes, in UTC; empty while the engine is off."""
+        """When the next slot or tick of each schedule comes, in UTC; empty while the engine is off.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.next_runs()
+            {}
+        """
         flows: list[dict[str, Any]] = self.link.ask(lambda daemon: daemon.get("/status")["flows"], otherwise=list)
         return {flow["name"]: flow["next_run_utc"] for flow in flows if flow["next_run_utc"] is not None}
 
     def interpreter(self) -> str:
-        """The Python the workers run with on this machine: the one that was chosen, else that of the last start."""
+        """The Python the workers run with on this machine: the one that was chosen, else that of the last start.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> import sys
+            >>> ws.interpreter() == sys.executable
+            True
+        """
 
         from data_engine.daemon.interpreter import recorded_interpreter
 
@@ -332,6 +513,14 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             WorkspaceError: it is not there, or does not have this version of Data Engine.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.set_interpreter(None)
+            >>> import sys
+            >>> ws.interpreter() == sys.executable
+            True
         """
 
         from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
@@ -369,11 +558,25 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             OwnedElsewhereError: the shared folder cannot be written.
+            WorkspaceError: the daemon cannot start; says why.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.request_control().state, ws.kill()
+            ('mine', True)
         """
         return self._ask_lease("request", start=True, client="python")
 
     def withdraw_request(self) -> LeaseStatus:
-        """Ask for the workspace no longer."""
+        """Ask for the workspace no longer.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.withdraw_request().state
+            'available'
+        """
         return self._ask_lease("withdraw")
 
     def release_control(self, now: bool = False) -> LeaseStatus:
@@ -382,6 +585,12 @@ class Workspace(OwnersVerbs, PlanningVerbs):
         With `now=True` running work is stopped at its next step or item first. The engine goes on at the new owner when one
         has asked for the workspace; else it is off. Where this machine does not own it nothing happens, and `said` of what
         comes back says why.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.release_control().said
+            '?'
         """
 
         from data_engine.lease.status import why_no_release
@@ -395,6 +604,17 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             OwnedElsewhereError: the owner has not been silent for long enough, or the drive cannot keep one owner.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.take_over()
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            ?
+            >>> ws.kill()
+            True
         """
         return self._ask_lease("take-over", start=True)
 
@@ -403,6 +623,17 @@ class Workspace(OwnersVerbs, PlanningVerbs):
 
         Raises:
             WorkspaceError: nothing is damaged, nothing can be read, or its owner may still be at work.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.repair_lease()
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            ?
+            >>> ws.kill()
+            True
         """
 
         from data_engine.daemon.link import LONG_S

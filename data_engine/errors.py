@@ -105,7 +105,12 @@ class FlowValidationError(Shown, ValueError):
         return [*self.trace, "", f"{type(self).__name__}: {self}"]
 
     def as_dict(self) -> dict[str, Any]:
-        """The three parts, as `--json` prints them under `error`; and `places`, where they are known."""
+        """The three parts, as `--json` prints them under `error`; and `places`, where they are known.
+
+        Example:
+            >>> FlowValidationError("interval is -5 s", where="Flow.watch", fix="use interval='30s'").as_dict()["fix"]
+            "use interval='30s'"
+        """
         parts: dict[str, Any] = {"what": self.what, "where": self.where, "fix": self.fix}
         return parts | {"places": list(self.places)} if self.places else parts
 
@@ -177,7 +182,14 @@ class FlowExecutionError(FlowValidationError):
         return f"{text}: {self.detail}"
 
     def set_place(self, cell: str, source_line: str | None, note: str | None = None) -> None:
-        """Say which line of which cell raised; `note` is added in brackets."""
+        """Say which line of which cell raised; `note` is added in brackets.
+
+        Example:
+            >>> error = FlowExecutionError(flow_name="claims", phase="step", detail="KeyError: 3", step_label="Clean")
+            >>> error.set_place("claims.ipynb, cell 4, line 3", "    rates[3]")
+            >>> error.where
+            'claims.ipynb, cell 4, line 3: rates[3]'
+        """
         self.cell, self.source_line = cell, source_line
         self.where = self._place() + (f" ({note})" if note else "")
 

@@ -58,7 +58,8 @@ class OwnersVerbs:
 
         Only what compiles, builds and has steps is deployed; the entry of a module that was not has its `error`, and its flow
         stays on the last deployment. A flow that writes the mirror of a deployed flow of another name is deployed only with
-        `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded. The `note` stands in the history (`deployments()`), and `rollback` takes it back.
+        `force=True`, and with `[deploy] gate = "golden"` one whose goldens do not hold only with `approve=True`, which is recorded.
+        The `note` stands in the history (`deployments()`), and `rollback` takes it back.
 
         Where another workstation owns the workspace, its owner is asked to deploy exactly this content, and the answer is
         waited for; with `wait=False` it is not, and nothing comes back.
@@ -103,6 +104,14 @@ class OwnersVerbs:
 
         Raises:
             LedgerError: the history cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example", note="first")
+            >>> [(one.note, one.is_live) for one in ws.deployments("example")]
+            [('first', True)]
         """
 
         from data_engine.daemon.deploying import history_of
@@ -151,6 +160,13 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: no such module, and none is deployed.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.standing("example").kind
+            'not_deployed'
         """
 
         from data_engine.notebook.catalog import check_flow_name, find_module
@@ -168,6 +184,15 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: no such module, and none is deployed.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> before = ws.deployment("example")
+            >>> _ = ws.deploy("example")
+            >>> before, ws.deployment("example")
+            ('not deployed', 'as deployed')
         """
         return self.standing(name).text
 
@@ -187,6 +212,16 @@ class OwnersVerbs:
         Raises:
             FlowValidationError: no such flow or source, the module is broken, a parameter is unknown, wrong or missing, or
                 `params` of a flow that declares none are no JSON.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> [(run.flow, run.status) for run in ws.run("example")]
+            [('example', 'success')]
+            >>> ws.kill()
+            True
         """
 
         from data_engine.daemon.link import LONG_S
@@ -229,6 +264,25 @@ class OwnersVerbs:
         Raises:
             FlowValidationError: no such flow, params that it does not take, no day, or nothing that could be run again.
             RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> code = (
+            ...     "from data_engine import Flow\\n"
+            ...     "def build(): return Flow('Demo').watch(mode='poll', source='../in', interval='5s').step(lambda context: 1)"
+            ... )
+            >>> _ = (ws.layout.flow_modules_dir / "daily.py").write_text(code)
+            >>> (ws.root / "in").mkdir()
+            >>> _ = (ws.root / "in" / "a.csv").write_text("1")
+            >>> _ = ws.deploy("daily")
+            >>> listed = ws.backfill("daily", reprocess="missing", dry_run=True)
+            >>> [one.source for one in listed.planned]
+            ['a.csv']
+            >>> begun = ws.backfill("daily", reprocess="missing", digest=listed.digest)
+            >>> begun.total, ws.backfill_status(begun.id).id == begun.id, ws.kill()
+            (1, True, True)
         """
         from data_engine.engine.params import check_params
         from data_engine.notebook.catalog import check_flow_name
@@ -273,6 +327,16 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: there is none with this id, or that begins so.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.backfill_status("b7")
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            there is no backfill 'b7'
         """
         return self._backfills(None, given_text(backfill_id, "backfill id"))[0]
 
@@ -282,6 +346,18 @@ class OwnersVerbs:
         Raises:
             FlowValidationError: there is none with this id, or it does not run.
             RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.stop_backfill("b7")
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            there is no backfill 'b7'
+            >>> ws.kill()
+            True
         """
         return self._do_with_backfill("stop", backfill_id, wait)
 
@@ -291,6 +367,18 @@ class OwnersVerbs:
         Raises:
             FlowValidationError: there is none with this id, it runs, or nothing of it failed.
             RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> try:
+            ...     ws.retry_backfill("b7")
+            ... except FlowValidationError as error:
+            ...     print(error.what)
+            there is no backfill 'b7'
+            >>> ws.kill()
+            True
         """
         return self._do_with_backfill("retry", backfill_id, wait)
 
@@ -318,10 +406,19 @@ class OwnersVerbs:
         )
 
     def parameters(self, name: str) -> Parameters | None:
-        """What the flow declares with `Flow.params`, as it is deployed; None for one that takes any.
+        """What the deployed flow declares with `Flow.params`; None for one that takes any. Its daemon is asked (started if need be).
 
         Raises:
             FlowValidationError: no such flow.
+            WorkspaceError: the daemon, which is asked, cannot be started.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.parameters("example") is None, ws.kill()
+            (True, True)
         """
         from data_engine.flow.parameters import Parameters
         from data_engine.notebook.catalog import check_flow_name
@@ -336,16 +433,34 @@ class OwnersVerbs:
 
         Raises:
             WorkspaceError: the daemon ended before one of them began, or it is there and does not answer.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> run_ids = ws.run("example", wait=False)
+            >>> [run.status for run in ws.wait(run_ids)], ws.kill()
+            (['success'], True)
         """
         wanted = given_run_ids(run_ids)
         self.link.wait_for_runs(wanted, lambda why: print(why, file=sys.stderr))
         return Listing(self.run_record(run_id) for run_id in wanted)
 
     def retry(self, flow: str | None = None, source: str | os.PathLike[str] | None = None, wait: bool = True) -> int:
-        """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many were held.
+        """Hold failed sources no longer: those of `flow`, or only its `source`, or all; how many those were.
 
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.start_engine()
+            >>> ws.retry(), ws.kill()
+            (0, True)
         """
 
         from data_engine.notebook.catalog import check_flow_name
@@ -363,6 +478,16 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: no such flow.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.enable("example")
+            >>> ws.status().flows[0].enabled
+            True
         """
         self._switch(name, True, wait)
 
@@ -371,6 +496,16 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: no such flow.
+            RequestFailedError, RequestExpiredError: the owner refused it, or did not take it.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.deploy("example")
+            >>> ws.disable("example")
+            >>> ws.status().flows[0].enabled
+            False
         """
         self._switch(name, False, wait)
 
@@ -379,6 +514,15 @@ class OwnersVerbs:
 
         Raises:
             FlowValidationError: there is none.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Workspace
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> _ = ws.load_flow("example").run_once()
+            >>> run = ws.runs()[0]
+            >>> ws.run_record(run.run_id[:8]) == run
+            True
         """
         run = self.home.ledger().run(run_id) if isinstance(run_id, str) else None
         if run is None:

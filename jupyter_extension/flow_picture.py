@@ -202,8 +202,6 @@ def _next_without_daemon(trigger: Manual | Poll | Schedule, now_s: float, zone: 
     return f"{at}, if it is deployed and the engine is on by then"
 
 
-
-
 _NAMES = {
     "trigger": "trigger",
     "source": "source",

@@ -27,7 +27,9 @@ def fit(text: str, room: float, size: float = 13.0, *, is_mono: bool = False) ->
         >>> fit("Build the yearly summary", 90)
         'Build the y…'
     """
-    most = int(room / (size * _NARROWEST)) + 2  # letters that could fit, so that a long text costs no more than a short one
+    most = (
+        int(room / (size * _NARROWEST)) + 2
+    )  # letters that could fit, so that a long text costs no more than a short one
     text = " ".join(text[: 4 * most].split())[:most]
     if width(text, size, is_mono=is_mono) <= room:
         return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from data_engine.cut import both_ends
+from data_engine.shown import Shown
 from data_engine.workspace.here import kernel_shell
 
 MOST_SHOWN = 200_000
@@ -14,7 +15,7 @@ MOST_SHOWN = 200_000
 def bound_display(value: Any) -> None:
     """In a kernel, the cell that runs now shows no more than that of `value`; elsewhere, and in other cells, nothing changes."""
     shell = kernel_shell()
-    if shell is None or value is None or isinstance(value, (bool, int, float)):
+    if shell is None or value is None or isinstance(value, (bool, int, float, Shown)):  # ours bound themselves
         return
     formatter = shell.display_formatter.formatters["text/plain"]
     printers = formatter.singleton_printers

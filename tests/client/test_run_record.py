@@ -161,7 +161,10 @@ def test_rows_are_counted_where_a_value_says_them() -> None:
 
 def test_params_that_json_cannot_have_are_recorded_by_what_they_say(ws: WorkspaceFiles) -> None:
     """A key that is no text, a number that is none, a list that holds itself: the run runs, and its record can be read."""
-    ws.module("claims", "from data_engine import Flow\ndef build(): return Flow('G').step(lambda context: dict(context.params))")
+    ws.module(
+        "claims",
+        "from data_engine import Flow\ndef build(): return Flow('G').step(lambda context: dict(context.params))",
+    )
     around: list[object] = []
     around.append(around)
     params = {"by_place": {(1, 2): "x"}, "rate": float("nan"), "around": around, "month": "2013-01"}
