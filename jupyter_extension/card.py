@@ -299,7 +299,8 @@ STYLE = (
 def text(card: Card) -> str:
     """The card for a terminal; columns are aligned by how wide letters are there."""
     parts = [part for part in map(_text_part, card.parts) if part]
-    return "\n".join(["  ".join(filter(None, [card.title, *map(_plain, card.facts)])), *parts])
+    title = both_ends(card.title, MOST_TEXT)
+    return "\n".join(["  ".join(filter(None, [title, *map(_plain, card.facts)])), *parts])
 
 
 def _text_part(part: Part) -> str:
@@ -319,7 +320,8 @@ def _text_part(part: Part) -> str:
 
 
 def _text_note(note: Note) -> str:
-    return f"{note.mark.word}\n  fix: {note.fix}" if note.fix else note.mark.word
+    word, fix = both_ends(note.mark.word, MOST_TEXT), both_ends(note.fix, MOST_TEXT)
+    return f"{word}\n  fix: {fix}" if fix else word
 
 
 def _text_lines(part: Lines) -> str:

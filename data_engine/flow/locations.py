@@ -251,7 +251,7 @@ class MirrorContext:
             ...     mirror.publish()
             ... except FlowValidationError as error:
             ...     print(error.what)
-            ?
+            there is nothing to publish: the mirror is not staged, so what a step writes is seen at once
         """
         self.places.publish()
 

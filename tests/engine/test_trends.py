@@ -108,7 +108,11 @@ def test_two_steps_of_one_label_are_two_trends(ws: WorkspaceFiles) -> None:
         )
     workspace.home.ledger().flush()
 
-    found = {one.name: [point.value for point in one.points] for one in workspace.trends("claims").trends if one.kind == "rows"}
+    found = {
+        one.name: [point.value for point in one.points]
+        for one in workspace.trends("claims").trends
+        if one.kind == "rows"
+    }
     rows = workspace.compare(f"{0:08x}", f"{2:08x}").rows
 
     assert (found["Clean"], found["Clean (2)"]) == ([1000, 1000, 1000], [10, 11, 12])

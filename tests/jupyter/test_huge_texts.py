@@ -37,7 +37,7 @@ CELLS = (
     import polars as pl
     from data_engine import Flow, Workspace
 
-    LONG = "x" * 50_000_000
+    LONG = "x" * 5_000_000
     """,
     """
     def long_text(context):
