@@ -256,6 +256,7 @@ STYLE = (
     ".de-card .de-title{font-weight:600;font-size:14px;overflow-wrap:anywhere}"
     ".de-card .de-fact{color:var(--de-dim)}.de-card .de-faint{color:var(--de-dim)}"
     ".de-card .de-icon{flex:none;vertical-align:-1px;overflow:visible}"
+    ".de-card .de-mark,.de-card .de-note,.de-card summary{overflow-wrap:anywhere}"
     ".de-card .de-mark{display:inline-flex;align-items:baseline;gap:6px}.de-card .de-mark .de-icon,.de-card .de-note .de-icon{position:relative;top:1px}"
     ".de-card .de-picture{overflow-x:auto}.de-card .de-picture svg{display:block}"
     ".de-card .de-note{display:flex;gap:8px;align-items:baseline;margin:4px 0}.de-card .de-fix{color:var(--de-dim)}"
@@ -270,6 +271,7 @@ STYLE = (
     ".de-card .de-part{margin:6px 0}.de-card .de-part>summary{color:var(--de-fg)}"
     ".de-card .de-part>:not(summary){margin-left:14px}"
     ".de-card summary{cursor:pointer;color:var(--de-dim);margin:4px 0 0}"
+    ".de-card summary .de-mark{display:inline}.de-card summary .de-icon{margin-right:6px}"  # beside the triangle, also where it wraps
     ".de-card .de-scroll{overflow-x:auto;container-type:inline-size}"
     ".de-card .de-table{border-collapse:collapse;margin:2px 0;font-size:13px;table-layout:auto;width:auto;border:none}"
     ".de-card .de-table th,.de-card .de-table td{text-align:left!important;vertical-align:baseline;padding:3px 12px 3px 0;"
