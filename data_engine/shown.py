@@ -57,11 +57,6 @@ class Shown:
 
     __slots__ = ()
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        # IPython takes the `__repr__` of a class itself, such as a dataclass has, for nearer than what it inherits.
-        cls._repr_pretty_ = Shown._repr_pretty_  # type: ignore[method-assign]
-
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Bundle | None:
         return bundle_of(self)
 

@@ -131,6 +131,8 @@ class Batch(Generic[T], Shown):
 
     items: tuple[T, ...]
 
+    _repr_pretty_ = Shown._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
+
     def __post_init__(self) -> None:
         given: object = self.items
         if not isinstance(given, tuple):

@@ -57,6 +57,8 @@ class FlowContext(Shown):
     control: StepControl = field(default_factory=StepControl, repr=False, compare=False)
     places: Places = field(default=IN_PLACE, repr=False, compare=False)
 
+    _repr_pretty_ = Shown._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
+
     def database(self, name: str, read_only: bool = False) -> Path:
         """The path of `databases/<name>` in the workspace; its folder exists, the file may not.
 
