@@ -169,10 +169,9 @@ class BackfillVerbs(OwnersVerbs):
         return self._ask_of_backfill("/backfill-do", body, wait)
 
     def _ask_of_backfill(self, path: str, body: dict[str, Any], wait: bool) -> Backfill | None:
-        from data_engine.daemon.link import LONG_S
         from data_engine.model import Backfill
 
-        told = self.link.start().post(path, body | {"wait": bool(wait)}, timeout_s=LONG_S)
+        told = self.link.start().post(path, body | {"wait": bool(wait)})
         answer = self._answer(told, wait) if "request_id" in told else told
         return None if answer is None else Backfill.read(answer["backfill"])
 

@@ -58,7 +58,6 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> [path.name for path in ws.layout.flow_modules_dir.glob("*.ipynb")]
             ['example.ipynb']
         """
-
         from data_engine.workspace.provision import provision_workspace
 
         return cls(provision_workspace(given_folder(path, "Workspace.create(path)")).root)
@@ -80,7 +79,6 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             True
             >>> os.chdir(before)
         """
-
         from data_engine.workspace.select import select_workspace
 
         return cls(select_workspace().root)
@@ -130,7 +128,6 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> [(entry.name, entry.mode, entry.steps, entry.error) for entry in ws.catalog()]
             [('example', 'manual', ('Make Sales', 'Add Up'), None)]
         """
-
         from data_engine.notebook.catalog import read_catalog
 
         return read_catalog(self.home.modules())
@@ -161,7 +158,6 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.load_flow("example").preview(use="totals").rows()
             [('coffee', 4.5), ('tea', 5.5)]
         """
-
         from data_engine.notebook.catalog import find_module
 
         modules = self.home.modules()
@@ -181,7 +177,6 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> [(run.flow, run.status) for run in ws.runs(limit=5)]
             [('example', 'success')]
         """
-
         from data_engine.notebook.catalog import check_flow_name
 
         given_limit(limit)
@@ -283,14 +278,12 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> ws.reset("example"), ws.runs()
             (1, [])
         """
-
-        from data_engine.daemon.link import LONG_S
         from data_engine.engine.offline import reset_offline
         from data_engine.notebook.catalog import check_flow_name
 
         name = None if flow is None else check_flow_name(flow)
         return self.link.ask(
-            lambda daemon: int(daemon.post("/reset", {"flow": name}, timeout_s=LONG_S)["count"]),
+            lambda daemon: int(daemon.post("/reset", {"flow": name})["count"]),
             otherwise=lambda: reset_offline(self.home, name),
         )
 
@@ -308,8 +301,7 @@ class Workspace(BackfillVerbs, DaemonVerbs, PlanningVerbs):
             >>> Workspace.create(tempfile.mkdtemp()).explain("example")[0].reason
             'not deployed: data-engine deploy example'
         """
-
-        from data_engine.daemon.link import LONG_S
+        from data_engine.daemon.control import LONG_S
         from data_engine.engine.explain import Explanation, explain
 
         subject = given_path(flow_or_path, "explain(flow_or_path)")

@@ -54,9 +54,7 @@ class DaemonVerbs(WorkspaceBase):
             (True, True)
         """
 
-        from data_engine.daemon.link import LONG_S
-
-        self.link.start().post("/engine", {"on": True}, timeout_s=LONG_S)
+        self.link.start().post("/engine", {"on": True})
 
     def stop_engine(self) -> None:
         """Let running work finish and start nothing more by itself, also in the next daemon.
@@ -69,7 +67,6 @@ class DaemonVerbs(WorkspaceBase):
             >>> ws.status().engine.on
             False
         """
-
         from data_engine.daemon.endpoint import remember_engine
 
         self.link.ask(
@@ -88,7 +85,6 @@ class DaemonVerbs(WorkspaceBase):
             >>> ws.status().daemon.running
             False
         """
-
         from data_engine.daemon.endpoint import remember_stop
 
         self.link.ask(lambda daemon: daemon.post("/shutdown"), otherwise=lambda: remember_stop(self.home.local))
@@ -106,7 +102,6 @@ class DaemonVerbs(WorkspaceBase):
             >>> ws.kill()
             False
         """
-
         from data_engine.daemon.endpoint import remember_backfill, remember_engine
         from data_engine.daemon.start import kill_daemon
 
@@ -188,7 +183,6 @@ class DaemonVerbs(WorkspaceBase):
             >>> status.daemon.running, [flow.name for flow in status.flows], status["engine"]["on"]
             (False, ['example'], False)
         """
-
         from data_engine.engine.status import Status, build_status
 
         return self.link.ask(
@@ -230,7 +224,6 @@ class DaemonVerbs(WorkspaceBase):
             >>> ws.interpreter() == sys.executable
             True
         """
-
         from data_engine.daemon.interpreter import recorded_interpreter
 
         return self.link.ask(
@@ -253,7 +246,6 @@ class DaemonVerbs(WorkspaceBase):
             >>> ws.interpreter() == sys.executable
             True
         """
-
         from data_engine.daemon.interpreter import checked_interpreter, choose_interpreter, recorded_interpreter
 
         chosen = None if path is None else checked_interpreter(path)
@@ -274,7 +266,6 @@ class DaemonVerbs(WorkspaceBase):
             >>> Workspace.create(tempfile.mkdtemp()).lease().state
             'available'
         """
-
         from data_engine.engine.offline import offline_lease
         from data_engine.lease.status import LeaseStatus
 
@@ -327,7 +318,6 @@ class DaemonVerbs(WorkspaceBase):
             >>> ws.release_control().said
             'nobody is seen to own the workspace, it is available: nothing was given up'
         """
-
         from data_engine.lease.status import why_no_release
         from data_engine.workspace.machine import machine_id
 
@@ -365,15 +355,12 @@ class DaemonVerbs(WorkspaceBase):
             ('nothing of the shared history is damaged: nothing was changed', True)
         """
 
-        from data_engine.daemon.link import LONG_S
-
-        return str(self.link.start().post("/lease", {"do": "repair"}, timeout_s=LONG_S)["said"])
+        return str(self.link.start().post("/lease", {"do": "repair"})["said"])
 
     def _ask_lease(self, do: str, *, start: bool = False, **more: Any) -> LeaseStatus:
-        from data_engine.daemon.link import LONG_S
         from data_engine.lease.status import LeaseStatus
 
         daemon = self.link.start() if start else self.link.find()
         if daemon is None:
             return self.lease()
-        return LeaseStatus.read(daemon.post("/lease", {"do": do, **more}, timeout_s=LONG_S)["lease"])
+        return LeaseStatus.read(daemon.post("/lease", {"do": do, **more})["lease"])

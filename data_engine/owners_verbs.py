@@ -52,7 +52,6 @@ class OwnersVerbs(WorkspaceBase):
             >>> [entry.name for entry in ws.deploy("example", note="first")], ws.deployments("example")[0].note
             (['example'], 'first')
         """
-
         from data_engine.daemon.deploying import Asked, Outcome
         from data_engine.daemon.one_commit import deploy_here
         from data_engine.notebook.catalog import find_module
@@ -90,7 +89,6 @@ class OwnersVerbs(WorkspaceBase):
             >>> [(one.note, one.is_live) for one in ws.deployments("example")]
             [('first', True)]
         """
-
         from data_engine.daemon.deploying import history_of
         from data_engine.notebook.catalog import check_flow_name
 
@@ -117,7 +115,6 @@ class OwnersVerbs(WorkspaceBase):
             ...     print(error.what)
             there is no earlier deployment of example
         """
-
         from data_engine.daemon.deploying import Asked
         from data_engine.daemon.one_commit import roll_back_here
         from data_engine.model import Deployment
@@ -145,7 +142,6 @@ class OwnersVerbs(WorkspaceBase):
             >>> ws.standing("example").kind
             'not_deployed'
         """
-
         from data_engine.notebook.catalog import check_flow_name, find_module
 
         deployments = self.home.deployments()
@@ -200,15 +196,13 @@ class OwnersVerbs(WorkspaceBase):
             >>> ws.kill()
             True
         """
-
-        from data_engine.daemon.link import LONG_S
         from data_engine.engine.params import check_params
         from data_engine.notebook.catalog import check_flow_name
 
         body: dict[str, Any] = {"flow": check_flow_name(name), "params": self._sendable(name, check_params(params))}
         if source is not None:
             body["source"] = given_path(source, "run(source=...)")
-        told = self.link.start().post("/run", body | {"wait": wait}, timeout_s=LONG_S)
+        told = self.link.start().post("/run", body | {"wait": wait})
         if "request_id" in told:
             answer = self._answer(told, wait)
             return Listing([] if answer is None else map(self.run_record, answer["run_ids"]))
@@ -272,7 +266,6 @@ class OwnersVerbs(WorkspaceBase):
             >>> ws.retry(), ws.kill()
             (0, True)
         """
-
         from data_engine.notebook.catalog import check_flow_name
 
         body = {
@@ -377,9 +370,7 @@ class OwnersVerbs(WorkspaceBase):
 
         A daemon that is coming or going is waited for, and one is started to ask the owner. None: it is not waited for.
         """
-
         from data_engine.daemon.control import DaemonGoneError
-        from data_engine.daemon.link import LONG_S
 
         body, until_s, is_to_ask = body | {"wait": bool(wait)}, time.monotonic() + _COMING_S, False
         while True:
@@ -387,7 +378,7 @@ class OwnersVerbs(WorkspaceBase):
             try:
                 if daemon is None:
                     return otherwise()
-                told = daemon.post(path, body, timeout_s=LONG_S)
+                told = daemon.post(path, body)
             except DaemonGoneError:
                 if time.monotonic() > until_s:
                     raise
@@ -403,15 +394,13 @@ class OwnersVerbs(WorkspaceBase):
     def _answer(self, left: Mapping[str, Any], wait: bool) -> dict[str, Any] | None:
         """What came of a request that was left with the owner; None where it is not waited for."""
 
-        from data_engine.daemon.link import LONG_S
-
         owner = left["owner"]
         if not wait:
             return None
         print(f"{owner} owns the workspace: it was asked, waiting for its answer", file=sys.stderr)
         while True:
             body = {"request_id": left["request_id"], "timeout_s": _ANSWER_S}
-            told = self.link.require().post("/answer", body, timeout_s=LONG_S)
+            told = self.link.require().post("/answer", body)
             if told["state"] == "answered":
                 break
         answer: dict[str, Any] = told["answer"]

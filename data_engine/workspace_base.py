@@ -18,7 +18,6 @@ class WorkspaceBase:
     @property
     def link(self) -> DaemonLink:
         """The way to this machine's daemon of the workspace."""
-
         from data_engine.daemon.link import DaemonLink
 
         return DaemonLink(self.home)
@@ -26,7 +25,6 @@ class WorkspaceBase:
     @property
     def home(self) -> LocalWorkspace:
         """The workspace as this machine sees it: local paths, ledger, settings."""
-
         from data_engine.engine.local_workspace import local_workspace
 
         return local_workspace(self.root)

@@ -31,8 +31,9 @@ PROCESSES = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile")
 """Most tests of daemons wait; several processes share the waiting. The tests of a file stay together."""
 NEWEST_WITHIN = "TESTS_NEWEST_WITHIN"
 """In the environment: so many seconds after the start the newest Python is left out, for a run that must end in time."""
-MOST_AGAIN = 10
-"""So many files with tests that failed are run once more; of more the machine is not the cause."""
+MOST_AGAIN = 25
+"""So many tests that failed are run again; of more the machine is not the cause."""
+TIMES_AGAIN = 2
 _FAILED, _NO_TESTS = 1, 5
 
 
@@ -56,20 +57,23 @@ def main() -> int:
 
 
 def _run_tests(python: str | Path, arguments: list[str]) -> int:
-    """The exit code of the tests: side by side, and files with failures once more alone, as a busy machine breaks timing."""
+    """The exit code of the tests: side by side, and what failed again, alone, as a busy machine breaks timing."""
+    code, failed = _pytest(python, [*PROCESSES, *arguments])
+    for _ in range(TIMES_AGAIN):
+        if code != _FAILED or not 0 < len(failed) <= MOST_AGAIN:
+            break
+        print(f"== {len(failed)} tests failed; again, alone:", *failed, sep="\n   ", flush=True)
+        code, failed = _pytest(python, failed)
+    return code
+
+
+def _pytest(python: str | Path, arguments: list[str]) -> tuple[int, list[str]]:
+    """Its exit code, and the names of the tests that failed."""
     with tempfile.TemporaryDirectory() as folder:
         failed_list = Path(folder) / "failed"
         environment = os.environ | {FAILED_LIST: str(failed_list)}
-        command = [python, "-m", "pytest", *PROCESSES, *arguments]
-        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-        failed = failed_list.read_text(encoding="utf-8").splitlines() if failed_list.exists() else []
-    files = dict.fromkeys(name.partition("::")[0] for name in failed)
-    if code != _FAILED or not 0 < len(files) <= MOST_AGAIN:
-        return code
-    print(
-        f"== {len(failed)} tests failed beside others; their files once more, alone:", *failed, sep="\n   ", flush=True
-    )
-    return subprocess.run([python, "-m", "pytest", *files], cwd=ROOT, check=False).returncode
+        code = subprocess.run([python, "-m", "pytest", *arguments], cwd=ROOT, env=environment, check=False).returncode
+        return code, failed_list.read_text(encoding="utf-8").splitlines() if failed_list.exists() else []
 
 
 def _front_end() -> int:

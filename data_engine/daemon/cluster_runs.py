@@ -105,11 +105,11 @@ class ClusterRuns:
         """End a run's process now; whether a node has it."""
         return self._say(run_id, ("kill", run_id, cause))
 
-    def leave(self, job_id: str) -> None:
-        """Let the job begin no further run."""
+    def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
+        """Let the job begin no further run; with `stop_for`, the cause, the one that it is in ends at its next step or item."""
         for placed in self._placed.values():
             if placed.job.job_id == job_id:
-                self._command(placed.address, ("leave", job_id, None))
+                self._command(placed.address, ("leave", job_id, stop_for))
 
     def end_pass(self, pass_number: int) -> None:
         """Let the nodes that hold the module of a pass let go of it."""

@@ -296,8 +296,6 @@ class Commands:
         for backfill_id in self._backfiller.running_of(name):
             self._backfiller.stop(backfill_id)
         run_ids = self._dispatcher.stop_flow(name, STOP_REQUESTED)
-        for run_id in run_ids:
-            self._dispatcher.executor.stop(run_id)
         self._engine.tell()
         return {"run_ids": run_ids, "disabled": runs_by_itself}
 

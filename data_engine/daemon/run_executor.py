@@ -126,11 +126,11 @@ class RunExecutor:
         """End a run's process now, with all it started; whether anybody has it."""
         return self.pool.kill(run_id) or (self._cluster is not None and self._cluster.kill(run_id, KILL_REQUESTED))
 
-    def leave(self, job_id: str) -> None:
-        """Let the job begin no further run."""
-        self.pool.leave(job_id)
+    def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
+        """Let the job begin no further run; with `stop_for`, the cause, the one that it is in ends at its next step or item."""
+        self.pool.leave(job_id, stop_for=stop_for)
         if self._cluster is not None:
-            self._cluster.leave(job_id)
+            self._cluster.leave(job_id, stop_for=stop_for)
 
     def end_pass(self, pass_number: int) -> None:
         """Let go of the modules of a pass that is over."""

@@ -21,6 +21,7 @@ from data_engine.lease.owning import (
     OwnershipState,
     Sets,
     claims_by_itself,
+    late_here,
     lost_to,
     may_claim,
     not_owned_here,
@@ -281,9 +282,13 @@ class KeeperWork:
             self._collect_when_due(held)
 
     def _publish(self, write: Callable[[], None]) -> None:
+        if self._held is not None and not self._held.can_work():
+            self._beat()  # it may only have been late
         held = self._held
-        if held is None or not held.can_work():
+        if held is None:
             raise self._not_here()
+        if not held.can_work():
+            raise late_here(self._troubles.get("heartbeat"))
         trouble: Exception | None = None
         try:
             write()

@@ -107,6 +107,16 @@ def not_owned_here(status: LeaseStatus, why: str = "") -> OwnedElsewhereError:
     return OwnedElsewhereError(f"{what} ({why})" if why else what, where="the workspace's lease", fix=fix)
 
 
+def late_here(trouble: str | None) -> OwnedElsewhereError:
+    """The error of an owner whose heartbeat could not be written in time, so that it may change nothing now."""
+    why = f": {trouble}" if trouble else ""
+    return OwnedElsewhereError(
+        f"this machine owns the workspace, but its heartbeat could not be written in time{why}",
+        where="the workspace's lease",
+        fix="nothing was changed; try again once the drive answers (`data-engine doctor` measures it)",
+    )
+
+
 def only_observed_here(unfit: str) -> OwnedElsewhereError:
     """The error that says why nobody can own a workspace in this place."""
     return OwnedElsewhereError(

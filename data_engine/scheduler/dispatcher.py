@@ -198,13 +198,13 @@ class Dispatcher(Generic[_E]):
         self.executor.wind_down(stop_for=why if stop else None)
 
     def stop_flow(self, flow: str, why: Cause) -> list[str]:
-        """Begin no run of the flow that waits or was handed out; its runs that have begun, for whoever ends them."""
+        """End the flow's runs at their next step or item, and begin none that waits; the ids of those that are known to have begun."""
         for work in self.drop(flow):
             self._drop_stopped(work, why)
         for job_id, job in self._jobs.items():
             if job.works[0].flow == flow:
                 job.stopped = why
-                self.executor.leave(job_id)
+                self.executor.leave(job_id, stop_for=why)
         return [run_id for run_id, run in self.active.items() if run.flow == flow]
 
     # -- handing out -----------------------------------------------------------------------------------------------

@@ -97,8 +97,11 @@ class Executor(Protocol):
         """Start the job; `on_done` is called later, whatever happens, never from here."""
         ...
 
-    def leave(self, job_id: str) -> None:
-        """Let the job begin no further run; what it has not begun comes back with its end."""
+    def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
+        """Let the job begin no further run; what it has not begun comes back with its end.
+
+        With `stop_for`, the cause, the run that it is in ends at its next step or item, also one that nobody has heard of yet.
+        """
         ...
 
     def end_pass(self, pass_number: int) -> None:

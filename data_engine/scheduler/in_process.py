@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from data_engine.cause import Cause, other
@@ -59,6 +60,7 @@ class InProcess:
         self._on_events, self._on_done, self._listeners = on_events, on_done, listeners
         self._jobs: set[str] = set()
         self._left: set[str] = set()
+        self._stopped: dict[str, Cause] = {}
         self._stop_cause: Cause | None = None
         self._load_lock = threading.Lock()
         self._loaded: dict[str, _Loaded] = {}
@@ -74,9 +76,11 @@ class InProcess:
         flow = None if ready is None else ready.flow
         threading.Thread(target=self._run, args=(job, flow), name=f"run {job.flow}", daemon=True).start()
 
-    def leave(self, job_id: str) -> None:
-        """Let the job begin no further run."""
+    def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
+        """Let the job begin no further run; with `stop_for`, the cause, the one that it is in ends at its next step or item."""
         self._left.add(job_id)
+        if stop_for is not None:
+            self._stopped[job_id] = stop_for
 
     def end_pass(self, pass_number: int) -> None:
         """Execute the module afresh when its flow runs again."""
@@ -155,7 +159,7 @@ class InProcess:
                 home=self._home,
                 sink=sink,
                 params=job.params,
-                may_work=self._may_work,
+                may_work=partial(self._may_work, job.job_id),
                 seen=source.seen,
                 run_id=source.run_id,
                 about=about,
@@ -182,9 +186,9 @@ class InProcess:
                 self._loop.call_soon_threadsafe(self._on_events, job, [event])
         self._listeners.event(event)
 
-    def _may_work(self) -> None:
-        if self._stop_cause is not None:
-            raise RunInterrupted("stopped", self._stop_cause)
+    def _may_work(self, job_id: str) -> None:
+        if (cause := self._stopped.get(job_id, self._stop_cause)) is not None:
+            raise RunInterrupted("stopped", cause)
 
     def _flow_of(self, job: Job, planned: Flow) -> Flow:
         """The flow of a module that was executed for the job's pass; its last good version where it cannot be."""

@@ -27,7 +27,7 @@ from tests.support import until
 
 REPOSITORY = Path(__file__).parents[2]
 
-SETTINGS = '[deploy]\nmode = "auto"\nquiet = "0s"\n[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
+SETTINGS = '[deploy]\nmode = "auto"\nquiet = "0s"\n[lease]\nheartbeat = "500ms"\nstale_after = "4s"\n'
 POLL = """
 import time
 from pathlib import Path

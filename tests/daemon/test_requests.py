@@ -57,7 +57,7 @@ def note(context):
 def build():
     return Flow(group="Files").watch(mode="manual", source="../in").step(note)
 """
-SETTINGS = '[deploy]\nmode = "ask"\n[lease]\nheartbeat = "500ms"\nstale_after = "2500ms"\n'
+SETTINGS = '[deploy]\nmode = "ask"\n[lease]\nheartbeat = "500ms"\nstale_after = "6s"\n'
 
 
 @pytest.fixture

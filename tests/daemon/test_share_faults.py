@@ -119,15 +119,17 @@ def test_a_drive_that_goes_away_is_outlived_by_owner_and_observer(drive: Drive, 
 
 
 def test_a_run_of_a_lapsed_owner_waits_at_its_next_step_and_goes_on(
-    drive: Drive, pair: tuple[Station, Station]
+    drive: Drive, pair: tuple[Station, Station], tmp_path: Path
 ) -> None:
     """Its worker has passed the deadline; a generation that is won when the drive can be written lets it go on."""
     anna, ben = pair
-    drop(drive.at / "team", "b.txt", 4)
+    go = tmp_path / "go"
+    drop(drive.at / "team", "b.txt", f"until {go}")
     until(lambda: anna.runs().get("b.txt") == ["started"])
     drive.allow_writing(False)
     until(lambda: anna.lease["lapsed"])
-    time.sleep(4)
+    go.touch()
+    time.sleep(2)
     assert anna.runs()["b.txt"] == ["started"]
     drive.allow_writing(True)
 

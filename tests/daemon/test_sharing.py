@@ -12,7 +12,7 @@ import pytest
 
 from data_engine.errors import OwnedElsewhereError
 from tests.daemon.stations import POLL, SETTINGS, Make, Station, begun, drop, shared_workspace
-from tests.support import PATIENCE, end_now, pause, resume, until
+from tests.support import end_now, pause, resume, until
 
 WRITES = """
 from data_engine import Flow
@@ -97,10 +97,11 @@ def test_ownership_moves_by_consent_and_nothing_is_run_again(team: Path, station
     anna.daemon.post("/enable", {"flow": "hand", "enabled": False})
     ben.start(engine=False).lease_do("request")
     until(lambda: anna.lease["state"] == "control_requested")
-    drop(team, "b.txt", 0.5 * PATIENCE)
+    drop(team, "b.txt", "until go")
     until(lambda: statuses(anna).get("b.txt") == ["started"])
 
     anna.lease_do("release")
+    (team / "go").touch()
     until(lambda: ben.lease["state"] == "mine")
     assert statuses(anna)["b.txt"] == ["success"]  # when its work was done
     assert until(lambda: ben.daemon.get("/status")["engine"]["on"])
@@ -118,7 +119,7 @@ def test_after_the_owners_death_another_takes_over_what_it_left(team: Path, stat
     ben.start(engine=False)
     drop(team, "a.txt")
     until(lambda: statuses(ben) == {"a.txt": ["success"]})
-    drop(team, "b.txt", 3 * PATIENCE)
+    drop(team, "b.txt", "until ever")
     until(lambda: statuses(ben).get("b.txt") == ["started"])
     end_now(anna.pid)
     anna.end()

@@ -20,7 +20,7 @@ from data_engine import Flow
 def build():
     return Flow(group="Hand").step(lambda context: 1, label="one")
 """
-STALE_S, POLL_S, HEARTBEAT_S = 2.5, 2.5 / 9, 0.5
+STALE_S, POLL_S, HEARTBEAT_S = 4.0, 4.0 / 9, 0.5
 
 
 @pytest.fixture

@@ -181,6 +181,11 @@ def play(
     return None, world
 
 
+def preempted(name: str, replaces_empty: bool, moves: dict[int, int]) -> str | None:
+    """What the scenario breaks with these preemptions: at which operation how many machines further."""
+    return play(SCENARIOS[name], replaces_empty, moves, None)[0]
+
+
 def with_preemptions(name: str, count: int, *, renames: Iterable[bool] = RENAMES) -> Iterator[str | None]:
     """Every placement of exactly `count` preemptions in the scenario, on both kinds of folder rename."""
     bodies = SCENARIOS[name]
@@ -188,7 +193,7 @@ def with_preemptions(name: str, count: int, *, renames: Iterable[bool] = RENAMES
         length = play(bodies, replaces_empty, {}, None)[1].operations
         for ticks in itertools.combinations(range(1, length + 1), count):
             for moves in itertools.product(range(1, len(bodies)), repeat=count):
-                yield play(bodies, replaces_empty, dict(zip(ticks, moves, strict=True)), None)[0]
+                yield preempted(name, replaces_empty, dict(zip(ticks, moves, strict=True)))
 
 
 def with_a_fault(name: str, *, preemptions: int = 8, renames: Iterable[bool] = RENAMES) -> Iterator[str | None]:

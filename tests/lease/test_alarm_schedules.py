@@ -11,7 +11,7 @@ from tests.lease.alarm_mutants import MUTANTS, broken
 from tests.lease.alarm_schedules import first_violation, violations
 from tests.lease.cores import on_all_cores
 
-FIXED = 600
+FIXED = 300
 PART = 100
 
 pytestmark = pytest.mark.timeout(900)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -111,6 +113,35 @@ def test_a_decision_is_published_while_runs_go_on(machine: Callable[..., Machine
     finally:
         is_over.set()
         runs.join()
+
+
+def test_a_decision_renews_a_lease_that_is_only_late(machine: Callable[..., Machine]) -> None:
+    """A machine that did much else has not beaten in time: nobody else owns the workspace, and so the decision is taken."""
+    anna = machine("anna")
+    anna.keeper.own().result(10 * PATIENCE)
+    held = anna.keeper._held
+    assert held is not None
+    anna.keeper._beat_due_s = math.inf
+    held._proved_s -= 100.0
+    assert not held.can_work()
+
+    anna.keeper.publish(lambda: anna.ledger.set_switch("claims", False)).result(10 * PATIENCE)
+
+    assert anna.keeper.can_work()
+
+
+def test_a_decision_of_an_owner_that_cannot_beat_changes_nothing_and_says_so(machine: Callable[..., Machine]) -> None:
+    anna = machine("anna")
+    anna.keeper.own().result(10 * PATIENCE)
+    held = anna.keeper._held
+    assert held is not None
+    with patch.object(held, "heartbeat", side_effect=OSError("the drive is away")):
+        held._proved_s -= 100.0
+        refused = anna.keeper.publish(lambda: anna.ledger.set_switch("claims", False))
+        with pytest.raises(OwnedElsewhereError, match=r"owns the workspace, but its heartbeat .*the drive is away"):
+            refused.result(10 * PATIENCE)
+
+    assert anna.ledger.switches() == {}
 
 
 def test_what_was_recorded_before_owning_is_published_by_the_first_commit(machine: Callable[..., Machine]) -> None:
@@ -289,11 +320,15 @@ def test_a_clock_in_doubt_takes_nothing_from_what_is_published(machine: Callable
     until(lambda: published(ben) != [])
     ben.keeper.release().result(10 * PATIENCE)
 
+    made: list[Machine] = []
+
     def judge() -> Verdict:
-        known.append(anna.runs())
+        if made:  # its thread begins before it is there
+            known.append(made[0].runs())
         return verdict[0]
 
-    anna = machine("anna", judge_clock=lambda: judge())
+    anna = machine("anna", judge_clock=judge)
+    made.append(anna)
     anna.keeper.own().result(10 * PATIENCE)
     until(lambda: isinstance(anna.keeper.state.clock, Doubted))
     (old,) = published(anna)

@@ -64,6 +64,7 @@ class NotedExecutor:
     def __init__(self, dispatcher: Dispatcher[NotedExecutor], limit: int) -> None:
         self.jobs: list[Job] = []
         self.left: list[str] = []
+        self.stopped_for: list[Cause | None] = []
         self.ended_passes: list[int] = []
         self.wound_down_for: list[Cause | None] = []
         self._dispatcher, self._limit = dispatcher, limit
@@ -74,8 +75,9 @@ class NotedExecutor:
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
 
-    def leave(self, job_id: str) -> None:
+    def leave(self, job_id: str, *, stop_for: Cause | None = None) -> None:
         self.left.append(job_id)
+        self.stopped_for.append(stop_for)
 
     def end_pass(self, pass_number: int) -> None:
         self.ended_passes.append(pass_number)

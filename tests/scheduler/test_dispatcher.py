@@ -172,6 +172,14 @@ def test_what_was_handed_ahead_is_taken_back_for_what_a_person_asks_for() -> Non
     assert stage.executor.left == [job.job_id]
 
 
+def test_stopping_a_flow_also_ends_the_run_that_nobody_has_heard_of_yet(place: LocalWorkspace) -> None:
+    stage = Stage(A, home=place)
+    stage.ask("a", "1")
+
+    assert stage.dispatcher.stop_flow("a", Cause("stop_requested")) == []
+    assert stage.executor.stopped_for == [Cause("stop_requested")]
+
+
 def test_what_is_asked_for_is_never_run_once_the_workspace_is_lost(place: LocalWorkspace) -> None:
     """That it was not is its run."""
     stage = Stage(A, B, home=place)
