@@ -112,7 +112,7 @@ class BackfillVerbs(OwnersVerbs):
 
         Example:
             >>> import tempfile
-            >>> from data_engine import Workspace
+            >>> from data_engine import FlowValidationError, Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> try:
             ...     ws.backfill_status("b7")
@@ -131,7 +131,7 @@ class BackfillVerbs(OwnersVerbs):
 
         Example:
             >>> import tempfile
-            >>> from data_engine import Workspace
+            >>> from data_engine import FlowValidationError, Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> try:
             ...     ws.stop_backfill("b7")
@@ -152,7 +152,7 @@ class BackfillVerbs(OwnersVerbs):
 
         Example:
             >>> import tempfile
-            >>> from data_engine import Workspace
+            >>> from data_engine import FlowValidationError, Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> try:
             ...     ws.retry_backfill("b7")

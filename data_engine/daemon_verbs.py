@@ -141,7 +141,7 @@ class DaemonVerbs(WorkspaceBase):
 
         Example:
             >>> import tempfile
-            >>> from data_engine import Workspace
+            >>> from data_engine import FlowValidationError, Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> try:
             ...     ws.stop_run("3f9c")
@@ -159,7 +159,7 @@ class DaemonVerbs(WorkspaceBase):
 
         Example:
             >>> import tempfile
-            >>> from data_engine import Workspace
+            >>> from data_engine import FlowValidationError, Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> try:
             ...     ws.kill_run("3f9c")

@@ -106,7 +106,7 @@ class OwnersVerbs(WorkspaceBase):
 
         Example:
             >>> import tempfile
-            >>> from data_engine import Workspace
+            >>> from data_engine import FlowValidationError, Workspace
             >>> ws = Workspace.create(tempfile.mkdtemp())
             >>> _ = ws.deploy("example")
             >>> try:
